@@ -1,0 +1,182 @@
+//! Bodies that can be sent again.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
+use http_body_util::{Either, Empty, Full, Limited, StreamBody};
+use pin_project_lite::pin_project;
+
+/// A body that can perhaps be sent again, as is needed when a request is repeated with another
+/// credential.
+///
+/// Copying must be cheap, and must not touch what the body itself is going to send: bytes in memory
+/// qualify, a stream doesn't. [`Clone`] alone says neither, as two copies of a channel's receiver share
+/// what comes in.
+///
+/// A body of a type that has no implementation can be wrapped in [`Once`].
+///
+/// ```
+/// use http_body_util::Full;
+/// use tower_credentials::{Once, TryCloneBody};
+///
+/// let body = Full::new(bytes::Bytes::from("again and again"));
+/// assert!(body.try_clone().is_some());
+/// assert!(Once::new(body).try_clone().is_none());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "it isn't known whether the body `{Self}` can be sent again",
+    note = "implement `TryCloneBody` for it, or wrap it in `tower_credentials::Once` to have it sent at most once"
+)]
+pub trait TryCloneBody: Sized {
+    /// A body that sends what this one would send from here on; `None` where there can't be a second
+    /// one.
+    fn try_clone(&self) -> Option<Self>;
+}
+
+macro_rules! cloned {
+    ($([$($generics:tt)*] $body:ty),+ $(,)?) => {$(
+        impl<$($generics)*> TryCloneBody for $body {
+            #[inline]
+            fn try_clone(&self) -> Option<Self> {
+                Some(self.clone())
+            }
+        }
+    )+};
+}
+
+macro_rules! never {
+    ($([$($generics:tt)*] $body:ty),+ $(,)?) => {$(
+        /// Never.
+        impl<$($generics)*> TryCloneBody for $body {
+            #[inline]
+            fn try_clone(&self) -> Option<Self> {
+                None
+            }
+        }
+    )+};
+}
+
+impl TryCloneBody for () {
+    #[inline]
+    fn try_clone(&self) -> Option<Self> {
+        Some(())
+    }
+}
+
+// The body in a `Limited` can't be reached, so that only those are here of which it is known that their
+// `Clone` is enough.
+cloned! {
+    [] &'static str,
+    [] &'static [u8],
+    [] String,
+    [] Vec<u8>,
+    [] Bytes,
+    [D: Clone] Full<D>,
+    [D] Empty<D>,
+    [] Limited<String>,
+    [D: Clone] Limited<Full<D>>,
+    [D] Limited<Empty<D>>,
+}
+
+never! {
+    [S] StreamBody<S>,
+    [D, E] BoxBody<D, E>,
+    [D, E] UnsyncBoxBody<D, E>,
+    [S] Limited<StreamBody<S>>,
+    [D, E] Limited<BoxBody<D, E>>,
+    [D, E] Limited<UnsyncBoxBody<D, E>>,
+    [B] Once<B>,
+}
+
+impl<B: TryCloneBody> TryCloneBody for Option<B> {
+    /// No body can always be sent again.
+    #[inline]
+    fn try_clone(&self) -> Option<Self> {
+        match self {
+            None => Some(None),
+            Some(body) => body.try_clone().map(Some),
+        }
+    }
+}
+
+impl<L: TryCloneBody, R: TryCloneBody> TryCloneBody for Either<L, R> {
+    #[inline]
+    fn try_clone(&self) -> Option<Self> {
+        match self {
+            Either::Left(body) => body.try_clone().map(Either::Left),
+            Either::Right(body) => body.try_clone().map(Either::Right),
+        }
+    }
+}
+
+impl<B: TryCloneBody> TryCloneBody for Box<B> {
+    #[inline]
+    fn try_clone(&self) -> Option<Self> {
+        B::try_clone(self).map(Box::new)
+    }
+}
+
+pin_project! {
+    /// A body that is sent once and never again, whatever it is.
+    ///
+    /// For a body whose type doesn't implement [`TryCloneBody`].
+    #[derive(Debug, Default)]
+    pub struct Once<B> {
+        #[pin]
+        inner: B,
+    }
+}
+
+impl<B> Once<B> {
+    /// Wraps a body.
+    pub fn new(inner: B) -> Self {
+        Self { inner }
+    }
+
+    /// The body.
+    pub fn get_ref(&self) -> &B {
+        &self.inner
+    }
+
+    /// The body, to be changed.
+    pub fn get_mut(&mut self) -> &mut B {
+        &mut self.inner
+    }
+
+    /// The body, unwrapped.
+    pub fn into_inner(self) -> B {
+        self.inner
+    }
+}
+
+impl<B> From<B> for Once<B> {
+    fn from(inner: B) -> Self {
+        Self::new(inner)
+    }
+}
+
+impl<B: Body> Body for Once<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    #[inline]
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.project().inner.poll_frame(cx)
+    }
+
+    #[inline]
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    #[inline]
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

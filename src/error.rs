@@ -1,0 +1,118 @@
+//! What the layers themselves can fail with.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::credential::PoolKey;
+use crate::vault::VaultError;
+
+/// Any error: what tower's own middleware uses where layers of several crates meet.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a layer or a pool of this crate failed. A layer's error is a [`BoxError`] that is either the
+/// inner service's own, or one of these.
+///
+/// ```
+/// # fn handle(error: tower_credentials::BoxError) {
+/// match error.downcast_ref::<tower_credentials::Error>() {
+///     Some(own) => eprintln!("not sent: {own}"),
+///     None => eprintln!("the client failed: {error}"),
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request was about to carry a credential to where it may not go. It was not sent.
+    UntrustedOrigin {
+        /// Scheme, host and port of the request's URI, or that it has none.
+        origin: String,
+        /// The provider whose credentials don't go there.
+        provider: String,
+    },
+    /// The pool is empty, or has nothing that its mode allows.
+    NoCredential {
+        /// Which pool.
+        pool: PoolKey,
+        /// Which kinds its mode allows, in words.
+        wanted: &'static str,
+    },
+    /// The request is pinned to a credential that the pool has not got.
+    UnknownPin {
+        /// Which pool.
+        pool: PoolKey,
+        /// The label or id that was asked for.
+        pin: String,
+    },
+    /// Every credential cools down, and the pool is set to fail then rather than to try one.
+    AllCoolingDown {
+        /// Which pool.
+        pool: PoolKey,
+        /// How long until the first of them is ready.
+        retry_after: Duration,
+    },
+    /// Every credential needs a new sign-in.
+    NeedsSignIn {
+        /// Which pool.
+        pool: PoolKey,
+    },
+    /// The request carries a credential of the pool's, but not what came with it: something between
+    /// two layers has dropped the request's extensions, as a redirect to another origin does. It was
+    /// not sent, since nobody knows who it is for.
+    LostContext {
+        /// Which pool.
+        pool: PoolKey,
+    },
+    /// A response future was polled after it had ended.
+    Polled,
+    /// The vault could not give the pool.
+    Vault(VaultError),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UntrustedOrigin { origin, provider } => write!(
+                f,
+                "a credential of {provider} may not be sent to {origin}; \
+                 add the origin to the provider if it is meant to"
+            ),
+            Self::NoCredential { pool, wanted } => {
+                write!(f, "no {wanted} in pool {pool}; add one to its vault")
+            }
+            Self::UnknownPin { pool, pin } => {
+                write!(f, "the request is pinned to {pin}, which is not in pool {pool}")
+            }
+            Self::AllCoolingDown { pool, retry_after } => write!(
+                f,
+                "every credential of pool {pool} is limited; the first is ready in {:.1} s",
+                retry_after.as_secs_f64()
+            ),
+            Self::NeedsSignIn { pool } => {
+                write!(f, "every credential of pool {pool} needs a new sign-in")
+            }
+            Self::LostContext { pool } => write!(
+                f,
+                "the request carries a credential of pool {pool} but has lost its extensions on the \
+                 way, as in a redirect to another origin; put what redirects above the layers"
+            ),
+            Self::Polled => f.write_str("a response future was polled after it had ended"),
+            Self::Vault(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Vault(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<VaultError> for Error {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error)
+    }
+}

@@ -1,0 +1,174 @@
+//! What happened: for a person's eyes, a test or a metric. Nothing in an event is secret.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::clock::Timestamp;
+use crate::credential::Metadata;
+use crate::standing::{Reason, Scope};
+
+/// Something that a pool or a layer did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An attempt was answered.
+    Attempt {
+        /// By which credential it was made.
+        credential: &'a Metadata,
+        /// What the upstream said.
+        status: StatusCode,
+        /// How long it took until the response's head was there.
+        elapsed: Duration,
+    },
+    /// A credential cools down.
+    CooledDown {
+        /// Which.
+        credential: &'a Metadata,
+        /// The first moment at which it may be picked again.
+        until: Timestamp,
+        /// How far that is from now.
+        wait: Duration,
+        /// Why.
+        reason: Reason,
+        /// What the cooldown is limited to.
+        scope: Option<&'a Scope>,
+    },
+    /// A success has ended a credential's cooldown, or forgiven its failures.
+    Recovered {
+        /// Which.
+        credential: &'a Metadata,
+    },
+    /// The request is sent again with another credential.
+    Rotated {
+        /// The one before.
+        from: &'a Metadata,
+        /// The one now.
+        to: &'a Metadata,
+    },
+    /// The request waits for a short limit to end, and is then sent again.
+    Waiting {
+        /// For which credential.
+        credential: &'a Metadata,
+        /// How long.
+        wait: Duration,
+    },
+    /// The request is sent again after a network error.
+    Repeated {
+        /// With which credential, where one is known.
+        credential: Option<&'a Metadata>,
+    },
+    /// A credential has a new secret.
+    Refreshed {
+        /// Which, with its new generation.
+        credential: &'a Metadata,
+    },
+    /// A refresh has failed.
+    RefreshFailed {
+        /// Which credential's.
+        credential: &'a Metadata,
+        /// Why.
+        error: &'a str,
+    },
+    /// A refreshed secret could not be saved yet; it is tried again, and used meanwhile by nobody.
+    SecretNotSaved {
+        /// Which credential's.
+        credential: &'a Metadata,
+        /// Why.
+        error: &'a str,
+    },
+    /// Only a new sign-in helps this credential.
+    NeedsSignIn {
+        /// Which.
+        credential: &'a Metadata,
+        /// The vendor's reason.
+        reason: &'a str,
+    },
+    /// What was learnt is in the vault.
+    Saved {
+        /// How many outcomes.
+        outcomes: usize,
+    },
+    /// What was learnt could not be saved yet; it is tried again. No response fails for it.
+    SaveFailed {
+        /// Why.
+        error: &'a str,
+    },
+    /// A record of the vault can't be used; the others can.
+    Damaged {
+        /// Which record, what is wrong with it, and the way out.
+        damage: &'a str,
+    },
+}
+
+/// Where a pool's events go.
+#[derive(Clone, Default)]
+pub(crate) struct Observer(Option<Arc<dyn Fn(&Event<'_>) + Send + Sync>>);
+
+impl Observer {
+    pub(crate) fn new(observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(observe)))
+    }
+
+    /// Whether anybody looks; what only events need is not worked out otherwise.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn emit(&self, event: &Event<'_>) {
+        tracing::debug!(target: "tower_credentials", ?event);
+        if let Some(observe) = &self.0 {
+            observe(event);
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_set() { "Observer(set)" } else { "Observer(none)" })
+    }
+}
+
+/// How often things happened since the pool was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Requests of callers' that got a credential.
+    pub requests: u64,
+    /// Times one of them was sent: the requests, and each time one was sent again.
+    pub attempts: u64,
+    /// Times one was sent again with another credential.
+    pub rotations: u64,
+    /// Secrets that were renewed.
+    pub refreshes: u64,
+}
+
+/// The counters while they count.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) requests: AtomicU64,
+    /// Attempts beyond each request's first: a request that goes well counts once, not twice.
+    pub(crate) repeats: AtomicU64,
+    pub(crate) rotations: AtomicU64,
+    pub(crate) refreshes: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let requests = read(&self.requests);
+        Counters {
+            requests,
+            attempts: requests + read(&self.repeats),
+            rotations: read(&self.rotations),
+            refreshes: read(&self.refreshes),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Applying a credential's headers.
+
+
+
+
+use tower_layer::Layer;
+
+use super::context::Roles;
+use super::drive::{Core, Duty, sealed, sends_once};
+use super::service::service;
+use crate::pool::Pool;
+
+/// Puts a credential's headers on each request, in place of whatever credential the caller set.
+///
+/// Alone it applies the credential that the pool's policy picks, and learns from the answers: the
+/// request after a 429 takes another credential.
+///
+/// A request to an origin that the provider does not name is refused with
+/// [`Error::UntrustedOrigin`](crate::Error::UntrustedOrigin).
+#[derive(Clone, Debug)]
+pub struct AuthHeaderLayer {
+    pool: Pool,
+}
+
+impl AuthHeaderLayer {
+    /// Applies the credentials of this pool.
+    pub fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+}
+
+impl<S: Clone> Layer<S> for AuthHeaderLayer {
+    type Service = AuthHeader<S>;
+
+    fn layer(&self, inner: S) -> AuthHeader<S> {
+        AuthHeader(Core::new(inner, self.pool.clone(), ()))
+    }
+}
+
+/// The service of [`AuthHeaderLayer`].
+#[derive(Clone, Debug)]
+pub struct AuthHeader<S>(Core<S, ApplyHeaders>);
+
+/// What [`AuthHeader`] does.
+#[derive(Clone, Copy, Debug)]
+pub struct ApplyHeaders;
+
+impl Duty for ApplyHeaders {}
+
+impl sealed::Duty for ApplyHeaders {
+    type Options = ();
+    const ROLES: Roles = Roles::AUTH_HEADER;
+}
+
+sends_once!(ApplyHeaders);
+service!(AuthHeader, ApplyHeaders);

@@ -1,0 +1,421 @@
+//! What the layers of one stack know together about one request of the caller's.
+//!
+//! The outermost layer opens a [`Context`]; the others join it. It comes to them in one of two ways.
+//! A layer whose inner service is, by its type, another of our layers hands it over directly: nothing
+//! can stand between. Otherwise it travels in the request's extensions, as an [`Attempt`], by value, so
+//! that whatever a user's own layers do with the request (clone it, delay it, send it from another
+//! task) it comes along.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+
+use crate::pool::{Lease, Permit, SlotIndex, Wish};
+
+/// A set of the jobs that our layers do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roles(u8);
+
+impl Roles {
+    pub(crate) const NONE: Roles = Roles(0);
+    pub(crate) const AUTH_HEADER: Roles = Roles(1);
+    pub(crate) const ROTATE: Roles = Roles(2);
+    pub(crate) const REFRESH: Roles = Roles(4);
+    pub(crate) const PERSIST: Roles = Roles(8);
+    pub(crate) const ALL: Roles = Roles(15);
+
+    pub(crate) const fn with(self, other: Roles) -> Roles {
+        Roles(self.0 | other.0)
+    }
+
+    pub(crate) const fn without(self, other: Roles) -> Roles {
+        Roles(self.0 & !other.0)
+    }
+
+    pub(crate) const fn has(self, other: Roles) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) const fn intersects(self, other: Roles) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What an answer taught, as the innermost layer that saw it recorded it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Other,
+    Good,
+    Limited,
+}
+
+/// One request of the caller's.
+pub(crate) struct Context {
+    /// Which pool's layers share it, by address: it does not outlive them.
+    owner: usize,
+    /// The jobs of the layers that have joined.
+    roles: AtomicU8,
+    /// The attempt whose answer was recorded last, and as what.
+    observed: AtomicU32,
+    state: Mutex<State>,
+}
+
+/// What changes while a request is under way.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) wish: Wish,
+    pub(crate) tried: Vec<SlotIndex>,
+    pub(crate) refreshed: Vec<SlotIndex>,
+    /// Credentials that were refused, and that no refresh helped.
+    pub(crate) failed: Vec<SlotIndex>,
+    /// The latest lease.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) permit: Option<Permit>,
+    /// The number of the latest attempt, from 1.
+    pub(crate) attempt: u32,
+    /// The pool's tick when it began.
+    pub(crate) began: u64,
+    /// When it began, where somebody looks at events.
+    pub(crate) started: Option<Instant>,
+    /// How many credentials a request may be tried with, where a rotate layer says so.
+    pub(crate) budget: Option<u32>,
+    pub(crate) copy: PartsCopy,
+    pub(crate) copy_taken: bool,
+}
+
+impl State {
+    /// Makes this lease the one of a new attempt.
+    pub(crate) fn begin_attempt(&mut self, lease: Lease, tick: u64, timed: bool) {
+        if !self.tried.contains(&lease.slot()) {
+            self.tried.push(lease.slot());
+        }
+        self.lease = Some(lease);
+        self.attempt += 1;
+        self.began = tick;
+        self.started = timed.then(Instant::now);
+    }
+
+    fn reset(&mut self) {
+        let Self { wish, tried, refreshed, failed, lease, permit, copy, .. } = self;
+        wish.clear();
+        tried.clear();
+        refreshed.clear();
+        failed.clear();
+        *lease = None;
+        *permit = None;
+        copy.clear();
+        self.attempt = 0;
+        self.began = 0;
+        self.started = None;
+        self.budget = None;
+        self.copy_taken = false;
+    }
+}
+
+/// How many spare contexts a thread keeps for requests to come.
+const SPARE: usize = 64;
+
+thread_local! {
+    /// The way down from one of our layers to the next, while the one calls the other.
+    static HANDOVER: Cell<Option<Handover>> = const { Cell::new(None) };
+    /// Contexts of ended requests, emptied: a request that goes well allocates none.
+    static SPARES: RefCell<Vec<Arc<Context>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Context {
+    /// An empty context for the layers of a pool.
+    fn open(owner: usize) -> Arc<Self> {
+        // A thread that is being shut down has no spares left.
+        let spare = SPARES.try_with(|spares| spares.borrow_mut().pop()).ok().flatten();
+        match spare {
+            Some(mut context) => {
+                if let Some(empty) = Arc::get_mut(&mut context) {
+                    empty.owner = owner;
+                }
+                context
+            }
+            None => Arc::new(Self {
+                owner,
+                roles: AtomicU8::new(0),
+                observed: AtomicU32::new(0),
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Empties a context that nobody else holds, and keeps it for another request.
+    fn recycle(mut context: Arc<Self>) {
+        let Some(ended) = Arc::get_mut(&mut context) else { return };
+        *ended.roles.get_mut() = 0;
+        *ended.observed.get_mut() = 0;
+        ended.state.get_mut().unwrap_or_else(PoisonError::into_inner).reset();
+        let _ = SPARES.try_with(|spares| {
+            let mut spares = spares.borrow_mut();
+            if spares.len() < SPARE {
+                spares.push(context);
+            }
+        });
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The jobs of the layers that have joined until now.
+    pub(crate) fn roles(&self) -> Roles {
+        Roles(self.roles.load(Ordering::Acquire))
+    }
+
+    /// Whether this attempt's answer is yet to be recorded as this; from now on it is. A layer further
+    /// in that has sent again since has recorded all that came of it.
+    pub(crate) fn observe(&self, attempt: u32, verdict: Verdict) -> Observed {
+        let mark = attempt << 2 | verdict as u32;
+        let before = self.observed.load(Ordering::Acquire);
+        if before == mark || before >> 2 > attempt {
+            return Observed::Known;
+        }
+        self.observed.store(mark, Ordering::Release);
+        if before >> 2 == attempt { Observed::Differently } else { Observed::First }
+    }
+}
+
+/// A context that is kept for another request when its last holder lets go.
+pub(crate) struct Held(Option<Arc<Context>>);
+
+impl Held {
+    fn new(context: Arc<Context>) -> Self {
+        Self(Some(context))
+    }
+
+    fn share(&self) -> Arc<Context> {
+        self.arc().clone()
+    }
+
+    fn arc(&self) -> &Arc<Context> {
+        self.0.as_ref().expect("a context is held until it is dropped")
+    }
+}
+
+impl std::ops::Deref for Held {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        self.arc()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(context) = self.0.take() {
+            Context::recycle(context);
+        }
+    }
+}
+
+/// Whether an answer was recorded before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    /// By a layer further in.
+    Known,
+    /// As something else: a service in between has turned the answer into another.
+    Differently,
+    /// Not yet.
+    First,
+}
+
+/// What one layer passes to the next one inside.
+struct Handover {
+    context: Arc<Context>,
+    carried: Option<Lease>,
+    attempt: u32,
+    outside: Roles,
+    written: bool,
+    copied: bool,
+}
+
+/// An attempt of one of the layers, as it travels in the request's extensions: what service of yours
+/// stands under the layers can read there which credential the attempt uses.
+///
+/// It is always there between two layers that are not directly one on the other. Under a complete
+/// stack it is there if [`expose_attempts`](crate::PoolBuilder::expose_attempts) is set.
+#[derive(Clone)]
+pub struct Attempt {
+    context: Arc<Context>,
+    lease: Option<Lease>,
+    number: u32,
+    outside: Roles,
+    written: bool,
+}
+
+impl Attempt {
+    /// The credential that the attempt uses, once a layer has picked one.
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// Which attempt of the caller's request this is, from 1; 0 before a credential is picked.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt").field("number", &self.number).field("lease", &self.lease).finish()
+    }
+}
+
+/// One layer's part in a request's context.
+pub(crate) struct Part {
+    pub(crate) context: Held,
+    /// The jobs of the layers outside of this one.
+    pub(crate) outside: Roles,
+    /// The lease that came with the request, where it came by its extensions: a request that was cloned
+    /// in between keeps its own. Elsewhere the context's lease is the one.
+    pub(crate) carried: Option<Lease>,
+    /// The attempt that this layer's call is part of.
+    pub(crate) attempt: u32,
+    /// Whether the request carries the headers of its lease.
+    pub(crate) written: bool,
+    /// Whether the copy in the context is one of this very request.
+    pub(crate) copied: bool,
+    /// Whether the context came in the extensions, so that they must be kept up to date.
+    pub(crate) by_extensions: bool,
+    /// Whether this layer opened the context.
+    pub(crate) is_outermost: bool,
+}
+
+impl Part {
+    /// Joins the request's context, or opens it.
+    pub(crate) fn join(owner: usize, roles: Roles, extensions: &Extensions) -> Self {
+        if let Some(handover) = HANDOVER.take().filter(|handover| handover.context.owner == owner) {
+            let Handover { context, carried, attempt, outside, written, copied } = handover;
+            context.roles.fetch_or(roles.0, Ordering::AcqRel);
+            return Self {
+                context: Held::new(context),
+                outside,
+                carried,
+                attempt,
+                written,
+                copied,
+                by_extensions: false,
+                is_outermost: false,
+            };
+        }
+        let travelling =
+            extensions.get::<Attempt>().filter(|attempt| attempt.context.owner == owner).cloned();
+        if let Some(Attempt { context, lease, number, outside, written }) = travelling {
+            context.roles.fetch_or(roles.0, Ordering::AcqRel);
+            return Self {
+                context: Held::new(context),
+                outside,
+                carried: lease,
+                attempt: number,
+                written,
+                copied: false,
+                by_extensions: true,
+                is_outermost: false,
+            };
+        }
+        let context = Context::open(owner);
+        context.roles.store(roles.0, Ordering::Release);
+        Self {
+            context: Held::new(context),
+            outside: Roles::NONE,
+            carried: None,
+            attempt: 0,
+            written: false,
+            copied: false,
+            by_extensions: false,
+            is_outermost: true,
+        }
+    }
+
+    /// Calls an inner service that is one of our layers, and hands the context over.
+    pub(crate) fn call_ours<T>(&self, roles: Roles, call: impl FnOnce() -> T) -> T {
+        HANDOVER.set(Some(Handover {
+            context: self.context.share(),
+            carried: self.carried.clone(),
+            attempt: self.attempt,
+            outside: self.outside.with(roles),
+            written: self.written,
+            copied: self.copied,
+        }));
+        let result = call();
+        // Taken by the inner layer already, or it is of another pool: nobody else's it may become.
+        drop(HANDOVER.take());
+        result
+    }
+
+    /// Puts what inner layers need into the request's extensions.
+    pub(crate) fn travel(&self, roles: Roles, lease: Option<Lease>, extensions: &mut Extensions) {
+        extensions.insert(Attempt {
+            context: self.context.share(),
+            lease,
+            number: self.attempt,
+            outside: self.outside.with(roles),
+            written: self.written,
+        });
+    }
+}
+
+/// A request but for its body, kept for another attempt. Its memory is used again by the next one.
+#[derive(Default)]
+pub(crate) struct PartsCopy {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    /// As a list, since a map costs two allocations and a hash for each name.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    extensions: Extensions,
+}
+
+impl PartsCopy {
+    /// Copies a request's parts. What is ours in the extensions is left out.
+    pub(crate) fn take<B>(&mut self, request: &mut Request<B>) {
+        self.method.clone_from(request.method());
+        self.uri.clone_from(request.uri());
+        self.version = request.version();
+        self.headers.clear();
+        let headers = request.headers().iter();
+        self.headers.extend(headers.map(|(name, value)| (name.clone(), value.clone())));
+        let extensions = request.extensions_mut();
+        let ours = extensions.remove::<Attempt>();
+        if !extensions.is_empty() {
+            self.extensions = extensions.clone();
+        }
+        if let Some(ours) = ours {
+            extensions.insert(ours);
+        }
+    }
+
+    /// Another request of the same parts.
+    pub(crate) fn restore<B>(&self, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        // Room for what a credential adds.
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        *request.headers_mut() = headers;
+        if !self.extensions.is_empty() {
+            *request.extensions_mut() = self.extensions.clone();
+        }
+        request
+    }
+
+    fn clear(&mut self) {
+        self.method = Method::GET;
+        self.uri = Uri::default();
+        self.headers.clear();
+        if !self.extensions.is_empty() {
+            self.extensions = Extensions::new();
+        }
+    }
+}

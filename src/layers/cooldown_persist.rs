@@ -1,0 +1,55 @@
+//! Saving what the answers taught.
+
+use tower_layer::Layer;
+
+use super::context::Roles;
+use super::drive::{Core, Duty, sealed, sends_once};
+use super::service::service;
+use crate::pool::Pool;
+
+/// Saves order, cooldowns and health to the pool's vault when they have changed, before the response
+/// goes on, so that a restart and other processes know them.
+///
+/// Inside of [`RotateOn429Layer`](crate::RotateOn429Layer), a cooldown is saved before the request is
+/// sent again. A request that changed nothing asks nothing of the vault. A vault that fails, or takes
+/// more than a second, never fails or holds up a response: what it missed is saved later, and an
+/// [event](crate::events::Event::SaveFailed) tells.
+///
+/// Alone it saves whatever the pool has learnt by other means.
+#[derive(Clone, Debug)]
+pub struct CooldownPersistLayer {
+    pool: Pool,
+}
+
+impl CooldownPersistLayer {
+    /// Saves what this pool learns.
+    pub fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+}
+
+impl<S: Clone> Layer<S> for CooldownPersistLayer {
+    type Service = CooldownPersist<S>;
+
+    fn layer(&self, inner: S) -> CooldownPersist<S> {
+        CooldownPersist(Core::new(inner, self.pool.clone(), ()))
+    }
+}
+
+/// The service of [`CooldownPersistLayer`].
+#[derive(Clone, Debug)]
+pub struct CooldownPersist<S>(Core<S, Persist>);
+
+/// What [`CooldownPersist`] does.
+#[derive(Clone, Copy, Debug)]
+pub struct Persist;
+
+impl Duty for Persist {}
+
+impl sealed::Duty for Persist {
+    type Options = ();
+    const ROLES: Roles = Roles::PERSIST;
+}
+
+sends_once!(Persist);
+service!(CooldownPersist, Persist);

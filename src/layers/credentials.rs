@@ -1,0 +1,98 @@
+//! All four layers as one.
+
+use tower_layer::Layer;
+
+use super::context::Roles;
+use super::drain::DrainBound;
+use super::drive::{Core, Duty, sealed, sends_again};
+use super::refresh_on_401::RefreshOptions;
+use super::rotate_on_429::{RotateOn429Layer, RotateOptions};
+use super::service::service;
+use crate::pool::{Pool, Refresher};
+
+/// The four layers in the recommended order, as one: rotate, refresh, apply the headers, save. It does
+/// what the four do, for less.
+///
+/// ```
+/// # use tower_credentials::{CredentialsLayer, Pool, Refresher};
+/// # fn stack(pool: Pool, refresher: Refresher) {
+/// use std::{num::NonZeroU32, time::Duration};
+///
+/// let layer = CredentialsLayer::new(pool)
+///     .refresher(refresher)
+///     .rotate(|layer| layer.wait_up_to(Duration::from_secs(2)));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct CredentialsLayer {
+    rotate: RotateOn429Layer,
+    refresh: Option<RefreshOptions>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CredentialsOptions {
+    rotate: RotateOptions,
+    refresh: Option<RefreshOptions>,
+}
+
+impl CredentialsLayer {
+    /// All four, for the credentials of this pool.
+    pub fn new(pool: Pool) -> Self {
+        Self { rotate: RotateOn429Layer::new(pool), refresh: None }
+    }
+
+    /// Renews secrets by this refresher. Without one, a credential that is refused is rotated away from
+    /// at once.
+    #[must_use]
+    pub fn refresher(mut self, refresher: Refresher) -> Self {
+        self.refresh = Some(RefreshOptions { refresher });
+        self
+    }
+
+    /// Sets what [`RotateOn429Layer`] can be set to.
+    #[must_use]
+    pub fn rotate(mut self, set: impl FnOnce(RotateOn429Layer) -> RotateOn429Layer) -> Self {
+        self.rotate = set(self.rotate);
+        self
+    }
+}
+
+impl<S: Clone> Layer<S> for CredentialsLayer {
+    type Service = Credentials<S>;
+
+    fn layer(&self, inner: S) -> Credentials<S> {
+        let (pool, rotate) = self.rotate.parts();
+        let options = CredentialsOptions { rotate, refresh: self.refresh.clone() };
+        Credentials(Core::new(inner, pool, options))
+    }
+}
+
+/// The service of [`CredentialsLayer`].
+#[derive(Clone, Debug)]
+pub struct Credentials<S>(Core<S, All>);
+
+/// What [`Credentials`] does.
+#[derive(Clone, Copy, Debug)]
+pub struct All;
+
+impl Duty for All {}
+
+impl sealed::Duty for All {
+    type Options = CredentialsOptions;
+    const ROLES: Roles = Roles::ALL;
+
+    fn rotate(options: &CredentialsOptions) -> Option<&RotateOptions> {
+        Some(&options.rotate)
+    }
+
+    fn refresh(options: &CredentialsOptions) -> Option<&RefreshOptions> {
+        options.refresh.as_ref()
+    }
+
+    fn drain(options: &CredentialsOptions) -> DrainBound {
+        options.rotate.drain
+    }
+}
+
+sends_again!(All);
+service!(Credentials, All);

@@ -1,0 +1,22 @@
+//! The layers.
+
+mod apply;
+mod auth_header;
+mod context;
+mod cooldown_persist;
+mod credentials;
+mod drain;
+mod drive;
+mod network;
+mod refresh_on_401;
+mod rotate_on_429;
+mod service;
+
+pub use auth_header::{AuthHeader, AuthHeaderLayer};
+pub use context::Attempt;
+pub use cooldown_persist::{CooldownPersist, CooldownPersistLayer};
+pub use credentials::{Credentials, CredentialsLayer};
+pub use drive::{Duty, NextReady, ResponseFuture};
+pub use network::{NetworkRetry, is_before_send};
+pub use refresh_on_401::{RefreshOn401, RefreshOn401Layer};
+pub use rotate_on_429::{RotateOn429, RotateOn429Layer};

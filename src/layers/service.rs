@@ -1,0 +1,46 @@
+//! What every service of a layer has: access to the inner service, and `Service` itself.
+
+/// Implements a layer's service, which is a newtype of `Core`.
+macro_rules! service {
+    ($service:ident, $duty:ty) => {
+        impl<S> $service<S> {
+            /// The inner service.
+            pub fn get_ref(&self) -> &S {
+                &self.0.inner
+            }
+
+            /// The inner service.
+            pub fn get_mut(&mut self) -> &mut S {
+                &mut self.0.inner
+            }
+
+            /// Gives the inner service back.
+            pub fn into_inner(self) -> S {
+                self.0.inner
+            }
+        }
+
+        impl<S, B, R> tower_service::Service<http::Request<B>> for $service<S>
+        where
+            S: tower_service::Service<http::Request<B>, Response = http::Response<R>> + Clone,
+            S::Error: Into<$crate::BoxError>,
+            $duty: $crate::layers::drive::Bodies<B, R>,
+        {
+            type Response = http::Response<R>;
+            type Error = $crate::BoxError;
+            type Future = $crate::layers::drive::ResponseFuture<S, $duty, B, R>;
+
+            fn poll_ready(
+                &mut self,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), $crate::BoxError>> {
+                self.0.poll_ready(cx)
+            }
+
+            fn call(&mut self, request: http::Request<B>) -> Self::Future {
+                self.0.call(request)
+            }
+        }
+    };
+}
+pub(crate) use service;

@@ -1,0 +1,45 @@
+//! Which credential a caller's key is kept on.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use super::lane::SlotIndex;
+use super::wish::Affinity;
+
+/// The keys used last. Two halves: when the young one is full it becomes the old one, and what was
+/// not used since is forgotten; so the memory is bounded, and nothing is searched or sorted.
+#[derive(Debug, Default)]
+pub(crate) struct AffinityMap {
+    hasher: RandomState,
+    young: HashMap<u64, SlotIndex>,
+    old: HashMap<u64, SlotIndex>,
+}
+
+/// How many keys each half holds.
+const HALF: usize = 8192;
+
+impl AffinityMap {
+    /// Where the key is kept. The 64-bit hash stands for the key: two keys that share one merely share
+    /// an account.
+    pub(crate) fn get(&mut self, key: &Affinity) -> Option<SlotIndex> {
+        let hash = self.hasher.hash_one(key);
+        if let Some(slot) = self.young.get(&hash) {
+            return Some(*slot);
+        }
+        let slot = self.old.remove(&hash)?;
+        self.insert(hash, slot);
+        Some(slot)
+    }
+
+    pub(crate) fn set(&mut self, key: &Affinity, slot: SlotIndex) {
+        let hash = self.hasher.hash_one(key);
+        self.insert(hash, slot);
+    }
+
+    fn insert(&mut self, hash: u64, slot: SlotIndex) {
+        if self.young.len() >= HALF {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(hash, slot);
+    }
+}

@@ -1,0 +1,621 @@
+//! What a pool knows, under its lock: the credentials, how they stand, and the lanes they are picked
+//! from. No method here waits, calls out or reads a clock.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::oneshot;
+use tower::util::rng::{HasherRng, Rng};
+
+use super::affinity::AffinityMap;
+use super::config::{Config, WhenAllCoolingDown};
+use super::lane::{At, Lane, SlotIndex};
+use super::lease::{Blemish, Lease};
+use super::policy::Candidate;
+use super::refresh::RefreshStage;
+use super::wish::Wish;
+use crate::clock::Timestamp;
+use crate::credential::{Credential, CredentialId, PoolKey};
+use crate::error::Error;
+use crate::provider::{Provider, UnusableSecret};
+use crate::rate_limit::Allowance;
+use crate::standing::{Change, Cooldown, Health, Outcome, Reason, Scope, Standing};
+use crate::vault::{Damage, Revision, StoredPool};
+
+/// One credential's place in the book. A slot is never given to another credential, so an index stays
+/// right for as long as anybody holds it.
+pub(crate) struct Slot {
+    pub(crate) lease: Lease,
+    pub(crate) standing: Standing,
+    /// Whether it is still in the vault.
+    pub(crate) live: bool,
+    /// Its place in the order: larger means later.
+    place: u64,
+    last_used: u64,
+    turn: u64,
+    allowance: Option<Allowance>,
+    in_flight: u32,
+    probes: u32,
+    /// At which tick the cooldown of each scope was last set.
+    cooled_at: Vec<(Option<Scope>, u64)>,
+    pub(crate) refresh: RefreshStage,
+}
+
+impl Slot {
+    fn cooled_at(&self, scope: Option<&Scope>) -> u64 {
+        let at = |(known, tick): &(Option<Scope>, u64)| (known.as_ref() == scope).then_some(*tick);
+        self.cooled_at.iter().find_map(at).unwrap_or(0)
+    }
+
+    fn set_cooled_at(&mut self, scope: Option<&Scope>, tick: u64) {
+        match self.cooled_at.iter_mut().find(|(known, _)| known.as_ref() == scope) {
+            Some((_, at)) => *at = tick,
+            None => self.cooled_at.push((scope.cloned(), tick)),
+        }
+    }
+
+    /// Until when it cools down for requests of this scope.
+    pub(crate) fn cools_until(&self, scope: Option<&Scope>) -> Timestamp {
+        let concerns = |cooldown: &&Cooldown| {
+            cooldown.scope.is_none() || (scope.is_some() && cooldown.scope.as_ref() == scope)
+        };
+        let cooldowns = self.standing.cooldowns.iter().filter(concerns);
+        cooldowns.map(|cooldown| cooldown.until).max().unwrap_or_default()
+    }
+
+    fn needs_sign_in(&self) -> bool {
+        matches!(self.standing.health, Health::NeedsSignIn { .. })
+    }
+
+    pub(crate) fn is_of(&self, lease: &Lease) -> bool {
+        self.lease.credential().generation == lease.credential().generation
+    }
+
+    fn mark(&self) {
+        self.lease.blemish().set(self.standing != Standing::default());
+    }
+}
+
+/// What an attempt taught about its credential, and what is needed to judge it.
+pub(crate) struct Lesson<'a> {
+    pub(crate) lease: &'a Lease,
+    /// The tick at which the attempt began.
+    pub(crate) began: u64,
+    pub(crate) scope: Option<&'a Scope>,
+    pub(crate) now: Timestamp,
+}
+
+/// What a pick came to.
+pub(crate) enum Picked {
+    /// This one. With `hold`, its use must be given back by [`Book::release`].
+    Lease { lease: Lease, hold: Option<Hold> },
+    /// None yet: at this moment, or when something changes, it is worth asking again.
+    Later { until: Option<Timestamp>, change: oneshot::Receiver<()> },
+    /// None.
+    None,
+}
+
+/// A use of a credential that is counted while it lasts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hold {
+    pub(crate) slot: SlotIndex,
+    probe: bool,
+}
+
+pub(crate) struct Book {
+    pub(crate) slots: Vec<Slot>,
+    by_id: HashMap<CredentialId, SlotIndex>,
+    by_label: HashMap<Arc<str>, SlotIndex>,
+    base: Lane,
+    lanes: HashMap<Scope, Lane>,
+    next_place: u64,
+    uses: u64,
+    turn: u64,
+    /// Grows with each cooldown; what tells a success that began before one from one that began after.
+    tick: Arc<AtomicU64>,
+    has_oauth: bool,
+    affinity: AffinityMap,
+    waiters: Vec<oneshot::Sender<()>>,
+    random: HasherRng,
+    /// Outcomes that are in no vault yet.
+    pub(crate) pending: Vec<Outcome>,
+    /// Those of them that are on their way into it.
+    pub(crate) saving: Vec<Outcome>,
+    pub(crate) revision: Revision,
+}
+
+impl Book {
+    pub(crate) fn new(tick: Arc<AtomicU64>) -> Self {
+        Self {
+            slots: Vec::new(),
+            by_id: HashMap::new(),
+            by_label: HashMap::new(),
+            base: Lane::default(),
+            lanes: HashMap::new(),
+            next_place: 0,
+            uses: 0,
+            turn: 0,
+            tick,
+            has_oauth: false,
+            affinity: AffinityMap::default(),
+            waiters: Vec::new(),
+            random: HasherRng::default(),
+            pending: Vec::new(),
+            saving: Vec::new(),
+            revision: Revision::default(),
+        }
+    }
+
+    /// Takes over what the vault has: credentials that came, went or were renewed, and how all stand.
+    /// What is not saved yet is kept. Credentials that can't be used are named.
+    pub(crate) fn load(
+        &mut self,
+        stored: StoredPool,
+        provider: &dyn Provider,
+        config: &Config,
+        now: Timestamp,
+    ) -> Vec<Damage> {
+        let mut damaged = stored.damaged;
+        let mut seen = HashSet::new();
+        let mut standings = stored.standings;
+        for credential in &stored.credentials {
+            let id = credential.metadata.id;
+            match self.upsert(credential, provider) {
+                Ok(slot) => {
+                    seen.insert(id);
+                    self.slots[slot].standing = standings.credentials.remove(&id).unwrap_or_default();
+                    self.to_back(slot);
+                }
+                Err(error) => damaged.push(Damage::new(
+                    format!("credential {:?} ({id})", credential.metadata.label),
+                    error.to_string(),
+                )),
+            }
+        }
+        for slot in &mut self.slots {
+            slot.live = seen.contains(&slot.lease.credential().id);
+        }
+        let live = |slot: &&Slot| slot.live;
+        self.has_oauth = self.slots.iter().filter(live).any(|slot| {
+            super::config::Mode::is_oauth(slot.lease.credential().kind)
+        });
+        self.by_label = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.live)
+            .map(|(index, slot)| (slot.lease.credential().label.clone(), index))
+            .collect();
+        for outcome in self.saving.iter().chain(&self.pending).cloned().collect::<Vec<_>>() {
+            if let Some(&slot) = self.by_id.get(&outcome.id) {
+                self.slots[slot].standing.merge(&outcome.change);
+                if matches!(outcome.change, Change::CooledDown { to_back: true, .. }) {
+                    self.to_back(slot);
+                }
+            }
+        }
+        self.revision = stored.revision;
+        for slot in 0..self.slots.len() {
+            self.slots[slot].mark();
+            self.refile(slot, config, now);
+        }
+        self.wake();
+        damaged
+    }
+
+    fn upsert(
+        &mut self,
+        credential: &Credential,
+        provider: &dyn Provider,
+    ) -> Result<SlotIndex, UnusableSecret> {
+        let id = credential.metadata.id;
+        if let Some(&slot) = self.by_id.get(&id) {
+            let known = self.slots[slot].lease.credential();
+            let newer = credential.metadata.generation >= known.generation;
+            if newer && *known != credential.metadata {
+                let blemish = self.slots[slot].lease.blemish().clone();
+                self.slots[slot].lease = Lease::new(slot, credential, provider, blemish)?;
+            }
+            return Ok(slot);
+        }
+        let slot = self.slots.len();
+        let lease = Lease::new(slot, credential, provider, Blemish::default())?;
+        self.slots.push(Slot {
+            lease,
+            standing: Standing::default(),
+            live: true,
+            place: 0,
+            last_used: 0,
+            turn: self.turn,
+            allowance: None,
+            in_flight: 0,
+            probes: 0,
+            cooled_at: Vec::new(),
+            refresh: RefreshStage::Idle,
+        });
+        self.by_id.insert(id, slot);
+        Ok(slot)
+    }
+
+    /// Takes over a renewed secret. Without effect where a newer one is known.
+    pub(crate) fn adopt(
+        &mut self,
+        credential: &Credential,
+        provider: &dyn Provider,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<Lease, UnusableSecret> {
+        let slot = self.upsert(credential, provider)?;
+        self.refile(slot, config, now);
+        Ok(self.slots[slot].lease.clone())
+    }
+
+    pub(crate) fn find(&self, id: CredentialId) -> Option<SlotIndex> {
+        self.by_id.get(&id).copied().filter(|slot| self.slots[*slot].live)
+    }
+
+    /// How many credentials a request may be tried with.
+    pub(crate) fn size(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.live).count()
+    }
+
+    /// The credentials, first to last.
+    pub(crate) fn in_order(&self) -> Vec<SlotIndex> {
+        let mut slots: Vec<_> = (0..self.slots.len()).filter(|slot| self.slots[*slot].live).collect();
+        slots.sort_by_key(|slot| self.slots[*slot].place);
+        slots
+    }
+
+    fn to_back(&mut self, slot: SlotIndex) {
+        self.slots[slot].place = self.next_place;
+        self.next_place += 1;
+    }
+
+    fn is_allowed(&self, slot: &Slot, config: &Config) -> bool {
+        slot.live && config.mode.allows(slot.lease.credential().kind, self.has_oauth)
+    }
+
+    fn is_busy(&self, slot: &Slot, config: &Config) -> bool {
+        config.max_in_flight.is_some_and(|cap| slot.in_flight >= cap.get())
+    }
+
+    /// Puts a credential where it now belongs in every lane.
+    fn refile(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
+        let slot = &self.slots[index];
+        let usable = self.is_allowed(slot, config) && !slot.needs_sign_in() && !self.is_busy(slot, config);
+        // One that was away does not catch up on the turns it has missed.
+        let turn = slot.turn.max(self.turn);
+        let slot = &mut self.slots[index];
+        slot.turn = turn;
+        let candidate = Candidate {
+            metadata: slot.lease.credential(),
+            allowance: slot.allowance.as_ref(),
+            last_used: slot.last_used,
+            turn: slot.turn,
+        };
+        let key = (config.policy.rank(&candidate), slot.place);
+        let at = |scope: Option<&Scope>| match slot.cools_until(scope) {
+            _ if !usable => At::Out,
+            until if until > now => At::Cooling(until),
+            _ => At::Ready(key),
+        };
+        self.base.place(index, at(None));
+        for (scope, lane) in &mut self.lanes {
+            lane.place(index, at(Some(scope)));
+        }
+    }
+
+    /// Makes sure that requests of this scope have a lane of their own.
+    fn open_lane(&mut self, scope: &Scope, config: &Config, now: Timestamp) {
+        if !self.lanes.contains_key(scope) {
+            // One in which nothing cools down any more says the same as the base lane.
+            self.lanes.retain(|_, lane| lane.cooling().any(|(until, _)| until > now));
+            self.lanes.insert(scope.clone(), Lane::default());
+            for slot in 0..self.slots.len() {
+                self.refile(slot, config, now);
+            }
+        }
+    }
+
+    fn lane(&self, scope: Option<&Scope>) -> &Lane {
+        scope.and_then(|scope| self.lanes.get(scope)).unwrap_or(&self.base)
+    }
+
+    /// Moves those whose cooldown has ended among the ready ones.
+    fn promote(&mut self, scope: Option<&Scope>, config: &Config, now: Timestamp) {
+        while let Some(slot) = self.lane(scope).ended(now) {
+            self.refile(slot, config, now);
+        }
+    }
+
+    /// The first pick of a request.
+    pub(crate) fn pick_first(
+        &mut self,
+        key: &PoolKey,
+        wish: &Wish,
+        config: &Config,
+        now: Timestamp,
+        patience: Option<Timestamp>,
+    ) -> Result<Picked, Error> {
+        if let Some(pin) = &wish.pin {
+            let slot = self.pinned(pin);
+            let slot =
+                slot.ok_or_else(|| Error::UnknownPin { pool: key.clone(), pin: pin.to_string() })?;
+            if self.slots[slot].needs_sign_in() {
+                return Err(Error::NeedsSignIn { pool: key.clone() });
+            }
+            return Ok(if self.is_busy(&self.slots[slot], config) {
+                Picked::Later { until: None, change: self.wait() }
+            } else {
+                self.take(slot, false, config, now)
+            });
+        }
+        let scope = wish.scope.as_ref();
+        self.promote(scope, config, now);
+        if let Some(affinity) = &wish.affinity
+            && let Some(slot) = self.affinity.get(affinity)
+            && self.lane(scope).is_ready(slot)
+        {
+            return Ok(self.take(slot, false, config, now));
+        }
+        let ready = self.lane(scope).ready().next();
+        if let Some(slot) = ready {
+            return Ok(self.take_for(slot, wish, config, now));
+        }
+        let busy = |slot: &Slot| self.is_allowed(slot, config) && self.is_busy(slot, config);
+        if config.max_in_flight.is_some() && self.slots.iter().any(busy) {
+            return Ok(Picked::Later { until: None, change: self.wait() });
+        }
+        let Some(soonest) = self.lane(scope).soonest() else {
+            return Err(if self.slots.iter().any(|slot| self.is_allowed(slot, config)) {
+                Error::NeedsSignIn { pool: key.clone() }
+            } else {
+                Error::NoCredential { pool: key.clone(), wanted: config.mode.wanted() }
+            });
+        };
+        let fail = || Error::AllCoolingDown { pool: key.clone(), retry_after: soonest.since(now) };
+        match config.when_all_cooling_down {
+            WhenAllCoolingDown::TrySoonest => {
+                let slot = self.soonest_unprobed(scope);
+                Ok(self.take(slot.ok_or_else(fail)?, true, config, now))
+            }
+            WhenAllCoolingDown::WaitUpTo(bound) if soonest <= patience.unwrap_or(now.after(bound)) => {
+                Ok(Picked::Later { until: Some(soonest), change: self.wait() })
+            }
+            WhenAllCoolingDown::WaitUpTo(_) | WhenAllCoolingDown::Fail => Err(fail()),
+        }
+    }
+
+    fn pinned(&self, pin: &super::wish::Pin) -> Option<SlotIndex> {
+        pin.lookup(&self.by_id, &self.by_label).filter(|slot| self.slots[*slot].live)
+    }
+
+    /// The pick of a request that has tried some credentials already: one that is ready and untried.
+    pub(crate) fn pick_next(
+        &mut self,
+        tried: &[SlotIndex],
+        wish: &Wish,
+        config: &Config,
+        now: Timestamp,
+    ) -> Picked {
+        if wish.pin.is_some() {
+            return Picked::None;
+        }
+        let scope = wish.scope.as_ref();
+        self.promote(scope, config, now);
+        let ready = self.lane(scope).ready().find(|slot| !tried.contains(slot));
+        if let Some(slot) = ready {
+            return self.take_for(slot, wish, config, now);
+        }
+        let busy = |(index, slot): (SlotIndex, &Slot)| {
+            !tried.contains(&index)
+                && self.is_allowed(slot, config)
+                && self.is_busy(slot, config)
+                && !slot.needs_sign_in()
+                && slot.cools_until(scope) <= now
+        };
+        if config.max_in_flight.is_some() && self.slots.iter().enumerate().any(busy) {
+            return Picked::Later { until: None, change: self.wait() };
+        }
+        Picked::None
+    }
+
+    /// Of the credentials that cool down the one that is ready soonest, but rather one that no other
+    /// request is trying already.
+    fn soonest_unprobed(&self, scope: Option<&Scope>) -> Option<SlotIndex> {
+        // Bounded: where this many are being tried, one more on the first makes no difference.
+        const LOOK: usize = 64;
+        let cooling = || self.lane(scope).cooling().map(|(_, slot)| slot);
+        let unprobed = cooling().take(LOOK).min_by_key(|slot| self.slots[*slot].probes);
+        unprobed.or_else(|| cooling().next())
+    }
+
+    fn take_for(&mut self, slot: SlotIndex, wish: &Wish, config: &Config, now: Timestamp) -> Picked {
+        if let Some(affinity) = &wish.affinity {
+            self.affinity.set(affinity, slot);
+        }
+        self.take(slot, false, config, now)
+    }
+
+    fn take(&mut self, index: SlotIndex, probe: bool, config: &Config, now: Timestamp) -> Picked {
+        let counted = config.max_in_flight.is_some();
+        let slot = &mut self.slots[index];
+        let lease = slot.lease.clone();
+        if config.policy.moves_on_use() {
+            self.uses += 1;
+            slot.last_used = self.uses;
+            self.turn = self.turn.max(slot.turn);
+            slot.turn += config.policy.stride(slot.lease.credential());
+        }
+        slot.in_flight += u32::from(counted);
+        slot.probes += u32::from(probe);
+        if counted || config.policy.moves_on_use() {
+            self.refile(index, config, now);
+        }
+        Picked::Lease { lease, hold: (counted || probe).then_some(Hold { slot: index, probe }) }
+    }
+
+    /// Gives back a counted use.
+    pub(crate) fn release(&mut self, hold: Hold, config: &Config, now: Timestamp) {
+        let slot = &mut self.slots[hold.slot];
+        slot.probes = slot.probes.saturating_sub(u32::from(hold.probe));
+        if config.max_in_flight.is_some() {
+            slot.in_flight = slot.in_flight.saturating_sub(1);
+            self.refile(hold.slot, config, now);
+            self.wake();
+        }
+    }
+
+    fn wait(&mut self) -> oneshot::Receiver<()> {
+        self.waiters.retain(|waiter| !waiter.is_closed());
+        let (sender, receiver) = oneshot::channel();
+        self.waiters.push(sender);
+        receiver
+    }
+
+    /// Lets all who wait for a change ask again.
+    fn wake(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            let _ = waiter.send(());
+        }
+    }
+
+    /// The upstream said that the account has had enough. Answers to attempts that were under way when
+    /// it said so first only ever prolong the cooldown.
+    pub(crate) fn limited(
+        &mut self,
+        lesson: &Lesson<'_>,
+        stated: Option<Timestamp>,
+        config: &Config,
+    ) -> Option<Timestamp> {
+        let slot = &self.slots[lesson.lease.slot()];
+        let is_first = lesson.began >= slot.cooled_at(lesson.scope);
+        let until = match stated {
+            Some(until) => until,
+            None if is_first => {
+                let random = self.random.next_f64();
+                config.cooldowns.guess_limited(lesson.now, slot.standing.failures, random)
+            }
+            None => return None,
+        };
+        let prolongs = |known: &Cooldown| until > known.until;
+        if !is_first && !slot.standing.cooldown(lesson.scope).is_none_or(prolongs) {
+            return None;
+        }
+        self.cool_down(lesson, until, Reason::Limited, is_first, config);
+        Some(until)
+    }
+
+    /// The upstream refused the credential, and a refresh did not help. Longer each time.
+    pub(crate) fn refused(&mut self, lesson: &Lesson<'_>, config: &Config) -> Option<Timestamp> {
+        let slot = &self.slots[lesson.lease.slot()];
+        if !slot.is_of(lesson.lease) || lesson.began < slot.cooled_at(None) {
+            return None;
+        }
+        let again = slot.standing.cooldown(None).is_some_and(|known| known.reason == Reason::Refused);
+        let failures = if again { slot.standing.failures } else { 0 };
+        let until = config.cooldowns.guess_refused(lesson.now, failures);
+        let whole = Lesson { scope: None, ..*lesson };
+        self.cool_down(&whole, until, Reason::Refused, true, config);
+        Some(until)
+    }
+
+    fn cool_down(
+        &mut self,
+        lesson: &Lesson<'_>,
+        until: Timestamp,
+        reason: Reason,
+        is_first: bool,
+        config: &Config,
+    ) {
+        let cooldown =
+            Cooldown { until, set_at: lesson.now, reason, scope: lesson.scope.cloned() };
+        let change = Change::CooledDown {
+            cooldown,
+            failure: is_first && reason != Reason::UsedUp,
+            // A model's limit says nothing of the account's place for the others.
+            to_back: is_first && lesson.scope.is_none(),
+        };
+        let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
+        self.slots[lesson.lease.slot()].set_cooled_at(lesson.scope, tick);
+        if let Some(scope) = lesson.scope {
+            self.open_lane(scope, config, lesson.now);
+        }
+        self.change(lesson.lease.slot(), change, config, lesson.now);
+    }
+
+    /// The upstream answered well. Ends the cooldowns that were set before the attempt began, and
+    /// forgives the failures.
+    pub(crate) fn succeeded(&mut self, lesson: &Lesson<'_>, config: &Config) -> bool {
+        let slot = &self.slots[lesson.lease.slot()];
+        let since = slot.cooled_at(None).max(slot.cooled_at(lesson.scope));
+        let ends = |cooldown: &&Cooldown| {
+            cooldown.scope.is_none() || cooldown.scope.as_ref() == lesson.scope
+        };
+        let ending = slot.standing.cooldowns.iter().filter(ends);
+        let set_until = ending.map(|cooldown| cooldown.set_at).max();
+        if lesson.began < since || (set_until.is_none() && slot.standing.failures == 0) {
+            return false;
+        }
+        let change = Change::Succeeded {
+            set_until: set_until.unwrap_or_default(),
+            scope: lesson.scope.cloned(),
+        };
+        self.change(lesson.lease.slot(), change, config, lesson.now);
+        self.wake();
+        true
+    }
+
+    /// Takes in what the limit headers of a good answer say; the time until which the allowance is
+    /// used up, where it is.
+    pub(crate) fn allowance(
+        &mut self,
+        lesson: &Lesson<'_>,
+        allowance: Allowance,
+        config: &Config,
+    ) -> Option<Timestamp> {
+        let used_up = allowance.used_up_until.filter(|_| config.cooldowns.heeds_allowance());
+        let slot = &mut self.slots[lesson.lease.slot()];
+        if config.policy.reads_allowance() {
+            slot.allowance = Some(allowance);
+            self.refile(lesson.lease.slot(), config, lesson.now);
+        }
+        let slot = &self.slots[lesson.lease.slot()];
+        let until = used_up.filter(|until| *until > slot.cools_until(lesson.scope))?;
+        let is_first = slot.cools_until(lesson.scope) <= lesson.now;
+        self.cool_down(lesson, until, Reason::UsedUp, is_first, config);
+        Some(until)
+    }
+
+    /// Makes a change: in memory now, in the vault when it is next saved.
+    pub(crate) fn change(
+        &mut self,
+        index: SlotIndex,
+        change: Change,
+        config: &Config,
+        now: Timestamp,
+    ) {
+        let slot = &mut self.slots[index];
+        slot.standing.merge(&change);
+        slot.mark();
+        let id = slot.lease.credential().id;
+        if matches!(change, Change::CooledDown { to_back: true, .. }) {
+            self.to_back(index);
+        }
+        self.refile(index, config, now);
+        self.pending.push(Outcome { id, change });
+    }
+
+    /// The credential that any request without a wish takes, and until when that holds.
+    pub(crate) fn head(&self) -> (Option<&Lease>, Timestamp) {
+        let head = self.base.ready().next().map(|slot| &self.slots[slot].lease);
+        (head, self.base.soonest().unwrap_or(Timestamp::from_millis(u64::MAX)))
+    }
+
+    /// When the next credential is ready for requests of this scope.
+    pub(crate) fn next_ready(&self, scope: Option<&Scope>, now: Timestamp) -> Option<Timestamp> {
+        let lane = self.lane(scope);
+        if lane.ready().next().is_some() { Some(now) } else { lane.soonest() }
+    }
+}

@@ -1,0 +1,201 @@
+//! Opening a pool.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderName, header};
+use tower::util::BoxCloneService;
+use tower_service::Service;
+
+use super::book::Book;
+use super::config::{Config, Cooldowns, Mode, WhenAllCoolingDown};
+use super::policy::Policy;
+use super::{BoxVault, Head, Inner, Pool, save};
+use crate::clock::Clock;
+use crate::credential::PoolKey;
+use crate::error::Error;
+use crate::events::{Event, Observer, Tally};
+use crate::provider::Provider;
+use crate::vault::{Vault, VaultError, VaultRequest};
+
+/// Settings of a [`Pool`]; made by [`Pool::builder`], ended by [`open`](Self::open).
+pub struct PoolBuilder {
+    provider: Box<dyn Provider>,
+    vault: BoxVault,
+    namespace: Arc<str>,
+    config: Config,
+}
+
+impl PoolBuilder {
+    pub(super) fn new(provider: Box<dyn Provider>, vault: impl Vault) -> Self {
+        Self {
+            provider,
+            vault: BoxCloneService::new(Plain(vault)),
+            namespace: PoolKey::DEFAULT_NAMESPACE.into(),
+            config: Config::default(),
+        }
+    }
+
+    /// The namespace whose credentials the pool holds: `default` unless set.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<Arc<str>>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Which kinds of credentials are used: [`Mode::Auto`] unless set.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.config.mode = mode;
+        self
+    }
+
+    /// Which ready credential a request takes: [`Sticky`](super::policy::Sticky) unless set.
+    #[must_use]
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.config.policy = Box::new(policy);
+        self
+    }
+
+    /// How long credentials cool down, and for what.
+    #[must_use]
+    pub fn cooldowns(mut self, cooldowns: Cooldowns) -> Self {
+        self.config.cooldowns = cooldowns;
+        self
+    }
+
+    /// What to do when every credential is cooling down before a request's first attempt: try the one
+    /// that is ready soonest, unless set.
+    #[must_use]
+    pub fn when_all_cooling_down(mut self, then: WhenAllCoolingDown) -> Self {
+        self.config.when_all_cooling_down = then;
+        self
+    }
+
+    /// The most requests that one credential serves at once; no bound unless set. A request counts
+    /// until its response's head is there. When every ready credential is at its cap, requests wait.
+    #[must_use]
+    pub fn max_in_flight(mut self, cap: NonZeroU32) -> Self {
+        self.config.max_in_flight = Some(cap);
+        self
+    }
+
+    /// Where the time is read: the system's wall clock unless set.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.config.clock = clock;
+        self
+    }
+
+    /// Calls `observe` with each event, on the task where it happens: be quick.
+    #[must_use]
+    pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.config.observer = Observer::new(observe);
+        self
+    }
+
+    /// Whether each attempt's request has an [`Attempt`](crate::Attempt) extension even where no layer
+    /// of ours needs it: for a service of yours under the layers that wants to know the credential.
+    #[must_use]
+    pub fn expose_attempts(mut self, expose: bool) -> Self {
+        self.config.exposes_attempts = expose;
+        self
+    }
+
+    /// Loads the pool from its vault.
+    ///
+    /// # Errors
+    /// [`Error::Vault`] where the vault can't be read, and [`Error::NoCredential`] where the mode is
+    /// [`Mode::Subscription`] and there is no OAuth account. In another mode an empty pool is opened:
+    /// credentials may come.
+    pub async fn open(self) -> Result<Pool, Error> {
+        let key = PoolKey::with_namespace(self.provider.name(), self.namespace);
+        let tick = Arc::new(AtomicU64::new(0));
+        let mut credential_headers = self.provider.header_names().to_vec();
+        for name in USUAL_HEADERS {
+            if !credential_headers.contains(&name) {
+                credential_headers.push(name);
+            }
+        }
+        let pool = Pool(Arc::new(Inner {
+            key,
+            credential_headers,
+            provider: self.provider,
+            config: self.config,
+            vault: Mutex::new(self.vault),
+            book: Mutex::new(Book::new(tick.clone())),
+            head: Head::new(),
+            size: AtomicU64::new(0),
+            tick,
+            unsaved: AtomicBool::new(false),
+            saver: Mutex::new(save::Saver::default()),
+            tally: Tally::default(),
+        }));
+        pool.load().await?;
+        let mode = pool.0.config.mode;
+        if mode == Mode::Subscription {
+            let has_one = pool.status().iter().any(|status| mode.allows(status.credential.kind, true));
+            if !has_one {
+                let pool = pool.key().clone();
+                return Err(Error::NoCredential { pool, wanted: mode.wanted() });
+            }
+        }
+        Ok(pool)
+    }
+}
+
+/// Where clients put credentials, whatever the provider.
+const USUAL_HEADERS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
+/// A vault whose error is a [`VaultError`], whatever is wrapped around it.
+#[derive(Clone)]
+struct Plain<V>(V);
+
+impl<V: Vault> Service<VaultRequest> for Plain<V> {
+    type Response = V::Response;
+    type Error = VaultError;
+    type Future = PlainFuture<V::Future>;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), VaultError>> {
+        self.0.poll_ready(cx).map_err(plain)
+    }
+
+    fn call(&mut self, request: VaultRequest) -> Self::Future {
+        PlainFuture { inner: self.0.call(request) }
+    }
+}
+
+fn plain<E: Into<crate::BoxError>>(error: E) -> VaultError {
+    VaultError::from(error.into())
+}
+
+pin_project_lite::pin_project! {
+    struct PlainFuture<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F, T, E> Future for PlainFuture<F>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<crate::BoxError>,
+{
+    type Output = Result<T, VaultError>;
+
+    fn poll(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        self.project().inner.poll(cx).map_err(plain)
+    }
+}

@@ -1,0 +1,88 @@
+//! Which credential, at which generation, an attempt uses.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{HeaderName, HeaderValue};
+
+use super::lane::SlotIndex;
+use crate::credential::{Credential, Metadata};
+use crate::provider::{CredentialHeaders, Provider, UnusableSecret};
+
+/// One credential at one generation, with the headers that apply it, built once and shared by every
+/// request that uses it. Cheap to clone; `Debug` shows the metadata only.
+///
+/// An attempt's request carries its lease to the services under the layers in the
+/// [`Attempt`](crate::Attempt) extension.
+#[derive(Clone)]
+pub struct Lease(Arc<Inner>);
+
+struct Inner {
+    slot: SlotIndex,
+    metadata: Metadata,
+    headers: CredentialHeaders,
+    refreshable: bool,
+    blemish: Blemish,
+}
+
+/// Whether a credential has a cooldown or a failure that a success would clear; shared by all of its
+/// generations, so that a success on one that has none takes no lock.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Blemish(Arc<AtomicBool>);
+
+impl Blemish {
+    pub(crate) fn set(&self, blemished: bool) {
+        self.0.store(blemished, Ordering::Release);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Lease {
+    pub(crate) fn new(
+        slot: SlotIndex,
+        credential: &Credential,
+        provider: &dyn Provider,
+        blemish: Blemish,
+    ) -> Result<Self, UnusableSecret> {
+        let headers = provider.headers(credential)?;
+        let refreshable = credential.secret.refresh_token().is_some();
+        let metadata = credential.metadata.clone();
+        Ok(Self(Arc::new(Inner { slot, metadata, headers, refreshable, blemish })))
+    }
+
+    /// The credential.
+    pub fn credential(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// The headers that apply it. Those that hold the secret are marked sensitive.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.0.headers
+    }
+
+    pub(crate) fn slot(&self) -> SlotIndex {
+        self.0.slot
+    }
+
+    pub(crate) fn is_refreshable(&self) -> bool {
+        self.0.refreshable
+    }
+
+    pub(crate) fn blemish(&self) -> &Blemish {
+        &self.0.blemish
+    }
+
+    pub(crate) fn ptr_eq(&self, other: &Lease) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(&self.0.metadata).finish()
+    }
+}

@@ -1,0 +1,465 @@
+//! The credentials of one provider and namespace, of which each request takes one.
+
+mod affinity;
+mod book;
+mod builder;
+mod config;
+mod lane;
+mod lease;
+pub mod policy;
+mod refresh;
+mod save;
+mod wish;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderMap, HeaderName, Uri};
+use tower::util::BoxCloneService;
+
+use crate::clock::Timestamp;
+use crate::credential::{CredentialId, Metadata, PoolKey};
+use crate::error::Error;
+use crate::events::{Counters, Event, Tally};
+use crate::provider::Provider;
+use crate::rate_limit;
+use crate::standing::{Change, Reason, Scope, Standing};
+use crate::vault::{VaultError, VaultExt, VaultRequest, VaultResponse};
+
+use book::{Book, Hold, Lesson, Slot};
+use config::Config;
+
+pub use builder::PoolBuilder;
+pub use config::{Cooldowns, Mode, WhenAllCoolingDown};
+pub use lease::Lease;
+pub use refresh::{RefreshError, Refresher};
+pub use wish::{Affinity, Pin};
+
+pub(crate) use book::Picked;
+pub(crate) use lane::SlotIndex;
+pub(crate) use refresh::Refreshing;
+pub(crate) use save::Saving;
+pub(crate) use wish::Wish;
+
+type BoxVault = BoxCloneService<VaultRequest, VaultResponse, VaultError>;
+
+/// The credentials of one provider and namespace: their order, their cooldowns and their health, kept
+/// in memory for requests and in a vault for ever. Cheap to clone; every clone is the same pool.
+///
+/// ```
+/// use tower_credentials::provider::GenericProvider;
+/// use tower_credentials::vault::{MemoryVault, VaultExt};
+/// use tower_credentials::{Credential, Pool, PoolKey, Secret};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let vault = MemoryVault::new();
+/// for (label, key) in [("work", "sk-1"), ("spare", "sk-2")] {
+///     vault.put(Credential::new(PoolKey::new("example"), label, Secret::api_key(key))).await?;
+/// }
+/// let provider = GenericProvider::bearer("example").origin("https://api.example.com")?;
+/// let pool = Pool::builder(provider, vault).open().await?;
+/// assert_eq!(pool.status()[0].credential.label.as_ref(), "work");
+/// # Ok::<(), tower_credentials::BoxError>(()) })?;
+/// # Ok::<(), tower_credentials::BoxError>(())
+/// ```
+#[derive(Clone)]
+pub struct Pool(Arc<Inner>);
+
+struct Inner {
+    key: PoolKey,
+    provider: Box<dyn Provider>,
+    config: Config,
+    credential_headers: Vec<HeaderName>,
+    /// Behind a lock for its clones only: a service need not be `Sync`.
+    vault: Mutex<BoxVault>,
+    book: Mutex<Book>,
+    head: Head,
+    size: AtomicU64,
+    tick: Arc<AtomicU64>,
+    /// Whether the book has outcomes that no vault has.
+    unsaved: AtomicBool,
+    saver: Mutex<save::Saver>,
+    tally: Tally,
+}
+
+/// What a request without a wish takes, published so that it is read without a lock.
+struct Head {
+    lease: ArcSwapOption<Lease>,
+    /// From when on another credential may be the right one, in milliseconds since the epoch.
+    until: AtomicU64,
+}
+
+/// How one credential of a pool stands.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CredentialStatus {
+    /// Which.
+    pub credential: Metadata,
+    /// Its cooldowns, failures and health.
+    pub standing: Standing,
+}
+
+impl CredentialStatus {
+    /// How long until it is ready for requests of no scope; zero where it is.
+    pub fn ready_in(&self, now: Timestamp) -> Duration {
+        self.standing.cooldown(None).map_or(Duration::ZERO, |cooldown| cooldown.until.since(now))
+    }
+}
+
+/// A use of a credential that is counted; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    pool: Pool,
+    hold: Hold,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let now = self.pool.now();
+        self.pool.with_book(|book, config| book.release(self.hold, config, now));
+    }
+}
+
+impl Pool {
+    /// A pool of the provider's credentials in this vault.
+    pub fn builder(
+        provider: impl Provider,
+        vault: impl crate::vault::Vault,
+    ) -> PoolBuilder {
+        PoolBuilder::new(Box::new(provider), vault)
+    }
+
+    /// Which pool this is.
+    pub fn key(&self) -> &PoolKey {
+        &self.0.key
+    }
+
+    /// The credentials, first to last, and how each stands.
+    pub fn status(&self) -> Vec<CredentialStatus> {
+        self.with_book(|book, _| {
+            let status = |slot: SlotIndex| CredentialStatus {
+                credential: book.slots[slot].lease.credential().clone(),
+                standing: book.slots[slot].standing.clone(),
+            };
+            book.in_order().into_iter().map(status).collect()
+        })
+    }
+
+    /// How often things happened since the pool was opened.
+    pub fn counters(&self) -> Counters {
+        self.0.tally.read()
+    }
+
+    /// The time by the pool's clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.config.clock.now()
+    }
+
+    /// Clears a credential's cooldowns and failures, as a person may who knows better. Saved at once.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`] where the pool has no such credential.
+    pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
+        let now = self.now();
+        self.with_book(|book, config| {
+            let slot = book.find(id).ok_or(VaultError::NotFound(id))?;
+            book.change(slot, Change::Reset, config, now);
+            Ok::<_, VaultError>(())
+        })?;
+        self.save().await;
+        Ok(())
+    }
+
+    /// Takes over what others have changed in the vault: credentials that were added, removed, moved
+    /// or renewed, and cooldowns. One cheap request where nothing has changed.
+    ///
+    /// # Errors
+    /// Whatever the vault answers; the pool is then as it was.
+    pub async fn sync(&self) -> Result<(), VaultError> {
+        let revision = self.vault().revision(self.key().clone()).await?;
+        if revision != self.with_book(|book, _| book.revision) {
+            self.load().await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps calling [`sync`](Self::sync), so that what other processes do is known here after at most
+    /// `every` (a second is a good one). The task ends when the last clone of the pool is dropped.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn follow(&self, every: Duration) {
+        let pool = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let Some(pool) = pool.upgrade() else { return };
+                if let Err(error) = Pool(pool).sync().await {
+                    tracing::warn!(target: "tower_credentials", %error, "could not read the vault");
+                }
+            }
+        });
+    }
+
+    async fn load(&self) -> Result<(), VaultError> {
+        let stored = self.vault().load_pool(self.key().clone()).await?;
+        let now = self.now();
+        let damaged = self.with_book(|book, config| {
+            let damaged = book.load(stored, &*self.0.provider, config, now);
+            self.0.size.store(book.size() as u64, Ordering::Relaxed);
+            damaged
+        });
+        for damage in damaged {
+            self.emit(&Event::Damaged { damage: &damage.to_string() });
+        }
+        Ok(())
+    }
+
+    fn vault(&self) -> BoxVault {
+        self.0.vault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads or changes the book, and publishes what a plain pick takes from now on.
+    fn with_book<T>(&self, work: impl FnOnce(&mut Book, &Config) -> T) -> T {
+        let mut book: MutexGuard<'_, Book> =
+            self.0.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut book, &self.0.config);
+        if self.0.config.picks_without_lock() {
+            let (lease, until) = book.head();
+            self.0.head.publish(lease, until);
+        }
+        if !book.pending.is_empty() {
+            self.0.unsaved.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    pub(crate) fn emit(&self, event: &Event<'_>) {
+        self.0.config.observer.emit(event);
+    }
+
+    pub(crate) fn is_observed(&self) -> bool {
+        self.0.config.observer.is_set()
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.tally
+    }
+
+    pub(crate) fn provider(&self) -> &dyn Provider {
+        &*self.0.provider
+    }
+
+    /// How many credentials the pool has.
+    pub(crate) fn size(&self) -> u32 {
+        u32::try_from(self.0.size.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+    }
+
+    /// The moment on the pool's own count of cooldowns, to judge by what came before what.
+    pub(crate) fn tick(&self) -> u64 {
+        self.0.tick.load(Ordering::Acquire)
+    }
+
+    /// The credential for a request's first attempt.
+    pub(crate) fn pick_first(
+        &self,
+        wish: &Wish,
+        patience: Option<Timestamp>,
+    ) -> Result<(Picked, Option<Permit>), Error> {
+        if wish.is_none()
+            && let Some(lease) = self.0.head.read(&self.0.config)
+        {
+            return Ok((Picked::Lease { lease, hold: None }, None));
+        }
+        let now = self.now();
+        let picked = self
+            .with_book(|book, config| book.pick_first(self.key(), wish, config, now, patience))?;
+        Ok(self.hold(picked))
+    }
+
+    /// Another credential for the same request.
+    pub(crate) fn pick_next(&self, tried: &[SlotIndex], wish: &Wish) -> (Picked, Option<Permit>) {
+        let now = self.now();
+        self.hold(self.with_book(|book, config| book.pick_next(tried, wish, config, now)))
+    }
+
+    fn hold(&self, picked: Picked) -> (Picked, Option<Permit>) {
+        let permit = match picked {
+            Picked::Lease { hold: Some(hold), .. } => Some(Permit { pool: self.clone(), hold }),
+            _ => None,
+        };
+        (picked, permit)
+    }
+
+    /// How long a request may wait for its first credential, where that is bounded.
+    pub(crate) fn patience(&self) -> Option<Timestamp> {
+        match self.0.config.when_all_cooling_down {
+            WhenAllCoolingDown::WaitUpTo(bound) => Some(self.now().after(bound)),
+            _ => None,
+        }
+    }
+
+    /// Whether this status says that the account has had enough.
+    pub(crate) fn is_limited(&self, status: http::StatusCode) -> bool {
+        self.0.config.cooldowns.is_limited(status)
+    }
+
+    /// An attempt came back with a status that says the account has had enough.
+    pub(crate) fn limited(
+        &self,
+        lease: &Lease,
+        began: u64,
+        scope: Option<&Scope>,
+        headers: &HeaderMap,
+    ) {
+        let now = self.now();
+        let stated = self.0.provider.retry_at(headers, now);
+        let lesson = Lesson { lease, began, scope, now };
+        let until = self.with_book(|book, config| book.limited(&lesson, stated, config));
+        self.emit_cooled_down(&lesson, until, Reason::Limited);
+    }
+
+    /// An attempt was refused, and no refresh helped.
+    pub(crate) fn refused(&self, lease: &Lease, began: u64) {
+        let lesson = Lesson { lease, began, scope: None, now: self.now() };
+        let until = self.with_book(|book, config| book.refused(&lesson, config));
+        self.emit_cooled_down(&lesson, until, Reason::Refused);
+    }
+
+    /// An attempt came back well. Takes a lock only where that changes something.
+    pub(crate) fn succeeded(
+        &self,
+        lease: &Lease,
+        began: u64,
+        scope: Option<&Scope>,
+        headers: &HeaderMap,
+    ) {
+        if lease.blemish().is_set() {
+            let lesson = Lesson { lease, began, scope, now: self.now() };
+            if self.with_book(|book, config| book.succeeded(&lesson, config)) {
+                self.emit(&Event::Recovered { credential: lease.credential() });
+            }
+        }
+        if headers.is_empty() {
+            return;
+        }
+        let lesson = Lesson { lease, began, scope, now: self.now() };
+        let Some(allowance) = rate_limit::allowance(headers, lesson.now) else { return };
+        let matters = allowance.used_up_until.is_some() || self.0.config.policy.reads_allowance();
+        if matters {
+            let until = self.with_book(|book, config| book.allowance(&lesson, allowance, config));
+            self.emit_cooled_down(&lesson, until, Reason::UsedUp);
+        }
+    }
+
+    fn emit_cooled_down(&self, lesson: &Lesson<'_>, until: Option<Timestamp>, reason: Reason) {
+        if let Some(until) = until {
+            self.emit(&Event::CooledDown {
+                credential: lesson.lease.credential(),
+                until,
+                wait: until.since(lesson.now),
+                reason,
+                scope: lesson.scope,
+            });
+        }
+    }
+
+    /// When the next credential is ready for requests of this scope.
+    pub(crate) fn next_ready(&self, scope: Option<&Scope>) -> Option<Timestamp> {
+        let now = self.now();
+        self.with_book(|book, _| book.next_ready(scope, now))
+    }
+
+    /// How long this credential still cools down for requests of this scope.
+    pub(crate) fn cooling_for(&self, lease: &Lease, scope: Option<&Scope>) -> Duration {
+        let now = self.now();
+        self.with_book(|book, _| book.slots[lease.slot()].cools_until(scope).since(now))
+    }
+
+    /// Whether a newer secret than this lease's is known.
+    pub(crate) fn has_newer(&self, lease: &Lease) -> bool {
+        self.with_book(|book, _| !book.slots[lease.slot()].is_of(lease))
+    }
+
+    /// What tells this pool's requests from another's, while it lives.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    pub(crate) fn exposes_attempts(&self) -> bool {
+        self.0.config.exposes_attempts
+    }
+
+    /// The names of every header that may carry a credential, the caller's or ours.
+    pub(crate) fn credential_headers(&self) -> &[HeaderName] {
+        &self.0.credential_headers
+    }
+
+    /// Refuses a request of nobody's that carries a credential of this pool: it has lost its context.
+    pub(crate) fn check_unmarked(&self, headers: &HeaderMap) -> Result<(), Error> {
+        let names = self.0.credential_headers.iter();
+        let sensitive = names.filter_map(|name| headers.get(name)).filter(|value| value.is_sensitive());
+        for value in sensitive {
+            let carries = |slot: &Slot| slot.lease.headers().iter().any(|(_, ours)| ours == value);
+            if self.with_book(|book, _| book.slots.iter().any(carries)) {
+                return Err(Error::LostContext { pool: self.key().clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a request that may not carry a credential.
+    pub(crate) fn check_origin(&self, uri: &Uri) -> Result<(), Error> {
+        if self.0.provider.trusts(uri) {
+            return Ok(());
+        }
+        let origin = match (uri.scheme_str(), uri.authority()) {
+            (Some(scheme), Some(authority)) => {
+                // Without a user's name and password, which an error must not tell.
+                let authority = authority.as_str().rsplit('@').next().unwrap_or_default();
+                format!("{scheme}://{authority}")
+            }
+            _ => "a URI without a host".to_owned(),
+        };
+        Err(Error::UntrustedOrigin { origin, provider: self.0.provider.name().to_owned() })
+    }
+}
+
+impl Head {
+    fn new() -> Self {
+        Self { lease: ArcSwapOption::empty(), until: AtomicU64::new(0) }
+    }
+
+    fn publish(&self, lease: Option<&Lease>, until: Timestamp) {
+        self.until.store(until.as_millis(), Ordering::Release);
+        let known = self.lease.load();
+        let same = match (known.as_deref(), lease) {
+            (Some(known), Some(lease)) => known.ptr_eq(lease),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            self.lease.store(lease.cloned().map(Arc::new));
+        }
+    }
+
+    /// The published lease, while it holds. The clock is read only if something cools down.
+    fn read(&self, config: &Config) -> Option<Lease> {
+        let until = self.until.load(Ordering::Acquire);
+        if until != u64::MAX && config.clock.now().as_millis() >= until {
+            return None;
+        }
+        self.lease.load().as_deref().cloned()
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("key", &self.0.key).field("status", &self.status()).finish()
+    }
+}

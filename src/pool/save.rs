@@ -1,0 +1,197 @@
+//! Saving what was learnt: off the request's task, in batches, tried again until it is done.
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::Pool;
+use crate::events::Event;
+use crate::standing::Outcome;
+use crate::vault::{VaultError, VaultExt};
+
+/// How long a response waits for what it taught to be saved. A vault that takes longer is waited for
+/// in the background.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long after a failure saving is tried again: at first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// What the saving task is doing, and who waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct Saver {
+    stage: Stage,
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Idle,
+    Saving,
+    /// The vault fails or hangs: nobody is made to wait for it.
+    Late,
+}
+
+/// Ends when what was learnt until now is saved, or is known to take longer.
+#[derive(Debug)]
+pub(crate) struct Saving(oneshot::Receiver<()>);
+
+impl Future for Saving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(|_| ())
+    }
+}
+
+impl Pool {
+    /// Whether something was learnt that no vault has.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        self.0.unsaved.load(Ordering::Acquire)
+    }
+
+    /// Waits until everything that was learnt is in the vault; returns at once where it is. A vault
+    /// that fails, or takes more than a second, is tried again in the background, and an
+    /// [event](crate::events::Event::SaveFailed) tells.
+    ///
+    /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) does this for each request; call it
+    /// yourself in a program without that layer, before the program ends.
+    pub async fn save(&self) {
+        if let Some(saving) = self.start_saving() {
+            saving.await;
+        }
+    }
+
+    /// Begins to save, in a task of its own: nobody who goes away can cut it off. `None` where there is
+    /// nothing to save, nothing to wait for, or no runtime to do it.
+    pub(crate) fn start_saving(&self) -> Option<Saving> {
+        if !self.has_unsaved() {
+            return None;
+        }
+        let runtime = Handle::try_current().ok()?;
+        let mut saver = self.saver();
+        match saver.stage {
+            Stage::Late => return None,
+            Stage::Saving => {}
+            Stage::Idle => {
+                saver.stage = Stage::Saving;
+                runtime.spawn(Task { pool: self.clone(), done: false }.run());
+            }
+        }
+        let (sender, receiver) = oneshot::channel();
+        saver.waiters.push(sender);
+        Some(Saving(receiver))
+    }
+
+    fn saver(&self) -> MutexGuard<'_, Saver> {
+        self.0.saver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one task that saves for a pool.
+struct Task {
+    pool: Pool,
+    done: bool,
+}
+
+/// Where a runtime is shut down in the middle, another one's task can take over.
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.done {
+            self.put_back();
+            *self.pool.saver() = Saver::default();
+        }
+    }
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut backoff = BACKOFF.0;
+        loop {
+            // Taken before the outcomes are, so that nobody is told of a save that came too early.
+            let waiters = std::mem::take(&mut self.pool.saver().waiters);
+            if self.save_batch(waiters).await {
+                backoff = BACKOFF.0;
+                if self.is_done() {
+                    return;
+                }
+            } else {
+                self.stop_waiting();
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF.1);
+            }
+        }
+    }
+
+    /// Whether there is nothing left to do. From then on another task may begin.
+    fn is_done(&mut self) -> bool {
+        let mut saver = self.pool.saver();
+        self.done = saver.waiters.is_empty() && !self.pool.has_unsaved();
+        saver.stage = if self.done { Stage::Idle } else { Stage::Saving };
+        self.done
+    }
+
+    /// Saves what there is, and tells those who wait; whether it worked.
+    async fn save_batch(&self, waiters: Vec<oneshot::Sender<()>>) -> bool {
+        let pool = &self.pool;
+        let outcomes = pool.with_book(|book, _| {
+            book.saving = std::mem::take(&mut book.pending);
+            book.saving.clone()
+        });
+        let count = outcomes.len();
+        let result = if outcomes.is_empty() { Ok(()) } else { self.record(outcomes, waiters).await };
+        match result {
+            Ok(()) => pool.with_book(|book, _| {
+                book.saving.clear();
+                if book.pending.is_empty() {
+                    pool.0.unsaved.store(false, Ordering::Release);
+                }
+            }),
+            Err(_) => self.put_back(),
+        }
+        match result {
+            Ok(()) => pool.emit(&Event::Saved { outcomes: count }),
+            Err(ref error) => pool.emit(&Event::SaveFailed { error: &error.to_string() }),
+        }
+        result.is_ok()
+    }
+
+    async fn record(
+        &self,
+        outcomes: Vec<Outcome>,
+        waiters: Vec<oneshot::Sender<()>>,
+    ) -> Result<(), VaultError> {
+        let vault = self.pool.vault();
+        let mut recording = std::pin::pin!(vault.record(self.pool.key().clone(), outcomes));
+        let result = match tokio::time::timeout(PATIENCE, &mut recording).await {
+            Ok(result) => result,
+            Err(_) => {
+                let error = "the vault takes more than a second; it is waited for in the background";
+                self.pool.emit(&Event::SaveFailed { error });
+                drop(waiters);
+                self.stop_waiting();
+                recording.await
+            }
+        };
+        result.map(|_| ())
+    }
+
+    /// From now on nobody waits, until the vault works again. Dropping a waiter tells it.
+    fn stop_waiting(&self) {
+        *self.pool.saver() = Saver { stage: Stage::Late, waiters: Vec::new() };
+    }
+
+    /// Keeps what was on its way into the vault for another try.
+    fn put_back(&self) {
+        self.pool.with_book(|book, _| {
+            let mut outcomes = std::mem::take(&mut book.saving);
+            outcomes.append(&mut book.pending);
+            book.pending = outcomes;
+        });
+    }
+}

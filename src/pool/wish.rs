@@ -1,0 +1,103 @@
+//! What a caller may ask for, one request at a time, by an extension of the request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::Extensions;
+
+use super::lane::SlotIndex;
+use crate::credential::CredentialId;
+use crate::standing::Scope;
+
+/// Pins a request to one credential: it is used whatever its cooldown, and the request is not rotated.
+///
+/// ```
+/// use tower_credentials::Pin;
+///
+/// let request = http::Request::post("https://api.example.com/v1")
+///     .extension(Pin::label("work"))
+///     .body("…")?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin(PinTo);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum PinTo {
+    Id(CredentialId),
+    Label(Arc<str>),
+}
+
+impl Pin {
+    /// To the credential of this id.
+    pub fn id(id: CredentialId) -> Self {
+        Self(PinTo::Id(id))
+    }
+
+    /// To the credential of this label.
+    pub fn label(label: impl Into<Arc<str>>) -> Self {
+        Self(PinTo::Label(label.into()))
+    }
+
+    /// The credential that it names, by the indexes of a pool.
+    pub(crate) fn lookup(
+        &self,
+        by_id: &HashMap<CredentialId, SlotIndex>,
+        by_label: &HashMap<Arc<str>, SlotIndex>,
+    ) -> Option<SlotIndex> {
+        match &self.0 {
+            PinTo::Id(id) => by_id.get(id).copied(),
+            PinTo::Label(label) => by_label.get(label).copied(),
+        }
+    }
+}
+
+impl std::fmt::Display for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            PinTo::Id(id) => id.fmt(f),
+            PinTo::Label(label) => write!(f, "{label:?}"),
+        }
+    }
+}
+
+/// Keeps requests of one key on one credential while it is ready: a conversation's id keeps its prompt
+/// cache warm. When that credential is limited, the key moves to the next one and stays there.
+///
+/// A pool remembers the thousands of keys used last; one that is forgotten is placed anew.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Affinity(Arc<str>);
+
+impl Affinity {
+    /// The affinity of this key.
+    pub fn new(key: impl Into<Arc<str>>) -> Self {
+        Self(key.into())
+    }
+}
+
+/// What one request asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    pub(crate) pin: Option<Pin>,
+    pub(crate) affinity: Option<Affinity>,
+    pub(crate) scope: Option<Scope>,
+}
+
+impl Wish {
+    pub(crate) fn read(&mut self, extensions: &Extensions) {
+        if !extensions.is_empty() {
+            self.pin = extensions.get().cloned();
+            self.affinity = extensions.get().cloned();
+            self.scope = extensions.get().cloned();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether any ready credential will do.
+    pub(crate) fn is_none(&self) -> bool {
+        self.pin.is_none() && self.affinity.is_none() && self.scope.is_none()
+    }
+}

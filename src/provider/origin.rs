@@ -1,0 +1,145 @@
+//! Where a credential may be sent.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+/// A scheme, a host and a port (RFC 6454, section 4). Always HTTPS, but for a loopback host.
+///
+/// ```
+/// use tower_credentials::provider::Origin;
+///
+/// let origin: Origin = "https://api.example.com".parse()?;
+/// assert!(origin.contains(&"https://API.example.com:443/v1".parse()?));
+/// assert!(!origin.contains(&"https://api.example.com.evil.test/v1".parse()?));
+/// assert!("http://api.example.com".parse::<Origin>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    https: bool,
+    /// In lower case; an IPv6 address in brackets.
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Whether a URI is of this origin. One without scheme or host is of none, nor is one that names a
+    /// user: `https://api.example.com@evil.test` is written to be misread.
+    pub fn contains(&self, uri: &Uri) -> bool {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else { return false };
+        let scheme = if self.https { *scheme == Scheme::HTTPS } else { *scheme == Scheme::HTTP };
+        // The usual case is the host alone, on the default port.
+        let authority = authority.as_str();
+        scheme
+            && (authority == self.host && self.port == default_port(self.https)
+                || self.matches_authority(authority))
+    }
+
+    fn matches_authority(&self, authority: &str) -> bool {
+        let Some(rest) = authority
+            .get(..self.host.len())
+            .filter(|host| host.eq_ignore_ascii_case(&self.host))
+            .map(|host| &authority[host.len()..])
+        else {
+            return false;
+        };
+        let port = match rest.strip_prefix(':') {
+            None if rest.is_empty() => default_port(self.https),
+            Some(digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
+                match digits.parse() {
+                    Ok(port) => port,
+                    Err(_) if digits.is_empty() => default_port(self.https),
+                    Err(_) => return false,
+                }
+            }
+            _ => return false,
+        };
+        port == self.port
+    }
+}
+
+fn default_port(https: bool) -> u16 {
+    if https { 443 } else { 80 }
+}
+
+/// Loopback as RFC 8252, section 8.3, has it: the addresses, and `localhost` which browsers and
+/// resolvers bind to them (RFC 6761, section 6.3).
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() && address != Ipv4Addr::UNSPECIFIED,
+        Ok(IpAddr::V6(address)) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// Text that is no origin a credential may be sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidOrigin {
+    text: String,
+    reason: &'static str,
+}
+
+impl fmt::Display for InvalidOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "origin {:?}: {}", self.text, self.reason)
+    }
+}
+
+impl std::error::Error for InvalidOrigin {}
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let invalid = |reason| InvalidOrigin { text: text.to_owned(), reason };
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| invalid("it must begin with https://"))?;
+        let https = scheme.eq_ignore_ascii_case("https");
+        if !https && !scheme.eq_ignore_ascii_case("http") {
+            return Err(invalid("the scheme must be https, or http for a loopback host"));
+        }
+        let authority: Authority = rest
+            .strip_suffix('/')
+            .unwrap_or(rest)
+            .parse()
+            .map_err(|_| invalid("it must be a scheme, a host and at most a port, with no path"))?;
+        if authority.as_str().contains('@') {
+            return Err(invalid("it must not name a user"));
+        }
+        let host = authority.host().to_ascii_lowercase();
+        if host.is_empty() {
+            return Err(invalid("it names no host"));
+        }
+        if !https && !is_loopback(&host) {
+            return Err(invalid("plain http is for a loopback host only; use https"));
+        }
+        let port = match authority.port() {
+            Some(port) => port.as_u16(),
+            None => default_port(https),
+        };
+        Ok(Self { https, host, port })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port != default_port(self.https) {
+            write!(f, ":{}", self.port)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

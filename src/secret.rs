@@ -1,0 +1,62 @@
+//! Text that must not be seen: zeroized on drop, never printed.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// A token, a key or a password. It is wiped from memory when dropped, its `Debug` output is
+/// `SecretString(…)`, and it has no `Display`.
+///
+/// ```
+/// use tower_credentials::SecretString;
+///
+/// let key = SecretString::from("sk-test");
+/// assert_eq!(key.expose(), "sk-test");
+/// assert_eq!(format!("{key:?}"), "SecretString(…)");
+/// ```
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct SecretString(String);
+
+impl SecretString {
+    /// The text itself. Every use of it is a place where a secret may leak: keep them few.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the text is empty.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<String> for SecretString {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for SecretString {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for SecretString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretString(…)")
+    }
+}
+
+/// Serialized as the text itself: only a vault's sealing does so, into memory that is wiped.
+impl Serialize for SecretString {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}

@@ -1,0 +1,205 @@
+//! How a pool's credentials stand: their order, cooldowns and health, and the outcomes that change it.
+//!
+//! A vault keeps [`Standings`] and merges [`Outcome`]s into them; the pool of each process does the
+//! same with its own. What was learnt is passed on as outcomes, never as a whole state, so two
+//! processes that learn at once both keep what they learnt.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::credential::CredentialId;
+
+/// What a cooldown is limited to, such as a model's name. A request that names no scope is held up
+/// only by cooldowns without one.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scope(Arc<str>);
+
+impl Scope {
+    /// The scope of this name.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// Why a credential cools down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// The upstream said that the account has had enough (429, 402).
+    Limited,
+    /// A good response said that the account's allowance is used up.
+    UsedUp,
+    /// The upstream refused the credential (401, 403), and a refresh did not help.
+    Refused,
+}
+
+/// Until when a credential is not to be picked, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cooldown {
+    /// The first moment at which it may be picked again.
+    pub until: Timestamp,
+    /// When it was last set or prolonged.
+    pub set_at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+    /// What it is limited to; the whole credential where this is `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+}
+
+/// Whether a credential can be used at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Health {
+    /// It can be used, now or when its cooldown ends.
+    #[default]
+    Good,
+    /// The vendor has refused it for good: only a new sign-in helps.
+    NeedsSignIn {
+        /// The vendor's reason, in words.
+        reason: String,
+    },
+}
+
+/// How one credential stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Its cooldowns, at most one for each scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cooldowns: Vec<Cooldown>,
+    /// How many times it has failed since it last succeeded.
+    #[serde(default)]
+    pub failures: u32,
+    /// Whether it can be used at all.
+    #[serde(default)]
+    pub health: Health,
+}
+
+impl Standing {
+    /// The cooldown of exactly this scope, ended or not.
+    pub fn cooldown(&self, scope: Option<&Scope>) -> Option<&Cooldown> {
+        self.cooldowns.iter().find(|cooldown| cooldown.scope.as_ref() == scope)
+    }
+
+    /// Merges an outcome. A deadline only ever moves later, but for a reset.
+    pub fn merge(&mut self, change: &Change) {
+        match change {
+            Change::CooledDown { cooldown, failure, .. } => {
+                self.failures = self.failures.saturating_add(u32::from(*failure));
+                match self.cooldowns.iter_mut().find(|known| known.scope == cooldown.scope) {
+                    Some(known) => {
+                        if cooldown.until >= known.until {
+                            known.until = cooldown.until;
+                            known.reason = cooldown.reason;
+                        }
+                        known.set_at = known.set_at.max(cooldown.set_at);
+                    }
+                    None => self.cooldowns.push(cooldown.clone()),
+                }
+            }
+            Change::Succeeded { set_until, scope } => {
+                self.failures = 0;
+                self.cooldowns.retain(|cooldown| {
+                    cooldown.set_at > *set_until
+                        || (cooldown.scope.is_some() && cooldown.scope != *scope)
+                });
+            }
+            Change::Health(health) => self.health = health.clone(),
+            Change::Reset => *self = Standing::default(),
+        }
+    }
+}
+
+/// What changed for one credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Change {
+    /// It cools down.
+    CooledDown {
+        /// Until when, and for what.
+        cooldown: Cooldown,
+        /// Whether it counts as a failure: the first answer of a limit does, those to requests that
+        /// were under way then don't, nor does a good answer that uses up the allowance.
+        failure: bool,
+        /// Whether it also goes to the back of the order.
+        to_back: bool,
+    },
+    /// A request that began after its cooldowns were set succeeded: they end, and its failures are
+    /// forgiven.
+    Succeeded {
+        /// Cooldowns set up to this moment end; one that another process has set since stays.
+        set_until: Timestamp,
+        /// The scope of the request that succeeded. Cooldowns of other scopes stay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Scope>,
+    },
+    /// It can be used from now on, or can't.
+    Health(Health),
+    /// A person has reset it: no cooldown, no failure, good health.
+    Reset,
+}
+
+/// A change and whose it is: what processes tell each other through the vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Whose.
+    pub id: CredentialId,
+    /// What changed.
+    pub change: Change,
+}
+
+/// How a whole pool stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standings {
+    /// The credentials from first to last. One that is missing here comes after those that are not.
+    pub order: Vec<CredentialId>,
+    /// How each stands; one that is missing here is in good standing.
+    pub credentials: HashMap<CredentialId, Standing>,
+}
+
+impl Standings {
+    /// Merges an outcome: into the credential's standing, and into the order where it goes to the back.
+    pub fn merge(&mut self, outcome: &Outcome) {
+        self.credentials.entry(outcome.id).or_default().merge(&outcome.change);
+        if let Change::CooledDown { to_back: true, .. } = outcome.change {
+            self.move_to(outcome.id, usize::MAX);
+        }
+    }
+
+    /// Moves a credential to a place in the order, counted from 0; one past the end means the back.
+    pub fn move_to(&mut self, id: CredentialId, place: usize) {
+        self.order.retain(|other| *other != id);
+        self.order.insert(place.min(self.order.len()), id);
+    }
+
+    /// Forgets a credential.
+    pub fn remove(&mut self, id: CredentialId) {
+        self.order.retain(|other| *other != id);
+        self.credentials.remove(&id);
+    }
+}

@@ -1,0 +1,181 @@
+//! A typed method for each vault request.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+
+use super::{
+    Listing, RefreshLease, Replaced, Revision, StoredPool, Vault, VaultError, VaultRequest,
+    VaultResponse,
+};
+use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Secret};
+use crate::standing::Outcome;
+
+/// Calls `vault` once it is ready and takes the answer apart with `$pattern => $answer`.
+macro_rules! ask {
+    ($vault:expr, $request:expr, $pattern:pat => $answer:expr) => {{
+        let vault = $vault.clone();
+        let request = $request;
+        async move {
+            match ask(vault, request).await? {
+                $pattern => Ok($answer),
+                _ => Err(VaultError::UnexpectedResponse),
+            }
+        }
+    }};
+}
+
+/// A method for each [`VaultRequest`], on every [`Vault`] and on every vault inside layers.
+///
+/// Each method works on a clone of the vault: it waits until the clone is ready, calls it, and gives the
+/// answer its type. A layer's own error, such as a timeout's, becomes [`VaultError::Layer`]; a
+/// [`VaultError`] that passed through layers comes out as it went in. An answer of the wrong sort is
+/// [`VaultError::UnexpectedResponse`].
+///
+/// ```
+/// use tower_credentials::vault::{MemoryVault, VaultExt};
+/// use tower_credentials::{Credential, PoolKey, Secret};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_credentials::vault::VaultError> {
+/// let vault = MemoryVault::new();
+/// let key = PoolKey::new("example");
+/// vault.put(Credential::new(key.clone(), "work", Secret::api_key("sk-1"))).await?;
+/// assert_eq!(vault.load_pool(key).await?.credentials.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+pub trait VaultExt: Vault {
+    /// One pool, whole; an empty one where nothing was ever put into it.
+    ///
+    /// # Errors
+    /// When the vault cannot be read. A single damaged record is no error:
+    /// [`StoredPool::damaged`] names it.
+    fn load_pool(&self, pool: PoolKey) -> impl Future<Output = Result<StoredPool, VaultError>> + Send {
+        ask!(self, VaultRequest::Load(pool), VaultResponse::Pool(pool) => pool)
+    }
+
+    /// The metadata of every credential, by pool and in each pool's order.
+    ///
+    /// # Errors
+    /// When the vault cannot be read. A single damaged record is no error: [`Listing::damaged`] names it.
+    fn list(&self) -> impl Future<Output = Result<Listing, VaultError>> + Send {
+        ask!(self, VaultRequest::List, VaultResponse::List(listing) => listing)
+    }
+
+    /// Adds a credential, last in its pool, and answers its metadata as stored: a label that is taken
+    /// became `label-2`, `label-3` and so on.
+    ///
+    /// # Errors
+    /// [`VaultError::Exists`] for an id that is taken, [`VaultError::InvalidName`],
+    /// [`VaultError::WrongKind`], or when the vault cannot be written.
+    fn put(&self, credential: Credential) -> impl Future<Output = Result<Metadata, VaultError>> + Send {
+        ask!(self, VaultRequest::Put(credential), VaultResponse::Stored(metadata) => metadata)
+    }
+
+    /// Gives a credential another label and answers its metadata as stored.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::LabelTaken`], [`VaultError::InvalidName`], or when the
+    /// vault cannot be written.
+    fn relabel(
+        &self,
+        id: CredentialId,
+        label: impl Into<Arc<str>>,
+    ) -> impl Future<Output = Result<Metadata, VaultError>> + Send {
+        let label = label.into();
+        ask!(self, VaultRequest::Relabel { id, label }, VaultResponse::Stored(metadata) => metadata)
+    }
+
+    /// Moves a credential to a place in its pool's order, counted from 0; one past the end means the back.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], or when the vault cannot be written.
+    fn move_to(
+        &self,
+        id: CredentialId,
+        place: usize,
+    ) -> impl Future<Output = Result<(), VaultError>> + Send {
+        ask!(self, VaultRequest::Move { id, place }, VaultResponse::Done => ())
+    }
+
+    /// Removes a credential with all that is known of it.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], or when the vault cannot be written.
+    fn remove(&self, id: CredentialId) -> impl Future<Output = Result<(), VaultError>> + Send {
+        ask!(self, VaultRequest::Remove { id }, VaultResponse::Done => ())
+    }
+
+    /// One credential.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::Damaged`], [`VaultError::Key`], or when the vault cannot
+    /// be read.
+    fn get(&self, id: CredentialId) -> impl Future<Output = Result<Credential, VaultError>> + Send {
+        ask!(self, VaultRequest::Get { id }, VaultResponse::Credential(credential) => credential)
+    }
+
+    /// Replaces a secret if the stored generation is `expected`, durably before it answers. A conflict
+    /// is an answer, not an error: it carries what someone else has stored.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::WrongKind`], [`VaultError::Damaged`],
+    /// [`VaultError::Key`], or when the vault cannot be written. The stored secret is then the old one.
+    fn replace_secret(
+        &self,
+        id: CredentialId,
+        expected: Generation,
+        secret: impl Into<Secret>,
+    ) -> impl Future<Output = Result<Replaced, VaultError>> + Send {
+        let secret = secret.into();
+        ask!(
+            self,
+            VaultRequest::ReplaceSecret { id, expected, secret },
+            VaultResponse::Replaced(replaced) => replaced
+        )
+    }
+
+    /// Merges outcomes into a pool's standings, in order, and answers the pool's revision after that. An
+    /// outcome of a credential that is gone is dropped.
+    ///
+    /// # Errors
+    /// When the vault cannot be written; nothing was merged then.
+    fn record(
+        &self,
+        pool: PoolKey,
+        outcomes: Vec<Outcome>,
+    ) -> impl Future<Output = Result<Revision, VaultError>> + Send {
+        ask!(self, VaultRequest::Record { pool, outcomes }, VaultResponse::Revision(revision) => revision)
+    }
+
+    /// Waits until no one else holds the lease of this credential's refresh, and takes it. Dropping the
+    /// future leaves the line; dropping the lease lets the next one in.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], or when the vault cannot lock.
+    fn lease_refresh(
+        &self,
+        id: CredentialId,
+    ) -> impl Future<Output = Result<RefreshLease, VaultError>> + Send {
+        ask!(self, VaultRequest::LeaseRefresh { id }, VaultResponse::Lease(lease) => lease)
+    }
+
+    /// Which revision a pool is at; cheap enough to ask every second.
+    ///
+    /// # Errors
+    /// When the vault cannot be read.
+    fn revision(&self, pool: PoolKey) -> impl Future<Output = Result<Revision, VaultError>> + Send {
+        ask!(self, VaultRequest::Revision(pool), VaultResponse::Revision(revision) => revision)
+    }
+}
+
+impl<V: Vault> VaultExt for V {}
+
+async fn ask<V: Vault>(mut vault: V, request: VaultRequest) -> Result<VaultResponse, VaultError> {
+    poll_fn(|cx| vault.poll_ready(cx)).await.map_err(failed)?;
+    vault.call(request).await.map_err(failed)
+}
+
+fn failed(error: impl Into<crate::BoxError>) -> VaultError {
+    error.into().into()
+}

@@ -1,0 +1,225 @@
+//! The key that seals a vault: 32 random bytes, from the environment or from a file of its owner's.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+use super::{VaultError, disk};
+use crate::secret::SecretString;
+
+/// A key for AES-256-GCM. It is wiped from memory when dropped, and never printed.
+///
+/// ```
+/// use tower_credentials::vault::key::VaultKey;
+///
+/// let key = VaultKey::generate();
+/// let restored = VaultKey::from_base64(key.to_base64().expose())?;
+/// assert_eq!(key.id(), restored.id());
+/// assert_eq!(format!("{key:?}"), format!("VaultKey({})", key.id()));
+/// # Ok::<(), tower_credentials::vault::VaultError>(())
+/// ```
+#[derive(Clone, ZeroizeOnDrop)]
+pub struct VaultKey([u8; 32]);
+
+impl VaultKey {
+    /// The environment variable that holds a key: 32 bytes in base64.
+    pub const VARIABLE: &'static str = "TOWER_CREDENTIALS_VAULT_KEY";
+
+    /// A new random key.
+    ///
+    /// # Panics
+    /// Where the operating system has no random numbers to give; nothing safe can be done without.
+    pub fn generate() -> Self {
+        let mut key = Self([0; 32]);
+        getrandom::fill(&mut key.0).expect("the operating system gives random numbers");
+        key
+    }
+
+    /// The key of these 32 bytes, which must be random: a password is no key.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key written in standard base64 with padding (RFC 4648, section 4); white space around it is
+    /// ignored.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] where the text is not 32 bytes in base64. The error does not show the text.
+    pub fn from_base64(text: &str) -> Result<Self, VaultError> {
+        Self::decode(text).ok_or_else(|| VaultError::Key(format!("the text is not {EXPECTED}")))
+    }
+
+    /// The key in standard base64, for a backup or for the environment.
+    pub fn to_base64(&self) -> SecretString {
+        STANDARD.encode(self.0).into()
+    }
+
+    /// The key in the environment variable [`VaultKey::VARIABLE`], where it is set.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] where it is set to something else than 32 bytes in base64, or to nothing.
+    pub fn from_env() -> Result<Option<Self>, VaultError> {
+        let Some(value) = std::env::var_os(Self::VARIABLE) else { return Ok(None) };
+        let text = Zeroizing::new(value.into_encoded_bytes());
+        let key = str::from_utf8(&text).ok().and_then(Self::decode);
+        let no_key = || {
+            let name = Self::VARIABLE;
+            VaultError::Key(format!("the variable {name} is not {EXPECTED}; correct it or unset it"))
+        };
+        key.map(Some).ok_or_else(no_key)
+    }
+
+    /// The key in the file at `path`. Where there is no such file, a new key is made and the file with
+    /// it, of mode 0600, durably; directories that are missing are made with mode 0700. However many
+    /// do this at once, in one process or in many, all get the same key.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] for a file that the group or others may touch, or that holds no key;
+    /// [`VaultError::Io`] where it can't be read or made. A file that exists is never changed.
+    pub async fn load_or_create(path: impl Into<PathBuf>) -> Result<Self, VaultError> {
+        let path = path.into();
+        let failed = disk::failed("read", &path);
+        match tokio::task::spawn_blocking(move || load_or_create(&path)).await {
+            Ok(key) => key,
+            Err(stopped) => Err(failed(io::Error::other(stopped))),
+        }
+    }
+
+    /// What tells this key from others; derived from it, so nothing has to be kept beside it.
+    pub fn id(&self) -> KeyId {
+        let mut hash = Sha256::new();
+        hash.update(b"tower-credentials vault key id v1\0");
+        hash.update(self.0);
+        let mut id = [0; 8];
+        id.copy_from_slice(&hash.finalize()[..8]);
+        KeyId(id)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        // One byte of room more than a key has, so that a longer text is seen to be too long.
+        let mut bytes = Zeroizing::new([0; 33]);
+        let length = STANDARD.decode_slice(text.trim(), &mut bytes[..]).ok()?;
+        let mut key = Self([0; 32]);
+        key.0.copy_from_slice(bytes.get(..length).filter(|bytes| bytes.len() == 32)?);
+        Some(key)
+    }
+}
+
+const EXPECTED: &str = "a key, which is 32 bytes in base64 (44 characters)";
+
+impl fmt::Debug for VaultKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VaultKey({})", self.id())
+    }
+}
+
+/// What tells one [`VaultKey`] from another: 64 bits of a hash of it, written as 16 lower-case
+/// hexadecimal digits. No secret. A blob carries it, since AES-GCM by itself does not tell a wrong key
+/// from damage.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId([u8; 8]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text was not 16 lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidKeyId;
+
+impl fmt::Display for InvalidKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key's id is 16 lower-case hexadecimal digits")
+    }
+}
+
+impl std::error::Error for InvalidKeyId {}
+
+impl FromStr for KeyId {
+    type Err = InvalidKeyId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKeyId> {
+        let valid = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 16 || !text.bytes().all(valid) {
+            return Err(InvalidKeyId);
+        }
+        u64::from_str_radix(text, 16).map(|id| Self(id.to_be_bytes())).map_err(|_| InvalidKeyId)
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
+    if let Some(key) = load(path)? {
+        return Ok(key);
+    }
+    disk::make_dir(disk::parent(path))?;
+    let key = VaultKey::generate();
+    let mut text = Zeroizing::new(String::with_capacity(48));
+    STANDARD.encode_string(key.0, &mut text);
+    text.push('\n');
+    // The file gets its name only once it is whole, and only if no one else was first.
+    if disk::Temporary::write(path, text.as_bytes(), true, None)?.claim(path)? {
+        disk::sync_names(path)?;
+        return Ok(key);
+    }
+    load(path)?.ok_or_else(|| disk::failed("read", path)(io::ErrorKind::NotFound.into()))
+}
+
+fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(disk::failed("read", path)(error)),
+    };
+    let metadata = file.metadata().map_err(disk::failed("read", path))?;
+    if disk::open_to_others(&metadata) != 0 {
+        let path = path.display();
+        return Err(VaultError::Key(format!("others may read {path}; run: chmod 600 '{path}'")));
+    }
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE));
+    file.take(MAX_FILE as u64).read_to_end(&mut text).map_err(disk::failed("read", path))?;
+    let key = str::from_utf8(&text).ok().and_then(VaultKey::decode);
+    let no_key = || {
+        let path = path.display();
+        VaultError::Key(format!(
+            "{path} does not hold {EXPECTED}; restore it from a backup, or remove it to have a new key \
+             made, which opens nothing that was sealed before"
+        ))
+    };
+    key.map(Some).ok_or_else(no_key)
+}
+
+/// More than a key and white space take; what is longer is no key file.
+const MAX_FILE: usize = 256;

@@ -1,0 +1,242 @@
+//! A vault in memory.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::turns::{Turns, Wait};
+use super::{
+    Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest, VaultResponse,
+    check_kind, check_name, check_names, free_label, now,
+};
+use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record, Secret};
+use crate::standing::{Outcome, Standings};
+
+/// A vault in memory: what it knows ends with the process. For tests, for programs that keep their
+/// secrets elsewhere, and, as `MemoryVault<Sealed>`, a backend under a `SealLayer`.
+///
+/// A clone is the same vault.
+pub struct MemoryVault<T = Secret> {
+    state: Arc<Mutex<State<T>>>,
+    leases: Turns<CredentialId>,
+}
+
+impl<T> MemoryVault<T> {
+    /// An empty vault.
+    pub fn new() -> Self {
+        let state = State { records: HashMap::new(), pools: HashMap::new() };
+        Self { state: Arc::new(Mutex::new(state)), leases: Turns::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // A panic inside cannot leave half a change: each is made of checks first, then moves.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Default for MemoryVault<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Clone for MemoryVault<T> {
+    fn clone(&self) -> Self {
+        Self { state: self.state.clone(), leases: self.leases.clone() }
+    }
+}
+
+impl<T> fmt::Debug for MemoryVault<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryVault").finish_non_exhaustive()
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<T> {
+    type Response = VaultResponse<T>;
+    type Error = VaultError;
+    type Future = MemoryFuture<T>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: VaultRequest<T>) -> MemoryFuture<T> {
+        let mut state = self.lock();
+        let answer = match request {
+            VaultRequest::Load(pool) => Ok(VaultResponse::Pool(state.load(&pool))),
+            VaultRequest::List => Ok(VaultResponse::List(state.list())),
+            VaultRequest::Put(record) => state.put(record).map(VaultResponse::Stored),
+            VaultRequest::Relabel { id, label } => state.relabel(id, label).map(VaultResponse::Stored),
+            VaultRequest::Move { id, place } => state.move_to(id, place).map(|()| VaultResponse::Done),
+            VaultRequest::Remove { id } => state.remove(id).map(|()| VaultResponse::Done),
+            VaultRequest::Get { id } => state.get(id).cloned().map(VaultResponse::Credential),
+            VaultRequest::ReplaceSecret { id, expected, secret } => {
+                state.replace(id, expected, secret).map(VaultResponse::Replaced)
+            }
+            VaultRequest::Record { pool, outcomes } => {
+                Ok(VaultResponse::Revision(state.record(&pool, &outcomes)))
+            }
+            VaultRequest::Revision(pool) => Ok(VaultResponse::Revision(state.revision(&pool))),
+            VaultRequest::LeaseRefresh { id } => match state.get(id) {
+                Ok(_) => return MemoryFuture(Inner::Waiting(self.leases.take(id))),
+                Err(error) => Err(error),
+            },
+        };
+        MemoryFuture(Inner::Answered(ready(answer)))
+    }
+}
+
+/// The answer of a [`MemoryVault`]: there at once, but for a lease that someone else holds.
+pub struct MemoryFuture<T = Secret>(Inner<T>);
+
+enum Inner<T> {
+    Answered(Ready<Result<VaultResponse<T>, VaultError>>),
+    Waiting(Wait<CredentialId>),
+}
+
+impl<T> Future for MemoryFuture<T> {
+    type Output = Result<VaultResponse<T>, VaultError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Inner::Answered(answer) => Pin::new(answer).poll(cx),
+            Inner::Waiting(wait) => {
+                Pin::new(wait).poll(cx).map(|turn| Ok(VaultResponse::Lease(RefreshLease::new(turn))))
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for MemoryFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryFuture").finish_non_exhaustive()
+    }
+}
+
+struct State<T> {
+    records: HashMap<CredentialId, Record<T>>,
+    /// A pool that is empty again stays, so that its revision goes on counting.
+    pools: HashMap<PoolKey, Pool>,
+}
+
+#[derive(Default)]
+struct Pool {
+    standings: Standings,
+    revision: u64,
+}
+
+impl<T: Clone + 'static> State<T> {
+    fn get(&self, id: CredentialId) -> Result<&Record<T>, VaultError> {
+        self.records.get(&id).ok_or(VaultError::NotFound(id))
+    }
+
+    /// The pool, to be changed.
+    fn change(&mut self, key: &PoolKey) -> &mut Pool {
+        let pool = self.pools.entry(key.clone()).or_default();
+        pool.revision += 1;
+        pool
+    }
+
+    fn label_is_taken(&self, pool: &PoolKey, label: &str, but_by: CredentialId) -> bool {
+        let mut others = self.records.values().map(|record| &record.metadata);
+        others.any(|other| other.id != but_by && other.pool == *pool && &*other.label == label)
+    }
+
+    fn revision(&self, key: &PoolKey) -> Revision {
+        Revision::new(self.pools.get(key).map_or(0, |pool| pool.revision))
+    }
+
+    fn load(&self, key: &PoolKey) -> StoredPool<T> {
+        let standings = self.pools.get(key).map(|pool| pool.standings.clone()).unwrap_or_default();
+        StoredPool {
+            credentials: standings.order.iter().filter_map(|id| self.records.get(id)).cloned().collect(),
+            standings,
+            revision: self.revision(key),
+            damaged: Vec::new(),
+        }
+    }
+
+    fn list(&self) -> Listing {
+        let mut pools: Vec<_> = self.pools.iter().collect();
+        pools.sort_by_key(|(key, _)| *key);
+        let ids = pools.into_iter().flat_map(|(_, pool)| &pool.standings.order);
+        let records = ids.filter_map(|id| self.records.get(id));
+        Listing {
+            credentials: records.map(|record| record.metadata.clone()).collect(),
+            damaged: Vec::new(),
+        }
+    }
+
+    fn put(&mut self, mut record: Record<T>) -> Result<Metadata, VaultError> {
+        check_names(&record.metadata)?;
+        check_kind(&record.metadata, &record.secret)?;
+        let Metadata { id, pool, label, .. } = &record.metadata;
+        if self.records.contains_key(id) {
+            return Err(VaultError::Exists(*id));
+        }
+        record.metadata.label = free_label(label, |label| self.label_is_taken(pool, label, *id));
+        let metadata = record.metadata.clone();
+        self.change(&metadata.pool).standings.move_to(metadata.id, usize::MAX);
+        self.records.insert(metadata.id, record);
+        Ok(metadata)
+    }
+
+    fn relabel(&mut self, id: CredentialId, label: Arc<str>) -> Result<Metadata, VaultError> {
+        check_name("label", &label)?;
+        if self.label_is_taken(&self.get(id)?.metadata.pool, &label, id) {
+            return Err(VaultError::LabelTaken(label));
+        }
+        let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
+        record.metadata.label = label;
+        let metadata = record.metadata.clone();
+        self.change(&metadata.pool);
+        Ok(metadata)
+    }
+
+    fn move_to(&mut self, id: CredentialId, place: usize) -> Result<(), VaultError> {
+        let pool = self.get(id)?.metadata.pool.clone();
+        self.change(&pool).standings.move_to(id, place);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: CredentialId) -> Result<(), VaultError> {
+        let record = self.records.remove(&id).ok_or(VaultError::NotFound(id))?;
+        self.change(&record.metadata.pool).standings.remove(id);
+        Ok(())
+    }
+
+    fn replace(
+        &mut self,
+        id: CredentialId,
+        expected: Generation,
+        secret: T,
+    ) -> Result<Replaced<T>, VaultError> {
+        let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
+        check_kind(&record.metadata, &secret)?;
+        if record.metadata.generation != expected {
+            return Ok(Replaced::Conflict(record.clone()));
+        }
+        record.secret = secret;
+        record.metadata.generation = expected.next();
+        record.metadata.updated_at = now();
+        let pool = record.metadata.pool.clone();
+        self.change(&pool);
+        Ok(Replaced::Swapped(expected.next()))
+    }
+
+    fn record(&mut self, key: &PoolKey, outcomes: &[Outcome]) -> Revision {
+        let is_here = |id| self.records.get(id).is_some_and(|record| record.metadata.pool == *key);
+        let known: Vec<_> = outcomes.iter().filter(|outcome| is_here(&outcome.id)).collect();
+        if !known.is_empty() {
+            let standings = &mut self.change(key).standings;
+            known.into_iter().for_each(|outcome| standings.merge(outcome));
+        }
+        self.revision(key)
+    }
+}

@@ -1,0 +1,367 @@
+//! The vault: a tower [`Service`] that keeps credentials, their order, their cooldowns and their health.
+//!
+//! A [`Vault`] is any service from [`VaultRequest`] to [`VaultResponse`], so it is wrapped like any
+//! service: a timeout, a concurrency limit, a trace. [`VaultExt`] has a method for each request.
+//!
+//! A *backend* is the same service over sealed secrets, `VaultRequest<Sealed>`; the `SealLayer`
+//! of the `seal` module turns one into a vault. So a backend never sees a secret, and writing one
+//! takes no cryptography.
+
+#[cfg(feature = "seal")]
+mod disk;
+mod ext;
+mod memory;
+mod turns;
+
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub mod file;
+#[cfg(feature = "seal")]
+#[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
+pub mod key;
+#[cfg(feature = "seal")]
+#[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
+pub mod seal;
+
+use std::any::Any;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tower_service::Service;
+
+use crate::BoxError;
+use crate::clock::Timestamp;
+use crate::credential::{CredentialId, Generation, Kind, Metadata, PoolKey, Record, Secret};
+use crate::standing::{Outcome, Standings};
+
+pub use ext::VaultExt;
+pub use memory::{MemoryFuture, MemoryVault};
+
+/// A service that keeps credentials: every `Service<VaultRequest, Response = VaultResponse>` is one.
+pub trait Vault:
+    Service<VaultRequest, Response = VaultResponse, Error: Into<BoxError>, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Vault for S where
+    S: Service<VaultRequest, Response = VaultResponse, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// What a vault is asked. `T` is a [`Secret`] for a vault, a sealed one for a backend.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum VaultRequest<T = Secret> {
+    /// One pool, whole. Answered by [`VaultResponse::Pool`].
+    Load(PoolKey),
+    /// The metadata of every credential. Answered by [`VaultResponse::List`].
+    List,
+    /// Adds a credential, last in its pool. A label that is taken gets `-2`, `-3` and so on; an id
+    /// that is taken is an error. Answered by [`VaultResponse::Stored`].
+    Put(Record<T>),
+    /// Gives a credential another label, refused where it is taken. Answered by
+    /// [`VaultResponse::Stored`].
+    Relabel {
+        /// Which credential.
+        id: CredentialId,
+        /// Its new label.
+        label: Arc<str>,
+    },
+    /// Moves a credential to another place in its pool's order. Answered by [`VaultResponse::Done`].
+    Move {
+        /// Which credential.
+        id: CredentialId,
+        /// The place, counted from 0; one past the end means the back.
+        place: usize,
+    },
+    /// Removes a credential and all that is known of it. Answered by [`VaultResponse::Done`].
+    Remove {
+        /// Which credential.
+        id: CredentialId,
+    },
+    /// Reads one credential. Answered by [`VaultResponse::Credential`].
+    Get {
+        /// Which credential.
+        id: CredentialId,
+    },
+    /// Replaces a secret if the stored generation is the expected one; the new secret's generation is
+    /// the one after it, its kind must be the stored one. Durable before it is answered, by
+    /// [`VaultResponse::Replaced`].
+    ReplaceSecret {
+        /// Which credential.
+        id: CredentialId,
+        /// The generation that is replaced.
+        expected: Generation,
+        /// What replaces it.
+        secret: T,
+    },
+    /// Merges outcomes into a pool's standings. An outcome of a credential that is gone is dropped.
+    /// Never touches a secret. Answered by [`VaultResponse::Revision`].
+    Record {
+        /// Which pool.
+        pool: PoolKey,
+        /// What happened, in order.
+        outcomes: Vec<Outcome>,
+    },
+    /// Leases a credential's refresh: answered, by [`VaultResponse::Lease`], once no one else holds it.
+    LeaseRefresh {
+        /// Which credential.
+        id: CredentialId,
+    },
+    /// Which revision a pool is at; cheap enough to ask every second. Answered by
+    /// [`VaultResponse::Revision`].
+    Revision(PoolKey),
+}
+
+/// What a vault answers. Which variant answers which request is said at [`VaultRequest`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum VaultResponse<T = Secret> {
+    /// A pool, whole.
+    Pool(StoredPool<T>),
+    /// Every credential's metadata, and what could not be read.
+    List(Listing),
+    /// The metadata as it was stored.
+    Stored(Metadata),
+    /// One credential.
+    Credential(Record<T>),
+    /// What a compare and swap came to.
+    Replaced(Replaced<T>),
+    /// A refresh's lease.
+    Lease(RefreshLease),
+    /// A pool's revision.
+    Revision(Revision),
+    /// Done, and there is nothing to tell.
+    Done,
+}
+
+/// A pool as a vault keeps it.
+#[derive(Clone, Debug)]
+pub struct StoredPool<T = Secret> {
+    /// The credentials, first to last.
+    pub credentials: Vec<Record<T>>,
+    /// How they stand. A damaged credential keeps its place and its standing here.
+    pub standings: Standings,
+    /// Which revision this is.
+    pub revision: Revision,
+    /// Records of the vault that could not be read; the others are not affected.
+    pub damaged: Vec<Damage>,
+}
+
+/// Every credential's metadata, and what could not be read.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The credentials, by pool and in each pool's order.
+    pub credentials: Vec<Metadata>,
+    /// Records that could not be read; the others are not affected.
+    pub damaged: Vec<Damage>,
+}
+
+/// A record that could not be read. It was left where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// Which record: a file's path, or the credential's id where a vault has no files.
+    pub record: String,
+    /// What is wrong with it, and the way out.
+    pub reason: String,
+}
+
+impl Damage {
+    /// That `record` cannot be read, because of `reason`.
+    pub fn new(record: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { record: record.into(), reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.record, self.reason)
+    }
+}
+
+/// What a compare and swap of a secret came to.
+#[derive(Clone, Debug)]
+pub enum Replaced<T = Secret> {
+    /// The secret was replaced; this is its generation now.
+    Swapped(Generation),
+    /// Someone else was first; this is what they stored.
+    Conflict(Record<T>),
+}
+
+/// A number that grows whenever a pool has changed, be it a credential, a secret, the order or a
+/// cooldown. Only whether two are equal means anything: a vault may count or take a file's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The revision of this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The right to refresh a credential, until it is dropped.
+pub struct RefreshLease(#[allow(dead_code, reason = "held for its Drop")] Box<dyn Any + Send + Sync>);
+
+impl RefreshLease {
+    /// A lease that ends when `guard` is dropped.
+    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(guard))
+    }
+}
+
+impl fmt::Debug for RefreshLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshLease")
+    }
+}
+
+/// Why a vault could not do what it was asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// There is no such credential.
+    NotFound(CredentialId),
+    /// A credential of this id exists already.
+    Exists(CredentialId),
+    /// Another credential of the pool has this label.
+    LabelTaken(Arc<str>),
+    /// A name can't be stored.
+    InvalidName {
+        /// Which: `provider`, `namespace` or `label`.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A credential's kind and its secret's are not the same.
+    WrongKind {
+        /// Which credential.
+        id: CredentialId,
+        /// The kind in its metadata.
+        expected: Kind,
+        /// The kind of the secret.
+        given: Kind,
+    },
+    /// A record can't be read.
+    Damaged(Damage),
+    /// The key is not the one that sealed the vault, or is no key at all.
+    Key(String),
+    /// A file operation failed.
+    Io {
+        /// What was being done, as in `write` or `lock`.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A layer around the vault failed: a timeout, say.
+    Layer(BoxError),
+    /// The vault answered with something else than what was asked for.
+    UnexpectedResponse,
+}
+
+impl fmt::Display for VaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(id) => write!(f, "no credential {id} in the vault"),
+            Self::Exists(id) => write!(f, "credential {id} is in the vault already"),
+            Self::LabelTaken(label) => {
+                write!(f, "the label {label:?} is taken in this pool; choose another")
+            }
+            Self::InvalidName { field, reason } => write!(f, "the {field} can't be stored: {reason}"),
+            Self::WrongKind { id, expected, given } => {
+                write!(f, "credential {id} is of kind {expected}, the secret of kind {given}")
+            }
+            Self::Damaged(damage) => damage.fmt(f),
+            Self::Key(reason) => write!(f, "vault key: {reason}"),
+            Self::Io { action, path, .. } => write!(f, "could not {action} {}", path.display()),
+            Self::Layer(error) => write!(f, "a layer around the vault failed: {error}"),
+            Self::UnexpectedResponse => f.write_str("the vault answered something else than was asked"),
+        }
+    }
+}
+
+impl std::error::Error for VaultError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Layer(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<BoxError> for VaultError {
+    fn from(error: BoxError) -> Self {
+        match error.downcast::<VaultError>() {
+            Ok(error) => *error,
+            Err(error) => VaultError::Layer(error),
+        }
+    }
+}
+
+/// The longest name, in bytes, that a provider, a namespace or a label may have.
+pub const MAX_NAME_LEN: usize = 200;
+
+/// Refuses names that are empty, too long or hold control characters.
+pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), VaultError> {
+    let reason = match name {
+        "" => "it is empty",
+        name if name.len() > MAX_NAME_LEN => "it is longer than 200 bytes",
+        name if name.chars().any(char::is_control) => "it has control characters",
+        _ => return Ok(()),
+    };
+    Err(VaultError::InvalidName { field, reason })
+}
+
+/// Checks every name of a record that is about to be stored.
+pub(crate) fn check_names(metadata: &Metadata) -> Result<(), VaultError> {
+    check_name("provider", metadata.pool.provider())?;
+    check_name("namespace", metadata.pool.namespace())?;
+    check_name("label", &metadata.label)
+}
+
+/// Refuses a secret whose kind is not the metadata's. A sealed secret was checked when it was sealed.
+pub(crate) fn check_kind<T: 'static>(metadata: &Metadata, secret: &T) -> Result<(), VaultError> {
+    match (secret as &dyn Any).downcast_ref::<Secret>().map(Secret::kind) {
+        Some(given) if given != metadata.kind => {
+            Err(VaultError::WrongKind { id: metadata.id, expected: metadata.kind, given })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `label`, or where it is taken the first of `label-2`, `label-3` … that is not; shortened where the
+/// number would make it longer than [`MAX_NAME_LEN`].
+pub(crate) fn free_label(label: &Arc<str>, is_taken: impl Fn(&str) -> bool) -> Arc<str> {
+    if !is_taken(label) {
+        return label.clone();
+    }
+    let numbered = |number: u64| {
+        let suffix = format!("-{number}");
+        let room = MAX_NAME_LEN.saturating_sub(suffix.len());
+        let fits = label.char_indices().map(|(start, char)| start + char.len_utf8());
+        let end = fits.take_while(|end| *end <= room).last().unwrap_or(0);
+        format!("{}{suffix}", &label[..end])
+    };
+    (2..).map(numbered).find(|candidate| !is_taken(candidate)).map_or_else(|| label.clone(), Into::into)
+}
+
+/// What a vault stamps a new secret with.
+pub(crate) fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
+}

@@ -1,0 +1,35 @@
+//! Sealing: a layer that turns a backend, which keeps sealed secrets, into a vault.
+//!
+//! A secret is sealed with AES-256-GCM (NIST SP 800-38D) under a random nonce of 96 bits, new for each
+//! sealing. SP 800-38D, section 8.3, allows 2^32 sealings under one key with such nonces; a vault makes
+//! one for each credential added and each secret replaced.
+//!
+//! The seal binds the secret to its place: the format's version and the credential's id, provider,
+//! namespace, kind and generation are additional data, each field preceded by its length. So a sealed
+//! secret that was moved to another record, or an old one put back under new metadata, does not open.
+//! The label, the times and the attributes are not bound.
+//!
+//! ```
+//! use tower_credentials::vault::key::VaultKey;
+//! use tower_credentials::vault::seal::{SealLayer, Sealed};
+//! use tower_credentials::vault::{MemoryVault, VaultExt};
+//! use tower_credentials::{Credential, PoolKey, Secret};
+//! use tower_layer::Layer;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_credentials::vault::VaultError> {
+//! let backend = MemoryVault::<Sealed>::new();
+//! let vault = SealLayer::new(&VaultKey::generate()).layer(backend);
+//! vault.put(Credential::new(PoolKey::new("example"), "work", Secret::api_key("sk-1"))).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod blob;
+mod cipher;
+mod service;
+
+pub use blob::Sealed;
+#[cfg(feature = "file")]
+pub(crate) use cipher::wrong_key;
+pub use service::{Seal, SealFuture, SealLayer};

@@ -1,0 +1,52 @@
+//! A sealed secret, as a backend keeps it.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::vault::key::KeyId;
+
+/// A sealed secret: what a backend keeps in a secret's place. Serialized as an object of the format's
+/// version, the key's id in hexadecimal digits, and nonce and ciphertext in standard base64.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    pub(super) version: u32,
+    pub(super) key_id: KeyId,
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    pub(super) nonce: Vec<u8>,
+    /// The tag of 16 bytes comes last.
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    pub(super) ciphertext: Vec<u8>,
+}
+
+impl Sealed {
+    /// The version of the format it is sealed in.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Which key opens it.
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealed")
+            .field("version", &self.version)
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&STANDARD.encode(bytes))
+}
+
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    STANDARD.decode(text).map_err(|_| serde::de::Error::custom("not base64"))
+}

@@ -1,0 +1,666 @@
+//! The vault in a directory: what its files hold, and what becomes of it when they are not as it left
+//! them.
+
+mod vault_contract;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use serde_json::Value;
+use tempfile::TempDir;
+use tower_credentials::standing::{Change, Health, Outcome};
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::{VaultError, VaultExt};
+use tower_credentials::{Credential, CredentialId, Generation, OAuthTokens, PoolKey, Secret};
+use vault_contract::{PLANTED, account, cooled, order, pool, put_all, token, until};
+
+async fn new() -> (FileVault, TempDir) {
+    let place = TempDir::new().unwrap();
+    (FileVault::open(place.path().join("vault"), &VaultKey::generate()).await.unwrap(), place)
+}
+
+every_promise!(new);
+
+struct Place {
+    temporary: TempDir,
+    key: VaultKey,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { temporary: TempDir::new().unwrap(), key: VaultKey::generate() }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.temporary.path().join("vault")
+    }
+
+    async fn open(&self) -> FileVault {
+        FileVault::open(self.root(), &self.key).await.unwrap()
+    }
+
+    fn record(&self, id: CredentialId) -> PathBuf {
+        self.root().join(format!("records/{id}.json"))
+    }
+
+    fn pool(&self) -> PathBuf {
+        self.root().join("pools/example+default.json")
+    }
+
+    /// Every file below the temporary directory, with what is in it.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut directories = vec![self.temporary.path().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else {
+                    files.insert(path.clone(), fs::read(path).unwrap());
+                }
+            }
+        }
+        files
+    }
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut json = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    change(&mut json);
+    fs::write(path, serde_json::to_vec(&json).unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn credentials_order_and_cooldowns_survive_reopening() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
+    vault.move_to(c, 0).await.unwrap();
+    let health = Change::Health(Health::NeedsSignIn { reason: "revoked".into() });
+    vault
+        .record(pool(), vec![cooled(a, 5_000, 1, true), Outcome { id: b, change: health }])
+        .await
+        .unwrap();
+    vault.replace_secret(b, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    let before = vault.load_pool(pool()).await.unwrap();
+    drop(vault);
+
+    let vault = place.open().await;
+    let after = vault.load_pool(pool()).await.unwrap();
+    assert_eq!(order(&vault).await, ["c", "b", "a"]);
+    assert_eq!(until(&vault, a).await, Some(5_000));
+    assert_eq!(after.standings, before.standings);
+    assert_eq!(after.standings.credentials[&b].failures, 0);
+    assert_eq!(after.revision, before.revision);
+    assert_eq!(token(&vault, b).await, "new");
+    assert_eq!(vault.get(b).await.unwrap().metadata.generation, Generation::new(2));
+}
+
+#[tokio::test]
+async fn another_opening_of_the_directory_sees_a_cooldown_by_its_revision() {
+    let place = Place::new();
+    let (one, other) = (place.open().await, place.open().await);
+    let [id] = put_all(&one, ["a"]).await;
+    let seen = other.load_pool(pool()).await.unwrap().revision;
+    one.record(pool(), vec![cooled(id, 5_000, 1, false)]).await.unwrap();
+    assert_ne!(other.revision(pool()).await.unwrap(), seen);
+    assert_eq!(until(&other, id).await, Some(5_000));
+}
+
+#[tokio::test]
+async fn a_revision_grows_even_if_the_clock_stands_still_or_goes_back() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [id] = put_all(&vault, ["a"]).await;
+    // A time that the clock will not reach during the test.
+    let ahead = SystemTime::now() + Duration::from_secs(3600);
+    let file = fs::File::options().write(true).open(place.pool()).unwrap();
+    file.set_modified(ahead).unwrap();
+    let mut seen = vec![vault.revision(pool()).await.unwrap()];
+    for generation in 1..10 {
+        seen.push(vault.record(pool(), vec![cooled(id, 5, 1, false)]).await.unwrap());
+        let expected = Generation::new(generation);
+        vault.replace_secret(id, expected, Secret::api_key("n")).await.unwrap();
+        seen.push(vault.revision(pool()).await.unwrap());
+    }
+    assert!(seen.is_sorted_by(|earlier, later| earlier < later), "{seen:?}");
+}
+
+#[test]
+fn however_many_wait_for_the_lock_one_thread_waits_with_them() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let place = Place::new();
+        let vault = place.open().await;
+        put_all(&vault, ["a"]).await;
+        let held = fs::File::options().write(true).open(place.root().join("lock")).unwrap();
+        held.lock().unwrap();
+        let mut waiting: Vec<_> = (0..10).map(|_| Box::pin(vault.load_pool(pool()))).collect();
+        for load in &mut waiting {
+            assert!(vault_contract::poll_once(load.as_mut()).is_pending());
+        }
+        let other = tokio::task::spawn_blocking(|| "done");
+        let other = tokio::time::timeout(Duration::from_secs(10), other).await;
+        drop(held);
+        assert_eq!(other.expect("a thread is free for others").unwrap(), "done");
+        for load in waiting {
+            assert_eq!(load.await.unwrap().credentials.len(), 1);
+        }
+    });
+}
+
+#[tokio::test]
+async fn two_openings_that_change_at_once_lose_nothing() {
+    let place = Place::new();
+    let vaults = [place.open().await, place.open().await];
+    let [id] = put_all(&vaults[0], ["a"]).await;
+    let tasks: Vec<_> = (0..40)
+        .map(|number| {
+            let vault = vaults[number % 2].clone();
+            tokio::spawn(async move {
+                vault.record(pool(), vec![cooled(id, 5, 1, false)]).await.unwrap();
+                vault.put(account("more")).await.unwrap();
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let loaded = vaults[0].load_pool(pool()).await.unwrap();
+    assert_eq!(loaded.standings.credentials[&id].failures, 40);
+    assert_eq!(loaded.credentials.len(), 41);
+    assert_eq!(loaded.standings.order.len(), 41);
+    let labels: std::collections::HashSet<_> =
+        loaded.credentials.iter().map(|credential| &credential.metadata.label).collect();
+    assert_eq!(labels.len(), 41);
+}
+
+#[tokio::test]
+async fn a_lease_is_held_against_another_opening_of_the_directory() {
+    let place = Place::new();
+    let (one, other) = (place.open().await, place.open().await);
+    let [id] = put_all(&one, ["a"]).await;
+    let lease = one.lease_refresh(id).await.unwrap();
+    let lock = fs::File::options().write(true).open(place.root().join(format!("leases/{id}.lock")));
+    let lock = lock.unwrap();
+    assert!(matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)), "it is an OS lock");
+    let mut waiting = Box::pin(other.lease_refresh(id));
+    assert!(vault_contract::poll_once(waiting.as_mut()).is_pending());
+    // Whoever waits for a lease holds up nothing else.
+    assert_eq!(order(&other).await, ["a"]);
+    drop(lease);
+    let lease = waiting.await.unwrap();
+    assert!(matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)));
+    drop(lease);
+    lock.lock().unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn waiting_for_another_process_s_lock_does_not_block_the_runtime() {
+    let place = Place::new();
+    let vault = place.open().await;
+    put_all(&vault, ["a"]).await;
+    let held = fs::File::options().write(true).open(place.root().join("lock")).unwrap();
+    held.lock().unwrap();
+    let mut waiting = Box::pin(vault.load_pool(pool()));
+    for _ in 0..100 {
+        assert!(vault_contract::poll_once(waiting.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    vault.revision(pool()).await.expect("a revision needs no lock");
+    drop(held);
+    assert_eq!(waiting.await.unwrap().credentials.len(), 1);
+}
+
+#[tokio::test]
+async fn a_change_whose_caller_went_away_is_finished() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [id] = put_all(&vault, ["a"]).await;
+    let held = fs::File::options().write(true).open(place.root().join("lock")).unwrap();
+    held.lock().unwrap();
+    let mut abandoned = Box::pin(vault.record(pool(), vec![cooled(id, 5_000, 1, false)]));
+    assert!(vault_contract::poll_once(abandoned.as_mut()).is_pending());
+    drop(abandoned);
+    drop(held);
+    assert_eq!(until(&vault, id).await, Some(5_000));
+}
+
+#[tokio::test]
+async fn nothing_of_a_secret_is_in_any_file() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let mut tokens = OAuthTokens::new(PLANTED).refresh(format!("refresh-{PLANTED}"));
+    tokens.extra.insert("id_token".into(), PLANTED.into());
+    let id = vault.put(Credential::new(pool(), "a", tokens.clone())).await.unwrap().id;
+    vault.replace_secret(id, Generation::FIRST, tokens).await.unwrap();
+    vault.record(pool(), vec![cooled(id, 5_000, 1, true)]).await.unwrap();
+    put_all(&vault, ["b"]).await;
+    let _lease = vault.lease_refresh(id).await.unwrap();
+
+    let files = place.files();
+    assert!(files.len() >= 5, "{:?}", files.keys());
+    let mut needles = vec![b"planted".to_vec()];
+    for shift in 0..3 {
+        // Base64 of it at each of the three alignments that it may have within a longer text.
+        let text = format!("{}{PLANTED}", &"xxx"[..shift]);
+        for engine in
+            [base64::engine::general_purpose::STANDARD, base64::engine::general_purpose::URL_SAFE]
+        {
+            needles.push(engine.encode(&text).as_bytes()[4..40].to_vec());
+        }
+    }
+    needles.push(PLANTED.bytes().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect());
+    needles.push(place.key.to_base64().expose().as_bytes()[..20].to_vec());
+    for (path, bytes) in files {
+        for needle in &needles {
+            let found = bytes.windows(needle.len()).any(|window| window == needle);
+            assert!(!found, "{} is in {}", String::from_utf8_lossy(needle), path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cooldown_or_a_move_never_touches_a_record() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [a, b] = put_all(&vault, ["a", "b"]).await;
+    let contents = |id| {
+        let path = place.record(id);
+        (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap())
+    };
+    let before = [contents(a), contents(b)];
+    let pool_before = fs::read(place.pool()).unwrap();
+    vault.record(pool(), vec![cooled(a, 5_000, 1, true)]).await.unwrap();
+    vault.move_to(b, 1).await.unwrap();
+    assert_ne!(fs::read(place.pool()).unwrap(), pool_before);
+    assert_eq!([contents(a), contents(b)], before);
+}
+
+#[tokio::test]
+async fn a_file_moved_over_another_record_does_not_open() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [a, b] = put_all(&vault, ["a", "b"]).await;
+    let blob = serde_json::from_slice::<Value>(&fs::read(place.record(a)).unwrap()).unwrap();
+    edit(&place.record(b), |json| json["secret"] = blob["secret"].clone());
+    assert_damaged(&place, &vault, b, "does not open").await;
+    fs::copy(place.record(a), place.record(b)).unwrap();
+    assert_damaged(&place, &vault, b, "it holds the record").await;
+}
+
+#[tokio::test]
+async fn metadata_edited_in_a_file_does_not_open() {
+    for (field, value) in [
+        ("/metadata/pool/namespace", Value::from("team")),
+        ("/metadata/pool/provider", "attacker".into()),
+        ("/metadata/kind", "mcp".into()),
+        ("/metadata/generation", 2.into()),
+    ] {
+        let place = Place::new();
+        let vault = place.open().await;
+        let [id] = put_all(&vault, ["a"]).await;
+        edit(&place.record(id), |json| {
+            assert_ne!(json.pointer(field).unwrap(), &value);
+            *json.pointer_mut(field).unwrap() = value;
+        });
+        match vault.get(id).await {
+            Err(VaultError::Damaged(damage)) => {
+                assert_eq!(damage.record, place.record(id).display().to_string());
+                assert!(damage.reason.contains("does not open"), "{field}: {damage}");
+            }
+            other => panic!("{field}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_old_blob_put_back_under_new_metadata_does_not_open() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [id] = put_all(&vault, ["a"]).await;
+    let old = serde_json::from_slice::<Value>(&fs::read(place.record(id)).unwrap()).unwrap();
+    vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    edit(&place.record(id), |json| json["secret"] = old["secret"].clone());
+    assert_damaged(&place, &vault, id, "does not open").await;
+}
+
+/// `id` is reported by its file's name with this reason, by whoever asks, and left as it is.
+async fn assert_damaged(place: &Place, vault: &FileVault, id: CredentialId, reason: &str) {
+    let path = place.record(id);
+    let before = fs::read(&path).unwrap();
+    match vault.get(id).await {
+        Err(VaultError::Damaged(damage)) => assert!(damage.reason.contains(reason), "{damage}"),
+        other => panic!("{other:?}"),
+    }
+    let loaded = vault.load_pool(pool()).await.unwrap();
+    assert!(loaded.credentials.iter().all(|credential| credential.metadata.id != id));
+    assert_eq!(loaded.damaged.len(), 1, "{:?}", loaded.damaged);
+    assert_eq!(loaded.damaged[0].record, path.display().to_string());
+    assert!(loaded.damaged[0].reason.contains(reason), "{}", loaded.damaged[0]);
+    assert_eq!(fs::read(&path).unwrap(), before, "left as it is");
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_named_and_the_others_load_and_keep_their_order() {
+    let contents: [&[u8]; 5] =
+        [b"", b"{\"version\":1", b"{\"version\":2}", b"[\"sk-stray-secret\"]", b"\xff\xfe\0"];
+    for content in contents {
+        let place = Place::new();
+        let vault = place.open().await;
+        let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
+        vault.record(pool(), vec![cooled(b, 5_000, 1, false)]).await.unwrap();
+        let whole = fs::read(place.record(b)).unwrap();
+        fs::write(place.record(b), content).unwrap();
+        assert_damaged(&place, &vault, b, "").await;
+        assert_eq!(order(&vault).await, ["a", "c"]);
+        assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
+        vault.replace_secret(c, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+        let listing = vault.list().await.unwrap();
+        assert_eq!((listing.credentials.len(), listing.damaged.len()), (2, 1));
+        assert!(!listing.damaged[0].to_string().contains("stray"), "{}", listing.damaged[0]);
+
+        let reopened = place.open().await;
+        assert_eq!(order(&reopened).await, ["a", "c"]);
+        fs::write(place.record(b), whole).unwrap();
+        assert_eq!(order(&reopened).await, ["a", "b", "c"], "mended, it has its place again");
+        assert_eq!(until(&reopened, b).await, Some(5_000));
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_record_can_be_removed() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [a, b] = put_all(&vault, ["a", "b"]).await;
+    fs::write(place.record(a), "{").unwrap();
+    vault.remove(a).await.unwrap();
+    let loaded = vault.load_pool(pool()).await.unwrap();
+    assert!(loaded.damaged.is_empty());
+    assert_eq!(loaded.standings.order, [b]);
+}
+
+#[tokio::test]
+async fn a_stray_file_is_named_and_left() {
+    let place = Place::new();
+    let vault = place.open().await;
+    put_all(&vault, ["a"]).await;
+    let stray = place.root().join("records/notes.txt");
+    fs::write(&stray, "sk-stray").unwrap();
+    let loaded = vault.load_pool(pool()).await.unwrap();
+    assert_eq!(loaded.credentials.len(), 1);
+    assert_eq!(loaded.damaged[0].record, stray.display().to_string());
+    assert_eq!(fs::read(&stray).unwrap(), b"sk-stray");
+}
+
+#[tokio::test]
+async fn a_damaged_pool_file_is_named_never_overwritten_and_stops_no_new_secret() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [id] = put_all(&vault, ["a"]).await;
+    for content in ["", "{", "{\"version\":9}", "{\"version\":1,\"standings\":{}}"] {
+        fs::write(place.pool(), content).unwrap();
+        let errors = [
+            vault.load_pool(pool()).await.unwrap_err(),
+            vault.record(pool(), vec![cooled(id, 5_000, 1, true)]).await.unwrap_err(),
+            vault.move_to(id, 0).await.unwrap_err(),
+            vault.put(account("b")).await.unwrap_err(),
+            vault.remove(id).await.unwrap_err(),
+        ];
+        for error in errors {
+            let VaultError::Damaged(damage) = &error else { panic!("{error:?}") };
+            assert_eq!(damage.record, place.pool().display().to_string());
+        }
+        let revision = vault.revision(pool()).await.unwrap();
+        let generation = vault.get(id).await.unwrap().metadata.generation;
+        vault.replace_secret(id, generation, Secret::api_key("rotated")).await.unwrap();
+        assert!(vault.revision(pool()).await.unwrap() > revision, "others must see the new secret");
+        assert_eq!(fs::read_to_string(place.pool()).unwrap(), content);
+        let listing = vault.list().await.unwrap();
+        assert_eq!((listing.credentials.len(), listing.damaged.len()), (1, 1));
+    }
+    fs::remove_file(place.pool()).unwrap();
+    assert_eq!(order(&vault).await, ["a"], "the way out that the error names");
+    assert_eq!(token(&vault, id).await, "rotated");
+}
+
+#[tokio::test]
+async fn a_record_that_the_order_does_not_name_comes_last_and_is_named_from_then_on() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
+    // As a process leaves it that dies between the two files.
+    edit(&place.pool(), |json| {
+        json["standings"]["order"] = serde_json::json!([c.to_string(), b.to_string()])
+    });
+    vault.record(pool(), vec![cooled(a, 5_000, 1, false)]).await.unwrap();
+    let loaded = vault.load_pool(pool()).await.unwrap();
+    assert_eq!(loaded.standings.order, [c, b, a]);
+    assert_eq!(order(&vault).await, ["c", "b", "a"]);
+    assert_eq!(until(&vault, a).await, Some(5_000));
+    assert_eq!(vault.revision(pool()).await.unwrap(), loaded.revision);
+}
+
+#[tokio::test]
+async fn names_never_leave_the_directory() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let before = place.files().len();
+    let long = "é/".repeat(60);
+    let pools = [
+        PoolKey::new("../../x"),
+        PoolKey::new("/etc/passwd"),
+        PoolKey::with_namespace("..", "../.."),
+        PoolKey::with_namespace(".", "c:\\x"),
+        PoolKey::with_namespace(long.as_str(), long.as_str()),
+        PoolKey::new("Example"),
+        PoolKey::new("example"),
+    ];
+    for pool in &pools {
+        let id =
+            vault.put(Credential::new(pool.clone(), "../l", Secret::api_key("k"))).await.unwrap().id;
+        vault.record(pool.clone(), vec![cooled(id, 5_000, 1, false)]).await.unwrap();
+        let loaded = vault.load_pool(pool.clone()).await.unwrap();
+        assert_eq!(loaded.credentials.len(), 1, "{pool}");
+        assert_eq!(&*loaded.credentials[0].metadata.label, "../l");
+    }
+    let files = place.files();
+    assert_eq!(files.len(), before + 2 * pools.len());
+    for path in files.keys() {
+        let below = path.strip_prefix(place.root()).unwrap();
+        assert!(below.components().count() <= 2, "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_when_the_vault_is_opened() {
+    let place = Place::new();
+    let vault = place.open().await;
+    put_all(&vault, ["a", "b"]).await;
+    let before = place.files();
+    let other = VaultKey::generate();
+    match FileVault::open(place.root(), &other).await {
+        Err(VaultError::Key(text)) => {
+            assert!(text.contains(&place.key.id().to_string()), "{text}");
+            assert!(text.contains(&other.id().to_string()), "{text}");
+        }
+        opened => panic!("{opened:?}"),
+    }
+    assert_eq!(place.files(), before);
+    assert_eq!(order(&place.open().await).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn temporary_files_of_a_killed_process_are_swept_and_nothing_else() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [a] = put_all(&vault, ["a"]).await;
+    let left = place.root().join("records/.0123456789abcdef.tmp");
+    let not_ours = place.root().join("records/.hidden");
+    fs::write(&left, "half a rec").unwrap();
+    fs::write(&not_ours, "x").unwrap();
+    assert!(vault.load_pool(pool()).await.unwrap().damaged.is_empty());
+    let vault = place.open().await;
+    assert!(!left.exists() && not_ours.exists());
+    assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
+}
+
+#[tokio::test]
+async fn a_finished_vault_leaves_no_temporary_file() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let [a, _] = put_all(&vault, ["a", "b"]).await;
+    vault.replace_secret(a, Generation::FIRST, Secret::api_key("n")).await.unwrap();
+    vault.record(pool(), vec![cooled(a, 1, 1, true)]).await.unwrap();
+    let names: Vec<_> = place.files().into_keys().collect();
+    assert_eq!(names.len(), 4, "two records, a pool and the lock: {names:?}");
+}
+
+#[cfg(unix)]
+mod modes {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn set(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    async fn filled(place: &Place) -> CredentialId {
+        let vault = place.open().await;
+        let [id] = put_all(&vault, ["a"]).await;
+        vault.replace_secret(id, Generation::FIRST, Secret::api_key("n")).await.unwrap();
+        vault.record(pool(), vec![cooled(id, 1, 1, true)]).await.unwrap();
+        drop(vault.lease_refresh(id).await.unwrap());
+        id
+    }
+
+    fn assert_private(place: &Place) {
+        let files = place.files();
+        assert_eq!(files.len(), 4);
+        for path in files.keys() {
+            assert_eq!(mode(path), 0o600, "{}", path.display());
+        }
+        for directory in ["", "records", "pools", "leases"] {
+            assert_eq!(mode(&place.root().join(directory)), 0o700, "{directory:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn directories_are_0700_and_files_0600() {
+        let place = Place::new();
+        filled(&place).await;
+        assert_private(&place);
+    }
+
+    #[tokio::test]
+    async fn modes_that_are_too_wide_are_narrowed_on_opening() {
+        let place = Place::new();
+        filled(&place).await;
+        for path in place.files().keys() {
+            set(path, 0o644);
+        }
+        for directory in ["", "records", "pools", "leases"] {
+            set(&place.root().join(directory), 0o755);
+        }
+        place.open().await;
+        assert_private(&place);
+    }
+
+    #[tokio::test]
+    async fn the_mode_of_a_directory_that_others_use_is_left() {
+        let place = Place::new();
+        fs::create_dir(place.root()).unwrap();
+        fs::write(place.root().join("theirs"), "x").unwrap();
+        set(&place.root(), 0o755);
+        filled(&place).await;
+        assert_eq!(mode(&place.root()), 0o755);
+        assert_eq!(mode(&place.root().join("records")), 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_key_file_is_made_private_in_a_private_directory_and_read_again() {
+        let place = Place::new();
+        let path = place.temporary.path().join("config/deep/vault.key");
+        let key = VaultKey::load_or_create(&path).await.unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert_eq!(mode(path.parent().unwrap().parent().unwrap()), 0o700);
+        assert_eq!(VaultKey::load_or_create(&path).await.unwrap().id(), key.id());
+        assert_eq!(place.files().len(), 1, "no temporary file is left");
+    }
+
+    #[tokio::test]
+    async fn a_key_file_that_others_can_read_is_refused_with_the_command_that_mends_it() {
+        let place = Place::new();
+        let path = place.temporary.path().join("vault.key");
+        let key = VaultKey::load_or_create(&path).await.unwrap();
+        for wide in [0o640, 0o604, 0o660] {
+            set(&path, wide);
+            match VaultKey::load_or_create(&path).await {
+                Err(VaultError::Key(text)) => {
+                    assert!(text.contains(&format!("chmod 600 '{}'", path.display())), "{text}");
+                }
+                loaded => panic!("{loaded:?}"),
+            }
+        }
+        set(&path, 0o600);
+        assert_eq!(VaultKey::load_or_create(&path).await.unwrap().id(), key.id());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn first_runs_at_once_agree_on_one_key() {
+    let place = Place::new();
+    let path = place.temporary.path().join("config/vault.key");
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let path = path.clone();
+            tokio::spawn(async move { VaultKey::load_or_create(path).await.unwrap().id() })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for task in tasks {
+        ids.push(task.await.unwrap());
+    }
+    let kept = VaultKey::load_or_create(&path).await.unwrap().id();
+    assert_eq!(ids, vec![kept; 32]);
+    assert_eq!(place.files().len(), 1, "no temporary file is left");
+}
+
+#[tokio::test]
+async fn a_file_that_holds_no_key_is_refused_and_kept() {
+    let place = Place::new();
+    let path = place.temporary.path().join("vault.key");
+    for content in ["", "c2VjcmV0LXN0cmF5", "\u{0}\u{1}"] {
+        VaultKey::load_or_create(&path).await.unwrap();
+        fs::write(&path, content).unwrap();
+        match VaultKey::load_or_create(&path).await {
+            Err(VaultError::Key(text)) => {
+                assert!(text.contains(&path.display().to_string()), "{text}");
+                assert!(content.is_empty() || !text.contains(content));
+            }
+            loaded => panic!("{loaded:?}"),
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn debug_shows_the_directory() {
+    let place = Place::new();
+    let vault = place.open().await;
+    assert!(format!("{vault:?}").contains("vault"));
+    assert_eq!(vault.directory(), place.root());
+}
