@@ -91,6 +91,11 @@ never! {
     [B] Once<B>,
 }
 
+#[cfg(feature = "hyper")]
+never! {
+    [] hyper::body::Incoming,
+}
+
 impl<B: TryCloneBody> TryCloneBody for Option<B> {
     /// No body can always be sent again.
     #[inline]

@@ -1,4 +1,7 @@
 //! Several accounts behind one HTTP client.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
@@ -18,7 +21,8 @@ pub mod vault;
 pub use body::{Once, TryCloneBody};
 pub use clock::{Clock, Timestamp};
 pub use credential::{
-    Credential, CredentialId, Generation, InvalidId, Kind, Metadata, OAuthTokens, PoolKey, Record, Secret,
+    Credential, CredentialId, Generation, InvalidId, Kind, Metadata, OAuthTokens, PoolKey, Record,
+    Secret,
 };
 pub use error::{BoxError, Error};
 pub use error_response::{ErrorResponse, ErrorResponseFuture, ErrorResponseLayer};

@@ -374,7 +374,6 @@ impl Limits {
         limits
     }
 
-    #[cold]
     fn take(&mut self, meaning: &Meaning, value: &HeaderValue, clock: &UpstreamClock<'_>) {
         let text = value.as_bytes().trim_ascii();
         match *meaning {

@@ -1,8 +1,5 @@
 //! Applying a credential's headers.
 
-
-
-
 use tower_layer::Layer;
 
 use super::context::Roles;

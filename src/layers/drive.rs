@@ -182,9 +182,7 @@ impl<S, D: sealed::Duty> Core<S, D> {
         let mut progress = Progress::join(&self.shared, &request);
         let stage = match progress.begin::<R>(&mut request) {
             Ok(None) => Stage::Call { future: progress.send(&mut self.inner, request) },
-            Ok(Some(later)) => {
-                Stage::First { wait: progress.wait(later), request: Box::new(request) }
-            }
+            Ok(Some(later)) => Stage::First { wait: progress.wait(later), request: Box::new(request) },
             Err(error) => Stage::Failed { error: Some(error.into()) },
         };
         ResponseFuture { stage, progress }
@@ -340,6 +338,9 @@ impl<S, D: sealed::Duty, B> Progress<S, D, B> {
         if part.copied && !D::ROLES.has(Roles::AUTH_HEADER) {
             // The layer outside has picked, and has copied all but the body.
             self.body = D::try_clone(request.body());
+            if let Some(attempts) = D::rotate(options).and_then(|rotate| rotate.max_attempts) {
+                part.context.state().budget = Some(attempts.into());
+            }
             return Ok(None);
         }
         let mut guard = part.context.state();
@@ -348,7 +349,7 @@ impl<S, D: sealed::Duty, B> Progress<S, D, B> {
             state.wish.read(request.extensions());
         }
         if part.carried.is_none() && state.lease.is_none() {
-            if part.is_outermost && self.patience.is_none() {
+            if self.patience.is_none() {
                 self.patience = pool.patience();
             }
             match pool.pick_first(&state.wish, self.patience)? {
@@ -537,8 +538,8 @@ impl<S, D: sealed::Duty, B> Progress<S, D, B> {
     fn fail(&self, state: &mut State, lease: &Lease) -> Decision {
         state.failed.push(lease.slot());
         self.pool().refused(lease, state.began);
-        let rotate_is_inside = self.part.context.roles().has(Roles::ROTATE)
-            && !self.part.outside.has(Roles::ROTATE);
+        let rotate_is_inside =
+            self.part.context.roles().has(Roles::ROTATE) && !self.part.outside.has(Roles::ROTATE);
         if rotate_is_inside { Decision::Rotate } else { Decision::Return }
     }
 
@@ -592,8 +593,7 @@ impl<S, D: sealed::Duty, B> Progress<S, D, B> {
             return None;
         }
         self.repeats += 1;
-        let pause =
-            self.backoff.get_or_insert_with(|| Box::new(network.start())).next_backoff();
+        let pause = self.backoff.get_or_insert_with(|| Box::new(network.start())).next_backoff();
         let lease = {
             let mut state = self.part.context.state();
             state.attempt += 1;
@@ -651,24 +651,20 @@ where
                         Err(error) => Stage::Failed { error: Some(error.into()) },
                     }
                 }
-                StageProj::Ready { service, request } => {
-                    match ready!(service.poll_ready(cx)) {
-                        Err(error) => Stage::Failed { error: Some(error.into()) },
-                        Ok(()) => {
-                            let request = match request.take() {
-                                Some(request) => Ok(Some(*request)),
-                                None => progress.again::<R>(),
-                            };
-                            match request {
-                                Ok(Some(request)) => {
-                                    Stage::Call { future: progress.send(service, request) }
-                                }
-                                Ok(None) => Stage::Failed { error: None },
-                                Err(error) => Stage::Failed { error: Some(error.into()) },
-                            }
+                StageProj::Ready { service, request } => match ready!(service.poll_ready(cx)) {
+                    Err(error) => Stage::Failed { error: Some(error.into()) },
+                    Ok(()) => {
+                        let request = match request.take() {
+                            Some(request) => Ok(Some(*request)),
+                            None => progress.again::<R>(),
+                        };
+                        match request {
+                            Ok(Some(request)) => Stage::Call { future: progress.send(service, request) },
+                            Ok(None) => Stage::Failed { error: None },
+                            Err(error) => Stage::Failed { error: Some(error.into()) },
                         }
                     }
-                }
+                },
                 StageProj::Call { future } => match ready!(future.poll(cx)) {
                     Err(error) => {
                         let error = error.into();
@@ -730,7 +726,9 @@ where
                     this.stage.set(Stage::Done);
                     return Poll::Ready(Err(error));
                 }
-                StageProj::Return { .. } | StageProj::Done => return Poll::Ready(Err(Error::Polled.into())),
+                StageProj::Return { .. } | StageProj::Done => {
+                    return Poll::Ready(Err(Error::Polled.into()));
+                }
             };
             // A response that is to be returned may have to be saved first, once.
             match next {

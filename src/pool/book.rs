@@ -165,7 +165,7 @@ impl Book {
                 Ok(slot) => {
                     seen.insert(id);
                     self.slots[slot].standing = standings.credentials.remove(&id).unwrap_or_default();
-                    self.to_back(slot);
+                    self.send_to_back(slot);
                 }
                 Err(error) => damaged.push(Damage::new(
                     format!("credential {:?} ({id})", credential.metadata.label),
@@ -177,9 +177,11 @@ impl Book {
             slot.live = seen.contains(&slot.lease.credential().id);
         }
         let live = |slot: &&Slot| slot.live;
-        self.has_oauth = self.slots.iter().filter(live).any(|slot| {
-            super::config::Mode::is_oauth(slot.lease.credential().kind)
-        });
+        self.has_oauth = self
+            .slots
+            .iter()
+            .filter(live)
+            .any(|slot| super::config::Mode::is_oauth(slot.lease.credential().kind));
         self.by_label = self
             .slots
             .iter()
@@ -191,7 +193,7 @@ impl Book {
             if let Some(&slot) = self.by_id.get(&outcome.id) {
                 self.slots[slot].standing.merge(&outcome.change);
                 if matches!(outcome.change, Change::CooledDown { to_back: true, .. }) {
-                    self.to_back(slot);
+                    self.send_to_back(slot);
                 }
             }
         }
@@ -267,7 +269,7 @@ impl Book {
         slots
     }
 
-    fn to_back(&mut self, slot: SlotIndex) {
+    fn send_to_back(&mut self, slot: SlotIndex) {
         self.slots[slot].place = self.next_place;
         self.next_place += 1;
     }
@@ -283,7 +285,8 @@ impl Book {
     /// Puts a credential where it now belongs in every lane.
     fn refile(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
         let slot = &self.slots[index];
-        let usable = self.is_allowed(slot, config) && !slot.needs_sign_in() && !self.is_busy(slot, config);
+        let usable =
+            self.is_allowed(slot, config) && !slot.needs_sign_in() && !self.is_busy(slot, config);
         // One that was away does not catch up on the turns it has missed.
         let turn = slot.turn.max(self.turn);
         let slot = &mut self.slots[index];
@@ -529,8 +532,7 @@ impl Book {
         is_first: bool,
         config: &Config,
     ) {
-        let cooldown =
-            Cooldown { until, set_at: lesson.now, reason, scope: lesson.scope.cloned() };
+        let cooldown = Cooldown { until, set_at: lesson.now, reason, scope: lesson.scope.cloned() };
         let change = Change::CooledDown {
             cooldown,
             failure: is_first && reason != Reason::UsedUp,
@@ -550,18 +552,15 @@ impl Book {
     pub(crate) fn succeeded(&mut self, lesson: &Lesson<'_>, config: &Config) -> bool {
         let slot = &self.slots[lesson.lease.slot()];
         let since = slot.cooled_at(None).max(slot.cooled_at(lesson.scope));
-        let ends = |cooldown: &&Cooldown| {
-            cooldown.scope.is_none() || cooldown.scope.as_ref() == lesson.scope
-        };
+        let ends =
+            |cooldown: &&Cooldown| cooldown.scope.is_none() || cooldown.scope.as_ref() == lesson.scope;
         let ending = slot.standing.cooldowns.iter().filter(ends);
         let set_until = ending.map(|cooldown| cooldown.set_at).max();
         if lesson.began < since || (set_until.is_none() && slot.standing.failures == 0) {
             return false;
         }
-        let change = Change::Succeeded {
-            set_until: set_until.unwrap_or_default(),
-            scope: lesson.scope.cloned(),
-        };
+        let change =
+            Change::Succeeded { set_until: set_until.unwrap_or_default(), scope: lesson.scope.cloned() };
         self.change(lesson.lease.slot(), change, config, lesson.now);
         self.wake();
         true
@@ -589,19 +588,13 @@ impl Book {
     }
 
     /// Makes a change: in memory now, in the vault when it is next saved.
-    pub(crate) fn change(
-        &mut self,
-        index: SlotIndex,
-        change: Change,
-        config: &Config,
-        now: Timestamp,
-    ) {
+    pub(crate) fn change(&mut self, index: SlotIndex, change: Change, config: &Config, now: Timestamp) {
         let slot = &mut self.slots[index];
         slot.standing.merge(&change);
         slot.mark();
         let id = slot.lease.credential().id;
         if matches!(change, Change::CooledDown { to_back: true, .. }) {
-            self.to_back(index);
+            self.send_to_back(index);
         }
         self.refile(index, config, now);
         self.pending.push(Outcome { id, change });

@@ -125,10 +125,7 @@ impl Drop for Permit {
 
 impl Pool {
     /// A pool of the provider's credentials in this vault.
-    pub fn builder(
-        provider: impl Provider,
-        vault: impl crate::vault::Vault,
-    ) -> PoolBuilder {
+    pub fn builder(provider: impl Provider, vault: impl crate::vault::Vault) -> PoolBuilder {
         PoolBuilder::new(Box::new(provider), vault)
     }
 
@@ -226,8 +223,7 @@ impl Pool {
 
     /// Reads or changes the book, and publishes what a plain pick takes from now on.
     fn with_book<T>(&self, work: impl FnOnce(&mut Book, &Config) -> T) -> T {
-        let mut book: MutexGuard<'_, Book> =
-            self.0.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book: MutexGuard<'_, Book> = self.0.book.lock().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut book, &self.0.config);
         if self.0.config.picks_without_lock() {
             let (lease, until) = book.head();
@@ -277,8 +273,8 @@ impl Pool {
             return Ok((Picked::Lease { lease, hold: None }, None));
         }
         let now = self.now();
-        let picked = self
-            .with_book(|book, config| book.pick_first(self.key(), wish, config, now, patience))?;
+        let picked =
+            self.with_book(|book, config| book.pick_first(self.key(), wish, config, now, patience))?;
         Ok(self.hold(picked))
     }
 
@@ -310,13 +306,7 @@ impl Pool {
     }
 
     /// An attempt came back with a status that says the account has had enough.
-    pub(crate) fn limited(
-        &self,
-        lease: &Lease,
-        began: u64,
-        scope: Option<&Scope>,
-        headers: &HeaderMap,
-    ) {
+    pub(crate) fn limited(&self, lease: &Lease, began: u64, scope: Option<&Scope>, headers: &HeaderMap) {
         let now = self.now();
         let stated = self.0.provider.retry_at(headers, now);
         let lesson = Lesson { lease, began, scope, now };

@@ -57,8 +57,7 @@ impl Refresher {
     }
 
     async fn exchange(&self, credential: Credential) -> Result<Secret, RefreshError> {
-        let mut service =
-            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let mut service = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
         Ok(service.call(credential).await?)
     }
@@ -288,9 +287,8 @@ impl Exchange {
     /// Tells those who wait, and what those who come from now on find.
     fn end(&self, stage: RefreshStage, lease: Option<Lease>) {
         let before = self
-            .pool.with_book(|book, _| {
-            std::mem::replace(&mut book.slots[self.lease.slot()].refresh, stage)
-        });
+            .pool
+            .with_book(|book, _| std::mem::replace(&mut book.slots[self.lease.slot()].refresh, stage));
         if let RefreshStage::Running(waiters) = before {
             for waiter in waiters {
                 let _ = waiter.send(lease.clone());

@@ -49,13 +49,11 @@ impl Origin {
         };
         let port = match rest.strip_prefix(':') {
             None if rest.is_empty() => default_port(self.https),
-            Some(digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
-                match digits.parse() {
-                    Ok(port) => port,
-                    Err(_) if digits.is_empty() => default_port(self.https),
-                    Err(_) => return false,
-                }
-            }
+            Some(digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => match digits.parse() {
+                Ok(port) => port,
+                Err(_) if digits.is_empty() => default_port(self.https),
+                Err(_) => return false,
+            },
             _ => return false,
         };
         port == self.port

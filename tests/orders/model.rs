@@ -1,0 +1,193 @@
+//! What a set of layers must come to, whatever their order: the rules written down once more, as one
+//! plain loop that knows nothing of layers, futures or the crate.
+
+use super::script::{Answer, Refresh, Script};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layers {
+    pub auth_header: bool,
+    pub rotate: bool,
+    pub refresh: bool,
+    pub persist: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub account: usize,
+    pub generation: u64,
+    pub failures: u32,
+    /// Until when it cools down, in seconds of the script's clock, and whether it was refused.
+    pub cooldown: Option<(u64, bool)>,
+    pub needs_sign_in: bool,
+}
+
+/// What the upstream saw: who asked, at which generation, and what it answered.
+pub type Attempt = (Option<(usize, u64)>, u16);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Result {
+    /// The status that the caller got for each request, or `None` for an error.
+    pub answers: Vec<Option<u16>>,
+    pub attempts: Vec<Attempt>,
+    pub refreshes: usize,
+    /// The pool at the end, in its order.
+    pub pool: Vec<Account>,
+    /// How the vault has it.
+    pub saved: Vec<Account>,
+}
+
+struct Run<'a> {
+    script: &'a Script,
+    layers: Layers,
+    now: u64,
+    order: Vec<Account>,
+    attempts: Vec<Attempt>,
+    refreshes: usize,
+}
+
+pub fn run(script: &Script, layers: Layers) -> Result {
+    let account =
+        |account| Account { account, generation: 1, failures: 0, cooldown: None, needs_sign_in: false };
+    let order: Vec<_> = (0..script.accounts.len()).map(account).collect();
+    let mut run = Run { script, layers, now: 0, order, attempts: Vec::new(), refreshes: 0 };
+    let mut answers = Vec::new();
+    for request in &script.requests {
+        run.now += request.after;
+        answers.push(run.request(request.repeatable));
+    }
+    let mut saved = run.order.clone();
+    if !layers.persist {
+        // Secrets are always saved, and nothing else is.
+        saved.sort_by_key(|account| account.account);
+        for account in &mut saved {
+            *account = Account { failures: 0, cooldown: None, needs_sign_in: false, ..account.clone() };
+        }
+    }
+    Result { answers, attempts: run.attempts, refreshes: run.refreshes, pool: run.order, saved }
+}
+
+impl Run<'_> {
+    fn request(&mut self, repeatable: bool) -> Option<u16> {
+        let Layers { auth_header, rotate, refresh, .. } = self.layers;
+        if !auth_header && !rotate && !refresh {
+            return Some(self.upstream(None).status);
+        }
+        let mut current = self.first()?;
+        let (mut tried, mut refreshed, mut failed) = (vec![current], Vec::new(), Vec::new());
+        loop {
+            let answer = self.upstream(Some(current));
+            let status = answer.status;
+            match status {
+                429 => self.limited(current, answer.retry_after),
+                200 => self.succeeded(current),
+                _ => {}
+            }
+            let is_refused = status == 401 || status == 403;
+            if is_refused && refresh {
+                let token = self.script.accounts[current].refresh;
+                if token.is_some() && !refreshed.contains(&current) {
+                    refreshed.push(current);
+                    if self.refresh(current, token) {
+                        if repeatable {
+                            continue;
+                        }
+                        return Some(status);
+                    }
+                }
+            }
+            if is_refused && (refresh || rotate) {
+                failed.push(current);
+                self.refused(current);
+            }
+            let is_over = status == 429 || failed.contains(&current);
+            if !is_over || !rotate || !repeatable {
+                return Some(status);
+            }
+            let budget = self.script.budget.unwrap_or(self.script.accounts.len());
+            let next = self.ready().find(|account| !tried.contains(account));
+            match next.filter(|_| tried.len() < budget) {
+                Some(next) => {
+                    current = next;
+                    tried.push(next);
+                }
+                None => return Some(status),
+            }
+        }
+    }
+
+    fn upstream(&mut self, account: Option<usize>) -> Answer {
+        let seen = account
+            .filter(|_| self.layers.auth_header)
+            .map(|account| (account, self.account(account).generation));
+        let nth = self.attempts.iter().filter(|(other, _)| *other == seen).count();
+        let answer = self.script.answer(seen, nth);
+        self.attempts.push((seen, answer.status));
+        answer
+    }
+
+    fn account(&mut self, account: usize) -> &mut Account {
+        self.order.iter_mut().find(|other| other.account == account).unwrap()
+    }
+
+    fn ready(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_ready = |account: &&Account| {
+            !account.needs_sign_in && account.cooldown.is_none_or(|(until, _)| until <= self.now)
+        };
+        self.order.iter().filter(is_ready).map(|account| account.account)
+    }
+
+    /// The first that is ready; where none is, the one that is ready soonest.
+    fn first(&self) -> Option<usize> {
+        let usable = self.order.iter().filter(|account| !account.needs_sign_in);
+        let soonest = usable.min_by_key(|account| (account.cooldown, account.account));
+        self.ready().next().or(soonest.map(|account| account.account))
+    }
+
+    fn send_to_back(&mut self, account: usize) {
+        let place = self.order.iter().position(|other| other.account == account).unwrap();
+        let account = self.order.remove(place);
+        self.order.push(account);
+    }
+
+    fn limited(&mut self, account: usize, retry_after: Option<u64>) {
+        let now = self.now;
+        let state = self.account(account);
+        let until =
+            now + retry_after.unwrap_or_else(|| 30u64.saturating_mul(1 << state.failures).min(3600));
+        cool_down(state, until, false);
+        self.send_to_back(account);
+    }
+
+    fn refused(&mut self, account: usize) {
+        let now = self.now;
+        let state = self.account(account);
+        let again = state.cooldown.is_some_and(|(_, refused)| refused);
+        let factor = if again { 1 << state.failures } else { 1 };
+        cool_down(state, now + (300 * factor).min(3600), true);
+        self.send_to_back(account);
+    }
+
+    fn succeeded(&mut self, account: usize) {
+        let state = self.account(account);
+        state.cooldown = None;
+        state.failures = 0;
+    }
+
+    fn refresh(&mut self, account: usize, token: Option<Refresh>) -> bool {
+        self.refreshes += 1;
+        match token {
+            Some(Refresh::Helps) => self.account(account).generation += 1,
+            Some(Refresh::Rejected) => self.account(account).needs_sign_in = true,
+            Some(Refresh::Fails) | None => {}
+        }
+        token == Some(Refresh::Helps)
+    }
+}
+
+/// A deadline only ever moves later.
+fn cool_down(account: &mut Account, until: u64, refused: bool) {
+    account.failures += 1;
+    if account.cooldown.is_none_or(|(known, _)| until >= known) {
+        account.cooldown = Some((until, refused));
+    }
+}
