@@ -1,7 +1,7 @@
 //! Writing a credential's headers into a request, and whatever else was there out of it.
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, Uri};
+use http::{Request, Uri};
 
 use crate::error::Error;
 use crate::pool::{Lease, Pool};
@@ -12,7 +12,7 @@ use crate::pool::{Lease, Pool};
 /// Where the request may not carry a credential; it has none then, neither ours nor the caller's.
 pub(crate) fn apply<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) -> Result<(), Error> {
     let headers = request.headers_mut();
-    remove_credentials(pool, headers);
+    pool.remove_credentials(headers);
     for (name, value) in lease.headers() {
         headers.insert(name.clone(), value.clone());
     }
@@ -23,15 +23,7 @@ pub(crate) fn apply<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) -> 
         let uri = with_query(request.uri(), &kept);
         *request.uri_mut() = uri;
     }
-    pool.check_origin(request.uri()).inspect_err(|_| remove_credentials(pool, request.headers_mut()))
-}
-
-fn remove_credentials(pool: &Pool, headers: &mut HeaderMap) {
-    if !headers.is_empty() {
-        for name in pool.credential_headers() {
-            headers.remove(name);
-        }
-    }
+    pool.check_origin(request.uri()).inspect_err(|_| pool.remove_credentials(request.headers_mut()))
 }
 
 /// The query without the parameters of these names; `None` where it has none of them.

@@ -3,7 +3,8 @@
 use tower_layer::Layer;
 
 use super::context::Roles;
-use super::drive::{Core, Duty, sealed, sends_once};
+use super::drive::Core;
+use super::duty::{Duty, sealed, sends_once};
 use super::service::service;
 use crate::pool::Pool;
 

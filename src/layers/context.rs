@@ -7,7 +7,7 @@
 //! task) it comes along.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -53,9 +53,10 @@ pub(crate) enum Verdict {
 }
 
 /// One request of the caller's.
+#[derive(Default)]
 pub(crate) struct Context {
     /// Which pool's layers share it, by address: it does not outlive them.
-    owner: usize,
+    owner: AtomicUsize,
     /// The jobs of the layers that have joined.
     roles: AtomicU8,
     /// The attempt whose answer was recorded last, and as what.
@@ -130,20 +131,13 @@ impl Context {
     fn open(owner: usize) -> Arc<Self> {
         // A thread that is being shut down has no spares left.
         let spare = SPARES.try_with(|spares| spares.borrow_mut().pop()).ok().flatten();
-        match spare {
-            Some(mut context) => {
-                if let Some(empty) = Arc::get_mut(&mut context) {
-                    empty.owner = owner;
-                }
-                context
-            }
-            None => Arc::new(Self {
-                owner,
-                roles: AtomicU8::new(0),
-                observed: AtomicU32::new(0),
-                state: Mutex::default(),
-            }),
-        }
+        let context = spare.unwrap_or_default();
+        context.owner.store(owner, Ordering::Relaxed);
+        context
+    }
+
+    fn is_of(&self, owner: usize) -> bool {
+        self.owner.load(Ordering::Relaxed) == owner
     }
 
     /// Empties a context that nobody else holds, and keeps it for another request.
@@ -182,7 +176,7 @@ impl Context {
     }
 }
 
-/// A context that is kept for another request when its last holder lets go.
+/// A layer's hold of a context, until the outermost layer keeps it for another request.
 pub(crate) struct Held(Option<Arc<Context>>);
 
 impl Held {
@@ -192,6 +186,13 @@ impl Held {
 
     fn share(&self) -> Arc<Context> {
         self.arc().clone()
+    }
+
+    /// The request is over: keeps the context for another one, unless something still holds it.
+    pub(crate) fn recycle(&mut self) {
+        if let Some(context) = self.0.take() {
+            Context::recycle(context);
+        }
     }
 
     fn arc(&self) -> &Arc<Context> {
@@ -204,14 +205,6 @@ impl std::ops::Deref for Held {
 
     fn deref(&self) -> &Context {
         self.arc()
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(context) = self.0.take() {
-            Context::recycle(context);
-        }
     }
 }
 
@@ -291,9 +284,13 @@ pub(crate) struct Part {
 impl Part {
     /// Joins the request's context, or opens it.
     pub(crate) fn join(owner: usize, roles: Roles, extensions: &Extensions) -> Self {
-        if let Some(handover) = HANDOVER.take().filter(|handover| handover.context.owner == owner) {
+        if let Some(handover) = HANDOVER.take().filter(|handover| handover.context.is_of(owner)) {
             let Handover { context, carried, attempt, outside, written, copied } = handover;
-            context.roles.fetch_or(roles.0, Ordering::AcqRel);
+            match carried {
+                // Nothing stands between this layer and the outermost one, so it is alone here.
+                None => context.roles.store(context.roles().with(roles).0, Ordering::Release),
+                Some(_) => drop(context.roles.fetch_or(roles.0, Ordering::AcqRel)),
+            }
             return Self {
                 context: Held::new(context),
                 outside,
@@ -306,7 +303,7 @@ impl Part {
             };
         }
         let travelling =
-            extensions.get::<Attempt>().filter(|attempt| attempt.context.owner == owner).cloned();
+            extensions.get::<Attempt>().filter(|attempt| attempt.context.is_of(owner)).cloned();
         if let Some(Attempt { context, lease, number, outside, written }) = travelling {
             context.roles.fetch_or(roles.0, Ordering::AcqRel);
             return Self {
@@ -334,8 +331,9 @@ impl Part {
         }
     }
 
-    /// Calls an inner service that is one of our layers, and hands the context over.
-    pub(crate) fn call_ours<T>(&self, roles: Roles, call: impl FnOnce() -> T) -> T {
+    /// Hands the context over to an inner service that is one of our layers, and is called next.
+    #[inline]
+    pub(crate) fn hand_over(&self, roles: Roles) {
         HANDOVER.set(Some(Handover {
             context: self.context.share(),
             carried: self.carried.clone(),
@@ -344,10 +342,13 @@ impl Part {
             written: self.written,
             copied: self.copied,
         }));
-        let result = call();
-        // Taken by the inner layer already, or it is of another pool: nobody else's it may become.
+    }
+
+    /// After that call: what is still there was for a layer of another pool. Nobody else's it may
+    /// become.
+    #[inline]
+    pub(crate) fn end_hand_over() {
         drop(HANDOVER.take());
-        result
     }
 
     /// Puts what inner layers need into the request's extensions.

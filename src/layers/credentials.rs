@@ -4,7 +4,8 @@ use tower_layer::Layer;
 
 use super::context::Roles;
 use super::drain::DrainBound;
-use super::drive::{Core, Duty, sealed, sends_again};
+use super::drive::Core;
+use super::duty::{Duty, sealed, sends_again};
 use super::refresh_on_401::RefreshOptions;
 use super::rotate_on_429::{RotateOn429Layer, RotateOptions};
 use super::service::service;

@@ -7,7 +7,8 @@ use tower_layer::Layer;
 
 use super::context::Roles;
 use super::drain::DrainBound;
-use super::drive::{Core, Duty, sealed, sends_again};
+use super::drive::Core;
+use super::duty::{Duty, sealed, sends_again};
 use super::network::NetworkRetry;
 use super::service::service;
 use crate::pool::Pool;

@@ -24,12 +24,13 @@ macro_rules! service {
         where
             S: tower_service::Service<http::Request<B>, Response = http::Response<R>> + Clone,
             S::Error: Into<$crate::BoxError>,
-            $duty: $crate::layers::drive::Bodies<B, R>,
+            $duty: $crate::layers::duty::Bodies<B, R>,
         {
             type Response = http::Response<R>;
             type Error = $crate::BoxError;
             type Future = $crate::layers::drive::ResponseFuture<S, $duty, B, R>;
 
+            #[inline]
             fn poll_ready(
                 &mut self,
                 cx: &mut std::task::Context<'_>,
@@ -37,6 +38,7 @@ macro_rules! service {
                 self.0.poll_ready(cx)
             }
 
+            #[inline]
             fn call(&mut self, request: http::Request<B>) -> Self::Future {
                 self.0.call(request)
             }

@@ -10,8 +10,9 @@ use tower::util::rng::{HasherRng, Rng};
 
 use super::affinity::AffinityMap;
 use super::config::{Config, WhenAllCoolingDown};
+use super::journal::Journal;
 use super::lane::{At, Lane, SlotIndex};
-use super::lease::{Blemish, Lease};
+use super::lease::{BlemishCount, Lease};
 use super::policy::Candidate;
 use super::refresh::RefreshStage;
 use super::wish::Wish;
@@ -115,18 +116,16 @@ pub(crate) struct Book {
     /// Grows with each cooldown; what tells a success that began before one from one that began after.
     tick: Arc<AtomicU64>,
     has_oauth: bool,
+    blemishes: BlemishCount,
     affinity: AffinityMap,
     waiters: Vec<oneshot::Sender<()>>,
     random: HasherRng,
-    /// Outcomes that are in no vault yet.
-    pub(crate) pending: Vec<Outcome>,
-    /// Those of them that are on their way into it.
-    pub(crate) saving: Vec<Outcome>,
+    pub(crate) journal: Journal,
     pub(crate) revision: Revision,
 }
 
 impl Book {
-    pub(crate) fn new(tick: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(tick: Arc<AtomicU64>, blemishes: BlemishCount) -> Self {
         Self {
             slots: Vec::new(),
             by_id: HashMap::new(),
@@ -138,11 +137,11 @@ impl Book {
             turn: 0,
             tick,
             has_oauth: false,
+            blemishes,
             affinity: AffinityMap::default(),
             waiters: Vec::new(),
             random: HasherRng::default(),
-            pending: Vec::new(),
-            saving: Vec::new(),
+            journal: Journal::default(),
             revision: Revision::default(),
         }
     }
@@ -189,7 +188,7 @@ impl Book {
             .filter(|(_, slot)| slot.live)
             .map(|(index, slot)| (slot.lease.credential().label.clone(), index))
             .collect();
-        for outcome in self.saving.iter().chain(&self.pending).cloned().collect::<Vec<_>>() {
+        for outcome in self.journal.unsaved().cloned().collect::<Vec<_>>() {
             if let Some(&slot) = self.by_id.get(&outcome.id) {
                 self.slots[slot].standing.merge(&outcome.change);
                 if matches!(outcome.change, Change::CooledDown { to_back: true, .. }) {
@@ -222,7 +221,7 @@ impl Book {
             return Ok(slot);
         }
         let slot = self.slots.len();
-        let lease = Lease::new(slot, credential, provider, Blemish::default())?;
+        let lease = Lease::new(slot, credential, provider, self.blemishes.none())?;
         self.slots.push(Slot {
             lease,
             standing: Standing::default(),
@@ -597,7 +596,7 @@ impl Book {
             self.send_to_back(index);
         }
         self.refile(index, config, now);
-        self.pending.push(Outcome { id, change });
+        self.journal.push(Outcome { id, change });
     }
 
     /// The credential that any request without a wish takes, and until when that holds.

@@ -4,12 +4,13 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderName, header};
 use tower::util::BoxCloneService;
 use tower_service::Service;
 
 use super::book::Book;
 use super::config::{Config, Cooldowns, Mode, WhenAllCoolingDown};
+use super::header_names::CredentialHeaderNames;
+use super::lease::BlemishCount;
 use super::policy::Policy;
 use super::{BoxVault, Head, Inner, Pool, save};
 use crate::clock::Clock;
@@ -111,23 +112,20 @@ impl PoolBuilder {
     /// credentials may come.
     pub async fn open(self) -> Result<Pool, Error> {
         let key = PoolKey::with_namespace(self.provider.name(), self.namespace);
+        let blemishes = BlemishCount::default();
         let tick = Arc::new(AtomicU64::new(0));
-        let mut credential_headers = self.provider.header_names().to_vec();
-        for name in USUAL_HEADERS {
-            if !credential_headers.contains(&name) {
-                credential_headers.push(name);
-            }
-        }
+        let credential_headers = CredentialHeaderNames::new(self.provider.header_names());
         let pool = Pool(Arc::new(Inner {
             key,
             credential_headers,
             provider: self.provider,
             config: self.config,
             vault: Mutex::new(self.vault),
-            book: Mutex::new(Book::new(tick.clone())),
+            book: Mutex::new(Book::new(tick.clone(), blemishes.clone())),
             head: Head::new(),
             size: AtomicU64::new(0),
             tick,
+            blemishes,
             unsaved: AtomicBool::new(false),
             saver: Mutex::new(save::Saver::default()),
             tally: Tally::default(),
@@ -144,14 +142,6 @@ impl PoolBuilder {
         Ok(pool)
     }
 }
-
-/// Where clients put credentials, whatever the provider.
-const USUAL_HEADERS: [HeaderName; 4] = [
-    header::AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
-];
 
 /// A vault whose error is a [`VaultError`], whatever is wrapped around it.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue};
 
@@ -28,16 +28,37 @@ struct Inner {
 
 /// Whether a credential has a cooldown or a failure that a success would clear; shared by all of its
 /// generations, so that a success on one that has none takes no lock.
+#[derive(Clone, Debug)]
+pub(crate) struct Blemish {
+    own: Arc<AtomicBool>,
+    count: BlemishCount,
+}
+
+/// How many credentials of a pool have one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Blemish(Arc<AtomicBool>);
+pub(crate) struct BlemishCount(Arc<AtomicUsize>);
+
+impl BlemishCount {
+    pub(crate) fn none(&self) -> Blemish {
+        Blemish { own: Arc::default(), count: self.clone() }
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+}
 
 impl Blemish {
     pub(crate) fn set(&self, blemished: bool) {
-        self.0.store(blemished, Ordering::Release);
+        if self.own.swap(blemished, Ordering::AcqRel) != blemished {
+            let count = &self.count.0;
+            let change = if blemished { AtomicUsize::fetch_add } else { AtomicUsize::fetch_sub };
+            change(count, 1, Ordering::AcqRel);
+        }
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.own.load(Ordering::Acquire)
     }
 }
 

@@ -4,6 +4,8 @@ mod affinity;
 mod book;
 mod builder;
 mod config;
+mod header_names;
+mod journal;
 mod lane;
 mod lease;
 pub mod policy;
@@ -17,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, Uri};
 use tower::util::BoxCloneService;
 
 use crate::clock::Timestamp;
@@ -31,6 +33,8 @@ use crate::vault::{VaultError, VaultExt, VaultRequest, VaultResponse};
 
 use book::{Book, Hold, Lesson, Slot};
 use config::Config;
+use header_names::CredentialHeaderNames;
+use lease::BlemishCount;
 
 pub use builder::PoolBuilder;
 pub use config::{Cooldowns, Mode, WhenAllCoolingDown};
@@ -72,13 +76,14 @@ struct Inner {
     key: PoolKey,
     provider: Box<dyn Provider>,
     config: Config,
-    credential_headers: Vec<HeaderName>,
+    credential_headers: CredentialHeaderNames,
     /// Behind a lock for its clones only: a service need not be `Sync`.
     vault: Mutex<BoxVault>,
     book: Mutex<Book>,
     head: Head,
     size: AtomicU64,
     tick: Arc<AtomicU64>,
+    blemishes: BlemishCount,
     /// Whether the book has outcomes that no vault has.
     unsaved: AtomicBool,
     saver: Mutex<save::Saver>,
@@ -88,8 +93,17 @@ struct Inner {
 /// What a request without a wish takes, published so that it is read without a lock.
 struct Head {
     lease: ArcSwapOption<Lease>,
+    /// Grows with each lease that is published.
+    version: AtomicU64,
     /// From when on another credential may be the right one, in milliseconds since the epoch.
     until: AtomicU64,
+}
+
+/// What a service knows of a pool's head, so that it need not be read for each request.
+#[derive(Clone, Default)]
+pub(crate) struct KnownHead {
+    version: u64,
+    lease: Option<Lease>,
 }
 
 /// How one credential of a pool stands.
@@ -229,7 +243,7 @@ impl Pool {
             let (lease, until) = book.head();
             self.0.head.publish(lease, until);
         }
-        if !book.pending.is_empty() {
+        if !book.journal.is_empty() {
             self.0.unsaved.store(true, Ordering::Release);
         }
         result
@@ -265,10 +279,11 @@ impl Pool {
     pub(crate) fn pick_first(
         &self,
         wish: &Wish,
+        known: &mut KnownHead,
         patience: Option<Timestamp>,
     ) -> Result<(Picked, Option<Permit>), Error> {
         if wish.is_none()
-            && let Some(lease) = self.0.head.read(&self.0.config)
+            && let Some(lease) = self.0.head.read(&self.0.config, known)
         {
             return Ok((Picked::Lease { lease, hold: None }, None));
         }
@@ -347,6 +362,15 @@ impl Pool {
         }
     }
 
+    /// Whether a good answer with these headers may change anything, or somebody wants to know of it.
+    #[inline]
+    pub(crate) fn learns_from_good(&self, headers: &HeaderMap) -> bool {
+        !headers.is_empty()
+            || self.is_observed()
+            || self.0.blemishes.any()
+            || self.0.config.max_in_flight.is_some()
+    }
+
     fn emit_cooled_down(&self, lesson: &Lesson<'_>, until: Option<Timestamp>, reason: Reason) {
         if let Some(until) = until {
             self.emit(&Event::CooledDown {
@@ -385,16 +409,14 @@ impl Pool {
         self.0.config.exposes_attempts
     }
 
-    /// The names of every header that may carry a credential, the caller's or ours.
-    pub(crate) fn credential_headers(&self) -> &[HeaderName] {
-        &self.0.credential_headers
+    /// Removes whatever credential a request carries, the caller's or ours.
+    pub(crate) fn remove_credentials(&self, headers: &mut HeaderMap) {
+        self.0.credential_headers.remove_from(headers);
     }
 
     /// Refuses a request of nobody's that carries a credential of this pool: it has lost its context.
     pub(crate) fn check_unmarked(&self, headers: &HeaderMap) -> Result<(), Error> {
-        let names = self.0.credential_headers.iter();
-        let sensitive = names.filter_map(|name| headers.get(name)).filter(|value| value.is_sensitive());
-        for value in sensitive {
+        for value in self.0.credential_headers.sensitive(headers) {
             let carries = |slot: &Slot| slot.lease.headers().iter().any(|(_, ours)| ours == value);
             if self.with_book(|book, _| book.slots.iter().any(carries)) {
                 return Err(Error::LostContext { pool: self.key().clone() });
@@ -422,7 +444,7 @@ impl Pool {
 
 impl Head {
     fn new() -> Self {
-        Self { lease: ArcSwapOption::empty(), until: AtomicU64::new(0) }
+        Self { lease: ArcSwapOption::empty(), version: AtomicU64::new(0), until: AtomicU64::new(0) }
     }
 
     fn publish(&self, lease: Option<&Lease>, until: Timestamp) {
@@ -435,16 +457,22 @@ impl Head {
         };
         if !same {
             self.lease.store(lease.cloned().map(Arc::new));
+            // After the lease, so that whoever sees the number finds that lease or a later one.
+            self.version.fetch_add(1, Ordering::Release);
         }
     }
 
     /// The published lease, while it holds. The clock is read only if something cools down.
-    fn read(&self, config: &Config) -> Option<Lease> {
+    fn read(&self, config: &Config, known: &mut KnownHead) -> Option<Lease> {
         let until = self.until.load(Ordering::Acquire);
         if until != u64::MAX && config.clock.now().as_millis() >= until {
             return None;
         }
-        self.lease.load().as_deref().cloned()
+        let version = self.version.load(Ordering::Acquire);
+        if known.lease.is_none() || known.version != version {
+            *known = KnownHead { version, lease: self.lease.load().as_deref().cloned() };
+        }
+        known.lease.clone()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -67,20 +67,30 @@ impl Pool {
         }
     }
 
-    /// Begins to save, in a task of its own: nobody who goes away can cut it off. `None` where there is
-    /// nothing to save, nothing to wait for, or no runtime to do it.
+    /// Begins to save. A vault that answers at once is done with then; for any other, a task of its own
+    /// goes on, so that nobody who goes away can cut it off. `None` where there is nothing to wait for,
+    /// or no runtime to do it.
     pub(crate) fn start_saving(&self) -> Option<Saving> {
         if !self.has_unsaved() {
             return None;
         }
         let runtime = Handle::try_current().ok()?;
         let mut saver = self.saver();
-        match saver.stage {
-            Stage::Late => return None,
-            Stage::Saving => {}
-            Stage::Idle => {
-                saver.stage = Stage::Saving;
-                runtime.spawn(Task { pool: self.clone(), done: false }.run());
+        if saver.stage == Stage::Late {
+            return None;
+        }
+        if saver.stage == Stage::Idle {
+            saver.stage = Stage::Saving;
+            drop(saver);
+            let mut task = Box::pin(Task { pool: self.clone(), done: false }.run());
+            // The task registers its own waker when it is polled next.
+            if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                return None;
+            }
+            runtime.spawn(task);
+            saver = self.saver();
+            if saver.stage != Stage::Saving {
+                return None;
             }
         }
         let (sender, receiver) = oneshot::channel();
@@ -139,16 +149,13 @@ impl Task {
     /// Saves what there is, and tells those who wait; whether it worked.
     async fn save_batch(&self, waiters: Vec<oneshot::Sender<()>>) -> bool {
         let pool = &self.pool;
-        let outcomes = pool.with_book(|book, _| {
-            book.saving = std::mem::take(&mut book.pending);
-            book.saving.clone()
-        });
+        let outcomes = pool.with_book(|book, _| book.journal.start());
         let count = outcomes.len();
         let result = if outcomes.is_empty() { Ok(()) } else { self.record(outcomes, waiters).await };
         match result {
             Ok(()) => pool.with_book(|book, _| {
-                book.saving.clear();
-                if book.pending.is_empty() {
+                book.journal.arrived();
+                if book.journal.is_empty() {
                     pool.0.unsaved.store(false, Ordering::Release);
                 }
             }),
@@ -188,10 +195,6 @@ impl Task {
 
     /// Keeps what was on its way into the vault for another try.
     fn put_back(&self) {
-        self.pool.with_book(|book, _| {
-            let mut outcomes = std::mem::take(&mut book.saving);
-            outcomes.append(&mut book.pending);
-            book.pending = outcomes;
-        });
+        self.pool.with_book(|book, _| book.journal.put_back());
     }
 }

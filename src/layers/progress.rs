@@ -1,0 +1,520 @@
+//! One layer's part of one request: what it has picked, kept, seen and decided.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+use tower::retry::backoff::{Backoff, ExponentialBackoff};
+use tower_service::Service;
+
+use super::apply::apply;
+use super::context::{Observed, Part, PartsCopy, Roles, State, Verdict};
+use super::drain::DrainBound;
+use super::drive::Shared;
+use super::duty::{Bodies, sealed};
+use super::refresh_on_401::RefreshOptions;
+use super::rotate_on_429::RotateOptions;
+use crate::BoxError;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::events::{Event, Tally};
+use crate::pool::{KnownHead, Lease, Picked, Pool, Refresher, Saving};
+
+/// Set on the last response of a pool that is used up: when to ask again. Read it from the response's
+/// extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextReady {
+    at: Timestamp,
+}
+
+impl NextReady {
+    /// When the next credential of the pool is ready.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+/// Whether a service is one of our layers, by the name of its type: then its `call` is ours, and what
+/// it must know can be handed over without a place in the request. A wrong no only costs time.
+fn is_ours<S>() -> bool {
+    let name = std::any::type_name::<S>();
+    [
+        concat!(env!("CARGO_CRATE_NAME"), "::layers::auth_header::AuthHeader<"),
+        concat!(env!("CARGO_CRATE_NAME"), "::layers::rotate_on_429::RotateOn429<"),
+        concat!(env!("CARGO_CRATE_NAME"), "::layers::refresh_on_401::RefreshOn401<"),
+        concat!(env!("CARGO_CRATE_NAME"), "::layers::cooldown_persist::CooldownPersist<"),
+        concat!(env!("CARGO_CRATE_NAME"), "::layers::credentials::Credentials<"),
+    ]
+    .iter()
+    .any(|ours| name.starts_with(ours))
+}
+
+/// What an answer means for the credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Good,
+    /// The account has had enough.
+    Limited,
+    /// 401 or 403.
+    Refused,
+    /// Nothing that concerns the credential.
+    Other,
+}
+
+impl Answer {
+    pub(super) fn needs_action(self) -> bool {
+        matches!(self, Answer::Limited | Answer::Refused)
+    }
+
+    fn verdict(self) -> Verdict {
+        match self {
+            Answer::Good => Verdict::Good,
+            Answer::Limited => Verdict::Limited,
+            Answer::Refused | Answer::Other => Verdict::Other,
+        }
+    }
+}
+
+/// What to do about an answer.
+pub(super) enum Decision {
+    Return,
+    /// Renew this lease's secret, and send again with it.
+    Refresh(Lease, Refresher),
+    /// Send again with another credential.
+    Rotate,
+    /// Send again with the same one, after a while.
+    Wait(Lease, Duration),
+}
+
+/// What came of looking for another credential.
+pub(super) enum Rotation {
+    Send,
+    Later(Later),
+    UsedUp,
+}
+
+/// When to ask for a credential again.
+pub(super) struct Later {
+    pub(super) until: Option<Timestamp>,
+    pub(super) change: oneshot::Receiver<()>,
+}
+
+/// One layer's part of one request. `K` is what it keeps of the body.
+pub(super) struct Progress<S, D: sealed::Duty, K> {
+    shared: Arc<Shared<S, D>>,
+    part: Part,
+    pub(super) body: K,
+    rare: Option<Box<Rare>>,
+    /// Whether the caller has been answered.
+    pub(super) ended: bool,
+}
+
+/// What few requests need.
+#[derive(Default)]
+struct Rare {
+    /// The request but for its body, where the copy in the context is another layer's.
+    copy: Option<PartsCopy>,
+    /// Until when the request may wait for its first credential.
+    patience: Option<Timestamp>,
+    repeats: u32,
+    backoff: Option<ExponentialBackoff>,
+    /// How long this request has waited for limits to end.
+    waited: Duration,
+}
+
+impl<S, D: sealed::Duty, K> Progress<S, D, K> {
+    #[inline]
+    pub(super) fn join<B>(shared: &Arc<Shared<S, D>>, request: &Request<B>) -> Self
+    where
+        K: Default,
+    {
+        Self {
+            shared: shared.clone(),
+            part: Part::join(shared.pool.address(), D::ROLES, request.extensions()),
+            body: K::default(),
+            rare: None,
+            ended: false,
+        }
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+
+    pub(super) fn drain_bound(&self) -> DrainBound {
+        D::drain(&self.shared.options)
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Makes a request ready for its first attempt: it has a lease, a copy where it may be sent again,
+    /// and the lease's headers where that is this layer's job. Or tells when to ask again.
+    #[inline]
+    pub(super) fn begin<B, R>(
+        &mut self,
+        request: &mut Request<B>,
+        known: &mut KnownHead,
+    ) -> Result<Option<Later>, Error>
+    where
+        D: Bodies<B, R, Kept = K>,
+    {
+        const PICKS: Roles = Roles::AUTH_HEADER.with(Roles::ROTATE).with(Roles::REFRESH);
+        let Self { shared, part, .. } = self;
+        let (pool, options) = (&shared.pool, &shared.options);
+        if part.is_outermost {
+            // One that this layer is about to apply takes the place of any other.
+            if !D::ROLES.has(Roles::AUTH_HEADER) {
+                pool.check_unmarked(request.headers())?;
+            }
+        } else if part.by_extensions && part.written {
+            // Whatever stands in between may have sent it elsewhere.
+            pool.check_origin(request.uri())?;
+        }
+        if !D::ROLES.intersects(PICKS) {
+            if part.is_outermost && !request.extensions().is_empty() {
+                part.context.state().wish.read(request.extensions());
+            }
+            return Ok(None);
+        }
+        if part.copied && !D::ROLES.has(Roles::AUTH_HEADER) {
+            // The layer outside has picked, and has copied all but the body.
+            self.body = D::keep(request.body());
+            if let Some(attempts) = D::rotate(options).and_then(|rotate| rotate.max_attempts) {
+                part.context.state().budget = Some(attempts.into());
+            }
+            return Ok(None);
+        }
+        let mut guard = part.context.state();
+        let state = &mut *guard;
+        if part.is_outermost && state.attempt == 0 {
+            state.wish.read(request.extensions());
+        }
+        if part.carried.is_none() && state.lease.is_none() {
+            let patience = self.rare.as_ref().and_then(|rare| rare.patience);
+            match pool.pick_first(&state.wish, known, patience)? {
+                (Picked::Lease { lease, .. }, permit) => {
+                    Tally::add(&pool.tally().requests);
+                    state.permit = permit;
+                    state.begin_attempt(lease, pool.tick(), pool.is_observed());
+                }
+                (Picked::Later { until, change }, _) => {
+                    let patience = patience.or_else(|| pool.patience());
+                    drop(guard);
+                    self.rare().patience = patience;
+                    return Ok(Some(Later { until, change }));
+                }
+                (Picked::None, _) => {}
+            }
+        }
+        if part.carried.is_none() {
+            part.attempt = part.attempt.max(state.attempt);
+        }
+        let Some(lease) = part.carried.as_ref().or(state.lease.as_ref()) else { return Ok(None) };
+        if let Some(rotate) = D::rotate(options) {
+            state.budget = rotate.max_attempts.map(Into::into);
+        }
+        let may_rotate = pool.size() > 1 && state.wish.pin.is_none();
+        let rotates = |rotate: &RotateOptions| may_rotate || rotate.repeats_itself();
+        let refreshes = |_: &RefreshOptions| may_rotate || lease.is_refreshable();
+        if D::rotate(options).is_some_and(rotates) || D::refresh(options).is_some_and(refreshes) {
+            self.body = D::keep(request.body());
+            if D::is_kept(&self.body) && !part.copied {
+                if state.copy_taken {
+                    let rare = self.rare.get_or_insert_default();
+                    rare.copy.get_or_insert_default().take(request);
+                } else {
+                    state.copy.take(request);
+                    state.copy_taken = true;
+                    part.copied = true;
+                }
+            }
+        }
+        if D::ROLES.has(Roles::AUTH_HEADER) {
+            part.written = true;
+            apply(pool, lease, request)?;
+        }
+        Ok(None)
+    }
+
+    /// Sends a request, with what the layers further in must know.
+    #[inline]
+    pub(super) fn send<B>(&mut self, service: &mut S, mut request: Request<B>) -> S::Future
+    where
+        S: Service<Request<B>>,
+    {
+        let part = &self.part;
+        if is_ours::<S>() {
+            if part.by_extensions {
+                request.extensions_mut().remove::<super::Attempt>();
+            }
+            part.hand_over(D::ROLES);
+            let future = service.call(request);
+            Part::end_hand_over();
+            return future;
+        }
+        let is_complete = part.outside.with(D::ROLES) == Roles::ALL;
+        if !is_complete || part.by_extensions || self.pool().exposes_attempts() {
+            let lease = part.carried.clone().or_else(|| part.context.state().lease.clone());
+            part.travel(D::ROLES, lease, request.extensions_mut());
+        }
+        service.call(request)
+    }
+
+    /// The same request once more, with the latest lease.
+    pub(super) fn again<B, R>(&mut self) -> Result<Option<Request<B>>, Error>
+    where
+        D: Bodies<B, R, Kept = K>,
+    {
+        let Some(body) = D::another(&self.body) else { return Ok(None) };
+        let state = self.part.context.state();
+        let own = self.rare.as_ref().and_then(|rare| rare.copy.as_ref());
+        let mut request = own.unwrap_or(&state.copy).restore(body);
+        if self.part.written
+            && let Some(lease) = self.part.carried.as_ref().or(state.lease.as_ref())
+        {
+            apply(self.pool(), lease, &mut request)?;
+        }
+        Ok(Some(request))
+    }
+
+    /// Another attempt begins, with this lease.
+    pub(super) fn take(&mut self, lease: Lease) {
+        let Self { shared, part, .. } = self;
+        let pool = &shared.pool;
+        let mut state = part.context.state();
+        if part.by_extensions || part.carried.is_some() {
+            part.carried = Some(lease.clone());
+        }
+        state.begin_attempt(lease, pool.tick(), pool.is_observed());
+        part.attempt = state.attempt;
+        Tally::add(&pool.tally().repeats);
+    }
+
+    /// Another attempt begins, with the lease that has waited for its limit to end.
+    pub(super) fn pause(&mut self, lease: Lease, pause: Duration) {
+        self.rare().waited += pause;
+        self.pool().emit(&Event::Waiting { credential: lease.credential(), wait: pause });
+        self.take(lease);
+    }
+
+    /// A service to send a request again with.
+    pub(super) fn service(&self) -> S
+    where
+        S: Clone,
+    {
+        self.shared.again.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    #[inline]
+    pub(super) fn classify<R>(&self, response: &Response<R>) -> Answer {
+        match response.status() {
+            status if self.pool().is_limited(status) => Answer::Limited,
+            status if status.is_success() => Answer::Good,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Refused,
+            _ => Answer::Other,
+        }
+    }
+
+    /// Records what an answer taught, unless a layer further in has.
+    #[inline]
+    pub(super) fn observe<R>(&mut self, response: &Response<R>) -> Answer {
+        let answer = self.classify(response);
+        let observed = self.part.context.observe(self.part.attempt, answer.verdict());
+        if observed != Observed::Known
+            && (answer != Answer::Good || self.pool().learns_from_good(response.headers()))
+        {
+            self.learn(response, answer, observed);
+        }
+        answer
+    }
+
+    fn learn<R>(&mut self, response: &Response<R>, answer: Answer, observed: Observed) {
+        let Self { shared, part, .. } = self;
+        let (pool, status, headers) = (&shared.pool, response.status(), response.headers());
+        let mut state = part.context.state();
+        // The use ends with the head of the response.
+        let permit = state.permit.take();
+        let State { lease, wish, began, started, .. } = &*state;
+        let Some(lease) = part.carried.as_ref().or(lease.as_ref()) else { return };
+        if observed == Observed::First
+            && let Some(started) = started
+        {
+            let (credential, elapsed) = (lease.credential(), started.elapsed());
+            pool.emit(&Event::Attempt { credential, status, elapsed });
+        }
+        let scope = wish.scope.as_ref();
+        match answer {
+            Answer::Limited => pool.limited(lease, *began, scope, headers),
+            Answer::Good => pool.succeeded(lease, *began, scope, headers),
+            Answer::Refused | Answer::Other => {}
+        }
+        drop(state);
+        drop(permit);
+    }
+
+    /// Whether something is to be saved before this layer lets the answer go.
+    #[inline]
+    pub(super) fn must_save(&self) -> bool {
+        (D::ROLES.has(Roles::PERSIST) || self.saves_last()) && self.pool().has_unsaved()
+    }
+
+    /// Whether this layer saves what the others have learnt last.
+    fn saves_last(&self) -> bool {
+        self.part.is_outermost && self.part.context.roles().has(Roles::PERSIST)
+    }
+
+    /// Begins to save where that is this layer's job.
+    pub(super) fn start_saving(&self) -> Option<Saving> {
+        if D::ROLES.has(Roles::PERSIST) { self.pool().start_saving() } else { None }
+    }
+
+    /// The caller is about to be answered. What is still to be saved is saved first.
+    pub(super) fn finish(&mut self) -> Option<Saving> {
+        self.ended = true;
+        if self.saves_last() { self.pool().start_saving() } else { None }
+    }
+
+    /// The lease that the answer is about. Where a layer further in may have sent again, the context
+    /// has the latest; else it is the one that this layer sent.
+    fn answered_by(&self, state: &State) -> Option<Lease> {
+        let resends = Roles::ROTATE.with(Roles::REFRESH);
+        let inside = self.part.context.roles().without(self.part.outside).without(D::ROLES);
+        let carried = self.part.carried.as_ref().filter(|_| !inside.intersects(resends));
+        carried.or(state.lease.as_ref()).cloned()
+    }
+
+    /// What to do about an answer: this layer's part of the rules that all share.
+    pub(super) fn decide(&self, answer: Answer) -> Decision {
+        if !answer.needs_action() {
+            return Decision::Return;
+        }
+        let mut state = self.part.context.state();
+        let Some(lease) = self.answered_by(&state) else { return Decision::Return };
+        let slot = lease.slot();
+        let is_refused = answer == Answer::Refused;
+        let has_failed = state.failed.contains(&slot);
+        if D::ROLES.has(Roles::REFRESH) && is_refused && !has_failed {
+            if let Some(refresh) = D::refresh(&self.shared.options)
+                && !state.refreshed.contains(&slot)
+                && (lease.is_refreshable() || self.pool().has_newer(&lease))
+            {
+                state.refreshed.push(slot);
+                return Decision::Refresh(lease, refresh.refresher.clone());
+            }
+            return self.fail(&mut state, &lease);
+        }
+        if !D::ROLES.has(Roles::ROTATE) {
+            return Decision::Return;
+        }
+        if is_refused && !has_failed {
+            // A refresh layer outside takes it.
+            let is_taken = self.part.context.roles().has(Roles::REFRESH);
+            return if is_taken { Decision::Return } else { self.fail(&mut state, &lease) };
+        }
+        if answer == Answer::Limited
+            && let Some(pause) = self.worth_waiting(&lease, &state)
+        {
+            return Decision::Wait(lease, pause);
+        }
+        Decision::Rotate
+    }
+
+    /// The credential has failed for good, as far as this request goes.
+    pub(super) fn give_up(&self, lease: &Lease) -> Decision {
+        self.fail(&mut self.part.context.state(), lease)
+    }
+
+    fn fail(&self, state: &mut State, lease: &Lease) -> Decision {
+        state.failed.push(lease.slot());
+        self.pool().refused(lease, state.began);
+        let rotate_is_inside =
+            self.part.context.roles().has(Roles::ROTATE) && !self.part.outside.has(Roles::ROTATE);
+        if rotate_is_inside { Decision::Rotate } else { Decision::Return }
+    }
+
+    /// How long to wait for the limit to end, where that is worth it.
+    fn worth_waiting(&self, lease: &Lease, state: &State) -> Option<Duration> {
+        let waited = self.rare.as_ref().map_or(Duration::ZERO, |rare| rare.waited);
+        let bound = D::rotate(&self.shared.options)?.wait_up_to?.checked_sub(waited)?;
+        let pause = self.pool().cooling_for(lease, state.wish.scope.as_ref());
+        // A deadline that has passed is no reason to ask the same account at once again.
+        (pause > Duration::ZERO && pause <= bound).then_some(pause)
+    }
+
+    /// Looks for another credential, and takes it.
+    pub(super) fn rotate(&mut self) -> Rotation {
+        let pool = &self.shared.pool;
+        let mut guard = self.part.context.state();
+        let state = &mut *guard;
+        let budget = state.budget.unwrap_or_else(|| pool.size());
+        if state.tried.len() >= usize::try_from(budget).unwrap_or(usize::MAX) {
+            return Rotation::UsedUp;
+        }
+        match pool.pick_next(&state.tried, &state.wish) {
+            (Picked::None, _) => Rotation::UsedUp,
+            (Picked::Later { until, change }, _) => Rotation::Later(Later { until, change }),
+            (Picked::Lease { lease, .. }, permit) => {
+                let before = state.lease.clone();
+                state.permit = permit;
+                drop(guard);
+                self.take(lease.clone());
+                Tally::add(&self.pool().tally().rotations);
+                if let Some(before) = before {
+                    let (from, to) = (before.credential(), lease.credential());
+                    self.pool().emit(&Event::Rotated { from, to });
+                }
+                Rotation::Send
+            }
+        }
+    }
+
+    /// Marks the last response of a pool that is used up.
+    pub(super) fn mark_used_up<R>(&self, response: &mut Response<R>) {
+        let state = self.part.context.state();
+        if let Some(at) = self.pool().next_ready(state.wish.scope.as_ref()) {
+            response.extensions_mut().insert(NextReady { at });
+        }
+    }
+
+    /// How long to wait before sending again after a network error, where that is to be done.
+    pub(super) fn repeat<B, R>(&mut self, error: &BoxError) -> Option<Sleep>
+    where
+        D: Bodies<B, R, Kept = K>,
+    {
+        let network = &D::rotate(&self.shared.options)?.network;
+        if !D::is_kept(&self.body) || !network.is_worth(error) {
+            return None;
+        }
+        let rare = self.rare.get_or_insert_default();
+        if rare.repeats >= network.allows() {
+            return None;
+        }
+        rare.repeats += 1;
+        let pause = rare.backoff.get_or_insert_with(|| network.start()).next_backoff();
+        let lease = {
+            let mut state = self.part.context.state();
+            state.attempt += 1;
+            self.part.attempt = state.attempt;
+            self.part.carried.clone().or_else(|| state.lease.clone())
+        };
+        Tally::add(&self.pool().tally().repeats);
+        self.pool().emit(&Event::Repeated { credential: lease.as_ref().map(Lease::credential) });
+        Some(pause)
+    }
+}
+
+impl<S, D: sealed::Duty, K> Drop for Progress<S, D, K> {
+    /// A request that is dropped on the way loses nothing that was learnt.
+    fn drop(&mut self) {
+        if self.part.is_outermost {
+            if !self.ended && self.saves_last() {
+                let _ = self.pool().start_saving();
+            }
+            self.part.context.recycle();
+        }
+    }
+}

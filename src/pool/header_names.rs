@@ -1,0 +1,59 @@
+//! The names of headers that may carry a credential, found in a request at little cost.
+
+use http::header::{AUTHORIZATION, Entry};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Where clients put credentials, whatever the provider.
+const USUAL: [HeaderName; 4] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
+/// The provider's names and the usual ones.
+///
+/// A look-up in a header map hashes the name. Most requests carry none of these, so it is cheaper to
+/// pass over the names that are there, most of which their length rules out.
+#[derive(Clone, Debug)]
+pub(crate) struct CredentialHeaderNames {
+    names: Vec<HeaderName>,
+    /// A bit for each length that a name has; the last one stands for all that are longer.
+    lengths: u64,
+}
+
+impl CredentialHeaderNames {
+    pub(crate) fn new(of_provider: &[HeaderName]) -> Self {
+        let mut names = of_provider.to_vec();
+        names.extend(USUAL);
+        let lengths = names.iter().fold(0, |lengths, name| lengths | length_bit(name));
+        Self { names, lengths }
+    }
+
+    fn has(&self, name: &HeaderName) -> bool {
+        self.lengths & length_bit(name) != 0 && self.names.contains(name)
+    }
+
+    /// Removes every header of these names.
+    pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
+        while let Some(name) = headers.keys().find(|name| self.has(name)).cloned() {
+            if let Entry::Occupied(entry) = headers.entry(name) {
+                entry.remove_entry_mult();
+            }
+        }
+    }
+
+    /// The values of these names that are marked sensitive.
+    pub(crate) fn sensitive<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = &'a HeaderValue> {
+        let is_ours =
+            |(name, value): &(&HeaderName, &HeaderValue)| value.is_sensitive() && self.has(name);
+        headers.iter().filter(is_ours).map(|(_, value)| value)
+    }
+}
+
+fn length_bit(name: &HeaderName) -> u64 {
+    1 << name.as_str().len().min(63)
+}

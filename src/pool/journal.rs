@@ -1,0 +1,122 @@
+//! What a pool has learnt and no vault has yet.
+
+use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
+
+use crate::credential::CredentialId;
+use crate::standing::{Change, Outcome, Scope};
+
+/// Outcomes that wait to be saved, and those that are on their way.
+///
+/// Bounded: in a program that never saves, what later outcomes have overtaken is forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    pending: Vec<Outcome>,
+    saving: Vec<Outcome>,
+    /// At how many outcomes it is compacted next.
+    limit: usize,
+}
+
+/// How many outcomes are kept, at the least, before any is forgotten.
+const LIMIT: usize = 1024;
+
+/// How many outcomes of one kind, credential and scope outlive a compaction.
+const KEPT: usize = 2;
+
+impl Journal {
+    pub(crate) fn push(&mut self, outcome: Outcome) {
+        self.pending.push(outcome);
+        if self.pending.len() > self.limit.max(LIMIT) {
+            self.compact();
+            self.limit = 2 * self.pending.len();
+        }
+    }
+
+    /// Whether there is nothing that is not in the vault, or on its way into it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// All outcomes that are not known to be in the vault, oldest first.
+    pub(crate) fn unsaved(&self) -> impl Iterator<Item = &Outcome> {
+        self.saving.iter().chain(&self.pending)
+    }
+
+    /// Takes what is pending, to be saved now.
+    pub(crate) fn start(&mut self) -> Vec<Outcome> {
+        self.saving = std::mem::take(&mut self.pending);
+        self.saving.clone()
+    }
+
+    /// What was on its way has arrived.
+    pub(crate) fn arrived(&mut self) {
+        self.saving.clear();
+    }
+
+    /// What was on its way has not arrived, and is pending again.
+    pub(crate) fn put_back(&mut self) {
+        let later = std::mem::replace(&mut self.pending, std::mem::take(&mut self.saving));
+        self.pending.extend(later);
+    }
+
+    fn compact(&mut self) {
+        type Kind = (CredentialId, Discriminant<Change>, Option<Scope>);
+        let mut seen: HashMap<Kind, usize> = HashMap::new();
+        let mut longest = HashMap::new();
+        self.pending.reverse();
+        self.pending.retain(|outcome| {
+            let scope = match &outcome.change {
+                Change::CooledDown { cooldown, .. } => {
+                    let known = longest.entry((outcome.id, cooldown.scope.clone())).or_default();
+                    *known = cooldown.until.max(*known);
+                    cooldown.scope.clone()
+                }
+                Change::Succeeded { scope, .. } => scope.clone(),
+                Change::Health(_) | Change::Reset => None,
+            };
+            let count = seen.entry((outcome.id, discriminant(&outcome.change), scope)).or_default();
+            *count += 1;
+            *count <= KEPT
+        });
+        self.pending.reverse();
+        // A deadline that was later than those that are kept is not lost.
+        for outcome in &mut self.pending {
+            if let Change::CooledDown { cooldown, .. } = &mut outcome.change
+                && let Some(until) = longest.get(&(outcome.id, cooldown.scope.clone()))
+            {
+                cooldown.until = *until;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::standing::{Cooldown, Reason, Standing};
+
+    fn cooled(id: CredentialId, until: u64) -> Outcome {
+        let (until, set_at) = (Timestamp::from_millis(until), Timestamp::from_millis(1));
+        let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None };
+        Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: true } }
+    }
+
+    /// No public call sees the journal, and only a program that never saves lets it grow.
+    #[test]
+    fn a_journal_that_nobody_saves_stays_small_and_keeps_the_latest_deadline() {
+        let ids = [CredentialId::random(), CredentialId::random()];
+        let mut journal = Journal::default();
+        journal.push(cooled(ids[0], 1_000_000));
+        for until in 0..100_000 {
+            journal.push(cooled(ids[until as usize % 2], until));
+        }
+        let outcomes = journal.start();
+        assert!(outcomes.len() <= LIMIT + 1, "{}", outcomes.len());
+        let mut standing = Standing::default();
+        for outcome in outcomes.iter().filter(|outcome| outcome.id == ids[0]) {
+            standing.merge(&outcome.change);
+        }
+        assert_eq!(standing.cooldown(None).unwrap().until, Timestamp::from_millis(1_000_000));
+    }
+}
