@@ -1,8 +1,9 @@
 //! What the layers of one stack know together about one request of the caller's.
 //!
 //! The outermost layer opens a [`Context`]; the others join it. It comes to them in one of two ways.
-//! A layer whose inner service is, by its type, another of our layers hands it over directly: nothing
-//! can stand between. Otherwise it travels in the request's extensions, as an [`Attempt`], by value, so
+//! A layer whose inner service is, by its type, another of our layers hands it over directly, or does
+//! the inner one's job as well (see [`chain`](super::chain)): nothing can stand between. Otherwise it
+//! travels in the request's extensions, as an [`Attempt`], by value, so
 //! that whatever a user's own layers do with the request (clone it, delay it, send it from another
 //! task) it comes along.
 
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+use super::chain::Survey;
 use crate::pool::{Lease, Permit, SlotIndex, Wish};
 
 /// A set of the jobs that our layers do.
@@ -219,14 +221,48 @@ pub(crate) enum Observed {
     First,
 }
 
-/// What one layer passes to the next one inside.
-struct Handover {
+/// What one layer passes to the next one directly inside.
+pub(crate) enum Handover {
+    /// The context, to be joined.
+    Join(Joint),
+    /// That the layer outside does this one's job as well, for the pool of this address.
+    Driven(usize),
+}
+
+/// A context on its way from one layer to the next.
+pub(crate) struct Joint {
     context: Arc<Context>,
     carried: Option<Lease>,
     attempt: u32,
     outside: Roles,
     written: bool,
     copied: bool,
+    /// Where the layers of the chain put what they do, when the outermost of them asks.
+    pub(crate) survey: Option<Survey>,
+}
+
+impl Handover {
+    /// Takes what the layer directly outside has passed, where it is of the same pool.
+    #[inline]
+    pub(crate) fn take(owner: usize) -> Option<Self> {
+        HANDOVER.take().filter(|handover| match handover {
+            Handover::Join(joint) => joint.context.is_of(owner),
+            Handover::Driven(by) => *by == owner,
+        })
+    }
+
+    /// Passes this to the layer directly inside, which is called next.
+    #[inline]
+    pub(crate) fn pass(self) {
+        HANDOVER.set(Some(self));
+    }
+
+    /// After that call: what is still there was for a layer of another pool. Nobody else's it may
+    /// become.
+    #[inline]
+    pub(crate) fn end() {
+        drop(HANDOVER.take());
+    }
 }
 
 /// An attempt of one of the layers, as it travels in the request's extensions: what service of yours
@@ -283,9 +319,14 @@ pub(crate) struct Part {
 
 impl Part {
     /// Joins the request's context, or opens it.
-    pub(crate) fn join(owner: usize, roles: Roles, extensions: &Extensions) -> Self {
-        if let Some(handover) = HANDOVER.take().filter(|handover| handover.context.is_of(owner)) {
-            let Handover { context, carried, attempt, outside, written, copied } = handover;
+    pub(crate) fn join(
+        joint: Option<Joint>,
+        owner: usize,
+        roles: Roles,
+        extensions: &Extensions,
+    ) -> Self {
+        if let Some(joint) = joint {
+            let Joint { context, carried, attempt, outside, written, copied, .. } = joint;
             match carried {
                 // Nothing stands between this layer and the outermost one, so it is alone here.
                 None => context.roles.store(context.roles().with(roles).0, Ordering::Release),
@@ -331,24 +372,17 @@ impl Part {
         }
     }
 
-    /// Hands the context over to an inner service that is one of our layers, and is called next.
-    #[inline]
-    pub(crate) fn hand_over(&self, roles: Roles) {
-        HANDOVER.set(Some(Handover {
+    /// What the layer directly inside must know to join.
+    pub(crate) fn joint(&self, roles: Roles, survey: Option<Survey>) -> Joint {
+        Joint {
             context: self.context.share(),
             carried: self.carried.clone(),
             attempt: self.attempt,
             outside: self.outside.with(roles),
             written: self.written,
             copied: self.copied,
-        }));
-    }
-
-    /// After that call: what is still there was for a layer of another pool. Nobody else's it may
-    /// become.
-    #[inline]
-    pub(crate) fn end_hand_over() {
-        drop(HANDOVER.take());
+            survey,
+        }
     }
 
     /// Puts what inner layers need into the request's extensions.

@@ -3,7 +3,6 @@
 use tower_layer::Layer;
 
 use super::context::Roles;
-use super::drain::DrainBound;
 use super::drive::Core;
 use super::duty::{Duty, sealed, sends_again};
 use super::refresh_on_401::RefreshOptions;
@@ -88,10 +87,6 @@ impl sealed::Duty for All {
 
     fn refresh(options: &CredentialsOptions) -> Option<&RefreshOptions> {
         options.refresh.as_ref()
-    }
-
-    fn drain(options: &CredentialsOptions) -> DrainBound {
-        options.rotate.drain
     }
 }
 

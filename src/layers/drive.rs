@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -16,8 +16,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
+use super::chain::{Chain, Survey, is_ours};
+use super::context::{Handover, Joint, Roles};
 use super::duty::{Bodies, sealed};
 use super::progress::{Answer, Decision, Later, Progress, Rotation};
+use super::refresh_on_401::RefreshOptions;
+use super::rotate_on_429::RotateOptions;
 use crate::BoxError;
 use crate::error::Error;
 use crate::pool::{KnownHead, Lease, Pool, Refreshing, Saving};
@@ -28,6 +32,18 @@ pub(super) struct Shared<S, D: sealed::Duty> {
     pub(super) options: D::Options,
     /// What a request is sent again with. Cloned then, so that a request that goes well clones none.
     pub(super) again: Mutex<S>,
+    /// The chain that this layer drives, once it is known.
+    pub(super) chain: OnceLock<Chain>,
+}
+
+impl<S, D: sealed::Duty> Shared<S, D> {
+    pub(super) fn rotate(&self) -> Option<&RotateOptions> {
+        D::rotate(&self.options).or_else(|| self.chain.get()?.rotate.as_ref())
+    }
+
+    pub(super) fn refresh(&self) -> Option<&RefreshOptions> {
+        D::refresh(&self.options).or_else(|| self.chain.get()?.refresh.as_ref())
+    }
 }
 
 /// The part that all services have in common.
@@ -40,7 +56,9 @@ pub(crate) struct Core<S, D: sealed::Duty> {
 impl<S: Clone, D: sealed::Duty> Core<S, D> {
     pub(crate) fn new(inner: S, pool: Pool, options: D::Options) -> Self {
         let again = Mutex::new(inner.clone());
-        Self { inner, shared: Arc::new(Shared { pool, options, again }), known: KnownHead::default() }
+        let chain = OnceLock::new();
+        let shared = Arc::new(Shared { pool, options, again, chain });
+        Self { inner, shared, known: KnownHead::default() }
     }
 }
 
@@ -71,19 +89,66 @@ impl<S, D: sealed::Duty> Core<S, D> {
         S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
         D: Bodies<B, R>,
     {
-        let mut progress = Progress::join(&self.shared, &request);
-        match progress.begin::<B, R>(&mut request, &mut self.known) {
+        let joint = match Handover::take(self.shared.pool.address()) {
+            Some(Handover::Driven(owner)) => return self.pass_through(request, owner),
+            Some(Handover::Join(joint)) => Some(joint),
+            None => None,
+        };
+        let survey = self.survey(joint.as_ref());
+        let asks = joint.as_ref().is_none_or(|joint| joint.survey.is_none());
+        let mut progress = Progress::join(&self.shared, joint, &request);
+        let stage = match progress.begin::<B, R>(&mut request, &mut self.known) {
             Ok(None) => {
-                let future = progress.send(&mut self.inner, request);
-                ResponseFuture { stage: Stage::Call { future }, progress }
+                let future = progress.send(&mut self.inner, request, survey.clone());
+                self.learn_chain(survey, asks);
+                Stage::Call { future }
             }
-            Ok(Some(later)) => {
-                let stage = Stage::First { wait: progress.wait(later), request: Box::new(request) };
-                ResponseFuture { stage, progress }
+            Ok(Some(later)) => Stage::First { wait: progress.wait(later), request: Box::new(request) },
+            Err(error) => Stage::Failed { error: Some(error.into()) },
+        };
+        ResponseFuture { stage, progress: Some(progress) }
+    }
+
+    /// The layer outside does this one's job as well.
+    #[inline]
+    fn pass_through<B, R>(&mut self, request: Request<B>, owner: usize) -> ResponseFuture<S, D, B, R>
+    where
+        S: Service<Request<B>>,
+        D: Bodies<B, R>,
+    {
+        if is_ours::<S>() {
+            Handover::Driven(owner).pass();
+        }
+        let future = self.inner.call(request);
+        if is_ours::<S>() {
+            Handover::end();
+        }
+        ResponseFuture { stage: Stage::Call { future }, progress: None }
+    }
+
+    /// Where the layers further in are to put what they do: where a layer outside asks, or where this
+    /// one could drive them and does not know them yet.
+    #[inline]
+    fn survey(&self, joint: Option<&Joint>) -> Option<Survey> {
+        const SENDS_AGAIN: Roles = Roles::ROTATE.with(Roles::REFRESH);
+        let asked = joint.and_then(|joint| joint.survey.clone());
+        if let Some(survey) = &asked {
+            survey.add::<D>(&self.shared.options);
+            if let Some(chain) = self.shared.chain.get() {
+                survey.add_chain(chain);
             }
-            Err(error) => {
-                ResponseFuture { stage: Stage::Failed { error: Some(error.into()) }, progress }
-            }
+        } else if is_ours::<S>() && D::ROLES.intersects(SENDS_AGAIN) && self.shared.chain.get().is_none()
+        {
+            return Some(Survey::begin::<D>(&self.shared.options));
+        }
+        asked
+    }
+
+    /// After a request for which this layer has asked.
+    #[inline]
+    fn learn_chain(&self, survey: Option<Survey>, asks: bool) {
+        if let Some(survey) = survey.filter(|_| asks) {
+            let _ = self.shared.chain.set(survey.end());
         }
     }
 }
@@ -118,7 +183,8 @@ pin_project! {
         // Before the progress, so that what is inside lets go of the context first.
         #[pin]
         stage: Stage<S, S::Future, D::Drain, B, R>,
-        progress: Progress<S, D, D::Kept>,
+        // None where the layer outside does this one's job.
+        progress: Option<Progress<S, D, D::Kept>>,
     }
 }
 
@@ -164,7 +230,12 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
-        let progress = this.progress;
+        let Some(progress) = this.progress else {
+            return match this.stage.project() {
+                StageProj::Call { future } => future.poll(cx).map_err(Into::into),
+                _ => Poll::Ready(Err(Error::Polled.into())),
+            };
+        };
         // The way of nearly every request: an answer that asks for nothing more.
         if let StageProj::Call { future } = this.stage.as_mut().project()
             && !progress.ended
@@ -200,7 +271,7 @@ where
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Response<R>, BoxError>> {
         let mut this = self.project();
-        let progress = this.progress;
+        let Some(progress) = this.progress else { return Poll::Ready(Err(Error::Polled.into())) };
         loop {
             let next = match this.stage.as_mut().project() {
                 StageProj::First { wait, request } => {
@@ -226,7 +297,9 @@ where
                             None => progress.again::<B, R>(),
                         };
                         match request {
-                            Ok(Some(request)) => Stage::Call { future: progress.send(service, request) },
+                            Ok(Some(request)) => {
+                                Stage::Call { future: progress.send(service, request, None) }
+                            }
                             Ok(None) => Stage::Failed { error: None },
                             Err(error) => Stage::Failed { error: Some(error.into()) },
                         }

@@ -23,10 +23,6 @@ pub(crate) mod sealed {
         fn refresh(_: &Self::Options) -> Option<&RefreshOptions> {
             None
         }
-
-        fn drain(_: &Self::Options) -> DrainBound {
-            DrainBound::default()
-        }
     }
 
     /// What a layer does with bodies: one that never sends again keeps and reads none.

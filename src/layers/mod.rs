@@ -2,6 +2,7 @@
 
 mod apply;
 mod auth_header;
+mod chain;
 mod context;
 mod cooldown_persist;
 mod credentials;

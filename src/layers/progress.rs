@@ -10,7 +10,8 @@ use tower::retry::backoff::{Backoff, ExponentialBackoff};
 use tower_service::Service;
 
 use super::apply::apply;
-use super::context::{Observed, Part, PartsCopy, Roles, State, Verdict};
+use super::chain::{Survey, is_ours};
+use super::context::{Handover, Joint, Observed, Part, PartsCopy, Roles, State, Verdict};
 use super::drain::DrainBound;
 use super::drive::Shared;
 use super::duty::{Bodies, sealed};
@@ -34,21 +35,6 @@ impl NextReady {
     pub fn at(&self) -> Timestamp {
         self.at
     }
-}
-
-/// Whether a service is one of our layers, by the name of its type: then its `call` is ours, and what
-/// it must know can be handed over without a place in the request. A wrong no only costs time.
-fn is_ours<S>() -> bool {
-    let name = std::any::type_name::<S>();
-    [
-        concat!(env!("CARGO_CRATE_NAME"), "::layers::auth_header::AuthHeader<"),
-        concat!(env!("CARGO_CRATE_NAME"), "::layers::rotate_on_429::RotateOn429<"),
-        concat!(env!("CARGO_CRATE_NAME"), "::layers::refresh_on_401::RefreshOn401<"),
-        concat!(env!("CARGO_CRATE_NAME"), "::layers::cooldown_persist::CooldownPersist<"),
-        concat!(env!("CARGO_CRATE_NAME"), "::layers::credentials::Credentials<"),
-    ]
-    .iter()
-    .any(|ours| name.starts_with(ours))
 }
 
 /// What an answer means for the credential.
@@ -105,6 +91,10 @@ pub(super) struct Later {
 pub(super) struct Progress<S, D: sealed::Duty, K> {
     shared: Arc<Shared<S, D>>,
     part: Part,
+    /// Whether this layer does the jobs of the others in its chain, too.
+    drives: bool,
+    /// What this layer does: its own job, or those of the chain.
+    roles: Roles,
     pub(super) body: K,
     rare: Option<Box<Rare>>,
     /// Whether the caller has been answered.
@@ -126,13 +116,17 @@ struct Rare {
 
 impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     #[inline]
-    pub(super) fn join<B>(shared: &Arc<Shared<S, D>>, request: &Request<B>) -> Self
+    pub(super) fn join<B>(shared: &Arc<Shared<S, D>>, joint: Option<Joint>, request: &Request<B>) -> Self
     where
         K: Default,
     {
+        let chain = shared.chain.get();
+        let roles = chain.map_or(D::ROLES, |chain| chain.roles);
         Self {
             shared: shared.clone(),
-            part: Part::join(shared.pool.address(), D::ROLES, request.extensions()),
+            drives: chain.is_some(),
+            part: Part::join(joint, shared.pool.address(), roles, request.extensions()),
+            roles,
             body: K::default(),
             rare: None,
             ended: false,
@@ -144,7 +138,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     }
 
     pub(super) fn drain_bound(&self) -> DrainBound {
-        D::drain(&self.shared.options)
+        self.shared.rotate().map(|rotate| rotate.drain).unwrap_or_default()
     }
 
     fn rare(&mut self) -> &mut Rare {
@@ -164,26 +158,26 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     {
         const PICKS: Roles = Roles::AUTH_HEADER.with(Roles::ROTATE).with(Roles::REFRESH);
         let Self { shared, part, .. } = self;
-        let (pool, options) = (&shared.pool, &shared.options);
+        let (pool, roles) = (&shared.pool, self.roles);
         if part.is_outermost {
             // One that this layer is about to apply takes the place of any other.
-            if !D::ROLES.has(Roles::AUTH_HEADER) {
+            if !roles.has(Roles::AUTH_HEADER) {
                 pool.check_unmarked(request.headers())?;
             }
         } else if part.by_extensions && part.written {
             // Whatever stands in between may have sent it elsewhere.
             pool.check_origin(request.uri())?;
         }
-        if !D::ROLES.intersects(PICKS) {
+        if !roles.intersects(PICKS) {
             if part.is_outermost && !request.extensions().is_empty() {
                 part.context.state().wish.read(request.extensions());
             }
             return Ok(None);
         }
-        if part.copied && !D::ROLES.has(Roles::AUTH_HEADER) {
+        if part.copied && !roles.has(Roles::AUTH_HEADER) {
             // The layer outside has picked, and has copied all but the body.
             self.body = D::keep(request.body());
-            if let Some(attempts) = D::rotate(options).and_then(|rotate| rotate.max_attempts) {
+            if let Some(attempts) = shared.rotate().and_then(|rotate| rotate.max_attempts) {
                 part.context.state().budget = Some(attempts.into());
             }
             return Ok(None);
@@ -214,13 +208,13 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
             part.attempt = part.attempt.max(state.attempt);
         }
         let Some(lease) = part.carried.as_ref().or(state.lease.as_ref()) else { return Ok(None) };
-        if let Some(rotate) = D::rotate(options) {
+        if let Some(rotate) = shared.rotate() {
             state.budget = rotate.max_attempts.map(Into::into);
         }
         let may_rotate = pool.size() > 1 && state.wish.pin.is_none();
         let rotates = |rotate: &RotateOptions| may_rotate || rotate.repeats_itself();
         let refreshes = |_: &RefreshOptions| may_rotate || lease.is_refreshable();
-        if D::rotate(options).is_some_and(rotates) || D::refresh(options).is_some_and(refreshes) {
+        if shared.rotate().is_some_and(rotates) || shared.refresh().is_some_and(refreshes) {
             self.body = D::keep(request.body());
             if D::is_kept(&self.body) && !part.copied {
                 if state.copy_taken {
@@ -233,7 +227,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
                 }
             }
         }
-        if D::ROLES.has(Roles::AUTH_HEADER) {
+        if roles.has(Roles::AUTH_HEADER) {
             part.written = true;
             apply(pool, lease, request)?;
         }
@@ -242,26 +236,37 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
 
     /// Sends a request, with what the layers further in must know.
     #[inline]
-    pub(super) fn send<B>(&mut self, service: &mut S, mut request: Request<B>) -> S::Future
+    pub(super) fn send<B>(
+        &mut self,
+        service: &mut S,
+        mut request: Request<B>,
+        survey: Option<Survey>,
+    ) -> S::Future
     where
         S: Service<Request<B>>,
     {
         let part = &self.part;
-        if is_ours::<S>() {
+        let is_direct = is_ours::<S>();
+        if is_direct && !self.drives {
             if part.by_extensions {
                 request.extensions_mut().remove::<super::Attempt>();
             }
-            part.hand_over(D::ROLES);
-            let future = service.call(request);
-            Part::end_hand_over();
-            return future;
+            Handover::Join(part.joint(self.roles, survey)).pass();
+        } else {
+            let is_complete = part.outside.with(self.roles) == Roles::ALL;
+            if !is_complete || part.by_extensions || self.pool().exposes_attempts() {
+                let lease = part.carried.clone().or_else(|| part.context.state().lease.clone());
+                part.travel(self.roles, lease, request.extensions_mut());
+            }
+            if is_direct {
+                Handover::Driven(self.pool().address()).pass();
+            }
         }
-        let is_complete = part.outside.with(D::ROLES) == Roles::ALL;
-        if !is_complete || part.by_extensions || self.pool().exposes_attempts() {
-            let lease = part.carried.clone().or_else(|| part.context.state().lease.clone());
-            part.travel(D::ROLES, lease, request.extensions_mut());
+        let future = service.call(request);
+        if is_direct {
+            Handover::end();
         }
-        service.call(request)
+        future
     }
 
     /// The same request once more, with the latest lease.
@@ -359,7 +364,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     /// Whether something is to be saved before this layer lets the answer go.
     #[inline]
     pub(super) fn must_save(&self) -> bool {
-        (D::ROLES.has(Roles::PERSIST) || self.saves_last()) && self.pool().has_unsaved()
+        (self.roles.has(Roles::PERSIST) || self.saves_last()) && self.pool().has_unsaved()
     }
 
     /// Whether this layer saves what the others have learnt last.
@@ -369,7 +374,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
 
     /// Begins to save where that is this layer's job.
     pub(super) fn start_saving(&self) -> Option<Saving> {
-        if D::ROLES.has(Roles::PERSIST) { self.pool().start_saving() } else { None }
+        if self.roles.has(Roles::PERSIST) { self.pool().start_saving() } else { None }
     }
 
     /// The caller is about to be answered. What is still to be saved is saved first.
@@ -382,7 +387,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     /// has the latest; else it is the one that this layer sent.
     fn answered_by(&self, state: &State) -> Option<Lease> {
         let resends = Roles::ROTATE.with(Roles::REFRESH);
-        let inside = self.part.context.roles().without(self.part.outside).without(D::ROLES);
+        let inside = self.part.context.roles().without(self.part.outside).without(self.roles);
         let carried = self.part.carried.as_ref().filter(|_| !inside.intersects(resends));
         carried.or(state.lease.as_ref()).cloned()
     }
@@ -397,8 +402,8 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         let slot = lease.slot();
         let is_refused = answer == Answer::Refused;
         let has_failed = state.failed.contains(&slot);
-        if D::ROLES.has(Roles::REFRESH) && is_refused && !has_failed {
-            if let Some(refresh) = D::refresh(&self.shared.options)
+        if self.roles.has(Roles::REFRESH) && is_refused && !has_failed {
+            if let Some(refresh) = self.shared.refresh()
                 && !state.refreshed.contains(&slot)
                 && (lease.is_refreshable() || self.pool().has_newer(&lease))
             {
@@ -407,7 +412,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
             }
             return self.fail(&mut state, &lease);
         }
-        if !D::ROLES.has(Roles::ROTATE) {
+        if !self.roles.has(Roles::ROTATE) {
             return Decision::Return;
         }
         if is_refused && !has_failed {
@@ -439,7 +444,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     /// How long to wait for the limit to end, where that is worth it.
     fn worth_waiting(&self, lease: &Lease, state: &State) -> Option<Duration> {
         let waited = self.rare.as_ref().map_or(Duration::ZERO, |rare| rare.waited);
-        let bound = D::rotate(&self.shared.options)?.wait_up_to?.checked_sub(waited)?;
+        let bound = self.shared.rotate()?.wait_up_to?.checked_sub(waited)?;
         let pause = self.pool().cooling_for(lease, state.wish.scope.as_ref());
         // A deadline that has passed is no reason to ask the same account at once again.
         (pause > Duration::ZERO && pause <= bound).then_some(pause)
@@ -485,7 +490,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     where
         D: Bodies<B, R, Kept = K>,
     {
-        let network = &D::rotate(&self.shared.options)?.network;
+        let network = &self.shared.rotate()?.network;
         if !D::is_kept(&self.body) || !network.is_worth(error) {
             return None;
         }

@@ -123,10 +123,6 @@ impl sealed::Duty for Rotate {
     fn rotate(options: &RotateOptions) -> Option<&RotateOptions> {
         Some(options)
     }
-
-    fn drain(options: &RotateOptions) -> DrainBound {
-        options.drain
-    }
 }
 
 sends_again!(Rotate);
