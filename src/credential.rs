@@ -270,7 +270,7 @@ impl From<OAuthTokens> for Secret {
 
 /// A number that grows with each new secret of a credential; the first is 1. It tells a stale answer
 /// from a real one, and what a compare and swap compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(u64);
 

@@ -1,4 +1,71 @@
-//! Several accounts behind one HTTP client.
+//! Several accounts behind one HTTP client: tower layers that apply a credential to each request, take
+//! another account when the upstream answers 429, renew a token when it answers 401 or 403, and save
+//! what was learnt to an encrypted vault, all within the caller's one request.
+//!
+//! ```
+//! use http::{Request, Response, StatusCode};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_credentials::provider::GenericProvider;
+//! use tower_credentials::vault::{MemoryVault, VaultExt};
+//! use tower_credentials::{Credential, CredentialsLayer, Pool, PoolKey, Secret};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let vault = MemoryVault::new();
+//! for (label, key) in [("work", "sk-1"), ("spare", "sk-2")] {
+//!     vault.put(Credential::new(PoolKey::new("example"), label, Secret::api_key(key))).await?;
+//! }
+//! let provider = GenericProvider::bearer("example").origin("https://api.example.com")?;
+//! let pool = Pool::builder(provider, vault).open().await?;
+//!
+//! // In place of a client: an upstream at which `work` is limited.
+//! let upstream = service_fn(async |request: Request<String>| {
+//!     let limited = request.headers()["authorization"] == "Bearer sk-1";
+//!     let status = if limited { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+//!     Response::builder().status(status).body(String::new()).map_err(BoxError::from)
+//! });
+//! let client = ServiceBuilder::new().layer(CredentialsLayer::new(pool)).service(upstream);
+//! let request = Request::post("https://api.example.com/v1").body(String::from("hello"))?;
+//! assert_eq!(client.oneshot(request).await?.status(), StatusCode::OK);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Vault`](vault::Vault) keeps the accounts, a [`Pool`] picks one for each request, a
+//! [`Provider`](provider::Provider) says where they may go, and the layers do the rest. For accounts
+//! that outlive the process, see the `vault::file` module; for a program that shows it all over real
+//! HTTP, `cargo run --example quickstart`.
+//!
+//! # The layers
+//!
+//! | Layer | What it does |
+//! |---|---|
+//! | [`RotateOn429Layer`] | Cools a limited credential down and sends the request again with the next. |
+//! | [`RefreshOn401Layer`] | Renews a refused secret, once, and sends the request again with it. |
+//! | [`AuthHeaderLayer`] | Puts the credential's headers on each attempt, in place of the caller's own. |
+//! | [`CooldownPersistLayer`] | Saves what was learnt to the vault. |
+//! | [`CredentialsLayer`] | The four in the order above, as one. |
+//! | [`ErrorResponseLayer`] | Over the others: makes a 429 of [`Error::AllCoolingDown`]. |
+//!
+//! Any order and any subset of the four give the same attempts, the same answer and the same saved
+//! state. Each acts at its own place, though: a timeout under [`RotateOn429Layer`] bounds an attempt,
+//! one over it the whole request.
+//!
+//! The layers run inside of a tokio runtime.
+//!
+//! # What can be set where
+//!
+//! What an answer means is the pool's: [`Cooldowns`], [`WhenAllCoolingDown`], [`policy`]. What sending
+//! again involves is [`RotateOn429Layer`]'s. What one request wants goes into its extensions: [`Pin`],
+//! [`Affinity`], [`Scope`](standing::Scope).
+//!
+//! # Features
+//!
+//! | Feature | Default | What it adds |
+//! |---|---|---|
+//! | `file` | yes | `vault::file`: the vault in a directory, sealed. Implies `seal`. |
+//! | `seal` | by `file` | `vault::seal` and `vault::key`: AES-256-GCM over any vault backend. |
+//! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers. |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -41,3 +108,8 @@ pub use secret::SecretString;
 pub mod service {
     pub use crate::layers::{Duty, ResponseFuture};
 }
+
+/// The README's example, as a doc test.
+#[cfg(all(doctest, feature = "file"))]
+#[doc = include_str!("../README.md")]
+pub struct ReadmeExample;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::credential::CredentialId;
+use crate::credential::{CredentialId, Generation};
 
 /// What a cooldown is limited to, such as a model's name. A request that names no scope is held up
 /// only by cooldowns without one.
@@ -82,7 +82,19 @@ pub enum Health {
     NeedsSignIn {
         /// The vendor's reason, in words.
         reason: String,
+        /// Which of its secrets was refused. A newer one is a new sign-in, and makes this void.
+        #[serde(default)]
+        generation: Generation,
     },
+}
+
+impl Health {
+    /// Forgets a verdict on a secret that is older than this one.
+    pub(crate) fn forget_before(&mut self, current: Generation) {
+        if matches!(self, Health::NeedsSignIn { generation, .. } if *generation < current) {
+            *self = Health::Good;
+        }
+    }
 }
 
 /// How one credential stands.

@@ -103,7 +103,12 @@ impl<S, D: sealed::Duty> Core<S, D> {
                 self.learn_chain(survey, asks);
                 Stage::Call { future }
             }
-            Ok(Some(later)) => Stage::First { wait: progress.wait(later), request: Box::new(request) },
+            Ok(Some(later)) => {
+                // The one that is ready goes along: a clone would wait for what this one has reserved.
+                let other = self.inner.clone();
+                let service = std::mem::replace(&mut self.inner, other);
+                Stage::First { service, wait: progress.wait(later), request: Box::new(request) }
+            }
             Err(error) => Stage::Failed { error: Some(error.into()) },
         };
         ResponseFuture { stage, progress: Some(progress) }
@@ -193,7 +198,7 @@ pin_project! {
     #[project_replace = StageOwned]
     enum Stage<S, F, W, B, R> {
         // Waiting for the first credential.
-        First { wait: Wait, request: Box<Request<B>> },
+        First { service: S, wait: Wait, request: Box<Request<B>> },
         // Waiting for the service to be ready: for the first request, or for one from the copy.
         Ready { service: S, request: Option<Box<Request<B>>> },
         // Waiting for an answer.
@@ -274,12 +279,12 @@ where
         let Some(progress) = this.progress else { return Poll::Ready(Err(Error::Polled.into())) };
         loop {
             let next = match this.stage.as_mut().project() {
-                StageProj::First { wait, request } => {
+                StageProj::First { wait, request, .. } => {
                     ready!(Pin::new(&mut *wait).poll(cx));
                     match progress.begin::<B, R>(request, &mut KnownHead::default()) {
                         Ok(None) => match this.stage.as_mut().project_replace(Stage::Done) {
-                            StageOwned::First { request, .. } => {
-                                Stage::Ready { service: progress.service(), request: Some(request) }
+                            StageOwned::First { service, request, .. } => {
+                                Stage::Ready { service, request: Some(request) }
                             }
                             _ => continue,
                         },
@@ -357,7 +362,6 @@ where
                     Stage::Ready { service: progress.service(), request: None }
                 }
                 StageProj::Failed { error } => {
-                    progress.ended = error.is_some();
                     let error = error.take().unwrap_or_else(|| Error::Polled.into());
                     this.stage.set(Stage::Done);
                     return Poll::Ready(Err(error));

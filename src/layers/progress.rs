@@ -1,7 +1,7 @@
 //! One layer's part of one request: what it has picked, kept, seen and decided.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response, StatusCode};
 use tokio::sync::oneshot;
@@ -21,7 +21,7 @@ use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::events::{Event, Tally};
-use crate::pool::{KnownHead, Lease, Picked, Pool, Refresher, Saving};
+use crate::pool::{KnownHead, Lease, Picked, Pool, Refresher, Saving, SlotIndex};
 
 /// Set on the last response of a pool that is used up: when to ask again. Read it from the response's
 /// extensions.
@@ -43,22 +43,28 @@ pub(super) enum Answer {
     Good,
     /// The account has had enough.
     Limited,
-    /// 401 or 403.
+    /// 401.
     Refused,
+    /// 403.
+    Forbidden,
     /// Nothing that concerns the credential.
     Other,
 }
 
 impl Answer {
     pub(super) fn needs_action(self) -> bool {
-        matches!(self, Answer::Limited | Answer::Refused)
+        self == Answer::Limited || self.is_refusal()
+    }
+
+    fn is_refusal(self) -> bool {
+        matches!(self, Answer::Refused | Answer::Forbidden)
     }
 
     fn verdict(self) -> Verdict {
         match self {
             Answer::Good => Verdict::Good,
             Answer::Limited => Verdict::Limited,
-            Answer::Refused | Answer::Other => Verdict::Other,
+            Answer::Refused | Answer::Forbidden | Answer::Other => Verdict::Other,
         }
     }
 }
@@ -112,6 +118,8 @@ struct Rare {
     backoff: Option<ExponentialBackoff>,
     /// How long this request has waited for limits to end.
     waited: Duration,
+    /// For whose: each credential's limit is waited out once, so that attempts stay bounded.
+    waited_for: Vec<SlotIndex>,
 }
 
 impl<S, D: sealed::Duty, K> Progress<S, D, K> {
@@ -211,7 +219,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         if let Some(rotate) = shared.rotate() {
             state.budget = rotate.max_attempts.map(Into::into);
         }
-        let may_rotate = pool.size() > 1 && state.wish.pin.is_none();
+        let may_rotate = pool.size() > 1 && state.budget != Some(1) && state.wish.pin.is_none();
         let rotates = |rotate: &RotateOptions| may_rotate || rotate.repeats_itself();
         let refreshes = |_: &RefreshOptions| may_rotate || lease.is_refreshable();
         if shared.rotate().is_some_and(rotates) || shared.refresh().is_some_and(refreshes) {
@@ -301,7 +309,9 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
 
     /// Another attempt begins, with the lease that has waited for its limit to end.
     pub(super) fn pause(&mut self, lease: Lease, pause: Duration) {
-        self.rare().waited += pause;
+        let rare = self.rare();
+        rare.waited += pause;
+        rare.waited_for.push(lease.slot());
         self.pool().emit(&Event::Waiting { credential: lease.credential(), wait: pause });
         self.take(lease);
     }
@@ -319,7 +329,8 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         match response.status() {
             status if self.pool().is_limited(status) => Answer::Limited,
             status if status.is_success() => Answer::Good,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Refused,
+            StatusCode::UNAUTHORIZED => Answer::Refused,
+            StatusCode::FORBIDDEN => Answer::Forbidden,
             _ => Answer::Other,
         }
     }
@@ -341,8 +352,9 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         let Self { shared, part, .. } = self;
         let (pool, status, headers) = (&shared.pool, response.status(), response.headers());
         let mut state = part.context.state();
-        // The use ends with the head of the response.
-        let permit = state.permit.take();
+        // The use ends with the head of the response, but for one after which this credential may be
+        // sent again.
+        let permit = if answer.needs_action() { None } else { state.permit.take() };
         let State { lease, wish, began, started, .. } = &*state;
         let Some(lease) = part.carried.as_ref().or(lease.as_ref()) else { return };
         if observed == Observed::First
@@ -355,7 +367,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         match answer {
             Answer::Limited => pool.limited(lease, *began, scope, headers),
             Answer::Good => pool.succeeded(lease, *began, scope, headers),
-            Answer::Refused | Answer::Other => {}
+            Answer::Refused | Answer::Forbidden | Answer::Other => {}
         }
         drop(state);
         drop(permit);
@@ -400,17 +412,18 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         let mut state = self.part.context.state();
         let Some(lease) = self.answered_by(&state) else { return Decision::Return };
         let slot = lease.slot();
-        let is_refused = answer == Answer::Refused;
+        let is_refused = answer.is_refusal();
         let has_failed = state.failed.contains(&slot);
         if self.roles.has(Roles::REFRESH) && is_refused && !has_failed {
             if let Some(refresh) = self.shared.refresh()
                 && !state.refreshed.contains(&slot)
                 && (lease.is_refreshable() || self.pool().has_newer(&lease))
+                && !(answer == Answer::Forbidden && self.pool().is_forbidden(&lease))
             {
                 state.refreshed.push(slot);
                 return Decision::Refresh(lease, refresh.refresher.clone());
             }
-            return self.fail(&mut state, &lease);
+            return self.fail(&mut state, &lease, answer);
         }
         if !self.roles.has(Roles::ROTATE) {
             return Decision::Return;
@@ -418,7 +431,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         if is_refused && !has_failed {
             // A refresh layer outside takes it.
             let is_taken = self.part.context.roles().has(Roles::REFRESH);
-            return if is_taken { Decision::Return } else { self.fail(&mut state, &lease) };
+            return if is_taken { Decision::Return } else { self.fail(&mut state, &lease, answer) };
         }
         if answer == Answer::Limited
             && let Some(pause) = self.worth_waiting(&lease, &state)
@@ -430,11 +443,14 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
 
     /// The credential has failed for good, as far as this request goes.
     pub(super) fn give_up(&self, lease: &Lease) -> Decision {
-        self.fail(&mut self.part.context.state(), lease)
+        self.fail(&mut self.part.context.state(), lease, Answer::Refused)
     }
 
-    fn fail(&self, state: &mut State, lease: &Lease) -> Decision {
+    fn fail(&self, state: &mut State, lease: &Lease, answer: Answer) -> Decision {
         state.failed.push(lease.slot());
+        if answer == Answer::Forbidden && state.refreshed.contains(&lease.slot()) {
+            self.pool().set_forbidden(lease);
+        }
         self.pool().refused(lease, state.began);
         let rotate_is_inside =
             self.part.context.roles().has(Roles::ROTATE) && !self.part.outside.has(Roles::ROTATE);
@@ -443,7 +459,11 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
 
     /// How long to wait for the limit to end, where that is worth it.
     fn worth_waiting(&self, lease: &Lease, state: &State) -> Option<Duration> {
-        let waited = self.rare.as_ref().map_or(Duration::ZERO, |rare| rare.waited);
+        let rare = self.rare.as_deref();
+        if rare.is_some_and(|rare| rare.waited_for.contains(&lease.slot())) {
+            return None;
+        }
+        let waited = rare.map_or(Duration::ZERO, |rare| rare.waited);
         let bound = self.shared.rotate()?.wait_up_to?.checked_sub(waited)?;
         let pause = self.pool().cooling_for(lease, state.wish.scope.as_ref());
         // A deadline that has passed is no reason to ask the same account at once again.
@@ -459,6 +479,8 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         if state.tried.len() >= usize::try_from(budget).unwrap_or(usize::MAX) {
             return Rotation::UsedUp;
         }
+        // Before another one is waited for.
+        state.permit = None;
         match pool.pick_next(&state.tried, &state.wish) {
             (Picked::None, _) => Rotation::UsedUp,
             (Picked::Later { until, change }, _) => Rotation::Later(Later { until, change }),
@@ -503,6 +525,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         let lease = {
             let mut state = self.part.context.state();
             state.attempt += 1;
+            state.started = self.shared.pool.is_observed().then(Instant::now);
             self.part.attempt = state.attempt;
             self.part.carried.clone().or_else(|| state.lease.clone())
         };

@@ -17,7 +17,7 @@ use super::policy::Candidate;
 use super::refresh::RefreshStage;
 use super::wish::Wish;
 use crate::clock::Timestamp;
-use crate::credential::{Credential, CredentialId, PoolKey};
+use crate::credential::{Credential, CredentialId, Generation, PoolKey};
 use crate::error::Error;
 use crate::provider::{Provider, UnusableSecret};
 use crate::rate_limit::Allowance;
@@ -40,6 +40,8 @@ pub(crate) struct Slot {
     probes: u32,
     /// At which tick the cooldown of each scope was last set.
     cooled_at: Vec<(Option<Scope>, u64)>,
+    /// The generation that was refused with a 403 right after its refresh.
+    pub(crate) forbidden: Option<Generation>,
     pub(crate) refresh: RefreshStage,
 }
 
@@ -163,7 +165,9 @@ impl Book {
             match self.upsert(credential, provider) {
                 Ok(slot) => {
                     seen.insert(id);
-                    self.slots[slot].standing = standings.credentials.remove(&id).unwrap_or_default();
+                    let mut standing = standings.credentials.remove(&id).unwrap_or_default();
+                    standing.health.forget_before(credential.metadata.generation);
+                    self.slots[slot].standing = standing;
                     self.send_to_back(slot);
                 }
                 Err(error) => damaged.push(Damage::new(
@@ -233,6 +237,7 @@ impl Book {
             in_flight: 0,
             probes: 0,
             cooled_at: Vec::new(),
+            forbidden: None,
             refresh: RefreshStage::Idle,
         });
         self.by_id.insert(id, slot);
@@ -248,6 +253,9 @@ impl Book {
         now: Timestamp,
     ) -> Result<Lease, UnusableSecret> {
         let slot = self.upsert(credential, provider)?;
+        let generation = self.slots[slot].lease.credential().generation;
+        self.slots[slot].standing.health.forget_before(generation);
+        self.slots[slot].mark();
         self.refile(slot, config, now);
         Ok(self.slots[slot].lease.clone())
     }

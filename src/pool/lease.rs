@@ -69,7 +69,13 @@ impl Lease {
         provider: &dyn Provider,
         blemish: Blemish,
     ) -> Result<Self, UnusableSecret> {
-        let headers = provider.headers(credential)?;
+        let mut headers = provider.headers(credential)?;
+        let token = credential.secret.token().expose().as_bytes();
+        for (_, value) in &mut headers {
+            if !token.is_empty() && value.as_bytes().windows(token.len()).any(|part| part == token) {
+                value.set_sensitive(true);
+            }
+        }
         let refreshable = credential.secret.refresh_token().is_some();
         let metadata = credential.metadata.clone();
         Ok(Self(Arc::new(Inner { slot, metadata, headers, refreshable, blemish })))

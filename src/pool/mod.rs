@@ -400,6 +400,17 @@ impl Pool {
         self.with_book(|book, _| !book.slots[lease.slot()].is_of(lease))
     }
 
+    /// Whether the secret of this lease was refused with a 403 when it was fresh: no refresh helps then.
+    pub(crate) fn is_forbidden(&self, lease: &Lease) -> bool {
+        let generation = lease.credential().generation;
+        self.with_book(|book, _| book.slots[lease.slot()].forbidden == Some(generation))
+    }
+
+    pub(crate) fn set_forbidden(&self, lease: &Lease) {
+        let generation = lease.credential().generation;
+        self.with_book(|book, _| book.slots[lease.slot()].forbidden = Some(generation));
+    }
+
     /// What tells this pool's requests from another's, while it lives.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).addr()

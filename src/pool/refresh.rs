@@ -206,7 +206,8 @@ impl Exchange {
                 self.pool.emit(&Event::RefreshFailed { credential, error: &error.to_string() });
                 if let RefreshError::Rejected { reason } = error {
                     self.pool.emit(&Event::NeedsSignIn { credential, reason: &reason });
-                    self.change(Change::Health(Health::NeedsSignIn { reason }));
+                    let generation = credential.generation;
+                    self.change(Change::Health(Health::NeedsSignIn { reason, generation }));
                 }
             }
         }

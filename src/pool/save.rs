@@ -162,6 +162,7 @@ impl Task {
             Err(_) => self.put_back(),
         }
         match result {
+            Ok(()) if count == 0 => {}
             Ok(()) => pool.emit(&Event::Saved { outcomes: count }),
             Err(ref error) => pool.emit(&Event::SaveFailed { error: &error.to_string() }),
         }

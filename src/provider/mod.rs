@@ -29,7 +29,8 @@ pub trait Provider: Send + Sync + 'static {
     /// Whether a credential may be sent to this URI. A request to any other is refused.
     fn trusts(&self, uri: &Uri) -> bool;
 
-    /// The headers that apply a credential. Values that hold a secret are marked sensitive by the pool.
+    /// The headers that apply a credential. The pool marks those sensitive that hold the token as it is;
+    /// one that holds it in another form, such as base64, is yours to mark.
     ///
     /// # Errors
     /// Where the secret can't be a header's value.

@@ -37,6 +37,8 @@ pub struct Result {
 }
 
 struct Run<'a> {
+    /// Secrets that were refused with a 403 when they were fresh.
+    forbidden: Vec<(usize, u64)>,
     script: &'a Script,
     layers: Layers,
     now: u64,
@@ -49,7 +51,8 @@ pub fn run(script: &Script, layers: Layers) -> Result {
     let account =
         |account| Account { account, generation: 1, failures: 0, cooldown: None, needs_sign_in: false };
     let order: Vec<_> = (0..script.accounts.len()).map(account).collect();
-    let mut run = Run { script, layers, now: 0, order, attempts: Vec::new(), refreshes: 0 };
+    let mut run =
+        Run { forbidden: Vec::new(), script, layers, now: 0, order, attempts: Vec::new(), refreshes: 0 };
     let mut answers = Vec::new();
     for request in &script.requests {
         run.now += request.after;
@@ -74,6 +77,7 @@ impl Run<'_> {
         }
         let mut current = self.first()?;
         let (mut tried, mut refreshed, mut failed) = (vec![current], Vec::new(), Vec::new());
+        let mut fresh = Vec::new();
         loop {
             let answer = self.upstream(Some(current));
             let status = answer.status;
@@ -85,9 +89,12 @@ impl Run<'_> {
             let is_refused = status == 401 || status == 403;
             if is_refused && refresh {
                 let token = self.script.accounts[current].refresh;
-                if token.is_some() && !refreshed.contains(&current) {
+                let secret = (current, self.account(current).generation);
+                let is_futile = status == 403 && self.forbidden.contains(&secret);
+                if token.is_some() && !refreshed.contains(&current) && !is_futile {
                     refreshed.push(current);
                     if self.refresh(current, token) {
+                        fresh.push(current);
                         if repeatable {
                             continue;
                         }
@@ -97,6 +104,10 @@ impl Run<'_> {
             }
             if is_refused && (refresh || rotate) {
                 failed.push(current);
+                if status == 403 && fresh.contains(&current) {
+                    let secret = (current, self.account(current).generation);
+                    self.forbidden.push(secret);
+                }
                 self.refused(current);
             }
             let is_over = status == 429 || failed.contains(&current);

@@ -399,7 +399,7 @@ pub(crate) async fn a_saved_standing_never_rolls_back_a_newer_secret(vault: impl
 
 pub(crate) async fn to_the_back_and_health_are_kept(vault: impl Vault) {
     let [a, _, _] = put_all(&vault, ["a", "b", "c"]).await;
-    let health = Health::NeedsSignIn { reason: "revoked".into() };
+    let health = Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST };
     let outcomes =
         vec![cooled(a, 5_000, 1, true), Outcome { id: a, change: Change::Health(health.clone()) }];
     vault.record(pool(), outcomes).await.unwrap();
