@@ -1,0 +1,96 @@
+//! The attempts of a story, gathered from a pool's events.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use tower_credentials::BoxError;
+use tower_credentials::events::Event;
+
+/// One attempt and what was done about its answer.
+struct Attempt {
+    request: u32,
+    account: String,
+    status: StatusCode,
+    elapsed: Duration,
+    done: String,
+}
+
+impl Attempt {
+    fn line(&self) -> String {
+        let Self { request, account, status, elapsed, done } = self;
+        let elapsed = elapsed.as_secs_f64() * 1000.0;
+        let done = if done.is_empty() { "answered" } else { done };
+        format!("{request:>7}  {account:<7}  {:>6}  {elapsed:>6.1} ms  {done}", status.as_u16())
+    }
+}
+
+/// The attempts of all requests, in order. Cheap to clone; a clone is the same log.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<(u32, Vec<Attempt>)>>);
+
+impl Log {
+    fn lock(&self) -> MutexGuard<'_, (u32, Vec<Attempt>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What comes now is of the request of this number.
+    pub fn begin(&self, request: u32) {
+        self.lock().0 = request;
+    }
+
+    /// Takes in an event: a new attempt, or what was done after the latest one.
+    pub fn note(&self, event: &Event<'_>) {
+        let (request, attempts) = &mut *self.lock();
+        let done = match event {
+            Event::Attempt { credential, status, elapsed } => {
+                let account = credential.label.to_string();
+                let (status, elapsed) = (*status, *elapsed);
+                attempts.push(Attempt {
+                    request: *request,
+                    account,
+                    status,
+                    elapsed,
+                    done: String::new(),
+                });
+                return;
+            }
+            Event::CooledDown { wait, .. } => format!("cools down for {:.0} s", wait.as_secs_f64()),
+            Event::Rotated { to, .. } => format!("rotated to {}", to.label),
+            Event::Refreshed { credential } => {
+                format!("refreshed (generation {}), sent again", credential.generation)
+            }
+            Event::RefreshFailed { error, .. } => format!("refresh failed: {error}"),
+            Event::NeedsSignIn { .. } => "needs a new sign-in".into(),
+            Event::Repeated { .. } => "network error, sent again".into(),
+            Event::SaveFailed { error } => format!("not saved: {error}"),
+            _ => return,
+        };
+        if let Some(latest) = attempts.last_mut() {
+            let separator = if latest.done.is_empty() { "" } else { ", " };
+            let _ = write!(latest.done, "{separator}{done}");
+        }
+    }
+
+    pub fn print_heading() {
+        println!("request  account  status    elapsed  what was done");
+    }
+
+    /// Prints the attempts of one request.
+    pub fn print(&self, request: u32) {
+        for attempt in self.lock().1.iter().filter(|attempt| attempt.request == request) {
+            println!("{}", attempt.line());
+        }
+    }
+
+    /// Checks that the attempts were these.
+    pub fn check(&self, expected: &[(u32, &str, u16)]) -> Result<(), BoxError> {
+        let log = self.lock();
+        let made = log.1.iter().map(|made| (made.request, &*made.account, made.status.as_u16()));
+        if made.clone().eq(expected.iter().copied()) {
+            return Ok(());
+        }
+        Err(format!("the attempts were {:?}, not {expected:?}", made.collect::<Vec<_>>()).into())
+    }
+}
