@@ -126,6 +126,15 @@ pub fn allowance(headers: &HeaderMap, now: Timestamp) -> Option<Allowance> {
     (allowance != Allowance::default()).then_some(allowance)
 }
 
+/// Whether [`allowance`] could find one that is used up: something remains to the amount of nothing. On
+/// nearly every answer this is a no, and costs far less than reading what remains.
+pub(crate) fn may_be_used_up(headers: &HeaderMap) -> bool {
+    headers.iter().any(|(name, value)| {
+        let is_zero = value.as_bytes().trim_ascii_start().first() == Some(&b'0');
+        is_zero && name.as_str().contains("remaining") || name.as_str() == "ratelimit"
+    })
+}
+
 /// The first value of a header that can be read.
 fn first<T>(
     headers: &HeaderMap,

@@ -8,7 +8,7 @@
 //! task) it comes along.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -61,6 +61,8 @@ pub(crate) struct Context {
     owner: AtomicUsize,
     /// The jobs of the layers that have joined.
     roles: AtomicU8,
+    /// Whether an answer to it has cost a credential its standing.
+    taught: AtomicBool,
     /// The attempt whose answer was recorded last, and as what.
     observed: AtomicU32,
     state: Mutex<State>,
@@ -146,6 +148,7 @@ impl Context {
     fn recycle(mut context: Arc<Self>) {
         let Some(ended) = Arc::get_mut(&mut context) else { return };
         *ended.roles.get_mut() = 0;
+        *ended.taught.get_mut() = false;
         *ended.observed.get_mut() = 0;
         ended.state.get_mut().unwrap_or_else(PoisonError::into_inner).reset();
         let _ = SPARES.try_with(|spares| {
@@ -163,6 +166,15 @@ impl Context {
     /// The jobs of the layers that have joined until now.
     pub(crate) fn roles(&self) -> Roles {
         Roles(self.roles.load(Ordering::Acquire))
+    }
+
+    /// Whether an answer to this request has cost a credential its standing.
+    pub(crate) fn has_taught(&self) -> bool {
+        self.taught.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_taught(&self) {
+        self.taught.store(true, Ordering::Release);
     }
 
     /// Whether this attempt's answer is yet to be recorded as this; from now on it is. A layer further

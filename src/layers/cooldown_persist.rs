@@ -12,7 +12,8 @@ use crate::pool::Pool;
 /// goes on, so that a restart and other processes know them.
 ///
 /// Inside of [`RotateOn429Layer`](crate::RotateOn429Layer), a cooldown is saved before the request is
-/// sent again. A request that changed nothing asks nothing of the vault. A vault that fails, or takes
+/// sent again. A request that changed nothing asks nothing of the vault, nor does a success that merely
+/// forgives failures: that is saved with the next change. A vault that fails, or takes
 /// more than a second, never fails or holds up a response: what it missed is saved later, and an
 /// [event](crate::events::Event::SaveFailed) tells.
 ///

@@ -365,7 +365,10 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         }
         let scope = wish.scope.as_ref();
         match answer {
-            Answer::Limited => pool.limited(lease, *began, scope, headers),
+            Answer::Limited => {
+                part.context.set_taught();
+                pool.limited(lease, *began, scope, headers);
+            }
             Answer::Good => pool.succeeded(lease, *began, scope, headers),
             Answer::Refused | Answer::Forbidden | Answer::Other => {}
         }
@@ -376,7 +379,9 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     /// Whether something is to be saved before this layer lets the answer go.
     #[inline]
     pub(super) fn must_save(&self) -> bool {
-        (self.roles.has(Roles::PERSIST) || self.saves_last()) && self.pool().has_unsaved()
+        let saves_last = self.saves_last();
+        (saves_last && self.part.context.has_taught())
+            || (saves_last || self.roles.has(Roles::PERSIST)) && self.pool().has_unsaved()
     }
 
     /// Whether this layer saves what the others have learnt last.
@@ -392,7 +397,14 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     /// The caller is about to be answered. What is still to be saved is saved first.
     pub(super) fn finish(&mut self) -> Option<Saving> {
         self.ended = true;
-        if self.saves_last() { self.pool().start_saving() } else { None }
+        if !self.saves_last() {
+            return None;
+        }
+        if self.part.context.has_taught() {
+            // Whatever has come after what was worth a write goes along, whichever layer saved that.
+            self.pool().hurry_saving();
+        }
+        self.pool().start_saving()
     }
 
     /// The lease that the answer is about. Where a layer further in may have sent again, the context
@@ -451,6 +463,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         if answer == Answer::Forbidden && state.refreshed.contains(&lease.slot()) {
             self.pool().set_forbidden(lease);
         }
+        self.part.context.set_taught();
         self.pool().refused(lease, state.began);
         let rotate_is_inside =
             self.part.context.roles().has(Roles::ROTATE) && !self.part.outside.has(Roles::ROTATE);

@@ -597,6 +597,10 @@ impl Book {
     /// Makes a change: in memory now, in the vault when it is next saved.
     pub(crate) fn change(&mut self, index: SlotIndex, change: Change, config: &Config, now: Timestamp) {
         let slot = &mut self.slots[index];
+        // A success that only forgives failures is worth no write of its own.
+        let cools = |cooldown: &Cooldown| cooldown.until > now;
+        let is_urgent =
+            !matches!(change, Change::Succeeded { .. }) || slot.standing.cooldowns.iter().any(cools);
         slot.standing.merge(&change);
         slot.mark();
         let id = slot.lease.credential().id;
@@ -604,7 +608,7 @@ impl Book {
             self.send_to_back(index);
         }
         self.refile(index, config, now);
-        self.journal.push(Outcome { id, change });
+        self.journal.push(Outcome { id, change }, is_urgent);
     }
 
     /// The credential that any request without a wish takes, and until when that holds.

@@ -185,6 +185,10 @@ impl Cooldowns {
     }
 
     fn guess(&self, now: Timestamp, base: Duration, failures: u32, prolong: f64) -> Timestamp {
+        if base.is_zero() {
+            // Not zero times what has grown without bound.
+            return now;
+        }
         let exponent = i32::try_from(failures).unwrap_or(i32::MAX);
         let seconds = base.as_secs_f64() * self.growth.powi(exponent) * (1.0 + prolong);
         // `min` also takes the cap where the growth has become infinite.

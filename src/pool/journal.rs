@@ -13,6 +13,8 @@ use crate::standing::{Change, Outcome, Scope};
 pub(crate) struct Journal {
     pending: Vec<Outcome>,
     saving: Vec<Outcome>,
+    /// Whether something pending is worth a write of its own.
+    urgent: bool,
     /// At how many outcomes it is compacted next.
     limit: usize,
 }
@@ -24,17 +26,24 @@ const LIMIT: usize = 1024;
 const KEPT: usize = 2;
 
 impl Journal {
-    pub(crate) fn push(&mut self, outcome: Outcome) {
+    /// One that is not urgent is saved with the next one that is.
+    pub(crate) fn push(&mut self, outcome: Outcome, urgent: bool) {
         self.pending.push(outcome);
+        self.urgent |= urgent;
         if self.pending.len() > self.limit.max(LIMIT) {
             self.compact();
             self.limit = 2 * self.pending.len();
         }
     }
 
-    /// Whether there is nothing that is not in the vault, or on its way into it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+    /// Whether something is to be saved now.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
+    /// Makes whatever is pending urgent.
+    pub(crate) fn hurry(&mut self) {
+        self.urgent = !self.pending.is_empty();
     }
 
     /// All outcomes that are not known to be in the vault, oldest first.
@@ -44,6 +53,7 @@ impl Journal {
 
     /// Takes what is pending, to be saved now.
     pub(crate) fn start(&mut self) -> Vec<Outcome> {
+        self.urgent = false;
         self.saving = std::mem::take(&mut self.pending);
         self.saving.clone()
     }
@@ -57,6 +67,7 @@ impl Journal {
     pub(crate) fn put_back(&mut self) {
         let later = std::mem::replace(&mut self.pending, std::mem::take(&mut self.saving));
         self.pending.extend(later);
+        self.hurry();
     }
 
     fn compact(&mut self) {
@@ -107,9 +118,9 @@ mod tests {
     fn a_journal_that_nobody_saves_stays_small_and_keeps_the_latest_deadline() {
         let ids = [CredentialId::random(), CredentialId::random()];
         let mut journal = Journal::default();
-        journal.push(cooled(ids[0], 1_000_000));
+        journal.push(cooled(ids[0], 1_000_000), true);
         for until in 0..100_000 {
-            journal.push(cooled(ids[until as usize % 2], until));
+            journal.push(cooled(ids[until as usize % 2], until), true);
         }
         let outcomes = journal.start();
         assert!(outcomes.len() <= LIMIT + 1, "{}", outcomes.len());

@@ -243,7 +243,7 @@ impl Pool {
             let (lease, until) = book.head();
             self.0.head.publish(lease, until);
         }
-        if !book.journal.is_empty() {
+        if book.journal.is_urgent() {
             self.0.unsaved.store(true, Ordering::Release);
         }
         result
@@ -350,13 +350,13 @@ impl Pool {
                 self.emit(&Event::Recovered { credential: lease.credential() });
             }
         }
-        if headers.is_empty() {
+        let reads_all = self.0.config.policy.reads_allowance();
+        if !reads_all && !self.may_be_used_up(headers) {
             return;
         }
         let lesson = Lesson { lease, began, scope, now: self.now() };
         let Some(allowance) = rate_limit::allowance(headers, lesson.now) else { return };
-        let matters = allowance.used_up_until.is_some() || self.0.config.policy.reads_allowance();
-        if matters {
+        if reads_all || allowance.used_up_until.is_some() {
             let until = self.with_book(|book, config| book.allowance(&lesson, allowance, config));
             self.emit_cooled_down(&lesson, until, Reason::UsedUp);
         }
@@ -365,10 +365,15 @@ impl Pool {
     /// Whether a good answer with these headers may change anything, or somebody wants to know of it.
     #[inline]
     pub(crate) fn learns_from_good(&self, headers: &HeaderMap) -> bool {
-        !headers.is_empty()
-            || self.is_observed()
+        self.is_observed()
             || self.0.blemishes.any()
             || self.0.config.max_in_flight.is_some()
+            || self.0.config.policy.reads_allowance()
+            || self.may_be_used_up(headers)
+    }
+
+    fn may_be_used_up(&self, headers: &HeaderMap) -> bool {
+        self.0.config.cooldowns.heeds_allowance() && rate_limit::may_be_used_up(headers)
     }
 
     fn emit_cooled_down(&self, lesson: &Lesson<'_>, until: Option<Timestamp>, reason: Reason) {

@@ -50,7 +50,7 @@ impl Future for Saving {
 }
 
 impl Pool {
-    /// Whether something was learnt that no vault has.
+    /// Whether something was learnt that no vault has, and that is worth a write.
     pub(crate) fn has_unsaved(&self) -> bool {
         self.0.unsaved.load(Ordering::Acquire)
     }
@@ -62,9 +62,15 @@ impl Pool {
     /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) does this for each request; call it
     /// yourself in a program without that layer, before the program ends.
     pub async fn save(&self) {
+        self.hurry_saving();
         if let Some(saving) = self.start_saving() {
             saving.await;
         }
+    }
+
+    /// Makes whatever no vault has worth a write.
+    pub(crate) fn hurry_saving(&self) {
+        self.with_book(|book, _| book.journal.hurry());
     }
 
     /// Begins to save. A vault that answers at once is done with then; for any other, a task of its own
@@ -155,7 +161,7 @@ impl Task {
         match result {
             Ok(()) => pool.with_book(|book, _| {
                 book.journal.arrived();
-                if book.journal.is_empty() {
+                if !book.journal.is_urgent() {
                     pool.0.unsaved.store(false, Ordering::Release);
                 }
             }),

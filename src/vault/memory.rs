@@ -128,6 +128,7 @@ struct State<T> {
 #[derive(Default)]
 struct Pool {
     standings: Standings,
+    labels: HashMap<Arc<str>, CredentialId>,
     revision: u64,
 }
 
@@ -144,8 +145,8 @@ impl<T: Clone + 'static> State<T> {
     }
 
     fn label_is_taken(&self, pool: &PoolKey, label: &str, but_by: CredentialId) -> bool {
-        let mut others = self.records.values().map(|record| &record.metadata);
-        others.any(|other| other.id != but_by && other.pool == *pool && &*other.label == label)
+        let by = self.pools.get(pool).and_then(|pool| pool.labels.get(label));
+        by.is_some_and(|id| *id != but_by)
     }
 
     fn revision(&self, key: &PoolKey) -> Revision {
@@ -182,7 +183,9 @@ impl<T: Clone + 'static> State<T> {
         }
         record.metadata.label = free_label(label, |label| self.label_is_taken(pool, label, *id));
         let metadata = record.metadata.clone();
-        self.change(&metadata.pool).standings.move_to(metadata.id, usize::MAX);
+        let pool = self.change(&metadata.pool);
+        pool.standings.order.push(metadata.id);
+        pool.labels.insert(metadata.label.clone(), metadata.id);
         self.records.insert(metadata.id, record);
         Ok(metadata)
     }
@@ -193,9 +196,11 @@ impl<T: Clone + 'static> State<T> {
             return Err(VaultError::LabelTaken(label));
         }
         let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
-        record.metadata.label = label;
+        let before = std::mem::replace(&mut record.metadata.label, label);
         let metadata = record.metadata.clone();
-        self.change(&metadata.pool);
+        let labels = &mut self.change(&metadata.pool).labels;
+        labels.remove(&before);
+        labels.insert(metadata.label.clone(), id);
         Ok(metadata)
     }
 
@@ -207,7 +212,9 @@ impl<T: Clone + 'static> State<T> {
 
     fn remove(&mut self, id: CredentialId) -> Result<(), VaultError> {
         let record = self.records.remove(&id).ok_or(VaultError::NotFound(id))?;
-        self.change(&record.metadata.pool).standings.remove(id);
+        let pool = self.change(&record.metadata.pool);
+        pool.standings.remove(id);
+        pool.labels.remove(&record.metadata.label);
         Ok(())
     }
 

@@ -39,6 +39,9 @@ pub struct Result {
 struct Run<'a> {
     /// Secrets that were refused with a 403 when they were fresh.
     forbidden: Vec<(usize, u64)>,
+    /// The pool as it was last saved, and whether it has changed since in a way that is worth a write.
+    saved: Vec<Account>,
+    dirty: bool,
     script: &'a Script,
     layers: Layers,
     now: u64,
@@ -51,20 +54,29 @@ pub fn run(script: &Script, layers: Layers) -> Result {
     let account =
         |account| Account { account, generation: 1, failures: 0, cooldown: None, needs_sign_in: false };
     let order: Vec<_> = (0..script.accounts.len()).map(account).collect();
-    let mut run =
-        Run { forbidden: Vec::new(), script, layers, now: 0, order, attempts: Vec::new(), refreshes: 0 };
+    let mut run = Run {
+        forbidden: Vec::new(),
+        saved: order.clone(),
+        dirty: false,
+        script,
+        layers,
+        now: 0,
+        order,
+        attempts: Vec::new(),
+        refreshes: 0,
+    };
     let mut answers = Vec::new();
     for request in &script.requests {
         run.now += request.after;
         answers.push(run.request(request.repeatable));
-    }
-    let mut saved = run.order.clone();
-    if !layers.persist {
-        // Secrets are always saved, and nothing else is.
-        saved.sort_by_key(|account| account.account);
-        for account in &mut saved {
-            *account = Account { failures: 0, cooldown: None, needs_sign_in: false, ..account.clone() };
+        if layers.persist && std::mem::take(&mut run.dirty) {
+            run.saved = run.order.clone();
         }
+    }
+    // Secrets are always saved.
+    let mut saved = std::mem::take(&mut run.saved);
+    for account in &mut saved {
+        account.generation = run.account(account.account).generation;
     }
     Result { answers, attempts: run.attempts, refreshes: run.refreshes, pool: run.order, saved }
 }
@@ -166,6 +178,7 @@ impl Run<'_> {
         let until =
             now + retry_after.unwrap_or_else(|| 30u64.saturating_mul(1 << state.failures).min(3600));
         cool_down(state, until, false);
+        self.dirty = true;
         self.send_to_back(account);
     }
 
@@ -175,20 +188,27 @@ impl Run<'_> {
         let again = state.cooldown.is_some_and(|(_, refused)| refused);
         let factor = if again { 1 << state.failures } else { 1 };
         cool_down(state, now + (300 * factor).min(3600), true);
+        self.dirty = true;
         self.send_to_back(account);
     }
 
     fn succeeded(&mut self, account: usize) {
+        let now = self.now;
         let state = self.account(account);
+        let ended_one = state.cooldown.is_some_and(|(until, _)| until > now);
         state.cooldown = None;
         state.failures = 0;
+        self.dirty |= ended_one;
     }
 
     fn refresh(&mut self, account: usize, token: Option<Refresh>) -> bool {
         self.refreshes += 1;
         match token {
             Some(Refresh::Helps) => self.account(account).generation += 1,
-            Some(Refresh::Rejected) => self.account(account).needs_sign_in = true,
+            Some(Refresh::Rejected) => {
+                self.account(account).needs_sign_in = true;
+                self.dirty = true;
+            }
             Some(Refresh::Fails) | None => {}
         }
         token == Some(Refresh::Helps)

@@ -1,0 +1,91 @@
+//! How many instructions a request takes, counted by callgrind: exact, and the same on every run.
+//!
+//! The request and the upstream are those of `overhead`. Each count is of one request in the steady
+//! state, from the clone of the template to the answer, driven by one poll outside of any runtime; what
+//! a stack adds is its count less that of `bare` (of two `bare` for a rotation, which makes two
+//! requests of one). Nothing is saved here: a pool saves in a task, for which there is no runtime.
+//!
+//! Aims, for what the four layers add. The hand-made pair (tower's `RetryLayer` with a policy that clones,
+//! over tower-http's `AddAuthorizationLayer`) adds about 3,100 where the request goes well.
+//! - at most 3,500 where the request goes well and a copy of it is kept (`happy::four_layers`);
+//! - at most 700 where no second attempt is possible and nothing is kept
+//!   (`happy::four_layers_nothing_kept`: one API key, no repeats after network errors); the header alone
+//!   (`happy::add_authorization`) takes about 940, since the map of eight grows for the ninth;
+//! - at most 7,000 for a rotation that could be followed by another (`rotation::four_layers`).
+//!
+//! Takes valgrind and `cargo install gungraun-runner --version 0.20.0`. The profiles are left in
+//! `target/gungraun`, for `callgrind_annotate`.
+
+use std::hint::black_box;
+
+use gungraun::prelude::*;
+
+mod support;
+
+use support::{Stack, Upstream, accounts, at_once, one_key, send, template};
+
+/// Sends one request.
+type Send = Box<dyn FnMut()>;
+
+/// A stack that has sent requests before. An even number, after which a limited answer comes next.
+fn warm<S: Stack + 'static>(mut service: S) -> Send {
+    let template = template();
+    let mut send = move || {
+        black_box(at_once(send(&mut service, template.clone())));
+    };
+    (0..100).for_each(|_| send());
+    Box::new(send)
+}
+
+fn good() -> Upstream {
+    Upstream::good()
+}
+
+fn with_headers() -> Upstream {
+    Upstream::good().with_headers()
+}
+
+fn limited_first() -> Upstream {
+    Upstream::limited_first()
+}
+
+#[library_benchmark]
+#[bench::bare(warm(good()))]
+#[bench::add_authorization(warm(support::add_authorization(good())))]
+#[bench::hand_made(warm(support::hand_made(good())))]
+#[bench::four_layers(warm(support::four_layers(&accounts(4), good())))]
+#[bench::four_layers_apart(warm(support::four_layers_apart(&accounts(4), good())))]
+#[bench::four_layers_nothing_kept(warm(support::four_layers_once(&one_key(), good())))]
+#[bench::one_layer(warm(support::one_layer(&accounts(4), good())))]
+#[bench::one_layer_nothing_kept(warm(support::one_layer_once(&one_key(), good())))]
+#[bench::auth_header_alone(warm(support::auth_header(&accounts(4), good())))]
+fn happy(mut send: Send) -> Send {
+    send();
+    send
+}
+
+// The answer has six headers, three of them about limits, which are read.
+#[library_benchmark]
+#[bench::bare(warm(with_headers()))]
+#[bench::hand_made(warm(support::hand_made(with_headers())))]
+#[bench::four_layers(warm(support::four_layers(&accounts(4), with_headers())))]
+#[bench::one_layer(warm(support::one_layer(&accounts(4), with_headers())))]
+fn happy_with_limit_headers(mut send: Send) -> Send {
+    send();
+    send
+}
+
+// A 429, then a 200 for another account. `bare` is one of these two requests.
+#[library_benchmark]
+#[bench::bare(warm(limited_first()))]
+#[bench::hand_made(warm(support::hand_made(limited_first())))]
+#[bench::four_layers(warm(support::four_layers(&accounts(4), limited_first())))]
+#[bench::one_layer(warm(support::one_layer(&accounts(4), limited_first())))]
+fn rotation(mut send: Send) -> Send {
+    send();
+    send
+}
+
+library_benchmark_group!(name = requests, benchmarks = [happy, happy_with_limit_headers, rotation]);
+
+main!(library_benchmark_groups = requests);

@@ -1,0 +1,306 @@
+//! What the benches and the allocation test share: the request, the upstream, the pools and the stacks.
+
+#![allow(dead_code, reason = "each of them uses a part of it")]
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Ready, poll_fn, ready};
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use tower::retry::{Policy, RetryLayer};
+use tower::util::MapRequestLayer;
+use tower::{Layer, Service, ServiceBuilder};
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::{
+    AuthHeaderLayer, CooldownPersistLayer, Cooldowns, Credential, CredentialsLayer, NetworkRetry,
+    OAuthTokens, Pool, PoolBuilder, PoolKey, RefreshError, RefreshOn401Layer, Refresher,
+    RotateOn429Layer, Secret,
+};
+use tower_http::auth::AddAuthorizationLayer;
+
+pub(crate) type Body = Full<Bytes>;
+
+/// A client's stack, whatever it is made of.
+pub(crate) trait Stack:
+    Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug> + Clone
+{
+}
+
+impl<S> Stack for S where S: Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug> + Clone {}
+
+/// The request that clones are made of: POST, eight headers, 2 KiB.
+///
+/// The values and the body are shared by all clones, as those of a client that keeps a template are.
+pub(crate) fn template() -> Request<Body> {
+    let headers = [
+        ("accept", "application/json"),
+        ("accept-encoding", "gzip, br"),
+        ("anthropic-beta", "prompt-caching-2024-07-31,token-counting-2024-11-01"),
+        ("anthropic-version", "2023-06-01"),
+        ("content-type", "application/json"),
+        ("user-agent", "example-client/1.2.3 (linux; x86_64)"),
+        ("x-request-id", "5f0f2ad7-6f5c-4c2f-9f0e-0d3a4b1c2d3e"),
+        ("x-session-id", "conversation-0123456789abcdef"),
+    ];
+    let mut request = Request::post("https://api.example.com/v1/messages")
+        .body(Full::new(Bytes::from(vec![b'x'; 2048])))
+        .expect("a request");
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value).expect("a header's value");
+        request.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+    // The first clone of fresh bytes makes them shared, at the cost of an allocation for each.
+    drop(request.clone());
+    request
+}
+
+/// What an API's good answer comes with: six headers, three of them about limits.
+pub(crate) fn answer_headers() -> HeaderMap {
+    let headers = [
+        ("content-type", "application/json"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("request-id", "req_011CSHoEeqs5C35K2UUqR7Fy"),
+        ("anthropic-ratelimit-requests-limit", "4000"),
+        ("anthropic-ratelimit-requests-remaining", "3999"),
+        ("anthropic-ratelimit-requests-reset", "1994-11-06T08:50:37Z"),
+    ];
+    headers
+        .into_iter()
+        .map(|(name, value)| {
+            let value = HeaderValue::from_str(value).expect("a header's value");
+            (HeaderName::from_static(name), value)
+        })
+        .collect()
+}
+
+/// The service at the end: it answers at once, from memory.
+#[derive(Clone, Default)]
+pub(crate) struct Upstream {
+    /// How many requests it has answered, where every other one is limited, the first included.
+    limited: Option<Arc<AtomicU64>>,
+    headers: Option<Arc<HeaderMap>>,
+    seen: Option<Arc<Mutex<Vec<HeaderValue>>>>,
+}
+
+impl Upstream {
+    /// Always 200, without headers.
+    pub(crate) fn good() -> Self {
+        Self::default()
+    }
+
+    /// 429 and 200 in turn, without headers: no `Retry-After` either.
+    pub(crate) fn limited_first() -> Self {
+        Self { limited: Some(Arc::default()), ..Self::default() }
+    }
+
+    /// With what an API says in the head of an answer.
+    pub(crate) fn with_headers(mut self) -> Self {
+        let headers = answer_headers();
+        drop(headers.clone());
+        self.headers = Some(Arc::new(headers));
+        self
+    }
+
+    /// Remembers the credential of each request.
+    pub(crate) fn recording(mut self) -> Self {
+        self.seen = Some(Arc::default());
+        self
+    }
+
+    /// The credentials of the requests since it was last asked.
+    pub(crate) fn seen(&self) -> Vec<HeaderValue> {
+        let seen = self.seen.as_ref().expect("a recording upstream");
+        std::mem::take(&mut *seen.lock().expect("no panic"))
+    }
+
+    /// How many requests it has answered, where it limits some.
+    pub(crate) fn answered(&self) -> Option<u64> {
+        self.limited.as_ref().map(|answered| answered.load(Ordering::Relaxed))
+    }
+}
+
+impl Service<Request<Body>> for Upstream {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if let Some(seen) = &self.seen {
+            let credential = request.headers().get(header::AUTHORIZATION).cloned();
+            seen.lock().expect("no panic").extend(credential);
+        }
+        black_box(&request);
+        let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
+        if let Some(answered) = &self.limited
+            && answered.fetch_add(1, Ordering::Relaxed) % 2 == 0
+        {
+            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        }
+        if let Some(headers) = &self.headers {
+            *response.headers_mut() = HeaderMap::clone(headers);
+        }
+        ready(Ok(response))
+    }
+}
+
+/// Sends one request, as a caller who keeps the service does.
+pub(crate) async fn send<S: Stack>(service: &mut S, request: Request<Body>) -> Response<Body> {
+    poll_fn(|cx| service.poll_ready(cx)).await.expect("a service that is ready");
+    service.call(request).await.expect("an answer")
+}
+
+/// The result of a future that has nothing to wait for.
+pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the future had to wait"),
+    }
+}
+
+/// A pool of OAuth accounts with refresh tokens, in a vault in memory. A limited account is ready again
+/// at once.
+pub(crate) fn accounts(count: usize) -> Pool {
+    pool((0..count).map(|number| {
+        let tokens = OAuthTokens::new(format!("access-{number}-0123456789abcdef0123456789abcdef"));
+        tokens.refresh(format!("refresh-{number}")).into()
+    }))
+}
+
+/// A pool of one API key.
+pub(crate) fn one_key() -> Pool {
+    pool([Secret::api_key("sk-0123456789abcdef0123456789abcdef")])
+}
+
+fn pool(secrets: impl IntoIterator<Item = Secret>) -> Pool {
+    let vault = MemoryVault::new();
+    for (number, secret) in secrets.into_iter().enumerate() {
+        let credential = Credential::new(key(), format!("account {number}"), secret);
+        at_once(vault.put(credential)).expect("a vault that stores");
+    }
+    let at_once_again = Cooldowns::default().limited(Duration::ZERO);
+    at_once(builder(vault).cooldowns(at_once_again).open()).expect("a pool")
+}
+
+pub(crate) fn key() -> PoolKey {
+    PoolKey::new("example")
+}
+
+pub(crate) fn builder(vault: MemoryVault) -> PoolBuilder {
+    let provider = GenericProvider::bearer("example").origin("https://api.example.com");
+    Pool::builder(provider.expect("an origin"), vault)
+}
+
+fn refresher() -> Refresher {
+    Refresher::new(|_| async { Err::<Secret, _>(RefreshError::rejected("nothing here is refused")) })
+}
+
+/// The least that one header takes: tower-http's layer for one token, alone.
+pub(crate) fn add_authorization(upstream: Upstream) -> impl Stack + Send + use<> {
+    AddAuthorizationLayer::bearer("access-0123456789abcdef0123456789abcdef").layer(upstream)
+}
+
+/// What a user would stack by hand: one token, and a second try after a 429.
+pub(crate) fn hand_made(upstream: Upstream) -> impl Stack + Send + use<> {
+    ServiceBuilder::new()
+        .layer(RetryLayer::new(OnceMore { left: true }))
+        .layer(AddAuthorizationLayer::bearer("access-0123456789abcdef0123456789abcdef"))
+        .service(upstream)
+}
+
+/// Keeps a clone of each request, and sends it after a 429, once.
+#[derive(Clone)]
+struct OnceMore {
+    left: bool,
+}
+
+impl<E> Policy<Request<Body>, Response<Body>, E> for OnceMore {
+    type Future = Ready<()>;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<Body>,
+        result: &mut Result<Response<Body>, E>,
+    ) -> Option<Ready<()>> {
+        let is_limited =
+            matches!(result, Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS);
+        (is_limited && std::mem::take(&mut self.left)).then(|| ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        Some(request.clone())
+    }
+}
+
+/// The four layers in the recommended order.
+pub(crate) fn four_layers(pool: &Pool, upstream: Upstream) -> impl Stack + Send + use<> {
+    ServiceBuilder::new()
+        .layer(RotateOn429Layer::new(pool.clone()))
+        .layer(RefreshOn401Layer::new(pool.clone(), refresher()))
+        .layer(AuthHeaderLayer::new(pool.clone()))
+        .layer(CooldownPersistLayer::new(pool.clone()))
+        .service(upstream)
+}
+
+/// The four layers, told not to send again after a network error: of a single API key, no request is
+/// ever sent twice.
+pub(crate) fn four_layers_once(pool: &Pool, upstream: Upstream) -> impl Stack + Send + use<> {
+    let never = NetworkRetry::default().times(0);
+    ServiceBuilder::new()
+        .layer(RotateOn429Layer::new(pool.clone()).network(never))
+        .layer(RefreshOn401Layer::new(pool.clone(), refresher()))
+        .layer(AuthHeaderLayer::new(pool.clone()))
+        .layer(CooldownPersistLayer::new(pool.clone()))
+        .service(upstream)
+}
+
+/// The four layers with a user's own between each two, so that the context travels in the extensions.
+pub(crate) fn four_layers_apart(pool: &Pool, upstream: Upstream) -> impl Stack + Send + use<> {
+    let own = || MapRequestLayer::new(|request: Request<Body>| request);
+    ServiceBuilder::new()
+        .layer(RotateOn429Layer::new(pool.clone()))
+        .layer(own())
+        .layer(RefreshOn401Layer::new(pool.clone(), refresher()))
+        .layer(own())
+        .layer(AuthHeaderLayer::new(pool.clone()))
+        .layer(own())
+        .layer(CooldownPersistLayer::new(pool.clone()))
+        .service(upstream)
+}
+
+/// The layers without the one that saves.
+pub(crate) fn three_layers(pool: &Pool, upstream: Upstream) -> impl Stack + Send + use<> {
+    ServiceBuilder::new()
+        .layer(RotateOn429Layer::new(pool.clone()))
+        .layer(RefreshOn401Layer::new(pool.clone(), refresher()))
+        .layer(AuthHeaderLayer::new(pool.clone()))
+        .service(upstream)
+}
+
+/// All four layers as one.
+pub(crate) fn one_layer(pool: &Pool, upstream: Upstream) -> impl Stack + Send + use<> {
+    CredentialsLayer::new(pool.clone()).refresher(refresher()).layer(upstream)
+}
+
+/// As [`one_layer`], told not to send again after a network error.
+pub(crate) fn one_layer_once(pool: &Pool, upstream: Upstream) -> impl Stack + Send + use<> {
+    let layer = CredentialsLayer::new(pool.clone()).refresher(refresher());
+    layer.rotate(|rotate| rotate.network(NetworkRetry::default().times(0))).layer(upstream)
+}
+
+/// The layer that applies a credential, alone.
+pub(crate) fn auth_header(pool: &Pool, upstream: Upstream) -> impl Stack + Send + use<> {
+    AuthHeaderLayer::new(pool.clone()).layer(upstream)
+}
