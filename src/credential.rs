@@ -253,6 +253,28 @@ impl Secret {
         }
     }
 
+    /// Every text in it that is secret.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let (first, tokens) = match self {
+            Secret::OAuth(tokens) | Secret::Mcp(tokens) => (&tokens.access, Some(tokens)),
+            Secret::Api { key } => (key, None),
+            Secret::WellKnown { token, .. } => (token, None),
+        };
+        let others =
+            tokens.into_iter().flat_map(|tokens| tokens.refresh.iter().chain(tokens.extra.values()));
+        std::iter::once(first).chain(others).map(SecretString::expose).filter(|text| !text.is_empty())
+    }
+
+    /// Whether any of its secret texts is part of this one.
+    pub(crate) fn is_in(&self, text: &[u8]) -> bool {
+        self.texts().any(|secret| text.windows(secret.len()).any(|part| part == secret.as_bytes()))
+    }
+
+    /// The text without what of it is secret.
+    pub(crate) fn redact(&self, text: String) -> String {
+        self.texts().fold(text, |text, secret| text.replace(secret, "…"))
+    }
+
     /// The refresh token, where there is one.
     pub fn refresh_token(&self) -> Option<&SecretString> {
         match self {

@@ -3,14 +3,11 @@
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
-use crate::error::Error;
 use crate::pool::{Lease, Pool};
 
 /// Puts a lease's headers on a request, in place of the caller's own credentials or of another lease.
-///
-/// # Errors
-/// Where the request may not carry a credential; it has none then, neither ours nor the caller's.
-pub(crate) fn apply<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) -> Result<(), Error> {
+/// Its origin must have been checked.
+pub(crate) fn apply<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) {
     let headers = request.headers_mut();
     pool.remove_credentials(headers);
     for (name, value) in lease.headers() {
@@ -23,7 +20,6 @@ pub(crate) fn apply<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) -> 
         let uri = with_query(request.uri(), &kept);
         *request.uri_mut() = uri;
     }
-    pool.check_origin(request.uri()).inspect_err(|_| pool.remove_credentials(request.headers_mut()))
 }
 
 /// The query without the parameters of these names; `None` where it has none of them.

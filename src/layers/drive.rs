@@ -104,10 +104,9 @@ impl<S, D: sealed::Duty> Core<S, D> {
                 Stage::Call { future }
             }
             Ok(Some(later)) => {
-                // The one that is ready goes along: a clone would wait for what this one has reserved.
-                let other = self.inner.clone();
-                let service = std::mem::replace(&mut self.inner, other);
-                Stage::First { service, wait: progress.wait(later), request: Box::new(request) }
+                // Being ready may mean to hold a permit, which others need while this one waits.
+                self.inner = progress.service();
+                Stage::First { wait: progress.wait(later), request: Box::new(request) }
             }
             Err(error) => Stage::Failed { error: Some(error.into()) },
         };
@@ -198,7 +197,7 @@ pin_project! {
     #[project_replace = StageOwned]
     enum Stage<S, F, W, B, R> {
         // Waiting for the first credential.
-        First { service: S, wait: Wait, request: Box<Request<B>> },
+        First { wait: Wait, request: Box<Request<B>> },
         // Waiting for the service to be ready: for the first request, or for one from the copy.
         Ready { service: S, request: Option<Box<Request<B>>> },
         // Waiting for an answer.
@@ -279,12 +278,12 @@ where
         let Some(progress) = this.progress else { return Poll::Ready(Err(Error::Polled.into())) };
         loop {
             let next = match this.stage.as_mut().project() {
-                StageProj::First { wait, request, .. } => {
+                StageProj::First { wait, request } => {
                     ready!(Pin::new(&mut *wait).poll(cx));
                     match progress.begin::<B, R>(request, &mut KnownHead::default()) {
                         Ok(None) => match this.stage.as_mut().project_replace(Stage::Done) {
-                            StageOwned::First { service, request, .. } => {
-                                Stage::Ready { service, request: Some(request) }
+                            StageOwned::First { request, .. } => {
+                                Stage::Ready { service: progress.service(), request: Some(request) }
                             }
                             _ => continue,
                         },
@@ -297,16 +296,12 @@ where
                 }
                 StageProj::Ready { service, request } => match ready!(service.poll_ready(cx)) {
                     Ok(()) => {
-                        let request = match request.take() {
-                            Some(request) => Ok(Some(*request)),
-                            None => progress.again::<B, R>(),
-                        };
-                        match request {
-                            Ok(Some(request)) => {
+                        let first = request.take().map(|request| *request);
+                        match first.or_else(|| progress.again::<B, R>()) {
+                            Some(request) => {
                                 Stage::Call { future: progress.send(service, request, None) }
                             }
-                            Ok(None) => Stage::Failed { error: None },
-                            Err(error) => Stage::Failed { error: Some(error.into()) },
+                            None => Stage::Failed { error: None },
                         }
                     }
                     Err(error) => Stage::Failed { error: Some(error.into()) },
@@ -428,7 +423,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         match self.decide(answer) {
             Decision::Return => Stage::Return { response },
             Decision::Refresh(lease, refresher) => {
-                let refreshing = self.pool().refresh(&lease, &refresher);
+                let refreshing = self.refresh(&lease, &refresher);
                 Stage::Refresh { refreshing, lease, response }
             }
             Decision::Rotate => self.send_next(response),
@@ -454,7 +449,8 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     {
         match renewed {
             Some(lease) if D::is_kept(&self.body) => {
-                self.take(lease);
+                let tick = self.pool().tick();
+                self.take(lease, tick);
                 self.drain(response, Duration::ZERO)
             }
             // The next request has the new secret.

@@ -21,7 +21,7 @@ use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::events::{Event, Tally};
-use crate::pool::{KnownHead, Lease, Picked, Pool, Refresher, Saving, SlotIndex};
+use crate::pool::{KnownHead, Lease, Picked, Pool, Refresher, Refreshing, Saving, SlotIndex};
 
 /// Set on the last response of a pool that is used up: when to ask again. Read it from the response's
 /// extensions.
@@ -167,13 +167,16 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         const PICKS: Roles = Roles::AUTH_HEADER.with(Roles::ROTATE).with(Roles::REFRESH);
         let Self { shared, part, .. } = self;
         let (pool, roles) = (&shared.pool, self.roles);
-        if part.is_outermost {
-            // One that this layer is about to apply takes the place of any other.
-            if !roles.has(Roles::AUTH_HEADER) {
-                pool.check_unmarked(request.headers())?;
-            }
-        } else if part.by_extensions && part.written {
+        // One that this layer is about to apply takes the place of any other.
+        if part.is_outermost && !roles.has(Roles::AUTH_HEADER) {
+            pool.check_unmarked(request.headers())?;
+        }
+        if roles.has(Roles::AUTH_HEADER)
             // Whatever stands in between may have sent it elsewhere.
+            || (part.by_extensions && part.written)
+            // A redirect to another origin may have dropped all that would tell it from a new request.
+            || (part.is_outermost && request.uri().authority().is_some())
+        {
             pool.check_origin(request.uri())?;
         }
         if !roles.intersects(PICKS) {
@@ -197,11 +200,13 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         }
         if part.carried.is_none() && state.lease.is_none() {
             let patience = self.rare.as_ref().and_then(|rare| rare.patience);
+            // Read before the pick: a cooldown that is set between the two came while it was under way.
+            let tick = pool.tick();
             match pool.pick_first(&state.wish, known, patience)? {
                 (Picked::Lease { lease, .. }, permit) => {
                     Tally::add(&pool.tally().requests);
                     state.permit = permit;
-                    state.begin_attempt(lease, pool.tick(), pool.is_observed());
+                    state.begin_attempt(lease, tick, pool.is_observed());
                 }
                 (Picked::Later { until, change }, _) => {
                     let patience = patience.or_else(|| pool.patience());
@@ -237,7 +242,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         }
         if roles.has(Roles::AUTH_HEADER) {
             part.written = true;
-            apply(pool, lease, request)?;
+            apply(pool, lease, request);
         }
         Ok(None)
     }
@@ -278,31 +283,31 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     }
 
     /// The same request once more, with the latest lease.
-    pub(super) fn again<B, R>(&mut self) -> Result<Option<Request<B>>, Error>
+    pub(super) fn again<B, R>(&mut self) -> Option<Request<B>>
     where
         D: Bodies<B, R, Kept = K>,
     {
-        let Some(body) = D::another(&self.body) else { return Ok(None) };
+        let body = D::another(&self.body)?;
         let state = self.part.context.state();
         let own = self.rare.as_ref().and_then(|rare| rare.copy.as_ref());
         let mut request = own.unwrap_or(&state.copy).restore(body);
         if self.part.written
             && let Some(lease) = self.part.carried.as_ref().or(state.lease.as_ref())
         {
-            apply(self.pool(), lease, &mut request)?;
+            apply(self.pool(), lease, &mut request);
         }
-        Ok(Some(request))
+        Some(request)
     }
 
     /// Another attempt begins, with this lease.
-    pub(super) fn take(&mut self, lease: Lease) {
+    pub(super) fn take(&mut self, lease: Lease, tick: u64) {
         let Self { shared, part, .. } = self;
         let pool = &shared.pool;
         let mut state = part.context.state();
         if part.by_extensions || part.carried.is_some() {
             part.carried = Some(lease.clone());
         }
-        state.begin_attempt(lease, pool.tick(), pool.is_observed());
+        state.begin_attempt(lease, tick, pool.is_observed());
         part.attempt = state.attempt;
         Tally::add(&pool.tally().repeats);
     }
@@ -313,7 +318,8 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         rare.waited += pause;
         rare.waited_for.push(lease.slot());
         self.pool().emit(&Event::Waiting { credential: lease.credential(), wait: pause });
-        self.take(lease);
+        let tick = self.pool().tick();
+        self.take(lease, tick);
     }
 
     /// A service to send a request again with.
@@ -389,6 +395,12 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         self.part.is_outermost && self.part.context.roles().has(Roles::PERSIST)
     }
 
+    /// Begins to renew this lease's secret.
+    pub(super) fn refresh(&self, lease: &Lease, refresher: &Refresher) -> Refreshing {
+        let saves = self.part.context.roles().has(Roles::PERSIST);
+        self.pool().refresh(lease, refresher, saves)
+    }
+
     /// Begins to save where that is this layer's job.
     pub(super) fn start_saving(&self) -> Option<Saving> {
         if self.roles.has(Roles::PERSIST) { self.pool().start_saving() } else { None }
@@ -397,6 +409,9 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     /// The caller is about to be answered. What is still to be saved is saved first.
     pub(super) fn finish(&mut self) -> Option<Saving> {
         self.ended = true;
+        if self.part.is_outermost {
+            self.part.context.state().permit = None;
+        }
         if !self.saves_last() {
             return None;
         }
@@ -494,6 +509,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         }
         // Before another one is waited for.
         state.permit = None;
+        let tick = pool.tick();
         match pool.pick_next(&state.tried, &state.wish) {
             (Picked::None, _) => Rotation::UsedUp,
             (Picked::Later { until, change }, _) => Rotation::Later(Later { until, change }),
@@ -501,7 +517,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
                 let before = state.lease.clone();
                 state.permit = permit;
                 drop(guard);
-                self.take(lease.clone());
+                self.take(lease.clone(), tick);
                 Tally::add(&self.pool().tally().rotations);
                 if let Some(before) = before {
                     let (from, to) = (before.credential(), lease.credential());

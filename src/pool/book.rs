@@ -167,7 +167,7 @@ impl Book {
                     seen.insert(id);
                     let mut standing = standings.credentials.remove(&id).unwrap_or_default();
                     standing.health.forget_before(credential.metadata.generation);
-                    self.slots[slot].standing = standing;
+                    self.take_over(slot, standing);
                     self.send_to_back(slot);
                 }
                 Err(error) => damaged.push(Damage::new(
@@ -201,12 +201,31 @@ impl Book {
             }
         }
         self.revision = stored.revision;
+        let cooldowns = self.slots.iter().flat_map(|slot| &slot.standing.cooldowns);
+        let scopes = cooldowns.filter(|known| known.until > now).filter_map(|known| known.scope.clone());
+        for scope in scopes.collect::<HashSet<_>>() {
+            self.lanes.entry(scope).or_default();
+        }
         for slot in 0..self.slots.len() {
             self.slots[slot].mark();
             self.refile(slot, config, now);
         }
         self.wake();
         damaged
+    }
+
+    /// Takes over how a credential stands. A cooldown that others have set is as fresh as one of ours:
+    /// no success of an attempt that is under way ends it.
+    fn take_over(&mut self, index: SlotIndex, standing: Standing) {
+        let slot = &mut self.slots[index];
+        let known = std::mem::replace(&mut slot.standing, standing);
+        let fresh = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
+        let scopes: Vec<_> =
+            slot.standing.cooldowns.iter().filter(fresh).map(|fresh| fresh.scope.clone()).collect();
+        for scope in scopes {
+            let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
+            slot.set_cooled_at(scope.as_ref(), tick);
+        }
     }
 
     fn upsert(
@@ -373,11 +392,13 @@ impl Book {
         if let Some(slot) = ready {
             return Ok(self.take_for(slot, wish, config, now));
         }
-        let busy = |slot: &Slot| self.is_allowed(slot, config) && self.is_busy(slot, config);
-        if config.max_in_flight.is_some() && self.slots.iter().any(busy) {
+        let idle = self.lane(scope).soonest();
+        let busy = self.soonest_busy(scope, config);
+        let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
+        if busy.is_some_and(|until| until <= now || (tries && idle.is_none())) {
             return Ok(Picked::Later { until: None, change: self.wait() });
         }
-        let Some(soonest) = self.lane(scope).soonest() else {
+        let Some(soonest) = idle.into_iter().chain(busy).min() else {
             return Err(if self.slots.iter().any(|slot| self.is_allowed(slot, config)) {
                 Error::NeedsSignIn { pool: key.clone() }
             } else {
@@ -395,6 +416,15 @@ impl Book {
             }
             WhenAllCoolingDown::WaitUpTo(_) | WhenAllCoolingDown::Fail => Err(fail()),
         }
+    }
+
+    /// When the first of those that are at their cap would be ready otherwise.
+    fn soonest_busy(&self, scope: Option<&Scope>, config: &Config) -> Option<Timestamp> {
+        config.max_in_flight?;
+        let busy = |slot: &&Slot| {
+            self.is_allowed(slot, config) && self.is_busy(slot, config) && !slot.needs_sign_in()
+        };
+        self.slots.iter().filter(busy).map(|slot| slot.cools_until(scope)).min()
     }
 
     fn pinned(&self, pin: &super::wish::Pin) -> Option<SlotIndex> {
@@ -569,7 +599,6 @@ impl Book {
         let change =
             Change::Succeeded { set_until: set_until.unwrap_or_default(), scope: lesson.scope.cloned() };
         self.change(lesson.lease.slot(), change, config, lesson.now);
-        self.wake();
         true
     }
 
@@ -608,6 +637,9 @@ impl Book {
             self.send_to_back(index);
         }
         self.refile(index, config, now);
+        if !matches!(change, Change::CooledDown { .. }) {
+            self.wake();
+        }
         self.journal.push(Outcome { id, change }, is_urgent);
     }
 

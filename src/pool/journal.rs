@@ -13,6 +13,8 @@ use crate::standing::{Change, Outcome, Scope};
 pub(crate) struct Journal {
     pending: Vec<Outcome>,
     saving: Vec<Outcome>,
+    /// How often a batch has arrived: a load that one has overtaken is out of date.
+    arrivals: u64,
     /// Whether something pending is worth a write of its own.
     urgent: bool,
     /// At how many outcomes it is compacted next.
@@ -61,6 +63,11 @@ impl Journal {
     /// What was on its way has arrived.
     pub(crate) fn arrived(&mut self) {
         self.saving.clear();
+        self.arrivals += 1;
+    }
+
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.arrivals
     }
 
     /// What was on its way has not arrived, and is pending again.

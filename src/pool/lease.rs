@@ -70,9 +70,8 @@ impl Lease {
         blemish: Blemish,
     ) -> Result<Self, UnusableSecret> {
         let mut headers = provider.headers(credential)?;
-        let token = credential.secret.token().expose().as_bytes();
         for (_, value) in &mut headers {
-            if !token.is_empty() && value.as_bytes().windows(token.len()).any(|part| part == token) {
+            if credential.secret.is_in(value.as_bytes()) {
                 value.set_sensitive(true);
             }
         }

@@ -218,13 +218,22 @@ impl Pool {
     }
 
     async fn load(&self) -> Result<(), VaultError> {
-        let stored = self.vault().load_pool(self.key().clone()).await?;
-        let now = self.now();
-        let damaged = self.with_book(|book, config| {
-            let damaged = book.load(stored, &*self.0.provider, config, now);
-            self.0.size.store(book.size() as u64, Ordering::Relaxed);
-            damaged
-        });
+        let damaged = loop {
+            let arrivals = self.with_book(|book, _| book.journal.arrivals());
+            let stored = self.vault().load_pool(self.key().clone()).await?;
+            let now = self.now();
+            let damaged = self.with_book(|book, config| {
+                // What was saved meanwhile may be missing in it, and is not kept here any more.
+                (book.journal.arrivals() == arrivals).then(|| {
+                    let damaged = book.load(stored, &*self.0.provider, config, now);
+                    self.0.size.store(book.size() as u64, Ordering::Relaxed);
+                    damaged
+                })
+            });
+            if let Some(damaged) = damaged {
+                break damaged;
+            }
+        };
         for damage in damaged {
             self.emit(&Event::Damaged { damage: &damage.to_string() });
         }

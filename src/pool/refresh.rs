@@ -88,6 +88,18 @@ impl RefreshError {
     pub fn rejected(reason: impl Into<String>) -> Self {
         Self::Rejected { reason: reason.into() }
     }
+
+    /// Without the secret, where its text quotes it: token endpoints do that, and errors are shown.
+    fn redacted(self, secret: &Secret) -> Self {
+        match self {
+            Self::Rejected { reason } => Self::Rejected { reason: secret.redact(reason) },
+            Self::Failed(error) => {
+                let text = error.to_string();
+                let redacted = secret.redact(text.clone());
+                if redacted == text { Self::Failed(error) } else { Self::Failed(redacted.into()) }
+            }
+        }
+    }
 }
 
 impl fmt::Display for RefreshError {
@@ -151,8 +163,9 @@ const TRIES: u32 = 3;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 impl Pool {
-    /// Renews the secret that this lease has, unless that is done or being done already.
-    pub(crate) fn refresh(&self, lease: &Lease, refresher: &Refresher) -> Refreshing {
+    /// Renews the secret that this lease has, unless that is done or being done already. With `saves`,
+    /// a verdict that nobody waits for any more is saved.
+    pub(crate) fn refresh(&self, lease: &Lease, refresher: &Refresher, saves: bool) -> Refreshing {
         let (sender, receiver) = oneshot::channel();
         let is_first = self.with_book(|book, _| {
             let slot = &mut book.slots[lease.slot()];
@@ -175,7 +188,7 @@ impl Pool {
             Err(known) => return Refreshing::Done(known),
             Ok(false) => {}
             Ok(true) => {
-                let task = Exchange { pool: self.clone(), lease: lease.clone(), renewed: None };
+                let task = Exchange { pool: self.clone(), lease: lease.clone(), renewed: None, saves };
                 tokio::spawn(task.run(refresher.clone()));
             }
         }
@@ -188,6 +201,7 @@ struct Exchange {
     pool: Pool,
     lease: Lease,
     renewed: Option<Lease>,
+    saves: bool,
 }
 
 impl Drop for Exchange {
@@ -231,7 +245,8 @@ impl Exchange {
         if stored.metadata.generation > self.credential().generation {
             return self.adopt(&stored);
         }
-        match refresher.exchange(stored.clone()).await {
+        let exchanged = refresher.exchange(stored.clone()).await;
+        match exchanged.map_err(|error| error.redacted(&stored.secret)) {
             Ok(secret) => self.store(stored, secret).await,
             Err(RefreshError::Rejected { reason }) => {
                 // Whoever has rotated the token meanwhile has made the verdict void.
@@ -291,8 +306,12 @@ impl Exchange {
             .pool
             .with_book(|book, _| std::mem::replace(&mut book.slots[self.lease.slot()].refresh, stage));
         if let RefreshStage::Running(waiters) = before {
+            let mut is_heard = false;
             for waiter in waiters {
-                let _ = waiter.send(lease.clone());
+                is_heard |= waiter.send(lease.clone()).is_ok();
+            }
+            if self.saves && !is_heard {
+                let _ = self.pool.start_saving();
             }
         }
     }
