@@ -1,0 +1,333 @@
+//! Nothing secret in any log, event, error or `Debug` output.
+#![cfg(feature = "file")]
+
+mod support;
+
+use std::fmt::Debug;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use http::{Request, Response};
+use http_body_util::Full;
+use support::*;
+use tower::{Layer, ServiceExt};
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::{MemoryVault, VaultExt, VaultRequest};
+use tower_credentials::*;
+
+/// Every secret here has this in it, at its begin.
+const PLANTED: &str = "pLaNtEdSeCrEt";
+
+/// What was logged in this process, at all levels, by whatever thread and crate.
+fn log() -> &'static Log {
+    static LOG: OnceLock<Log> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let log = Log::default();
+        let writer = log.clone();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .init();
+        log
+    })
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+/// Looks for the secret as it is, in base64 wherever it may begin in it, in hex and as a list of bytes.
+fn has_secret(text: &str) -> Option<String> {
+    let mut forms = vec![PLANTED.to_owned(), PLANTED.to_lowercase(), PLANTED.chars().rev().collect()];
+    for skip in 0..3 {
+        // What base64 makes of it depends on its place among the bytes, three by three.
+        let part = &PLANTED.as_bytes()[skip..skip + 9];
+        forms.extend([STANDARD_NO_PAD.encode(part), URL_SAFE_NO_PAD.encode(part)]);
+    }
+    forms.push(PLANTED.bytes().map(|byte| format!("{byte:02x}")).collect());
+    forms.push(PLANTED.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", "));
+    forms.into_iter().find(|form| text.contains(form))
+}
+
+#[track_caller]
+fn is_clean(what: &str, text: &str) {
+    assert!(has_secret(text).is_none(), "{what} shows {:?}: {text}", has_secret(text));
+}
+
+#[track_caller]
+fn debug_is_clean(value: &impl Debug) {
+    is_clean("Debug", &format!("{value:?}"));
+    is_clean("alternate Debug", &format!("{value:#?}"));
+}
+
+#[test]
+fn the_search_finds_a_secret_in_each_of_its_forms() {
+    let long = format!("x{PLANTED}y");
+    for text in [
+        format!("Bearer {PLANTED}-1"),
+        STANDARD_NO_PAD.encode(&long),
+        STANDARD_NO_PAD.encode(format!("x{long}")),
+        STANDARD_NO_PAD.encode(format!("xx{long}")),
+        format!("{:?}", PLANTED.as_bytes()),
+    ] {
+        assert!(has_secret(&text).is_some(), "{text}");
+    }
+    assert!(has_secret("nothing").is_none());
+}
+
+fn tokens(label: &str) -> OAuthTokens {
+    let mut tokens =
+        OAuthTokens::new(format!("{PLANTED}-{label}")).refresh(format!("{PLANTED}-refresh"));
+    tokens.extra.insert("id_token".into(), format!("{PLANTED}-id").into());
+    tokens
+}
+
+async fn planted<const N: usize>(labels: [&str; N]) -> MemoryVault {
+    let vault = MemoryVault::new();
+    for label in labels {
+        vault.put(Credential::new(key(), label, tokens(label))).await.unwrap();
+    }
+    vault
+}
+
+fn planted_token(label: &str) -> String {
+    format!("{PLANTED}-{label}")
+}
+
+#[tokio::test]
+async fn no_path_of_a_request_logs_or_tells_a_secret() {
+    let log = log();
+    // The answers: a is limited, b's token is renewed, c's is dead, d's network fails, e is good.
+    let upstream = Upstream::new()
+        .answers(&planted_token("a"), [Answer::limited(3000)])
+        .answers(&planted_token("b"), [Answer::status(401)])
+        .answers(&planted_token("renewed"), [Answer::status(403)])
+        .answers(&planted_token("c"), [Answer::status(401)])
+        .answers(&planted_token("d"), [Answer::status(402)]);
+    let server = Server::start(&upstream).await;
+    let spy = Planned::new(&planted(["a", "b", "c", "d", "e"]).await, |kind, before| match kind {
+        "record" | "replace" if before == 0 => Plan::Fail,
+        _ => Plan::Pass,
+    });
+    let broken = Credential::new(key(), "broken", OAuthTokens::new(format!("{PLANTED}\n")));
+    spy.put(broken).await.unwrap();
+    let events = Journal::new();
+    let pool = server.builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
+    let refresher = Refresher::new(|credential: Credential| async move {
+        match &*credential.metadata.label {
+            "b" => Ok(Secret::from(tokens("renewed"))),
+            _ => Err(RefreshError::rejected("invalid_grant")),
+        }
+    });
+    let service = stack(four(&pool, &refresher), client());
+    let mut request = server.post();
+    request.headers_mut().insert("x-api-key", format!("{PLANTED}-callers").parse().unwrap());
+    assert_eq!(ask(&service, request).await.0, 200);
+    assert_eq!(upstream.tokens().len(), 6);
+    assert_eq!(ask(&service, server.post()).await.0, 200);
+    for name in [
+        "Damaged",
+        "CooledDown",
+        "Rotated",
+        "Refreshed",
+        "RefreshFailed",
+        "NeedsSignIn",
+        "SaveFailed",
+        "SecretNotSaved",
+    ] {
+        assert!(events.count(name) > 0, "{name} has not happened");
+    }
+    pool.save().await;
+    for event in events.all() {
+        is_clean("an event", &event);
+    }
+    debug_is_clean(&pool);
+    debug_is_clean(&pool.status());
+    let text = log.text();
+    assert!(text.contains("CooledDown") && text.contains("hyper"), "it does log");
+    is_clean("the log", &text);
+}
+
+#[tokio::test]
+async fn no_error_tells_a_secret() {
+    let log = log();
+    let errors = Journal::<String>::new();
+    let note = |error: BoxError| {
+        let mut text = format!("{error} {error:?} {error:#?}");
+        let mut source = error.source();
+        while let Some(error) = source {
+            text += &format!(" {error} {error:?}");
+            source = error.source();
+        }
+        is_clean("an error", &text);
+        errors.push(text);
+    };
+    let pool = builder(planted(["a"]).await)
+        .when_all_cooling_down(WhenAllCoolingDown::Fail)
+        .open()
+        .await
+        .unwrap();
+    let upstream = Upstream::new().answers(&planted_token("a"), [Answer::limited(3000)]);
+    let service = stack(four(&pool, &no_refresh()), upstream);
+    let with_userinfo = format!("https://{PLANTED}:{PLANTED}@evil.test/?api_key={PLANTED}");
+    for uri in ["https://evil.test/", &with_userinfo, "/relative"] {
+        let request = Request::post(uri).body(Full::default()).unwrap();
+        note(service.clone().oneshot(request).await.unwrap_err());
+    }
+    let mut request = post();
+    request.extensions_mut().insert(Pin::label("nobody"));
+    note(service.clone().oneshot(request).await.unwrap_err());
+    let mut lost = post();
+    let mut value: http::HeaderValue = format!("Bearer {PLANTED}-a").parse().unwrap();
+    value.set_sensitive(true);
+    lost.headers_mut().insert("authorization", value);
+    let alone = stack(CooldownPersistLayer::new(pool.clone()), Upstream::new());
+    let error = alone.oneshot(lost).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::LostContext { .. })), "{error:?}");
+    note(error);
+    assert_eq!(ask(&service, post()).await.0, 429);
+    note(service.oneshot(post()).await.unwrap_err());
+    note(Box::new(RefreshError::rejected("invalid_grant")));
+    note(Box::new(VaultKey::from_base64(PLANTED).unwrap_err()));
+    assert!(errors.all().len() == 8);
+    is_clean("the log", &log.text());
+}
+
+#[tokio::test]
+async fn an_error_of_the_refresher_that_quotes_a_secret_is_not_passed_on_as_it_is() {
+    let log = log();
+    let events = Journal::new();
+    let upstream = Upstream::new()
+        .answers(&planted_token("a"), [Answer::status(401)])
+        .answers(&planted_token("b"), [Answer::status(401)]);
+    let pool = builder(planted(["a", "b"]).await).on_event(events.observer()).open().await.unwrap();
+    let refresher = Refresher::new(|credential: Credential| async move {
+        let quoted = credential.secret.refresh_token().unwrap().expose().to_owned();
+        Err::<Secret, BoxError>(match &*credential.metadata.label {
+            "a" => format!("the server does not know {quoted}").into(),
+            _ => RefreshError::rejected(format!("{quoted} is revoked")).into(),
+        })
+    });
+    let service = stack(four(&pool, &refresher), upstream);
+    assert_eq!(ask(&service, post()).await.0, 401);
+    assert_eq!(events.count("RefreshFailed"), 2);
+    assert!(events.all().iter().any(|event| event.contains("the server does not know")));
+    events.all().iter().for_each(|event| is_clean("an event", event));
+    debug_is_clean(&pool);
+    is_clean("the log", &log.text());
+}
+
+#[tokio::test]
+async fn the_debug_output_of_no_public_value_shows_a_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bytes = [0; 32];
+    bytes[..PLANTED.len()].copy_from_slice(PLANTED.as_bytes());
+    let vault_key = VaultKey::from_bytes(bytes);
+    debug_is_clean(&vault_key);
+    debug_is_clean(&vault_key.to_base64());
+
+    let vault = planted(["a", "b"]).await;
+    let upstream = Upstream::new();
+    let provider = GenericProvider::bearer("x").origin(ORIGIN).unwrap();
+    debug_is_clean(&provider);
+    let pool = Pool::builder(provider, vault.clone()).expose_attempts(true).open().await.unwrap();
+    let (rotate, refresh, auth, persist) = four(&pool, &no_refresh());
+    debug_is_clean(&(&rotate, &refresh, &auth, &persist));
+    debug_is_clean(&CredentialsLayer::new(pool.clone()).refresher(no_refresh()));
+    debug_is_clean(&no_refresh());
+
+    // What a service under the layers gets.
+    let seen: Arc<Mutex<Option<Attempt>>> = Arc::default();
+    let slot = seen.clone();
+    let watched = tower::util::MapRequestLayer::new(move |request: Asked| {
+        debug_is_clean(&request);
+        debug_is_clean(request.extensions());
+        *slot.lock().unwrap() = request.extensions().get::<Attempt>().cloned();
+        request
+    });
+    let service = stack(four(&pool, &no_refresh()), stack(watched, upstream));
+    let future = tower::Service::call(&mut service.clone(), post());
+    future.await.unwrap();
+    let attempt = seen.lock().unwrap().take().expect("it is exposed");
+    debug_is_clean(&attempt);
+    let lease = attempt.lease().unwrap();
+    assert_eq!(lease.headers()[0].1, format!("Bearer {PLANTED}-a"));
+    debug_is_clean(lease);
+    debug_is_clean(&lease.headers());
+
+    /// A service that can be shown.
+    #[derive(Clone, Debug)]
+    struct Shown;
+
+    impl tower::Service<Asked> for Shown {
+        type Response = Response<Full<bytes::Bytes>>;
+        type Error = std::convert::Infallible;
+        type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Self::Error>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Asked) -> Self::Future {
+            std::future::ready(Ok(Response::default()))
+        }
+    }
+
+    let mut layered = four(&pool, &no_refresh()).layer(Shown);
+    debug_is_clean(&layered);
+    debug_is_clean(&tower::Service::call(&mut layered, post()));
+    debug_is_clean(&CredentialsLayer::new(pool.clone()).layer(Shown));
+
+    let stored = vault.load_pool(key()).await.unwrap();
+    debug_is_clean(&stored);
+    let credential = stored.credentials[0].clone();
+    debug_is_clean(&credential);
+    debug_is_clean(&credential.secret);
+    debug_is_clean(&tokens("a"));
+    debug_is_clean(&Secret::api_key(PLANTED));
+    debug_is_clean(&Secret::WellKnown { variable: "TOKEN".into(), token: PLANTED.into() });
+    debug_is_clean(&SecretString::from(PLANTED));
+    debug_is_clean(&vault);
+    debug_is_clean(&VaultRequest::Put(credential.clone()));
+    let generation = credential.metadata.generation;
+    let replace = VaultRequest::ReplaceSecret {
+        id: credential.metadata.id,
+        expected: generation,
+        secret: Secret::api_key(PLANTED),
+    };
+    debug_is_clean(&replace);
+    debug_is_clean(&vault.get(credential.metadata.id).await);
+    let conflict =
+        vault.replace_secret(credential.metadata.id, generation.next(), tokens("c")).await.unwrap();
+    assert!(matches!(conflict, vault::Replaced::Conflict(_)));
+    debug_is_clean(&conflict);
+
+    let files = FileVault::open(directory.path(), &vault_key).await.unwrap();
+    files.put(credential).await.unwrap();
+    debug_is_clean(&files);
+    debug_is_clean(&files.load_pool(key()).await.unwrap());
+}

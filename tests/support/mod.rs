@@ -1,0 +1,493 @@
+//! What the tests share: an upstream that answers by script, over sockets or in memory, a vault that
+//! does as planned, and clocks.
+#![allow(dead_code, reason = "each file of tests uses a part")]
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, Service, ServiceExt};
+use tower_credentials::events::Event;
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::{MemoryVault, VaultError, VaultExt, VaultRequest, VaultResponse};
+use tower_credentials::{
+    AuthHeaderLayer, BoxError, Clock, CooldownPersistLayer, Credential, Metadata, OAuthTokens, Pool,
+    PoolBuilder, PoolKey, RefreshError, RefreshOn401Layer, Refresher, RotateOn429Layer, Secret,
+};
+
+pub(crate) const ORIGIN: &str = "https://api.test";
+
+pub(crate) type Asked = Request<Full<Bytes>>;
+pub(crate) type Reply = Response<Full<Bytes>>;
+pub(crate) type Stack<R = Full<Bytes>> = BoxCloneSyncService<Asked, Response<R>, BoxError>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A list that grows, and that can be waited for.
+#[derive(Clone)]
+pub(crate) struct Journal<T>(Arc<watch::Sender<Vec<T>>>);
+
+impl<T: Clone> Journal<T> {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(Vec::new())))
+    }
+
+    pub(crate) fn push(&self, item: T) {
+        self.0.send_modify(|items| items.push(item));
+    }
+
+    pub(crate) fn all(&self) -> Vec<T> {
+        self.0.borrow().clone()
+    }
+
+    pub(crate) async fn until(&self, done: impl Fn(&[T]) -> bool) {
+        let mut items = self.0.subscribe();
+        let waited = tokio::time::timeout(seconds(60), items.wait_for(|items| done(items))).await;
+        waited.expect("what is waited for has not happened").unwrap();
+    }
+
+    pub(crate) async fn reaches(&self, length: usize) {
+        self.until(|items| items.len() >= length).await;
+    }
+}
+
+impl Journal<String> {
+    /// How many entries begin like this: for events, how often one of this name happened.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        self.0.borrow().iter().filter(|entry| entry.starts_with(name)).count()
+    }
+
+    pub(crate) async fn has(&self, name: &str) {
+        self.until(|entries| entries.iter().any(|entry| entry.starts_with(name))).await;
+    }
+
+    pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+        let journal = self.clone();
+        move |event| journal.push(format!("{event:?}"))
+    }
+}
+
+/// What the upstream says.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    error: Option<io::ErrorKind>,
+    before: Option<Arc<dyn Fn() -> BoxFuture<()> + Send + Sync>>,
+}
+
+impl Answer {
+    pub(crate) fn status(status: u16) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            error: None,
+            before: None,
+        }
+    }
+
+    pub(crate) fn ok() -> Self {
+        Self::status(200)
+    }
+
+    /// A 429 that says how many seconds to wait.
+    pub(crate) fn limited(seconds: u64) -> Self {
+        Self::status(429).header("retry-after", &seconds.to_string())
+    }
+
+    /// No answer but an error; over sockets, a connection that is closed after the request was read.
+    pub(crate) fn fails(kind: io::ErrorKind) -> Self {
+        Self { error: Some(kind), ..Self::ok() }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        self
+    }
+
+    pub(crate) fn body(self, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    /// Given only once this future has ended.
+    pub(crate) fn after<F>(mut self, wait: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.before = Some(Arc::new(move || Box::pin(wait())));
+        self
+    }
+
+    pub(crate) fn after_time(self, time: Duration) -> Self {
+        self.after(move || tokio::time::sleep(time))
+    }
+}
+
+/// What the upstream saw of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) token: String,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// An upstream that answers by script: each token has its answers, the last of which stays; a token
+/// without any is answered by a 200 that names it.
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    scripts: Arc<Mutex<HashMap<String, VecDeque<Answer>>>>,
+    pub(crate) seen: Journal<Seen>,
+}
+
+impl Upstream {
+    pub(crate) fn new() -> Self {
+        Self { scripts: Arc::default(), seen: Journal::new() }
+    }
+
+    pub(crate) fn answers(self, token: &str, answers: impl IntoIterator<Item = Answer>) -> Self {
+        self.set(token, answers);
+        self
+    }
+
+    /// Replaces a token's script.
+    pub(crate) fn set(&self, token: &str, answers: impl IntoIterator<Item = Answer>) {
+        self.scripts.lock().unwrap().insert(token.to_owned(), answers.into_iter().collect());
+    }
+
+    /// The tokens it saw, in order.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.seen.all().into_iter().map(|seen| seen.token).collect()
+    }
+
+    pub(crate) fn count(&self, token: &str) -> usize {
+        self.tokens().iter().filter(|seen| *seen == token).count()
+    }
+
+    fn next(&self, token: &str) -> Answer {
+        let mut scripts = self.scripts.lock().unwrap();
+        match scripts.get_mut(token) {
+            Some(script) if script.len() > 1 => script.pop_front().unwrap(),
+            Some(script) => script.front().unwrap().clone(),
+            None => Answer::ok().body(token.to_owned()),
+        }
+    }
+}
+
+fn token(headers: &HeaderMap) -> String {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    match text("authorization") {
+        Some(text) => text.trim_start_matches("Bearer ").to_owned(),
+        None => text("x-api-key").unwrap_or_default(),
+    }
+}
+
+impl<B> Service<Request<B>> for Upstream
+where
+    B: Body<Data = Bytes, Error: Debug> + Send + 'static,
+{
+    type Response = Reply;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<Reply, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let token = token(&parts.headers);
+            let answer = this.next(&token);
+            let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
+            this.seen.push(Seen { token, method, uri, headers, body });
+            if let Some(before) = &answer.before {
+                before().await;
+            }
+            if let Some(kind) = answer.error {
+                return Err(io::Error::from(kind).into());
+            }
+            let mut response = Response::new(Full::new(answer.body));
+            *response.status_mut() = answer.status;
+            *response.headers_mut() = answer.headers;
+            Ok(response)
+        })
+    }
+}
+
+/// The upstream on a socket.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    pub(crate) async fn start(upstream: &Upstream) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (upstream, count) = (upstream.clone(), connections.clone());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                let service = TowerToHyperService::new(upstream.clone());
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(connection);
+            }
+        });
+        Self { address, connections }
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn post(&self) -> Asked {
+        Request::post(format!("{}/v1/messages", self.origin())).body(Full::from("a question")).unwrap()
+    }
+
+    pub(crate) fn builder<V: tower_credentials::vault::Vault>(&self, vault: V) -> PoolBuilder {
+        Pool::builder(GenericProvider::bearer("x").origin(&self.origin()).unwrap(), vault)
+    }
+}
+
+pub(crate) fn client() -> Client<HttpConnector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+pub(crate) fn post() -> Asked {
+    Request::post(format!("{ORIGIN}/v1/messages")).body(Full::from("a question")).unwrap()
+}
+
+pub(crate) fn key() -> PoolKey {
+    PoolKey::new("x")
+}
+
+/// A vault with an API key for each label, which is also the key.
+pub(crate) async fn keys<const N: usize>(labels: [&str; N]) -> MemoryVault {
+    let vault = MemoryVault::new();
+    for label in labels {
+        vault.put(Credential::new(key(), label, Secret::api_key(label))).await.unwrap();
+    }
+    vault
+}
+
+/// A vault with an OAuth account for each label; the access token is `LABEL-1`.
+pub(crate) async fn accounts<const N: usize>(labels: [&str; N]) -> MemoryVault {
+    let vault = MemoryVault::new();
+    for label in labels {
+        vault.put(account(label)).await.unwrap();
+    }
+    vault
+}
+
+pub(crate) fn account(label: &str) -> Credential {
+    let tokens = OAuthTokens::new(format!("{label}-1")).refresh(format!("refresh-{label}"));
+    Credential::new(key(), label, tokens)
+}
+
+pub(crate) fn builder<V: tower_credentials::vault::Vault>(vault: V) -> PoolBuilder {
+    Pool::builder(GenericProvider::bearer("x").origin(ORIGIN).unwrap(), vault)
+}
+
+/// Renews to `LABEL-N` with N the new generation, and notes the label.
+pub(crate) fn renewing(calls: &Journal<String>) -> Refresher {
+    let calls = calls.clone();
+    Refresher::new(move |credential: Credential| {
+        calls.push(credential.metadata.label.to_string());
+        async move { Ok::<_, RefreshError>(renewed(&credential.metadata)) }
+    })
+}
+
+pub(crate) fn renewed(metadata: &Metadata) -> Secret {
+    let access = format!("{}-{}", metadata.label, metadata.generation.next());
+    OAuthTokens::new(access).refresh(format!("refresh-{}", metadata.label)).into()
+}
+
+pub(crate) fn no_refresh() -> Refresher {
+    Refresher::new(|_| async { Err::<Secret, _>(RefreshError::rejected("revoked")) })
+}
+
+pub(crate) type Four = (RotateOn429Layer, RefreshOn401Layer, AuthHeaderLayer, CooldownPersistLayer);
+
+/// The four layers in the recommended order.
+pub(crate) fn four(pool: &Pool, refresher: &Refresher) -> Four {
+    (
+        RotateOn429Layer::new(pool.clone()),
+        RefreshOn401Layer::new(pool.clone(), refresher.clone()),
+        AuthHeaderLayer::new(pool.clone()),
+        CooldownPersistLayer::new(pool.clone()),
+    )
+}
+
+/// The service that these layers make, with its type put away.
+pub(crate) fn stack<L, S, R>(layers: L, inner: S) -> Stack<R>
+where
+    L: Layer<S>,
+    L::Service: Service<Asked, Response = Response<R>, Error: Into<BoxError>, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    BoxCloneSyncService::new(layers.layer(inner).map_err(Into::into))
+}
+
+/// Sends a request; the status and the text of the answer.
+pub(crate) fn ask<R>(
+    service: &Stack<R>,
+    request: Asked,
+) -> impl Future<Output = (u16, String)> + Send + use<R>
+where
+    R: Body<Data: Send, Error: Debug> + Send + 'static,
+{
+    let answer = service.clone().oneshot(request);
+    async move {
+        let response = answer.await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+/// The labels of a pool in its order.
+pub(crate) fn order(pool: &Pool) -> Vec<String> {
+    pool.status().iter().map(|status| status.credential.label.to_string()).collect()
+}
+
+pub(crate) fn status_of(pool: &Pool, label: &str) -> tower_credentials::CredentialStatus {
+    pool.status().into_iter().find(|status| &*status.credential.label == label).unwrap()
+}
+
+/// How long the credential still cools down as a whole.
+pub(crate) fn cools(pool: &Pool, label: &str) -> Duration {
+    status_of(pool, label).ready_in(pool.now())
+}
+
+pub(crate) const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A clock over tokio's, which a test can pause.
+pub(crate) fn tokio_clock() -> Clock {
+    let start = tokio::time::Instant::now();
+    Clock::from_fn(move || UNIX_EPOCH + START + start.elapsed())
+}
+
+/// Since the Unix epoch: when the tests' clocks begin.
+const START: Duration = Duration::from_secs(1_800_000_000);
+
+/// A clock that moves when told to, for tests over sockets.
+#[derive(Clone)]
+pub(crate) struct HandClock(Arc<AtomicU64>);
+
+impl HandClock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(0)))
+    }
+
+    pub(crate) fn advance(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let elapsed = self.0.clone();
+        Clock::from_fn(move || {
+            UNIX_EPOCH + START + Duration::from_millis(elapsed.load(Ordering::SeqCst))
+        })
+    }
+}
+
+/// What a vault does with a request.
+#[derive(Clone)]
+pub(crate) enum Plan {
+    Pass,
+    Fail,
+    Hang,
+    /// Does it now and answers once this is notified.
+    Hold(Arc<tokio::sync::Notify>),
+}
+
+/// A vault that notes what it is asked, and does as planned.
+#[derive(Clone)]
+pub(crate) struct Planned {
+    inner: MemoryVault,
+    pub(crate) calls: Journal<&'static str>,
+    plan: Arc<dyn Fn(&'static str, usize) -> Plan + Send + Sync>,
+}
+
+impl Planned {
+    /// The plan is told the kind of the request, and how many of this kind there were before.
+    pub(crate) fn new(
+        inner: &MemoryVault,
+        plan: impl Fn(&'static str, usize) -> Plan + Send + Sync + 'static,
+    ) -> Self {
+        Self { inner: inner.clone(), calls: Journal::new(), plan: Arc::new(plan) }
+    }
+
+    pub(crate) fn count(&self, kind: &str) -> usize {
+        self.calls.all().iter().filter(|call| **call == kind).count()
+    }
+}
+
+impl Service<VaultRequest> for Planned {
+    type Response = VaultResponse;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<VaultResponse, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: VaultRequest) -> Self::Future {
+        let kind = match &request {
+            VaultRequest::Load(_) => "load",
+            VaultRequest::Get { .. } => "get",
+            VaultRequest::ReplaceSecret { .. } => "replace",
+            VaultRequest::Record { .. } => "record",
+            VaultRequest::LeaseRefresh { .. } => "lease",
+            VaultRequest::Revision(_) => "revision",
+            _ => "other",
+        };
+        let plan = (self.plan)(kind, self.count(kind));
+        self.calls.push(kind);
+        match plan {
+            Plan::Fail => Box::pin(async { Err(VaultError::Key("as planned".into()).into()) }),
+            Plan::Hang => Box::pin(std::future::pending()),
+            Plan::Pass => {
+                let answer = self.inner.call(request);
+                Box::pin(async { Ok(answer.await?) })
+            }
+            Plan::Hold(release) => {
+                let answer = self.inner.call(request);
+                Box::pin(async move {
+                    let answer = answer.await?;
+                    release.notified().await;
+                    Ok(answer)
+                })
+            }
+        }
+    }
+}
