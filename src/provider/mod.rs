@@ -53,8 +53,7 @@ pub trait Provider: Send + Sync + 'static {
 }
 
 /// A secret can't be sent in a header: it holds a line break, say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnusableSecret;
 
 impl std::fmt::Display for UnusableSecret {
