@@ -1,0 +1,177 @@
+//! Picking from the book.
+
+use tokio::sync::oneshot;
+
+use super::{Book, Hold, Picked, Slot};
+use crate::clock::Timestamp;
+use crate::credential::PoolKey;
+use crate::error::Error;
+use crate::pool::config::{Config, WhenAllCoolingDown};
+use crate::pool::lane::SlotIndex;
+use crate::pool::wish::{Pin, Wish};
+use crate::standing::Scope;
+
+impl Book {
+    /// The first pick of a request.
+    pub(crate) fn pick_first(
+        &mut self,
+        key: &PoolKey,
+        wish: &Wish,
+        config: &Config,
+        now: Timestamp,
+        patience: Option<Timestamp>,
+    ) -> Result<Picked, Error> {
+        if let Some(pin) = &wish.pin {
+            let slot = self.pinned(pin);
+            let slot =
+                slot.ok_or_else(|| Error::UnknownPin { pool: key.clone(), pin: pin.to_string() })?;
+            if self.slots[slot].needs_sign_in() {
+                return Err(Error::NeedsSignIn { pool: key.clone() });
+            }
+            return Ok(if self.is_busy(&self.slots[slot], config) {
+                Picked::Later { until: None, change: self.wait() }
+            } else {
+                self.take(slot, false, config, now)
+            });
+        }
+        let scope = wish.scope.as_ref();
+        self.promote(scope, config, now);
+        if let Some(affinity) = &wish.affinity
+            && let Some(slot) = self.affinity.get(affinity)
+            && self.lane(scope).is_ready(slot)
+        {
+            return Ok(self.take(slot, false, config, now));
+        }
+        let ready = self.lane(scope).ready().next();
+        if let Some(slot) = ready {
+            return Ok(self.take_for(slot, wish, config, now));
+        }
+        let idle = self.lane(scope).soonest();
+        let busy = self.soonest_busy(scope, config);
+        let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
+        if busy.is_some_and(|until| until <= now || (tries && idle.is_none())) {
+            return Ok(Picked::Later { until: None, change: self.wait() });
+        }
+        let Some(soonest) = idle.into_iter().chain(busy).min() else {
+            return Err(if self.slots.iter().any(|slot| self.is_allowed(slot, config)) {
+                Error::NeedsSignIn { pool: key.clone() }
+            } else {
+                Error::NoCredential { pool: key.clone(), wanted: config.mode.wanted() }
+            });
+        };
+        let fail = || Error::AllCoolingDown { pool: key.clone(), retry_after: soonest.since(now) };
+        match config.when_all_cooling_down {
+            WhenAllCoolingDown::TrySoonest => {
+                let slot = self.soonest_unprobed(scope);
+                Ok(self.take(slot.ok_or_else(fail)?, true, config, now))
+            }
+            WhenAllCoolingDown::WaitUpTo(bound) if soonest <= patience.unwrap_or(now.after(bound)) => {
+                Ok(Picked::Later { until: Some(soonest), change: self.wait() })
+            }
+            WhenAllCoolingDown::WaitUpTo(_) | WhenAllCoolingDown::Fail => Err(fail()),
+        }
+    }
+
+    /// When the first of those that are at their cap would be ready otherwise.
+    fn soonest_busy(&self, scope: Option<&Scope>, config: &Config) -> Option<Timestamp> {
+        config.max_in_flight?;
+        let busy = |slot: &&Slot| {
+            self.is_allowed(slot, config) && self.is_busy(slot, config) && !slot.needs_sign_in()
+        };
+        self.slots.iter().filter(busy).map(|slot| slot.cools_until(scope)).min()
+    }
+
+    fn pinned(&self, pin: &Pin) -> Option<SlotIndex> {
+        pin.lookup(&self.by_id, &self.by_label).filter(|slot| self.slots[*slot].live)
+    }
+
+    /// The pick of a request that has tried some credentials already: one that is ready and untried.
+    pub(crate) fn pick_next(
+        &mut self,
+        tried: &[SlotIndex],
+        wish: &Wish,
+        config: &Config,
+        now: Timestamp,
+    ) -> Picked {
+        if wish.pin.is_some() {
+            return Picked::None;
+        }
+        let scope = wish.scope.as_ref();
+        self.promote(scope, config, now);
+        let ready = self.lane(scope).ready().find(|slot| !tried.contains(slot));
+        if let Some(slot) = ready {
+            return self.take_for(slot, wish, config, now);
+        }
+        let busy = |(index, slot): (SlotIndex, &Slot)| {
+            !tried.contains(&index)
+                && self.is_allowed(slot, config)
+                && self.is_busy(slot, config)
+                && !slot.needs_sign_in()
+                && slot.cools_until(scope) <= now
+        };
+        if config.max_in_flight.is_some() && self.slots.iter().enumerate().any(busy) {
+            return Picked::Later { until: None, change: self.wait() };
+        }
+        Picked::None
+    }
+
+    /// Of the credentials that cool down the one that is ready soonest, but rather one that no other
+    /// request is trying already.
+    fn soonest_unprobed(&self, scope: Option<&Scope>) -> Option<SlotIndex> {
+        // Bounded: where this many are being tried, one more on the first makes no difference.
+        const LOOK: usize = 64;
+        let cooling = || self.lane(scope).cooling().map(|(_, slot)| slot);
+        let unprobed = cooling().take(LOOK).min_by_key(|slot| self.slots[*slot].probes);
+        unprobed.or_else(|| cooling().next())
+    }
+
+    fn take_for(&mut self, slot: SlotIndex, wish: &Wish, config: &Config, now: Timestamp) -> Picked {
+        if let Some(affinity) = &wish.affinity {
+            self.affinity.set(affinity, slot);
+        }
+        self.take(slot, false, config, now)
+    }
+
+    fn take(&mut self, index: SlotIndex, probe: bool, config: &Config, now: Timestamp) -> Picked {
+        let counted = config.max_in_flight.is_some();
+        let slot = &mut self.slots[index];
+        let lease = slot.lease.clone();
+        if config.policy.moves_on_use() {
+            self.uses += 1;
+            slot.last_used = self.uses;
+            self.turn = self.turn.max(slot.turn);
+            slot.turn += config.policy.stride(slot.lease.credential());
+        }
+        slot.in_flight += u32::from(counted);
+        slot.probes += u32::from(probe);
+        if counted || config.policy.moves_on_use() {
+            self.refile(index, config, now);
+        }
+        Picked::Lease { lease, hold: (counted || probe).then_some(Hold { slot: index, probe }) }
+    }
+
+    /// Gives back a counted use.
+    pub(crate) fn release(&mut self, hold: Hold, config: &Config, now: Timestamp) {
+        let slot = &mut self.slots[hold.slot];
+        slot.probes = slot.probes.saturating_sub(u32::from(hold.probe));
+        if config.max_in_flight.is_some() {
+            slot.in_flight = slot.in_flight.saturating_sub(1);
+            self.refile(hold.slot, config, now);
+            self.wake();
+        }
+    }
+
+    fn wait(&mut self) -> oneshot::Receiver<()> {
+        self.waiters.retain(|waiter| !waiter.is_closed());
+        let (sender, receiver) = oneshot::channel();
+        self.waiters.push(sender);
+        receiver
+    }
+
+    /// Lets all who wait for a change ask again.
+    pub(super) fn wake(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            let _ = waiter.send(());
+        }
+    }
+}
