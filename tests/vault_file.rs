@@ -48,7 +48,7 @@ impl Place {
     }
 
     fn pool(&self) -> PathBuf {
-        self.root().join("pools/example+default.json")
+        self.root().join("pools/example+default.log")
     }
 
     /// Every file below the temporary directory, with what is in it.
@@ -220,16 +220,50 @@ async fn waiting_for_another_process_s_lock_does_not_block_the_runtime() {
 }
 
 #[tokio::test]
-async fn a_change_whose_caller_went_away_is_finished() {
+async fn a_change_that_has_begun_is_finished_though_its_caller_went_away() {
     let place = Place::new();
     let vault = place.open().await;
     let [id] = put_all(&vault, ["a"]).await;
-    let held = fs::File::options().write(true).open(place.root().join("lock")).unwrap();
-    held.lock().unwrap();
     let mut abandoned = Box::pin(vault.record(pool(), vec![cooled(id, 5_000, 1, false)]));
-    assert!(vault_contract::poll_once(abandoned.as_mut()).is_pending());
+    // Nobody holds a lock, so this begins it.
+    let _ = vault_contract::poll_once(abandoned.as_mut());
     drop(abandoned);
-    drop(held);
+    // The next outcome takes its turn after it.
+    vault.record(pool(), vec![cooled(id, 4_000, 1, false)]).await.unwrap();
+    assert_eq!(until(&vault, id).await, Some(5_000));
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_too_long_is_an_error_that_names_file_and_holder() {
+    let place = Place::new();
+    let builder = FileVault::builder(place.root()).lock_timeout(Duration::from_millis(20));
+    let vault = builder.lease_timeout(Duration::from_millis(20)).open(&place.key).await.unwrap();
+    let [id] = put_all(&vault, ["a"]).await;
+    drop(vault.lease_refresh(id).await.unwrap());
+    let names = ["lock", "pools/example+default.lock", &format!("leases/{id}.lock")].map(str::to_owned);
+    for name in names {
+        let path = place.root().join(&name);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.lock().unwrap();
+        let error = match &*name {
+            "lock" => vault.load_pool(pool()).await.map(drop).unwrap_err(),
+            name if name.starts_with("pools") => {
+                vault.record(pool(), vec![cooled(id, 5_000, 1, false)]).await.map(drop).unwrap_err()
+            }
+            _ => vault.lease_refresh(id).await.map(drop).unwrap_err(),
+        };
+        let VaultError::Locked { path: named, holder, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(named, &path);
+        assert!(error.to_string().contains(&name), "{error}");
+        if cfg!(target_os = "linux") {
+            assert_eq!(*holder, Some(std::process::id()), "{error}");
+        }
+        // What needs no such lock goes on.
+        assert_eq!(token(&vault, id).await, format!("{PLANTED}-a"));
+        file.unlock().unwrap();
+    }
+    assert_eq!(until(&vault, id).await, None, "what could not be recorded has changed nothing");
+    vault.record(pool(), vec![cooled(id, 5_000, 1, false)]).await.unwrap();
     assert_eq!(until(&vault, id).await, Some(5_000));
 }
 
@@ -401,45 +435,117 @@ async fn a_stray_file_is_named_and_left() {
 }
 
 #[tokio::test]
-async fn a_damaged_pool_file_is_named_never_overwritten_and_stops_no_new_secret() {
+async fn a_foreign_file_in_place_of_a_log_is_named_kept_and_stops_nothing() {
+    for content in ["{", "{\"version\":9}\n", "a\nb\nc\n", "00000000 {}\n", "\u{0}\u{0}x"] {
+        let place = Place::new();
+        let vault = place.open().await;
+        let [id] = put_all(&vault, ["a"]).await;
+        fs::write(place.pool(), content).unwrap();
+        let vault = place.open().await;
+        let loaded = vault.load_pool(pool()).await.unwrap();
+        assert_eq!(loaded.credentials.len(), 1);
+        assert_eq!(loaded.damaged.len(), 1);
+        assert_eq!(loaded.damaged[0].record, place.pool().display().to_string());
+        // The credential had to be named anew, so the file was already set aside.
+        let kept = place.root().join("pools/example+default.damaged-1");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), content);
+        vault.record(pool(), vec![cooled(id, 5_000, 1, true)]).await.unwrap();
+        vault.replace_secret(id, Generation::FIRST, Secret::api_key("rotated")).await.unwrap();
+        vault.put(account("b")).await.unwrap();
+        vault.move_to(id, 1).await.unwrap();
+        assert_eq!(order(&vault).await, ["b", "a"]);
+        assert_eq!(until(&vault, id).await, Some(5_000));
+        assert_eq!(token(&vault, id).await, "rotated");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_emptied_or_removed_begins_anew_and_others_see_it() {
+    for empty in [true, false] {
+        let place = Place::new();
+        let vault = place.open().await;
+        let [a, b] = put_all(&vault, ["a", "b"]).await;
+        vault.record(pool(), vec![cooled(a, 5_000, 1, true)]).await.unwrap();
+        let before = vault.revision(pool()).await.unwrap();
+        match empty {
+            true => fs::write(place.pool(), "").unwrap(),
+            false => fs::remove_file(place.pool()).unwrap(),
+        }
+        assert_ne!(vault.revision(pool()).await.unwrap(), before);
+        let loaded = vault.load_pool(pool()).await.unwrap();
+        assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
+        assert_eq!(loaded.standings.order.len(), 2);
+        assert!(loaded.standings.credentials.is_empty());
+        vault.record(pool(), vec![cooled(b, 6_000, 1, true)]).await.unwrap();
+        assert_eq!(until(&place.open().await, b).await, Some(6_000));
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_line_of_a_log_is_named_and_the_others_count() {
     let place = Place::new();
     let vault = place.open().await;
-    let [id] = put_all(&vault, ["a"]).await;
-    for content in ["", "{", "{\"version\":9}", "{\"version\":1,\"standings\":{}}"] {
-        fs::write(place.pool(), content).unwrap();
-        let errors = [
-            vault.load_pool(pool()).await.unwrap_err(),
-            vault.record(pool(), vec![cooled(id, 5_000, 1, true)]).await.unwrap_err(),
-            vault.move_to(id, 0).await.unwrap_err(),
-            vault.put(account("b")).await.unwrap_err(),
-            vault.remove(id).await.unwrap_err(),
-        ];
-        for error in errors {
-            let VaultError::Damaged(damage) = &error else { panic!("{error:?}") };
-            assert_eq!(damage.record, place.pool().display().to_string());
-        }
-        let revision = vault.revision(pool()).await.unwrap();
-        let generation = vault.get(id).await.unwrap().metadata.generation;
-        vault.replace_secret(id, generation, Secret::api_key("rotated")).await.unwrap();
-        assert!(vault.revision(pool()).await.unwrap() > revision, "others must see the new secret");
-        assert_eq!(fs::read_to_string(place.pool()).unwrap(), content);
-        let listing = vault.list().await.unwrap();
-        assert_eq!((listing.credentials.len(), listing.damaged.len()), (1, 1));
+    let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
+    for (id, until) in [(a, 5_000), (b, 6_000), (c, 7_000)] {
+        vault.record(pool(), vec![cooled(id, until, 1, true)]).await.unwrap();
     }
-    fs::remove_file(place.pool()).unwrap();
-    assert_eq!(order(&vault).await, ["a"], "the way out that the error names");
-    assert_eq!(token(&vault, id).await, "rotated");
+    let mut bytes = fs::read(place.pool()).unwrap();
+    let at = bytes.windows(4).position(|text| text == b"6000").unwrap();
+    bytes[at] = b'9';
+    fs::write(place.pool(), &bytes).unwrap();
+    let vault = place.open().await;
+    let loaded = vault.load_pool(pool()).await.unwrap();
+    assert_eq!(loaded.damaged.len(), 1);
+    assert_eq!(loaded.damaged[0].record, place.pool().display().to_string());
+    assert!(loaded.damaged[0].reason.contains("1 damaged"), "{}", loaded.damaged[0]);
+    let until = |id| loaded.standings.credentials.get(&id)?.cooldown(None).map(|known| known.until);
+    assert_eq!(
+        [a, b, c].map(|id| until(id).map(|until| until.as_millis())),
+        [Some(5_000), None, Some(7_000)]
+    );
+    assert_eq!(order(&vault).await, ["b", "a", "c"]);
+    vault.record(pool(), vec![cooled(b, 8_000, 1, true)]).await.unwrap();
+    let loaded = place.open().await.load_pool(pool()).await.unwrap();
+    assert_eq!(loaded.standings.credentials[&b].cooldown(None).unwrap().until.as_millis(), 8_000);
+    assert_eq!(loaded.damaged.len(), 1);
+}
+
+#[tokio::test]
+async fn a_torn_end_of_a_log_is_cut_off() {
+    for torn in ["7", "01234567 {\"sequence\":", "\u{0}\u{0}\u{0}\u{0}", "00000000 {}\n"] {
+        let place = Place::new();
+        let vault = place.open().await;
+        let [id] = put_all(&vault, ["a"]).await;
+        vault.record(pool(), vec![cooled(id, 5_000, 1, true)]).await.unwrap();
+        let whole = fs::read(place.pool()).unwrap();
+        let mut bytes = whole.clone();
+        bytes.extend_from_slice(torn.as_bytes());
+        fs::write(place.pool(), bytes).unwrap();
+        for vault in [vault, place.open().await] {
+            let loaded = vault.load_pool(pool()).await.unwrap();
+            assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
+            assert_eq!(until(&vault, id).await, Some(5_000));
+        }
+        let vault = place.open().await;
+        vault.record(pool(), vec![cooled(id, 6_000, 1, true)]).await.unwrap();
+        let bytes = fs::read(place.pool()).unwrap();
+        assert!(bytes.starts_with(&whole) && !bytes[whole.len()..].starts_with(torn.as_bytes()));
+        let loaded = place.open().await.load_pool(pool()).await.unwrap();
+        assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
+        assert_eq!(loaded.standings.credentials[&id].failures, 2);
+    }
 }
 
 #[tokio::test]
 async fn a_record_that_the_order_does_not_name_comes_last_and_is_named_from_then_on() {
     let place = Place::new();
     let vault = place.open().await;
-    let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
-    // As a process leaves it that dies between the two files.
-    edit(&place.pool(), |json| {
-        json["standings"]["order"] = serde_json::json!([c.to_string(), b.to_string()])
-    });
+    let elsewhere = Place { temporary: TempDir::new().unwrap(), key: place.key.clone() };
+    let [a] = put_all(&elsewhere.open().await, ["a"]).await;
+    let [c, b] = put_all(&vault, ["c", "b"]).await;
+    // As a power cut leaves it that has taken what was not synced.
+    fs::copy(elsewhere.record(a), place.record(a)).unwrap();
     vault.record(pool(), vec![cooled(a, 5_000, 1, false)]).await.unwrap();
     let loaded = vault.load_pool(pool()).await.unwrap();
     assert_eq!(loaded.standings.order, [c, b, a]);
@@ -472,7 +578,7 @@ async fn names_never_leave_the_directory() {
         assert_eq!(&*loaded.credentials[0].metadata.label, "../l");
     }
     let files = place.files();
-    assert_eq!(files.len(), before + 2 * pools.len());
+    assert_eq!(files.len(), before + 3 * pools.len());
     for path in files.keys() {
         let below = path.strip_prefix(place.root()).unwrap();
         assert!(below.components().count() <= 2, "{}", path.display());
@@ -520,7 +626,7 @@ async fn a_finished_vault_leaves_no_temporary_file() {
     vault.replace_secret(a, Generation::FIRST, Secret::api_key("n")).await.unwrap();
     vault.record(pool(), vec![cooled(a, 1, 1, true)]).await.unwrap();
     let names: Vec<_> = place.files().into_keys().collect();
-    assert_eq!(names.len(), 4, "two records, a pool and the lock: {names:?}");
+    assert_eq!(names.len(), 6, "two records, a log, two locks and the key's file: {names:?}");
 }
 
 #[cfg(unix)]
@@ -548,7 +654,7 @@ mod modes {
 
     fn assert_private(place: &Place) {
         let files = place.files();
-        assert_eq!(files.len(), 4);
+        assert_eq!(files.len(), 6);
         for path in files.keys() {
             assert_eq!(mode(path), 0o600, "{}", path.display());
         }

@@ -1,8 +1,7 @@
 //! The key that seals a vault: 32 random bytes, from the environment or from a file of its owner's.
 
 use std::fmt;
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -12,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::{VaultError, disk};
+use super::VaultError;
+use super::disk::{self, ops};
 use crate::secret::SecretString;
 
 /// A key for AES-256-GCM. It is wiped from memory when dropped, and never printed.
@@ -128,7 +128,7 @@ impl fmt::Debug for VaultKey {
 /// What tells one [`VaultKey`] from another: 64 bits of a hash of it, written as 16 lower-case
 /// hexadecimal digits. No secret. A blob carries it, since AES-GCM by itself does not tell a wrong key
 /// from damage.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 8]);
 
 impl fmt::Display for KeyId {
@@ -190,26 +190,20 @@ fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
     STANDARD.encode_string(key.0, &mut text);
     text.push('\n');
     // The file gets its name only once it is whole, and only if no one else was first.
-    if disk::Temporary::write(path, text.as_bytes(), true, None)?.claim(path)? {
-        disk::sync_names(path)?;
+    if disk::Temporary::write(path, text.as_bytes())?.claim(path)? {
         return Ok(key);
     }
     load(path)?.ok_or_else(|| disk::failed("read", path)(io::ErrorKind::NotFound.into()))
 }
 
 fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(disk::failed("read", path)(error)),
-    };
-    let metadata = file.metadata().map_err(disk::failed("read", path))?;
+    let Some((file, metadata)) = disk::open_plain(path).map_err(as_key_error)? else { return Ok(None) };
     if disk::open_to_others(&metadata) != 0 {
         let path = path.display();
         return Err(VaultError::Key(format!("others may read {path}; run: chmod 600 '{path}'")));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE));
-    file.take(MAX_FILE as u64).read_to_end(&mut text).map_err(disk::failed("read", path))?;
+    ops::read(&file, path, MAX_FILE as u64, &mut text).map_err(disk::failed("read", path))?;
     let key = str::from_utf8(&text).ok().and_then(VaultKey::decode);
     let no_key = || {
         let path = path.display();
@@ -219,6 +213,14 @@ fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
         ))
     };
     key.map(Some).ok_or_else(no_key)
+}
+
+/// A file that is no plain one is not damaged, but a key file that is not to be trusted.
+fn as_key_error(error: VaultError) -> VaultError {
+    match error {
+        VaultError::Damaged(damage) => VaultError::Key(damage.to_string()),
+        error => error,
+    }
 }
 
 /// More than a key and white space take; what is longer is no key file.

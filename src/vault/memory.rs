@@ -79,6 +79,9 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             VaultRequest::ReplaceSecret { id, expected, secret } => {
                 state.replace(id, expected, secret).map(VaultResponse::Replaced)
             }
+            VaultRequest::Reseal { id, expected, secret } => {
+                state.reseal(id, expected, secret).map(VaultResponse::Replaced)
+            }
             VaultRequest::Record { pool, outcomes } => {
                 Ok(VaultResponse::Revision(state.record(&pool, &outcomes)))
             }
@@ -235,6 +238,21 @@ impl<T: Clone + 'static> State<T> {
         let pool = record.metadata.pool.clone();
         self.change(&pool);
         Ok(Replaced::Swapped(expected.next()))
+    }
+
+    fn reseal(
+        &mut self,
+        id: CredentialId,
+        expected: Generation,
+        secret: T,
+    ) -> Result<Replaced<T>, VaultError> {
+        let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
+        check_kind(&record.metadata, &secret)?;
+        if record.metadata.generation != expected {
+            return Ok(Replaced::Conflict(record.clone()));
+        }
+        record.secret = secret;
+        Ok(Replaced::Swapped(expected))
     }
 
     fn record(&mut self, key: &PoolKey, outcomes: &[Outcome]) -> Revision {

@@ -27,6 +27,7 @@ use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_service::Service;
 
@@ -100,6 +101,16 @@ pub enum VaultRequest<T = Secret> {
         /// The generation that is replaced.
         expected: Generation,
         /// What replaces it.
+        secret: T,
+    },
+    /// Stores a secret in place of the same one, at the same generation: what seals it anew under another
+    /// key asks its backend for. Durable before it is answered, by [`VaultResponse::Replaced`].
+    Reseal {
+        /// Which credential.
+        id: CredentialId,
+        /// The generation of the secret; nothing is stored where another one is there by now.
+        expected: Generation,
+        /// The secret.
         secret: T,
     },
     /// Merges outcomes into a pool's standings. An outcome of a credential that is gone is dropped.
@@ -259,6 +270,31 @@ pub enum VaultError {
     Damaged(Damage),
     /// The key is not the one that sealed the vault, or is no key at all.
     Key(String),
+    /// Another request has held a lock for too long.
+    Locked {
+        /// The file that is locked.
+        path: PathBuf,
+        /// The id of the process that holds it, where the system tells.
+        holder: Option<u32>,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The vault's directory, or a part of it, is no longer there.
+    DirectoryGone(PathBuf),
+    /// The vault is on a network file system, where locks and renames may not do what it needs.
+    NetworkFileSystem {
+        /// The vault's directory.
+        path: PathBuf,
+        /// The file system's name.
+        name: &'static str,
+    },
+    /// A credential is too long to be stored.
+    TooLong {
+        /// How long its record would be.
+        bytes: usize,
+        /// How long a record may be.
+        most: usize,
+    },
     /// A file operation failed.
     Io {
         /// What was being done, as in `write` or `lock`.
@@ -288,10 +324,47 @@ impl fmt::Display for VaultError {
             }
             Self::Damaged(damage) => damage.fmt(f),
             Self::Key(reason) => write!(f, "vault key: {reason}"),
-            Self::Io { action, path, .. } => write!(f, "could not {action} {}", path.display()),
+            Self::Locked { path, holder, waited } => {
+                write!(f, "{} was locked for {} s by ", path.display(), waited.as_secs_f64())?;
+                match holder {
+                    Some(id) if *id == std::process::id() => f.write_str("this process itself"),
+                    Some(id) => write!(f, "the process {id}; see what it is doing, or end it"),
+                    None => f.write_str("another process; see which one has the file open, or end it"),
+                }
+            }
+            Self::DirectoryGone(path) => {
+                write!(f, "{} is gone; restore it, or open the vault anew to make it", path.display())
+            }
+            Self::NetworkFileSystem { path, name } => write!(
+                f,
+                "{} is on a network file system ({name}), where locks may not hold; keep the vault on a \
+                 local disk, or allow it by FileVaultBuilder::allow_network_file_system",
+                path.display()
+            ),
+            Self::TooLong { bytes, most } => write!(
+                f,
+                "the credential's record would have {bytes} bytes, and {most} are the most; shorten its \
+                 secret or its attributes"
+            ),
+            Self::Io { action, path, source } => {
+                write!(f, "could not {action} {}", path.display())?;
+                f.write_str(way_out(source.kind()))
+            }
             Self::Layer(error) => write!(f, "a layer around the vault failed: {error}"),
             Self::UnexpectedResponse => f.write_str("the vault answered something else than was asked"),
         }
+    }
+}
+
+/// What helps against an I/O error, after what it is.
+fn way_out(kind: std::io::ErrorKind) -> &'static str {
+    use std::io::ErrorKind;
+    match kind {
+        ErrorKind::PermissionDenied => "; make it yours to read and write (see its owner and mode)",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the disk, then try again",
+        ErrorKind::ReadOnlyFilesystem => "; mount it writable, or keep the vault elsewhere",
+        ErrorKind::NotADirectory => "; move away what is there in place of a directory",
+        _ => "",
     }
 }
 

@@ -1,13 +1,15 @@
 //! Sealing: a layer that turns a backend, which keeps sealed secrets, into a vault.
 //!
 //! A secret is sealed with AES-256-GCM (NIST SP 800-38D) under a random nonce of 96 bits, new for each
-//! sealing. SP 800-38D, section 8.3, allows 2^32 sealings under one key with such nonces; a vault makes
-//! one for each credential added and each secret replaced.
+//! sealing. SP 800-38D, section 8.3, allows 2^32 sealings under one key with such nonces. A vault makes one
+//! for each credential added and each secret replaced; a `FileVault` counts them, warns from 2^31 on and
+//! refuses the one too many.
 //!
 //! The seal binds the secret to its place: the format's version and the credential's id, provider,
-//! namespace, kind and generation are additional data, each field preceded by its length. So a sealed
-//! secret that was moved to another record, or an old one put back under new metadata, does not open.
-//! The label, the times and the attributes are not bound.
+//! namespace, kind, generation and attributes are additional data, each field preceded by its length. So a
+//! sealed secret that was moved to another record, or an old one put back under new metadata, does not open.
+//! The label and the times are not bound: they decide nothing about where a secret goes. Seals of version 1,
+//! which did not bind the attributes, still open.
 //!
 //! ```
 //! use tower_credentials::vault::key::VaultKey;
@@ -32,4 +34,4 @@ mod service;
 pub use blob::Sealed;
 #[cfg(feature = "file")]
 pub(crate) use cipher::wrong_key;
-pub use service::{Seal, SealFuture, SealLayer};
+pub use service::{Resealed, Seal, SealFuture, SealLayer};

@@ -1,25 +1,36 @@
 //! The vault in a directory, sealed.
 //!
 //! ```text
-//! records/<id>.json            a credential: its metadata in clear, its secret sealed
-//! pools/<provider>+<namespace>.json   the order, the cooldowns and the health of a pool
-//! leases/<id>.lock             locked by whoever refreshes the credential
-//! lock                         locked around every read and change
+//! records/<id>.json                  a credential: its metadata in clear, its secret sealed
+//! pools/<provider>+<namespace>.log   a pool: its order, cooldowns and health, by what was appended
+//! key.json                           which key seals the vault, and how many seals it has made
+//! lock, pools/….lock, leases/….lock  locked around changes, and while a credential is refreshed
 //! ```
 //!
-//! Directories have mode 0700, files 0600. A file is replaced whole: written beside the old one, then
-//! renamed. A record is synced to the disk before the vault answers; a pool's file is not, so cooldowns
-//! outlive a killed process, but not always a power cut.
+//! `specs/vault-format.md` has each of them byte by byte.
 //!
-//! The locks are the operating system's (`flock`), which a process that dies drops by itself; lock files
-//! are never removed. All file work runs on tokio's threads for blocking work.
+//! Directories have mode 0700, files 0600. A record is replaced whole: written beside the old one, synced,
+//! renamed, and the directory synced, before the vault answers. So whatever happens, a crash, a full disk or
+//! a power cut, either the old record is there or the new one, and the new one once the vault has answered. A
+//! cooldown is appended to its pool's log and not synced: it outlives a killed process, but not always a power
+//! cut.
 //!
-//! What can't be read is reported by its file's name and left as it is. A damaged record stops no other
-//! credential. A damaged file of a pool stops that pool's order and cooldowns from being read or changed,
-//! but no new secret from being saved.
+//! Any number of processes and threads may use one vault. The locks are the operating system's (`flock`), which
+//! a process that dies drops by itself; lock files are never removed. Waiting for one takes no thread and has a
+//! bound, and the error then names the process that holds it, where the system tells.
+//!
+//! What can't be read is reported by its file's name and left as it is, and stops nothing else. A log with
+//! damaged lines counts without them. A log that is none is kept under another name once something is to be
+//! appended.
+//!
+//! All file work runs on tokio's threads for blocking work.
 
+mod busy;
+mod claim;
 mod directory;
+mod keys;
 mod lock;
+mod log;
 mod name;
 mod pool;
 mod record;
@@ -29,22 +40,23 @@ use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::key::VaultKey;
-use super::seal::{Seal, SealFuture, SealLayer};
-use super::{VaultError, VaultRequest, VaultResponse};
-use directory::Directory;
+use super::seal::{Resealed, Seal, SealFuture, SealLayer};
+use super::{Damage, VaultError, VaultRequest, VaultResponse};
+use directory::{Directory, Patience};
 use store::Store;
 
 /// A vault in a directory, sealed. A clone is the same vault; so is what another process opens on the
 /// same directory with the same key.
 ///
-/// It must be called within a tokio runtime.
+/// It must be called within a tokio runtime that has its time enabled.
 ///
 /// ```no_run
 /// use tower_credentials::vault::file::FileVault;
@@ -67,22 +79,149 @@ impl FileVault {
     /// the mode of `directory` itself only if it holds nothing but the vault.
     ///
     /// # Errors
-    /// [`VaultError::Key`] if there are records and all were sealed with another key;
+    /// [`VaultError::Key`] if the vault is sealed with another key; [`VaultError::NetworkFileSystem`];
+    /// [`VaultError::Locked`] if another process holds the vault's lock for ten seconds;
     /// [`VaultError::Io`] if a directory or a file can't be made or read, or if the file system does not
     /// lock.
     pub async fn open(directory: impl Into<PathBuf>, key: &VaultKey) -> Result<Self, VaultError> {
-        let (root, key_id) = (directory.into(), key.id());
-        let shown = root.clone();
-        let open = tokio::task::spawn_blocking(move || Store::open(root, key_id)).await;
-        let store = Arc::new(directory::finished(open, &shown)?);
-        let names = store.clone();
-        let seal = SealLayer::with_names(key, move |id| names.record_path(id).display().to_string());
-        Ok(Self { inner: seal.layer(Directory::new(store)) })
+        Self::builder(directory).open(key).await
+    }
+
+    /// A vault with other settings than [`open`](Self::open)'s.
+    pub fn builder(directory: impl Into<PathBuf>) -> FileVaultBuilder {
+        FileVaultBuilder {
+            directory: directory.into(),
+            old_keys: Vec::new(),
+            patience: Patience { lock: Duration::from_secs(10), lease: Duration::from_secs(120) },
+            on_network: false,
+        }
     }
 
     /// The vault's directory.
     pub fn directory(&self) -> &Path {
-        self.inner.get_ref().root()
+        self.inner.get_ref().store().root()
+    }
+
+    /// Seals every record that needs an [old key](FileVaultBuilder::old_key) anew with the vault's key, one
+    /// after another; `progress` is called after each. Records that are done are passed over, so that a
+    /// call that was cut off at any point is simply made again. Other processes may use the vault
+    /// meanwhile, with either key; whoever has only the old one can't read what is done.
+    ///
+    /// A record is sealed anew while nobody refreshes it. The old key can be thrown away when
+    /// [`Resealing::left`] is 0; until then it opens what is left.
+    ///
+    /// ```no_run
+    /// use tower_credentials::vault::file::FileVault;
+    /// use tower_credentials::vault::key::VaultKey;
+    ///
+    /// # async fn run(old: VaultKey, new: VaultKey) -> Result<(), tower_credentials::vault::VaultError> {
+    /// let vault = FileVault::builder("/home/me/.config/example/vault").old_key(&old).open(&new).await?;
+    /// let resealing = vault.reseal(|so_far| println!("{} of {}", so_far.done, so_far.total)).await?;
+    /// assert_eq!(resealing.left, 0, "{:?}", resealing.damaged);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the vault cannot be read or written, or a lease is held for too long; what is done is done. A
+    /// record that does not open is no error: [`Resealing::damaged`] names it.
+    pub async fn reseal(&self, mut progress: impl FnMut(&Resealing)) -> Result<Resealing, VaultError> {
+        let directory = self.inner.get_ref();
+        let ids = directory.work(|store| Ok(store.record_ids()?)).await?;
+        let mut resealing = Resealing { total: ids.len(), ..Resealing::default() };
+        for id in ids {
+            match self.inner.reseal(id).await {
+                Ok(Resealed::Done) => resealing.sealed += 1,
+                Ok(Resealed::Already) | Err(VaultError::NotFound(_)) => {}
+                Err(VaultError::Damaged(damage)) => resealing.damaged.push(damage),
+                Err(VaultError::Key(reason)) => {
+                    let path = directory.store().record_path(id);
+                    resealing.damaged.push(Damage::new(path.display().to_string(), reason));
+                }
+                Err(error) => return Err(error),
+            }
+            resealing.done += 1;
+            progress(&resealing);
+        }
+        let key = self.inner.key_id();
+        // Whatever was added meanwhile under the old key counts too.
+        resealing.left = directory.work(move |store| store.forget_previous_keys(key)).await?;
+        Ok(resealing)
+    }
+}
+
+/// What sealing a vault anew has come to.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Resealing {
+    /// How many records there were when it began.
+    pub total: usize,
+    /// How many of them were looked at.
+    pub done: usize,
+    /// How many of those needed the old key, and were sealed anew.
+    pub sealed: usize,
+    /// Records that can't be read or do not open. They are left as they are.
+    pub damaged: Vec<Damage>,
+    /// How many records still need another key, in the end; damaged ones count.
+    pub left: usize,
+}
+
+/// Settings of a [`FileVault`]; made by [`FileVault::builder`], ended by [`open`](Self::open).
+#[derive(Clone, Debug)]
+pub struct FileVaultBuilder {
+    directory: PathBuf,
+    old_keys: Vec<VaultKey>,
+    patience: Patience,
+    on_network: bool,
+}
+
+impl FileVaultBuilder {
+    /// A key that sealed the vault before. Nothing is sealed with it any more, but it opens what it has
+    /// sealed, until [`FileVault::reseal`] has gone through all records.
+    #[must_use]
+    pub fn old_key(mut self, key: &VaultKey) -> Self {
+        self.old_keys.push(key.clone());
+        self
+    }
+
+    /// How long a request waits for a lock that another one holds around its change: ten seconds unless
+    /// set. Such a lock is mostly held for less than a millisecond.
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.patience.lock = timeout;
+        self
+    }
+
+    /// How long [`LeaseRefresh`](VaultRequest::LeaseRefresh) waits for a lease that another one holds: two
+    /// minutes unless set. A lease is held while a token endpoint is asked.
+    #[must_use]
+    pub fn lease_timeout(mut self, timeout: Duration) -> Self {
+        self.patience.lease = timeout;
+        self
+    }
+
+    /// Whether the vault may be on a network file system: not, unless set. On some, locks are granted to
+    /// several machines at once, and a rename may be seen late: secrets may be lost.
+    #[must_use]
+    pub fn allow_network_file_system(mut self, allow: bool) -> Self {
+        self.on_network = allow;
+        self
+    }
+
+    /// Opens the vault, or makes it.
+    ///
+    /// # Errors
+    /// As at [`FileVault::open`].
+    pub async fn open(self, key: &VaultKey) -> Result<FileVault, VaultError> {
+        let Self { directory, old_keys, patience, on_network } = self;
+        let keys: Vec<_> = std::iter::once(key).chain(&old_keys).map(VaultKey::id).collect();
+        let store = Store::new(directory);
+        let open = move |store: &Store| store.open(&keys, on_network);
+        let directory = Directory::open(store, patience, open).await?;
+        let names = directory.store().clone();
+        let seal = SealLayer::with_names(key, move |id| names.record_path(id).display().to_string());
+        let seal = old_keys.iter().fold(seal, SealLayer::old_key);
+        Ok(FileVault { inner: seal.layer(directory) })
     }
 }
 
@@ -106,18 +245,21 @@ impl Service<VaultRequest> for FileVault {
     }
 }
 
-/// The answer of a [`FileVault`]. Dropped before it is there, it leaves a change that has begun to be
-/// finished.
-#[must_use = "a future does nothing unless polled"]
-pub struct FileFuture {
-    inner: SealFuture<Directory>,
+pin_project! {
+    /// The answer of a [`FileVault`]. Dropped while it waits for a lock, it changes nothing; a change that has
+    /// begun is finished.
+    #[must_use = "a future does nothing unless polled"]
+    pub struct FileFuture {
+        #[pin]
+        inner: SealFuture<Directory>,
+    }
 }
 
 impl Future for FileFuture {
     type Output = Result<VaultResponse, VaultError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.inner).poll(cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::credential::PoolKey;
 /// The longest file name, in bytes, that common file systems take is 255; this leaves some room.
 const MAX_LEN: usize = 200;
 
-/// The name of a pool's file. Two pools never have the same, not even where file names ignore case; none
+/// The name of a pool's files, but for the ending. Two pools never have the same, not even where file names ignore case; none
 /// has a separator, begins with a dot, or is a name that a system keeps for itself.
 pub(super) fn pool_file(pool: &PoolKey) -> String {
     let mut name = String::new();
@@ -23,7 +23,6 @@ pub(super) fn pool_file(pool: &PoolKey) -> String {
             name
         });
     }
-    name.push_str(".json");
     name
 }
 
@@ -65,10 +64,9 @@ mod tests {
         #[test]
         fn a_file_name_is_one_plain_part_of_a_path(provider in "\\PC{0,200}", namespace in name()) {
             let file = pool_file(&PoolKey::with_namespace(provider, namespace));
-            prop_assert!(file.len() <= MAX_LEN + ".json".len());
-            let stem = file.strip_suffix(".json").unwrap_or("");
+            prop_assert!(file.len() <= MAX_LEN);
             let plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'%' | b'+' | b'=');
-            prop_assert!(!stem.is_empty() && stem.bytes().all(plain), "{}", file);
+            prop_assert!(!file.is_empty() && file.bytes().all(plain), "{}", file);
         }
     }
 }

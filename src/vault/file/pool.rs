@@ -1,78 +1,416 @@
-//! A pool's file: the order, the cooldowns and the health of its credentials, and its revision.
+//! A pool's files: the log of how it stands, and the lock around every change of it.
 
-use std::fs::{self, File};
+use std::collections::HashMap;
+use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::record::{VERSION, damaged, read_json, to_json};
-use crate::credential::PoolKey;
+use super::log::{Entry, FORMAT, Line, Lines, Snapshot};
+use super::record::{Versioned, read_json};
+use crate::credential::{CredentialId, PoolKey};
 use crate::standing::Standings;
-use crate::vault::{Revision, VaultError, disk};
+use crate::vault::disk::{self, FileId, ops};
+use crate::vault::{Damage, Revision, VaultError};
 
-#[derive(Serialize)]
-struct Written<'a> {
-    version: u32,
-    pool: &'a PoolKey,
-    standings: &'a Standings,
+/// The most that is read at once, in bytes. A log is compacted long before.
+const MAX_LEN: u64 = 1 << 28;
+
+/// A log shorter than this is not compacted, and a longer one when it has this many times the length of
+/// its snapshot.
+const COMPACT: (u64, u64) = (64 * 1024, 8);
+
+/// What this process knows of a pool's files. The methods block, and want the mutex around it held; those
+/// that change something also want the pool's lock.
+pub(super) struct Pool {
+    key: PoolKey,
+    path: PathBuf,
+    state: State,
+    log: Option<Log>,
+    /// What can't be read, and is not ours to change.
+    trouble: Option<Trouble>,
+    /// Whether every record of the vault has been looked at for ones of this pool.
+    pub(super) is_reconciled: bool,
 }
 
-#[derive(Deserialize)]
-struct Read {
-    pool: PoolKey,
+/// How the pool stands by what was read of its log.
+#[derive(Default)]
+pub(super) struct State {
+    sequence: u64,
     standings: Standings,
+    /// The members, and the label of each where it is known.
+    members: HashMap<CredentialId, Option<Arc<str>>>,
 }
 
-/// Reads how a pool stands; empty where there is no file.
-pub(super) fn read(path: &Path, pool: &PoolKey) -> Result<Standings, VaultError> {
-    let way_out = "restore it from a backup, or remove it: order and cooldowns then begin anew";
-    let Some(read) = read_json::<Read>(path, way_out)? else { return Ok(Standings::default()) };
-    if read.pool != *pool {
-        return Err(damaged(path, format!("it is the file of the pool {}; {way_out}", read.pool)));
+/// The log as it was last read.
+struct Log {
+    file: File,
+    id: FileId,
+    /// How much of it was read.
+    length: u64,
+    /// How much of that is the snapshot.
+    snapshot: u64,
+    can_append: bool,
+}
+
+#[derive(Debug)]
+enum Trouble {
+    /// Some lines can't be read; the others count.
+    Lines(usize),
+    /// Nothing can be read.
+    Foreign,
+    /// The log of another pool.
+    OtherPool(PoolKey),
+    /// A newer version wrote it.
+    Newer,
+    /// The file of version 1 can't be read.
+    Old(Damage),
+}
+
+impl Pool {
+    pub(super) fn new(key: PoolKey, path: PathBuf) -> Self {
+        Self { key, path, state: State::default(), log: None, trouble: None, is_reconciled: false }
     }
-    Ok(read.standings)
-}
 
-/// Writes how a pool stands, and makes a new revision of it.
-pub(super) fn write(path: &Path, pool: &PoolKey, standings: &Standings) -> Result<Revision, VaultError> {
-    let bytes = to_json(path, &Written { version: VERSION, pool, standings })?;
-    let modified = after(modified(path)?);
-    disk::Temporary::write(path, &bytes, false, Some(modified))?.replace(path)?;
-    revision(path)
-}
+    pub(super) fn standings(&self) -> &Standings {
+        &self.state.standings
+    }
 
-/// Makes a new revision of a pool whose standings are as they were, even if its file is damaged: a secret
-/// that was replaced must be seen by others all the same.
-pub(super) fn touch(path: &Path, pool: &PoolKey) -> Result<(), VaultError> {
-    let file = match File::options().write(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return write(path, pool, &Standings::default()).map(drop);
+    pub(super) fn revision(&self) -> Revision {
+        Revision::new(self.state.sequence)
+    }
+
+    pub(super) fn is_member(&self, id: CredentialId) -> bool {
+        self.state.members.contains_key(&id)
+    }
+
+    pub(super) fn label(&self, id: CredentialId) -> Option<&Arc<str>> {
+        self.state.members.get(&id)?.as_ref()
+    }
+
+    /// Who else has this label.
+    pub(super) fn has_label(&self, label: &str, but: CredentialId) -> Option<CredentialId> {
+        let has = |known: &Option<Arc<str>>| known.as_deref() == Some(label);
+        let mut members = self.state.members.iter();
+        members.find(|(id, known)| **id != but && has(known)).map(|(id, _)| *id)
+    }
+
+    /// What can't be read of its files.
+    pub(super) fn damage(&self) -> Option<Damage> {
+        let reason = match self.trouble.as_ref()? {
+            Trouble::Old(damage) => return Some(damage.clone()),
+            Trouble::Lines(count) => format!(
+                "{count} damaged lines are left out, the others count; remove the file to begin anew with \
+                 order and cooldowns"
+            ),
+            Trouble::Foreign => {
+                "it is no log of a pool; order and cooldowns begin anew, and the file is \
+                                 kept under another name at the next change"
+                    .to_owned()
+            }
+            Trouble::OtherPool(pool) => format!(
+                "it is the log of the pool {pool}; order and cooldowns begin anew, and the file is kept \
+                 under another name at the next change"
+            ),
+            Trouble::Newer => "a newer version of this program wrote it; use that one".to_owned(),
+        };
+        Some(Damage::new(self.path.display().to_string(), reason))
+    }
+
+    /// Reads what was written since it was last read: a look at the file where there is nothing. Needs no
+    /// lock: what is being written is left for the next time.
+    pub(super) fn refresh(&mut self) -> Result<(), VaultError> {
+        let metadata = match ops::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.log.is_some() || self.state.sequence == 0 {
+                    self.begin_without_log()?;
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(disk::failed("read", &self.path)(error)),
+        };
+        match &mut self.log {
+            Some(log) if log.id == FileId::of(&metadata) && metadata.len() >= log.length => {
+                if metadata.len() > log.length {
+                    self.read_on()?;
+                }
+                Ok(())
+            }
+            _ => self.read_anew(),
         }
-        Err(error) => return Err(disk::failed("open", path)(error)),
-    };
-    let modified = after(modified(path)?);
-    file.set_modified(modified).map_err(disk::failed("set the time of", path))
-}
+    }
 
-/// The revision is the file's time of change, which takes one look at the directory to learn. Every
-/// change makes it grow, by a microsecond at least, whatever the clock says.
-pub(super) fn revision(path: &Path) -> Result<Revision, VaultError> {
-    let since_epoch = modified(path)?.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Revision::new(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)))
-}
+    /// Takes over the file of version 1, if there is one.
+    fn begin_without_log(&mut self) -> Result<(), VaultError> {
+        #[derive(Deserialize)]
+        struct Old {
+            version: u32,
+            pool: PoolKey,
+            standings: Standings,
+        }
+        impl Versioned for Old {
+            fn version(&self) -> u32 {
+                self.version
+            }
+        }
+        self.reset();
+        self.state.sequence = first_sequence();
+        let path = self.old_path();
+        let way_out = "remove it: order and cooldowns then begin anew";
+        match read_json::<Old>(&path, way_out) {
+            Ok(Some(old)) if old.pool == self.key => {
+                self.state.members = old.standings.order.iter().map(|id| (*id, None)).collect();
+                self.state.standings = old.standings;
+            }
+            Ok(Some(old)) => {
+                let reason = format!("it is the file of the pool {}; {way_out}", old.pool);
+                self.trouble = Some(Trouble::Old(Damage::new(path.display().to_string(), reason)));
+            }
+            Ok(None) => {}
+            Err(VaultError::Damaged(damage)) => self.trouble = Some(Trouble::Old(damage)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
 
-fn modified(path: &Path) -> Result<SystemTime, VaultError> {
-    match fs::metadata(path).and_then(|metadata| metadata.modified()) {
-        Ok(modified) => Ok(modified),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(UNIX_EPOCH),
-        Err(error) => Err(disk::failed("read the time of", path)(error)),
+    fn old_path(&self) -> PathBuf {
+        self.path.with_extension("json")
+    }
+
+    fn reset(&mut self) {
+        self.state = State::default();
+        self.log = None;
+        self.trouble = None;
+        self.is_reconciled = false;
+    }
+
+    fn read_anew(&mut self) -> Result<(), VaultError> {
+        let (file, can_append) = match ops::open_append(&self.path) {
+            Ok(file) => (file, true),
+            // It can be read, perhaps; whoever wants to change it is told why that can't be.
+            Err(_) => match disk::open_plain(&self.path)? {
+                Some((file, _)) => (file, false),
+                None => return self.begin_without_log(),
+            },
+        };
+        let metadata =
+            ops::file_metadata(&file, &self.path).map_err(disk::failed("read", &self.path))?;
+        if !metadata.is_file() {
+            return Err(disk::damaged(&self.path, "it is no plain file; move it away"));
+        }
+        self.reset();
+        self.log = Some(Log { file, id: FileId::of(&metadata), length: 0, snapshot: 0, can_append });
+        self.read_on()?;
+        if self.state.sequence == 0 {
+            // Nothing of it can be read: that is a change too.
+            self.state.sequence = first_sequence();
+        }
+        Ok(())
+    }
+
+    /// Reads from where the last reading ended.
+    fn read_on(&mut self) -> Result<(), VaultError> {
+        use io::Seek;
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let failed = || disk::failed("read", &self.path);
+        let is_first = log.length == 0;
+        log.file.seek(io::SeekFrom::Start(log.length)).map_err(failed())?;
+        let mut bytes = Vec::new();
+        ops::read(&log.file, &self.path, MAX_LEN, &mut bytes).map_err(failed())?;
+        if bytes.len() as u64 == MAX_LEN {
+            return Err(disk::damaged(&self.path, "it is too long to be a log; move it away"));
+        }
+        let read = Lines::read(&bytes);
+        log.length += read.length as u64;
+        if is_first && !matches!(read.lines.first(), Some(Line { entry: Entry::Snapshot(_), .. })) {
+            let is_empty = bytes.iter().all(|byte| *byte == 0);
+            self.trouble = match read.lines.is_empty() {
+                _ if read.is_newer => Some(Trouble::Newer),
+                // As a process leaves it that dies before it has written anything.
+                true if is_empty => None,
+                true => Some(Trouble::Foreign),
+                // The snapshot is damaged.
+                false => None,
+            };
+        }
+        if read.damaged > 0 {
+            let before = if let Some(Trouble::Lines(before)) = self.trouble { before } else { 0 };
+            self.trouble = Some(Trouble::Lines(before + read.damaged));
+        }
+        for line in read.lines {
+            if let Entry::Snapshot(Snapshot { pool, format, .. }) = &line.entry {
+                if *pool != self.key {
+                    self.trouble = Some(Trouble::OtherPool(pool.clone()));
+                    return Ok(());
+                }
+                if *format > FORMAT {
+                    self.trouble = Some(Trouble::Newer);
+                    return Ok(());
+                }
+                if is_first && let Some(log) = &mut self.log {
+                    log.snapshot = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0) as u64;
+                }
+            }
+            self.state.apply(line);
+        }
+        Ok(())
+    }
+
+    /// Appends the entries to the log: all of them, or none where it fails. Outlives a killed process, and
+    /// a power cut once the system has written it back by itself. Wants the lock held and the state fresh.
+    pub(super) fn append(&mut self, entries: impl IntoIterator<Item = Entry>) -> Result<(), VaultError> {
+        let mut lines = Vec::new();
+        let mut bytes = Vec::new();
+        self.make_ready(&mut bytes)?;
+        for (sequence, entry) in (self.state.sequence + 1..).zip(entries) {
+            let line = Line { sequence, entry };
+            line.write_to(&mut bytes)
+                .map_err(|error| disk::failed("write", &self.path)(error.into()))?;
+            lines.push(line);
+        }
+        let Some(log) = &mut self.log else { return Ok(()) };
+        if let Err(error) = ops::write(&log.file, &self.path, &bytes) {
+            // Whoever appends next cuts it off, should this fail too.
+            let _ = ops::truncate(&log.file, &self.path, log.length);
+            return Err(disk::failed("write", &self.path)(error));
+        }
+        if log.length == 0 {
+            log.snapshot = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0) as u64;
+        }
+        log.length += bytes.len() as u64;
+        for line in lines {
+            self.state.apply(line);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there is a log to append to, and that it ends with a good line; a new log's first
+    /// line goes into `bytes`.
+    fn make_ready(&mut self, bytes: &mut Vec<u8>) -> Result<(), VaultError> {
+        match &self.trouble {
+            Some(Trouble::Newer) => {
+                return Err(self.damage().map_or(VaultError::UnexpectedResponse, VaultError::Damaged));
+            }
+            Some(Trouble::Foreign | Trouble::OtherPool(_)) => {
+                disk::set_aside(&self.path)?;
+                self.log = None;
+                self.trouble = None;
+            }
+            Some(Trouble::Lines(_) | Trouble::Old(_)) | None => {}
+        }
+        let failed = |action| disk::failed(action, &self.path);
+        match &mut self.log {
+            Some(log) => {
+                if !log.can_append {
+                    log.file = ops::open_append(&self.path).map_err(failed("write"))?;
+                    log.can_append = true;
+                }
+                let metadata = ops::file_metadata(&log.file, &self.path).map_err(failed("read"))?;
+                if metadata.len() > log.length {
+                    ops::truncate(&log.file, &self.path, log.length)
+                        .map_err(failed("cut the torn end off"))?;
+                }
+            }
+            None => {
+                let file = ops::create_new(&self.path).map_err(failed("create"))?;
+                ops::set_mode(&self.path, 0o600).map_err(failed("set the mode of"))?;
+                let metadata = ops::file_metadata(&file, &self.path).map_err(failed("read"))?;
+                let id = FileId::of(&metadata);
+                self.log = Some(Log { file, id, length: 0, snapshot: 0, can_append: true });
+            }
+        }
+        if self.log.as_ref().is_some_and(|log| log.length == 0) {
+            self.write_snapshot(bytes)?;
+        }
+        Ok(())
+    }
+
+    fn write_snapshot(&self, bytes: &mut Vec<u8>) -> Result<(), VaultError> {
+        let known = |(id, label): (&CredentialId, &Option<Arc<str>>)| Some((*id, label.clone()?));
+        let snapshot = Snapshot {
+            format: FORMAT,
+            pool: self.key.clone(),
+            standings: self.state.standings.clone(),
+            labels: self.state.members.iter().filter_map(known).collect(),
+        };
+        let line = Line { sequence: self.state.sequence, entry: Entry::Snapshot(snapshot) };
+        line.write_to(bytes).map_err(|error| disk::failed("write", &self.path)(error.into()))
+    }
+
+    /// Whether so much was appended that the log is worth writing anew.
+    pub(super) fn is_long(&self) -> bool {
+        let is_long = |log: &Log| log.length > COMPACT.0.max(log.snapshot * COMPACT.1);
+        self.log.as_ref().is_some_and(is_long)
+    }
+
+    /// Writes the log anew, as one snapshot, durably. A damaged one is kept under another name. Wants the
+    /// lock held and the state fresh, and the vault's lock, since it makes a temporary file.
+    pub(super) fn compact(&mut self) -> Result<(), VaultError> {
+        match &self.trouble {
+            Some(Trouble::Lines(_)) => disk::keep_copy(&self.path)?,
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        let mut bytes = Vec::new();
+        self.write_snapshot(&mut bytes)?;
+        disk::Temporary::write(&self.path, &bytes)?.replace(&self.path)?;
+        // What version 1 left says nothing any more.
+        match ops::remove(&self.old_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(disk::failed("remove", &self.old_path())(error));
+            }
+            _ => {}
+        }
+        self.read_anew()
     }
 }
 
-fn after(previous: SystemTime) -> SystemTime {
-    let least = previous.checked_add(Duration::from_micros(1)).unwrap_or(previous);
-    least.max(SystemTime::now())
+impl State {
+    fn apply(&mut self, line: Line) {
+        self.sequence = line.sequence;
+        match line.entry {
+            Entry::Snapshot(snapshot) => {
+                self.standings = snapshot.standings;
+                let mut labels = snapshot.labels;
+                let order = self.standings.order.iter();
+                self.members = order.map(|id| (*id, labels.remove(id))).collect();
+            }
+            Entry::Outcomes(outcomes) => outcomes.iter().for_each(|outcome| {
+                self.admit(outcome.id, None);
+                self.standings.merge(outcome);
+            }),
+            Entry::Member { id, label } => self.admit(id, Some(label)),
+            Entry::Moved { id, place } => {
+                self.admit(id, None);
+                self.standings.move_to(id, place);
+            }
+            Entry::Removed(id) => {
+                self.members.remove(&id);
+                self.standings.remove(id);
+            }
+            Entry::Touched(_) => {}
+        }
+    }
+
+    /// Makes it a member, if it is none: what made it one may be on a line that can't be read.
+    fn admit(&mut self, id: CredentialId, label: Option<Arc<str>>) {
+        let is_new = !self.members.contains_key(&id);
+        let known = self.members.entry(id).or_default();
+        if label.is_some() {
+            *known = label;
+        }
+        if is_new {
+            self.standings.order.push(id);
+        }
+    }
+}
+
+/// Where a new log begins to count: later than any that was removed can have come.
+fn first_sequence() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX / 2)
 }

@@ -1,18 +1,20 @@
-//! A record's file.
+//! A record's file, and what it has in common with the vault's other files of JSON.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{CredentialId, Metadata, Record};
+use crate::vault::VaultError;
+use crate::vault::disk::{self, damaged, ops};
 use crate::vault::seal::Sealed;
-use crate::vault::{Damage, VaultError, disk};
 
-/// The version of the layout of records' and pools' files.
+/// The version of the layout of the files of JSON.
 pub(super) const VERSION: u32 = 1;
+
+/// No file of JSON here is longer, in bytes. What is longer is none of ours.
+const MAX_LEN: u64 = 1 << 20;
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -23,6 +25,7 @@ struct Written<'a> {
 
 #[derive(Deserialize)]
 struct Read {
+    version: u32,
     metadata: Metadata,
     secret: Sealed,
 }
@@ -30,7 +33,7 @@ struct Read {
 /// Reads a record; `None` where there is no file.
 pub(super) fn read(path: &Path, id: CredentialId) -> Result<Option<Record<Sealed>>, VaultError> {
     let way_out = "restore it from a backup, or remove it and sign in again";
-    let Some(Read { metadata, secret }) = read_json(path, way_out)? else { return Ok(None) };
+    let Some(Read { metadata, secret, .. }) = read_json(path, way_out)? else { return Ok(None) };
     if metadata.id != id {
         let reason = format!("it holds the record {}; a copy? move it away", metadata.id);
         return Err(damaged(path, reason));
@@ -41,47 +44,81 @@ pub(super) fn read(path: &Path, id: CredentialId) -> Result<Option<Record<Sealed
 /// Writes a record, durably.
 pub(super) fn write(path: &Path, record: &Record<Sealed>) -> Result<(), VaultError> {
     let Record { metadata, secret } = record;
-    let bytes = to_json(path, &Written { version: VERSION, metadata, secret })?;
-    disk::Temporary::write(path, &bytes, true, None)?.replace(path)?;
-    disk::sync_names(path)
+    write_json(path, &Written { version: VERSION, metadata, secret })
 }
 
-/// Reads a file of ours; `None` where there is none.
-pub(super) fn read_json<T: DeserializeOwned>(
-    path: &Path,
-    way_out: &str,
-) -> Result<Option<T>, VaultError> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: u32,
+/// Writes a file of JSON, durably.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), VaultError> {
+    let failed = |error: serde_json::Error| disk::failed("write", path)(error.into());
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(failed)?;
+    bytes.push(b'\n');
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(VaultError::TooLong { bytes: bytes.len(), most: MAX_LEN as usize });
     }
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(disk::failed("read", path)(error)),
-    };
-    // serde's own words quote what they choke on, which in a stray file may be a secret: only the place
-    // is passed on.
-    let unreadable = |error: serde_json::Error| {
-        let (line, column) = (error.line(), error.column());
-        damaged(path, format!("not a file of this vault (line {line}, column {column}); {way_out}"))
-    };
-    let Versioned { version } = serde_json::from_slice(&bytes).map_err(unreadable)?;
-    if version != VERSION {
+    disk::Temporary::write(path, &bytes)?.replace(path)
+}
+
+/// Something that says which version of the layout it is in.
+pub(super) trait Versioned: DeserializeOwned {
+    /// The version, as the file has it.
+    fn version(&self) -> u32;
+}
+
+impl Versioned for Read {
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+#[derive(Deserialize)]
+struct Probe {
+    version: u32,
+}
+
+/// Reads a file of JSON of [`VERSION`]; `None` where there is none.
+pub(super) fn read_json<T: Versioned>(path: &Path, way_out: &str) -> Result<Option<T>, VaultError> {
+    let Some(bytes) = read_bytes(path, way_out)? else { return Ok(None) };
+    parse(&bytes, path, way_out).map(Some)
+}
+
+/// Whether the file says that it has a newer version than ours.
+pub(super) fn is_newer(path: &Path) -> bool {
+    let bytes = read_bytes(path, "").ok().flatten();
+    let probe = bytes.and_then(|bytes| serde_json::from_slice::<Probe>(&bytes).ok());
+    probe.is_some_and(|probe| probe.version > VERSION)
+}
+
+fn read_bytes(path: &Path, way_out: &str) -> Result<Option<Vec<u8>>, VaultError> {
+    let Some((file, metadata)) = disk::open_plain(path)? else { return Ok(None) };
+    // One byte of room more, so that the reader need not grow it to see the end.
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_LEN) as usize + 1);
+    ops::read(&file, path, MAX_LEN + 1, &mut bytes).map_err(disk::failed("read", path))?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(damaged(path, format!("too long to be a file of this vault; {way_out}")));
+    }
+    Ok(Some(bytes))
+}
+
+fn parse<T: Versioned>(bytes: &[u8], path: &Path, way_out: &str) -> Result<T, VaultError> {
+    let other_version = |version| {
         let reason =
             format!("its format has version {version}, this program knows {VERSION}; use a newer one");
-        return Err(damaged(path, reason));
+        damaged(path, reason)
+    };
+    match serde_json::from_slice::<T>(bytes) {
+        Ok(value) if value.version() == VERSION => Ok(value),
+        Ok(value) => Err(other_version(value.version())),
+        Err(error) => Err(match serde_json::from_slice::<Probe>(bytes) {
+            Ok(Probe { version }) if version != VERSION => other_version(version),
+            // serde's own words quote what they choke on, which in a stray file may be a secret: only the
+            // place is passed on.
+            _ => {
+                let (line, column) = (error.line(), error.column());
+                damaged(
+                    path,
+                    format!("not a file of this vault (line {line}, column {column}); {way_out}"),
+                )
+            }
+        }),
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
-}
-
-pub(super) fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, VaultError> {
-    let mut bytes =
-        serde_json::to_vec_pretty(value).map_err(|error| disk::failed("write", path)(error.into()))?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
-pub(super) fn damaged(path: &Path, reason: impl Into<String>) -> VaultError {
-    VaultError::Damaged(Damage::new(path.display().to_string(), reason))
 }

@@ -1,65 +1,122 @@
-//! What the requests do to the files, each under the vault's lock. Every method here blocks.
+//! What the requests do to the files. Every method here blocks, but waits for no lock longer than a
+//! millisecond: one that finds a lock held has changed nothing and says so.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, DirEntry, File};
+use std::fs::{DirEntry, Metadata as FileMetadata};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::directory::Held;
-use super::{lock, name, pool, record};
+use super::busy::Stopped;
+use super::claim::Claim;
+use super::keys::Keys;
+use super::lock::{self, Held, LockFile};
+use super::log::Entry;
+use super::pool::Pool;
+use super::{name, record};
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
 use crate::standing::{Outcome, Standings};
+use crate::vault::disk::{self, ops};
 use crate::vault::key::KeyId;
-use crate::vault::seal::{Sealed, wrong_key};
+use crate::vault::seal::Sealed;
 use crate::vault::turns::Turn;
 use crate::vault::{
     Damage, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
-    VaultResponse, check_name, check_names, disk, free_label, now,
+    VaultResponse, check_name, check_names, free_label, now,
 };
 
 const RECORDS: &str = "records";
 const POOLS: &str = "pools";
 const LEASES: &str = "leases";
 const LOCK: &str = "lock";
+const KEYS: &str = "key.json";
 
+/// The vault's directory, and what this process knows of it.
+///
+/// Two kinds of lock are held around changes: the vault's, by whoever changes a record or makes a temporary
+/// file, and a pool's, by whoever appends to its log. Who takes both takes the vault's first, and never
+/// syncs a file under a pool's, so that a cooldown waits for nobody's disk.
 pub(super) struct Store {
     root: PathBuf,
+    lock: LockFile,
+    keys: Mutex<Keys>,
+    pools: Mutex<HashMap<PoolKey, Arc<PoolFiles>>>,
+    /// The pool of each record that was read: it never changes.
+    owners: Mutex<HashMap<CredentialId, PoolKey>>,
 }
 
-/// Every record that can be read, and the others.
-struct Records {
-    readable: Vec<Record<Sealed>>,
-    damaged: Vec<Damage>,
+struct PoolFiles {
+    lock: LockFile,
+    pool: Mutex<Pool>,
+}
+
+impl PoolFiles {
+    /// The pool as it was last read, to be looked at.
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        lock(&self.pool)
+    }
+
+    /// The pool as it is now, to be changed. Whoever holds this must not sync a file.
+    fn locked(&self) -> Result<(MutexGuard<'_, Pool>, Held<'_>), Stopped> {
+        let mut pool = self.pool();
+        let held = self.lock.take()?;
+        pool.refresh()?;
+        Ok((pool, held))
+    }
+}
+
+/// What is behind these mutexes is whole between any two statements, so a panic has not broken it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {
-    /// Opens or makes the vault in `root`, for the key of this id.
-    pub(super) fn open(root: PathBuf, key: KeyId) -> Result<Self, VaultError> {
-        let store = Self { root };
-        if !disk::make_dir(&store.root)? {
-            store.narrow_root()?;
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self {
+            lock: LockFile::new(root.join(LOCK)),
+            keys: Mutex::new(Keys::new(root.join(KEYS))),
+            pools: Mutex::default(),
+            owners: Mutex::default(),
+            root,
+        }
+    }
+
+    /// Opens or makes the vault, for whoever seals with the first of these keys and opens with all.
+    pub(super) fn open(&self, keys: &[KeyId], on_network: bool) -> Result<(), Stopped> {
+        let is_new = disk::make_dir(&self.root)?;
+        if !on_network {
+            self.refuse_network()?;
+        }
+        if !is_new {
+            self.narrow_root()?;
         }
         for directory in [RECORDS, POOLS, LEASES] {
-            let path = store.root.join(directory);
+            let path = self.root.join(directory);
             disk::make_dir(&path)?;
-            narrow(&path, 0o700)?;
+            let metadata = std::fs::metadata(&path).map_err(disk::failed("look at", &path))?;
+            narrow(&path, &metadata, 0o700)?;
         }
-        let path = store.root.join(LOCK);
-        let _lock = lock::take_and_check(&path)?;
-        narrow(&path, 0o600)?;
-        for directory in [RECORDS, POOLS, LEASES] {
-            for entry in entries(&store.root.join(directory))? {
+        let held = self.lock.take()?;
+        self.lock.check(&held)?;
+        for directory in ["", RECORDS, POOLS, LEASES] {
+            for entry in entries(&self.root.join(directory))? {
                 let path = entry.path();
                 if is_temporary(&entry) {
-                    // No one else writes now: whoever began it is gone.
-                    fs::remove_file(&path).map_err(disk::failed("remove", &path))?;
-                } else if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                    narrow(&path, 0o600)?;
+                    // Temporary files are made under the lock: whoever began this one is gone.
+                    ops::remove(&path).map_err(disk::failed("remove", &path))?;
+                } else if let Ok(metadata) = entry.metadata()
+                    && metadata.is_file()
+                    && (!directory.is_empty() || is_ours(&entry))
+                {
+                    narrow(&path, &metadata, 0o600)?;
                 }
             }
         }
-        store.check_key(key)?;
-        Ok(store)
+        let damage = lock(&self.keys).open(keys, || self.sealing_keys())?;
+        if let Some(damage) = damage {
+            tracing::warn!("{damage}");
+        }
+        Ok(())
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -70,219 +127,353 @@ impl Store {
         self.root.join(RECORDS).join(format!("{id}.json"))
     }
 
-    fn pool_path(&self, pool: &PoolKey) -> PathBuf {
-        self.root.join(POOLS).join(name::pool_file(pool))
-    }
-
-    pub(super) fn revision(&self, pool: &PoolKey) -> Result<Revision, VaultError> {
-        pool::revision(&self.pool_path(pool))
-    }
-
-    /// Waits until no other process holds the credential's lease. `turn` is this process's part of it.
-    pub(super) fn lease(&self, id: CredentialId, turn: Turn<Held>) -> Result<RefreshLease, VaultError> {
-        if !self.exists(id)? {
-            return Err(VaultError::NotFound(id));
+    /// The lock file that a request waits for.
+    pub(super) fn lock_path(&self, claim: &Claim) -> PathBuf {
+        match claim {
+            Claim::Vault => self.lock.path().to_owned(),
+            Claim::Pool(pool) => self.pool_path(pool, "lock"),
+            Claim::Lease(id) => self.lease_path(*id),
         }
-        let lock = lock::take(&self.root.join(LEASES).join(format!("{id}.lock")))?;
-        // In this order: the file is unlocked before the next one here takes its turn.
-        Ok(RefreshLease::new((lock, turn)))
+    }
+
+    fn lease_path(&self, id: CredentialId) -> PathBuf {
+        self.root.join(LEASES).join(format!("{id}.lock"))
+    }
+
+    fn pool_path(&self, key: &PoolKey, ending: &str) -> PathBuf {
+        self.root.join(POOLS).join(format!("{}.{ending}", name::pool_file(key)))
+    }
+
+    fn pool(&self, key: &PoolKey) -> Arc<PoolFiles> {
+        let mut pools = lock(&self.pools);
+        if let Some(files) = pools.get(key) {
+            return files.clone();
+        }
+        let files = Arc::new(PoolFiles {
+            lock: LockFile::new(self.pool_path(key, "lock")),
+            pool: Mutex::new(Pool::new(key.clone(), self.pool_path(key, "log"))),
+        });
+        pools.insert(key.clone(), files.clone());
+        files
+    }
+
+    /// Which revision the pool is at: one look at its log where nothing has changed.
+    pub(super) fn revision(&self, key: &PoolKey) -> Result<Revision, VaultError> {
+        let files = self.pool(key);
+        let mut pool = files.pool();
+        pool.refresh()?;
+        Ok(pool.revision())
+    }
+
+    /// Takes the credential's lease if no other process holds it. `turn` is this process's part of it.
+    pub(super) fn lease(
+        &self,
+        id: CredentialId,
+        turn: Turn<Claim>,
+    ) -> Result<RefreshLease, (Stopped, Turn<Claim>)> {
+        match self.exists(id).map_err(Stopped::from) {
+            Ok(true) => {}
+            Ok(false) => return Err((self.not_found(id).into(), turn)),
+            Err(error) => return Err((error, turn)),
+        }
+        match lock::take_new(&self.lease_path(id)) {
+            // In this order: the file is unlocked before the next one here takes its turn.
+            Ok(file) => Ok(RefreshLease::new((file, turn))),
+            Err(stopped) => Err((stopped, turn)),
+        }
     }
 
     pub(super) fn answer(
         &self,
-        request: VaultRequest<Sealed>,
-    ) -> Result<VaultResponse<Sealed>, VaultError> {
-        let _lock: File = lock::take(&self.root.join(LOCK))?;
+        request: &VaultRequest<Sealed>,
+    ) -> Result<VaultResponse<Sealed>, Stopped> {
         Ok(match request {
-            VaultRequest::Load(pool) => VaultResponse::Pool(self.load(&pool)?),
+            VaultRequest::Load(pool) => VaultResponse::Pool(self.load(pool)?),
             VaultRequest::List => VaultResponse::List(self.list()?),
             VaultRequest::Put(record) => VaultResponse::Stored(self.put(record)?),
-            VaultRequest::Relabel { id, label } => VaultResponse::Stored(self.relabel(id, label)?),
+            VaultRequest::Relabel { id, label } => VaultResponse::Stored(self.relabel(*id, label)?),
             VaultRequest::Move { id, place } => {
-                self.move_to(id, place)?;
+                self.move_to(*id, *place)?;
                 VaultResponse::Done
             }
             VaultRequest::Remove { id } => {
-                self.remove(id)?;
+                self.remove(*id)?;
                 VaultResponse::Done
             }
-            VaultRequest::Get { id } => VaultResponse::Credential(self.get(id)?),
+            VaultRequest::Get { id } => VaultResponse::Credential(self.get(*id)?),
             VaultRequest::ReplaceSecret { id, expected, secret } => {
-                VaultResponse::Replaced(self.replace(id, expected, secret)?)
+                VaultResponse::Replaced(self.replace(*id, *expected, secret)?)
+            }
+            VaultRequest::Reseal { id, expected, secret } => {
+                VaultResponse::Replaced(self.reseal(*id, *expected, secret)?)
             }
             VaultRequest::Record { pool, outcomes } => {
-                VaultResponse::Revision(self.record(&pool, &outcomes)?)
+                VaultResponse::Revision(self.record(pool, outcomes)?)
             }
-            VaultRequest::Revision(pool) => VaultResponse::Revision(self.revision(&pool)?),
-            VaultRequest::LeaseRefresh { .. } => return Err(VaultError::UnexpectedResponse),
+            VaultRequest::Revision(pool) => VaultResponse::Revision(self.revision(pool)?),
+            VaultRequest::LeaseRefresh { .. } => return Err(VaultError::UnexpectedResponse.into()),
         })
     }
 
     fn get(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
-        record::read(&self.record_path(id), id)?.ok_or(VaultError::NotFound(id))
+        record::read(&self.record_path(id), id)?.ok_or_else(|| self.not_found(id))
+    }
+
+    /// The error where a record is missing: a vault that is gone altogether is told from one without it.
+    fn not_found(&self, id: CredentialId) -> VaultError {
+        let records = self.root.join(RECORDS);
+        if records.is_dir() { VaultError::NotFound(id) } else { VaultError::DirectoryGone(records) }
     }
 
     fn exists(&self, id: CredentialId) -> Result<bool, VaultError> {
         let path = self.record_path(id);
-        path.try_exists().map_err(disk::failed("look for", &path))
+        match ops::metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(disk::failed("look for", &path)(error)),
+        }
     }
 
-    fn records(&self) -> Result<Records, VaultError> {
-        let mut records = Records { readable: Vec::new(), damaged: Vec::new() };
+    /// The ids of all records, and the files among them that are none.
+    fn ids(&self) -> Result<(Vec<CredentialId>, Vec<Damage>), VaultError> {
+        let (mut ids, mut strays) = (Vec::new(), Vec::new());
         for entry in entries(&self.root.join(RECORDS))? {
-            let (path, name) = (entry.path(), entry.file_name());
+            let name = entry.file_name();
             if name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            let id = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
-            let read = match id {
-                Some(id) => record::read(&path, id),
-                None => Err(record::damaged(&path, "no file of this vault; move it away")),
-            };
-            match read {
-                Ok(record) => records.readable.extend(record),
-                Err(VaultError::Damaged(damage)) => records.damaged.push(damage),
-                Err(error) => records.damaged.push(unreadable(&path, &error)),
+            match name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok()) {
+                Some(id) => ids.push(id),
+                None => strays.push(Damage::new(
+                    entry.path().display().to_string(),
+                    "no file of this vault; move it away",
+                )),
             }
         }
-        Ok(records)
+        Ok((ids, strays))
     }
 
-    fn load(&self, key: &PoolKey) -> Result<StoredPool<Sealed>, VaultError> {
-        let Records { mut readable, damaged } = self.records()?;
-        readable.retain(|record| record.metadata.pool == *key);
-        let path = self.pool_path(key);
-        let mut standings = pool::read(&path, key)?;
-        let revision =
-            if self.complete(&mut standings, readable.iter().map(|record| &record.metadata))? {
-                pool::write(&path, key, &standings)?
-            } else {
-                pool::revision(&path)?
-            };
-        sort(&mut readable, &standings, |record| &record.metadata);
-        Ok(StoredPool { credentials: readable, standings, revision, damaged })
+    /// Reads these records, and remembers whose they are. One that is gone meanwhile is left out.
+    fn read(&self, ids: &[CredentialId], damaged: &mut Vec<Damage>) -> Vec<Record<Sealed>> {
+        let mut records = Vec::with_capacity(ids.len());
+        for id in ids {
+            let path = self.record_path(*id);
+            match record::read(&path, *id) {
+                Ok(record) => records.extend(record),
+                Err(error) => damaged.push(as_damage(&path, error)),
+            }
+        }
+        let mut owners = lock(&self.owners);
+        for Record { metadata, .. } in &records {
+            owners.entry(metadata.id).or_insert_with(|| metadata.pool.clone());
+        }
+        records
     }
 
-    /// Makes the order name every credential of the pool, and no credential that is gone; answers whether
-    /// that changed anything. A killed process may have left it otherwise.
-    fn complete<'a>(
-        &self,
-        standings: &mut Standings,
-        members: impl Iterator<Item = &'a Metadata>,
-    ) -> Result<bool, VaultError> {
-        let known: HashSet<_> = standings.order.iter().copied().collect();
-        let mut members: Vec<_> = members.collect();
-        let present: HashSet<_> = members.iter().map(|metadata| metadata.id).collect();
-        let mut changed = false;
-        let named: Vec<_> = known.iter().chain(standings.credentials.keys()).copied().collect();
-        for id in named {
+    /// Of these, the credentials that may be the pool's.
+    fn candidates(&self, ids: Vec<CredentialId>, key: &PoolKey) -> Vec<CredentialId> {
+        let owners = lock(&self.owners);
+        ids.into_iter().filter(|id| owners.get(id).is_none_or(|owner| owner == key)).collect()
+    }
+
+    fn load(&self, key: &PoolKey) -> Result<StoredPool<Sealed>, Stopped> {
+        // Held while the records are read, so that no credential is seen in the log and not on the disk.
+        let _vault = self.lock.take()?;
+        let (ids, mut damaged) = self.ids()?;
+        let ids = self.candidates(ids, key);
+        let mut credentials = self.read(&ids, &mut damaged);
+        credentials.retain(|record| record.metadata.pool == *key);
+        let files = self.pool(key);
+        let (pool, standings) = {
+            let mut pool = files.pool();
+            let held = files.lock.take()?;
+            if let Err(error) = pool.refresh() {
+                damaged.push(as_damage(&self.pool_path(key, "log"), error));
+            }
+            // Before it is mended, which may set a file aside.
+            damaged.extend(pool.damage());
+            self.mend(&mut pool, &credentials)?;
+            drop(held);
+            let standings = pool.standings().clone();
+            (pool, standings)
+        };
+        sort(&mut credentials, &standings, |record| &record.metadata);
+        Ok(StoredPool { credentials, standings, revision: pool.revision(), damaged })
+    }
+
+    /// Makes the log name every credential of the pool by its label, and none that is gone: a killed
+    /// process may have left it otherwise.
+    fn mend(&self, pool: &mut Pool, credentials: &[Record<Sealed>]) -> Result<(), VaultError> {
+        let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
+        let mut entries = Vec::new();
+        for id in &pool.standings().order {
             // A damaged record may come back, so its place is kept.
-            if !present.contains(&id) && !self.exists(id)? {
-                standings.remove(id);
-                changed = true;
+            if !present.contains(id) && !self.exists(*id)? {
+                entries.push(Entry::Removed(*id));
             }
         }
-        members.retain(|metadata| !known.contains(&metadata.id));
-        members.sort_by_key(|metadata| (metadata.created_at, metadata.id));
-        changed |= !members.is_empty();
-        standings.order.extend(members.into_iter().map(|metadata| metadata.id));
-        Ok(changed)
+        let mut unknown: Vec<_> = credentials
+            .iter()
+            .map(|record| &record.metadata)
+            .filter(|metadata| pool.label(metadata.id) != Some(&metadata.label))
+            .collect();
+        unknown.sort_by_key(|metadata| (metadata.created_at, metadata.id));
+        let member =
+            |metadata: &Metadata| Entry::Member { id: metadata.id, label: metadata.label.clone() };
+        entries.extend(unknown.into_iter().map(member));
+        if !entries.is_empty() {
+            warn_of(pool.append(entries), "which credentials there are");
+        }
+        pool.is_reconciled = true;
+        Ok(())
     }
 
-    fn list(&self) -> Result<Listing, VaultError> {
-        let Records { readable, mut damaged } = self.records()?;
+    /// Makes the log name every credential of the pool, once, before labels are compared.
+    fn reconcile(&self, pool: &mut Pool, key: &PoolKey) -> Result<(), VaultError> {
+        if pool.is_reconciled {
+            return Ok(());
+        }
+        let mut ids = self.candidates(self.ids()?.0, key);
+        ids.retain(|id| pool.label(*id).is_none());
+        let mut records = self.read(&ids, &mut Vec::new());
+        records.retain(|record| record.metadata.pool == *key);
+        let entries: Vec<_> = records
+            .into_iter()
+            .map(|Record { metadata, .. }| Entry::Member { id: metadata.id, label: metadata.label })
+            .collect();
+        if !entries.is_empty() {
+            pool.append(entries)?;
+        }
+        pool.is_reconciled = true;
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Listing, Stopped> {
+        let _vault = self.lock.take()?;
+        let (ids, mut damaged) = self.ids()?;
         let mut pools: BTreeMap<PoolKey, Vec<Metadata>> = BTreeMap::new();
-        for Record { metadata, .. } in readable {
+        for Record { metadata, .. } in self.read(&ids, &mut damaged) {
             pools.entry(metadata.pool.clone()).or_default().push(metadata);
         }
         let mut credentials = Vec::new();
         for (key, mut members) in pools {
-            let path = self.pool_path(&key);
-            let standings = pool::read(&path, &key).unwrap_or_else(|error| {
-                damaged.push(match error {
-                    VaultError::Damaged(damage) => damage,
-                    error => unreadable(&path, &error),
-                });
-                Standings::default()
-            });
-            sort(&mut members, &standings, |metadata| metadata);
+            let files = self.pool(&key);
+            let mut pool = files.pool();
+            if let Err(error) = pool.refresh() {
+                damaged.push(as_damage(&self.pool_path(&key, "log"), error));
+            }
+            damaged.extend(pool.damage());
+            sort(&mut members, pool.standings(), |metadata| metadata);
             credentials.append(&mut members);
         }
         Ok(Listing { credentials, damaged })
     }
 
-    /// The labels in the pool, but for this credential's own.
-    fn labels(&self, pool: &PoolKey, but: CredentialId) -> Result<HashSet<Arc<str>>, VaultError> {
-        let others = self.records()?.readable.into_iter().map(|record| record.metadata);
-        let others = others.filter(|other| other.pool == *pool && other.id != but);
-        Ok(others.map(|other| other.label).collect())
-    }
-
-    fn put(&self, mut record: Record<Sealed>) -> Result<Metadata, VaultError> {
+    fn put(&self, record: &Record<Sealed>) -> Result<Metadata, Stopped> {
         check_names(&record.metadata)?;
         let Metadata { id, pool: key, label, .. } = &record.metadata;
+        let _vault = self.lock.take()?;
         if self.exists(*id)? {
-            return Err(VaultError::Exists(*id));
+            return Err(VaultError::Exists(*id).into());
         }
-        let path = self.pool_path(key);
-        let mut standings = pool::read(&path, key)?;
-        let labels = self.labels(key, *id)?;
-        record.metadata.label = free_label(label, |label| labels.contains(label));
-        record::write(&self.record_path(record.metadata.id), &record)?;
-        let metadata = record.metadata;
-        standings.move_to(metadata.id, usize::MAX);
-        // The credential is stored, and one that the order does not name comes last anyway.
-        warn_of(pool::write(&path, &metadata.pool, &standings), "the order");
-        Ok(metadata)
+        let files = self.pool(key);
+        let label = {
+            let (mut pool, _held) = files.locked()?;
+            self.reconcile(&mut pool, key)?;
+            lock(&self.keys).count(record.secret.key_id())?;
+            let label = free_label(label, |label| self.is_taken(&pool, label, *id));
+            // First: a credential that is named and not there is forgotten, the reverse has lost its place.
+            pool.append([Entry::Member { id: *id, label: label.clone() }])?;
+            label
+        };
+        let record = Record {
+            metadata: Metadata { label, ..record.metadata.clone() },
+            secret: record.secret.clone(),
+        };
+        let path = self.record_path(*id);
+        if let Err(error) = record::write(&path, &record) {
+            let _ = ops::remove(&path);
+            if let Ok((mut pool, _held)) = files.locked() {
+                warn_of(pool.append([Entry::Removed(*id)]), "that it was not");
+            }
+            return Err(error.into());
+        }
+        lock(&self.owners).insert(*id, key.clone());
+        Ok(record.metadata)
     }
 
-    fn relabel(&self, id: CredentialId, label: Arc<str>) -> Result<Metadata, VaultError> {
-        check_name("label", &label)?;
+    /// Whether another credential of the pool has this label.
+    fn is_taken(&self, pool: &Pool, label: &str, but: CredentialId) -> bool {
+        // One that a killed process has named but not stored has none.
+        pool.has_label(label, but).is_some_and(|id| self.exists(id).unwrap_or(true))
+    }
+
+    fn relabel(&self, id: CredentialId, label: &Arc<str>) -> Result<Metadata, Stopped> {
+        check_name("label", label)?;
+        let _vault = self.lock.take()?;
         let mut record = self.get(id)?;
-        if self.labels(&record.metadata.pool, id)?.contains(&label) {
-            return Err(VaultError::LabelTaken(label));
+        let files = self.pool(&record.metadata.pool);
+        {
+            let (mut pool, _held) = files.locked()?;
+            self.reconcile(&mut pool, &record.metadata.pool)?;
+            if self.is_taken(&pool, label, id) {
+                return Err(VaultError::LabelTaken(label.clone()).into());
+            }
+            pool.append([Entry::Member { id, label: label.clone() }])?;
         }
-        record.metadata.label = label;
-        record::write(&self.record_path(id), &record)?;
-        let metadata = record.metadata;
-        warn_of(pool::touch(&self.pool_path(&metadata.pool), &metadata.pool), "a new revision");
-        Ok(metadata)
+        let before = std::mem::replace(&mut record.metadata.label, label.clone());
+        if let Err(error) = record::write(&self.record_path(id), &record) {
+            if let Ok((mut pool, _held)) = files.locked() {
+                warn_of(pool.append([Entry::Member { id, label: before }]), "its old label");
+            }
+            return Err(error.into());
+        }
+        Ok(record.metadata)
     }
 
-    fn move_to(&self, id: CredentialId, place: usize) -> Result<(), VaultError> {
+    fn move_to(&self, id: CredentialId, place: usize) -> Result<(), Stopped> {
+        let _vault = self.lock.take()?;
         let key = self.get(id)?.metadata.pool;
-        let path = self.pool_path(&key);
-        let mut standings = pool::read(&path, &key)?;
-        let records = self.records()?.readable;
-        let members = records.iter().map(|record| &record.metadata).filter(|other| other.pool == key);
-        self.complete(&mut standings, members)?;
-        standings.move_to(id, place);
-        pool::write(&path, &key, &standings)?;
+        let files = self.pool(&key);
+        let (mut pool, _held) = files.locked()?;
+        self.reconcile(&mut pool, &key)?;
+        pool.append([Entry::Moved { id, place }])?;
         Ok(())
     }
 
-    fn remove(&self, id: CredentialId) -> Result<(), VaultError> {
+    fn remove(&self, id: CredentialId) -> Result<(), Stopped> {
+        let _vault = self.lock.take()?;
         let path = self.record_path(id);
         let key = match record::read(&path, id) {
-            Ok(record) => Some(record.ok_or(VaultError::NotFound(id))?.metadata.pool),
+            Ok(Some(record)) => Some(record.metadata.pool),
+            Ok(None) => return Err(self.not_found(id).into()),
             // To remove it is the way out; its pool forgets it when it is loaded next.
-            Err(VaultError::Damaged(_)) => None,
-            Err(error) => return Err(error),
+            Err(VaultError::Damaged(_)) => lock(&self.owners).get(&id).cloned(),
+            Err(error) => return Err(error.into()),
         };
-        let pool = match key {
-            Some(key) => {
-                let path = self.pool_path(&key);
-                let standings = pool::read(&path, &key)?;
-                Some((path, key, standings))
-            }
-            None => None,
-        };
-        fs::remove_file(&path).map_err(disk::failed("remove", &path))?;
+        if let Some(key) = &key {
+            self.touch(key, id)?;
+        }
+        ops::remove(&path).map_err(disk::failed("remove", &path))?;
         disk::sync_names(&path)?;
-        if let Some((path, key, mut standings)) = pool {
-            standings.remove(id);
+        lock(&self.owners).remove(&id);
+        if let Some(key) = key {
             // The credential is gone, and a pool forgets such ones when it is loaded.
-            warn_of(pool::write(&path, &key, &standings), "the order");
+            if let Ok((mut pool, _held)) = self.pool(&key).locked() {
+                warn_of(pool.append([Entry::Removed(id)]), "that it is gone");
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a new revision of the pool, before one of its records changes: were it made after, a process
+    /// that dies in between would leave a change that nobody sees.
+    fn touch(&self, key: &PoolKey, id: CredentialId) -> Result<(), Stopped> {
+        let files = self.pool(key);
+        match files.locked() {
+            Ok((mut pool, _held)) => warn_of(pool.append([Entry::Touched(id)]), "a new revision"),
+            Err(Stopped::Failed(error)) => warn_of(Err::<(), _>(error), "a new revision"),
+            Err(busy) => return Err(busy),
         }
         Ok(())
     }
@@ -291,69 +482,144 @@ impl Store {
         &self,
         id: CredentialId,
         expected: Generation,
-        secret: Sealed,
-    ) -> Result<Replaced<Sealed>, VaultError> {
+        secret: &Sealed,
+    ) -> Result<Replaced<Sealed>, Stopped> {
+        let _vault = self.lock.take()?;
         let mut record = self.get(id)?;
         if record.metadata.generation != expected {
             return Ok(Replaced::Conflict(record));
         }
+        lock(&self.keys).count(secret.key_id())?;
+        self.touch(&record.metadata.pool, id)?;
         record.metadata.generation = expected.next();
         record.metadata.updated_at = now();
-        record.secret = secret;
+        record.secret = secret.clone();
         record::write(&self.record_path(id), &record)?;
-        // The secret is saved: nothing that fails from here on may say otherwise.
-        let key = &record.metadata.pool;
-        warn_of(pool::touch(&self.pool_path(key), key), "a new revision");
         Ok(Replaced::Swapped(expected.next()))
     }
 
-    fn record(&self, key: &PoolKey, outcomes: &[Outcome]) -> Result<Revision, VaultError> {
-        let path = self.pool_path(key);
-        let mut standings = pool::read(&path, key)?;
-        let mut known: HashMap<CredentialId, bool> =
-            standings.order.iter().map(|id| (*id, true)).collect();
-        let mut changed = false;
+    fn reseal(
+        &self,
+        id: CredentialId,
+        expected: Generation,
+        secret: &Sealed,
+    ) -> Result<Replaced<Sealed>, Stopped> {
+        let _vault = self.lock.take()?;
+        let mut record = self.get(id)?;
+        if record.metadata.generation != expected {
+            return Ok(Replaced::Conflict(record));
+        }
+        lock(&self.keys).count(secret.key_id())?;
+        record.secret = secret.clone();
+        record::write(&self.record_path(id), &record)?;
+        Ok(Replaced::Swapped(expected))
+    }
+
+    /// Ends the change of keys if no record needs another than this one; answers how many do.
+    pub(super) fn forget_previous_keys(&self, key: KeyId) -> Result<usize, Stopped> {
+        let _vault = self.lock.take()?;
+        let (ids, strays) = self.ids()?;
+        let mut damaged = strays;
+        let others = damaged.len();
+        let records = self.read(&ids, &mut damaged);
+        let left = records.iter().filter(|record| record.secret.key_id() != key).count();
+        let left = left + damaged.len() - others;
+        if left == 0 {
+            lock(&self.keys).forget_previous(key)?;
+        }
+        Ok(left)
+    }
+
+    /// Every record's id, in no order.
+    pub(super) fn record_ids(&self) -> Result<Vec<CredentialId>, VaultError> {
+        Ok(self.ids()?.0)
+    }
+
+    fn record(&self, key: &PoolKey, outcomes: &[Outcome]) -> Result<Revision, Stopped> {
+        let files = self.pool(key);
+        let (mut pool, _held) = files.locked()?;
+        let mut known: HashMap<CredentialId, bool> = HashMap::new();
+        let mut entries = Vec::new();
+        let mut kept = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
-            let is_here = match known.get(&outcome.id) {
-                Some(named) => *named && self.exists(outcome.id)?,
+            let id = outcome.id;
+            let is_here = match known.get(&id) {
+                Some(is_here) => *is_here,
                 None => {
-                    // Not in the order: a process died after it had added the record.
-                    let record = record::read(&self.record_path(outcome.id), outcome.id).ok().flatten();
-                    let is_here = record.is_some_and(|record| record.metadata.pool == *key);
-                    known.insert(outcome.id, is_here);
+                    let is_here = match pool.is_member(id) {
+                        true => self.exists(id)?,
+                        false => self.admit(id, key, &mut entries),
+                    };
+                    known.insert(id, is_here);
                     is_here
                 }
             };
             if is_here {
-                standings.merge(outcome);
-                changed = true;
+                kept.push(outcome.clone());
             }
         }
-        if changed { pool::write(&path, key, &standings) } else { pool::revision(&path) }
+        if !kept.is_empty() {
+            entries.push(Entry::Outcomes(kept));
+            pool.append(entries)?;
+        }
+        Ok(pool.revision())
     }
 
-    /// An error if there are records and none was sealed with this key.
-    fn check_key(&self, key: KeyId) -> Result<(), VaultError> {
-        let mut other = None;
-        for record in self.records()?.readable {
-            match record.secret.key_id() {
-                id if id == key => return Ok(()),
-                id => other = Some(id),
-            }
+    /// Whether a credential that the log does not name is of the pool all the same: a power cut may have
+    /// taken what named it.
+    fn admit(&self, id: CredentialId, key: &PoolKey, entries: &mut Vec<Entry>) -> bool {
+        let record = record::read(&self.record_path(id), id).ok().flatten();
+        let Some(record) = record.filter(|record| record.metadata.pool == *key) else { return false };
+        entries.push(Entry::Member { id, label: record.metadata.label });
+        true
+    }
+
+    /// Whether the pool's log is worth being written anew.
+    pub(super) fn is_long(&self, key: &PoolKey) -> bool {
+        self.pool(key).pool().is_long()
+    }
+
+    /// Writes the pool's log anew if it is long, and nobody else is at it.
+    pub(super) fn compact(&self, key: &PoolKey) -> Result<(), Stopped> {
+        let _vault = self.lock.take()?;
+        let files = self.pool(key);
+        let (mut pool, _held) = files.locked()?;
+        if pool.is_long() {
+            pool.compact()?;
         }
-        other.map_or(Ok(()), |other| Err(wrong_key(other, key)))
+        Ok(())
+    }
+
+    /// The keys that sealed the records, one for each record.
+    fn sealing_keys(&self) -> Result<Vec<KeyId>, VaultError> {
+        let records = self.read(&self.ids()?.0, &mut Vec::new());
+        Ok(records.into_iter().map(|record| record.secret.key_id()).collect())
+    }
+
+    fn refuse_network(&self) -> Result<(), VaultError> {
+        let failed = disk::failed("look at the file system of", &self.root);
+        match ops::network_file_system(&self.root).map_err(failed)? {
+            Some(name) => Err(VaultError::NetworkFileSystem { path: self.root.clone(), name }),
+            None => Ok(()),
+        }
     }
 
     /// Narrows the mode of a root that was there before, if nothing else than a vault is in it.
     fn narrow_root(&self) -> Result<(), VaultError> {
-        let ours = |entry: &DirEntry| {
-            [RECORDS, POOLS, LEASES, LOCK].iter().any(|name| *name == entry.file_name())
-        };
-        if entries(&self.root)?.iter().all(ours) {
-            return narrow(&self.root, 0o700);
+        if entries(&self.root)?.iter().all(is_ours) {
+            let metadata = std::fs::metadata(&self.root).map_err(disk::failed("look at", &self.root))?;
+            return narrow(&self.root, &metadata, 0o700);
         }
         Ok(())
     }
+}
+
+/// Whether an entry of the root is a part of the vault.
+fn is_ours(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    [RECORDS, POOLS, LEASES, LOCK, KEYS].iter().any(|ours| *ours == name)
+        || name.as_encoded_bytes().starts_with(b"key.damaged-")
+        || is_temporary(entry)
 }
 
 /// Sorts as the order says; who is not named in it comes last, by age.
@@ -368,8 +634,10 @@ fn sort<T>(members: &mut [T], standings: &Standings, metadata: impl Fn(&T) -> &M
 }
 
 fn entries(directory: &Path) -> Result<Vec<DirEntry>, VaultError> {
-    let entries = fs::read_dir(directory).and_then(Iterator::collect);
-    entries.map_err(disk::failed("read the directory", directory))
+    ops::entries(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => VaultError::DirectoryGone(directory.to_owned()),
+        _ => disk::failed("read the directory", directory)(error),
+    })
 }
 
 fn is_temporary(entry: &DirEntry) -> bool {
@@ -379,18 +647,23 @@ fn is_temporary(entry: &DirEntry) -> bool {
 }
 
 /// Narrows the mode of a file of ours if others may touch it.
-fn narrow(path: &Path, mode: u32) -> Result<(), VaultError> {
-    let metadata = fs::metadata(path).map_err(disk::failed("read the mode of", path))?;
-    if disk::open_to_others(&metadata) != 0 {
-        disk::set_mode(path, mode)?;
+fn narrow(path: &Path, metadata: &FileMetadata, mode: u32) -> Result<(), VaultError> {
+    if disk::open_to_others(metadata) != 0 {
+        ops::set_mode(path, mode).map_err(disk::failed("set the mode of", path))?;
         tracing::warn!(path = %path.display(), "others could touch a part of the vault; its mode is now {mode:o}");
     }
     Ok(())
 }
 
-fn unreadable(path: &Path, error: &VaultError) -> Damage {
-    let source = std::error::Error::source(error).map(|source| format!(" ({source})"));
-    Damage::new(path.display().to_string(), format!("{error}{}", source.unwrap_or_default()))
+/// What `error` says of the file at `path`, for a list of those that can't be read.
+fn as_damage(path: &Path, error: VaultError) -> Damage {
+    match error {
+        VaultError::Damaged(damage) => damage,
+        error => {
+            let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
+            Damage::new(path.display().to_string(), format!("{error}{}", source.unwrap_or_default()))
+        }
+    }
 }
 
 fn warn_of<T>(result: Result<T, VaultError>, what: &str) {

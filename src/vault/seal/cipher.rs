@@ -11,14 +11,35 @@ use crate::credential::{Metadata, Secret};
 use crate::vault::key::{KeyId, VaultKey};
 use crate::vault::{Damage, VaultError, check_kind};
 
-/// The version of the format that secrets are sealed in.
-const VERSION: u32 = 1;
+/// The version of the format that secrets are sealed in. Version 1 did not bind the attributes.
+const VERSION: u32 = 2;
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
 
+/// What seals with one key and opens with several.
+#[derive(Clone)]
 pub(super) struct Cipher {
+    seals: Keyed,
+    /// What only opens.
+    old: Vec<Keyed>,
+}
+
+#[derive(Clone)]
+struct Keyed {
     aes: Aes256Gcm,
-    key_id: KeyId,
+    id: KeyId,
+}
+
+impl Keyed {
+    fn new(key: &VaultKey) -> Self {
+        Self { aes: Aes256Gcm::new(key.as_bytes().into()), id: key.id() }
+    }
+
+    /// Decrypts in place. Without effect on `buffer` where it is not what was encrypted with this data.
+    fn decrypt(&self, nonce: &[u8], data: &[u8], buffer: &mut Vec<u8>) -> Result<(), Shut> {
+        let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| DOES_NOT_OPEN)?;
+        self.aes.decrypt_in_place(&Nonce::from(nonce), data, buffer).map_err(|_| DOES_NOT_OPEN)
+    }
 }
 
 /// Why a sealed secret does not open.
@@ -29,7 +50,17 @@ pub(super) enum Shut {
 
 impl Cipher {
     pub(super) fn new(key: &VaultKey) -> Self {
-        Self { aes: Aes256Gcm::new(key.as_bytes().into()), key_id: key.id() }
+        Self { seals: Keyed::new(key), old: Vec::new() }
+    }
+
+    /// Opens with this key too.
+    pub(super) fn add_old(&mut self, key: &VaultKey) {
+        self.old.push(Keyed::new(key));
+    }
+
+    /// The key that seals.
+    pub(super) fn key_id(&self) -> KeyId {
+        self.seals.id
     }
 
     pub(super) fn seal(&self, metadata: &Metadata, secret: &Secret) -> Result<Sealed, VaultError> {
@@ -41,28 +72,23 @@ impl Cipher {
         // Encrypted where it was written: no plain text is left in memory that was given back.
         let mut buffer = write_json(secret).map_err(|_| failed("it can't be written as JSON"))?;
         let data = additional_data(VERSION, metadata);
-        self.aes
-            .encrypt_in_place(&Nonce::from(nonce), &data, &mut *buffer)
+        let Keyed { aes, id } = &self.seals;
+        aes.encrypt_in_place(&Nonce::from(nonce), &data, &mut *buffer)
             .map_err(|_| failed("the secret is too long"))?;
         let ciphertext = std::mem::take(&mut *buffer);
-        Ok(Sealed { version: VERSION, key_id: self.key_id, nonce: nonce.to_vec(), ciphertext })
+        Ok(Sealed { version: VERSION, key_id: *id, nonce: nonce.to_vec(), ciphertext })
     }
 
     pub(super) fn open(&self, metadata: &Metadata, sealed: Sealed) -> Result<Secret, Shut> {
-        if sealed.version != VERSION {
+        if !(1..=VERSION).contains(&sealed.version) {
             return Err(Shut::Damaged(
                 "it is sealed in a format that this version does not know; use a newer one",
             ));
         }
-        if sealed.key_id != self.key_id {
-            return Err(Shut::OtherKey(sealed.key_id));
-        }
-        let nonce: [u8; NONCE_LEN] = sealed.nonce.try_into().map_err(|_| DOES_NOT_OPEN)?;
+        let mut keys = std::iter::once(&self.seals).chain(&self.old);
+        let key = keys.find(|key| key.id == sealed.key_id).ok_or(Shut::OtherKey(sealed.key_id))?;
         let mut buffer = Zeroizing::new(sealed.ciphertext);
-        let data = additional_data(VERSION, metadata);
-        self.aes
-            .decrypt_in_place(&Nonce::from(nonce), &data, &mut *buffer)
-            .map_err(|_| DOES_NOT_OPEN)?;
+        key.decrypt(&sealed.nonce, &additional_data(sealed.version, metadata), &mut buffer)?;
         // serde's own words may quote the secret, so they are not passed on.
         let secret = serde_json::from_slice(&buffer).map_err(|_| {
             Shut::Damaged("its secret is of a sort that this version does not know; use a newer one")
@@ -73,7 +99,7 @@ impl Cipher {
     /// What `shut` means to whoever asked for this one credential.
     pub(super) fn error(&self, shut: Shut, record: String) -> VaultError {
         match shut {
-            Shut::OtherKey(sealed_with) => wrong_key(sealed_with, self.key_id),
+            Shut::OtherKey(sealed_with) => wrong_key(sealed_with, self.key_id()),
             Shut::Damaged(reason) => VaultError::Damaged(Damage::new(record, reason)),
         }
     }
@@ -81,7 +107,7 @@ impl Cipher {
     /// What `shut` means among other credentials that do open.
     pub(super) fn damage(&self, shut: Shut, record: String) -> Damage {
         match shut {
-            Shut::OtherKey(sealed_with) => Damage::new(record, other_key(sealed_with, self.key_id)),
+            Shut::OtherKey(sealed_with) => Damage::new(record, other_key(sealed_with, self.key_id())),
             Shut::Damaged(reason) => Damage::new(record, reason),
         }
     }
@@ -107,19 +133,24 @@ fn other_key(sealed_with: KeyId, given: KeyId) -> String {
 
 /// Each field is preceded by its length, so no two lists of fields make the same bytes.
 fn additional_data(version: u32, metadata: &Metadata) -> Vec<u8> {
-    let fields: [&[u8]; 7] = [
-        b"tower-credentials sealed secret",
-        &version.to_be_bytes(),
-        metadata.id.as_bytes(),
-        metadata.pool.provider().as_bytes(),
-        metadata.pool.namespace().as_bytes(),
-        metadata.kind.as_str().as_bytes(),
-        &metadata.generation.get().to_be_bytes(),
-    ];
-    let mut data = Vec::with_capacity(fields.iter().map(|field| 8 + field.len()).sum());
-    for field in fields {
+    let mut data = Vec::with_capacity(256);
+    let mut bind = |field: &[u8]| {
         data.extend_from_slice(&(field.len() as u64).to_be_bytes());
         data.extend_from_slice(field);
+    };
+    bind(b"tower-credentials sealed secret");
+    bind(&version.to_be_bytes());
+    bind(metadata.id.as_bytes());
+    bind(metadata.pool.provider().as_bytes());
+    bind(metadata.pool.namespace().as_bytes());
+    bind(metadata.kind.as_str().as_bytes());
+    bind(&metadata.generation.get().to_be_bytes());
+    if version >= 2 {
+        // In the order of their names, as a sorted map has them.
+        for (name, value) in &metadata.attributes {
+            bind(name.as_bytes());
+            bind(value.as_bytes());
+        }
     }
     data
 }

@@ -1,10 +1,11 @@
 //! The layer, the service and its future.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::vec;
 
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -14,7 +15,7 @@ use super::Sealed;
 use super::cipher::{Cipher, Shut};
 use crate::BoxError;
 use crate::credential::{Credential, CredentialId, Generation, Metadata, Record, Secret};
-use crate::vault::key::VaultKey;
+use crate::vault::key::{KeyId, VaultKey};
 use crate::vault::{Replaced, StoredPool, VaultError, VaultRequest, VaultResponse};
 
 /// Seals secrets on their way into a backend and opens them on their way out; see [the module](super).
@@ -26,7 +27,7 @@ pub struct SealLayer {
 impl SealLayer {
     /// Seals and opens with this key.
     pub fn new(key: &VaultKey) -> Self {
-        Self { seals: Arc::new(Seals { cipher: Cipher::new(key), name: Box::new(|id| id.to_string()) }) }
+        Self::with_names(key, |id| id.to_string())
     }
 
     /// As [`SealLayer::new`], where `name` says how a backend's user knows a record, for what is said of
@@ -35,7 +36,16 @@ impl SealLayer {
         key: &VaultKey,
         name: impl Fn(CredentialId) -> String + Send + Sync + 'static,
     ) -> Self {
-        Self { seals: Arc::new(Seals { cipher: Cipher::new(key), name: Box::new(name) }) }
+        Self { seals: Arc::new(Seals { cipher: Cipher::new(key), name: Arc::new(name) }) }
+    }
+
+    /// Also opens what this key has sealed; nothing is sealed with it any more. [`Seal::reseal`] makes it
+    /// dispensable.
+    #[must_use]
+    pub fn old_key(self, key: &VaultKey) -> Self {
+        let mut seals = Seals::clone(&self.seals);
+        seals.cipher.add_old(key);
+        Self { seals: Arc::new(seals) }
     }
 }
 
@@ -83,6 +93,69 @@ impl<V> Seal<V> {
     pub fn into_inner(self) -> V {
         self.inner
     }
+
+    /// The key that seals from now on.
+    pub fn key_id(&self) -> KeyId {
+        self.seals.cipher.key_id()
+    }
+}
+
+impl<V> Seal<V>
+where
+    V: Service<VaultRequest<Sealed>, Response = VaultResponse<Sealed>, Error: Into<BoxError>> + Clone,
+{
+    /// Seals a credential's secret anew with the present key, at the same generation, if another one has
+    /// sealed it. Waits for the credential's lease: a refresh whose process has only the old key could not
+    /// save its result.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] where none of the keys opens it, [`VaultError::Damaged`] where it does not open,
+    /// or whatever the backend answers. The record is then as it was.
+    pub async fn reseal(&self, id: CredentialId) -> Result<Resealed, VaultError> {
+        if self.stored(id).await?.secret.key_id() == self.key_id() {
+            return Ok(Resealed::Already);
+        }
+        let VaultResponse::Lease(_lease) = self.ask(VaultRequest::LeaseRefresh { id }).await? else {
+            return Err(VaultError::UnexpectedResponse);
+        };
+        loop {
+            let stored = self.stored(id).await?;
+            if stored.secret.key_id() == self.key_id() {
+                return Ok(Resealed::Already);
+            }
+            let expected = stored.metadata.generation;
+            let Record { metadata, secret } = self.seals.open(stored)?;
+            let secret = self.seals.cipher.seal(&metadata, &secret)?;
+            match self.ask(VaultRequest::Reseal { id, expected, secret }).await? {
+                VaultResponse::Replaced(Replaced::Swapped(_)) => return Ok(Resealed::Done),
+                // Somebody has replaced it, without a lease: perhaps with the old key again.
+                VaultResponse::Replaced(Replaced::Conflict(_)) => {}
+                _ => return Err(VaultError::UnexpectedResponse),
+            }
+        }
+    }
+
+    async fn stored(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
+        match self.ask(VaultRequest::Get { id }).await? {
+            VaultResponse::Credential(record) => Ok(record),
+            _ => Err(VaultError::UnexpectedResponse),
+        }
+    }
+
+    async fn ask(&self, request: VaultRequest<Sealed>) -> Result<VaultResponse<Sealed>, VaultError> {
+        let mut backend = self.inner.clone();
+        poll_fn(|cx| backend.poll_ready(cx)).await.map_err(backend_failed)?;
+        backend.call(request).await.map_err(backend_failed)
+    }
+}
+
+/// What sealing a record anew came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resealed {
+    /// It is sealed with the present key now.
+    Done,
+    /// It was already.
+    Already,
 }
 
 impl<V: fmt::Debug> fmt::Debug for Seal<V> {
@@ -126,11 +199,13 @@ enum Request {
     Swap(Swap),
 }
 
-/// A [`VaultRequest::ReplaceSecret`] that is not sealed yet.
+/// A [`VaultRequest::ReplaceSecret`] or [`VaultRequest::Reseal`] that is not sealed yet.
 struct Swap {
     id: CredentialId,
     expected: Generation,
     secret: Secret,
+    /// Whether it is a new secret, with a generation of its own.
+    is_new: bool,
 }
 
 pin_project! {
@@ -153,7 +228,20 @@ pin_project! {
         Swapping { backend: V, request: Option<VaultRequest<Sealed>> },
         /// Waits for the backend's answer.
         Answering { #[pin] answer: V::Future },
+        /// Opens a pool's secrets, some at a time.
+        Opening { opening: Option<Opening> },
     }
+}
+
+/// How many secrets are opened in one poll: each takes some microseconds, and others are to have their turn.
+const AT_ONCE: usize = 64;
+
+/// A pool whose secrets are being opened.
+struct Opening {
+    sealed: vec::IntoIter<Record<Sealed>>,
+    opened: StoredPool,
+    /// The key that one was sealed with, where that is none of ours.
+    other_key: Option<KeyId>,
 }
 
 impl<V> Future for SealFuture<V>
@@ -191,8 +279,21 @@ where
                     State::Answering { answer: backend.call(request) }
                 }
                 StateProj::Answering { answer } => {
-                    let answer = ready!(answer.poll(cx)).map_err(backend_failed)?;
-                    return Poll::Ready(this.seals.response(answer));
+                    match ready!(answer.poll(cx)).map_err(backend_failed)? {
+                        VaultResponse::Pool(pool) => {
+                            State::Opening { opening: Some(Opening::new(pool)) }
+                        }
+                        answer => return Poll::Ready(this.seals.response(answer)),
+                    }
+                }
+                StateProj::Opening { opening } => {
+                    let Some(pool) = opening else { return Poll::Pending };
+                    if !pool.go_on(this.seals) {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    let Some(pool) = opening.take() else { return Poll::Pending };
+                    return Poll::Ready(pool.finish(this.seals).map(VaultResponse::Pool));
                 }
             };
             this.state.set(next);
@@ -206,10 +307,48 @@ impl<V: Service<VaultRequest<Sealed>>> fmt::Debug for SealFuture<V> {
     }
 }
 
+impl Opening {
+    fn new(pool: StoredPool<Sealed>) -> Self {
+        let StoredPool { credentials, standings, revision, damaged } = pool;
+        let opened = Vec::with_capacity(credentials.len());
+        Self {
+            sealed: credentials.into_iter(),
+            opened: StoredPool { credentials: opened, standings, revision, damaged },
+            other_key: None,
+        }
+    }
+
+    /// Opens some more; whether these were the last.
+    fn go_on(&mut self, seals: &Seals) -> bool {
+        for Record { metadata, secret } in self.sealed.by_ref().take(AT_ONCE) {
+            match seals.cipher.open(&metadata, secret) {
+                Ok(secret) => self.opened.credentials.push(Record { metadata, secret }),
+                Err(shut) => {
+                    if let Shut::OtherKey(sealed_with) = shut {
+                        self.other_key = Some(sealed_with);
+                    }
+                    self.opened.damaged.push(seals.cipher.damage(shut, (seals.name)(metadata.id)));
+                }
+            }
+        }
+        self.sealed.len() == 0
+    }
+
+    fn finish(self, seals: &Seals) -> Result<StoredPool, VaultError> {
+        match self.other_key {
+            Some(sealed_with) if self.opened.credentials.is_empty() => {
+                Err(seals.cipher.error(Shut::OtherKey(sealed_with), String::new()))
+            }
+            _ => Ok(self.opened),
+        }
+    }
+}
+
 /// What requests and answers are sealed and opened with.
+#[derive(Clone)]
 struct Seals {
     cipher: Cipher,
-    name: Box<dyn Fn(CredentialId) -> String + Send + Sync>,
+    name: Arc<dyn Fn(CredentialId) -> String + Send + Sync>,
 }
 
 impl Seals {
@@ -220,7 +359,10 @@ impl Seals {
                 VaultRequest::Put(Record { metadata, secret })
             }
             VaultRequest::ReplaceSecret { id, expected, secret } => {
-                return Ok(Request::Swap(Swap { id, expected, secret }));
+                return Ok(Request::Swap(Swap { id, expected, secret, is_new: true }));
+            }
+            VaultRequest::Reseal { id, expected, secret } => {
+                return Ok(Request::Swap(Swap { id, expected, secret, is_new: false }));
             }
             VaultRequest::Load(pool) => VaultRequest::Load(pool),
             VaultRequest::List => VaultRequest::List,
@@ -237,15 +379,22 @@ impl Seals {
 
     /// The request that swaps the secret. The backend checks the generation once more.
     fn swap(&self, mut metadata: Metadata, swap: Swap) -> Result<VaultRequest<Sealed>, VaultError> {
-        let Swap { id, expected, secret } = swap;
-        metadata.generation = expected.next();
+        let Swap { id, expected, secret, is_new } = swap;
+        if is_new {
+            metadata.generation = expected.next();
+        }
         let secret = self.cipher.seal(&metadata, &secret)?;
-        Ok(VaultRequest::ReplaceSecret { id, expected, secret })
+        Ok(if is_new {
+            VaultRequest::ReplaceSecret { id, expected, secret }
+        } else {
+            VaultRequest::Reseal { id, expected, secret }
+        })
     }
 
     fn response(&self, response: VaultResponse<Sealed>) -> Result<VaultResponse, VaultError> {
         Ok(match response {
-            VaultResponse::Pool(pool) => VaultResponse::Pool(self.pool(pool)?),
+            // Opened some at a time instead.
+            VaultResponse::Pool(_) => return Err(VaultError::UnexpectedResponse),
             VaultResponse::Credential(record) => VaultResponse::Credential(self.open(record)?),
             VaultResponse::Replaced(Replaced::Conflict(record)) => {
                 VaultResponse::Replaced(Replaced::Conflict(self.open(record)?))
@@ -266,29 +415,6 @@ impl Seals {
         match self.cipher.open(&metadata, secret) {
             Ok(secret) => Ok(Record { metadata, secret }),
             Err(shut) => Err(self.cipher.error(shut, (self.name)(metadata.id))),
-        }
-    }
-
-    fn pool(&self, pool: StoredPool<Sealed>) -> Result<StoredPool, VaultError> {
-        let StoredPool { credentials: records, standings, revision, mut damaged } = pool;
-        let mut credentials = Vec::with_capacity(records.len());
-        let mut other_key = None;
-        for Record { metadata, secret } in records {
-            match self.cipher.open(&metadata, secret) {
-                Ok(secret) => credentials.push(Record { metadata, secret }),
-                Err(shut) => {
-                    if let Shut::OtherKey(sealed_with) = shut {
-                        other_key = Some(sealed_with);
-                    }
-                    damaged.push(self.cipher.damage(shut, (self.name)(metadata.id)));
-                }
-            }
-        }
-        match other_key {
-            Some(sealed_with) if credentials.is_empty() => {
-                Err(self.cipher.error(Shut::OtherKey(sealed_with), String::new()))
-            }
-            _ => Ok(StoredPool { credentials, standings, revision, damaged }),
         }
     }
 }

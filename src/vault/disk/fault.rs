@@ -1,0 +1,121 @@
+//! For tests: a plan of which file operation of this thread fails, or is the last one of all.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file operation, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    MakeDir(PathBuf),
+    Create(PathBuf),
+    Open(PathBuf),
+    OpenLock(PathBuf),
+    Look(PathBuf),
+    Read(PathBuf),
+    Write(PathBuf, Vec<u8>),
+    Truncate(PathBuf, u64),
+    Sync(PathBuf),
+    SyncDir(PathBuf),
+    Rename(PathBuf, PathBuf),
+    Link(PathBuf, PathBuf),
+    Remove(PathBuf),
+    SetMode(PathBuf),
+    List(PathBuf),
+    Lock(PathBuf),
+}
+
+/// What becomes of the operation that the plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It fails with this error and has no effect; those that follow work.
+    Fails(io::ErrorKind),
+    /// If it is a write, half of it is done before it fails so.
+    FailsHalfway(io::ErrorKind),
+    /// Neither it nor any that follows has an effect: the process was killed.
+    Stops,
+    /// As [`Fault::Stops`], but half of it is done if it is a write.
+    StopsHalfway,
+}
+
+/// What [`run`] has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Every operation that was asked for, in order.
+    pub(crate) operations: Vec<Operation>,
+    /// Whether the planned fault has come.
+    pub(crate) has_struck: bool,
+}
+
+#[derive(Default)]
+struct Plan {
+    fault: Option<(usize, Fault)>,
+    network: Option<&'static str>,
+    is_dead: bool,
+    report: Report,
+}
+
+thread_local! {
+    static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
+}
+
+/// Does the work with this fault at the operation of this number, counted from 0. Work on other threads
+/// is not concerned.
+pub(crate) fn run<T>(fault: Option<(usize, Fault)>, work: impl FnOnce() -> T) -> (T, Report) {
+    with_plan(Plan { fault, ..Plan::default() }, work)
+}
+
+/// Does the work as if every directory were on a network file system.
+pub(crate) fn on_network<T>(name: &'static str, work: impl FnOnce() -> T) -> T {
+    with_plan(Plan { network: Some(name), ..Plan::default() }, work).0
+}
+
+fn with_plan<T>(plan: Plan, work: impl FnOnce() -> T) -> (T, Report) {
+    PLAN.with_borrow_mut(|slot| *slot = Some(plan));
+    let result = work();
+    let plan = PLAN.with_borrow_mut(Option::take).unwrap_or_default();
+    (result, plan.report)
+}
+
+pub(super) fn network_file_system() -> Option<&'static str> {
+    PLAN.with_borrow(|plan| plan.as_ref()?.network)
+}
+
+/// Called before an operation is done.
+pub(super) fn step(operation: Operation) -> io::Result<()> {
+    match PLAN.with_borrow_mut(|plan| Some(plan.as_mut()?.next(operation))) {
+        Some(Some((_, error))) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Called before a write: how much of it is to be done, where that is not all, and the error then.
+pub(super) fn step_write(path: &Path, bytes: &[u8]) -> io::Result<Option<(usize, io::Error)>> {
+    let operation = Operation::Write(path.to_owned(), bytes.to_vec());
+    match PLAN.with_borrow_mut(|plan| Some(plan.as_mut()?.next(operation))) {
+        Some(Some((true, error))) => Ok(Some((bytes.len() / 2, error))),
+        Some(Some((false, error))) => Err(error),
+        _ => Ok(None),
+    }
+}
+
+impl Plan {
+    /// The error of the operation, if it is to have one, and whether half of it is done.
+    fn next(&mut self, operation: Operation) -> Option<(bool, io::Error)> {
+        let stopped = || io::Error::other("stopped by the test");
+        if self.is_dead {
+            return Some((false, stopped()));
+        }
+        let number = self.report.operations.len();
+        self.report.operations.push(operation);
+        let (_, fault) = self.fault.filter(|(at, _)| *at == number)?;
+        self.report.has_struck = true;
+        self.is_dead = matches!(fault, Fault::Stops | Fault::StopsHalfway);
+        Some(match fault {
+            Fault::Fails(kind) => (false, kind.into()),
+            Fault::FailsHalfway(kind) => (true, kind.into()),
+            Fault::Stops => (false, stopped()),
+            Fault::StopsHalfway => (true, stopped()),
+        })
+    }
+}

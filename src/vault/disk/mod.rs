@@ -1,0 +1,199 @@
+//! Files that only their owner may read, written whole or not at all.
+
+#[cfg(test)]
+pub(crate) mod fault;
+pub(crate) mod ops;
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Damage, VaultError};
+
+/// Says of an I/O error what was being done, and to which file.
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VaultError + use<> {
+    let path = path.to_owned();
+    move |source| VaultError::Io { action, path, source }
+}
+
+/// Makes the directory and those above it that are missing, each with mode 0700, durably. One that exists
+/// is left as it is. Answers whether `path` itself was made.
+pub(crate) fn make_dir(path: &Path) -> Result<bool, VaultError> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    make_dir(parent(path))?;
+    match ops::make_dir(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(false),
+        Err(error) => return Err(failed("make the directory", path)(error)),
+    }
+    ops::set_mode(path, 0o700).map_err(failed("set the mode of", path))?;
+    sync_names(path)?;
+    Ok(true)
+}
+
+/// The mode bits by which the group or others may touch the file: 0 where there are none, and on
+/// systems without modes.
+pub(crate) fn open_to_others(metadata: &Metadata) -> u32 {
+    #[cfg(unix)]
+    return std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077;
+    #[cfg(not(unix))]
+    return {
+        let _ = metadata;
+        0
+    };
+}
+
+/// What tells one file from another that has taken its name, while either is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    #[cfg(unix)]
+    device_and_inode: (u64, u64),
+    #[cfg(not(unix))]
+    created: Option<std::time::SystemTime>,
+}
+
+impl FileId {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Self { device_and_inode: (metadata.dev(), metadata.ino()) }
+        }
+        #[cfg(not(unix))]
+        Self { created: metadata.created().ok() }
+    }
+
+    /// The device's number and the inode's, where there are such.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn device_and_inode(self) -> (u64, u64) {
+        self.device_and_inode
+    }
+}
+
+/// Opens a plain file to be read; `None` where there is none. What is no plain file, or a symbolic link,
+/// is named as damage.
+pub(crate) fn open_plain(path: &Path) -> Result<Option<(File, Metadata)>, VaultError> {
+    let file = match ops::open_read(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            // O_NOFOLLOW: what a link leads to is nobody's business here.
+            let is_link = ops::metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+            if is_link {
+                let reason = "it is a symbolic link, where a file should be; put the file itself there";
+                return Err(damaged(path, reason));
+            }
+            return Err(failed("read", path)(error));
+        }
+    };
+    let metadata = ops::file_metadata(&file, path).map_err(failed("read", path))?;
+    if !metadata.is_file() {
+        return Err(damaged(path, "it is no plain file, and one should be there; move it away"));
+    }
+    Ok(Some((file, metadata)))
+}
+
+/// That a file can't be read, because of `reason`, which also says the way out.
+pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> VaultError {
+    VaultError::Damaged(Damage::new(path.display().to_string(), reason))
+}
+
+/// Gives a file that can't be used another name, under which it is kept, and answers that.
+#[cfg(feature = "file")]
+pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, VaultError> {
+    let kept = free_path(path)?;
+    ops::rename(path, &kept).map_err(failed("rename", path))?;
+    say_kept(path, &kept);
+    Ok(kept)
+}
+
+/// Gives a damaged file one more name, under which it is kept when another takes its place.
+#[cfg(feature = "file")]
+pub(crate) fn keep_copy(path: &Path) -> Result<(), VaultError> {
+    let kept = free_path(path)?;
+    ops::link(path, &kept).map_err(failed("keep", path))?;
+    say_kept(path, &kept);
+    Ok(())
+}
+
+#[cfg(feature = "file")]
+fn free_path(path: &Path) -> Result<PathBuf, VaultError> {
+    let numbered = (1..10_000_u32).map(|number| path.with_extension(format!("damaged-{number}")));
+    for path in numbered {
+        match ops::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+            Err(error) => return Err(failed("look for", &path)(error)),
+            Ok(_) => {}
+        }
+    }
+    Err(damaged(path, "damaged, and so were 9,999 before it, which are kept beside it; move those away"))
+}
+
+#[cfg(feature = "file")]
+fn say_kept(path: &Path, kept: &Path) {
+    tracing::warn!(path = %path.display(), kept = %kept.display(), "a damaged file is kept under another name");
+}
+
+/// A finished file under a name that no one looks for; removed when dropped.
+pub(crate) struct Temporary {
+    path: PathBuf,
+}
+
+/// The end of every temporary file's name, which begins with a dot.
+pub(crate) const TEMPORARY: &str = ".tmp";
+
+impl Temporary {
+    /// Writes `bytes` beside `target`, so that they will outlast a power cut.
+    pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<Self, VaultError> {
+        let mut random = [0; 8];
+        let no_random = |_| failed("name a file beside", target)(io::Error::other("no random numbers"));
+        getrandom::fill(&mut random).map_err(no_random)?;
+        let path = parent(target).join(format!(".{:016x}{TEMPORARY}", u64::from_ne_bytes(random)));
+        let file = ops::create_new(&path).map_err(failed("create", &path))?;
+        let temporary = Self { path };
+        let path = &temporary.path;
+        ops::set_mode(path, 0o600).map_err(failed("set the mode of", path))?;
+        ops::write(&file, path, bytes).map_err(failed("write", path))?;
+        ops::sync(&file, path).map_err(failed("sync", path))?;
+        Ok(temporary)
+    }
+
+    /// Gives the file its name, in place of one that has it already, durably.
+    #[cfg(feature = "file")]
+    pub(crate) fn replace(self, target: &Path) -> Result<(), VaultError> {
+        ops::rename(&self.path, target).map_err(failed("replace", target))?;
+        sync_names(target)
+    }
+
+    /// Gives the file its name if it is free, durably, and answers whether it was.
+    pub(crate) fn claim(self, target: &Path) -> Result<bool, VaultError> {
+        match ops::link(&self.path, target) {
+            Ok(()) => sync_names(target).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(failed("create", target)(error)),
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Gone already after a rename, and what stays for another reason is swept later.
+        let _ = ops::remove(&self.path);
+    }
+}
+
+/// Makes what happened to the names beside `path` outlast a power cut.
+pub(crate) fn sync_names(path: &Path) -> Result<(), VaultError> {
+    let directory = parent(path);
+    ops::sync_dir(directory).map_err(failed("sync", directory))
+}
+
+/// The directory a file lies in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,27 @@
+//! What a request must have for itself.
+
+use crate::credential::{CredentialId, PoolKey};
+use crate::vault::VaultRequest;
+
+/// What only one request holds at a time, in this process by its turn, among all by a file's lock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Claim {
+    /// The records, and everything else but for what is appended to a pool's log.
+    Vault,
+    /// A pool's log.
+    Pool(PoolKey),
+    /// A credential's refresh.
+    Lease(CredentialId),
+}
+
+impl Claim {
+    /// What a request claims; `None` where it only looks at one file.
+    pub(super) fn of<T>(request: &VaultRequest<T>) -> Option<Self> {
+        match request {
+            VaultRequest::Get { .. } | VaultRequest::Revision(_) => None,
+            VaultRequest::Record { pool, .. } => Some(Self::Pool(pool.clone())),
+            VaultRequest::LeaseRefresh { id } => Some(Self::Lease(*id)),
+            _ => Some(Self::Vault),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Which key seals the vault, and how many seals were made under it: `key.json`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{VERSION, Versioned, is_newer, read_json, write_json};
+use crate::vault::disk::{self, FileId, ops};
+use crate::vault::key::KeyId;
+use crate::vault::seal::wrong_key;
+use crate::vault::{Damage, VaultError};
+
+/// How many seals one key may make with random nonces of 96 bits: NIST SP 800-38D, section 8.3.
+const MOST: u64 = 1 << 32;
+
+/// From how many on a warning says that the key is to be rotated.
+const MANY: u64 = 1 << 31;
+
+/// How many seals are counted at once, before they are made: a process that ends has counted too many,
+/// never too few.
+const BATCH: u64 = 1 << 10;
+
+/// The file as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Marker {
+    version: u32,
+    /// The key that seals from now on.
+    key_id: KeyId,
+    /// Keys under which records may still be sealed, while they are sealed anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    previous: Vec<KeyId>,
+    /// How many seals were made under each key, at the most.
+    seals: BTreeMap<KeyId, u64>,
+}
+
+impl Versioned for Marker {
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+/// What this process knows of the file. The methods block and want the vault's lock held.
+pub(super) struct Keys {
+    path: PathBuf,
+    /// The file as it was last read, kept open so that no other can have its identity.
+    known: Option<(File, FileId, Marker)>,
+    /// How many seals this process may make before it counts again.
+    left: u64,
+}
+
+impl Keys {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, known: None, left: 0 }
+    }
+
+    /// Opens the vault for whoever seals with the first of these keys and opens with all of them. Where no
+    /// file says which key is the vault's, `sealed` answers under which its records are.
+    ///
+    /// A file that can't be read is made anew, and named.
+    pub(super) fn open(
+        &mut self,
+        keys: &[KeyId],
+        sealed: impl FnOnce() -> Result<Vec<KeyId>, VaultError>,
+    ) -> Result<Option<Damage>, VaultError> {
+        let Some(&key) = keys.first() else { return Err(VaultError::UnexpectedResponse) };
+        let (marker, damage) = match self.read() {
+            Ok(marker) => (marker, None),
+            Err(VaultError::Damaged(damage)) if !is_newer(&self.path) => (None, Some(damage)),
+            Err(error) => return Err(error),
+        };
+        let Some(Marker { key_id: current, mut previous, seals, .. }) = marker else {
+            self.begin(keys, sealed()?, damage.is_some())?;
+            return Ok(damage);
+        };
+        if current == key {
+            return Ok(None);
+        }
+        if keys.contains(&current) {
+            // The vault's key is known here and another is to follow it: from now on it seals.
+            previous.retain(|other| *other != key);
+            previous.push(current);
+            self.write(Marker { version: VERSION, key_id: key, previous, seals })?;
+        } else if previous.contains(&key) {
+            tracing::warn!(
+                "the vault is being sealed anew with the key {current}; the key {key} opens only what was \
+                 not reached yet"
+            );
+        } else {
+            return Err(wrong_key(current, key));
+        }
+        Ok(None)
+    }
+
+    /// Says which key is the vault's, where no file does: the first of these, if it or another of them
+    /// sealed the records that there are.
+    fn begin(
+        &mut self,
+        keys: &[KeyId],
+        mut sealed: Vec<KeyId>,
+        was_damaged: bool,
+    ) -> Result<(), VaultError> {
+        let key = keys[0];
+        if let Some(&other) = sealed.first()
+            && !sealed.iter().any(|known| keys.contains(known))
+        {
+            return Err(wrong_key(other, key));
+        }
+        sealed.retain(|other| *other != key);
+        sealed.sort_unstable();
+        sealed.dedup();
+        let mut seals = BTreeMap::new();
+        if was_damaged {
+            disk::set_aside(&self.path)?;
+            // It may have counted many.
+            seals.insert(key, MANY);
+        }
+        self.write(Marker { version: VERSION, key_id: key, previous: sealed, seals })
+    }
+
+    /// Counts one seal that is about to be written, under this key. Refused where the vault is another
+    /// key's by now, and where the key has made as many as it may.
+    pub(super) fn count(&mut self, key: KeyId) -> Result<(), VaultError> {
+        let marker = match self.current() {
+            Ok(marker) => marker,
+            // The count guards against 2^32 seals; it must not cost the one at hand.
+            Err(error) => {
+                tracing::warn!("seals are not counted: {error}");
+                return Ok(());
+            }
+        };
+        if marker.key_id != key && !marker.previous.contains(&key) {
+            return Err(wrong_key(marker.key_id, key));
+        }
+        if self.left == 0 {
+            let counted = marker.seals.get(&key).copied().unwrap_or(0);
+            if counted >= MOST {
+                return Err(VaultError::Key(format!(
+                    "the key {key} has made 2^32 seals, as many as it safely can; seal the vault anew with \
+                     another key"
+                )));
+            }
+            if counted >= MANY {
+                tracing::warn!(
+                    "the key {key} has made {counted} of at most 2^32 seals; seal the vault anew with another"
+                );
+            }
+            let mut marker = marker;
+            marker.seals.insert(key, counted + BATCH);
+            self.write(marker)?;
+            self.left = BATCH;
+        }
+        self.left -= 1;
+        Ok(())
+    }
+
+    /// Forgets the keys before the present one: no record is sealed under them any more.
+    pub(super) fn forget_previous(&mut self, key: KeyId) -> Result<(), VaultError> {
+        let marker = self.current()?;
+        if marker.key_id != key {
+            return Err(wrong_key(marker.key_id, key));
+        }
+        if !marker.previous.is_empty() {
+            self.write(Marker { previous: Vec::new(), ..marker })?;
+        }
+        Ok(())
+    }
+
+    fn current(&mut self) -> Result<Marker, VaultError> {
+        let metadata = ops::metadata(&self.path).map_err(disk::failed("read", &self.path))?;
+        if let Some((_, id, marker)) = &self.known
+            && *id == FileId::of(&metadata)
+        {
+            return Ok(marker.clone());
+        }
+        // Another process has counted, or another key seals now.
+        let marker = self.read()?;
+        marker.ok_or_else(|| disk::failed("read", &self.path)(io::ErrorKind::NotFound.into()))
+    }
+
+    fn read(&mut self) -> Result<Option<Marker>, VaultError> {
+        self.known = None;
+        let Some((file, metadata)) = disk::open_plain(&self.path)? else { return Ok(None) };
+        let way_out =
+            "it is kept under another name and made anew; seal the vault anew with another key";
+        let marker = read_json::<Marker>(&self.path, way_out)?;
+        self.known = marker.as_ref().map(|marker| (file, FileId::of(&metadata), marker.clone()));
+        Ok(marker)
+    }
+
+    fn write(&mut self, marker: Marker) -> Result<(), VaultError> {
+        self.known = None;
+        self.left = 0;
+        write_json(&self.path, &marker)
+    }
+}

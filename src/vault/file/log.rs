@@ -1,0 +1,129 @@
+//! The lines of a pool's log: each a checksum, an entry in JSON, and a line feed.
+//!
+//! A process may be killed while it appends, and a power cut may keep any part of what was not synced. So
+//! what follows the last good line is no line yet; a bad line with a good one after it is damage.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::credential::{CredentialId, PoolKey};
+use crate::standing::{Outcome, Standings};
+
+/// The version of the log's format. Version 1 was a file of JSON that was replaced whole.
+pub(super) const FORMAT: u32 = 2;
+
+/// One line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Line {
+    /// Grows by one with each line of a pool, across its snapshots.
+    pub(super) sequence: u64,
+    pub(super) entry: Entry,
+}
+
+/// What a line says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Entry {
+    /// How the pool stands, whole; the first line of each file.
+    Snapshot(Snapshot),
+    /// Outcomes, merged in this order.
+    Outcomes(Vec<Outcome>),
+    /// A credential has this label; one that was no member is one now, the last in the order.
+    Member { id: CredentialId, label: Arc<str> },
+    /// A credential has another place in the order, counted from 0.
+    Moved { id: CredentialId, place: usize },
+    /// A credential is gone.
+    Removed(CredentialId),
+    /// The record of a credential is about to change.
+    Touched(CredentialId),
+}
+
+/// How a pool stands, whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Snapshot {
+    pub(super) format: u32,
+    pub(super) pool: PoolKey,
+    pub(super) standings: Standings,
+    pub(super) labels: HashMap<CredentialId, Arc<str>>,
+}
+
+/// What some bytes of a log came to.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    pub(super) lines: Vec<Line>,
+    /// How many bytes they took, with bad lines in between.
+    pub(super) length: usize,
+    /// How many bad lines have a good one after them.
+    pub(super) damaged: usize,
+    /// Whether nothing is good, and the format is newer than ours.
+    pub(super) is_newer: bool,
+}
+
+impl Line {
+    /// Appends the line to `bytes`.
+    pub(super) fn write_to(&self, bytes: &mut Vec<u8>) -> serde_json::Result<()> {
+        let start = bytes.len();
+        bytes.extend_from_slice(b"00000000 ");
+        let text = bytes.len();
+        serde_json::to_writer(&mut *bytes, self)?;
+        let checksum = format!("{:08x}", crc32fast::hash(&bytes[text..]));
+        bytes[start..start + checksum.len()].copy_from_slice(checksum.as_bytes());
+        bytes.push(b'\n');
+        Ok(())
+    }
+
+    fn read(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(checked(line)?).ok()
+    }
+}
+
+/// The text of a line whose checksum is right.
+fn checked(line: &[u8]) -> Option<&[u8]> {
+    let (checksum, text) = line.split_at_checked(8)?;
+    let text = text.strip_prefix(b" ")?;
+    let is_plain = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    let checksum = str::from_utf8(checksum).ok().filter(|_| checksum.iter().all(is_plain))?;
+    (u32::from_str_radix(checksum, 16) == Ok(crc32fast::hash(text))).then_some(text)
+}
+
+impl Lines {
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        let mut read = Self::default();
+        let (mut end, mut bad) = (0, 0);
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            end += line.len();
+            let Some(line) = line.strip_suffix(b"\n") else { break };
+            match Line::read(line) {
+                Some(line) => {
+                    read.lines.push(line);
+                    read.length = end;
+                    read.damaged += std::mem::take(&mut bad);
+                }
+                None => bad += 1,
+            }
+        }
+        read.is_newer = read.lines.is_empty() && is_newer(bytes);
+        read
+    }
+}
+
+/// Whether a log begins with a good line of a format that is newer than ours.
+fn is_newer(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Line {
+        entry: Entry,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        snapshot: Snapshot,
+    }
+    #[derive(Deserialize)]
+    struct Snapshot {
+        format: u32,
+    }
+    let first = bytes.split(|byte| *byte == b'\n').next().and_then(checked);
+    let line = first.and_then(|text| serde_json::from_slice::<Line>(text).ok());
+    line.is_some_and(|line| line.entry.snapshot.format > FORMAT)
+}
