@@ -180,7 +180,8 @@ async fn a_blob_cut_short_or_of_another_version_is_damage_and_no_panic() {
         ("nonce", "AAAA".into()),
         ("ciphertext", "".into()),
         ("ciphertext", "AAAA".into()),
-        ("version", 2.into()),
+        ("version", 3.into()),
+        ("version", 1.into()),
     ];
     for (field, value) in edits {
         let (backend, vault, _) = vault();

@@ -1,5 +1,10 @@
-//! The key that seals a vault: 32 random bytes, from the environment or from a file of its owner's.
+//! The key that seals a vault: 32 random bytes, from the environment, a file of its owner's, a command that
+//! prints it, or a service of yours.
 
+mod places;
+mod service;
+
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +19,9 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use super::VaultError;
 use super::disk::{self, ops};
 use crate::secret::SecretString;
+
+pub use places::{CommandKey, EnvKey, FileKey, KeyFuture};
+pub use service::{KeyRequest, KeyService, KeyServiceExt, Or, OrFuture};
 
 /// A key for AES-256-GCM. It is wiped from memory when dropped, and never printed.
 ///
@@ -67,14 +75,7 @@ impl VaultKey {
     /// # Errors
     /// [`VaultError::Key`] where it is set to something else than 32 bytes in base64, or to nothing.
     pub fn from_env() -> Result<Option<Self>, VaultError> {
-        let Some(value) = std::env::var_os(Self::VARIABLE) else { return Ok(None) };
-        let text = Zeroizing::new(value.into_encoded_bytes());
-        let key = str::from_utf8(&text).ok().and_then(Self::decode);
-        let no_key = || {
-            let name = Self::VARIABLE;
-            VaultError::Key(format!("the variable {name} is not {EXPECTED}; correct it or unset it"))
-        };
-        key.map(Some).ok_or_else(no_key)
+        from_variable(Self::VARIABLE.as_ref())
     }
 
     /// The key in the file at `path`. Where there is no such file, a new key is made and the file with
@@ -85,12 +86,7 @@ impl VaultKey {
     /// [`VaultError::Key`] for a file that the group or others may touch, or that holds no key;
     /// [`VaultError::Io`] where it can't be read or made. A file that exists is never changed.
     pub async fn load_or_create(path: impl Into<PathBuf>) -> Result<Self, VaultError> {
-        let path = path.into();
-        let failed = disk::failed("read", &path);
-        match tokio::task::spawn_blocking(move || load_or_create(&path)).await {
-            Ok(key) => key,
-            Err(stopped) => Err(failed(io::Error::other(stopped))),
-        }
+        FileKey::new(path).load_or_create().await
     }
 
     /// What tells this key from others; derived from it, so nothing has to be kept beside it.
@@ -178,6 +174,17 @@ impl<'de> Deserialize<'de> for KeyId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
+}
+
+fn from_variable(name: &OsStr) -> Result<Option<VaultKey>, VaultError> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let text = Zeroizing::new(value.into_encoded_bytes());
+    let key = str::from_utf8(&text).ok().and_then(VaultKey::decode);
+    let no_key = || {
+        let name = name.display();
+        VaultError::Key(format!("the variable {name} is not {EXPECTED}; correct it or unset it"))
+    };
+    key.map(Some).ok_or_else(no_key)
 }
 
 fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {

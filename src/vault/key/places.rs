@@ -1,0 +1,222 @@
+//! The places for keys that come with this crate: a variable, a file, a command.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tower_service::Service;
+use zeroize::Zeroizing;
+
+use super::service::KeyRequest;
+use super::{EXPECTED, VaultKey};
+use crate::vault::VaultError;
+
+/// A key in an environment variable, in base64. Makes none.
+#[derive(Clone, Debug)]
+pub struct EnvKey {
+    variable: OsString,
+}
+
+impl EnvKey {
+    /// The key in the variable of this name.
+    pub fn new(variable: impl Into<OsString>) -> Self {
+        Self { variable: variable.into() }
+    }
+}
+
+impl Default for EnvKey {
+    /// The key in [`VaultKey::VARIABLE`].
+    fn default() -> Self {
+        Self::new(VaultKey::VARIABLE)
+    }
+}
+
+impl Service<KeyRequest> for EnvKey {
+    type Response = Option<VaultKey>;
+    type Error = VaultError;
+    type Future = KeyFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: KeyRequest) -> KeyFuture {
+        KeyFuture { state: State::Known(Some(super::from_variable(&self.variable))) }
+    }
+}
+
+/// A key in a file of mode 0600, in base64. [`KeyRequest::LoadOrCreate`] makes the file where it is missing, and
+/// directories that are missing with mode 0700; however many do so at once, in one process or in many, all get
+/// the same key. A file that the group or others may touch is refused, and never changed.
+#[derive(Clone, Debug)]
+pub struct FileKey {
+    path: PathBuf,
+}
+
+impl FileKey {
+    /// The key in the file at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+}
+
+impl Service<KeyRequest> for FileKey {
+    type Response = Option<VaultKey>;
+    type Error = VaultError;
+    type Future = KeyFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+        let path = self.path.clone();
+        let work = spawn_blocking(move || match request {
+            KeyRequest::Load => super::load(&path),
+            KeyRequest::LoadOrCreate => super::load_or_create(&path).map(Some),
+        });
+        KeyFuture { state: State::Working { work, _running: None } }
+    }
+}
+
+/// A key that a command prints, in base64: a password manager's, say. Makes none.
+///
+/// The command gets no input; what it says on its standard error is shown where this program's is. Its
+/// arguments are visible to every user of the machine, so no secret belongs there.
+///
+/// ```no_run
+/// use tower_credentials::vault::key::{CommandKey, KeyServiceExt};
+///
+/// # async fn run() -> Result<(), tower_credentials::vault::VaultError> {
+/// let key = CommandKey::new("pass").args(["show", "example/vault-key"]).load().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct CommandKey {
+    program: OsString,
+    arguments: Vec<OsString>,
+}
+
+impl CommandKey {
+    /// The key that `program` prints, without arguments. It is looked for as a shell would, but no shell
+    /// runs it.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self { program: program.into(), arguments: Vec::new() }
+    }
+
+    /// With these arguments after those that there are.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+}
+
+impl Service<KeyRequest> for CommandKey {
+    type Response = Option<VaultKey>;
+    type Error = VaultError;
+    type Future = KeyFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: KeyRequest) -> KeyFuture {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let running = Running::default();
+        let child = running.0.clone();
+        let work = spawn_blocking(move || printed(command, &child).map(Some));
+        KeyFuture { state: State::Working { work, _running: Some(running) } }
+    }
+}
+
+/// A command that is killed when nobody waits for its key any more.
+#[derive(Default)]
+struct Running(Arc<Mutex<Option<Child>>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Where the lock is held, the command has closed its output and ends by itself.
+        if let Ok(mut child) = self.0.try_lock()
+            && let Some(child) = &mut *child
+        {
+            let _ = child.kill();
+        }
+    }
+}
+
+/// More than a key and white space take; of what is longer no more is read.
+const MAX_OUTPUT: usize = 256;
+
+/// Runs the command to its end and takes the key that it prints.
+fn printed(mut command: Command, running: &Arc<Mutex<Option<Child>>>) -> Result<VaultKey, VaultError> {
+    let program = command.get_program().to_owned();
+    let failed = |what: fmt::Arguments<'_>| {
+        let program = program.display();
+        VaultError::Key(format!("the command {program} {what}; run it by hand to see what it prints"))
+    };
+    let could_not = |error: io::Error| failed(format_args!("can't be run ({error})"));
+    let lock = || running.lock().unwrap_or_else(PoisonError::into_inner);
+    let output = {
+        let mut slot = lock();
+        let child = slot.insert(command.spawn().map_err(could_not)?);
+        if Arc::strong_count(running) == 1 {
+            let _ = child.kill();
+        }
+        child.stdout.take()
+    };
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_OUTPUT));
+    if let Some(output) = output {
+        output.take(MAX_OUTPUT as u64).read_to_end(&mut text).map_err(could_not)?;
+    }
+    let status = lock().as_mut().map(Child::wait).transpose().map_err(could_not)?;
+    // One that prints too much is likely to have failed for that.
+    let is_too_long = text.len() == MAX_OUTPUT;
+    if let Some(status) = status.filter(|status| !status.success() && !is_too_long) {
+        return Err(failed(format_args!("has failed ({status})")));
+    }
+    let key = str::from_utf8(&text).ok().and_then(VaultKey::decode);
+    key.ok_or_else(|| failed(format_args!("has printed something that is not {EXPECTED}")))
+}
+
+/// The answer of a place for keys.
+pub struct KeyFuture {
+    state: State,
+}
+
+enum State {
+    Known(Option<Result<Option<VaultKey>, VaultError>>),
+    Working { work: JoinHandle<Result<Option<VaultKey>, VaultError>>, _running: Option<Running> },
+}
+
+impl Future for KeyFuture {
+    type Output = Result<Option<VaultKey>, VaultError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            State::Known(key) => key.take().map_or(Poll::Pending, Poll::Ready),
+            State::Working { work, .. } => Pin::new(work).poll(cx).map(|done| match done {
+                Ok(key) => key,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(stopped) => Err(VaultError::Key(format!("the runtime has stopped: {stopped}"))),
+                },
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for KeyFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! Where keys are kept, as a service, and two such places one after the other.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::VaultKey;
+use crate::BoxError;
+use crate::vault::VaultError;
+
+/// What a [`KeyService`] is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyRequest {
+    /// The key that is kept there; answered by `None` where there is none.
+    Load,
+    /// The same, but where there is none, a new one is made and kept. Answered by `None` where this place
+    /// can't keep one.
+    LoadOrCreate,
+}
+
+/// A place where a vault's key is kept: every `Service<KeyRequest, Response = Option<VaultKey>>` is one.
+/// [`EnvKey`](super::EnvKey), [`FileKey`](super::FileKey) and [`CommandKey`](super::CommandKey) come with this
+/// crate; a system's keyring, or a machine that signs for keys, is a service of yours.
+///
+/// ```
+/// use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("vault.key");
+/// // The environment's key if it is set, else the file's, which is made on first use.
+/// let key = EnvKey::new("EXAMPLE_VAULT_KEY").or(FileKey::new(&path)).load_or_create().await?;
+/// assert_eq!(key.id(), FileKey::new(&path).load().await?.expect("it was made").id());
+/// # Ok(())
+/// # }
+/// ```
+pub trait KeyService:
+    Service<KeyRequest, Response = Option<VaultKey>, Error: Into<BoxError>, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> KeyService for S where
+    S: Service<KeyRequest, Response = Option<VaultKey>, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// A method for each [`KeyRequest`], and one that combines two services.
+pub trait KeyServiceExt: KeyService {
+    /// The key that is kept there, if there is one.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] where what is kept is no key or is not kept safely, and whatever the service
+    /// answers.
+    fn load(&self) -> impl Future<Output = Result<Option<VaultKey>, VaultError>> + Send {
+        ask(self.clone(), KeyRequest::Load)
+    }
+
+    /// The key that is kept there; where there is none, a new one is made and kept.
+    ///
+    /// # Errors
+    /// As at [`load`](Self::load), and [`VaultError::Key`] where there is no key and none can be kept.
+    fn load_or_create(&self) -> impl Future<Output = Result<VaultKey, VaultError>> + Send {
+        let service = self.clone();
+        async move {
+            let key = ask(service, KeyRequest::LoadOrCreate).await?;
+            key.ok_or_else(|| {
+                VaultError::Key("there is none where it is looked for; make one".to_owned())
+            })
+        }
+    }
+
+    /// This service's key, or the other's where this one has none. A new key is made only where neither
+    /// has one, in the first of them that can keep it.
+    fn or<S: KeyService>(self, other: S) -> Or<Self, S> {
+        Or { first: self, second: other }
+    }
+}
+
+impl<S: KeyService> KeyServiceExt for S {}
+
+async fn ask<S: KeyService>(
+    mut service: S,
+    request: KeyRequest,
+) -> Result<Option<VaultKey>, VaultError> {
+    poll_fn(|cx| service.poll_ready(cx)).await.map_err(failed)?;
+    service.call(request).await.map_err(failed)
+}
+
+fn failed(error: impl Into<BoxError>) -> VaultError {
+    error.into().into()
+}
+
+/// Two places where a key may be; made by [`KeyServiceExt::or`].
+#[derive(Clone, Debug)]
+pub struct Or<A, B> {
+    first: A,
+    second: B,
+}
+
+impl<A: KeyService, B: KeyService> Service<KeyRequest> for Or<A, B> {
+    type Response = Option<VaultKey>;
+    type Error = VaultError;
+    type Future = OrFuture<A, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        // Which of them is asked, and how often, only the answers tell: each is made ready when it is due.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: KeyRequest) -> OrFuture<A, B> {
+        OrFuture {
+            first: self.first.clone(),
+            second: self.second.clone(),
+            creates: request == KeyRequest::LoadOrCreate,
+            step: Step::LoadFirst,
+            state: State::Unready,
+        }
+    }
+}
+
+/// The questions, in their order. Nothing is made before all have been asked for what they have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    LoadFirst,
+    LoadSecond,
+    CreateFirst,
+    CreateSecond,
+}
+
+pin_project! {
+    /// The answer of an [`Or`].
+    pub struct OrFuture<A: KeyService, B: KeyService> {
+        first: A,
+        second: B,
+        creates: bool,
+        step: Step,
+        #[pin]
+        state: State<A::Future, B::Future>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<A, B> {
+        Unready,
+        First { #[pin] answer: A },
+        Second { #[pin] answer: B },
+    }
+}
+
+impl<A: KeyService, B: KeyService> Future for OrFuture<A, B> {
+    type Output = Result<Option<VaultKey>, VaultError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let key = match this.state.as_mut().project() {
+                StateProj::First { answer } => ready!(answer.poll(cx)).map_err(failed)?,
+                StateProj::Second { answer } => ready!(answer.poll(cx)).map_err(failed)?,
+                StateProj::Unready => {
+                    let request = match this.step {
+                        Step::LoadFirst | Step::LoadSecond => KeyRequest::Load,
+                        Step::CreateFirst | Step::CreateSecond => KeyRequest::LoadOrCreate,
+                    };
+                    let asked = match this.step {
+                        Step::LoadFirst | Step::CreateFirst => {
+                            ready!(this.first.poll_ready(cx)).map_err(failed)?;
+                            State::First { answer: this.first.call(request) }
+                        }
+                        Step::LoadSecond | Step::CreateSecond => {
+                            ready!(this.second.poll_ready(cx)).map_err(failed)?;
+                            State::Second { answer: this.second.call(request) }
+                        }
+                    };
+                    this.state.set(asked);
+                    continue;
+                }
+            };
+            let next = match this.step {
+                _ if key.is_some() => None,
+                Step::LoadFirst => Some(Step::LoadSecond),
+                Step::LoadSecond if *this.creates => Some(Step::CreateFirst),
+                Step::CreateFirst => Some(Step::CreateSecond),
+                Step::LoadSecond | Step::CreateSecond => None,
+            };
+            let Some(next) = next else { return Poll::Ready(Ok(key)) };
+            *this.step = next;
+            this.state.set(State::Unready);
+        }
+    }
+}
+
+impl<A: KeyService, B: KeyService> fmt::Debug for OrFuture<A, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrFuture").finish_non_exhaustive()
+    }
+}

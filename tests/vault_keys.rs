@@ -1,0 +1,182 @@
+//! Where a vault's key comes from: a variable, a file, a command, a service, and one after the other.
+#![cfg(feature = "seal")]
+
+use std::collections::VecDeque;
+use std::future::{Ready, ready};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tower_credentials::vault::VaultError;
+use tower_credentials::vault::key::{CommandKey, EnvKey, FileKey, KeyRequest, KeyServiceExt, VaultKey};
+use tower_service::Service;
+
+/// A place that answers as planned, and notes what it was asked.
+#[derive(Clone)]
+struct Planned {
+    name: &'static str,
+    answers: Arc<Mutex<VecDeque<Option<VaultKey>>>>,
+    asked: Arc<Mutex<Vec<(&'static str, KeyRequest)>>>,
+}
+
+impl Service<KeyRequest> for Planned {
+    type Response = Option<VaultKey>;
+    type Error = VaultError;
+    type Future = Ready<Result<Option<VaultKey>, VaultError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: KeyRequest) -> Self::Future {
+        self.asked.lock().unwrap().push((self.name, request));
+        match self.answers.lock().unwrap().pop_front() {
+            Some(answer) => ready(Ok(answer)),
+            None => ready(Err(VaultError::Key(format!("{} was asked too often", self.name)))),
+        }
+    }
+}
+
+type Asked = Arc<Mutex<Vec<(&'static str, KeyRequest)>>>;
+
+fn two(
+    first: impl IntoIterator<Item = Option<VaultKey>>,
+    second: impl IntoIterator<Item = Option<VaultKey>>,
+) -> (Planned, Planned, Asked) {
+    let asked = Asked::default();
+    let planned = |name, answers: VecDeque<_>| Planned {
+        name,
+        answers: Arc::new(Mutex::new(answers)),
+        asked: asked.clone(),
+    };
+    (
+        planned("first", first.into_iter().collect()),
+        planned("second", second.into_iter().collect()),
+        asked,
+    )
+}
+
+use KeyRequest::{Load, LoadOrCreate};
+
+#[tokio::test]
+async fn the_first_of_two_places_that_has_a_key_gives_it() {
+    let key = VaultKey::generate();
+    let (first, second, asked) = two([Some(key.clone())], []);
+    assert_eq!(first.or(second).load().await.unwrap().unwrap().id(), key.id());
+    assert_eq!(*asked.lock().unwrap(), [("first", Load)]);
+
+    let (first, second, asked) = two([None], [Some(key.clone())]);
+    assert_eq!(first.or(second).load_or_create().await.unwrap().id(), key.id());
+    assert_eq!(*asked.lock().unwrap(), [("first", Load), ("second", Load)]);
+
+    let (first, second, _) = two([None], [None]);
+    assert!(first.or(second).load().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_key_is_made_only_where_no_place_has_one_in_the_first_that_keeps_it() {
+    let key = VaultKey::generate();
+    let (first, second, asked) = two([None, Some(key.clone())], [None]);
+    assert_eq!(first.or(second).load_or_create().await.unwrap().id(), key.id());
+    assert_eq!(*asked.lock().unwrap(), [("first", Load), ("second", Load), ("first", LoadOrCreate)]);
+
+    let (first, second, asked) = two([None, None], [None, Some(key.clone())]);
+    assert_eq!(first.or(second).load_or_create().await.unwrap().id(), key.id());
+    assert_eq!(asked.lock().unwrap().last(), Some(&("second", LoadOrCreate)));
+
+    let (first, second, _) = two([None, None], [None, None]);
+    let error = first.or(second).load_or_create().await.unwrap_err();
+    assert!(matches!(error, VaultError::Key(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_error_of_a_place_is_not_taken_for_a_place_without_a_key() {
+    let (first, second, asked) = two([], [Some(VaultKey::generate())]);
+    let error = first.or(second).load_or_create().await.unwrap_err();
+    assert!(error.to_string().contains("first was asked too often"), "{error}");
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_variable_that_is_not_set_leaves_it_to_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vault.key");
+    let variable = EnvKey::new("TOWER_CREDENTIALS_TEST_THAT_NOBODY_SETS");
+    assert!(variable.load().await.unwrap().is_none());
+    assert!(FileKey::new(&path).load().await.unwrap().is_none());
+    assert!(!path.exists(), "to look makes no file");
+    let made = variable.clone().or(FileKey::new(&path)).load_or_create().await.unwrap();
+    assert_eq!(FileKey::new(&path).load().await.unwrap().unwrap().id(), made.id());
+    let error = variable.load_or_create().await.unwrap_err();
+    assert!(matches!(error, VaultError::Key(_)), "{error:?}");
+}
+
+fn shell(script: &str) -> CommandKey {
+    CommandKey::new("sh").args(["-c", script])
+}
+
+#[tokio::test]
+async fn a_command_s_output_is_the_key() {
+    let key = VaultKey::from_bytes([7; 32]);
+    let text = key.to_base64();
+    for script in [format!("echo {}", text.expose()), format!("printf '\n {}'", text.expose())] {
+        assert_eq!(shell(&script).load().await.unwrap().unwrap().id(), key.id());
+        assert_eq!(shell(&script).load_or_create().await.unwrap().id(), key.id());
+    }
+}
+
+#[tokio::test]
+async fn a_command_gets_no_input() {
+    let key = VaultKey::from_bytes([7; 32]);
+    let script = format!("cat; echo {}", key.to_base64().expose());
+    assert_eq!(shell(&script).load().await.unwrap().unwrap().id(), key.id());
+}
+
+#[tokio::test]
+async fn a_command_that_prints_no_key_or_fails_is_named_and_its_output_is_not() {
+    let key = VaultKey::from_bytes([7; 32]);
+    for (script, what) in [
+        ("echo sk-planted", "printed something"),
+        ("true", "printed something"),
+        ("yes sk-planted", "something"),
+        (&format!("echo {}; exit 3", key.to_base64().expose()), "exit status: 3"),
+        ("kill -9 $$", "signal: 9"),
+    ] {
+        let error = shell(script).load().await.unwrap_err();
+        let VaultError::Key(text) = &error else { panic!("{error:?}") };
+        assert!(text.contains("command sh") && text.contains(what), "{script}: {text}");
+        assert!(!text.contains("planted") && !text.contains(key.to_base64().expose()), "{text}");
+    }
+    let error = CommandKey::new("no-such-program-anywhere").load().await.unwrap_err();
+    assert!(error.to_string().contains("no-such-program-anywhere can't be run"), "{error}");
+}
+
+/// Asks until `is_so`, for ten seconds at most.
+async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let asking = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(2));
+        while !is_so() {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), asking).await.expect(what);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_command_that_nobody_waits_for_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (started, never) = (directory.path().join("started"), directory.path().join("never"));
+    let made = std::process::Command::new("mkfifo").arg(&never).status().unwrap();
+    assert!(made.success());
+    let script =
+        format!("echo $$ > {}.tmp; mv {0}.tmp {0}; exec cat {}", started.display(), never.display());
+    let loading = tokio::spawn(async move { shell(&script).load().await });
+    eventually("the command starts", || started.exists()).await;
+    let process = std::fs::read_to_string(&started).unwrap();
+    let process = Path::new("/proc").join(process.trim());
+    assert!(process.exists());
+    loading.abort();
+    eventually("the command is killed", || !process.exists()).await;
+}
