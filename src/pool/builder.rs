@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tower::util::BoxCloneService;
 use tower_service::Service;
@@ -104,6 +105,16 @@ impl PoolBuilder {
         self
     }
 
+    /// How often the pool asks its vault whether others have changed something, and takes that over; never
+    /// where this is `None`. Every second unless set. It is one request that reads no file where nothing
+    /// has changed, made by a task of its own, in the runtime that the pool is opened in and while any
+    /// clone of the pool lives. What is known of a cooldown that another process has set is so old at most.
+    #[must_use]
+    pub fn sync_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.config.sync_every = interval.into();
+        self
+    }
+
     /// Loads the pool from its vault.
     ///
     /// # Errors
@@ -138,6 +149,9 @@ impl PoolBuilder {
                 let pool = pool.key().clone();
                 return Err(Error::NoCredential { pool, wanted: mode.wanted() });
             }
+        }
+        if let Some(every) = pool.0.config.sync_every {
+            pool.keep_syncing(every);
         }
         Ok(pool)
     }

@@ -220,6 +220,8 @@ pub(crate) struct Config {
     pub(crate) clock: Clock,
     pub(crate) observer: Observer,
     pub(crate) exposes_attempts: bool,
+    /// How often the pool looks for what others have changed; never where this is `None`.
+    pub(crate) sync_every: Option<Duration>,
 }
 
 impl Default for Config {
@@ -233,6 +235,7 @@ impl Default for Config {
             clock: Clock::default(),
             observer: Observer::default(),
             exposes_attempts: false,
+            sync_every: Some(Duration::from_secs(1)),
         }
     }
 }

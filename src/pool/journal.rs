@@ -13,8 +13,8 @@ use crate::standing::{Change, Outcome, Scope};
 pub(crate) struct Journal {
     pending: Vec<Outcome>,
     saving: Vec<Outcome>,
-    /// How often a batch has arrived: a load that one has overtaken is out of date.
-    arrivals: u64,
+    /// How many batches were begun: a load that one has overtaken may have it or not.
+    batches: u64,
     /// Whether something pending is worth a write of its own.
     urgent: bool,
     /// At how many outcomes it is compacted next.
@@ -57,17 +57,18 @@ impl Journal {
     pub(crate) fn start(&mut self) -> Vec<Outcome> {
         self.urgent = false;
         self.saving = std::mem::take(&mut self.pending);
+        self.batches += 1;
         self.saving.clone()
     }
 
     /// What was on its way has arrived.
     pub(crate) fn arrived(&mut self) {
         self.saving.clear();
-        self.arrivals += 1;
     }
 
-    pub(crate) fn arrivals(&self) -> u64 {
-        self.arrivals
+    /// How many batches were begun, if none of them is on its way.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        self.saving.is_empty().then_some(self.batches)
     }
 
     /// What was on its way has not arrived, and is pending again.

@@ -11,6 +11,7 @@ mod lease;
 pub mod policy;
 mod refresh;
 mod save;
+mod sync;
 mod wish;
 
 use std::fmt;
@@ -29,7 +30,7 @@ use crate::events::{Counters, Event, Tally};
 use crate::provider::Provider;
 use crate::rate_limit;
 use crate::standing::{Change, Reason, Scope, Standing};
-use crate::vault::{VaultError, VaultExt, VaultRequest, VaultResponse};
+use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
 use book::{Book, Hold, Lesson, Slot};
 use config::Config;
@@ -181,62 +182,6 @@ impl Pool {
             Ok::<_, VaultError>(())
         })?;
         self.save().await;
-        Ok(())
-    }
-
-    /// Takes over what others have changed in the vault: credentials that were added, removed, moved
-    /// or renewed, and cooldowns. One cheap request where nothing has changed.
-    ///
-    /// # Errors
-    /// Whatever the vault answers; the pool is then as it was.
-    pub async fn sync(&self) -> Result<(), VaultError> {
-        let revision = self.vault().revision(self.key().clone()).await?;
-        if revision != self.with_book(|book, _| book.revision) {
-            self.load().await?;
-        }
-        Ok(())
-    }
-
-    /// Keeps calling [`sync`](Self::sync), so that what other processes do is known here after at most
-    /// `every` (a second is a good one). The task ends when the last clone of the pool is dropped.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn follow(&self, every: Duration) {
-        let pool = Arc::downgrade(&self.0);
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let Some(pool) = pool.upgrade() else { return };
-                if let Err(error) = Pool(pool).sync().await {
-                    tracing::warn!(target: "tower_credentials", %error, "could not read the vault");
-                }
-            }
-        });
-    }
-
-    async fn load(&self) -> Result<(), VaultError> {
-        let damaged = loop {
-            let arrivals = self.with_book(|book, _| book.journal.arrivals());
-            let stored = self.vault().load_pool(self.key().clone()).await?;
-            let now = self.now();
-            let damaged = self.with_book(|book, config| {
-                // What was saved meanwhile may be missing in it, and is not kept here any more.
-                (book.journal.arrivals() == arrivals).then(|| {
-                    let damaged = book.load(stored, &*self.0.provider, config, now);
-                    self.0.size.store(book.size() as u64, Ordering::Relaxed);
-                    damaged
-                })
-            });
-            if let Some(damaged) = damaged {
-                break damaged;
-            }
-        };
-        for damage in damaged {
-            self.emit(&Event::Damaged { damage: &damage.to_string() });
-        }
         Ok(())
     }
 

@@ -1,0 +1,88 @@
+//! Taking over what others have changed in the vault.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::Pool;
+use crate::events::Event;
+use crate::vault::{VaultError, VaultExt};
+
+/// How often a load is made until none of the pool's own outcomes is on its way meanwhile.
+const TRIES: usize = 8;
+
+impl Pool {
+    /// Takes over what others have changed in the vault: credentials that were added, removed, moved
+    /// or renewed, and cooldowns. One cheap request where nothing has changed.
+    ///
+    /// A pool does this by itself, every second unless
+    /// [set otherwise](super::PoolBuilder::sync_every).
+    ///
+    /// # Errors
+    /// Whatever the vault answers; the pool is then as it was.
+    pub async fn sync(&self) -> Result<(), VaultError> {
+        let revision = self.vault().revision(self.key().clone()).await?;
+        if revision != self.with_book(|book, _| book.revision) {
+            self.load().await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps syncing while any clone of the pool lives and the present runtime does; without effect
+    /// outside of one.
+    pub(super) fn keep_syncing(&self, every: Duration) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let pool = std::sync::Arc::downgrade(&self.0);
+        runtime.spawn(async move {
+            let every = every.max(Duration::from_millis(1));
+            let mut ticks = interval_at(Instant::now() + every, every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut told = None;
+            loop {
+                ticks.tick().await;
+                let Some(pool) = pool.upgrade() else { return };
+                // Told once, not every second.
+                let trouble = Pool(pool).sync().await.err().map(|error| error.to_string());
+                if trouble != told
+                    && let Some(error) = &trouble
+                {
+                    tracing::warn!(target: "tower_credentials", %error, "could not read the vault");
+                }
+                told = trouble;
+            }
+        });
+    }
+
+    /// Takes over what the vault has. What is on its way into the vault may be in what was loaded or not, and
+    /// must count once: such a load is made again, a few times, and then left to the next sync.
+    pub(super) async fn load(&self) -> Result<(), VaultError> {
+        for _ in 0..TRIES {
+            let Some(batches) = self.with_book(|book, _| book.journal.settled()) else {
+                match self.start_saving() {
+                    Some(saving) => saving.await,
+                    // The vault hangs.
+                    None => return Ok(()),
+                }
+                continue;
+            };
+            let stored = self.vault().load_pool(self.key().clone()).await?;
+            let now = self.now();
+            let damaged = self.with_book(|book, config| {
+                (book.journal.settled() == Some(batches)).then(|| {
+                    let damaged = book.load(stored, &*self.0.provider, config, now);
+                    self.0.size.store(book.size() as u64, Ordering::Relaxed);
+                    damaged
+                })
+            });
+            if let Some(damaged) = damaged {
+                for damage in damaged {
+                    self.emit(&Event::Damaged { damage: &damage.to_string() });
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
