@@ -15,7 +15,7 @@ use support::*;
 use tower::{Layer, ServiceExt};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::key::{FileKey, KeyRequest, VaultKey};
 use tower_credentials::vault::{MemoryVault, VaultExt, VaultRequest};
 use tower_credentials::*;
 
@@ -320,14 +320,35 @@ async fn the_debug_output_of_no_public_value_shows_a_secret() {
         secret: Secret::api_key(PLANTED),
     };
     debug_is_clean(&replace);
+    let reseal = VaultRequest::Reseal {
+        id: credential.metadata.id,
+        expected: generation,
+        secret: Secret::api_key(PLANTED),
+    };
+    debug_is_clean(&reseal);
     debug_is_clean(&vault.get(credential.metadata.id).await);
     let conflict =
         vault.replace_secret(credential.metadata.id, generation.next(), tokens("c")).await.unwrap();
     assert!(matches!(conflict, vault::Replaced::Conflict(_)));
     debug_is_clean(&conflict);
 
-    let files = FileVault::open(directory.path(), &vault_key).await.unwrap();
+    let place = directory.path().join("vault");
+    let files = FileVault::open(&place, &vault_key).await.unwrap();
     files.put(credential).await.unwrap();
     debug_is_clean(&files);
+    let anew = FileVault::builder(&place).old_key(&vault_key);
+    debug_is_clean(&anew);
+    let anew = anew.open(&VaultKey::generate()).await.unwrap();
+    debug_is_clean(&anew.reseal(|so_far| debug_is_clean(so_far)).await.unwrap());
+    debug_is_clean(&anew);
+    let refused = files.put(Credential::new(key(), "c", tokens("c"))).await.unwrap_err();
+    assert!(matches!(refused, vault::VaultError::Key(_)), "{refused:?}");
+    debug_is_clean(&refused);
+    is_clean("an error", &refused.to_string());
+    let files = anew;
+    let kept = FileKey::new(directory.path().join("vault.key"));
+    debug_is_clean(&kept);
+    debug_is_clean(&tower::Service::call(&mut kept.clone(), KeyRequest::LoadOrCreate).await);
+    debug_is_clean(&tower::Service::call(&mut kept.clone(), KeyRequest::Load));
     debug_is_clean(&files.load_pool(key()).await.unwrap());
 }
