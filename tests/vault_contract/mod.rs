@@ -1,4 +1,5 @@
 //! What every vault promises, whatever keeps it: a test for each promise, over `VaultExt`.
+#![allow(dead_code, reason = "each file of tests uses a part")]
 
 use std::future::Future;
 use std::pin::pin;
