@@ -69,12 +69,13 @@ impl LockFile {
         if !ops::try_lock(file, &self.path).map_err(disk::failed("lock", &self.path))? {
             return Ok(false);
         }
-        if has_name(*id, &self.path)? {
-            return Ok(true);
+        let has_name = has_name(*id, &self.path);
+        if !matches!(has_name, Ok(true)) {
+            // Where somebody has removed the file, whoever comes next would lock another one. Closing it
+            // unlocks, which an error needs as well: it is answered without a `Held`.
+            *slot = None;
         }
-        // Somebody has removed the file: whoever comes next would lock another one.
-        *slot = None;
-        Ok(false)
+        has_name
     }
 
     /// Looks whether a lock that is held is refused to others here: some file systems say yes to everyone.
