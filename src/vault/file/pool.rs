@@ -32,7 +32,8 @@ pub(super) struct Pool {
     log: Option<Log>,
     /// What can't be read, and is not ours to change.
     trouble: Option<Trouble>,
-    /// Whether every record of the vault has been looked at for ones of this pool.
+    /// Whether every record of this pool has been asked for its label, and none was changed since but by
+    /// this process.
     pub(super) is_reconciled: bool,
 }
 
@@ -254,6 +255,12 @@ impl Pool {
                 if is_first && let Some(log) = &mut self.log {
                     log.snapshot = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0) as u64;
                 }
+            }
+            if let Entry::Member { id, label } = &line.entry
+                && self.label(*id).is_some_and(|known| known != label)
+            {
+                // Whoever wrote it may have died before the record had this label.
+                self.is_reconciled = false;
             }
             self.state.apply(line);
         }

@@ -312,15 +312,7 @@ impl Store {
                 entries.push(Entry::Removed(*id));
             }
         }
-        let mut unknown: Vec<_> = credentials
-            .iter()
-            .map(|record| &record.metadata)
-            .filter(|metadata| pool.label(metadata.id) != Some(&metadata.label))
-            .collect();
-        unknown.sort_by_key(|metadata| (metadata.created_at, metadata.id));
-        let member =
-            |metadata: &Metadata| Entry::Member { id: metadata.id, label: metadata.label.clone() };
-        entries.extend(unknown.into_iter().map(member));
+        entries.extend(renamed(pool, credentials));
         if !entries.is_empty() {
             warn_of(pool.append(entries), "which credentials there are");
         }
@@ -328,19 +320,16 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the log name every credential of the pool, once, before labels are compared.
+    /// Makes the log name every credential of the pool by its label, once, before labels are compared. The
+    /// records are asked, since a killed process or a power cut may have left another label in the log.
     fn reconcile(&self, pool: &mut Pool, key: &PoolKey) -> Result<(), VaultError> {
         if pool.is_reconciled {
             return Ok(());
         }
-        let mut ids = self.candidates(self.ids()?.0, key);
-        ids.retain(|id| pool.label(*id).is_none());
+        let ids = self.candidates(self.ids()?.0, key);
         let mut records = self.read(&ids, &mut Vec::new());
         records.retain(|record| record.metadata.pool == *key);
-        let entries: Vec<_> = records
-            .into_iter()
-            .map(|Record { metadata, .. }| Entry::Member { id: metadata.id, label: metadata.label })
-            .collect();
+        let entries = renamed(pool, &records);
         if !entries.is_empty() {
             pool.append(entries)?;
         }
@@ -421,11 +410,10 @@ impl Store {
             }
             pool.append([Entry::Member { id, label: label.clone() }])?;
         }
-        let before = std::mem::replace(&mut record.metadata.label, label.clone());
+        record.metadata.label = label.clone();
         if let Err(error) = record::write(&self.record_path(id), &record) {
-            if let Ok((mut pool, _held)) = files.locked() {
-                warn_of(pool.append([Entry::Member { id, label: before }]), "its old label");
-            }
+            // It may be there all the same: before labels are compared, the records are to be asked.
+            files.pool().is_reconciled = false;
             return Err(error.into());
         }
         Ok(record.metadata)
@@ -620,6 +608,16 @@ fn is_ours(entry: &DirEntry) -> bool {
     [RECORDS, POOLS, LEASES, LOCK, KEYS].iter().any(|ours| *ours == name)
         || name.as_encoded_bytes().starts_with(b"key.damaged-")
         || is_temporary(entry)
+}
+
+/// What makes the log name these credentials of its pool by their labels, the oldest first.
+fn renamed(pool: &Pool, records: &[Record<Sealed>]) -> Vec<Entry> {
+    let members = records.iter().map(|record| &record.metadata);
+    let mut unknown: Vec<_> =
+        members.filter(|metadata| pool.label(metadata.id) != Some(&metadata.label)).collect();
+    unknown.sort_by_key(|metadata| (metadata.created_at, metadata.id));
+    let member = |metadata: &Metadata| Entry::Member { id: metadata.id, label: metadata.label.clone() };
+    unknown.into_iter().map(member).collect()
 }
 
 /// Sorts as the order says; who is not named in it comes last, by age.
