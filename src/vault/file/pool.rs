@@ -158,11 +158,16 @@ impl Pool {
                 self.version
             }
         }
-        self.reset();
-        self.state.sequence = first_sequence();
         let path = self.old_path();
         let way_out = "remove it: order and cooldowns then begin anew";
-        match read_json::<Old>(&path, way_out) {
+        let old = match read_json::<Old>(&path, way_out) {
+            // It may be read the next time: until then nothing begins.
+            Err(error @ VaultError::Io { .. }) => return Err(error),
+            old => old,
+        };
+        self.reset();
+        self.state.sequence = first_sequence();
+        match old {
             Ok(Some(old)) if old.pool == self.key => {
                 self.state.members = old.standings.order.iter().map(|id| (*id, None)).collect();
                 self.state.standings = old.standings;
@@ -205,7 +210,11 @@ impl Pool {
         }
         self.reset();
         self.log = Some(Log { file, id: FileId::of(&metadata), length: 0, snapshot: 0, can_append });
-        self.read_on()?;
+        if let Err(error) = self.read_on() {
+            // It is read from its beginning the next time, even if it is empty.
+            self.log = None;
+            return Err(error);
+        }
         if self.state.sequence == 0 {
             // Nothing of it can be read: that is a change too.
             self.state.sequence = first_sequence();

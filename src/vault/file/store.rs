@@ -287,12 +287,14 @@ impl Store {
         let (pool, standings) = {
             let mut pool = files.pool();
             let held = files.lock.take()?;
-            if let Err(error) = pool.refresh() {
-                damaged.push(as_damage(&self.pool_path(key, "log"), error));
-            }
+            let refreshed = pool.refresh();
             // Before it is mended, which may set a file aside.
             damaged.extend(pool.damage());
-            self.mend(&mut pool, &credentials)?;
+            match refreshed {
+                Ok(()) => self.mend(&mut pool, &credentials)?,
+                // What was not read is not to be written over.
+                Err(error) => damaged.push(as_damage(&self.pool_path(key, "log"), error)),
+            }
             drop(held);
             let standings = pool.standings().clone();
             (pool, standings)
