@@ -145,8 +145,17 @@ impl Pool {
         }
     }
 
-    /// Takes over the file of version 1, if there is one.
+    /// Begins with what version 1 has left, if it has.
     fn begin_without_log(&mut self) -> Result<(), VaultError> {
+        // It may be readable the next time: until then nothing begins.
+        let (state, trouble) = self.begun()?;
+        self.reset();
+        (self.state, self.trouble) = (state, trouble);
+        Ok(())
+    }
+
+    /// How the pool stands where no line of a log says it, and what can't be read of that.
+    fn begun(&self) -> Result<(State, Option<Trouble>), VaultError> {
         #[derive(Deserialize)]
         struct Old {
             version: u32,
@@ -158,29 +167,24 @@ impl Pool {
                 self.version
             }
         }
+        let mut state = State { sequence: first_sequence(), ..State::default() };
         let path = self.old_path();
         let way_out = "remove it: order and cooldowns then begin anew";
-        let old = match read_json::<Old>(&path, way_out) {
-            // It may be read the next time: until then nothing begins.
-            Err(error @ VaultError::Io { .. }) => return Err(error),
-            old => old,
-        };
-        self.reset();
-        self.state.sequence = first_sequence();
-        match old {
+        let trouble = match read_json::<Old>(&path, way_out) {
             Ok(Some(old)) if old.pool == self.key => {
-                self.state.members = old.standings.order.iter().map(|id| (*id, None)).collect();
-                self.state.standings = old.standings;
+                state.members = old.standings.order.iter().map(|id| (*id, None)).collect();
+                state.standings = old.standings;
+                None
             }
             Ok(Some(old)) => {
                 let reason = format!("it is the file of the pool {}; {way_out}", old.pool);
-                self.trouble = Some(Trouble::Old(Damage::new(path.display().to_string(), reason)));
+                Some(Trouble::Old(Damage::new(path.display().to_string(), reason)))
             }
-            Ok(None) => {}
-            Err(VaultError::Damaged(damage)) => self.trouble = Some(Trouble::Old(damage)),
+            Ok(None) => None,
+            Err(VaultError::Damaged(damage)) => Some(Trouble::Old(damage)),
             Err(error) => return Err(error),
-        }
-        Ok(())
+        };
+        Ok((state, trouble))
     }
 
     fn old_path(&self) -> PathBuf {
@@ -210,15 +214,27 @@ impl Pool {
         }
         self.reset();
         self.log = Some(Log { file, id: FileId::of(&metadata), length: 0, snapshot: 0, can_append });
-        if let Err(error) = self.read_on() {
+        let read = self.read_first();
+        if read.is_err() {
             // It is read from its beginning the next time, even if it is empty.
             self.log = None;
-            return Err(error);
         }
-        if self.state.sequence == 0 {
+        read
+    }
+
+    /// Reads a log of which nothing was read yet.
+    fn read_first(&mut self) -> Result<(), VaultError> {
+        self.read_on()?;
+        if self.state.sequence > 0 {
+            return Ok(());
+        }
+        if self.trouble.is_some() {
             // Nothing of it can be read: that is a change too.
             self.state.sequence = first_sequence();
+            return Ok(());
         }
+        // Whoever made it has not come to its first line.
+        (self.state, self.trouble) = self.begun()?;
         Ok(())
     }
 
