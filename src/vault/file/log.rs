@@ -83,8 +83,7 @@ impl Line {
 fn checked(line: &[u8]) -> Option<&[u8]> {
     let (checksum, text) = line.split_at_checked(8)?;
     let text = text.strip_prefix(b" ")?;
-    let is_plain = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-    let checksum = str::from_utf8(checksum).ok().filter(|_| checksum.iter().all(is_plain))?;
+    let checksum = str::from_utf8(checksum).ok().filter(|_| checksum.iter().all(is_digit))?;
     (u32::from_str_radix(checksum, 16) == Ok(crc32fast::hash(text))).then_some(text)
 }
 
@@ -107,6 +106,21 @@ impl Lines {
         read.is_newer = read.lines.is_empty() && is_newer(bytes);
         read
     }
+}
+
+/// Whether bytes without a good line are what is there of a log's first line when a process dies that writes
+/// it, or when the power goes: its beginning, and perhaps zeros for the rest.
+pub(super) fn is_begun(bytes: &[u8]) -> bool {
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let (checksum, text) = bytes[..written].split_at(written.min(8));
+    let start = &b" {\"sequence\":"[..];
+    checksum.iter().all(is_digit)
+        && (text.starts_with(start) || start.starts_with(text))
+        && !text.contains(&b'\n')
+}
+
+fn is_digit(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
 /// Whether a log begins with a good line of a format that is newer than ours.

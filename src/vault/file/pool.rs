@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
-use super::log::{Entry, FORMAT, Line, Lines, Snapshot};
+use super::log::{self, Entry, FORMAT, Line, Lines, Snapshot};
 use super::record::{Versioned, read_json};
 use crate::credential::{CredentialId, PoolKey};
 use crate::standing::Standings;
@@ -253,11 +253,10 @@ impl Pool {
         let read = Lines::read(&bytes);
         log.length += read.length as u64;
         if is_first && !matches!(read.lines.first(), Some(Line { entry: Entry::Snapshot(_), .. })) {
-            let is_empty = bytes.iter().all(|byte| *byte == 0);
             self.trouble = match read.lines.is_empty() {
                 _ if read.is_newer => Some(Trouble::Newer),
-                // As a process leaves it that dies before it has written anything.
-                true if is_empty => None,
+                // Whoever wrote it has died meanwhile.
+                true if log::is_begun(&bytes) => None,
                 true => Some(Trouble::Foreign),
                 // The snapshot is damaged.
                 false => None,
