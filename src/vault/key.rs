@@ -187,7 +187,8 @@ fn from_variable(name: &OsStr) -> Result<Option<VaultKey>, VaultError> {
     key.map(Some).ok_or_else(no_key)
 }
 
-fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
+/// What [`VaultKey::load_or_create`] does; it blocks.
+pub(super) fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
     if let Some(key) = load(path)? {
         return Ok(key);
     }

@@ -31,7 +31,26 @@ mod blob;
 mod cipher;
 mod service;
 
+#[cfg(test)]
+use super::key::VaultKey;
+#[cfg(test)]
+use crate::credential::{Credential, Record, Secret};
+
 pub use blob::Sealed;
 #[cfg(feature = "file")]
 pub(crate) use cipher::wrong_key;
 pub use service::{Resealed, Seal, SealFuture, SealLayer};
+
+/// Seals a secret, for a test that asks a backend itself.
+#[cfg(test)]
+pub(crate) fn seal(key: &VaultKey, credential: &Credential) -> Sealed {
+    cipher::Cipher::new(key).seal(&credential.metadata, &credential.secret).expect("it can be sealed")
+}
+
+/// Opens what a backend has answered; `None` where it does not open.
+#[cfg(test)]
+pub(crate) fn open(keys: &[VaultKey], record: Record<Sealed>) -> Option<Secret> {
+    let mut cipher = cipher::Cipher::new(keys.first()?);
+    keys.iter().for_each(|key| cipher.add_old(key));
+    cipher.open(&record.metadata, record.secret).ok()
+}

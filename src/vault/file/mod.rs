@@ -35,6 +35,8 @@ mod name;
 mod pool;
 mod record;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;

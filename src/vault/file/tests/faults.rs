@@ -1,0 +1,358 @@
+//! A fault at each operation of each piece of work, of each sort: the work is done or it is not, what is
+//! said of it is true, and whoever comes next goes on.
+
+use super::fault::{Fault, Operation, run};
+use super::*;
+
+const FAULTS: [Fault; 5] = [
+    Fault::Fails(io::ErrorKind::StorageFull),
+    // What EIO becomes.
+    Fault::Fails(io::ErrorKind::Other),
+    Fault::FailsHalfway(io::ErrorKind::StorageFull),
+    Fault::Stops,
+    Fault::StopsHalfway,
+];
+
+/// What a process has done before the work is asked of it.
+#[derive(Clone, Copy, Debug)]
+enum Begun {
+    /// It has made a [`Store`] and nothing else.
+    Nothing,
+    Opened,
+    Loaded,
+}
+
+impl Begun {
+    fn store(self, copy: &Copy<'_>) -> Store {
+        let store = Store::new(copy.root());
+        if !matches!(self, Self::Nothing) {
+            store.open(&ids(copy.keys), false).unwrap();
+        }
+        if matches!(self, Self::Loaded) {
+            store.answer(&VaultRequest::Load(pool())).unwrap();
+        }
+        store
+    }
+}
+
+/// Lets each operation of the case's work go wrong in each way.
+fn survives_every_fault(case: &Case) {
+    let (before, after) = case.before_and_after();
+    let begun = match case.work {
+        Work::Open => &[Begun::Nothing][..],
+        _ => &[Begun::Opened, Begun::Loaded],
+    };
+    let mut wrong = Vec::new();
+    for begun in begun {
+        let whole = {
+            let copy = case.copy();
+            let store = begun.store(&copy);
+            let (done, report) = run(None, || case.run(&store));
+            done.unwrap();
+            report.operations
+        };
+        assert!(whole.len() >= 3, "{whole:?}");
+        let mut count = 0;
+        for (number, operation) in whole.iter().enumerate() {
+            for fault in FAULTS {
+                let is_halfway = matches!(fault, Fault::FailsHalfway(_) | Fault::StopsHalfway);
+                if is_halfway && !matches!(operation, Operation::Write(..)) {
+                    continue;
+                }
+                count += 1;
+                if let Err(why) = survives(case, *begun, (number, fault), [&before, &after]) {
+                    wrong.push(format!("{begun:?}, {fault:?} at {number}, {}: {why}", brief(operation)));
+                }
+            }
+        }
+        println!("{}, {begun:?}: {} operations, {count} faults", case.name, whole.len());
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), case.name, wrong.join("\n"));
+}
+
+fn survives(
+    case: &Case,
+    begun: Begun,
+    at: (usize, Fault),
+    [before, after]: [&State; 2],
+) -> Result<(), String> {
+    let copy = case.copy();
+    let store = begun.store(&copy);
+    let (done, report) = run(Some(at), || case.run(&store));
+    if !report.has_struck {
+        return Err("the fault has not come".into());
+    }
+    let is_done = match done {
+        Ok(_) => true,
+        Err(Stopped::Failed(error)) => {
+            names_a_file(&error.to_string(), copy.place.path())?;
+            false
+        }
+        Err(Stopped::Busy(busy)) => return Err(format!("{busy:?}, of all the errors")),
+    };
+    // The process is dead, or has another thing to do for now.
+    let is_dead = matches!(at.1, Fault::Stops | Fault::StopsHalfway);
+    let store = (!is_dead).then_some(store);
+    has_no_secret(&copy)?;
+    has_no_lock(&copy)?;
+    let left = copy.again().state()?;
+    // Where the names could not be synced the new state may be there although an error was answered.
+    if left != *after && (is_done || left != *before) {
+        return Err(format!("acknowledged: {is_done}; {left:?} is neither {before:?} nor {after:?}"));
+    }
+    copy.takes_more(&case.labels)?;
+    let store = store.unwrap_or_else(|| copy.open());
+    let is_outcome = matches!(case.work, Work::Ask(VaultRequest::Record { .. }));
+    // One more failure of the same credential would be one more.
+    if left != *after || !is_outcome {
+        let was_done = left == *after;
+        match case.run(&store) {
+            Ok(VaultResponse::Replaced(Replaced::Conflict(_))) if was_done => {}
+            Err(Stopped::Failed(VaultError::Exists(_) | VaultError::NotFound(_))) if was_done => {}
+            Ok(VaultResponse::Replaced(Replaced::Conflict(_))) | Err(_) => {
+                return Err("it can't be done again".into());
+            }
+            Ok(_) => {}
+        }
+    }
+    for (known, who) in [(State::of(&store, case.keys.as_slice())?, "it"), (copy.state()?, "another")] {
+        if known != *after {
+            return Err(format!("done again, {who} knows {known:?} in place of {after:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text names a file below the place, not only the place.
+fn names_a_file(text: &str, place: &Path) -> Result<(), String> {
+    let place = place.display().to_string();
+    let named = text.split_once(place.as_str()).map(|(_, below)| below);
+    // The first directory of a vault is synced by the name of the place.
+    match named.is_some_and(|below| below.starts_with("/config") || text.starts_with("could not sync")) {
+        true => Ok(()),
+        false => Err(format!("{text:?} names no file")),
+    }
+}
+
+/// Looks for what is planted in all that is left: as it is, in base64 wherever it may begin in it, in hex.
+fn has_no_secret(copy: &Copy<'_>) -> Result<(), String> {
+    let mut needles = vec![PLANTED.to_owned(), hex(PLANTED.as_bytes())];
+    for shift in 0..3 {
+        // What base64 makes of it depends on its place among the bytes, three by three.
+        let text = STANDARD_NO_PAD.encode([&b"..."[..shift], PLANTED.as_bytes()].concat());
+        needles.push(text[(shift * 8).div_ceil(6)..text.len() - 1].to_owned());
+    }
+    for (path, content) in tree(copy.place.path()) {
+        let content = content.unwrap_or_default();
+        let holds =
+            |needle: &String| content.windows(needle.len()).any(|part| part == needle.as_bytes());
+        if needles.iter().any(holds) {
+            return Err(format!("{} holds a secret", path.display()));
+        }
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Tries every lock as another process would.
+fn has_no_lock(copy: &Copy<'_>) -> Result<(), String> {
+    for path in tree(copy.place.path()).into_keys() {
+        let is_lock = path.ends_with("lock") || path.extension().is_some_and(|ending| ending == "lock");
+        if is_lock && fs::File::open(copy.place.path().join(&path)).unwrap().try_lock().is_err() {
+            return Err(format!("{} is locked", path.display()));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_put_is_done_or_not_whatever_fails() {
+    survives_every_fault(&Case::put());
+}
+
+#[test]
+fn a_first_put_is_done_or_not_whatever_fails() {
+    survives_every_fault(&Case::first_put());
+}
+
+#[test]
+fn a_swap_is_done_or_not_whatever_fails() {
+    survives_every_fault(&Case::swap());
+}
+
+#[test]
+fn an_outcome_is_recorded_or_not_whatever_fails() {
+    survives_every_fault(&Case::outcome());
+}
+
+#[test]
+fn a_log_is_compacted_or_not_whatever_fails() {
+    survives_every_fault(&Case::compaction());
+}
+
+#[test]
+fn a_record_is_sealed_anew_or_not_whatever_fails() {
+    survives_every_fault(&Case::resealing());
+}
+
+#[test]
+fn a_vault_can_be_made_after_any_failure() {
+    survives_every_fault(&Case::opening());
+}
+
+#[test]
+fn a_removal_is_done_or_not_whatever_fails() {
+    survives_every_fault(&Case::removal());
+}
+
+#[test]
+fn a_credential_has_its_old_label_or_its_new_one_whatever_fails() {
+    survives_every_fault(&Case::relabelling());
+}
+
+#[test]
+fn a_credential_is_moved_or_not_whatever_fails() {
+    survives_every_fault(&Case::movement());
+}
+
+/// What a process that only looks asks for.
+fn readings() -> Vec<VaultRequest<Sealed>> {
+    vec![VaultRequest::Load(pool()), VaultRequest::List]
+}
+
+/// What an answer says, and what damage it names.
+fn told(answer: &VaultResponse<Sealed>) -> (String, Vec<Damage>) {
+    match answer {
+        VaultResponse::Pool(loaded) => {
+            let standings = &loaded.standings;
+            let credentials: BTreeMap<_, _> = standings.credentials.iter().collect();
+            let records = &loaded.credentials;
+            (format!("{records:?} {:?} {credentials:?}", standings.order), loaded.damaged.clone())
+        }
+        VaultResponse::List(listing) => (format!("{:?}", listing.credentials), listing.damaged.clone()),
+        answer => (format!("{answer:?}"), Vec::new()),
+    }
+}
+
+/// Lets each operation of each reading fail, after the vault has been brought to where the reading begins.
+fn reads_under_every_fault(
+    case: &Case,
+    requests: &[VaultRequest<Sealed>],
+    begin: impl Fn(&Copy<'_>) -> Store,
+) {
+    for request in requests {
+        let (whole, before, operations) = {
+            let copy = case.copy();
+            let store = begin(&copy);
+            let before = copy.again().state().unwrap();
+            let (answer, report) = run(None, || store.answer(request));
+            (told(&answer.unwrap()), before, report.operations)
+        };
+        println!("{request:?}: {} operations", operations.len());
+        for (number, operation) in operations.iter().enumerate() {
+            for kind in [io::ErrorKind::Other, io::ErrorKind::PermissionDenied] {
+                let what = format!("{request:?}, {kind:?} at {number}, {}", brief(operation));
+                let copy = case.copy();
+                let store = begin(&copy);
+                let (answer, report) = run(Some((number, Fault::Fails(kind))), || store.answer(request));
+                assert!(report.has_struck, "{what}");
+                match answer {
+                    Ok(answer) => {
+                        let (text, damaged) = told(&answer);
+                        assert!(text == whole.0 || !damaged.is_empty(), "{what}: {text}");
+                        for damage in damaged {
+                            names_a_file(&damage.to_string(), copy.place.path())
+                                .unwrap_or_else(|why| panic!("{what}: {why}"));
+                        }
+                    }
+                    Err(Stopped::Failed(error)) => names_a_file(&error.to_string(), copy.place.path())
+                        .unwrap_or_else(|why| panic!("{what}: {why}")),
+                    Err(Stopped::Busy(busy)) => panic!("{what}: {busy:?}"),
+                }
+                has_no_lock(&copy).unwrap_or_else(|why| panic!("{what}: {why}"));
+                assert_eq!(copy.again().state().as_ref(), Ok(&before), "{what}: something is lost");
+                assert_eq!(told(&store.answer(request).unwrap()), whole, "{what}: and again");
+                assert_eq!(copy.state().as_ref(), Ok(&before), "{what}: something is lost later");
+            }
+        }
+    }
+}
+
+#[test]
+fn reading_names_what_it_cannot_read_and_loses_nothing() {
+    let case = Case::outcome();
+    let id = case.copy().state().unwrap().credentials[0].0.id;
+    let mut requests = readings();
+    requests.push(VaultRequest::Get { id });
+    reads_under_every_fault(&case, &requests, |copy| copy.open());
+    reads_under_every_fault(&case, &requests, |copy| Begun::Loaded.store(copy));
+}
+
+#[test]
+fn reading_what_another_process_has_added_loses_nothing_whatever_fails() {
+    let case = Case::outcome();
+    reads_under_every_fault(&case, &readings(), |copy| {
+        let store = Begun::Loaded.store(copy);
+        case.run(&copy.open()).unwrap();
+        store
+    });
+    let case = Case::compaction();
+    reads_under_every_fault(&case, &readings(), |copy| {
+        let store = Begun::Loaded.store(copy);
+        case.run(&copy.open()).unwrap();
+        store
+    });
+}
+
+#[test]
+fn what_a_killed_process_has_left_is_mended_or_not_whatever_fails() {
+    let case = Case::put();
+    reads_under_every_fault(&case, &readings(), |copy| {
+        let store = copy.open();
+        // Killed between the log and the record.
+        let is_temporary = |operation: &Operation| matches!(operation, Operation::Create(path) if path.parent().is_some_and(|parent| parent.ends_with("records")));
+        let (_, report) = run(None, || case.run(&case.copy().open()));
+        let number = report.operations.iter().position(is_temporary).unwrap();
+        run(Some((number, Fault::Stops)), || case.run(&store)).0.unwrap_err();
+        copy.open()
+    });
+}
+
+/// Makes the log what version 1 left in its place.
+fn to_version_1(copy: &Copy<'_>) {
+    let state = copy.state().unwrap();
+    let (order, credentials) = &state.standings[&pool()];
+    let old = serde_json::json!({
+        "version": 1,
+        "pool": pool(),
+        "standings": { "order": order, "credentials": credentials },
+    });
+    fs::write(copy.root().join("pools/example+default.json"), old.to_string()).unwrap();
+    fs::remove_file(copy.root().join("pools/example+default.log")).unwrap();
+}
+
+#[test]
+fn what_version_1_left_is_taken_over_whatever_fails() {
+    let case = Case::outcome();
+    reads_under_every_fault(&case, &readings(), |copy| {
+        to_version_1(copy);
+        copy.open()
+    });
+    let before = case.copy().state().unwrap();
+    for number in 0.. {
+        let copy = case.copy();
+        to_version_1(&copy);
+        let store = copy.open();
+        let fault = Some((number, Fault::Fails(io::ErrorKind::Other)));
+        let (_, report) = run(fault, || case.run(&store));
+        if !report.has_struck {
+            break;
+        }
+        let state = copy.state().unwrap();
+        let known: Vec<_> = state.standings[&pool()].1.keys().collect();
+        assert_eq!(known.len(), before.standings[&pool()].1.len(), "{number}: {:?}", report.operations);
+    }
+}
