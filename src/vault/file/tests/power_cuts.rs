@@ -1,1 +1,525 @@
+//! Every state that a power cut may leave of the disk, at every point of a piece of work, by the weakest
+//! promises of POSIX: the work is done or it is not, and it is done if it was acknowledged.
+//!
+//! What a file holds is there for sure once the file was synced. Before that there may be nothing of it, any
+//! beginning (half of each write, all but one byte, all), or zeros in its place. What happened to a name is
+//! there for sure once its directory was synced. Before that each of it may be there or not, whatever became of the
+//! others; but a name that is taken over by a rename names the old file or the new one. A renamed file may
+//! also still have its old name.
 
+use super::fault::{self, Fault, Operation};
+use super::*;
+use crate::vault::key::load_or_create;
+
+/// A file or a directory, whatever its names are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Node {
+    Directory,
+    /// The file of this number.
+    File(usize),
+}
+
+/// What happened to names of one directory.
+#[derive(Clone, Debug)]
+enum Change {
+    Added(PathBuf, Node),
+    Removed(PathBuf),
+    Renamed(PathBuf, PathBuf, Node),
+}
+
+type Names = BTreeMap<PathBuf, Node>;
+
+/// A disk and what is not yet written back to it.
+#[derive(Clone, Default)]
+struct Disk {
+    /// What each file has held since it was last synced; the last is what a process sees.
+    files: Vec<Vec<Vec<u8>>>,
+    seen: Names,
+    /// The names that are there for sure, but for what is pending.
+    durable: Names,
+    pending: Vec<Change>,
+}
+
+impl Disk {
+    /// A disk that was written back whole.
+    fn of(tree: &Tree) -> Self {
+        let mut disk = Self::default();
+        for (path, content) in tree {
+            let node = match content {
+                None => Node::Directory,
+                Some(content) => disk.file(content.clone()),
+            };
+            disk.seen.insert(path.clone(), node);
+        }
+        disk.durable = disk.seen.clone();
+        disk
+    }
+
+    fn file(&mut self, content: Vec<u8>) -> Node {
+        self.files.push(vec![content]);
+        Node::File(self.files.len() - 1)
+    }
+
+    fn add(&mut self, path: &Path, node: Node) {
+        self.seen.insert(path.to_owned(), node);
+        self.pending.push(Change::Added(path.to_owned(), node));
+    }
+
+    fn change(&mut self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let Some(Node::File(file)) = self.seen.get(path) else {
+            panic!("{} is no file", path.display())
+        };
+        let versions = &mut self.files[*file];
+        let mut content = versions.last().unwrap().clone();
+        change(&mut content);
+        versions.push(content);
+    }
+
+    /// Does what a process has asked for; what the system has refused has no effect here either.
+    fn apply(&mut self, operation: &Operation, place: &Path) {
+        let below = |path: &Path| path.strip_prefix(place).unwrap().to_owned();
+        match operation {
+            Operation::MakeDir(path) if !self.seen.contains_key(&below(path)) => {
+                self.add(&below(path), Node::Directory);
+            }
+            Operation::Create(path) | Operation::OpenLock(path) => {
+                if !self.seen.contains_key(&below(path)) {
+                    let file = self.file(Vec::new());
+                    self.add(&below(path), file);
+                }
+            }
+            Operation::Write(path, bytes) => {
+                self.change(&below(path), |content| content.extend_from_slice(bytes));
+            }
+            Operation::Truncate(path, length) => {
+                self.change(&below(path), |content| content.truncate(*length as usize));
+            }
+            Operation::Sync(path) => {
+                let Some(Node::File(file)) = self.seen.get(&below(path)) else { panic!("{path:?}") };
+                let versions = &mut self.files[*file];
+                versions.drain(..versions.len() - 1);
+            }
+            Operation::SyncDir(path) => {
+                let directory = below(path);
+                for change in std::mem::take(&mut self.pending) {
+                    match change.directory() == directory {
+                        true => change.apply(1, &mut self.durable),
+                        false => self.pending.push(change),
+                    }
+                }
+            }
+            Operation::Rename(from, to) => {
+                let (from, to) = (below(from), below(to));
+                if let Some(node) = self.seen.remove(&from) {
+                    self.seen.insert(to.clone(), node);
+                    self.pending.push(Change::Renamed(from, to, node));
+                }
+            }
+            Operation::Link(from, to) => {
+                let (from, to) = (below(from), below(to));
+                if let (Some(node), None) = (self.seen.get(&from).copied(), self.seen.get(&to)) {
+                    self.add(&to, node);
+                }
+            }
+            Operation::Remove(path) => {
+                if self.seen.remove(&below(path)).is_some() {
+                    self.pending.push(Change::Removed(below(path)));
+                }
+            }
+            Operation::MakeDir(_)
+            | Operation::Open(_)
+            | Operation::Look(_)
+            | Operation::Read(_)
+            | Operation::SetMode(_)
+            | Operation::List(_)
+            | Operation::Lock(_) => {}
+        }
+    }
+
+    /// What a process sees.
+    fn tree(&self) -> Tree {
+        let content = |node: &Node| match node {
+            Node::Directory => None,
+            Node::File(file) => self.files[*file].last().cloned(),
+        };
+        self.seen.iter().map(|(path, node)| (path.clone(), content(node))).collect()
+    }
+
+    /// Every tree that a power cut may leave now.
+    fn after_power_cut(&self, into: &mut BTreeSet<Tree>) {
+        let ways: Vec<_> = self.pending.iter().map(Change::ways).collect();
+        let mut known = Vec::new();
+        each_choice(&ways, |choice| {
+            let mut names = self.durable.clone();
+            for (change, way) in self.pending.iter().zip(choice) {
+                change.apply(*way, &mut names);
+            }
+            // What is in a directory that is not there is not there.
+            let mut reached = Names::new();
+            for (path, node) in names {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                if parent.is_none_or(|parent| reached.get(parent) == Some(&Node::Directory)) {
+                    reached.insert(path, node);
+                }
+            }
+            if !known.contains(&reached) {
+                known.push(reached);
+            }
+        });
+        for names in known {
+            self.with_contents(&names, into);
+        }
+    }
+
+    fn with_contents(&self, names: &Names, into: &mut BTreeSet<Tree>) {
+        let files: BTreeSet<_> = names.values().filter_map(|node| node.file()).collect();
+        let contents: BTreeMap<_, _> =
+            files.into_iter().map(|file| (file, contents(&self.files[file]))).collect();
+        let ways: Vec<_> = contents.values().map(Vec::len).collect();
+        let numbers: Vec<_> = contents.keys().copied().collect();
+        each_choice(&ways, |choice| {
+            let content = |file: usize| {
+                let place = numbers.iter().position(|number| *number == file).unwrap();
+                contents[&file][choice[place]].clone()
+            };
+            let named = names.iter();
+            into.insert(named.map(|(path, node)| (path.clone(), node.file().map(content))).collect());
+        });
+    }
+}
+
+impl Node {
+    fn file(self) -> Option<usize> {
+        match self {
+            Node::Directory => None,
+            Node::File(file) => Some(file),
+        }
+    }
+}
+
+impl Change {
+    fn directory(&self) -> &Path {
+        let (Self::Added(path, _) | Self::Removed(path) | Self::Renamed(_, path, _)) = self;
+        path.parent().unwrap()
+    }
+
+    /// How many ways there are in which it is there or not.
+    fn ways(&self) -> usize {
+        if matches!(self, Self::Renamed(..)) { 3 } else { 2 }
+    }
+
+    /// Does it in one of the ways, of which the first is not to do it, and the second to do it whole.
+    fn apply(&self, way: usize, names: &mut Names) {
+        match self {
+            _ if way == 0 => {}
+            Self::Added(path, node) => {
+                names.insert(path.clone(), *node);
+            }
+            Self::Removed(path) => {
+                names.remove(path);
+            }
+            Self::Renamed(from, to, node) => {
+                names.insert(to.clone(), *node);
+                match way {
+                    1 => names.remove(from),
+                    _ => names.insert(from.clone(), *node),
+                };
+            }
+        }
+    }
+}
+
+/// What a power cut may leave of a file that has held this, one after the other, since it was synced.
+fn contents(versions: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut contents = vec![versions[0].clone()];
+    for (before, after) in versions.iter().zip(&versions[1..]) {
+        if let Some(added) = after.strip_prefix(before.as_slice()) {
+            for length in [added.len() / 2, added.len().saturating_sub(1)] {
+                contents.push([before.as_slice(), &added[..length]].concat());
+            }
+            contents.push([before.as_slice(), &vec![0; added.len()]].concat());
+        }
+        contents.push(after.clone());
+    }
+    contents.sort();
+    contents.dedup();
+    contents
+}
+
+/// Every choice of one number below each of these.
+fn each_choice(ways: &[usize], mut see: impl FnMut(&[usize])) {
+    let mut choice = vec![0; ways.len()];
+    loop {
+        see(&choice);
+        let Some(next) = (0..ways.len()).find(|place| choice[*place] + 1 < ways[*place]) else { return };
+        choice[..next].fill(0);
+        choice[next] += 1;
+    }
+}
+
+/// A piece of work as it was recorded, and the disk before it.
+struct Trace {
+    before: Tree,
+    operations: Vec<Operation>,
+    place: PathBuf,
+}
+
+/// What a program may forget, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unsynced {
+    /// Temporary files, before they are renamed.
+    Files,
+    Directories,
+}
+
+/// What was found of the states that were looked at.
+#[derive(Default)]
+struct Found {
+    states: usize,
+    wrong: Vec<String>,
+}
+
+impl Trace {
+    fn of<T>(place: &Path, work: impl FnOnce() -> T) -> (Self, T) {
+        let before = tree(place);
+        let (done, report) = fault::run(None, work);
+        let trace = Self { before, operations: report.operations, place: place.to_owned() };
+        assert_eq!(trace.disk().tree(), tree(place), "the model does what the disk has done");
+        (trace, done)
+    }
+
+    fn disk(&self) -> Disk {
+        let mut disk = Disk::of(&self.before);
+        self.operations.iter().for_each(|operation| disk.apply(operation, &self.place));
+        disk
+    }
+
+    /// The same work of a program that does not sync so.
+    fn without(&self, unsynced: Unsynced) -> Self {
+        let is_left_out = |operation: &Operation| match operation {
+            Operation::Sync(path) => unsynced == Unsynced::Files && is_temporary(path),
+            Operation::SyncDir(_) => unsynced == Unsynced::Directories,
+            _ => false,
+        };
+        let mut operations = self.operations.clone();
+        operations.retain(|operation| !is_left_out(operation));
+        assert!(operations.len() < self.operations.len(), "something is left out");
+        Self { before: self.before.clone(), operations, place: self.place.clone() }
+    }
+
+    /// Cuts the power before each operation and after the last, when the work is acknowledged, and lets
+    /// `check` look at each state in a place of its own.
+    fn cut(&self, check: impl Fn(TempDir, bool) -> Result<(), String>) -> Found {
+        let mut disk = Disk::of(&self.before);
+        // The same state at several points is one.
+        let mut states = BTreeSet::new();
+        for operation in &self.operations {
+            disk.after_power_cut(&mut states);
+            disk.apply(operation, &self.place);
+        }
+        let mut found = Found::default();
+        found.look(states, |place| check(place, false));
+        found.look_after(&disk, |place| check(place, true));
+        found
+    }
+}
+
+impl Found {
+    fn look_after(&mut self, disk: &Disk, check: impl Fn(TempDir) -> Result<(), String>) {
+        let mut states = BTreeSet::new();
+        disk.after_power_cut(&mut states);
+        self.look(states, check);
+    }
+
+    fn look(&mut self, states: BTreeSet<Tree>, check: impl Fn(TempDir) -> Result<(), String>) {
+        for state in states {
+            let place = super::place();
+            plant(&state, place.path());
+            self.states += 1;
+            if let Err(why) = check(place) {
+                let length = |content: &Option<Vec<u8>>| content.as_ref().map(Vec::len);
+                let files: Vec<_> =
+                    state.iter().map(|(path, content)| (path, length(content))).collect();
+                self.wrong.push(format!("{files:?}: {why}"));
+            }
+        }
+    }
+}
+
+/// Cuts the power at each point of the work; then again of a program that does not sync in some way, in
+/// which something has to be found.
+fn survives(
+    name: &str,
+    trace: &Trace,
+    unsynced: &[Unsynced],
+    check: impl Fn(TempDir, bool) -> Result<(), String>,
+) {
+    let found = trace.cut(&check);
+    println!("{name}: {} operations, {} states", trace.operations.len(), found.states);
+    let wrong = found.wrong.join("\n");
+    assert!(wrong.is_empty(), "{name}, {} of {} states:\n{wrong}", found.wrong.len(), found.states);
+    for unsynced in unsynced {
+        let found = trace.without(*unsynced).cut(&check);
+        println!("{name}, {unsynced:?} not synced: {} of {} wrong", found.wrong.len(), found.states);
+        assert!(!found.wrong.is_empty(), "{name}: nothing tells of {unsynced:?} not synced");
+    }
+}
+
+/// As [`survives`], of the case's work.
+fn survives_power_cuts(case: &Case, unsynced: &[Unsynced]) {
+    let (before, after) = case.before_and_after();
+    let copy = case.copy();
+    let store = copy.open();
+    let (trace, done) = Trace::of(copy.place.path(), || case.run(&store));
+    done.unwrap();
+    survives(case.name, &trace, unsynced, |place, is_acknowledged| {
+        let left = Copy { place, keys: &case.keys };
+        left.takes_more(&case.labels)?;
+        let state = left.state()?;
+        match state == after || (state == before && !(is_acknowledged && case.is_durable)) {
+            true => Ok(()),
+            false => Err(format!(
+                "acknowledged: {is_acknowledged}; {state:?} is neither {before:?} nor {after:?}"
+            )),
+        }
+    });
+}
+
+const BOTH: &[Unsynced] = &[Unsynced::Files, Unsynced::Directories];
+
+#[test]
+fn a_put_outlasts_a_power_cut() {
+    survives_power_cuts(&Case::put(), BOTH);
+}
+
+#[test]
+fn a_swap_outlasts_a_power_cut() {
+    survives_power_cuts(&Case::swap(), BOTH);
+}
+
+#[test]
+fn a_compaction_outlasts_a_power_cut() {
+    survives_power_cuts(&Case::compaction(), BOTH);
+}
+
+#[test]
+fn a_resealing_outlasts_a_power_cut() {
+    survives_power_cuts(&Case::resealing(), BOTH);
+}
+
+#[test]
+fn a_relabelling_outlasts_a_power_cut() {
+    survives_power_cuts(&Case::relabelling(), BOTH);
+}
+
+#[test]
+fn a_power_cut_may_take_an_outcome_and_nothing_else() {
+    survives_power_cuts(&Case::outcome(), &[]);
+}
+
+#[test]
+fn a_power_cut_may_take_a_move_and_nothing_else() {
+    survives_power_cuts(&Case::movement(), &[]);
+}
+
+#[test]
+fn a_removal_outlasts_a_power_cut() {
+    survives_power_cuts(&Case::removal(), &[Unsynced::Directories]);
+}
+
+/// What makes a vault, and puts a credential into it.
+fn first_run(case: &Case, place: &Path) -> Result<(), Stopped> {
+    let store = Store::new(root(place));
+    store.open(&ids(&case.keys), false)?;
+    case.run(&store).map(|_| ())
+}
+
+#[test]
+fn a_new_vault_and_its_first_credential_outlast_a_power_cut() {
+    let case = Case::first_put();
+    let (before, after) = case.before_and_after();
+    let place = place();
+    let (trace, done) = Trace::of(place.path(), || first_run(&case, place.path()));
+    done.unwrap();
+    survives("a new vault", &trace, BOTH, |place, is_acknowledged| {
+        let left = Copy { place, keys: &case.keys };
+        left.takes_more(&case.labels)?;
+        let state = left.state()?;
+        match state == after || (state == before && !is_acknowledged) {
+            true => Ok(()),
+            false => Err(format!("acknowledged: {is_acknowledged}; {state:?} is not {after:?}")),
+        }
+    });
+}
+
+#[test]
+fn what_a_killed_process_has_made_outlasts_a_power_cut_once_the_next_has_answered() {
+    let case = Case::first_put();
+    let (_, after) = case.before_and_after();
+    survives_kill_and_power_cut(
+        "a new vault",
+        |place| first_run(&case, place).map_err(|stopped| format!("{stopped:?}")),
+        |place, ()| {
+            let state = Copy { place, keys: &case.keys }.state()?;
+            if state == after { Ok(()) } else { Err(format!("{state:?} is not {after:?}")) }
+        },
+    );
+}
+
+/// Kills a process at each operation of its work, lets another one do the work, and cuts the power when
+/// that is acknowledged.
+fn survives_kill_and_power_cut<T>(
+    name: &str,
+    work: impl Fn(&Path) -> Result<T, String>,
+    check: impl Fn(TempDir, &T) -> Result<(), String>,
+) {
+    let mut found = Found::default();
+    for number in 0.. {
+        let place = place();
+        let (_, report) = fault::run(Some((number, Fault::Stops)), || work(place.path()));
+        if !report.has_struck {
+            println!("{name}: killed at {number} operations, {} states", found.states);
+            break;
+        }
+        let (next, done) = Trace::of(place.path(), || work(place.path()));
+        // A put that the killed process has come to the end of is not done again.
+        let Ok(done) = done else { continue };
+        let operations = [&report.operations[..number], &next.operations].concat();
+        let trace = Trace { before: Tree::new(), operations, place: place.path().to_owned() };
+        found.look_after(&trace.disk(), |place| {
+            check(place, &done)
+                .map_err(|why| format!("killed at {:?}: {why}", report.operations[number]))
+        });
+    }
+    let wrong = found.wrong.join("\n");
+    assert!(wrong.is_empty(), "{name}, {} of {} states:\n{wrong}", found.wrong.len(), found.states);
+}
+
+fn key_file(place: &Path) -> PathBuf {
+    place.join("config/deep/vault.key")
+}
+
+#[test]
+fn a_new_key_outlasts_a_power_cut() {
+    let place = place();
+    let (trace, key) = Trace::of(place.path(), || load_or_create(&key_file(place.path())));
+    let key = key.unwrap().id();
+    survives("a key file", &trace, BOTH, |place, is_acknowledged| {
+        match load_or_create(&key_file(place.path())) {
+            Ok(found) if found.id() == key || !is_acknowledged => Ok(()),
+            found => Err(format!("acknowledged: {is_acknowledged}; {found:?} in place of {key}")),
+        }
+    });
+}
+
+#[test]
+fn a_key_that_was_made_by_a_killed_process_outlasts_a_power_cut_once_the_next_has_it() {
+    survives_kill_and_power_cut(
+        "a key file",
+        |place| load_or_create(&key_file(place)).map_err(|error| error.to_string()),
+        |place, key| match load_or_create(&key_file(place.path())) {
+            Ok(found) if found.id() == key.id() => Ok(()),
+            found => Err(format!("{found:?} in place of {key:?}")),
+        },
+    );
+}
