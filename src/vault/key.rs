@@ -190,9 +190,14 @@ fn from_variable(name: &OsStr) -> Result<Option<VaultKey>, VaultError> {
 /// What [`VaultKey::load_or_create`] does; it blocks.
 pub(super) fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
     if let Some(key) = load(path)? {
+        // Whoever made the file may have died before this, and what is sealed now needs the key for good.
+        if let Err(error) = disk::sync_names(path) {
+            tracing::warn!("a power cut may take the vault's key, if it was made just now: {error}");
+        }
         return Ok(key);
     }
     disk::make_dir(disk::parent(path))?;
+    disk::sync_way(disk::parent(path))?;
     let key = VaultKey::generate();
     let mut text = Zeroizing::new(String::with_capacity(48));
     STANDARD.encode_string(key.0, &mut text);
@@ -201,7 +206,9 @@ pub(super) fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
     if disk::Temporary::write(path, text.as_bytes())?.claim(path)? {
         return Ok(key);
     }
-    load(path)?.ok_or_else(|| disk::failed("read", path)(io::ErrorKind::NotFound.into()))
+    let key = load(path)?.ok_or_else(|| disk::failed("read", path)(io::ErrorKind::NotFound.into()))?;
+    disk::sync_names(path)?;
+    Ok(key)
 }
 
 fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {

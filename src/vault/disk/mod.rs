@@ -190,6 +190,21 @@ pub(crate) fn sync_names(path: &Path) -> Result<(), VaultError> {
     ops::sync_dir(directory).map_err(failed("sync", directory))
 }
 
+/// Makes the names of all directories on the way to `path` outlast a power cut, for whoever is the first to
+/// keep something there: another process may have made them, and have died before it came to that.
+pub(crate) fn sync_way(path: &Path) -> Result<(), VaultError> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    for above in path.ancestors().skip(1) {
+        let directory = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match ops::sync_dir(directory) {
+            // Somebody else's, and so is what it holds; or there is nothing that can be synced.
+            Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {}
+            synced => synced.map_err(failed("sync", directory))?,
+        }
+    }
+    Ok(())
+}
+
 /// The directory a file lies in.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {

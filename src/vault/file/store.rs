@@ -112,7 +112,11 @@ impl Store {
                 }
             }
         }
-        let damage = lock(&self.keys).open(keys, || self.sealing_keys())?;
+        let damage = lock(&self.keys).open(keys, || {
+            // Whoever makes the file of the keys is the first here.
+            disk::sync_way(&self.root)?;
+            self.sealing_keys()
+        })?;
         if let Some(damage) = damage {
             tracing::warn!("{damage}");
         }
