@@ -68,7 +68,7 @@ impl Keys {
         let Some(&key) = keys.first() else { return Err(VaultError::UnexpectedResponse) };
         let (marker, damage) = match self.read() {
             Ok(marker) => (marker, None),
-            Err(VaultError::Damaged(damage)) if !is_newer(&self.path) => (None, Some(damage)),
+            Err(VaultError::Damaged(damage)) if !is_newer(&self.path)? => (None, Some(damage)),
             Err(error) => return Err(error),
         };
         let Some(Marker { key_id: current, mut previous, seals, .. }) = marker else {
@@ -113,7 +113,8 @@ impl Keys {
         sealed.dedup();
         let mut seals = BTreeMap::new();
         if was_damaged {
-            disk::set_aside(&self.path)?;
+            // It stays until another takes its place: whoever comes after a crash must find it damaged too.
+            disk::keep_copy(&self.path)?;
             // It may have counted many.
             seals.insert(key, MANY);
         }

@@ -82,10 +82,13 @@ pub(super) fn read_json<T: Versioned>(path: &Path, way_out: &str) -> Result<Opti
 }
 
 /// Whether the file says that it has a newer version than ours.
-pub(super) fn is_newer(path: &Path) -> bool {
-    let bytes = read_bytes(path, "").ok().flatten();
+pub(super) fn is_newer(path: &Path) -> Result<bool, VaultError> {
+    let bytes = match read_bytes(path, "") {
+        Err(VaultError::Damaged(_)) => None,
+        read => read?,
+    };
     let probe = bytes.and_then(|bytes| serde_json::from_slice::<Probe>(&bytes).ok());
-    probe.is_some_and(|probe| probe.version > VERSION)
+    Ok(probe.is_some_and(|probe| probe.version > VERSION))
 }
 
 fn read_bytes(path: &Path, way_out: &str) -> Result<Option<Vec<u8>>, VaultError> {

@@ -584,10 +584,17 @@ impl Store {
         Ok(())
     }
 
-    /// The keys that sealed the records, one for each record.
+    /// The keys that sealed the records, one for each record that is not damaged.
     fn sealing_keys(&self) -> Result<Vec<KeyId>, VaultError> {
-        let records = self.read(&self.ids()?.0, &mut Vec::new());
-        Ok(records.into_iter().map(|record| record.secret.key_id()).collect())
+        let mut keys = Vec::new();
+        for id in self.ids()?.0 {
+            match record::read(&self.record_path(id), id) {
+                Ok(record) => keys.extend(record.map(|record| record.secret.key_id())),
+                Err(VaultError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys)
     }
 
     fn refuse_network(&self) -> Result<(), VaultError> {
