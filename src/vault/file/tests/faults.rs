@@ -123,12 +123,12 @@ fn survives(
     Ok(())
 }
 
-/// Whether a text names a file below the place, not only the place.
+/// Whether a text names a file or a directory of the vault's, or one on the way to it.
 fn names_a_file(text: &str, place: &Path) -> Result<(), String> {
-    let place = place.display().to_string();
-    let named = text.split_once(place.as_str()).map(|(_, below)| below);
-    // The first directory of a vault is synced by the name of the place.
-    match named.is_some_and(|below| below.starts_with("/config") || text.starts_with("could not sync")) {
+    let way = root(place);
+    let mut way = way.ancestors().map(|directory| format!("could not sync {}", directory.display()));
+    let below = format!("{}/config", place.display());
+    match text.contains(&below) || way.any(|way| text.starts_with(&way)) {
         true => Ok(()),
         false => Err(format!("{text:?} names no file")),
     }
@@ -355,4 +355,88 @@ fn what_version_1_left_is_taken_over_whatever_fails() {
         let known: Vec<_> = state.standings[&pool()].1.keys().collect();
         assert_eq!(known.len(), before.standings[&pool()].1.len(), "{number}: {:?}", report.operations);
     }
+}
+
+#[test]
+fn a_vault_on_a_network_file_system_is_refused_unless_it_is_allowed() {
+    let case = Case::put();
+    for copy in [case.copy(), Copy { place: place(), keys: &case.keys }] {
+        let open = |on_network| Store::new(copy.root()).open(&ids(copy.keys), on_network);
+        fault::on_network("NFS", || {
+            match open(false) {
+                Err(Stopped::Failed(VaultError::NetworkFileSystem { path, name: "NFS" })) => {
+                    assert_eq!(path, copy.root());
+                }
+                opened => panic!("{opened:?}"),
+            }
+            open(true).unwrap();
+        });
+        open(false).unwrap();
+    }
+}
+
+/// Opens the vault with each operation failing in turn, and lets `check` look at what is left.
+fn opens_under_every_fault(
+    case: &Case,
+    keys: &[VaultKey],
+    begin: impl Fn(&Copy<'_>),
+    check: impl Fn(&Copy<'_>, &str),
+) {
+    for fault in FAULTS {
+        for number in 0.. {
+            let copy = case.copy();
+            begin(&copy);
+            let store = Store::new(copy.root());
+            let (_, report) = run(Some((number, fault)), || store.open(&ids(keys), false));
+            if !report.has_struck {
+                assert!(number > 10, "{:?}", report.operations);
+                break;
+            }
+            check(&copy, &format!("{fault:?} at {number}, {}", brief(&report.operations[number])));
+        }
+    }
+}
+
+#[test]
+fn the_file_of_the_keys_of_a_newer_version_is_left_whatever_fails() {
+    let case = Case::put();
+    let newer = "{\"version\": 9, \"new\": true}";
+    opens_under_every_fault(
+        &case,
+        &case.keys,
+        |copy| fs::write(copy.root().join("key.json"), newer).unwrap(),
+        |copy, what| {
+            let left = fs::read_to_string(copy.root().join("key.json"));
+            assert_eq!(left.ok().as_deref(), Some(newer), "{what}");
+        },
+    );
+}
+
+#[test]
+fn another_key_never_begins_a_vault_that_has_a_record_whatever_fails() {
+    let case = Case::first_put();
+    opens_under_every_fault(
+        &case,
+        &[VaultKey::generate()],
+        |copy| {
+            case.run(&copy.open()).unwrap();
+            fs::remove_file(copy.root().join("key.json")).unwrap();
+        },
+        |copy, what| assert!(!copy.root().join("key.json").exists(), "{what}"),
+    );
+}
+
+#[test]
+fn seals_count_as_many_after_their_count_was_damaged_whatever_fails() {
+    let case = Case::put();
+    opens_under_every_fault(
+        &case,
+        &case.keys,
+        |copy| fs::write(copy.root().join("key.json"), "{").unwrap(),
+        |copy, what| {
+            copy.open();
+            let text = fs::read_to_string(copy.root().join("key.json")).unwrap();
+            assert!(text.contains("2147483648"), "{what}: {text}");
+        },
+    );
 }
