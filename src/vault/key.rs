@@ -189,13 +189,31 @@ fn from_variable(name: &OsStr) -> Result<Option<VaultKey>, VaultError> {
 
 /// What [`VaultKey::load_or_create`] does; it blocks.
 pub(super) fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
-    if let Some(key) = load(path)? {
-        // Whoever made the file may have died before this, and what is sealed now needs the key for good.
-        if let Err(error) = disk::sync_names(path) {
-            tracing::warn!("a power cut may take the vault's key, if it was made just now: {error}");
+    for _ in 0..ATTEMPTS {
+        if let Some(key) = load(path)? {
+            // Whoever made the file may have died before this, and what is sealed now needs the key for good.
+            if let Err(error) = disk::sync_names(path) {
+                tracing::warn!("a power cut may take the vault's key, if it was made just now: {error}");
+            }
+            return Ok(key);
         }
-        return Ok(key);
+        match create(path) {
+            Ok(Some(key)) => return Ok(key),
+            Ok(None) => {}
+            // Whoever opens a vault in the same directory just now sweeps it of temporary files.
+            Err(VaultError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
+    load(path)?.ok_or_else(|| disk::failed("create", path)(io::ErrorKind::NotFound.into()))
+}
+
+/// How often a new key is tried to be stored: each try that fails so shows that another process has just
+/// opened a vault beside it, which it does once.
+const ATTEMPTS: usize = 100;
+
+/// Stores a new key; `None` where someone else was first.
+fn create(path: &Path) -> Result<Option<VaultKey>, VaultError> {
     disk::make_dir(disk::parent(path))?;
     disk::sync_way(disk::parent(path))?;
     let key = VaultKey::generate();
@@ -203,12 +221,8 @@ pub(super) fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
     STANDARD.encode_string(key.0, &mut text);
     text.push('\n');
     // The file gets its name only once it is whole, and only if no one else was first.
-    if disk::Temporary::write(path, text.as_bytes())?.claim(path)? {
-        return Ok(key);
-    }
-    let key = load(path)?.ok_or_else(|| disk::failed("read", path)(io::ErrorKind::NotFound.into()))?;
-    disk::sync_names(path)?;
-    Ok(key)
+    let is_ours = disk::Temporary::write(path, text.as_bytes())?.claim(path)?;
+    Ok(is_ours.then_some(key))
 }
 
 fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {

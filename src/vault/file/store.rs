@@ -102,8 +102,14 @@ impl Store {
             for entry in entries(&self.root.join(directory))? {
                 let path = entry.path();
                 if is_temporary(&entry) {
-                    // Temporary files are made under the lock: whoever began this one is gone.
-                    ops::remove(&path).map_err(disk::failed("remove", &path))?;
+                    // Temporary files are made under the lock: whoever began this one is gone. But for a key
+                    // file's, which removes it by itself, or makes another.
+                    match ops::remove(&path) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(disk::failed("remove", &path)(error).into());
+                        }
+                        _ => {}
+                    }
                 } else if let Ok(metadata) = entry.metadata()
                     && metadata.is_file()
                     && (!directory.is_empty() || is_ours(&entry))
