@@ -45,6 +45,18 @@ pub(crate) fn open_to_others(metadata: &Metadata) -> u32 {
     };
 }
 
+/// Whether not even the owner may read or write the file: a umask has left a new one so.
+#[cfg(feature = "file")]
+pub(crate) fn is_closed(metadata: &Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o600 == 0;
+    #[cfg(not(unix))]
+    return {
+        let _ = metadata;
+        false
+    };
+}
+
 /// What tells one file from another that has taken its name, while either is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {

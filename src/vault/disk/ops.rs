@@ -45,10 +45,10 @@ pub(crate) fn open_read(path: &Path) -> io::Result<File> {
     ours().read(true).open(path)
 }
 
-/// Opens a file to be locked, made where it is missing.
+/// Opens a file to be locked.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     step!(Operation::OpenLock(path.to_owned()));
-    ours().write(true).create(true).truncate(false).open(path)
+    ours().write(true).open(path)
 }
 
 /// Options for a file of ours: a new one has mode 0600, a symbolic link is not followed, and what is no

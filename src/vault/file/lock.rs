@@ -100,7 +100,7 @@ pub(super) fn take_new(path: &Path) -> Result<File, Stopped> {
 }
 
 fn open(path: &Path) -> Result<(File, FileId), VaultError> {
-    let file = match ops::open_lock(path) {
+    let file = match open_or_make(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(VaultError::DirectoryGone(disk::parent(path).to_owned()));
@@ -109,6 +109,31 @@ fn open(path: &Path) -> Result<(File, FileId), VaultError> {
     };
     let metadata = ops::file_metadata(&file, path).map_err(disk::failed("open", path))?;
     Ok((file, FileId::of(&metadata)))
+}
+
+fn open_or_make(path: &Path) -> io::Result<File> {
+    match ops::open_lock(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match ops::create_new(path) {
+            Ok(file) => {
+                ops::set_mode(path, 0o600)?;
+                Ok(file)
+            }
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_closed(path),
+            Err(error) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open_closed(path),
+        opened => opened,
+    }
+}
+
+/// Opens a file whose maker, under a umask that is strict even with the owner, may have been killed before
+/// it set the mode, or is about to.
+fn open_closed(path: &Path) -> io::Result<File> {
+    if disk::is_closed(&ops::metadata(path)?) {
+        ops::set_mode(path, 0o600)?;
+    }
+    ops::open_lock(path)
 }
 
 /// Whether the file of this id still has the name.
