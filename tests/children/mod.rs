@@ -1,0 +1,280 @@
+//! Child processes of a test. The test binary runs itself again, as its one test `a_child_does_its_job`; what
+//! that is to do is in its environment. Parent and child talk in lines, over the child's stdin and stdout.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::ffi::{OsStr, OsString};
+use std::future::Future;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::key::VaultKey;
+
+/// The name that the test has which does a child's job.
+const TEST: &str = "a_child_does_its_job";
+
+const PREFIX: &str = "TOWER_CREDENTIALS_CHILD_";
+
+/// How long anything here is waited for before the test fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What every line of a child begins with, since libtest writes to the same stdout.
+const MARK: &str = "> ";
+
+/// A child's side: what it is to do, or `None` in a parent.
+pub(crate) fn job() -> Option<String> {
+    setting("JOB")
+}
+
+/// A child's side: what its parent has [set](Job::set).
+pub(crate) fn setting(name: &str) -> Option<String> {
+    std::env::var(format!("{PREFIX}{name}")).ok()
+}
+
+/// A child's side: the path of this name.
+pub(crate) fn path(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var_os(format!("{PREFIX}{name}")).expect("the parent has set it"))
+}
+
+/// A child's side: the key of this name, from the environment, so that no argument shows it.
+pub(crate) fn key(name: &str) -> VaultKey {
+    VaultKey::from_base64(&setting(name).expect("the parent has set it")).unwrap()
+}
+
+/// A child's side: the vault that its parent has named.
+pub(crate) async fn vault() -> FileVault {
+    FileVault::open(path("VAULT"), &key("KEY")).await.unwrap()
+}
+
+/// A child's side: tells its parent a line, all at once.
+pub(crate) fn say(line: impl std::fmt::Display) {
+    // Begun on a line of its own: libtest leaves one open.
+    let text = format!("\n{MARK}{line}\n");
+    let mut stdout = std::io::stdout().lock();
+    if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+        // The parent is gone.
+        std::process::exit(1);
+    }
+}
+
+/// A child's side: waits for its parent's next line; a parent that is gone ends the child.
+pub(crate) fn hear() -> String {
+    let mut line = String::new();
+    match std::io::stdin().lock().read_line(&mut line) {
+        Ok(1..) => line.trim_end().to_owned(),
+        _ => std::process::exit(1),
+    }
+}
+
+/// A child's side: does this on one thread, and file work on one other.
+pub(crate) fn on_two_threads<T>(work: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().max_blocking_threads(1).build().unwrap().block_on(work)
+}
+
+/// A child that is to be started.
+pub(crate) struct Job {
+    before: Vec<OsString>,
+    binary: PathBuf,
+    settings: Vec<(String, OsString)>,
+}
+
+impl Job {
+    pub(crate) fn new(name: &str) -> Self {
+        let binary = std::env::current_exe().unwrap();
+        Self { before: Vec::new(), binary, settings: Vec::new() }.set("JOB", name)
+    }
+
+    /// Something that the child can ask for, by [`setting`].
+    pub(crate) fn set(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.settings.push((format!("{PREFIX}{name}"), value.as_ref().to_owned()));
+        self
+    }
+
+    pub(crate) fn vault(self, directory: &Path, key: &VaultKey) -> Self {
+        self.set("VAULT", directory).key("KEY", key)
+    }
+
+    pub(crate) fn key(self, name: &str, key: &VaultKey) -> Self {
+        self.set(name, key.to_base64().expose())
+    }
+
+    /// A program that is to start the child, with its arguments: `strace`, say.
+    pub(crate) fn under(mut self, program: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let program = program.into_iter().map(|part| part.as_ref().to_owned());
+        self.before.splice(0..0, program);
+        self
+    }
+
+    /// Another copy of this test binary, for a child that may not run this one.
+    pub(crate) fn binary(mut self, binary: &Path) -> Self {
+        self.binary = binary.to_owned();
+        self
+    }
+
+    pub(crate) fn start(self) -> Child {
+        let mut words = self.before;
+        words.push(self.binary.into_os_string());
+        words.extend(["--exact", TEST, "--nocapture", "--test-threads=1"].map(OsString::from));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).envs(self.settings).env_remove(VaultKey::VARIABLE);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", words[0]));
+        let stdout = process.stdout.take().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stdout).split(b'\n') {
+                let Ok(line) = line else { return };
+                let line = String::from_utf8_lossy(&line).into_owned();
+                if let Some(line) = line.strip_prefix(MARK)
+                    && sender.send(line.to_owned()).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let stdin = process.stdin.take();
+        Child { process, stdin, lines, reader: Some(reader), heard: Vec::new(), status: None }
+    }
+}
+
+/// A child that runs. It is killed when this is dropped.
+pub(crate) struct Child {
+    process: std::process::Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+    heard: Vec<String>,
+    status: Option<ExitStatus>,
+}
+
+impl Child {
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The next line, or `None` once it says nothing any more.
+    pub(crate) fn next(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => {
+                self.heard.push(line.clone());
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("the child said nothing for {DEADLINE:?}, and before: {:?}", self.heard)
+            }
+        }
+    }
+
+    /// Waits until it says this; whatever it says before is passed over.
+    pub(crate) fn wait_for(&mut self, line: &str) {
+        while let Some(said) = self.next() {
+            if said == line {
+                return;
+            }
+        }
+        panic!("the child ended without {line:?}, and said: {:?}", self.heard);
+    }
+
+    /// Waits for a line that begins like this, and answers the rest of it.
+    pub(crate) fn wait_for_one_of(&mut self, beginning: &str) -> String {
+        while let Some(said) = self.next() {
+            if let Some(rest) = said.strip_prefix(beginning) {
+                return rest.trim().to_owned();
+            }
+        }
+        panic!("the child ended without {beginning:?}, and said: {:?}", self.heard);
+    }
+
+    pub(crate) fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("its stdin is open");
+        stdin.write_all(format!("{line}\n").as_bytes()).expect("the child listens");
+    }
+
+    /// Closes its stdin.
+    pub(crate) fn hang_up(&mut self) {
+        self.stdin = None;
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        // One that has ended by itself is as well.
+        let _ = self.process.kill();
+        self.status = Some(self.process.wait().unwrap());
+    }
+
+    /// Waits until it has ended by itself. What it said and how it ended.
+    pub(crate) fn end(mut self) -> (Vec<String>, ExitStatus) {
+        let deadline = Instant::now() + DEADLINE;
+        // Its stdout ends when it does.
+        while self.next().is_some() {}
+        let status = loop {
+            match self.status.map_or_else(|| self.process.try_wait().unwrap(), Some) {
+                Some(status) => break status,
+                None if Instant::now() > deadline => panic!("the child does not end"),
+                None => std::thread::yield_now(),
+            }
+        };
+        self.status = Some(status);
+        (std::mem::take(&mut self.heard), status)
+    }
+
+    /// Waits until it has ended well, and answers what it said.
+    pub(crate) fn succeed(self) -> Vec<String> {
+        let (heard, status) = self.end();
+        assert!(status.success(), "the child ended with {status}, and said: {heard:?}");
+        heard
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+        // Its stdout is closed now, unless it has left children of its own; nobody waits for those.
+        if let Some(reader) = self.reader.take().filter(JoinHandle::is_finished) {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// Tries until it answers something, which it must before the deadline.
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = attempt().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Every file and directory from here on down.
+pub(crate) fn all_below(root: &Path) -> Vec<PathBuf> {
+    let (mut all, mut at) = (vec![root.to_owned()], 0);
+    while let Some(path) = all.get(at).cloned() {
+        at += 1;
+        if path.is_dir() {
+            // One that goes meanwhile has nothing in it.
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            all.extend(entries.map(|entry| entry.path()));
+        }
+    }
+    all
+}
+
+/// The temporary files from here on down.
+pub(crate) fn temporary_files(root: &Path) -> Vec<PathBuf> {
+    let mut all = all_below(root);
+    all.retain(|path| path.extension().is_some_and(|extension| extension == "tmp"));
+    all
+}
