@@ -92,11 +92,15 @@ impl Pool {
         self.state.members.get(&id)?.as_ref()
     }
 
-    /// Who else has this label.
-    pub(super) fn has_label(&self, label: &str, but: CredentialId) -> Option<CredentialId> {
-        let has = |known: &Option<Arc<str>>| known.as_deref() == Some(label);
-        let mut members = self.state.members.iter();
-        members.find(|(id, known)| **id != but && has(known)).map(|(id, _)| *id)
+    /// Who else has this label. Several may, of whom some are gone, or never came.
+    pub(super) fn with_label(
+        &self,
+        label: &str,
+        but: CredentialId,
+    ) -> impl Iterator<Item = CredentialId> {
+        let has = move |known: &Option<Arc<str>>| known.as_deref() == Some(label);
+        let members = self.state.members.iter();
+        members.filter(move |(id, known)| **id != but && has(known)).map(|(id, _)| *id)
     }
 
     /// What can't be read of its files.

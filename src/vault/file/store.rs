@@ -406,7 +406,7 @@ impl Store {
     /// Whether another credential of the pool has this label.
     fn is_taken(&self, pool: &Pool, label: &str, but: CredentialId) -> bool {
         // One that a killed process has named but not stored has none.
-        pool.has_label(label, but).is_some_and(|id| self.exists(id).unwrap_or(true))
+        pool.with_label(label, but).any(|id| self.exists(id).unwrap_or(true))
     }
 
     fn relabel(&self, id: CredentialId, label: &Arc<str>) -> Result<Metadata, Stopped> {
