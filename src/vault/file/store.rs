@@ -377,11 +377,11 @@ impl Store {
         if self.exists(*id)? {
             return Err(VaultError::Exists(*id).into());
         }
+        lock(&self.keys).count(record.secret.key_id())?;
         let files = self.pool(key);
         let label = {
             let (mut pool, _held) = files.locked()?;
             self.reconcile(&mut pool, key)?;
-            lock(&self.keys).count(record.secret.key_id())?;
             let label = free_label(label, |label| self.is_taken(&pool, label, *id));
             // First: a credential that is named and not there is forgotten, the reverse has lost its place.
             pool.append([Entry::Member { id: *id, label: label.clone() }])?;
