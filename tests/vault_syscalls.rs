@@ -353,6 +353,10 @@ impl Before {
         let under = strace(&log).into_iter().chain([format!("--trace={CALLS}")]);
         let heard = self.job(place.path()).under(under).start().succeed();
         assert_eq!(heard, ["answered"]);
+        if self.deed == Deed::Compaction {
+            let log = place.path().join("vault/pools/example+default.log");
+            assert!(fs::metadata(log).unwrap().len() < COMPACTED_FROM / 2, "it was compacted");
+        }
         let log = fs::read_to_string(log).unwrap();
         let marker = log.lines().find(|line| line.contains(MARKER)).expect("it has begun");
         let thread = marker.split(' ').next().unwrap();

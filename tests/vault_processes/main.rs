@@ -14,6 +14,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -592,7 +593,7 @@ fn as_a_user(place: &TempDir) -> Vec<String> {
     }
     let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".into()];
     let words: Vec<_> = std::iter::once("setpriv".into()).chain(user).collect();
-    let works = std::process::Command::new(&words[0]).args(&words[1..]).arg("true").status();
+    let works = Command::new(&words[0]).args(&words[1..]).arg("true").status();
     let works = works.is_ok_and(|status| status.success());
     assert!(works, "this test runs as root and needs setpriv (util-linux), or another user than root");
     words
@@ -601,7 +602,10 @@ fn as_a_user(place: &TempDir) -> Vec<String> {
 /// The test binary where that user may run it, whatever the modes above its own place.
 fn copy_of_this_test(place: &TempDir) -> PathBuf {
     let copy = place.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    // By another process: a child that another thread starts just now would have the copy open for writing
+    // until it is executed, and what is open for writing can't be executed.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status();
+    assert!(copied.unwrap().success());
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     copy
 }
