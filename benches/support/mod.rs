@@ -19,7 +19,7 @@ use tower::retry::{Policy, RetryLayer};
 use tower::util::MapRequestLayer;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::vault::{MemoryVault, Vault, VaultExt};
 use tower_credentials::{
     AuthHeaderLayer, CooldownPersistLayer, Cooldowns, Credential, CredentialsLayer, NetworkRetry,
     OAuthTokens, Pool, PoolBuilder, PoolKey, RefreshError, RefreshOn401Layer, Refresher,
@@ -31,11 +31,14 @@ pub(crate) type Body = Full<Bytes>;
 
 /// A client's stack, whatever it is made of.
 pub(crate) trait Stack:
-    Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug> + Clone
+    Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug, Future: Send> + Clone
 {
 }
 
-impl<S> Stack for S where S: Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug> + Clone {}
+impl<S> Stack for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug, Future: Send> + Clone
+{
+}
 
 /// The request that clones are made of: POST, eight headers, 2 KiB.
 ///
@@ -173,32 +176,37 @@ pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
 /// A pool of OAuth accounts with refresh tokens, in a vault in memory. A limited account is ready again
 /// at once.
 pub(crate) fn accounts(count: usize) -> Pool {
-    pool((0..count).map(|number| {
+    at_once(accounts_in(MemoryVault::new(), count))
+}
+
+/// The same in a vault that has no accounts yet.
+pub(crate) async fn accounts_in(vault: impl Vault, count: usize) -> Pool {
+    let secret = |number| {
         let tokens = OAuthTokens::new(format!("access-{number}-0123456789abcdef0123456789abcdef"));
         tokens.refresh(format!("refresh-{number}")).into()
-    }))
+    };
+    pool(vault, (0..count).map(secret)).await
 }
 
 /// A pool of one API key.
 pub(crate) fn one_key() -> Pool {
-    pool([Secret::api_key("sk-0123456789abcdef0123456789abcdef")])
+    at_once(pool(MemoryVault::new(), [Secret::api_key("sk-0123456789abcdef0123456789abcdef")]))
 }
 
-fn pool(secrets: impl IntoIterator<Item = Secret>) -> Pool {
-    let vault = MemoryVault::new();
+async fn pool(vault: impl Vault, secrets: impl IntoIterator<Item = Secret>) -> Pool {
     for (number, secret) in secrets.into_iter().enumerate() {
         let credential = Credential::new(key(), format!("account {number}"), secret);
-        at_once(vault.put(credential)).expect("a vault that stores");
+        vault.put(credential).await.expect("a vault that stores");
     }
     let at_once_again = Cooldowns::default().limited(Duration::ZERO);
-    at_once(builder(vault).cooldowns(at_once_again).open()).expect("a pool")
+    builder(vault).cooldowns(at_once_again).open().await.expect("a pool")
 }
 
 pub(crate) fn key() -> PoolKey {
     PoolKey::new("example")
 }
 
-pub(crate) fn builder(vault: MemoryVault) -> PoolBuilder {
+pub(crate) fn builder(vault: impl Vault) -> PoolBuilder {
     let provider = GenericProvider::bearer("example").origin("https://api.example.com");
     Pool::builder(provider.expect("an origin"), vault)
 }
