@@ -93,12 +93,13 @@ pub(super) fn is_newer(path: &Path) -> Result<bool, VaultError> {
 
 fn read_bytes(path: &Path, way_out: &str) -> Result<Option<Vec<u8>>, VaultError> {
     let Some((file, metadata)) = disk::open_plain(path)? else { return Ok(None) };
-    // One byte of room more, so that the reader need not grow it to see the end.
-    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_LEN) as usize + 1);
-    ops::read(&file, path, MAX_LEN + 1, &mut bytes).map_err(disk::failed("read", path))?;
-    if bytes.len() as u64 > MAX_LEN {
+    let length = metadata.len();
+    if length > MAX_LEN {
         return Err(damaged(path, format!("too long to be a file of this vault; {way_out}")));
     }
+    // Such a file is replaced whole and never grows, so there is no end to look for after its length.
+    let mut bytes = Vec::with_capacity(length as usize);
+    ops::read(&file, path, length, &mut bytes).map_err(disk::failed("read", path))?;
     Ok(Some(bytes))
 }
 
