@@ -6,6 +6,7 @@ use std::fs::{DirEntry, Metadata as FileMetadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use super::busy::Stopped;
 use super::claim::Claim;
@@ -30,6 +31,12 @@ const POOLS: &str = "pools";
 const LEASES: &str = "leases";
 const LOCK: &str = "lock";
 const KEYS: &str = "key.json";
+
+/// How many records are worth a thread of their own to be read: to begin one takes as long as a few records.
+const SHARE: usize = 256;
+
+/// How many threads read records at once, at the most.
+const MOST_READERS: usize = 4;
 
 /// The vault's directory, and what this process knows of it.
 ///
@@ -263,9 +270,43 @@ impl Store {
         Ok((ids, strays))
     }
 
-    /// Reads these records, and remembers whose they are. One that is gone meanwhile is left out.
+    /// Reads these records, many of them on several threads, and remembers whose they are. One that is gone
+    /// meanwhile is left out.
     fn read(&self, ids: &[CredentialId], damaged: &mut Vec<Damage>) -> Vec<Record<Sealed>> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (ids.len() / SHARE).clamp(1, processors.min(MOST_READERS));
+        let (first, others) = ids.split_at(ids.len() / threads);
         let mut records = Vec::with_capacity(ids.len());
+        std::thread::scope(|scope| {
+            let mut readers = Vec::new();
+            for ids in others.chunks(ids.len().div_ceil(threads).max(1)) {
+                let read = move || self.read_some(ids);
+                let thread = std::thread::Builder::new().spawn_scoped(scope, read);
+                readers.push((ids, thread));
+            }
+            let mut take = |(some, damages): (Vec<_>, Vec<_>)| {
+                records.extend(some);
+                damaged.extend(damages);
+            };
+            take(self.read_some(first));
+            for (ids, thread) in readers {
+                take(match thread.map(ScopedJoinHandle::join) {
+                    Ok(Ok(read)) => read,
+                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                    // The system has no thread to spare.
+                    Err(_) => self.read_some(ids),
+                });
+            }
+        });
+        let mut owners = lock(&self.owners);
+        for Record { metadata, .. } in &records {
+            owners.entry(metadata.id).or_insert_with(|| metadata.pool.clone());
+        }
+        records
+    }
+
+    fn read_some(&self, ids: &[CredentialId]) -> (Vec<Record<Sealed>>, Vec<Damage>) {
+        let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), Vec::new());
         for id in ids {
             let path = self.record_path(*id);
             match record::read(&path, *id) {
@@ -273,11 +314,7 @@ impl Store {
                 Err(error) => damaged.push(as_damage(&path, error)),
             }
         }
-        let mut owners = lock(&self.owners);
-        for Record { metadata, .. } in &records {
-            owners.entry(metadata.id).or_insert_with(|| metadata.pool.clone());
-        }
-        records
+        (records, damaged)
     }
 
     /// Of these, the credentials that may be the pool's.
