@@ -109,8 +109,10 @@ impl Table {
         let mut times = vec![Vec::with_capacity(rounds); self.cases.len()];
         for round in 0..rounds {
             for place in 0..self.cases.len() {
-                // Each round begins with another one, so that none always follows the same.
-                let index = (place + round) % self.cases.len();
+                // Each round begins with another one, and every other one goes backwards, so that none
+                // always follows the same: a sync also writes what those before it have left.
+                let forwards = (place + round / 2) % self.cases.len();
+                let index = if round % 2 == 0 { forwards } else { self.cases.len() - 1 - forwards };
                 let time = (self.cases[index].run)(per_round);
                 times[index].push(time.as_secs_f64() * 1e6 / per_round as f64);
             }
@@ -396,7 +398,7 @@ fn put(runtimes: &Runtimes) -> Table {
             })
         }
     };
-    let mut table = Table::new("put", 151, 1);
+    let mut table = Table::new("put", 301, 1);
     table.beside(PUT_BARE, {
         let mut by_hand = by_hand.clone();
         move |times| by_hand(times, true)
