@@ -151,6 +151,8 @@ fn say_kept(path: &Path, kept: &Path) {
 /// A finished file under a name that no one looks for; removed when dropped.
 pub(crate) struct Temporary {
     path: PathBuf,
+    /// Whether it has lost that name to another.
+    is_renamed: bool,
 }
 
 /// The end of every temporary file's name, which begins with a dot.
@@ -164,7 +166,7 @@ impl Temporary {
         getrandom::fill(&mut random).map_err(no_random)?;
         let path = parent(target).join(format!(".{:016x}{TEMPORARY}", u64::from_ne_bytes(random)));
         let file = ops::create_new(&path).map_err(failed("create", &path))?;
-        let temporary = Self { path };
+        let temporary = Self { path, is_renamed: false };
         let path = &temporary.path;
         ops::set_mode(path, 0o600).map_err(failed("set the mode of", path))?;
         ops::write(&file, path, bytes).map_err(failed("write", path))?;
@@ -174,8 +176,9 @@ impl Temporary {
 
     /// Gives the file its name, in place of one that has it already, durably.
     #[cfg(feature = "file")]
-    pub(crate) fn replace(self, target: &Path) -> Result<(), VaultError> {
+    pub(crate) fn replace(mut self, target: &Path) -> Result<(), VaultError> {
         ops::rename(&self.path, target).map_err(failed("replace", target))?;
+        self.is_renamed = true;
         sync_names(target)
     }
 
@@ -191,8 +194,10 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Gone already after a rename, and what stays for another reason is swept later.
-        let _ = ops::remove(&self.path);
+        if !self.is_renamed {
+            // What stays is swept later.
+            let _ = ops::remove(&self.path);
+        }
     }
 }
 

@@ -107,8 +107,8 @@ impl Store {
         self.lock.check(&held)?;
         for directory in ["", RECORDS, POOLS, LEASES] {
             for entry in entries(&self.root.join(directory))? {
-                let path = entry.path();
                 if is_temporary(&entry) {
+                    let path = entry.path();
                     // Temporary files are made under the lock: whoever began this one is gone. But for a key
                     // file's, which removes it by itself, or makes another.
                     match ops::remove(&path) {
@@ -118,10 +118,11 @@ impl Store {
                         _ => {}
                     }
                 } else if let Ok(metadata) = entry.metadata()
+                    && disk::open_to_others(&metadata) != 0
                     && metadata.is_file()
                     && (!directory.is_empty() || is_ours(&entry))
                 {
-                    narrow(&path, &metadata, 0o600)?;
+                    narrow(&entry.path(), &metadata, 0o600)?;
                 }
             }
         }
