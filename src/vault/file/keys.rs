@@ -25,7 +25,7 @@ const BATCH: u64 = 1 << 10;
 
 /// The file as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Marker {
+pub(super) struct Marker {
     version: u32,
     /// The key that seals from now on.
     key_id: KeyId,

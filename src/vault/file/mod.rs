@@ -28,6 +28,9 @@
 mod busy;
 mod claim;
 mod directory;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod keys;
 mod lock;
 mod log;

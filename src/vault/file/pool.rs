@@ -38,12 +38,12 @@ pub(super) struct Pool {
 }
 
 /// How the pool stands by what was read of its log.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct State {
     sequence: u64,
-    standings: Standings,
+    pub(super) standings: Standings,
     /// The members, and the label of each where it is known.
-    members: HashMap<CredentialId, Option<Arc<str>>>,
+    pub(super) members: HashMap<CredentialId, Option<Arc<str>>>,
 }
 
 /// The log as it was last read.
@@ -365,14 +365,7 @@ impl Pool {
     }
 
     fn write_snapshot(&self, bytes: &mut Vec<u8>) -> Result<(), VaultError> {
-        let known = |(id, label): (&CredentialId, &Option<Arc<str>>)| Some((*id, label.clone()?));
-        let snapshot = Snapshot {
-            format: FORMAT,
-            pool: self.key.clone(),
-            standings: self.state.standings.clone(),
-            labels: self.state.members.iter().filter_map(known).collect(),
-        };
-        let line = Line { sequence: self.state.sequence, entry: Entry::Snapshot(snapshot) };
+        let line = self.state.snapshot(&self.key);
         line.write_to(bytes).map_err(|error| disk::failed("write", &self.path)(error.into()))
     }
 
@@ -405,7 +398,19 @@ impl Pool {
 }
 
 impl State {
-    fn apply(&mut self, line: Line) {
+    /// All of it as one line.
+    pub(super) fn snapshot(&self, key: &PoolKey) -> Line {
+        let known = |(id, label): (&CredentialId, &Option<Arc<str>>)| Some((*id, label.clone()?));
+        let snapshot = Snapshot {
+            format: FORMAT,
+            pool: key.clone(),
+            standings: self.standings.clone(),
+            labels: self.members.iter().filter_map(known).collect(),
+        };
+        Line { sequence: self.sequence, entry: Entry::Snapshot(snapshot) }
+    }
+
+    pub(super) fn apply(&mut self, line: Line) {
         self.sequence = line.sequence;
         match line.entry {
             Entry::Snapshot(snapshot) => {

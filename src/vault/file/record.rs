@@ -17,17 +17,17 @@ pub(super) const VERSION: u32 = 1;
 const MAX_LEN: u64 = 1 << 20;
 
 #[derive(Serialize)]
-struct Written<'a> {
-    version: u32,
-    metadata: &'a Metadata,
-    secret: &'a Sealed,
+pub(super) struct Written<'a> {
+    pub(super) version: u32,
+    pub(super) metadata: &'a Metadata,
+    pub(super) secret: &'a Sealed,
 }
 
 #[derive(Deserialize)]
-struct Read {
+pub(super) struct Read {
     version: u32,
-    metadata: Metadata,
-    secret: Sealed,
+    pub(super) metadata: Metadata,
+    pub(super) secret: Sealed,
 }
 
 /// Reads a record; `None` where there is no file.
@@ -50,12 +50,18 @@ pub(super) fn write(path: &Path, record: &Record<Sealed>) -> Result<(), VaultErr
 /// Writes a file of JSON, durably.
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), VaultError> {
     let failed = |error: serde_json::Error| disk::failed("write", path)(error.into());
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(failed)?;
-    bytes.push(b'\n');
+    let bytes = to_json(value).map_err(failed)?;
     if bytes.len() as u64 > MAX_LEN {
         return Err(VaultError::TooLong { bytes: bytes.len(), most: MAX_LEN as usize });
     }
     disk::Temporary::write(path, &bytes)?.replace(path)
+}
+
+/// The bytes of a file of JSON.
+pub(super) fn to_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// Something that says which version of the layout it is in.
@@ -103,7 +109,8 @@ fn read_bytes(path: &Path, way_out: &str) -> Result<Option<Vec<u8>>, VaultError>
     Ok(Some(bytes))
 }
 
-fn parse<T: Versioned>(bytes: &[u8], path: &Path, way_out: &str) -> Result<T, VaultError> {
+/// What the bytes of the file at `path` say.
+pub(super) fn parse<T: Versioned>(bytes: &[u8], path: &Path, way_out: &str) -> Result<T, VaultError> {
     let other_version = |version| {
         let reason =
             format!("its format has version {version}, this program knows {VERSION}; use a newer one");
