@@ -92,19 +92,32 @@ pub(crate) fn open_plain(path: &Path) -> Result<Option<(File, Metadata)>, VaultE
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             // O_NOFOLLOW: what a link leads to is nobody's business here.
-            let is_link = ops::metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-            if is_link {
-                let reason = "it is a symbolic link, where a file should be; put the file itself there";
-                return Err(damaged(path, reason));
-            }
-            return Err(failed("read", path)(error));
+            return Err(not_opened("read", path, error));
         }
     };
     let metadata = ops::file_metadata(&file, path).map_err(failed("read", path))?;
-    if !metadata.is_file() {
-        return Err(damaged(path, "it is no plain file, and one should be there; move it away"));
-    }
+    check_plain(path, &metadata)?;
     Ok(Some((file, metadata)))
+}
+
+/// Names what is no plain file as damage.
+pub(crate) fn check_plain(path: &Path, metadata: &Metadata) -> Result<(), VaultError> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(damaged(
+        path,
+        match metadata.is_symlink() {
+            true => "it is a symbolic link, where a file should be; put the file itself there",
+            false => "it is no plain file, and one should be there; move it away",
+        },
+    ))
+}
+
+/// The error where a file can't be opened: systems tell in many ways that it is no plain one.
+pub(crate) fn not_opened(action: &'static str, path: &Path, error: io::Error) -> VaultError {
+    let plain = ops::metadata(path).map(|metadata| check_plain(path, &metadata));
+    plain.unwrap_or(Ok(())).err().unwrap_or_else(|| failed(action, path)(error))
 }
 
 /// That a file can't be read, because of `reason`, which also says the way out.

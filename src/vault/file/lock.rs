@@ -105,9 +105,10 @@ fn open(path: &Path) -> Result<(File, FileId), VaultError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(VaultError::DirectoryGone(disk::parent(path).to_owned()));
         }
-        Err(error) => return Err(disk::failed("open", path)(error)),
+        Err(error) => return Err(disk::not_opened("open", path, error)),
     };
     let metadata = ops::file_metadata(&file, path).map_err(disk::failed("open", path))?;
+    disk::check_plain(path, &metadata)?;
     Ok((file, FileId::of(&metadata)))
 }
 

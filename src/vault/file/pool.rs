@@ -213,9 +213,7 @@ impl Pool {
         };
         let metadata =
             ops::file_metadata(&file, &self.path).map_err(disk::failed("read", &self.path))?;
-        if !metadata.is_file() {
-            return Err(disk::damaged(&self.path, "it is no plain file; move it away"));
-        }
+        disk::check_plain(&self.path, &metadata)?;
         self.reset();
         self.log = Some(Log { file, id: FileId::of(&metadata), length: 0, snapshot: 0, can_append });
         let read = self.read_first();
