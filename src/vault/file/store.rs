@@ -344,11 +344,43 @@ impl Store {
                 Err(error) => damaged.push(as_damage(&self.pool_path(key, "log"), error)),
             }
             drop(held);
+            self.name_missing(&pool, key, &credentials, &mut damaged);
             let standings = pool.standings().clone();
             (pool, standings)
         };
         sort(&mut credentials, &standings, |record| &record.metadata);
         Ok(StoredPool { credentials, standings, revision: pool.revision(), damaged })
+    }
+
+    /// Names the members whose records say that they are of another pool: an edited one must not just be
+    /// missing here.
+    fn name_missing(
+        &self,
+        pool: &Pool,
+        key: &PoolKey,
+        credentials: &[Record<Sealed>],
+        damaged: &mut Vec<Damage>,
+    ) {
+        let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
+        for id in pool.standings().order.iter().filter(|id| !present.contains(*id)) {
+            let path = self.record_path(*id);
+            let record = path.display().to_string();
+            if damaged.iter().any(|damage| damage.record == record) {
+                continue;
+            }
+            match record::read(&path, *id) {
+                Ok(Some(Record { metadata, .. })) if metadata.pool != *key => damaged.push(Damage::new(
+                    record,
+                    format!(
+                        "the pool {key} has it, but it says that it is of {}: it was changed; restore it \
+                         from a backup, or remove the credential and sign in again",
+                        metadata.pool
+                    ),
+                )),
+                Ok(_) => {}
+                Err(error) => damaged.push(as_damage(&path, error)),
+            }
+        }
     }
 
     /// Makes the log name every credential of the pool by its label, and none that is gone: a killed
