@@ -57,7 +57,7 @@ pub(super) struct Lines {
     pub(super) length: usize,
     /// How many bad lines have a good one after them.
     pub(super) damaged: usize,
-    /// Whether nothing is good, and the format is newer than ours.
+    /// Whether they begin with a snapshot of a format that is newer than ours.
     pub(super) is_newer: bool,
 }
 
@@ -103,7 +103,7 @@ impl Lines {
                 None => bad += 1,
             }
         }
-        read.is_newer = read.lines.is_empty() && is_newer(bytes);
+        read.is_newer = is_newer(bytes);
         read
     }
 }

@@ -253,10 +253,16 @@ impl Pool {
             return Err(disk::damaged(&self.path, "it is too long to be a log; move it away"));
         }
         let read = Lines::read(&bytes);
+        if is_first && read.is_newer || matches!(self.trouble, Some(Trouble::Newer)) {
+            // Whatever its lines say, even those that could be read here: it has changed.
+            self.trouble = Some(Trouble::Newer);
+            log.length += bytes.len() as u64;
+            self.state.sequence = first_sequence().max(self.state.sequence.wrapping_add(1));
+            return Ok(());
+        }
         log.length += read.length as u64;
         if is_first && !matches!(read.lines.first(), Some(Line { entry: Entry::Snapshot(_), .. })) {
             self.trouble = match read.lines.is_empty() {
-                _ if read.is_newer => Some(Trouble::Newer),
                 // Whoever wrote it has died meanwhile.
                 true if log::is_begun(&bytes) => None,
                 true => Some(Trouble::Foreign),
