@@ -305,7 +305,10 @@ impl Pool {
         let mut lines = Vec::new();
         let mut bytes = Vec::new();
         self.make_ready(&mut bytes)?;
-        for (sequence, entry) in (self.state.sequence + 1..).zip(entries) {
+        let mut sequence = self.state.sequence;
+        for entry in entries {
+            // Only whether two are equal means anything, so a file with the highest number stops nothing.
+            sequence = sequence.wrapping_add(1);
             let line = Line { sequence, entry };
             line.write_to(&mut bytes)
                 .map_err(|error| disk::failed("write", &self.path)(error.into()))?;
