@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{CredentialId, Metadata, Record};
-use crate::vault::VaultError;
 use crate::vault::disk::{self, damaged, ops};
 use crate::vault::seal::Sealed;
+use crate::vault::{VaultError, check_names};
 
 /// The version of the layout of the files of JSON.
 pub(super) const VERSION: u32 = 1;
@@ -38,6 +38,9 @@ pub(super) fn read(path: &Path, id: CredentialId) -> Result<Option<Record<Sealed
         let reason = format!("it holds the record {}; a copy? move it away", metadata.id);
         return Err(damaged(path, reason));
     }
+    // A label is not bound by the seal, and is shown to people.
+    check_names(&metadata)
+        .map_err(|error| damaged(path, format!("{error}; correct it there, or {way_out}")))?;
     Ok(Some(Record { metadata, secret }))
 }
 
