@@ -19,7 +19,7 @@ use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
 use crate::standing::{Outcome, Standings};
 use crate::vault::disk::{self, ops};
 use crate::vault::key::KeyId;
-use crate::vault::seal::Sealed;
+use crate::vault::seal::{OTHER_FORMAT, Sealed};
 use crate::vault::turns::Turn;
 use crate::vault::{
     Damage, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
@@ -483,6 +483,10 @@ impl Store {
         check_name("label", label)?;
         let _vault = self.lock.take()?;
         let mut record = self.get(id)?;
+        if !record.secret.is_known() {
+            // Written again, it would lose what is not known of it.
+            return Err(disk::damaged(&self.record_path(id), OTHER_FORMAT).into());
+        }
         let files = self.pool(&record.metadata.pool);
         {
             let (mut pool, _held) = files.locked()?;

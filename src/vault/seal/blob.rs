@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::cipher::VERSION;
 use crate::vault::key::KeyId;
 
 /// A sealed secret: what a backend keeps in a secret's place. Serialized as an object of the format's
@@ -25,6 +26,11 @@ impl Sealed {
     /// The version of the format it is sealed in.
     pub fn version(&self) -> u32 {
         self.version
+    }
+
+    /// Whether this version knows the format. Of another one, fields may be missing here.
+    pub(crate) fn is_known(&self) -> bool {
+        (1..=VERSION).contains(&self.version)
     }
 
     /// Which key opens it.

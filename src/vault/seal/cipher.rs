@@ -12,7 +12,7 @@ use crate::vault::key::{KeyId, VaultKey};
 use crate::vault::{Damage, VaultError, check_kind};
 
 /// The version of the format that secrets are sealed in. Version 1 did not bind the attributes.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
 
@@ -80,10 +80,8 @@ impl Cipher {
     }
 
     pub(super) fn open(&self, metadata: &Metadata, sealed: Sealed) -> Result<Secret, Shut> {
-        if !(1..=VERSION).contains(&sealed.version) {
-            return Err(Shut::Damaged(
-                "it is sealed in a format that this version does not know; use a newer one",
-            ));
+        if !sealed.is_known() {
+            return Err(Shut::Damaged(OTHER_FORMAT));
         }
         let mut keys = std::iter::once(&self.seals).chain(&self.old);
         let key = keys.find(|key| key.id == sealed.key_id).ok_or(Shut::OtherKey(sealed.key_id))?;
@@ -112,6 +110,10 @@ impl Cipher {
         }
     }
 }
+
+/// The reason where [`Sealed::is_known`] says no.
+pub(crate) const OTHER_FORMAT: &str =
+    "it is sealed in a format that this version does not know; use a newer one";
 
 const DOES_NOT_OPEN: Shut = Shut::Damaged(
     "the secret does not open: it or the metadata beside it was changed or moved here; restore the \
