@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{VERSION, Versioned, is_newer, read_json, write_json};
 use crate::vault::disk::{self, FileId, ops};
 use crate::vault::key::KeyId;
-use crate::vault::seal::wrong_key;
+use crate::vault::seal::{other_key, wrong_key};
 use crate::vault::{Damage, VaultError};
 
 /// How many seals one key may make with random nonces of 96 bits: NIST SP 800-38D, section 8.3.
@@ -89,7 +89,12 @@ impl Keys {
                  not reached yet"
             );
         } else {
-            return Err(wrong_key(current, key));
+            let reason = other_key(current, key);
+            // The records say under which key they are, should it not be this one.
+            return Err(VaultError::Key(format!(
+                "{}: {reason}; if no key was ever called so, this file is damaged: move it away",
+                self.path.display()
+            )));
         }
         Ok(None)
     }

@@ -125,7 +125,7 @@ pub(crate) fn wrong_key(sealed_with: KeyId, given: KeyId) -> VaultError {
     VaultError::Key(other_key(sealed_with, given))
 }
 
-fn other_key(sealed_with: KeyId, given: KeyId) -> String {
+pub(crate) fn other_key(sealed_with: KeyId, given: KeyId) -> String {
     format!(
         "sealed with the key {sealed_with}, but the key given is {given}; give the key {sealed_with}, in {} \
          or in the key file",
