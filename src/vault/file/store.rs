@@ -731,10 +731,12 @@ fn entries(directory: &Path) -> Result<Vec<DirEntry>, VaultError> {
     })
 }
 
+/// Whether it is a temporary file of ours, which is always a plain one.
 fn is_temporary(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let name = name.as_encoded_bytes();
-    name.starts_with(b".") && name.ends_with(disk::TEMPORARY.as_bytes())
+    let is_named = name.starts_with(b".") && name.ends_with(disk::TEMPORARY.as_bytes());
+    is_named && entry.file_type().is_ok_and(|kind| kind.is_file())
 }
 
 /// Narrows the mode of a file of ours if others may touch it.
