@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
-use serde_json::Value;
 use tempfile::TempDir;
 use tower_credentials::standing::{Change, Health, Outcome};
 use tower_credentials::vault::file::FileVault;
@@ -67,12 +66,6 @@ impl Place {
         }
         files
     }
-}
-
-fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
-    let mut json = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-    change(&mut json);
-    fs::write(path, serde_json::to_vec(&json).unwrap()).unwrap();
 }
 
 #[tokio::test]
@@ -318,54 +311,6 @@ async fn a_cooldown_or_a_move_never_touches_a_record() {
     assert_eq!([contents(a), contents(b)], before);
 }
 
-#[tokio::test]
-async fn a_file_moved_over_another_record_does_not_open() {
-    let place = Place::new();
-    let vault = place.open().await;
-    let [a, b] = put_all(&vault, ["a", "b"]).await;
-    let blob = serde_json::from_slice::<Value>(&fs::read(place.record(a)).unwrap()).unwrap();
-    edit(&place.record(b), |json| json["secret"] = blob["secret"].clone());
-    assert_damaged(&place, &vault, b, "does not open").await;
-    fs::copy(place.record(a), place.record(b)).unwrap();
-    assert_damaged(&place, &vault, b, "it holds the record").await;
-}
-
-#[tokio::test]
-async fn metadata_edited_in_a_file_does_not_open() {
-    for (field, value) in [
-        ("/metadata/pool/namespace", Value::from("team")),
-        ("/metadata/pool/provider", "attacker".into()),
-        ("/metadata/kind", "mcp".into()),
-        ("/metadata/generation", 2.into()),
-    ] {
-        let place = Place::new();
-        let vault = place.open().await;
-        let [id] = put_all(&vault, ["a"]).await;
-        edit(&place.record(id), |json| {
-            assert_ne!(json.pointer(field).unwrap(), &value);
-            *json.pointer_mut(field).unwrap() = value;
-        });
-        match vault.get(id).await {
-            Err(VaultError::Damaged(damage)) => {
-                assert_eq!(damage.record, place.record(id).display().to_string());
-                assert!(damage.reason.contains("does not open"), "{field}: {damage}");
-            }
-            other => panic!("{field}: {other:?}"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_old_blob_put_back_under_new_metadata_does_not_open() {
-    let place = Place::new();
-    let vault = place.open().await;
-    let [id] = put_all(&vault, ["a"]).await;
-    let old = serde_json::from_slice::<Value>(&fs::read(place.record(id)).unwrap()).unwrap();
-    vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
-    edit(&place.record(id), |json| json["secret"] = old["secret"].clone());
-    assert_damaged(&place, &vault, id, "does not open").await;
-}
-
 /// `id` is reported by its file's name with this reason, by whoever asks, and left as it is.
 async fn assert_damaged(place: &Place, vault: &FileVault, id: CredentialId, reason: &str) {
     let path = place.record(id);
@@ -513,7 +458,7 @@ async fn a_damaged_line_of_a_log_is_named_and_the_others_count() {
 
 #[tokio::test]
 async fn a_torn_end_of_a_log_is_cut_off() {
-    for torn in ["7", "01234567 {\"sequence\":", "\u{0}\u{0}\u{0}\u{0}", "00000000 {}\n"] {
+    for torn in ["012345", "01234567 {\"sequence\":", "\u{0}\u{0}\u{0}\u{0}", "00000000 {}\n"] {
         let place = Place::new();
         let vault = place.open().await;
         let [id] = put_all(&vault, ["a"]).await;

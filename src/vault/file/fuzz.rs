@@ -33,8 +33,8 @@ pub fn key(bytes: &[u8]) {
         match VaultKey::from_base64(text) {
             Ok(key) => assert_eq!(key.to_base64().expose(), text.trim(), "one text for each key"),
             Err(error) => {
-                let is_told = text.trim().len() > 8 && error.to_string().contains(text.trim());
-                assert!(!is_told, "an error shows no key");
+                let other = VaultKey::from_base64("").expect_err("it is empty");
+                assert_eq!(error.to_string(), other.to_string(), "it tells nothing of the text");
             }
         }
         if let Ok(id) = text.parse::<KeyId>() {
@@ -139,7 +139,9 @@ mod tests {
         files
     }
 
-    fn run(target: &str, check: fn(&[u8])) {
+    type Check = fn(&[u8]);
+
+    fn run(target: &str, check: Check) {
         for (path, bytes) in corpus(target) {
             // Shown only where the check panics.
             println!("{path}");
@@ -235,7 +237,7 @@ mod tests {
         fn edited_files_of_the_corpus_hold_to_the_same(
             target in 0..3_usize, file in any::<Index>(), edits in vec(edit(), 1..4)
         ) {
-            let targets: [(&str, fn(&[u8])); 3] = [("record", record), ("pool_log", pool_log), ("key", key)];
+            let targets: [(&str, Check); 3] = [("record", record), ("pool_log", pool_log), ("key", key)];
             let (name, check) = targets[target];
             let mut bytes = file.get(&corpus(name)).1.clone();
             edits.iter().for_each(|edit| edit.apply(&mut bytes));
