@@ -31,9 +31,9 @@ mod blob;
 mod cipher;
 mod service;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "file"))]
 use super::key::VaultKey;
-#[cfg(test)]
+#[cfg(all(test, feature = "file"))]
 use crate::credential::{Credential, Record, Secret};
 
 pub use blob::Sealed;
@@ -42,13 +42,13 @@ pub(crate) use cipher::{OTHER_FORMAT, other_key, wrong_key};
 pub use service::{Resealed, Seal, SealFuture, SealLayer};
 
 /// Seals a secret, for a test that asks a backend itself.
-#[cfg(test)]
+#[cfg(all(test, feature = "file"))]
 pub(crate) fn seal(key: &VaultKey, credential: &Credential) -> Sealed {
     cipher::Cipher::new(key).seal(&credential.metadata, &credential.secret).expect("it can be sealed")
 }
 
 /// Opens what a backend has answered; `None` where it does not open.
-#[cfg(test)]
+#[cfg(all(test, feature = "file"))]
 pub(crate) fn open(keys: &[VaultKey], record: Record<Sealed>) -> Option<Secret> {
     let mut cipher = cipher::Cipher::new(keys.first()?);
     keys.iter().for_each(|key| cipher.add_old(key));

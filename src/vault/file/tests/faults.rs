@@ -313,9 +313,12 @@ fn what_a_killed_process_has_left_is_mended_or_not_whatever_fails() {
     reads_under_every_fault(&case, &readings(), |copy| {
         let store = copy.open();
         // Killed between the log and the record.
-        let is_temporary = |operation: &Operation| matches!(operation, Operation::Create(path) if path.parent().is_some_and(|parent| parent.ends_with("records")));
+        let is_record = |operation: &Operation| match operation {
+            Operation::Create(path) => disk::parent(path).ends_with("records"),
+            _ => false,
+        };
         let (_, report) = run(None, || case.run(&case.copy().open()));
-        let number = report.operations.iter().position(is_temporary).unwrap();
+        let number = report.operations.iter().position(is_record).unwrap();
         run(Some((number, Fault::Stops)), || case.run(&store)).0.unwrap_err();
         copy.open()
     });

@@ -330,7 +330,8 @@ impl State {
         let loaded = state.credentials.iter();
         let mut loaded: Vec<_> =
             loaded.map(|(metadata, ..)| (metadata.id, metadata.label.clone())).collect();
-        (listed.sort(), loaded.sort());
+        listed.sort();
+        loaded.sort();
         if listed != loaded {
             return Err(format!("listed: {listed:?}; loaded: {loaded:?}"));
         }

@@ -2,10 +2,11 @@
 //! promises of POSIX: the work is done or it is not, and it is done if it was acknowledged.
 //!
 //! What a file holds is there for sure once the file was synced. Before that there may be nothing of it, any
-//! beginning (half of each write, all but one byte, all), or zeros in its place. What happened to a name is
-//! there for sure once its directory was synced. Before that each of it may be there or not, whatever became of the
-//! others; but a name that is taken over by a rename names the old file or the new one. A renamed file may
-//! also still have its old name.
+//! beginning (half of each write, all but one byte, all), or zeros in place of what was written. What happened
+//! to a name is there for sure once its directory was synced. Before that each change may be there or not,
+//! whatever became of the others; but a name that is taken over by a rename names the old file or the new
+//! one, and a renamed file may also still have its old name. All combinations are looked at, none is left to
+//! chance.
 
 use super::fault::{self, Fault, Operation};
 use super::*;
