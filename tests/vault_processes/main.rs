@@ -287,12 +287,10 @@ async fn a_lease_of_a_killed_process_passes_to_the_next_which_worked_meanwhile()
 
 // A pool in another process.
 
-/// A pool that takes over what other processes save, soon after.
+/// A pool, which takes over by itself what other processes save.
 async fn following(vault: FileVault) -> Pool {
     let provider = GenericProvider::bearer("example").origin("https://api.example.com").unwrap();
-    let pool = Pool::builder(provider, vault).open().await.unwrap();
-    pool.follow(Duration::from_millis(50));
-    pool
+    Pool::builder(provider, vault).open().await.unwrap()
 }
 
 async fn follower() {

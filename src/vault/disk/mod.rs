@@ -46,7 +46,6 @@ pub(crate) fn open_to_others(metadata: &Metadata) -> u32 {
 }
 
 /// Whether not even the owner may read or write the file: a umask has left a new one so.
-#[cfg(feature = "file")]
 pub(crate) fn is_closed(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     return std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o600 == 0;
@@ -126,7 +125,6 @@ pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> VaultError {
 }
 
 /// Gives a file that can't be used another name, under which it is kept, and answers that.
-#[cfg(feature = "file")]
 pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, VaultError> {
     let kept = free_path(path)?;
     ops::rename(path, &kept).map_err(failed("rename", path))?;
@@ -135,7 +133,6 @@ pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, VaultError> {
 }
 
 /// Gives a damaged file one more name, under which it is kept when another takes its place.
-#[cfg(feature = "file")]
 pub(crate) fn keep_copy(path: &Path) -> Result<(), VaultError> {
     let kept = free_path(path)?;
     ops::link(path, &kept).map_err(failed("keep", path))?;
@@ -143,7 +140,6 @@ pub(crate) fn keep_copy(path: &Path) -> Result<(), VaultError> {
     Ok(())
 }
 
-#[cfg(feature = "file")]
 fn free_path(path: &Path) -> Result<PathBuf, VaultError> {
     let numbered = (1..10_000_u32).map(|number| path.with_extension(format!("damaged-{number}")));
     for path in numbered {
@@ -156,7 +152,6 @@ fn free_path(path: &Path) -> Result<PathBuf, VaultError> {
     Err(damaged(path, "damaged, and so were 9,999 before it, which are kept beside it; move those away"))
 }
 
-#[cfg(feature = "file")]
 fn say_kept(path: &Path, kept: &Path) {
     tracing::warn!(path = %path.display(), kept = %kept.display(), "a damaged file is kept under another name");
 }
@@ -188,7 +183,6 @@ impl Temporary {
     }
 
     /// Gives the file its name, in place of one that has it already, durably.
-    #[cfg(feature = "file")]
     pub(crate) fn replace(mut self, target: &Path) -> Result<(), VaultError> {
         ops::rename(&self.path, target).map_err(failed("replace", target))?;
         self.is_renamed = true;
