@@ -6,6 +6,7 @@ pub(crate) mod ops;
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::io::ErrorKind::{PermissionDenied, Unsupported};
 use std::path::{Path, PathBuf};
 
 use super::{Damage, VaultError};
@@ -124,19 +125,23 @@ pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> VaultError {
     VaultError::Damaged(Damage::new(path.display().to_string(), reason))
 }
 
-/// Gives a file that can't be used another name, under which it is kept, and answers that.
-pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, VaultError> {
+/// Gives a file that can't be used another name, under which it is kept.
+pub(crate) fn set_aside(path: &Path) -> Result<(), VaultError> {
     let kept = free_path(path)?;
     ops::rename(path, &kept).map_err(failed("rename", path))?;
     say_kept(path, &kept);
-    Ok(kept)
+    Ok(())
 }
 
-/// Gives a damaged file one more name, under which it is kept when another takes its place.
+/// Gives a damaged file one more name, under which it is kept when another takes its place. A directory has
+/// but one name, and so has a file on some file systems: it is set aside.
 pub(crate) fn keep_copy(path: &Path) -> Result<(), VaultError> {
     let kept = free_path(path)?;
-    ops::link(path, &kept).map_err(failed("keep", path))?;
-    say_kept(path, &kept);
+    match ops::link(path, &kept) {
+        Ok(()) => say_kept(path, &kept),
+        Err(error) if matches!(error.kind(), PermissionDenied | Unsupported) => set_aside(path)?,
+        Err(error) => return Err(failed("keep", path)(error)),
+    }
     Ok(())
 }
 

@@ -227,16 +227,15 @@ impl Pool {
     /// Reads a log of which nothing was read yet.
     fn read_first(&mut self) -> Result<(), VaultError> {
         self.read_on()?;
-        if self.state.sequence > 0 {
-            return Ok(());
-        }
         if self.trouble.is_some() {
-            // Nothing of it can be read: that is a change too.
-            self.state.sequence = first_sequence();
-            return Ok(());
+            if self.state.sequence == 0 {
+                // Nothing of it can be read: that is a change too.
+                self.state.sequence = first_sequence();
+            }
+        } else if self.log.as_ref().is_some_and(|log| log.length == 0) {
+            // Whoever made it has not come to its first line.
+            (self.state, self.trouble) = self.begun()?;
         }
-        // Whoever made it has not come to its first line.
-        (self.state, self.trouble) = self.begun()?;
         Ok(())
     }
 
