@@ -4,7 +4,7 @@
 pub(crate) mod fault;
 pub(crate) mod ops;
 
-use std::fs::{File, Metadata};
+use std::fs::{DirEntry, File, Metadata};
 use std::io;
 use std::io::ErrorKind::{PermissionDenied, Unsupported};
 use std::path::{Path, PathBuf};
@@ -123,6 +123,14 @@ pub(crate) fn not_opened(action: &'static str, path: &Path, error: io::Error) ->
 /// That a file can't be read, because of `reason`, which also says the way out.
 pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> VaultError {
     VaultError::Damaged(Damage::new(path.display().to_string(), reason))
+}
+
+/// Everything in a directory of ours.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<DirEntry>, VaultError> {
+    ops::entries(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => VaultError::DirectoryGone(directory.to_owned()),
+        _ => failed("read the directory", directory)(error),
+    })
 }
 
 /// Gives a file that can't be used another name, under which it is kept.

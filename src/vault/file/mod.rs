@@ -35,8 +35,10 @@ mod keys;
 mod lock;
 mod log;
 mod name;
+mod opening;
 mod pool;
 mod record;
+mod records;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,8 @@
 //! millisecond: one that finds a lock held has changed nothing and says so.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{DirEntry, Metadata as FileMetadata};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::ScopedJoinHandle;
 
 use super::busy::Stopped;
 use super::claim::Claim;
@@ -14,7 +11,8 @@ use super::keys::Keys;
 use super::lock::{self, Held, LockFile};
 use super::log::Entry;
 use super::pool::Pool;
-use super::{name, record};
+use super::records::{Records, as_damage};
+use super::{name, opening, record};
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
 use crate::standing::{Outcome, Standings};
 use crate::vault::disk::{self, ops};
@@ -26,18 +24,6 @@ use crate::vault::{
     VaultResponse, check_name, check_names, free_label, now,
 };
 
-const RECORDS: &str = "records";
-const POOLS: &str = "pools";
-const LEASES: &str = "leases";
-const LOCK: &str = "lock";
-const KEYS: &str = "key.json";
-
-/// How many records are worth a thread of their own to be read: to begin one takes as long as a few records.
-const SHARE: usize = 256;
-
-/// How many threads read records at once, at the most.
-const MOST_READERS: usize = 4;
-
 /// The vault's directory, and what this process knows of it.
 ///
 /// Two kinds of lock are held around changes: the vault's, by whoever changes a record or makes a temporary
@@ -46,10 +32,9 @@ const MOST_READERS: usize = 4;
 pub(super) struct Store {
     root: PathBuf,
     lock: LockFile,
+    records: Records,
     keys: Mutex<Keys>,
     pools: Mutex<HashMap<PoolKey, Arc<PoolFiles>>>,
-    /// The pool of each record that was read: it never changes.
-    owners: Mutex<HashMap<CredentialId, PoolKey>>,
 }
 
 struct PoolFiles {
@@ -80,56 +65,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Store {
     pub(super) fn new(root: PathBuf) -> Self {
         Self {
-            lock: LockFile::new(root.join(LOCK)),
-            keys: Mutex::new(Keys::new(root.join(KEYS))),
+            lock: LockFile::new(root.join(opening::LOCK)),
+            records: Records::new(root.join(opening::RECORDS)),
+            keys: Mutex::new(Keys::new(root.join(opening::KEYS))),
             pools: Mutex::default(),
-            owners: Mutex::default(),
             root,
         }
     }
 
     /// Opens or makes the vault, for whoever seals with the first of these keys and opens with all.
     pub(super) fn open(&self, keys: &[KeyId], on_network: bool) -> Result<(), Stopped> {
-        let is_new = disk::make_dir(&self.root)?;
-        if !on_network {
-            self.refuse_network()?;
-        }
-        if !is_new {
-            self.narrow_root()?;
-        }
-        for directory in [RECORDS, POOLS, LEASES] {
-            let path = self.root.join(directory);
-            disk::make_dir(&path)?;
-            let metadata = std::fs::metadata(&path).map_err(disk::failed("look at", &path))?;
-            narrow(&path, &metadata, 0o700)?;
-        }
+        opening::make(&self.root, on_network)?;
         let held = self.lock.take()?;
         self.lock.check(&held)?;
-        for directory in ["", RECORDS, POOLS, LEASES] {
-            for entry in entries(&self.root.join(directory))? {
-                if is_temporary(&entry) {
-                    let path = entry.path();
-                    // Temporary files are made under the lock: whoever began this one is gone. But for a key
-                    // file's, which removes it by itself, or makes another.
-                    match ops::remove(&path) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                            return Err(disk::failed("remove", &path)(error).into());
-                        }
-                        _ => {}
-                    }
-                } else if let Ok(metadata) = entry.metadata()
-                    && disk::open_to_others(&metadata) != 0
-                    && metadata.is_file()
-                    && (!directory.is_empty() || is_ours(&entry))
-                {
-                    narrow(&entry.path(), &metadata, 0o600)?;
-                }
-            }
-        }
+        opening::sweep(&self.root)?;
         let damage = lock(&self.keys).open(keys, || {
             // Whoever makes the file of the keys is the first here.
             disk::sync_way(&self.root)?;
-            self.sealing_keys()
+            self.records.sealing_keys()
         })?;
         if let Some(damage) = damage {
             tracing::warn!("{damage}");
@@ -142,7 +95,7 @@ impl Store {
     }
 
     pub(super) fn record_path(&self, id: CredentialId) -> PathBuf {
-        self.root.join(RECORDS).join(format!("{id}.json"))
+        self.records.path(id)
     }
 
     /// The lock file that a request waits for.
@@ -155,11 +108,11 @@ impl Store {
     }
 
     fn lease_path(&self, id: CredentialId) -> PathBuf {
-        self.root.join(LEASES).join(format!("{id}.lock"))
+        self.root.join(opening::LEASES).join(format!("{id}.lock"))
     }
 
     fn pool_path(&self, key: &PoolKey, ending: &str) -> PathBuf {
-        self.root.join(POOLS).join(format!("{}.{ending}", name::pool_file(key)))
+        self.root.join(opening::POOLS).join(format!("{}.{ending}", name::pool_file(key)))
     }
 
     fn pool(&self, key: &PoolKey) -> Arc<PoolFiles> {
@@ -189,9 +142,9 @@ impl Store {
         id: CredentialId,
         turn: Turn<Claim>,
     ) -> Result<RefreshLease, (Stopped, Turn<Claim>)> {
-        match self.exists(id).map_err(Stopped::from) {
+        match self.records.exists(id).map_err(Stopped::from) {
             Ok(true) => {}
-            Ok(false) => return Err((self.not_found(id).into(), turn)),
+            Ok(false) => return Err((self.records.not_found(id).into(), turn)),
             Err(error) => return Err((error, turn)),
         }
         match lock::take_new(&self.lease_path(id)) {
@@ -218,7 +171,7 @@ impl Store {
                 self.remove(*id)?;
                 VaultResponse::Done
             }
-            VaultRequest::Get { id } => VaultResponse::Credential(self.get(*id)?),
+            VaultRequest::Get { id } => VaultResponse::Credential(self.records.get(*id)?),
             VaultRequest::ReplaceSecret { id, expected, secret } => {
                 VaultResponse::Replaced(self.replace(*id, *expected, secret)?)
             }
@@ -233,103 +186,12 @@ impl Store {
         })
     }
 
-    fn get(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
-        record::read(&self.record_path(id), id)?.ok_or_else(|| self.not_found(id))
-    }
-
-    /// The error where a record is missing: a vault that is gone altogether is told from one without it.
-    fn not_found(&self, id: CredentialId) -> VaultError {
-        let records = self.root.join(RECORDS);
-        if records.is_dir() { VaultError::NotFound(id) } else { VaultError::DirectoryGone(records) }
-    }
-
-    fn exists(&self, id: CredentialId) -> Result<bool, VaultError> {
-        let path = self.record_path(id);
-        match ops::metadata(&path) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(disk::failed("look for", &path)(error)),
-        }
-    }
-
-    /// The ids of all records, and the files among them that are none.
-    fn ids(&self) -> Result<(Vec<CredentialId>, Vec<Damage>), VaultError> {
-        let (mut ids, mut strays) = (Vec::new(), Vec::new());
-        for entry in entries(&self.root.join(RECORDS))? {
-            let name = entry.file_name();
-            if name.as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            match name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok()) {
-                Some(id) => ids.push(id),
-                None => strays.push(Damage::new(
-                    entry.path().display().to_string(),
-                    "no file of this vault; move it away",
-                )),
-            }
-        }
-        Ok((ids, strays))
-    }
-
-    /// Reads these records, many of them on several threads, and remembers whose they are. One that is gone
-    /// meanwhile is left out.
-    fn read(&self, ids: &[CredentialId], damaged: &mut Vec<Damage>) -> Vec<Record<Sealed>> {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = (ids.len() / SHARE).clamp(1, processors.min(MOST_READERS));
-        let (first, others) = ids.split_at(ids.len() / threads);
-        let mut records = Vec::with_capacity(ids.len());
-        std::thread::scope(|scope| {
-            let mut readers = Vec::new();
-            for ids in others.chunks(ids.len().div_ceil(threads).max(1)) {
-                let read = move || self.read_some(ids);
-                let thread = std::thread::Builder::new().spawn_scoped(scope, read);
-                readers.push((ids, thread));
-            }
-            let mut take = |(some, damages): (Vec<_>, Vec<_>)| {
-                records.extend(some);
-                damaged.extend(damages);
-            };
-            take(self.read_some(first));
-            for (ids, thread) in readers {
-                take(match thread.map(ScopedJoinHandle::join) {
-                    Ok(Ok(read)) => read,
-                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
-                    // The system has no thread to spare.
-                    Err(_) => self.read_some(ids),
-                });
-            }
-        });
-        let mut owners = lock(&self.owners);
-        for Record { metadata, .. } in &records {
-            owners.entry(metadata.id).or_insert_with(|| metadata.pool.clone());
-        }
-        records
-    }
-
-    fn read_some(&self, ids: &[CredentialId]) -> (Vec<Record<Sealed>>, Vec<Damage>) {
-        let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), Vec::new());
-        for id in ids {
-            let path = self.record_path(*id);
-            match record::read(&path, *id) {
-                Ok(record) => records.extend(record),
-                Err(error) => damaged.push(as_damage(&path, error)),
-            }
-        }
-        (records, damaged)
-    }
-
-    /// Of these, the credentials that may be the pool's.
-    fn candidates(&self, ids: Vec<CredentialId>, key: &PoolKey) -> Vec<CredentialId> {
-        let owners = lock(&self.owners);
-        ids.into_iter().filter(|id| owners.get(id).is_none_or(|owner| owner == key)).collect()
-    }
-
     fn load(&self, key: &PoolKey) -> Result<StoredPool<Sealed>, Stopped> {
         // Held while the records are read, so that no credential is seen in the log and not on the disk.
         let _vault = self.lock.take()?;
-        let (ids, mut damaged) = self.ids()?;
-        let ids = self.candidates(ids, key);
-        let mut credentials = self.read(&ids, &mut damaged);
+        let (ids, mut damaged) = self.records.ids()?;
+        let ids = self.records.candidates(ids, key);
+        let mut credentials = self.records.read(&ids, &mut damaged);
         credentials.retain(|record| record.metadata.pool == *key);
         let files = self.pool(key);
         let (pool, standings) = {
@@ -363,7 +225,7 @@ impl Store {
     ) {
         let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
         for id in pool.standings().order.iter().filter(|id| !present.contains(*id)) {
-            let path = self.record_path(*id);
+            let path = self.records.path(*id);
             let record = path.display().to_string();
             if damaged.iter().any(|damage| damage.record == record) {
                 continue;
@@ -390,15 +252,18 @@ impl Store {
         let mut entries = Vec::new();
         for id in &pool.standings().order {
             // A damaged record may come back, so its place is kept.
-            if !present.contains(id) && !self.exists(*id)? {
+            if !present.contains(id) && !self.records.exists(*id)? {
                 entries.push(Entry::Removed(*id));
             }
         }
         entries.extend(renamed(pool, credentials));
         if !entries.is_empty() {
-            warn_of(pool.append(entries), "which credentials there are");
+            let appended = pool.append(entries);
+            pool.is_reconciled = appended.is_ok();
+            warn_of(appended, "which credentials there are");
+        } else {
+            pool.is_reconciled = true;
         }
-        pool.is_reconciled = true;
         Ok(())
     }
 
@@ -408,8 +273,8 @@ impl Store {
         if pool.is_reconciled {
             return Ok(());
         }
-        let ids = self.candidates(self.ids()?.0, key);
-        let mut records = self.read(&ids, &mut Vec::new());
+        let ids = self.records.candidates(self.records.ids()?.0, key);
+        let mut records = self.records.read(&ids, &mut Vec::new());
         records.retain(|record| record.metadata.pool == *key);
         let entries = renamed(pool, &records);
         if !entries.is_empty() {
@@ -421,9 +286,9 @@ impl Store {
 
     fn list(&self) -> Result<Listing, Stopped> {
         let _vault = self.lock.take()?;
-        let (ids, mut damaged) = self.ids()?;
+        let (ids, mut damaged) = self.records.ids()?;
         let mut pools: BTreeMap<PoolKey, Vec<Metadata>> = BTreeMap::new();
-        for Record { metadata, .. } in self.read(&ids, &mut damaged) {
+        for Record { metadata, .. } in self.records.read(&ids, &mut damaged) {
             pools.entry(metadata.pool.clone()).or_default().push(metadata);
         }
         let mut credentials = Vec::new();
@@ -444,7 +309,7 @@ impl Store {
         check_names(&record.metadata)?;
         let Metadata { id, pool: key, label, .. } = &record.metadata;
         let _vault = self.lock.take()?;
-        if self.exists(*id)? {
+        if self.records.exists(*id)? {
             return Err(VaultError::Exists(*id).into());
         }
         lock(&self.keys).count(record.secret.key_id())?;
@@ -461,7 +326,7 @@ impl Store {
             metadata: Metadata { label, ..record.metadata.clone() },
             secret: record.secret.clone(),
         };
-        let path = self.record_path(*id);
+        let path = self.records.path(*id);
         if let Err(error) = record::write(&path, &record) {
             let _ = ops::remove(&path);
             if let Ok((mut pool, _held)) = files.locked() {
@@ -469,23 +334,23 @@ impl Store {
             }
             return Err(error.into());
         }
-        lock(&self.owners).insert(*id, key.clone());
+        self.records.remember(*id, key);
         Ok(record.metadata)
     }
 
     /// Whether another credential of the pool has this label.
     fn is_taken(&self, pool: &Pool, label: &str, but: CredentialId) -> bool {
         // One that a killed process has named but not stored has none.
-        pool.with_label(label, but).any(|id| self.exists(id).unwrap_or(true))
+        pool.with_label(label, but).any(|id| self.records.exists(id).unwrap_or(true))
     }
 
     fn relabel(&self, id: CredentialId, label: &Arc<str>) -> Result<Metadata, Stopped> {
         check_name("label", label)?;
         let _vault = self.lock.take()?;
-        let mut record = self.get(id)?;
+        let mut record = self.records.get(id)?;
         if !record.secret.is_known() {
             // Written again, it would lose what is not known of it.
-            return Err(disk::damaged(&self.record_path(id), OTHER_FORMAT).into());
+            return Err(disk::damaged(&self.records.path(id), OTHER_FORMAT).into());
         }
         let files = self.pool(&record.metadata.pool);
         {
@@ -497,7 +362,7 @@ impl Store {
             pool.append([Entry::Member { id, label: label.clone() }])?;
         }
         record.metadata.label = label.clone();
-        if let Err(error) = record::write(&self.record_path(id), &record) {
+        if let Err(error) = record::write(&self.records.path(id), &record) {
             // It may be there all the same: before labels are compared, the records are to be asked.
             files.pool().is_reconciled = false;
             return Err(error.into());
@@ -507,7 +372,7 @@ impl Store {
 
     fn move_to(&self, id: CredentialId, place: usize) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
-        let key = self.get(id)?.metadata.pool;
+        let key = self.records.get(id)?.metadata.pool;
         let files = self.pool(&key);
         let (mut pool, _held) = files.locked()?;
         self.reconcile(&mut pool, &key)?;
@@ -517,12 +382,12 @@ impl Store {
 
     fn remove(&self, id: CredentialId) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
-        let path = self.record_path(id);
+        let path = self.records.path(id);
         let key = match record::read(&path, id) {
             Ok(Some(record)) => Some(record.metadata.pool),
-            Ok(None) => return Err(self.not_found(id).into()),
+            Ok(None) => return Err(self.records.not_found(id).into()),
             // To remove it is the way out; its pool forgets it when it is loaded next.
-            Err(VaultError::Damaged(_)) => lock(&self.owners).get(&id).cloned(),
+            Err(VaultError::Damaged(_)) => self.records.owner(id),
             Err(error) => return Err(error.into()),
         };
         if let Some(key) = &key {
@@ -530,7 +395,7 @@ impl Store {
         }
         ops::remove(&path).map_err(disk::failed("remove", &path))?;
         disk::sync_names(&path)?;
-        lock(&self.owners).remove(&id);
+        self.records.forget(id);
         if let Some(key) = key {
             // The credential is gone, and a pool forgets such ones when it is loaded.
             if let Ok((mut pool, _held)) = self.pool(&key).locked() {
@@ -559,7 +424,7 @@ impl Store {
         secret: &Sealed,
     ) -> Result<Replaced<Sealed>, Stopped> {
         let _vault = self.lock.take()?;
-        let mut record = self.get(id)?;
+        let mut record = self.records.get(id)?;
         if record.metadata.generation != expected {
             return Ok(Replaced::Conflict(record));
         }
@@ -568,7 +433,7 @@ impl Store {
         record.metadata.generation = expected.next();
         record.metadata.updated_at = now();
         record.secret = secret.clone();
-        record::write(&self.record_path(id), &record)?;
+        record::write(&self.records.path(id), &record)?;
         Ok(Replaced::Swapped(expected.next()))
     }
 
@@ -579,23 +444,23 @@ impl Store {
         secret: &Sealed,
     ) -> Result<Replaced<Sealed>, Stopped> {
         let _vault = self.lock.take()?;
-        let mut record = self.get(id)?;
+        let mut record = self.records.get(id)?;
         if record.metadata.generation != expected {
             return Ok(Replaced::Conflict(record));
         }
         lock(&self.keys).count(secret.key_id())?;
         record.secret = secret.clone();
-        record::write(&self.record_path(id), &record)?;
+        record::write(&self.records.path(id), &record)?;
         Ok(Replaced::Swapped(expected))
     }
 
     /// Ends the change of keys if no record needs another than this one; answers how many do.
     pub(super) fn forget_previous_keys(&self, key: KeyId) -> Result<usize, Stopped> {
         let _vault = self.lock.take()?;
-        let (ids, strays) = self.ids()?;
+        let (ids, strays) = self.records.ids()?;
         let mut damaged = strays;
         let others = damaged.len();
-        let records = self.read(&ids, &mut damaged);
+        let records = self.records.read(&ids, &mut damaged);
         let left = records.iter().filter(|record| record.secret.key_id() != key).count();
         let left = left + damaged.len() - others;
         if left == 0 {
@@ -606,7 +471,7 @@ impl Store {
 
     /// Every record's id, in no order.
     pub(super) fn record_ids(&self) -> Result<Vec<CredentialId>, VaultError> {
-        Ok(self.ids()?.0)
+        Ok(self.records.ids()?.0)
     }
 
     fn record(&self, key: &PoolKey, outcomes: &[Outcome]) -> Result<Revision, Stopped> {
@@ -621,7 +486,7 @@ impl Store {
                 Some(is_here) => *is_here,
                 None => {
                     let is_here = match pool.is_member(id) {
-                        true => self.exists(id)?,
+                        true => self.records.exists(id)?,
                         false => self.admit(id, key, &mut entries),
                     };
                     known.insert(id, is_here);
@@ -642,7 +507,7 @@ impl Store {
     /// Whether a credential that the log does not name is of the pool all the same: a power cut may have
     /// taken what named it.
     fn admit(&self, id: CredentialId, key: &PoolKey, entries: &mut Vec<Entry>) -> bool {
-        let record = record::read(&self.record_path(id), id).ok().flatten();
+        let record = record::read(&self.records.path(id), id).ok().flatten();
         let Some(record) = record.filter(|record| record.metadata.pool == *key) else { return false };
         entries.push(Entry::Member { id, label: record.metadata.label });
         true
@@ -663,44 +528,6 @@ impl Store {
         }
         Ok(())
     }
-
-    /// The keys that sealed the records, one for each record that is not damaged.
-    fn sealing_keys(&self) -> Result<Vec<KeyId>, VaultError> {
-        let mut keys = Vec::new();
-        for id in self.ids()?.0 {
-            match record::read(&self.record_path(id), id) {
-                Ok(record) => keys.extend(record.map(|record| record.secret.key_id())),
-                Err(VaultError::Damaged(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(keys)
-    }
-
-    fn refuse_network(&self) -> Result<(), VaultError> {
-        let failed = disk::failed("look at the file system of", &self.root);
-        match ops::network_file_system(&self.root).map_err(failed)? {
-            Some(name) => Err(VaultError::NetworkFileSystem { path: self.root.clone(), name }),
-            None => Ok(()),
-        }
-    }
-
-    /// Narrows the mode of a root that was there before, if nothing else than a vault is in it.
-    fn narrow_root(&self) -> Result<(), VaultError> {
-        if entries(&self.root)?.iter().all(is_ours) {
-            let metadata = std::fs::metadata(&self.root).map_err(disk::failed("look at", &self.root))?;
-            return narrow(&self.root, &metadata, 0o700);
-        }
-        Ok(())
-    }
-}
-
-/// Whether an entry of the root is a part of the vault.
-fn is_ours(entry: &DirEntry) -> bool {
-    let name = entry.file_name();
-    [RECORDS, POOLS, LEASES, LOCK, KEYS].iter().any(|ours| *ours == name)
-        || name.as_encoded_bytes().starts_with(b"key.damaged-")
-        || is_temporary(entry)
 }
 
 /// What makes the log name these credentials of its pool by their labels, the oldest first.
@@ -722,41 +549,6 @@ fn sort<T>(members: &mut [T], standings: &Standings, metadata: impl Fn(&T) -> &M
         let place = places.get(&metadata.id).copied().unwrap_or(usize::MAX);
         (place, metadata.created_at, metadata.id)
     });
-}
-
-fn entries(directory: &Path) -> Result<Vec<DirEntry>, VaultError> {
-    ops::entries(directory).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => VaultError::DirectoryGone(directory.to_owned()),
-        _ => disk::failed("read the directory", directory)(error),
-    })
-}
-
-/// Whether it is a temporary file of ours, which is always a plain one.
-fn is_temporary(entry: &DirEntry) -> bool {
-    let name = entry.file_name();
-    let name = name.as_encoded_bytes();
-    let is_named = name.starts_with(b".") && name.ends_with(disk::TEMPORARY.as_bytes());
-    is_named && entry.file_type().is_ok_and(|kind| kind.is_file())
-}
-
-/// Narrows the mode of a file of ours if others may touch it.
-fn narrow(path: &Path, metadata: &FileMetadata, mode: u32) -> Result<(), VaultError> {
-    if disk::open_to_others(metadata) != 0 {
-        ops::set_mode(path, mode).map_err(disk::failed("set the mode of", path))?;
-        tracing::warn!(path = %path.display(), "others could touch a part of the vault; its mode is now {mode:o}");
-    }
-    Ok(())
-}
-
-/// What `error` says of the file at `path`, for a list of those that can't be read.
-fn as_damage(path: &Path, error: VaultError) -> Damage {
-    match error {
-        VaultError::Damaged(damage) => damage,
-        error => {
-            let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
-            Damage::new(path.display().to_string(), format!("{error}{}", source.unwrap_or_default()))
-        }
-    }
 }
 
 fn warn_of<T>(result: Result<T, VaultError>, what: &str) {

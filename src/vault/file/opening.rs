@@ -1,0 +1,99 @@
+//! Making the vault's directories, and putting them in order: modes, and what a killed process has left.
+
+use std::fs::{self, DirEntry, Metadata};
+use std::io;
+use std::path::Path;
+
+use crate::vault::VaultError;
+use crate::vault::disk::{self, ops};
+
+pub(super) const RECORDS: &str = "records";
+pub(super) const POOLS: &str = "pools";
+pub(super) const LEASES: &str = "leases";
+pub(super) const LOCK: &str = "lock";
+pub(super) const KEYS: &str = "key.json";
+
+const DIRECTORIES: [&str; 3] = [RECORDS, POOLS, LEASES];
+
+/// Makes the directories that are missing and narrows the modes of the others; that of a root that was there
+/// before only if nothing else than a vault is in it.
+pub(super) fn make(root: &Path, on_network: bool) -> Result<(), VaultError> {
+    let is_new = disk::make_dir(root)?;
+    if !on_network {
+        refuse_network(root)?;
+    }
+    if !is_new && disk::entries(root)?.iter().all(is_ours) {
+        narrow_dir(root)?;
+    }
+    for directory in DIRECTORIES {
+        let path = root.join(directory);
+        disk::make_dir(&path)?;
+        narrow_dir(&path)?;
+    }
+    Ok(())
+}
+
+fn refuse_network(root: &Path) -> Result<(), VaultError> {
+    let failed = disk::failed("look at the file system of", root);
+    match ops::network_file_system(root).map_err(failed)? {
+        Some(name) => Err(VaultError::NetworkFileSystem { path: root.to_owned(), name }),
+        None => Ok(()),
+    }
+}
+
+/// Removes the temporary files that killed processes have left, and narrows the modes of ours. Wants the
+/// vault's lock held.
+pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
+    for directory in [""].into_iter().chain(DIRECTORIES) {
+        for entry in disk::entries(&root.join(directory))? {
+            if is_temporary(&entry) {
+                let path = entry.path();
+                // Temporary files are made under the lock: whoever began this one is gone. But for a key
+                // file's, which removes it by itself, or makes another.
+                match ops::remove(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(disk::failed("remove", &path)(error));
+                    }
+                    _ => {}
+                }
+            } else if let Ok(metadata) = entry.metadata()
+                && disk::open_to_others(&metadata) != 0
+                && metadata.is_file()
+                && (!directory.is_empty() || is_ours(&entry))
+            {
+                narrow(&entry.path(), &metadata, 0o600)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry of the root is a part of the vault.
+fn is_ours(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    DIRECTORIES.iter().chain(&[LOCK, KEYS]).any(|ours| *ours == name)
+        || name.as_encoded_bytes().starts_with(b"key.damaged-")
+        || is_temporary(entry)
+}
+
+/// Whether it is a temporary file of ours, which is always a plain one.
+fn is_temporary(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.as_encoded_bytes();
+    let is_named = name.starts_with(b".") && name.ends_with(disk::TEMPORARY.as_bytes());
+    is_named && entry.file_type().is_ok_and(|kind| kind.is_file())
+}
+
+fn narrow_dir(path: &Path) -> Result<(), VaultError> {
+    let metadata = fs::metadata(path).map_err(disk::failed("look at", path))?;
+    narrow(path, &metadata, 0o700)
+}
+
+/// Narrows the mode of a part of ours if others may touch it.
+fn narrow(path: &Path, metadata: &Metadata, mode: u32) -> Result<(), VaultError> {
+    if disk::open_to_others(metadata) != 0 {
+        ops::set_mode(path, mode).map_err(disk::failed("set the mode of", path))?;
+        tracing::warn!(path = %path.display(), "others could touch a part of the vault; its mode is now {mode:o}");
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The records' files: which there are, whose they are, and reading them.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::ScopedJoinHandle;
+
+use super::record;
+use crate::credential::{CredentialId, PoolKey, Record};
+use crate::vault::disk::{self, ops};
+use crate::vault::key::KeyId;
+use crate::vault::seal::Sealed;
+use crate::vault::{Damage, VaultError};
+
+/// How many records are worth a thread of their own to be read: to begin one takes as long as a few records.
+const SHARE: usize = 256;
+
+/// How many threads read records at once, at the most.
+const MOST_READERS: usize = 4;
+
+/// The directory of the records, and what this process knows of them.
+pub(super) struct Records {
+    directory: PathBuf,
+    /// The pool of each record that was read: it never changes.
+    owners: Mutex<HashMap<CredentialId, PoolKey>>,
+}
+
+impl Records {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory, owners: Mutex::default() }
+    }
+
+    pub(super) fn path(&self, id: CredentialId) -> PathBuf {
+        self.directory.join(format!("{id}.json"))
+    }
+
+    fn owners(&self) -> MutexGuard<'_, HashMap<CredentialId, PoolKey>> {
+        // A map is whole between any two statements.
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pool of a record that was read before.
+    pub(super) fn owner(&self, id: CredentialId) -> Option<PoolKey> {
+        self.owners().get(&id).cloned()
+    }
+
+    pub(super) fn remember(&self, id: CredentialId, owner: &PoolKey) {
+        self.owners().insert(id, owner.clone());
+    }
+
+    pub(super) fn forget(&self, id: CredentialId) {
+        self.owners().remove(&id);
+    }
+
+    pub(super) fn get(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
+        record::read(&self.path(id), id)?.ok_or_else(|| self.not_found(id))
+    }
+
+    /// The error where a record is missing: a vault that is gone altogether is told from one without it.
+    pub(super) fn not_found(&self, id: CredentialId) -> VaultError {
+        let directory = &self.directory;
+        match directory.is_dir() {
+            true => VaultError::NotFound(id),
+            false => VaultError::DirectoryGone(directory.clone()),
+        }
+    }
+
+    pub(super) fn exists(&self, id: CredentialId) -> Result<bool, VaultError> {
+        let path = self.path(id);
+        match ops::metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(disk::failed("look for", &path)(error)),
+        }
+    }
+
+    /// The ids of all records, and the files among them that are none.
+    pub(super) fn ids(&self) -> Result<(Vec<CredentialId>, Vec<Damage>), VaultError> {
+        let (mut ids, mut strays) = (Vec::new(), Vec::new());
+        for entry in disk::entries(&self.directory)? {
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            match name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok()) {
+                Some(id) => ids.push(id),
+                None => strays.push(Damage::new(
+                    entry.path().display().to_string(),
+                    "no file of this vault; move it away",
+                )),
+            }
+        }
+        Ok((ids, strays))
+    }
+
+    /// Reads these records, many of them on several threads, and remembers whose they are. One that is gone
+    /// meanwhile is left out.
+    pub(super) fn read(&self, ids: &[CredentialId], damaged: &mut Vec<Damage>) -> Vec<Record<Sealed>> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (ids.len() / SHARE).clamp(1, processors.min(MOST_READERS));
+        let (first, others) = ids.split_at(ids.len() / threads);
+        let mut records = Vec::with_capacity(ids.len());
+        std::thread::scope(|scope| {
+            let mut readers = Vec::new();
+            for ids in others.chunks(ids.len().div_ceil(threads).max(1)) {
+                let read = move || self.read_some(ids);
+                let thread = std::thread::Builder::new().spawn_scoped(scope, read);
+                readers.push((ids, thread));
+            }
+            let mut take = |(some, damages): (Vec<_>, Vec<_>)| {
+                records.extend(some);
+                damaged.extend(damages);
+            };
+            take(self.read_some(first));
+            for (ids, thread) in readers {
+                take(match thread.map(ScopedJoinHandle::join) {
+                    Ok(Ok(read)) => read,
+                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                    // The system has no thread to spare.
+                    Err(_) => self.read_some(ids),
+                });
+            }
+        });
+        let mut owners = self.owners();
+        for Record { metadata, .. } in &records {
+            owners.entry(metadata.id).or_insert_with(|| metadata.pool.clone());
+        }
+        records
+    }
+
+    fn read_some(&self, ids: &[CredentialId]) -> (Vec<Record<Sealed>>, Vec<Damage>) {
+        let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), Vec::new());
+        for id in ids {
+            let path = self.path(*id);
+            match record::read(&path, *id) {
+                Ok(record) => records.extend(record),
+                Err(error) => damaged.push(as_damage(&path, error)),
+            }
+        }
+        (records, damaged)
+    }
+
+    /// Of these, the credentials that may be the pool's.
+    pub(super) fn candidates(&self, ids: Vec<CredentialId>, key: &PoolKey) -> Vec<CredentialId> {
+        let owners = self.owners();
+        ids.into_iter().filter(|id| owners.get(id).is_none_or(|owner| owner == key)).collect()
+    }
+
+    /// The keys that sealed the records, one for each record that is not damaged.
+    pub(super) fn sealing_keys(&self) -> Result<Vec<KeyId>, VaultError> {
+        let mut keys = Vec::new();
+        for id in self.ids()?.0 {
+            match record::read(&self.path(id), id) {
+                Ok(record) => keys.extend(record.map(|record| record.secret.key_id())),
+                Err(VaultError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// What `error` says of the file at `path`, for a list of those that can't be read.
+pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
+    match error {
+        VaultError::Damaged(damage) => damage,
+        error => {
+            let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
+            Damage::new(path.display().to_string(), format!("{error}{}", source.unwrap_or_default()))
+        }
+    }
+}
