@@ -77,10 +77,10 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             VaultRequest::Remove { id } => state.remove(id).map(|()| VaultResponse::Done),
             VaultRequest::Get { id } => state.get(id).cloned().map(VaultResponse::Credential),
             VaultRequest::ReplaceSecret { id, expected, secret } => {
-                state.replace(id, expected, secret).map(VaultResponse::Replaced)
+                state.swap(id, expected, expected.next(), secret).map(VaultResponse::Replaced)
             }
             VaultRequest::Reseal { id, expected, secret } => {
-                state.reseal(id, expected, secret).map(VaultResponse::Replaced)
+                state.swap(id, expected, expected, secret).map(VaultResponse::Replaced)
             }
             VaultRequest::Record { pool, outcomes } => {
                 Ok(VaultResponse::Revision(state.record(&pool, &outcomes)))
@@ -221,10 +221,13 @@ impl<T: Clone + 'static> State<T> {
         Ok(())
     }
 
-    fn replace(
+    /// Stores a secret of the generation `next` if the stored one is of the `expected`; the same one sealed
+    /// anew where the two are equal.
+    fn swap(
         &mut self,
         id: CredentialId,
         expected: Generation,
+        next: Generation,
         secret: T,
     ) -> Result<Replaced<T>, VaultError> {
         let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
@@ -233,26 +236,13 @@ impl<T: Clone + 'static> State<T> {
             return Ok(Replaced::Conflict(record.clone()));
         }
         record.secret = secret;
-        record.metadata.generation = expected.next();
-        record.metadata.updated_at = now();
-        let pool = record.metadata.pool.clone();
-        self.change(&pool);
-        Ok(Replaced::Swapped(expected.next()))
-    }
-
-    fn reseal(
-        &mut self,
-        id: CredentialId,
-        expected: Generation,
-        secret: T,
-    ) -> Result<Replaced<T>, VaultError> {
-        let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
-        check_kind(&record.metadata, &secret)?;
-        if record.metadata.generation != expected {
-            return Ok(Replaced::Conflict(record.clone()));
+        if next != expected {
+            record.metadata.generation = next;
+            record.metadata.updated_at = now();
+            let pool = record.metadata.pool.clone();
+            self.change(&pool);
         }
-        record.secret = secret;
-        Ok(Replaced::Swapped(expected))
+        Ok(Replaced::Swapped(next))
     }
 
     fn record(&mut self, key: &PoolKey, outcomes: &[Outcome]) -> Revision {

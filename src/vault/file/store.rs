@@ -173,10 +173,10 @@ impl Store {
             }
             VaultRequest::Get { id } => VaultResponse::Credential(self.records.get(*id)?),
             VaultRequest::ReplaceSecret { id, expected, secret } => {
-                VaultResponse::Replaced(self.replace(*id, *expected, secret)?)
+                VaultResponse::Replaced(self.swap(*id, *expected, expected.next(), secret)?)
             }
             VaultRequest::Reseal { id, expected, secret } => {
-                VaultResponse::Replaced(self.reseal(*id, *expected, secret)?)
+                VaultResponse::Replaced(self.swap(*id, *expected, *expected, secret)?)
             }
             VaultRequest::Record { pool, outcomes } => {
                 VaultResponse::Revision(self.record(pool, outcomes)?)
@@ -417,10 +417,13 @@ impl Store {
         Ok(())
     }
 
-    fn replace(
+    /// Stores a secret of the generation `next` if the stored one is of the `expected`; the same one sealed
+    /// anew where the two are equal.
+    fn swap(
         &self,
         id: CredentialId,
         expected: Generation,
+        next: Generation,
         secret: &Sealed,
     ) -> Result<Replaced<Sealed>, Stopped> {
         let _vault = self.lock.take()?;
@@ -429,29 +432,14 @@ impl Store {
             return Ok(Replaced::Conflict(record));
         }
         lock(&self.keys).count(secret.key_id())?;
-        self.touch(&record.metadata.pool, id)?;
-        record.metadata.generation = expected.next();
-        record.metadata.updated_at = now();
-        record.secret = secret.clone();
-        record::write(&self.records.path(id), &record)?;
-        Ok(Replaced::Swapped(expected.next()))
-    }
-
-    fn reseal(
-        &self,
-        id: CredentialId,
-        expected: Generation,
-        secret: &Sealed,
-    ) -> Result<Replaced<Sealed>, Stopped> {
-        let _vault = self.lock.take()?;
-        let mut record = self.records.get(id)?;
-        if record.metadata.generation != expected {
-            return Ok(Replaced::Conflict(record));
+        if next != expected {
+            self.touch(&record.metadata.pool, id)?;
+            record.metadata.generation = next;
+            record.metadata.updated_at = now();
         }
-        lock(&self.keys).count(secret.key_id())?;
         record.secret = secret.clone();
         record::write(&self.records.path(id), &record)?;
-        Ok(Replaced::Swapped(expected))
+        Ok(Replaced::Swapped(next))
     }
 
     /// Ends the change of keys if no record needs another than this one; answers how many do.
