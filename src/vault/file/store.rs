@@ -27,8 +27,8 @@ use crate::vault::{
 /// The vault's directory, and what this process knows of it.
 ///
 /// Two kinds of lock are held around changes: the vault's, by whoever changes a record or makes a temporary
-/// file, and a pool's, by whoever appends to its log. Who takes both takes the vault's first, and never
-/// syncs a file under a pool's, so that a cooldown waits for nobody's disk.
+/// file, and a pool's, by whoever appends to its log. Who takes both takes the vault's first, and syncs no
+/// file under a pool's but in a compaction, so that a cooldown rarely waits for a disk.
 pub(super) struct Store {
     root: PathBuf,
     lock: LockFile,
