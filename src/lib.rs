@@ -65,6 +65,9 @@
 //! |---|---|---|
 //! | `file` | yes | `vault::file`: the vault in a directory, sealed. Implies `seal`. |
 //! | `seal` | by `file` | `vault::seal` and `vault::key`: AES-256-GCM over any vault backend. |
+//! | `providers` | yes | The vendors' adapters, and a registry of providers by name. |
+//! | `config` | no | Providers and settings from a TOML file. |
+//! | `oauth` | no | `oauth`: signing in, and renewing tokens. |
 //! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers. |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -78,6 +81,9 @@ mod error;
 mod error_response;
 pub mod events;
 mod layers;
+#[cfg(feature = "oauth")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+pub mod oauth;
 mod pool;
 pub mod provider;
 pub mod rate_limit;

@@ -277,7 +277,7 @@ impl Pool {
     /// An attempt came back with a status that says the account has had enough.
     pub(crate) fn limited(&self, lease: &Lease, began: u64, scope: Option<&Scope>, headers: &HeaderMap) {
         let now = self.now();
-        let stated = self.0.provider.retry_at(headers, now);
+        let stated = crate::rate_limit::retry_at(headers, now);
         let lesson = Lesson { lease, began, scope, now };
         let until = self.with_book(|book, config| book.limited(&lesson, stated, config));
         self.emit_cooled_down(&lesson, until, Reason::Limited);

@@ -1,14 +1,16 @@
 //! What differs from one provider to the next.
 
+mod answer;
+mod endpoint;
 mod generic;
 mod origin;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
-use crate::clock::Timestamp;
-use crate::credential::Credential;
-use crate::rate_limit;
+use crate::credential::{Credential, Kind};
 
+pub use answer::{Answer, Finding, Verdict};
+pub use endpoint::Endpoint;
 pub use generic::GenericProvider;
 pub use origin::{InvalidOrigin, Origin};
 
@@ -17,11 +19,11 @@ pub type CredentialHeaders = Vec<(HeaderName, HeaderValue)>;
 
 /// A service that credentials are for: where they may be sent, and how.
 ///
-/// Asked when a credential is loaded or renewed, not for each request, but for [`trusts`] and
-/// [`retry_at`].
+/// Asked when a pool is opened and when a credential is loaded or renewed, not for each request, but for
+/// [`trusts`]; and when an answer tells of trouble, but for that [`read`].
 ///
 /// [`trusts`]: Provider::trusts
-/// [`retry_at`]: Provider::retry_at
+/// [`read`]: Provider::read
 pub trait Provider: Send + Sync + 'static {
     /// The provider's name, as in [`PoolKey::provider`](crate::PoolKey::provider).
     fn name(&self) -> &str;
@@ -46,9 +48,69 @@ pub trait Provider: Send + Sync + 'static {
         &[]
     }
 
-    /// When an account that answered with these headers may be asked again, where they say.
-    fn retry_at(&self, headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
-        rate_limit::retry_at(headers, now)
+    /// Other names that this provider goes by: their pools are this provider's.
+    fn aliases(&self) -> &[&str] {
+        &[]
+    }
+
+    /// Where this credential's requests go, whatever trusted origin the caller has named, where its
+    /// secret says so. Read it from what the vendor's token endpoint has answered and nothing else, and
+    /// let no host through that isn't the vendor's: this origin is trusted for this credential.
+    fn endpoint(&self, credential: &Credential) -> Option<Endpoint> {
+        let _ = credential;
+        None
+    }
+
+    /// Headers that requests need and that aren't credentials. They are set where the caller has set none
+    /// of the name.
+    fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &[]
+    }
+
+    /// Elements that certain credentials add to lists of the caller's.
+    fn list_elements(&self) -> &[ListElement] {
+        &[]
+    }
+
+    /// How many bytes of the body of an answer with this status [`read`](Provider::read) wants to see, at
+    /// most. Not more than 64 KiB are read.
+    fn body_prefix(&self, status: StatusCode) -> usize {
+        let _ = status;
+        0
+    }
+
+    /// What an answer that isn't a success says of the account: when to ask again, and whether there is
+    /// any use in it.
+    fn read(&self, answer: &Answer<'_>) -> Finding {
+        Finding::in_headers(answer)
+    }
+
+    /// How its accounts are signed in and their tokens renewed, where that is by OAuth.
+    #[cfg(feature = "oauth")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+    fn oauth(&self) -> Option<&crate::oauth::OAuthConfig> {
+        None
+    }
+}
+
+/// One element of a header whose value is a comma-separated list (RFC 9110, section 5.6.1), such as a
+/// feature that must be asked for. It is added to what the caller has there for credentials of these kinds,
+/// and taken out for those of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListElement {
+    /// The header.
+    pub name: HeaderName,
+    /// The element.
+    pub value: HeaderValue,
+    /// Which credentials it is for.
+    pub kinds: &'static [Kind],
+}
+
+impl ListElement {
+    /// An element of this header for credentials of these kinds.
+    pub fn new(name: HeaderName, value: HeaderValue, kinds: &'static [Kind]) -> Self {
+        Self { name, value, kinds }
     }
 }
 

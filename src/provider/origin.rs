@@ -83,6 +83,12 @@ pub struct InvalidOrigin {
     reason: &'static str,
 }
 
+impl InvalidOrigin {
+    pub(crate) fn new(text: &str, reason: &'static str) -> Self {
+        Self { text: text.to_owned(), reason }
+    }
+}
+
 impl fmt::Display for InvalidOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "origin {:?}: {}", self.text, self.reason)
@@ -95,7 +101,7 @@ impl FromStr for Origin {
     type Err = InvalidOrigin;
 
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
-        let invalid = |reason| InvalidOrigin { text: text.to_owned(), reason };
+        let invalid = |reason| InvalidOrigin::new(text, reason);
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| invalid("it must begin with https://"))?;
         let https = scheme.eq_ignore_ascii_case("https");
