@@ -293,6 +293,14 @@ impl Secret {
         self.texts().fold(text, |text, secret| text.replace(secret, "…"))
     }
 
+    /// When the access token stops working, where that is known.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match self {
+            Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.expires_at,
+            Secret::Api { .. } | Secret::WellKnown { .. } => None,
+        }
+    }
+
     /// The refresh token, where there is one.
     pub fn refresh_token(&self) -> Option<&SecretString> {
         match self {

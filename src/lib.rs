@@ -45,6 +45,7 @@
 //! | [`AuthHeaderLayer`] | Puts the credential's headers on each attempt, in place of the caller's own. |
 //! | [`CooldownPersistLayer`] | Saves what was learnt to the vault. |
 //! | [`CredentialsLayer`] | The four in the order above, as one. |
+//! | [`ErrorBodyLayer`] | Under the others: reads the limits that stand in the bodies of errors. |
 //! | [`ErrorResponseLayer`] | Over the others: makes a 429 of [`Error::AllCoolingDown`]. |
 //!
 //! Any order and any subset of the four give the same attempts, the same answer and the same saved
@@ -101,8 +102,8 @@ pub use error::{BoxError, Error};
 pub use error_response::{ErrorResponse, ErrorResponseFuture, ErrorResponseLayer};
 pub use layers::{
     Attempt, AuthHeader, AuthHeaderLayer, CooldownPersist, CooldownPersistLayer, Credentials,
-    CredentialsLayer, NetworkRetry, NextReady, RefreshOn401, RefreshOn401Layer, RotateOn429,
-    RotateOn429Layer, is_before_send,
+    CredentialsLayer, ErrorBody, ErrorBodyFuture, ErrorBodyLayer, NetworkRetry, NextReady, PeekedBody,
+    RefreshOn401, RefreshOn401Layer, RotateOn429, RotateOn429Layer, is_before_send,
 };
 pub use pool::{
     Affinity, Cooldowns, CredentialStatus, Lease, Mode, Pin, Pool, PoolBuilder, RefreshError, Refresher,

@@ -291,22 +291,7 @@ async fn header_values_that_hold_a_secret_are_marked_sensitive_whatever_the_prov
 
 #[tokio::test]
 async fn each_attempt_carries_its_own_credentials_headers_never_a_mix_of_two() {
-    type Stacked = fn(&Pool, Upstream) -> Stack;
-    let orders: [Stacked; 4] = [
-        |pool, upstream| stack(four(pool, &no_refresh()), upstream),
-        |pool, upstream| {
-            let (rotate, refresh, auth, persist) = four(pool, &no_refresh());
-            stack((auth, persist, refresh, rotate), upstream)
-        },
-        |pool, upstream| {
-            // Something of the user's in between, which makes the context travel in the extensions.
-            let (rotate, refresh, auth, persist) = four(pool, &no_refresh());
-            let nothing = tower::util::MapRequestLayer::new(|request: Asked| request);
-            stack((refresh, auth, nothing.clone(), rotate, nothing, persist), upstream)
-        },
-        |pool, upstream| stack(CredentialsLayer::new(pool.clone()), upstream),
-    ];
-    for stacked in orders {
+    for stacked in ORDERS {
         let pool = several().await;
         let upstream = ["a", "b", "c"].iter().fold(Upstream::new(), |upstream, label| {
             upstream.answers(&format!("Token token-{label}"), [Answer::limited(30)])

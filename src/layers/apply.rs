@@ -1,72 +1,72 @@
-//! Writing a credential's headers into a request, and whatever else was there out of it.
+//! Writing a credential into a request: its headers, and where it goes.
 
-use http::uri::PathAndQuery;
-use http::{Request, Uri};
+mod home;
+mod query;
 
+use http::header::Entry;
+use http::{HeaderMap, HeaderValue, Request};
+
+use crate::error::Error;
 use crate::pool::{Lease, Pool};
+use crate::provider::ListElement;
 
-/// Puts a lease's headers on a request, in place of the caller's own credentials or of another lease.
-/// Its origin must have been checked.
-pub(crate) fn apply<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) {
+pub(crate) use home::Home;
+
+/// Puts a lease's headers on a request, in place of the caller's own credentials or of another lease, and
+/// sends it where the lease's requests go. `is_trusted` says that the provider trusts the request's URI.
+///
+/// # Errors
+/// [`Error::UntrustedOrigin`] where the request would go to a place of another credential's.
+pub(crate) fn apply<B>(
+    pool: &Pool,
+    lease: &Lease,
+    request: &mut Request<B>,
+    home: &mut Option<Home>,
+    is_trusted: bool,
+) -> Result<(), Error> {
+    if home.is_some() || lease.endpoint().is_some() {
+        home::send_to(lease, request, home);
+        pool.check_carries(lease, request.uri())?;
+    } else if !is_trusted {
+        pool.check_carries(lease, request.uri())?;
+    }
     let headers = request.headers_mut();
     pool.remove_credentials(headers);
     for (name, value) in lease.headers() {
         headers.insert(name.clone(), value.clone());
     }
-    let names = pool.provider().query_names();
-    if let Some(query) = request.uri().query()
-        && let Some(kept) = without(query, names)
-    {
-        let uri = with_query(request.uri(), &kept);
-        *request.uri_mut() = uri;
+    let provider = pool.provider();
+    for (name, value) in provider.default_headers() {
+        headers.entry(name).or_insert_with(|| value.clone());
     }
+    for element in provider.list_elements() {
+        let is_for_this = element.kinds.contains(&lease.credential().kind);
+        set_element(headers, element, is_for_this);
+    }
+    query::remove(request, provider.query_names());
+    Ok(())
 }
 
-/// The query without the parameters of these names; `None` where it has none of them.
-fn without(query: &str, names: &[String]) -> Option<String> {
-    let is_named = |pair: &&str| {
-        let name = pair.split('=').next().unwrap_or_default();
-        names.iter().any(|removed| decoded(name).eq_ignore_ascii_case(removed))
-    };
-    query.split('&').any(|pair| is_named(&pair)).then(|| {
-        let kept: Vec<_> = query.split('&').filter(|pair| !is_named(pair)).collect();
-        kept.join("&")
-    })
-}
-
-/// A parameter's name without percent-encoding (RFC 3986, section 2.1): `api%5Fkey` is `api_key` to
-/// most servers.
-fn decoded(name: &str) -> String {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = match (first, tail) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                bytes.push(high << 4 | low);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
+/// Adds an element to a list of the caller's, or takes it out.
+fn set_element(headers: &mut HeaderMap, element: &ListElement, is_wanted: bool) {
+    let is_it = |part: &&[u8]| part.trim_ascii() == element.value.as_bytes();
+    let Entry::Occupied(mut entry) = headers.entry(&element.name) else {
+        if is_wanted {
+            headers.insert(element.name.clone(), element.value.clone());
         }
+        return;
+    };
+    let parts = || entry.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    if parts().any(|part| is_it(&part)) == is_wanted {
+        return;
     }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    (digit as char).to_digit(16).map(|value| value as u8)
-}
-
-fn with_query(uri: &Uri, query: &str) -> Uri {
-    let path = uri.path();
-    let text = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-    let mut parts = uri.clone().into_parts();
-    // Both are parts of what was a URI, so they make one.
-    parts.path_and_query = text.parse::<PathAndQuery>().ok();
-    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+    // On one line: servers that read the first line only are many.
+    let added = is_wanted.then(|| element.value.as_bytes());
+    let kept: Vec<_> =
+        parts().filter(|part| !is_it(part)).map(<[u8]>::trim_ascii).chain(added).collect();
+    let list = kept.join(&b", "[..]);
+    match HeaderValue::from_bytes(&list) {
+        Ok(list) if !list.is_empty() => drop(entry.insert(list)),
+        _ => drop(entry.remove_entry_mult()),
+    }
 }

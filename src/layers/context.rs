@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+use super::apply::Home;
 use super::chain::Survey;
 use crate::pool::{Lease, Permit, SlotIndex, Wish};
 
@@ -48,10 +49,11 @@ impl Roles {
 
 /// What an answer taught, as the innermost layer that saw it recorded it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Other,
+pub(crate) enum Taught {
+    Nothing,
     Good,
     Limited,
+    Stopped,
 }
 
 /// One request of the caller's.
@@ -87,6 +89,8 @@ pub(crate) struct State {
     pub(crate) started: Option<Instant>,
     /// How many credentials a request may be tried with, where a rotate layer says so.
     pub(crate) budget: Option<u32>,
+    /// Where the caller has sent it, once it was sent elsewhere.
+    pub(crate) home: Option<Home>,
     pub(crate) copy: PartsCopy,
     pub(crate) copy_taken: bool,
 }
@@ -116,6 +120,7 @@ impl State {
         self.began = 0;
         self.started = None;
         self.budget = None;
+        self.home = None;
         self.copy_taken = false;
     }
 }
@@ -179,8 +184,8 @@ impl Context {
 
     /// Whether this attempt's answer is yet to be recorded as this; from now on it is. A layer further
     /// in that has sent again since has recorded all that came of it.
-    pub(crate) fn observe(&self, attempt: u32, verdict: Verdict) -> Observed {
-        let mark = attempt << 2 | verdict as u32;
+    pub(crate) fn observe(&self, attempt: u32, taught: Taught) -> Observed {
+        let mark = attempt << 2 | taught as u32;
         let before = self.observed.load(Ordering::Acquire);
         if before == mark || before >> 2 > attempt {
             return Observed::Known;

@@ -296,12 +296,13 @@ where
                 }
                 StageProj::Ready { service, request } => match ready!(service.poll_ready(cx)) {
                     Ok(()) => {
-                        let first = request.take().map(|request| *request);
-                        match first.or_else(|| progress.again::<B, R>()) {
-                            Some(request) => {
-                                Stage::Call { future: progress.send(service, request, None) }
-                            }
-                            None => Stage::Failed { error: None },
+                        let request = match request.take() {
+                            Some(first) => Ok(*first),
+                            None => progress.again::<B, R>(),
+                        };
+                        match request {
+                            Ok(request) => Stage::Call { future: progress.send(service, request, None) },
+                            Err(error) => Stage::Failed { error: Some(error.into()) },
                         }
                     }
                     Err(error) => Stage::Failed { error: Some(error.into()) },

@@ -9,9 +9,10 @@ use tokio::time::Sleep;
 use tower::retry::backoff::{Backoff, ExponentialBackoff};
 use tower_service::Service;
 
+use super::BodyPrefix;
 use super::apply::apply;
 use super::chain::{Survey, is_ours};
-use super::context::{Handover, Joint, Observed, Part, PartsCopy, Roles, State, Verdict};
+use super::context::{Handover, Joint, Observed, Part, PartsCopy, Roles, State, Taught};
 use super::drain::DrainBound;
 use super::drive::Shared;
 use super::duty::{Bodies, sealed};
@@ -22,6 +23,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::events::{Event, Tally};
 use crate::pool::{KnownHead, Lease, Picked, Pool, Refresher, Refreshing, Saving, SlotIndex};
+use crate::provider::{Finding, Verdict};
 
 /// Set on the last response of a pool that is used up: when to ask again. Read it from the response's
 /// extensions.
@@ -47,6 +49,10 @@ pub(super) enum Answer {
     Refused,
     /// 403.
     Forbidden,
+    /// The token may not do what was asked; the account is well.
+    Insufficient,
+    /// The account's owner has to act.
+    Stopped,
     /// Nothing that concerns the credential.
     Other,
 }
@@ -57,14 +63,17 @@ impl Answer {
     }
 
     fn is_refusal(self) -> bool {
-        matches!(self, Answer::Refused | Answer::Forbidden)
+        matches!(self, Answer::Refused | Answer::Forbidden | Answer::Insufficient)
     }
 
-    fn verdict(self) -> Verdict {
+    fn taught(self) -> Taught {
         match self {
-            Answer::Good => Verdict::Good,
-            Answer::Limited => Verdict::Limited,
-            Answer::Refused | Answer::Forbidden | Answer::Other => Verdict::Other,
+            Answer::Good => Taught::Good,
+            Answer::Limited => Taught::Limited,
+            Answer::Stopped => Taught::Stopped,
+            Answer::Refused | Answer::Forbidden | Answer::Insufficient | Answer::Other => {
+                Taught::Nothing
+            }
         }
     }
 }
@@ -171,13 +180,19 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         if part.is_outermost && !roles.has(Roles::AUTH_HEADER) {
             pool.check_unmarked(request.headers())?;
         }
-        if roles.has(Roles::AUTH_HEADER)
+        if part.by_extensions
+            && part.written
+            && let Some(lease) = &part.carried
+        {
             // Whatever stands in between may have sent it elsewhere.
-            || (part.by_extensions && part.written)
+            pool.check_carries(lease, request.uri())?;
+        }
+        let mut is_trusted = false;
+        if roles.has(Roles::AUTH_HEADER)
             // A redirect to another origin may have dropped all that would tell it from a new request.
             || (part.is_outermost && request.uri().authority().is_some())
         {
-            pool.check_origin(request.uri())?;
+            is_trusted = pool.check_origin(request.uri())?;
         }
         if !roles.intersects(PICKS) {
             if part.is_outermost && !request.extensions().is_empty() {
@@ -220,29 +235,30 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         if part.carried.is_none() {
             part.attempt = part.attempt.max(state.attempt);
         }
-        let Some(lease) = part.carried.as_ref().or(state.lease.as_ref()) else { return Ok(None) };
+        let State { lease, home, budget, wish, copy, copy_taken, .. } = state;
+        let Some(lease) = part.carried.as_ref().or(lease.as_ref()) else { return Ok(None) };
         if let Some(rotate) = shared.rotate() {
-            state.budget = rotate.max_attempts.map(Into::into);
+            *budget = rotate.max_attempts.map(Into::into);
         }
-        let may_rotate = pool.size() > 1 && state.budget != Some(1) && state.wish.pin.is_none();
+        let may_rotate = pool.size() > 1 && *budget != Some(1) && wish.pin.is_none();
         let rotates = |rotate: &RotateOptions| may_rotate || rotate.repeats_itself();
         let refreshes = |_: &RefreshOptions| may_rotate || lease.is_refreshable();
         if shared.rotate().is_some_and(rotates) || shared.refresh().is_some_and(refreshes) {
             self.body = D::keep(request.body());
             if D::is_kept(&self.body) && !part.copied {
-                if state.copy_taken {
+                if *copy_taken {
                     let rare = self.rare.get_or_insert_default();
                     rare.copy.get_or_insert_default().take(request);
                 } else {
-                    state.copy.take(request);
-                    state.copy_taken = true;
+                    copy.take(request);
+                    *copy_taken = true;
                     part.copied = true;
                 }
             }
         }
         if roles.has(Roles::AUTH_HEADER) {
             part.written = true;
-            apply(pool, lease, request);
+            apply(pool, lease, request, home, is_trusted)?;
         }
         Ok(None)
     }
@@ -283,20 +299,21 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     }
 
     /// The same request once more, with the latest lease.
-    pub(super) fn again<B, R>(&mut self) -> Option<Request<B>>
+    pub(super) fn again<B, R>(&mut self) -> Result<Request<B>, Error>
     where
         D: Bodies<B, R, Kept = K>,
     {
-        let body = D::another(&self.body)?;
-        let state = self.part.context.state();
+        let body = D::another(&self.body).ok_or(Error::Polled)?;
+        let mut state = self.part.context.state();
         let own = self.rare.as_ref().and_then(|rare| rare.copy.as_ref());
         let mut request = own.unwrap_or(&state.copy).restore(body);
-        if self.part.written
-            && let Some(lease) = self.part.carried.as_ref().or(state.lease.as_ref())
-        {
-            apply(self.pool(), lease, &mut request);
+        if self.part.written {
+            let State { lease, home, .. } = &mut *state;
+            if let Some(lease) = self.part.carried.as_ref().or(lease.as_ref()) {
+                apply(self.pool(), lease, &mut request, home, false)?;
+            }
         }
-        Some(request)
+        Ok(request)
     }
 
     /// Another attempt begins, with this lease.
@@ -333,19 +350,35 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     #[inline]
     pub(super) fn classify<R>(&self, response: &Response<R>) -> Answer {
         match response.status() {
+            status if status.is_success() && !self.pool().is_limited(status) => Answer::Good,
+            status if status.is_client_error() => self.classify_error(response),
             status if self.pool().is_limited(status) => Answer::Limited,
-            status if status.is_success() => Answer::Good,
-            StatusCode::UNAUTHORIZED => Answer::Refused,
-            StatusCode::FORBIDDEN => Answer::Forbidden,
             _ => Answer::Other,
         }
+    }
+
+    fn classify_error<R>(&self, response: &Response<R>) -> Answer {
+        let status = response.status();
+        match self.read(response).verdict {
+            Some(Verdict::Stopped { .. }) => Answer::Stopped,
+            _ if self.pool().is_limited(status) => Answer::Limited,
+            Some(Verdict::InsufficientScope) => Answer::Insufficient,
+            None if status == StatusCode::UNAUTHORIZED => Answer::Refused,
+            None if status == StatusCode::FORBIDDEN => Answer::Forbidden,
+            None => Answer::Other,
+        }
+    }
+
+    fn read<R>(&self, response: &Response<R>) -> Finding {
+        let body = response.extensions().get::<BodyPrefix>().map_or(&[][..], |prefix| &prefix.0);
+        self.pool().read(response.status(), response.headers(), body)
     }
 
     /// Records what an answer taught, unless a layer further in has.
     #[inline]
     pub(super) fn observe<R>(&mut self, response: &Response<R>) -> Answer {
         let answer = self.classify(response);
-        let observed = self.part.context.observe(self.part.attempt, answer.verdict());
+        let observed = self.part.context.observe(self.part.attempt, answer.taught());
         if observed != Observed::Known
             && (answer != Answer::Good || self.pool().learns_from_good(response.headers()))
         {
@@ -355,6 +388,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     }
 
     fn learn<R>(&mut self, response: &Response<R>, answer: Answer, observed: Observed) {
+        let finding = matches!(answer, Answer::Limited | Answer::Stopped).then(|| self.read(response));
         let Self { shared, part, .. } = self;
         let (pool, status, headers) = (&shared.pool, response.status(), response.headers());
         let mut state = part.context.state();
@@ -373,10 +407,17 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         match answer {
             Answer::Limited => {
                 part.context.set_taught();
-                pool.limited(lease, *began, scope, headers);
+                let stated = finding.and_then(|finding| finding.retry_at);
+                pool.limited(lease, *began, scope, stated);
+            }
+            Answer::Stopped => {
+                part.context.set_taught();
+                if let Some(Verdict::Stopped { reason }) = finding.and_then(|finding| finding.verdict) {
+                    pool.stopped(lease, &reason);
+                }
             }
             Answer::Good => pool.succeeded(lease, *began, scope, headers),
-            Answer::Refused | Answer::Forbidden | Answer::Other => {}
+            Answer::Refused | Answer::Forbidden | Answer::Insufficient | Answer::Other => {}
         }
         drop(state);
         drop(permit);
@@ -443,6 +484,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         let has_failed = state.failed.contains(&slot);
         if self.roles.has(Roles::REFRESH) && is_refused && !has_failed {
             if let Some(refresh) = self.shared.refresh()
+                && answer != Answer::Insufficient
                 && !state.refreshed.contains(&slot)
                 && (lease.is_refreshable() || self.pool().has_newer(&lease))
                 && !(answer == Answer::Forbidden && self.pool().is_forbidden(&lease))
@@ -478,8 +520,10 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         if answer == Answer::Forbidden && state.refreshed.contains(&lease.slot()) {
             self.pool().set_forbidden(lease);
         }
-        self.part.context.set_taught();
-        self.pool().refused(lease, state.began);
+        if answer != Answer::Insufficient {
+            self.part.context.set_taught();
+            self.pool().refused(lease, state.began);
+        }
         let rotate_is_inside =
             self.part.context.roles().has(Roles::ROTATE) && !self.part.outside.has(Roles::ROTATE);
         if rotate_is_inside { Decision::Rotate } else { Decision::Return }

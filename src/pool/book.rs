@@ -67,7 +67,7 @@ impl Slot {
         cooldowns.map(|cooldown| cooldown.until).max().unwrap_or_default()
     }
 
-    fn needs_sign_in(&self) -> bool {
+    pub(crate) fn needs_sign_in(&self) -> bool {
         matches!(self.standing.health, Health::NeedsSignIn { .. })
     }
 

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use http::{HeaderName, HeaderValue};
 
 use super::lane::SlotIndex;
+use crate::clock::Timestamp;
 use crate::credential::{Credential, Metadata};
-use crate::provider::{CredentialHeaders, Provider, UnusableSecret};
+use crate::provider::{CredentialHeaders, Endpoint, Provider, UnusableSecret};
 
 /// One credential at one generation, with the headers that apply it, built once and shared by every
 /// request that uses it. Cheap to clone; `Debug` shows the metadata only.
@@ -22,7 +23,9 @@ struct Inner {
     slot: SlotIndex,
     metadata: Metadata,
     headers: CredentialHeaders,
+    endpoint: Option<Endpoint>,
     refreshable: bool,
+    expires_at: Option<Timestamp>,
     blemish: Blemish,
 }
 
@@ -76,8 +79,16 @@ impl Lease {
             }
         }
         let refreshable = credential.secret.refresh_token().is_some();
-        let metadata = credential.metadata.clone();
-        Ok(Self(Arc::new(Inner { slot, metadata, headers, refreshable, blemish })))
+        let inner = Inner {
+            slot,
+            metadata: credential.metadata.clone(),
+            headers,
+            endpoint: provider.endpoint(credential),
+            refreshable,
+            expires_at: credential.secret.expires_at(),
+            blemish,
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The credential.
@@ -88,6 +99,24 @@ impl Lease {
     /// The headers that apply it. Those that hold the secret are marked sensitive.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.0.headers
+    }
+
+    /// Where this credential's requests go, if that isn't where the caller sends them.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.0.endpoint.as_ref()
+    }
+
+    /// When the access token stops working, where that is known.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.0.expires_at
+    }
+
+    /// A text without what of it is secret: upstreams quote tokens, and their words are shown.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let secret = self.0.headers.iter().filter(|(_, value)| value.is_sensitive());
+        // `Bearer` and the like aren't.
+        let words = secret.filter_map(|(_, value)| value.to_str().ok()?.split(' ').next_back());
+        words.filter(|word| !word.is_empty()).fold(text.to_owned(), |text, word| text.replace(word, "…"))
     }
 
     pub(crate) fn slot(&self) -> SlotIndex {

@@ -27,9 +27,9 @@ use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Metadata, PoolKey};
 use crate::error::Error;
 use crate::events::{Counters, Event, Tally};
-use crate::provider::Provider;
+use crate::provider::{Answer, Finding, Provider};
 use crate::rate_limit;
-use crate::standing::{Change, Reason, Scope, Standing};
+use crate::standing::{Change, Health, Reason, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
 use book::{Book, Hold, Lesson, Slot};
@@ -274,13 +274,44 @@ impl Pool {
         self.0.config.cooldowns.is_limited(status)
     }
 
-    /// An attempt came back with a status that says the account has had enough.
-    pub(crate) fn limited(&self, lease: &Lease, began: u64, scope: Option<&Scope>, headers: &HeaderMap) {
+    /// What an answer that isn't a success says of its account.
+    pub(crate) fn read(&self, status: http::StatusCode, headers: &HeaderMap, body: &[u8]) -> Finding {
+        self.0.provider.read(&Answer::new(status, headers, self.now()).body(body))
+    }
+
+    /// An attempt came back with a status that says the account has had enough, and when to ask again
+    /// where that was stated.
+    pub(crate) fn limited(
+        &self,
+        lease: &Lease,
+        began: u64,
+        scope: Option<&Scope>,
+        stated: Option<Timestamp>,
+    ) {
         let now = self.now();
-        let stated = crate::rate_limit::retry_at(headers, now);
         let lesson = Lesson { lease, began, scope, now };
         let until = self.with_book(|book, config| book.limited(&lesson, stated, config));
         self.emit_cooled_down(&lesson, until, Reason::Limited);
+    }
+
+    /// The upstream says that the account's owner has to act. An answer to an older secret says nothing of
+    /// the present one.
+    pub(crate) fn stopped(&self, lease: &Lease, reason: &str) {
+        let now = self.now();
+        let reason = lease.redact(reason);
+        let generation = lease.credential().generation;
+        let is_news = self.with_book(|book, config| {
+            let slot = &book.slots[lease.slot()];
+            let is_news = slot.is_of(lease) && !slot.needs_sign_in();
+            if is_news {
+                let health = Health::NeedsSignIn { reason: reason.clone(), generation };
+                book.change(lease.slot(), Change::Health(health), config, now);
+            }
+            is_news
+        });
+        if is_news {
+            self.emit(&Event::NeedsSignIn { credential: lease.credential(), reason: &reason });
+        }
     }
 
     /// An attempt was refused, and no refresh helped.
@@ -395,11 +426,28 @@ impl Pool {
         Ok(())
     }
 
-    /// Refuses a request that may not carry a credential.
-    pub(crate) fn check_origin(&self, uri: &Uri) -> Result<(), Error> {
+    /// Refuses a request that may carry no credential of this pool. Whether the provider trusts where it
+    /// goes; else it is the endpoint of one credential or another.
+    pub(crate) fn check_origin(&self, uri: &Uri) -> Result<bool, Error> {
         if self.0.provider.trusts(uri) {
-            return Ok(());
+            return Ok(true);
         }
+        let goes_there = |slot: &Slot| {
+            slot.live && slot.lease.endpoint().is_some_and(|endpoint| endpoint.contains(uri))
+        };
+        if self.with_book(|book, _| book.slots.iter().any(goes_there)) {
+            return Ok(false);
+        }
+        Err(self.untrusted(uri))
+    }
+
+    /// Refuses a request that may not carry this credential.
+    pub(crate) fn check_carries(&self, lease: &Lease, uri: &Uri) -> Result<(), Error> {
+        let is_own = lease.endpoint().is_some_and(|endpoint| endpoint.contains(uri));
+        if is_own || self.0.provider.trusts(uri) { Ok(()) } else { Err(self.untrusted(uri)) }
+    }
+
+    fn untrusted(&self, uri: &Uri) -> Error {
         let origin = match (uri.scheme_str(), uri.authority()) {
             (Some(scheme), Some(authority)) => {
                 // Without a user's name and password, which an error must not tell.
@@ -408,7 +456,7 @@ impl Pool {
             }
             _ => "a URI without a host".to_owned(),
         };
-        Err(Error::UntrustedOrigin { origin, provider: self.0.provider.name().to_owned() })
+        Error::UntrustedOrigin { origin, provider: self.0.provider.name().to_owned() }
     }
 }
 

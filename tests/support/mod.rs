@@ -27,8 +27,9 @@ use tower_credentials::events::Event;
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::{MemoryVault, VaultError, VaultExt, VaultRequest, VaultResponse};
 use tower_credentials::{
-    AuthHeaderLayer, BoxError, Clock, CooldownPersistLayer, Credential, Metadata, OAuthTokens, Pool,
-    PoolBuilder, PoolKey, RefreshError, RefreshOn401Layer, Refresher, RotateOn429Layer, Secret,
+    AuthHeaderLayer, BoxError, Clock, CooldownPersistLayer, Credential, CredentialsLayer, Metadata,
+    OAuthTokens, Pool, PoolBuilder, PoolKey, RefreshError, RefreshOn401Layer, Refresher,
+    RotateOn429Layer, Secret,
 };
 
 pub(crate) const ORIGIN: &str = "https://api.test";
@@ -354,6 +355,22 @@ where
 {
     BoxCloneSyncService::new(layers.layer(inner).map_err(Into::into))
 }
+
+/// The four layers in several orders, with and without something of the user's in between, and as one.
+pub(crate) const ORDERS: [fn(&Pool, Upstream) -> Stack; 4] = [
+    |pool, upstream| stack(four(pool, &no_refresh()), upstream),
+    |pool, upstream| {
+        let (rotate, refresh, auth, persist) = four(pool, &no_refresh());
+        stack((auth, persist, refresh, rotate), upstream)
+    },
+    |pool, upstream| {
+        // Something of the user's in between, which makes the context travel in the extensions.
+        let (rotate, refresh, auth, persist) = four(pool, &no_refresh());
+        let nothing = tower::util::MapRequestLayer::new(|request: Asked| request);
+        stack((refresh, auth, nothing.clone(), rotate, nothing, persist), upstream)
+    },
+    |pool, upstream| stack(CredentialsLayer::new(pool.clone()), upstream),
+];
 
 /// Sends a request; the status and the text of the answer.
 pub(crate) fn ask<R>(

@@ -1,0 +1,77 @@
+//! Sending a request to the endpoint of its credential, and another credential's attempt back again.
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Uri};
+
+use crate::pool::Lease;
+
+/// Where the caller has sent a request that was sent elsewhere, and where that was.
+pub(crate) struct Home {
+    scheme: Scheme,
+    authority: Authority,
+    /// The leases whose endpoints it was sent to, and whether the endpoint's prefix was put before the
+    /// path: it may have been there.
+    elsewhere: Vec<(Lease, bool)>,
+}
+
+/// Sends a request to the lease's endpoint, or home where it has none. One whose URI has no host stays
+/// as it is: it goes down a connection that the caller has opened.
+pub(super) fn send_to<B>(lease: &Lease, request: &mut Request<B>, home: &mut Option<Home>) {
+    if let Some(home) = home
+        && let Some((elsewhere, prefixed)) = home.sent_to(request.uri())
+    {
+        let prefix = elsewhere.endpoint().map(|endpoint| endpoint.prefix()).filter(|_| prefixed);
+        let path = path_and_query(request.uri()).strip_prefix(prefix.unwrap_or_default());
+        let path = path.unwrap_or_default().to_owned();
+        set(request, &home.scheme, &home.authority, &path);
+    }
+    let Some(endpoint) = lease.endpoint() else { return };
+    let uri = request.uri();
+    let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority().cloned()) else {
+        return;
+    };
+    let path = path_and_query(uri);
+    let prefix = endpoint.prefix();
+    let is_under = |rest: &str| rest.is_empty() || rest.starts_with(['/', '?']);
+    let prefixed = !prefix.is_empty() && !path.strip_prefix(prefix).is_some_and(is_under);
+    let path = if prefixed { format!("{prefix}{path}") } else { path.to_owned() };
+    set(request, endpoint.scheme(), endpoint.authority(), &path);
+    let home = home.get_or_insert_with(|| Home { scheme, authority, elsewhere: Vec::new() });
+    if !home.elsewhere.iter().any(|(known, _)| known.ptr_eq(lease)) {
+        home.elsewhere.push((lease.clone(), prefixed));
+    }
+}
+
+impl Home {
+    fn sent_to(&self, uri: &Uri) -> Option<(Lease, bool)> {
+        let goes_there = |(lease, prefixed): &&(Lease, bool)| {
+            lease.endpoint().is_some_and(|endpoint| {
+                endpoint.contains(uri) && (!prefixed || uri.path().starts_with(endpoint.prefix()))
+            })
+        };
+        self.elsewhere.iter().find(goes_there).cloned()
+    }
+}
+
+fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
+fn set<B>(request: &mut Request<B>, scheme: &Scheme, authority: &Authority, path: &str) {
+    let mut parts = request.uri().clone().into_parts();
+    parts.scheme = Some(scheme.clone());
+    parts.authority = Some(authority.clone());
+    // Both are parts of URIs, so they make one; the check of where it goes comes after in any case.
+    let path = if path.starts_with('/') { path.parse() } else { format!("/{path}").parse() };
+    parts.path_and_query = path.ok().or(parts.path_and_query);
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    // HTTP/1.1 names the host in a header, too, which clients set where it is absent.
+    if request.headers().contains_key(HOST)
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+}

@@ -1,0 +1,313 @@
+//! Reading the beginning of an error's body, where some vendors say when to come back.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Request, Response, response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::pool::Pool;
+
+/// The most that is read of a body, whatever a provider asks for, in bytes.
+const MOST: usize = 64 * 1024;
+
+/// How long the beginning of a body is waited for. What has come by then is what is read.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Reads the beginning of an error's body where the pool's provider
+/// [wants](crate::provider::Provider::body_prefix) to see it, so that the other layers know of the limits
+/// and verdicts that stand there: Google's `RetryInfo`, OpenAI's `usage_limit_reached`.
+///
+/// It belongs under all of the other layers. The caller still gets the body whole; a success, and an error
+/// that the provider has no question about, passes as it is. Without this layer a limit that only the body
+/// names is taken for one that names no time.
+///
+/// ```
+/// # use tower_credentials::{CredentialsLayer, ErrorBodyLayer, Pool};
+/// # fn stack(pool: Pool) {
+/// let layers = tower::ServiceBuilder::new()
+///     .layer(CredentialsLayer::new(pool.clone()))
+///     .layer(ErrorBodyLayer::new(pool));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ErrorBodyLayer {
+    pool: Pool,
+}
+
+impl ErrorBodyLayer {
+    /// Reads for the provider of this pool.
+    pub fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+}
+
+impl<S> Layer<S> for ErrorBodyLayer {
+    type Service = ErrorBody<S>;
+
+    fn layer(&self, inner: S) -> ErrorBody<S> {
+        ErrorBody { inner, pool: self.pool.clone() }
+    }
+}
+
+/// The service of [`ErrorBodyLayer`].
+#[derive(Clone, Debug)]
+pub struct ErrorBody<S> {
+    inner: S,
+    pool: Pool,
+}
+
+impl<S> ErrorBody<S> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Gives the inner service back.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for ErrorBody<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body,
+{
+    type Response = Response<PeekedBody<R>>;
+    type Error = S::Error;
+    type Future = ErrorBodyFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let future = self.inner.call(request);
+        ErrorBodyFuture { stage: Stage::Call { future }, pool: self.pool.clone() }
+    }
+}
+
+pin_project! {
+    /// The future of [`ErrorBody`].
+    pub struct ErrorBodyFuture<F, R>
+    where
+        R: Body,
+    {
+        #[pin]
+        stage: Stage<F, R>,
+        pool: Pool,
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<F, R>
+    where
+        R: Body,
+    {
+        Call { #[pin] future: F },
+        Peek { peek: Pin<Box<Peek<R>>> },
+        Done,
+    }
+}
+
+pin_project! {
+    struct Peek<R>
+    where
+        R: Body,
+    {
+        response: Option<(response::Parts, Pin<Box<R>>)>,
+        read: VecDeque<Piece<R>>,
+        wanted: usize,
+        prefix: BytesMut,
+        #[pin]
+        timer: Sleep,
+    }
+}
+
+/// What a body yields.
+type Piece<R> = Result<Frame<Bytes>, <R as Body>::Error>;
+
+/// The beginning of an answer's body, among its extensions.
+#[derive(Clone)]
+pub(crate) struct BodyPrefix(pub(crate) Bytes);
+
+impl<F, R, E> Future for ErrorBodyFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body,
+{
+    type Output = Result<Response<PeekedBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProj::Call { future } => {
+                    let (head, body) = ready!(future.poll(cx))?.into_parts();
+                    let is_error = head.status.is_client_error() || head.status.is_server_error();
+                    let wanted =
+                        if is_error { this.pool.provider().body_prefix(head.status) } else { 0 };
+                    if wanted == 0 {
+                        this.stage.set(Stage::Done);
+                        return Poll::Ready(Ok(Response::from_parts(head, PeekedBody::unread(body))));
+                    }
+                    let peek = Box::pin(Peek {
+                        response: Some((head, Box::pin(body))),
+                        read: VecDeque::new(),
+                        wanted: wanted.min(MOST),
+                        prefix: BytesMut::new(),
+                        timer: sleep(PATIENCE),
+                    });
+                    this.stage.set(Stage::Peek { peek });
+                }
+                StageProj::Peek { peek } => {
+                    if let Some(response) = ready!(peek.as_mut().poll_response(cx)) {
+                        this.stage.set(Stage::Done);
+                        return Poll::Ready(Ok(response));
+                    }
+                    this.stage.set(Stage::Done);
+                }
+                // Polled after its end.
+                StageProj::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<R: Body> Peek<R> {
+    fn poll_response(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Response<PeekedBody<R>>>> {
+        let mut this = self.project();
+        while this.prefix.len() < *this.wanted
+            && let Some((_, body)) = this.response
+            && !body.is_end_stream()
+        {
+            let piece = match body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(piece)) => piece.map(whole),
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    ready!(this.timer.as_mut().poll(cx));
+                    break;
+                }
+            };
+            let data = piece.as_ref().ok().and_then(Frame::data_ref);
+            let is_last = data.is_none();
+            if let Some(data) = data {
+                let room = *this.wanted - this.prefix.len();
+                this.prefix.extend_from_slice(&data[..data.len().min(room)]);
+            }
+            this.read.push_back(piece);
+            if is_last {
+                // Trailers or an error: the body ends here.
+                break;
+            }
+        }
+        Poll::Ready(this.response.take().map(|(mut head, body)| {
+            head.extensions.insert(BodyPrefix(this.prefix.split().freeze()));
+            let rest = Rest::Begun { body };
+            Response::from_parts(head, PeekedBody { read: std::mem::take(this.read), rest })
+        }))
+    }
+}
+
+/// A frame whose data is one piece.
+fn whole<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+}
+
+pin_project! {
+    /// A body of which the beginning may have been read already. It yields all of it, as [`Bytes`].
+    pub struct PeekedBody<B>
+    where
+        B: Body,
+    {
+        read: VecDeque<Piece<B>>,
+        #[pin]
+        rest: Rest<B>,
+    }
+}
+
+pin_project! {
+    #[project = RestProj]
+    enum Rest<B> {
+        Unread { #[pin] body: B },
+        // On the heap, since a body must not move once it was begun.
+        Begun { body: Pin<Box<B>> },
+    }
+}
+
+impl<B: Body> PeekedBody<B> {
+    fn unread(body: B) -> Self {
+        Self { read: VecDeque::new(), rest: Rest::Unread { body } }
+    }
+
+    fn rest(&self) -> &B {
+        match &self.rest {
+            Rest::Unread { body } => body,
+            Rest::Begun { body } => body,
+        }
+    }
+}
+
+impl<B: Body> Body for PeekedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece<B>>> {
+        let this = self.project();
+        if let Some(piece) = this.read.pop_front() {
+            return Poll::Ready(Some(piece));
+        }
+        let frame = match this.rest.project() {
+            RestProj::Unread { body } => ready!(body.poll_frame(cx)),
+            RestProj::Begun { body } => ready!(body.as_mut().poll_frame(cx)),
+        };
+        Poll::Ready(frame.map(|frame| frame.map(whole)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.rest().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let data =
+            |piece: &Piece<B>| piece.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        let read: u64 = self.read.iter().map(|piece| data(piece) as u64).sum();
+        let rest = self.rest().size_hint();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint.set_lower(rest.lower().saturating_add(read));
+        hint
+    }
+}
+
+impl<B: Body> fmt::Debug for PeekedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeekedBody").field("read", &self.read.len()).finish_non_exhaustive()
+    }
+}
+
+impl<F, R: Body> fmt::Debug for ErrorBodyFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ErrorBodyFuture")
+    }
+}
