@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
 use super::{
-    Listing, RefreshLease, Replaced, Revision, StoredPool, Vault, VaultError, VaultRequest,
+    Begun, Listing, RefreshLease, Replaced, Revision, StoredPool, Vault, VaultError, VaultRequest,
     VaultResponse,
 };
 use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Secret};
@@ -158,6 +158,31 @@ pub trait VaultExt: Vault {
         id: CredentialId,
     ) -> impl Future<Output = Result<RefreshLease, VaultError>> + Send {
         ask!(self, VaultRequest::LeaseRefresh { id }, VaultResponse::Lease(lease) => lease)
+    }
+
+    /// Waits until no one else holds the lease of this client's refreshes, and takes it. See
+    /// [`LeaseClient`](VaultRequest::LeaseClient).
+    ///
+    /// # Errors
+    /// When the vault cannot lock.
+    fn lease_client(
+        &self,
+        client: Arc<str>,
+    ) -> impl Future<Output = Result<RefreshLease, VaultError>> + Send {
+        ask!(self, VaultRequest::LeaseClient { client }, VaultResponse::Lease(lease) => lease)
+    }
+
+    /// Notes that the secret of this generation is about to be exchanged, and reads what is stored. See
+    /// [`BeginRefresh`](VaultRequest::BeginRefresh).
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], or when the vault cannot be written; nothing is to be exchanged then.
+    fn begin_refresh(
+        &self,
+        id: CredentialId,
+        expected: Generation,
+    ) -> impl Future<Output = Result<Begun, VaultError>> + Send {
+        ask!(self, VaultRequest::BeginRefresh { id, expected }, VaultResponse::Begun(begun) => begun)
     }
 
     /// Which revision a pool is at; cheap enough to ask every second.

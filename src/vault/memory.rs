@@ -11,9 +11,10 @@ use tower_service::Service;
 
 use super::turns::{Turns, Wait};
 use super::{
-    Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest, VaultResponse,
-    check_kind, check_name, check_names, free_label, now,
+    Begun, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
+    VaultResponse, check_kind, check_name, check_names, free_label, now,
 };
+use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record, Secret};
 use crate::standing::{Outcome, Standings};
 
@@ -23,13 +24,20 @@ use crate::standing::{Outcome, Standings};
 /// A clone is the same vault.
 pub struct MemoryVault<T = Secret> {
     state: Arc<Mutex<State<T>>>,
-    leases: Turns<CredentialId>,
+    leases: Turns<Leased>,
+}
+
+/// What can be leased.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Leased {
+    Credential(CredentialId),
+    Client(Arc<str>),
 }
 
 impl<T> MemoryVault<T> {
     /// An empty vault.
     pub fn new() -> Self {
-        let state = State { records: HashMap::new(), pools: HashMap::new() };
+        let state = State { records: HashMap::new(), begun: HashMap::new(), pools: HashMap::new() };
         Self { state: Arc::new(Mutex::new(state)), leases: Turns::new() }
     }
 
@@ -87,9 +95,17 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             }
             VaultRequest::Revision(pool) => Ok(VaultResponse::Revision(state.revision(&pool))),
             VaultRequest::LeaseRefresh { id } => match state.get(id) {
-                Ok(_) => return MemoryFuture(Inner::Waiting(self.leases.take(id))),
+                Ok(_) => {
+                    return MemoryFuture(Inner::Waiting(self.leases.take(Leased::Credential(id))));
+                }
                 Err(error) => Err(error),
             },
+            VaultRequest::LeaseClient { client } => {
+                return MemoryFuture(Inner::Waiting(self.leases.take(Leased::Client(client))));
+            }
+            VaultRequest::BeginRefresh { id, expected } => {
+                state.begin_refresh(id, expected).map(VaultResponse::Begun)
+            }
         };
         MemoryFuture(Inner::Answered(ready(answer)))
     }
@@ -100,7 +116,7 @@ pub struct MemoryFuture<T = Secret>(Inner<T>);
 
 enum Inner<T> {
     Answered(Ready<Result<VaultResponse<T>, VaultError>>),
-    Waiting(Wait<CredentialId>),
+    Waiting(Wait<Leased>),
 }
 
 impl<T> Future for MemoryFuture<T> {
@@ -124,6 +140,8 @@ impl<T> fmt::Debug for MemoryFuture<T> {
 
 struct State<T> {
     records: HashMap<CredentialId, Record<T>>,
+    /// The refreshes that have begun, by what they exchange.
+    begun: HashMap<CredentialId, (Generation, Timestamp)>,
     /// A pool that is empty again stays, so that its revision goes on counting.
     pools: HashMap<PoolKey, Pool>,
 }
@@ -215,6 +233,7 @@ impl<T: Clone + 'static> State<T> {
 
     fn remove(&mut self, id: CredentialId) -> Result<(), VaultError> {
         let record = self.records.remove(&id).ok_or(VaultError::NotFound(id))?;
+        self.begun.remove(&id);
         let pool = self.change(&record.metadata.pool);
         pool.standings.remove(id);
         pool.labels.remove(&record.metadata.label);
@@ -243,6 +262,16 @@ impl<T: Clone + 'static> State<T> {
             self.change(&pool);
         }
         Ok(Replaced::Swapped(next))
+    }
+
+    fn begin_refresh(&mut self, id: CredentialId, expected: Generation) -> Result<Begun<T>, VaultError> {
+        let record = self.get(id)?.clone();
+        if record.metadata.generation != expected {
+            return Ok(Begun { record, unfinished: None });
+        }
+        let before = self.begun.insert(id, (expected, now()));
+        let unfinished = before.filter(|(generation, _)| *generation == expected).map(|(_, at)| at);
+        Ok(Begun { record, unfinished })
     }
 
     fn record(&mut self, key: &PoolKey, outcomes: &[Outcome]) -> Revision {

@@ -127,6 +127,21 @@ pub enum VaultRequest<T = Secret> {
         /// Which credential.
         id: CredentialId,
     },
+    /// Leases the refreshes of all credentials that go by this name, an OAuth client's most often, which
+    /// must not be made at the same time: answered, by [`VaultResponse::Lease`], once no one else holds it.
+    LeaseClient {
+        /// Which client.
+        client: Arc<str>,
+    },
+    /// Notes that the secret of a generation is about to be exchanged for another one, so that whoever comes
+    /// after a crash knows that it may be spent. To be asked while the credential's refresh is leased.
+    /// Durable before it is answered, by [`VaultResponse::Begun`].
+    BeginRefresh {
+        /// Which credential.
+        id: CredentialId,
+        /// The generation that is to be exchanged; nothing is noted where another one is there by now.
+        expected: Generation,
+    },
     /// Which revision a pool is at; cheap enough to ask every second. Answered by
     /// [`VaultResponse::Revision`].
     Revision(PoolKey),
@@ -148,6 +163,8 @@ pub enum VaultResponse<T = Secret> {
     Replaced(Replaced<T>),
     /// A refresh's lease.
     Lease(RefreshLease),
+    /// A refresh that has begun.
+    Begun(Begun<T>),
     /// A pool's revision.
     Revision(Revision),
     /// Done, and there is nothing to tell.
@@ -206,6 +223,16 @@ pub enum Replaced<T = Secret> {
     Swapped(Generation),
     /// Someone else was first; this is what they stored.
     Conflict(Record<T>),
+}
+
+/// A refresh that has begun, or need not begin.
+#[derive(Clone, Debug)]
+pub struct Begun<T = Secret> {
+    /// What is stored now. Where its generation isn't the expected one, the refresh is done already.
+    pub record: Record<T>,
+    /// When a refresh of this same generation began before, of which nothing was stored: its process died,
+    /// or the answer was lost. The refresh token may be spent.
+    pub unfinished: Option<Timestamp>,
 }
 
 /// A number that grows whenever a pool has changed, be it a credential, a secret, the order or a

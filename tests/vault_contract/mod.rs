@@ -45,6 +45,9 @@ macro_rules! every_promise {
             a_lease_waits_until_the_other_is_dropped,
             a_lease_of_another_credential_does_not_wait,
             who_stops_waiting_for_a_lease_does_not_keep_it_from_others,
+            a_clients_lease_is_held_by_one_and_is_not_anothers,
+            a_refresh_that_begins_again_is_told_that_one_did_not_end,
+            a_refresh_of_an_old_secret_does_not_begin,
             debug_shows_no_secret,
         );
     };
@@ -473,6 +476,54 @@ pub(crate) async fn who_stops_waiting_for_a_lease_does_not_keep_it_from_others(v
     drop(third);
     drop(fourth.await.unwrap());
     vault.lease_refresh(id).await.unwrap();
+}
+
+pub(crate) async fn a_clients_lease_is_held_by_one_and_is_not_anothers(vault: impl Vault) {
+    let [id] = put_all(&vault, ["a"]).await;
+    let long = "c".repeat(1000);
+    for client in ["app", "App", "../app", "a/b", long.as_str(), &id.to_string()] {
+        let lease = vault.lease_client(client.into()).await.unwrap();
+        let mut second = pin!(vault.lease_client(client.into()));
+        for _ in 0..20 {
+            assert!(poll_once(second.as_mut()).is_pending(), "two hold the lease of {client}");
+            tokio::task::yield_now().await;
+        }
+        // Neither a credential's, nor that of another client.
+        vault.lease_refresh(id).await.unwrap();
+        vault.lease_client(format!("{client}x").into()).await.unwrap();
+        drop(lease);
+        second.await.unwrap();
+    }
+}
+
+pub(crate) async fn a_refresh_that_begins_again_is_told_that_one_did_not_end(vault: impl Vault) {
+    let [a, b] = put_all(&vault, ["a", "b"]).await;
+    let began = Timestamp::from(std::time::SystemTime::now());
+    let first = vault.begin_refresh(a, Generation::FIRST).await.unwrap();
+    assert_eq!(first.record.secret.token().expose(), format!("{PLANTED}-a"));
+    assert_eq!(first.unfinished, None);
+    let again = vault.begin_refresh(a, Generation::FIRST).await.unwrap();
+    assert!(again.unfinished.is_some_and(|at| at >= began), "{:?}", again.unfinished);
+    assert_eq!(vault.begin_refresh(b, Generation::FIRST).await.unwrap().unfinished, None);
+    let Ok(Replaced::Swapped(second)) =
+        vault.replace_secret(a, Generation::FIRST, Secret::api_key("new")).await
+    else {
+        panic!("not replaced");
+    };
+    // What was stored has ended it.
+    assert_eq!(vault.begin_refresh(a, second).await.unwrap().unfinished, None);
+    vault.remove(a).await.unwrap();
+    assert!(matches!(vault.begin_refresh(a, second).await, Err(VaultError::NotFound(_))));
+}
+
+pub(crate) async fn a_refresh_of_an_old_secret_does_not_begin(vault: impl Vault) {
+    let [id] = put_all(&vault, ["a"]).await;
+    vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    let begun = vault.begin_refresh(id, Generation::FIRST).await.unwrap();
+    assert_eq!(begun.record.secret.token().expose(), "new");
+    assert_eq!(begun.record.metadata.generation, Generation::FIRST.next());
+    let begun = vault.begin_refresh(id, Generation::FIRST.next()).await.unwrap();
+    assert_eq!(begun.unfinished, None, "the old one was noted");
 }
 
 pub(crate) async fn debug_shows_no_secret(vault: impl Vault + std::fmt::Debug) {

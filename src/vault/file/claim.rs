@@ -1,5 +1,7 @@
 //! What a request must have for itself.
 
+use std::sync::Arc;
+
 use crate::credential::{CredentialId, PoolKey};
 use crate::vault::VaultRequest;
 
@@ -12,6 +14,8 @@ pub(super) enum Claim {
     Pool(PoolKey),
     /// A credential's refresh.
     Lease(CredentialId),
+    /// The refreshes of a client's credentials.
+    Client(Arc<str>),
 }
 
 impl Claim {
@@ -21,6 +25,7 @@ impl Claim {
             VaultRequest::Get { .. } | VaultRequest::Revision(_) => None,
             VaultRequest::Record { pool, .. } => Some(Self::Pool(pool.clone())),
             VaultRequest::LeaseRefresh { id } => Some(Self::Lease(*id)),
+            VaultRequest::LeaseClient { client } => Some(Self::Client(client.clone())),
             _ => Some(Self::Vault),
         }
     }

@@ -100,7 +100,7 @@ impl Service<VaultRequest<Sealed>> for Directory {
     fn call(&mut self, request: VaultRequest<Sealed>) -> DirectoryFuture {
         let store = self.store.clone();
         let patience = match request {
-            VaultRequest::LeaseRefresh { .. } => self.patience.lease,
+            VaultRequest::LeaseRefresh { .. } | VaultRequest::LeaseClient { .. } => self.patience.lease,
             _ => self.patience.lock,
         };
         let state = match Claim::of(&request) {
@@ -130,6 +130,10 @@ enum Tried {
 fn answer(store: &Arc<Store>, request: VaultRequest<Sealed>, turn: Option<Turn<Claim>>) -> Tried {
     let (result, turn) = match (&request, turn) {
         (VaultRequest::LeaseRefresh { id }, Some(turn)) => match store.lease(*id, turn) {
+            Ok(lease) => (Ok(VaultResponse::Lease(lease)), None),
+            Err((stopped, turn)) => (Err(stopped), Some(turn)),
+        },
+        (VaultRequest::LeaseClient { client }, Some(turn)) => match store.lease_client(client, turn) {
             Ok(lease) => (Ok(VaultResponse::Lease(lease)), None),
             Err((stopped, turn)) => (Err(stopped), Some(turn)),
         },

@@ -25,6 +25,7 @@
 //!
 //! All file work runs on tokio's threads for blocking work.
 
+mod begun;
 mod busy;
 mod claim;
 mod directory;

@@ -16,14 +16,26 @@ pub(super) fn pool_file(pool: &PoolKey) -> String {
     escape(pool.provider(), &mut name);
     name.push('+');
     escape(pool.namespace(), &mut name);
-    if name.len() > MAX_LEN {
-        // No escaped name begins with `=`, and within one the `+` splits the two unmistakably.
-        name = Sha256::digest(&name).iter().fold(String::from("="), |mut name, byte| {
-            let _ = write!(name, "{byte:02x}");
-            name
-        });
+    // Within an escaped name the `+` splits the two unmistakably.
+    bounded(name)
+}
+
+/// The name of a client's file, but for what stands around it.
+pub(super) fn client_file(client: &str) -> String {
+    let mut name = String::new();
+    escape(client, &mut name);
+    bounded(name)
+}
+
+/// An escaped name, or what stands for it where it is too long: no escaped name begins with `=`.
+fn bounded(name: String) -> String {
+    if name.len() <= MAX_LEN {
+        return name;
     }
-    name
+    Sha256::digest(&name).iter().fold(String::from("="), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
 }
 
 /// Lower-case letters, digits, `-` and `_` stay; every other byte becomes `%` and two digits.

@@ -12,7 +12,7 @@ use super::lock::{self, Held, LockFile};
 use super::log::Entry;
 use super::pool::Pool;
 use super::records::{Records, as_damage};
-use super::{name, opening, record};
+use super::{begun, name, opening, record};
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
 use crate::standing::{Outcome, Standings};
 use crate::vault::disk::{self, ops};
@@ -20,7 +20,7 @@ use crate::vault::key::KeyId;
 use crate::vault::seal::{OTHER_FORMAT, Sealed};
 use crate::vault::turns::Turn;
 use crate::vault::{
-    Damage, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
+    Begun, Damage, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
     VaultResponse, check_name, check_names, free_label, now,
 };
 
@@ -54,6 +54,15 @@ impl PoolFiles {
         let held = self.lock.take()?;
         pool.refresh()?;
         Ok((pool, held))
+    }
+}
+
+/// Locks the file of a lease, made where it is missing.
+fn lease(path: &Path, turn: Turn<Claim>) -> Result<RefreshLease, (Stopped, Turn<Claim>)> {
+    match lock::take_new(path) {
+        // In this order: the file is unlocked before the next one here takes its turn.
+        Ok(file) => Ok(RefreshLease::new((file, turn))),
+        Err(stopped) => Err((stopped, turn)),
     }
 }
 
@@ -104,11 +113,16 @@ impl Store {
             Claim::Vault => self.lock.path().to_owned(),
             Claim::Pool(pool) => self.pool_path(pool, "lock"),
             Claim::Lease(id) => self.lease_path(*id),
+            Claim::Client(client) => self.client_path(client),
         }
     }
 
     fn lease_path(&self, id: CredentialId) -> PathBuf {
         self.root.join(opening::LEASES).join(format!("{id}.lock"))
+    }
+
+    fn client_path(&self, client: &str) -> PathBuf {
+        self.root.join(opening::LEASES).join(format!("client-{}.lock", name::client_file(client)))
     }
 
     fn pool_path(&self, key: &PoolKey, ending: &str) -> PathBuf {
@@ -147,11 +161,31 @@ impl Store {
             Ok(false) => return Err((self.records.not_found(id).into(), turn)),
             Err(error) => return Err((error, turn)),
         }
-        match lock::take_new(&self.lease_path(id)) {
-            // In this order: the file is unlocked before the next one here takes its turn.
-            Ok(file) => Ok(RefreshLease::new((file, turn))),
-            Err(stopped) => Err((stopped, turn)),
-        }
+        lease(&self.lease_path(id), turn)
+    }
+
+    /// Takes the client's lease if no other process holds it.
+    pub(super) fn lease_client(
+        &self,
+        client: &str,
+        turn: Turn<Claim>,
+    ) -> Result<RefreshLease, (Stopped, Turn<Claim>)> {
+        lease(&self.client_path(client), turn)
+    }
+
+    /// Notes that a refresh has begun. The refresh's lease keeps others from doing so.
+    fn begin_refresh(&self, id: CredentialId, expected: Generation) -> Result<Begun<Sealed>, Stopped> {
+        let _vault = self.lock.take()?;
+        let record = self.records.get(id)?;
+        let unfinished = match record.metadata.generation == expected {
+            true => begun::note(&self.begun_path(id), expected)?,
+            false => None,
+        };
+        Ok(Begun { record, unfinished })
+    }
+
+    fn begun_path(&self, id: CredentialId) -> PathBuf {
+        self.root.join(opening::LEASES).join(format!("{id}.begun"))
     }
 
     pub(super) fn answer(
@@ -182,7 +216,12 @@ impl Store {
                 VaultResponse::Revision(self.record(pool, outcomes)?)
             }
             VaultRequest::Revision(pool) => VaultResponse::Revision(self.revision(pool)?),
-            VaultRequest::LeaseRefresh { .. } => return Err(VaultError::UnexpectedResponse.into()),
+            VaultRequest::BeginRefresh { id, expected } => {
+                VaultResponse::Begun(self.begin_refresh(*id, *expected)?)
+            }
+            VaultRequest::LeaseRefresh { .. } | VaultRequest::LeaseClient { .. } => {
+                return Err(VaultError::UnexpectedResponse.into());
+            }
         })
     }
 
@@ -395,6 +434,8 @@ impl Store {
         }
         ops::remove(&path).map_err(disk::failed("remove", &path))?;
         disk::sync_names(&path)?;
+        // Nothing looks at it without the record.
+        let _ = ops::remove(&self.begun_path(id));
         self.records.forget(id);
         if let Some(key) = key {
             // The credential is gone, and a pool forgets such ones when it is loaded.

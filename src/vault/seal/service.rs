@@ -16,7 +16,7 @@ use super::cipher::{Cipher, Shut};
 use crate::BoxError;
 use crate::credential::{Credential, CredentialId, Generation, Metadata, Record, Secret};
 use crate::vault::key::{KeyId, VaultKey};
-use crate::vault::{Replaced, StoredPool, VaultError, VaultRequest, VaultResponse};
+use crate::vault::{Begun, Replaced, StoredPool, VaultError, VaultRequest, VaultResponse};
 
 /// Seals secrets on their way into a backend and opens them on their way out; see [the module](super).
 #[derive(Clone)]
@@ -372,6 +372,8 @@ impl Seals {
             VaultRequest::Get { id } => VaultRequest::Get { id },
             VaultRequest::Record { pool, outcomes } => VaultRequest::Record { pool, outcomes },
             VaultRequest::LeaseRefresh { id } => VaultRequest::LeaseRefresh { id },
+            VaultRequest::LeaseClient { client } => VaultRequest::LeaseClient { client },
+            VaultRequest::BeginRefresh { id, expected } => VaultRequest::BeginRefresh { id, expected },
             VaultRequest::Revision(pool) => VaultRequest::Revision(pool),
         };
         Ok(Request::Sealed(request))
@@ -401,6 +403,9 @@ impl Seals {
             }
             VaultResponse::Replaced(Replaced::Swapped(generation)) => {
                 VaultResponse::Replaced(Replaced::Swapped(generation))
+            }
+            VaultResponse::Begun(Begun { record, unfinished }) => {
+                VaultResponse::Begun(Begun { record: self.open(record)?, unfinished })
             }
             VaultResponse::List(listing) => VaultResponse::List(listing),
             VaultResponse::Stored(metadata) => VaultResponse::Stored(metadata),
