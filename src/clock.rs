@@ -34,6 +34,12 @@ impl Timestamp {
         let milliseconds = duration.as_nanos().div_ceil(1_000_000);
         Self(self.0.saturating_add(u64::try_from(milliseconds).unwrap_or(u64::MAX)))
     }
+
+    /// The moment this long before.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
 }
 
 impl From<SystemTime> for Timestamp {

@@ -65,6 +65,8 @@ pub(crate) struct Context {
     roles: AtomicU8,
     /// Whether an answer to it has cost a credential its standing.
     taught: AtomicBool,
+    /// Whether the credential of the first attempt has a token that has expired.
+    expired: AtomicBool,
     /// The attempt whose answer was recorded last, and as what.
     observed: AtomicU32,
     state: Mutex<State>,
@@ -154,6 +156,7 @@ impl Context {
         let Some(ended) = Arc::get_mut(&mut context) else { return };
         *ended.roles.get_mut() = 0;
         *ended.taught.get_mut() = false;
+        *ended.expired.get_mut() = false;
         *ended.observed.get_mut() = 0;
         ended.state.get_mut().unwrap_or_else(PoisonError::into_inner).reset();
         let _ = SPARES.try_with(|spares| {
@@ -180,6 +183,16 @@ impl Context {
 
     pub(crate) fn set_taught(&self) {
         self.taught.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_expired(&self) {
+        self.expired.store(true, Ordering::Release);
+    }
+
+    /// Whether the token has expired, asked by the one who renews it.
+    #[inline]
+    pub(crate) fn take_expired(&self) -> bool {
+        self.expired.load(Ordering::Acquire) && self.expired.swap(false, Ordering::AcqRel)
     }
 
     /// Whether this attempt's answer is yet to be recorded as this; from now on it is. A layer further

@@ -38,10 +38,12 @@ pub struct CredentialsOptions {
 impl CredentialsLayer {
     /// All four, for the credentials of this pool.
     pub fn new(pool: Pool) -> Self {
-        Self { rotate: RotateOn429Layer::new(pool), refresh: None }
+        let refresh = pool.refresher().map(|refresher| RefreshOptions { refresher });
+        Self { rotate: RotateOn429Layer::new(pool), refresh }
     }
 
-    /// Renews secrets by this refresher. Without one, a credential that is refused is rotated away from
+    /// Renews secrets by this refresher, in place of the pool's
+    /// [own](crate::PoolBuilder::refresher). Without any, a credential that is refused is rotated away from
     /// at once.
     #[must_use]
     pub fn refresher(mut self, refresher: Refresher) -> Self {

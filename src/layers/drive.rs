@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::chain::{Chain, Survey, is_ours};
 use super::context::{Handover, Joint, Roles};
 use super::duty::{Bodies, sealed};
-use super::progress::{Answer, Decision, Later, Progress, Rotation};
+use super::progress::{Answer, Before, Decision, Later, Progress, Rotation};
 use super::refresh_on_401::RefreshOptions;
 use super::rotate_on_429::RotateOptions;
 use crate::BoxError;
@@ -103,10 +103,10 @@ impl<S, D: sealed::Duty> Core<S, D> {
                 self.learn_chain(survey, asks);
                 Stage::Call { future }
             }
-            Ok(Some(later)) => {
+            Ok(Some(before)) => {
                 // Being ready may mean to hold a permit, which others need while this one waits.
                 self.inner = progress.service();
-                Stage::First { wait: progress.wait(later), request: Box::new(request) }
+                Stage::First { wait: progress.wait_first(before), request: Box::new(request) }
             }
             Err(error) => Stage::Failed { error: Some(error.into()) },
         };
@@ -157,6 +157,12 @@ impl<S, D: sealed::Duty> Core<S, D> {
     }
 }
 
+/// What a request waits for before its first attempt.
+enum First {
+    Credential(Wait),
+    Secret(Refreshing),
+}
+
 /// A wait for a credential: until a moment, or until something changes.
 pub(super) struct Wait {
     timer: Option<Pin<Box<Sleep>>>,
@@ -196,8 +202,8 @@ pin_project! {
     #[project = StageProj]
     #[project_replace = StageOwned]
     enum Stage<S, F, W, B, R> {
-        // Waiting for the first credential.
-        First { wait: Wait, request: Box<Request<B>> },
+        // Waiting for the first credential, or for its new secret.
+        First { wait: First, request: Box<Request<B>> },
         // Waiting for the service to be ready: for the first request, or for one from the copy.
         Ready { service: S, request: Option<Box<Request<B>>> },
         // Waiting for an answer.
@@ -279,16 +285,25 @@ where
         loop {
             let next = match this.stage.as_mut().project() {
                 StageProj::First { wait, request } => {
-                    ready!(Pin::new(&mut *wait).poll(cx));
-                    match progress.begin::<B, R>(request, &mut KnownHead::default()) {
+                    let begun = match wait {
+                        First::Credential(wait) => {
+                            ready!(Pin::new(wait).poll(cx));
+                            progress.begin::<B, R>(request, &mut KnownHead::default())
+                        }
+                        First::Secret(refreshing) => {
+                            let lease = ready!(Pin::new(refreshing).poll(cx));
+                            progress.renewed(lease, request).map(|()| None)
+                        }
+                    };
+                    match begun {
                         Ok(None) => match this.stage.as_mut().project_replace(Stage::Done) {
                             StageOwned::First { request, .. } => {
                                 Stage::Ready { service: progress.service(), request: Some(request) }
                             }
                             _ => continue,
                         },
-                        Ok(Some(later)) => {
-                            *wait = progress.wait(later);
+                        Ok(Some(before)) => {
+                            *wait = progress.wait_first(before);
                             continue;
                         }
                         Err(error) => Stage::Failed { error: Some(error.into()) },
@@ -387,6 +402,13 @@ where
 
 /// What follows an answer, an error or a refresh, as the stage that the future is in next.
 impl<S, D: sealed::Duty, K> Progress<S, D, K> {
+    fn wait_first(&self, before: Before) -> First {
+        match before {
+            Before::Credential(later) => First::Credential(self.wait(later)),
+            Before::Secret(refreshing) => First::Secret(refreshing),
+        }
+    }
+
     fn wait(&self, later: Later) -> Wait {
         let timer = later.until.map(|until| Box::pin(sleep(until.since(self.pool().now()))));
         Wait { timer, change: later.change }

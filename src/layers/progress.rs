@@ -96,6 +96,14 @@ pub(super) enum Rotation {
     UsedUp,
 }
 
+/// What a request waits for before its first attempt.
+pub(super) enum Before {
+    /// A credential.
+    Credential(Later),
+    /// A new secret in place of one that has expired.
+    Secret(Refreshing),
+}
+
 /// When to ask for a credential again.
 pub(super) struct Later {
     pub(super) until: Option<Timestamp>,
@@ -162,10 +170,59 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         self.rare.get_or_insert_default()
     }
 
-    /// Makes a request ready for its first attempt: it has a lease, a copy where it may be sent again,
-    /// and the lease's headers where that is this layer's job. Or tells when to ask again.
+    /// Makes a request ready for its first attempt, or tells what it has to wait for.
     #[inline]
     pub(super) fn begin<B, R>(
+        &mut self,
+        request: &mut Request<B>,
+        known: &mut KnownHead,
+    ) -> Result<Option<Before>, Error>
+    where
+        D: Bodies<B, R, Kept = K>,
+    {
+        if let Some(later) = self.prepare::<B, R>(request, known)? {
+            return Ok(Some(Before::Credential(later)));
+        }
+        if self.roles.has(Roles::REFRESH) && self.part.context.take_expired() {
+            return Ok(self.refresh_first().map(Before::Secret));
+        }
+        Ok(None)
+    }
+
+    /// Begins to renew a token that has expired before it is sent: to be refused costs an attempt, and a
+    /// request that can't be sent again its answer.
+    fn refresh_first(&self) -> Option<Refreshing> {
+        let mut state = self.part.context.state();
+        let lease = self.part.carried.as_ref().or(state.lease.as_ref())?.clone();
+        let refresher = self.shared.refresh()?.refresher.clone();
+        state.refreshed.push(lease.slot());
+        drop(state);
+        Some(self.refresh(&lease, &refresher))
+    }
+
+    /// The wait for a new secret is over. Where there is none, the old one is sent: the clock may be wrong.
+    pub(super) fn renewed<B>(
+        &mut self,
+        lease: Option<Lease>,
+        request: &mut Request<B>,
+    ) -> Result<(), Error> {
+        let Some(lease) = lease else { return Ok(()) };
+        let Self { shared, part, .. } = self;
+        let mut state = part.context.state();
+        if part.by_extensions || part.carried.is_some() {
+            part.carried = Some(lease.clone());
+        }
+        if part.written {
+            apply(&shared.pool, &lease, request, &mut state.home, false)?;
+        }
+        state.lease = Some(lease);
+        Ok(())
+    }
+
+    /// Gives a request a lease, a copy where it may be sent again, and the lease's headers where that is
+    /// this layer's job. Or tells when to ask again.
+    #[inline]
+    fn prepare<B, R>(
         &mut self,
         request: &mut Request<B>,
         known: &mut KnownHead,
@@ -218,8 +275,11 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
             // Read before the pick: a cooldown that is set between the two came while it was under way.
             let tick = pool.tick();
             match pool.pick_first(&state.wish, known, patience)? {
-                (Picked::Lease { lease, .. }, permit) => {
+                (Picked::Lease { lease, expired, .. }, permit) => {
                     Tally::add(&pool.tally().requests);
+                    if expired {
+                        part.context.set_expired();
+                    }
                     state.permit = permit;
                     state.begin_attempt(lease, tick, pool.is_observed());
                 }

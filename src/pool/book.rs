@@ -16,7 +16,7 @@ use super::journal::Journal;
 use super::lane::{At, Lane, SlotIndex};
 use super::lease::{BlemishCount, Lease};
 use super::policy::Candidate;
-use super::refresh::RefreshStage;
+use super::refresh::{RefreshStage, Renewal};
 use crate::clock::Timestamp;
 use crate::credential::{Credential, CredentialId, Generation};
 use crate::provider::{Provider, UnusableSecret};
@@ -43,6 +43,7 @@ pub(crate) struct Slot {
     /// The generation that was refused with a 403 right after its refresh.
     pub(crate) forbidden: Option<Generation>,
     pub(crate) refresh: RefreshStage,
+    pub(crate) renewal: Renewal,
 }
 
 impl Slot {
@@ -71,6 +72,14 @@ impl Slot {
         matches!(self.standing.health, Health::NeedsSignIn { .. })
     }
 
+    /// When it was cooled down because its token could not be renewed, if it still is: a new token ends
+    /// that. One whose fresh token was refused is not helped by another.
+    fn cooled_for_want_of_a_refresh(&self) -> Option<Timestamp> {
+        let cooldown = self.standing.cooldown(None)?;
+        let is_it = cooldown.reason == Reason::Refused && self.forbidden.is_none();
+        is_it.then_some(cooldown.set_at)
+    }
+
     pub(crate) fn is_of(&self, lease: &Lease) -> bool {
         self.lease.credential().generation == lease.credential().generation
     }
@@ -91,8 +100,8 @@ pub(crate) struct Lesson<'a> {
 
 /// What a pick came to.
 pub(crate) enum Picked {
-    /// This one. With `hold`, its use must be given back by [`Book::release`].
-    Lease { lease: Lease, hold: Option<Hold> },
+    /// This one. With `hold`, its use must be given back by [`Book::release`]. Its token may have expired.
+    Lease { lease: Lease, hold: Option<Hold>, expired: bool },
     /// None yet: at this moment, or when something changes, it is worth asking again.
     Later { until: Option<Timestamp>, change: oneshot::Receiver<()> },
     /// None.
@@ -239,12 +248,18 @@ impl Book {
             let newer = credential.metadata.generation >= known.generation;
             if newer && *known != credential.metadata {
                 let blemish = self.slots[slot].lease.blemish().clone();
-                self.slots[slot].lease = Lease::new(slot, credential, provider, blemish)?;
+                let is_renewed = credential.metadata.generation > known.generation;
+                let lease = Lease::new(slot, credential, provider, blemish)?;
+                if is_renewed {
+                    self.slots[slot].renewal = Renewal::of(&lease, self.random.next_f64());
+                }
+                self.slots[slot].lease = lease;
             }
             return Ok(slot);
         }
         let slot = self.slots.len();
         let lease = Lease::new(slot, credential, provider, self.blemishes.none())?;
+        let renewal = Renewal::of(&lease, self.random.next_f64());
         self.slots.push(Slot {
             lease,
             standing: Standing::default(),
@@ -258,6 +273,7 @@ impl Book {
             cooled_at: Vec::new(),
             forbidden: None,
             refresh: RefreshStage::Idle,
+            renewal,
         });
         self.by_id.insert(id, slot);
         Ok(slot)
@@ -275,8 +291,30 @@ impl Book {
         let generation = self.slots[slot].lease.credential().generation;
         self.slots[slot].standing.health.forget_before(generation);
         self.slots[slot].mark();
+        if let Some(set_until) = self.slots[slot].cooled_for_want_of_a_refresh() {
+            self.change(slot, Change::Succeeded { set_until, scope: None }, config, now);
+        }
         self.refile(slot, config, now);
         Ok(self.slots[slot].lease.clone())
+    }
+
+    /// The credentials whose tokens are to be renewed now, and when the next is.
+    pub(crate) fn renewals(&self, config: &Config, now: Timestamp) -> (Vec<Lease>, Option<Timestamp>) {
+        let waits = |slot: &&Slot| {
+            self.is_allowed(slot, config)
+                && !slot.needs_sign_in()
+                && matches!(slot.refresh, RefreshStage::Idle)
+        };
+        let slots =
+            || self.slots.iter().filter(waits).filter_map(|slot| Some((slot, slot.renewal.at()?)));
+        let due = slots().filter(|(_, at)| *at <= now).map(|(slot, _)| slot.lease.clone()).collect();
+        (due, slots().map(|(_, at)| at).filter(|at| *at > now).min())
+    }
+
+    /// A refresh has failed by no verdict of the vendor's.
+    pub(crate) fn refresh_failed(&mut self, slot: SlotIndex, now: Timestamp) {
+        let random = self.random.next_f64();
+        self.slots[slot].renewal.failed(now, random);
     }
 
     pub(crate) fn find(&self, id: CredentialId) -> Option<SlotIndex> {
@@ -483,7 +521,10 @@ impl Book {
     /// The credential that any request without a wish takes, and until when that holds.
     pub(crate) fn head(&self) -> (Option<&Lease>, Timestamp) {
         let head = self.base.ready().next().map(|slot| &self.slots[slot].lease);
-        (head, self.base.soonest().unwrap_or(Timestamp::from_millis(u64::MAX)))
+        // One that has expired is to be renewed before it is sent.
+        let expiry = head.filter(|lease| lease.is_refreshable()).and_then(Lease::expires_at);
+        let changes = self.base.soonest().into_iter().chain(expiry).min();
+        (head, changes.unwrap_or(Timestamp::from_millis(u64::MAX)))
     }
 
     /// When the next credential is ready for requests of this scope.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tower::util::BoxCloneService;
 use tower_service::Service;
 
@@ -13,6 +14,7 @@ use super::config::{Config, Cooldowns, Mode, WhenAllCoolingDown};
 use super::header_names::CredentialHeaderNames;
 use super::lease::BlemishCount;
 use super::policy::Policy;
+use super::refresh::Refresher;
 use super::{BoxVault, Head, Inner, Pool, save};
 use crate::clock::Clock;
 use crate::credential::PoolKey;
@@ -105,6 +107,19 @@ impl PoolBuilder {
         self
     }
 
+    /// Renews tokens by this refresher: ahead of their expiry by five minutes, or by a tenth of their life
+    /// where that is shorter, less a random part of up to half of that. By a task of its own, in the runtime
+    /// that the pool is opened in and while any clone of the pool lives. After a failure it tries again, a
+    /// second later at first and five minutes later at most.
+    ///
+    /// [`CredentialsLayer`](crate::CredentialsLayer) renews refused tokens by it, too; a
+    /// [`RefreshOn401Layer`](crate::RefreshOn401Layer) has its own.
+    #[must_use]
+    pub fn refresher(mut self, refresher: Refresher) -> Self {
+        self.config.refresher = Some(refresher);
+        self
+    }
+
     /// How often the pool asks its vault whether others have changed something, and takes that over; never
     /// where this is `None`. Every second unless set. It is one request that reads no file where nothing
     /// has changed, made by a task of its own, in the runtime that the pool is opened in and while any
@@ -139,6 +154,7 @@ impl PoolBuilder {
             blemishes,
             unsaved: AtomicBool::new(false),
             saver: Mutex::new(save::Saver::default()),
+            renewals: watch::Sender::new(()),
             tally: Tally::default(),
         }));
         pool.load().await?;
@@ -152,6 +168,9 @@ impl PoolBuilder {
         }
         if let Some(every) = pool.0.config.sync_every {
             pool.keep_syncing(every);
+        }
+        if let Some(refresher) = pool.0.config.refresher.clone() {
+            pool.keep_renewing(refresher);
         }
         Ok(pool)
     }

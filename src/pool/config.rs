@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::policy::{Policy, Sticky};
+use super::refresh::Refresher;
 use crate::clock::{Clock, Timestamp};
 use crate::credential::Kind;
 use crate::events::Observer;
@@ -222,6 +223,8 @@ pub(crate) struct Config {
     pub(crate) exposes_attempts: bool,
     /// How often the pool looks for what others have changed; never where this is `None`.
     pub(crate) sync_every: Option<Duration>,
+    /// What renews tokens ahead of their expiry.
+    pub(crate) refresher: Option<Refresher>,
 }
 
 impl Default for Config {
@@ -236,6 +239,7 @@ impl Default for Config {
             observer: Observer::default(),
             exposes_attempts: false,
             sync_every: Some(Duration::from_secs(1)),
+            refresher: None,
         }
     }
 }

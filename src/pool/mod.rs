@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, Uri};
+use tokio::sync::watch;
 use tower::util::BoxCloneService;
 
 use crate::clock::Timestamp;
@@ -88,6 +89,8 @@ struct Inner {
     /// Whether the book has outcomes that no vault has.
     unsaved: AtomicBool,
     saver: Mutex<save::Saver>,
+    /// Tells the task that renews tokens ahead that they have changed, and its end.
+    renewals: watch::Sender<()>,
     tally: Tally,
 }
 
@@ -215,6 +218,11 @@ impl Pool {
         &self.0.tally
     }
 
+    /// What renews the tokens ahead of their expiry.
+    pub(crate) fn refresher(&self) -> Option<Refresher> {
+        self.0.config.refresher.clone()
+    }
+
     pub(crate) fn provider(&self) -> &dyn Provider {
         &*self.0.provider
     }
@@ -239,7 +247,7 @@ impl Pool {
         if wish.is_none()
             && let Some(lease) = self.0.head.read(&self.0.config, known)
         {
-            return Ok((Picked::Lease { lease, hold: None }, None));
+            return Ok((Picked::Lease { lease, hold: None, expired: false }, None));
         }
         let now = self.now();
         let picked =

@@ -80,6 +80,7 @@ impl Pool {
                 for damage in damaged {
                     self.emit(&Event::Damaged { damage: &damage.to_string() });
                 }
+                self.0.renewals.send_replace(());
                 return Ok(());
             }
         }

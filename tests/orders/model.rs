@@ -46,8 +46,16 @@ struct Run<'a> {
     layers: Layers,
     now: u64,
     order: Vec<Account>,
+    /// For how long each account's token endpoint is left alone, by account.
+    held_off: Vec<HeldOff>,
     attempts: Vec<Attempt>,
     refreshes: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct HeldOff {
+    until: u64,
+    failures: u32,
 }
 
 pub fn run(script: &Script, layers: Layers) -> Result {
@@ -61,6 +69,7 @@ pub fn run(script: &Script, layers: Layers) -> Result {
         script,
         layers,
         now: 0,
+        held_off: vec![HeldOff::default(); script.accounts.len()],
         order,
         attempts: Vec::new(),
         refreshes: 0,
@@ -202,14 +211,35 @@ impl Run<'_> {
     }
 
     fn refresh(&mut self, account: usize, token: Option<Refresh>) -> bool {
+        let (now, held_off) = (self.now, self.held_off[account]);
+        if now < held_off.until {
+            return false;
+        }
         self.refreshes += 1;
         match token {
-            Some(Refresh::Helps) => self.account(account).generation += 1,
+            Some(Refresh::Helps) => {
+                self.held_off[account] = HeldOff::default();
+                let is_forbidden = self.forbidden.iter().any(|(known, _)| *known == account);
+                let state = self.account(account);
+                state.generation += 1;
+                // The cooldown was for want of a refresh.
+                if let Some((until, true)) = state.cooldown
+                    && !is_forbidden
+                {
+                    state.cooldown = None;
+                    state.failures = 0;
+                    self.dirty |= until > now;
+                }
+            }
             Some(Refresh::Rejected) => {
                 self.account(account).needs_sign_in = true;
                 self.dirty = true;
             }
-            Some(Refresh::Fails) | None => {}
+            Some(Refresh::Fails) | None => {
+                let HeldOff { failures, .. } = held_off;
+                let until = now + (1 << failures.min(9)).min(300);
+                self.held_off[account] = HeldOff { until, failures: failures + 1 };
+            }
         }
         token == Some(Refresh::Helps)
     }

@@ -147,7 +147,9 @@ impl Book {
         if counted || config.policy.moves_on_use() {
             self.refile(index, config, now);
         }
-        Picked::Lease { lease, hold: (counted || probe).then_some(Hold { slot: index, probe }) }
+        let expired = lease.is_refreshable() && lease.expires_at().is_some_and(|at| at <= now);
+        let hold = (counted || probe).then_some(Hold { slot: index, probe });
+        Picked::Lease { lease, hold, expired }
     }
 
     /// Gives back a counted use.
