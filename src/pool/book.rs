@@ -203,7 +203,9 @@ impl Book {
             .collect();
         for outcome in self.journal.unsaved().cloned().collect::<Vec<_>>() {
             if let Some(&slot) = self.by_id.get(&outcome.id) {
+                let generation = self.slots[slot].lease.credential().generation;
                 self.slots[slot].standing.merge(&outcome.change);
+                self.slots[slot].standing.health.forget_before(generation);
                 if matches!(outcome.change, Change::CooledDown { to_back: true, .. }) {
                     self.send_to_back(slot);
                 }

@@ -485,6 +485,8 @@ impl Service<VaultRequest> for Planned {
             VaultRequest::ReplaceSecret { .. } => "replace",
             VaultRequest::Record { .. } => "record",
             VaultRequest::LeaseRefresh { .. } => "lease",
+            VaultRequest::LeaseClient { .. } => "lease_client",
+            VaultRequest::BeginRefresh { .. } => "begin",
             VaultRequest::Revision(_) => "revision",
             _ => "other",
         };

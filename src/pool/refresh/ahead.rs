@@ -71,19 +71,23 @@ impl Pool {
     pub(in crate::pool) fn keep_renewing(&self, refresher: Refresher) {
         let Ok(runtime) = Handle::try_current() else { return };
         let pool = std::sync::Arc::downgrade(&self.0);
+        // The pool must be able to end while this task waits.
+        let alive = move || pool.upgrade().map(Pool);
         let mut changes = self.0.renewals.subscribe();
         runtime.spawn(async move {
             loop {
                 changes.mark_unchanged();
-                let Some(inner) = pool.upgrade() else { return };
-                let pool = Pool(inner);
+                let Some(pool) = alive() else { return };
                 let now = pool.now();
                 let (due, next) = pool.with_book(|book, config| book.renewals(config, now));
-                let refreshing: Vec<_> =
-                    due.iter().map(|lease| pool.refresh(lease, &refresher, true)).collect();
                 drop(pool);
-                for refreshing in refreshing {
+                for lease in due {
+                    let Some(pool) = alive() else { return };
+                    let refreshing = pool.refresh(&lease, &refresher, true);
+                    drop(pool);
                     refreshing.await;
+                    // A verdict, which no request is there to save.
+                    let _ = alive().and_then(|pool| pool.start_saving());
                 }
                 let sleep = next.map_or(LONGEST_SLEEP, |next| next.since(now).min(LONGEST_SLEEP));
                 if !wait(&mut changes, sleep).await {
