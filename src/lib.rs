@@ -69,6 +69,7 @@
 //! | `providers` | yes | The vendors' adapters, and a registry of providers by name. |
 //! | `config` | no | Providers and settings from a TOML file. |
 //! | `oauth` | no | `oauth`: signing in, and renewing tokens. |
+//! | `tls` | no | An HTTPS client for `oauth`, over hyper-util and rustls. Implies `oauth`. |
 //! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers. |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

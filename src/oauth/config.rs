@@ -31,17 +31,46 @@ pub struct OAuthConfig {
     pub exchange_url: Option<String>,
     /// Where to ask whether a person has signed in by a link.
     pub poll_url: Option<String>,
+    /// Where the grant's token is asked whose it is, if nothing else tells. Answers an `id` or `sub`, and
+    /// an `email` or `login`, in JSON.
+    pub account_url: Option<String>,
     /// What the token endpoint's requests are written in.
     pub token_encoding: TokenEncoding,
     /// In what the vendor's server differs from the standard.
     pub dialect: Dialect,
 }
 
+impl OAuthConfig {
+    /// With this client id, which you have from the vendor.
+    #[must_use]
+    pub fn client_id(mut self, id: impl Into<String>) -> Self {
+        self.client_id = Some(id.into());
+        self
+    }
+
+    /// With this client secret. A program that is given to people can keep none (RFC 8252, section 8.5):
+    /// some vendors ask for one nevertheless.
+    #[must_use]
+    pub fn client_secret(mut self, secret: impl Into<SecretString>) -> Self {
+        self.client_secret = Some(secret.into());
+        self
+    }
+
+    /// With this address for the browser to come back to. Without a port, or with port 0, a loopback
+    /// sign-in takes any that is free (RFC 8252, section 7.3); where the vendor compares the port with a
+    /// registered one, name that.
+    #[must_use]
+    pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
+        self.redirect_uri = Some(uri.into());
+        self
+    }
+}
+
 /// A way to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FlowKind {
-    /// Authorization code with PKCE; the browser comes back to a loopback address (RFC 8252).
+    /// Authorization code with PKCE (RFC 7636); the browser comes back to a loopback address (RFC 8252).
     Loopback,
     /// Authorization code with PKCE; a person copies the code.
     PastedCode,
@@ -49,6 +78,17 @@ pub enum FlowKind {
     Device,
     /// A link is opened, and the server asked until a person has signed in.
     LinkPoll,
+}
+
+impl std::fmt::Display for FlowKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Loopback => "browser",
+            Self::PastedCode => "pasted code",
+            Self::Device => "device code",
+            Self::LinkPoll => "link",
+        })
+    }
 }
 
 /// What a token request is written in.

@@ -1,5 +1,71 @@
 //! Signing in to accounts, and renewing their tokens.
+//!
+//! An [`OAuthConfig`] says where a vendor's server is and in what it differs from the standard; an
+//! [`OAuthHttp`] carries the requests; an [`OAuthClient`] joins both under a provider's name. From it come
+//! a [`SignIn`] for each account, whose [`SignedIn`] goes into a vault, and a [`TokenRefresher`] for the
+//! pool that uses the accounts.
+//!
+//! ```no_run
+//! use tower_credentials::oauth::{OAuthClient, OAuthConfig, OAuthHttp, Progress, Prompt};
+//! use tower_credentials::vault::MemoryVault;
+//! use tower_credentials::{BoxError, PoolKey, Refresher};
+//! # async fn example(http: OAuthHttp) -> Result<(), BoxError> {
+//! let vault = MemoryVault::new();
+//! let config = OAuthConfig::google().client_id("an id of yours").client_secret("and its secret");
+//! let google = OAuthClient::new("google", config, http);
+//!
+//! let mut sign_in = google.sign_in(google.first_flow()?).await?;
+//! match sign_in.prompt() {
+//!     Prompt::Browser { url } | Prompt::Paste { url } => println!("Open {url}"),
+//!     Prompt::Device { user_code, verification_url, .. } => println!("{user_code} at {verification_url}"),
+//!     _ => {}
+//! }
+//! while let Some(progress) = sign_in.next().await {
+//!     match progress? {
+//!         Progress::SignedIn(account) => {
+//!             let label = account.label.clone().unwrap_or_else(|| "default".to_owned());
+//!             account.store(&vault, PoolKey::new("google"), label).await?;
+//!         }
+//!         other => println!("{other}"),
+//!     }
+//! }
+//! let refresher = Refresher::from_service(google.refresher());
+//! # drop(refresher);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Whose client
+//!
+//! No product's client id or secret is shipped: sign in with an OAuth client that you may use, under the
+//! vendor's terms. Without one, the error says which setting is missing.
+//!
+//! # Secrets
+//!
+//! No error, progress or `Debug` output quotes a token, a code or a client's secret, also where a server's
+//! own words do. What this module holds is wiped when dropped; of what goes through the `oauth2` crate, the
+//! HTTP client and the TLS library on its way, copies may stay in freed memory.
 
+mod answer;
+mod client;
 mod config;
+mod copilot;
+mod cursor;
+mod error;
+mod grant;
+mod http;
+mod redact;
+mod refresher;
+mod sign_in;
+mod signed_in;
+#[cfg(feature = "tls")]
+mod tls;
+mod vendors;
 
+pub use client::OAuthClient;
 pub use config::{Dialect, FlowKind, OAuthConfig, TokenEncoding};
+pub use error::OAuthError;
+pub use http::OAuthHttp;
+pub use refresher::{TokenRefresh, TokenRefresher};
+pub use sign_in::{Progress, Prompt, SignIn};
+pub use signed_in::SignedIn;

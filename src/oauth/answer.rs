@@ -1,0 +1,351 @@
+//! What a token endpoint answers, whichever vendor's.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use oauth2::basic::BasicTokenType;
+use oauth2::{AccessToken, RefreshToken, Scope};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+use super::client::OAuthClient;
+use super::config::Dialect;
+use super::error::OAuthError;
+use super::http::Answer;
+use super::redact::Secrets;
+use super::signed_in::SignedIn;
+use crate::clock::Timestamp;
+use crate::credential::OAuthTokens;
+use crate::secret::SecretString;
+
+/// How long an access token lives of which the server doesn't say.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// The entry of [`OAuthTokens::extra`] that has an account's id for requests' headers.
+pub(super) const ACCOUNT_ID: &str = "account_id";
+/// The entry that has the id token.
+pub(super) const ID_TOKEN: &str = "id_token";
+/// The entry that has where the account's requests go.
+pub(super) const ENDPOINT: &str = "endpoint";
+
+/// A successful answer (RFC 6749, section 5.1), with what vendors add. Only an access token must be in it:
+/// a field of an odd type counts as absent, since the grant is spent and the tokens are good.
+pub(super) struct TokenAnswer {
+    access: AccessToken,
+    refresh: Option<RefreshToken>,
+    lifetime: Option<Duration>,
+    id_token: Option<SecretString>,
+    resource_url: Option<SecretString>,
+    account: Option<Party>,
+    organization: Option<Party>,
+    auth_id: Option<String>,
+}
+
+/// The answer as it may be written.
+#[derive(Deserialize)]
+struct Wire {
+    #[serde(default, deserialize_with = "lenient")]
+    access_token: Option<AccessToken>,
+    #[serde(default, rename = "accessToken", deserialize_with = "lenient")]
+    access_camel: Option<AccessToken>,
+    #[serde(default, deserialize_with = "lenient")]
+    refresh_token: Option<RefreshToken>,
+    #[serde(default, rename = "refreshToken", deserialize_with = "lenient")]
+    refresh_camel: Option<RefreshToken>,
+    #[serde(default, deserialize_with = "lenient")]
+    expires_in: Option<Seconds>,
+    #[serde(default, rename = "expiresIn", deserialize_with = "lenient")]
+    expires_camel: Option<Seconds>,
+    #[serde(default, deserialize_with = "lenient")]
+    id_token: Option<SecretString>,
+    #[serde(default, deserialize_with = "lenient")]
+    resource_url: Option<SecretString>,
+    #[serde(default, deserialize_with = "lenient")]
+    account: Option<Party>,
+    #[serde(default, deserialize_with = "lenient")]
+    organization: Option<Party>,
+    #[serde(default, rename = "authId", deserialize_with = "lenient")]
+    auth_id: Option<String>,
+}
+
+/// Who a token is for, at Anthropic.
+#[derive(Deserialize)]
+struct Party {
+    uuid: String,
+    #[serde(default, alias = "email")]
+    email_address: Option<String>,
+}
+
+/// A number of seconds, also as text.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Whole(u64),
+    Fraction(f64),
+    Text(#[serde(deserialize_with = "number_in_text")] u64),
+}
+
+impl Seconds {
+    fn duration(self) -> Duration {
+        match self {
+            Self::Whole(seconds) | Self::Text(seconds) => Duration::from_secs(seconds),
+            Self::Fraction(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        }
+    }
+}
+
+fn number_in_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+/// A value, or `None` for one of another type.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Maybe<T> {
+        Value(T),
+        Other(IgnoredAny),
+    }
+    Ok(match Maybe::deserialize(deserializer)? {
+        Maybe::Value(value) => Some(value),
+        Maybe::Other(_) => None,
+    })
+}
+
+impl<'de> Deserialize<'de> for TokenAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let access = wire.access_token.or(wire.access_camel).filter(|token| !token.secret().is_empty());
+        let refresh = wire.refresh_token.or(wire.refresh_camel);
+        Ok(Self {
+            access: access.ok_or_else(|| serde::de::Error::missing_field("access_token"))?,
+            refresh: refresh.filter(|token| !token.secret().is_empty()),
+            lifetime: wire.expires_in.or(wire.expires_camel).map(Seconds::duration),
+            id_token: wire.id_token,
+            resource_url: wire.resource_url.filter(|url| !url.is_empty()),
+            account: wire.account,
+            organization: wire.organization,
+            auth_id: wire.auth_id,
+        })
+    }
+}
+
+/// The `oauth2` crate asks for it and never uses it: nothing secret is written.
+impl Serialize for TokenAnswer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit_struct("TokenAnswer")
+    }
+}
+
+impl std::fmt::Debug for TokenAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenAnswer(…)")
+    }
+}
+
+impl oauth2::TokenResponse for TokenAnswer {
+    type TokenType = BasicTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access
+    }
+
+    /// Every vendor's is this one, and some don't say so.
+    fn token_type(&self) -> &BasicTokenType {
+        static BEARER: BasicTokenType = BasicTokenType::Bearer;
+        &BEARER
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        self.lifetime
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh.as_ref()
+    }
+
+    fn scopes(&self) -> Option<&Vec<Scope>> {
+        None
+    }
+}
+
+impl TokenAnswer {
+    /// Reads an answer that isn't known to be a success.
+    pub(super) fn read(
+        answer: Answer,
+        client: &OAuthClient,
+        secrets: &Secrets,
+    ) -> Result<Self, OAuthError> {
+        let answer = answer.available()?;
+        if let Some(refusal) = Refusal::read(&answer.body) {
+            return Err(refusal.into_error(client, secrets));
+        }
+        if answer.status.is_success() {
+            if let Ok(tokens) = serde_json::from_slice(&answer.body) {
+                return Ok(tokens);
+            }
+        }
+        Err(answer.malformed("JSON with an access token"))
+    }
+
+    /// The tokens of a first grant, and whose they are.
+    pub(super) fn signed_in(self, dialect: Dialect, now: Timestamp) -> SignedIn {
+        let claims = self.id_token.as_ref().and_then(Claims::read).unwrap_or_default();
+        let (account, label) = match dialect {
+            Dialect::Anthropic => {
+                let email = self.account.as_ref().and_then(|account| account.email_address.clone());
+                let id = |party: &Option<Party>| party.as_ref().map(|party| party.uuid.clone());
+                (within(id(&self.organization), id(&self.account)), email)
+            }
+            Dialect::OpenAi => (within(claims.workspace(), claims.sub), claims.email),
+            Dialect::Cursor => {
+                let subject = || Claims::read_text(self.access.secret()).and_then(|claims| claims.sub);
+                (self.auth_id.clone().or_else(subject), None)
+            }
+            Dialect::Standard | Dialect::Qwen | Dialect::Copilot => (claims.sub, claims.email),
+        };
+        let tokens = self.tokens(dialect, now);
+        SignedIn { tokens, account, label }
+    }
+
+    /// The tokens that this answer makes of the old ones: what it doesn't renew stays.
+    pub(super) fn renewed(self, old: &OAuthTokens, dialect: Dialect, now: Timestamp) -> OAuthTokens {
+        let mut tokens = self.tokens(dialect, now);
+        tokens.refresh = tokens.refresh.or_else(|| old.refresh.clone());
+        keep_extra(&mut tokens, old);
+        tokens
+    }
+
+    fn tokens(self, dialect: Dialect, now: Timestamp) -> OAuthTokens {
+        let mut tokens = OAuthTokens::new(self.access.into_secret())
+            .expires_at(now.after(self.lifetime.unwrap_or(LIFETIME)));
+        tokens.refresh = self.refresh.map(|token| token.into_secret().into());
+        match dialect {
+            Dialect::Qwen => {
+                tokens.extra.extend(self.resource_url.map(|url| (ENDPOINT.to_owned(), url)));
+            }
+            Dialect::OpenAi => {
+                let workspace =
+                    self.id_token.as_ref().and_then(Claims::read).and_then(|claims| claims.workspace());
+                tokens.extra.extend(workspace.map(|id| (ACCOUNT_ID.to_owned(), id.into())));
+                tokens.extra.extend(self.id_token.map(|token| (ID_TOKEN.to_owned(), token)));
+            }
+            _ => {}
+        }
+        tokens
+    }
+}
+
+/// Keeps what the old tokens came with and the new ones don't renew.
+pub(super) fn keep_extra(tokens: &mut OAuthTokens, old: &OAuthTokens) {
+    for (name, value) in &old.extra {
+        tokens.extra.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+}
+
+/// An account's id that also tells one workspace's from another's: the same person has an account in
+/// each, and several persons have accounts in the same.
+fn within(workspace: Option<String>, person: Option<String>) -> Option<String> {
+    match (workspace, person) {
+        (Some(workspace), Some(person)) => Some(format!("{workspace}/{person}")),
+        (workspace, person) => person.or(workspace),
+    }
+}
+
+/// What a signed token says of its holder (RFC 7519, section 4). Its signature isn't checked: it came from
+/// the token endpoint itself, over TLS (OpenID Connect Core 1.0, section 3.1.3.7, item 6).
+#[derive(Default, Deserialize)]
+pub(super) struct Claims {
+    #[serde(default, deserialize_with = "lenient")]
+    sub: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    email: Option<String>,
+    #[serde(default, rename = "https://api.openai.com/auth", deserialize_with = "lenient")]
+    openai: Option<OpenAiClaim>,
+}
+
+#[derive(Default, Deserialize)]
+struct OpenAiClaim {
+    chatgpt_account_id: String,
+}
+
+impl Claims {
+    fn read(token: &SecretString) -> Option<Self> {
+        Self::read_text(token.expose())
+    }
+
+    fn read_text(token: &str) -> Option<Self> {
+        let payload = token.split('.').nth(1)?.trim_end_matches('=');
+        let payload = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?);
+        serde_json::from_slice(&payload).ok()
+    }
+
+    fn workspace(&self) -> Option<String> {
+        self.openai.as_ref().map(|claim| claim.chatgpt_account_id.clone())
+    }
+}
+
+/// An answer that says no: the standard's form (RFC 6749, section 5.2), or an object where that has the
+/// code.
+#[derive(Deserialize)]
+pub(super) struct Refusal {
+    error: ErrorField,
+    #[serde(default, deserialize_with = "lenient")]
+    error_description: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ErrorField {
+    Code(String),
+    Object {
+        #[serde(default, deserialize_with = "lenient")]
+        code: Option<String>,
+        #[serde(default, rename = "type", deserialize_with = "lenient")]
+        sort: Option<String>,
+        #[serde(default, deserialize_with = "lenient")]
+        message: Option<String>,
+    },
+}
+
+impl Refusal {
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+
+    /// The code and the words.
+    pub(super) fn into_parts(self) -> (String, Option<String>) {
+        let words = self.error_description.or(self.message);
+        match self.error {
+            ErrorField::Code(code) => (code, words),
+            ErrorField::Object { code, sort, message } => {
+                (code.or(sort).unwrap_or_else(|| "error".to_owned()), message.or(words))
+            }
+        }
+    }
+
+    fn into_error(self, client: &OAuthClient, secrets: &Secrets) -> OAuthError {
+        let (code, description) = self.into_parts();
+        refused(client, secrets, &code, description.as_deref())
+    }
+}
+
+/// The server's no, in words that may be shown.
+pub(super) fn refused(
+    client: &OAuthClient,
+    secrets: &Secrets,
+    code: &str,
+    description: Option<&str>,
+) -> OAuthError {
+    let description = description.map(|text| secrets.clean(text)).filter(|text| !text.is_empty());
+    OAuthError::Refused {
+        provider: client.provider().to_owned(),
+        code: secrets.clean(code),
+        description,
+    }
+}

@@ -1,0 +1,137 @@
+//! A provider's configuration, and what is made from it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::config::{Dialect, FlowKind, OAuthConfig};
+use super::error::OAuthError;
+use super::http::OAuthHttp;
+use super::refresher::TokenRefresher;
+use super::sign_in::{self, SignIn};
+use crate::clock::{Clock, Timestamp};
+use crate::provider::Origin;
+
+/// Signs in to accounts of one provider, and renews their tokens. Clones are cheap.
+#[derive(Clone)]
+pub struct OAuthClient(Arc<Parts>);
+
+#[derive(Clone)]
+struct Parts {
+    provider: String,
+    config: OAuthConfig,
+    http: OAuthHttp,
+    clock: Clock,
+}
+
+impl OAuthClient {
+    /// For this provider, whose name errors tell, as it is set up in `config`.
+    pub fn new(provider: impl Into<String>, config: OAuthConfig, http: OAuthHttp) -> Self {
+        Self(Arc::new(Parts { provider: provider.into(), config, http, clock: Clock::system() }))
+    }
+
+    /// Reads from this clock when tokens expire.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        Arc::make_mut(&mut self.0).clock = clock;
+        self
+    }
+
+    /// The provider's name.
+    pub fn provider(&self) -> &str {
+        &self.0.provider
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &OAuthConfig {
+        &self.0.config
+    }
+
+    /// The way to sign in that is to be offered first.
+    ///
+    /// # Errors
+    /// [`OAuthError::MissingSetting`] where the configuration has none.
+    pub fn first_flow(&self) -> Result<FlowKind, OAuthError> {
+        self.config().flows.first().copied().ok_or_else(|| self.missing("flows"))
+    }
+
+    /// Begins to sign in. By a device code, the server is asked for it here; by a loopback address, it is
+    /// listened at from here on.
+    ///
+    /// # Errors
+    /// [`OAuthError::UnsupportedFlow`] where the configuration doesn't list this way; a setting that is
+    /// missing or wrong; [`OAuthError::PortTaken`]; or what the server's answer comes to.
+    pub async fn sign_in(&self, flow: FlowKind) -> Result<SignIn, OAuthError> {
+        sign_in::begin(self.clone(), flow).await
+    }
+
+    /// Renews tokens, for a [`Refresher`](crate::Refresher).
+    pub fn refresher(&self) -> TokenRefresher {
+        TokenRefresher::new(self.clone())
+    }
+
+    pub(super) fn http(&self) -> &OAuthHttp {
+        &self.0.http
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.config().dialect
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(super) fn missing(&self, setting: &'static str) -> OAuthError {
+        OAuthError::MissingSetting { provider: self.provider().to_owned(), setting }
+    }
+
+    pub(super) fn invalid(&self, setting: &'static str, reason: impl fmt::Display) -> OAuthError {
+        let provider = self.provider().to_owned();
+        OAuthError::InvalidSetting { provider, setting, reason: reason.to_string() }
+    }
+
+    pub(super) fn client_id(&self) -> Result<&str, OAuthError> {
+        let id = self.config().client_id.as_deref();
+        id.filter(|id| !id.is_empty()).ok_or_else(|| self.missing("client_id"))
+    }
+
+    pub(super) fn client_secret(&self) -> Option<&str> {
+        self.config()
+            .client_secret
+            .as_ref()
+            .map(|secret| secret.expose())
+            .filter(|text| !text.is_empty())
+    }
+
+    /// A URL that secrets may be sent to: HTTPS, or a loopback host.
+    pub(super) fn url(&self, setting: &'static str, value: Option<&String>) -> Result<Url, OAuthError> {
+        let value = value.ok_or_else(|| self.missing(setting))?;
+        let url = Url::parse(value).map_err(|error| self.invalid(setting, error))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(self.invalid(setting, "it must not name a user"));
+        }
+        if url.fragment().is_some() {
+            return Err(self.invalid(setting, "it must have no fragment"));
+        }
+        url.origin()
+            .ascii_serialization()
+            .parse::<Origin>()
+            .map_err(|error| self.invalid(setting, error))?;
+        Ok(url)
+    }
+
+    pub(super) fn token_url(&self) -> Result<Url, OAuthError> {
+        self.url("token_url", self.config().token_url.as_ref())
+    }
+}
+
+impl fmt::Debug for OAuthClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthClient")
+            .field("provider", &self.0.provider)
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! GitHub Copilot: GitHub's token is exchanged for a short-lived one.
+
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use serde::Deserialize;
+use url::Url;
+
+use super::answer::{ENDPOINT, refused};
+use super::client::OAuthClient;
+use super::error::OAuthError;
+use super::http::Answer;
+use super::redact::Secrets;
+use crate::clock::Timestamp;
+use crate::credential::OAuthTokens;
+use crate::secret::SecretString;
+
+/// What the exchange answers.
+#[derive(Deserialize)]
+struct Exchanged {
+    token: SecretString,
+    /// Seconds since the Unix epoch.
+    expires_at: u64,
+    #[serde(default)]
+    endpoints: Option<Endpoints>,
+}
+
+#[derive(Deserialize)]
+struct Endpoints {
+    #[serde(default)]
+    api: Option<SecretString>,
+}
+
+/// The code of a refusal by the exchange.
+pub(super) const NOT_EXCHANGED: &str = "token_not_exchanged";
+
+/// Exchanges GitHub's token, which becomes the refresh token.
+pub(super) async fn exchange(
+    client: &OAuthClient,
+    github: &SecretString,
+) -> Result<OAuthTokens, OAuthError> {
+    let url = client.url("exchange_url", client.config().exchange_url.as_ref())?;
+    let secrets = Secrets::new([github.expose()]);
+    let answer = get(client, url, github, &secrets).await?.available()?;
+    match answer.status {
+        StatusCode::UNAUTHORIZED => {
+            let words = "GitHub's token is no longer good";
+            return Err(refused(client, &secrets, NOT_EXCHANGED, Some(words)));
+        }
+        StatusCode::NOT_FOUND => {
+            let words = "GitHub exchanges the tokens of GitHub Apps, not of OAuth Apps, and of accounts that \
+                         have Copilot";
+            return Err(refused(client, &secrets, NOT_EXCHANGED, Some(words)));
+        }
+        _ => {}
+    }
+    let exchanged = match serde_json::from_slice::<Exchanged>(&answer.body) {
+        Ok(exchanged) if answer.status.is_success() && !exchanged.token.is_empty() => exchanged,
+        _ => return Err(answer.malformed("JSON with a token and its expires_at")),
+    };
+    let mut tokens = OAuthTokens::new(exchanged.token)
+        .refresh(github.clone())
+        .expires_at(Timestamp::from_millis(exchanged.expires_at.saturating_mul(1000)));
+    let api = exchanged.endpoints.and_then(|endpoints| endpoints.api);
+    tokens.extra.extend(api.map(|api| (ENDPOINT.to_owned(), api)));
+    Ok(tokens)
+}
+
+/// Whose GitHub's token is, where that can be found out: an id for life, and what people know it by.
+pub(super) async fn whose(
+    client: &OAuthClient,
+    github: &SecretString,
+) -> Result<(Option<String>, Option<String>), OAuthError> {
+    #[derive(Deserialize)]
+    struct User {
+        id: u64,
+        #[serde(default)]
+        login: Option<String>,
+    }
+    if client.config().account_url.is_none() {
+        return Ok((None, None));
+    }
+    let url = client.url("account_url", client.config().account_url.as_ref())?;
+    let answer = get(client, url, github, &Secrets::new([github.expose()])).await?;
+    match serde_json::from_slice::<User>(&answer.body) {
+        Ok(user) if answer.status.is_success() => Ok((Some(user.id.to_string()), user.login)),
+        _ => Err(answer.malformed("JSON with an account's id")),
+    }
+}
+
+async fn get(
+    client: &OAuthClient,
+    url: Url,
+    github: &SecretString,
+    secrets: &Secrets,
+) -> Result<Answer, OAuthError> {
+    let mut value = HeaderValue::try_from(format!("token {}", github.expose())).map_err(|_| {
+        refused(client, secrets, NOT_EXCHANGED, Some("GitHub's token fits in no header"))
+    })?;
+    value.set_sensitive(true);
+    let mut request = Request::new(Vec::new());
+    *request.method_mut() = Method::GET;
+    *request.uri_mut() = url.as_str().parse().map_err(|error| client.invalid("exchange_url", error))?;
+    request.headers_mut().insert(header::AUTHORIZATION, value);
+    client.http().send(request, secrets).await
+}

@@ -1,0 +1,108 @@
+//! Cursor: a link to open, a server to ask until somebody has, and a refresh in JSON.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use super::answer::{TokenAnswer, refused};
+use super::client::OAuthClient;
+use super::error::OAuthError;
+use super::redact::Secrets;
+use super::sign_in::{Events, Progress};
+use crate::credential::OAuthTokens;
+
+/// How often the server is asked.
+const INTERVAL: Duration = Duration::from_millis(1500);
+
+/// How long a link is waited for. The server states no bound.
+pub(super) const LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// The code of a refusal to refresh.
+pub(super) const LOGGED_OUT: &str = "should_logout";
+
+/// What ties the server's answer to a link.
+pub(super) struct Ticket {
+    uuid: String,
+    verifier: String,
+}
+
+impl Ticket {
+    pub(super) fn new() -> Self {
+        // A random UUID (RFC 9562, section 5.4), from the credentials' ids.
+        let mut bytes = *crate::CredentialId::random().as_bytes();
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let digits = crate::CredentialId::from_bytes(bytes).to_string();
+        let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+        let (_, verifier) = oauth2::PkceCodeChallenge::new_random_sha256();
+        Self { uuid: parts.join("-"), verifier: verifier.into_secret() }
+    }
+
+    /// The URL, with what ties it to the others.
+    pub(super) fn on(&self, mut url: Url) -> Url {
+        let pairs = [("uuid", &self.uuid), ("verifier", &self.verifier)];
+        url.query_pairs_mut().extend_pairs(pairs);
+        url
+    }
+}
+
+/// Asks until somebody has opened the link and signed in.
+pub(super) async fn poll(
+    client: &OAuthClient,
+    ticket: Ticket,
+    events: Events,
+) -> Result<TokenAnswer, OAuthError> {
+    let url = client.url("poll_url", client.config().poll_url.as_ref())?;
+    let secrets = Secrets::new([ticket.uuid.as_str(), ticket.verifier.as_str()]);
+    let uri: http::Uri =
+        ticket.on(url).as_str().parse().map_err(|error| client.invalid("poll_url", error))?;
+    let polling = async {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let mut request = Request::new(Vec::new());
+            *request.method_mut() = Method::GET;
+            *request.uri_mut() = uri.clone();
+            let sent = client.http().send(request, &secrets).await;
+            match sent.and_then(|answer| answer.available()) {
+                Ok(answer)
+                    if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => {}
+                Ok(answer) => return TokenAnswer::read(answer, client, &secrets),
+                Err(error) if error.is_transient() => {
+                    let _ = events.send(Progress::NotReached { reason: error.to_string() });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    tokio::time::timeout(LIFETIME, polling).await.unwrap_or(Err(OAuthError::Expired))
+}
+
+/// Renews tokens.
+pub(super) async fn refresh(
+    client: &OAuthClient,
+    tokens: &OAuthTokens,
+    refresh: &str,
+) -> Result<OAuthTokens, OAuthError> {
+    #[derive(Deserialize)]
+    struct Verdict {
+        #[serde(rename = "shouldLogout")]
+        should_logout: bool,
+    }
+    let url = client.url("refresh_url", client.config().refresh_url.as_ref())?;
+    let secrets = Secrets::new([refresh, tokens.access.expose()]);
+    let mut request = Request::new(json!({ "refresh_token": refresh }).to_string().into_bytes());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = url.as_str().parse().map_err(|error| client.invalid("refresh_url", error))?;
+    let json = HeaderValue::from_static("application/json");
+    request.headers_mut().insert(header::CONTENT_TYPE, json);
+    let now = client.now();
+    let answer = client.http().send(request, &secrets).await?;
+    let verdict = serde_json::from_slice::<Verdict>(&answer.body);
+    if verdict.is_ok_and(|verdict| verdict.should_logout) {
+        return Err(refused(client, &secrets, LOGGED_OUT, Some("the session has ended")));
+    }
+    Ok(TokenAnswer::read(answer, client, &secrets)?.renewed(tokens, client.dialect(), now))
+}

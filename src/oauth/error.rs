@@ -1,0 +1,218 @@
+//! Why a sign-in or a refresh failed.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::config::FlowKind;
+use crate::credential::Kind;
+
+/// Why a sign-in or a refresh failed. A URL in it has no query, and words of a server's are bounded, on one
+/// line, and without the secrets that were sent to it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OAuthError {
+    /// A setting is needed that has no value.
+    MissingSetting {
+        /// The provider.
+        provider: String,
+        /// The field of [`OAuthConfig`](super::OAuthConfig).
+        setting: &'static str,
+    },
+    /// A setting's value can't be used.
+    InvalidSetting {
+        /// The provider.
+        provider: String,
+        /// The field of [`OAuthConfig`](super::OAuthConfig).
+        setting: &'static str,
+        /// What is wrong with the value.
+        reason: String,
+    },
+    /// The provider has no such way to sign in.
+    UnsupportedFlow {
+        /// The provider.
+        provider: String,
+        /// The way that was asked for.
+        flow: FlowKind,
+    },
+    /// The redirect URI's port on 127.0.0.1 can't be listened at: another program has it.
+    PortTaken {
+        /// The provider.
+        provider: String,
+        /// The port.
+        port: u16,
+    },
+    /// Listening on 127.0.0.1 failed.
+    Listen {
+        /// The port; 0 for any that is free.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// No answer came, or not all of it.
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// What the HTTP client says.
+        reason: String,
+    },
+    /// No whole answer came in time.
+    TimedOut {
+        /// What was asked.
+        url: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The server can't answer now: 429, or 5xx.
+    Unavailable {
+        /// What was asked.
+        url: String,
+        /// The answer's status.
+        status: StatusCode,
+    },
+    /// The answer was longer than any of its sort can be. It wasn't read.
+    TooLong {
+        /// What was asked.
+        url: String,
+        /// The most bytes that are read.
+        most: usize,
+    },
+    /// The answer isn't what this sort of server answers.
+    Malformed {
+        /// What was asked.
+        url: String,
+        /// The answer's status.
+        status: StatusCode,
+        /// What it should have been.
+        expected: &'static str,
+    },
+    /// The server says no (RFC 6749, sections 4.1.2.1 and 5.2).
+    Refused {
+        /// The provider.
+        provider: String,
+        /// The error's code, such as `invalid_grant`.
+        code: String,
+        /// The server's own words.
+        description: Option<String>,
+    },
+    /// The code was not typed in, or the link not followed, in time.
+    Expired,
+    /// The text that was pasted belongs to another sign-in, or is forged: its state is not this one's.
+    WrongState,
+    /// The text that was pasted has no code in it.
+    NoCode,
+    /// The sign-in has its code already, or has ended.
+    Ended,
+    /// A secret that isn't OAuth's can't be renewed.
+    NotOAuth {
+        /// Which kind it is.
+        kind: Kind,
+    },
+}
+
+impl OAuthError {
+    /// Whether the same request may be answered at another time.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unavailable { .. })
+    }
+}
+
+/// Where a provider's setting is set.
+struct WhereToSet<'a>(&'a str, &'static str);
+
+impl fmt::Display for WhereToSet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(provider, setting) = self;
+        let variable: String = format!("{provider}_{setting}")
+            .chars()
+            .map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' })
+            .collect();
+        write!(
+            f,
+            "providers.{provider}.oauth.{setting} in the settings file, TOWER_CREDENTIALS_{variable} in \
+             the environment, or OAuthConfig::{setting}"
+        )
+    }
+}
+
+/// What helps against a server's error code, after what it is.
+fn way_out(code: &str) -> Option<&'static str> {
+    match code {
+        "invalid_client" | "unauthorized_client" | "incorrect_client_credentials" => Some("client_id"),
+        "invalid_scope" => Some("scopes"),
+        "redirect_uri_mismatch" => Some("redirect_uri"),
+        "invalid_request" | "unsupported_grant_type" => Some("token_encoding"),
+        _ => None,
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingSetting { provider, setting } => {
+                write!(f, "{provider}: no {setting} is set; set {}", WhereToSet(provider, setting))
+            }
+            Self::InvalidSetting { provider, setting, reason } => {
+                write!(f, "{provider}: {setting}: {reason}; mend {}", WhereToSet(provider, setting))
+            }
+            Self::UnsupportedFlow { provider, flow } => write!(
+                f,
+                "{provider} has no sign-in by {flow}; choose another, or add it to {}",
+                WhereToSet(provider, "flows")
+            ),
+            Self::PortTaken { provider, port } => write!(
+                f,
+                "port {port} of 127.0.0.1, where the browser comes back to, is taken by another program; \
+                 end that, sign in by {} instead, or name another port in {}",
+                FlowKind::PastedCode,
+                WhereToSet(provider, "redirect_uri")
+            ),
+            Self::Listen { port, source } => {
+                write!(f, "could not listen on port {port} of 127.0.0.1: {source}")
+            }
+            Self::Unreachable { url, reason } => write!(f, "no answer from {url}: {reason}"),
+            Self::TimedOut { url, after } => {
+                write!(f, "no whole answer from {url} within {:.1} s", after.as_secs_f64())
+            }
+            Self::Unavailable { url, status } => write!(f, "{url} answers {status}; try again later"),
+            Self::TooLong { url, most } => write!(f, "the answer of {url} is longer than {most} bytes"),
+            Self::Malformed { url, status, expected } => {
+                write!(
+                    f,
+                    "the answer of {url} ({status}) is not {expected}; see whether the URL is right"
+                )
+            }
+            Self::Refused { provider, code, description } => {
+                write!(f, "{provider} refuses: {code}")?;
+                if let Some(description) = description {
+                    write!(f, ": {description}")?;
+                }
+                way_out(code)
+                    .map_or(Ok(()), |setting| write!(f, "; see {}", WhereToSet(provider, setting)))
+            }
+            Self::Expired => f.write_str("nobody signed in in time; start again"),
+            Self::WrongState => f.write_str(
+                "the pasted text belongs to another sign-in; paste what this one's page shows",
+            ),
+            Self::NoCode => f.write_str(
+                "the pasted text has no code in it; paste the code that the page shows, or the whole \
+                 address that the browser ends at",
+            ),
+            Self::Ended => f.write_str("the sign-in has its code already, or has ended; start another"),
+            Self::NotOAuth { kind } => {
+                write!(f, "a credential of kind {kind} can't be renewed; store a new one in its place")
+            }
+        }
+    }
+}
+
+impl std::error::Error for OAuthError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The HTTP client behind every sign-in and refresh.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use tower::util::BoxCloneService;
+use tower_service::Service;
+use zeroize::Zeroizing;
+
+use super::error::OAuthError;
+use super::redact::Secrets;
+use crate::BoxError;
+
+/// The most bytes of an answer that are read. Answers with several signed tokens have about 10 KiB.
+const MOST: usize = 64 * 1024;
+
+/// How long an answer is waited for unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+type BoxService =
+    BoxCloneService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
+
+/// Sends the requests of sign-ins and refreshes: any HTTP client that is a tower service. Not more than
+/// 64 KiB of an answer are read, and it is waited for 30 s unless [told otherwise](Self::timeout).
+///
+/// Requests go to the URLs of an [`OAuthConfig`](super::OAuthConfig) and nowhere else, by HTTPS, or by HTTP
+/// to a loopback host. So the service must not follow redirects: they would carry tokens along.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower_credentials::oauth::OAuthHttp;
+/// use tower_credentials::BoxError;
+///
+/// // In place of a client: a server that knows nobody.
+/// let server = tower::service_fn(async |_: Request<Full<Bytes>>| {
+///     let answer = Full::<Bytes>::from(r#"{"error": "invalid_client"}"#);
+///     Response::builder().status(400).body(answer).map_err(BoxError::from)
+/// });
+/// let http = OAuthHttp::new(server);
+/// ```
+#[derive(Clone)]
+pub struct OAuthHttp {
+    service: Arc<Mutex<BoxService>>,
+    timeout: Duration,
+}
+
+impl OAuthHttp {
+    /// Over this client.
+    pub fn new<S, B>(service: S) -> Self
+    where
+        S: Service<
+                Request<Full<Bytes>>,
+                Response = Response<B>,
+                Error: Into<BoxError>,
+                Future: Send + 'static,
+            > + Clone
+            + Send
+            + 'static,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        let service = tower::util::MapErr::new(service, Into::into as fn(S::Error) -> BoxError);
+        let service = tower::util::MapResponse::new(service, boxed as fn(Response<B>) -> _);
+        Self { service: Arc::new(Mutex::new(BoxCloneService::new(service))), timeout: TIMEOUT }
+    }
+
+    /// Waits this long for a whole answer.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sends a request and reads the answer. What must not be in an error is in `secrets`.
+    pub(super) async fn send(
+        &self,
+        request: Request<Vec<u8>>,
+        secrets: &Secrets,
+    ) -> Result<Answer, OAuthError> {
+        let uri = request.uri();
+        let url = format!(
+            "{}://{}{}",
+            uri.scheme_str().unwrap_or_default(),
+            uri.authority().map(|authority| authority.as_str()).unwrap_or_default(),
+            uri.path()
+        );
+        // The body is wiped once the client has let go of it.
+        let mut request = request.map(|body| Full::new(Bytes::from_owner(Zeroizing::new(body))));
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        // GitHub refuses requests without one.
+        let product = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(product));
+        match tokio::time::timeout(self.timeout, self.answer(request)).await {
+            Ok(Ok((status, Some(body)))) => Ok(Answer { url, status, body }),
+            Ok(Ok((_, None))) => Err(OAuthError::TooLong { url, most: MOST }),
+            Ok(Err(error)) => {
+                Err(OAuthError::Unreachable { url, reason: secrets.clean_error(error.as_ref()) })
+            }
+            Err(_) => Err(OAuthError::TimedOut { url, after: self.timeout }),
+        }
+    }
+
+    /// The status and the body, if it isn't too long.
+    async fn answer(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Option<Zeroizing<Vec<u8>>>), BoxError> {
+        let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        poll_fn(|cx| service.poll_ready(cx)).await?;
+        let (parts, body) = service.call(request).await?.into_parts();
+        let mut body = pin!(body);
+        // All of the room at once: a growing buffer leaves copies behind.
+        let mut read = Zeroizing::new(Vec::with_capacity(MOST));
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if read.len() + data.len() > MOST {
+                return Ok((parts.status, None));
+            }
+            read.extend_from_slice(&data);
+        }
+        Ok((parts.status, Some(read)))
+    }
+}
+
+fn boxed<B>(response: Response<B>) -> Response<UnsyncBoxBody<Bytes, BoxError>>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    response.map(|body| {
+        body.map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+            .map_err(Into::into)
+            .boxed_unsync()
+    })
+}
+
+impl fmt::Debug for OAuthHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthHttp").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// An answer, read whole.
+pub(super) struct Answer {
+    /// Whose it is, without a query.
+    pub(super) url: String,
+    pub(super) status: StatusCode,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Answer {
+    /// The answer, if the server isn't only too busy for one.
+    pub(super) fn available(self) -> Result<Self, OAuthError> {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(self.unavailable()),
+            status if status.is_server_error() => Err(self.unavailable()),
+            _ => Ok(self),
+        }
+    }
+
+    pub(super) fn unavailable(self) -> OAuthError {
+        OAuthError::Unavailable { url: self.url, status: self.status }
+    }
+
+    pub(super) fn malformed(self, expected: &'static str) -> OAuthError {
+        OAuthError::Malformed { url: self.url, status: self.status, expected }
+    }
+}

@@ -1,0 +1,108 @@
+//! Renewing a credential's tokens, for a pool.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::answer::keep_extra;
+use super::client::OAuthClient;
+use super::config::Dialect;
+use super::error::OAuthError;
+use super::{copilot, cursor, grant};
+use crate::credential::{Credential, OAuthTokens, Secret};
+use crate::pool::RefreshError;
+
+/// Renews a credential's tokens at its vendor's server: a service for
+/// [`Refresher::from_service`](crate::Refresher::from_service), made by [`OAuthClient::refresher`].
+///
+/// A refresh token that the server refuses is [`RefreshError::Rejected`], with the server's words. Anything
+/// else is [`RefreshError::Failed`] with an [`OAuthError`]: trouble on the way, an answer that can't be
+/// read, and also a refusal of the client or of the request, which a new sign-in would meet as well.
+#[derive(Clone, Debug)]
+pub struct TokenRefresher {
+    client: OAuthClient,
+}
+
+/// The future of a [`TokenRefresher`].
+pub struct TokenRefresh(Pin<Box<dyn Future<Output = Result<Secret, RefreshError>> + Send>>);
+
+impl TokenRefresher {
+    pub(super) fn new(client: OAuthClient) -> Self {
+        Self { client }
+    }
+}
+
+impl Service<Credential> for TokenRefresher {
+    type Response = Secret;
+    type Error = RefreshError;
+    type Future = TokenRefresh;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RefreshError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, credential: Credential) -> TokenRefresh {
+        let client = self.client.clone();
+        TokenRefresh(Box::pin(async move {
+            match credential.secret {
+                Secret::OAuth(tokens) => renew(&client, &tokens).await.map(Secret::OAuth),
+                Secret::Mcp(tokens) => renew(&client, &tokens).await.map(Secret::Mcp),
+                other => Err(RefreshError::Failed(OAuthError::NotOAuth { kind: other.kind() }.into())),
+            }
+        }))
+    }
+}
+
+impl Future for TokenRefresh {
+    type Output = Result<Secret, RefreshError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for TokenRefresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenRefresh")
+    }
+}
+
+async fn renew(client: &OAuthClient, tokens: &OAuthTokens) -> Result<OAuthTokens, RefreshError> {
+    let refresh = tokens.refresh.as_ref().filter(|token| !token.is_empty());
+    let refresh =
+        refresh.ok_or_else(|| RefreshError::rejected("it was signed in without a refresh token"))?;
+    let renewed = match client.dialect() {
+        Dialect::Copilot => copilot::exchange(client, refresh).await.map(|mut renewed| {
+            keep_extra(&mut renewed, tokens);
+            renewed
+        }),
+        Dialect::Cursor => cursor::refresh(client, tokens, refresh.expose()).await,
+        _ => grant::refresh(client, tokens, refresh.expose()).await,
+    };
+    renewed.map_err(|error| match error {
+        OAuthError::Refused { code, description, .. } if is_verdict(&code) => {
+            RefreshError::rejected(match description {
+                Some(description) => format!("{code}: {description}"),
+                None => code,
+            })
+        }
+        error => RefreshError::Failed(error.into()),
+    })
+}
+
+/// Whether a server's error is about the refresh token itself. `unauthorized_client` is not: it is about
+/// what the client may do (RFC 6749, section 5.2), and every account of its would be stopped for a setting.
+fn is_verdict(code: &str) -> bool {
+    matches!(
+        code,
+        "invalid_grant"
+            | "refresh_token_reused"
+            | "refresh_token_expired"
+            | "refresh_token_invalidated"
+            | "bad_refresh_token"
+            | copilot::NOT_EXCHANGED
+            | cursor::LOGGED_OUT
+    )
+}

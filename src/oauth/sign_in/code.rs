@@ -1,0 +1,135 @@
+//! The authorization code (RFC 6749, section 4.1) with PKCE (RFC 7636): it comes to a loopback address, or a
+//! person pastes it.
+
+use http::Uri;
+use oauth2::{AuthUrl, AuthorizationCode, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl};
+use tokio::sync::mpsc;
+
+use super::loopback::{self, Event, Loopback, Reply};
+use super::page::Page;
+use super::paste::Paste;
+use super::{Begun, Events, Progress, Prompt};
+use crate::oauth::answer::refused;
+use crate::oauth::client::OAuthClient;
+use crate::oauth::error::OAuthError;
+use crate::oauth::grant;
+use crate::oauth::redact::Secrets;
+use crate::oauth::signed_in::SignedIn;
+
+/// What ties a code to this sign-in.
+struct Attempt {
+    client: OAuthClient,
+    redirect: RedirectUrl,
+    state: CsrfToken,
+    verifier: PkceCodeVerifier,
+    events: Events,
+}
+
+pub(super) async fn by_loopback(client: &OAuthClient, events: Events) -> Result<Begun, OAuthError> {
+    let target = loopback::target(client, redirect_uri(client)?)?;
+    let listener = loopback::bind(client, &target).await?;
+    let port = listener.local_addr().map_err(|source| OAuthError::Listen { port: 0, source })?.port();
+    let (attempt, url) = Attempt::new(client, target.with_port(port), events)?;
+    let server = Loopback::new(listener, &target, &attempt.state);
+    let (paste, pasted) = Paste::new(&attempt.state);
+    Ok((Prompt::Browser { url }, Box::pin(attempt.run(Some(server), pasted)), Some(paste)))
+}
+
+pub(super) fn by_paste(client: &OAuthClient, events: Events) -> Result<Begun, OAuthError> {
+    let (attempt, url) = Attempt::new(client, redirect_uri(client)?.to_owned(), events)?;
+    let (paste, pasted) = Paste::new(&attempt.state);
+    Ok((Prompt::Paste { url }, Box::pin(attempt.run(None, pasted)), Some(paste)))
+}
+
+fn redirect_uri(client: &OAuthClient) -> Result<&str, OAuthError> {
+    client.config().redirect_uri.as_deref().ok_or_else(|| client.missing("redirect_uri"))
+}
+
+impl Attempt {
+    /// An attempt, and the page where it begins (RFC 6749, section 4.1.1).
+    fn new(
+        client: &OAuthClient,
+        redirect: String,
+        events: Events,
+    ) -> Result<(Self, String), OAuthError> {
+        let config = client.config();
+        let page = client.url("authorize_url", config.authorize_url.as_ref())?;
+        // Before anybody is sent away in vain.
+        client.token_url()?;
+        redirect.parse::<Uri>().map_err(|error| client.invalid("redirect_uri", error))?;
+        let redirect =
+            RedirectUrl::new(redirect).map_err(|error| client.invalid("redirect_uri", error))?;
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let standard = grant::standard(client)?
+            .set_auth_uri(AuthUrl::from_url(page))
+            .set_redirect_uri(redirect.clone());
+        let mut request = standard
+            .authorize_url(CsrfToken::new_random)
+            .add_scopes(grant::scopes(client))
+            .set_pkce_challenge(challenge);
+        for (name, value) in &config.authorize_params {
+            request = request.add_extra_param(name, value);
+        }
+        let (url, state) = request.url();
+        Ok((Self { client: client.clone(), redirect, state, verifier, events }, url.into()))
+    }
+
+    async fn run(
+        self,
+        mut server: Option<Loopback>,
+        mut pasted: mpsc::Receiver<AuthorizationCode>,
+    ) -> Result<SignedIn, OAuthError> {
+        let (code, reply) = loop {
+            tokio::select! {
+                Some(code) = pasted.recv() => break (Ok(code), None),
+                event = next(&mut server) => match event {
+                    Event::Ignored(reason) => {
+                        let _ = self.events.send(Progress::Ignored { reason });
+                    }
+                    Event::Code(code, reply) => break (Ok(code), Some(reply)),
+                    Event::Error(error, description, reply) => {
+                        let secrets = Secrets::new([self.state.secret().as_str()]);
+                        let error = refused(&self.client, &secrets, &error, description.as_deref());
+                        break (Err(error), Some(reply));
+                    }
+                },
+            }
+        };
+        drop(pasted);
+        let result = match code {
+            Ok(code) => self.exchange(code).await,
+            Err(error) => Err(error),
+        };
+        if let Some(server) = server {
+            finish(server, reply, &result).await;
+        }
+        result
+    }
+
+    async fn exchange(self, code: AuthorizationCode) -> Result<SignedIn, OAuthError> {
+        let Self { client, redirect, state, verifier, events } = self;
+        let _ = events.send(Progress::Exchanging);
+        let now = client.now();
+        let answer = grant::exchange_code(&client, code, verifier, &redirect, state.secret()).await?;
+        Ok(answer.signed_in(client.dialect(), now))
+    }
+}
+
+/// What comes to the loopback address next; nothing ever does where there is none.
+async fn next(server: &mut Option<Loopback>) -> Event {
+    match server {
+        Some(server) => server.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells the browser how it ended, which is known only now.
+async fn finish(server: Loopback, reply: Option<Reply>, result: &Result<SignedIn, OAuthError>) {
+    if let Some(reply) = reply {
+        let _ = reply.send(match result {
+            Ok(_) => Page::signed_in(),
+            Err(error) => Page::failed(error),
+        });
+    }
+    server.close().await;
+}

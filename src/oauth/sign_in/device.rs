@@ -1,0 +1,73 @@
+//! A code that is typed in on another device (RFC 8628).
+
+use std::time::Duration;
+
+use oauth2::{PkceCodeChallenge, TokenResponse};
+
+use super::{Begun, Events, Progress, Prompt};
+use crate::oauth::client::OAuthClient;
+use crate::oauth::config::Dialect;
+use crate::oauth::error::OAuthError;
+use crate::oauth::signed_in::SignedIn;
+use crate::oauth::{copilot, grant};
+use crate::secret::SecretString;
+
+/// How often Copilot's exchange is tried before the person has to sign in once more, and how long after a
+/// failed try the next one is made, at first.
+const TRIES: u32 = 4;
+const BACKOFF: Duration = Duration::from_secs(1);
+
+pub(super) async fn begin(client: &OAuthClient, events: Events) -> Result<Begun, OAuthError> {
+    // Before anybody is sent away in vain.
+    client.token_url()?;
+    let (challenge, verifier) = match client.dialect() {
+        Dialect::Qwen => {
+            let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+            (Some(challenge), Some(verifier))
+        }
+        _ => (None, None),
+    };
+    let details = grant::device_details(client, challenge).await?;
+    let prompt = Prompt::Device {
+        user_code: details.user_code().secret().clone(),
+        verification_url: details.verification_uri().to_string(),
+        verification_url_complete: details
+            .verification_uri_complete()
+            .map(|complete| complete.secret().clone()),
+        expires_in: details.expires_in(),
+    };
+    let client = client.clone();
+    let running = async move {
+        let answer = grant::device_tokens(&client, &details, verifier, events.clone()).await?;
+        if client.dialect() == Dialect::Copilot {
+            let github = SecretString::from(answer.access_token().secret().as_str());
+            return copilot(&client, github, &events).await;
+        }
+        Ok(answer.signed_in(client.dialect(), client.now()))
+    };
+    Ok((prompt, Box::pin(running), None))
+}
+
+async fn copilot(
+    client: &OAuthClient,
+    github: SecretString,
+    events: &Events,
+) -> Result<SignedIn, OAuthError> {
+    let _ = events.send(Progress::Exchanging);
+    let mut backoff = BACKOFF;
+    let mut tries = 0;
+    let tokens = loop {
+        tries += 1;
+        match copilot::exchange(client, &github).await {
+            Err(error) if error.is_transient() && tries < TRIES => {
+                let _ = events.send(Progress::NotReached { reason: error.to_string() });
+                tokio::time::sleep(backoff).await;
+                backoff *= 2;
+            }
+            exchanged => break exchanged?,
+        }
+    };
+    // Nice to know, and no reason to fail.
+    let (account, label) = copilot::whose(client, &github).await.unwrap_or_default();
+    Ok(SignedIn { tokens, account, label })
+}

@@ -1,0 +1,59 @@
+//! A code that a person has copied.
+
+use oauth2::{AuthorizationCode, CsrfToken};
+use tokio::sync::mpsc;
+use url::form_urlencoded;
+
+use super::loopback::{CallbackQuery, same_state};
+use crate::oauth::answer::refused;
+use crate::oauth::client::OAuthClient;
+use crate::oauth::error::OAuthError;
+use crate::oauth::redact::Secrets;
+
+/// Where a code goes that a person pastes.
+pub(super) struct Paste {
+    state: String,
+    /// Has room for one.
+    codes: mpsc::Sender<AuthorizationCode>,
+}
+
+impl Paste {
+    pub(super) fn new(state: &CsrfToken) -> (Self, mpsc::Receiver<AuthorizationCode>) {
+        let (codes, receiver) = mpsc::channel(1);
+        (Self { state: state.secret().clone(), codes }, receiver)
+    }
+
+    pub(super) fn take(&self, client: &OAuthClient, text: &str) -> Result<(), OAuthError> {
+        // Terminals break long lines.
+        let text: String = text.split_whitespace().collect();
+        let pasted = read(&text);
+        if pasted.state.as_ref().is_some_and(|state| !same_state(state, &self.state)) {
+            return Err(OAuthError::WrongState);
+        }
+        if let Some(code) = &pasted.error {
+            let secrets = Secrets::new([self.state.as_str()]);
+            return Err(refused(client, &secrets, code, pasted.error_description.as_deref()));
+        }
+        let code = pasted.code.filter(|code| !code.is_empty()).ok_or(OAuthError::NoCode)?;
+        self.codes.try_send(AuthorizationCode::new(code)).map_err(|_| OAuthError::Ended)
+    }
+}
+
+/// `code`, `code#state`, or an address, whole or from its query on.
+fn read(text: &str) -> CallbackQuery {
+    let query = text.split_once('?').map(|(_, query)| query);
+    let query = query.or_else(|| (text.contains("code=") || text.contains("error=")).then_some(text));
+    if let Some(query) = query {
+        let query = query.split_once('#').map_or(query, |(query, _)| query);
+        return CallbackQuery::read(form_urlencoded::parse(query.as_bytes()));
+    }
+    if text.contains("://") {
+        // An address without a query.
+        return CallbackQuery::default();
+    }
+    let (code, state) = match text.split_once('#') {
+        Some((code, state)) => (code, Some(state.to_owned())),
+        None => (text, None),
+    };
+    CallbackQuery { code: Some(code.to_owned()), state, ..CallbackQuery::default() }
+}
