@@ -56,7 +56,13 @@ impl Attempt {
         let page = client.url("authorize_url", config.authorize_url.as_ref())?;
         // Before anybody is sent away in vain.
         client.token_url()?;
-        redirect.parse::<Uri>().map_err(|error| client.invalid("redirect_uri", error))?;
+        let uri: Uri = redirect.parse().map_err(|error| client.invalid("redirect_uri", error))?;
+        if uri.port_u16() == Some(0) {
+            // Nothing is listened at that could say which.
+            return Err(
+                client.invalid("redirect_uri", "a pasted code needs the port that is registered")
+            );
+        }
         let redirect =
             RedirectUrl::new(redirect).map_err(|error| client.invalid("redirect_uri", error))?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();

@@ -1,0 +1,88 @@
+//! How a test gets between an exchange and its answer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use http::StatusCode;
+use tokio::sync::Semaphore;
+
+/// What becomes of an answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// It never comes.
+    Never,
+    /// It breaks off in the middle.
+    Cut,
+    /// It goes on for longer than anybody should read.
+    Oversized,
+    /// It is this text.
+    Text(StatusCode, &'static str),
+    /// It is this text, with `{}` replaced by the first secret of the request.
+    Quoting(StatusCode, &'static str),
+}
+
+/// A place at which an exchange is held.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Sides>);
+
+struct Sides {
+    arrived: Semaphore,
+    open: Semaphore,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self(Arc::new(Sides { arrived: Semaphore::new(0), open: Semaphore::new(0) }))
+    }
+
+    /// Waits until an exchange is here.
+    pub(crate) async fn arrived(&self) {
+        self.0.arrived.acquire().await.unwrap().forget();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn let_go(&self) {
+        self.0.open.add_permits(1);
+    }
+
+    async fn pass(&self) {
+        self.0.arrived.add_permits(1);
+        self.0.open.acquire().await.unwrap().forget();
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Hooks {
+    before: Mutex<Option<Gate>>,
+    after: Mutex<Option<Gate>>,
+    faults: Mutex<VecDeque<Fault>>,
+}
+
+impl Hooks {
+    pub(super) fn hold_before(&self) -> Gate {
+        self.before.lock().unwrap().insert(Gate::new()).clone()
+    }
+
+    pub(super) fn hold_after(&self) -> Gate {
+        self.after.lock().unwrap().insert(Gate::new()).clone()
+    }
+
+    pub(super) fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().unwrap().extend(faults);
+    }
+
+    pub(super) async fn before(&self) {
+        let gate = self.before.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.pass().await;
+        }
+    }
+
+    pub(super) async fn after(&self) -> Option<Fault> {
+        let gate = self.after.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.pass().await;
+        }
+        self.faults.lock().unwrap().pop_front()
+    }
+}

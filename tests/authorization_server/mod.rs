@@ -1,0 +1,199 @@
+//! A strict authorization server over real sockets, for tests. It runs on a thread and a runtime of its own, so
+//! that it serves tests of every sort, and other processes as well: they need its [`url`] alone.
+//!
+//! ```text
+//! parent   let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+//!          job.set("SERVER", server.url())
+//! child    let config = config(Vendor::OpenAi, &setting("SERVER").unwrap());
+//! ```
+//!
+//! What it is strict about: the client's id and secret, the encoding, PKCE, the redirect URI, codes and refresh
+//! tokens that work once. One that is presented again ends the whole family of tokens that it began.
+//!
+//! [`url`]: AuthorizationServer::url
+
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+
+mod books;
+mod endpoints;
+mod hooks;
+mod person;
+mod rules;
+mod wire;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::sync::oneshot;
+use tower_credentials::BoxError;
+use tower_credentials::oauth::{OAuthClient, OAuthConfig, OAuthHttp};
+
+use books::Books;
+pub(crate) use books::Kind;
+use hooks::Hooks;
+pub(crate) use hooks::{Fault, Gate};
+pub(crate) use person::{browse, follow, page};
+pub(crate) use rules::{CLIENT_ID, CLIENT_SECRET, Rules, Vendor, config};
+pub(crate) use wire::{Fetched, client, fetch, get, with_method};
+
+/// The server. Dropping it stops it.
+pub(crate) struct AuthorizationServer {
+    url: String,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the server and the test share.
+pub(crate) struct Shared {
+    url: String,
+    rules: Rules,
+    /// What people who come to sign in say.
+    says_yes: AtomicBool,
+    /// Who they are.
+    person: Mutex<String>,
+    books: Mutex<Books>,
+    hooks: Hooks,
+}
+
+impl Shared {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+
+    fn person(&self) -> String {
+        self.person.lock().unwrap().clone()
+    }
+}
+
+impl AuthorizationServer {
+    pub(crate) fn start(rules: Rules) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            url: url.clone(),
+            rules,
+            says_yes: AtomicBool::new(true),
+            person: Mutex::new("alice".to_owned()),
+            books: Mutex::new(Books::new()),
+            hooks: Hooks::default(),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let served = shared.clone();
+        let thread = std::thread::spawn(move || wire::serve(listener, served, stopped));
+        Self { url, shared, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Where it listens: `http://127.0.0.1:PORT`.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.shared.rules
+    }
+
+    /// The vendor's configuration with its endpoints here, for a client that the server knows.
+    pub(crate) fn config(&self) -> OAuthConfig {
+        config(self.shared.rules.vendor, &self.url)
+    }
+
+    /// A client of this server's, over sockets.
+    pub(crate) fn client(&self) -> OAuthClient {
+        OAuthClient::new(self.shared.rules.vendor.name(), self.config(), OAuthHttp::new(client()))
+    }
+
+    /// The server without sockets: what is asked by it is answered at once, also while tokio's time is paused.
+    /// Sockets don't go with that, since time leaps ahead while one is waited for.
+    pub(crate) fn without_sockets(&self) -> OAuthHttp {
+        let shared = self.shared.clone();
+        OAuthHttp::new(tower::service_fn(move |request: Request<Full<Bytes>>| {
+            let shared = shared.clone();
+            async move { Ok::<_, BoxError>(endpoints::answer(&shared, request).await) }
+        }))
+    }
+
+    /// Who signs in from here on.
+    pub(crate) fn person(&self, name: &str) {
+        *self.shared.person.lock().unwrap() = name.to_owned();
+    }
+
+    /// Whether people who are asked say yes.
+    pub(crate) fn says_yes(&self, yes: bool) {
+        self.shared.says_yes.store(yes, Ordering::SeqCst);
+    }
+
+    /// A person types a device's code in.
+    pub(crate) fn type_in(&self, user_code: &str) {
+        let yes = self.shared.says_yes.load(Ordering::SeqCst);
+        self.shared.books().type_in(user_code, self.shared.person(), yes);
+    }
+
+    /// Makes all that expires this much older.
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.shared.books().advance(duration);
+    }
+
+    /// Ends every session, as a vendor does that signs people out.
+    pub(crate) fn revoke_all(&self) {
+        self.shared.books().revoke_all();
+    }
+
+    /// How often this was asked for.
+    pub(crate) fn asked(&self, kind: Kind) -> usize {
+        self.shared.books().asked(kind)
+    }
+
+    /// How often tokens were given for this.
+    pub(crate) fn granted(&self, kind: Kind) -> usize {
+        self.shared.books().granted(kind)
+    }
+
+    /// How often a refresh token was presented that was spent, not counting those answered in grace.
+    pub(crate) fn reuses(&self) -> usize {
+        self.shared.books().reuses()
+    }
+
+    /// Every secret that was given out: tokens, codes, devices' codes.
+    pub(crate) fn issued(&self) -> Vec<String> {
+        self.shared.books().issued().to_vec()
+    }
+
+    /// The bodies of all requests to the token endpoint, as they came.
+    pub(crate) fn token_requests(&self) -> Vec<String> {
+        self.shared.books().token_requests().to_vec()
+    }
+
+    /// What the next answers of the token endpoint (and of what stands for one) suffer, in order. The grant is
+    /// spent by then.
+    pub(crate) fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.hooks.fail_next(faults);
+    }
+
+    /// The next exchange waits before anything is done about it.
+    pub(crate) fn hold_before(&self) -> Gate {
+        self.shared.hooks.hold_before()
+    }
+
+    /// The next exchange is done, and waits before it is answered.
+    pub(crate) fn hold_after(&self) -> Gate {
+        self.shared.hooks.hold_after()
+    }
+}
+
+impl Drop for AuthorizationServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("the server did not panic");
+            }
+        }
+    }
+}
