@@ -86,8 +86,6 @@ impl Pool {
                     let refreshing = pool.refresh(&lease, &refresher, true);
                     drop(pool);
                     refreshing.await;
-                    // A verdict, which no request is there to save.
-                    let _ = alive().and_then(|pool| pool.start_saving());
                 }
                 let sleep = next.map_or(LONGEST_SLEEP, |next| next.since(now).min(LONGEST_SLEEP));
                 if !wait(&mut changes, sleep).await {

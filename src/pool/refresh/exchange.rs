@@ -56,23 +56,41 @@ impl Exchange {
         };
         match result {
             Ok(lease) => self.renewed = Some(lease),
-            Err(error) => self.failed(error),
+            Err(error) => {
+                let credential = self.credential();
+                self.pool.emit(&Event::RefreshFailed { credential, error: &error.to_string() });
+                if let RefreshError::Failed(_) = error {
+                    let now = self.pool.now();
+                    self.pool.with_book(|book, _| book.refresh_failed(self.lease.slot(), now));
+                }
+            }
         }
     }
 
-    fn failed(&self, error: RefreshError) {
+    /// The vendor's verdict is in the vault before another process has its turn: a spent token that is
+    /// presented again and again looks like a thief's.
+    async fn reject(&self, reason: String) -> RefreshError {
         let credential = self.credential();
-        self.pool.emit(&Event::RefreshFailed { credential, error: &error.to_string() });
-        match error {
-            RefreshError::Rejected { reason } => {
-                self.pool.emit(&Event::NeedsSignIn { credential, reason: &reason });
-                let generation = credential.generation;
-                self.change(Change::Health(Health::NeedsSignIn { reason, generation }));
-            }
-            RefreshError::Failed(_) => {
-                let now = self.pool.now();
-                self.pool.with_book(|book, _| book.refresh_failed(self.lease.slot(), now));
-            }
+        self.pool.emit(&Event::NeedsSignIn { credential, reason: &reason });
+        let generation = credential.generation;
+        self.change(Change::Health(Health::NeedsSignIn { reason: reason.clone(), generation }));
+        if self.saves
+            && let Some(saving) = self.pool.start_saving()
+        {
+            saving.await;
+        }
+        RefreshError::Rejected { reason }
+    }
+
+    /// Another process's verdict on this very secret.
+    fn known_verdict(&self) -> Option<RefreshError> {
+        let known = self.pool.with_book(|book, _| {
+            let slot = &book.slots[self.lease.slot()];
+            slot.is_of(&self.lease).then(|| slot.standing.health.clone())
+        });
+        match known {
+            Some(Health::NeedsSignIn { reason, .. }) => Some(RefreshError::Rejected { reason }),
+            _ => None,
         }
     }
 
@@ -94,6 +112,11 @@ impl Exchange {
             None => None,
         };
         let _credential = vault.lease_refresh(id).await.map_err(failed)?;
+        // What others have come to while this one waited.
+        self.pool.sync().await.map_err(failed)?;
+        if let Some(verdict) = self.known_verdict() {
+            return Err(verdict);
+        }
         let known = self.credential().generation;
         let Begun { record: stored, unfinished } = match vault.begin_refresh(id, known).await {
             Ok(begun) if begun.record.metadata.generation > known => return self.adopt(&begun.record),
@@ -110,12 +133,12 @@ impl Exchange {
                 // Whoever has rotated the token meanwhile has made the verdict void.
                 match vault.get(id).await {
                     Ok(now) if now.metadata.generation > stored.metadata.generation => self.adopt(&now),
-                    _ if unfinished.is_some() => Err(RefreshError::Rejected {
-                        reason: format!(
-                            "{reason}; an earlier renewal was cut off before its new token was saved"
-                        ),
-                    }),
-                    _ => Err(RefreshError::Rejected { reason }),
+                    _ if unfinished.is_some() => {
+                        const CUT_OFF: &str =
+                            "an earlier renewal was cut off before its new token was saved";
+                        Err(self.reject(format!("{reason}; {CUT_OFF}")).await)
+                    }
+                    _ => Err(self.reject(reason).await),
                 }
             }
             Err(error) => Err(error),
@@ -170,12 +193,8 @@ impl Exchange {
             .with_book(|book, _| std::mem::replace(&mut book.slots[self.lease.slot()].refresh, stage));
         self.pool.0.renewals.send_replace(());
         if let RefreshStage::Running(waiters) = before {
-            let mut is_heard = false;
             for waiter in waiters {
-                is_heard |= waiter.send(lease.clone()).is_ok();
-            }
-            if self.saves && !is_heard {
-                let _ = self.pool.start_saving();
+                let _ = waiter.send(lease.clone());
             }
         }
     }

@@ -46,7 +46,7 @@ pub(crate) enum RefreshStage {
 
 impl Pool {
     /// Renews the secret that this lease has, unless that is done or being done already, or has failed a
-    /// moment ago. With `saves`, a verdict that nobody waits for any more is saved.
+    /// moment ago. With `saves`, the vendor's verdict is saved.
     pub(crate) fn refresh(&self, lease: &Lease, refresher: &Refresher, saves: bool) -> Refreshing {
         let (sender, receiver) = oneshot::channel();
         let now = self.now();
