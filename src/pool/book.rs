@@ -175,6 +175,8 @@ impl Book {
                 Ok(slot) => {
                     seen.insert(id);
                     let mut standing = standings.credentials.remove(&id).unwrap_or_default();
+                    let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
+                    unsaved.for_each(|outcome| standing.merge(&outcome.change));
                     standing.health.forget_before(credential.metadata.generation);
                     self.take_over(slot, standing);
                     self.send_to_back(slot);
@@ -201,14 +203,11 @@ impl Book {
             .filter(|(_, slot)| slot.live)
             .map(|(index, slot)| (slot.lease.credential().label.clone(), index))
             .collect();
-        for outcome in self.journal.unsaved().cloned().collect::<Vec<_>>() {
+        let moved =
+            |outcome: &&Outcome| matches!(outcome.change, Change::CooledDown { to_back: true, .. });
+        for outcome in self.journal.unsaved().filter(moved).cloned().collect::<Vec<_>>() {
             if let Some(&slot) = self.by_id.get(&outcome.id) {
-                let generation = self.slots[slot].lease.credential().generation;
-                self.slots[slot].standing.merge(&outcome.change);
-                self.slots[slot].standing.health.forget_before(generation);
-                if matches!(outcome.change, Change::CooledDown { to_back: true, .. }) {
-                    self.send_to_back(slot);
-                }
+                self.send_to_back(slot);
             }
         }
         self.revision = stored.revision;
