@@ -1,0 +1,236 @@
+//! Which limits the headers of an answer tell of, and what they come to together.
+
+use http::{HeaderMap, HeaderValue};
+
+use super::UpstreamClock;
+use super::ietf::{draft_07, for_each_item, policy_quota};
+use super::values::{MILLIONTHS, Reset, any_reset, epoch_or_text, milliseconds, number, quota, rfc3339};
+
+/// What is known of one limit.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bucket {
+    pub(super) limit: Option<u64>,
+    pub(super) remaining: Option<u64>,
+    pub(super) reset: Option<Reset>,
+}
+
+/// What several limits come to. Times are milliseconds from now.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sum {
+    pub(super) headroom: Option<u16>,
+    pub(super) soonest: Option<i64>,
+    pub(super) used_up: Option<i64>,
+    unsaid: Option<i64>,
+}
+
+impl Sum {
+    fn count(&mut self, bucket: &Bucket, clock: &UpstreamClock<'_>) {
+        if bucket.limit == Some(0) {
+            return;
+        }
+        if let (Some(limit), Some(remaining)) = (bucket.limit, bucket.remaining) {
+            let permille = remaining.min(limit).saturating_mul(1_000).div_ceil(limit);
+            self.left(u16::try_from(permille).unwrap_or(1_000));
+        }
+        let Some(reset) = bucket.reset else { return };
+        let ahead = clock.ahead(reset);
+        self.resets(ahead);
+        match bucket.remaining {
+            Some(0) => self.used_up = self.used_up.max(Some(ahead)),
+            Some(_) => {}
+            None => self.unsaid = self.unsaid.max(Some(ahead)),
+        }
+    }
+
+    fn left(&mut self, permille: u16) {
+        self.headroom = Some(self.headroom.map_or(permille, |known| known.min(permille)));
+    }
+
+    /// A reset that is past was the last one: when the next will be isn't known.
+    fn resets(&mut self, ahead: i64) {
+        if ahead > 0 {
+            self.soonest = Some(self.soonest.map_or(ahead, |known| known.min(ahead)));
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Sum) {
+        if let Some(permille) = other.headroom {
+            self.left(permille);
+        }
+        if let Some(ahead) = other.soonest {
+            self.resets(ahead);
+        }
+        self.used_up = self.used_up.max(other.used_up);
+        self.unsaid = self.unsaid.max(other.unsaid);
+    }
+
+    /// How long these limits hold up requests, if it is they that do.
+    pub(super) fn blocked(&self) -> Option<i64> {
+        self.used_up.or(self.unsaid)
+    }
+}
+
+const ANTHROPIC_KINDS: [&str; 4] = ["requests", "tokens", "input-tokens", "output-tokens"];
+const X_RATELIMIT_KINDS: [&str; 8] = [
+    "requests",
+    "tokens",
+    "requests-minute",
+    "requests-hour",
+    "requests-day",
+    "tokens-minute",
+    "tokens-hour",
+    "tokens-day",
+];
+
+pub(super) type Places = std::ops::Range<usize>;
+pub(super) const ANTHROPIC: Places = 0..ANTHROPIC_KINDS.len();
+pub(super) const X_RATELIMIT: Places = ANTHROPIC.end..ANTHROPIC.end + X_RATELIMIT_KINDS.len();
+pub(super) const X_RATELIMIT_ALL: Places = X_RATELIMIT.end..X_RATELIMIT.end + 1;
+pub(super) const RATELIMIT: Places = X_RATELIMIT_ALL.end..X_RATELIMIT_ALL.end + 1;
+pub(super) const BUCKETS: usize = RATELIMIT.end;
+
+#[derive(Clone, Copy)]
+enum Field {
+    Limit,
+    Remaining,
+    Reset,
+}
+
+impl Field {
+    fn named(word: &str) -> Option<Self> {
+        match word {
+            "limit" => Some(Self::Limit),
+            "remaining" => Some(Self::Remaining),
+            "reset" => Some(Self::Reset),
+            _ => None,
+        }
+    }
+}
+
+/// What a header of this name is about.
+enum Meaning {
+    Bucket(usize, Field),
+    /// The reset of a window of Anthropic's unified limits.
+    UnifiedReset,
+    /// The part of such a window that is used.
+    UnifiedUsed,
+    /// `ratelimit` itself.
+    Ietf,
+}
+
+/// Nearly all names are turned away by their length, or by their first few bytes.
+#[inline]
+fn meaning(name: &str) -> Option<Meaning> {
+    if name.len() < "ratelimit".len() {
+        return None;
+    }
+    match name.as_bytes()[0] {
+        b'a' => anthropic(name.strip_prefix("anthropic-ratelimit-")?),
+        b'r' => ietf(name.strip_prefix("ratelimit")?),
+        b'x' => x_ratelimit(name.strip_prefix("x-ratelimit-")?),
+        _ => None,
+    }
+}
+
+fn anthropic(rest: &str) -> Option<Meaning> {
+    if let Some(rest) = rest.strip_prefix("unified-") {
+        return match rest {
+            "reset" | "5h-reset" | "7d-reset" => Some(Meaning::UnifiedReset),
+            "5h-utilization" | "7d-utilization" => Some(Meaning::UnifiedUsed),
+            _ => None,
+        };
+    }
+    let (kind, field) = rest.rsplit_once('-')?;
+    let kind = ANTHROPIC_KINDS.iter().position(|known| *known == kind)?;
+    Some(Meaning::Bucket(ANTHROPIC.start + kind, Field::named(field)?))
+}
+
+fn x_ratelimit(rest: &str) -> Option<Meaning> {
+    let Some((field, kind)) = rest.split_once('-') else {
+        return Some(Meaning::Bucket(X_RATELIMIT_ALL.start, Field::named(rest)?));
+    };
+    let kind = X_RATELIMIT_KINDS.iter().position(|known| *known == kind)?;
+    Some(Meaning::Bucket(X_RATELIMIT.start + kind, Field::named(field)?))
+}
+
+fn ietf(rest: &str) -> Option<Meaning> {
+    if rest.is_empty() {
+        return Some(Meaning::Ietf);
+    }
+    Some(Meaning::Bucket(RATELIMIT.start, Field::named(rest.strip_prefix('-')?)?))
+}
+
+/// Everything that the headers say about limits.
+#[derive(Default)]
+pub(super) struct Limits {
+    buckets: [Bucket; BUCKETS],
+    pub(super) ietf: Sum,
+    pub(super) unified: Sum,
+}
+
+impl Limits {
+    pub(super) fn read(headers: &HeaderMap, clock: &UpstreamClock<'_>) -> Option<Self> {
+        let mut limits = None;
+        for (name, value) in headers {
+            if let Some(meaning) = meaning(name.as_str()) {
+                limits.get_or_insert_with(Self::default).take(&meaning, value, clock);
+            }
+        }
+        limits
+    }
+
+    fn take(&mut self, meaning: &Meaning, value: &HeaderValue, clock: &UpstreamClock<'_>) {
+        let text = value.as_bytes().trim_ascii();
+        match *meaning {
+            Meaning::Bucket(place, field) => {
+                let bucket = &mut self.buckets[place];
+                match field {
+                    Field::Limit => bucket.limit = bucket.limit.or_else(|| quota(text)),
+                    Field::Remaining => bucket.remaining = bucket.remaining.or_else(|| number(text)),
+                    Field::Reset if ANTHROPIC.contains(&place) => {
+                        bucket.reset = bucket.reset.or_else(|| rfc3339(text).map(Reset::At));
+                    }
+                    Field::Reset => bucket.reset = bucket.reset.or_else(|| any_reset(text)),
+                }
+            }
+            Meaning::UnifiedReset => {
+                if let Some(reset) = epoch_or_text(text) {
+                    self.unified.resets(clock.ahead(reset));
+                }
+            }
+            Meaning::UnifiedUsed => {
+                if let Some(used) = number(text) {
+                    let permille = MILLIONTHS.saturating_sub(used).div_ceil(1_000);
+                    self.unified.left(u16::try_from(permille).unwrap_or(1_000));
+                }
+            }
+            Meaning::Ietf => self.take_ietf(text, clock),
+        }
+    }
+
+    fn take_ietf(&mut self, text: &[u8], clock: &UpstreamClock<'_>) {
+        // A list that ends badly is ignored as a whole (RFC 9651, section 4.2).
+        let mut sum = self.ietf;
+        let mut items = 0;
+        let whole = for_each_item(text, |item| {
+            items += 1;
+            // Each look-up reads all policies: a long list must not make that costly.
+            let limit = if items <= 8 { policy_quota(clock.headers, item.name) } else { None };
+            let reset = item.t.map(|seconds| Reset::In(milliseconds(seconds)));
+            sum.count(&Bucket { limit, remaining: item.r, reset }, clock);
+        });
+        if whole.is_some() {
+            self.ietf = sum;
+        } else if let Some(bucket) = draft_07(text) {
+            self.ietf.count(&bucket, clock);
+        }
+    }
+
+    pub(super) fn sum(&self, clock: &UpstreamClock<'_>, places: Places) -> Sum {
+        let mut sum = Sum::default();
+        for bucket in &self.buckets[places] {
+            sum.count(bucket, clock);
+        }
+        sum
+    }
+}

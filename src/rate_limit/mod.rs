@@ -1,0 +1,216 @@
+//! What the headers of an answer say about limits: when a limited account may be asked again, and how
+//! much of its allowance is left.
+//!
+//! Vendors agree on little here, so headers are read leniently where a shape is known to be in use, and
+//! otherwise ignored: a wrong time is worse than none. Nothing here allocates.
+//!
+//! Absolute times are those of the upstream's clock. Where the answer has a `date` header (RFC 9110,
+//! section 6.6.1), they are read against it, so a local clock that goes wrong changes no wait.
+
+mod ietf;
+mod limits;
+mod values;
+
+use std::cell::OnceCell;
+use std::time::Duration;
+
+use http::header::{self, AsHeaderName, HeaderMap};
+
+use crate::clock::Timestamp;
+use limits::{ANTHROPIC, BUCKETS, Limits, RATELIMIT, X_RATELIMIT, X_RATELIMIT_ALL};
+use values::{MILLIONTHS, clamped, delay, epoch_or_text, http_date, milliseconds};
+
+pub(crate) use values::{Reset, any_reset, go_duration};
+
+/// How far ahead a time that the upstream states is believed: 8 days, since the longest limits in use
+/// are weekly ones.
+pub const MAX_STATED: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+
+/// When the account that an answer is for may be asked again, by the answer's headers; `None` where
+/// they don't say. Meant for an answer that refuses (429, 402, 503).
+///
+/// The first of these that can be read decides:
+/// 1. `retry-after-ms`: milliseconds, also with a fraction.
+/// 2. `retry-after`: seconds, also with a fraction, or an HTTP date in any of its three forms
+///    (RFC 9110, sections 10.2.3 and 5.6.7).
+/// 3. `anthropic-ratelimit-unified-reset`: seconds since the Unix epoch. Not where
+///    `anthropic-ratelimit-unified-status` says that the account was allowed: the answer is then about
+///    another, shorter limit.
+/// 4. `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-reset`: RFC 3339.
+/// 5. `x-ratelimit-reset-{requests,tokens}`, and the same ending in `-minute`, `-hour` or `-day`:
+///    durations as Go writes them (`6m0s`, `20ms`), or what the next one may hold.
+/// 6. `x-ratelimit-reset`: seconds since the Unix epoch, or seconds from now where that is a small
+///    number; also milliseconds since the epoch.
+/// 7. `ratelimit`, as `"burst";r=0;t=30` or `limit=10, remaining=0, reset=30`, with seconds from now
+///    (draft-ietf-httpapi-ratelimit-headers-10 and -07).
+/// 8. `ratelimit-reset`: seconds from now (draft-ietf-httpapi-ratelimit-headers-06), or since the Unix
+///    epoch where that is a large number.
+///
+/// From the fourth on, several limits may be told of. The latest reset counts of those with nothing
+/// remaining; where there are none, of those that don't say what remains. A limit that has something
+/// left, or was never granted (a limit of 0), says nothing about this refusal.
+///
+/// A number of seconds is digits: `+30` isn't one. Something negative or past means now; nothing is
+/// later than [`MAX_STATED`] from now. Fractions of a millisecond are rounded up.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, header};
+/// use tower_credentials::{Timestamp, rate_limit};
+///
+/// let now = Timestamp::from_millis(1_700_000_000_000);
+/// let mut headers = HeaderMap::new();
+/// headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1.5"));
+/// assert_eq!(rate_limit::retry_at(&headers, now), Some(Timestamp::from_millis(1_700_000_001_500)));
+/// ```
+pub fn retry_at(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    if headers.is_empty() {
+        return None;
+    }
+    let clock = UpstreamClock::new(headers, now);
+    let for_all = first(headers, "retry-after-ms", retry_after_ms)
+        .or_else(|| first(headers, header::RETRY_AFTER, retry_after))
+        .or_else(|| unified_reset(headers));
+    if let Some(reset) = for_all {
+        return Some(clock.local(clock.ahead(reset)));
+    }
+    let limits = Limits::read(headers, &clock)?;
+    let ahead = limits
+        .sum(&clock, ANTHROPIC)
+        .blocked()
+        .or_else(|| limits.sum(&clock, X_RATELIMIT).blocked())
+        .or_else(|| limits.sum(&clock, X_RATELIMIT_ALL).blocked())
+        .or_else(|| limits.ietf.blocked())
+        .or_else(|| limits.sum(&clock, RATELIMIT).blocked())?;
+    Some(clock.local(ahead))
+}
+
+/// How much an account may still do, by the limit headers of a good answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Allowance {
+    /// The part that is left of the limit that is closest to its end, in thousandths (0 to 1000),
+    /// rounded up: 0 means that nothing is left of it.
+    pub headroom: Option<u16>,
+    /// The soonest reset that is still ahead, of any limit.
+    pub resets_at: Option<Timestamp>,
+    /// When the last of those limits resets of which nothing is left; `None` where there are none, or
+    /// their resets aren't ahead. Until then the account would refuse.
+    pub used_up_until: Option<Timestamp>,
+}
+
+/// What the limit headers of a good answer (2xx) say; `None` where there are none that can be read.
+///
+/// Reads the limit, remaining and reset headers that [`retry_at`] knows, from its fourth entry on, the
+/// quotas in `ratelimit-policy`, and the account's windows of
+/// `anthropic-ratelimit-unified-{5h,7d}-{utilization,reset}`. Such a window does not count as used up:
+/// an answer that was good in spite of it shows that the account may go on, as paid overage. Those of
+/// single models are ignored.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue};
+/// use tower_credentials::{Timestamp, rate_limit};
+///
+/// let now = Timestamp::from_millis(1_700_000_000_000);
+/// let mut headers = HeaderMap::new();
+/// headers.insert("x-ratelimit-limit-tokens", HeaderValue::from_static("150000"));
+/// headers.insert("x-ratelimit-remaining-tokens", HeaderValue::from_static("30000"));
+/// let allowance = rate_limit::allowance(&headers, now).unwrap();
+/// assert_eq!(allowance.headroom, Some(200));
+/// ```
+pub fn allowance(headers: &HeaderMap, now: Timestamp) -> Option<Allowance> {
+    if headers.is_empty() {
+        return None;
+    }
+    let clock = UpstreamClock::new(headers, now);
+    let limits = Limits::read(headers, &clock)?;
+    let mut sum = limits.sum(&clock, 0..BUCKETS);
+    sum.add(&limits.ietf);
+    sum.add(&limits.unified);
+    let allowance = Allowance {
+        headroom: sum.headroom,
+        resets_at: sum.soonest.map(|ahead| clock.local(ahead)),
+        used_up_until: sum.used_up.filter(|ahead| *ahead > 0).map(|ahead| clock.local(ahead)),
+    };
+    (allowance != Allowance::default()).then_some(allowance)
+}
+
+/// When a time comes that the body of an answer with these headers states.
+pub(crate) fn stated(headers: &HeaderMap, now: Timestamp, reset: Reset) -> Timestamp {
+    let clock = UpstreamClock::new(headers, now);
+    clock.local(clock.ahead(reset))
+}
+
+/// Whether [`allowance`] could find one that is used up: something remains to the amount of nothing. On
+/// nearly every answer this is a no, and costs far less than reading what remains.
+pub(crate) fn may_be_used_up(headers: &HeaderMap) -> bool {
+    headers.iter().any(|(name, value)| {
+        let is_zero = value.as_bytes().trim_ascii_start().first() == Some(&b'0');
+        is_zero && name.as_str().contains("remaining") || name.as_str() == "ratelimit"
+    })
+}
+
+/// The first value of a header that can be read.
+fn first<T>(
+    headers: &HeaderMap,
+    name: impl AsHeaderName,
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Option<T> {
+    headers.get_all(name).iter().find_map(|value| read(value.as_bytes().trim_ascii()))
+}
+
+fn retry_after_ms(text: &[u8]) -> Option<Reset> {
+    delay(text).map(|millionths| Reset::In(clamped(millionths.div_ceil(MILLIONTHS))))
+}
+
+fn retry_after(text: &[u8]) -> Option<Reset> {
+    let seconds = delay(text).map(|millionths| Reset::In(milliseconds(millionths)));
+    seconds.or_else(|| http_date(text).map(Reset::At))
+}
+
+fn unified_reset(headers: &HeaderMap) -> Option<Reset> {
+    let status = headers.get("anthropic-ratelimit-unified-status");
+    if status.is_some_and(|status| status.as_bytes().starts_with(b"allowed")) {
+        return None;
+    }
+    first(headers, "anthropic-ratelimit-unified-reset", epoch_or_text)
+}
+
+/// Up to how far behind the local clock a `date` header counts as the same time: the header is in whole
+/// seconds, and the answer has taken a while. A stated time is then kept to the millisecond.
+const SAME_TIME: std::ops::Range<i64> = 0..2_000;
+
+/// Turns what headers state into times of the local clock.
+struct UpstreamClock<'a> {
+    headers: &'a HeaderMap,
+    now: Timestamp,
+    upstream: OnceCell<i64>,
+}
+
+impl<'a> UpstreamClock<'a> {
+    fn new(headers: &'a HeaderMap, now: Timestamp) -> Self {
+        Self { headers, now, upstream: OnceCell::new() }
+    }
+
+    /// The upstream's time when it answered. Read only where it matters.
+    fn upstream(&self) -> i64 {
+        *self.upstream.get_or_init(|| {
+            let local = clamped(self.now.as_millis());
+            first(self.headers, header::DATE, http_date)
+                .filter(|date| !SAME_TIME.contains(&local.saturating_sub(*date)))
+                .unwrap_or(local)
+        })
+    }
+
+    /// How many milliseconds lie ahead of a reset; negative where it is past.
+    fn ahead(&self, reset: Reset) -> i64 {
+        match reset {
+            Reset::In(milliseconds) => milliseconds,
+            Reset::At(time) => time.saturating_sub(self.upstream()),
+        }
+    }
+
+    fn local(&self, ahead: i64) -> Timestamp {
+        let ahead = Duration::from_millis(u64::try_from(ahead).unwrap_or(0));
+        self.now.after(ahead.min(MAX_STATED))
+    }
+}
