@@ -10,6 +10,8 @@
 #[cfg(feature = "seal")]
 #[cfg_attr(not(feature = "file"), allow(dead_code, reason = "a key's file needs a part of it"))]
 mod disk;
+#[cfg(feature = "providers")]
+mod environment;
 mod ext;
 mod memory;
 mod turns;
@@ -37,6 +39,9 @@ use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind, Metadata, PoolKey, Record, Secret};
 use crate::standing::{Outcome, Standings};
 
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub use environment::{EnvironmentFuture, EnvironmentLayer, EnvironmentVault};
 pub use ext::VaultExt;
 pub use memory::{MemoryFuture, MemoryVault};
 

@@ -1,0 +1,379 @@
+//! An API key from an environment variable, in a pool that has none stored.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use sha2::{Digest, Sha256};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::turns::{Turns, Wait};
+use super::{
+    RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest, VaultResponse, check_kind,
+    now,
+};
+use crate::BoxError;
+use crate::clock::Timestamp;
+use crate::credential::{Credential, CredentialId, Generation, Kind, Metadata, PoolKey, Record, Secret};
+use crate::secret::SecretString;
+use crate::standing::{Outcome, Standing};
+
+/// Adds the API key of an environment variable to a pool that has no API key stored.
+///
+/// The credential's id is made of the variable's name, so it is the same in every run. Its standing is kept
+/// in memory, and no secret of it is ever written: what concerns it does not reach the vault underneath,
+/// and everything else passes through.
+///
+/// ```
+/// use tower_credentials::vault::{EnvironmentLayer, MemoryVault, VaultExt};
+/// use tower_credentials::{PoolKey, SecretString};
+/// use tower_layer::Layer;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_credentials::BoxError> {
+/// let key = PoolKey::new("example");
+/// let layer = EnvironmentLayer::new(key.clone(), "EXAMPLE_API_KEY", || {
+///     std::env::var("EXAMPLE_API_KEY").ok().map(SecretString::from)
+/// });
+/// let vault = layer.layer(MemoryVault::new());
+/// # let vault = EnvironmentLayer::new(key.clone(), "EXAMPLE_API_KEY", || Some("sk-1".into()))
+/// #     .layer(MemoryVault::new());
+/// assert_eq!(vault.load_pool(key).await?.credentials[0].metadata.label.as_ref(), "$EXAMPLE_API_KEY");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct EnvironmentLayer {
+    shared: Arc<Shared>,
+}
+
+impl EnvironmentLayer {
+    /// Adds to this pool the credential of the environment variable `variable`, whose value `read` gives:
+    /// asked whenever the pool or its revision is. An empty value is none.
+    pub fn new(
+        pool: PoolKey,
+        variable: impl Into<String>,
+        read: impl Fn() -> Option<SecretString> + Send + Sync + 'static,
+    ) -> Self {
+        let variable = variable.into();
+        let digest = Sha256::digest([b"environment variable ", variable.as_bytes()].concat());
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        let id = CredentialId::from_bytes(id);
+        let state = Mutex::new(State::default());
+        let shared = Shared { id, pool, variable, read: Box::new(read), state, leases: Turns::new() };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl<V> Layer<V> for EnvironmentLayer {
+    type Service = EnvironmentVault<V>;
+
+    fn layer(&self, inner: V) -> EnvironmentVault<V> {
+        EnvironmentVault { inner, shared: self.shared.clone() }
+    }
+}
+
+impl fmt::Debug for EnvironmentLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnvironmentLayer")
+            .field("variable", &self.shared.variable)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A vault with one more credential; see [`EnvironmentLayer`].
+#[derive(Clone)]
+pub struct EnvironmentVault<V> {
+    inner: V,
+    shared: Arc<Shared>,
+}
+
+impl<V> EnvironmentVault<V> {
+    /// The vault underneath.
+    pub fn get_ref(&self) -> &V {
+        &self.inner
+    }
+
+    /// The vault underneath, to be changed.
+    pub fn get_mut(&mut self) -> &mut V {
+        &mut self.inner
+    }
+
+    /// The vault underneath alone.
+    pub fn into_inner(self) -> V {
+        self.inner
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for EnvironmentVault<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnvironmentVault").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<V> Service<VaultRequest> for EnvironmentVault<V>
+where
+    V: Service<VaultRequest, Response = VaultResponse, Error: Into<BoxError>>,
+{
+    type Response = VaultResponse;
+    type Error = VaultError;
+    type Future = EnvironmentFuture<V::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        self.inner.poll_ready(cx).map_err(failed)
+    }
+
+    fn call(&mut self, request: VaultRequest) -> Self::Future {
+        let shared = self.shared.clone();
+        let state = match shared.take(request) {
+            Taken::Passed { request, then } => Stage::Asking { answer: self.inner.call(request), then },
+            Taken::Answered(answer) => Stage::Answered { answer: Some(answer) },
+            Taken::Lease => Stage::Leasing { wait: shared.leases.take(shared.id) },
+        };
+        EnvironmentFuture { state, shared }
+    }
+}
+
+fn failed(error: impl Into<BoxError>) -> VaultError {
+    error.into().into()
+}
+
+pin_project! {
+    /// The answer of an [`EnvironmentVault`].
+    pub struct EnvironmentFuture<F> {
+        #[pin]
+        state: Stage<F>,
+        shared: Arc<Shared>,
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<F> {
+        Asking { #[pin] answer: F, then: Then },
+        Leasing { #[pin] wait: Wait<CredentialId> },
+        Answered { answer: Option<Result<VaultResponse, VaultError>> },
+    }
+}
+
+impl<F, E> Future for EnvironmentFuture<F>
+where
+    F: Future<Output = Result<VaultResponse, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<VaultResponse, VaultError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.state.project() {
+            StageProj::Asking { answer, then } => {
+                let answer = ready!(answer.poll(cx)).map_err(failed)?;
+                Poll::Ready(this.shared.finish(answer, std::mem::take(then)))
+            }
+            StageProj::Leasing { wait } => {
+                wait.poll(cx).map(|turn| Ok(VaultResponse::Lease(RefreshLease::new(turn))))
+            }
+            StageProj::Answered { answer } => answer.take().map_or(Poll::Pending, Poll::Ready),
+        }
+    }
+}
+
+impl<F> fmt::Debug for EnvironmentFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnvironmentFuture").finish_non_exhaustive()
+    }
+}
+
+/// What becomes of a request.
+enum Taken {
+    /// The vault underneath is asked this.
+    Passed {
+        request: VaultRequest,
+        then: Then,
+    },
+    Answered(Result<VaultResponse, VaultError>),
+    Lease,
+}
+
+/// What is done to the answer of the vault underneath.
+#[derive(Default)]
+enum Then {
+    #[default]
+    Nothing,
+    /// The credential is added.
+    Add,
+    /// These outcomes are merged, and the revision is that of both. Not before: if the vault fails, it is
+    /// asked again, and they come again.
+    Merge(Vec<Outcome>),
+}
+
+struct Shared {
+    id: CredentialId,
+    pool: PoolKey,
+    variable: String,
+    read: Box<dyn Fn() -> Option<SecretString> + Send + Sync>,
+    state: Mutex<State>,
+    leases: Turns<CredentialId>,
+}
+
+#[derive(Default)]
+struct State {
+    standing: Standing,
+    /// How often something has changed.
+    changes: u64,
+    /// What the variable held when it was last looked at.
+    seen: Option<SecretString>,
+    /// What is used, while the variable is as it was seen: its value, or what was put in place of that.
+    current: Option<Current>,
+    /// Of the newest secret there has been.
+    generation: Generation,
+}
+
+struct Current {
+    secret: Secret,
+    updated_at: Timestamp,
+}
+
+impl Shared {
+    /// The state, after a look at the variable.
+    fn look(&self) -> MutexGuard<'_, State> {
+        let value = (self.read)().filter(|value| !value.is_empty());
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_seen =
+            value.as_ref().map(SecretString::expose) == state.seen.as_ref().map(SecretString::expose);
+        if !is_seen {
+            state.changes += 1;
+            state.current = value.clone().map(|token| Current {
+                secret: Secret::WellKnown { variable: self.variable.clone(), token },
+                updated_at: now(),
+            });
+            if state.current.is_some() {
+                state.generation = state.generation.next();
+                let generation = state.generation;
+                state.standing.health.forget_before(generation);
+            }
+            state.seen = value;
+        }
+        state
+    }
+
+    fn credential(&self, state: &State) -> Option<Credential> {
+        let Current { secret, updated_at } = state.current.as_ref()?;
+        let metadata = Metadata {
+            id: self.id,
+            pool: self.pool.clone(),
+            // No label of a person's, so that it is told apart from theirs.
+            label: format!("${}", self.variable).into(),
+            kind: Kind::WellKnown,
+            generation: state.generation,
+            created_at: *updated_at,
+            updated_at: *updated_at,
+            attributes: Default::default(),
+        };
+        Some(Record { metadata, secret: secret.clone() })
+    }
+
+    fn take(&self, request: VaultRequest) -> Taken {
+        let passed = |request| Taken::Passed { request, then: Then::Nothing };
+        match request {
+            VaultRequest::Load(pool) if pool == self.pool => {
+                Taken::Passed { request: VaultRequest::Load(pool), then: Then::Add }
+            }
+            VaultRequest::Revision(pool) if pool == self.pool => {
+                Taken::Passed { request: VaultRequest::Revision(pool), then: Then::Merge(Vec::new()) }
+            }
+            VaultRequest::Record { pool, outcomes } if pool == self.pool => {
+                let (ours, others): (Vec<_>, Vec<_>) =
+                    outcomes.into_iter().partition(|outcome| outcome.id == self.id);
+                let request = if others.is_empty() {
+                    VaultRequest::Revision(pool)
+                } else {
+                    VaultRequest::Record { pool, outcomes: others }
+                };
+                Taken::Passed { request, then: Then::Merge(ours) }
+            }
+            VaultRequest::Get { id } if id == self.id => {
+                let stored = self.credential(&self.look()).ok_or(VaultError::NotFound(id));
+                Taken::Answered(stored.map(VaultResponse::Credential))
+            }
+            VaultRequest::ReplaceSecret { id, expected, secret } if id == self.id => {
+                Taken::Answered(self.replace(expected, secret).map(VaultResponse::Replaced))
+            }
+            VaultRequest::LeaseRefresh { id } if id == self.id => match self.look().current {
+                Some(_) => Taken::Lease,
+                None => Taken::Answered(Err(VaultError::NotFound(id))),
+            },
+            VaultRequest::Put(record) if record.metadata.id == self.id => {
+                Taken::Answered(Err(VaultError::Exists(self.id)))
+            }
+            VaultRequest::Relabel { id, .. }
+            | VaultRequest::Move { id, .. }
+            | VaultRequest::Remove { id }
+            | VaultRequest::Reseal { id, .. }
+                if id == self.id =>
+            {
+                let variable = &self.variable;
+                let error = format!("it is the environment variable {variable}'s; change that instead");
+                Taken::Answered(Err(VaultError::Layer(error.into())))
+            }
+            other => passed(other),
+        }
+    }
+
+    /// Puts a secret in place of the variable's value, for as long as the process lives and the variable
+    /// stays as it is: somebody has exchanged it for another, and has nowhere to store that.
+    fn replace(&self, expected: Generation, secret: Secret) -> Result<Replaced, VaultError> {
+        let mut state = self.look();
+        let stored = self.credential(&state).ok_or(VaultError::NotFound(self.id))?;
+        check_kind(&stored.metadata, &secret)?;
+        if stored.metadata.generation != expected {
+            return Ok(Replaced::Conflict(stored));
+        }
+        state.generation = expected.next();
+        state.changes += 1;
+        state.current = Some(Current { secret, updated_at: now() });
+        Ok(Replaced::Swapped(state.generation))
+    }
+
+    fn finish(&self, answer: VaultResponse, then: Then) -> Result<VaultResponse, VaultError> {
+        match (answer, then) {
+            (answer, Then::Nothing) => Ok(answer),
+            (VaultResponse::Pool(mut pool), Then::Add) => {
+                self.add_to(&mut pool);
+                Ok(VaultResponse::Pool(pool))
+            }
+            (VaultResponse::Revision(revision), Then::Merge(outcomes)) => {
+                let mut state = self.look();
+                if !outcomes.is_empty() {
+                    state.changes += 1;
+                }
+                outcomes.iter().for_each(|outcome| state.standing.merge(&outcome.change));
+                Ok(VaultResponse::Revision(of_both(revision, &state)))
+            }
+            _ => Err(VaultError::UnexpectedResponse),
+        }
+    }
+
+    fn add_to(&self, pool: &mut StoredPool) {
+        let state = self.look();
+        pool.revision = of_both(pool.revision, &state);
+        let has_key = pool
+            .credentials
+            .iter()
+            .any(|stored| matches!(stored.metadata.kind, Kind::Api | Kind::WellKnown));
+        let Some(credential) = self.credential(&state).filter(|_| !has_key) else { return };
+        pool.standings.order.push(self.id);
+        pool.standings.credentials.insert(self.id, state.standing.clone());
+        pool.credentials.push(credential);
+    }
+}
+
+/// Neither number ever falls, so their sum is the same only where both are.
+fn of_both(revision: Revision, state: &State) -> Revision {
+    Revision::new(revision.get().wrapping_add(state.changes))
+}
