@@ -1,10 +1,12 @@
 //! A provider by configuration.
 
-use http::{HeaderName, HeaderValue, Uri, header};
-use zeroize::Zeroizing;
+use std::borrow::Cow;
 
+use http::{HeaderName, HeaderValue, Uri, header};
+
+use super::value::secret_value;
 use super::{CredentialHeaders, InvalidOrigin, Origin, Provider, UnusableSecret};
-use crate::credential::Credential;
+use crate::credential::{Credential, Kind};
 
 /// Any provider whose credentials go into one header: `authorization: Bearer …` or a named one.
 ///
@@ -17,13 +19,22 @@ use crate::credential::Credential;
 #[derive(Clone, Debug)]
 pub struct GenericProvider {
     name: String,
-    header: HeaderName,
-    prefix: &'static str,
+    token: TokenHeader,
+    /// What OAuth accounts have in its place, where that is another.
+    oauth_token: Option<TokenHeader>,
     origins: Vec<Origin>,
     relative: bool,
     extra: CredentialHeaders,
     header_names: Vec<HeaderName>,
     query_names: Vec<String>,
+    default_headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The header that a token goes into, and what stands before it there.
+#[derive(Clone, Debug)]
+struct TokenHeader {
+    name: HeaderName,
+    prefix: Cow<'static, str>,
 }
 
 impl GenericProvider {
@@ -41,14 +52,39 @@ impl GenericProvider {
         Self {
             name,
             header_names: vec![header.clone()],
-            header,
-            prefix,
+            token: TokenHeader { name: header, prefix: prefix.into() },
+            oauth_token: None,
             origins: Vec::new(),
             relative: false,
             extra: Vec::new(),
             // `access_token` is RFC 6750's, section 2.3; the others are what API keys go by.
             query_names: ["access_token", "api_key", "api-key"].map(Into::into).into(),
+            default_headers: Vec::new(),
         }
+    }
+
+    /// What stands before the token in its header: `Bearer ` for [`bearer`](Self::bearer) and nothing for
+    /// [`header`](Self::header), unless set.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
+        self.token.prefix = prefix.into();
+        self
+    }
+
+    /// Puts the tokens of OAuth accounts, of the kinds `oauth` and `mcp`, into this header after this
+    /// prefix, where they don't go where API keys do.
+    #[must_use]
+    pub fn oauth_header(mut self, name: HeaderName, prefix: impl Into<Cow<'static, str>>) -> Self {
+        self.header_names.push(name.clone());
+        self.oauth_token = Some(TokenHeader { name, prefix: prefix.into() });
+        self
+    }
+
+    /// Sets this header on requests where the caller has set none of the name.
+    #[must_use]
+    pub fn default_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.default_headers.push((name, value));
+        self
     }
 
     /// Lets credentials go to this origin, too: `https://HOST` or `https://HOST:PORT`, or plain
@@ -97,16 +133,13 @@ impl Provider for GenericProvider {
     }
 
     fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
-        let token = credential.secret.token().expose();
-        let mut text = Zeroizing::new(Vec::with_capacity(self.prefix.len() + token.len()));
-        text.extend_from_slice(self.prefix.as_bytes());
-        text.extend_from_slice(token.as_bytes());
-        // The bytes are wiped when the last copy of the header's value is gone.
-        let text = bytes::Bytes::from_owner(text);
-        let mut value = HeaderValue::from_maybe_shared(text).map_err(|_| UnusableSecret)?;
-        value.set_sensitive(true);
+        let header = match (&self.oauth_token, credential.secret.kind()) {
+            (Some(header), Kind::OAuth | Kind::Mcp) => header,
+            _ => &self.token,
+        };
+        let value = secret_value(&header.prefix, credential.secret.token())?;
         let mut headers = Vec::with_capacity(1 + self.extra.len());
-        headers.push((self.header.clone(), value));
+        headers.push((header.name.clone(), value));
         headers.extend(self.extra.iter().cloned());
         Ok(headers)
     }
@@ -117,5 +150,9 @@ impl Provider for GenericProvider {
 
     fn query_names(&self) -> &[String] {
         &self.query_names
+    }
+
+    fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.default_headers
     }
 }

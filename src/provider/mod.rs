@@ -4,6 +4,11 @@ mod answer;
 mod endpoint;
 mod generic;
 mod origin;
+mod value;
+#[cfg(feature = "providers")]
+mod vendor;
+
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
@@ -13,6 +18,9 @@ pub use answer::{Answer, Finding, Verdict};
 pub use endpoint::Endpoint;
 pub use generic::GenericProvider;
 pub use origin::{InvalidOrigin, Origin};
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub use vendor::{Anthropic, Copilot, Cursor, Google, OpenAi, Qwen};
 
 /// The headers that one credential puts on a request, in the order they are set.
 pub type CredentialHeaders = Vec<(HeaderName, HeaderValue)>;
@@ -90,6 +98,58 @@ pub trait Provider: Send + Sync + 'static {
     #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
     fn oauth(&self) -> Option<&crate::oauth::OAuthConfig> {
         None
+    }
+}
+
+/// A provider that several share is that provider.
+impl<P: Provider + ?Sized> Provider for Arc<P> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn trusts(&self, uri: &Uri) -> bool {
+        (**self).trusts(uri)
+    }
+
+    fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
+        (**self).headers(credential)
+    }
+
+    fn header_names(&self) -> &[HeaderName] {
+        (**self).header_names()
+    }
+
+    fn query_names(&self) -> &[String] {
+        (**self).query_names()
+    }
+
+    fn aliases(&self) -> &[&str] {
+        (**self).aliases()
+    }
+
+    fn endpoint(&self, credential: &Credential) -> Option<Endpoint> {
+        (**self).endpoint(credential)
+    }
+
+    fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        (**self).default_headers()
+    }
+
+    fn list_elements(&self) -> &[ListElement] {
+        (**self).list_elements()
+    }
+
+    fn body_prefix(&self, status: StatusCode) -> usize {
+        (**self).body_prefix(status)
+    }
+
+    fn read(&self, answer: &Answer<'_>) -> Finding {
+        (**self).read(answer)
+    }
+
+    #[cfg(feature = "oauth")]
+    fn oauth(&self) -> Option<&crate::oauth::OAuthConfig> {
+        (**self).oauth()
     }
 }
 

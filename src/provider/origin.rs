@@ -27,6 +27,12 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// `https://HOST`, for a host that is known to be one, in lower case.
+    #[cfg(feature = "providers")]
+    pub(super) fn https(host: &str) -> Self {
+        Self { https: true, host: host.to_owned(), port: 443 }
+    }
+
     /// Whether a URI is of this origin. One without scheme or host is of none, nor is one that names a
     /// user: `https://api.example.com@evil.test` is written to be misread.
     pub fn contains(&self, uri: &Uri) -> bool {

@@ -18,9 +18,10 @@ use http::header::{self, AsHeaderName, HeaderMap};
 
 use crate::clock::Timestamp;
 use limits::{ANTHROPIC, BUCKETS, Limits, RATELIMIT, X_RATELIMIT, X_RATELIMIT_ALL};
-use values::{MILLIONTHS, clamped, delay, epoch_or_text, http_date, milliseconds};
+use values::{MILLIONTHS, Reset, clamped, delay, epoch_or_text, http_date, milliseconds};
 
-pub(crate) use values::{Reset, any_reset, go_duration};
+#[cfg(feature = "providers")]
+pub(crate) use values::{any_reset, go_duration};
 
 /// How far ahead a time that the upstream states is believed: 8 days, since the longest limits in use
 /// are weekly ones.
@@ -135,6 +136,7 @@ pub fn allowance(headers: &HeaderMap, now: Timestamp) -> Option<Allowance> {
 }
 
 /// When a time comes that the body of an answer with these headers states.
+#[cfg(feature = "providers")]
 pub(crate) fn stated(headers: &HeaderMap, now: Timestamp, reset: Reset) -> Timestamp {
     let clock = UpstreamClock::new(headers, now);
     clock.local(clock.ahead(reset))

@@ -1,0 +1,35 @@
+//! Cursor.
+
+use super::{Vendor, adapter};
+
+adapter! {
+    /// Cursor's REST endpoints: every token in `authorization: Bearer`. Its chat API is not plain HTTP with
+    /// JSON, so the header alone does not serve it.
+    ///
+    /// ```
+    /// use tower_credentials::provider::{Cursor, Provider};
+    ///
+    /// let cursor = Cursor::new();
+    /// assert!(cursor.trusts(&"https://api2.cursor.sh/auth/full_stripe_profile".parse()?));
+    /// # Ok::<(), http::uri::InvalidUri>(())
+    /// ```
+    Cursor
+}
+
+impl Cursor {
+    /// The adapter, as the vendor has it.
+    pub fn new() -> Self {
+        #[allow(unused_mut, reason = "changed with the feature `oauth`")]
+        let mut vendor = Vendor::new("cursor", &[], &["api2.cursor.sh"]);
+        #[cfg(feature = "oauth")]
+        {
+            vendor.oauth = oauth();
+        }
+        Self(vendor)
+    }
+}
+
+#[cfg(feature = "oauth")]
+fn oauth() -> crate::oauth::OAuthConfig {
+    crate::oauth::OAuthConfig::default()
+}

@@ -1,0 +1,301 @@
+//! The vendors' adapters: where each one's credentials go, in which headers, and what its answers say.
+//!
+//! Facts are those of vendors' documentation and public code; what may change can be changed here by each
+//! adapter's methods, or by the registry's [settings](crate::settings).
+
+mod anthropic;
+mod copilot;
+mod cursor;
+mod endpoints;
+mod error_body;
+mod google;
+mod openai;
+mod qwen;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
+
+use super::value::secret_value;
+use super::{
+    Answer, CredentialHeaders, Endpoint, Finding, InvalidOrigin, ListElement, Origin, Provider,
+    UnusableSecret, Verdict,
+};
+use crate::credential::{Credential, Kind as SecretKind};
+#[cfg(feature = "oauth")]
+use crate::oauth::OAuthConfig;
+use endpoints::Endpoints;
+
+pub use anthropic::Anthropic;
+pub use copilot::Copilot;
+pub use cursor::Cursor;
+pub use google::Google;
+pub use openai::OpenAi;
+pub use qwen::Qwen;
+
+/// A vendor's adapter, as settings know it.
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    /// The environment variable that programs expect the vendor's API key in.
+    pub(super) api_key_variable: Option<&'static str>,
+    /// Makes the adapter, changed.
+    pub(super) make: fn(&mut dyn FnMut(&mut Vendor)) -> Arc<dyn Provider>,
+}
+
+pub(super) const KINDS: &[Kind] = &[
+    Kind::new("anthropic", Some("ANTHROPIC_API_KEY"), Anthropic::changed),
+    Kind::new("openai", Some("OPENAI_API_KEY"), OpenAi::changed),
+    Kind::new("google", Some("GEMINI_API_KEY"), Google::changed),
+    Kind::new("github-copilot", None, Copilot::changed),
+    Kind::new("qwen", Some("DASHSCOPE_API_KEY"), Qwen::changed),
+    Kind::new("cursor", None, Cursor::changed),
+];
+
+impl Kind {
+    const fn new(
+        name: &'static str,
+        api_key_variable: Option<&'static str>,
+        make: fn(&mut dyn FnMut(&mut Vendor)) -> Arc<dyn Provider>,
+    ) -> Self {
+        Self { name, api_key_variable, make }
+    }
+}
+
+/// How much of an answer's body is read: vendors' errors are shorter, some with several links by kilobytes.
+const BODY_PREFIX: usize = 16 * 1024;
+
+/// What the adapters have in common, and in what they differ.
+#[derive(Clone, Debug)]
+pub(super) struct Vendor {
+    name: Cow<'static, str>,
+    aliases: &'static [&'static str],
+    origins: Vec<Origin>,
+    headers: fn(&Credential) -> Result<CredentialHeaders, UnusableSecret>,
+    header_names: Vec<HeaderName>,
+    query_names: Vec<String>,
+    default_headers: Vec<(HeaderName, HeaderValue)>,
+    list_elements: Vec<ListElement>,
+    endpoints: Endpoints,
+    read: fn(&Answer<'_>, Finding) -> Finding,
+    /// The statuses of answers whose bodies `read` wants to see.
+    statuses: &'static [u16],
+    #[cfg(feature = "oauth")]
+    oauth: OAuthConfig,
+}
+
+impl Vendor {
+    /// A vendor that takes `authorization: Bearer TOKEN` (RFC 6750, section 2.1) and whose answers say
+    /// nothing of their own.
+    fn new(name: &'static str, aliases: &'static [&'static str], hosts: &[&str]) -> Self {
+        Self {
+            name: name.into(),
+            aliases,
+            origins: hosts.iter().map(|host| Origin::https(host)).collect(),
+            headers: bearer,
+            header_names: vec![http::header::AUTHORIZATION],
+            // As at `GenericProvider`.
+            query_names: ["access_token", "api_key", "api-key"].map(Into::into).into(),
+            default_headers: Vec::new(),
+            list_elements: Vec::new(),
+            endpoints: Endpoints::None,
+            read: |_, finding| finding,
+            statuses: &[],
+            #[cfg(feature = "oauth")]
+            oauth: OAuthConfig::default(),
+        }
+    }
+
+    fn set_default_header(&mut self, name: HeaderName, value: HeaderValue) {
+        self.default_headers.retain(|(known, _)| *known != name);
+        self.default_headers.push((name, value));
+    }
+
+    /// Makes it the same adapter for another pool, whose server isn't the vendor's.
+    pub(super) fn rename(&mut self, name: &str) {
+        self.name = name.to_owned().into();
+        self.aliases = &[];
+        self.origins.clear();
+    }
+
+    /// Lets accounts name these hosts; whether they may name any.
+    pub(super) fn allow_endpoints(&mut self, origins: &[Origin]) -> bool {
+        origins.iter().for_each(|origin| self.endpoints.allow(origin.clone()));
+        matches!(self.endpoints, Endpoints::Named(_))
+    }
+
+    /// Sets where OAuth accounts' requests go; whether that can be set.
+    pub(super) fn set_subscription_endpoint(&mut self, endpoint: Option<&Endpoint>) -> bool {
+        let Endpoints::OfOAuth(of_oauth) = &mut self.endpoints else { return false };
+        *of_oauth = endpoint.cloned();
+        true
+    }
+
+    fn trusts(&self, uri: &Uri) -> bool {
+        self.origins.iter().any(|origin| origin.contains(uri))
+    }
+
+    fn body_prefix(&self, status: StatusCode) -> usize {
+        if self.statuses.contains(&status.as_u16()) { BODY_PREFIX } else { 0 }
+    }
+
+    fn read(&self, answer: &Answer<'_>) -> Finding {
+        let finding = Finding::in_headers(answer);
+        if self.statuses.contains(&answer.status.as_u16()) {
+            (self.read)(answer, finding)
+        } else {
+            finding
+        }
+    }
+}
+
+fn bearer(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
+    let value = secret_value("Bearer ", credential.secret.token())?;
+    Ok(vec![(http::header::AUTHORIZATION, value)])
+}
+
+/// Whether the credential is an account's sign-in rather than a key.
+fn is_oauth(credential: &Credential) -> bool {
+    matches!(credential.secret.kind(), SecretKind::OAuth | SecretKind::Mcp)
+}
+
+/// A header whose value is an attribute of the credential, which a person or a sign-in has set.
+fn attribute(
+    credential: &Credential,
+    attribute: &str,
+    header: HeaderName,
+) -> Result<Option<(HeaderName, HeaderValue)>, UnusableSecret> {
+    let Some(text) = credential.metadata.attributes.get(attribute) else { return Ok(None) };
+    Ok(Some((header, HeaderValue::from_str(text).map_err(|_| UnusableSecret)?)))
+}
+
+/// The verdict on an account that its owner has to act for.
+fn stopped(vendor: &str, code: &str, way_out: &str) -> Verdict {
+    Verdict::Stopped { reason: format!("{vendor} answered {code}: {way_out}") }
+}
+
+/// An adapter around a [`Vendor`].
+macro_rules! adapter {
+    ($(#[$doc:meta])* $adapter:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $adapter(super::Vendor);
+
+        impl Default for $adapter {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl $adapter {
+            /// The same adapter for another pool, of a compatible server: without aliases, and without
+            /// the vendor's origins.
+            #[must_use]
+            pub fn named(mut self, name: &str) -> Self {
+                self.0.rename(name);
+                self
+            }
+
+            pub(super) fn changed(
+                change: &mut dyn FnMut(&mut super::Vendor),
+            ) -> std::sync::Arc<dyn crate::provider::Provider> {
+                let mut adapter = Self::new();
+                change(&mut adapter.0);
+                std::sync::Arc::new(adapter)
+            }
+
+            /// Lets credentials go to this origin, too: `https://HOST` or `https://HOST:PORT`, or plain
+            /// `http` with a loopback host.
+            ///
+            /// # Errors
+            /// Where the text is no such origin.
+            pub fn origin(mut self, origin: &str) -> Result<Self, crate::provider::InvalidOrigin> {
+                self.0.origins.push(origin.parse()?);
+                Ok(self)
+            }
+
+            /// Lets credentials go to none of the origins named until now, the vendor's own included.
+            #[must_use]
+            pub fn without_origins(mut self) -> Self {
+                self.0.origins.clear();
+                self
+            }
+
+            /// Sets this header on requests where the caller has set none of the name, in place of the
+            /// one the adapter would.
+            #[must_use]
+            pub fn default_header(
+                mut self,
+                name: http::HeaderName,
+                value: http::HeaderValue,
+            ) -> Self {
+                self.0.set_default_header(name, value);
+                self
+            }
+
+            /// How its accounts are signed in and their tokens renewed, in place of the vendor's own way.
+            #[cfg(feature = "oauth")]
+            #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+            #[must_use]
+            pub fn oauth_config(mut self, config: crate::oauth::OAuthConfig) -> Self {
+                self.0.oauth = config;
+                self
+            }
+        }
+
+        impl crate::provider::Provider for $adapter {
+            fn name(&self) -> &str {
+                &self.0.name
+            }
+
+            fn trusts(&self, uri: &http::Uri) -> bool {
+                self.0.trusts(uri)
+            }
+
+            fn headers(
+                &self,
+                credential: &crate::Credential,
+            ) -> Result<crate::provider::CredentialHeaders, crate::provider::UnusableSecret> {
+                (self.0.headers)(credential)
+            }
+
+            fn header_names(&self) -> &[http::HeaderName] {
+                &self.0.header_names
+            }
+
+            fn query_names(&self) -> &[String] {
+                &self.0.query_names
+            }
+
+            fn aliases(&self) -> &[&str] {
+                self.0.aliases
+            }
+
+            fn endpoint(&self, credential: &crate::Credential) -> Option<crate::provider::Endpoint> {
+                self.0.endpoints.of(credential)
+            }
+
+            fn default_headers(&self) -> &[(http::HeaderName, http::HeaderValue)] {
+                &self.0.default_headers
+            }
+
+            fn list_elements(&self) -> &[crate::provider::ListElement] {
+                &self.0.list_elements
+            }
+
+            fn body_prefix(&self, status: http::StatusCode) -> usize {
+                self.0.body_prefix(status)
+            }
+
+            fn read(&self, answer: &crate::provider::Answer<'_>) -> crate::provider::Finding {
+                self.0.read(answer)
+            }
+
+            #[cfg(feature = "oauth")]
+            fn oauth(&self) -> Option<&crate::oauth::OAuthConfig> {
+                Some(&self.0.oauth)
+            }
+        }
+    };
+}
+use adapter;

@@ -1,0 +1,77 @@
+//! Qwen.
+
+use super::endpoints::{self, Endpoints, NamedEndpoints};
+use super::error_body::fields;
+use super::{Answer, Finding, InvalidOrigin, Vendor, adapter, stopped};
+
+const DASHSCOPE: [&str; 3] =
+    ["dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"];
+
+adapter! {
+    /// Qwen's API, and DashScope's that is compatible with OpenAI's: every token in
+    /// `authorization: Bearer`.
+    ///
+    /// What the token endpoint has named as an account's API goes into `extra["endpoint"]`: a host or a
+    /// URL, to which `/v1` is added where it doesn't end so. The account's requests go there if the host is
+    /// under `qwen.ai` or is one of DashScope's (`dashscope.aliyuncs.com`, `dashscope-intl.aliyuncs.com`,
+    /// `dashscope-us.aliyuncs.com`, and those under them), or one that the user
+    /// [lets through](Self::endpoint_host). Not every host under `aliyuncs.com` is: customers' buckets and
+    /// functions have theirs there.
+    ///
+    /// The vendor ended the sign-in of its OAuth accounts in April 2026; it is kept for compatible servers.
+    ///
+    /// ```
+    /// use tower_credentials::provider::{Provider, Qwen};
+    ///
+    /// let qwen = Qwen::new();
+    /// assert!(qwen.trusts(&"https://dashscope.aliyuncs.com/compatible-mode/v1/models".parse()?));
+    /// # Ok::<(), http::uri::InvalidUri>(())
+    /// ```
+    Qwen
+}
+
+impl Qwen {
+    /// The adapter, as the vendor has it.
+    pub fn new() -> Self {
+        let hosts = ["portal.qwen.ai", DASHSCOPE[0], DASHSCOPE[1], DASHSCOPE[2]];
+        let mut vendor = Vendor::new("qwen", &["qwen-code"], &hosts);
+        vendor.endpoints = Endpoints::Named(NamedEndpoints {
+            domains: &["qwen.ai", DASHSCOPE[0], DASHSCOPE[1], DASHSCOPE[2]],
+            origins: Vec::new(),
+            suffix: "/v1",
+        });
+        vendor.read = read;
+        vendor.statuses = &[400, 401, 403];
+        #[cfg(feature = "oauth")]
+        {
+            vendor.oauth = oauth();
+        }
+        Self(vendor)
+    }
+
+    /// Lets accounts name this host for their requests, too: `HOST`, `https://HOST:PORT`, or plain `http`
+    /// with a loopback host.
+    ///
+    /// # Errors
+    /// Where the text is no such host.
+    pub fn endpoint_host(mut self, host: &str) -> Result<Self, InvalidOrigin> {
+        self.0.endpoints.allow(endpoints::host(host)?);
+        Ok(self)
+    }
+}
+
+#[cfg(feature = "oauth")]
+fn oauth() -> crate::oauth::OAuthConfig {
+    crate::oauth::OAuthConfig::default()
+}
+
+/// DashScope's own errors have their code at the top, those of its compatible API inside of `error`.
+fn read(answer: &Answer<'_>, finding: Finding) -> Finding {
+    let [code, own] = fields(answer.body, [&["error", "code"], &["code"]]);
+    match code.or(own).as_deref() {
+        Some(code @ "Arrearage") => {
+            finding.verdict(stopped("DashScope", code, "the account's owner has to pay what is due"))
+        }
+        _ => finding,
+    }
+}
