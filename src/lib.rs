@@ -90,6 +90,9 @@ mod pool;
 pub mod provider;
 pub mod rate_limit;
 mod secret;
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub mod settings;
 pub mod standing;
 pub mod vault;
 

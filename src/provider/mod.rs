@@ -1,9 +1,13 @@
 //! What differs from one provider to the next.
 
 mod answer;
+#[cfg(feature = "providers")]
+mod configured;
 mod endpoint;
 mod generic;
 mod origin;
+#[cfg(feature = "providers")]
+mod registry;
 mod value;
 #[cfg(feature = "providers")]
 mod vendor;
@@ -18,6 +22,9 @@ pub use answer::{Answer, Finding, Verdict};
 pub use endpoint::Endpoint;
 pub use generic::GenericProvider;
 pub use origin::{InvalidOrigin, Origin};
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub use registry::{Registry, RegistryBuilder};
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use vendor::{Anthropic, Copilot, Cursor, Google, OpenAi, Qwen};

@@ -1,0 +1,120 @@
+//! A provider with what settings add to it.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+
+use super::{
+    Answer, CredentialHeaders, Endpoint, Finding, GenericProvider, ListElement, Origin, Provider,
+    UnusableSecret,
+};
+use crate::credential::Credential;
+#[cfg(feature = "oauth")]
+use crate::oauth::OAuthConfig;
+use crate::settings::ProviderSettings;
+
+/// Whatever provider it is, with more origins, other default headers and another way to sign in.
+pub(super) struct Configured {
+    inner: Arc<dyn Provider>,
+    origins: Vec<Origin>,
+    default_headers: Vec<(HeaderName, HeaderValue)>,
+    #[cfg(feature = "oauth")]
+    oauth: Option<OAuthConfig>,
+}
+
+impl Configured {
+    pub(super) fn over(inner: Arc<dyn Provider>, settings: &ProviderSettings) -> Arc<dyn Provider> {
+        let mut default_headers = settings.headers().clone();
+        for (name, value) in inner.default_headers() {
+            if settings.headers().iter().all(|(known, _)| known != name) {
+                default_headers.push((name.clone(), value.clone()));
+            }
+        }
+        Arc::new(Self {
+            origins: settings.values().origins.clone().unwrap_or_default(),
+            default_headers,
+            #[cfg(feature = "oauth")]
+            oauth: settings.oauth(inner.oauth()),
+            inner,
+        })
+    }
+}
+
+/// The provider that settings of the type `generic` describe. What all types have, such as origins, is added
+/// by [`Configured`].
+pub(super) fn generic(name: &str, settings: &ProviderSettings) -> Arc<dyn Provider> {
+    let values = settings.values();
+    let mut provider = match &values.header {
+        Some(name_of_header) if *name_of_header != header::AUTHORIZATION => {
+            GenericProvider::header(name, name_of_header.clone())
+        }
+        _ => GenericProvider::bearer(name),
+    };
+    if let Some(prefix) = &values.prefix {
+        provider = provider.prefix(prefix.clone());
+    }
+    if values.oauth_header.is_some() || values.oauth_prefix.is_some() {
+        let header = values.oauth_header.clone().unwrap_or(header::AUTHORIZATION);
+        let usual = if header == header::AUTHORIZATION { "Bearer " } else { "" };
+        let prefix = values.oauth_prefix.clone().unwrap_or_else(|| usual.to_owned());
+        provider = provider.oauth_header(header, prefix);
+    }
+    for (name, value) in settings.extra_headers() {
+        provider = provider.extra_header(name.clone(), value.clone());
+    }
+    if let Some(names) = &values.query_names {
+        provider = provider.query_names(names.iter().cloned());
+    }
+    Arc::new(provider)
+}
+
+impl Provider for Configured {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn trusts(&self, uri: &Uri) -> bool {
+        self.inner.trusts(uri) || self.origins.iter().any(|origin| origin.contains(uri))
+    }
+
+    fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
+        self.inner.headers(credential)
+    }
+
+    fn header_names(&self) -> &[HeaderName] {
+        self.inner.header_names()
+    }
+
+    fn query_names(&self) -> &[String] {
+        self.inner.query_names()
+    }
+
+    fn aliases(&self) -> &[&str] {
+        self.inner.aliases()
+    }
+
+    fn endpoint(&self, credential: &Credential) -> Option<Endpoint> {
+        self.inner.endpoint(credential)
+    }
+
+    fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.default_headers
+    }
+
+    fn list_elements(&self) -> &[ListElement] {
+        self.inner.list_elements()
+    }
+
+    fn body_prefix(&self, status: StatusCode) -> usize {
+        self.inner.body_prefix(status)
+    }
+
+    fn read(&self, answer: &Answer<'_>) -> Finding {
+        self.inner.read(answer)
+    }
+
+    #[cfg(feature = "oauth")]
+    fn oauth(&self) -> Option<&OAuthConfig> {
+        self.oauth.as_ref().or(self.inner.oauth())
+    }
+}

@@ -1,0 +1,94 @@
+//! Settings from environment variables.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::keys;
+use super::raw::Raw;
+use super::{ProviderSettings, SettingsError, nearest};
+
+const PREFIX: &str = "TOWER_CREDENTIALS_";
+
+/// Variables with the prefix that are no settings of a provider.
+const OTHERS: [&str; 2] = ["TOWER_CREDENTIALS_VAULT_KEY", "TOWER_CREDENTIALS_DIR"];
+
+/// What a name is called in an environment variable.
+fn variable_name(name: &str) -> String {
+    let upper = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' };
+    name.chars().map(upper).collect()
+}
+
+/// The settings of the environment, by the names that `known` has for providers: each name or alias, and
+/// the provider's own.
+pub(crate) fn read(
+    variables: &[(OsString, OsString)],
+    known: &[(String, String)],
+) -> Result<BTreeMap<String, ProviderSettings>, SettingsError> {
+    let mut names: Vec<_> =
+        known.iter().map(|(name, provider)| (variable_name(name) + "_", name, provider)).collect();
+    // The longest first: `openai-eu` is not `openai` with a setting `eu_…`.
+    names.sort_by_key(|(variable, ..)| Reverse(variable.len()));
+    let mut settings: BTreeMap<String, ProviderSettings> = BTreeMap::new();
+    for (variable, value) in variables {
+        let Some(variable) = variable.to_str() else { continue };
+        let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
+        if OTHERS.contains(&variable) {
+            continue;
+        }
+        let place = format!("the environment variable {variable}");
+        let found = names
+            .iter()
+            .find_map(|(name, _, provider)| Some((*provider, rest.strip_prefix(name.as_str())?)));
+        let Some((provider, key)) = found else {
+            unless_a_setting(rest, known, place)?;
+            continue;
+        };
+        let Some(path) = path(key) else {
+            let before = &variable[..variable.len() - key.len()];
+            let nearest = nearest(key, ends().iter().map(String::as_str));
+            let nearest = nearest.map(|key| format!("{before}{key}"));
+            return Err(SettingsError::UnknownKey { place, key: key.to_owned(), nearest });
+        };
+        let path: Vec<_> = path.iter().map(String::as_str).collect();
+        let key = path.join(".");
+        let invalid =
+            |reason: String| SettingsError::Invalid { place: place.clone(), key: key.clone(), reason };
+        let value = value.to_str().ok_or_else(|| invalid("must be UTF-8".to_owned()))?;
+        let settings = settings.entry(provider.clone()).or_default();
+        settings.put(&path, &Raw::Plain(value)).map_err(|problem| problem.at(&place, &key))?;
+    }
+    Ok(settings)
+}
+
+/// The settings as they end variables' names.
+fn ends() -> Vec<String> {
+    keys::names().map(|path| variable_name(&path.join("_"))).collect()
+}
+
+/// The setting that the end of a variable's name is for.
+fn path(key: &str) -> Option<Vec<String>> {
+    if let Some(path) = keys::names().find(|path| variable_name(&path.join("_")) == key) {
+        return Some(path.into_iter().map(str::to_owned).collect());
+    }
+    for (table, name) in [("HEADERS_", "headers"), ("EXTRA_HEADERS_", "extra_headers")] {
+        if let Some(header) = key.strip_prefix(table) {
+            let header = header.to_ascii_lowercase().replace('_', "-");
+            return Some(vec![name.to_owned(), header]);
+        }
+    }
+    let name = key.strip_prefix("OAUTH_AUTHORIZE_PARAMS_")?.to_ascii_lowercase();
+    Some(["oauth", "authorize_params", &name].map(str::to_owned).into())
+}
+
+/// Refuses a variable that ends in a setting's name but begins with no provider's: its name is misspelt.
+fn unless_a_setting(rest: &str, known: &[(String, String)], place: String) -> Result<(), SettingsError> {
+    let is_of = |key: &String| rest.strip_suffix(key.as_str())?.strip_suffix('_').map(str::to_owned);
+    // The longest: `…_OAUTH_CLIENT_ID` rather than some `…_ID`.
+    let Some(name) = ends().iter().filter_map(is_of).min_by_key(String::len) else {
+        return Ok(());
+    };
+    let names: Vec<_> = known.iter().map(|(name, _)| variable_name(name)).collect();
+    let nearest = nearest(&name, names.iter().map(String::as_str));
+    Err(SettingsError::UnknownProvider { place: Some(place), name, nearest })
+}

@@ -1,0 +1,289 @@
+//! What can be set for each provider, in code, in a file and in the environment.
+//!
+//! Each setting is taken from the first of these that has it: the program
+//! ([`RegistryBuilder::set`](crate::provider::RegistryBuilder::set)), the file, the environment. Tables are
+//! taken entry by entry, lists as a whole.
+//!
+//! | Setting | What it says | Unless set |
+//! |---|---|---|
+//! | `mode` | Which credentials are used: `auto`, `api`, `subscription`; see [`Mode`]. | `auto` |
+//! | `namespace` | Which of the provider's pools. | `default` |
+//! | `max_attempts` | With how many credentials a request is tried, at most; from 1 on. | all of the pool |
+//! | `cooldown_limited` | How long a limited credential cools down if the answer names no time. | `30s` |
+//! | `cooldown_refused` | How long a refused one does that no refresh helped. | `5m` |
+//! | `cooldown_cap` | The longest cooldown that is guessed. | `1h` |
+//! | `api_key_variable` | The environment variable of an API key for a pool without one; empty for none. | the vendor's |
+//! | `origins` | To where credentials may go, too. | none |
+//! | `endpoint_hosts` | Which hosts an account may name for its requests, too (Copilot, Qwen). | none |
+//! | `subscription_endpoint` | Where OAuth accounts' requests go (OpenAI). | where the caller says |
+//! | `headers` | A table of headers that are set where the caller has set none of the name. | the vendor's |
+//! | `oauth` | A table of the fields of `oauth::OAuthConfig`, by their names. | the vendor's |
+//! | `type` | `generic`, or the vendor whose adapter this is; for providers of one's own. | – |
+//!
+//! And for those of the type `generic`: `header` (the header a token goes into: `authorization` unless set),
+//! `prefix` (what stands before the token: `Bearer ` in `authorization`, else nothing), `oauth_header` and
+//! `oauth_prefix` (the same for OAuth accounts, where it differs), `extra_headers` (a table of headers beside
+//! the token), `query_names` (query parameters that carry a credential and are removed), `aliases`.
+//!
+//! Times are seconds, or text such as `30s`, `5m`, `1h30m`.
+//!
+//! # The file
+//!
+//! TOML, with the feature `config`. A key that isn't known is an error.
+//!
+//! ```toml
+//! [providers.openai]
+//! mode = "subscription"
+//! max_attempts = 3
+//! cooldown_limited = "1m"
+//! oauth.client_id = "…"
+//!
+//! [providers.github-copilot.headers]
+//! editor-version = "my-editor/1.0"
+//!
+//! [providers.example]
+//! type = "generic"
+//! origins = ["https://api.example.com"]
+//! header = "x-api-key"
+//! ```
+//!
+//! # The environment
+//!
+//! `TOWER_CREDENTIALS_<PROVIDER>_<SETTING>`, in upper case, with an underscore for whatever is no letter or
+//! digit, and between the names of tables and what is in them: `TOWER_CREDENTIALS_GITHUB_COPILOT_MODE`,
+//! `TOWER_CREDENTIALS_OPENAI_OAUTH_CLIENT_ID`, `TOWER_CREDENTIALS_OPENAI_HEADERS_X_TEAM` (the header
+//! `x-team`). Lists are parted by spaces or commas. `TOWER_CREDENTIALS_VAULT_KEY` and
+//! `TOWER_CREDENTIALS_DIR` are the vault's.
+
+mod environment;
+mod error;
+#[cfg(feature = "config")]
+mod file;
+mod keys;
+#[cfg(feature = "oauth")]
+mod oauth;
+mod raw;
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::pool::{Cooldowns, Mode, PoolBuilder};
+use crate::provider::{Endpoint, Origin};
+use raw::Raw;
+
+pub use error::SettingsError;
+
+pub(crate) use environment::read as read_environment;
+pub(crate) use error::nearest;
+#[cfg(feature = "config")]
+pub(crate) use file::read as read_file;
+
+/// Defines settings each of which may be unset, and how those of one source go before another's.
+macro_rules! layered {
+    ($(#[$doc:meta])* $visibility:vis struct $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        $visibility struct $name {
+            $($(#[$meta])* pub(crate) $field: Option<$type>,)*
+        }
+
+        impl $name {
+            /// Takes what is not set here from another source.
+            fn fill_from(&mut self, other: &Self) {
+                $(if self.$field.is_none() {
+                    self.$field.clone_from(&other.$field);
+                })*
+            }
+        }
+    };
+}
+#[cfg(feature = "oauth")]
+use layered;
+
+layered! {
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Values {
+        kind: String,
+        mode: Mode,
+        namespace: String,
+        max_attempts: NonZeroU32,
+        cooldown_limited: Duration,
+        cooldown_refused: Duration,
+        cooldown_cap: Duration,
+        api_key_variable: String,
+        origins: Vec<Origin>,
+        endpoint_hosts: Vec<Origin>,
+        subscription_endpoint: Endpoint,
+        header: HeaderName,
+        prefix: String,
+        oauth_header: HeaderName,
+        oauth_prefix: String,
+        query_names: Vec<String>,
+        aliases: Vec<String>,
+    }
+}
+
+/// What one source says of a provider, which it may call by an alias.
+pub(crate) struct Named {
+    pub(crate) name: String,
+    /// Where, for errors.
+    pub(crate) place: String,
+    pub(crate) settings: ProviderSettings,
+}
+
+/// Headers by name.
+pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
+
+/// The settings of one provider; see [the module](self) for each one's meaning.
+///
+/// ```
+/// use tower_credentials::Mode;
+/// use tower_credentials::settings::ProviderSettings;
+///
+/// let settings = ProviderSettings::new()
+///     .mode(Mode::Api)
+///     .set("cooldown_limited", "1m")?
+///     .set("headers.x-team", "blue")?;
+/// # Ok::<(), tower_credentials::settings::SettingsError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct ProviderSettings {
+    values: Values,
+    headers: Headers,
+    extra_headers: Headers,
+    #[cfg(feature = "oauth")]
+    oauth: oauth::OAuthSettings,
+}
+
+impl ProviderSettings {
+    /// Nothing is set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Which kinds of credentials are used.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.values.mode = Some(mode);
+        self
+    }
+
+    /// The namespace of the pool.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.values.namespace = Some(namespace.into());
+        self
+    }
+
+    /// With how many credentials a request is tried, at most.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: NonZeroU32) -> Self {
+        self.values.max_attempts = Some(attempts);
+        self
+    }
+
+    /// How long a limited credential cools down if the answer names no time.
+    #[must_use]
+    pub fn cooldown_limited(mut self, duration: Duration) -> Self {
+        self.values.cooldown_limited = Some(duration);
+        self
+    }
+
+    /// How long a credential cools down that was refused and that no refresh helped.
+    #[must_use]
+    pub fn cooldown_refused(mut self, duration: Duration) -> Self {
+        self.values.cooldown_refused = Some(duration);
+        self
+    }
+
+    /// Sets whatever has this name in a file; of what is in a table, `headers.x-team` or
+    /// `oauth.client_id`. Lists are parted by spaces or commas.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownKey`] and [`SettingsError::Invalid`].
+    pub fn set(mut self, key: &str, value: &str) -> Result<Self, SettingsError> {
+        let path: Vec<_> = key.split('.').collect();
+        self.put(&path, &Raw::Plain(value))
+            .map_err(|problem| problem.at("the program's settings", key))?;
+        Ok(self)
+    }
+
+    /// Takes what is not set here from a source that comes after.
+    pub(crate) fn fill_from(&mut self, other: &Self) {
+        self.values.fill_from(&other.values);
+        for (ours, theirs) in
+            [(&mut self.headers, &other.headers), (&mut self.extra_headers, &other.extra_headers)]
+        {
+            for (name, value) in theirs {
+                if ours.iter().all(|(known, _)| known != name) {
+                    ours.push((name.clone(), value.clone()));
+                }
+            }
+        }
+        #[cfg(feature = "oauth")]
+        self.oauth.fill_from(&other.oauth);
+    }
+
+    pub(crate) fn values(&self) -> &Values {
+        &self.values
+    }
+
+    pub(crate) fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    pub(crate) fn extra_headers(&self) -> &Headers {
+        &self.extra_headers
+    }
+
+    /// The config with what is set, in place of the provider's own; `None` where nothing is.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn oauth(
+        &self,
+        own: Option<&crate::oauth::OAuthConfig>,
+    ) -> Option<crate::oauth::OAuthConfig> {
+        self.oauth.over(own)
+    }
+
+    /// The first setting here that only those of the type `generic` have.
+    pub(crate) fn generic_only(&self) -> Option<&'static str> {
+        let values = &self.values;
+        let set = [
+            ("header", values.header.is_some()),
+            ("prefix", values.prefix.is_some()),
+            ("oauth_header", values.oauth_header.is_some()),
+            ("oauth_prefix", values.oauth_prefix.is_some()),
+            ("query_names", values.query_names.is_some()),
+            ("extra_headers", !self.extra_headers.is_empty()),
+        ];
+        set.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
+    }
+
+    /// The pool's builder with these settings.
+    pub(crate) fn apply(&self, mut builder: PoolBuilder) -> PoolBuilder {
+        let values = &self.values;
+        let mut cooldowns = Cooldowns::default();
+        if let Some(duration) = values.cooldown_limited {
+            cooldowns = cooldowns.limited(duration);
+        }
+        if let Some(duration) = values.cooldown_refused {
+            cooldowns = cooldowns.refused(duration);
+        }
+        if let Some(duration) = values.cooldown_cap {
+            cooldowns = cooldowns.cap(duration);
+        }
+        if let Some(namespace) = &values.namespace {
+            builder = builder.namespace(namespace.as_str());
+        }
+        builder.mode(values.mode.unwrap_or_default()).cooldowns(cooldowns)
+    }
+}
+
+/// Without the values of headers and of OAuth clients, which may be secret.
+impl fmt::Debug for ProviderSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderSettings").field("values", &self.values).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,143 @@
+//! Values as a file or the environment writes them, and what they mean.
+
+use std::fmt::Display;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::pool::Mode;
+use crate::provider::{Endpoint, Origin};
+use crate::rate_limit::go_duration;
+
+/// A value as it is written.
+pub(super) enum Raw<'a> {
+    /// Text that may stand for anything: an environment variable's, or a program's.
+    Plain(&'a str),
+    Text(&'a str),
+    Integer(i64),
+    List(Vec<Raw<'a>>),
+    /// Something else, by the name of its type.
+    Other(&'static str),
+}
+
+type Read<T> = Result<T, String>;
+
+impl<'a> Raw<'a> {
+    pub(super) fn text(&self) -> Read<&'a str> {
+        match self {
+            Self::Plain(text) | Self::Text(text) => Ok(text),
+            Self::Integer(_) => Err("must be text, in quotes".to_owned()),
+            Self::List(_) => Err("must be text, not a list".to_owned()),
+            Self::Other(kind) => Err(format!("must be text, not a {kind}")),
+        }
+    }
+
+    /// A list of texts; of text alone, its words, which commas may part too.
+    pub(super) fn list(&self) -> Read<Vec<&'a str>> {
+        match self {
+            Self::Plain(text) => {
+                let parts = text.split(|char: char| char == ',' || char.is_whitespace());
+                Ok(parts.filter(|part| !part.is_empty()).collect())
+            }
+            Self::List(items) => items.iter().map(Raw::text).collect(),
+            _ => Err("must be a list of texts, as in [\"a\", \"b\"]".to_owned()),
+        }
+    }
+
+    /// A list of what is read of each text, none of which an error tells.
+    pub(super) fn list_of<T>(&self, read: impl Fn(&str) -> Read<T>) -> Read<Vec<T>> {
+        self.list()?.into_iter().map(read).collect()
+    }
+
+    /// Seconds, or text such as `30s`, `5m` or `1h30m`.
+    pub(super) fn duration(&self) -> Read<Duration> {
+        let wrong =
+            || "must be a number of seconds, or a time such as \"30s\", \"5m\" or \"1h30m\"".to_owned();
+        let seconds = match self {
+            Self::Integer(seconds) => Some(*seconds),
+            _ => self.text().map_err(|_| wrong())?.parse().ok(),
+        };
+        if let Some(seconds) = seconds {
+            return u64::try_from(seconds).map(Duration::from_secs).map_err(|_| wrong());
+        }
+        let text = self.text()?.trim();
+        if text.starts_with('-') {
+            return Err(wrong());
+        }
+        let milliseconds = go_duration(text.as_bytes()).ok_or_else(wrong)?;
+        u64::try_from(milliseconds).map(Duration::from_millis).map_err(|_| wrong())
+    }
+
+    pub(super) fn at_least_one(&self) -> Read<NonZeroU32> {
+        let wrong = || "must be a whole number from 1 on: with 0, no request could be sent".to_owned();
+        let number = match self {
+            Self::Integer(number) => u32::try_from(*number).ok(),
+            _ => self.text().map_err(|_| wrong())?.trim().parse().ok(),
+        };
+        number.and_then(NonZeroU32::new).ok_or_else(wrong)
+    }
+
+    pub(super) fn mode(&self) -> Read<Mode> {
+        let modes = [("auto", Mode::Auto), ("api", Mode::Api), ("subscription", Mode::Subscription)];
+        self.one_of(&modes)
+    }
+
+    /// The meaning of one of these words.
+    pub(super) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Read<T> {
+        word(self.text()?, words)
+    }
+
+    pub(super) fn header_name(&self) -> Read<HeaderName> {
+        header_name(self.text()?)
+    }
+
+    pub(super) fn header_value(&self) -> Read<HeaderValue> {
+        // The text is not told: it may be a secret.
+        HeaderValue::from_str(self.text()?)
+            .map_err(|_| "can't be a header's value: it must be one line of plain text".to_owned())
+    }
+
+    pub(super) fn endpoint(&self) -> Read<Endpoint> {
+        shown(self.text()?.parse())
+    }
+
+    pub(super) fn namespace(&self) -> Read<String> {
+        let name = self.text()?;
+        match crate::vault::check_name("namespace", name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(error) => Err(format!("can't be used: {error}")),
+        }
+    }
+
+    /// The name of an environment variable, or nothing.
+    pub(super) fn variable(&self) -> Read<String> {
+        let name = self.text()?;
+        if name.contains(['=', '\0']) {
+            return Err("must be the name of an environment variable".to_owned());
+        }
+        Ok(name.to_owned())
+    }
+}
+
+pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Read<T> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        format!("must be one of {}", words.join(", "))
+    })
+}
+
+pub(super) fn header_name(text: &str) -> Read<HeaderName> {
+    HeaderName::from_str(text).map_err(|_| "must be a header's name (RFC 9110, section 5.1)".to_owned())
+}
+
+pub(super) fn origin(text: &str) -> Read<Origin> {
+    shown(text.parse())
+}
+
+/// What is wrong, after the setting's name.
+pub(super) fn shown<T, E: Display>(result: Result<T, E>) -> Read<T> {
+    result.map_err(|error| format!("is of no use: {error}"))
+}
