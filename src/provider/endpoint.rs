@@ -71,7 +71,14 @@ impl FromStr for Endpoint {
         if prefix.contains(['?', '#']) {
             return Err(invalid("it must have no query and no fragment"));
         }
-        if prefix.split('/').any(|segment| matches!(segment, "." | "..")) {
+        if prefix.contains('\\') {
+            // Some read it as a slash.
+            return Err(invalid("its path must have no backslash"));
+        }
+        // Also in the form that RFC 3986, section 6.2.2.2, says to be the same.
+        let is_dots =
+            |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
+        if prefix.split('/').any(is_dots) {
             return Err(invalid("its path must have no dot segments"));
         }
         let normal: Uri = format!("{origin}{prefix}").parse().map_err(|_| invalid("it is no URL"))?;

@@ -1,7 +1,7 @@
 //! Where a credential may be sent.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::Uri;
@@ -70,6 +70,16 @@ fn default_port(https: bool) -> u16 {
     if https { 443 } else { 80 }
 }
 
+/// A name (RFC 1034, section 3.5, and the underscores that are in use), or an address (RFC 3986, section
+/// 3.2.2). No name that isn't ASCII, none that is escaped and no wildcard is ever a request's.
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        return address.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    }
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_part))
+}
+
 /// Loopback as RFC 8252, section 8.3, has it: the addresses, and `localhost` which browsers and
 /// resolvers bind to them (RFC 6761, section 6.3).
 fn is_loopback(host: &str) -> bool {
@@ -123,15 +133,20 @@ impl FromStr for Origin {
             return Err(invalid("it must not name a user"));
         }
         let host = authority.host().to_ascii_lowercase();
-        if host.is_empty() {
-            return Err(invalid("it names no host"));
+        if !is_host(&host) {
+            return Err(invalid("its host must be a name of letters, digits and dashes, or an address"));
         }
         if !https && !is_loopback(&host) {
             return Err(invalid("plain http is for a loopback host only; use https"));
         }
-        let port = match authority.port() {
-            Some(port) => port.as_u16(),
-            None => default_port(https),
+        let after = &authority.as_str()[host.len()..];
+        let port = match after.strip_prefix(':') {
+            None if after.is_empty() => default_port(https),
+            None => return Err(invalid("nothing but a port may follow its address")),
+            Some(port) => match port.parse() {
+                Ok(number @ 1..) if !port.starts_with('+') => number,
+                _ => return Err(invalid("its port must be a number from 1 to 65535")),
+            },
         };
         Ok(Self { https, host, port })
     }

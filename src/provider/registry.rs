@@ -227,11 +227,7 @@ impl RegistryBuilder {
     /// Whatever is wrong with settings, by [`SettingsError`]: what isn't known, what can't be used, what
     /// can't be read.
     pub fn build(self) -> Result<Registry, SettingsError> {
-        let mut sources = vec![self.program()];
-        #[cfg(feature = "config")]
-        if let Some(file) = &self.file {
-            sources.push(file.read()?);
-        }
+        let sources = [self.program(), self.in_file()?];
         let mut names = Names::default();
         for own in &self.own {
             names.add(own.name(), own.aliases())?;
@@ -280,6 +276,17 @@ impl RegistryBuilder {
             }
         }
         source
+    }
+
+    #[cfg(feature = "config")]
+    fn in_file(&self) -> Result<Vec<Named>, SettingsError> {
+        self.file.as_ref().map_or(Ok(Vec::new()), ConfigFile::read)
+    }
+
+    #[cfg(not(feature = "config"))]
+    #[allow(clippy::unnecessary_wraps, reason = "with the feature `config` it can fail")]
+    fn in_file(&self) -> Result<Vec<Named>, SettingsError> {
+        Ok(Vec::new())
     }
 
     /// The provider of this name with its settings.

@@ -12,6 +12,7 @@ use crate::provider::{Endpoint, Origin};
 use crate::rate_limit::go_duration;
 
 /// A value as it is written.
+#[cfg_attr(not(feature = "config"), allow(dead_code, reason = "a file has more sorts of values"))]
 pub(super) enum Raw<'a> {
     /// Text that may stand for anything: an environment variable's, or a program's.
     Plain(&'a str),
