@@ -46,7 +46,8 @@ pub(crate) fn read(
         };
         let Some(path) = path(key) else {
             let before = &variable[..variable.len() - key.len()];
-            let nearest = nearest(key, ends().iter().map(String::as_str));
+            let upper = key.to_ascii_uppercase();
+            let nearest = nearest(&upper, ends().iter().map(String::as_str));
             let nearest = nearest.map(|key| format!("{before}{key}"));
             return Err(SettingsError::UnknownKey { place, key: key.to_owned(), nearest });
         };
