@@ -207,6 +207,31 @@ fn what_is_wrong_in_the_environment_is_named_with_the_variable_and_the_way_out()
     }
 }
 
+#[test]
+fn two_variables_of_one_setting_and_one_that_may_be_of_two_providers_are_refused() {
+    let twice =
+        variables(&[("TOWER_CREDENTIALS_OPENAI_MODE", "api"), ("TOWER_CREDENTIALS_CODEX_MODE", "auto")]);
+    let error = refused(Registry::builder().environment(twice)).to_string();
+    assert!(error.contains("TOWER_CREDENTIALS_CODEX_MODE"), "{error}");
+    assert!(error.contains("is set by TOWER_CREDENTIALS_OPENAI_MODE, too"), "{error}");
+    let text = "[providers.a-b]\ntype = \"generic\"\n[providers.\"a.b\"]\ntype = \"generic\"";
+    with_file(text).build().unwrap();
+    let of_two = variables(&[("TOWER_CREDENTIALS_A_B_MODE", "api")]);
+    let error = refused(with_file(text).environment(of_two)).to_string();
+    assert!(error.contains("a-b's or a.b's"), "{error}");
+}
+
+#[test]
+fn the_documentations_file_is_taken() {
+    let source = include_str!("../src/settings/mod.rs");
+    let block = source.split("//! ```toml\n").nth(1).unwrap().split("//! ```").next().unwrap();
+    let text = block.lines().map(|line| line.trim_start_matches("//!").trim_start()).collect::<Vec<_>>();
+    let registry = with_file(&text.join("\n")).build().unwrap();
+    assert_eq!(registry.max_attempts("openai").unwrap(), NonZeroU32::new(3));
+    assert_eq!(registry.provider("github-copilot").unwrap().default_headers().len(), 1);
+    assert_eq!(registry.provider("example").unwrap().header_names()[0], "x-api-key");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_variable_that_is_no_text_is_refused_and_others_are_left_alone() {

@@ -30,6 +30,7 @@ pub(crate) fn read(
     // The longest first: `openai-eu` is not `openai` with a setting `eu_…`.
     names.sort_by_key(|(variable, ..)| Reverse(variable.len()));
     let mut settings: BTreeMap<String, ProviderSettings> = BTreeMap::new();
+    let mut set_by = BTreeMap::new();
     for (variable, value) in variables {
         let Some(variable) = variable.to_str() else { continue };
         let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
@@ -37,13 +38,12 @@ pub(crate) fn read(
             continue;
         }
         let place = format!("the environment variable {variable}");
-        let found = names
-            .iter()
-            .find_map(|(name, _, provider)| Some((*provider, rest.strip_prefix(name.as_str())?)));
-        let Some((provider, key)) = found else {
+        let Some((prefix, _, provider)) = names.iter().find(|(prefix, ..)| rest.starts_with(prefix))
+        else {
             unless_a_setting(rest, known, place)?;
             continue;
         };
+        let key = &rest[prefix.len()..];
         let Some(path) = path(key) else {
             let before = &variable[..variable.len() - key.len()];
             let upper = key.to_ascii_uppercase();
@@ -53,10 +53,18 @@ pub(crate) fn read(
         };
         let path: Vec<_> = path.iter().map(String::as_str).collect();
         let key = path.join(".");
-        let invalid =
-            |reason: String| SettingsError::Invalid { place: place.clone(), key: key.clone(), reason };
-        let value = value.to_str().ok_or_else(|| invalid("must be UTF-8".to_owned()))?;
-        let settings = settings.entry(provider.clone()).or_default();
+        let invalid = |reason: String| {
+            Err(SettingsError::Invalid { place: place.clone(), key: key.clone(), reason })
+        };
+        if let Some((.., other)) = names.iter().find(|(other, _, of)| other == prefix && of != provider)
+        {
+            return invalid(format!("may be {provider}'s or {other}'s; set it in a file instead"));
+        }
+        if let Some(other) = set_by.insert((*provider, key.clone()), variable) {
+            return invalid(format!("is set by {other}, too; keep one of them"));
+        }
+        let Some(value) = value.to_str() else { return invalid("must be UTF-8".to_owned()) };
+        let settings = settings.entry((*provider).clone()).or_default();
         settings.put(&path, &Raw::Plain(value)).map_err(|problem| problem.at(&place, &key))?;
     }
     Ok(settings)

@@ -1,9 +1,8 @@
-//! Providers by name, with their settings.
+//! What a registry is made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::num::NonZeroU32;
 #[cfg(feature = "config")]
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,141 +10,18 @@ use std::sync::Arc;
 #[cfg(feature = "config")]
 use zeroize::Zeroizing;
 
-use super::configured::{self, Configured};
-use super::{Provider, vendor};
-use crate::credential::PoolKey;
-use crate::pool::{Mode, Pool, PoolBuilder};
+use super::names::Names;
+use super::{Entry, Registry};
+use crate::provider::configured::{self, Configured};
+use crate::provider::{Provider, vendor};
 use crate::secret::SecretString;
-use crate::settings::{Named, ProviderSettings, SettingsError, nearest};
-use crate::vault::{EnvironmentLayer, Vault};
+use crate::settings::{Named, ProviderSettings, SettingsError};
 
 /// The `type` of a provider that is one by its settings.
 const GENERIC: &str = "generic";
 
 /// Where the program's own settings are, for errors.
 const PROGRAM: &str = "the program's settings";
-
-/// Providers by name: the vendors' adapters, those that a file declares, and those of your own, each with
-/// its [settings](crate::settings).
-///
-/// ```
-/// use tower_credentials::provider::Registry;
-/// use tower_credentials::vault::MemoryVault;
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), tower_credentials::BoxError> {
-/// let registry = Registry::builder().environment(std::env::vars_os()).build()?;
-/// let pool = registry.pool("claude", MemoryVault::new())?.open().await?;
-/// assert_eq!(pool.key().provider(), "anthropic");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Registry {
-    entries: BTreeMap<String, Entry>,
-    /// Other names, and whose each is.
-    aliases: BTreeMap<String, String>,
-    /// The values of those environment variables that API keys are read from.
-    api_keys: BTreeMap<String, SecretString>,
-}
-
-#[derive(Clone)]
-struct Entry {
-    provider: Arc<dyn Provider>,
-    settings: ProviderSettings,
-    api_key_variable: Option<String>,
-}
-
-impl Registry {
-    /// A registry of the vendors' adapters, to be added to.
-    pub fn builder() -> RegistryBuilder {
-        RegistryBuilder::default()
-    }
-
-    /// The names of the providers, without aliases.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
-    }
-
-    /// The provider of this name or alias.
-    ///
-    /// # Errors
-    /// [`SettingsError::UnknownProvider`], with the nearest name that is known.
-    pub fn provider(&self, name: &str) -> Result<Arc<dyn Provider>, SettingsError> {
-        Ok(self.entry(name)?.1.provider.clone())
-    }
-
-    /// The key of the provider's pool: its own name, whatever alias it was asked by, and the namespace of
-    /// its settings.
-    ///
-    /// # Errors
-    /// [`SettingsError::UnknownProvider`].
-    pub fn pool_key(&self, name: &str) -> Result<PoolKey, SettingsError> {
-        let (name, entry) = self.entry(name)?;
-        let namespace = entry.settings.values().namespace.as_deref();
-        let namespace = namespace.unwrap_or(PoolKey::DEFAULT_NAMESPACE);
-        Ok(PoolKey::with_namespace(name, namespace))
-    }
-
-    /// With how many credentials a request is tried at most, where that is set: for
-    /// [`RotateOn429Layer::max_attempts`](crate::RotateOn429Layer::max_attempts).
-    ///
-    /// # Errors
-    /// [`SettingsError::UnknownProvider`].
-    pub fn max_attempts(&self, name: &str) -> Result<Option<NonZeroU32>, SettingsError> {
-        Ok(self.entry(name)?.1.settings.values().max_attempts)
-    }
-
-    /// The environment variable from which the provider's pool takes an API key where it has none.
-    ///
-    /// # Errors
-    /// [`SettingsError::UnknownProvider`].
-    pub fn api_key_variable(&self, name: &str) -> Result<Option<&str>, SettingsError> {
-        Ok(self.entry(name)?.1.api_key_variable.as_deref())
-    }
-
-    /// The provider's pool in this vault, with its settings: to be opened, or changed first. A pool that has
-    /// no API key stored uses the environment's, unless its mode is [`Mode::Subscription`].
-    ///
-    /// # Errors
-    /// [`SettingsError::UnknownProvider`].
-    pub fn pool(&self, name: &str, vault: impl Vault) -> Result<PoolBuilder, SettingsError> {
-        let key = self.pool_key(name)?;
-        let (_, entry) = self.entry(name)?;
-        let provider = entry.provider.clone();
-        let uses_keys = entry.settings.values().mode != Some(Mode::Subscription);
-        let variable = entry.api_key_variable.as_deref().filter(|_| uses_keys);
-        let from_environment =
-            variable.and_then(|variable| Some((variable, self.api_keys.get(variable)?.clone())));
-        let builder = match from_environment {
-            Some((variable, token)) => {
-                let layer = EnvironmentLayer::new(key, variable, move || Some(token.clone()));
-                Pool::builder(provider, tower_layer::Layer::layer(&layer, vault))
-            }
-            None => Pool::builder(provider, vault),
-        };
-        Ok(entry.settings.apply(builder))
-    }
-
-    fn entry(&self, name: &str) -> Result<(&str, &Entry), SettingsError> {
-        let own = self.aliases.get(name).map_or(name, String::as_str);
-        let found = self.entries.get_key_value(own);
-        found.map(|(name, entry)| (name.as_str(), entry)).ok_or_else(|| {
-            let known = self.entries.keys().chain(self.aliases.keys()).map(String::as_str);
-            let nearest = nearest(name, known);
-            SettingsError::UnknownProvider { place: None, name: name.to_owned(), nearest }
-        })
-    }
-}
-
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry")
-            .field("names", &self.entries.keys())
-            .field("aliases", &self.aliases)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What a [`Registry`] is made of. The order of calls does not matter, except that what is said later of one
 /// thing replaces what was said before.
@@ -375,56 +251,5 @@ impl ConfigFile {
                 Err(source) => Err(SettingsError::Io { path: path.clone(), source }),
             },
         }
-    }
-}
-
-/// Who has which name.
-#[derive(Default)]
-struct Names {
-    own: BTreeSet<String>,
-    aliases: BTreeMap<String, String>,
-}
-
-impl Names {
-    fn add(&mut self, name: &str, aliases: &[&str]) -> Result<(), SettingsError> {
-        for taken in [name].iter().chain(aliases) {
-            if let Some(by) = self.find(taken) {
-                return Err(SettingsError::NameTaken { name: (*taken).to_owned(), by: by.to_owned() });
-            }
-        }
-        self.own.insert(name.to_owned());
-        self.aliases.extend(aliases.iter().map(|alias| ((*alias).to_owned(), name.to_owned())));
-        Ok(())
-    }
-
-    /// The own name of whoever has this name or alias.
-    fn find(&self, name: &str) -> Option<&str> {
-        let own = self.own.get(name).or_else(|| self.aliases.get(name));
-        own.map(String::as_str)
-    }
-
-    /// Every name and alias, with the own name.
-    fn all(&self) -> Vec<(String, String)> {
-        let own = self.own.iter().map(|name| (name.clone(), name.clone()));
-        let aliases = self.aliases.iter().map(|(alias, name)| (alias.clone(), name.clone()));
-        own.chain(aliases).collect()
-    }
-
-    /// One source's settings by own names.
-    fn resolve(&self, source: Vec<Named>) -> Result<BTreeMap<String, ProviderSettings>, SettingsError> {
-        let mut resolved = BTreeMap::new();
-        for Named { name, place, settings } in source {
-            let Some(own) = self.find(&name) else {
-                let known = self.own.iter().chain(self.aliases.keys()).map(String::as_str);
-                let nearest = nearest(&name, known);
-                return Err(SettingsError::UnknownProvider { place: Some(place), name, nearest });
-            };
-            if resolved.insert(own.to_owned(), settings).is_some() {
-                let reason =
-                    format!("is another name of {own}, which is set here, too; keep one of them");
-                return Err(SettingsError::Invalid { place, key: name, reason });
-            }
-        }
-        Ok(resolved)
     }
 }

@@ -1,0 +1,142 @@
+//! Providers by name, with their settings.
+
+mod builder;
+mod names;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::Provider;
+use crate::credential::PoolKey;
+use crate::pool::{Mode, Pool, PoolBuilder};
+use crate::secret::SecretString;
+use crate::settings::{ProviderSettings, SettingsError, nearest};
+use crate::vault::{EnvironmentLayer, Vault};
+
+pub use builder::RegistryBuilder;
+
+/// Providers by name: the vendors' adapters, those that a file declares, and those of your own, each with
+/// its [settings](crate::settings).
+///
+/// ```
+/// use tower_credentials::provider::Registry;
+/// use tower_credentials::vault::MemoryVault;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_credentials::BoxError> {
+/// let registry = Registry::builder().environment(std::env::vars_os()).build()?;
+/// let pool = registry.pool("claude", MemoryVault::new())?.open().await?;
+/// assert_eq!(pool.key().provider(), "anthropic");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Registry {
+    entries: BTreeMap<String, Entry>,
+    /// Other names, and whose each is.
+    aliases: BTreeMap<String, String>,
+    /// The values of those environment variables that API keys are read from.
+    api_keys: BTreeMap<String, SecretString>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    provider: Arc<dyn Provider>,
+    settings: ProviderSettings,
+    api_key_variable: Option<String>,
+}
+
+impl Registry {
+    /// A registry of the vendors' adapters, to be added to.
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder::default()
+    }
+
+    /// The names of the providers, without aliases.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// The provider of this name or alias.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`], with the nearest name that is known.
+    pub fn provider(&self, name: &str) -> Result<Arc<dyn Provider>, SettingsError> {
+        Ok(self.entry(name)?.1.provider.clone())
+    }
+
+    /// The key of the provider's pool: its own name, whatever alias it was asked by, and the namespace of
+    /// its settings.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn pool_key(&self, name: &str) -> Result<PoolKey, SettingsError> {
+        let (name, entry) = self.entry(name)?;
+        let namespace = entry.settings.values().namespace.as_deref();
+        let namespace = namespace.unwrap_or(PoolKey::DEFAULT_NAMESPACE);
+        Ok(PoolKey::with_namespace(name, namespace))
+    }
+
+    /// With how many credentials a request is tried at most, where that is set: for
+    /// [`RotateOn429Layer::max_attempts`](crate::RotateOn429Layer::max_attempts).
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn max_attempts(&self, name: &str) -> Result<Option<NonZeroU32>, SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().max_attempts)
+    }
+
+    /// The environment variable from which the provider's pool takes an API key where it has none.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn api_key_variable(&self, name: &str) -> Result<Option<&str>, SettingsError> {
+        Ok(self.entry(name)?.1.api_key_variable.as_deref())
+    }
+
+    /// The provider's pool in this vault, with its settings: to be opened, or changed first. A pool that has
+    /// no API key stored uses the environment's, unless its mode is [`Mode::Subscription`].
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn pool(&self, name: &str, vault: impl Vault) -> Result<PoolBuilder, SettingsError> {
+        let key = self.pool_key(name)?;
+        let (_, entry) = self.entry(name)?;
+        let provider = entry.provider.clone();
+        let uses_keys = entry.settings.values().mode != Some(Mode::Subscription);
+        let variable = entry.api_key_variable.as_deref().filter(|_| uses_keys);
+        let from_environment =
+            variable.and_then(|variable| Some((variable, self.api_keys.get(variable)?.clone())));
+        let builder = match from_environment {
+            Some((variable, token)) => {
+                let layer = EnvironmentLayer::new(key, variable, move || Some(token.clone()));
+                Pool::builder(provider, layer.layer(vault))
+            }
+            None => Pool::builder(provider, vault),
+        };
+        Ok(entry.settings.apply(builder))
+    }
+
+    fn entry(&self, name: &str) -> Result<(&str, &Entry), SettingsError> {
+        let own = self.aliases.get(name).map_or(name, String::as_str);
+        let found = self.entries.get_key_value(own);
+        found.map(|(name, entry)| (name.as_str(), entry)).ok_or_else(|| {
+            let known = self.entries.keys().chain(self.aliases.keys()).map(String::as_str);
+            let nearest = nearest(name, known);
+            SettingsError::UnknownProvider { place: None, name: name.to_owned(), nearest }
+        })
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("names", &self.entries.keys())
+            .field("aliases", &self.aliases)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,59 @@
+//! The names that providers go by.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::settings::{Named, ProviderSettings, SettingsError, nearest};
+
+/// Who has which name.
+#[derive(Default)]
+pub(super) struct Names {
+    pub(super) own: BTreeSet<String>,
+    pub(super) aliases: BTreeMap<String, String>,
+}
+
+impl Names {
+    pub(super) fn add(&mut self, name: &str, aliases: &[&str]) -> Result<(), SettingsError> {
+        for taken in [name].iter().chain(aliases) {
+            if let Some(by) = self.find(taken) {
+                return Err(SettingsError::NameTaken { name: (*taken).to_owned(), by: by.to_owned() });
+            }
+        }
+        self.own.insert(name.to_owned());
+        self.aliases.extend(aliases.iter().map(|alias| ((*alias).to_owned(), name.to_owned())));
+        Ok(())
+    }
+
+    /// The own name of whoever has this name or alias.
+    pub(super) fn find(&self, name: &str) -> Option<&str> {
+        let own = self.own.get(name).or_else(|| self.aliases.get(name));
+        own.map(String::as_str)
+    }
+
+    /// Every name and alias, with the own name.
+    pub(super) fn all(&self) -> Vec<(String, String)> {
+        let own = self.own.iter().map(|name| (name.clone(), name.clone()));
+        let aliases = self.aliases.iter().map(|(alias, name)| (alias.clone(), name.clone()));
+        own.chain(aliases).collect()
+    }
+
+    /// One source's settings by own names.
+    pub(super) fn resolve(
+        &self,
+        source: Vec<Named>,
+    ) -> Result<BTreeMap<String, ProviderSettings>, SettingsError> {
+        let mut resolved = BTreeMap::new();
+        for Named { name, place, settings } in source {
+            let Some(own) = self.find(&name) else {
+                let known = self.own.iter().chain(self.aliases.keys()).map(String::as_str);
+                let nearest = nearest(&name, known);
+                return Err(SettingsError::UnknownProvider { place: Some(place), name, nearest });
+            };
+            if resolved.insert(own.to_owned(), settings).is_some() {
+                let reason =
+                    format!("is another name of {own}, which is set here, too; keep one of them");
+                return Err(SettingsError::Invalid { place, key: name, reason });
+            }
+        }
+        Ok(resolved)
+    }
+}
