@@ -1,0 +1,413 @@
+//! Renewing tokens at a strict server over real sockets: what is kept, what is a verdict, what may pass, and that
+//! no error tells a secret.
+
+#![cfg(feature = "oauth")]
+
+mod authorization_server;
+
+use std::error::Error;
+use std::time::Duration;
+
+use authorization_server::{
+    AuthorizationServer, CLIENT_SECRET, Fault, Kind, Rules, Vendor, client, fetch,
+};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_credentials::oauth::{Dialect, OAuthClient, OAuthError, OAuthHttp, SignedIn};
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::{
+    Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey, RefreshError, Refresher, Secret,
+};
+
+/// A server whose devices may ask every second, and an account there.
+async fn account(rules: Rules) -> (AuthorizationServer, SignedIn) {
+    let server = AuthorizationServer::start(Rules { device_interval: Some(1), ..rules });
+    let client = server.client();
+    let account = server.sign_in(&client, client.first_flow().unwrap()).await.unwrap();
+    (server, account)
+}
+
+async fn refresh(client: &OAuthClient, tokens: &OAuthTokens) -> Result<OAuthTokens, RefreshError> {
+    let credential = Credential::new(PoolKey::new("test"), "work", tokens.clone());
+    match client.refresher().oneshot(credential).await? {
+        Secret::OAuth(tokens) => Ok(tokens),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn works(server: &AuthorizationServer, tokens: &OAuthTokens) -> bool {
+    let request = Request::get(format!("{}/resource", server.url()))
+        .header("authorization", format!("Bearer {}", tokens.access.expose()))
+        .body(Full::default());
+    fetch(request.unwrap()).await.status.is_success()
+}
+
+fn text(secret: &Option<tower_credentials::SecretString>) -> Option<&str> {
+    secret.as_ref().map(|secret| secret.expose())
+}
+
+fn failure(error: &RefreshError) -> &OAuthError {
+    match error {
+        RefreshError::Failed(error) => error.downcast_ref().expect("an OAuthError"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reason(error: RefreshError) -> String {
+    match error {
+        RefreshError::Rejected { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_vendor_s_tokens_are_renewed_again_and_again() {
+    for vendor in Vendor::ALL {
+        let (server, account) = account(Rules::of(vendor)).await;
+        let client = server.client();
+        let mut tokens = account.tokens;
+        for round in 0..3 {
+            server.advance(Duration::from_secs(9 * 3600));
+            assert!(!works(&server, &tokens).await, "{vendor:?} {round}: it has expired");
+            let renewed = refresh(&client, &tokens).await.unwrap();
+            assert!(works(&server, &renewed).await, "{vendor:?} {round}");
+            assert_ne!(renewed.access.expose(), tokens.access.expose());
+            let keeps = matches!(vendor, Vendor::Google | Vendor::Copilot);
+            assert_eq!(text(&renewed.refresh) == text(&tokens.refresh), keeps, "{vendor:?} {round}");
+            assert!(renewed.expires_at.is_some());
+            assert!(tokens.extra.keys().eq(renewed.extra.keys()), "{vendor:?} {round}");
+            tokens = renewed;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_answer_does_not_renew_is_kept() {
+    let (server, account) = account(Rules::of(Vendor::Qwen)).await;
+    let client = server.client();
+    let mut tokens = account.tokens;
+    tokens.extra.insert("endpoint".to_owned(), "old.example.com".into());
+    tokens.extra.insert("mine".to_owned(), "kept".into());
+    let renewed = refresh(&client, &tokens).await.unwrap();
+    assert_eq!(renewed.extra["endpoint"].expose(), "portal.example.com");
+    assert_eq!(renewed.extra["mine"].expose(), "kept");
+
+    for answer in [
+        r#"{"access_token": "new"}"#,
+        r#"{"access_token": "new", "refresh_token": null, "resource_url": null, "expires_in": null}"#,
+        // Odd, but the grant is spent and the token is good.
+        r#"{"access_token": "new", "refresh_token": "", "resource_url": 7, "expires_in": "soon", "error": null}"#,
+        r#"{"access_token": "new", "expires_in": "3600", "id_token": {}, "account": "none"}"#,
+        r#"{"access_token": "new", "accessToken": "new", "expires_in": 3600.0, "scope": ["a", "b"]}"#,
+    ] {
+        // In place of the real one, which is thrown away.
+        server.fail_next([Fault::Text(StatusCode::OK, answer)]);
+        let before = tower_credentials::Timestamp::from(std::time::SystemTime::now());
+        let renewed = refresh(&client, &renewed).await.unwrap();
+        assert_eq!(renewed.access.expose(), "new");
+        assert!(renewed.refresh.as_ref().is_some_and(|token| token.expose().starts_with("refresh-")));
+        assert_eq!(renewed.extra["endpoint"].expose(), "portal.example.com");
+        let lifetime = renewed.expires_at.unwrap().since(before).as_secs();
+        assert!((3600..3700).contains(&lifetime), "{answer}: {lifetime}");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_is_spent_or_revoked_is_a_verdict_in_the_vendor_s_words() {
+    for (vendor, words) in [
+        (Vendor::Anthropic, "invalid_grant: … was used before"),
+        (Vendor::OpenAi, "refresh_token_reused: … was used before"),
+        (Vendor::Qwen, "invalid_grant: … was used before"),
+        (Vendor::Cursor, "should_logout: the session has ended"),
+    ] {
+        let (server, account) = account(Rules::of(vendor)).await;
+        let client = server.client();
+        let renewed = refresh(&client, &account.tokens).await.unwrap();
+        assert_eq!(reason(refresh(&client, &account.tokens).await.unwrap_err()), words);
+        assert_eq!(server.reuses(), 1);
+        // The whole family is gone.
+        assert!(!works(&server, &renewed).await, "{vendor:?}");
+        let ended = reason(refresh(&client, &renewed).await.unwrap_err());
+        assert!(ended.ends_with("has ended"), "{ended}");
+    }
+    for vendor in [Vendor::Google, Vendor::Copilot] {
+        let (server, account) = account(Rules::of(vendor)).await;
+        server.revoke_all();
+        reason(refresh(&server.client(), &account.tokens).await.unwrap_err());
+    }
+}
+
+#[tokio::test]
+async fn the_last_spent_token_is_answered_again_in_grace_and_not_after() {
+    let grace = Some(Duration::from_secs(30));
+    let (server, account) = account(Rules { grace, ..Rules::of(Vendor::OpenAi) }).await;
+    let client = server.client();
+    let renewed = refresh(&client, &account.tokens).await.unwrap();
+    let again = refresh(&client, &account.tokens).await.unwrap();
+    assert_eq!(renewed.access.expose(), again.access.expose());
+    assert_eq!((server.granted(Kind::Refresh), server.reuses()), (2, 0));
+    server.advance(Duration::from_secs(31));
+    reason(refresh(&client, &account.tokens).await.unwrap_err());
+    assert_eq!(server.reuses(), 1);
+}
+
+#[tokio::test]
+async fn only_a_refusal_of_the_token_itself_is_a_verdict() {
+    let (server, account) = account(Rules::of(Vendor::Qwen)).await;
+    let client = server.client();
+    for (answer, is_verdict, words) in [
+        (r#"{"error": "invalid_grant"}"#, true, "invalid_grant"),
+        (r#"{"error": {"code": "refresh_token_reused", "message": "again"}}"#, true, "again"),
+        (r#"{"error": {"code": "refresh_token_expired"}}"#, true, "refresh_token_expired"),
+        (r#"{"error": {"code": "refresh_token_invalidated"}}"#, true, "refresh_token_invalidated"),
+        (r#"{"error": "bad_refresh_token"}"#, true, "bad_refresh_token"),
+        (r#"{"error": "invalid_client"}"#, false, "providers.qwen.oauth.client_id"),
+        (r#"{"error": "unauthorized_client"}"#, false, "TOWER_CREDENTIALS_QWEN_CLIENT_ID"),
+        (r#"{"error": "invalid_scope"}"#, false, "providers.qwen.oauth.scopes"),
+        (r#"{"error": "invalid_request"}"#, false, "providers.qwen.oauth.token_encoding"),
+        (r#"{"error": "server_error"}"#, false, "server_error"),
+        (
+            r#"{"error": {"type": "overloaded_error", "message": "busy"}}"#,
+            false,
+            "overloaded_error: busy",
+        ),
+        (r#"{"error": {}}"#, false, "refuses"),
+    ] {
+        server.fail_next([Fault::Text(StatusCode::BAD_REQUEST, answer)]);
+        let error = refresh(&client, &account.tokens).await.unwrap_err();
+        assert_eq!(matches!(error, RefreshError::Rejected { .. }), is_verdict, "{answer}: {error:?}");
+        assert!(error.to_string().contains(words), "{answer}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn words_of_a_server_are_kept_to_one_line_of_some_length() {
+    let (server, account) = account(Rules::of(Vendor::Anthropic)).await;
+    let long = "x".repeat(5000);
+    let answer = format!(
+        r#"{{"error": "invalid_grant", "error_description": "a\u0000b\u001b[31m\r\nc\u202e{long}"}}"#
+    );
+    server.fail_next([Fault::Text(StatusCode::BAD_REQUEST, answer.leak())]);
+    let reason = reason(refresh(&server.client(), &account.tokens).await.unwrap_err());
+    assert!(reason.starts_with("invalid_grant: a b [31m  c x"), "{reason}");
+    assert!(reason.chars().count() < 350, "{reason}");
+    assert!(!reason.contains(char::is_control), "{reason:?}");
+}
+
+/// What may go wrong on the way, and what is said of it.
+fn troubles() -> Vec<(Fault, fn(&OAuthError) -> bool)> {
+    use OAuthError::{Malformed, TimedOut, TooLong, Unavailable, Unreachable};
+    vec![
+        (Fault::Never, |error| matches!(error, TimedOut { .. })),
+        (Fault::Cut, |error| matches!(error, Unreachable { .. })),
+        (Fault::Oversized, |error| matches!(error, TooLong { .. })),
+        (Fault::Text(StatusCode::OK, ""), |error| matches!(error, Malformed { .. })),
+        (Fault::Text(StatusCode::OK, "null"), |error| matches!(error, Malformed { .. })),
+        (Fault::Text(StatusCode::OK, "{}"), |error| matches!(error, Malformed { .. })),
+        (Fault::Text(StatusCode::OK, "[1]"), |error| matches!(error, Malformed { .. })),
+        (Fault::Text(StatusCode::OK, "{\"access_token\""), |error| matches!(error, Malformed { .. })),
+        (Fault::Text(StatusCode::OK, r#"{"access_token": ""}"#), |error| {
+            matches!(error, Malformed { .. })
+        }),
+        (Fault::Text(StatusCode::NOT_FOUND, "<html>"), |error| match error {
+            // Copilot's own verdict.
+            OAuthError::Refused { .. } => true,
+            error => matches!(error, Malformed { .. }),
+        }),
+        (Fault::Text(StatusCode::FOUND, ""), |error| matches!(error, Malformed { .. })),
+        (Fault::Text(StatusCode::FORBIDDEN, "<html>"), |error| matches!(error, Malformed { .. })),
+        (Fault::Text(StatusCode::INTERNAL_SERVER_ERROR, "{}"), |error| {
+            matches!(error, Unavailable { .. })
+        }),
+        (Fault::Text(StatusCode::TOO_MANY_REQUESTS, r#"{"error": "invalid_grant"}"#), |error| {
+            matches!(error, Unavailable { .. })
+        }),
+        (Fault::Quoting(StatusCode::OK, r#"{"access_token": ["{}"]}"#), |error| {
+            matches!(error, Malformed { .. })
+        }),
+        (Fault::Quoting(StatusCode::OK, r#"{"access_token": {"{}": "{}"}, "token": 5}"#), |error| {
+            matches!(error, Malformed { .. })
+        }),
+    ]
+}
+
+/// Every text that an error may be shown as.
+fn shown(error: &(dyn Error + 'static)) -> String {
+    let mut text = format!("{error} {error:?} {error:#?}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(" {cause} {cause:?}"));
+        source = cause.source();
+    }
+    text
+}
+
+#[tokio::test]
+async fn trouble_on_the_way_is_no_verdict_and_no_error_tells_a_secret() {
+    for vendor in Vendor::ALL {
+        let (server, account) = account(Rules::of(vendor)).await;
+        let http = OAuthHttp::new(client()).timeout(Duration::from_millis(250));
+        let client = OAuthClient::new(vendor.name(), server.config(), http);
+        let mut all = String::new();
+        for (fault, is_expected) in troubles() {
+            server.fail_next([fault.clone()]);
+            let error = refresh(&client, &account.tokens).await.unwrap_err();
+            let is_copilot_s_404 =
+                vendor == Vendor::Copilot && matches!(fault, Fault::Text(StatusCode::NOT_FOUND, _));
+            if is_copilot_s_404 {
+                assert!(matches!(error, RefreshError::Rejected { .. }), "{error:?}");
+            } else {
+                assert!(is_expected(failure(&error)), "{vendor:?} {fault:?}: {error:?}");
+            }
+            all.push_str(&shown(&error));
+        }
+        for status in [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED, StatusCode::OK] {
+            for answer in [
+                r#"{"error": "invalid_grant", "error_description": "no {} here"}"#,
+                r#"{"error": "{}", "error_description": "{}{}"}"#,
+                r#"{"error": {"code": "{}", "message": "({})"}}"#,
+                r#"{"error": {"type": "{}"}, "message": "{}"}"#,
+                r#"{"shouldLogout": true, "error": "{}"}"#,
+            ] {
+                server.fail_next([Fault::Quoting(status, answer)]);
+                all.push_str(&shown(&refresh(&client, &account.tokens).await.unwrap_err()));
+            }
+        }
+        let mut secrets = server.issued();
+        secrets.push(CLIENT_SECRET.to_owned());
+        assert!(secrets.len() > 1 && all.contains(server.url()), "there is something to find");
+        for secret in secrets {
+            assert!(!all.contains(&secret), "{vendor:?}: {secret} in {all}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_http_client_s_own_error_does_not_tell_a_secret_either() {
+    for vendor in Vendor::ALL {
+        let (server, account) = account(Rules::of(vendor)).await;
+        let talkative = tower::service_fn(async |request: Request<Full<Bytes>>| {
+            use http_body_util::BodyExt;
+            let headers = format!("{:?}", request.headers());
+            let authorization = request.headers().get("authorization").cloned();
+            let uri = request.uri().clone();
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let told = authorization.map(|value| value.to_str().unwrap().to_owned());
+            let error = format!("could not send {uri} {headers} {told:?} {body:?}");
+            Err::<http::Response<Full<Bytes>>, tower_credentials::BoxError>(error.into())
+        });
+        let client = OAuthClient::new(vendor.name(), server.config(), OAuthHttp::new(talkative));
+        let error = refresh(&client, &account.tokens).await.unwrap_err();
+        assert!(matches!(failure(&error), OAuthError::Unreachable { .. }), "{error:?}");
+        let shown = shown(&error);
+        assert!(shown.contains("could not send"), "{shown}");
+        for secret in server.issued() {
+            assert!(!shown.contains(&secret), "{vendor:?}: {secret} in {shown}");
+        }
+        assert!(!shown.contains(CLIENT_SECRET), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_s_errors_do_not_tell_a_secret() {
+    // All at once: some may ask only every second.
+    let vendors = Vendor::ALL.map(|vendor| tokio::spawn(sign_in_with_errors(vendor)));
+    for vendor in vendors {
+        vendor.await.unwrap();
+    }
+}
+
+async fn sign_in_with_errors(vendor: Vendor) {
+    let server = AuthorizationServer::start(Rules { device_interval: Some(1), ..Rules::of(vendor) });
+    let client = OAuthClient::new(vendor.name(), server.config(), OAuthHttp::new(client()));
+    let mut all = format!("{client:?}");
+    for (status, answer) in [
+        (StatusCode::BAD_REQUEST, r#"{"error": "invalid_grant", "error_description": "no {}"}"#),
+        (StatusCode::FORBIDDEN, r#"{"error": {"code": "{}", "message": "{}"}}"#),
+        (StatusCode::OK, r#"{"access_token": {"{}": "{}"}}"#),
+    ] {
+        server.fail_next([if vendor == Vendor::Cursor {
+            // Its secrets are in the URL.
+            Fault::Text(status, answer)
+        } else {
+            Fault::Quoting(status, answer)
+        }]);
+        let error = server.sign_in(&client, client.first_flow().unwrap()).await.unwrap_err();
+        all.push_str(&shown(&error));
+    }
+    let mut secrets = server.issued();
+    secrets.push(CLIENT_SECRET.to_owned());
+    for secret in secrets {
+        assert!(!all.contains(&secret), "{vendor:?}: {secret} in {all}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_client_is_a_setting_s_fault() {
+    let (server, account) = account(Rules::of(Vendor::Google)).await;
+    for config in [
+        server.config().client_id("another"),
+        server.config().client_secret("wrong"),
+        server.config().client_secret(""),
+    ] {
+        let client = OAuthClient::new("google", config, OAuthHttp::new(client()));
+        let error = refresh(&client, &account.tokens).await.unwrap_err();
+        assert!(matches!(failure(&error), OAuthError::Refused { code, .. } if code == "invalid_client"));
+        assert!(error.to_string().contains("providers.google.oauth.client_id"), "{error}");
+    }
+    let mut config = server.config();
+    config.client_id = None;
+    let client = OAuthClient::new("google", config, OAuthHttp::new(client()));
+    let error = refresh(&client, &account.tokens).await.unwrap_err();
+    assert!(matches!(failure(&error), OAuthError::MissingSetting { setting: "client_id", .. }));
+}
+
+#[tokio::test]
+async fn a_credential_without_a_refresh_token_needs_a_sign_in_and_a_key_is_none_to_renew() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+    let client = server.client();
+    let error = refresh(&client, &OAuthTokens::new("access")).await.unwrap_err();
+    assert!(reason(error).contains("without a refresh token"));
+    let key = Credential::new(PoolKey::new("test"), "key", Secret::api_key("sk"));
+    let error = client.refresher().oneshot(key).await.unwrap_err();
+    assert!(matches!(failure(&error), OAuthError::NotOAuth { .. }));
+    assert_eq!(server.asked(Kind::Refresh), 0);
+}
+
+#[tokio::test]
+async fn an_mcp_server_s_tokens_are_renewed_and_stay_its() {
+    let (server, account) = account(Rules::of(Vendor::Qwen)).await;
+    let mut config = server.config();
+    config.dialect = Dialect::Standard;
+    let client = OAuthClient::new("mcp", config, OAuthHttp::new(client()));
+    let secret = Secret::Mcp(account.tokens);
+    let credential = Credential::new(PoolKey::new("mcp"), "server", secret);
+    assert!(matches!(client.refresher().oneshot(credential).await.unwrap(), Secret::Mcp(_)));
+}
+
+#[tokio::test]
+async fn a_request_with_an_expired_token_is_answered_after_one_refresh_that_is_saved() {
+    let (server, account) = account(Rules::of(Vendor::OpenAi)).await;
+    let vault = MemoryVault::new();
+    let stored = account.store(&vault, PoolKey::new("test"), "work").await.unwrap();
+    let provider = GenericProvider::bearer("test").origin(server.url()).unwrap();
+    let pool = Pool::builder(provider, vault.clone()).open().await.unwrap();
+    let refresher = Refresher::from_service(server.client().refresher());
+    let stack =
+        ServiceBuilder::new().layer(CredentialsLayer::new(pool).refresher(refresher)).service(client());
+
+    server.advance(Duration::from_secs(9 * 3600));
+    let requests = (0..5).map(|_| {
+        let request = Request::get(format!("{}/resource", server.url())).body(Full::default()).unwrap();
+        tokio::spawn(stack.clone().oneshot(request))
+    });
+    for answer in requests.collect::<Vec<_>>() {
+        assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!((server.granted(Kind::Refresh), server.reuses()), (1, 0));
+    let now = vault.get(stored.id).await.unwrap();
+    assert!(now.metadata.generation > stored.generation);
+}
