@@ -212,7 +212,7 @@ async fn a_sign_in_that_is_dropped_leaves_no_socket_behind() {
     let uri = redirect(&sign_in);
     tokio::select! {
         _ = sign_in.next() => panic!("there is nothing to tell"),
-        page = async { get(&Url::parse(&uri).unwrap().join("/").unwrap().to_string()).await } => {
+        page = async { get(Url::parse(&uri).unwrap().join("/").unwrap().as_ref()).await } => {
             assert_eq!(page.status, StatusCode::NOT_FOUND);
         }
     }

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_credentials::oauth::{Dialect, OAuthClient, OAuthError, OAuthHttp, SignedIn};
+use tower_credentials::oauth::{Dialect, FlowKind, OAuthClient, OAuthError, OAuthHttp, SignedIn};
 use tower_credentials::provider::GenericProvider;
+use tower_credentials::standing::Health;
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{
     Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey, RefreshError, Refresher, Secret,
@@ -410,4 +411,34 @@ async fn a_request_with_an_expired_token_is_answered_after_one_refresh_that_is_s
     assert_eq!((server.granted(Kind::Refresh), server.reuses()), (1, 0));
     let now = vault.get(stored.id).await.unwrap();
     assert!(now.metadata.generation > stored.generation);
+}
+
+#[tokio::test]
+async fn a_new_sign_in_heals_an_account_whose_session_was_ended() {
+    let (server, account) = account(Rules::of(Vendor::Anthropic)).await;
+    let vault = MemoryVault::new();
+    let key = PoolKey::new("test");
+    let stored = account.store(&vault, key.clone(), "work").await.unwrap();
+    let open = async || {
+        let provider = GenericProvider::bearer("test").origin(server.url()).unwrap();
+        let pool = Pool::builder(provider, vault.clone()).open().await.unwrap();
+        let refresher = Refresher::from_service(server.client().refresher());
+        let layer = CredentialsLayer::new(pool.clone()).refresher(refresher);
+        (pool, ServiceBuilder::new().layer(layer).service(client()))
+    };
+    let request = || Request::get(format!("{}/resource", server.url())).body(Full::default()).unwrap();
+
+    server.revoke_all();
+    let (pool, stack) = open().await;
+    assert_eq!(stack.oneshot(request()).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let Health::NeedsSignIn { reason, .. } = pool.status()[0].standing.health.clone() else {
+        panic!("{:?}", pool.status())
+    };
+    assert_eq!(reason, "invalid_grant: the session of … has ended");
+
+    let again = server.sign_in(&server.client(), FlowKind::Loopback).await.unwrap();
+    assert_eq!(again.store(&vault, key, "work").await.unwrap().id, stored.id);
+    let (pool, stack) = open().await;
+    assert_eq!(stack.oneshot(request()).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(pool.status()[0].standing.health, Health::Good);
 }

@@ -13,7 +13,7 @@ use super::client::OAuthClient;
 use super::config::Dialect;
 use super::error::OAuthError;
 use super::http::Answer;
-use super::redact::Secrets;
+use super::redact::{Secrets, fit_to_show};
 use super::signed_in::SignedIn;
 use crate::clock::Timestamp;
 use crate::credential::OAuthTokens;
@@ -183,12 +183,10 @@ impl TokenAnswer {
         if let Some(refusal) = Refusal::read(&answer.body) {
             return Err(refusal.into_error(client, secrets));
         }
-        if answer.status.is_success() {
-            if let Ok(tokens) = serde_json::from_slice(&answer.body) {
-                return Ok(tokens);
-            }
+        match serde_json::from_slice(&answer.body) {
+            Ok(tokens) if answer.status.is_success() => Ok(tokens),
+            _ => Err(answer.malformed("JSON with an access token")),
         }
-        Err(answer.malformed("JSON with an access token"))
     }
 
     /// The tokens of a first grant, and whose they are.
@@ -208,7 +206,7 @@ impl TokenAnswer {
             Dialect::Standard | Dialect::Qwen | Dialect::Copilot => (claims.sub, claims.email),
         };
         let tokens = self.tokens(dialect, now);
-        SignedIn { tokens, account, label }
+        SignedIn { tokens, account, label: label.as_deref().and_then(fit_to_show) }
     }
 
     /// The tokens that this answer makes of the old ones: what it doesn't renew stays.

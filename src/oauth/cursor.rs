@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::answer::{TokenAnswer, refused};
 use super::client::OAuthClient;
@@ -25,8 +25,8 @@ pub(super) const LOGGED_OUT: &str = "should_logout";
 
 /// What ties the server's answer to a link.
 pub(super) struct Ticket {
-    uuid: String,
-    verifier: String,
+    uuid: Zeroizing<String>,
+    verifier: Zeroizing<String>,
 }
 
 impl Ticket {
@@ -38,12 +38,12 @@ impl Ticket {
         let digits = crate::CredentialId::from_bytes(bytes).to_string();
         let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
         let (_, verifier) = oauth2::PkceCodeChallenge::new_random_sha256();
-        Self { uuid: parts.join("-"), verifier: verifier.into_secret() }
+        Self { uuid: parts.join("-").into(), verifier: verifier.into_secret().into() }
     }
 
     /// The URL, with what ties it to the others.
     pub(super) fn on(&self, mut url: Url) -> Url {
-        let pairs = [("uuid", &self.uuid), ("verifier", &self.verifier)];
+        let pairs = [("uuid", self.uuid.as_str()), ("verifier", self.verifier.as_str())];
         url.query_pairs_mut().extend_pairs(pairs);
         url
     }
@@ -86,6 +86,10 @@ pub(super) async fn refresh(
     tokens: &OAuthTokens,
     refresh: &str,
 ) -> Result<OAuthTokens, OAuthError> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        refresh_token: &'a str,
+    }
     #[derive(Deserialize)]
     struct Verdict {
         #[serde(rename = "shouldLogout")]
@@ -93,7 +97,8 @@ pub(super) async fn refresh(
     }
     let url = client.url("refresh_url", client.config().refresh_url.as_ref())?;
     let secrets = Secrets::new([refresh, tokens.access.expose()]);
-    let mut request = Request::new(json!({ "refresh_token": refresh }).to_string().into_bytes());
+    let body = serde_json::to_vec(&Body { refresh_token: refresh }).expect("text is written to memory");
+    let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = url.as_str().parse().map_err(|error| client.invalid("refresh_url", error))?;
     let json = HeaderValue::from_static("application/json");

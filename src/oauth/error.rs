@@ -65,7 +65,7 @@ pub enum OAuthError {
         /// How long was waited.
         after: Duration,
     },
-    /// The server can't answer now: 429, or 5xx.
+    /// The server can't answer now: 408, 429, or 5xx.
     Unavailable {
         /// What was asked.
         url: String,

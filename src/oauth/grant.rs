@@ -13,9 +13,10 @@ use oauth2::{
     RefreshToken, RequestTokenError, Scope, StandardDeviceAuthorizationResponse, StandardErrorResponse,
     StandardRevocableToken, TokenUrl,
 };
+use serde::Serializer;
 use serde_json::json;
 use url::{Url, form_urlencoded};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::answer::{Refusal, TokenAnswer, refused};
 use super::client::OAuthClient;
@@ -282,10 +283,12 @@ impl<'c> AsyncHttpClient<'c> for Endpoint<'_> {
 /// A form as a JSON object with the same members.
 fn in_json(request: HttpRequest) -> HttpRequest {
     let (mut parts, form) = request.into_parts();
-    let members: serde_json::Map<String, serde_json::Value> = form_urlencoded::parse(&form)
-        .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
-        .collect();
+    let form = Zeroizing::new(form);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let body = serde_json::Value::Object(members).to_string().into_bytes();
+    // Room for all of it at once: a growing buffer leaves copies behind.
+    let mut body = Vec::with_capacity(2 * form.len() + 64);
+    serde_json::Serializer::new(&mut body)
+        .collect_map(form_urlencoded::parse(&form))
+        .expect("text is written to memory");
     Request::from_parts(parts, body)
 }

@@ -3,11 +3,12 @@
 use url::form_urlencoded;
 
 use crate::secret::SecretString;
+use crate::vault::MAX_NAME_LEN;
 
 /// The most characters of somebody else's text that are quoted.
 const MOST: usize = 300;
 
-/// What must not be quoted while a request is made.
+/// What must not be quoted while a request is made, longest first.
 #[derive(Debug, Default)]
 pub(super) struct Secrets(Vec<SecretString>);
 
@@ -19,7 +20,9 @@ impl Secrets {
     /// And this text.
     pub(super) fn and(mut self, text: &str) -> Self {
         if !text.is_empty() {
-            self.0.push(text.into());
+            // Longest first: one may be a part of another.
+            let place = self.0.partition_point(|known| known.expose().len() >= text.len());
+            self.0.insert(place, text.into());
         }
         self
     }
@@ -33,12 +36,7 @@ impl Secrets {
             let encoded: String = form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect();
             text = text.replace(&encoded, "…");
         }
-        let mut shown: String = text.chars().map(|char| if is_odd(char) { ' ' } else { char }).collect();
-        if let Some((end, _)) = shown.char_indices().nth(MOST) {
-            shown.truncate(end);
-            shown.push('…');
-        }
-        shown.trim().to_owned()
+        one_line(&text, MOST)
     }
 
     /// An error and its causes as they may be shown.
@@ -58,8 +56,51 @@ impl Secrets {
     }
 }
 
+/// A name that somebody else has given to an account, as a label may be; `None` where nothing is left of it.
+pub(super) fn fit_to_show(name: &str) -> Option<String> {
+    // As many bytes as a label may have, whatever the characters.
+    Some(one_line(name, MAX_NAME_LEN / 4 - 1)).filter(|name| !name.is_empty())
+}
+
+/// So many characters at most, none of which moves a terminal's cursor.
+fn one_line(text: &str, most: usize) -> String {
+    let mut line: String = text.chars().map(|char| if is_odd(char) { ' ' } else { char }).collect();
+    if let Some((end, _)) = line.char_indices().nth(most) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line.trim().to_owned()
+}
+
 /// What moves a terminal's cursor or turns its text around.
 fn is_odd(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_is_a_part_of_another_leaves_no_rest_of_it() {
+        for secrets in [["token", "token-and-more"], ["token-and-more", "token"]] {
+            let shown = Secrets::new(secrets).clean("a token, a token-and-more, tokens");
+            assert_eq!(shown, "a …, a …, …s");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_known_as_a_url_has_it() {
+        let shown = Secrets::new(["a/b+c d"]).clean("https://example.com/?code=a%2Fb%2Bc+d failed");
+        assert_eq!(shown, "https://example.com/?code=… failed");
+    }
+
+    #[test]
+    fn a_name_is_as_short_as_a_label_must_be() {
+        let name = fit_to_show(&"𝄞".repeat(1000)).unwrap();
+        assert!(name.len() <= MAX_NAME_LEN, "{}", name.len());
+        assert_eq!(fit_to_show("a\u{1b}[2Jlice\r\n").as_deref(), Some("a [2Jlice"));
+        assert_eq!(fit_to_show(" \n "), None);
+    }
 }

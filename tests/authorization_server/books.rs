@@ -235,14 +235,12 @@ impl Books {
             return Err(no("invalid_grant", format!("the session of {token} has ended")));
         }
         if spent {
-            if let (Some(grace), Some((pair, given_for, at))) =
-                (rules.grace, &self.families[family].last)
-            {
-                if given_for == token && now <= *at + grace {
-                    let pair = pair.clone();
-                    self.grant(Kind::Refresh);
-                    return Ok(pair);
-                }
+            let last = self.families[family].last.as_ref().filter(|(_, given_for, at)| {
+                given_for == token && rules.grace.is_some_and(|grace| now <= *at + grace)
+            });
+            if let Some(pair) = last.map(|(pair, ..)| pair.clone()) {
+                self.grant(Kind::Refresh);
+                return Ok(pair);
             }
             self.reuses += 1;
             self.families[family].revoked = true;

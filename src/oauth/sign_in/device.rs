@@ -8,6 +8,7 @@ use super::{Begun, Events, Progress, Prompt};
 use crate::oauth::client::OAuthClient;
 use crate::oauth::config::Dialect;
 use crate::oauth::error::OAuthError;
+use crate::oauth::redact::fit_to_show;
 use crate::oauth::signed_in::SignedIn;
 use crate::oauth::{copilot, grant};
 use crate::secret::SecretString;
@@ -69,5 +70,5 @@ async fn copilot(
     };
     // Nice to know, and no reason to fail.
     let (account, label) = copilot::whose(client, &github).await.unwrap_or_default();
-    Ok(SignedIn { tokens, account, label })
+    Ok(SignedIn { tokens, account, label: label.as_deref().and_then(fit_to_show) })
 }

@@ -25,6 +25,7 @@ use url::{Url, form_urlencoded};
 use super::page::Page;
 use crate::oauth::client::OAuthClient;
 use crate::oauth::error::OAuthError;
+use crate::secret::SecretString;
 
 /// The most connections at once. Browsers open spare ones.
 const MOST_CONNECTIONS: usize = 16;
@@ -141,7 +142,7 @@ pub(super) struct Loopback {
 /// What a request must be to be the vendor's answer.
 struct Expected {
     path: String,
-    state: String,
+    state: SecretString,
     events: mpsc::Sender<Event>,
 }
 
@@ -149,7 +150,7 @@ impl Loopback {
     pub(super) fn new(listener: TcpListener, target: &Target<'_>, state: &CsrfToken) -> Self {
         let (sender, events) = mpsc::channel(MOST_CONNECTIONS);
         let path = target.url.path().to_owned();
-        let expected = Expected { path, state: state.secret().clone(), events: sender };
+        let expected = Expected { path, state: state.secret().as_str().into(), events: sender };
         Self {
             listener,
             expected: Arc::new(expected),
@@ -223,7 +224,7 @@ async fn callback(expected: &Expected, query: &str) -> Page {
     // it, and must not end it either, be it a code of somebody else's or an error (RFC 9700, section 4.7).
     let event = match query {
         CallbackQuery { state: None, .. } => Err("it has no state"),
-        CallbackQuery { state: Some(state), .. } if !same_state(&state, &expected.state) => {
+        CallbackQuery { state: Some(state), .. } if !same_state(&state, expected.state.expose()) => {
             Err("its state is another sign-in's")
         }
         CallbackQuery { error: Some(error), error_description, .. } => {

@@ -136,10 +136,10 @@ impl SignIn {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Progress, OAuthError>>> {
-        if let State::Running(flow) = &mut self.state {
-            if let Poll::Ready(end) = flow.as_mut().poll(cx) {
-                self.state = State::Ended(Some(end));
-            }
+        if let State::Running(flow) = &mut self.state
+            && let Poll::Ready(end) = flow.as_mut().poll(cx)
+        {
+            self.state = State::Ended(Some(end));
         }
         // What came before the end is told before it.
         if let Poll::Ready(Some(progress)) = self.progress.poll_recv(cx) {

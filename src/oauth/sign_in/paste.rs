@@ -9,10 +9,11 @@ use crate::oauth::answer::refused;
 use crate::oauth::client::OAuthClient;
 use crate::oauth::error::OAuthError;
 use crate::oauth::redact::Secrets;
+use crate::secret::SecretString;
 
 /// Where a code goes that a person pastes.
 pub(super) struct Paste {
-    state: String,
+    state: SecretString,
     /// Has room for one.
     codes: mpsc::Sender<AuthorizationCode>,
 }
@@ -20,18 +21,18 @@ pub(super) struct Paste {
 impl Paste {
     pub(super) fn new(state: &CsrfToken) -> (Self, mpsc::Receiver<AuthorizationCode>) {
         let (codes, receiver) = mpsc::channel(1);
-        (Self { state: state.secret().clone(), codes }, receiver)
+        (Self { state: state.secret().as_str().into(), codes }, receiver)
     }
 
     pub(super) fn take(&self, client: &OAuthClient, text: &str) -> Result<(), OAuthError> {
         // Terminals break long lines.
         let text: String = text.split_whitespace().collect();
         let pasted = read(&text);
-        if pasted.state.as_ref().is_some_and(|state| !same_state(state, &self.state)) {
+        if pasted.state.as_ref().is_some_and(|state| !same_state(state, self.state.expose())) {
             return Err(OAuthError::WrongState);
         }
         if let Some(code) = &pasted.error {
-            let secrets = Secrets::new([self.state.as_str()]);
+            let secrets = Secrets::new([self.state.expose()]);
             return Err(refused(client, &secrets, code, pasted.error_description.as_deref()));
         }
         let code = pasted.code.filter(|code| !code.is_empty()).ok_or(OAuthError::NoCode)?;
