@@ -166,7 +166,7 @@ async fn only_a_refusal_of_the_token_itself_is_a_verdict() {
         (r#"{"error": {"code": "refresh_token_invalidated"}}"#, true, "refresh_token_invalidated"),
         (r#"{"error": "bad_refresh_token"}"#, true, "bad_refresh_token"),
         (r#"{"error": "invalid_client"}"#, false, "providers.qwen.oauth.client_id"),
-        (r#"{"error": "unauthorized_client"}"#, false, "TOWER_CREDENTIALS_QWEN_CLIENT_ID"),
+        (r#"{"error": "unauthorized_client"}"#, false, "TOWER_CREDENTIALS_QWEN_OAUTH_CLIENT_ID"),
         (r#"{"error": "invalid_scope"}"#, false, "providers.qwen.oauth.scopes"),
         (r#"{"error": "invalid_request"}"#, false, "providers.qwen.oauth.token_encoding"),
         (r#"{"error": "server_error"}"#, false, "server_error"),

@@ -369,7 +369,7 @@ async fn a_missing_setting_is_named_with_all_the_places_to_set_it() {
         let variable = name.to_uppercase().replace('-', "_");
         for place in [
             format!("providers.{name}.oauth.client_id"),
-            format!("TOWER_CREDENTIALS_{variable}_CLIENT_ID"),
+            format!("TOWER_CREDENTIALS_{variable}_OAUTH_CLIENT_ID"),
             "OAuthConfig::client_id".to_owned(),
         ] {
             assert!(text.contains(&place), "{text}");

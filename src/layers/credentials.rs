@@ -46,8 +46,8 @@ impl CredentialsLayer {
     /// [own](crate::PoolBuilder::refresher). Without any, a credential that is refused is rotated away from
     /// at once.
     #[must_use]
-    pub fn refresher(mut self, refresher: Refresher) -> Self {
-        self.refresh = Some(RefreshOptions { refresher });
+    pub fn refresher(mut self, refresher: impl Into<Refresher>) -> Self {
+        self.refresh = Some(RefreshOptions { refresher: refresher.into() });
         self
     }
 

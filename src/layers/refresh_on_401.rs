@@ -30,8 +30,8 @@ pub struct RefreshOptions {
 
 impl RefreshOn401Layer {
     /// Renews secrets of this pool by this refresher.
-    pub fn new(pool: Pool, refresher: Refresher) -> Self {
-        Self { pool, options: RefreshOptions { refresher } }
+    pub fn new(pool: Pool, refresher: impl Into<Refresher>) -> Self {
+        Self { pool, options: RefreshOptions { refresher: refresher.into() } }
     }
 }
 

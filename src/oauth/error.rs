@@ -125,7 +125,7 @@ struct WhereToSet<'a>(&'a str, &'static str);
 impl fmt::Display for WhereToSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(provider, setting) = self;
-        let variable: String = format!("{provider}_{setting}")
+        let variable: String = format!("{provider}_oauth_{setting}")
             .chars()
             .map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' })
             .collect();

@@ -29,7 +29,7 @@
 //!         other => println!("{other}"),
 //!     }
 //! }
-//! let refresher = Refresher::from_service(google.refresher());
+//! let refresher = Refresher::from(google.refresher());
 //! # drop(refresher);
 //! # Ok(())
 //! # }

@@ -12,10 +12,10 @@ use super::config::Dialect;
 use super::error::OAuthError;
 use super::{copilot, cursor, grant};
 use crate::credential::{Credential, OAuthTokens, Secret};
-use crate::pool::RefreshError;
+use crate::pool::{RefreshError, Refresher};
 
-/// Renews a credential's tokens at its vendor's server: a service for
-/// [`Refresher::from_service`](crate::Refresher::from_service), made by [`OAuthClient::refresher`].
+/// Renews a credential's tokens at its vendor's server: a [`Refresher`], and a service for
+/// [`Refresher::from_service`] where something is to be around it; made by [`OAuthClient::refresher`].
 ///
 /// A refresh token that the server refuses is [`RefreshError::Rejected`], with the server's words. Anything
 /// else is [`RefreshError::Failed`] with an [`OAuthError`]: trouble on the way, an answer that can't be
@@ -31,6 +31,19 @@ pub struct TokenRefresh(Pin<Box<dyn Future<Output = Result<Secret, RefreshError>
 impl TokenRefresher {
     pub(super) fn new(client: OAuthClient) -> Self {
         Self { client }
+    }
+}
+
+/// One refresh at a time for all accounts of the client's id: some vendors end sibling sign-ins that are
+/// renewed at once.
+impl From<TokenRefresher> for Refresher {
+    fn from(service: TokenRefresher) -> Self {
+        let id = service.client.config().client_id.clone();
+        let refresher = Refresher::from_service(service);
+        match id {
+            Some(id) => refresher.client(id),
+            None => refresher,
+        }
     }
 }
 

@@ -115,8 +115,8 @@ impl PoolBuilder {
     /// [`CredentialsLayer`](crate::CredentialsLayer) renews refused tokens by it, too; a
     /// [`RefreshOn401Layer`](crate::RefreshOn401Layer) has its own.
     #[must_use]
-    pub fn refresher(mut self, refresher: Refresher) -> Self {
-        self.config.refresher = Some(refresher);
+    pub fn refresher(mut self, refresher: impl Into<Refresher>) -> Self {
+        self.config.refresher = Some(refresher.into());
         self
     }
 

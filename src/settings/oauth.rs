@@ -19,6 +19,7 @@ layered! {
         refresh_url: String,
         exchange_url: String,
         poll_url: String,
+        account_url: String,
         token_encoding: TokenEncoding,
         dialect: Dialect,
     }
@@ -44,6 +45,7 @@ pub(super) const NAMES: &[&str] = &[
     "refresh_url",
     "exchange_url",
     "poll_url",
+    "account_url",
     "token_encoding",
     "dialect",
 ];
@@ -83,6 +85,7 @@ impl OAuthSettings {
             ["refresh_url"] => set(&mut fields.refresh_url, url(raw)),
             ["exchange_url"] => set(&mut fields.exchange_url, url(raw)),
             ["poll_url"] => set(&mut fields.poll_url, url(raw)),
+            ["account_url"] => set(&mut fields.account_url, url(raw)),
             ["token_encoding"] => set(&mut fields.token_encoding, raw.one_of(ENCODINGS)),
             ["dialect"] => set(&mut fields.dialect, raw.one_of(DIALECTS)),
             ["authorize_params", name] => raw.text().map(|value| {
@@ -113,7 +116,7 @@ impl OAuthSettings {
             };
         }
         take!(client_id client_secret scopes flows authorize_url redirect_uri device_url token_url);
-        take!(refresh_url exchange_url poll_url token_encoding dialect);
+        take!(refresh_url exchange_url poll_url account_url token_encoding dialect);
         let mut params = self.authorize_params.clone();
         add_missing(&mut params, &config.authorize_params);
         config.authorize_params = params;

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::Provider;
+use crate::CredentialsLayer;
 use crate::credential::PoolKey;
+#[cfg(feature = "oauth")]
+use crate::oauth::{OAuthClient, OAuthHttp};
 use crate::pool::{Mode, Pool, PoolBuilder};
 use crate::secret::SecretString;
 use crate::settings::{ProviderSettings, SettingsError, nearest};
@@ -119,6 +122,35 @@ impl Registry {
             None => Pool::builder(provider, vault),
         };
         Ok(entry.settings.apply(builder))
+    }
+
+    /// All layers for a pool of [this registry's](Self::pool), with the provider's `max_attempts` and the
+    /// pool's own [refresher](PoolBuilder::refresher).
+    pub fn layer(&self, pool: Pool) -> CredentialsLayer {
+        let attempts = self.max_attempts(pool.key().provider()).ok().flatten();
+        let layer = CredentialsLayer::new(pool);
+        match attempts {
+            Some(attempts) => layer.rotate(|rotate| rotate.max_attempts(attempts)),
+            None => layer,
+        }
+    }
+
+    /// What signs in to the provider's accounts and renews their tokens, with its settings: for
+    /// [`PoolBuilder::refresher`], and for the first sign-in.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`], and [`SettingsError::Invalid`] where the provider has no OAuth.
+    #[cfg(feature = "oauth")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+    pub fn oauth(&self, name: &str, http: OAuthHttp) -> Result<OAuthClient, SettingsError> {
+        let (name, entry) = self.entry(name)?;
+        let config = entry.provider.oauth().ok_or_else(|| SettingsError::Invalid {
+            place: format!("the settings of {name}"),
+            key: "oauth".to_owned(),
+            reason: "is not set, and the provider has none of its own: use API keys, or set it"
+                .to_owned(),
+        })?;
+        Ok(OAuthClient::new(name, config.clone(), http))
     }
 
     fn entry(&self, name: &str) -> Result<(&str, &Entry), SettingsError> {

@@ -46,15 +46,10 @@ impl Anthropic {
         vendor.statuses = &[400, 401, 403];
         #[cfg(feature = "oauth")]
         {
-            vendor.oauth = oauth();
+            vendor.oauth = crate::oauth::OAuthConfig::anthropic();
         }
         Self(vendor)
     }
-}
-
-#[cfg(feature = "oauth")]
-fn oauth() -> crate::oauth::OAuthConfig {
-    crate::oauth::OAuthConfig::default()
 }
 
 fn headers(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {

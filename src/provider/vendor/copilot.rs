@@ -45,7 +45,7 @@ impl Copilot {
         vendor.statuses = &[401, 403];
         #[cfg(feature = "oauth")]
         {
-            vendor.oauth = oauth();
+            vendor.oauth = crate::oauth::OAuthConfig::github_copilot();
         }
         Self(vendor)
     }
@@ -59,11 +59,6 @@ impl Copilot {
         self.0.endpoints.allow(endpoints::host(host)?);
         Ok(self)
     }
-}
-
-#[cfg(feature = "oauth")]
-fn oauth() -> crate::oauth::OAuthConfig {
-    crate::oauth::OAuthConfig::default()
 }
 
 /// Copilot's notifications have an id. GitHub's API has no code for a suspended account, so that is told by

@@ -23,13 +23,8 @@ impl Cursor {
         let mut vendor = Vendor::new("cursor", &[], &["api2.cursor.sh"]);
         #[cfg(feature = "oauth")]
         {
-            vendor.oauth = oauth();
+            vendor.oauth = crate::oauth::OAuthConfig::cursor();
         }
         Self(vendor)
     }
-}
-
-#[cfg(feature = "oauth")]
-fn oauth() -> crate::oauth::OAuthConfig {
-    crate::oauth::OAuthConfig::default()
 }

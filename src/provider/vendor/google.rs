@@ -45,15 +45,10 @@ impl Google {
         vendor.statuses = &[401, 403, 429];
         #[cfg(feature = "oauth")]
         {
-            vendor.oauth = oauth();
+            vendor.oauth = crate::oauth::OAuthConfig::google();
         }
         Self(vendor)
     }
-}
-
-#[cfg(feature = "oauth")]
-fn oauth() -> crate::oauth::OAuthConfig {
-    crate::oauth::OAuthConfig::default()
 }
 
 fn headers(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {

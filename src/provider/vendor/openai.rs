@@ -45,7 +45,7 @@ impl OpenAi {
         vendor.statuses = &[401, 402, 403, 429];
         #[cfg(feature = "oauth")]
         {
-            vendor.oauth = oauth();
+            vendor.oauth = crate::oauth::OAuthConfig::openai();
         }
         Self(vendor)
     }
@@ -59,11 +59,6 @@ impl OpenAi {
         self.0.endpoints = Endpoints::OfOAuth(Some(endpoint.parse()?));
         Ok(self)
     }
-}
-
-#[cfg(feature = "oauth")]
-fn oauth() -> crate::oauth::OAuthConfig {
-    crate::oauth::OAuthConfig::default()
 }
 
 fn headers(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {

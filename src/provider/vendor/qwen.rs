@@ -44,7 +44,7 @@ impl Qwen {
         vendor.statuses = &[400, 401, 403];
         #[cfg(feature = "oauth")]
         {
-            vendor.oauth = oauth();
+            vendor.oauth = crate::oauth::OAuthConfig::qwen();
         }
         Self(vendor)
     }
@@ -58,11 +58,6 @@ impl Qwen {
         self.0.endpoints.allow(endpoints::host(host)?);
         Ok(self)
     }
-}
-
-#[cfg(feature = "oauth")]
-fn oauth() -> crate::oauth::OAuthConfig {
-    crate::oauth::OAuthConfig::default()
 }
 
 /// DashScope's own errors have their code at the top, those of its compatible API inside of `error`.
