@@ -23,11 +23,10 @@ use tower_credentials::{
     Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey, RefreshError, Refresher, Secret,
 };
 
-/// A server whose devices may ask every second, and an account there.
+/// A server, and an account there.
 async fn account(rules: Rules) -> (AuthorizationServer, SignedIn) {
-    let server = AuthorizationServer::start(Rules { device_interval: Some(1), ..rules });
-    let client = server.client();
-    let account = server.sign_in(&client, client.first_flow().unwrap()).await.unwrap();
+    let server = AuthorizationServer::start(rules);
+    let account = server.account().await;
     (server, account)
 }
 
@@ -199,7 +198,9 @@ async fn words_of_a_server_are_kept_to_one_line_of_some_length() {
 }
 
 /// What may go wrong on the way, and what is said of it.
-fn troubles() -> Vec<(Fault, fn(&OAuthError) -> bool)> {
+type Trouble = (Fault, fn(&OAuthError) -> bool);
+
+fn troubles() -> Vec<Trouble> {
     use OAuthError::{Malformed, TimedOut, TooLong, Unavailable, Unreachable};
     vec![
         (Fault::Never, |error| matches!(error, TimedOut { .. })),

@@ -369,6 +369,11 @@ fn login(shared: &Shared, query: &Params) -> Said {
     Said::Text(StatusCode::OK, "You can go back.".to_owned())
 }
 
+pub(super) fn follow_link(shared: &Shared, url: &str) {
+    let query = Url::parse(url).unwrap().query_pairs().into_owned().collect();
+    assert!(matches!(login(shared, &query), Said::Text(StatusCode::OK, _)));
+}
+
 fn poll(shared: &Shared, query: &Params) -> Said {
     let mut books = shared.books();
     books.ask(Kind::LinkPoll);

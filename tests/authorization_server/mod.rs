@@ -134,6 +134,11 @@ impl AuthorizationServer {
         self.shared.books().type_in(user_code, self.shared.person(), yes);
     }
 
+    /// A person opens a link and signs in.
+    pub(crate) fn follow_link(&self, url: &str) {
+        endpoints::follow_link(&self.shared, url);
+    }
+
     /// Makes all that expires this much older.
     pub(crate) fn advance(&self, duration: Duration) {
         self.shared.books().advance(duration);

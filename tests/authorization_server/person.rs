@@ -32,6 +32,32 @@ impl AuthorizationServer {
     }
 }
 
+impl AuthorizationServer {
+    /// An account that has signed in by the vendor's first flow. What is to be waited for there is not: it is
+    /// done without sockets, on a thread whose time is paused.
+    pub(crate) async fn account(&self) -> SignedIn {
+        let flow = self.client().first_flow().unwrap();
+        if flow == FlowKind::Loopback {
+            return self.sign_in(&self.client(), flow).await.unwrap();
+        }
+        let client = OAuthClient::new("test", self.config(), self.without_sockets());
+        let without_waiting = || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let sign_in = client.sign_in(flow).await.unwrap();
+                match sign_in.prompt().clone() {
+                    Prompt::Browser { url } => self.follow_link(&url),
+                    Prompt::Device { user_code, .. } => self.type_in(&user_code),
+                    other => panic!("{other:?}"),
+                }
+                sign_in.finish().await.unwrap()
+            })
+        };
+        std::thread::scope(|scope| scope.spawn(without_waiting).join().unwrap())
+    }
+}
+
 /// Opens a page and goes where it leads.
 pub(crate) async fn browse(url: &str) -> Fetched {
     let page = get(url).await;
