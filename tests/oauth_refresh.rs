@@ -443,3 +443,42 @@ async fn a_new_sign_in_heals_an_account_whose_session_was_ended() {
     assert_eq!(stack.oneshot(request()).await.unwrap().status(), StatusCode::OK);
     assert_eq!(pool.status()[0].standing.health, Health::Good);
 }
+
+#[tokio::test]
+async fn github_s_own_token_is_renewed_when_it_has_expired_and_never_lost() {
+    let github_lifetime = Some(Duration::from_secs(24 * 3600));
+    let (server, account) = account(Rules { github_lifetime, ..Rules::of(Vendor::Copilot) }).await;
+    let client = server.client();
+    let tokens = account.tokens;
+
+    // While GitHub's is good, it is exchanged and nothing else.
+    server.advance(Duration::from_secs(9 * 3600));
+    let tokens = refresh(&client, &tokens).await.unwrap();
+    assert_eq!((server.granted(Kind::Exchange), server.asked(Kind::Refresh)), (2, 0));
+
+    // Once it has expired, it is renewed first. Then the exchange fails, after the one with the old token
+    // and the renewal.
+    server.advance(Duration::from_secs(24 * 3600));
+    let trouble = Fault::Text(StatusCode::SERVICE_UNAVAILABLE, "");
+    server.fail_next([Fault::None, Fault::None, trouble]);
+    let saved = refresh(&client, &tokens).await.unwrap();
+    assert_eq!(server.asked(Kind::Refresh), 1);
+    assert_eq!(saved.access.expose(), tokens.access.expose(), "there is no other yet");
+    assert_ne!(text(&saved.refresh), text(&tokens.refresh));
+    assert!(!works(&server, &saved).await);
+
+    let renewed = refresh(&client, &saved).await.unwrap();
+    assert!(works(&server, &renewed).await);
+    assert_eq!(server.asked(Kind::Refresh), 1, "GitHub's new token was kept");
+
+    // Renewing GitHub's does not help where it is exchanged for nobody.
+    server.fail_next([Fault::Text(StatusCode::NOT_FOUND, "")]);
+    let verdict = reason(refresh(&client, &renewed).await.unwrap_err());
+    assert!(verdict.starts_with("token_not_exchanged: "), "{verdict}");
+    assert_eq!(server.asked(Kind::Refresh), 1);
+
+    // Both spent: a verdict.
+    server.advance(Duration::from_secs(48 * 3600));
+    let verdict = reason(refresh(&client, &tokens).await.unwrap_err());
+    assert_eq!(verdict, "bad_refresh_token: … was used before");
+}

@@ -4,9 +4,10 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde::Deserialize;
 use url::Url;
 
-use super::answer::{ENDPOINT, refused};
+use super::answer::{ENDPOINT, keep_extra, refused};
 use super::client::OAuthClient;
 use super::error::OAuthError;
+use super::grant;
 use super::http::Answer;
 use super::redact::Secrets;
 use crate::clock::Timestamp;
@@ -29,7 +30,10 @@ struct Endpoints {
     api: Option<SecretString>,
 }
 
-/// The code of a refusal by the exchange.
+/// The code of a refusal by the exchange of a token that is no longer good.
+pub(super) const NOT_GOOD: &str = "bad_credentials";
+
+/// The code of its refusal of a token that it exchanges for nobody.
 pub(super) const NOT_EXCHANGED: &str = "token_not_exchanged";
 
 /// Exchanges GitHub's token, which becomes the refresh token.
@@ -43,7 +47,7 @@ pub(super) async fn exchange(
     match answer.status {
         StatusCode::UNAUTHORIZED => {
             let words = "GitHub's token is no longer good";
-            return Err(refused(client, &secrets, NOT_EXCHANGED, Some(words)));
+            return Err(refused(client, &secrets, NOT_GOOD, Some(words)));
         }
         StatusCode::NOT_FOUND => {
             let words = "GitHub exchanges the tokens of GitHub Apps, not of OAuth Apps, and of accounts that \
@@ -62,6 +66,43 @@ pub(super) async fn exchange(
     let api = exchanged.endpoints.and_then(|endpoints| endpoints.api);
     tokens.extra.extend(api.map(|api| (ENDPOINT.to_owned(), api)));
     Ok(tokens)
+}
+
+/// The entry of [`OAuthTokens::extra`] that has the refresh token of GitHub's token, where that expires.
+const GITHUB_REFRESH: &str = "github_refresh_token";
+
+/// Keeps what GitHub's own token can be renewed with. Tokens of GitHub Apps expire unless the app is set up
+/// otherwise.
+pub(super) fn keep_github_refresh(tokens: &mut OAuthTokens, refresh: Option<SecretString>) {
+    tokens.extra.extend(refresh.map(|refresh| (GITHUB_REFRESH.to_owned(), refresh)));
+}
+
+/// Exchanges GitHub's token anew; renews that first where it has expired.
+pub(super) async fn renew(
+    client: &OAuthClient,
+    tokens: &OAuthTokens,
+    github: &SecretString,
+) -> Result<OAuthTokens, OAuthError> {
+    let refresh = tokens.extra.get(GITHUB_REFRESH);
+    let mut renewed = match (exchange(client, github).await, refresh) {
+        (Err(OAuthError::Refused { code, .. }), Some(refresh)) if code == NOT_GOOD => {
+            let old = OAuthTokens::new(github.clone()).refresh(refresh.clone());
+            let github = grant::refresh(client, &old, refresh.expose()).await?;
+            let mut renewed = match exchange(client, &github.access).await {
+                // The old ones are spent, so the new ones must be saved. The exchange is made when the API's
+                // token is refused once more.
+                Err(error) if error.is_transient() => OAuthTokens::new(tokens.access.clone())
+                    .refresh(github.access)
+                    .expires_at(client.now()),
+                exchanged => exchanged?,
+            };
+            keep_github_refresh(&mut renewed, github.refresh);
+            renewed
+        }
+        (exchanged, _) => exchanged?,
+    };
+    keep_extra(&mut renewed, tokens);
+    Ok(renewed)
 }
 
 /// Whose GitHub's token is, where that can be found out: an id for life, and what people know it by.

@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::answer::keep_extra;
 use super::client::OAuthClient;
 use super::config::Dialect;
 use super::error::OAuthError;
@@ -87,10 +86,7 @@ async fn renew(client: &OAuthClient, tokens: &OAuthTokens) -> Result<OAuthTokens
     let refresh =
         refresh.ok_or_else(|| RefreshError::rejected("it was signed in without a refresh token"))?;
     let renewed = match client.dialect() {
-        Dialect::Copilot => copilot::exchange(client, refresh).await.map(|mut renewed| {
-            keep_extra(&mut renewed, tokens);
-            renewed
-        }),
+        Dialect::Copilot => copilot::renew(client, tokens, refresh).await,
         Dialect::Cursor => cursor::refresh(client, tokens, refresh.expose()).await,
         _ => grant::refresh(client, tokens, refresh.expose()).await,
     };
@@ -115,6 +111,7 @@ fn is_verdict(code: &str) -> bool {
             | "refresh_token_expired"
             | "refresh_token_invalidated"
             | "bad_refresh_token"
+            | copilot::NOT_GOOD
             | copilot::NOT_EXCHANGED
             | cursor::LOGGED_OUT
     )

@@ -207,11 +207,8 @@ impl Books {
     fn begin(&mut self, rules: &Rules, person: String) -> Pair {
         self.families.push(Family { person, revoked: false, last: None });
         let family = self.families.len() - 1;
-        if rules.vendor == Vendor::Copilot {
-            // GitHub's token lives on, and there is nothing to renew it with.
-            let pair = self.pair(rules, family, None);
-            self.access.insert(pair.access.clone(), (family, Duration::MAX));
-            return pair;
+        if rules.vendor == Vendor::Copilot && rules.github_lifetime.is_none() {
+            return self.pair(rules, family, None);
         }
         let refresh = self.issue("refresh");
         self.pair(rules, family, Some(refresh))
@@ -219,7 +216,11 @@ impl Books {
 
     fn pair(&mut self, rules: &Rules, family: usize, refresh: Option<String>) -> Pair {
         let access = self.issue("access");
-        self.access.insert(access.clone(), (family, self.now() + rules.access_lifetime));
+        let lifetime = match rules.vendor {
+            Vendor::Copilot => rules.github_lifetime.unwrap_or(Duration::from_secs(u32::MAX.into())),
+            _ => rules.access_lifetime,
+        };
+        self.access.insert(access.clone(), (family, self.now() + lifetime));
         if let Some(refresh) = &refresh {
             self.refresh.insert(refresh.clone(), (family, false));
         }
@@ -353,6 +354,7 @@ impl Books {
         self.whose(github)?;
         let family = self.access.get(github)?.0;
         let pair = self.pair(rules, family, None);
+        self.access.insert(pair.access.clone(), (family, self.now() + rules.access_lifetime));
         self.grant(Kind::Exchange);
         Some(pair)
     }

@@ -49,7 +49,7 @@ pub(super) async fn answer<B: Body>(shared: &Shared, request: Request<B>) -> Res
                 _ => poll(shared, &query),
             };
             if let Some(fault) = shared.hooks.after().await {
-                return suffer(fault, &said, &body, &parts.headers).await;
+                return suffer(fault, said, &body, &parts.headers).await;
             }
             said
         }
@@ -69,13 +69,14 @@ fn respond(said: Said) -> Response<Answer> {
     Response::builder().status(status).header(sort, value).body(Answer::whole(body)).unwrap()
 }
 
-async fn suffer(fault: Fault, said: &Said, body: &str, headers: &HeaderMap) -> Response<Answer> {
-    let text = match said {
+async fn suffer(fault: Fault, said: Said, body: &str, headers: &HeaderMap) -> Response<Answer> {
+    let text = match &said {
         Said::Json(_, value) => value.to_string(),
         _ => "{\"access_token\": \"".to_owned(),
     };
     let json = Response::builder().header(header::CONTENT_TYPE, "application/json");
     match fault {
+        Fault::None => respond(said),
         Fault::Never => std::future::pending().await,
         Fault::Cut => json.body(Answer::cut(text[..text.len() / 2].to_owned())).unwrap(),
         Fault::Oversized => json.body(Answer::whole(format!("{text}{}", " ".repeat(1 << 20)))).unwrap(),
@@ -236,8 +237,12 @@ fn tokens(shared: &Shared, pair: &Pair, first: bool) -> Value {
     if let Some(refresh) = &pair.refresh {
         add("refresh_token", refresh.clone().into());
     }
-    if rules.states_lifetime && rules.vendor != Vendor::Copilot {
-        add("expires_in", rules.access_lifetime.as_secs().into());
+    let lifetime = match rules.vendor {
+        Vendor::Copilot => rules.github_lifetime,
+        _ => rules.states_lifetime.then_some(rules.access_lifetime),
+    };
+    if let Some(lifetime) = lifetime {
+        add("expires_in", lifetime.as_secs().into());
     }
     match rules.vendor {
         Vendor::Anthropic => {
@@ -276,6 +281,10 @@ fn refusal(shared: &Shared, (code, words): No) -> Said {
             let error = json!({ "message": words, "type": "invalid_request_error", "param": null, "code": code });
             Said::Json(StatusCode::UNAUTHORIZED, json!({ "error": error }))
         }
+        (Vendor::Copilot, "refresh_token_reused") => Said::Json(
+            StatusCode::OK,
+            json!({ "error": "bad_refresh_token", "error_description": words }),
+        ),
         (Vendor::Copilot, _) => {
             Said::Json(StatusCode::OK, json!({ "error": code, "error_description": words }))
         }

@@ -9,6 +9,8 @@ use tokio::sync::Semaphore;
 /// What becomes of an answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
+    /// Nothing: it is the one after that suffers.
+    None,
     /// It never comes.
     Never,
     /// It breaks off in the middle.

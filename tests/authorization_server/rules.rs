@@ -48,6 +48,9 @@ pub(crate) struct Rules {
     pub(crate) rotates: bool,
     /// How long after a refresh token was spent it is answered once more, with the tokens that it gave.
     pub(crate) grace: Option<Duration>,
+    /// How long GitHub's own tokens live, of which the exchange makes Copilot's. `None` for ever, and then there
+    /// is nothing to renew them with.
+    pub(crate) github_lifetime: Option<Duration>,
     pub(crate) device_interval: Option<u64>,
     pub(crate) device_lifetime: Duration,
 }
@@ -66,6 +69,7 @@ impl Rules {
             states_lifetime: true,
             rotates: vendor != Vendor::Google,
             grace: None,
+            github_lifetime: None,
             device_interval: Some(5),
             device_lifetime: Duration::from_secs(900),
         }

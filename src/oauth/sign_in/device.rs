@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use oauth2::{PkceCodeChallenge, TokenResponse};
+use oauth2::PkceCodeChallenge;
 
 use super::{Begun, Events, Progress, Prompt};
+use crate::credential::OAuthTokens;
 use crate::oauth::client::OAuthClient;
 use crate::oauth::config::Dialect;
 use crate::oauth::error::OAuthError;
 use crate::oauth::redact::fit_to_show;
 use crate::oauth::signed_in::SignedIn;
 use crate::oauth::{copilot, grant};
-use crate::secret::SecretString;
 
 /// How often Copilot's exchange is tried before the person has to sign in once more, and how long after a
 /// failed try the next one is made, at first.
@@ -41,7 +41,7 @@ pub(super) async fn begin(client: &OAuthClient, events: Events) -> Result<Begun,
     let running = async move {
         let answer = grant::device_tokens(&client, &details, verifier, events.clone()).await?;
         if client.dialect() == Dialect::Copilot {
-            let github = SecretString::from(answer.access_token().secret().as_str());
+            let github = answer.signed_in(client.dialect(), client.now()).tokens;
             return copilot(&client, github, &events).await;
         }
         Ok(answer.signed_in(client.dialect(), client.now()))
@@ -51,15 +51,15 @@ pub(super) async fn begin(client: &OAuthClient, events: Events) -> Result<Begun,
 
 async fn copilot(
     client: &OAuthClient,
-    github: SecretString,
+    github: OAuthTokens,
     events: &Events,
 ) -> Result<SignedIn, OAuthError> {
     let _ = events.send(Progress::Exchanging);
     let mut backoff = BACKOFF;
     let mut tries = 0;
-    let tokens = loop {
+    let mut tokens = loop {
         tries += 1;
-        match copilot::exchange(client, &github).await {
+        match copilot::exchange(client, &github.access).await {
             Err(error) if error.is_transient() && tries < TRIES => {
                 let _ = events.send(Progress::NotReached { reason: error.to_string() });
                 tokio::time::sleep(backoff).await;
@@ -68,7 +68,8 @@ async fn copilot(
             exchanged => break exchanged?,
         }
     };
+    copilot::keep_github_refresh(&mut tokens, github.refresh);
     // Nice to know, and no reason to fail.
-    let (account, label) = copilot::whose(client, &github).await.unwrap_or_default();
+    let (account, label) = copilot::whose(client, &github.access).await.unwrap_or_default();
     Ok(SignedIn { tokens, account, label: label.as_deref().and_then(fit_to_show) })
 }
