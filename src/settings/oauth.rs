@@ -79,7 +79,7 @@ impl OAuthSettings {
             ["scopes"] => set(&mut fields.scopes, raw.list_of(|scope| Ok(scope.to_owned()))),
             ["flows"] => set(&mut fields.flows, raw.list_of(|flow| word(flow, FLOWS))),
             ["authorize_url"] => set(&mut fields.authorize_url, url(raw)),
-            ["redirect_uri"] => set(&mut fields.redirect_uri, url(raw)),
+            ["redirect_uri"] => set(&mut fields.redirect_uri, uri(raw)),
             ["device_url"] => set(&mut fields.device_url, url(raw)),
             ["token_url"] => set(&mut fields.token_url, url(raw)),
             ["refresh_url"] => set(&mut fields.refresh_url, url(raw)),
@@ -150,6 +150,12 @@ fn url(raw: &Raw<'_>) -> Result<String, String> {
     let authority = url.find("://").map_or(0, |at| at + 3);
     let end = url[authority..].find(['/', '?', '#']).map_or(url.len(), |at| authority + at);
     origin(&url[..end])?;
-    url.parse::<http::Uri>().map_err(|error| format!("is no URL: {error}"))?;
-    Ok(url)
+    uri(raw)
+}
+
+/// A URI that only a browser goes to. Its port may be 0, for any that is free.
+fn uri(raw: &Raw<'_>) -> Result<String, String> {
+    let uri = text(raw)?;
+    uri.parse::<http::Uri>().map_err(|error| format!("is no URL: {error}"))?;
+    Ok(uri)
 }

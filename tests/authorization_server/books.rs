@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -73,6 +74,7 @@ struct Link {
 }
 
 pub(super) struct Books {
+    resource_heads: Vec<HeaderMap>,
     began: Instant,
     older: Duration,
     families: Vec<Family>,
@@ -93,6 +95,7 @@ pub(super) struct Books {
 impl Books {
     pub(super) fn new() -> Self {
         Self {
+            resource_heads: Vec::new(),
             began: Instant::now(),
             older: Duration::ZERO,
             families: Vec::new(),
@@ -115,6 +118,15 @@ impl Books {
 
     pub(super) fn advance(&mut self, duration: Duration) {
         self.older += duration;
+    }
+
+    /// Notes the head of a request for the resource.
+    pub(super) fn resource_asked(&mut self, headers: &HeaderMap) {
+        self.resource_heads.push(headers.clone());
+    }
+
+    pub(super) fn resource_heads(&self) -> &[HeaderMap] {
+        &self.resource_heads
     }
 
     pub(super) fn ask(&mut self, kind: Kind) {

@@ -38,7 +38,7 @@ pub(super) async fn answer<B: Body>(shared: &Shared, request: Request<B>) -> Res
         (&Method::GET, "/authorize") => authorize(shared, &query),
         (&Method::GET, "/login") => login(shared, &query),
         (&Method::GET, "/user") => user(shared, &parts.headers),
-        (&Method::GET, "/resource") => resource(shared, &parts.headers),
+        (&Method::GET, "/resource" | "/v1/resource") => resource(shared, &parts.headers),
         (&Method::POST, "/device") => device(shared, &parts.headers, &body),
         (&Method::POST, "/token" | "/refresh") | (&Method::GET, "/exchange" | "/poll") => {
             shared.hooks.before().await;
@@ -260,7 +260,7 @@ fn tokens(shared: &Shared, pair: &Pair, first: bool) -> Value {
             let claims = json!({ "sub": format!("sub-{person}"), "email": email });
             add("id_token", signed(shared, &claims).into());
         }
-        Vendor::Qwen => add("resource_url", "portal.example.com".into()),
+        Vendor::Qwen => add("resource_url", api(shared, "portal.example.com").into()),
         Vendor::Google | Vendor::Copilot | Vendor::Cursor => {}
     }
     answer
@@ -338,6 +338,12 @@ fn authorization(headers: &HeaderMap, scheme: &str) -> Option<String> {
     value.strip_prefix(scheme).map(str::to_owned)
 }
 
+/// The API's host as token answers name it.
+fn api(shared: &Shared, of_vendor: &str) -> String {
+    let port = shared.url.rsplit(':').next().unwrap();
+    shared.rules.api.map_or(of_vendor.to_owned(), |api| api.replace("{}", port))
+}
+
 /// Copilot's exchange.
 fn exchange(shared: &Shared, headers: &HeaderMap) -> Said {
     let mut books = shared.books();
@@ -351,7 +357,7 @@ fn exchange(shared: &Shared, headers: &HeaderMap) -> Said {
         "token": pair.access,
         "expires_at": (now + shared.rules.access_lifetime).as_secs(),
         "refresh_in": 1500,
-        "endpoints": { "api": "https://api.individual.githubcopilot.com" },
+        "endpoints": { "api": api(shared, "https://api.individual.githubcopilot.com") },
     });
     Said::Json(StatusCode::OK, answer)
 }
@@ -429,6 +435,7 @@ fn cursor_refresh(shared: &Shared, headers: &HeaderMap, body: &str) -> Said {
 fn resource(shared: &Shared, headers: &HeaderMap) -> Said {
     let mut books = shared.books();
     books.ask(Kind::Resource);
+    books.resource_asked(headers);
     let access = authorization(headers, "Bearer ").unwrap_or_default();
     match books.whose(&access) {
         Some(person) => Said::Json(StatusCode::OK, json!({ "person": person })),

@@ -169,6 +169,11 @@ impl AuthorizationServer {
         self.shared.books().issued().to_vec()
     }
 
+    /// The headers of all requests for the resource.
+    pub(crate) fn resource_heads(&self) -> Vec<http::HeaderMap> {
+        self.shared.books().resource_heads().to_vec()
+    }
+
     /// The bodies of all requests to the token endpoint, as they came.
     pub(crate) fn token_requests(&self) -> Vec<String> {
         self.shared.books().token_requests().to_vec()

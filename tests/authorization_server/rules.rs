@@ -51,6 +51,8 @@ pub(crate) struct Rules {
     /// How long GitHub's own tokens live, of which the exchange makes Copilot's. `None` for ever, and then there
     /// is nothing to renew them with.
     pub(crate) github_lifetime: Option<Duration>,
+    /// The API's host, where token answers name it; the vendor's unless set. `{}` is the server's port.
+    pub(crate) api: Option<&'static str>,
     pub(crate) device_interval: Option<u64>,
     pub(crate) device_lifetime: Duration,
 }
@@ -69,6 +71,7 @@ impl Rules {
             states_lifetime: true,
             rotates: vendor != Vendor::Google,
             grace: None,
+            api: None,
             github_lifetime: None,
             device_interval: Some(5),
             device_lifetime: Duration::from_secs(900),
