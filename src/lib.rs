@@ -124,3 +124,8 @@ pub mod service {
 #[cfg(all(doctest, feature = "file"))]
 #[doc = include_str!("../README.md")]
 pub struct ReadmeExample;
+
+/// The examples of the page on providers, as doc tests.
+#[cfg(all(doctest, feature = "oauth"))]
+#[doc = include_str!("../specs/providers.md")]
+pub struct ProvidersExamples;
