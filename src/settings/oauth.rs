@@ -5,24 +5,56 @@ use super::raw::{Raw, origin, word};
 use crate::oauth::{Dialect, FlowKind, OAuthConfig, TokenEncoding};
 use crate::secret::SecretString;
 
-layered! {
-    #[derive(Clone, Default)]
-    struct Fields {
-        client_id: String,
-        client_secret: SecretString,
-        scopes: Vec<String>,
-        flows: Vec<FlowKind>,
-        authorize_url: String,
-        redirect_uri: String,
-        device_url: String,
-        token_url: String,
-        refresh_url: String,
-        exchange_url: String,
-        poll_url: String,
-        account_url: String,
-        token_encoding: TokenEncoding,
-        dialect: Dialect,
-    }
+/// Defines the fields: which type each has, and how it is read.
+macro_rules! fields {
+    ($raw:ident; $($field:ident: $type:ty = $read:expr,)*) => {
+        layered! {
+            #[derive(Clone, Default)]
+            struct Fields {
+                $($field: $type,)*
+            }
+        }
+
+        pub(super) const NAMES: &[&str] = &["authorize_params", $(stringify!($field)),*];
+
+        impl Fields {
+            /// Takes a field's value; `None` where there is no such field.
+            fn put(&mut self, name: &str, $raw: &Raw<'_>) -> Option<Result<(), String>> {
+                $(if name == stringify!($field) {
+                    return Some($read.map(|value| self.$field = Some(value)));
+                })*
+                None
+            }
+
+            /// Puts what is set into a config; whether there was anything.
+            fn apply(&self, config: &mut OAuthConfig) -> bool {
+                let mut is_set = false;
+                $(if let Some(value) = &self.$field {
+                    config.$field = value.clone().into();
+                    is_set = true;
+                })*
+                is_set
+            }
+        }
+    };
+}
+
+fields! {
+    raw;
+    client_id: String = text(raw),
+    client_secret: SecretString = raw.text().map(Into::into),
+    scopes: Vec<String> = raw.list_of(|scope| Ok(scope.to_owned())),
+    flows: Vec<FlowKind> = raw.list_of(|flow| word(flow, FLOWS)),
+    authorize_url: String = url(raw),
+    redirect_uri: String = redirect(raw),
+    device_url: String = url(raw),
+    token_url: String = url(raw),
+    refresh_url: String = url(raw),
+    exchange_url: String = url(raw),
+    poll_url: String = url(raw),
+    account_url: String = url(raw),
+    token_encoding: TokenEncoding = raw.one_of(ENCODINGS),
+    dialect: Dialect = raw.one_of(DIALECTS),
 }
 
 /// What is set of an [`OAuthConfig`].
@@ -31,24 +63,6 @@ pub(super) struct OAuthSettings {
     fields: Fields,
     authorize_params: Vec<(String, String)>,
 }
-
-pub(super) const NAMES: &[&str] = &[
-    "client_id",
-    "client_secret",
-    "scopes",
-    "flows",
-    "authorize_url",
-    "authorize_params",
-    "redirect_uri",
-    "device_url",
-    "token_url",
-    "refresh_url",
-    "exchange_url",
-    "poll_url",
-    "account_url",
-    "token_encoding",
-    "dialect",
-];
 
 const FLOWS: &[(&str, FlowKind)] = &[
     ("loopback", FlowKind::Loopback),
@@ -72,30 +86,16 @@ const DIALECTS: &[(&str, Dialect)] = &[
 impl OAuthSettings {
     /// Takes a field's value; `None` where there is no such field.
     pub(super) fn put(&mut self, path: &[&str], raw: &Raw<'_>) -> Option<Result<(), String>> {
-        let fields = &mut self.fields;
-        Some(match path {
-            ["client_id"] => set(&mut fields.client_id, text(raw)),
-            ["client_secret"] => set(&mut fields.client_secret, raw.text().map(Into::into)),
-            ["scopes"] => set(&mut fields.scopes, raw.list_of(|scope| Ok(scope.to_owned()))),
-            ["flows"] => set(&mut fields.flows, raw.list_of(|flow| word(flow, FLOWS))),
-            ["authorize_url"] => set(&mut fields.authorize_url, url(raw)),
-            ["redirect_uri"] => set(&mut fields.redirect_uri, uri(raw)),
-            ["device_url"] => set(&mut fields.device_url, url(raw)),
-            ["token_url"] => set(&mut fields.token_url, url(raw)),
-            ["refresh_url"] => set(&mut fields.refresh_url, url(raw)),
-            ["exchange_url"] => set(&mut fields.exchange_url, url(raw)),
-            ["poll_url"] => set(&mut fields.poll_url, url(raw)),
-            ["account_url"] => set(&mut fields.account_url, url(raw)),
-            ["token_encoding"] => set(&mut fields.token_encoding, raw.one_of(ENCODINGS)),
-            ["dialect"] => set(&mut fields.dialect, raw.one_of(DIALECTS)),
-            ["authorize_params", name] => raw.text().map(|value| {
+        match path {
+            ["authorize_params", name] => Some(raw.text().map(|value| {
                 self.authorize_params.retain(|(known, _)| known != name);
                 self.authorize_params.push(((*name).to_owned(), value.to_owned()));
-            }),
-            ["authorize_params"] => Err("must be a table of texts".to_owned()),
-            [] => Err("must be a table".to_owned()),
-            _ => return None,
-        })
+            })),
+            ["authorize_params"] => Some(Err("must be a table of texts".to_owned())),
+            [] => Some(Err("must be a table".to_owned())),
+            [field] => self.fields.put(field, raw),
+            _ => None,
+        }
     }
 
     pub(super) fn fill_from(&mut self, other: &Self) {
@@ -106,17 +106,7 @@ impl OAuthSettings {
     /// The config with what is set here in place of the provider's own; `None` where nothing is.
     pub(super) fn over(&self, own: Option<&OAuthConfig>) -> Option<OAuthConfig> {
         let mut config = own.cloned().unwrap_or_default();
-        let mut is_set = !self.authorize_params.is_empty();
-        macro_rules! take {
-            ($($field:ident)*) => {
-                $(if let Some(value) = &self.fields.$field {
-                    config.$field = value.clone().into();
-                    is_set = true;
-                })*
-            };
-        }
-        take!(client_id client_secret scopes flows authorize_url redirect_uri device_url token_url);
-        take!(refresh_url exchange_url poll_url account_url token_encoding dialect);
+        let is_set = self.fields.apply(&mut config) || !self.authorize_params.is_empty();
         let mut params = self.authorize_params.clone();
         add_missing(&mut params, &config.authorize_params);
         config.authorize_params = params;
@@ -132,11 +122,6 @@ fn add_missing(params: &mut Vec<(String, String)>, others: &[(String, String)]) 
     }
 }
 
-fn set<T>(field: &mut Option<T>, value: Result<T, String>) -> Result<(), String> {
-    *field = Some(value?);
-    Ok(())
-}
-
 fn text(raw: &Raw<'_>) -> Result<String, String> {
     match raw.text()? {
         "" => Err("is empty; leave it out, or give it a value".to_owned()),
@@ -150,12 +135,17 @@ fn url(raw: &Raw<'_>) -> Result<String, String> {
     let authority = url.find("://").map_or(0, |at| at + 3);
     let end = url[authority..].find(['/', '?', '#']).map_or(url.len(), |at| authority + at);
     origin(&url[..end])?;
-    uri(raw)
+    url.parse::<http::Uri>().map_err(|error| format!("is no URL: {error}"))?;
+    Ok(url)
 }
 
-/// A URI that only a browser goes to. Its port may be 0, for any that is free.
-fn uri(raw: &Raw<'_>) -> Result<String, String> {
+/// Where a browser comes back to: often a loopback address with any port (RFC 8252, section 7.3), 0 for one
+/// that is free.
+fn redirect(raw: &Raw<'_>) -> Result<String, String> {
     let uri = text(raw)?;
-    uri.parse::<http::Uri>().map_err(|error| format!("is no URL: {error}"))?;
-    Ok(uri)
+    let parsed = uri.parse::<http::Uri>().map_err(|error| format!("is no URI: {error}"))?;
+    match (parsed.scheme_str(), parsed.host()) {
+        (Some("http" | "https"), Some(_)) => Ok(uri),
+        _ => Err("must begin with http://127.0.0.1, http://localhost or https://".to_owned()),
+    }
 }

@@ -39,9 +39,11 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     /// The environment variable that programs expect the vendor's API key in.
     pub(super) api_key_variable: Option<&'static str>,
-    /// Makes the adapter, changed.
-    pub(super) make: fn(&mut dyn FnMut(&mut Vendor)) -> Arc<dyn Provider>,
+    pub(super) make: Make,
 }
+
+/// Makes an adapter, changed by what it is given.
+type Make = fn(&mut dyn FnMut(&mut Vendor)) -> Arc<dyn Provider>;
 
 pub(super) const KINDS: &[Kind] = &[
     Kind::new("anthropic", Some("ANTHROPIC_API_KEY"), Anthropic::changed),
@@ -53,11 +55,7 @@ pub(super) const KINDS: &[Kind] = &[
 ];
 
 impl Kind {
-    const fn new(
-        name: &'static str,
-        api_key_variable: Option<&'static str>,
-        make: fn(&mut dyn FnMut(&mut Vendor)) -> Arc<dyn Provider>,
-    ) -> Self {
+    const fn new(name: &'static str, api_key_variable: Option<&'static str>, make: Make) -> Self {
         Self { name, api_key_variable, make }
     }
 }
