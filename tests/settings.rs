@@ -112,6 +112,8 @@ const WRONG_FILES: &[(&str, &[&str])] = &[
     ),
     ("[providers.mine]\ntype = \"generic\"\nquery_names = [\"\"]", &["empty name"]),
     ("[providers.mine]\ntype = \"generic\"\nheader = \"a b\"", &["header's name"]),
+    ("[providers.openai]\naliases = [\"oai\"]", &["openai", "`aliases`", "credentials.toml, line 1"]),
+    ("[providers.\"\"]\ntype = \"generic\"", &["line 1", "it is empty"]),
     ("[providers.claude]\n[providers.anthropic]", &["`claude`", "another name of anthropic"]),
     ("[providers.openai]\noauth = 1", &["`providers.openai.oauth` must be a table"]),
     ("[providers.openai]\noauth.client_id = \"\"", &["is empty"]),
@@ -315,6 +317,9 @@ fn secrets_are_in_no_error_and_in_no_debug_output() {
         "[providers.openai]\noauth.client_secret = \"\\planted\"",
         "[providers.openai]\noauth.client_secrt = \"planted\"",
         "[providers.openai.headers]\nx = \"planted\\n\"",
+        "[providers.openai]\noauth.token_url = \"https://planted:planted@a.test/x\"",
+        "[providers.openai]\norigins = [\"https://planted@a.test\"]",
+        "[providers.openai]\nsubscription_endpoint = \"https://u:planted@a.test/x\"",
     ] {
         let error = refused(with_file(broken));
         assert!(!format!("{error} {error:?}").contains("planted"), "{error} {error:?}");
@@ -815,8 +820,25 @@ async fn no_key_is_taken_from_the_environment_where_that_is_not_meant() {
     assert_eq!(size(with("api_key_variable", ""), &[key]).await.unwrap(), 0);
     assert_eq!(size(with("api_key_variable", "OTHER"), &[key]).await.unwrap(), 0);
     assert_eq!(size(with("api_key_variable", "OTHER"), &[("OTHER", "x")]).await.unwrap(), 1);
+    assert_eq!(size(with("type", "openai"), &[key]).await.unwrap(), 1);
     let error = size(with("mode", "subscription"), &[key]).await.unwrap_err();
     assert!(matches!(error, Error::NoCredential { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_of_one_registry_share_how_the_environments_key_stands() {
+    let environment = variables(&[("OPENAI_API_KEY", "planted")]);
+    let registry = Registry::builder().environment(environment).build().unwrap();
+    let (vault, clock) = (MemoryVault::new(), tokio_clock());
+    let open = async || {
+        let builder = registry.pool("openai", vault.clone()).unwrap().clock(clock.clone());
+        builder.open().await.unwrap()
+    };
+    let first = open().await;
+    let upstream = Upstream::new().answers("planted", [Answer::limited(60)]);
+    ask(&stack(CredentialsLayer::new(first.clone()), upstream), get()).await;
+    first.save().await;
+    assert_eq!(cools(&open().await, "$OPENAI_API_KEY"), seconds(60));
 }
 
 #[test]

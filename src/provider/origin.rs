@@ -101,7 +101,15 @@ pub struct InvalidOrigin {
 
 impl InvalidOrigin {
     pub(crate) fn new(text: &str, reason: &'static str) -> Self {
-        Self { text: text.to_owned(), reason }
+        // Without a user's name and password, which an error must not tell.
+        let text = match text.rsplit_once('@') {
+            None => text.to_owned(),
+            Some((before, after)) => {
+                let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
+                format!("{scheme}…@{after}")
+            }
+        };
+        Self { text, reason }
     }
 }
 

@@ -71,21 +71,14 @@ impl<'a> Reader<'a> {
                     self.fill(settings, provider, path, inner)?;
                 }
                 value => settings.put(path, &raw(value)).map_err(|problem| {
-                    let key = [provider, path.as_slice()].concat().join(".");
-                    problem.at(&self.place(key_at(table, path)), &key)
+                    let name = [provider, path.as_slice()].concat().join(".");
+                    problem.at(&self.place(key.span().start), &name)
                 })?,
             }
             path.pop();
         }
         Ok(())
     }
-}
-
-/// Where the last key of a path stands.
-fn key_at(table: &DeTable<'_>, path: &[&str]) -> usize {
-    let is_last =
-        |key: &&Spanned<std::borrow::Cow<'_, str>>| path.last() == Some(&key.get_ref().as_ref());
-    table.keys().find(is_last).map_or(0, |key| key.span().start)
 }
 
 fn raw<'t>(value: &'t DeValue<'_>) -> Raw<'t> {

@@ -23,7 +23,8 @@
 //! And for those of the type `generic`: `header` (the header a token goes into: `authorization` unless set),
 //! `prefix` (what stands before the token: `Bearer ` in `authorization`, else nothing), `oauth_header` and
 //! `oauth_prefix` (the same for OAuth accounts, where it differs), `extra_headers` (a table of headers beside
-//! the token), `query_names` (query parameters that carry a credential and are removed), `aliases`.
+//! the token), `query_names` (query parameters that carry a credential and are removed). `aliases` gives other
+//! names to a provider that has a `type`, where that is set.
 //!
 //! Times are seconds, or text such as `30s`, `5m`, `1h30m`.
 //!

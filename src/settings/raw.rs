@@ -47,7 +47,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// A list of what is read of each text, none of which an error tells.
+    /// A list of what is read of each text.
     pub(super) fn list_of<T>(&self, read: impl Fn(&str) -> Read<T>) -> Read<Vec<T>> {
         self.list()?.into_iter().map(read).collect()
     }

@@ -36,12 +36,10 @@ use crate::standing::{Outcome, Standing};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower_credentials::BoxError> {
 /// let key = PoolKey::new("example");
-/// let layer = EnvironmentLayer::new(key.clone(), "EXAMPLE_API_KEY", || {
-///     std::env::var("EXAMPLE_API_KEY").ok().map(SecretString::from)
-/// });
+/// let read = || std::env::var("EXAMPLE_API_KEY").ok().map(SecretString::from);
+/// # let read = || Some(SecretString::from("sk-1"));
+/// let layer = EnvironmentLayer::new(key.clone(), "EXAMPLE_API_KEY", read);
 /// let vault = layer.layer(MemoryVault::new());
-/// # let vault = EnvironmentLayer::new(key.clone(), "EXAMPLE_API_KEY", || Some("sk-1".into()))
-/// #     .layer(MemoryVault::new());
 /// assert_eq!(vault.load_pool(key).await?.credentials[0].metadata.label.as_ref(), "$EXAMPLE_API_KEY");
 /// # Ok(())
 /// # }

@@ -11,17 +11,21 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::names::Names;
-use super::{Entry, Registry};
+use super::{Entry, Registry, pool_key};
 use crate::provider::configured::{self, Configured};
 use crate::provider::{Provider, vendor};
 use crate::secret::SecretString;
 use crate::settings::{Named, ProviderSettings, SettingsError};
+use crate::vault::{EnvironmentLayer, check_name};
 
 /// The `type` of a provider that is one by its settings.
 const GENERIC: &str = "generic";
 
 /// Where the program's own settings are, for errors.
 const PROGRAM: &str = "the program's settings";
+
+/// Where those of environment variables are, once all are read.
+const ENVIRONMENT: &str = "environment variables";
 
 /// What a [`Registry`] is made of. The order of calls does not matter, except that what is said later of one
 /// thing replaces what was said before.
@@ -113,29 +117,33 @@ impl RegistryBuilder {
                 names.add(kind.name, (kind.make)(&mut |_| {}).aliases())?;
             }
         }
-        for Named { name, settings, .. } in sources.iter().flatten() {
+        for Named { name, place, settings } in sources.iter().flatten() {
             let values = settings.values();
             if values.kind.is_some() && names.find(name).is_none() {
+                check_name("provider", name).map_err(|error| SettingsError::Invalid {
+                    place: place.clone(),
+                    key: format!("providers.{name}"),
+                    reason: format!("can't be used: {error}"),
+                })?;
                 let aliases = values.aliases.iter().flatten().map(String::as_str);
                 names.add(name, &aliases.collect::<Vec<_>>())?;
             }
         }
-        let mut settings: BTreeMap<String, ProviderSettings> = BTreeMap::new();
+        let mut merged: BTreeMap<String, Merged> = BTreeMap::new();
         for source in sources {
-            for (name, of_one) in names.resolve(source)? {
-                settings.entry(name).or_default().fill_from(&of_one);
+            for (name, (place, settings)) in names.resolve(source)? {
+                merged.entry(name).or_default().add(&settings, place);
             }
         }
-        for (name, of_one) in crate::settings::read_environment(&self.variables, &names.all())? {
-            settings.entry(name).or_default().fill_from(&of_one);
+        for (name, settings) in crate::settings::read_environment(&self.variables, &names.all())? {
+            merged.entry(name).or_default().add(&settings, ENVIRONMENT.to_owned());
         }
         let mut entries = BTreeMap::new();
         for name in &names.own {
-            let settings = settings.remove(name).unwrap_or_default();
-            entries.insert(name.clone(), self.entry(name, settings)?);
+            let merged = merged.remove(name).unwrap_or_default();
+            entries.insert(name.clone(), self.entry(name, merged, &names)?);
         }
-        let api_keys = self.api_keys(&entries);
-        Ok(Registry { entries, aliases: names.aliases, api_keys })
+        Ok(Registry { entries, aliases: names.aliases })
     }
 
     /// The program's own settings, the last of one provider's first.
@@ -166,69 +174,89 @@ impl RegistryBuilder {
     }
 
     /// The provider of this name with its settings.
-    fn entry(&self, name: &str, settings: ProviderSettings) -> Result<Entry, SettingsError> {
+    fn entry(&self, name: &str, merged: Merged, names: &Names) -> Result<Entry, SettingsError> {
+        let Merged { settings, places } = merged;
         let invalid = |key: &str, reason: &str| SettingsError::Invalid {
-            place: format!("the settings of {name}"),
+            place: format!("the settings of {name} ({})", places.join("; ")),
             key: key.to_owned(),
             reason: reason.to_owned(),
         };
         let values = settings.values();
         let own = self.own.iter().rfind(|own| own.name() == name);
-        let kind = values.kind.as_deref().unwrap_or(name);
         if own.is_some() && values.kind.is_some() {
             return Err(invalid("type", "can't be set: the program itself says what this provider is"));
         }
+        let kind = values.kind.as_deref().unwrap_or(name);
         if (own.is_some() || kind != GENERIC)
             && let Some(key) = settings.generic_only()
         {
             return Err(invalid(key, "is for providers of the type \"generic\" alone"));
         }
-        let kind = match own {
+        if values.aliases.iter().flatten().any(|alias| names.find(alias) != Some(name)) {
+            let reason = "is for providers that a file or the program declares by a `type`, and there";
+            return Err(invalid("aliases", reason));
+        }
+        let vendor = match own {
             Some(_) => None,
             None if kind == GENERIC => None,
             None => Some(vendor::KINDS.iter().find(|known| known.name == kind).ok_or_else(|| {
-                let known: Vec<_> =
-                    vendor::KINDS.iter().map(|kind| format!("\"{}\"", kind.name)).collect();
-                invalid("type", &format!("must be \"generic\" or one of {}", known.join(", ")))
+                let known = vendor::KINDS.iter().map(|kind| format!("\"{}\"", kind.name));
+                let known = known.collect::<Vec<_>>().join(", ");
+                invalid("type", &format!("must be \"generic\" or one of {known}"))
             })?),
         };
         let (mut takes_hosts, mut takes_subscription) = (false, false);
-        let provider = match (own, kind) {
+        let provider = match (own, vendor) {
             (Some(own), _) => own.clone(),
             (None, None) => configured::generic(name, &settings),
             (None, Some(kind)) => (kind.make)(&mut |vendor| {
                 if kind.name != name {
                     vendor.rename(name);
                 }
-                takes_hosts =
-                    vendor.allow_endpoints(values.endpoint_hosts.as_deref().unwrap_or_default());
-                takes_subscription =
-                    vendor.set_subscription_endpoint(values.subscription_endpoint.as_ref());
+                let hosts = values.endpoint_hosts.as_deref();
+                takes_hosts = vendor.allow_endpoints(hosts.unwrap_or_default());
+                let endpoint = values.subscription_endpoint.as_ref();
+                takes_subscription = vendor.set_subscription_endpoint(endpoint);
             }),
         };
         if values.endpoint_hosts.is_some() && !takes_hosts {
-            return Err(invalid(
-                "endpoint_hosts",
-                "is for Copilot and Qwen: accounts of others name no host",
-            ));
+            let reason = "is for Copilot and Qwen: accounts of others name no host";
+            return Err(invalid("endpoint_hosts", reason));
         }
         if values.subscription_endpoint.is_some() && !takes_subscription {
             return Err(invalid("subscription_endpoint", "is for OpenAI alone"));
         }
-        let of_kind = kind.and_then(|kind| kind.api_key_variable).filter(|_| values.kind.is_none());
-        let variable = values.api_key_variable.as_deref().or(of_kind).filter(|name| !name.is_empty());
+        // A vendor's key is not for another server.
+        let usual = vendor.filter(|kind| kind.name == name).and_then(|kind| kind.api_key_variable);
+        let variable = values.api_key_variable.as_deref().or(usual).filter(|name| !name.is_empty());
         let api_key_variable = variable.map(str::to_owned);
-        Ok(Entry { provider: Configured::over(provider, &settings), settings, api_key_variable })
+        let environment = variable.and_then(|variable| {
+            let token = self.value_of(variable)?;
+            let key = pool_key(name, &settings);
+            Some(EnvironmentLayer::new(key, variable, move || Some(token.clone())))
+        });
+        let provider = Configured::over(provider, &settings);
+        Ok(Entry { provider, settings, api_key_variable, environment })
     }
 
-    fn api_keys(&self, entries: &BTreeMap<String, Entry>) -> BTreeMap<String, SecretString> {
-        let wanted: Vec<_> = entries.values().filter_map(|it| it.api_key_variable.as_deref()).collect();
-        let value = |(name, value): &(OsString, OsString)| {
-            let name = name.to_str().filter(|name| wanted.contains(name))?;
-            let value = value.to_str()?.trim();
-            (!value.is_empty()).then(|| (name.to_owned(), value.into()))
-        };
-        self.variables.iter().filter_map(value).collect()
+    fn value_of(&self, variable: &str) -> Option<SecretString> {
+        let (_, value) = self.variables.iter().rfind(|(name, _)| name == variable)?;
+        Some(value.to_str()?.trim()).filter(|value| !value.is_empty()).map(Into::into)
+    }
+}
+
+/// What several sources say of one provider.
+#[derive(Default)]
+struct Merged {
+    settings: ProviderSettings,
+    /// Where each of them says it, for errors.
+    places: Vec<String>,
+}
+
+impl Merged {
+    fn add(&mut self, settings: &ProviderSettings, place: String) {
+        self.settings.fill_from(settings);
+        self.places.push(place);
     }
 }
 

@@ -16,7 +16,6 @@ use crate::credential::PoolKey;
 #[cfg(feature = "oauth")]
 use crate::oauth::{OAuthClient, OAuthHttp};
 use crate::pool::{Mode, Pool, PoolBuilder};
-use crate::secret::SecretString;
 use crate::settings::{ProviderSettings, SettingsError, nearest};
 use crate::vault::{EnvironmentLayer, Vault};
 
@@ -42,8 +41,6 @@ pub struct Registry {
     entries: BTreeMap<String, Entry>,
     /// Other names, and whose each is.
     aliases: BTreeMap<String, String>,
-    /// The values of those environment variables that API keys are read from.
-    api_keys: BTreeMap<String, SecretString>,
 }
 
 #[derive(Clone)]
@@ -51,6 +48,8 @@ struct Entry {
     provider: Arc<dyn Provider>,
     settings: ProviderSettings,
     api_key_variable: Option<String>,
+    /// What adds that variable's key, where it is set; one for all pools, so that its standing is.
+    environment: Option<EnvironmentLayer>,
 }
 
 impl Registry {
@@ -79,9 +78,7 @@ impl Registry {
     /// [`SettingsError::UnknownProvider`].
     pub fn pool_key(&self, name: &str) -> Result<PoolKey, SettingsError> {
         let (name, entry) = self.entry(name)?;
-        let namespace = entry.settings.values().namespace.as_deref();
-        let namespace = namespace.unwrap_or(PoolKey::DEFAULT_NAMESPACE);
-        Ok(PoolKey::with_namespace(name, namespace))
+        Ok(pool_key(name, &entry.settings))
     }
 
     /// With how many credentials a request is tried at most, where that is set: for
@@ -107,18 +104,11 @@ impl Registry {
     /// # Errors
     /// [`SettingsError::UnknownProvider`].
     pub fn pool(&self, name: &str, vault: impl Vault) -> Result<PoolBuilder, SettingsError> {
-        let key = self.pool_key(name)?;
         let (_, entry) = self.entry(name)?;
         let provider = entry.provider.clone();
         let uses_keys = entry.settings.values().mode != Some(Mode::Subscription);
-        let variable = entry.api_key_variable.as_deref().filter(|_| uses_keys);
-        let from_environment =
-            variable.and_then(|variable| Some((variable, self.api_keys.get(variable)?.clone())));
-        let builder = match from_environment {
-            Some((variable, token)) => {
-                let layer = EnvironmentLayer::new(key, variable, move || Some(token.clone()));
-                Pool::builder(provider, layer.layer(vault))
-            }
+        let builder = match entry.environment.as_ref().filter(|_| uses_keys) {
+            Some(environment) => Pool::builder(provider, environment.layer(vault)),
             None => Pool::builder(provider, vault),
         };
         Ok(entry.settings.apply(builder))
@@ -162,6 +152,11 @@ impl Registry {
             SettingsError::UnknownProvider { place: None, name: name.to_owned(), nearest }
         })
     }
+}
+
+fn pool_key(name: &str, settings: &ProviderSettings) -> PoolKey {
+    let namespace = settings.values().namespace.as_deref();
+    PoolKey::with_namespace(name, namespace.unwrap_or(PoolKey::DEFAULT_NAMESPACE))
 }
 
 impl fmt::Debug for Registry {

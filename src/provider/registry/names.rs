@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::settings::{Named, ProviderSettings, SettingsError, nearest};
 
+type Resolved = BTreeMap<String, (String, ProviderSettings)>;
+
 /// Who has which name.
 #[derive(Default)]
 pub(super) struct Names {
@@ -36,11 +38,8 @@ impl Names {
         own.chain(aliases).collect()
     }
 
-    /// One source's settings by own names.
-    pub(super) fn resolve(
-        &self,
-        source: Vec<Named>,
-    ) -> Result<BTreeMap<String, ProviderSettings>, SettingsError> {
+    /// One source's settings, and where they are, by own names.
+    pub(super) fn resolve(&self, source: Vec<Named>) -> Result<Resolved, SettingsError> {
         let mut resolved = BTreeMap::new();
         for Named { name, place, settings } in source {
             let Some(own) = self.find(&name) else {
@@ -48,11 +47,12 @@ impl Names {
                 let nearest = nearest(&name, known);
                 return Err(SettingsError::UnknownProvider { place: Some(place), name, nearest });
             };
-            if resolved.insert(own.to_owned(), settings).is_some() {
+            if resolved.contains_key(own) {
                 let reason =
                     format!("is another name of {own}, which is set here, too; keep one of them");
                 return Err(SettingsError::Invalid { place, key: name, reason });
             }
+            resolved.insert(own.to_owned(), (place, settings));
         }
         Ok(resolved)
     }
