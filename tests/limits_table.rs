@@ -81,7 +81,7 @@ fn every_answer_of_the_table_says_what_is_expected() {
     assert_eq!(cases.len(), COUNT);
 }
 
-const COUNT: usize = 532;
+const COUNT: usize = 551;
 
 #[test]
 fn a_verdict_tells_nothing_that_a_body_says_in_words() {
@@ -180,6 +180,14 @@ proptest! {
             let most = Timestamp::from_millis(NOW).after(MAX_STATED);
             prop_assert!(finding.retry_at.is_none_or(|at| at.as_millis() >= NOW && at <= most));
         }
+    }
+
+    #[test]
+    fn no_challenge_makes_a_panic(challenge in "[ -~]{0,40}") {
+        let mut headers = HeaderMap::new();
+        headers.insert("www-authenticate", challenge.parse().unwrap());
+        let finding = read(&Cursor::new(), 403, &headers, b"");
+        prop_assert!(finding.verdict.is_none() || challenge.contains("insufficient_scope"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What an answer says of the account that it is about.
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::clock::Timestamp;
-use crate::rate_limit;
+use crate::rate_limit::{self, string, token};
 
 /// An answer as a [`Provider`](super::Provider) reads it.
 #[derive(Clone, Copy, Debug)]
@@ -51,10 +51,7 @@ impl Finding {
     pub fn in_headers(answer: &Answer<'_>) -> Self {
         let is_refusal = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let challenges = answer.headers.get_all(header::WWW_AUTHENTICATE).iter();
-        let insufficient = |value: &http::HeaderValue| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            value.contains("error=\"insufficient_scope\"") || value.contains("error=insufficient_scope")
-        };
+        let insufficient = |value: &HeaderValue| names_error(value.as_bytes(), b"insufficient_scope");
         let verdict = (is_refusal && challenges.into_iter().any(insufficient))
             .then_some(Verdict::InsufficientScope);
         Self { retry_at: rate_limit::retry_at(answer.headers, answer.now), verdict }
@@ -73,6 +70,28 @@ impl Finding {
         self.verdict = Some(verdict);
         self
     }
+}
+
+/// Whether one of these challenges (RFC 9110, section 11.6.1) has the parameter `error` with this value.
+fn names_error(mut challenges: &[u8], error: &[u8]) -> bool {
+    while let Some(first) = challenges.first() {
+        let (name, rest) = token(challenges);
+        if name.is_empty() {
+            let quoted = if *first == b'"' { string(challenges) } else { None };
+            challenges = quoted.map_or(&challenges[1..], |(_, rest)| rest);
+            continue;
+        }
+        challenges = rest;
+        let Some(value) = rest.trim_ascii_start().strip_prefix(b"=") else { continue };
+        let value = value.trim_ascii_start();
+        let value = if value.starts_with(b"\"") { string(value) } else { Some(token(value)) };
+        let Some((value, rest)) = value else { return false };
+        if name.eq_ignore_ascii_case(b"error") && value == error {
+            return true;
+        }
+        challenges = rest;
+    }
+    false
 }
 
 /// What an upstream says of an account, or of its token, that neither waiting nor a refresh mends.

@@ -69,8 +69,9 @@ pub trait Provider: Send + Sync + 'static {
     }
 
     /// Where this credential's requests go, whatever trusted origin the caller has named, where its
-    /// secret says so. Read it from what the vendor's token endpoint has answered and nothing else, and
-    /// let no host through that isn't the vendor's: this origin is trusted for this credential.
+    /// secret says so. Read it from what the vendor's token endpoint has answered, or from what the user
+    /// has set, and nothing else, and let no host through that isn't the vendor's or the user's: this
+    /// origin is trusted for this credential.
     fn endpoint(&self, credential: &Credential) -> Option<Endpoint> {
         let _ = credential;
         None

@@ -85,7 +85,7 @@ fn bare_item(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// What stands between quotes, as it is written, and what follows.
-fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut end = 1;
     loop {
         match text.get(end)? {
@@ -97,7 +97,7 @@ fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The characters of a token (RFC 9651, section 3.3.4), which are also those of a number.
-fn token(text: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn token(text: &[u8]) -> (&[u8], &[u8]) {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(byte);
     text.split_at(text.iter().take_while(|byte| is_part(byte)).count())
 }

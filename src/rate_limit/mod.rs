@@ -20,6 +20,7 @@ use crate::clock::Timestamp;
 use limits::{ANTHROPIC, BUCKETS, Limits, RATELIMIT, X_RATELIMIT, X_RATELIMIT_ALL};
 use values::{MILLIONTHS, Reset, clamped, delay, epoch_or_text, http_date, milliseconds};
 
+pub(crate) use ietf::{string, token};
 #[cfg(feature = "providers")]
 pub(crate) use values::{any_reset, go_duration};
 
