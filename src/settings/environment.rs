@@ -86,6 +86,11 @@ fn path(key: &str) -> Option<Vec<String>> {
             return Some(vec![name.to_owned(), header]);
         }
     }
+    // Known for what it is, so that the error says what is missing.
+    #[cfg(not(feature = "oauth"))]
+    if let Some(field) = key.strip_prefix("OAUTH_") {
+        return Some(vec!["oauth".to_owned(), field.to_ascii_lowercase()]);
+    }
     let name = key.strip_prefix("OAUTH_AUTHORIZE_PARAMS_")?.to_ascii_lowercase();
     Some(["oauth", "authorize_params", &name].map(str::to_owned).into())
 }

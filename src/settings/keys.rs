@@ -126,3 +126,18 @@ fn unknown(path: &[&str]) -> Problem {
     let names: Vec<_> = names().map(|name| name.join(".")).collect();
     Problem::Unknown(nearest(&path.join("."), names.iter().map(String::as_str)))
 }
+
+#[cfg(all(test, not(feature = "oauth")))]
+mod tests {
+    use crate::provider::Registry;
+    use crate::settings::ProviderSettings;
+
+    #[test]
+    fn oauth_without_its_feature_is_an_error_that_says_so() {
+        let error = ProviderSettings::new().set("oauth.client_id", "x").unwrap_err().to_string();
+        assert!(error.contains("the feature `oauth`"), "{error}");
+        let variables = [("TOWER_CREDENTIALS_OPENAI_OAUTH_CLIENT_ID", "x")];
+        let error = Registry::builder().environment(variables).build().unwrap_err().to_string();
+        assert!(error.contains("the feature `oauth`"), "{error}");
+    }
+}
