@@ -259,6 +259,21 @@ async fn its_refresh_is_leased_to_one_at_a_time() {
     second.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_refresh_that_began_before_and_was_not_finished_is_told() {
+    let inner = MemoryVault::new();
+    let vault = Variable::new("a").over(inner.clone());
+    let credential = vault.load_pool(key()).await.unwrap().credentials.remove(0).metadata;
+    let (id, generation) = (credential.id, credential.generation);
+    assert!(vault.begin_refresh(id, generation).await.unwrap().unfinished.is_none());
+    assert!(vault.begin_refresh(id, generation).await.unwrap().unfinished.is_some());
+    vault.replace_secret(id, generation, well_known("b")).await.unwrap();
+    let late = vault.begin_refresh(id, generation).await.unwrap();
+    assert_eq!((late.record.metadata.generation, late.unfinished), (generation.next(), None));
+    assert!(vault.begin_refresh(id, generation.next()).await.unwrap().unfinished.is_none());
+    assert!(inner.begin_refresh(id, generation).await.is_err());
+}
+
 fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
     future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
 }

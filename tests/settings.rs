@@ -97,6 +97,7 @@ async fn effect(registry: &Registry, key: &str) -> String {
         "oauth.token_url" => oauth.token_url.unwrap_or_default(),
         "oauth.refresh_url" => oauth.refresh_url.unwrap_or_default(),
         "oauth.exchange_url" => oauth.exchange_url.unwrap_or_default(),
+        "oauth.account_url" => oauth.account_url.unwrap_or_default(),
         "oauth.poll_url" => oauth.poll_url.unwrap_or_default(),
         "oauth.token_encoding" => format!("{:?}", oauth.token_encoding).to_lowercase(),
         "oauth.dialect" => format!("{:?}", oauth.dialect).to_lowercase(),
@@ -176,6 +177,7 @@ const KEYS: &[(&str, [&str; 3])] = &[
     ("oauth.token_url", ["https://a.test/x", "https://b.test/x", "https://c.test/x"]),
     ("oauth.refresh_url", ["https://a.test/x", "https://b.test/x", "https://c.test/x"]),
     ("oauth.exchange_url", ["https://a.test/x", "https://b.test/x", "https://c.test/x"]),
+    ("oauth.account_url", ["https://a.test/x", "https://b.test/x", "https://c.test/x"]),
     ("oauth.poll_url", ["https://a.test/x", "https://b.test/x", "https://c.test/x"]),
 ];
 

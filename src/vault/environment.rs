@@ -13,8 +13,8 @@ use tower_service::Service;
 
 use super::turns::{Turns, Wait};
 use super::{
-    RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest, VaultResponse, check_kind,
-    now,
+    Begun, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest, VaultResponse,
+    check_kind, now,
 };
 use crate::BoxError;
 use crate::clock::Timestamp;
@@ -230,6 +230,8 @@ struct State {
     current: Option<Current>,
     /// Of the newest secret there has been.
     generation: Generation,
+    /// Of the secret whose refresh began last, and when.
+    begun: Option<(Generation, Timestamp)>,
 }
 
 struct Current {
@@ -302,6 +304,9 @@ impl Shared {
             VaultRequest::ReplaceSecret { id, expected, secret } if id == self.id => {
                 Taken::Answered(self.replace(expected, secret).map(VaultResponse::Replaced))
             }
+            VaultRequest::BeginRefresh { id, expected } if id == self.id => {
+                Taken::Answered(self.begin(expected).map(VaultResponse::Begun))
+            }
             VaultRequest::LeaseRefresh { id } if id == self.id => match self.look().current {
                 Some(_) => Taken::Lease,
                 None => Taken::Answered(Err(VaultError::NotFound(id))),
@@ -336,6 +341,17 @@ impl Shared {
         state.changes += 1;
         state.current = Some(Current { secret, updated_at: now() });
         Ok(Replaced::Swapped(state.generation))
+    }
+
+    fn begin(&self, expected: Generation) -> Result<Begun, VaultError> {
+        let mut state = self.look();
+        let record = self.credential(&state).ok_or(VaultError::NotFound(self.id))?;
+        if record.metadata.generation != expected {
+            return Ok(Begun { record, unfinished: None });
+        }
+        let before = state.begun.replace((expected, now()));
+        let unfinished = before.filter(|(generation, _)| *generation == expected).map(|(_, at)| at);
+        Ok(Begun { record, unfinished })
     }
 
     fn finish(&self, answer: VaultResponse, then: Then) -> Result<VaultResponse, VaultError> {

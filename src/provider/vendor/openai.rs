@@ -51,7 +51,8 @@ impl OpenAi {
     }
 
     /// Sends OAuth accounts' requests to this place, whatever trusted origin the caller names: their tokens
-    /// have no scopes at `api.openai.com`, while API keys are of no use elsewhere. None unless set.
+    /// have no scopes at `api.openai.com`, while API keys are of no use elsewhere. Its path is put before
+    /// the request's. None unless set.
     ///
     /// # Errors
     /// Where the text is no such place: `https://HOST/PATH`, or plain `http` with a loopback host.
