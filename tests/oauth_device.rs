@@ -69,6 +69,15 @@ async fn the_server_is_asked_at_its_interval_or_every_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_names_no_pause_is_asked_every_second() {
+    let server =
+        AuthorizationServer::start(Rules { device_interval: Some(0), ..Rules::of(Vendor::Qwen) });
+    let mut sign_in = begin(&server).await;
+    assert!(tokio::time::timeout(Duration::from_millis(60_500), sign_in.next()).await.is_err());
+    assert!((59..=60).contains(&server.asked(Kind::DevicePoll)), "{}", server.asked(Kind::DevicePoll));
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_down_adds_five_seconds_for_good() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
     let mut sign_in = begin(&server).await;

@@ -100,6 +100,7 @@ async fn what_an_answer_does_not_renew_is_kept() {
         r#"{"access_token": "new", "refresh_token": null, "resource_url": null, "expires_in": null}"#,
         // Odd, but the grant is spent and the token is good.
         r#"{"access_token": "new", "refresh_token": "", "resource_url": 7, "expires_in": "soon", "error": null}"#,
+        r#"{"access_token": "new", "error": ""}"#,
         r#"{"access_token": "new", "expires_in": "3600", "id_token": {}, "account": "none"}"#,
         r#"{"access_token": "new", "accessToken": "new", "expires_in": 3600.0, "scope": ["a", "b"]}"#,
     ] {
@@ -163,6 +164,7 @@ async fn only_a_refusal_of_the_token_itself_is_a_verdict() {
         (r#"{"error": {"code": "refresh_token_reused", "message": "again"}}"#, true, "again"),
         (r#"{"error": {"code": "refresh_token_expired"}}"#, true, "refresh_token_expired"),
         (r#"{"error": {"code": "refresh_token_invalidated"}}"#, true, "refresh_token_invalidated"),
+        (r#"{"error": "expired_token"}"#, true, "expired_token"),
         (r#"{"error": "bad_refresh_token"}"#, true, "bad_refresh_token"),
         (r#"{"error": "invalid_client"}"#, false, "providers.qwen.oauth.client_id"),
         (r#"{"error": "unauthorized_client"}"#, false, "TOWER_CREDENTIALS_QWEN_OAUTH_CLIENT_ID"),

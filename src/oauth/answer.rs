@@ -313,7 +313,9 @@ enum ErrorField {
 
 impl Refusal {
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
+        let refusal: Self = serde_json::from_slice(body).ok()?;
+        let is_none = matches!(&refusal.error, ErrorField::Code(code) if code.is_empty());
+        (!is_none).then_some(refusal)
     }
 
     /// The code and the words.

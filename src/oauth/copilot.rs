@@ -2,7 +2,6 @@
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde::Deserialize;
-use url::Url;
 
 use super::answer::{ENDPOINT, keep_extra, refused};
 use super::client::OAuthClient;
@@ -41,9 +40,9 @@ pub(super) async fn exchange(
     client: &OAuthClient,
     github: &SecretString,
 ) -> Result<OAuthTokens, OAuthError> {
-    let url = client.url("exchange_url", client.config().exchange_url.as_ref())?;
+    let url = client.config().exchange_url.as_ref();
     let secrets = Secrets::new([github.expose()]);
-    let answer = get(client, url, github, &secrets).await?.available()?;
+    let answer = get(client, ("exchange_url", url), github, &secrets).await?.available()?;
     match answer.status {
         StatusCode::UNAUTHORIZED => {
             let words = "GitHub's token is no longer good";
@@ -89,12 +88,13 @@ pub(super) async fn renew(
             let old = OAuthTokens::new(github.clone()).refresh(refresh.clone());
             let github = grant::refresh(client, &old, refresh.expose()).await?;
             let mut renewed = match exchange(client, &github.access).await {
+                Err(error @ OAuthError::Refused { .. }) => return Err(error),
                 // The old ones are spent, so the new ones must be saved. The exchange is made when the API's
                 // token is refused once more.
-                Err(error) if error.is_transient() => OAuthTokens::new(tokens.access.clone())
+                Err(_) => OAuthTokens::new(tokens.access.clone())
                     .refresh(github.access)
                     .expires_at(client.now()),
-                exchanged => exchanged?,
+                Ok(exchanged) => exchanged,
             };
             keep_github_refresh(&mut renewed, github.refresh);
             renewed
@@ -116,30 +116,32 @@ pub(super) async fn whose(
         #[serde(default)]
         login: Option<String>,
     }
-    if client.config().account_url.is_none() {
+    let url = client.config().account_url.as_ref();
+    if url.is_none() {
         return Ok((None, None));
     }
-    let url = client.url("account_url", client.config().account_url.as_ref())?;
-    let answer = get(client, url, github, &Secrets::new([github.expose()])).await?;
+    let secrets = Secrets::new([github.expose()]);
+    let answer = get(client, ("account_url", url), github, &secrets).await?;
     match serde_json::from_slice::<User>(&answer.body) {
         Ok(user) if answer.status.is_success() => Ok((Some(user.id.to_string()), user.login)),
         _ => Err(answer.malformed("JSON with an account's id")),
     }
 }
 
+/// Asks, as GitHub's token, at the URL of this setting.
 async fn get(
     client: &OAuthClient,
-    url: Url,
+    (setting, url): (&'static str, Option<&String>),
     github: &SecretString,
     secrets: &Secrets,
 ) -> Result<Answer, OAuthError> {
-    let mut value = HeaderValue::try_from(format!("token {}", github.expose())).map_err(|_| {
-        refused(client, secrets, NOT_EXCHANGED, Some("GitHub's token fits in no header"))
-    })?;
+    let url = client.url(setting, url)?;
+    let mut value = HeaderValue::try_from(format!("token {}", github.expose()))
+        .map_err(|_| refused(client, secrets, NOT_GOOD, Some("GitHub's token fits in no header")))?;
     value.set_sensitive(true);
     let mut request = Request::new(Vec::new());
     *request.method_mut() = Method::GET;
-    *request.uri_mut() = url.as_str().parse().map_err(|error| client.invalid("exchange_url", error))?;
+    *request.uri_mut() = url.as_str().parse().map_err(|error| client.invalid(setting, error))?;
     request.headers_mut().insert(header::AUTHORIZATION, value);
     client.http().send(request, secrets).await
 }

@@ -151,6 +151,7 @@ pub(super) async fn device_tokens(
     };
     // By tokio's clock. The crate reads the wall clock beside it, which goes on while a computer sleeps.
     match tokio::time::timeout(details.expires_in(), polling).await {
+        Ok(Err(OAuthError::Refused { code, .. })) if code == "expired_token" => Err(OAuthError::Expired),
         Ok(answer) => answer,
         Err(_) => Err(OAuthError::Expired),
     }
@@ -237,13 +238,10 @@ impl<'a> Endpoint<'a> {
     {
         match error {
             RequestTokenError::Request(error) => error,
-            RequestTokenError::ServerResponse(answer) => match answer.error().to_string().as_str() {
-                "expired_token" => OAuthError::Expired,
-                code => {
-                    let description = answer.error_description().map(String::as_str);
-                    refused(self.client, &self.secrets, code, description)
-                }
-            },
+            RequestTokenError::ServerResponse(answer) => {
+                let description = answer.error_description().map(String::as_str);
+                refused(self.client, &self.secrets, &answer.error().to_string(), description)
+            }
             // What the crate says of it may quote it.
             RequestTokenError::Parse(_, mut body) => {
                 body.zeroize();

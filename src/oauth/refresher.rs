@@ -107,6 +107,7 @@ fn is_verdict(code: &str) -> bool {
     matches!(
         code,
         "invalid_grant"
+            | "expired_token"
             | "refresh_token_reused"
             | "refresh_token_expired"
             | "refresh_token_invalidated"
