@@ -20,16 +20,6 @@ use tower_credentials::{Clock, Credential, OAuthTokens, PoolKey, Secret, Timesta
 
 const BROWSERS: [Vendor; 3] = [Vendor::Anthropic, Vendor::OpenAi, Vendor::Google];
 
-/// Whose the tokens are, as the server sees it.
-async fn whose(server: &AuthorizationServer, tokens: &OAuthTokens) -> Option<String> {
-    let request = Request::get(format!("{}/resource", server.url()))
-        .header("authorization", format!("Bearer {}", tokens.access.expose()))
-        .body(Full::default());
-    let answer = fetch(request.unwrap()).await;
-    let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-    json["person"].as_str().map(str::to_owned)
-}
-
 fn extra<'a>(account: &'a SignedIn, name: &str) -> Option<&'a str> {
     account.tokens.extra.get(name).map(|value| value.expose())
 }
@@ -46,7 +36,7 @@ async fn every_vendor_s_first_flow_ends_in_tokens_that_work() {
         let client = server.client();
         let flow = client.first_flow().unwrap();
         let account = server.sign_in(&client, flow).await.unwrap();
-        assert_eq!(whose(&server, &account.tokens).await.as_deref(), Some("alice"), "{vendor:?}");
+        assert_eq!(server.whose(&account.tokens).await.as_deref(), Some("alice"), "{vendor:?}");
         assert!(account.tokens.refresh.is_some(), "{vendor:?}");
         assert_eq!(account.account.is_some(), vendor != Vendor::Qwen, "Qwen tells nothing of it");
     }
@@ -64,7 +54,7 @@ async fn a_browser_sign_in_takes_a_pasted_address_as_well() {
         let address = get(&page(&sign_in)).await.location();
         sign_in.paste(&address).unwrap();
         let account = sign_in.finish().await.unwrap();
-        assert_eq!(whose(&server, &account.tokens).await.as_deref(), Some("alice"), "{vendor:?}");
+        assert_eq!(server.whose(&account.tokens).await.as_deref(), Some("alice"), "{vendor:?}");
     }
 }
 
@@ -93,7 +83,7 @@ async fn a_code_is_pasted_alone_with_its_state_or_in_the_whole_address() {
             };
             sign_in.paste(&text).unwrap();
             let account = sign_in.finish().await.unwrap();
-            assert_eq!(whose(&server, &account.tokens).await.as_deref(), Some("alice"), "{form}");
+            assert_eq!(server.whose(&account.tokens).await.as_deref(), Some("alice"), "{form}");
         }
     }
 }
@@ -136,14 +126,14 @@ async fn a_code_that_was_injected_fails_at_the_verifier() {
 async fn a_code_that_is_used_again_ends_the_session_it_began() {
     let server = quick(Vendor::Google);
     let account = server.sign_in(&server.client(), FlowKind::Loopback).await.unwrap();
-    assert!(whose(&server, &account.tokens).await.is_some());
+    assert!(server.whose(&account.tokens).await.is_some());
     let body = server.token_requests().remove(0);
     let again = Request::post(format!("{}/token", server.url()))
         .header("accept", "application/json")
         .header("content-type", "application/x-www-form-urlencoded")
         .body(Full::<Bytes>::from(body));
     assert_eq!(fetch(again.unwrap()).await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(whose(&server, &account.tokens).await, None);
+    assert_eq!(server.whose(&account.tokens).await, None);
 }
 
 #[tokio::test]
@@ -328,7 +318,7 @@ async fn a_sign_in_by_link_waits_until_somebody_has_followed_it() {
     assert_eq!(early.status, StatusCode::OK);
     let (story, end) = rest;
     assert_eq!(story, Vec::<String>::new());
-    assert_eq!(whose(&server, &end.unwrap().tokens).await.as_deref(), Some("alice"));
+    assert_eq!(server.whose(&end.unwrap().tokens).await.as_deref(), Some("alice"));
     assert!(server.asked(Kind::LinkPoll) >= 2);
 }
 
@@ -352,7 +342,7 @@ async fn copilot_s_exchange_is_tried_again_after_trouble_on_the_way() {
     };
     assert_eq!(story.len(), 1, "{story:?}");
     assert!(story[0].contains("503"), "{story:?}");
-    assert_eq!(whose(&server, &account.tokens).await.as_deref(), Some("alice"));
+    assert_eq!(server.whose(&account.tokens).await.as_deref(), Some("alice"));
 }
 
 #[tokio::test]

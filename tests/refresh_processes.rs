@@ -186,23 +186,24 @@ async fn eight_processes_with_an_expired_token_make_one_refresh_and_nobody_is_si
     assert_eq!(end(children), Vec::<String>::new());
 }
 
+/// When in an exchange it was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Killed {
-    BeforeTheExchange,
+    Before,
     /// The server has done it, and has not answered.
-    DuringTheExchange,
+    During,
     /// The new token is there, and not saved.
-    AfterTheExchange,
+    After,
 }
 
 /// Kills the process that refreshes, and lets the others go on; what they got, and what they say at their end.
 async fn kill_the_refresher(scene: &Scene, killed: Killed) -> (Vec<String>, Vec<String>) {
     let hold = match killed {
-        Killed::BeforeTheExchange => "before",
-        Killed::DuringTheExchange => "",
-        Killed::AfterTheExchange => "after",
+        Killed::Before => "before",
+        Killed::During => "",
+        Killed::After => "after",
     };
-    let gate = (killed == Killed::DuringTheExchange).then(|| scene.server.hold_after());
+    let gate = (killed == Killed::During).then(|| scene.server.hold_after());
     let mut victim = scene.job("asks").set("HOLD", hold).start();
     victim.wait_for("ready");
     victim.tell("go");
@@ -223,13 +224,13 @@ async fn kill_the_refresher(scene: &Scene, killed: Killed) -> (Vec<String>, Vec<
 
 #[tokio::test]
 async fn a_killed_refresher_stops_nobody_at_a_server_with_a_grace_window() {
-    for killed in [Killed::BeforeTheExchange, Killed::DuringTheExchange, Killed::AfterTheExchange] {
+    for killed in [Killed::Before, Killed::During, Killed::After] {
         let rules = Rules { grace: Some(Duration::from_secs(300)), ..Rules::of(Vendor::OpenAi) };
         let scene = Scene::new(rules).await;
         let (got, said) = kill_the_refresher(&scene, killed).await;
         assert_eq!(got, ["200 OK"; PROCESSES - 1], "{killed:?}");
         assert_eq!(said, Vec::<String>::new(), "{killed:?}");
-        let exchanges = 1 + usize::from(killed != Killed::BeforeTheExchange);
+        let exchanges = 1 + usize::from(killed != Killed::Before);
         assert_eq!(scene.server.asked(Kind::Refresh), exchanges, "{killed:?}");
     }
 }
@@ -237,10 +238,10 @@ async fn a_killed_refresher_stops_nobody_at_a_server_with_a_grace_window() {
 #[tokio::test]
 async fn at_a_server_without_grace_only_an_exchange_that_was_cut_off_is_lost_and_the_credential_says_so()
 {
-    for killed in [Killed::BeforeTheExchange, Killed::DuringTheExchange, Killed::AfterTheExchange] {
+    for killed in [Killed::Before, Killed::During, Killed::After] {
         let scene = Scene::new(Rules::of(Vendor::OpenAi)).await;
         let (got, said) = kill_the_refresher(&scene, killed).await;
-        if killed == Killed::BeforeTheExchange {
+        if killed == Killed::Before {
             assert_eq!(got, ["200 OK"; PROCESSES - 1]);
             assert_eq!(scene.server.asked(Kind::Refresh), 1);
             continue;

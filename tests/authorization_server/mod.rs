@@ -14,6 +14,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
+mod answers;
 mod books;
 mod endpoints;
 mod hooks;
@@ -37,7 +38,7 @@ use books::Books;
 pub(crate) use books::Kind;
 use hooks::Hooks;
 pub(crate) use hooks::{Fault, Gate};
-pub(crate) use person::{browse, follow, page};
+pub(crate) use person::{browse, follow, page, refresh};
 pub(crate) use rules::{CLIENT_ID, CLIENT_SECRET, Rules, Vendor, config};
 pub(crate) use wire::{Fetched, client, fetch, get, with_method};
 

@@ -1,9 +1,13 @@
 //! A person with a browser.
 
+use http::Request;
+use http_body_util::Full;
+use tower::ServiceExt;
 use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthError, Progress, Prompt, SignIn, SignedIn};
+use tower_credentials::{Credential, OAuthTokens, PoolKey, RefreshError, Secret};
 
 use super::AuthorizationServer;
-use super::wire::{Fetched, get};
+use super::wire::{Fetched, fetch, get};
 
 impl AuthorizationServer {
     /// Signs in, from the prompt to the tokens.
@@ -55,6 +59,30 @@ impl AuthorizationServer {
             })
         };
         std::thread::scope(|scope| scope.spawn(without_waiting).join().unwrap())
+    }
+}
+
+impl AuthorizationServer {
+    /// Whose the tokens are, as the protected resource has it; nobody's, where they don't work.
+    pub(crate) async fn whose(&self, tokens: &OAuthTokens) -> Option<String> {
+        let request = Request::get(format!("{}/resource", self.url()))
+            .header("authorization", format!("Bearer {}", tokens.access.expose()))
+            .body(Full::default());
+        let answer = fetch(request.unwrap()).await;
+        let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        json["person"].as_str().map(str::to_owned)
+    }
+}
+
+/// Renews tokens.
+pub(crate) async fn refresh(
+    client: &OAuthClient,
+    tokens: &OAuthTokens,
+) -> Result<OAuthTokens, RefreshError> {
+    let credential = Credential::new(PoolKey::new("test"), "work", tokens.clone());
+    match client.refresher().oneshot(credential).await? {
+        Secret::OAuth(tokens) => Ok(tokens),
+        other => panic!("{other:?}"),
     }
 }
 
