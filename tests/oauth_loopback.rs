@@ -158,9 +158,11 @@ async fn a_busy_port_is_an_error_that_offers_the_pasted_code() {
     let error = client.sign_in(FlowKind::Loopback).await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, OAuthError::PortTaken { .. }), "{text}");
-    for part in
-        [&format!("port {port} of 127.0.0.1"), "pasted code", "TOWER_CREDENTIALS_OPENAI_REDIRECT_URI"]
-    {
+    for part in [
+        &format!("port {port} of 127.0.0.1"),
+        "pasted code",
+        "TOWER_CREDENTIALS_OPENAI_OAUTH_REDIRECT_URI",
+    ] {
         assert!(text.contains(part), "{text}");
     }
     // And that way works.

@@ -31,8 +31,7 @@ pub struct OAuthConfig {
     pub exchange_url: Option<String>,
     /// Where to ask whether a person has signed in by a link.
     pub poll_url: Option<String>,
-    /// Where the grant's token is asked whose it is, if nothing else tells. Answers an `id` or `sub`, and
-    /// an `email` or `login`, in JSON.
+    /// Where GitHub tells whose its token is, since no other answer of its does.
     pub account_url: Option<String>,
     /// What the token endpoint's requests are written in.
     pub token_encoding: TokenEncoding,

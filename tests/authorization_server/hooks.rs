@@ -55,18 +55,22 @@ impl Gate {
 
 #[derive(Default)]
 pub(super) struct Hooks {
-    before: Mutex<Option<Gate>>,
-    after: Mutex<Option<Gate>>,
+    before: Mutex<VecDeque<Gate>>,
+    after: Mutex<VecDeque<Gate>>,
     faults: Mutex<VecDeque<Fault>>,
 }
 
 impl Hooks {
     pub(super) fn hold_before(&self) -> Gate {
-        self.before.lock().unwrap().insert(Gate::new()).clone()
+        let gate = Gate::new();
+        self.before.lock().unwrap().push_back(gate.clone());
+        gate
     }
 
     pub(super) fn hold_after(&self) -> Gate {
-        self.after.lock().unwrap().insert(Gate::new()).clone()
+        let gate = Gate::new();
+        self.after.lock().unwrap().push_back(gate.clone());
+        gate
     }
 
     pub(super) fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
@@ -74,14 +78,14 @@ impl Hooks {
     }
 
     pub(super) async fn before(&self) {
-        let gate = self.before.lock().unwrap().take();
+        let gate = self.before.lock().unwrap().pop_front();
         if let Some(gate) = gate {
             gate.pass().await;
         }
     }
 
     pub(super) async fn after(&self) -> Option<Fault> {
-        let gate = self.after.lock().unwrap().take();
+        let gate = self.after.lock().unwrap().pop_front();
         if let Some(gate) = gate {
             gate.pass().await;
         }

@@ -7,7 +7,7 @@
 //! child    let config = config(Vendor::OpenAi, &setting("SERVER").unwrap());
 //! ```
 //!
-//! What it is strict about: the client's id and secret, the encoding, PKCE, the redirect URI, codes and refresh
+//! It takes the feature `oauth`. What it is strict about: the client's id and secret, the encoding, PKCE, the redirect URI, codes and refresh
 //! tokens that work once. One that is presented again ends the whole family of tokens that it began.
 //!
 //! [`url`]: AuthorizationServer::url
@@ -186,12 +186,12 @@ impl AuthorizationServer {
         self.shared.hooks.fail_next(faults);
     }
 
-    /// The next exchange waits before anything is done about it.
+    /// The next exchange waits before anything is done about it; with a second gate, the one after that, too.
     pub(crate) fn hold_before(&self) -> Gate {
         self.shared.hooks.hold_before()
     }
 
-    /// The next exchange is done, and waits before it is answered.
+    /// The next exchange is done, and waits before it is answered. Gates queue up here as well.
     pub(crate) fn hold_after(&self) -> Gate {
         self.shared.hooks.hold_after()
     }
