@@ -11,6 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::BoxError;
+use crate::access::access;
 use crate::error::Error;
 
 /// Turns [`Error::AllCoolingDown`] into a 429 with `retry-after` (RFC 9110, section 10.2.3) and
@@ -42,22 +43,7 @@ pub struct ErrorResponse<S> {
     inner: S,
 }
 
-impl<S> ErrorResponse<S> {
-    /// The inner service.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The inner service.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Gives the inner service back.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-}
+access!(ErrorResponse, inner);
 
 impl<S, B, R> Service<Request<B>> for ErrorResponse<S>
 where

@@ -76,6 +76,7 @@
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access;
 mod body;
 mod clock;
 mod credential;

@@ -8,9 +8,7 @@ use http::{HeaderName, HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use support::*;
 use tower::ServiceExt;
-use tower_credentials::provider::{
-    CredentialHeaders, Endpoint, GenericProvider, ListElement, Provider, UnusableSecret,
-};
+use tower_credentials::provider::{Endpoint, GenericProvider, ListElement, Provider};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
@@ -24,21 +22,7 @@ impl Vendor {
 }
 
 impl Provider for Vendor {
-    fn name(&self) -> &str {
-        "x"
-    }
-
-    fn trusts(&self, uri: &Uri) -> bool {
-        self.0.trusts(uri)
-    }
-
-    fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
-        self.0.headers(credential)
-    }
-
-    fn header_names(&self) -> &[HeaderName] {
-        self.0.header_names()
-    }
+    as_the_generic_one!();
 
     fn endpoint(&self, credential: &Credential) -> Option<Endpoint> {
         credential.metadata.attributes.get("endpoint")?.parse().ok()

@@ -7,15 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderName, StatusCode, Uri};
+use http::StatusCode;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use support::*;
 use tokio::sync::mpsc;
 use tower::{ServiceExt, service_fn};
-use tower_credentials::provider::{
-    Answer as Said, CredentialHeaders, Finding, GenericProvider, Provider, UnusableSecret, Verdict,
-};
+use tower_credentials::provider::{Answer as Said, Finding, GenericProvider, Provider, Verdict};
 use tower_credentials::standing::Health;
 use tower_credentials::*;
 
@@ -23,21 +21,7 @@ use tower_credentials::*;
 struct Talkative(GenericProvider);
 
 impl Provider for Talkative {
-    fn name(&self) -> &str {
-        "x"
-    }
-
-    fn trusts(&self, uri: &Uri) -> bool {
-        self.0.trusts(uri)
-    }
-
-    fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
-        self.0.headers(credential)
-    }
-
-    fn header_names(&self) -> &[HeaderName] {
-        self.0.header_names()
-    }
+    as_the_generic_one!();
 
     fn body_prefix(&self, status: StatusCode) -> usize {
         if matches!(status.as_u16(), 401 | 403 | 429) { 32 } else { 0 }

@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::access::access;
 use crate::pool::Pool;
 
 /// The most that is read of a body, whatever a provider asks for, in bytes.
@@ -65,22 +66,7 @@ pub struct ErrorBody<S> {
     pool: Pool,
 }
 
-impl<S> ErrorBody<S> {
-    /// The inner service.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The inner service.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Gives the inner service back.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-}
+access!(ErrorBody, inner);
 
 impl<S, B, R> Service<Request<B>> for ErrorBody<S>
 where

@@ -3,22 +3,7 @@
 /// Implements a layer's service, which is a newtype of `Core`.
 macro_rules! service {
     ($service:ident, $duty:ty) => {
-        impl<S> $service<S> {
-            /// The inner service.
-            pub fn get_ref(&self) -> &S {
-                &self.0.inner
-            }
-
-            /// The inner service.
-            pub fn get_mut(&mut self) -> &mut S {
-                &mut self.0.inner
-            }
-
-            /// Gives the inner service back.
-            pub fn into_inner(self) -> S {
-                self.0.inner
-            }
-        }
+        $crate::access::access!($service, 0.inner);
 
         impl<S, B, R> tower_service::Service<http::Request<B>> for $service<S>
         where

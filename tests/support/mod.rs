@@ -356,6 +356,36 @@ where
     BoxCloneSyncService::new(layers.layer(inner).map_err(Into::into))
 }
 
+/// What a provider must have, as the [`GenericProvider`] in its first field has it.
+#[allow(unused_macros, reason = "each test binary uses a part of it")]
+macro_rules! as_the_generic_one {
+    () => {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+
+        fn trusts(&self, uri: &http::Uri) -> bool {
+            self.0.trusts(uri)
+        }
+
+        fn headers(
+            &self,
+            credential: &tower_credentials::Credential,
+        ) -> Result<
+            tower_credentials::provider::CredentialHeaders,
+            tower_credentials::provider::UnusableSecret,
+        > {
+            self.0.headers(credential)
+        }
+
+        fn header_names(&self) -> &[http::HeaderName] {
+            self.0.header_names()
+        }
+    };
+}
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use as_the_generic_one;
+
 /// The four layers in several orders, with and without something of the user's in between, and as one.
 pub(crate) const ORDERS: [fn(&Pool, Upstream) -> Stack; 4] = [
     |pool, upstream| stack(four(pool, &no_refresh()), upstream),
