@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::pin::Pin as Pinned;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -230,4 +232,83 @@ impl Body for Trickle {
     ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
         self.0.poll_recv(cx)
     }
+}
+
+#[tokio::test]
+async fn a_body_that_has_ended_is_not_asked_again() {
+    let pool = pool(["a", "b", "c"]).await;
+    let upstream = service_fn(|_: Asked| {
+        let body = Strict(VecDeque::from(["wait ", "9"].map(Bytes::from)), false);
+        let answer = http::Response::builder().status(429).body(body);
+        std::future::ready(answer.map_err(BoxError::from))
+    });
+    let service = tower::Layer::layer(&ErrorBodyLayer::new(pool), upstream);
+    let mut body = service.oneshot(post()).await.unwrap().into_body();
+    for expected in ["wait ", "9"] {
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), expected);
+    }
+    assert_eq!(body.size_hint().exact(), Some(0));
+    assert!(body.is_end_stream());
+    for _ in 0..2 {
+        assert!(body.frame().await.is_none());
+    }
+}
+
+/// A body as many streams are: it must not be polled after its end, and doesn't know when that is near.
+struct Strict(VecDeque<Bytes>, bool);
+
+impl Body for Strict {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pinned<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        assert!(!self.1, "polled after its end");
+        let piece = self.0.pop_front();
+        self.1 = piece.is_none();
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_empty_pieces_without_end_is_not_read_without_end() {
+    let pool = pool(["a", "b", "c"]).await;
+    let upstream = service_fn(|_: Asked| {
+        let answer = http::Response::builder().status(429).body(Endless);
+        std::future::ready(answer.map_err(BoxError::from))
+    });
+    let service = tower::Layer::layer(&ErrorBodyLayer::new(pool), upstream);
+    let mut body = service.oneshot(post()).await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().unwrap().into_data().unwrap().is_empty());
+}
+
+/// A body that never ends and never says anything.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pinned<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
+    }
+}
+
+#[test]
+fn a_challenge_whose_quotation_never_ends_is_read_once() {
+    let endless = [b"\"".as_slice(), &b"\\\"".repeat(200_000)].concat();
+    let mut headers = http::HeaderMap::new();
+    headers.append("www-authenticate", http::HeaderValue::from_bytes(&endless).unwrap());
+    let now = Clock::default().now();
+    let refused = Said::new(StatusCode::UNAUTHORIZED, &headers, now);
+    assert_eq!(Finding::in_headers(&refused).verdict, None);
+    let bearer = http::HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
+    headers.append("www-authenticate", bearer);
+    let refused = Said::new(StatusCode::UNAUTHORIZED, &headers, now);
+    assert_eq!(Finding::in_headers(&refused).verdict, Some(Verdict::InsufficientScope));
 }

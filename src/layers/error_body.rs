@@ -20,6 +20,9 @@ use crate::pool::Pool;
 /// The most that is read of a body, whatever a provider asks for, in bytes.
 const MOST: usize = 64 * 1024;
 
+/// The most pieces that are read, however short: they are kept, and empty ones bring the end no nearer.
+const MOST_PIECES: usize = 1024;
+
 /// How long the beginning of a body is waited for. What has come by then is what is read.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -118,6 +121,7 @@ pin_project! {
     {
         response: Option<(response::Parts, Pin<Box<R>>)>,
         read: VecDeque<Piece<R>>,
+        ended: bool,
         wanted: usize,
         prefix: BytesMut,
         #[pin]
@@ -155,6 +159,7 @@ where
                     let peek = Box::pin(Peek {
                         response: Some((head, Box::pin(body))),
                         read: VecDeque::new(),
+                        ended: false,
                         wanted: wanted.min(MOST),
                         prefix: BytesMut::new(),
                         timer: sleep(PATIENCE),
@@ -182,12 +187,16 @@ impl<R: Body> Peek<R> {
     ) -> Poll<Option<Response<PeekedBody<R>>>> {
         let mut this = self.project();
         while this.prefix.len() < *this.wanted
+            && this.read.len() < MOST_PIECES
             && let Some((_, body)) = this.response
             && !body.is_end_stream()
         {
             let piece = match body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(piece)) => piece.map(whole),
-                Poll::Ready(None) => break,
+                Poll::Ready(None) => {
+                    *this.ended = true;
+                    break;
+                }
                 Poll::Pending => {
                     ready!(this.timer.as_mut().poll(cx));
                     break;
@@ -207,7 +216,7 @@ impl<R: Body> Peek<R> {
         }
         Poll::Ready(this.response.take().map(|(mut head, body)| {
             head.extensions.insert(BodyPrefix(this.prefix.split().freeze()));
-            let rest = Rest::Begun { body };
+            let rest = if *this.ended { Rest::Ended } else { Rest::Begun { body } };
             Response::from_parts(head, PeekedBody { read: std::mem::take(this.read), rest })
         }))
     }
@@ -236,6 +245,8 @@ pin_project! {
         Unread { #[pin] body: B },
         // On the heap, since a body must not move once it was begun.
         Begun { body: Pin<Box<B>> },
+        // Many bodies must not be polled after their end.
+        Ended,
     }
 }
 
@@ -244,10 +255,11 @@ impl<B: Body> PeekedBody<B> {
         Self { read: VecDeque::new(), rest: Rest::Unread { body } }
     }
 
-    fn rest(&self) -> &B {
+    fn rest(&self) -> Option<&B> {
         match &self.rest {
-            Rest::Unread { body } => body,
-            Rest::Begun { body } => body,
+            Rest::Unread { body } => Some(body),
+            Rest::Begun { body } => Some(body),
+            Rest::Ended => None,
         }
     }
 }
@@ -264,19 +276,20 @@ impl<B: Body> Body for PeekedBody<B> {
         let frame = match this.rest.project() {
             RestProj::Unread { body } => ready!(body.poll_frame(cx)),
             RestProj::Begun { body } => ready!(body.as_mut().poll_frame(cx)),
+            RestProj::Ended => None,
         };
         Poll::Ready(frame.map(|frame| frame.map(whole)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest().is_end_stream()
+        self.read.is_empty() && self.rest().is_none_or(B::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let data =
             |piece: &Piece<B>| piece.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
         let read: u64 = self.read.iter().map(|piece| data(piece) as u64).sum();
-        let rest = self.rest().size_hint();
+        let rest = self.rest().map_or_else(|| SizeHint::with_exact(0), B::size_hint);
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {
             hint.set_upper(upper.saturating_add(read));

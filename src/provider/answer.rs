@@ -77,8 +77,14 @@ fn names_error(mut challenges: &[u8], error: &[u8]) -> bool {
     while let Some(first) = challenges.first() {
         let (name, rest) = token(challenges);
         if name.is_empty() {
-            let quoted = if *first == b'"' { string(challenges) } else { None };
-            challenges = quoted.map_or(&challenges[1..], |(_, rest)| rest);
+            challenges = if *first == b'"' {
+                // Without its end there is nothing more to find, and to look again from each quotation
+                // mark takes time that grows with the square of the length.
+                let Some((_, rest)) = string(challenges) else { return false };
+                rest
+            } else {
+                &challenges[1..]
+            };
             continue;
         }
         challenges = rest;
