@@ -165,6 +165,8 @@ fn ietf(rest: &str) -> Option<Meaning> {
 pub(super) struct Limits {
     buckets: [Bucket; BUCKETS],
     pub(super) ietf: Sum,
+    /// How many items of `ratelimit` there were, in all of its lines.
+    ietf_items: usize,
     pub(super) unified: Sum,
 }
 
@@ -210,8 +212,7 @@ impl Limits {
 
     fn take_ietf(&mut self, text: &[u8], clock: &UpstreamClock<'_>) {
         // A list that ends badly is ignored as a whole (RFC 9651, section 4.2).
-        let mut sum = self.ietf;
-        let mut items = 0;
+        let (mut sum, mut items) = (self.ietf, self.ietf_items);
         let whole = for_each_item(text, |item| {
             items += 1;
             // Each look-up reads all policies: a long list must not make that costly.
@@ -219,6 +220,7 @@ impl Limits {
             let reset = item.t.map(|seconds| Reset::In(milliseconds(seconds)));
             sum.count(&Bucket { limit, remaining: item.r, reset }, clock);
         });
+        self.ietf_items = items;
         if whole.is_some() {
             self.ietf = sum;
         } else if let Some(bucket) = draft_07(text) {
