@@ -33,8 +33,7 @@ pub(super) fn send_to<B>(lease: &Lease, request: &mut Request<B>, home: &mut Opt
     };
     let path = path_and_query(uri);
     let prefix = endpoint.prefix();
-    let is_under = |rest: &str| rest.is_empty() || rest.starts_with(['/', '?']);
-    let prefixed = !prefix.is_empty() && !path.strip_prefix(prefix).is_some_and(is_under);
+    let prefixed = !prefix.is_empty() && !is_under(path, prefix);
     let path = if prefixed { format!("{prefix}{path}") } else { path.to_owned() };
     set(request, endpoint.scheme(), endpoint.authority(), &path);
     let home = home.get_or_insert_with(|| Home { scheme, authority, elsewhere: Vec::new() });
@@ -47,11 +46,20 @@ impl Home {
     fn sent_to(&self, uri: &Uri) -> Option<(Lease, bool)> {
         let goes_there = |(lease, prefixed): &&(Lease, bool)| {
             lease.endpoint().is_some_and(|endpoint| {
-                endpoint.contains(uri) && (!prefixed || uri.path().starts_with(endpoint.prefix()))
+                endpoint.contains(uri) && (!prefixed || is_under(uri.path(), endpoint.prefix()))
             })
         };
-        self.elsewhere.iter().find(goes_there).cloned()
+        // Of several at one origin it is the one that has put the most before the path.
+        let put_before = |(lease, prefixed): &&(Lease, bool)| {
+            lease.endpoint().filter(|_| *prefixed).map_or(0, |endpoint| endpoint.prefix().len())
+        };
+        self.elsewhere.iter().filter(goes_there).max_by_key(put_before).cloned()
     }
+}
+
+/// Whether a path is a prefix, or below it: `/v1beta` isn't below `/v1`.
+fn is_under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
 fn path_and_query(uri: &Uri) -> &str {
