@@ -119,6 +119,32 @@ async fn a_prefix_that_the_path_has_is_not_put_there_twice_nor_taken_away() {
     }
 }
 
+/// A request that is back where the caller has sent it may look as if it were at the endpoint still.
+#[tokio::test]
+async fn a_path_that_only_begins_like_the_prefix_loses_nothing_of_it() {
+    let vault = MemoryVault::new();
+    let tokens = |label: &str| OAuthTokens::new(label).refresh("r");
+    let away = Credential::new(key(), "a", tokens("a")).attribute("endpoint", "https://api.test/v1");
+    vault.put(away).await.unwrap();
+    vault.put(Credential::new(key(), "b", tokens("b"))).await.unwrap();
+    let pool = Pool::builder(Vendor::new(), vault).open().await.unwrap();
+    let upstream = limits(&["a"]).answers("b", [Answer::status(401)]);
+    let refresher = Refresher::new(|_| async { Ok::<Secret, BoxError>(OAuthTokens::new("b-2").into()) });
+    let (rotate, refresh, auth, persist) = four(&pool, &refresher);
+    let between = tower::util::MapRequestLayer::new(|request: Asked| request);
+    let service = stack((persist, auth, rotate, between, refresh), upstream.clone());
+    ask(&service, to("https://api.test/v1beta/chat")).await;
+    assert_eq!(upstream.tokens(), ["a", "b", "b-2"]);
+    assert_eq!(
+        uris(&upstream),
+        [
+            "https://api.test/v1/v1beta/chat",
+            "https://api.test/v1beta/chat",
+            "https://api.test/v1beta/chat"
+        ]
+    );
+}
+
 #[tokio::test]
 async fn a_host_header_follows() {
     for stacked in ORDERS {
@@ -201,7 +227,7 @@ async fn default_headers_give_way_to_the_callers() {
 async fn list_elements_are_added_for_their_kinds_and_taken_out_for_others() {
     for stacked in ORDERS {
         // What the caller has there, and what is sent for each kind. One that is right as it is stays so.
-        let cases: [[&[&str]; 3]; 7] = [
+        let cases: [[&[&str]; 3]; 9] = [
             [&[], &["oauth-1"], &[]],
             [&["tools-2"], &["tools-2, oauth-1"], &["tools-2"]],
             [&["tools-2, oauth-1"], &["tools-2, oauth-1"], &["tools-2"]],
@@ -209,6 +235,8 @@ async fn list_elements_are_added_for_their_kinds_and_taken_out_for_others() {
             [&["a", "b,c"], &["a, b, c, oauth-1"], &["a", "b,c"]],
             [&["a", "oauth-1", "b"], &["a", "oauth-1", "b"], &["a, b"]],
             [&["not-oauth-1"], &["not-oauth-1, oauth-1"], &["not-oauth-1"]],
+            [&[""], &["oauth-1"], &[""]],
+            [&["a,", "oauth-1,"], &["a,", "oauth-1,"], &["a"]],
         ];
         for [own, oauth, api] in cases {
             let pool = pool(&[("a", None), ("key-b", None)]).await;

@@ -62,8 +62,9 @@ fn set_element(headers: &mut HeaderMap, element: &ListElement, is_wanted: bool) 
     }
     // On one line: servers that read the first line only are many.
     let added = is_wanted.then(|| element.value.as_bytes());
-    let kept: Vec<_> =
-        parts().filter(|part| !is_it(part)).map(<[u8]>::trim_ascii).chain(added).collect();
+    // No empty ones: a sender must not generate them (RFC 9110, section 5.6.1.1).
+    let is_kept = |part: &&[u8]| !is_it(part) && !part.trim_ascii().is_empty();
+    let kept: Vec<_> = parts().filter(is_kept).map(<[u8]>::trim_ascii).chain(added).collect();
     let list = kept.join(&b", "[..]);
     match HeaderValue::from_bytes(&list) {
         Ok(list) if !list.is_empty() => drop(entry.insert(list)),
