@@ -118,6 +118,7 @@ const WRONG_FILES: &[(&str, &[&str])] = &[
     ("[providers.openai]\noauth.device_url = \"a.test\"", &["https://"]),
     ("[providers.openai]\noauth.redirect_uri = \"localhost:1\"", &["http://127.0.0.1"]),
     ("[providers.openai]\noauth.redirect_uri = \"/callback\"", &["http://127.0.0.1"]),
+    ("[providers.openai]\noauth.redirect_uri = \"http://a.test/callback\"", &["http://127.0.0.1"]),
     ("[providers.openai]\noauth.authorize_url = \"https://u:p@a.test/\"", &["must not name a user"]),
     ("[providers.openai]\noauth.authorize_params = \"a=b\"", &["must be a table of texts"]),
     ("[providers.openai]\noauth.authorize_params.a = 1", &["must be text"]),

@@ -139,13 +139,14 @@ fn url(raw: &Raw<'_>) -> Result<String, String> {
     Ok(url)
 }
 
-/// Where a browser comes back to: often a loopback address with any port (RFC 8252, section 7.3), 0 for one
-/// that is free.
+/// Where a browser comes back to with the code: HTTPS, or plain HTTP with a loopback host (RFC 9700, section
+/// 2.6), there often with any port (RFC 8252, section 7.3), 0 for one that is free.
 fn redirect(raw: &Raw<'_>) -> Result<String, String> {
     let uri = text(raw)?;
     let parsed = uri.parse::<http::Uri>().map_err(|error| format!("is no URI: {error}"))?;
     match (parsed.scheme_str(), parsed.host()) {
-        (Some("http" | "https"), Some(_)) => Ok(uri),
+        (Some("https"), Some(_)) => Ok(uri),
+        (Some("http"), Some(host)) if origin(&format!("http://{host}")).is_ok() => Ok(uri),
         _ => Err("must begin with http://127.0.0.1, http://localhost or https://".to_owned()),
     }
 }
