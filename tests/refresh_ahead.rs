@@ -427,3 +427,19 @@ async fn who_waits_for_half_a_minute_goes_on_and_the_exchange_too() {
     assert!(matches!(again, Replaced::Conflict(_)));
     assert_eq!(begun.all().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_secret_that_can_never_be_stored_holds_up_no_other_refresh() {
+    let pool = builder(accounts(["a", "b"]).await).clock(tokio_clock()).open().await.unwrap();
+    let refresher = Refresher::new(|credential: Credential| async move {
+        Ok::<_, RefreshError>(match &*credential.metadata.label {
+            "a" => Secret::api_key("not an account's"),
+            _ => renewed(&credential.metadata),
+        })
+    });
+    let refused = || [Answer::status(401)];
+    let upstream = Upstream::new().answers("a-1", refused()).answers("b-1", refused());
+    let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream.clone());
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(upstream.tokens(), ["a-1", "b-1", "b-2"]);
+}

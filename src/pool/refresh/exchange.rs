@@ -146,7 +146,7 @@ impl Exchange {
     }
 
     /// Saves the new secret; only then is it used. The old refresh token is spent, so this is tried
-    /// until it works.
+    /// until it works, unless it never will: others wait for their turns.
     async fn store(&self, old: Credential, secret: Secret) -> Result<Lease, RefreshError> {
         let Metadata { id, generation, .. } = old.metadata;
         let mut backoff = BACKOFF.0;
@@ -161,9 +161,11 @@ impl Exchange {
                     return Ok(lease);
                 }
                 Ok(Replaced::Conflict(theirs)) => return self.adopt(&theirs),
-                Err(VaultError::NotFound(id)) => {
-                    return Err(RefreshError::Failed(VaultError::NotFound(id).into()));
-                }
+                Err(
+                    error @ (VaultError::NotFound(_)
+                    | VaultError::WrongKind { .. }
+                    | VaultError::TooLong { .. }),
+                ) => return Err(failed(error)),
                 Err(error) => {
                     let credential = self.credential();
                     self.pool.emit(&Event::SecretNotSaved { credential, error: &error.to_string() });
