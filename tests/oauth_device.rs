@@ -7,9 +7,15 @@ mod authorization_server;
 use std::time::Duration;
 
 use authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor, follow};
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
 use tokio::time::Instant;
-use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthError, OAuthHttp, Prompt, SignIn};
+use tower_credentials::BoxError;
+use tower_credentials::oauth::{
+    FlowKind, OAuthClient, OAuthConfig, OAuthError, OAuthHttp, Prompt, SignIn,
+};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -43,6 +49,60 @@ async fn the_prompt_has_what_a_person_needs() {
         Some(format!("{}/activate?user_code=USER-0000", server.url()))
     );
     assert_eq!(*expires_in, seconds(900));
+}
+
+/// A sign-in at a server that says this of a device's code, and this in place of tokens.
+async fn begin_at(device: serde_json::Value, tokens: &'static str) -> Result<SignIn, OAuthError> {
+    let mut codes = json!({
+        "device_code": "device", "user_code": "USER-0000", "expires_in": 900,
+        "verification_uri": "https://example.com/activate",
+    });
+    codes.as_object_mut().unwrap().extend(device.as_object().unwrap().clone());
+    let http = OAuthHttp::new(tower::service_fn(move |request: Request<Full<Bytes>>| {
+        let is_token = request.uri().path().ends_with("/token");
+        let text = if is_token { tokens.to_owned() } else { codes.to_string() };
+        async move { Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(text))) }
+    }));
+    let config = OAuthConfig::qwen().client_id("id");
+    OAuthClient::new("test", config, http).sign_in(FlowKind::Device).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_holds_nothing_that_moves_a_cursor_or_opens_more_than_a_page() {
+    for bad in [
+        json!({ "user_code": "\u{1b}]0;title\u{7}" }),
+        json!({ "user_code": "" }),
+        json!({ "user_code": "U".repeat(10_000) }),
+        json!({ "verification_uri": "file:///etc/passwd" }),
+        json!({ "verification_uri": "javascript:alert(1)" }),
+    ] {
+        let error = begin_at(bad.clone(), "{}").await.unwrap_err();
+        assert!(matches!(error, OAuthError::Malformed { .. }), "{bad}: {error}");
+    }
+    // What is only nice to have is left out.
+    for bad in ["search-ms:query=x", "not a URL"] {
+        let sign_in = begin_at(json!({ "verification_uri_complete": bad }), "{}").await.unwrap();
+        let Prompt::Device { verification_url_complete, .. } = sign_in.prompt() else { panic!() };
+        assert_eq!(*verification_url_complete, None);
+    }
+    let broken = json!({ "verification_uri_complete": "https://example.com/\u{1b}[2J\n" });
+    let sign_in = begin_at(broken, "{}").await.unwrap();
+    let Prompt::Device { verification_url_complete, .. } = sign_in.prompt() else { panic!() };
+    assert_eq!(verification_url_complete.as_deref(), Some("https://example.com/%1B[2J"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_lives_for_ever_is_waited_for() {
+    let sign_in = begin_at(json!({ "expires_in": u64::MAX }), r#"{"access_token": "token"}"#);
+    let account = sign_in.await.unwrap().finish().await.unwrap();
+    assert_eq!(account.tokens.access.expose(), "token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_does_not_tell_the_code_that_was_typed_in() {
+    let no = r#"{"error": "access_denied", "error_description": "USER-0000 was denied"}"#;
+    let error = begin_at(json!({}), no).await.unwrap().finish().await.unwrap_err();
+    assert_eq!(error.to_string(), "test refuses: access_denied: … was denied");
 }
 
 #[tokio::test(start_paused = true)]

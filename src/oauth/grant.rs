@@ -22,7 +22,7 @@ use super::answer::{Refusal, TokenAnswer, refused};
 use super::client::OAuthClient;
 use super::config::{Dialect, TokenEncoding};
 use super::error::OAuthError;
-use super::redact::Secrets;
+use super::redact::{Secrets, is_plain};
 use super::sign_in::{Events, Progress};
 use crate::credential::OAuthTokens;
 
@@ -31,6 +31,9 @@ const MOST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// The shortest that a device waits before it asks again, whatever the server says.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The longest lifetime of a device's code that is told to the `oauth2` crate, which adds it to a date.
+const MOST_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 type Standard = oauth2::Client<
     BasicErrorResponse,
@@ -119,7 +122,19 @@ pub(super) async fn device_details(
             .add_extra_param("code_challenge", challenge.as_str().to_owned())
             .add_extra_param("code_challenge_method", method);
     }
-    request.request_async(&endpoint).await.map_err(|error| endpoint.failed(error))
+    let details: DeviceDetails =
+        request.request_async(&endpoint).await.map_err(|error| endpoint.failed(error))?;
+    // They are printed, and opened by whatever the system opens such a URL with.
+    if is_web(details.verification_uri().url()) && is_plain(details.user_code().secret()) {
+        Ok(details)
+    } else {
+        Err(endpoint.malformed())
+    }
+}
+
+/// Whether a browser is what opens this URL.
+pub(super) fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "https" | "http")
 }
 
 /// Asks for a device's tokens until somebody has typed its code in (RFC 8628, section 3.4).
@@ -130,7 +145,7 @@ pub(super) async fn device_tokens(
     events: Events,
 ) -> Result<TokenAnswer, OAuthError> {
     let verifier = verifier.as_ref().map(PkceCodeVerifier::secret);
-    let secrets = [details.device_code().secret().as_str()];
+    let secrets = [details.device_code().secret(), details.user_code().secret()].map(String::as_str);
     let secrets = secrets.into_iter().chain(verifier.map(String::as_str));
     let mut endpoint = Endpoint::new(client, client.token_url()?, secrets);
     endpoint.events = Some(events);
@@ -145,7 +160,7 @@ pub(super) async fn device_tokens(
         }
         request
             .set_max_backoff_interval(details.interval().max(MOST_BACKOFF))
-            .request_async(&endpoint, sleep, None)
+            .request_async(&endpoint, sleep, Some(details.expires_in().min(MOST_LIFETIME)))
             .await
             .map_err(|error| endpoint.failed(error))
     };

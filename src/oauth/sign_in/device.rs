@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use oauth2::PkceCodeChallenge;
+use url::Url;
 
 use super::{Begun, Events, Progress, Prompt};
 use crate::credential::OAuthTokens;
@@ -31,10 +32,12 @@ pub(super) async fn begin(client: &OAuthClient, events: Events) -> Result<Begun,
     let details = grant::device_details(client, challenge).await?;
     let prompt = Prompt::Device {
         user_code: details.user_code().secret().clone(),
-        verification_url: details.verification_uri().to_string(),
+        verification_url: details.verification_uri().url().to_string(),
         verification_url_complete: details
             .verification_uri_complete()
-            .map(|complete| complete.secret().clone()),
+            .and_then(|complete| Url::parse(complete.secret()).ok())
+            .filter(grant::is_web)
+            .map(String::from),
         expires_in: details.expires_in(),
     };
     let client = client.clone();
