@@ -16,10 +16,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
+use super::answer::Answer;
 use super::chain::{Chain, Survey, is_ours};
 use super::context::{Handover, Joint, Roles};
 use super::duty::{Bodies, sealed};
-use super::progress::{Answer, Before, Decision, Later, Progress, Rotation};
+use super::progress::{Before, Decision, Later, Progress, Rotation};
 use super::refresh_on_401::RefreshOptions;
 use super::rotate_on_429::RotateOptions;
 use crate::BoxError;
@@ -336,7 +337,7 @@ where
                     ready!(Pin::new(saving).poll(cx));
                     match this.stage.as_mut().project_replace(Stage::Done) {
                         StageOwned::Save { response, then: Then::Decide, .. } => {
-                            let answer = progress.classify(&response);
+                            let answer = Answer::of(progress.pool(), &response);
                             progress.react(response, answer)
                         }
                         StageOwned::Save { response, then: Then::Return, .. } => {

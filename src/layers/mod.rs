@@ -1,5 +1,6 @@
 //! The layers.
 
+mod answer;
 mod apply;
 mod auth_header;
 mod chain;

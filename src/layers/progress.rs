@@ -3,16 +3,16 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tower::retry::backoff::{Backoff, ExponentialBackoff};
 use tower_service::Service;
 
-use super::BodyPrefix;
+use super::answer::{Answer, read};
 use super::apply::apply;
 use super::chain::{Survey, is_ours};
-use super::context::{Handover, Joint, Observed, Part, PartsCopy, Roles, State, Taught};
+use super::context::{Handover, Joint, Observed, Part, PartsCopy, Roles, State};
 use super::drain::DrainBound;
 use super::drive::Shared;
 use super::duty::{Bodies, sealed};
@@ -23,7 +23,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::events::{Event, Tally};
 use crate::pool::{KnownHead, Lease, Picked, Pool, Refresher, Refreshing, Saving, SlotIndex};
-use crate::provider::{Finding, Verdict};
+use crate::provider::Verdict;
 
 /// Set on the last response of a pool that is used up: when to ask again. Read it from the response's
 /// extensions.
@@ -36,45 +36,6 @@ impl NextReady {
     /// When the next credential of the pool is ready.
     pub fn at(&self) -> Timestamp {
         self.at
-    }
-}
-
-/// What an answer means for the credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Good,
-    /// The account has had enough.
-    Limited,
-    /// 401.
-    Refused,
-    /// 403.
-    Forbidden,
-    /// The token may not do what was asked; the account is well.
-    Insufficient,
-    /// The account's owner has to act.
-    Stopped,
-    /// Nothing that concerns the credential.
-    Other,
-}
-
-impl Answer {
-    pub(super) fn needs_action(self) -> bool {
-        self == Answer::Limited || self.is_refusal()
-    }
-
-    fn is_refusal(self) -> bool {
-        matches!(self, Answer::Refused | Answer::Forbidden | Answer::Insufficient)
-    }
-
-    fn taught(self) -> Taught {
-        match self {
-            Answer::Good => Taught::Good,
-            Answer::Limited => Taught::Limited,
-            Answer::Stopped => Taught::Stopped,
-            Answer::Refused | Answer::Forbidden | Answer::Insufficient | Answer::Other => {
-                Taught::Nothing
-            }
-        }
     }
 }
 
@@ -407,37 +368,10 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         self.shared.again.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    #[inline]
-    pub(super) fn classify<R>(&self, response: &Response<R>) -> Answer {
-        match response.status() {
-            status if status.is_success() && !self.pool().is_limited(status) => Answer::Good,
-            status if status.is_client_error() => self.classify_error(response),
-            status if self.pool().is_limited(status) => Answer::Limited,
-            _ => Answer::Other,
-        }
-    }
-
-    fn classify_error<R>(&self, response: &Response<R>) -> Answer {
-        let status = response.status();
-        match self.read(response).verdict {
-            Some(Verdict::Stopped { .. }) => Answer::Stopped,
-            _ if self.pool().is_limited(status) => Answer::Limited,
-            Some(Verdict::InsufficientScope) => Answer::Insufficient,
-            None if status == StatusCode::UNAUTHORIZED => Answer::Refused,
-            None if status == StatusCode::FORBIDDEN => Answer::Forbidden,
-            None => Answer::Other,
-        }
-    }
-
-    fn read<R>(&self, response: &Response<R>) -> Finding {
-        let body = response.extensions().get::<BodyPrefix>().map_or(&[][..], |prefix| &prefix.0);
-        self.pool().read(response.status(), response.headers(), body)
-    }
-
     /// Records what an answer taught, unless a layer further in has.
     #[inline]
     pub(super) fn observe<R>(&mut self, response: &Response<R>) -> Answer {
-        let answer = self.classify(response);
+        let answer = Answer::of(self.pool(), response);
         let observed = self.part.context.observe(self.part.attempt, answer.taught());
         if observed != Observed::Known
             && (answer != Answer::Good || self.pool().learns_from_good(response.headers()))
@@ -448,7 +382,8 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     }
 
     fn learn<R>(&mut self, response: &Response<R>, answer: Answer, observed: Observed) {
-        let finding = matches!(answer, Answer::Limited | Answer::Stopped).then(|| self.read(response));
+        let finding =
+            matches!(answer, Answer::Limited | Answer::Stopped).then(|| read(self.pool(), response));
         let Self { shared, part, .. } = self;
         let (pool, status, headers) = (&shared.pool, response.status(), response.headers());
         let mut state = part.context.state();
