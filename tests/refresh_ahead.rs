@@ -443,3 +443,27 @@ async fn a_new_secret_that_can_never_be_stored_holds_up_no_other_refresh() {
     assert_eq!(ask(&service, post()).await.0, 200);
     assert_eq!(upstream.tokens(), ["a-1", "b-1", "b-2"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_renewed_in_an_older_vault_that_was_put_in_place_is_the_one_that_is_used() {
+    let vault = accounts(["a"]).await;
+    let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
+    let backup = vault.load_pool(key()).await.unwrap().credentials.remove(0);
+    let id = backup.metadata.id;
+    let mut generation = backup.metadata.generation;
+    for token in ["a-2", "a-3", "a-4"] {
+        let replaced = vault.replace_secret(id, generation, OAuthTokens::new(token).refresh("r"));
+        let Replaced::Swapped(next) = replaced.await.unwrap() else { panic!("somebody else's") };
+        generation = next;
+    }
+    pool.sync().await.unwrap();
+    vault.remove(id).await.unwrap();
+    vault.put(backup).await.unwrap();
+
+    let calls = Journal::new();
+    let upstream = Upstream::new().answers("a-4", [Answer::status(401)]);
+    let all = CredentialsLayer::new(pool.clone()).refresher(renewing(&calls));
+    assert_eq!(ask(&stack(all, upstream.clone()), post()).await.0, 200);
+    assert_eq!(upstream.tokens(), ["a-4", "a-2"]);
+    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2");
+}

@@ -171,7 +171,7 @@ impl Book {
         let mut standings = stored.standings;
         for credential in &stored.credentials {
             let id = credential.metadata.id;
-            match self.upsert(credential, provider) {
+            match self.upsert(credential, provider, false) {
                 Ok(slot) => {
                     seen.insert(id);
                     let mut standing = standings.credentials.remove(&id).unwrap_or_default();
@@ -242,14 +242,15 @@ impl Book {
         &mut self,
         credential: &Credential,
         provider: &dyn Provider,
+        in_older_vault: bool,
     ) -> Result<SlotIndex, UnusableSecret> {
         let id = credential.metadata.id;
         if let Some(&slot) = self.by_id.get(&id) {
             let known = self.slots[slot].lease.credential();
-            let newer = credential.metadata.generation >= known.generation;
+            let newer = in_older_vault || credential.metadata.generation >= known.generation;
             if newer && *known != credential.metadata {
                 let blemish = self.slots[slot].lease.blemish().clone();
-                let is_renewed = credential.metadata.generation > known.generation;
+                let is_renewed = credential.metadata.generation != known.generation;
                 let lease = Lease::new(slot, credential, provider, blemish)?;
                 if is_renewed {
                     self.slots[slot].renewal = Renewal::of(&lease, self.random.next_f64());
@@ -280,15 +281,17 @@ impl Book {
         Ok(slot)
     }
 
-    /// Takes over a renewed secret. Without effect where a newer one is known.
+    /// Takes over a renewed secret. Without effect where a newer one is known, unless that is of a vault
+    /// in whose place an older one was put: its numbers begin again.
     pub(crate) fn adopt(
         &mut self,
         credential: &Credential,
+        in_older_vault: bool,
         provider: &dyn Provider,
         config: &Config,
         now: Timestamp,
     ) -> Result<Lease, UnusableSecret> {
-        let slot = self.upsert(credential, provider)?;
+        let slot = self.upsert(credential, provider, in_older_vault)?;
         let generation = self.slots[slot].lease.credential().generation;
         self.slots[slot].standing.health.forget_before(generation);
         self.slots[slot].mark();

@@ -154,9 +154,10 @@ impl Exchange {
         loop {
             match self.pool.vault().replace_secret(id, generation, secret.clone()).await {
                 Ok(Replaced::Swapped(generation)) => {
+                    let in_older_vault = old.metadata.generation < self.credential().generation;
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };
                     Tally::add(&self.pool.tally().refreshes);
-                    let lease = self.adopt(&Record { metadata, secret })?;
+                    let lease = self.take_over(&Record { metadata, secret }, in_older_vault)?;
                     self.pool.emit(&Event::Refreshed { credential: lease.credential() });
                     return Ok(lease);
                 }
@@ -181,10 +182,14 @@ impl Exchange {
     }
 
     fn adopt(&self, credential: &Credential) -> Result<Lease, RefreshError> {
+        self.take_over(credential, false)
+    }
+
+    fn take_over(&self, credential: &Credential, in_older_vault: bool) -> Result<Lease, RefreshError> {
         let now = self.pool.now();
         let provider = self.pool.provider();
         self.pool
-            .with_book(|book, config| book.adopt(credential, provider, config, now))
+            .with_book(|book, config| book.adopt(credential, in_older_vault, provider, config, now))
             .map_err(|error| RefreshError::Failed(error.into()))
     }
 
