@@ -176,6 +176,12 @@ const WRONG_VARIABLES: &[(&str, &str, Option<&[&str]>)] = &[
     ("TOWER_CREDENTIALS_OPENAI_HEADERS_X_TEAM", "a\nb", Some(&["one line"])),
     ("TOWER_CREDENTIALS_OPENAI_OAUTH_TOKEN_URL", "ftp://a.test", Some(&["https"])),
     ("TOWER_CREDENTIALS_OPENAI_HEADER", "a", Some(&["`header`", "\"generic\" alone"])),
+    (
+        "TOWER_CREDENTIALS_OPENAI_API_KEY",
+        "planted",
+        Some(&["`API_KEY`", "`TOWER_CREDENTIALS_OPENAI_API_KEY_VARIABLE`"]),
+    ),
+    ("TOWER_CREDENTIALS_MINE_TYPE", "generic", Some(&["\"MINE\"", "in a file or in the program"])),
     ("TOWER_CREDENTIALS_VAULT_KEY", "planted", None),
     ("TOWER_CREDENTIALS_DIR", "/tmp", None),
     ("TOWER_CREDENTIALS_SOMETHING_ELSE", "x", None),

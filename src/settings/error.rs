@@ -67,7 +67,10 @@ impl fmt::Display for SettingsError {
                 write!(f, "no provider is called {name:?}")?;
                 or_nearest(f, nearest.as_deref())?;
                 if place.is_some() {
-                    f.write_str("; one of your own says its `type`: \"generic\", or a vendor's name")?;
+                    f.write_str(
+                        "; one of your own says its `type`, in a file or in the program: \"generic\", or a \
+                         vendor's name",
+                    )?;
                 }
                 Ok(())
             }
@@ -99,8 +102,9 @@ impl std::error::Error for SettingsError {
     }
 }
 
-/// The name that is most like this one: that takes the fewest changes of a letter.
+/// The name that is most like this one: that goes on where this ends, or takes the fewest changes of a
+/// letter.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let changes = |known: &&str| strsim::damerau_levenshtein(name, known);
+    let changes = |known: &&str| (!known.starts_with(name), strsim::damerau_levenshtein(name, known));
     known.into_iter().min_by_key(changes).map(str::to_owned)
 }
