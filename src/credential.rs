@@ -290,7 +290,10 @@ impl Secret {
 
     /// The text without what of it is secret.
     pub(crate) fn redact(&self, text: String) -> String {
-        self.texts().fold(text, |text, secret| text.replace(secret, "…"))
+        // One token may be the beginning of another.
+        let mut secrets: Vec<_> = self.texts().collect();
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.into_iter().fold(text, |text, secret| text.replace(secret, "…"))
     }
 
     /// When the access token stops working, where that is known.

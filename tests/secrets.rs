@@ -239,6 +239,23 @@ async fn an_error_of_the_refresher_that_quotes_a_secret_is_not_passed_on_as_it_i
 }
 
 #[tokio::test]
+async fn a_token_that_begins_with_another_is_taken_out_whole() {
+    let events = Journal::new();
+    let vault = MemoryVault::new();
+    let tokens = OAuthTokens::new("short").refresh(format!("short-{PLANTED}"));
+    vault.put(Credential::new(key(), "a", tokens)).await.unwrap();
+    let pool = builder(vault).on_event(events.observer()).open().await.unwrap();
+    let refresher = Refresher::new(|credential: Credential| async move {
+        let quoted = credential.secret.refresh_token().unwrap().expose().to_owned();
+        Err::<Secret, BoxError>(format!("no: {quoted}").into())
+    });
+    let upstream = Upstream::new().answers("short", [Answer::status(401)]);
+    ask(&stack(four(&pool, &refresher), upstream), post()).await;
+    assert_eq!(events.count("RefreshFailed"), 1);
+    events.all().iter().for_each(|event| is_clean("an event", event));
+}
+
+#[tokio::test]
 async fn the_debug_output_of_no_public_value_shows_a_secret() {
     let directory = tempfile::tempdir().unwrap();
     let mut bytes = [0; 32];
