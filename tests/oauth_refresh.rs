@@ -309,6 +309,17 @@ async fn github_s_own_token_is_renewed_when_it_has_expired_and_never_lost() {
     assert!(verdict.starts_with("token_not_exchanged: "), "{verdict}");
     assert_eq!(server.asked(Kind::Refresh), 1);
 
+    // A refusal that is about something else says what, and is no verdict.
+    let policy = Fault::Text(StatusCode::FORBIDDEN, r#"{"message": "the policy says no"}"#);
+    server.fail_next([policy.clone()]);
+    let error = refresh(&client, &renewed).await.unwrap_err();
+    assert_eq!(failure(&error).to_string(), "github-copilot refuses: 403: the policy says no");
+    // Nor does it lose what GitHub's token was renewed to.
+    server.advance(Duration::from_secs(24 * 3600));
+    server.fail_next([Fault::None, Fault::None, policy]);
+    let saved = refresh(&client, &renewed).await.unwrap();
+    assert_ne!(text(&saved.refresh), text(&renewed.refresh));
+
     // Both spent: a verdict.
     server.advance(Duration::from_secs(48 * 3600));
     let verdict = reason(refresh(&client, &tokens).await.unwrap_err());

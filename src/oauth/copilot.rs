@@ -29,6 +29,12 @@ struct Endpoints {
     api: Option<SecretString>,
 }
 
+/// How GitHub words what it does not do.
+#[derive(Deserialize)]
+struct Told {
+    message: String,
+}
+
 /// The code of a refusal by the exchange of a token that is no longer good.
 pub(super) const NOT_GOOD: &str = "bad_credentials";
 
@@ -52,6 +58,12 @@ pub(super) async fn exchange(
             let words = "GitHub exchanges the tokens of GitHub Apps, not of OAuth Apps, and of accounts that \
                          have Copilot";
             return Err(refused(client, &secrets, NOT_EXCHANGED, Some(words)));
+        }
+        status if status.is_client_error() => {
+            // A policy of the account's organization, say, which GitHub's own words tell best.
+            if let Ok(Told { message }) = serde_json::from_slice(&answer.body) {
+                return Err(refused(client, &secrets, status.as_str(), Some(&message)));
+            }
         }
         _ => {}
     }
@@ -88,7 +100,11 @@ pub(super) async fn renew(
             let old = OAuthTokens::new(github.clone()).refresh(refresh.clone());
             let github = grant::refresh(client, &old, refresh.expose()).await?;
             let mut renewed = match exchange(client, &github.access).await {
-                Err(error @ OAuthError::Refused { .. }) => return Err(error),
+                Err(OAuthError::Refused { provider, code, description })
+                    if code == NOT_GOOD || code == NOT_EXCHANGED =>
+                {
+                    return Err(OAuthError::Refused { provider, code, description });
+                }
                 // The old ones are spent, so the new ones must be saved. The exchange is made when the API's
                 // token is refused once more.
                 Err(_) => OAuthTokens::new(tokens.access.clone())
