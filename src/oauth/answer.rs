@@ -13,7 +13,7 @@ use super::client::OAuthClient;
 use super::config::Dialect;
 use super::error::OAuthError;
 use super::http::Answer;
-use super::redact::{Secrets, fit_to_show};
+use super::redact::{Secrets, fit_to_show, is_plain};
 use super::signed_in::SignedIn;
 use crate::clock::Timestamp;
 use crate::credential::OAuthTokens;
@@ -206,6 +206,7 @@ impl TokenAnswer {
             Dialect::Standard | Dialect::Qwen | Dialect::Copilot => (claims.sub, claims.email),
         };
         let tokens = self.tokens(dialect, now);
+        let account = account.filter(|id| is_plain(id));
         SignedIn { tokens, account, label: label.as_deref().and_then(fit_to_show) }
     }
 
@@ -247,7 +248,8 @@ pub(super) fn keep_extra(tokens: &mut OAuthTokens, old: &OAuthTokens) {
 /// An account's id that also tells one workspace's from another's: the same person has an account in
 /// each, and several persons have accounts in the same.
 fn within(workspace: Option<String>, person: Option<String>) -> Option<String> {
-    match (workspace, person) {
+    let named = |id: &String| !id.is_empty();
+    match (workspace.filter(named), person.filter(named)) {
         (Some(workspace), Some(person)) => Some(format!("{workspace}/{person}")),
         (workspace, person) => person.or(workspace),
     }
