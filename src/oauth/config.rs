@@ -79,6 +79,18 @@ pub enum FlowKind {
     LinkPoll,
 }
 
+impl FlowKind {
+    /// What it is called in settings.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::PastedCode => "pasted-code",
+            Self::Device => "device",
+            Self::LinkPoll => "link-poll",
+        }
+    }
+}
+
 impl std::fmt::Display for FlowKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {

@@ -46,6 +46,8 @@ pub enum OAuthError {
     },
     /// Listening on 127.0.0.1 failed.
     Listen {
+        /// The provider.
+        provider: String,
         /// The port; 0 for any that is free.
         port: u16,
         /// Why.
@@ -159,7 +161,8 @@ impl fmt::Display for OAuthError {
             }
             Self::UnsupportedFlow { provider, flow } => write!(
                 f,
-                "{provider} has no sign-in by {flow}; choose another, or add it to {}",
+                "{provider} has no sign-in by {flow}; choose another, or add \"{}\" to {}",
+                flow.word(),
                 WhereToSet(provider, "flows")
             ),
             Self::PortTaken { provider, port } => write!(
@@ -169,9 +172,13 @@ impl fmt::Display for OAuthError {
                 FlowKind::PastedCode,
                 WhereToSet(provider, "redirect_uri")
             ),
-            Self::Listen { port, source } => {
-                write!(f, "could not listen on port {port} of 127.0.0.1: {source}")
-            }
+            Self::Listen { provider, port, source } => write!(
+                f,
+                "could not listen on port {port} of 127.0.0.1: {source}; sign in by {} instead, or name \
+                 another port in {}",
+                FlowKind::PastedCode,
+                WhereToSet(provider, "redirect_uri")
+            ),
             Self::Unreachable { url, reason } => write!(f, "no answer from {url}: {reason}"),
             Self::TimedOut { url, after } => {
                 write!(f, "no whole answer from {url} within {:.1} s", after.as_secs_f64())

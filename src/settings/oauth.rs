@@ -65,10 +65,10 @@ pub(super) struct OAuthSettings {
 }
 
 const FLOWS: &[(&str, FlowKind)] = &[
-    ("loopback", FlowKind::Loopback),
-    ("pasted-code", FlowKind::PastedCode),
-    ("device", FlowKind::Device),
-    ("link-poll", FlowKind::LinkPoll),
+    (FlowKind::Loopback.word(), FlowKind::Loopback),
+    (FlowKind::PastedCode.word(), FlowKind::PastedCode),
+    (FlowKind::Device.word(), FlowKind::Device),
+    (FlowKind::LinkPoll.word(), FlowKind::LinkPoll),
 ];
 
 const ENCODINGS: &[(&str, TokenEncoding)] =

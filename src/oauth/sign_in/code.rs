@@ -1,7 +1,6 @@
 //! The authorization code (RFC 6749, section 4.1) with PKCE (RFC 7636): it comes to a loopback address, or a
 //! person pastes it.
 
-use http::Uri;
 use oauth2::{AuthUrl, AuthorizationCode, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl};
 use tokio::sync::mpsc;
 
@@ -28,7 +27,9 @@ struct Attempt {
 pub(super) async fn by_loopback(client: &OAuthClient, events: Events) -> Result<Begun, OAuthError> {
     let target = loopback::target(client, redirect_uri(client)?)?;
     let listener = loopback::bind(client, &target).await?;
-    let port = listener.local_addr().map_err(|source| OAuthError::Listen { port: 0, source })?.port();
+    let provider = client.provider().to_owned();
+    let address = listener.local_addr();
+    let port = address.map_err(|source| OAuthError::Listen { provider, port: 0, source })?.port();
     let (attempt, url) = Attempt::new(client, target.with_port(port), events)?;
     let server = Loopback::new(listener, &target, &attempt.state);
     let (paste, pasted) = Paste::new(&attempt.state);
@@ -56,15 +57,14 @@ impl Attempt {
         let page = client.url("authorize_url", config.authorize_url.as_ref())?;
         // Before anybody is sent away in vain.
         client.token_url()?;
-        let uri: Uri = redirect.parse().map_err(|error| client.invalid("redirect_uri", error))?;
-        if uri.port_u16() == Some(0) {
+        let redirect =
+            RedirectUrl::new(redirect).map_err(|error| client.invalid("redirect_uri", error))?;
+        if redirect.url().port() == Some(0) {
             // Nothing is listened at that could say which.
             return Err(
                 client.invalid("redirect_uri", "a pasted code needs the port that is registered")
             );
         }
-        let redirect =
-            RedirectUrl::new(redirect).map_err(|error| client.invalid("redirect_uri", error))?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let standard = grant::standard(client)?
             .set_auth_uri(AuthUrl::from_url(page))

@@ -78,11 +78,10 @@ pub(super) fn target<'a>(client: &OAuthClient, text: &'a str) -> Result<Target<'
 /// Listens on 127.0.0.1 only (RFC 8252, section 8.3).
 pub(super) async fn bind(client: &OAuthClient, target: &Target<'_>) -> Result<TcpListener, OAuthError> {
     let port = target.port;
+    let provider = || client.provider().to_owned();
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => {
-            OAuthError::PortTaken { provider: client.provider().to_owned(), port }
-        }
-        _ => OAuthError::Listen { port, source },
+        io::ErrorKind::AddrInUse => OAuthError::PortTaken { provider: provider(), port },
+        _ => OAuthError::Listen { provider: provider(), port, source },
     })
 }
 
