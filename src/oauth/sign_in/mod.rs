@@ -136,13 +136,17 @@ impl SignIn {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Progress, OAuthError>>> {
+        // The flow goes on when all was told: so no flood of requests makes more wait to be.
+        if let Ok(progress) = self.progress.try_recv() {
+            return Poll::Ready(Some(Ok(progress)));
+        }
         if let State::Running(flow) = &mut self.state
             && let Poll::Ready(end) = flow.as_mut().poll(cx)
         {
             self.state = State::Ended(Some(end));
         }
         // What came before the end is told before it.
-        if let Poll::Ready(Some(progress)) = self.progress.poll_recv(cx) {
+        if let Ok(progress) = self.progress.try_recv() {
             return Poll::Ready(Some(Ok(progress)));
         }
         match &mut self.state {
