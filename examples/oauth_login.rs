@@ -25,7 +25,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_credentials::oauth::{OAuthClient, OAuthError, OAuthHttp, Progress, Prompt, SignedIn};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::{MemoryVault, Vault, VaultExt};
-use tower_credentials::{BoxError, CredentialsLayer, OAuthTokens, Pool, PoolKey, Refresher, Secret};
+use tower_credentials::{BoxError, CredentialsLayer, OAuthTokens, Pool, PoolKey, Secret};
 
 /// The provider's name.
 const PROVIDER: &str = "example";
@@ -66,7 +66,7 @@ async fn open_client(
 > {
     let provider = GenericProvider::bearer(PROVIDER).origin(origin)?;
     let pool = Pool::builder(provider, vault).open().await?;
-    let layer = CredentialsLayer::new(pool).refresher(Refresher::from_service(oauth.refresher()));
+    let layer = CredentialsLayer::new(pool).refresher(oauth.refresher());
     Ok(ServiceBuilder::new().layer(layer).service(client()))
 }
 

@@ -284,12 +284,9 @@ async fn a_refresh_that_comes_between_does_not_undo_a_sign_in() {
 
 #[tokio::test]
 async fn an_account_of_which_nothing_is_told_gets_a_record_each_time() {
-    let mut config = OAuthConfig::default().client_id(CLIENT_ID);
-    config.flows = vec![FlowKind::Device];
     let server = quick(Vendor::Qwen);
-    let client = server.client();
-    let mut account = server.sign_in(&client, FlowKind::Device).await.unwrap();
-    account.account = None;
+    let account = server.sign_in(&server.client(), FlowKind::Device).await.unwrap();
+    assert_eq!(account.account, None);
     let vault = MemoryVault::new();
     let pool = PoolKey::new("qwen");
     vault.put(Credential::new(pool.clone(), "default", Secret::api_key("key"))).await.unwrap();
@@ -368,6 +365,37 @@ async fn a_missing_setting_is_named_with_all_the_places_to_set_it() {
 }
 
 #[tokio::test]
+async fn a_pasted_code_s_redirect_uri_may_be_a_program_s_own_scheme() {
+    for uri in ["com.example.app:/callback", "urn:ietf:wg:oauth:2.0:oob"] {
+        let config = OAuthConfig::openai().client_id(CLIENT_ID).redirect_uri(uri);
+        let client = OAuthClient::new("openai", config, OAuthHttp::new(client()));
+        let sign_in = client.sign_in(FlowKind::PastedCode).await.unwrap();
+        let url = url::Url::parse(&page(&sign_in)).unwrap();
+        assert!(url.query_pairs().any(|(name, value)| name == "redirect_uri" && value == uri), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_s_id_that_is_no_id_is_not_kept() {
+    use base64::Engine;
+    let long = "x".repeat(40_000);
+    for sub in ["", "a\u{1b}[2J", long.as_str()] {
+        let claims = serde_json::json!({ "sub": sub }).to_string();
+        let claims = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(claims);
+        let answer = serde_json::json!({ "access_token": "token", "id_token": format!("a.{claims}.b") });
+        let http = OAuthHttp::new(tower::service_fn(move |_: Request<Full<Bytes>>| {
+            let answer = Full::<Bytes>::from(answer.to_string());
+            async move { Ok::<_, tower_credentials::BoxError>(http::Response::new(answer)) }
+        }));
+        let client = OAuthClient::new("google", OAuthConfig::google().client_id(CLIENT_ID), http);
+        let mut sign_in = client.sign_in(FlowKind::PastedCode).await.unwrap();
+        sign_in.paste("code").unwrap();
+        let account = sign_in.finish().await.unwrap();
+        assert_eq!(account.account, None, "{sub:.20}");
+    }
+}
+
+#[tokio::test]
 async fn a_setting_that_would_send_secrets_in_clear_is_refused() {
     let http = OAuthHttp::new(client());
     for url in [
@@ -395,7 +423,9 @@ async fn a_setting_that_would_send_secrets_in_clear_is_refused() {
 async fn a_flow_that_the_provider_has_not_got_is_an_error() {
     let client = OAuthClient::new("cursor", OAuthConfig::cursor(), OAuthHttp::new(client()));
     let error = client.sign_in(FlowKind::Device).await.unwrap_err();
-    assert!(error.to_string().starts_with("cursor has no sign-in by device code"), "{error}");
+    let text = error.to_string();
+    assert!(text.starts_with("cursor has no sign-in by device code"), "{text}");
+    assert!(text.contains("add \"device\" to providers.cursor.oauth.flows"), "{text}");
     let mut sign_in = client.sign_in(FlowKind::LinkPoll).await.unwrap();
     assert!(matches!(sign_in.paste("code"), Err(OAuthError::UnsupportedFlow { .. })));
 }
