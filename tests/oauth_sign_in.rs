@@ -245,6 +245,23 @@ async fn a_second_sign_in_to_an_account_renews_its_record_and_another_account_ge
 }
 
 #[tokio::test]
+async fn a_second_sign_in_without_a_refresh_token_keeps_the_first_ones() {
+    let server = quick(Vendor::Google);
+    let vault = MemoryVault::new();
+    let account = server.sign_in(&server.client(), FlowKind::Loopback).await.unwrap();
+    let first = account.store(&vault, PoolKey::new("google"), "work").await.unwrap();
+    // As Google answers without `prompt=consent`.
+    let mut again = server.sign_in(&server.client(), FlowKind::Loopback).await.unwrap();
+    again.tokens.refresh = None;
+    let second = again.store(&vault, PoolKey::new("google"), "work").await.unwrap();
+    assert_eq!(second.id, first.id);
+    let stored = vault.get(first.id).await.unwrap().secret;
+    assert_eq!(stored.token().expose(), again.tokens.access.expose());
+    let kept = stored.refresh_token().map(|token| token.expose());
+    assert_eq!(kept, account.tokens.refresh.as_ref().map(|token| token.expose()));
+}
+
+#[tokio::test]
 async fn a_refresh_that_comes_between_does_not_undo_a_sign_in() {
     let server = quick(Vendor::Anthropic);
     let client = server.client();

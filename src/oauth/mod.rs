@@ -43,7 +43,8 @@
 //! # Secrets
 //!
 //! No error, progress or `Debug` output quotes a token, a code or a client's secret, also where a server's
-//! own words do. What this module holds is wiped when dropped; of what goes through the `oauth2` crate, the
+//! own words do. Tokens, verifiers and client secrets are wiped when dropped; what a
+//! [`Prompt`] shows and a browser brings is not, and of what goes through the `oauth2` crate, the
 //! HTTP client and the TLS library on its way, copies may stay in freed memory.
 
 mod answer;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::credential::{Credential, Kind, Metadata, OAuthTokens, PoolKey, Secret};
+use crate::credential::{Credential, Kind, Metadata, OAuthTokens, PoolKey};
 use crate::vault::{Replaced, Vault, VaultError, VaultExt};
 
 /// An account that has been signed in to.
@@ -35,7 +35,7 @@ impl SignedIn {
     ) -> Result<Metadata, VaultError> {
         // One that was removed while it was looked at is not there to be updated.
         while let Some(known) = self.find(vault, &pool).await? {
-            match self.replace(vault, known).await {
+            match self.replace(vault, &known).await {
                 Err(VaultError::NotFound(_)) => {}
                 stored => return stored,
             }
@@ -57,13 +57,19 @@ impl SignedIn {
         Ok(vault.list().await?.credentials.into_iter().find(is_same))
     }
 
-    async fn replace(&self, vault: &impl Vault, mut known: Metadata) -> Result<Metadata, VaultError> {
+    async fn replace(&self, vault: &impl Vault, known: &Metadata) -> Result<Metadata, VaultError> {
         loop {
-            let secret = Secret::from(self.tokens.clone());
-            match vault.replace_secret(known.id, known.generation, secret).await? {
-                Replaced::Swapped(_) => return Ok(vault.get(known.id).await?.metadata),
-                // A refresh was first. Its tokens are of an older sign-in than these.
-                Replaced::Conflict(theirs) => known = theirs.metadata,
+            let current = vault.get(known.id).await?;
+            let mut tokens = self.tokens.clone();
+            if tokens.refresh.is_none() {
+                // Some vendors give one at the first sign-in only, and it goes on working.
+                tokens.refresh = current.secret.refresh_token().cloned();
+            }
+            // Where a refresh comes first, its tokens are of an older sign-in than these.
+            if let Replaced::Swapped(_) =
+                vault.replace_secret(known.id, current.metadata.generation, tokens).await?
+            {
+                return Ok(vault.get(known.id).await?.metadata);
             }
         }
     }
