@@ -46,6 +46,7 @@
 //! | [`CooldownPersistLayer`] | Saves what was learnt to the vault. |
 //! | [`CredentialsLayer`] | The four in the order above, as one. |
 //! | [`ErrorBodyLayer`] | Under the others: reads the limits that stand in the bodies of errors. |
+//! | [`ReplayLayer`] | Over the others: records bodies that stream, so that they can be sent again. |
 //! | [`ErrorResponseLayer`] | Over the others: makes a 429 of [`Error::AllCoolingDown`]. |
 //!
 //! Any order and any subset of the four give the same attempts, the same answer and the same saved
@@ -97,7 +98,7 @@ pub mod settings;
 pub mod standing;
 pub mod vault;
 
-pub use body::{Once, TryCloneBody};
+pub use body::{Once, ReplayBody, ReplayError, TryCloneBody};
 pub use clock::{Clock, Timestamp};
 pub use credential::{
     Credential, CredentialId, Generation, InvalidId, Kind, Metadata, OAuthTokens, PoolKey, Record,
@@ -108,7 +109,7 @@ pub use error_response::{ErrorResponse, ErrorResponseFuture, ErrorResponseLayer}
 pub use layers::{
     Attempt, AuthHeader, AuthHeaderLayer, CooldownPersist, CooldownPersistLayer, Credentials,
     CredentialsLayer, ErrorBody, ErrorBodyFuture, ErrorBodyLayer, NetworkRetry, NextReady, PeekedBody,
-    RefreshOn401, RefreshOn401Layer, RotateOn429, RotateOn429Layer, is_before_send,
+    RefreshOn401, RefreshOn401Layer, Replay, ReplayLayer, RotateOn429, RotateOn429Layer, is_before_send,
 };
 pub use pool::{
     Affinity, Cooldowns, CredentialStatus, Lease, Mode, Pin, Pool, PoolBuilder, RefreshError, Refresher,

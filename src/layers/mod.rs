@@ -14,6 +14,7 @@ mod error_body;
 mod network;
 mod progress;
 mod refresh_on_401;
+mod replay;
 mod rotate_on_429;
 mod service;
 
@@ -28,4 +29,5 @@ pub use error_body::{ErrorBody, ErrorBodyFuture, ErrorBodyLayer, PeekedBody};
 pub use network::{NetworkRetry, is_before_send};
 pub use progress::NextReady;
 pub use refresh_on_401::{RefreshOn401, RefreshOn401Layer};
+pub use replay::{Replay, ReplayLayer};
 pub use rotate_on_429::{RotateOn429, RotateOn429Layer};

@@ -1,5 +1,9 @@
 //! Bodies that can be sent again.
 
+mod recording;
+mod replay;
+mod waiting;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,6 +13,9 @@ use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{Either, Empty, Full, Limited, StreamBody};
 use pin_project_lite::pin_project;
 
+pub(crate) use replay::BOUND;
+pub use replay::{ReplayBody, ReplayError};
+
 /// A body that can perhaps be sent again, as is needed when a request is repeated with another
 /// credential.
 ///
@@ -16,7 +23,8 @@ use pin_project_lite::pin_project;
 /// qualify, a stream doesn't. [`Clone`] alone says neither, as two copies of a channel's receiver share
 /// what comes in.
 ///
-/// A body of a type that has no implementation can be wrapped in [`Once`].
+/// A body of a type that has no implementation can be wrapped in [`Once`], to be sent once, or in
+/// [`ReplayBody`], to be recorded as it is sent.
 ///
 /// ```
 /// use http_body_util::Full;
@@ -28,12 +36,40 @@ use pin_project_lite::pin_project;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "it isn't known whether the body `{Self}` can be sent again",
-    note = "implement `TryCloneBody` for it, or wrap it in `tower_credentials::Once` to have it sent at most once"
+    note = "implement `TryCloneBody` for it, or wrap it in `tower_credentials::Once` to have it sent at most once, or in `tower_credentials::ReplayBody` to have it recorded as it is sent"
 )]
 pub trait TryCloneBody: Sized {
     /// A body that sends what this one would send from here on; `None` where there can't be a second
     /// one.
     fn try_clone(&self) -> Option<Self>;
+
+    /// Whether [`try_clone`](Self::try_clone) would give a body now. It need not stay so: a body that is
+    /// recorded up to a bound can be sent again until another copy has passed it.
+    ///
+    /// To be implemented where that is cheaper to tell than to do.
+    fn is_repeatable(&self) -> bool {
+        self.try_clone().is_some()
+    }
+
+    /// Called on a copy that was kept, just before a copy of it is sent in place of those sent before:
+    /// of the body that this one was made from, and of this one. What is still being sent of those is of
+    /// no use any more.
+    ///
+    /// Whether this one [is repeatable](Self::is_repeatable), and is bound to stay so while none of its
+    /// copies is read.
+    fn take_over(&self) -> bool {
+        self.is_repeatable()
+    }
+}
+
+/// What else there is to [`TryCloneBody`] where every body can be sent again, or none.
+macro_rules! always {
+    ($is:literal) => {
+        #[inline]
+        fn is_repeatable(&self) -> bool {
+            $is
+        }
+    };
 }
 
 macro_rules! cloned {
@@ -43,6 +79,8 @@ macro_rules! cloned {
             fn try_clone(&self) -> Option<Self> {
                 Some(self.clone())
             }
+
+            always!(true);
         }
     )+};
 }
@@ -55,6 +93,8 @@ macro_rules! never {
             fn try_clone(&self) -> Option<Self> {
                 None
             }
+
+            always!(false);
         }
     )+};
 }
@@ -64,6 +104,8 @@ impl TryCloneBody for () {
     fn try_clone(&self) -> Option<Self> {
         Some(())
     }
+
+    always!(true);
 }
 
 // The body in a `Limited` can't be reached, so that only those are here of which it is known that their
@@ -105,6 +147,16 @@ impl<B: TryCloneBody> TryCloneBody for Option<B> {
             Some(body) => body.try_clone().map(Some),
         }
     }
+
+    #[inline]
+    fn is_repeatable(&self) -> bool {
+        self.as_ref().is_none_or(B::is_repeatable)
+    }
+
+    #[inline]
+    fn take_over(&self) -> bool {
+        self.as_ref().is_none_or(B::take_over)
+    }
 }
 
 impl<L: TryCloneBody, R: TryCloneBody> TryCloneBody for Either<L, R> {
@@ -115,12 +167,38 @@ impl<L: TryCloneBody, R: TryCloneBody> TryCloneBody for Either<L, R> {
             Either::Right(body) => body.try_clone().map(Either::Right),
         }
     }
+
+    #[inline]
+    fn is_repeatable(&self) -> bool {
+        match self {
+            Either::Left(body) => body.is_repeatable(),
+            Either::Right(body) => body.is_repeatable(),
+        }
+    }
+
+    #[inline]
+    fn take_over(&self) -> bool {
+        match self {
+            Either::Left(body) => body.take_over(),
+            Either::Right(body) => body.take_over(),
+        }
+    }
 }
 
 impl<B: TryCloneBody> TryCloneBody for Box<B> {
     #[inline]
     fn try_clone(&self) -> Option<Self> {
         B::try_clone(self).map(Box::new)
+    }
+
+    #[inline]
+    fn is_repeatable(&self) -> bool {
+        B::is_repeatable(self)
+    }
+
+    #[inline]
+    fn take_over(&self) -> bool {
+        B::take_over(self)
     }
 }
 
