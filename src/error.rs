@@ -63,6 +63,9 @@ pub enum Error {
         /// Which pool.
         pool: PoolKey,
     },
+    /// The request was to be sent again, and its body failed just then, as something else that shares
+    /// the body was sending it.
+    LostBody,
     /// A response future was polled after it had ended.
     Polled,
     /// The vault could not give the pool.
@@ -95,6 +98,10 @@ impl fmt::Display for Error {
                 f,
                 "the request carries a credential of pool {pool} but has lost its extensions on the \
                  way, as in a redirect to another origin; put what redirects above the layers"
+            ),
+            Self::LostBody => f.write_str(
+                "the body of the request failed, or went past what is recorded of it, as the request was \
+                 to be sent again; send it anew",
             ),
             Self::Polled => f.write_str("a response future was polled after it had ended"),
             Self::Vault(error) => error.fmt(f),

@@ -451,7 +451,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
                 Stage::Refresh { refreshing, lease, response }
             }
             Decision::Rotate => self.send_next(response),
-            Decision::Wait(lease, pause) if D::is_kept(&self.body) => {
+            Decision::Wait(lease, pause) if D::take_over(&self.body) => {
                 self.pause(lease, pause);
                 self.drain(response, pause)
             }
@@ -472,7 +472,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         D: Bodies<B, R, Kept = K>,
     {
         match renewed {
-            Some(lease) if D::is_kept(&self.body) => {
+            Some(lease) if D::take_over(&self.body) => {
                 let tick = self.pool().tick();
                 self.take(lease, tick);
                 self.drain(response, Duration::ZERO)
@@ -491,7 +491,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     where
         D: Bodies<B, R, Kept = K>,
     {
-        let rotation = if D::is_kept(&self.body) { self.rotate() } else { Rotation::UsedUp };
+        let rotation = if D::is_kept(&self.body) { self.rotate::<B, R>() } else { Rotation::UsedUp };
         match rotation {
             Rotation::Send => self.drain(response, Duration::ZERO),
             Rotation::Later(later) => Stage::Next { wait: self.wait(later), response },

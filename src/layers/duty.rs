@@ -33,8 +33,11 @@ pub(crate) mod sealed {
 
         fn keep(body: &B) -> Self::Kept;
 
-        /// Whether there is a body for another attempt.
+        /// Whether there is a body for another attempt, as far as can be told before it is taken.
         fn is_kept(kept: &Self::Kept) -> bool;
+
+        /// Another attempt is certain. Whether there is a body for it, which is then there to stay.
+        fn take_over(kept: &Self::Kept) -> bool;
 
         fn another(kept: &Self::Kept) -> Option<B>;
 
@@ -54,6 +57,10 @@ macro_rules! sends_once {
             fn keep(_: &B) {}
 
             fn is_kept(_: &()) -> bool {
+                false
+            }
+
+            fn take_over(_: &()) -> bool {
                 false
             }
 
@@ -85,7 +92,11 @@ macro_rules! sends_again {
             }
 
             fn is_kept(kept: &Option<B>) -> bool {
-                kept.is_some()
+                kept.as_ref().is_some_and(B::is_repeatable)
+            }
+
+            fn take_over(kept: &Option<B>) -> bool {
+                kept.as_ref().is_some_and(B::take_over)
             }
 
             fn another(kept: &Option<B>) -> Option<B> {

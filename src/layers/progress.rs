@@ -324,7 +324,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     where
         D: Bodies<B, R, Kept = K>,
     {
-        let body = D::another(&self.body).ok_or(Error::Polled)?;
+        let body = D::another(&self.body).ok_or(Error::LostBody)?;
         let mut state = self.part.context.state();
         let own = self.rare.as_ref().and_then(|rare| rare.copy.as_ref());
         let mut request = own.unwrap_or(&state.copy).restore(body);
@@ -538,7 +538,10 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     }
 
     /// Looks for another credential, and takes it.
-    pub(super) fn rotate(&mut self) -> Rotation {
+    pub(super) fn rotate<B, R>(&mut self) -> Rotation
+    where
+        D: Bodies<B, R, Kept = K>,
+    {
         let pool = &self.shared.pool;
         let mut guard = self.part.context.state();
         let state = &mut *guard;
@@ -552,6 +555,9 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         match pool.pick_next(&state.tried, &state.wish) {
             (Picked::None, _) => Rotation::UsedUp,
             (Picked::Later { until, change }, _) => Rotation::Later(Later { until, change }),
+            // Only now: what is still being sent of the body may be cut short by it, and a response that
+            // is returned may end with that.
+            (Picked::Lease { .. }, _) if !D::take_over(&self.body) => Rotation::UsedUp,
             (Picked::Lease { lease, .. }, permit) => {
                 let before = state.lease.clone();
                 state.permit = permit;
@@ -585,7 +591,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
             return None;
         }
         let rare = self.rare.get_or_insert_default();
-        if rare.repeats >= network.allows() {
+        if rare.repeats >= network.allows() || !D::take_over(&self.body) {
             return None;
         }
         rare.repeats += 1;
