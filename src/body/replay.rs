@@ -116,7 +116,8 @@ impl<B> TryCloneBody for ReplayBody<B> {
     /// none of them can read the body on past the bound.
     fn take_over(&self) -> bool {
         let is_taken = self.shared.with(|recording| recording.take_over(self.copy));
-        self.shared.waiting.wake_others(self.copy);
+        // This one may wait as well.
+        self.shared.waker.wake_by_ref();
         is_taken
     }
 }
