@@ -66,6 +66,12 @@ pub enum Error {
     /// The request was to be sent again, and its body failed just then, as something else that shares
     /// the body was sending it.
     LostBody,
+    /// The client has followed a redirect to another origin, and taken the credential along. It must be
+    /// replaced; the response is withheld.
+    Redirected {
+        /// Scheme, host and port of where the response came from.
+        origin: String,
+    },
     /// A response future was polled after it had ended.
     Polled,
     /// The vault could not give the pool.
@@ -102,6 +108,11 @@ impl fmt::Display for Error {
             Self::LostBody => f.write_str(
                 "the body of the request failed, or went past what is recorded of it, as the request was \
                  to be sent again; send it anew",
+            ),
+            Self::Redirected { origin } => write!(
+                f,
+                "the client has followed a redirect to {origin} and sent the credential there; replace \
+                 the credential, and build the client with a redirect policy that stays in one origin"
             ),
             Self::Polled => f.write_str("a response future was polled after it had ended"),
             Self::Vault(error) => error.fmt(f),

@@ -72,6 +72,9 @@
 //! | `oauth` | no | `oauth`: signing in, and renewing tokens. |
 //! | `tls` | no | An HTTPS client for `oauth`, over hyper-util and rustls. Implies `oauth`. |
 //! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers. |
+//! | `reqwest` | no | `reqwest`: the layers over a reqwest client. |
+//! | `reqwest-middleware` | no | `reqwest::TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |
+//! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -91,6 +94,12 @@ pub mod oauth;
 mod pool;
 pub mod provider;
 pub mod rate_limit;
+#[cfg(feature = "follow-redirect")]
+#[cfg_attr(docsrs, doc(cfg(feature = "follow-redirect")))]
+pub mod redirect;
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub mod reqwest;
 mod secret;
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]

@@ -319,6 +319,12 @@ impl Attempt {
     pub fn number(&self) -> u32 {
         self.number
     }
+
+    /// What is to be told of it once the request is over: no layer joins it.
+    #[cfg(feature = "reqwest-middleware")]
+    pub(crate) fn ended(&self) -> Self {
+        Self { context: Arc::default(), ..self.clone() }
+    }
 }
 
 impl std::fmt::Debug for Attempt {

@@ -84,11 +84,19 @@ impl fmt::Debug for NetworkRetry {
 /// Whether an error is known to have come before the request was sent: the connection was never made.
 ///
 /// True of a refused or unreachable connection anywhere among the error's sources, and, with the
-/// feature `hyper`, of every error that hyper-util's client calls one of connecting (a name that can't
-/// be resolved, a failed TLS handshake).
+/// feature `hyper` or `reqwest`, of every error that hyper-util's client or reqwest calls one of connecting
+/// (a name that can't be resolved, a failed TLS handshake).
 pub fn is_before_send(error: &BoxError) -> bool {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
     while let Some(error) = source {
+        #[cfg(feature = "reqwest")]
+        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+            return error.is_connect();
+        }
+        #[cfg(feature = "reqwest-middleware")]
+        if let Some(reqwest_middleware::Error::Reqwest(error)) = error.downcast_ref() {
+            return error.is_connect();
+        }
         #[cfg(feature = "hyper")]
         if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
             return error.is_connect();

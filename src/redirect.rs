@@ -1,0 +1,87 @@
+//! A policy for tower-http's `FollowRedirect` that keeps credentials within their origin.
+
+use http::header::{COOKIE, PROXY_AUTHORIZATION};
+use http::{HeaderMap, Request, Uri};
+use tower_http::follow_redirect::policy::{Action, Attempt, Policy};
+
+use crate::pool::Pool;
+
+/// Takes every credential from a request that is redirected to another origin, and follows it there.
+///
+/// tower-http's own of this name leaves `x-api-key` and `x-goog-api-key`. This one takes the pool's
+/// headers, those that credentials are usually in, all values that are marked sensitive, cookies, and the
+/// request's extensions.
+///
+/// It is for a `FollowRedirect` under the layers, or between them. One above them needs none of it: the
+/// layers check each request's origin, and refuse a redirect to one that the provider does not trust. So
+/// does any layer of this crate that is under the redirect.
+///
+/// ```
+/// # use tower_credentials::{CredentialsLayer, Pool};
+/// use tower::ServiceBuilder;
+/// use tower_credentials::redirect::FilterCredentials;
+/// use tower_http::follow_redirect::FollowRedirectLayer;
+/// use tower_http::follow_redirect::policy::{Limited, PolicyExt};
+///
+/// # fn stack<B, E>(pool: Pool) where B: http_body::Body {
+/// let policy = Limited::default().and::<_, B, E>(FilterCredentials::new(&pool));
+/// let builder = ServiceBuilder::new()
+///     .layer(CredentialsLayer::new(pool))
+///     .layer(FollowRedirectLayer::with_policy(policy));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct FilterCredentials {
+    pool: Pool,
+    leaves: bool,
+}
+
+impl FilterCredentials {
+    /// Takes the credentials of this pool, and those of others that are in the usual headers.
+    pub fn new(pool: &Pool) -> Self {
+        Self { pool: pool.clone(), leaves: false }
+    }
+}
+
+impl<B, E> Policy<B, E> for FilterCredentials {
+    fn redirect(&mut self, attempt: &Attempt<'_>) -> Result<Action, E> {
+        // What is taken at one hop does not come back at the next.
+        self.leaves = !is_same_origin(attempt.previous(), attempt.location());
+        Ok(Action::Follow)
+    }
+
+    fn on_request(&mut self, request: &mut Request<B>) {
+        if self.leaves {
+            let headers = request.headers_mut();
+            self.pool.remove_credentials(headers);
+            remove_sensitive(headers);
+            headers.remove(COOKIE);
+            headers.remove(PROXY_AUTHORIZATION);
+            request.extensions_mut().clear();
+        }
+    }
+}
+
+fn remove_sensitive(headers: &mut HeaderMap) {
+    let sensitive = headers.iter().filter(|(_, value)| value.is_sensitive());
+    let names: Vec<_> = sensitive.map(|(name, _)| name.clone()).collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Scheme, host and port (RFC 6454, section 5). Of a URI without one of them it is never so.
+fn is_same_origin(one: &Uri, other: &Uri) -> bool {
+    let port = |uri: &Uri| match (uri.port_u16(), uri.scheme_str()) {
+        (Some(port), _) => Some(port),
+        (None, Some("http")) => Some(80),
+        (None, Some("https")) => Some(443),
+        _ => None,
+    };
+    let (Some(host), Some(other_host)) = (one.host(), other.host()) else { return false };
+    one.scheme().is_some()
+        && one.scheme() == other.scheme()
+        && host.eq_ignore_ascii_case(other_host)
+        && port(one).is_some()
+        && port(one) == port(other)
+}

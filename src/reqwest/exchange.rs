@@ -1,0 +1,139 @@
+//! The way from a stack that lives as long as its client to a `Next` that lives as long as one request.
+//!
+//! A middleware gets the rest of its chain by a borrow, and a stack of layers that was made once, so that
+//! what its services have learnt stays theirs, can't hold it. So the bottom of the stack hands each
+//! request over to the middleware, which runs it and hands the answer back. It takes any number at once, and
+//! from any task.
+
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use http::Extensions;
+use reqwest::{Request, Response};
+use reqwest_middleware::{Next, Result};
+use tokio::sync::oneshot;
+
+/// A request on its way to the rest of the chain.
+pub(super) struct Call {
+    pub(super) request: Request,
+    pub(super) extensions: Extensions,
+    pub(super) reply: oneshot::Sender<Result<Response>>,
+}
+
+/// Where the bottom of a stack finds the middleware that its request came by. It travels in the request's
+/// extensions.
+#[derive(Clone, Default)]
+pub(super) struct Exchange(Arc<Mutex<Calls>>);
+
+#[derive(Default)]
+struct Calls {
+    waiting: Vec<Call>,
+    waker: Option<Waker>,
+    is_over: bool,
+}
+
+impl Exchange {
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a request over. One that comes when the caller has gone is dropped, and its reply with it.
+    pub(super) fn send(&self, call: Call) {
+        let mut calls = self.lock();
+        if calls.is_over {
+            return;
+        }
+        calls.waiting.push(call);
+        let waker = calls.waker.take();
+        drop(calls);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// What was handed over since the last time; the task is woken for more.
+    fn take(&self, cx: &Context<'_>) -> Vec<Call> {
+        let mut calls = self.lock();
+        match &mut calls.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        std::mem::take(&mut calls.waiting)
+    }
+
+    /// Waits for the stack's answer, and runs the requests that it hands over meanwhile. Also the extensions
+    /// that the last one of them to be answered came back with.
+    pub(super) async fn drive<T>(
+        &self,
+        stack: impl Future<Output = T>,
+        next: Next<'_>,
+    ) -> (T, Option<Extensions>) {
+        let _open = Open(self);
+        let mut stack = pin!(stack);
+        let mut running = Vec::new();
+        let mut latest = None;
+        let answer = std::future::poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(answer) = stack.as_mut().poll(cx) {
+                    return Poll::Ready(answer);
+                }
+                for Call { request, mut extensions, reply } in self.take(cx) {
+                    let next = next.clone();
+                    let run = async move {
+                        let answer = next.run(request, &mut extensions).await;
+                        (answer, extensions)
+                    };
+                    running.push(Running { run: Box::pin(run), reply: Some(reply) });
+                }
+                let mut is_answered = false;
+                running.retain_mut(|call| match call.poll(cx) {
+                    Poll::Pending => true,
+                    Poll::Ready(None) => false,
+                    Poll::Ready(Some(extensions)) => {
+                        latest = Some(extensions);
+                        is_answered = true;
+                        false
+                    }
+                });
+                if !is_answered {
+                    return Poll::Pending;
+                }
+            }
+        });
+        let answer = answer.await;
+        (answer, latest)
+    }
+}
+
+/// While a middleware takes requests.
+struct Open<'a>(&'a Exchange);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let mut calls = self.0.lock();
+        calls.is_over = true;
+        let waiting = std::mem::take(&mut calls.waiting);
+        drop(calls);
+        drop(waiting);
+    }
+}
+
+/// A request under way.
+struct Running<F> {
+    run: Pin<Box<F>>,
+    reply: Option<oneshot::Sender<Result<Response>>>,
+}
+
+impl<F: Future<Output = (Result<Response>, Extensions)>> Running<F> {
+    /// The extensions after the answer; `None` where nobody waits for it any more.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Extensions>> {
+        let is_wanted = |reply: &mut oneshot::Sender<_>| reply.poll_closed(cx).is_pending();
+        if !self.reply.as_mut().is_some_and(is_wanted) {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready((answer, extensions)) = self.run.as_mut().poll(cx) else { return Poll::Pending };
+        let sent = self.reply.take().map(|reply| reply.send(answer));
+        Poll::Ready(sent.is_some_and(|sent| sent.is_ok()).then_some(extensions))
+    }
+}

@@ -1,0 +1,63 @@
+//! The layers over [reqwest](::reqwest): as a service of reqwest's requests, and, with the feature
+//! `reqwest-middleware`, as a middleware of reqwest-middleware's.
+//!
+//! ```
+//! # use tower_credentials::{BoxError, CredentialsLayer, Pool};
+//! use reqwest::redirect::Policy;
+//! use tower::Layer;
+//! use tower_credentials::reqwest::{ReqwestLayer, redirect_policy};
+//!
+//! # async fn ask(pool: Pool) -> Result<(), BoxError> {
+//! let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;
+//! let layered = ReqwestLayer::new(CredentialsLayer::new(pool)).layer(client.clone());
+//!
+//! let request = client.post("https://api.example.com/v1/messages").body("hello").build()?;
+//! let response = layered.execute(request).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`ReqwestLayer`] takes any stack of tower's layers over [`http`]'s types, those of this crate and
+//! others. What it makes of a client is a [`Service`](tower_service::Service) of `reqwest::Request`, as
+//! the client itself is. A stack can also stand on a [`HttpService`] alone, with requests of `http`'s.
+//!
+//! # What stays as it is
+//!
+//! A client's proxies, decompression, cookies, versions of HTTP and timeouts: each attempt is a request of
+//! the client's. So a timeout of reqwest's, the client's or the request's, bounds an attempt and its
+//! body; a timeout over the whole is a layer above these ones. Of a response, `url` and `remote_addr` are
+//! reqwest's. The fragment of a request's URL, which is never sent, is lost.
+//!
+//! A request is sent again if its body is in memory, as `reqwest::Request::try_clone` has it. One that
+//! streams is sent once.
+//!
+//! # Redirects
+//!
+//! reqwest follows redirects by itself, under all layers. To another origin it sends `x-api-key`,
+//! `x-goog-api-key` and all other headers on but `authorization` and cookies, as well as a body. Build
+//! the client with a [`redirect_policy`], with which it follows a redirect within an origin only; any
+//! other is an answer like every other. Whoever wants to follow it does so above the layers, which then
+//! check where it leads.
+//!
+//! A client has no way to tell which policy it was built with. Where a response comes from another origin
+//! than the request went to, and the request carried a secret that reqwest sends on, the response is
+//! withheld with [`Error::Redirected`](crate::Error::Redirected). The secret has left by then: it must be
+//! replaced.
+//!
+//! Default headers of the client are added under all layers, too. Give it none that carry a credential.
+
+mod body;
+mod convert;
+#[cfg(feature = "reqwest-middleware")]
+mod exchange;
+#[cfg(feature = "reqwest-middleware")]
+mod middleware;
+mod redirect;
+mod service;
+
+pub use body::{RequestBody, ResponseBody};
+#[cfg(feature = "reqwest-middleware")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use middleware::{LayerError, NextFuture, NextService, TowerMiddleware};
+pub use redirect::redirect_policy;
+pub use service::{HttpFuture, HttpService, ReqwestFuture, ReqwestLayer, ReqwestService};
