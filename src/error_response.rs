@@ -2,9 +2,10 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{Either, Empty};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -13,27 +14,84 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::access::access;
 use crate::error::Error;
+use crate::layers::NextReady;
 
 /// Turns [`Error::AllCoolingDown`] into a 429 with `retry-after` (RFC 9110, section 10.2.3) and
 /// `retry-after-ms`. Put it over the other layers; every other error passes.
 ///
 /// A layer of its own since the response it makes has a body of its own: an empty one, which most
 /// clients' body types can't be made of.
+///
+/// For callers who know nothing of this crate, such as those of a gateway, it can make the other 429s alike,
+/// too, and say when there is no use in waiting:
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_credentials::ErrorResponseLayer;
+///
+/// let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(Duration::from_secs(60));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ErrorResponseLayer;
+pub struct ErrorResponseLayer {
+    options: Options,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    restates: bool,
+    no_retry_beyond: Option<Duration>,
+}
 
 impl ErrorResponseLayer {
     /// The layer.
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    /// Also puts the `retry-after` and `retry-after-ms` of the pool's soonest credential on the 429 of a pool
+    /// that is used up, in place of what the upstream has said there of the last one. Off unless set: it is
+    /// returned as it came. Its body always is.
+    #[must_use]
+    pub fn restate_limits(mut self) -> Self {
+        self.options.restates = true;
+        self
+    }
+
+    /// Adds `x-should-retry: false` to these 429s where the soonest credential is ready later than this. Some
+    /// SDKs sleep through a `retry-after` of any length without a word; those of OpenAI and Anthropic heed
+    /// this header. Never added unless set.
+    #[must_use]
+    pub fn no_retry_beyond(mut self, bound: Duration) -> Self {
+        self.options.no_retry_beyond = Some(bound);
+        self
     }
 }
+
+impl Options {
+    /// Says when the first credential is ready.
+    fn state(self, headers: &mut HeaderMap, wait: Duration) {
+        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        // Whole seconds, and never too few.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
+        headers.insert(RETRY_AFTER_MS, HeaderValue::from(milliseconds));
+        match self.no_retry_beyond {
+            Some(bound) if wait > bound => {
+                headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+            // What the upstream has said was about one account alone.
+            _ => drop(headers.remove(X_SHOULD_RETRY)),
+        }
+    }
+}
+
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 impl<S> Layer<S> for ErrorResponseLayer {
     type Service = ErrorResponse<S>;
 
     fn layer(&self, inner: S) -> ErrorResponse<S> {
-        ErrorResponse { inner }
+        ErrorResponse { inner, options: self.options }
     }
 }
 
@@ -41,6 +99,7 @@ impl<S> Layer<S> for ErrorResponseLayer {
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorResponse<S> {
     inner: S,
+    options: Options,
 }
 
 access!(ErrorResponse, inner);
@@ -58,7 +117,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ErrorResponseFuture { inner: self.inner.call(request) }
+        ErrorResponseFuture { inner: self.inner.call(request), options: self.options }
     }
 }
 
@@ -68,6 +127,7 @@ pin_project! {
     pub struct ErrorResponseFuture<F> {
         #[pin]
         inner: F,
+        options: Options,
     }
 }
 
@@ -78,20 +138,23 @@ where
     type Output = Result<Response<Either<R, Empty<Bytes>>>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = ready!(self.project().inner.poll(cx));
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx));
         Poll::Ready(match result {
-            Ok(response) => Ok(response.map(Either::Left)),
+            Ok(mut response) => {
+                if this.options.restates
+                    && response.status() == StatusCode::TOO_MANY_REQUESTS
+                    && let Some(next) = response.extensions().get::<NextReady>().copied()
+                {
+                    this.options.state(response.headers_mut(), next.wait());
+                }
+                Ok(response.map(Either::Left))
+            }
             Err(error) => match error.downcast_ref() {
                 Some(Error::AllCoolingDown { retry_after, .. }) => {
-                    let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
                     let mut response = Response::new(Either::Right(Empty::new()));
                     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-                    let headers = response.headers_mut();
-                    // Whole seconds, and never too few.
-                    let seconds = HeaderValue::from(milliseconds.div_ceil(1000));
-                    headers.insert(header::RETRY_AFTER, seconds);
-                    let name = HeaderName::from_static("retry-after-ms");
-                    headers.insert(name, HeaderValue::from(milliseconds));
+                    this.options.state(response.headers_mut(), *retry_after);
                     Ok(response)
                 }
                 _ => Err(error),

@@ -30,12 +30,19 @@ use crate::provider::Verdict;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextReady {
     at: Timestamp,
+    wait: Duration,
 }
 
 impl NextReady {
     /// When the next credential of the pool is ready.
     pub fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// How long that was from when the response came; zero where another one was ready, as after a request
+    /// that can't be sent again.
+    pub fn wait(&self) -> Duration {
+        self.wait
     }
 }
 
@@ -577,7 +584,8 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     pub(super) fn mark_used_up<R>(&self, response: &mut Response<R>) {
         let state = self.part.context.state();
         if let Some(at) = self.pool().next_ready(state.wish.scope.as_ref()) {
-            response.extensions_mut().insert(NextReady { at });
+            let wait = at.since(self.pool().now());
+            response.extensions_mut().insert(NextReady { at, wait });
         }
     }
 
