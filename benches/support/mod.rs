@@ -223,24 +223,30 @@ pub(crate) fn add_authorization(upstream: Upstream) -> impl Stack + Send + use<>
 /// What a user would stack by hand: one token, and a second try after a 429.
 pub(crate) fn hand_made(upstream: Upstream) -> impl Stack + Send + use<> {
     ServiceBuilder::new()
-        .layer(RetryLayer::new(OnceMore { left: true }))
+        .layer(RetryLayer::new(OnceMore::new()))
         .layer(AddAuthorizationLayer::bearer("access-0123456789abcdef0123456789abcdef"))
         .service(upstream)
 }
 
 /// Keeps a clone of each request, and sends it after a 429, once.
 #[derive(Clone)]
-struct OnceMore {
+pub(crate) struct OnceMore {
     left: bool,
 }
 
-impl<E> Policy<Request<Body>, Response<Body>, E> for OnceMore {
+impl OnceMore {
+    pub(crate) fn new() -> Self {
+        Self { left: true }
+    }
+}
+
+impl<R, E> Policy<Request<Body>, Response<R>, E> for OnceMore {
     type Future = Ready<()>;
 
     fn retry(
         &mut self,
         _: &mut Request<Body>,
-        result: &mut Result<Response<Body>, E>,
+        result: &mut Result<Response<R>, E>,
     ) -> Option<Ready<()>> {
         let is_limited =
             matches!(result, Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS);

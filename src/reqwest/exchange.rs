@@ -133,7 +133,7 @@ impl<F: Future<Output = (Result<Response>, Extensions)>> Running<F> {
             return Poll::Ready(None);
         }
         let Poll::Ready((answer, extensions)) = self.run.as_mut().poll(cx) else { return Poll::Pending };
-        let sent = self.reply.take().map(|reply| reply.send(answer));
-        Poll::Ready(sent.is_some_and(|sent| sent.is_ok()).then_some(extensions))
+        let is_taken = self.reply.take().is_some_and(|reply| reply.send(answer).is_ok());
+        Poll::Ready(is_taken.then_some(extensions))
     }
 }
