@@ -519,3 +519,17 @@ async fn every_credential_is_tried_in_one_request_whatever_the_others_refreshes_
     let tried: HashSet<_> = upstream.tokens().into_iter().collect();
     assert_eq!(tried.len(), 7);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_first_request_is_repeated_no_more_often_than_a_later_one() {
+    for stacked in ORDERS {
+        let pool = builder(keys(["a", "b"]).await).open().await.unwrap();
+        let refused = Answer::fails(std::io::ErrorKind::ConnectionRefused);
+        let upstream = Upstream::new().answers("a", [refused]);
+        let service = stacked(&pool, upstream.clone());
+        for attempts in [2, 4] {
+            service.clone().oneshot(post()).await.unwrap_err();
+            assert_eq!(upstream.count("a"), attempts);
+        }
+    }
+}

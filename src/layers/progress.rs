@@ -594,6 +594,10 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     where
         D: Bodies<B, R, Kept = K>,
     {
+        // One that has only just learnt whom it could drive leaves it to them.
+        if !self.roles.has(Roles::ROTATE) {
+            return None;
+        }
         let network = &self.shared.rotate()?.network;
         if !D::is_kept(&self.body) || !network.is_worth(error) {
             return None;
