@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Either, Empty, Full, Limited, StreamBody};
-use tower_credentials::{Once, TryCloneBody};
+use tower_credentials::{Once, ReplayBody, TryCloneBody};
 
 async fn text<B: Body>(body: B) -> Vec<u8> {
     let Ok(collected) = body.collect().await else { panic!("the body failed") };
@@ -148,6 +148,55 @@ fn no_body_can_be_sent_again_whatever_it_would_be() {
     assert!(matches!(none.try_clone(), Some(None)));
     assert!(Some(Full::<Bytes>::default().boxed()).try_clone().is_none());
     assert_eq!(Some("text").try_clone(), Some(Some("text")));
+}
+
+/// A user's own, which says only how it is copied.
+#[derive(Clone)]
+struct Plain(bool);
+
+impl TryCloneBody for Plain {
+    fn try_clone(&self) -> Option<Self> {
+        self.0.then(|| self.clone())
+    }
+}
+
+#[test]
+fn whether_a_body_can_be_sent_again_is_told_as_it_is_done() {
+    fn check(body: &impl TryCloneBody, expected: bool) {
+        assert_eq!(body.try_clone().is_some(), expected);
+        assert_eq!(body.is_repeatable(), expected);
+        assert_eq!(body.take_over(), expected);
+    }
+    type Boxed = BoxBody<Bytes, Infallible>;
+    for is_repeatable in [true, false] {
+        let plain = || Plain(is_repeatable);
+        check(&plain(), is_repeatable);
+        check(&Box::new(plain()), is_repeatable);
+        check(&Some(plain()), is_repeatable);
+        check(&Either::<_, String>::Left(plain()), is_repeatable);
+        check(&Either::<String, _>::Right(plain()), is_repeatable);
+    }
+    check(&(), true);
+    check(&String::new(), true);
+    check(&Full::new(Bytes::new()), true);
+    check(&None::<Boxed>, true);
+    check(&Full::<Bytes>::default().boxed(), false);
+    check(&Once::new(String::new()), false);
+}
+
+#[test]
+fn what_wraps_a_recorded_body_takes_over_with_it() {
+    fn check(first: impl TryCloneBody) {
+        let kept = first.try_clone().unwrap();
+        assert!(kept.take_over());
+        assert!(kept.is_repeatable() && !first.is_repeatable());
+    }
+    let body = || ReplayBody::new(Full::new(Bytes::from_static(b"again")));
+    check(body());
+    check(Box::new(body()));
+    check(Some(body()));
+    check(Either::<_, Full<Bytes>>::Left(body()));
+    check(Either::<Full<Bytes>, _>::Right(body()));
 }
 
 #[test]

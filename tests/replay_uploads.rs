@@ -7,6 +7,8 @@ mod script;
 mod support;
 
 use std::convert::Infallible;
+use std::io;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -57,8 +59,11 @@ impl Body for Streamed {
 }
 
 type Upload = UnsyncBoxBody<Bytes, BoxError>;
-type Answering =
-    Arc<dyn Fn(String, Upload) -> Pin<Box<dyn Future<Output = StatusCode> + Send>> + Send + Sync>;
+type Answering = Arc<
+    dyn Fn(String, Upload) -> Pin<Box<dyn Future<Output = Result<StatusCode, BoxError>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// Answers as told, and notes which tokens it saw with how many bytes.
 #[derive(Clone)]
@@ -70,7 +75,7 @@ struct Uploads {
 impl Uploads {
     fn new<F>(answering: impl Fn(String, Upload) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = StatusCode> + Send + 'static,
+        F: Future<Output = Result<StatusCode, BoxError>> + Send + 'static,
     {
         let answering: Answering = Arc::new(move |token, upload| Box::pin(answering(token, upload)));
         Self { answering, seen: Journal::new() }
@@ -96,7 +101,7 @@ where
         let status = (self.answering)(token, upload);
         Box::pin(async move {
             let body = Full::from("what the upstream says");
-            Ok(Response::builder().status(status.await).body(body)?)
+            Ok(Response::builder().status(status.await?).body(body)?)
         })
     }
 }
@@ -142,7 +147,7 @@ async fn an_upload_within_the_bound_is_sent_again_whole() {
         let pool = pool(keys(["a", "b"]).await).await;
         let upstream = Uploads::new(|token, upload| async move {
             assert_eq!(read(upload).await.unwrap(), QUESTION);
-            if token == "a" { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK }
+            Ok(if token == "a" { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK })
         });
         let service = stacked(&pool, &no_refresh(), &upstream);
         assert_eq!(ask(&service, post()).await.0, 200);
@@ -156,7 +161,7 @@ async fn an_upload_past_the_bound_is_sent_once_and_the_next_request_takes_the_ne
         let pool = pool(keys(["a", "b"]).await).await;
         let upstream = Uploads::new(|token, upload| async move {
             assert_eq!(read(upload).await.unwrap(), QUESTION);
-            if token == "a" { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK }
+            Ok(if token == "a" { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK })
         });
         let service = stacked(&pool, &no_refresh(), &upstream);
         assert_eq!(ask(&service, post()).await, (429, "what the upstream says".into()));
@@ -189,12 +194,12 @@ async fn an_upload_that_goes_on_for_an_answer_that_is_thrown_away_is_cut_short()
                 if token == "a" {
                     upload.frame().await.unwrap().unwrap();
                     hold(&under_way, upload);
-                    return StatusCode::TOO_MANY_REQUESTS;
+                    return Ok(StatusCode::TOO_MANY_REQUESTS);
                 }
                 let error = read(held(&under_way)).await.unwrap_err();
                 assert!(matches!(error.downcast_ref(), Some(ReplayError::Replaced)), "{error}");
                 assert_eq!(read(upload).await.unwrap(), QUESTION);
-                StatusCode::OK
+                Ok(StatusCode::OK)
             }
         });
         let service = stacked(&pool, &no_refresh(), &upstream);
@@ -214,10 +219,10 @@ async fn an_upload_that_passes_the_bound_during_a_refresh_is_not_sent_again() {
             async move {
                 if token == "a-1" {
                     hold(&under_way, upload);
-                    return StatusCode::UNAUTHORIZED;
+                    return Ok(StatusCode::UNAUTHORIZED);
                 }
                 assert_eq!(read(upload).await.unwrap(), QUESTION);
-                StatusCode::OK
+                Ok(StatusCode::OK)
             }
         });
         let refresher = Refresher::new(move |credential: Credential| {
@@ -246,12 +251,59 @@ async fn an_answer_that_is_returned_does_not_cut_its_upload_short() {
             async move {
                 upload.frame().await.unwrap().unwrap();
                 hold(&under_way, upload);
-                StatusCode::TOO_MANY_REQUESTS
+                Ok(StatusCode::TOO_MANY_REQUESTS)
             }
         });
         let service = stacked(&pool, &no_refresh(), &upstream);
         assert_eq!(ask(&service, post()).await.0, 429);
         assert_eq!(read(held(&under_way)).await.unwrap(), QUESTION[4..]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_past_the_bound_waits_for_no_credential() {
+    for stacked in orders(QUESTION.len() as u64 - 1) {
+        let vault = keys(["a", "b"]).await;
+        let pool = builder(vault).max_in_flight(NonZeroU32::MIN).open().await.unwrap();
+        let release = Arc::new(Notify::new());
+        let released = release.clone();
+        let upstream = Uploads::new(move |token, upload| {
+            let released = released.clone();
+            async move {
+                assert_eq!(read(upload).await.unwrap(), QUESTION);
+                if token == "b" {
+                    return Ok(StatusCode::TOO_MANY_REQUESTS);
+                }
+                released.notified().await;
+                Ok(StatusCode::OK)
+            }
+        });
+        let service = stacked(&pool, &no_refresh(), &upstream);
+        let busy = tokio::spawn(ask(&service, post()));
+        upstream.seen.reaches(1).await;
+        let answer = tokio::time::timeout(seconds(60), ask(&service, post())).await;
+        assert_eq!(answer.expect("it waits in vain").0, 429);
+        release.notify_one();
+        assert_eq!(busy.await.unwrap().0, 200);
+        assert_eq!(upstream.seen.all(), ["a", "b"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_error_past_the_bound_is_the_callers() {
+    let length = QUESTION.len() as u64;
+    for (bound, attempts) in [(length, 2), (length - 1, 1)] {
+        for stacked in orders(bound) {
+            let pool = pool(keys(["a", "b"]).await).await;
+            let upstream = Uploads::new(|_, upload| async move {
+                assert_eq!(read(upload).await.unwrap(), QUESTION);
+                Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())
+            });
+            let service = stacked(&pool, &no_refresh(), &upstream);
+            let error = service.oneshot(post()).await.unwrap_err();
+            assert!(error.is::<io::Error>(), "{error}");
+            assert_eq!(upstream.seen.all(), vec!["a"; attempts]);
+        }
     }
 }
 
