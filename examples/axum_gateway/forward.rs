@@ -1,0 +1,147 @@
+//! What of a request goes to the upstream, and what of its answer to the client.
+
+use axum::body::Body;
+use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use tower_credentials::provider::Endpoint;
+use url::form_urlencoded;
+
+/// The upstream, as requests are rewritten for it.
+pub struct Upstream {
+    scheme: Scheme,
+    authority: Authority,
+    prefix: String,
+    /// Whether connections to it are known to be HTTP/1.1.
+    is_http1: bool,
+    credential_query: Vec<String>,
+}
+
+/// Why a request can't be forwarded.
+#[derive(Debug)]
+pub enum Unforwardable {
+    Connect,
+    Uri,
+}
+
+impl std::fmt::Display for Unforwardable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "CONNECT is for proxies of another kind: name this one as the base URL",
+            Self::Uri => "its path and the upstream's make no URI",
+        })
+    }
+}
+
+impl Upstream {
+    /// `None` where the endpoint is no URI, which it is.
+    pub fn new(endpoint: &Endpoint, http2: bool, credential_query: Vec<String>) -> Option<Self> {
+        let parts = endpoint.origin().to_string().parse::<Uri>().ok()?.into_parts();
+        let scheme = parts.scheme?;
+        Some(Self {
+            is_http1: scheme == Scheme::HTTP && !http2,
+            scheme,
+            authority: parts.authority?,
+            prefix: endpoint.prefix().to_owned(),
+            credential_query,
+        })
+    }
+
+    /// A client's request as the upstream is to get it, but for the account.
+    pub fn request(&self, request: Request<Body>) -> Result<Request<Body>, Unforwardable> {
+        let (head, body) = request.into_parts();
+        if head.method == Method::CONNECT {
+            return Err(Unforwardable::Connect);
+        }
+        let mut forwarded = Request::new(body);
+        *forwarded.uri_mut() = self.uri(&head.uri)?;
+        *forwarded.method_mut() = head.method;
+        // Whatever the client speaks: which version the upstream does, its connection knows.
+        *forwarded.version_mut() = Version::HTTP_11;
+        let mut headers = head.headers;
+        let wants_trailers = lists(&headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+        remove_hop_by_hop(&mut headers);
+        // Made anew for the upstream.
+        headers.remove(HOST);
+        // The server here answers it, with the first piece of the body that is asked for.
+        headers.remove(http::header::EXPECT);
+        if wants_trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            if self.is_http1 {
+                // RFC 9110, section 10.1.4. In HTTP/2 there is no such header.
+                headers.insert(CONNECTION, HeaderValue::from_static("te"));
+            }
+        }
+        *forwarded.headers_mut() = headers;
+        Ok(forwarded)
+    }
+
+    fn uri(&self, asked: &Uri) -> Result<Uri, Unforwardable> {
+        let path = asked.path();
+        let query = asked.query().map(|query| self.without_credentials(query));
+        let path_and_query = match (&*self.prefix, query) {
+            // As it came.
+            ("", None) => asked.path_and_query().cloned().ok_or(Unforwardable::Uri)?,
+            (prefix, query) => {
+                let query = query.filter(|query| !query.is_empty() || asked.query() == Some(""));
+                let mark = if query.is_some() { "?" } else { "" };
+                let text = format!("{prefix}{path}{mark}{}", query.unwrap_or_default());
+                text.parse::<PathAndQuery>().map_err(|_| Unforwardable::Uri)?
+            }
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path_and_query);
+        Uri::from_parts(parts).map_err(|_| Unforwardable::Uri)
+    }
+
+    fn without_credentials(&self, query: &str) -> String {
+        let is_credential = |pair: &&str| {
+            let name = pair.split('=').next().unwrap_or_default();
+            // As servers read it: `api%5Fkey` is `api_key`.
+            form_urlencoded::parse(name.as_bytes()).next().is_some_and(|(name, _)| {
+                self.credential_query.iter().any(|removed| name.eq_ignore_ascii_case(removed))
+            })
+        };
+        let kept: Vec<_> = query.split('&').filter(|pair| !is_credential(pair)).collect();
+        kept.join("&")
+    }
+}
+
+/// The upstream's answer as the client is to get it.
+pub fn response<B>(response: &mut Response<B>) {
+    remove_hop_by_hop(response.headers_mut());
+    // The server here has its own to speak.
+    *response.version_mut() = Version::HTTP_11;
+    response.extensions_mut().clear();
+}
+
+/// Headers that are for one connection alone (RFC 9110, section 7.6.1), and those that clients and proxies tell
+/// each other who they are with (sections 11.7 and 11.6.3).
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    http::header::PROXY_AUTHENTICATE,
+    http::header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
+];
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<_> =
+        lists(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+/// The elements of a header that is a list (RFC 9110, section 5.6.1).
+fn lists<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let values = headers.get_all(name).into_iter();
+    let elements = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}

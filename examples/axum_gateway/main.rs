@@ -1,0 +1,351 @@
+//! A reverse proxy for any API that puts a vault's accounts on the requests of its clients: an SDK in any
+//! language gets rotation and refreshes by a change of its base URL.
+//!
+//! ```text
+//! cargo run --release --example axum_gateway --all-features -- \
+//!     --listen 127.0.0.1:8080 --upstream https://api.anthropic.com --provider anthropic --vault DIR
+//! ```
+//!
+//! `--help` tells the rest. To copy: [`accounts`] for a pool by settings, [`gateway`] for the layers.
+
+mod admin;
+mod answers;
+mod arguments;
+mod forward;
+mod guard;
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::serve::ListenerExt;
+use bytes::Bytes;
+use clap::Parser;
+use forward::Upstream;
+use http::{Request, Response, StatusCode};
+use http_body_util::{Either, Empty};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::net::TcpListener;
+use tower::timeout::TimeoutLayer;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_credentials::events::Event;
+use tower_credentials::oauth::OAuthHttp;
+use tower_credentials::provider::Registry;
+use tower_credentials::settings::{ProviderSettings, SettingsError};
+use tower_credentials::vault::VaultError;
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::key::VaultKey;
+use tower_credentials::{
+    BoxError, ErrorBodyLayer, ErrorResponseLayer, Once, Pool, Refresher, WhenAllCoolingDown,
+};
+
+use arguments::Arguments;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let listen = arguments.listen;
+    if !listen.ip().is_loopback() && !arguments.allow_remote {
+        say(&format!(
+            "--listen {listen} is no loopback address: whoever reaches it would use the accounts; \
+             add --allow-remote if that is meant"
+        ));
+        return ExitCode::from(2);
+    }
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let reasons: Vec<_> = answers::causes(&*error).map(ToString::to_string).collect();
+            say(&reasons.join("\n  because: "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells the person who runs this. A standard error that is closed is no reason to end.
+fn say(message: &str) {
+    let _ = writeln!(io::stderr(), "axum_gateway: {message}");
+}
+
+async fn run(arguments: Arguments) -> Result<(), BoxError> {
+    let listen = arguments.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        format!("can't listen on {listen}: {error}; choose another --listen, such as 127.0.0.1:0")
+    })?;
+    // Before anything is waited for, so that no signal is missed.
+    let mut signals = Signals::new()?;
+    let (registry, name) = providers(&arguments)?;
+    let pool = accounts(&registry, &name, &arguments).await?;
+    if pool.status().is_empty() {
+        say(&format!("pool {} has no account yet; until one is added, the answer is 503", pool.key()));
+    }
+    let router = router(&registry, pool, &arguments)?;
+    let address = listener.local_addr()?;
+    let mut stdout = io::stdout();
+    // Whoever has started this may not want to know.
+    let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
+
+    let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let first = async move {
+        signals.next().await;
+        let _ = begin.send(signals);
+    };
+    let make = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, make).with_graceful_shutdown(first);
+    let too_late = async {
+        let Ok(mut signals) = begun.await else { std::future::pending().await };
+        let _ = tokio::time::timeout(arguments.drain, signals.next()).await;
+    };
+    tokio::select! {
+        result = serving => result?,
+        () = too_late => say("requests that are still under way are broken off"),
+    }
+    Ok(())
+}
+
+/// The signals that are to end the program.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// The providers, with what the file, the environment and the command line say of ours, and its name.
+fn providers(arguments: &Arguments) -> Result<(Registry, String), SettingsError> {
+    let name = &arguments.provider;
+    let build = |settings: ProviderSettings| {
+        let mut builder = Registry::builder().environment(std::env::vars_os());
+        if let Some(file) = &arguments.config {
+            builder = builder.file(file);
+        }
+        builder.set(name, settings).build()
+    };
+    // The credentials go here, whatever a file says, and to where the vendor's own API is.
+    let origin = arguments.upstream.origin().to_string();
+    let mut settings = ProviderSettings::new().set("origins", &origin)?;
+    if let Some(namespace) = &arguments.namespace {
+        settings = settings.set("namespace", namespace)?;
+    }
+    if let Some(header) = &arguments.header {
+        settings = settings.set("header", header.as_str())?;
+    }
+    let is_unlike_any = |nearest: &Option<String>| nearest.is_none() || arguments.header.is_some();
+    let registry = match build(settings.clone()) {
+        Err(SettingsError::UnknownProvider { name: unknown, nearest, .. })
+            if unknown == *name && is_unlike_any(&nearest) =>
+        {
+            build(settings.set("type", "generic")?)?
+        }
+        registry => registry?,
+    };
+    Ok((registry, name.clone()))
+}
+
+/// The provider's accounts in the vault, by its settings.
+async fn accounts(registry: &Registry, name: &str, arguments: &Arguments) -> Result<Pool, BoxError> {
+    let vault = open_vault(&arguments.vault).await?;
+    let mut builder = registry
+        .pool(name, vault)?
+        // A client that waits can be told for how long; a connection that hangs tells nothing.
+        .when_all_cooling_down(WhenAllCoolingDown::Fail)
+        .on_event(tell);
+    if registry.provider(name)?.oauth().is_some() {
+        match OAuthHttp::with_tls() {
+            Ok(http) => {
+                builder = builder.refresher(Refresher::from(registry.oauth(name, http)?.refresher()));
+            }
+            Err(error) => say(&format!("tokens can't be renewed: {error}; install ca-certificates")),
+        }
+    }
+    Ok(builder.open().await?)
+}
+
+/// The key comes from the environment, or from a file beside the vault: a copy of the vault alone opens nothing.
+async fn open_vault(directory: &Path) -> Result<FileVault, VaultError> {
+    // Without a slash at its end, since `.key` is added to it.
+    let directory: std::path::PathBuf = directory.components().collect();
+    let key = match VaultKey::from_env()? {
+        Some(key) => key,
+        None => {
+            let mut file = directory.clone().into_os_string();
+            file.push(".key");
+            VaultKey::load_or_create(file).await?
+        }
+    };
+    FileVault::open(&directory, &key).await
+}
+
+/// What a person should know of. Nothing in an event is secret.
+fn tell(event: &Event<'_>) {
+    match event {
+        Event::NeedsSignIn { credential, reason } => {
+            say(&format!("account {} needs a new sign-in: {reason}", credential.label));
+        }
+        Event::RefreshFailed { credential, error } => {
+            say(&format!("the tokens of account {} could not be renewed: {error}", credential.label));
+        }
+        Event::SecretNotSaved { credential, error } => {
+            say(&format!("the new tokens of account {} are not saved yet: {error}", credential.label));
+        }
+        Event::SaveFailed { error } => say(&format!("cooldowns are not saved yet: {error}")),
+        Event::Damaged { damage } => say(damage),
+        _ => {}
+    }
+}
+
+type UpstreamClient<B> = Client<HttpsConnector<HttpConnector>, B>;
+
+/// What sends requests to the upstream, over HTTP/1.1 and HTTP/2.
+fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_keepalive(Some(Duration::from_secs(60)));
+    http.set_connect_timeout(Some(arguments.connect_timeout));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = HttpsConnectorBuilder::new();
+    let builder = if arguments.upstream.to_string().starts_with("https:") {
+        builder.with_provider_and_platform_verifier(provider).map_err(|error| {
+            format!("the system's certificates can't be loaded: {error}; install ca-certificates")
+        })?
+    } else {
+        // Accounts may name hosts of their own, and those are trusted by nobody then.
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        builder.with_tls_config(config)
+    };
+    let connector = builder.https_or_http().enable_all_versions().wrap_connector(http);
+    Ok(Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_only(arguments.http2)
+        .build(connector))
+}
+
+/// A client's body on its way to the upstream. One that streams is sent once; none at all can be sent again.
+type ClientBody = Either<Empty<Bytes>, Once<Body>>;
+
+fn client_body(body: Body) -> ClientBody {
+    if http_body::Body::is_end_stream(&body) {
+        Either::Left(Empty::new())
+    } else {
+        Either::Right(Once::new(body))
+    }
+}
+
+/// Our layers over the client.
+fn router(registry: &Registry, pool: Pool, arguments: &Arguments) -> Result<Router, BoxError> {
+    let upstream = Upstream::new(&arguments.upstream, arguments.http2, arguments.strip_query.clone());
+    let layers = ServiceBuilder::new()
+        .layer(ErrorResponseLayer::new().restate_limits().no_retry_beyond(Duration::from_secs(60)))
+        .layer(registry.layer(pool.clone()))
+        .layer(ErrorBodyLayer::new(pool.clone()))
+        .layer(TimeoutLayer::new(arguments.timeout))
+        .service(client(arguments)?);
+    let gateway = Arc::new(Gateway {
+        upstream: upstream.ok_or("--upstream is no URL")?,
+        name: arguments.upstream.to_string(),
+        allow_remote: arguments.allow_remote,
+    });
+    let proxy = tower::service_fn(move |request| gateway.clone().answer(layers.clone(), request));
+    let mut router = Router::new();
+    if arguments.admin {
+        router = router.nest(admin::PREFIX, admin::routes(pool));
+    }
+    Ok(router.fallback_service(proxy))
+}
+
+struct Gateway {
+    upstream: Upstream,
+    /// The upstream, in words.
+    name: String,
+    allow_remote: bool,
+}
+
+impl Gateway {
+    async fn answer<S, R>(
+        self: Arc<Self>,
+        accounts: S,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Infallible>
+    where
+        S: Service<Request<ClientBody>, Response = Response<Either<R, Empty<Bytes>>>, Error = BoxError>,
+        R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        Ok(self.forward(accounts, request).await)
+    }
+
+    async fn forward<S, R>(&self, accounts: S, request: Request<Body>) -> Response<Body>
+    where
+        S: Service<Request<ClientBody>, Response = Response<Either<R, Empty<Bytes>>>, Error = BoxError>,
+        R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        if !self.allow_remote && !guard::is_from_here(&request) {
+            let message = "this gateway is for programs on its own machine; --allow-remote opens it";
+            return answers::error(StatusCode::FORBIDDEN, "forbidden", message);
+        }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let request = match self.upstream.request(request) {
+            Ok(request) => request.map(client_body),
+            Err(error) => {
+                let message = format!("can't be forwarded: {error}");
+                return answers::error(StatusCode::BAD_REQUEST, "invalid_request", &message);
+            }
+        };
+        match accounts.oneshot(request).await {
+            Ok(mut response) => {
+                forward::response(&mut response);
+                let (head, body) = response.into_parts();
+                match body {
+                    Either::Left(body) => Response::from_parts(head, Body::new(body)),
+                    Either::Right(_) => limited(head),
+                }
+            }
+            Err(error) => {
+                let (response, message) = answers::failure(&error, &self.name);
+                // Without the query, which may be private.
+                say(&format!("{method} {}: {}: {message}", uri.path(), response.status().as_u16()));
+                response
+            }
+        }
+    }
+}
+
+/// The 429 of a pool in which every account was known to be limited.
+fn limited(head: http::response::Parts) -> Response<Body> {
+    let wait = head.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let message =
+        format!("every account is limited; the first is ready in {} s", wait.unwrap_or("some"));
+    let mut response = answers::error(head.status, "rate_limit_error", &message);
+    response.headers_mut().extend(head.headers);
+    response
+}
