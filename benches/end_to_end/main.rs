@@ -1,6 +1,8 @@
 //! What the layers cost where requests cross sockets: on loopback, over connections that are kept, with a POST of
 //! 2 KiB that is answered with 1 KiB; one at a time, and 64 at once.
 //!
+//! `gateway` is the example `axum_gateway`, in a process of its own, beside a bare proxy of axum's in another.
+//!
 //! Each client is beside the same one bare, and beside what a user would stack by hand. The rounds are run in
 //! turn, since a shared machine is faster in one minute than in the next; the medians count. The last two lines
 //! are for scripts: ours over bare.
@@ -31,8 +33,11 @@ use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey};
 use tower_http::auth::AddAuthorizationLayer;
 
+mod proxies;
+#[path = "../support/mod.rs"]
 mod support;
 
+use proxies::Proxy;
 use support::OnceMore;
 
 const ROUNDS: usize = 61;
@@ -102,13 +107,18 @@ impl Case {
     }
 
     /// Over hyper-util's client.
-    fn hyper<S>(stack: &'static str, request: &Request<Full<Bytes>>, service: S) -> Self
+    fn hyper<S>(
+        client: &'static str,
+        stack: &'static str,
+        request: &Request<Full<Bytes>>,
+        service: S,
+    ) -> Self
     where
         S: Service<Request<Full<Bytes>>, Response = Response<Incoming>> + Clone + 'static,
         S::Error: Into<BoxError>,
     {
         let request = request.clone();
-        Self::new("hyper", stack, move || {
+        Self::new(client, stack, move || {
             let answer = service.clone().oneshot(request.clone());
             async move {
                 let answer = answer.await.map_err(Into::into).expect("an answer");
@@ -160,13 +170,18 @@ fn client() -> Client<hyper_util::client::legacy::connect::HttpConnector, Full<B
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-async fn cases(origin: &str) -> Vec<Case> {
-    let token = "access-0-0123456789abcdef0123456789abcdef";
+/// The request that all of them send.
+fn request_to(origin: &str) -> Request<Full<Bytes>> {
     let mut request = Request::post(format!("{origin}/v1/messages"));
     for (name, value) in support::template().headers() {
         request = request.header(name, value);
     }
-    let request = &request.body(Full::new(Bytes::from(vec![b'x'; 2048]))).expect("a request");
+    request.body(Full::new(Bytes::from(vec![b'x'; 2048]))).expect("a request")
+}
+
+async fn cases(origin: &str, [bare_proxy, gateway]: [&Proxy; 2]) -> Vec<Case> {
+    let token = "access-0-0123456789abcdef0123456789abcdef";
+    let request = &request_to(origin);
 
     let hand_made = ServiceBuilder::new()
         .layer(RetryLayer::new(OnceMore::new()))
@@ -185,9 +200,9 @@ async fn cases(origin: &str) -> Vec<Case> {
         .with(TowerMiddleware::new(CredentialsLayer::new(pool(origin).await)))
         .build();
     vec![
-        Case::hyper(BARE, request, client()),
-        Case::hyper(HAND_MADE, request, hand_made),
-        Case::hyper(OURS, request, ours),
+        Case::hyper("hyper", BARE, request, client()),
+        Case::hyper("hyper", HAND_MADE, request, hand_made),
+        Case::hyper("hyper", OURS, request, ours),
         Case::reqwest(BARE, request, move |request| bare.execute(request)),
         Case::reqwest(HAND_MADE, request, move |request| {
             let retrying = retrying.clone();
@@ -197,6 +212,8 @@ async fn cases(origin: &str) -> Vec<Case> {
             let layered = layered.clone();
             async move { layered.execute(request).await }
         }),
+        Case::hyper("gateway", BARE, &request_to(bare_proxy.origin()), client()),
+        Case::hyper("gateway", OURS, &request_to(gateway.origin()), client()),
         Case::reqwest("ours, middleware", request, move |request| {
             let middleware = middleware.clone();
             async move { middleware.execute(request).await }
@@ -243,10 +260,16 @@ fn medians(
 
 fn main() {
     // As criterion has it: without `--bench` the benches are only tried out.
+    if proxies::be_one_if_asked() {
+        return;
+    }
     let measures = std::env::args().any(|argument| argument == "--bench");
     let rounds = if measures { ROUNDS } else { 1 };
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let cases = runtime.block_on(cases(&upstream()));
+    let upstream = upstream();
+    let bare_proxy = Proxy::bare(&upstream);
+    let gateway = runtime.block_on(Proxy::ours(&upstream));
+    let cases = runtime.block_on(cases(&upstream, [&bare_proxy, &gateway]));
     let mut ratios = Vec::new();
     for at_once in [1, AT_ONCE] {
         // Connections are made.
