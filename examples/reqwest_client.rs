@@ -1,0 +1,63 @@
+//! A program that uses reqwest with one key, and what it takes to give it several: three lines.
+//!
+//! `cargo run --example reqwest_client --features reqwest`
+//!
+//! The upstream is a server of its own on 127.0.0.1, at which the account `work` is limited. The request is
+//! answered nonetheless, with the account `spare`.
+
+mod support {
+    pub mod upstream;
+}
+
+use reqwest::redirect::Policy;
+use support::upstream::Upstream;
+use tower::Layer;
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::reqwest::{ReqwestLayer, redirect_policy};
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::{BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey};
+
+async fn ask(pool: Pool, origin: &str) -> Result<String, BoxError> {
+    // 1. Redirects stay within the origin.
+    let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;
+    // 2. The layers stand over the client.
+    let layered = ReqwestLayer::new(CredentialsLayer::new(pool)).layer(client.clone());
+
+    let request = client.post(format!("{origin}/v1/messages")).body(r#"{"prompt":"hello"}"#).build()?;
+    // 3. In place of `client.execute`.
+    let response = layered.execute(request).await?;
+    println!("{} from {}", response.status(), response.url().path());
+    Ok(response.error_for_status()?.text().await?)
+}
+
+/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
+async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
+    let vault = MemoryVault::new();
+    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
+        let tokens = OAuthTokens::new(token);
+        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
+    }
+    let provider = GenericProvider::bearer("example").origin(origin)?;
+    Ok(Pool::builder(provider, vault).open().await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let upstream = Upstream::start().await?;
+    let pool = open_pool(&upstream.origin()).await?;
+
+    let answer = ask(pool.clone(), &upstream.origin()).await?;
+
+    println!("{answer}");
+    let counters = pool.counters();
+    println!(
+        "{} request, {} attempts, {} rotation",
+        counters.requests,
+        upstream.api_requests(),
+        counters.rotations
+    );
+    if answer != "hello, spare" || upstream.api_requests() != 2 {
+        return Err("the story came out differently".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The layers among the middleware of reqwest-middleware: the program's requests stay as they are.
+//!
+//! `cargo run --example reqwest_middleware --features reqwest-middleware`
+//!
+//! The upstream is a server of its own on 127.0.0.1, at which the account `work` is limited. The request is
+//! answered nonetheless, with the account `spare`.
+
+mod support {
+    pub mod upstream;
+}
+
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest_retry::RetryTransientMiddleware;
+use reqwest_retry::policies::ExponentialBackoff;
+use support::upstream::Upstream;
+use tower::ServiceBuilder;
+use tower::timeout::TimeoutLayer;
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::reqwest::{TowerMiddleware, redirect_policy};
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::{BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey};
+
+fn client(pool: Pool) -> Result<ClientWithMiddleware, BoxError> {
+    // 1. Redirects stay within the origin.
+    let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;
+    // 2. Any layers of tower's: here, each attempt may take ten seconds until it is answered.
+    let layers = ServiceBuilder::new()
+        .layer(CredentialsLayer::new(pool))
+        .layer(TimeoutLayer::new(Duration::from_secs(10)));
+    // 3. A middleware like any other. What is above it sees one request, however many attempts it takes.
+    Ok(ClientBuilder::new(client)
+        .with(RetryTransientMiddleware::new_with_policy(
+            ExponentialBackoff::builder().build_with_max_retries(2),
+        ))
+        .with(TowerMiddleware::new(layers))
+        .build())
+}
+
+async fn ask(client: &ClientWithMiddleware, origin: &str) -> Result<String, BoxError> {
+    let request = client.post(format!("{origin}/v1/messages")).body(r#"{"prompt":"hello"}"#);
+    let response = request.send().await?;
+    println!("{} from {}", response.status(), response.url().path());
+    Ok(response.error_for_status()?.text().await?)
+}
+
+/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
+async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
+    let vault = MemoryVault::new();
+    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
+        let tokens = OAuthTokens::new(token);
+        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
+    }
+    let provider = GenericProvider::bearer("example").origin(origin)?;
+    Ok(Pool::builder(provider, vault).open().await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let upstream = Upstream::start().await?;
+    let pool = open_pool(&upstream.origin()).await?;
+    let client = client(pool.clone())?;
+
+    let answer = ask(&client, &upstream.origin()).await?;
+
+    println!("{answer}");
+    let counters = pool.counters();
+    println!(
+        "{} request, {} attempts, {} rotation",
+        counters.requests,
+        upstream.api_requests(),
+        counters.rotations
+    );
+    if answer != "hello, spare" || upstream.api_requests() != 2 {
+        return Err("the story came out differently".into());
+    }
+    Ok(())
+}
