@@ -140,6 +140,7 @@ impl Client {
 }
 
 /// The same layers over the same client, in both ways.
+#[allow(unused_macros, reason = "each file of tests uses a part")]
 macro_rules! both {
     ($layers:expr, $client:expr) => {{
         let (layers, client): (_, reqwest::Client) = ($layers, $client);
@@ -154,6 +155,7 @@ macro_rules! both {
         ]
     }};
 }
+#[allow(unused_imports, reason = "each file of tests uses a part")]
 pub(crate) use both;
 
 /// A client of reqwest's as it should be made.
