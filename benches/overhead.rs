@@ -34,7 +34,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use criterion::Criterion;
 use http::{Request, Response, StatusCode};
-use reqwest_middleware::{ClientBuilder, Middleware, Next};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
 use reqwest_retry::{RetryDecision, RetryPolicy, RetryTransientMiddleware};
 use tokio::runtime::Runtime;
 use tower::Service;
@@ -278,18 +278,50 @@ fn reqwest(path: &mut Path) {
         .with(RetryTransientMiddleware::new_with_policy(OnceMore))
         .with(InMemory(upstream.clone()))
         .build();
+    middleware(path, "reqwest-middleware + reqwest-retry", base, client, upstream, &template, None);
+
+    #[cfg(feature = "reqwest-middleware")]
+    {
+        let (upstream, pool) = ((path.answers)(), support::accounts(4));
+        let layer = tower_credentials::CredentialsLayer::new(pool.clone());
+        let client = ClientBuilder::new(reqwest::Client::new())
+            .with(tower_credentials::reqwest::TowerMiddleware::new(layer))
+            .with(InMemory(upstream.clone()))
+            .build();
+        let name = "reqwest-middleware + one layer";
+        middleware(path, name, base, client, upstream, &template, Some(pool));
+    }
+}
+
+/// A client that gets as many requests as are answered with 200.
+fn middleware(
+    path: &mut Path,
+    name: &'static str,
+    base: usize,
+    client: ClientWithMiddleware,
+    upstream: Upstream,
+    template: &reqwest::Request,
+    pool: Option<Pool>,
+) {
+    let template = template.try_clone().expect("a body in memory");
     let runtime = path.runtime.clone();
-    path.push("reqwest-middleware + reqwest-retry", base, move |requests| {
-        counted(&upstream, requests, || {
+    path.push(name, base, move |requests| {
+        let sample = counted(&upstream, requests, || {
             runtime.block_on(async {
                 let meter = Meter::start();
                 for _ in 0..requests {
-                    let response = client.execute(clone(&template)).await.expect("an answer");
+                    let request = template.try_clone().expect("a body in memory");
+                    let response = client.execute(request).await.expect("an answer");
                     assert_eq!(black_box(response).status(), StatusCode::OK);
                 }
                 meter.stop()
             })
-        })
+        });
+        if let Some(pool) = &pool {
+            // Where nothing saves, what is to be saved would pile up.
+            runtime.block_on(pool.save());
+        }
+        sample
     });
 }
 

@@ -18,6 +18,7 @@ use support::{Answer, Journal, Upstream, keys, seconds};
 use tower::timeout::TimeoutLayer;
 use tower::timeout::error::Elapsed;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_credentials::provider::GenericProvider;
 use tower_credentials::reqwest::{RequestBody, TowerMiddleware};
 use tower_credentials::{
     Attempt, AuthHeaderLayer, CredentialsLayer, NetworkRetry, Pin, Pool, RotateOn429Layer,
@@ -334,4 +335,30 @@ async fn what_is_sent_after_the_caller_has_gone_fails() {
     let error = inner.call(request).await.unwrap_err();
     assert!(error.to_string().contains("its caller has gone"), "{error}");
     assert!(upstream.tokens().is_empty());
+}
+
+/// Answers by itself, as a middleware for tests or a cache does.
+struct MadeUp;
+
+#[async_trait::async_trait]
+impl Middleware for MadeUp {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        _: &mut Extensions,
+        _: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        assert_eq!(request.headers()["x-api-key"], "a");
+        Ok(http::Response::new("made up").into())
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_another_middleware_makes_is_not_taken_for_a_redirect() {
+    let provider = GenericProvider::header("x", http::HeaderName::from_static("x-api-key"));
+    let provider = provider.origin("https://api.test").unwrap();
+    let pool = Pool::builder(provider, keys(["a"]).await).open().await.unwrap();
+    let client = ClientBuilder::new(client().build().unwrap()).with(layered(&pool)).with(MadeUp).build();
+    let response = client.get("https://api.test/v1").send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "made up");
 }

@@ -133,7 +133,7 @@ impl<F: Future<Output = (Result<Response>, Extensions)>> Running<F> {
             return Poll::Ready(None);
         }
         let Poll::Ready((answer, extensions)) = self.run.as_mut().poll(cx) else { return Poll::Pending };
-        let is_taken = self.reply.take().is_some_and(|reply| reply.send(answer).is_ok());
-        Poll::Ready(is_taken.then_some(extensions))
+        let is_sent = self.reply.take().is_some_and(|reply| reply.send(answer).is_ok());
+        Poll::Ready(is_sent.then_some(extensions))
     }
 }
