@@ -1,13 +1,15 @@
 //! The command line.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use http::HeaderName;
-use tower_credentials::provider::Endpoint;
+use tower_credentials::provider::{Endpoint, InvalidOrigin};
 
 /// A reverse proxy that lends its clients the accounts of a vault.
 ///
@@ -24,8 +26,9 @@ pub struct Arguments {
     ///
     /// PATH is put before every request's own. The accounts may go to this origin as well as to those of the
     /// provider.
-    #[arg(long, value_name = "URL")]
-    pub upstream: Endpoint,
+    // Judged later: clap's errors would show a password in it.
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
+    upstream: Result<Endpoint, InvalidOrigin>,
 
     /// Whose accounts: a vendor such as anthropic or openai, one of the file given by --config, or any other
     /// name for accounts that go into `authorization: Bearer`
@@ -83,6 +86,37 @@ pub struct Arguments {
     /// How long requests that are under way have to end after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub drain: Duration,
+}
+
+impl Arguments {
+    /// What is given, or an end with what is wrong.
+    pub fn read() -> Self {
+        let given = Self::parse();
+        let listen = given.listen;
+        if let Err(error) = &given.upstream {
+            refuse(&format!("--upstream: {error}"));
+        }
+        if !listen.ip().is_loopback() && !given.allow_remote {
+            refuse(&format!(
+                "--listen {listen} is no loopback address: whoever reaches it would use the accounts; add \
+                 --allow-remote if that is meant"
+            ));
+        }
+        given
+    }
+
+    pub fn upstream(&self) -> Result<&Endpoint, InvalidOrigin> {
+        self.upstream.as_ref().map_err(Clone::clone)
+    }
+}
+
+fn refuse(message: &str) -> ! {
+    Arguments::command().error(ErrorKind::ValueValidation, message).exit()
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "as clap wants it")]
+fn endpoint(text: &str) -> Result<Result<Endpoint, InvalidOrigin>, Infallible> {
+    Ok(text.parse())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -26,7 +26,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::serve::ListenerExt;
 use bytes::Bytes;
-use clap::Parser;
 use forward::Upstream;
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
@@ -51,15 +50,7 @@ use arguments::Arguments;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let listen = arguments.listen;
-    if !listen.ip().is_loopback() && !arguments.allow_remote {
-        say(&format!(
-            "--listen {listen} is no loopback address: whoever reaches it would use the accounts; \
-             add --allow-remote if that is meant"
-        ));
-        return ExitCode::from(2);
-    }
+    let arguments = Arguments::read();
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -82,10 +73,12 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     })?;
     // Before anything is waited for, so that no signal is missed.
     let mut signals = Signals::new()?;
-    let (registry, name) = providers(&arguments)?;
-    let pool = accounts(&registry, &name, &arguments).await?;
+    let (registry, nearest) = providers(&arguments)?;
+    let pool = accounts(&registry, &arguments).await?;
     if pool.status().is_empty() {
-        say(&format!("pool {} has no account yet; until one is added, the answer is 503", pool.key()));
+        let meant = nearest.map(|name| format!(" (no vendor has this name; the nearest is {name})"));
+        let (key, meant) = (pool.key(), meant.unwrap_or_default());
+        say(&format!("pool {key} has no account yet{meant}; until one is added, the answer is 503"));
     }
     let router = router(&registry, pool, &arguments)?;
     let address = listener.local_addr()?;
@@ -137,8 +130,9 @@ impl Signals {
     }
 }
 
-/// The providers, with what the file, the environment and the command line say of ours, and its name.
-fn providers(arguments: &Arguments) -> Result<(Registry, String), SettingsError> {
+/// The providers, with what the file, the environment and the command line say of ours; and the nearest name
+/// that is known, where ours is not: then it is one for tokens in `authorization: Bearer`.
+fn providers(arguments: &Arguments) -> Result<(Registry, Option<String>), BoxError> {
     let name = &arguments.provider;
     let build = |settings: ProviderSettings| {
         let mut builder = Registry::builder().environment(std::env::vars_os());
@@ -148,7 +142,7 @@ fn providers(arguments: &Arguments) -> Result<(Registry, String), SettingsError>
         builder.set(name, settings).build()
     };
     // The credentials go here, whatever a file says, and to where the vendor's own API is.
-    let origin = arguments.upstream.origin().to_string();
+    let origin = arguments.upstream()?.origin().to_string();
     let mut settings = ProviderSettings::new().set("origins", &origin)?;
     if let Some(namespace) = &arguments.namespace {
         settings = settings.set("namespace", namespace)?;
@@ -156,20 +150,17 @@ fn providers(arguments: &Arguments) -> Result<(Registry, String), SettingsError>
     if let Some(header) = &arguments.header {
         settings = settings.set("header", header.as_str())?;
     }
-    let is_unlike_any = |nearest: &Option<String>| nearest.is_none() || arguments.header.is_some();
-    let registry = match build(settings.clone()) {
-        Err(SettingsError::UnknownProvider { name: unknown, nearest, .. })
-            if unknown == *name && is_unlike_any(&nearest) =>
-        {
-            build(settings.set("type", "generic")?)?
+    match build(settings.clone()) {
+        Err(SettingsError::UnknownProvider { name: unknown, nearest, .. }) if unknown == *name => {
+            Ok((build(settings.set("type", "generic")?)?, nearest))
         }
-        registry => registry?,
-    };
-    Ok((registry, name.clone()))
+        registry => Ok((registry?, None)),
+    }
 }
 
 /// The provider's accounts in the vault, by its settings.
-async fn accounts(registry: &Registry, name: &str, arguments: &Arguments) -> Result<Pool, BoxError> {
+async fn accounts(registry: &Registry, arguments: &Arguments) -> Result<Pool, BoxError> {
+    let name = &arguments.provider;
     let vault = open_vault(&arguments.vault).await?;
     let mut builder = registry
         .pool(name, vault)?
@@ -231,7 +222,7 @@ fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError>
     http.set_connect_timeout(Some(arguments.connect_timeout));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = HttpsConnectorBuilder::new();
-    let builder = if arguments.upstream.to_string().starts_with("https:") {
+    let builder = if arguments.upstream()?.to_string().starts_with("https:") {
         builder.with_provider_and_platform_verifier(provider).map_err(|error| {
             format!("the system's certificates can't be loaded: {error}; install ca-certificates")
         })?
@@ -264,7 +255,7 @@ fn client_body(body: Body) -> ClientBody {
 
 /// Our layers over the client.
 fn router(registry: &Registry, pool: Pool, arguments: &Arguments) -> Result<Router, BoxError> {
-    let upstream = Upstream::new(&arguments.upstream, arguments.http2, arguments.strip_query.clone());
+    let upstream = Upstream::new(arguments.upstream()?, arguments.http2, arguments.strip_query.clone());
     let layers = ServiceBuilder::new()
         .layer(ErrorResponseLayer::new().restate_limits().no_retry_beyond(Duration::from_secs(60)))
         .layer(registry.layer(pool.clone()))
@@ -273,7 +264,7 @@ fn router(registry: &Registry, pool: Pool, arguments: &Arguments) -> Result<Rout
         .service(client(arguments)?);
     let gateway = Arc::new(Gateway {
         upstream: upstream.ok_or("--upstream is no URL")?,
-        name: arguments.upstream.to_string(),
+        name: arguments.upstream()?.to_string(),
         allow_remote: arguments.allow_remote,
     });
     let proxy = tower::service_fn(move |request| gateway.clone().answer(layers.clone(), request));
