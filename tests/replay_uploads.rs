@@ -112,10 +112,10 @@ async fn read(upload: Upload) -> Result<Bytes, BoxError> {
 
 const QUESTION: &str = "a question";
 
-type Order = Box<dyn Fn(&Pool, &Refresher, &Uploads) -> Stack>;
+type Stacked = Box<dyn Fn(&Pool, &Refresher, &Uploads) -> Stack>;
 
 /// The four layers under one that records up to the bound, in several orders.
-fn orders(bound: u64) -> [Order; 4] {
+fn orders(bound: u64) -> [Stacked; 4] {
     let over = move || {
         let streamed = |body| Streamed { inner: body, left: Bytes::new() };
         let streams = MapRequestLayer::new(move |request: Asked| request.map(streamed));

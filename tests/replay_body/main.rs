@@ -61,7 +61,6 @@ proptest! {
     }
 }
 
-/// What a body yields when it is polled.
 type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
 /// What is ready now.
@@ -235,19 +234,15 @@ async fn a_body_that_panics_fails_for_all_its_copies() {
     let mut first = ReplayBody::new(Panics(false));
     let second = first.try_clone().unwrap();
     let third = second.try_clone().unwrap();
-    // This one waits, and has to be told.
+    // This one waits.
     let mut waiting = pin!(failure(second));
-    assert!(futures_poll(waiting.as_mut()).is_pending());
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     let panicked = catch_unwind(AssertUnwindSafe(|| poll(&mut first).is_pending()));
     assert!(panicked.is_err());
     drop(first);
     assert_eq!(waiting.await, ReplayError::Failed);
     assert!(third.try_clone().is_none() && !third.is_end_stream());
     assert_eq!(failure(third).await, ReplayError::Failed);
-}
-
-fn futures_poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[tokio::test]
@@ -311,6 +306,12 @@ async fn copies_on_several_threads_all_get_the_whole_body() {
         }
         assert!(kept.collect().await.unwrap().to_bytes() == expected);
     }
+}
+
+#[test]
+fn a_body_that_only_one_thread_may_touch_is_recorded_for_several() {
+    fn is_shared<T: Send + Sync + Unpin>(_: T) {}
+    is_shared(ReplayBody::new(Full::<Bytes>::default().boxed_unsync()));
 }
 
 #[test]
