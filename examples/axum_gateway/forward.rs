@@ -1,6 +1,6 @@
 //! What of a request goes to the upstream, and what of its answer to the client.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
@@ -71,6 +71,10 @@ impl Upstream {
                 // RFC 9110, section 10.1.4. In HTTP/2 there is no such header.
                 headers.insert(CONNECTION, HeaderValue::from_static("te"));
             }
+        }
+        if forwarded.body().size_hint().exact().is_none() {
+            // Without it hyper sends no body with a GET. In HTTP/2 it takes it out.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         *forwarded.headers_mut() = headers;
         Ok(forwarded)

@@ -197,6 +197,10 @@ impl Exchange {
         headers.extend(map(&self.stripped));
         headers.insert("te", HeaderValue::from_static("trailers"));
         if !self.http2 {
+            if !self.request.pieces.is_empty() {
+                // hyper's client sends no body with a GET unless it is told to.
+                headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+            }
             // HTTP/2 has none of these (RFC 9113, section 8.2.2).
             let mut list = vec!["te".to_owned(), "X-Hop-Z".to_owned()];
             for name in &self.named {
@@ -216,12 +220,8 @@ impl Exchange {
 
     fn answer(&self) -> WireReply {
         let (mut headers, body) = self.response.parts();
-        if self.has_body() {
-            for (name, value) in
-                [("connection", "x-hop"), ("x-hop", "1"), ("proxy-authenticate", "Basic")]
-            {
-                headers.insert(name, HeaderValue::from_static(value));
-            }
+        for (name, value) in [("connection", "x-hop"), ("x-hop", "1"), ("proxy-authenticate", "Basic")] {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap();

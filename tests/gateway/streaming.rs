@@ -21,6 +21,31 @@ async fn between((client, upstream): (bool, bool), wire: &Wire) -> (Home, Gatewa
     (home, gateway, wire_client(client))
 }
 
+type Pieces = mpsc::Sender<Frame<Bytes>>;
+
+/// An upstream whose answers are what is sent into the channels that come from it. It reads requests to their
+/// end before: a server that leaves part of one unread does not see its client go.
+async fn piecewise(
+    headers: &'static [(&'static str, &'static str)],
+) -> (Wire, mpsc::UnboundedReceiver<Pieces>) {
+    let (bodies, made) = mpsc::unbounded_channel();
+    let wire = Wire::start(move |request| {
+        let bodies = bodies.clone();
+        async move {
+            whole(request.into_body()).await;
+            let (pieces, body) = channel();
+            bodies.send(pieces).unwrap();
+            let mut response = Response::new(body);
+            for (name, value) in headers {
+                response.headers_mut().insert(*name, HeaderValue::from_static(value));
+            }
+            response
+        }
+    })
+    .await;
+    (wire, made)
+}
+
 fn post(gateway: &Gateway, body: WireBody) -> Request<WireBody> {
     Request::post(gateway.url("/v1/messages")).body(body).unwrap()
 }
@@ -28,14 +53,7 @@ fn post(gateway: &Gateway, body: WireBody) -> Request<WireBody> {
 #[tokio::test]
 async fn server_sent_events_arrive_before_the_next_one_is_made() {
     for versions in VERSIONS {
-        let (bodies, mut made) = mpsc::unbounded_channel();
-        let wire = Wire::start(move |_| {
-            let (events, body) = channel();
-            bodies.send(events).unwrap();
-            let reply = Response::builder().header("content-type", "text/event-stream").body(body);
-            async { reply.unwrap() }
-        })
-        .await;
+        let (wire, mut made) = piecewise(&[("content-type", "text/event-stream")]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let response = soon("an answer", client.request(post(&gateway, full("hi")))).await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -132,13 +150,7 @@ async fn a_hundred_megabytes_go_up_and_down_in_little_memory() {
 #[tokio::test]
 async fn an_upstream_that_nobody_reads_is_not_read_ahead() {
     for versions in VERSIONS {
-        let (bodies, mut made) = mpsc::unbounded_channel();
-        let wire = Wire::start(move |_| {
-            let (pieces, body) = channel();
-            bodies.send(pieces).unwrap();
-            async { Response::new(body) }
-        })
-        .await;
+        let (wire, mut made) = piecewise(&[]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let response = client.request(post(&gateway, full("hi"))).await.unwrap();
         let pieces = made.recv().await.unwrap();
@@ -163,13 +175,7 @@ async fn an_upstream_that_nobody_reads_is_not_read_ahead() {
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_of_an_answer_ends_the_upstreams() {
     for versions in VERSIONS {
-        let (bodies, mut made) = mpsc::unbounded_channel();
-        let wire = Wire::start(move |_| {
-            let (pieces, body) = channel();
-            bodies.send(pieces).unwrap();
-            async { Response::new(body) }
-        })
-        .await;
+        let (wire, mut made) = piecewise(&[]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let mut response = client.request(post(&gateway, full("hi"))).await.unwrap();
         let pieces = made.recv().await.unwrap();
@@ -184,36 +190,30 @@ async fn a_client_that_leaves_in_the_middle_of_an_answer_ends_the_upstreams() {
 async fn a_client_that_leaves_before_the_answer_ends_the_upstreams_work() {
     for versions in VERSIONS {
         let (requests, mut begun) = mpsc::unbounded_channel();
-        let wire = Wire::start(move |_| {
-            let (sender, dropped) = oneshot::channel();
-            let guard = Guard(Some(sender));
-            requests.send(dropped).unwrap();
+        let wire = Wire::start(move |request| {
+            let requests = requests.clone();
             async move {
-                let _held = guard;
+                whole(request.into_body()).await;
+                let (sender, dropped) = oneshot::channel();
+                let _held = Guard(Some(sender));
+                requests.send(dropped).unwrap();
                 std::future::pending().await
             }
         })
         .await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let asking = tokio::spawn(client.request(post(&gateway, full("hi"))));
-        let dropped = soon("a request", begun.recv()).await.unwrap();
+        let dropped = soon(&format!("{versions:?}: a request"), begun.recv()).await.unwrap();
         asking.abort();
-        soon("the end of the upstream's work", dropped).await.unwrap();
+        soon(&format!("{versions:?}: the end of the upstream's work"), dropped).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_breaks_off_for_the_client() {
     for versions in VERSIONS {
-        let (bodies, mut made) = mpsc::unbounded_channel();
-        let wire = Wire::start(move |_| {
-            let (pieces, body) = channel();
-            bodies.send(pieces).unwrap();
-            // More than comes.
-            let reply = Response::builder().header("content-length", "100").body(body).unwrap();
-            async { reply }
-        })
-        .await;
+        // More than comes.
+        let (wire, mut made) = piecewise(&[("content-length", "100")]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let mut response = client.request(post(&gateway, full("hi"))).await.unwrap();
         let pieces = made.recv().await.unwrap();

@@ -28,7 +28,7 @@ pub(crate) type WireBody = UnsyncBoxBody<Bytes, BoxError>;
 pub(crate) type WireReply = Response<WireBody>;
 
 /// How long anything is waited for before a test fails.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits for what must happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
