@@ -9,17 +9,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Version};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest_rig::*;
 use support::{Answer, Journal, Upstream, accounts, cools, keys, order, renewing, seconds};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::reqwest::{HttpService, LayerError, RequestBody};
+use tower_credentials::reqwest::{HttpService, LayerError, RequestBody, ReqwestLayer};
 use tower_credentials::{
-    BoxError, CredentialsLayer, Error, ErrorBodyLayer, NextReady, Pin, Pool, is_before_send,
+    BoxError, CredentialsLayer, Error, ErrorBodyLayer, NextReady, Pin, Pool, TryCloneBody,
+    is_before_send,
 };
 use tower_http::compression::CompressionLayer;
+use tower_http::decompression::DecompressionLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::trace::TraceLayer;
 
 /// Each kind of client, over each version of HTTP.
 async fn each_way(test: impl AsyncFn(usize, reqwest::ClientBuilder, Version)) {
@@ -384,4 +390,72 @@ async fn a_layer_that_looks_into_the_answer_leaves_its_url() {
         assert_eq!(*response.url(), site.url());
         assert_eq!(response.text().await.unwrap(), "made up");
     }
+}
+
+#[tokio::test]
+async fn layers_of_tower_https_stand_above_and_below() {
+    let text = "over and over again, ".repeat(100);
+    let upstream = Upstream::new()
+        .answers("a", [Answer::limited(30)])
+        .answers("b", [Answer::ok().body(text.clone())]);
+    let compressing = ServiceBuilder::new().layer(CompressionLayer::new()).service(upstream.clone());
+    let site = Site::start(move |request| {
+        let answer = compressing.clone().oneshot(request);
+        async move { answer.await.unwrap().map(body_of) }
+    })
+    .await;
+    let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
+    let layers = ServiceBuilder::new()
+        .layer(SetSensitiveRequestHeadersLayer::new([http::header::COOKIE]))
+        .layer(TraceLayer::new_for_http())
+        .layer(CredentialsLayer::new(pool))
+        .layer(RequestBodyLimitLayer::new(100))
+        .layer(DecompressionLayer::new().no_br())
+        .layer(TraceLayer::new_for_http());
+    let plain = client().no_gzip().build().unwrap();
+    for client in both!(layers, plain) {
+        let response = client.execute(site.post("hi")).await.unwrap();
+        assert_eq!(*response.url(), site.url());
+        assert_eq!(response.text().await.unwrap(), text);
+        assert_eq!(upstream.seen.all().last().unwrap().headers["content-length"], "2");
+    }
+    assert_eq!(upstream.tokens(), ["a", "b", "b"]);
+}
+
+#[tokio::test]
+async fn a_client_with_middleware_is_a_client_like_another() {
+    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+    let site = Site::of(&upstream).await;
+    let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
+    let inner = reqwest_middleware::ClientBuilder::new(client().build().unwrap()).build();
+    let layered = ReqwestLayer::new(CredentialsLayer::new(pool)).layer(inner);
+    let response = layered.execute(site.post("hi")).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "b");
+}
+
+#[test]
+fn a_body_can_be_sent_again_exactly_if_reqwest_can() {
+    let bodies: [fn() -> reqwest::Body; 4] = [
+        || "text".into(),
+        reqwest::Body::default,
+        || vec![b'x'; 10].into(),
+        || reqwest::Body::wrap(String::from("streamed")),
+    ];
+    for body in bodies {
+        let mut request =
+            reqwest::Request::new(reqwest::Method::POST, "http://localhost".parse().unwrap());
+        *request.body_mut() = Some(body());
+        let can = request.try_clone().is_some();
+        assert_eq!(TryCloneBody::try_clone(&body()).is_some(), can);
+        let ours = RequestBody::from(body());
+        assert_eq!(ours.try_clone().is_some(), can);
+        assert_eq!(ours.is_end_stream(), body().is_end_stream());
+        assert_eq!(ours.size_hint().exact(), body().size_hint().exact());
+        assert_eq!(reqwest::Body::from(ours).as_bytes(), body().as_bytes());
+    }
+    // Not a copy.
+    let bytes = bytes::Bytes::from(vec![b'x'; 10]);
+    let body = RequestBody::from(reqwest::Body::from(bytes.clone()));
+    let again = reqwest::Body::from(body.try_clone().unwrap());
+    assert_eq!(again.as_bytes().unwrap().as_ptr(), bytes.as_ptr());
 }

@@ -1,4 +1,4 @@
-//! The layers over [reqwest]: as a service of reqwest's requests, and, with the feature
+//! The layers over [`reqwest`]: as a service of reqwest's requests, and, with the feature
 //! `reqwest-middleware`, as a middleware of reqwest-middleware's.
 //!
 //! ```
