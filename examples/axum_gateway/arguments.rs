@@ -63,6 +63,10 @@ pub struct Arguments {
     )]
     pub strip_query: Vec<String>,
 
+    /// How much of a request's body is kept so that it can be sent again with another account, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 2 * 1024 * 1024)]
+    pub replay: u64,
+
     /// Speak HTTP/2 to an http:// upstream; with https:// it is agreed upon by TLS
     #[arg(long)]
     pub http2: bool,
@@ -132,6 +136,9 @@ What is forwarded:
   hop (RFC 9110, section 7.6.1), also those that `connection` names, and the client's own credentials. Nothing
   is added but the account's headers, and those that the provider's settings name. There are no upgrades, so
   no WebSockets. Trailers of HTTP/1.1 need a `trailer` header, and those of answers `te: trailers` as well.
+
+  A request goes to the next account where one is limited, and again with the same one once its token is
+  renewed, if its body fits into --replay; a longer one is sent once, and the client gets the 429.
 
 What is answered by the gateway itself, with a JSON body:
   429  every account is limited; `retry-after` and `retry-after-ms` say when the first is ready, and

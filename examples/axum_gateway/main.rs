@@ -43,7 +43,8 @@ use tower_credentials::vault::VaultError;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{
-    BoxError, ErrorBodyLayer, ErrorResponseLayer, Once, Pool, Refresher, WhenAllCoolingDown,
+    BoxError, ErrorBodyLayer, ErrorResponseLayer, Pool, Refresher, ReplayBody, ReplayLayer,
+    WhenAllCoolingDown,
 };
 
 use arguments::Arguments;
@@ -242,22 +243,15 @@ fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError>
         .build(connector))
 }
 
-/// A client's body on its way to the upstream. One that streams is sent once; none at all can be sent again.
-type ClientBody = Either<Empty<Bytes>, Once<Body>>;
-
-fn client_body(body: Body) -> ClientBody {
-    if http_body::Body::is_end_stream(&body) {
-        Either::Left(Empty::new())
-    } else {
-        Either::Right(Once::new(body))
-    }
-}
+/// A client's body on its way to the upstream: it streams, and is kept up to a bound so as to be sent again.
+type ClientBody = ReplayBody<Body>;
 
 /// Our layers over the client.
 fn router(registry: &Registry, pool: Pool, arguments: &Arguments) -> Result<Router, BoxError> {
     let upstream = Upstream::new(arguments.upstream()?, arguments.http2, arguments.strip_query.clone());
     let layers = ServiceBuilder::new()
         .layer(ErrorResponseLayer::new().restate_limits().no_retry_beyond(Duration::from_secs(60)))
+        .layer(ReplayLayer::new().bound(arguments.replay))
         .layer(registry.layer(pool.clone()))
         .layer(ErrorBodyLayer::new(pool.clone()))
         .layer(TimeoutLayer::new(arguments.timeout))
@@ -289,7 +283,7 @@ impl Gateway {
         request: Request<Body>,
     ) -> Result<Response<Body>, Infallible>
     where
-        S: Service<Request<ClientBody>, Response = Response<Either<R, Empty<Bytes>>>, Error = BoxError>,
+        S: Service<Request<Body>, Response = Response<Either<R, Empty<Bytes>>>, Error = BoxError>,
         R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         Ok(self.forward(accounts, request).await)
@@ -297,7 +291,7 @@ impl Gateway {
 
     async fn forward<S, R>(&self, accounts: S, request: Request<Body>) -> Response<Body>
     where
-        S: Service<Request<ClientBody>, Response = Response<Either<R, Empty<Bytes>>>, Error = BoxError>,
+        S: Service<Request<Body>, Response = Response<Either<R, Empty<Bytes>>>, Error = BoxError>,
         R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         if !self.allow_remote && !guard::is_from_here(&request) {
@@ -306,7 +300,7 @@ impl Gateway {
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let request = match self.upstream.request(request) {
-            Ok(request) => request.map(client_body),
+            Ok(request) => request,
             Err(error) => {
                 let message = format!("can't be forwarded: {error}");
                 return answers::error(StatusCode::BAD_REQUEST, "invalid_request", &message);

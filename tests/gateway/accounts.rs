@@ -1,12 +1,13 @@
 //! The accounts behind the gateway: rotation, refreshes, and what is kept over restarts.
 
 use http::Request;
+use http_body::Frame;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{OAuthTokens, PoolKey};
 
 use super::process::{Gateway, Home, PROVIDER};
 use super::support::{Answer, Server, Upstream};
-use super::wire::{full, soon, whole, wire_client};
+use super::wire::{frames, full, soon, whole, wire_client};
 
 async fn send(gateway: &Gateway, method: &str, body: &'static str) -> (u16, String) {
     let request = Request::builder().method(method).uri(gateway.url("/v1/messages"));
@@ -22,11 +23,31 @@ async fn a_limited_account_gives_way_to_the_next_within_one_request() {
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a", "b"]).await;
     let gateway = home.gateway(&server.origin(), &[]).await;
-    assert_eq!(send(&gateway, "GET", "").await, (200, "b".into()));
-    assert_eq!(upstream.tokens(), ["a", "b"]);
     assert_eq!(send(&gateway, "POST", "question").await, (200, "b".into()));
-    let last = upstream.seen.all().pop().unwrap();
-    assert_eq!((last.body, last.uri.path()), ("question".into(), "/v1/messages"));
+    assert_eq!(upstream.tokens(), ["a", "b"]);
+    for seen in upstream.seen.all() {
+        assert_eq!((seen.body, seen.uri.path()), ("question".into(), "/v1/messages"));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_streams_is_sent_again_if_it_fits_into_the_bound() {
+    for (bound, status, tokens) in [("8", 200, &["a", "b"][..]), ("7", 429, &["a"])] {
+        let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+        let server = Server::start(&upstream).await;
+        let home = Home::with_keys(&["a", "b"]).await;
+        let gateway = home.gateway(&server.origin(), &["--replay", bound]).await;
+        let body = frames(["ques", "tion"].map(|piece| Frame::data(piece.into())));
+        let request = Request::post(gateway.url("/v1/messages")).body(body).unwrap();
+        let response = soon("an answer", wire_client(false).request(request)).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &*upstream.tokens()),
+            (status, &tokens.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
+        );
+        assert!(upstream.seen.all().iter().all(|seen| seen.body == "question"));
+        // One that was ready all along is what the next request takes.
+        assert_eq!(send(&gateway, "POST", "question").await, (200, "b".into()));
+    }
 }
 
 #[tokio::test]
