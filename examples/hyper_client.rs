@@ -1,0 +1,66 @@
+//! A program that uses hyper's client with one key, and what it takes to give it several: one layer.
+//!
+//! `cargo run --example hyper_client --features hyper`
+//!
+//! The upstream is a server of its own on 127.0.0.1, at which the account `work` is limited. The request is
+//! answered nonetheless, with the account `spare`.
+
+mod support {
+    pub mod upstream;
+}
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use support::upstream::Upstream;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::{BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey};
+
+async fn ask(pool: Pool, origin: &str) -> Result<Bytes, BoxError> {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    // In place of the client alone:
+    let client = ServiceBuilder::new().layer(CredentialsLayer::new(pool)).service(client);
+
+    // Bytes can be sent again. A body that streams is sent once, unless there is a `ReplayLayer` on top.
+    let body = Full::<Bytes>::from(r#"{"prompt":"hello"}"#);
+    let request = Request::post(format!("{origin}/v1/messages")).body(body)?;
+    let response = client.oneshot(request).await?;
+    println!("{}", response.status());
+    Ok(response.collect().await?.to_bytes())
+}
+
+/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
+async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
+    let vault = MemoryVault::new();
+    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
+        let tokens = OAuthTokens::new(token);
+        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
+    }
+    let provider = GenericProvider::bearer("example").origin(origin)?;
+    Ok(Pool::builder(provider, vault).open().await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let upstream = Upstream::start().await?;
+    let pool = open_pool(&upstream.origin()).await?;
+
+    let answer = ask(pool.clone(), &upstream.origin()).await?;
+
+    println!("{}", String::from_utf8_lossy(&answer));
+    let counters = pool.counters();
+    println!(
+        "{} request, {} attempts, {} rotation",
+        counters.requests,
+        upstream.api_requests(),
+        counters.rotations
+    );
+    if answer != "hello, spare" || upstream.api_requests() != 2 {
+        return Err("the story came out differently".into());
+    }
+    Ok(())
+}
