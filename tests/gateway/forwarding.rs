@@ -256,8 +256,7 @@ fn what_arrives_is_what_was_sent_less_what_is_stripped_with_the_accounts_own() {
                 data,
                 trailers,
             });
-            let answer = plan.lock().unwrap().as_ref().unwrap().answer();
-            answer
+            plan.lock().unwrap().as_ref().unwrap().answer()
         }
     }));
     let home = runtime.block_on(Home::with_keys(&["a"]));
