@@ -31,31 +31,6 @@ async fn ours() -> (Pool, Upstream) {
     (pool, Upstream::new().answers("a", [Answer::limited(3000)]))
 }
 
-/// The four layers with one of the user's at a place among them: 0 is over them all, 4 under them. What
-/// is on either side is boxed, which keeps the types, and so the time to compile, small.
-fn between<L>(place: usize, (rotate, refresh, auth, persist): Four, users: L, to: Stack) -> Stack
-where
-    L: Layer<Stack>,
-    L::Service: Service<Asked, Response = Reply, Error: Into<BoxError>, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
-    match place {
-        0 => stack(users, stack((rotate, refresh, auth, persist), to)),
-        1 => stack(rotate, stack(users, stack((refresh, auth, persist), to))),
-        2 => stack((rotate, refresh), stack(users, stack((auth, persist), to))),
-        3 => stack((rotate, refresh, auth), stack(users, stack(persist, to))),
-        _ => stack((rotate, refresh, auth, persist), stack(users, to)),
-    }
-}
-
-/// The upstream as a service whose type is put away.
-fn boxed(upstream: &Upstream) -> Stack {
-    stack((), upstream.clone())
-}
-
 // Timeouts
 
 #[tokio::test(start_paused = true)]

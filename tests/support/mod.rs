@@ -356,6 +356,36 @@ where
     BoxCloneSyncService::new(layers.layer(inner).map_err(Into::into))
 }
 
+/// The four layers with one of the user's at a place among them: 0 is over them all, 4 under them. What
+/// is on either side is boxed, which keeps the types, and so the time to compile, small.
+pub(crate) fn between<L>(
+    place: usize,
+    (rotate, refresh, auth, persist): Four,
+    users: L,
+    to: Stack,
+) -> Stack
+where
+    L: Layer<Stack>,
+    L::Service: Service<Asked, Response = Reply, Error: Into<BoxError>, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    match place {
+        0 => stack(users, stack((rotate, refresh, auth, persist), to)),
+        1 => stack(rotate, stack(users, stack((refresh, auth, persist), to))),
+        2 => stack((rotate, refresh), stack(users, stack((auth, persist), to))),
+        3 => stack((rotate, refresh, auth), stack(users, stack(persist, to))),
+        _ => stack((rotate, refresh, auth, persist), stack(users, to)),
+    }
+}
+
+/// The upstream as a service whose type is put away.
+pub(crate) fn boxed(upstream: &Upstream) -> Stack {
+    stack((), upstream.clone())
+}
+
 /// What a provider must have, as the [`GenericProvider`] in its first field has it.
 #[allow(unused_macros, reason = "each test binary uses a part of it")]
 macro_rules! as_the_generic_one {
