@@ -42,7 +42,7 @@
 //! A client has no way to tell which policy it was built with. Where a response comes from another origin
 //! than the request went to, and the request carried a secret that reqwest sends on, the response is
 //! withheld with [`Error::Redirected`](crate::Error::Redirected). The secret has left by then: it must be
-//! replaced.
+//! replaced. A chain of redirects that leads back to the first origin is not noticed.
 //!
 //! Default headers of the client are added under all layers, too. Give it none that carry a credential.
 

@@ -131,8 +131,8 @@ where
 /// A reqwest client, or whatever takes and gives the same, as a service of `http`'s requests: the bottom of
 /// a stack.
 ///
-/// Bodies may be any; one in memory is best given as a [`RequestBody`] or a `Full<Bytes>`, since any other
-/// is a stream to reqwest.
+/// Bodies may be any; one in memory is best given as a [`RequestBody`], a `Full<Bytes>` or a `String`, since
+/// any other is a stream to reqwest.
 #[derive(Clone, Debug)]
 pub struct HttpService<C> {
     client: C,
