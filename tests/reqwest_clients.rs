@@ -36,6 +36,33 @@ async fn each_way(test: impl AsyncFn(usize, reqwest::ClientBuilder, Version)) {
 }
 
 #[tokio::test]
+async fn a_layer_may_change_where_a_request_goes() {
+    each_way(async |way, builder, _| {
+        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let site = Site::of(&upstream).await;
+        let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
+        let elsewhere = tower::util::MapRequestLayer::new(|mut request: Request<RequestBody>| {
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = Some("/elsewhere?now=1".parse().unwrap());
+            *request.uri_mut() = http::Uri::from_parts(parts).unwrap();
+            request
+        });
+        let layers = ServiceBuilder::new().layer(CredentialsLayer::new(pool)).layer(elsewhere);
+        let client = &both!(layers, builder.build().unwrap())[way];
+
+        let response = client.execute(site.post("a question")).await.unwrap();
+
+        assert_eq!(response.url().path(), "/elsewhere");
+        let paths: Vec<_> = upstream.seen.all().iter().map(|seen| seen.uri.to_string()).collect();
+        assert!(
+            paths.len() == 2 && paths.iter().all(|path| path.ends_with("/elsewhere?now=1")),
+            "{paths:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_limited_request_is_sent_again_with_the_next_account() {
     each_way(async |way, builder, version| {
         let upstream = Upstream::new().answers("a", [Answer::limited(30).body("slow down")]);

@@ -2,11 +2,14 @@
 
 use std::any::Any;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::Uri;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
+use reqwest::Url;
 
 use crate::{BoxError, TryCloneBody};
 
@@ -14,7 +17,18 @@ use crate::{BoxError, TryCloneBody};
 ///
 /// reqwest's own can't be cloned by others without copying it.
 #[derive(Debug, Default)]
-pub struct RequestBody(Inner);
+pub struct RequestBody {
+    inner: Inner,
+    /// The request's URL as reqwest has parsed it, and the URI that was made of it. Beside the body, since in
+    /// the extensions it would cost each request a map, and each copy of one another.
+    known: Option<Arc<KnownUrl>>,
+}
+
+#[derive(Debug)]
+pub(super) struct KnownUrl {
+    pub(super) url: Url,
+    pub(super) uri: Uri,
+}
 
 #[derive(Debug)]
 enum Inner {
@@ -28,7 +42,24 @@ impl Default for Inner {
     }
 }
 
+impl From<Inner> for RequestBody {
+    fn from(inner: Inner) -> Self {
+        Self { inner, known: None }
+    }
+}
+
 impl RequestBody {
+    /// With the URL of the request that it belongs to.
+    pub(super) fn of_request(mut self, url: Url, uri: Uri) -> Self {
+        self.known = Some(Arc::new(KnownUrl { url, uri }));
+        self
+    }
+
+    /// The URL, unless the request goes elsewhere by now.
+    pub(super) fn known_url(&self, uri: &Uri) -> Option<Url> {
+        self.known.as_deref().filter(|known| known.uri == *uri).map(|known| known.url.clone())
+    }
+
     /// Any body. Those that are known to be in memory remain so.
     pub(super) fn of<B>(body: B) -> Self
     where
@@ -42,12 +73,12 @@ impl RequestBody {
             return body.into();
         }
         if let Some(mut full) = take::<Full<Bytes>>(&mut body) {
-            return Self(Inner::Whole(whole(&mut full)));
+            return Inner::Whole(whole(&mut full)).into();
         }
         if let Some(text) = take::<String>(&mut body) {
-            return Self(Inner::Whole(text.into()));
+            return Inner::Whole(text.into()).into();
         }
-        body.map(|body| Self(Inner::Stream(reqwest::Body::wrap(body)))).unwrap_or_default()
+        body.map(|body| Inner::Stream(reqwest::Body::wrap(body)).into()).unwrap_or_default()
     }
 }
 
@@ -67,21 +98,21 @@ fn whole(body: &mut (impl Body<Data = Bytes> + Unpin)) -> Bytes {
 impl From<reqwest::Body> for RequestBody {
     fn from(mut body: reqwest::Body) -> Self {
         match body.as_bytes() {
-            Some(_) => Self(Inner::Whole(whole(&mut body))),
-            None => Self(Inner::Stream(body)),
+            Some(_) => Inner::Whole(whole(&mut body)).into(),
+            None => Inner::Stream(body).into(),
         }
     }
 }
 
 impl From<Bytes> for RequestBody {
     fn from(bytes: Bytes) -> Self {
-        Self(Inner::Whole(bytes))
+        Inner::Whole(bytes).into()
     }
 }
 
 impl From<RequestBody> for reqwest::Body {
     fn from(body: RequestBody) -> Self {
-        match body.0 {
+        match body.inner {
             Inner::Whole(bytes) => bytes.into(),
             Inner::Stream(body) => body,
         }
@@ -91,8 +122,10 @@ impl From<RequestBody> for reqwest::Body {
 impl TryCloneBody for RequestBody {
     #[inline]
     fn try_clone(&self) -> Option<Self> {
-        match &self.0 {
-            Inner::Whole(bytes) => Some(bytes.clone().into()),
+        match &self.inner {
+            Inner::Whole(bytes) => {
+                Some(Self { inner: Inner::Whole(bytes.clone()), known: self.known.clone() })
+            }
             Inner::Stream(_) => None,
         }
     }
@@ -113,7 +146,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Inner::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Inner::Stream(body) => Pin::new(body).poll_frame(cx),
@@ -121,14 +154,14 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole(bytes) => bytes.is_empty(),
             Inner::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Stream(body) => body.size_hint(),
         }

@@ -1,8 +1,10 @@
 //! Between reqwest's requests and responses and those of `http`.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, Uri};
 use http_body::Body;
 use reqwest::{ResponseBuilderExt, Url};
 
@@ -14,8 +16,14 @@ pub(super) fn http_request(
     mut request: reqwest::Request,
 ) -> Result<http::Request<RequestBody>, reqwest::Error> {
     let body = request.body_mut().take().map(RequestBody::from).unwrap_or_default();
-    http::Request::try_from(request).map(|request| request.map(|_| body))
+    let url = request.url().clone();
+    let request = http::Request::try_from(request)?;
+    let uri = request.uri().clone();
+    Ok(request.map(|_| body.of_request(url, uri)))
 }
+
+/// A URL that is soon parsed, in the place of one that is known.
+static PLACEHOLDER: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("http://a/"));
 
 /// On the way down, at the bottom.
 pub(super) fn reqwest_request<B>(request: http::Request<B>) -> Result<Sent, reqwest::Error>
@@ -23,7 +31,16 @@ where
     B: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
 {
     let secret = has_secret(request.headers());
-    let request = reqwest::Request::try_from(request.map(RequestBody::of))?;
+    let mut request = request.map(RequestBody::of);
+    let known = request.body().known_url(request.uri());
+    if known.is_some() {
+        // reqwest parses whatever stands there, which for a whole URL takes most of the time here.
+        *request.uri_mut() = PLACEHOLDER.clone();
+    }
+    let mut request = reqwest::Request::try_from(request)?;
+    if let Some(url) = known {
+        *request.url_mut() = url;
+    }
     let guard = Guard { secret_for: secret.then(|| request.url().clone()) };
     Ok(Sent { request, guard })
 }

@@ -26,7 +26,7 @@
 //! A client's proxies, decompression, cookies, versions of HTTP and timeouts: each attempt is a request of
 //! the client's. So a timeout of reqwest's, the client's or the request's, bounds an attempt and its
 //! body; a timeout over the whole is a layer above these ones. Of a response, `url` and `remote_addr` are
-//! reqwest's. The fragment of a request's URL, which is never sent, is lost.
+//! reqwest's. The fragment of a URL, which is never sent, is lost where a layer changes where a request goes.
 //!
 //! A request is sent again if its body is in memory, as `reqwest::Request::try_clone` has it. One that
 //! streams is sent once.
