@@ -212,12 +212,12 @@ async fn cases(origin: &str, [bare_proxy, gateway]: [&Proxy; 2]) -> Vec<Case> {
             let layered = layered.clone();
             async move { layered.execute(request).await }
         }),
-        Case::hyper("gateway", BARE, &request_to(bare_proxy.origin()), client()),
-        Case::hyper("gateway", OURS, &request_to(gateway.origin()), client()),
         Case::reqwest("ours, middleware", request, move |request| {
             let middleware = middleware.clone();
             async move { middleware.execute(request).await }
         }),
+        Case::hyper("gateway", BARE, &request_to(bare_proxy.origin()), client()),
+        Case::hyper("gateway", OURS, &request_to(gateway.origin()), client()),
     ]
 }
 
@@ -246,8 +246,13 @@ fn medians(
 ) -> BTreeMap<(&'static str, &'static str), f64> {
     let mut times = vec![Vec::with_capacity(rounds); cases.len()];
     for number in 0..rounds {
-        for place in 0..cases.len() {
-            let index = (place + number) % cases.len();
+        // Each comes after another one in turn: what ran before has left its traces.
+        let mut order: Vec<_> = (0..cases.len()).collect();
+        order.rotate_left(number % cases.len());
+        if number % 2 == 1 {
+            order.reverse();
+        }
+        for index in order {
             times[index].push(runtime.block_on(round(&cases[index], at_once)).as_secs_f64() * 1e6);
         }
     }
