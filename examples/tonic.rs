@@ -1,0 +1,73 @@
+//! A gRPC client of tonic's over several accounts. Its transport is ours: two layers over hyper's client.
+//!
+//! `cargo run --example tonic --features hyper`
+//!
+//! The upstream is a server of its own on 127.0.0.1: tonic's health service, and in front of it a gateway
+//! that limits the account `work` by HTTP's own 429. The call is answered nonetheless, with the account
+//! `spare`.
+
+mod support {
+    pub mod health;
+}
+
+use http::Uri;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use support::health::HealthUpstream;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tower::ServiceBuilder;
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::{
+    BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey, ReplayLayer,
+};
+
+async fn ask(pool: Pool, origin: &str) -> Result<ServingStatus, BoxError> {
+    // In place of a `tonic::transport::Channel`, which takes only bodies of tonic's own type. gRPC is HTTP/2
+    // from the first byte, without TLS too.
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    // tonic encodes its messages as they are sent. They are recorded, so that they can be sent again.
+    let transport = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(CredentialsLayer::new(pool))
+        .service(client);
+    // A channel knows where it leads. This client has to be told.
+    let mut health = HealthClient::with_origin(transport, Uri::try_from(origin)?);
+
+    let response = health.check(HealthCheckRequest { service: String::new() }).await?;
+    Ok(response.into_inner().status())
+}
+
+/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
+async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
+    let vault = MemoryVault::new();
+    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
+        let tokens = OAuthTokens::new(token);
+        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
+    }
+    let provider = GenericProvider::bearer("example").origin(origin)?;
+    Ok(Pool::builder(provider, vault).open().await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let upstream = HealthUpstream::start().await?;
+    let pool = open_pool(&upstream.origin()).await?;
+
+    let status = ask(pool.clone(), &upstream.origin()).await?;
+
+    println!("{}", status.as_str_name());
+    let counters = pool.counters();
+    println!(
+        "{} request, {} attempts, {} rotation",
+        counters.requests,
+        upstream.attempts(),
+        counters.rotations
+    );
+    if status != ServingStatus::Serving || upstream.attempts() != 2 {
+        return Err("the story came out differently".into());
+    }
+    Ok(())
+}
