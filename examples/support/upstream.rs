@@ -71,7 +71,9 @@ async fn answer(
     // Read to its end, so that the connection can be used again.
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     Ok(match (&head.method, head.uri.path()) {
-        (&Method::POST, "/v1/messages") => state.api(head.headers.get(header::AUTHORIZATION)),
+        (&Method::POST, "/v1/messages" | "/markdown/raw") => {
+            state.api(head.headers.get(header::AUTHORIZATION))
+        }
         (&Method::POST, "/oauth/token") => state.token(&body),
         _ => plain(StatusCode::NOT_FOUND, "no such path"),
     })
