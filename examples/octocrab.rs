@@ -1,0 +1,73 @@
+//! octocrab, the GitHub client, over several accounts: a service of ours in place of its own.
+//!
+//! `cargo run --example octocrab --features hyper`
+//!
+//! The upstream is a server of its own on 127.0.0.1, at which the account `work` is limited. The request is
+//! answered nonetheless, with the account `spare`.
+
+mod support {
+    pub mod upstream;
+}
+
+use http::Uri;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use octocrab::service::middleware::base_uri::BaseUriLayer;
+use octocrab::{AuthState, OctocrabBuilder};
+use support::upstream::Upstream;
+use tower::ServiceBuilder;
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::{
+    BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey, ReplayLayer,
+};
+
+async fn ask(pool: Pool, origin: &str) -> Result<String, BoxError> {
+    // GitHub itself is at `https://api.github.com`, and wants a connector with TLS.
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    // The body is of a type of octocrab's own. It is recorded as it is sent, so that it can be sent again.
+    let service = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(CredentialsLayer::new(pool))
+        .service(client);
+    let octocrab = OctocrabBuilder::new_empty()
+        .with_service(service)
+        // Over ours, since a credential goes only where the whole URI is known to be the provider's.
+        .with_layer(&BaseUriLayer::new(Uri::try_from(origin)?))
+        .with_auth(AuthState::None)
+        .build()?;
+
+    Ok(octocrab.markdown().render_raw("*hello*").await?)
+}
+
+/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
+async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
+    let vault = MemoryVault::new();
+    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
+        let tokens = OAuthTokens::new(token);
+        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
+    }
+    let provider = GenericProvider::bearer("example").origin(origin)?;
+    Ok(Pool::builder(provider, vault).open().await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let upstream = Upstream::start().await?;
+    let pool = open_pool(&upstream.origin()).await?;
+
+    let answer = ask(pool.clone(), &upstream.origin()).await?;
+
+    println!("{answer}");
+    let counters = pool.counters();
+    println!(
+        "{} request, {} attempts, {} rotation",
+        counters.requests,
+        upstream.api_requests(),
+        counters.rotations
+    );
+    if answer != "hello, spare" || upstream.api_requests() != 2 {
+        return Err("the story came out differently".into());
+    }
+    Ok(())
+}
