@@ -24,10 +24,11 @@ pub(crate) fn apply<B>(
     home: &mut Option<Home>,
     is_trusted: bool,
 ) -> Result<(), Error> {
-    if home.is_some() || lease.endpoint().is_some() {
+    let moves = home.is_some() || lease.endpoint().is_some();
+    if moves {
         home::send_to(lease, request, home);
-        pool.check_carries(lease, request.uri())?;
-    } else if !is_trusted {
+    }
+    if moves || !is_trusted {
         pool.check_carries(lease, request.uri())?;
     }
     let headers = request.headers_mut();

@@ -227,7 +227,7 @@ pin_project! {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
-    Decide,
+    Decide(Answer),
     Return,
 }
 
@@ -336,8 +336,7 @@ where
                 StageProj::Save { saving, .. } => {
                     ready!(Pin::new(saving).poll(cx));
                     match this.stage.as_mut().project_replace(Stage::Done) {
-                        StageOwned::Save { response, then: Then::Decide, .. } => {
-                            let answer = Answer::of(progress.pool(), &response);
+                        StageOwned::Save { response, then: Then::Decide(answer), .. } => {
                             progress.react(response, answer)
                         }
                         StageOwned::Save { response, then: Then::Return, .. } => {
@@ -421,7 +420,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         D: Bodies<B, R, Kept = K>,
     {
         match self.start_saving() {
-            Some(saving) => Stage::Save { saving, response, then: Then::Decide },
+            Some(saving) => Stage::Save { saving, response, then: Then::Decide(answer) },
             None => self.react(response, answer),
         }
     }
