@@ -6,6 +6,7 @@
 //! answered nonetheless, with the account `spare`.
 
 mod support {
+    pub mod accounts;
     pub mod upstream;
 }
 
@@ -14,11 +15,10 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use support::accounts::open_pool;
 use support::upstream::Upstream;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_credentials::provider::GenericProvider;
-use tower_credentials::vault::{MemoryVault, VaultExt};
-use tower_credentials::{BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey};
+use tower_credentials::{BoxError, CredentialsLayer, Pool};
 
 async fn ask(pool: Pool, origin: &str) -> Result<Bytes, BoxError> {
     let client = Client::builder(TokioExecutor::new()).build_http();
@@ -31,17 +31,6 @@ async fn ask(pool: Pool, origin: &str) -> Result<Bytes, BoxError> {
     let response = client.oneshot(request).await?;
     println!("{}", response.status());
     Ok(response.collect().await?.to_bytes())
-}
-
-/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
-async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
-    let vault = MemoryVault::new();
-    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
-        let tokens = OAuthTokens::new(token);
-        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
-    }
-    let provider = GenericProvider::bearer("example").origin(origin)?;
-    Ok(Pool::builder(provider, vault).open().await?)
 }
 
 #[tokio::main]

@@ -6,6 +6,7 @@
 //! answered nonetheless, with the account `spare`.
 
 mod support {
+    pub mod accounts;
     pub mod upstream;
 }
 
@@ -14,13 +15,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, OctocrabBuilder};
+use support::accounts::open_pool;
 use support::upstream::Upstream;
 use tower::ServiceBuilder;
-use tower_credentials::provider::GenericProvider;
-use tower_credentials::vault::{MemoryVault, VaultExt};
-use tower_credentials::{
-    BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey, ReplayLayer,
-};
+use tower_credentials::{BoxError, CredentialsLayer, Pool, ReplayLayer};
 
 async fn ask(pool: Pool, origin: &str) -> Result<String, BoxError> {
     // GitHub itself is at `https://api.github.com`, and wants a connector with TLS.
@@ -38,17 +36,6 @@ async fn ask(pool: Pool, origin: &str) -> Result<String, BoxError> {
         .build()?;
 
     Ok(octocrab.markdown().render_raw("*hello*").await?)
-}
-
-/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
-async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
-    let vault = MemoryVault::new();
-    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
-        let tokens = OAuthTokens::new(token);
-        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
-    }
-    let provider = GenericProvider::bearer("example").origin(origin)?;
-    Ok(Pool::builder(provider, vault).open().await?)
 }
 
 #[tokio::main]

@@ -6,16 +6,16 @@
 //! answered nonetheless, with the account `spare`.
 
 mod support {
+    pub mod accounts;
     pub mod upstream;
 }
 
 use reqwest::redirect::Policy;
+use support::accounts::open_pool;
 use support::upstream::Upstream;
 use tower::Layer;
-use tower_credentials::provider::GenericProvider;
 use tower_credentials::reqwest::{ReqwestLayer, redirect_policy};
-use tower_credentials::vault::{MemoryVault, VaultExt};
-use tower_credentials::{BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey};
+use tower_credentials::{BoxError, CredentialsLayer, Pool};
 
 async fn ask(pool: Pool, origin: &str) -> Result<String, BoxError> {
     // 1. Redirects stay within the origin.
@@ -28,17 +28,6 @@ async fn ask(pool: Pool, origin: &str) -> Result<String, BoxError> {
     let response = layered.execute(request).await?;
     println!("{} from {}", response.status(), response.url().path());
     Ok(response.error_for_status()?.text().await?)
-}
-
-/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
-async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
-    let vault = MemoryVault::new();
-    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
-        let tokens = OAuthTokens::new(token);
-        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
-    }
-    let provider = GenericProvider::bearer("example").origin(origin)?;
-    Ok(Pool::builder(provider, vault).open().await?)
 }
 
 #[tokio::main]

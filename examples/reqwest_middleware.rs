@@ -6,6 +6,7 @@
 //! answered nonetheless, with the account `spare`.
 
 mod support {
+    pub mod accounts;
     pub mod upstream;
 }
 
@@ -15,13 +16,12 @@ use reqwest::redirect::Policy;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use reqwest_retry::RetryTransientMiddleware;
 use reqwest_retry::policies::ExponentialBackoff;
+use support::accounts::open_pool;
 use support::upstream::Upstream;
 use tower::ServiceBuilder;
 use tower::timeout::TimeoutLayer;
-use tower_credentials::provider::GenericProvider;
 use tower_credentials::reqwest::{TowerMiddleware, redirect_policy};
-use tower_credentials::vault::{MemoryVault, VaultExt};
-use tower_credentials::{BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey};
+use tower_credentials::{BoxError, CredentialsLayer, Pool};
 
 fn client(pool: Pool) -> Result<ClientWithMiddleware, BoxError> {
     // 1. Redirects stay within the origin.
@@ -44,17 +44,6 @@ async fn ask(client: &ClientWithMiddleware, origin: &str) -> Result<String, BoxE
     let response = request.send().await?;
     println!("{} from {}", response.status(), response.url().path());
     Ok(response.error_for_status()?.text().await?)
-}
-
-/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
-async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
-    let vault = MemoryVault::new();
-    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
-        let tokens = OAuthTokens::new(token);
-        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
-    }
-    let provider = GenericProvider::bearer("example").origin(origin)?;
-    Ok(Pool::builder(provider, vault).open().await?)
 }
 
 #[tokio::main]

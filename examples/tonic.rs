@@ -7,22 +7,20 @@
 //! `spare`.
 
 mod support {
+    pub mod accounts;
     pub mod health;
 }
 
 use http::Uri;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use support::accounts::open_pool;
 use support::health::HealthUpstream;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tower::ServiceBuilder;
-use tower_credentials::provider::GenericProvider;
-use tower_credentials::vault::{MemoryVault, VaultExt};
-use tower_credentials::{
-    BoxError, Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey, ReplayLayer,
-};
+use tower_credentials::{BoxError, CredentialsLayer, Pool, ReplayLayer};
 
 async fn ask(pool: Pool, origin: &str) -> Result<ServingStatus, BoxError> {
     // In place of a `tonic::transport::Channel`, which takes only bodies of tonic's own type. gRPC is HTTP/2
@@ -38,17 +36,6 @@ async fn ask(pool: Pool, origin: &str) -> Result<ServingStatus, BoxError> {
 
     let response = health.check(HealthCheckRequest { service: String::new() }).await?;
     Ok(response.into_inner().status())
-}
-
-/// A pool of two accounts. A vault in a directory keeps them for the next run: see `quickstart`.
-async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
-    let vault = MemoryVault::new();
-    for (label, token) in [("work", "work-access"), ("spare", "spare-access")] {
-        let tokens = OAuthTokens::new(token);
-        vault.put(Credential::new(PoolKey::new("example"), label, tokens)).await?;
-    }
-    let provider = GenericProvider::bearer("example").origin(origin)?;
-    Ok(Pool::builder(provider, vault).open().await?)
 }
 
 #[tokio::main]
