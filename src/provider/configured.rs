@@ -77,6 +77,11 @@ impl Provider for Configured {
         self.inner.trusts(uri) || self.origins.iter().any(|origin| origin.contains(uri))
     }
 
+    fn origin(&self) -> Option<&Origin> {
+        // What a user has added goes before what the vendor has.
+        self.origins.first().or_else(|| self.inner.origin())
+    }
+
     fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
         self.inner.headers(credential)
     }

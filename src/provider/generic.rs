@@ -132,6 +132,10 @@ impl Provider for GenericProvider {
             || (self.relative && uri.scheme().is_none() && uri.authority().is_none())
     }
 
+    fn origin(&self) -> Option<&Origin> {
+        self.origins.first()
+    }
+
     fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
         let header = match (&self.oauth_token, credential.secret.kind()) {
             (Some(header), Kind::OAuth | Kind::Mcp) => header,

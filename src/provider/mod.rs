@@ -46,6 +46,11 @@ pub trait Provider: Send + Sync + 'static {
     /// Whether a credential may be sent to this URI. A request to any other is refused.
     fn trusts(&self, uri: &Uri) -> bool;
 
+    /// The origin of a request that names none, where there is one: the first of those that it trusts.
+    fn origin(&self) -> Option<&Origin> {
+        None
+    }
+
     /// The headers that apply a credential. The pool marks those sensitive that hold the token as it is;
     /// one that holds it in another form, such as base64, is yours to mark.
     ///
@@ -117,6 +122,10 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     fn trusts(&self, uri: &Uri) -> bool {
         (**self).trusts(uri)
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        (**self).origin()
     }
 
     fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {

@@ -250,6 +250,10 @@ macro_rules! adapter {
                 self.0.trusts(uri)
             }
 
+            fn origin(&self) -> Option<&crate::provider::Origin> {
+                self.0.origins.first()
+            }
+
             fn headers(
                 &self,
                 credential: &crate::Credential,

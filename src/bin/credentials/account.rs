@@ -1,0 +1,287 @@
+//! Which account is meant, and how it stands.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::Serialize;
+use tower_credentials::standing::{Health, Standing};
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::{Damage, VaultExt};
+use tower_credentials::{CredentialId, Metadata, PoolKey, Timestamp};
+
+use crate::args::OneAccount;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output;
+use crate::time::{brief, rfc3339};
+
+/// An account, and how it stands.
+pub(crate) struct Account {
+    pub(crate) credential: Metadata,
+    pub(crate) standing: Standing,
+    /// When its access token stops working.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Whether a token that has expired is renewed without a person.
+    pub(crate) is_renewable: bool,
+    /// Whether a request takes it that names none.
+    pub(crate) is_active: bool,
+}
+
+/// Whether an account can be used now.
+pub(crate) enum State {
+    Ready,
+    Cooling { until: Timestamp },
+    NeedsSignIn { reason: String },
+}
+
+impl Account {
+    pub(crate) fn state(&self, now: Timestamp) -> State {
+        if let Health::NeedsSignIn { reason, .. } = &self.standing.health {
+            return State::NeedsSignIn { reason: reason.clone() };
+        }
+        match self.standing.cooldown(None) {
+            Some(cooldown) if cooldown.until > now => State::Cooling { until: cooldown.until },
+            _ => State::Ready,
+        }
+    }
+
+    /// The state in words, in colour.
+    pub(crate) fn describe_state(&self, now: Timestamp) -> String {
+        match self.state(now) {
+            State::NeedsSignIn { .. } => output::bad("needs sign-in").to_string(),
+            State::Cooling { until } => {
+                output::doubtful(format_args!("cooling, {} left", brief(until.since(now)))).to_string()
+            }
+            State::Ready => match self.expires_at {
+                Some(end) if end <= now && !self.is_renewable => output::bad("expired").to_string(),
+                Some(end) if end <= now => output::good("ready, to be renewed").to_string(),
+                Some(end) => {
+                    output::good(format_args!("ready, expires in {}", brief(end.since(now)))).to_string()
+                }
+                None => output::good("ready").to_string(),
+            },
+        }
+    }
+
+    /// The cooldowns of single scopes that have not ended: what is limited, and for how long.
+    pub(crate) fn limited_scopes(&self, now: Timestamp) -> impl Iterator<Item = (&str, Duration)> {
+        self.standing.cooldowns.iter().filter_map(move |cooldown| {
+            let scope = cooldown.scope.as_ref()?;
+            (cooldown.until > now).then(|| (scope.as_str(), cooldown.until.since(now)))
+        })
+    }
+
+    pub(crate) fn json(&self, now: Timestamp) -> Json<'_> {
+        let credential = &self.credential;
+        let (state, until, reason) = match self.state(now) {
+            State::Ready => ("ready", None, None),
+            State::Cooling { until } => ("cooling", Some(rfc3339(until)), None),
+            State::NeedsSignIn { reason } => ("needs_sign_in", None, Some(reason)),
+        };
+        Json {
+            id: credential.id,
+            provider: credential.pool.provider(),
+            namespace: credential.pool.namespace(),
+            label: &credential.label,
+            kind: credential.kind.as_str(),
+            active: self.is_active,
+            state,
+            cooling_until: until,
+            reason,
+            expires_at: self.expires_at.map(rfc3339),
+            failures: self.standing.failures,
+            created_at: rfc3339(credential.created_at),
+            updated_at: rfc3339(credential.updated_at),
+        }
+    }
+}
+
+/// An account in `--json`.
+#[derive(Serialize)]
+pub(crate) struct Json<'a> {
+    id: CredentialId,
+    provider: &'a str,
+    namespace: &'a str,
+    label: &'a str,
+    kind: &'static str,
+    active: bool,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cooling_until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    failures: u32,
+    created_at: String,
+    updated_at: String,
+}
+
+/// The accounts of these pools, in each pool's order, and what could not be read.
+pub(crate) async fn load(
+    context: &Context,
+    vault: &FileVault,
+    pools: impl IntoIterator<Item = PoolKey>,
+) -> Result<(Vec<Account>, Vec<Damage>), Failure> {
+    let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
+    for key in pools {
+        let mut stored = vault.load_pool(key.clone()).await?;
+        damaged.append(&mut stored.damaged);
+        let active = active(context, vault, &key).await;
+        for record in stored.credentials {
+            let id = record.metadata.id;
+            accounts.push(Account {
+                standing: stored.standings.credentials.remove(&id).unwrap_or_default(),
+                expires_at: record.secret.expires_at(),
+                is_renewable: record.secret.refresh_token().is_some(),
+                is_active: active == Some(id),
+                credential: record.metadata,
+            });
+        }
+    }
+    damaged.sort_by(|one, other| one.record.cmp(&other.record));
+    damaged.dedup();
+    Ok((accounts, damaged))
+}
+
+/// Which account of a pool a request takes that names none.
+async fn active(context: &Context, vault: &FileVault, key: &PoolKey) -> Option<CredentialId> {
+    let pool = context.pool(key, vault.clone()).ok()?.open().await.ok()?;
+    let now = pool.now();
+    let ready = pool
+        .status()
+        .into_iter()
+        .find(|status| status.standing.health == Health::Good && status.ready_in(now) == Duration::ZERO);
+    ready.map(|status| status.credential.id)
+}
+
+/// The pools that hold credentials, of this provider or of all, in this namespace or in all.
+pub(crate) async fn pools(
+    context: &Context,
+    vault: &FileVault,
+    provider: Option<&str>,
+    namespace: Option<&str>,
+) -> Result<BTreeSet<PoolKey>, Failure> {
+    let listing = vault.list().await?;
+    let provider = provider.map(|name| own_name(context, name));
+    let mut pools: BTreeSet<_> =
+        listing.credentials.into_iter().map(|credential| credential.pool).collect();
+    pools.retain(|pool| {
+        provider.as_deref().is_none_or(|provider| pool.provider() == provider)
+            && namespace.is_none_or(|namespace| pool.namespace() == namespace)
+    });
+    Ok(pools)
+}
+
+/// A provider's own name, whatever alias it was typed by. A vault may hold credentials of providers that no
+/// setting names.
+pub(crate) fn own_name(context: &Context, name: &str) -> String {
+    match context.registry.pool_key(name) {
+        Ok(key) => key.provider().to_owned(),
+        Err(_) => name.to_owned(),
+    }
+}
+
+/// The one account that is meant.
+pub(crate) async fn find(
+    context: &Context,
+    vault: &FileVault,
+    which: &OneAccount,
+) -> Result<Metadata, Failure> {
+    let text = &which.account;
+    let namespace = which.namespace.namespace.as_deref();
+    let found = find_all(context, vault, text, namespace).await?;
+    match <[Metadata; 1]>::try_from(found) {
+        Ok([one]) => Ok(one),
+        Err(several) => Err(ambiguous(text, &several).way_out("name one by its label or its id")),
+    }
+}
+
+/// That a text names several accounts where one is wanted.
+pub(crate) fn ambiguous(text: &str, several: &[Metadata]) -> Failure {
+    Failure::usage(format!("{text} may be any of {}: {}", several.len(), names(several)))
+}
+
+/// Every account that is meant, at least one.
+pub(crate) async fn find_all(
+    context: &Context,
+    vault: &FileVault,
+    text: &str,
+    namespace: Option<&str>,
+) -> Result<Vec<Metadata>, Failure> {
+    let listing = vault.list().await?;
+    for damage in &listing.damaged {
+        output::warn(damage);
+    }
+    let mut known = listing.credentials;
+    known
+        .retain(|credential| namespace.is_none_or(|namespace| credential.pool.namespace() == namespace));
+    let found = matching(context, &known, text);
+    if found.is_empty() {
+        return Err(none_found(context, &known, text));
+    }
+    Ok(found)
+}
+
+/// Those that the text names: by an id whole, then by a path, then by a provider, then by an id's beginning.
+fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> {
+    let (provider, rest) = text.split_once('/').map_or((text, None), |(name, rest)| (name, Some(rest)));
+    let provider = own_name(context, provider);
+    let path = rest.map(|rest| format!("{provider}/{rest}"));
+    let is_path = |credential: &Metadata| {
+        let (pool, label) = (&credential.pool, &credential.label);
+        // A provider's own name may have a slash in it.
+        [Some(text), path.as_deref()].into_iter().flatten().any(|path| {
+            path == format!("{}/{label}", pool.provider()) || path == format!("{pool}/{label}")
+        })
+    };
+    let is_of_provider = |credential: &Metadata| {
+        credential.pool.provider() == text || (rest.is_none() && credential.pool.provider() == provider)
+    };
+    let begins = |credential: &Metadata| text.len() >= 4 && credential.id.to_string().starts_with(text);
+    let by: [&dyn Fn(&Metadata) -> bool; 4] =
+        [&|credential| credential.id.to_string() == text, &is_path, &is_of_provider, &begins];
+    let found = |is: &&dyn Fn(&Metadata) -> bool| {
+        let found: Vec<_> = known.iter().filter(|credential| is(credential)).cloned().collect();
+        (!found.is_empty()).then_some(found)
+    };
+    by.iter().find_map(found).unwrap_or_default()
+}
+
+fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
+    let provider = own_name(context, text.split('/').next().unwrap_or(text));
+    let others: Vec<_> =
+        known.iter().filter(|other| other.pool.provider() == provider).cloned().collect();
+    let failure = Failure::not_found(format!("there is no account {text}"));
+    if !others.is_empty() {
+        return failure
+            .because(format!("{provider} has {}", names(&others)))
+            .way_out("credentials list");
+    }
+    if context.registry.provider(&provider).is_ok() {
+        return failure.way_out(format!("credentials login {provider}"));
+    }
+    failure.way_out("credentials list")
+}
+
+/// An account as it is typed.
+pub(crate) fn name(credential: &Metadata) -> String {
+    let Metadata { pool, label, .. } = credential;
+    match pool.namespace() {
+        PoolKey::DEFAULT_NAMESPACE => format!("{}/{label}", pool.provider()),
+        _ => format!("{pool}/{label}"),
+    }
+}
+
+/// Accounts as they are typed.
+pub(crate) fn names(credentials: &[Metadata]) -> String {
+    let mut by_name: HashMap<String, usize> = HashMap::new();
+    for credential in credentials {
+        *by_name.entry(name(credential)).or_default() += 1;
+    }
+    let names = credentials.iter().map(|credential| match name(credential) {
+        name if by_name[&name] > 1 => format!("{name} ({})", credential.id),
+        name => name,
+    });
+    names.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,124 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueHint};
+
+use crate::commands;
+use crate::output::Color;
+
+/// What comes after the options in the long help.
+const AFTER_HELP: &str = "\
+Accounts:
+  Where an ACCOUNT is asked for, PROVIDER/LABEL names one, PROVIDER/NAMESPACE/LABEL one of several
+  namespaces, PROVIDER the only one that there is, and an id, or the beginning of one, any.
+
+Examples:
+  credentials login openai --api-key --label work
+  credentials list
+  curl -H @<(credentials headers openai) https://api.openai.com/v1/models
+
+Environment:
+  TOWER_CREDENTIALS_DIR        the vault's directory, as --vault
+  TOWER_CREDENTIALS_CONFIG     the settings file, as --config
+  TOWER_CREDENTIALS_VAULT_KEY  the vault's key: 32 bytes in base64
+  TOWER_CREDENTIALS_<PROVIDER>_<SETTING>
+                               a setting of one provider's, before the settings file's
+  NO_COLOR                     no colours
+
+Exit codes:
+  0  done
+  1  it could not be done
+  2  what was typed, or a setting, is wrong
+  3  there is no such account, provider or file
+  4  the vendor has refused, or a new sign-in is needed
+  5  the vault can't be opened, its key is missing or wrong, or something in it is damaged
+  6  no answer came from the vendor, or every account is limited
+  130, 143  ended by Ctrl-C or by a signal";
+
+/// Accounts, keys and tokens of HTTP APIs, in an encrypted vault
+///
+/// The vault is the one that programs with the tower-credentials crate use: what is signed in here, they use at
+/// once, and what they learn of an account is seen here.
+#[derive(Debug, Parser)]
+#[command(name = "credentials", version, after_long_help = AFTER_HELP, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The whole definition, from which completions and the manual page are made.
+pub(crate) fn definition() -> clap::Command {
+    Args::command()
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// The vault's directory
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(env = "TOWER_CREDENTIALS_DIR", hide_env = true)]
+    pub(crate) vault: Option<PathBuf>,
+    /// The settings file
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(env = "TOWER_CREDENTIALS_CONFIG", hide_env = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// When to write in colour
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub(crate) color: Color,
+    /// Tell more of what is being done, on standard error; twice, and yet more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// One command, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Login(commands::login::Login),
+    List(commands::list::List),
+    Show(commands::show::Show),
+    Rename(commands::rename::Rename),
+    Move(commands::order::Move),
+    Activate(commands::order::Activate),
+    Reset(commands::standing::Reset),
+    Logout(commands::logout::Logout),
+    Headers(commands::headers::Headers),
+    Completions(commands::shell::Completions),
+    Man(commands::shell::Man),
+}
+
+/// For commands that list something.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(crate) struct Json {
+    /// Write JSON in place of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// For commands that are about one account.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct OneAccount {
+    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL, PROVIDER if it has one account only, or an id
+    #[arg(value_name = "ACCOUNT")]
+    pub(crate) account: String,
+    #[command(flatten)]
+    pub(crate) namespace: Namespace,
+}
+
+/// For commands that are about the accounts of one provider.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct Namespace {
+    /// Only accounts of this namespace
+    #[arg(long, short, value_name = "NS")]
+    pub(crate) namespace: Option<String>,
+}

@@ -1,0 +1,146 @@
+//! `headers`: what a request with an account carries, for scripts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::Args;
+use http::{HeaderMap, Request, Response, Uri};
+use serde::Serialize;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::{BoxError, Kind, Pin, PoolKey, WhenAllCoolingDown};
+use zeroize::Zeroizing;
+
+use crate::account;
+use crate::args::{Json, Namespace};
+use crate::context::{Body, Context};
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Write the headers of one request, with its secret, to standard output
+///
+/// They are those of the account that the next request would take, renewed if its token has expired. What is
+/// written is secret: a terminal is refused unless --show is given.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  curl -H @<(credentials headers openai) https://api.openai.com/v1/models
+  credentials headers github-copilot --url https://api.githubcopilot.com/models --json")]
+pub(crate) struct Headers {
+    /// A provider, or one account
+    #[arg(value_name = "PROVIDER|ACCOUNT")]
+    account: String,
+    #[command(flatten)]
+    namespace: Namespace,
+    /// What is to be asked for: an account's headers may differ by it, and go to its own host
+    #[arg(long)]
+    url: Option<Uri>,
+    /// Write them to a terminal, too
+    #[arg(long)]
+    show: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Headers {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if output::is_for_a_person() && !self.show {
+            return Err(Failure::usage("the headers are secret, and would be shown on the screen")
+                .way_out("pipe them to where they are needed, or add --show"));
+        }
+        let vault = context.vault_with_accounts().await?;
+        let (pool, pin) = self.meant(context, &vault).await?;
+        let (uri, headers) = self.capture(context, vault, &pool, pin).await?;
+        let mut lines: Vec<(&str, Zeroizing<String>)> = Vec::new();
+        for (name, value) in &headers {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            lines.push((name.as_str(), Zeroizing::new(value)));
+        }
+        if self.output.json {
+            #[derive(Serialize)]
+            struct Captured<'a> {
+                url: String,
+                headers: BTreeMap<&'a str, &'a str>,
+            }
+            let headers = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            output::print_json(&Captured { url: uri.to_string(), headers })?;
+        } else {
+            for (name, value) in &lines {
+                output::print(format_args!("{name}: {}", value.as_str()))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    /// The pool, and the account where one is named.
+    async fn meant(
+        &self,
+        context: &Context,
+        vault: &FileVault,
+    ) -> Result<(PoolKey, Option<Pin>), Failure> {
+        let namespace = self.namespace.namespace.as_deref();
+        if let Ok(key) = context.registry.pool_key(&self.account) {
+            let namespace = namespace.unwrap_or(key.namespace());
+            return Ok((PoolKey::with_namespace(key.provider(), namespace), None));
+        }
+        let found = account::find_all(context, vault, &self.account, namespace).await?;
+        match found.as_slice() {
+            [one] => Ok((one.pool.clone(), Some(Pin::id(one.id)))),
+            several => Err(account::ambiguous(&self.account, several)),
+        }
+    }
+
+    /// Sends a request down the layers, and takes it where it would leave.
+    async fn capture(
+        &self,
+        context: &Context,
+        vault: FileVault,
+        key: &PoolKey,
+        pin: Option<Pin>,
+    ) -> Result<(Uri, HeaderMap), Failure> {
+        let uri = self.uri(context, key)?;
+        let pool =
+            context.pool(key, vault)?.when_all_cooling_down(WhenAllCoolingDown::Fail).open().await?;
+        let has_oauth = pool.status().iter().any(|status| status.credential.kind == Kind::OAuth);
+        let mut layer = context.registry.layer(pool.clone());
+        // A provider without OAuth has nothing to renew, and says so only where something is to be.
+        if has_oauth && let Ok(client) = context.oauth(key.provider()) {
+            layer = layer.refresher(client.refresher());
+        }
+        let taken = Arc::new(Mutex::new(None));
+        let bottom = {
+            let taken = taken.clone();
+            service_fn(move |request: Request<Body>| {
+                let (parts, _) = request.into_parts();
+                *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some((parts.uri, parts.headers));
+                // No answer: nothing is to be learnt from it.
+                std::future::ready(Err::<Response<Body>, BoxError>("not sent".into()))
+            })
+        };
+        let mut request = Request::new(Body::default());
+        *request.uri_mut() = uri;
+        if let Some(pin) = pin {
+            request.extensions_mut().insert(pin);
+        }
+        let end = layer.layer(bottom).oneshot(request).await;
+        pool.save().await;
+        let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (taken, end) {
+            (Some(taken), _) => Ok(taken),
+            (None, Err(error)) => Err(error.into()),
+            (None, Ok(_)) => Err(Failure::failed("a layer has answered in place of the request")),
+        }
+    }
+
+    fn uri(&self, context: &Context, key: &PoolKey) -> Result<Uri, Failure> {
+        if let Some(uri) = &self.url {
+            return Ok(uri.clone());
+        }
+        let provider = context.registry.provider(key.provider())?;
+        let uri = provider.origin().and_then(|origin| format!("{origin}/").parse().ok());
+        uri.ok_or_else(|| {
+            Failure::usage(format!("{} does not say where its requests go", key.provider()))
+                .way_out("the same with --url, or set its `origins`")
+        })
+    }
+}

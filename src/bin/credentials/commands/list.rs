@@ -1,0 +1,92 @@
+//! `list`: the accounts, and how each stands.
+
+use clap::Args;
+
+use crate::account::{self, Account};
+use crate::args;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::time::{brief, now};
+
+/// List the accounts, and how each stands
+///
+/// Of each pool the accounts come in the order in which requests take them; a `*` marks the one that the next
+/// request takes.
+#[derive(Debug, Args)]
+#[command(visible_alias = "ls")]
+#[command(after_help = "\
+Examples:
+  credentials list
+  credentials list openai --json | jq -r '.[] | select(.state == \"needs_sign_in\").id'")]
+pub(crate) struct List {
+    /// Only accounts of this provider
+    provider: Option<String>,
+    #[command(flatten)]
+    namespace: args::Namespace,
+    #[command(flatten)]
+    output: args::Json,
+}
+
+impl List {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let (accounts, damaged) = self.load(context).await?;
+        for damage in damaged {
+            output::warn(damage);
+        }
+        let now = now();
+        if self.output.json {
+            let accounts: Vec<_> = accounts.iter().map(|account| account.json(now)).collect();
+            output::print_json(&accounts)?;
+        } else if accounts.is_empty() {
+            output::say("There are no accounts. To add one: credentials login PROVIDER");
+        } else {
+            output::print(table(&accounts))?;
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn load(
+        &self,
+        context: &Context,
+    ) -> Result<(Vec<Account>, Vec<tower_credentials::vault::Damage>), Failure> {
+        if let Some(provider) = &self.provider {
+            self.check(context, provider).await?;
+        }
+        let Some(vault) = context.vault().await? else { return Ok((Vec::new(), Vec::new())) };
+        let namespace = self.namespace.namespace.as_deref();
+        let pools = account::pools(context, &vault, self.provider.as_deref(), namespace).await?;
+        account::load(context, &vault, pools).await
+    }
+
+    /// A provider that nobody knows and of which there is no account is a slip of the keyboard.
+    async fn check(&self, context: &Context, provider: &str) -> Result<(), Failure> {
+        let Err(unknown) = context.registry.provider(provider) else { return Ok(()) };
+        let known = match context.vault().await? {
+            Some(vault) => account::pools(context, &vault, Some(provider), None).await?,
+            None => return Err(unknown.into()),
+        };
+        if known.is_empty() { Err(unknown.into()) } else { Ok(()) }
+    }
+}
+
+fn table(accounts: &[Account]) -> String {
+    let now = now();
+    let rows = accounts.iter().map(|account| {
+        let credential = &account.credential;
+        let mut state = account.describe_state(now);
+        for (scope, left) in account.limited_scopes(now) {
+            state.push_str(&format!("; {scope} cooling, {} left", brief(left)));
+        }
+        [
+            if account.is_active { "*" } else { "" }.to_owned(),
+            credential.pool.provider().to_owned(),
+            credential.pool.namespace().to_owned(),
+            credential.label.to_string(),
+            credential.kind.to_string(),
+            state,
+            credential.id.to_string()[..8].to_owned(),
+        ]
+    });
+    output::table(["", "PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "ID"], rows)
+}

@@ -1,0 +1,135 @@
+//! A sign-in, as a person sees it.
+
+use std::fmt::Display;
+use std::thread;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use tokio::sync::mpsc;
+use tower_credentials::oauth::{FlowKind, OAuthError, Progress, Prompt, SignIn, SignedIn};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::{output, prompt};
+
+/// Says what to do, and follows the sign-in to its end. Dropped in the middle, it leaves nothing behind.
+pub(super) async fn follow(
+    mut sign_in: SignIn,
+    kind: FlowKind,
+    may_open: bool,
+) -> Result<SignedIn, Failure> {
+    let takes_paste = matches!(kind, FlowKind::Loopback | FlowKind::PastedCode);
+    match sign_in.prompt() {
+        Prompt::Browser { url } => {
+            output::say(format_args!("Sign in on this page:\n\n  {url}\n"));
+            // Of a link, whoever has it may take the tokens, and everyone sees a browser's arguments.
+            if may_open && kind != FlowKind::LinkPoll {
+                open(url.clone());
+            }
+            if takes_paste && prompt::can_ask() {
+                output::say("In a browser of another machine? Paste the address here at which it ends.");
+            }
+        }
+        Prompt::Paste { url } => {
+            output::say(format_args!("Sign in on this page:\n\n  {url}\n"));
+            if may_open {
+                open(url.clone());
+            }
+            output::say("Then paste the code, or the address at which the browser ends:");
+        }
+        Prompt::Device { user_code, verification_url, verification_url_complete, expires_in } => {
+            output::say(format_args!(
+                "Open {verification_url} and type this code, within {}:\n\n  {}\n",
+                crate::time::brief(*expires_in),
+                output::strong(user_code)
+            ));
+            if may_open {
+                open(verification_url_complete.clone().unwrap_or_else(|| verification_url.clone()));
+            }
+        }
+        _ => return Err(Failure::failed("this way to sign in is not known to the program")),
+    }
+    // Without a terminal, what is piped in is for a flow that cannot do without it.
+    let reads = kind == FlowKind::PastedCode || (takes_paste && prompt::can_ask());
+    let mut lines = reads.then(prompt::lines);
+    let waiting = Waiting::begin(!reads);
+    loop {
+        tokio::select! {
+            progress = sign_in.next() => match progress {
+                Some(Ok(Progress::SignedIn(account))) => return Ok(*account),
+                Some(Ok(progress)) => waiting.say(progress),
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(OAuthError::Ended.into()),
+            },
+            line = next(&mut lines) => match line {
+                Some(line) if line.trim().is_empty() => {}
+                Some(line) => match sign_in.paste(&line) {
+                    // One is enough.
+                    Ok(()) => lines = None,
+                    Err(error @ OAuthError::Refused { .. }) => return Err(error.into()),
+                    Err(error) => waiting.say(format_args!("{error}; paste another")),
+                },
+                None if kind == FlowKind::PastedCode => {
+                    return Err(Failure::usage("no code was pasted").way_out("the same again"));
+                }
+                None => lines = None,
+            },
+        }
+    }
+}
+
+type Lines = mpsc::UnboundedReceiver<Zeroizing<String>>;
+
+/// The next line that is typed; none ever is where none is read.
+async fn next(lines: &mut Option<Lines>) -> Option<Zeroizing<String>> {
+    match lines {
+        Some(lines) => lines.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows on a terminal that the program is waiting, until it is dropped.
+struct Waiting(ProgressBar);
+
+impl Waiting {
+    /// Hidden where a person types: it would be written over.
+    fn begin(is_shown: bool) -> Self {
+        let target = if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let spinner =
+            ProgressBar::with_draw_target(None, target).with_message("waiting for the sign-in");
+        spinner.enable_steady_tick(Duration::from_millis(120));
+        Self(spinner)
+    }
+
+    fn say(&self, text: impl Display) {
+        self.0.suspend(|| output::say(format_args!("  {text}")));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Opens a page in the browser, where there is one to be seen. Where that fails, the page's address has been
+/// printed.
+fn open(url: String) {
+    if has_display() {
+        // It may take as long as the browser does.
+        thread::spawn(move || webbrowser::open(&url));
+    }
+}
+
+#[cfg(any(windows, target_os = "macos"))]
+fn has_display() -> bool {
+    // One at the other end of a connection is not this person's.
+    std::env::var_os("SSH_CONNECTION").is_none()
+}
+
+/// Without a display, a browser would be one in this very terminal.
+#[cfg(not(any(windows, target_os = "macos")))]
+fn has_display() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set)
+}

@@ -1,0 +1,85 @@
+//! `logout`: removing accounts.
+
+use std::str::FromStr;
+
+use clap::Args;
+use tower_credentials::CredentialId;
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::{VaultError, VaultExt};
+
+use crate::account;
+use crate::args::Namespace;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::{output, prompt};
+
+/// Remove an account, or all of a provider's, from the vault
+///
+/// The vendor is not told: to end a session there, use the vendor's own page. A record that is damaged is removed
+/// by its whole id.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials logout openai/spare
+  credentials logout openai --all --yes")]
+pub(crate) struct Logout {
+    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL, PROVIDER or an id
+    #[arg(value_name = "ACCOUNT")]
+    account: String,
+    #[command(flatten)]
+    namespace: Namespace,
+    /// Remove every account that ACCOUNT may mean
+    #[arg(long)]
+    all: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Logout {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let vault = context.vault_with_accounts().await?;
+        let namespace = self.namespace.namespace.as_deref();
+        let found = match account::find_all(context, &vault, &self.account, namespace).await {
+            Ok(found) => found,
+            Err(failure) => return self.remove_damaged(&vault, failure).await,
+        };
+        let names = account::names(&found);
+        if found.len() > 1 && !self.all {
+            return Err(
+                account::ambiguous(&self.account, &found).way_out("name one of them, or add --all")
+            );
+        }
+        self.ask(&names).await?;
+        for credential in &found {
+            match vault.remove(credential.id).await {
+                // Someone else was first.
+                Ok(()) | Err(VaultError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            output::say(format_args!("Removed {}", account::name(credential)));
+        }
+        Ok(Exit::Done)
+    }
+
+    /// A record that can't be read is in no list.
+    async fn remove_damaged(&self, vault: &FileVault, failure: Failure) -> Result<Exit, Failure> {
+        let Ok(id) = CredentialId::from_str(&self.account) else { return Err(failure) };
+        match vault.get(id).await {
+            Err(VaultError::NotFound(_)) => return Err(failure),
+            Err(VaultError::Damaged(damage)) => output::warn(damage),
+            _ => {}
+        }
+        self.ask(&format!("the record {id}")).await?;
+        vault.remove(id).await?;
+        output::say(format_args!("Removed the record {id}"));
+        Ok(Exit::Done)
+    }
+
+    async fn ask(&self, what: &str) -> Result<(), Failure> {
+        match self.yes {
+            true => Ok(()),
+            false => prompt::confirm(&format!("Remove {what} from the vault?"), "--yes").await,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! A file for each command.
+
+pub(crate) mod headers;
+pub(crate) mod list;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod order;
+pub(crate) mod rename;
+pub(crate) mod shell;
+pub(crate) mod show;
+pub(crate) mod standing;
+
+use crate::args::{Args, Command};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    let context = || Context::new(&args.global);
+    match args.command {
+        Command::Login(command) => command.run(&args.global).await,
+        Command::List(command) => command.run(&context()?).await,
+        Command::Show(command) => command.run(&context()?).await,
+        Command::Rename(command) => command.run(&context()?).await,
+        Command::Move(command) => command.run(&context()?).await,
+        Command::Activate(command) => command.run(&context()?).await,
+        Command::Reset(command) => command.run(&context()?).await,
+        Command::Logout(command) => command.run(&context()?).await,
+        Command::Headers(command) => command.run(&context()?).await,
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
+    }
+}

@@ -1,0 +1,64 @@
+//! `move` and `activate`: the order in which requests take a pool's accounts.
+
+use clap::Args;
+use tower_credentials::Metadata;
+use tower_credentials::vault::VaultExt;
+
+use crate::account;
+use crate::args::OneAccount;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Move an account to another place in the order in which requests take them
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  credentials move openai/spare --to 2")]
+pub(crate) struct Move {
+    #[command(flatten)]
+    account: OneAccount,
+    /// The place, counted from 1; one past the end means the last
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    to: u32,
+}
+
+impl Move {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        put(context, &self.account, self.to).await?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Make an account the first that requests take
+///
+/// A request still takes another while this one is cooling down: see `reset` for that.
+#[derive(Debug, Args)]
+pub(crate) struct Activate {
+    #[command(flatten)]
+    account: OneAccount,
+}
+
+impl Activate {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        put(context, &self.account, 1).await?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Puts an account at a place that is counted from 1, and says where it is then.
+async fn put(context: &Context, which: &OneAccount, place: u32) -> Result<(), Failure> {
+    let vault = context.vault_with_accounts().await?;
+    let meant = account::find(context, &vault, which).await?;
+    let from_zero = usize::try_from(place - 1).unwrap_or(usize::MAX);
+    vault.move_to(meant.id, from_zero).await?;
+    let pool: Vec<Metadata> = vault
+        .list()
+        .await?
+        .credentials
+        .into_iter()
+        .filter(|credential| credential.pool == meant.pool)
+        .collect();
+    let place =
+        pool.iter().position(|credential| credential.id == meant.id).map_or(0, |place| place + 1);
+    output::say(format_args!("{} is {place} of {} now", account::name(&meant), pool.len()));
+    Ok(())
+}

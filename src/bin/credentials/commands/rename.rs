@@ -1,0 +1,30 @@
+//! `rename`: another label for an account.
+
+use clap::Args;
+use tower_credentials::vault::VaultExt;
+
+use crate::account;
+use crate::args::OneAccount;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Give an account another label
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  credentials rename openai/default work")]
+pub(crate) struct Rename {
+    #[command(flatten)]
+    account: OneAccount,
+    /// The new label, which no other account of the provider and namespace has
+    label: String,
+}
+
+impl Rename {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let vault = context.vault_with_accounts().await?;
+        let old = account::find(context, &vault, &self.account).await?;
+        let new = vault.relabel(old.id, self.label).await?;
+        output::say(format_args!("{} is {} now", account::name(&old), account::name(&new)));
+        Ok(Exit::Done)
+    }
+}

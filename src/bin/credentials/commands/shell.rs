@@ -1,0 +1,62 @@
+//! `completions` and `man`: what a shell and a reader need, from the same definition as the program itself.
+
+use clap::Args;
+use clap_complete::Shell;
+
+use crate::args::definition;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Write the completions for a shell to standard output
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials completions bash > ~/.local/share/bash-completion/completions/credentials
+  credentials completions zsh > ~/.zfunc/_credentials
+  credentials completions fish > ~/.config/fish/completions/credentials.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut definition(), "credentials", &mut script);
+        output::print_bytes(&script)?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Write the manual page to standard output
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials man | man -l -
+  credentials man login | man -l -")]
+pub(crate) struct Man {
+    /// The page of this command; of `vault init`, both words
+    command: Vec<String>,
+}
+
+impl Man {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let mut whole = definition();
+        // So that a command's page has its whole name and the options that go everywhere.
+        whole.build();
+        let mut command = &whole;
+        for name in &self.command {
+            command = command.find_subcommand(name).ok_or_else(|| {
+                Failure::not_found(format!("there is no command {}", self.command.join(" ")))
+                    .way_out("credentials help")
+            })?;
+        }
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command.clone())
+            .render(&mut page)
+            .map_err(|error| Failure::failed("could not make the page").because(error))?;
+        output::print_bytes(&page)?;
+        Ok(Exit::Done)
+    }
+}

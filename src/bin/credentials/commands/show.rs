@@ -1,0 +1,70 @@
+//! `show`: all that is known of one account, but its secret.
+
+use clap::Args;
+use tower_credentials::standing::Health;
+use tower_credentials::vault::VaultExt;
+
+use crate::account;
+use crate::args::{self, OneAccount};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::time::{now, rfc3339};
+
+/// Show all that is known of one account, but its secret
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    account: OneAccount,
+    #[command(flatten)]
+    output: args::Json,
+}
+
+impl Show {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let vault = context.vault_with_accounts().await?;
+        let meant = account::find(context, &vault, &self.account).await?;
+        let (accounts, _) = account::load(context, &vault, [meant.pool.clone()]).await?;
+        let account = accounts.into_iter().find(|account| account.credential.id == meant.id);
+        let Some(account) = account else {
+            // What is listed and not loaded does not open.
+            vault.get(meant.id).await?;
+            return Err(Failure::not_found(format!("{} is gone", account::name(&meant))));
+        };
+        let now = now();
+        if self.output.json {
+            output::print_json(&account.json(now))?;
+            return Ok(Exit::Done);
+        }
+        let credential = &account.credential;
+        let mut lines = vec![
+            ("provider", credential.pool.provider().to_owned()),
+            ("namespace", credential.pool.namespace().to_owned()),
+            ("label", credential.label.to_string()),
+            ("id", credential.id.to_string()),
+            ("kind", credential.kind.to_string()),
+            ("active", if account.is_active { "yes" } else { "no" }.to_owned()),
+            ("state", account.describe_state(now)),
+        ];
+        if let Health::NeedsSignIn { reason, .. } = &account.standing.health {
+            lines.push(("reason", output::plain(reason)));
+        }
+        for cooldown in account.standing.cooldowns.iter().filter(|cooldown| cooldown.until > now) {
+            let scope = cooldown.scope.as_ref().map_or("all requests", |scope| scope.as_str());
+            let scope = output::plain(scope);
+            lines.push(("cooldown", format!("{scope}, until {}", rfc3339(cooldown.until))));
+        }
+        lines.push(("failures", account.standing.failures.to_string()));
+        lines.extend(account.expires_at.map(|end| ("expires", rfc3339(end))));
+        lines.push(("created", rfc3339(credential.created_at)));
+        lines.push(("updated", rfc3339(credential.updated_at)));
+        lines.push(("generation", credential.generation.to_string()));
+        let attributes = credential.attributes.iter();
+        lines.extend(attributes.map(|(name, value)| (name.as_str(), output::plain(value))));
+        let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (name, value) in lines {
+            output::print(format_args!("{}  {value}", output::strong(format_args!("{name:width$}"))))?;
+        }
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,115 @@
+//! What every command works with: the settings, the vault, the HTTP client.
+
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use tower_credentials::oauth::{OAuthClient, OAuthHttp};
+use tower_credentials::provider::Registry;
+use tower_credentials::reqwest::HttpService;
+use tower_credentials::settings::ProviderSettings;
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
+use tower_credentials::{PoolBuilder, PoolKey};
+
+use crate::args::Global;
+use crate::failure::{Exit, Failure};
+use crate::places::Places;
+
+/// The HTTP client of the program.
+pub(crate) type Http = HttpService<reqwest::Client>;
+
+/// The body of each request of the program's.
+pub(crate) type Body = Full<Bytes>;
+
+/// What every command works with.
+pub(crate) struct Context {
+    pub(crate) places: Places,
+    pub(crate) registry: Registry,
+}
+
+impl Context {
+    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
+        Self::with_settings(global, None)
+    }
+
+    /// With settings for a provider that go before all others.
+    pub(crate) fn with_settings(
+        global: &Global,
+        settings: Option<(&str, ProviderSettings)>,
+    ) -> Result<Self, Failure> {
+        let places = Places::new(global.vault.as_deref(), global.config.as_deref())?;
+        let builder = Registry::builder().environment(std::env::vars_os());
+        let builder = match &global.config {
+            Some(named) => builder.file(named),
+            None => builder.optional_file(&places.config),
+        };
+        let builder = match settings {
+            Some((provider, settings)) => builder.set(provider, settings),
+            None => builder,
+        };
+        Ok(Self { places, registry: builder.build()? })
+    }
+
+    /// The vault, where there is one.
+    pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
+        if !tokio::fs::try_exists(&self.places.vault).await.unwrap_or(true) {
+            return Ok(None);
+        }
+        let keys = EnvKey::default().or(FileKey::new(&self.places.key));
+        let Some(key) = keys.load().await? else {
+            let vault = self.places.vault.display();
+            let key = self.places.key.display();
+            return Err(Failure::new(Exit::Vault, format!("the key of the vault {vault} is missing"))
+                .because(format!("neither TOWER_CREDENTIALS_VAULT_KEY is set, nor is there {key}"))
+                .way_out("credentials vault import"));
+        };
+        Ok(Some(FileVault::open(&self.places.vault, &key).await?))
+    }
+
+    /// The vault; a new one, and a key for it, where there is none.
+    pub(crate) async fn vault_or_new(&self) -> Result<FileVault, Failure> {
+        if let Some(vault) = self.vault().await? {
+            return Ok(vault);
+        }
+        let key = EnvKey::default().or(FileKey::new(&self.places.key)).load_or_create().await?;
+        Ok(FileVault::open(&self.places.vault, &key).await?)
+    }
+
+    /// The vault of a command that is about accounts, of which there must be some.
+    pub(crate) async fn vault_with_accounts(&self) -> Result<FileVault, Failure> {
+        self.vault().await?.ok_or_else(|| {
+            Failure::not_found("there are no accounts yet").way_out("credentials login PROVIDER")
+        })
+    }
+
+    /// The pool of this key, for one command: it looks at nothing in the background.
+    pub(crate) fn pool(&self, key: &PoolKey, vault: FileVault) -> Result<PoolBuilder, Failure> {
+        let pool = self.registry.pool(key.provider(), vault)?;
+        Ok(pool.namespace(key.namespace()).sync_every(None))
+    }
+
+    /// What signs in to the provider's accounts and renews their tokens.
+    pub(crate) fn oauth(&self, provider: &str) -> Result<OAuthClient, Failure> {
+        Ok(self.registry.oauth(provider, OAuthHttp::new(http()?))?)
+    }
+}
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client with the proxies and the certificates of the machine. It follows no redirects: they would carry
+/// secrets along.
+pub(crate) fn http() -> Result<Http, Failure> {
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::failed("could not make an HTTPS client").because(error);
+    // Whoever was first has said the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build()
+        .map_err(|error| failed(&error))?;
+    Ok(HttpService::new(client))
+}

@@ -1,0 +1,173 @@
+//! What went wrong, the way out, and the exit code.
+
+use std::fmt::Display;
+
+use tower_credentials::oauth::OAuthError;
+use tower_credentials::settings::SettingsError;
+use tower_credentials::vault::VaultError;
+use tower_credentials::{BoxError, Error};
+
+use crate::output;
+
+/// How the program ends. `credentials --help` has the same table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    /// It could not be done, for a reason that no other code has.
+    Failed = 1,
+    /// What was typed, or a setting, is wrong; clap's own code.
+    Usage = 2,
+    /// There is no such account, provider or file.
+    NotFound = 3,
+    /// The vendor has refused, or a new sign-in is needed.
+    Refused = 4,
+    /// The vault can't be opened, its key is missing or wrong, or something in it is damaged.
+    Vault = 5,
+    /// No answer came from the vendor, or every account is limited.
+    Unavailable = 6,
+    Interrupted = crate::signals::INTERRUPTED as isize,
+    Terminated = 143,
+}
+
+/// Why a command failed, and what helps.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+    causes: Vec<String>,
+    way_out: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), causes: Vec::new(), way_out: None }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Exit::NotFound, message)
+    }
+
+    /// A signal has ended the program: there is nothing to say.
+    pub(crate) fn interrupted(code: u8) -> Self {
+        let exit =
+            if code == crate::signals::INTERRUPTED { Exit::Interrupted } else { Exit::Terminated };
+        Self::new(exit, "")
+    }
+
+    /// Whoever read the output has closed it: there is nobody to say anything to.
+    pub(crate) fn nobody_reads() -> Self {
+        Self::new(Exit::Done, "")
+    }
+
+    /// With what lies behind it.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: impl Display) -> Self {
+        self.causes.push(cause.to_string());
+        self
+    }
+
+    /// With what helps: a command, most often.
+    #[must_use]
+    pub(crate) fn way_out(mut self, way_out: impl Into<String>) -> Self {
+        self.way_out = Some(way_out.into());
+        self
+    }
+
+    /// With this exit code in place of its own.
+    #[must_use]
+    pub(crate) fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Says it on standard error, and answers the exit code.
+    pub(crate) fn report(self) -> Exit {
+        if !self.message.is_empty() {
+            output::say(format_args!("{} {}", output::bad("error:"), self.message));
+            for cause in &self.causes {
+                output::say(format_args!("  because {cause}"));
+            }
+            if let Some(way_out) = &self.way_out {
+                output::say(format_args!("  {} {way_out}", output::strong("try:")));
+            }
+        }
+        self.exit
+    }
+
+    fn of(exit: Exit, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut failure = Self::new(exit, error.to_string());
+        let mut source = error.source();
+        while let Some(cause) = source {
+            failure = failure.because(cause);
+            source = cause.source();
+        }
+        failure
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        let exit = match &error {
+            VaultError::NotFound(_) => Exit::NotFound,
+            VaultError::LabelTaken(_) | VaultError::InvalidName { .. } => Exit::Usage,
+            _ => Exit::Vault,
+        };
+        Self::of(exit, &error)
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let exit = match &error {
+            SettingsError::UnknownProvider { place: None, .. } => Exit::NotFound,
+            _ => Exit::Usage,
+        };
+        Self::of(exit, &error)
+    }
+}
+
+impl From<OAuthError> for Failure {
+    fn from(error: OAuthError) -> Self {
+        let exit = match &error {
+            error if error.is_transient() => Exit::Unavailable,
+            OAuthError::MissingSetting { .. }
+            | OAuthError::InvalidSetting { .. }
+            | OAuthError::UnsupportedFlow { .. } => Exit::Usage,
+            OAuthError::Refused { .. } | OAuthError::Expired => Exit::Refused,
+            _ => Exit::Failed,
+        };
+        Self::of(exit, &error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match error {
+            Error::Vault(error) => return error.into(),
+            Error::NoCredential { .. } | Error::UnknownPin { .. } => Exit::NotFound,
+            Error::NeedsSignIn { .. } => Exit::Refused,
+            Error::AllCoolingDown { .. } => Exit::Unavailable,
+            _ => Exit::Failed,
+        };
+        Self::of(exit, &error)
+    }
+}
+
+/// What a stack of layers over the HTTP client fails with.
+impl From<BoxError> for Failure {
+    fn from(error: BoxError) -> Self {
+        match error.downcast::<Error>() {
+            Ok(error) => (*error).into(),
+            // The rest is the client's: nothing was reached.
+            Err(error) => Self::of(Exit::Unavailable, &*error),
+        }
+    }
+}

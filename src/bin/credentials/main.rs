@@ -1,0 +1,55 @@
+//! The program `credentials`: everything that a person does with a vault from a shell.
+//!
+//! `args` says what can be typed, `commands` has a file for each command. What they share: `context` (the
+//! vault, the settings, the HTTP client), `account` (which account is meant, and how it stands), `output`
+//! and `prompt` (what a person sees and is asked), `failure` (errors and exit codes).
+
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
+
+mod account;
+mod args;
+mod commands;
+mod context;
+mod failure;
+mod output;
+mod places;
+mod prompt;
+mod signals;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Args;
+use failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    args.global.color.apply();
+    output::show_warnings(args.global.verbose);
+    let exit = match run(args) {
+        Ok(exit) => exit,
+        Err(failure) => failure.report(),
+    };
+    // Not by returning: a thread may still wait for a line from the terminal.
+    std::process::exit(exit as i32)
+}
+
+fn run(args: Args) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, "could not start").because(error))?;
+    runtime.block_on(async {
+        let interrupted = signals::Interrupts::listen()?;
+        tokio::select! {
+            biased;
+            signal = interrupted.next() => Err(Failure::interrupted(signal)),
+            done = commands::run(args) => done,
+        }
+    })
+    // Dropping the runtime waits for what is being written to the vault just now.
+}

@@ -1,0 +1,145 @@
+//! What a person, or another program, sees.
+//!
+//! What was asked for goes to standard output, everything else to standard error. Colours are for terminals;
+//! `--color` and `NO_COLOR` have the last word.
+
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use console::Alignment;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// When to write in colour.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    pub(crate) fn apply(self) {
+        match self {
+            Self::Auto => return,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+/// Shows what the library warns of, on standard error: `-v` shows more of it.
+pub(crate) fn show_warnings(verbose: u8) {
+    let level = match verbose {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::INFO,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    // A second subscriber is an error, and there is none.
+    let _ = tracing::subscriber::set_global_default(
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(anstream::stderr)
+            .without_time()
+            .with_target(verbose > 0)
+            .finish(),
+    );
+}
+
+fn styled(style: Style, text: impl Display) -> impl Display {
+    struct Styled<T>(Style, T);
+    impl<T: Display> Display for Styled<T> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{}{}{}", self.0, self.1, self.0.render_reset())
+        }
+    }
+    Styled(style, text)
+}
+
+pub(crate) fn strong(text: impl Display) -> impl Display {
+    styled(Style::new().bold(), text)
+}
+
+pub(crate) fn good(text: impl Display) -> impl Display {
+    styled(AnsiColor::Green.on_default(), text)
+}
+
+pub(crate) fn doubtful(text: impl Display) -> impl Display {
+    styled(AnsiColor::Yellow.on_default(), text)
+}
+
+pub(crate) fn bad(text: impl Display) -> impl Display {
+    styled(AnsiColor::Red.on_default().bold(), text)
+}
+
+/// Tells a person something, on standard error: a script that reads the output does not see it.
+pub(crate) fn say(text: impl Display) {
+    // Where nobody can be told, nobody can be told that either.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Warns a person of something.
+pub(crate) fn warn(text: impl Display) {
+    say(format_args!("{} {text}", doubtful("warning:")));
+}
+
+/// Writes lines that were asked for to standard output.
+pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
+    written(writeln!(anstream::stdout(), "{text}"))
+}
+
+/// Writes bytes to standard output as they are.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+/// Writes a value as JSON to standard output.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::failed("could not write JSON").because(error))?;
+    written(writeln!(io::stdout(), "{text}"))
+}
+
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::nobody_reads(),
+        _ => Failure::failed("could not write to standard output").because(error),
+    })
+}
+
+/// Whether standard output is a terminal.
+pub(crate) fn is_for_a_person() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// A table of these rows, without lines.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut lines = vec![header.map(|name| strong(name).to_string())];
+    lines.extend(rows);
+    let width = |column: usize| {
+        lines.iter().map(|cells| console::measure_text_width(&cells[column])).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let lines = lines.iter().map(|cells| {
+        let cells = cells.iter().zip(widths);
+        let padded = cells.map(|(cell, width)| console::pad_str(cell, width, Alignment::Left, None));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A text that comes from somewhere else, without what a terminal would obey.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+}

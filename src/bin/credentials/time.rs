@@ -1,0 +1,33 @@
+//! Times, as people and programs read them.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use tower_credentials::{Clock, Timestamp};
+
+/// The time now.
+pub(crate) fn now() -> Timestamp {
+    Clock::system().now()
+}
+
+/// In the form of RFC 3339, in UTC, to the second.
+pub(crate) fn rfc3339(moment: Timestamp) -> String {
+    // The last moment that has four digits for its year.
+    const LAST: u64 = 253_402_300_799_000;
+    let since_epoch = Duration::from_millis(moment.as_millis().min(LAST));
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()
+}
+
+/// A duration by its two largest units: `3m 20s`, `2days 4h`.
+pub(crate) fn brief(duration: Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// How long ago.
+pub(crate) fn ago(moment: Timestamp, now: Timestamp) -> String {
+    match now.since(moment) {
+        since if since < Duration::from_secs(1) => "now".to_owned(),
+        since => format!("{} ago", brief(Duration::from_secs(since.as_secs()))),
+    }
+}

@@ -1,0 +1,181 @@
+//! `credentials list`, `show`, `rename`, `move`, `activate`, `reset` and `logout`: the accounts, as a person
+//! sees and arranges them.
+#![cfg(feature = "cli")]
+
+mod cli;
+
+use cli::{Home, end_of};
+use std::time::Duration;
+use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason, Scope};
+use tower_credentials::vault::VaultExt;
+use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey};
+
+fn cooldown(seconds: u64, scope: Option<&str>) -> Change {
+    let now = Clock::system().now();
+    let until = now.after(Duration::from_secs(seconds));
+    let scope = scope.map(Scope::new);
+    let cooldown = Cooldown { until, set_at: now, reason: Reason::Limited, scope };
+    Change::CooledDown { cooldown, failure: true, to_back: false }
+}
+
+async fn learn(home: &Home, credential: &Metadata, change: Change) {
+    let outcome = Outcome { id: credential.id, change };
+    home.vault().await.record(credential.pool.clone(), vec![outcome]).await.unwrap();
+}
+
+/// The labels of a pool, in order, as the program lists them.
+fn labels(home: &Home, provider: &str) -> Vec<String> {
+    let listed = home.run(["list", provider, "--json"]).ok().json();
+    let label = |account: &serde_json::Value| account["label"].as_str().unwrap().to_owned();
+    listed.as_array().unwrap().iter().map(label).collect()
+}
+
+#[test]
+fn without_a_vault_the_list_is_empty_and_nothing_is_made() {
+    let home = Home::new();
+    home.run(["list"]).ok().says("credentials login PROVIDER");
+    assert_eq!(home.run(["list", "--json"]).ok().json(), serde_json::json!([]));
+    home.run(["show", "openai"]).code(3).says("credentials login");
+    assert!(home.path().read_dir().unwrap().next().is_none());
+}
+
+#[tokio::test]
+async fn the_list_tells_how_each_account_stands_and_which_is_active() {
+    let home = Home::new();
+    let limited = home.add("openai", "limited", "sk-secret-1").await;
+    learn(&home, &limited, cooldown(300, None)).await;
+    let scoped = home.add("openai", "scoped", "sk-secret-2").await;
+    learn(&home, &scoped, cooldown(90_000, Some("gpt-x"))).await;
+    let now = Clock::system().now();
+    let tokens = OAuthTokens::new("at-secret-3").refresh("rt-secret-3");
+    let tokens = tokens.expires_at(now.after(Duration::from_secs(3600)));
+    let pool = PoolKey::with_namespace("anthropic", "team");
+    let refused = home.add_to(pool.clone(), "refused", tokens.clone()).await;
+    let reason = "invalid_grant: revoked".to_owned();
+    let health = Health::NeedsSignIn { reason, generation: Generation::FIRST };
+    learn(&home, &refused, Change::Health(health)).await;
+    home.add_to(pool, "subscribed", tokens).await;
+
+    let listed = home.run(["list"]).ok().stdout;
+    let lines: Vec<Vec<&str>> = listed
+        .lines()
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    assert_eq!(lines[0], ["PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "ID"], "{listed}");
+    assert_eq!(lines[1][..5], ["anthropic", "team", "refused", "oauth", "needs sign-in"], "{listed}");
+    assert_eq!(lines[2][..5], ["*", "anthropic", "team", "subscribed", "oauth"], "{listed}");
+    assert!(lines[2][5].starts_with("ready, expires in 59m") || lines[2][5].ends_with("1h"), "{listed}");
+    assert_eq!(lines[3][..4], ["openai", "default", "limited", "api"], "{listed}");
+    assert!(lines[3][4].starts_with("cooling, 4m 5") || lines[3][4] == "cooling, 5m left", "{listed}");
+    assert_eq!(lines[4][..5], ["*", "openai", "default", "scoped", "api"], "{listed}");
+    assert!(lines[4][5].starts_with("ready; gpt-x cooling, "), "{listed}");
+    assert!(!listed.contains('\x1b'), "colours without a terminal: {listed:?}");
+
+    let json = home.run(["list", "--json"]).ok().json();
+    assert_eq!(json[0]["state"], "needs_sign_in");
+    assert_eq!(json[0]["reason"], "invalid_grant: revoked");
+    assert_eq!(json[0]["active"], false);
+    assert_eq!(json[1]["active"], true);
+    assert_eq!(json[2]["state"], "cooling");
+    assert_eq!(json[2]["id"], limited.id.to_string());
+    assert_eq!(json[2]["failures"], 1);
+    assert!(json[2]["cooling_until"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(json[3]["state"], "ready");
+    assert_eq!(json[3]["cooling_until"], serde_json::Value::Null);
+
+    assert_eq!(labels(&home, "claude"), ["refused", "subscribed"], "by an alias");
+    assert_eq!(
+        home.run(["list", "--namespace", "team", "--json"]).ok().json()[1]["label"],
+        "subscribed"
+    );
+    home.run(["list", "opnai"]).code(3).says("openai");
+}
+
+#[tokio::test]
+async fn one_account_is_shown_without_its_secret() {
+    let home = Home::new();
+    let work = home.add("openai", "work", "sk-secret-1").await;
+    home.add("openai", "spare", "sk-secret-2").await;
+    for name in ["openai/work", "openai/default/work", &work.id.to_string(), &work.id.to_string()[..6]] {
+        home.run(["show", name]).ok().prints(&work.id.to_string());
+    }
+    assert_eq!(home.run(["show", "openai/work", "--json"]).ok().json()["label"], "work");
+    home.run(["show", "openai"]).code(2).says("openai/work, openai/spare").says("label");
+    home.run(["show", "openai/wrok"]).code(3).says("openai has openai/work, openai/spare");
+    home.run(["show", "anthropic"]).code(3).says("credentials login anthropic");
+}
+
+#[tokio::test]
+async fn accounts_are_renamed_and_put_in_order() {
+    let home = Home::new();
+    for (label, key) in [("a", "sk-secret-1"), ("b", "sk-secret-2"), ("c", "sk-secret-3")] {
+        home.add("openai", label, key).await;
+    }
+    home.run(["rename", "openai/c", "third"]).ok().says("openai/c is openai/third now");
+    home.run(["rename", "openai/third", "a"]).code(2).says("taken");
+    home.run(["rename", "openai/third", ""]).code(2).says("label");
+    assert_eq!(labels(&home, "openai"), ["a", "b", "third"]);
+    home.run(["activate", "openai/third"]).ok().says("openai/third is 1 of 3 now");
+    assert_eq!(labels(&home, "openai"), ["third", "a", "b"]);
+    home.run(["move", "openai/third", "--to", "2"]).ok().says("2 of 3");
+    home.run(["move", "openai/a", "--to", "99"]).ok().says("3 of 3");
+    assert_eq!(labels(&home, "openai"), ["third", "b", "a"]);
+    home.run(["move", "openai/a", "--to", "0"]).code(2).says("--to");
+    home.run(["move", "openai/a"]).code(2).says("--to");
+}
+
+#[tokio::test]
+async fn a_reset_clears_cooldowns_and_verdicts() {
+    let home = Home::new();
+    let work = home.add("openai", "work", "sk-secret-1").await;
+    learn(&home, &work, cooldown(300, None)).await;
+    assert_eq!(home.run(["list", "--json"]).ok().json()[0]["state"], "cooling");
+    home.run(["reset", "openai/work"]).ok();
+    let account = &home.run(["list", "--json"]).ok().json()[0];
+    assert_eq!((&account["state"], &account["failures"]), (&"ready".into(), &0.into()));
+}
+
+#[tokio::test]
+async fn a_logout_asks_and_removes_only_what_was_meant() {
+    let home = Home::new();
+    for (label, key) in [("a", "sk-secret-1"), ("b", "sk-secret-2"), ("c", "sk-secret-3")] {
+        home.add("openai", label, key).await;
+    }
+    home.add("anthropic", "other", "sk-secret-4").await;
+    home.run(["logout", "openai/a"]).code(2).says("--yes");
+    home.run(["logout", "openai", "--yes"]).code(2).says("--all").says("openai/a, openai/b, openai/c");
+    assert_eq!(labels(&home, "openai"), ["a", "b", "c"]);
+
+    let mut terminal = home.terminal(["logout", "openai/a"]);
+    terminal.exp_string("Remove openai/a from the vault? [y/N]").unwrap();
+    terminal.send_line("n").unwrap();
+    let (shown, code) = end_of(terminal);
+    assert_eq!(code, 1, "{shown}");
+    assert!(shown.contains("nothing was done"), "{shown}");
+    let mut terminal = home.terminal(["logout", "openai/a"]);
+    terminal.exp_string("[y/N]").unwrap();
+    terminal.send_line("y").unwrap();
+    assert_eq!(end_of(terminal).1, 0);
+    assert_eq!(labels(&home, "openai"), ["b", "c"]);
+
+    home.run(["logout", "openai", "--all", "--yes"])
+        .ok()
+        .says("Removed openai/b")
+        .says("Removed openai/c");
+    assert_eq!(labels(&home, "openai"), [""; 0]);
+    assert_eq!(labels(&home, "anthropic"), ["other"]);
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_named_and_can_be_removed_by_its_id() {
+    let home = Home::new();
+    home.add("openai", "good", "sk-secret-1").await;
+    let bad = home.add("openai", "bad", "sk-secret-2").await;
+    let path = home.vault_directory().join(format!("records/{}.json", bad.id));
+    std::fs::write(&path, "{").unwrap();
+    let run = home.run(["list"]).ok().prints("good").says(path.to_str().unwrap());
+    assert!(!run.stdout.contains("bad"), "{run:?}");
+    home.run(["logout", &bad.id.to_string(), "--yes"]).ok();
+    assert!(!path.exists());
+    assert_eq!(home.run(["list"]).ok().stderr, "");
+}
