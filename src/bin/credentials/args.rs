@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::commands;
@@ -48,6 +49,29 @@ pub(crate) struct Args {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// What was typed. Ends the program where that is wrong, or where help was asked for.
+    pub(crate) fn typed() -> Self {
+        Self::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+    }
+}
+
+/// An error that does not repeat what may be a key that somebody has typed where none belongs.
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
+        let is_flag = |value: &ContextValue| matches!(value, ContextValue::String(text) if text.starts_with('-') && !text.contains('='));
+        if error.get(kind).is_some_and(|value| !is_flag(value)) && asks_for_a_secret() {
+            error.insert(kind, ContextValue::String("…".to_owned()));
+        }
+    }
+    error
+}
+
+/// Whether the command is one that takes a secret: from a prompt or standard input, never from here.
+fn asks_for_a_secret() -> bool {
+    std::env::args_os().skip(1).any(|argument| argument == "login" || argument == "import")
 }
 
 /// The whole definition, from which completions and the manual page are made.

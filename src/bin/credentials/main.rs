@@ -20,13 +20,11 @@ mod time;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::Args;
 use failure::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::typed();
     args.global.color.apply();
     output::show_warnings(args.global.verbose);
     let exit = match run(args) {

@@ -3,7 +3,7 @@
 mod flow;
 
 use clap::Args;
-use tower_credentials::oauth::FlowKind;
+use tower_credentials::oauth::{FlowKind, OAuthError};
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Credential, Generation, Metadata, PoolKey, Secret};
@@ -105,14 +105,17 @@ impl Login {
     }
 
     async fn sign_in(&self, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
-        let by_key = format!("credentials login {} --api-key", self.provider);
-        let client = context.oauth(&self.provider).map_err(|failure| failure.way_out(&by_key))?;
+        let client = context.oauth(&self.provider).map_err(|failure| failure.way_out(self.by_key()))?;
         let kind = match (self.way.device, self.way.paste_code) {
             (true, _) => FlowKind::Device,
             (_, true) => FlowKind::PastedCode,
             _ => client.first_flow()?,
         };
-        let sign_in = client.sign_in(kind).await?;
+        let sign_in = client.sign_in(kind).await.map_err(|error| match error {
+            OAuthError::MissingSetting { setting: "client_id", .. } => Failure::from(error)
+                .way_out(format!("the same with --client-id, or with an API key: {}", self.by_key())),
+            error => error.into(),
+        })?;
         let signed_in = flow::follow(sign_in, kind, !self.no_browser).await?;
         let vault = context.vault_or_new().await?;
         let label = self.label.as_deref().or(signed_in.label.as_deref()).unwrap_or(DEFAULT_LABEL);
@@ -120,6 +123,10 @@ impl Login {
         let again = metadata.generation != Generation::FIRST;
         tell(if again { "Signed in again" } else { "Signed in" }, &metadata);
         Ok(Exit::Done)
+    }
+
+    fn by_key(&self) -> String {
+        format!("credentials login {} --api-key", self.provider)
     }
 }
 

@@ -1,0 +1,107 @@
+//! `credentials headers`: what a request carries, for scripts, and for nobody else.
+#![cfg(feature = "cli")]
+
+mod authorization_server;
+mod cli;
+#[path = "cli/vendor.rs"]
+mod vendor;
+
+use std::time::Duration;
+
+use authorization_server::{AuthorizationServer, Kind, Rules, Vendor};
+use cli::{Home, end_of};
+use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
+use tower_credentials::vault::VaultExt;
+use tower_credentials::{Clock, PoolKey, Secret};
+use vendor::settings;
+
+#[tokio::test]
+async fn the_headers_are_those_of_the_next_request() {
+    let home = Home::new();
+    home.add("anthropic", "first", "sk-secret-1").await;
+    home.add("anthropic", "second", "sk-secret-2").await;
+    let run = home.run_showing(["headers", "claude"], "").ok();
+    assert!(run.stdout.contains("x-api-key: sk-secret-1\n"), "{run:?}");
+    assert!(run.stdout.contains("anthropic-version: "), "{run:?}");
+    assert_eq!(run.stderr, "");
+    let run = home.run_showing(["headers", "anthropic/second", "--json"], "").ok();
+    assert_eq!(run.json()["headers"]["x-api-key"], "sk-secret-2");
+    assert_eq!(run.json()["url"], "https://api.anthropic.com/");
+    home.run(["headers", "anthropic", "--url", "https://example.com/"]).code(1).says("may not be sent");
+    home.run(["headers", "openai"]).code(3);
+}
+
+#[tokio::test]
+async fn a_terminal_is_refused_unless_it_is_meant() {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    let (shown, code) = end_of(home.terminal(["headers", "openai"]));
+    assert_eq!(code, 2, "{shown}");
+    assert!(shown.contains("--show"), "{shown}");
+    home.check(&shown);
+    let (shown, code) = end_of(home.terminal(["headers", "openai", "--show"]));
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("authorization: Bearer sk-secret-1"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_limited_account_is_passed_over_and_none_is_sent_while_all_are() {
+    let home = Home::new();
+    let first = home.add("openai", "first", "sk-secret-1").await;
+    let second = home.add("openai", "second", "sk-secret-2").await;
+    let cool = async |id| {
+        let now = Clock::system().now();
+        let until = now.after(Duration::from_secs(300));
+        let cooldown = Cooldown { until, set_at: now, reason: Reason::Limited, scope: None };
+        let change = Change::CooledDown { cooldown, failure: true, to_back: false };
+        home.vault().await.record(PoolKey::new("openai"), vec![Outcome { id, change }]).await.unwrap();
+    };
+    cool(first.id).await;
+    home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-2");
+    cool(second.id).await;
+    home.run(["headers", "openai"]).code(6).says("limited");
+    home.run_showing(["headers", "openai/first"], "").ok().prints("Bearer sk-secret-1");
+    // Looking is not using: nothing was forgiven.
+    let listed = home.run(["list", "--json"]).ok().json();
+    assert_eq!((&listed[0]["state"], &listed[1]["state"]), (&"cooling".into(), &"cooling".into()));
+}
+
+#[tokio::test]
+async fn an_expired_token_is_renewed_first_and_kept() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+    let home = Home::new();
+    home.settings(&settings(&server));
+    let account = server.account().await;
+    let mut tokens = account.tokens.clone();
+    tokens.expires_at = Some(Clock::system().now().before(Duration::from_secs(60)));
+    let stored = home.add_to(PoolKey::new("openai"), "work", tokens).await;
+    let run = home.run_showing(["headers", "openai"], "").ok();
+    assert_eq!(server.granted(Kind::Refresh), 1);
+    let kept = home.vault().await.get(stored.id).await.unwrap();
+    let Secret::OAuth(kept) = kept.secret else { panic!() };
+    assert!(
+        run.stdout.contains(&format!("authorization: Bearer {}\n", kept.access.expose())),
+        "{run:?}"
+    );
+    assert_ne!(kept.access.expose(), account.tokens.access.expose());
+    home.run_showing(["headers", "openai"], "").ok();
+    assert_eq!(server.granted(Kind::Refresh), 1);
+    server.revoke_all();
+    server.advance(Duration::from_secs(24 * 3600));
+}
+
+#[tokio::test]
+async fn curl_takes_them_from_a_pipe() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+    let home = Home::new();
+    home.settings(&settings(&server));
+    let account = server.account().await;
+    home.add_to(PoolKey::new("openai"), "work", account.tokens.clone()).await;
+    let script = "curl -sS -H @<(\"$0\" headers openai) \"$1/resource\"";
+    let program = env!("CARGO_BIN_EXE_credentials");
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-c", script, program, server.url()]);
+    bash.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
+    let run = cli::Run::of(bash.output().unwrap()).ok();
+    assert_eq!(run.json()["person"], "alice", "{run:?}");
+}

@@ -1,0 +1,292 @@
+//! `credentials login`: every way that a vendor has, as a person goes it.
+#![cfg(feature = "cli")]
+
+mod authorization_server;
+mod cli;
+#[path = "cli/vendor.rs"]
+mod vendor;
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+
+use authorization_server::{AuthorizationServer, Kind, Rules, Vendor, browse, get};
+use cli::{Home, Run, end_of};
+use tower_credentials::vault::VaultExt;
+use tower_credentials::{Credential, Secret};
+use vendor::settings;
+
+/// A home whose settings lead to the server.
+fn home_of(server: &AuthorizationServer) -> Home {
+    let home = Home::new();
+    home.settings(&settings(server));
+    home
+}
+
+fn server(vendor: Vendor) -> AuthorizationServer {
+    let mut rules = Rules::of(vendor);
+    rules.device_interval = Some(1);
+    AuthorizationServer::start(rules)
+}
+
+/// The program, waiting for somebody to sign in.
+struct Waiting {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+    said: String,
+}
+
+impl Waiting {
+    fn begin(home: &Home, arguments: &[&str]) -> Self {
+        let mut command = home.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stderr, said: String::new() }
+    }
+
+    /// The line that is set off from the others: the page's address, or the code.
+    fn shown(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.stderr.read_line(&mut line).unwrap(), 0, "{}", self.said);
+            self.said.push_str(&line);
+            if let Some(shown) = line.strip_prefix("  ") {
+                return shown.trim().to_owned();
+            }
+        }
+    }
+
+    fn end(mut self) -> Run {
+        let mut stdout = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.stderr.read_to_string(&mut self.said).unwrap();
+        Run { code: self.child.wait().unwrap().code(), stdout, stderr: self.said }
+    }
+}
+
+/// Signs in through a browser.
+async fn sign_in(home: &Home, arguments: &[&str]) -> Run {
+    let mut waiting = Waiting::begin(home, arguments);
+    browse(&waiting.shown()).await;
+    waiting.end()
+}
+
+async fn accounts(home: &Home) -> Vec<Credential> {
+    let vault = home.vault().await;
+    let mut accounts = Vec::new();
+    for credential in vault.list().await.unwrap().credentials {
+        accounts.push(vault.get(credential.id).await.unwrap());
+    }
+    accounts
+}
+
+async fn labels(home: &Home) -> Vec<String> {
+    accounts(home).await.iter().map(|account| account.metadata.label.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_key_is_read_from_standard_input_and_stored_once() {
+    let home = Home::new();
+    home.secret("sk-secret-1");
+    home.run_with(["login", "claude", "--api-key", "--label", "work"], "sk-secret-1\n")
+        .ok()
+        .says("Stored: anthropic/work");
+    home.run_with(["login", "anthropic", "--api-key"], "  sk-secret-1")
+        .ok()
+        .says("There already: anthropic/work");
+    home.run_with(["login", "anthropic", "--api-key", "--label", "work"], "sk-secret-2")
+        .ok()
+        .says("anthropic/work-2");
+    home.run_with(["login", "anthropic", "--api-key", "-n", "team"], "sk-secret-1")
+        .ok()
+        .says("Stored: anthropic/team/default");
+    let accounts = accounts(&home).await;
+    assert_eq!(accounts.len(), 3);
+    assert_eq!(accounts[0].secret.token().expose(), "sk-secret-1");
+    home.run_with(["login", "openai", "--api-key"], " \n").code(2).says("API key");
+    home.run_with(["login", "openai", "--api-key"], "sk-secret-1\nsecond line")
+        .code(2)
+        .says("line breaks");
+    home.run(["login", "openai", "--api-key", "sk-secret-1"]).code(2).says("unexpected");
+    home.run(["login", "openai", "--api-key=sk-secret-1"]).code(2).says("--api-key");
+    home.run(["login", "opnai", "--api-key"]).code(3).says("`openai`");
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_without_being_shown() {
+    let home = Home::new();
+    let mut terminal = home.terminal(["login", "openai", "--api-key"]);
+    terminal.exp_string("API key: ").unwrap();
+    terminal.send_line("sk-secret-1").unwrap();
+    let (shown, code) = end_of(terminal);
+    assert_eq!(code, 0, "{shown}");
+    assert!(!shown.contains("sk-secret"), "{shown}");
+    assert_eq!(accounts(&home).await[0].secret.token().expose(), "sk-secret-1");
+}
+
+#[tokio::test]
+async fn ctrl_c_at_the_prompt_leaves_the_terminal_and_the_home_as_they_were() {
+    let home = Home::new();
+    let program = env!("CARGO_BIN_EXE_credentials");
+    let mut command = home.command([""; 0]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args([
+        "-c",
+        "stty echo; stty -a > before; \"$0\" login openai --api-key; echo code=$?; stty -a > after",
+        program,
+    ]);
+    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(home.path());
+    let _ = command.stdin(Stdio::null());
+    let mut terminal = rexpect::session::spawn_command(shell, Some(60_000)).unwrap();
+    terminal.exp_string("API key: ").unwrap();
+    terminal.send_control('c').unwrap();
+    let (shown, _) = end_of(terminal);
+    assert!(shown.contains("code=130"), "{shown}");
+    let read = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap();
+    assert!(read("before").contains(" echo "));
+    assert_eq!(read("before"), read("after"));
+    assert!(!home.path().join(".local").exists(), "a vault was made");
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_and_a_second_time_renews_the_same_account() {
+    for vendor in [Vendor::Anthropic, Vendor::OpenAi, Vendor::Google] {
+        let server = server(vendor);
+        let home = home_of(&server);
+        let name = vendor.name();
+        sign_in(&home, &["login", name]).await.ok().says("Signed in: ");
+        let first = accounts(&home).await.remove(0);
+        sign_in(&home, &["login", name, "--label", "other"]).await.ok().says("Signed in again: ");
+        let again = accounts(&home).await;
+        assert_eq!(again.len(), 1, "{name}: {again:?}");
+        assert_eq!(again[0].metadata.id, first.metadata.id);
+        assert_eq!(again[0].metadata.label, first.metadata.label);
+        assert_ne!(again[0].secret.token().expose(), first.secret.token().expose());
+        server.person("bob");
+        sign_in(&home, &["login", name, "--label", "bobs"]).await.ok().says(&format!("{name}/bobs"));
+        assert_eq!(labels(&home).await.len(), 2, "{name}");
+        for secret in server.issued() {
+            home.secret(&secret);
+        }
+        home.run(["list"]).ok();
+    }
+}
+
+#[tokio::test]
+async fn the_browser_of_the_desktop_is_opened_unless_it_must_not_be() {
+    let server = server(Vendor::OpenAi);
+    let mut home = home_of(&server);
+    let browser = home.path().join("browser");
+    std::fs::write(&browser, "#!/bin/sh\necho \"$1\" >> \"$HOME/opened\"\nexec curl -sL \"$1\"\n")
+        .unwrap();
+    std::fs::set_permissions(&browser, PermissionsExt::from_mode(0o755)).unwrap();
+    home.set("BROWSER", browser.to_str().unwrap());
+    home.run(["login", "openai"]).ok().says("Signed in");
+    let opened = std::fs::read_to_string(home.path().join("opened")).unwrap();
+    assert!(opened.starts_with(&format!("{}/authorize?", server.url())), "{opened}");
+    sign_in(&home, &["login", "openai", "--no-browser"]).await.ok();
+    assert_eq!(std::fs::read_to_string(home.path().join("opened")).unwrap(), opened);
+}
+
+#[tokio::test]
+async fn a_code_is_pasted_in_a_terminal_or_piped_in() {
+    for vendor in [Vendor::Anthropic, Vendor::OpenAi] {
+        let server = server(vendor);
+        let home = Home::new();
+        // Nothing listens there, so any port does, but the vendor must know it.
+        home.settings(&settings(&server).replace(":0/", ":1455/"));
+        let mut terminal = home.terminal(["login", vendor.name(), "--paste-code"]);
+        let (_, url) = terminal.exp_regex("http://127[^\r\n]+").unwrap();
+        terminal.exp_string("paste the code").unwrap();
+        let code = get(&url).await.location();
+        terminal.send_line("https://example.com/without?query=true").unwrap();
+        terminal.exp_string("paste another").unwrap();
+        terminal.send_line(&code).unwrap();
+        let (shown, status) = end_of(terminal);
+        assert_eq!(status, 0, "{shown}");
+        assert!(shown.contains("Signed in"), "{shown}");
+        assert_eq!(server.granted(Kind::Code), 1);
+        home.run(["login", vendor.name(), "--paste-code"]).code(2).says("no code was pasted");
+    }
+}
+
+#[tokio::test]
+async fn the_address_of_a_browser_elsewhere_is_pasted_into_a_sign_in_that_waits_for_one_here() {
+    let server = server(Vendor::OpenAi);
+    let home = home_of(&server);
+    let mut terminal = home.terminal(["login", "openai"]);
+    let (_, url) = terminal.exp_regex("http://127[^\r\n]+").unwrap();
+    terminal.exp_string("Paste the address here").unwrap();
+    terminal.send_line(&get(&url).await.location()).unwrap();
+    let (shown, status) = end_of(terminal);
+    assert_eq!(status, 0, "{shown}");
+    assert_eq!(labels(&home).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_device_code_is_typed_in_elsewhere() {
+    for vendor in [Vendor::Copilot, Vendor::Qwen] {
+        let server = server(vendor);
+        let home = home_of(&server);
+        let mut waiting = Waiting::begin(&home, &["login", vendor.name(), "--device"]);
+        server.type_in(&waiting.shown());
+        waiting.end().ok().says("Signed in: ");
+        assert_eq!(labels(&home).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_link_is_followed_and_never_handed_to_a_browser_whose_arguments_all_can_see() {
+    let server = server(Vendor::Cursor);
+    let mut home = home_of(&server);
+    home.set("BROWSER", "touch opened");
+    let mut waiting = Waiting::begin(&home, &["login", "cursor"]);
+    server.follow_link(&waiting.shown());
+    waiting.end().ok().says("Signed in: ");
+    assert!(!home.path().join("opened").exists());
+    assert!(matches!(accounts(&home).await[0].secret, Secret::OAuth(_)));
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_broken_off_leaves_nothing_behind() {
+    let server = server(Vendor::OpenAi);
+    let home = home_of(&server);
+    let mut terminal = home.terminal(["login", "openai"]);
+    let (_, url) = terminal.exp_regex("http://127[^\r\n]+").unwrap();
+    terminal.exp_string("Paste the address here").unwrap();
+    terminal.send_control('c').unwrap();
+    let (shown, code) = end_of(terminal);
+    assert_eq!(code, 130, "{shown}");
+    assert!(!home.path().join(".local").exists(), "a vault was made");
+    let back = get(&url).await.location();
+    let port = url::Url::parse(&back).unwrap().port().unwrap();
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "it still listens");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_with_the_way_out() {
+    let server = server(Vendor::OpenAi);
+    let home = Home::new();
+    home.run(["login", "openai"]).code(2).says("client_id").says("credentials login openai --api-key");
+    let with_id = settings(&server).replace("client_id", "#");
+    home.settings(&with_id);
+    home.run(["login", "openai"]).code(2).says("client_id");
+    sign_in(&home, &["login", "openai", "--client-id", "client-of-the-tests"]).await.ok();
+
+    home.settings(&settings(&server));
+    server.says_yes(false);
+    sign_in(&home, &["login", "openai"]).await.code(4).says("access_denied");
+    home.run(["login", "openai", "--device"]).code(2).says("no sign-in by device code");
+    home.run(["login", "openai", "--device", "--paste-code"]).code(2);
+    let copilot =
+        "[providers.github-copilot.oauth]\nclient_id = \"x\"\ndevice_url = \"http://127.0.0.1:1/\"\n";
+    home.settings(copilot);
+    home.run(["login", "github-copilot"]).code(6).says("http://127.0.0.1:1/");
+
+    home.settings(&settings(&server));
+    std::fs::set_permissions(home.key_file(), PermissionsExt::from_mode(0o644)).unwrap();
+    let run = home.run(["login", "openai"]).code(5).says("chmod 600");
+    assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
+}
