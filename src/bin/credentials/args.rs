@@ -84,11 +84,9 @@ pub(crate) fn definition() -> clap::Command {
 pub(crate) struct Global {
     /// The vault's directory
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    #[arg(env = "TOWER_CREDENTIALS_DIR", hide_env = true)]
     pub(crate) vault: Option<PathBuf>,
     /// The settings file
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    #[arg(env = "TOWER_CREDENTIALS_CONFIG", hide_env = true)]
     pub(crate) config: Option<PathBuf>,
     /// When to write in colour
     #[arg(

@@ -40,9 +40,9 @@ impl Context {
     ) -> Result<Self, Failure> {
         let places = Places::new(global.vault.as_deref(), global.config.as_deref())?;
         let builder = Registry::builder().environment(std::env::vars_os());
-        let builder = match &global.config {
-            Some(named) => builder.file(named),
-            None => builder.optional_file(&places.config),
+        let builder = match places.is_config_named {
+            true => builder.file(&places.config),
+            false => builder.optional_file(&places.config),
         };
         let builder = match settings {
             Some((provider, settings)) => builder.set(provider, settings),

@@ -14,6 +14,8 @@ pub(crate) struct Places {
     pub(crate) vault: PathBuf,
     /// The settings file.
     pub(crate) config: PathBuf,
+    /// Whether a person has named it: it must be there then.
+    pub(crate) is_config_named: bool,
     /// The file of the vault's key.
     pub(crate) key: PathBuf,
     /// What can be asked for again.
@@ -31,11 +33,21 @@ impl Places {
         let strategy = choose_app_strategy(args).map_err(|error| {
             Failure::failed("could not find the home directory").because(error).way_out("set HOME")
         })?;
+        let config = config.map(Path::to_owned).or_else(|| variable("TOWER_CREDENTIALS_CONFIG"));
         Ok(Self {
-            vault: vault.map_or_else(|| strategy.in_data_dir("vault"), Path::to_owned),
-            config: config.map_or_else(|| strategy.in_config_dir("config.toml"), Path::to_owned),
+            vault: vault
+                .map(Path::to_owned)
+                .or_else(|| variable("TOWER_CREDENTIALS_DIR"))
+                .unwrap_or_else(|| strategy.in_data_dir("vault")),
+            is_config_named: config.is_some(),
+            config: config.unwrap_or_else(|| strategy.in_config_dir("config.toml")),
             key: strategy.in_config_dir("vault.key"),
             cache: strategy.cache_dir(),
         })
     }
+}
+
+/// The path in an environment variable; an empty one is none.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

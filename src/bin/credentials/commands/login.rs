@@ -9,7 +9,7 @@ use tower_credentials::vault::VaultExt;
 use tower_credentials::{Credential, Generation, Metadata, PoolKey, Secret};
 
 use crate::account;
-use crate::args::{Global, Namespace};
+use crate::args::Global;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::{output, prompt};
@@ -31,8 +31,9 @@ Examples:
 pub(crate) struct Login {
     /// The provider, or another name of it
     provider: String,
-    #[command(flatten)]
-    namespace: Namespace,
+    /// The namespace that the account goes into, in place of the one in the settings
+    #[arg(long, short, value_name = "NS")]
+    namespace: Option<String>,
     /// The account's label; the account's own name, or `default`, where it is missing
     #[arg(long, short)]
     label: Option<String>,
@@ -69,7 +70,7 @@ impl Login {
         let settings = settings.map(|settings| (self.provider.as_str(), settings));
         let context = Context::with_settings(global, settings)?;
         let pool = context.registry.pool_key(&self.provider)?;
-        let pool = match &self.namespace.namespace {
+        let pool = match &self.namespace {
             Some(namespace) => PoolKey::with_namespace(pool.provider(), namespace.as_str()),
             None => pool,
         };
