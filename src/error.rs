@@ -51,10 +51,18 @@ pub enum Error {
         /// How long until the first of them is ready.
         retry_after: Duration,
     },
-    /// Every credential needs a new sign-in.
+    /// Every credential that is not paused needs a new sign-in, or the one that the request is pinned to
+    /// does.
     NeedsSignIn {
         /// Which pool.
         pool: PoolKey,
+    },
+    /// Every credential is paused, or the one that the request is pinned to is.
+    Paused {
+        /// Which pool.
+        pool: PoolKey,
+        /// The label or id that the request is pinned to, where it is.
+        pin: Option<String>,
     },
     /// The request carries a credential of the pool's, but not what came with it: something between
     /// two layers has dropped the request's extensions, as a redirect to another origin does. It was
@@ -98,8 +106,18 @@ impl fmt::Display for Error {
                 retry_after.as_secs_f64()
             ),
             Self::NeedsSignIn { pool } => {
-                write!(f, "every credential of pool {pool} needs a new sign-in")
+                write!(f, "every credential of pool {pool} that is not paused needs a new sign-in")
             }
+            Self::Paused { pool, pin: None } => write!(
+                f,
+                "every credential of pool {pool} is paused; resume one with Pool::resume or the command \
+                 `credentials resume`"
+            ),
+            Self::Paused { pool, pin: Some(pin) } => write!(
+                f,
+                "the request is pinned to {pin} of pool {pool}, which is paused; resume it with \
+                 Pool::resume or the command `credentials resume`"
+            ),
             Self::LostContext { pool } => write!(
                 f,
                 "the request carries a credential of pool {pool} but has lost its extensions on the \

@@ -87,6 +87,16 @@ pub enum Event<'a> {
         /// The vendor's reason.
         reason: &'a str,
     },
+    /// A person has taken a credential out of use, by this pool.
+    Paused {
+        /// Which.
+        credential: &'a Metadata,
+    },
+    /// A person has put a credential to use again, by this pool.
+    Resumed {
+        /// Which.
+        credential: &'a Metadata,
+    },
     /// What was learnt is in the vault.
     Saved {
         /// How many outcomes.

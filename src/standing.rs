@@ -109,9 +109,18 @@ pub struct Standing {
     /// Whether it can be used at all.
     #[serde(default)]
     pub health: Health,
+    /// Whether a person has taken it out of use. Only a person's word ends that: no success, no new sign-in
+    /// and no reset does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 impl Standing {
+    /// Whether a success would change it.
+    pub(crate) fn is_blemished(&self) -> bool {
+        !self.cooldowns.is_empty() || self.failures > 0 || self.health != Health::Good
+    }
+
     /// The cooldown of exactly this scope, ended or not.
     pub fn cooldown(&self, scope: Option<&Scope>) -> Option<&Cooldown> {
         self.cooldowns.iter().find(|cooldown| cooldown.scope.as_ref() == scope)
@@ -141,7 +150,9 @@ impl Standing {
                 });
             }
             Change::Health(health) => self.health = health.clone(),
-            Change::Reset => *self = Standing::default(),
+            Change::Reset => *self = Standing { paused: self.paused, ..Standing::default() },
+            Change::Paused => self.paused = true,
+            Change::Resumed => self.paused = false,
         }
     }
 }
@@ -174,6 +185,10 @@ pub enum Change {
     Health(Health),
     /// A person has reset it: no cooldown, no failure, good health.
     Reset,
+    /// A person has taken it out of use.
+    Paused,
+    /// A person has put it to use again.
+    Resumed,
 }
 
 /// A change and whose it is: what processes tell each other through the vault.

@@ -130,6 +130,7 @@ async fn assert_whole(vault: &FileVault) {
                 ],
                 failures: 2,
                 health: Health::Good,
+                paused: false,
             },
         ),
         (2, Standing::default()),
@@ -148,7 +149,7 @@ async fn assert_whole(vault: &FileVault) {
     assert_metadata(work, "work", Kind::Api, 1, &[("region", "eu-1")]);
     assert_eq!(work.secret.token().expose(), "sk-5");
     let cooldowns = vec![cooldown(1_785_000_000_000, 1_000, Reason::Refused, None)];
-    let standing = Standing { cooldowns, failures: 1, health: Health::Good };
+    let standing = Standing { cooldowns, failures: 1, ..Standing::default() };
     assert_eq!(loaded.standings.credentials, [(id(6), standing)].into_iter().collect());
 
     let listing = vault.list().await.unwrap();

@@ -85,7 +85,7 @@ impl Slot {
     }
 
     fn mark(&self) {
-        self.lease.blemish().set(self.standing != Standing::default());
+        self.lease.blemish().set(self.standing.is_blemished());
     }
 }
 
@@ -342,7 +342,14 @@ impl Book {
         self.next_place += 1;
     }
 
+    /// Whether it is one that requests may take, once it is ready.
     fn is_allowed(&self, slot: &Slot, config: &Config) -> bool {
+        self.is_wanted(slot, config) && !slot.standing.paused
+    }
+
+    /// Whether it is here, and of a kind that the mode allows. One that is paused counts for that: to pause
+    /// the last account must not bill an API key instead.
+    fn is_wanted(&self, slot: &Slot, config: &Config) -> bool {
         slot.live && config.mode.allows(slot.lease.credential().kind, self.has_oauth)
     }
 

@@ -91,7 +91,7 @@ impl Journal {
                     cooldown.scope.clone()
                 }
                 Change::Succeeded { scope, .. } => scope.clone(),
-                Change::Health(_) | Change::Reset => None,
+                Change::Health(_) | Change::Reset | Change::Paused | Change::Resumed => None,
             };
             let count = seen.entry((outcome.id, discriminant(&outcome.change), scope)).or_default();
             *count += 1;

@@ -173,19 +173,58 @@ impl Pool {
         self.0.config.clock.now()
     }
 
-    /// Clears a credential's cooldowns and failures, as a person may who knows better. Saved at once.
+    /// Clears a credential's cooldowns and failures, as a person may who knows better; one that is paused
+    /// stays so. Saved at once.
     ///
     /// # Errors
     /// [`VaultError::NotFound`] where the pool has no such credential.
     pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
+        self.decree(id, Change::Reset)?;
+        self.save().await;
+        Ok(())
+    }
+
+    /// Takes a credential out of use until [`resume`](Self::resume): no request takes it, not even one that
+    /// is pinned to it, and it is not renewed ahead of its expiry. Requests that are under way with it go on.
+    /// No success, no new sign-in and no [`reset`](Self::reset) ends that. Saved at once.
+    ///
+    /// In [`Mode::Auto`] paused accounts still count as accounts: API keys do not take their place.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`] where the pool has no such credential.
+    pub async fn pause(&self, id: CredentialId) -> Result<(), VaultError> {
+        if let Some(lease) = self.decree(id, Change::Paused)? {
+            self.emit(&Event::Paused { credential: lease.credential() });
+        }
+        self.save().await;
+        Ok(())
+    }
+
+    /// Puts a credential to use again that was paused. Saved at once.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`] where the pool has no such credential.
+    pub async fn resume(&self, id: CredentialId) -> Result<(), VaultError> {
+        if let Some(lease) = self.decree(id, Change::Resumed)? {
+            self.emit(&Event::Resumed { credential: lease.credential() });
+            // Its token may be due.
+            self.0.renewals.send_replace(());
+        }
+        self.save().await;
+        Ok(())
+    }
+
+    /// Makes a change by a person's word; whose that is, where it is news here. It is passed on where it is
+    /// none, too: what is known of another process's word is up to a second old.
+    fn decree(&self, id: CredentialId, change: Change) -> Result<Option<Lease>, VaultError> {
         let now = self.now();
         self.with_book(|book, config| {
             let slot = book.find(id).ok_or(VaultError::NotFound(id))?;
-            book.change(slot, Change::Reset, config, now);
-            Ok::<_, VaultError>(())
-        })?;
-        self.save().await;
-        Ok(())
+            let before = book.slots[slot].standing.clone();
+            book.change(slot, change, config, now);
+            let Slot { lease, standing, .. } = &book.slots[slot];
+            Ok((*standing != before).then(|| lease.clone()))
+        })
     }
 
     fn vault(&self) -> BoxVault {

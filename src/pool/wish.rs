@@ -9,7 +9,8 @@ use super::lane::SlotIndex;
 use crate::credential::CredentialId;
 use crate::standing::Scope;
 
-/// Pins a request to one credential: it is used whatever its cooldown, and the request is not rotated.
+/// Pins a request to one credential: it is used whatever its cooldown, and the request is not rotated. To
+/// one that is paused or needs a sign-in, it is an error.
 ///
 /// ```
 /// use tower_credentials::Pin;

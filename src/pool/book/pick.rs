@@ -25,6 +25,9 @@ impl Book {
             let slot = self.pinned(pin);
             let slot =
                 slot.ok_or_else(|| Error::UnknownPin { pool: key.clone(), pin: pin.to_string() })?;
+            if self.slots[slot].standing.paused {
+                return Err(Error::Paused { pool: key.clone(), pin: Some(pin.to_string()) });
+            }
             if self.slots[slot].needs_sign_in() {
                 return Err(Error::NeedsSignIn { pool: key.clone() });
             }
@@ -55,6 +58,8 @@ impl Book {
         let Some(soonest) = idle.into_iter().chain(busy).min() else {
             return Err(if self.slots.iter().any(|slot| self.is_allowed(slot, config)) {
                 Error::NeedsSignIn { pool: key.clone() }
+            } else if self.slots.iter().any(|slot| self.is_wanted(slot, config)) {
+                Error::Paused { pool: key.clone(), pin: None }
             } else {
                 Error::NoCredential { pool: key.clone(), wanted: config.mode.wanted() }
             });
