@@ -125,6 +125,23 @@ async fn accounts_are_renamed_and_put_in_order() {
 }
 
 #[tokio::test]
+async fn a_paused_account_is_not_taken_until_it_is_resumed() {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    home.add("openai", "spare", "sk-secret-2").await;
+    home.run(["pause", "openai/work"]).ok().says("openai/work is paused");
+    home.run(["reset", "openai/work"]).ok();
+    let listed = home.run(["list", "--json"]).ok().json();
+    assert_eq!((&listed[0]["state"], &listed[0]["active"]), (&"paused".into(), &false.into()));
+    assert_eq!(listed[1]["active"], true);
+    home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-2");
+    home.run(["headers", "openai/work"]).code(1).says("paused");
+    home.run(["resume", "openai/work"]).ok().says("openai/work is in use again");
+    let listed = home.run(["list", "--json"]).ok().json();
+    assert_eq!((&listed[0]["state"], &listed[0]["active"]), (&"ready".into(), &true.into()));
+}
+
+#[tokio::test]
 async fn a_reset_clears_cooldowns_and_verdicts() {
     let home = Home::new();
     let work = home.add("openai", "work", "sk-secret-1").await;

@@ -30,12 +30,16 @@ pub(crate) struct Account {
 /// Whether an account can be used now.
 pub(crate) enum State {
     Ready,
+    Paused,
     Cooling { until: Timestamp },
     NeedsSignIn { reason: String },
 }
 
 impl Account {
     pub(crate) fn state(&self, now: Timestamp) -> State {
+        if self.standing.paused {
+            return State::Paused;
+        }
         if let Health::NeedsSignIn { reason, .. } = &self.standing.health {
             return State::NeedsSignIn { reason: reason.clone() };
         }
@@ -52,6 +56,7 @@ impl Account {
             State::Cooling { until } => {
                 output::doubtful(format_args!("cooling, {} left", brief(until.since(now)))).to_string()
             }
+            State::Paused => output::doubtful("paused").to_string(),
             State::Ready => match self.expires_at {
                 Some(end) if end <= now && !self.is_renewable => output::bad("expired").to_string(),
                 Some(end) if end <= now => output::good("ready, to be renewed").to_string(),
@@ -75,6 +80,7 @@ impl Account {
         let credential = &self.credential;
         let (state, until, reason) = match self.state(now) {
             State::Ready => ("ready", None, None),
+            State::Paused => ("paused", None, None),
             State::Cooling { until } => ("cooling", Some(rfc3339(until)), None),
             State::NeedsSignIn { reason } => ("needs_sign_in", None, Some(reason)),
         };
@@ -148,10 +154,10 @@ pub(crate) async fn load(
 async fn active(context: &Context, vault: &FileVault, key: &PoolKey) -> Option<CredentialId> {
     let pool = context.pool(key, vault.clone()).ok()?.open().await.ok()?;
     let now = pool.now();
-    let ready = pool
-        .status()
-        .into_iter()
-        .find(|status| status.standing.health == Health::Good && status.ready_in(now) == Duration::ZERO);
+    let ready = pool.status().into_iter().find(|status| {
+        let standing = &status.standing;
+        !standing.paused && standing.health == Health::Good && status.ready_in(now) == Duration::ZERO
+    });
     ready.map(|status| status.credential.id)
 }
 

@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Rename(commands::rename::Rename),
     Move(commands::order::Move),
     Activate(commands::order::Activate),
+    Pause(commands::standing::Pause),
+    Resume(commands::standing::Resume),
     Reset(commands::standing::Reset),
     Logout(commands::logout::Logout),
     Headers(commands::headers::Headers),

@@ -23,6 +23,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Rename(command) => command.run(&context()?).await,
         Command::Move(command) => command.run(&context()?).await,
         Command::Activate(command) => command.run(&context()?).await,
+        Command::Pause(command) => command.run(&context()?).await,
+        Command::Resume(command) => command.run(&context()?).await,
         Command::Reset(command) => command.run(&context()?).await,
         Command::Logout(command) => command.run(&context()?).await,
         Command::Headers(command) => command.run(&context()?).await,
