@@ -92,11 +92,26 @@ async fn the_list_tells_how_each_account_stands_and_which_is_active() {
 }
 
 #[tokio::test]
+async fn a_key_of_the_environment_is_listed_where_requests_use_it() {
+    let mut home = Home::new();
+    home.secret("sk-secret-0");
+    home.set("OPENAI_API_KEY", "sk-secret-0");
+    let listed = home.run(["list", "--json"]).ok().json();
+    assert_eq!((&listed[0]["label"], &listed[0]["active"]), (&"$OPENAI_API_KEY".into(), &true.into()));
+    home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-0");
+    assert!(!home.path().join(".local").exists());
+    home.add("openai", "work", "sk-secret-1").await;
+    assert_eq!(labels(&home, "openai"), ["work"]);
+}
+
+#[tokio::test]
 async fn one_account_is_shown_without_its_secret() {
     let home = Home::new();
     let work = home.add("openai", "work", "sk-secret-1").await;
     home.add("openai", "spare", "sk-secret-2").await;
-    for name in ["openai/work", "openai/default/work", &work.id.to_string(), &work.id.to_string()[..6]] {
+    for name in
+        ["work", "openai/work", "openai/default/work", &work.id.to_string(), &work.id.to_string()[..6]]
+    {
         home.run(["show", name]).ok().prints(&work.id.to_string());
     }
     assert_eq!(home.run(["show", "openai/work", "--json"]).ok().json()["label"], "work");

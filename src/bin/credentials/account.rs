@@ -1,19 +1,18 @@
 //! Which account is meant, and how it stands.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
 use tower_credentials::standing::{Health, Standing};
-use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::{Damage, VaultExt};
-use tower_credentials::{CredentialId, Metadata, PoolKey, Timestamp};
+use tower_credentials::vault::{Damage, Vault, VaultExt};
+use tower_credentials::{CredentialId, CredentialStatus, Metadata, PoolKey, Timestamp};
 
 use crate::args::OneAccount;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
-use crate::time::{brief, rfc3339};
+use crate::time::{brief, now, rfc3339};
 
 /// An account, and how it stands.
 pub(crate) struct Account {
@@ -123,17 +122,25 @@ pub(crate) struct Json<'a> {
     updated_at: String,
 }
 
-/// The accounts of these pools, in each pool's order, and what could not be read.
+/// The accounts of these pools, in each pool's order, and what could not be read. A key of the environment that
+/// a pool uses is one of them.
 pub(crate) async fn load(
     context: &Context,
-    vault: &FileVault,
+    vault: &impl Vault,
     pools: impl IntoIterator<Item = PoolKey>,
 ) -> Result<(Vec<Account>, Vec<Damage>), Failure> {
     let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
     for key in pools {
         let mut stored = vault.load_pool(key.clone()).await?;
         damaged.append(&mut stored.damaged);
-        let active = active(context, vault, &key).await;
+        let in_use = in_use(context, vault, &key).await;
+        let now = now();
+        let is_ready = |status: &&CredentialStatus| {
+            let standing = &status.standing;
+            !standing.paused && standing.health == Health::Good && status.ready_in(now) == Duration::ZERO
+        };
+        let active = in_use.iter().find(is_ready).map(|status| status.credential.id);
+        let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
         for record in stored.credentials {
             let id = record.metadata.id;
             accounts.push(Account {
@@ -144,27 +151,33 @@ pub(crate) async fn load(
                 credential: record.metadata,
             });
         }
+        let of_the_environment =
+            in_use.into_iter().filter(|status| !known.contains(&status.credential.id));
+        accounts.extend(of_the_environment.map(|CredentialStatus { credential, standing, .. }| {
+            Account {
+                standing,
+                expires_at: None,
+                is_renewable: false,
+                is_active: active == Some(credential.id),
+                credential,
+            }
+        }));
     }
     damaged.sort_by(|one, other| one.record.cmp(&other.record));
     damaged.dedup();
     Ok((accounts, damaged))
 }
 
-/// Which account of a pool a request takes that names none.
-async fn active(context: &Context, vault: &FileVault, key: &PoolKey) -> Option<CredentialId> {
-    let pool = context.pool(key, vault.clone()).ok()?.open().await.ok()?;
-    let now = pool.now();
-    let ready = pool.status().into_iter().find(|status| {
-        let standing = &status.standing;
-        !standing.paused && standing.health == Health::Good && status.ready_in(now) == Duration::ZERO
-    });
-    ready.map(|status| status.credential.id)
+/// What requests have to choose from; nothing where the settings name no such provider.
+async fn in_use(context: &Context, vault: &impl Vault, key: &PoolKey) -> Vec<CredentialStatus> {
+    let Ok(pool) = context.pool(key, vault.clone()) else { return Vec::new() };
+    pool.open().await.map(|pool| pool.status()).unwrap_or_default()
 }
 
 /// The pools that hold credentials, of this provider or of all, in this namespace or in all.
 pub(crate) async fn pools(
     context: &Context,
-    vault: &FileVault,
+    vault: &impl Vault,
     provider: Option<&str>,
     namespace: Option<&str>,
 ) -> Result<BTreeSet<PoolKey>, Failure> {
@@ -172,11 +185,19 @@ pub(crate) async fn pools(
     let provider = provider.map(|name| own_name(context, name));
     let mut pools: BTreeSet<_> =
         listing.credentials.into_iter().map(|credential| credential.pool).collect();
+    pools.extend(context.registry.names().filter_map(|name| of_the_environment(context, name)));
     pools.retain(|pool| {
         provider.as_deref().is_none_or(|provider| pool.provider() == provider)
             && namespace.is_none_or(|namespace| pool.namespace() == namespace)
     });
     Ok(pools)
+}
+
+/// The provider's pool, if the environment has a key for it.
+fn of_the_environment(context: &Context, provider: &str) -> Option<PoolKey> {
+    let variable = context.registry.api_key_variable(provider).ok()??;
+    std::env::var_os(variable).filter(|key| !key.is_empty())?;
+    context.registry.pool_key(provider).ok()
 }
 
 /// A provider's own name, whatever alias it was typed by. A vault may hold credentials of providers that no
@@ -191,7 +212,7 @@ pub(crate) fn own_name(context: &Context, name: &str) -> String {
 /// The one account that is meant.
 pub(crate) async fn find(
     context: &Context,
-    vault: &FileVault,
+    vault: &impl Vault,
     which: &OneAccount,
 ) -> Result<Metadata, Failure> {
     let text = &which.account;
@@ -211,7 +232,7 @@ pub(crate) fn ambiguous(text: &str, several: &[Metadata]) -> Failure {
 /// Every account that is meant, at least one.
 pub(crate) async fn find_all(
     context: &Context,
-    vault: &FileVault,
+    vault: &impl Vault,
     text: &str,
     namespace: Option<&str>,
 ) -> Result<Vec<Metadata>, Failure> {
@@ -229,7 +250,8 @@ pub(crate) async fn find_all(
     Ok(found)
 }
 
-/// Those that the text names: by an id whole, then by a path, then by a provider, then by an id's beginning.
+/// Those that the text names: by an id whole, then by a path, then by a provider, then by a label alone, then by an
+/// id's beginning.
 fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> {
     let (provider, rest) = text.split_once('/').map_or((text, None), |(name, rest)| (name, Some(rest)));
     let provider = own_name(context, provider);
@@ -245,8 +267,9 @@ fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> 
         credential.pool.provider() == text || (rest.is_none() && credential.pool.provider() == provider)
     };
     let begins = |credential: &Metadata| text.len() >= 4 && credential.id.to_string().starts_with(text);
-    let by: [&dyn Fn(&Metadata) -> bool; 4] =
-        [&|credential| credential.id.to_string() == text, &is_path, &is_of_provider, &begins];
+    let is_label = |credential: &Metadata| *credential.label == *text;
+    let by: [&dyn Fn(&Metadata) -> bool; 5] =
+        [&|credential| credential.id.to_string() == text, &is_path, &is_of_provider, &is_label, &begins];
     let found = |is: &&dyn Fn(&Metadata) -> bool| {
         let found: Vec<_> = known.iter().filter(|credential| is(credential)).cloned().collect();
         (!found.is_empty()).then_some(found)

@@ -12,7 +12,7 @@ use crate::output::Color;
 const AFTER_HELP: &str = "\
 Accounts:
   Where an ACCOUNT is asked for, PROVIDER/LABEL names one, PROVIDER/NAMESPACE/LABEL one of several
-  namespaces, PROVIDER the only one that there is, and an id, or the beginning of one, any.
+  namespaces, PROVIDER or LABEL the only one that there is, and an id, or its beginning, any.
 
 Examples:
   credentials login openai --api-key --label work
@@ -132,7 +132,7 @@ pub(crate) struct Json {
 /// For commands that are about one account.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct OneAccount {
-    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL, PROVIDER if it has one account only, or an id
+    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL, a PROVIDER or LABEL of one account only, or an id
     #[arg(value_name = "ACCOUNT")]
     pub(crate) account: String,
     #[command(flatten)]

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
+use tower::util::Either;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::provider::Registry;
 use tower_credentials::reqwest::HttpService;
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
+use tower_credentials::vault::{MemoryVault, Vault};
 use tower_credentials::{PoolBuilder, PoolKey};
 
 use crate::args::Global;
@@ -21,6 +23,9 @@ pub(crate) type Http = HttpService<reqwest::Client>;
 
 /// The body of each request of the program's.
 pub(crate) type Body = Full<Bytes>;
+
+/// A vault, or the place of one that is missing.
+pub(crate) type AnyVault = Either<FileVault, MemoryVault>;
 
 /// What every command works with.
 pub(crate) struct Context {
@@ -76,6 +81,11 @@ impl Context {
         Ok(FileVault::open(&self.places.vault, &key).await?)
     }
 
+    /// The vault; one that is empty and kept nowhere, where there is none: the environment may have a key.
+    pub(crate) async fn vault_or_empty(&self) -> Result<AnyVault, Failure> {
+        Ok(self.vault().await?.map_or_else(|| Either::Right(MemoryVault::new()), Either::Left))
+    }
+
     /// The vault of a command that is about accounts, of which there must be some.
     pub(crate) async fn vault_with_accounts(&self) -> Result<FileVault, Failure> {
         self.vault().await?.ok_or_else(|| {
@@ -84,7 +94,7 @@ impl Context {
     }
 
     /// The pool of this key, for one command: it looks at nothing in the background.
-    pub(crate) fn pool(&self, key: &PoolKey, vault: FileVault) -> Result<PoolBuilder, Failure> {
+    pub(crate) fn pool(&self, key: &PoolKey, vault: impl Vault) -> Result<PoolBuilder, Failure> {
         let pool = self.registry.pool(key.provider(), vault)?;
         Ok(pool.namespace(key.namespace()).sync_every(None))
     }

@@ -7,13 +7,12 @@ use clap::Args;
 use http::{HeaderMap, Request, Response, Uri};
 use serde::Serialize;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::{BoxError, Kind, Pin, PoolKey, WhenAllCoolingDown};
 use zeroize::Zeroizing;
 
 use crate::account;
 use crate::args::{Json, Namespace};
-use crate::context::{Body, Context};
+use crate::context::{AnyVault, Body, Context};
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -48,7 +47,7 @@ impl Headers {
             return Err(Failure::usage("the headers are secret, and would be shown on the screen")
                 .way_out("pipe them to where they are needed, or add --show"));
         }
-        let vault = context.vault_with_accounts().await?;
+        let vault = context.vault_or_empty().await?;
         let (pool, pin) = self.meant(context, &vault).await?;
         let (uri, headers) = self.capture(context, vault, &pool, pin).await?;
         let mut lines: Vec<(&str, Zeroizing<String>)> = Vec::new();
@@ -76,7 +75,7 @@ impl Headers {
     async fn meant(
         &self,
         context: &Context,
-        vault: &FileVault,
+        vault: &AnyVault,
     ) -> Result<(PoolKey, Option<Pin>), Failure> {
         let namespace = self.namespace.namespace.as_deref();
         if let Ok(key) = context.registry.pool_key(&self.account) {
@@ -94,7 +93,7 @@ impl Headers {
     async fn capture(
         &self,
         context: &Context,
-        vault: FileVault,
+        vault: AnyVault,
         key: &PoolKey,
         pin: Option<Pin>,
     ) -> Result<(Uri, HeaderMap), Failure> {

@@ -50,23 +50,14 @@ impl List {
         &self,
         context: &Context,
     ) -> Result<(Vec<Account>, Vec<tower_credentials::vault::Damage>), Failure> {
-        if let Some(provider) = &self.provider {
-            self.check(context, provider).await?;
+        let vault = context.vault_or_empty().await?;
+        let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
+        let pools = account::pools(context, &vault, provider, namespace).await?;
+        if let Some(provider) = provider.filter(|_| pools.is_empty()) {
+            // One that nobody knows and of which there is no account is a slip of the keyboard.
+            context.registry.provider(provider)?;
         }
-        let Some(vault) = context.vault().await? else { return Ok((Vec::new(), Vec::new())) };
-        let namespace = self.namespace.namespace.as_deref();
-        let pools = account::pools(context, &vault, self.provider.as_deref(), namespace).await?;
         account::load(context, &vault, pools).await
-    }
-
-    /// A provider that nobody knows and of which there is no account is a slip of the keyboard.
-    async fn check(&self, context: &Context, provider: &str) -> Result<(), Failure> {
-        let Err(unknown) = context.registry.provider(provider) else { return Ok(()) };
-        let known = match context.vault().await? {
-            Some(vault) => account::pools(context, &vault, Some(provider), None).await?,
-            None => return Err(unknown.into()),
-        };
-        if known.is_empty() { Err(unknown.into()) } else { Ok(()) }
     }
 }
 
