@@ -66,10 +66,15 @@ impl Waiting {
 }
 
 /// Signs in through a browser.
-async fn sign_in(home: &Home, arguments: &[&str]) -> Run {
+async fn sign_in(server: &AuthorizationServer, home: &Home, arguments: &[&str]) -> Run {
     let mut waiting = Waiting::begin(home, arguments);
     browse(&waiting.shown()).await;
-    waiting.end()
+    let run = waiting.end();
+    // No token and no code that was given out is told.
+    for secret in server.issued() {
+        assert!(!run.stderr.contains(&secret) && !run.stdout.contains(&secret), "{run:?}");
+    }
+    run
 }
 
 async fn accounts(home: &Home) -> Vec<Credential> {
@@ -156,21 +161,27 @@ async fn a_browser_signs_in_and_a_second_time_renews_the_same_account() {
         let server = server(vendor);
         let home = home_of(&server);
         let name = vendor.name();
-        sign_in(&home, &["login", name]).await.ok().says("Signed in: ");
+        sign_in(&server, &home, &["login", name]).await.ok().says("Signed in: ");
         let first = accounts(&home).await.remove(0);
-        sign_in(&home, &["login", name, "--label", "other"]).await.ok().says("Signed in again: ");
+        sign_in(&server, &home, &["login", name, "--label", "other"])
+            .await
+            .ok()
+            .says("Signed in again: ");
         let again = accounts(&home).await;
         assert_eq!(again.len(), 1, "{name}: {again:?}");
         assert_eq!(again[0].metadata.id, first.metadata.id);
         assert_eq!(again[0].metadata.label, first.metadata.label);
         assert_ne!(again[0].secret.token().expose(), first.secret.token().expose());
         server.person("bob");
-        sign_in(&home, &["login", name, "--label", "bobs"]).await.ok().says(&format!("{name}/bobs"));
+        sign_in(&server, &home, &["login", name, "--label", "bobs", "-vvv"])
+            .await
+            .ok()
+            .says(&format!("{name}/bobs"));
         assert_eq!(labels(&home).await.len(), 2, "{name}");
         for secret in server.issued() {
             home.secret(&secret);
         }
-        home.run(["list"]).ok();
+        home.run(["list", "-vvv"]).ok();
     }
 }
 
@@ -186,7 +197,7 @@ async fn the_browser_of_the_desktop_is_opened_unless_it_must_not_be() {
     home.run(["login", "openai"]).ok().says("Signed in");
     let opened = std::fs::read_to_string(home.path().join("opened")).unwrap();
     assert!(opened.starts_with(&format!("{}/authorize?", server.url())), "{opened}");
-    sign_in(&home, &["login", "openai", "--no-browser"]).await.ok();
+    sign_in(&server, &home, &["login", "openai", "--no-browser"]).await.ok();
     assert_eq!(std::fs::read_to_string(home.path().join("opened")).unwrap(), opened);
 }
 
@@ -273,11 +284,11 @@ async fn what_is_wrong_is_said_with_the_way_out() {
     let with_id = settings(&server).replace("client_id", "#");
     home.settings(&with_id);
     home.run(["login", "openai"]).code(2).says("client_id");
-    sign_in(&home, &["login", "openai", "--client-id", "client-of-the-tests"]).await.ok();
+    sign_in(&server, &home, &["login", "openai", "--client-id", "client-of-the-tests"]).await.ok();
 
     home.settings(&settings(&server));
     server.says_yes(false);
-    sign_in(&home, &["login", "openai"]).await.code(4).says("access_denied");
+    sign_in(&server, &home, &["login", "openai"]).await.code(4).says("access_denied");
     home.run(["login", "openai", "--device"]).code(2).says("no sign-in by device code");
     home.run(["login", "openai", "--device", "--paste-code"]).code(2);
     let copilot =

@@ -10,6 +10,10 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use console::Alignment;
 use serde::Serialize;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::failure::Failure;
 
@@ -42,15 +46,15 @@ pub(crate) fn show_warnings(verbose: u8) {
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    // A second subscriber is an error, and there is none.
-    let _ = tracing::subscriber::set_global_default(
-        tracing_subscriber::fmt()
-            .with_max_level(level)
-            .with_writer(anstream::stderr)
-            .without_time()
-            .with_target(verbose > 0)
-            .finish(),
-    );
+    // Of this crate alone: an HTTP client may tell at the last level what it sends.
+    let of_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    let of_ours = of_ours.with_target("tower_credentials", level);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(anstream::stderr)
+        .without_time()
+        .with_target(verbose > 0)
+        .with_filter(of_ours);
+    tracing_subscriber::registry().with(lines).init();
 }
 
 fn styled(style: Style, text: impl Display) -> impl Display {
