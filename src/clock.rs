@@ -69,6 +69,11 @@ impl Clock {
         Self(Some(Arc::new(now)))
     }
 
+    /// Whether it is the system's.
+    pub(crate) fn is_system(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The time now.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
@@ -80,6 +85,6 @@ impl Clock {
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_none() { "Clock(system)" } else { "Clock(function)" })
+        f.write_str(if self.is_system() { "Clock(system)" } else { "Clock(function)" })
     }
 }

@@ -113,6 +113,21 @@ pub struct Standing {
     /// and no reset does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// When its latest request was answered, and with which status. Saved with whatever else is, and by itself
+    /// [once in a while](crate::PoolBuilder::save_answers_every) only, so that a request that goes well costs
+    /// no write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answer: Option<LastAnswer>,
+}
+
+/// An answer of the upstream's. Of two, the later one is the larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LastAnswer {
+    /// When its head came. Up to a second late where the pool goes by the system's clock, which is not read
+    /// for it; outside of a runtime, when it was first asked for.
+    pub at: Timestamp,
+    /// Its HTTP status.
+    pub status: u16,
 }
 
 impl Standing {
@@ -150,9 +165,13 @@ impl Standing {
                 });
             }
             Change::Health(health) => self.health = health.clone(),
-            Change::Reset => *self = Standing { paused: self.paused, ..Standing::default() },
+            Change::Reset => {
+                let Self { paused, last_answer, .. } = *self;
+                *self = Self { paused, last_answer, ..Self::default() };
+            }
             Change::Paused => self.paused = true,
             Change::Resumed => self.paused = false,
+            Change::Answered(answer) => self.last_answer = self.last_answer.max(Some(*answer)),
         }
     }
 }
@@ -183,12 +202,14 @@ pub enum Change {
     },
     /// It can be used from now on, or can't.
     Health(Health),
-    /// A person has reset it: no cooldown, no failure, good health.
+    /// A person has reset it: no cooldown, no failure, good health. A pause and the last answer stay.
     Reset,
     /// A person has taken it out of use.
     Paused,
     /// A person has put it to use again.
     Resumed,
+    /// A request with it was answered. Of two such changes the later answer stays, whichever comes first.
+    Answered(LastAnswer),
 }
 
 /// A change and whose it is: what processes tell each other through the vault.

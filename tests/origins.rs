@@ -29,7 +29,7 @@ async fn refused(pool: &Pool, uri: &str) {
         assert!(!text.contains("planted") && !text.contains("user:pass"), "{text}");
     }
     assert!(upstream.seen.all().is_empty(), "{uri} left");
-    assert_eq!(pool.status()[0].standing, standing::Standing::default(), "{uri}");
+    assert_eq!(learnt(&pool.status()[0].standing), standing::Standing::default(), "{uri}");
 }
 
 async fn allowed(pool: &Pool, uri: &str) {

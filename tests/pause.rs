@@ -201,7 +201,7 @@ async fn neither_a_reset_nor_a_success_nor_a_new_sign_in_nor_a_restart_resumes_i
     assert!(is_paused(&again, "a"));
     assert_eq!(ask(&stack(four(&again, &no_refresh()), upstream), post()).await.1, "b-1");
     again.resume(a).await.unwrap();
-    assert_eq!(status_of(&again, "a").standing, Standing::default());
+    assert_eq!(learnt(&status_of(&again, "a").standing), Standing::default());
 }
 
 #[tokio::test(start_paused = true)]

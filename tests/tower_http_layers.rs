@@ -55,7 +55,7 @@ async fn an_answer_that_a_timeout_makes_is_the_callers_and_blames_nobody() {
         assert_eq!(ask(&service, post()).await.0, 504, "at place {place}");
         assert_eq!(start.elapsed(), seconds(1));
         assert_eq!(upstream.tokens(), ["a"], "it is not sent again");
-        assert_eq!(status_of(&pool, "a").standing, Standing::default());
+        assert_eq!(learnt(&status_of(&pool, "a").standing), Standing::default());
     }
 }
 
@@ -142,7 +142,7 @@ async fn a_body_that_is_too_long_is_413_wherever_that_is_said_and_blames_nobody(
             let expected: &[&str] = if status == 200 { &["a", "b"] } else { &[] };
             assert_eq!(upstream.tokens(), expected);
             if status == 413 {
-                assert_eq!(status_of(&pool, "a").standing, Standing::default());
+                assert_eq!(learnt(&status_of(&pool, "a").standing), Standing::default());
             }
         }
     }
@@ -203,7 +203,7 @@ async fn a_request_that_is_shed_is_an_error_of_its_callers_alone() {
         open.send(true).unwrap();
         assert_eq!(first.await.unwrap(), (200, "b".into()));
         assert_eq!(upstream.tokens(), ["a", "b"], "at place {place}");
-        assert_eq!(status_of(&pool, "b").standing, Standing::default());
+        assert_eq!(learnt(&status_of(&pool, "b").standing), Standing::default());
         assert_eq!(ask(&service, post()).await, (200, "b".into()));
     }
 }
@@ -249,7 +249,7 @@ async fn a_hedge_anywhere_gets_the_faster_answer_with_the_same_account() {
         assert_eq!(upstream.tokens(), ["a", "a"]);
         // Over the layers there are two requests; under them they know of one.
         assert_eq!(pool.counters().requests, if over { 2 } else { 1 });
-        assert_eq!(status_of(&pool, "a").standing, Standing::default());
+        assert_eq!(learnt(&status_of(&pool, "a").standing), Standing::default());
     }
 }
 

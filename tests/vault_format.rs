@@ -129,8 +129,7 @@ async fn assert_whole(vault: &FileVault) {
                     cooldown(1_780_000_000_000, 1_000, Reason::UsedUp, Some("model-large")),
                 ],
                 failures: 2,
-                health: Health::Good,
-                paused: false,
+                ..Standing::default()
             },
         ),
         (2, Standing::default()),

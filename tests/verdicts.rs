@@ -180,7 +180,7 @@ async fn a_token_that_may_not_do_it_is_neither_refreshed_nor_cooled_down_and_ano
             assert_eq!(ask(stack, post()).await.0, 200);
             assert_eq!(upstream.tokens(), ["a-1", "b-1"]);
             assert!(calls.all().is_empty());
-            assert_eq!(status_of(&pool, "a").standing, standing::Standing::default());
+            assert_eq!(learnt(&status_of(&pool, "a").standing), standing::Standing::default());
         }
     }
 }

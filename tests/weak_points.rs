@@ -68,11 +68,11 @@ async fn a_200_that_began_after_a_429_clears_the_cooldown() {
     ask(&service, post()).await;
     assert_ne!(cools(&pool, "a"), Duration::ZERO);
     assert_eq!(ask(&service, pinned("a")).await.0, 200);
-    assert_eq!(status_of(&pool, "a").standing, Standing::default());
+    assert_eq!(learnt(&status_of(&pool, "a").standing), Standing::default());
     assert_eq!(events.count("Recovered"), 1);
     let id = status_of(&pool, "a").credential.id;
     let stored = vault.load_pool(key()).await.unwrap().standings;
-    assert_eq!(stored.credentials[&id], Standing::default(), "in the vault, too");
+    assert_eq!(learnt(&stored.credentials[&id]), Standing::default(), "in the vault, too");
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_later_shorter_deadline_never_shortens_a_longer_one() {
     assert_eq!(cools(&pool, "a"), seconds(4000), "a longer one prolongs");
     pool.reset(id).await.unwrap();
     assert_eq!(cools(&pool, "a"), Duration::ZERO, "a person may shorten it");
-    assert_eq!(saved().await, Standing::default());
+    assert_eq!(learnt(&saved().await), Standing::default());
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn an_unavailable_upstream_parks_no_account() {
         let service = stack(four(&pool, &no_refresh()), upstream.clone());
         assert_eq!(ask(&service, post()).await.0, status);
         assert_eq!(upstream.tokens(), ["a"]);
-        assert!(pool.status().iter().all(|status| status.standing == Standing::default()));
+        assert!(pool.status().iter().all(|status| learnt(&status.standing) == Standing::default()));
         assert_eq!(order(&pool), ["a", "b"]);
         assert_eq!(spy.count("record"), 0);
     }

@@ -264,6 +264,7 @@ pub(crate) struct Joint {
     context: Arc<Context>,
     carried: Option<Lease>,
     attempt: u32,
+    slot: Option<SlotIndex>,
     outside: Roles,
     written: bool,
     copied: bool,
@@ -343,6 +344,8 @@ pub(crate) struct Part {
     pub(crate) carried: Option<Lease>,
     /// The attempt that this layer's call is part of.
     pub(crate) attempt: u32,
+    /// Whose credential that uses, so that the state need not be locked for an answer that teaches nothing.
+    pub(crate) slot: Option<SlotIndex>,
     /// Whether the request carries the headers of its lease.
     pub(crate) written: bool,
     /// Whether the copy in the context is one of this very request.
@@ -362,7 +365,7 @@ impl Part {
         extensions: &Extensions,
     ) -> Self {
         if let Some(joint) = joint {
-            let Joint { context, carried, attempt, outside, written, copied, .. } = joint;
+            let Joint { context, carried, attempt, slot, outside, written, copied, .. } = joint;
             match carried {
                 // Nothing stands between this layer and the outermost one, so it is alone here.
                 None => context.roles.store(context.roles().with(roles).0, Ordering::Release),
@@ -373,6 +376,7 @@ impl Part {
                 outside,
                 carried,
                 attempt,
+                slot,
                 written,
                 copied,
                 by_extensions: false,
@@ -386,6 +390,7 @@ impl Part {
             return Self {
                 context: Held::new(context),
                 outside,
+                slot: lease.as_ref().map(Lease::slot),
                 carried: lease,
                 attempt: number,
                 written,
@@ -401,6 +406,7 @@ impl Part {
             outside: Roles::NONE,
             carried: None,
             attempt: 0,
+            slot: None,
             written: false,
             copied: false,
             by_extensions: false,
@@ -414,6 +420,7 @@ impl Part {
             context: self.context.share(),
             carried: self.carried.clone(),
             attempt: self.attempt,
+            slot: self.slot,
             outside: self.outside.with(roles),
             written: self.written,
             copied: self.copied,

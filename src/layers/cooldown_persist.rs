@@ -17,6 +17,9 @@ use crate::pool::Pool;
 /// more than a second, never fails or holds up a response: what it missed is saved later, and an
 /// [event](crate::events::Event::SaveFailed) tells.
 ///
+/// When each account last answered is saved along with that, and by itself
+/// [once a minute](crate::PoolBuilder::save_answers_every), by no request.
+///
 /// Alone it saves whatever the pool has learnt by other means.
 #[derive(Clone, Debug)]
 pub struct CooldownPersistLayer {

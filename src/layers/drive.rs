@@ -56,6 +56,9 @@ pub(crate) struct Core<S, D: sealed::Duty> {
 
 impl<S: Clone, D: sealed::Duty> Core<S, D> {
     pub(crate) fn new(inner: S, pool: Pool, options: D::Options) -> Self {
+        if D::ROLES.has(Roles::PERSIST) {
+            pool.set_saves();
+        }
         let again = Mutex::new(inner.clone());
         let chain = OnceLock::new();
         let shared = Arc::new(Shared { pool, options, again, chain });

@@ -265,6 +265,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         }
         let State { lease, home, budget, wish, copy, copy_taken, .. } = state;
         let Some(lease) = part.carried.as_ref().or(lease.as_ref()) else { return Ok(None) };
+        part.slot = Some(lease.slot());
         if let Some(rotate) = shared.rotate() {
             *budget = rotate.max_attempts.map(Into::into);
         }
@@ -349,6 +350,7 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
         let Self { shared, part, .. } = self;
         let pool = &shared.pool;
         let mut state = part.context.state();
+        part.slot = Some(lease.slot());
         if part.by_extensions || part.carried.is_some() {
             part.carried = Some(lease.clone());
         }
@@ -380,6 +382,11 @@ impl<S, D: sealed::Duty, K> Progress<S, D, K> {
     pub(super) fn observe<R>(&mut self, response: &Response<R>) -> Answer {
         let answer = Answer::of(self.pool(), response);
         let observed = self.part.context.observe(self.part.attempt, answer.taught());
+        if observed == Observed::First
+            && let Some(slot) = self.part.slot
+        {
+            self.pool().answered(slot, response.status());
+        }
         if observed != Observed::Known
             && (answer != Answer::Good || self.pool().learns_from_good(response.headers()))
         {

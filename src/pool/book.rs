@@ -13,7 +13,7 @@ use tower::util::rng::{HasherRng, Rng};
 use super::affinity::AffinityMap;
 use super::config::Config;
 use super::journal::Journal;
-use super::lane::{At, Lane, SlotIndex};
+use super::lane::{At, Key, Lane, SlotIndex};
 use super::lease::{BlemishCount, Lease};
 use super::policy::Candidate;
 use super::refresh::{RefreshStage, Renewal};
@@ -169,6 +169,8 @@ impl Book {
         let mut damaged = stored.damaged;
         let mut seen = HashSet::new();
         let mut standings = stored.standings;
+        let slots = self.slots.len();
+        let mut is_news = false;
         for credential in &stored.credentials {
             let id = credential.metadata.id;
             match self.upsert(credential, provider, false) {
@@ -178,7 +180,7 @@ impl Book {
                     let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
                     unsaved.for_each(|outcome| standing.merge(&outcome.change));
                     standing.health.forget_before(credential.metadata.generation);
-                    self.take_over(slot, standing);
+                    is_news |= self.take_over(slot, standing);
                     self.send_to_back(slot);
                 }
                 Err(error) => damaged.push(Damage::new(
@@ -188,8 +190,10 @@ impl Book {
             }
         }
         for slot in &mut self.slots {
-            slot.live = seen.contains(&slot.lease.credential().id);
+            let live = seen.contains(&slot.lease.credential().id);
+            is_news |= std::mem::replace(&mut slot.live, live) != live;
         }
+        is_news |= self.slots.len() > slots;
         let live = |slot: &&Slot| slot.live;
         self.has_oauth = self
             .slots
@@ -220,15 +224,19 @@ impl Book {
             self.slots[slot].mark();
             self.refile(slot, config, now);
         }
-        self.wake();
+        if is_news {
+            self.wake();
+        }
         damaged
     }
 
     /// Takes over how a credential stands. A cooldown that others have set is as fresh as one of ours:
-    /// no success of an attempt that is under way ends it.
-    fn take_over(&mut self, index: SlotIndex, standing: Standing) {
+    /// no success of an attempt that is under way ends it. Whether that may change which one a request takes.
+    fn take_over(&mut self, index: SlotIndex, standing: Standing) -> bool {
         let slot = &mut self.slots[index];
-        let known = std::mem::replace(&mut slot.standing, standing);
+        let mut known = std::mem::replace(&mut slot.standing, standing);
+        known.last_answer = slot.standing.last_answer;
+        let is_news = known != slot.standing;
         let fresh = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
         let scopes: Vec<_> =
             slot.standing.cooldowns.iter().filter(fresh).map(|fresh| fresh.scope.clone()).collect();
@@ -236,6 +244,7 @@ impl Book {
             let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
             slot.set_cooled_at(scope.as_ref(), tick);
         }
+        is_news
     }
 
     fn upsert(
@@ -364,15 +373,9 @@ impl Book {
             self.is_allowed(slot, config) && !slot.needs_sign_in() && !self.is_busy(slot, config);
         // One that was away does not catch up on the turns it has missed.
         let turn = slot.turn.max(self.turn);
-        let slot = &mut self.slots[index];
-        slot.turn = turn;
-        let candidate = Candidate {
-            metadata: slot.lease.credential(),
-            allowance: slot.allowance.as_ref(),
-            last_used: slot.last_used,
-            turn: slot.turn,
-        };
-        let key = (config.policy.rank(&candidate), slot.place);
+        self.slots[index].turn = turn;
+        let key = self.key(index, turn, config);
+        let slot = &self.slots[index];
         let at = |scope: Option<&Scope>| match slot.cools_until(scope) {
             _ if !usable => At::Out,
             until if until > now => At::Cooling(until),
@@ -382,6 +385,18 @@ impl Book {
         for (scope, lane) in &mut self.lanes {
             lane.place(index, at(Some(scope)));
         }
+    }
+
+    /// What a credential is sorted by among the ready ones, were this its turn.
+    fn key(&self, index: SlotIndex, turn: u64, config: &Config) -> Key {
+        let slot = &self.slots[index];
+        let candidate = Candidate {
+            metadata: slot.lease.credential(),
+            allowance: slot.allowance.as_ref(),
+            last_used: slot.last_used,
+            turn,
+        };
+        (config.policy.rank(&candidate), slot.place)
     }
 
     /// Makes sure that requests of this scope have a lane of their own.

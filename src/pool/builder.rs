@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tower::util::BoxCloneService;
 use tower_service::Service;
 
+use super::answers::Answers;
 use super::book::Book;
 use super::config::{Config, Cooldowns, Mode, WhenAllCoolingDown};
 use super::header_names::CredentialHeaderNames;
@@ -130,6 +131,18 @@ impl PoolBuilder {
         self
     }
 
+    /// How often the [latest answer](crate::standing::Standing::last_answer) to each credential's requests is
+    /// saved at the most, where nothing else is to be saved that it goes along with. Every minute unless set;
+    /// with other things and by [`Pool::save`] only where this is `None`. By the task that
+    /// [syncs](Self::sync_every) the pool, so never more often than that, and once there is a
+    /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) or a [`CredentialsLayer`](crate::CredentialsLayer)
+    /// for the pool; no request waits for it.
+    #[must_use]
+    pub fn save_answers_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.config.save_answers_every = interval.into();
+        self
+    }
+
     /// Loads the pool from its vault.
     ///
     /// # Errors
@@ -141,6 +154,7 @@ impl PoolBuilder {
         let blemishes = BlemishCount::default();
         let tick = Arc::new(AtomicU64::new(0));
         let credential_headers = CredentialHeaderNames::new(self.provider.header_names());
+        let answers = Answers::new(self.config.dates_answers_later());
         let pool = Pool(Arc::new(Inner {
             key,
             credential_headers,
@@ -154,6 +168,8 @@ impl PoolBuilder {
             blemishes,
             unsaved: AtomicBool::new(false),
             saver: Mutex::new(save::Saver::default()),
+            answers,
+            saves: AtomicBool::new(false),
             renewals: watch::Sender::new(()),
             tally: Tally::default(),
         }));

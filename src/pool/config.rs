@@ -223,6 +223,8 @@ pub(crate) struct Config {
     pub(crate) exposes_attempts: bool,
     /// How often the pool looks for what others have changed; never where this is `None`.
     pub(crate) sync_every: Option<Duration>,
+    /// How often the latest answers are saved by themselves; never where this is `None`.
+    pub(crate) save_answers_every: Option<Duration>,
     /// What renews tokens ahead of their expiry.
     pub(crate) refresher: Option<Refresher>,
 }
@@ -239,12 +241,19 @@ impl Default for Config {
             observer: Observer::default(),
             exposes_attempts: false,
             sync_every: Some(Duration::from_secs(1)),
+            save_answers_every: Some(Duration::from_secs(60)),
             refresher: None,
         }
     }
 }
 
 impl Config {
+    /// Whether an answer gets its time from the task that syncs the pool. A clock of the program's own is asked
+    /// at once: it need not move with that task.
+    pub(crate) fn dates_answers_later(&self) -> bool {
+        self.clock.is_system() && self.sync_every.is_some_and(|every| every <= Duration::from_secs(1))
+    }
+
     /// Whether a pick may be read from the published head: it changes nothing and counts nothing.
     pub(crate) fn picks_without_lock(&self) -> bool {
         !self.policy.moves_on_use() && self.max_in_flight.is_none()

@@ -53,17 +53,18 @@ impl Journal {
         self.saving.iter().chain(&self.pending)
     }
 
-    /// Takes what is pending, to be saved now.
-    pub(crate) fn start(&mut self) -> Vec<Outcome> {
+    /// Takes what is pending, to be saved now, together with the latest answers.
+    pub(crate) fn start(&mut self, answers: impl Iterator<Item = Outcome>) -> Vec<Outcome> {
         self.urgent = false;
         self.saving = std::mem::take(&mut self.pending);
+        self.saving.extend(answers);
         self.batches += 1;
         self.saving.clone()
     }
 
     /// What was on its way has arrived.
-    pub(crate) fn arrived(&mut self) {
-        self.saving.clear();
+    pub(crate) fn arrived(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.saving)
     }
 
     /// How many batches were begun, if none of them is on its way.
@@ -71,8 +72,10 @@ impl Journal {
         self.saving.is_empty().then_some(self.batches)
     }
 
-    /// What was on its way has not arrived, and is pending again.
+    /// What was on its way has not arrived, and is pending again; but for answers, of which the latest are
+    /// asked for each time.
     pub(crate) fn put_back(&mut self) {
+        self.saving.retain(|outcome| !matches!(outcome.change, Change::Answered(_)));
         let later = std::mem::replace(&mut self.pending, std::mem::take(&mut self.saving));
         self.pending.extend(later);
         self.hurry();
@@ -91,7 +94,11 @@ impl Journal {
                     cooldown.scope.clone()
                 }
                 Change::Succeeded { scope, .. } => scope.clone(),
-                Change::Health(_) | Change::Reset | Change::Paused | Change::Resumed => None,
+                Change::Health(_)
+                | Change::Reset
+                | Change::Paused
+                | Change::Resumed
+                | Change::Answered(_) => None,
             };
             let count = seen.entry((outcome.id, discriminant(&outcome.change), scope)).or_default();
             *count += 1;
@@ -130,7 +137,7 @@ mod tests {
         for until in 0..100_000 {
             journal.push(cooled(ids[until as usize % 2], until), true);
         }
-        let outcomes = journal.start();
+        let outcomes = journal.start(std::iter::empty());
         assert!(outcomes.len() <= LIMIT + 1, "{}", outcomes.len());
         let mut standing = Standing::default();
         for outcome in outcomes.iter().filter(|outcome| outcome.id == ids[0]) {

@@ -56,6 +56,11 @@ impl Lane {
         self.cooling.first().filter(|(until, _)| *until <= now).map(|(_, slot)| *slot)
     }
 
+    /// The best of the ready credentials, and what it is sorted by.
+    pub(crate) fn best(&self) -> Option<(Key, SlotIndex)> {
+        self.ready.first().copied()
+    }
+
     /// The ready credentials, best first.
     pub(crate) fn ready(&self) -> impl Iterator<Item = SlotIndex> + '_ {
         self.ready.iter().map(|(_, slot)| *slot)

@@ -1,6 +1,7 @@
 //! The credentials of one provider and namespace, of which each request takes one.
 
 mod affinity;
+mod answers;
 mod book;
 mod builder;
 mod config;
@@ -33,6 +34,7 @@ use crate::rate_limit;
 use crate::standing::{Change, Health, Reason, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
+use answers::Answers;
 use book::{Book, Hold, Lesson, Slot};
 use config::Config;
 use header_names::CredentialHeaderNames;
@@ -89,6 +91,9 @@ struct Inner {
     /// Whether the book has outcomes that no vault has.
     unsaved: AtomicBool,
     saver: Mutex<save::Saver>,
+    answers: Answers,
+    /// Whether a layer saves what the pool learns.
+    saves: AtomicBool,
     /// Tells the task that renews tokens ahead that they have changed, and its end.
     renewals: watch::Sender<()>,
     tally: Tally,
@@ -116,12 +121,14 @@ pub(crate) struct KnownHead {
 pub struct CredentialStatus {
     /// Which.
     pub credential: Metadata,
-    /// Its cooldowns, failures and health.
+    /// Its cooldowns, failures and health, whether it is paused, and its latest answer: all that is known
+    /// here, saved or not.
     pub standing: Standing,
 }
 
 impl CredentialStatus {
-    /// How long until it is ready for requests of no scope; zero where it is.
+    /// How long it still cools down for requests of no scope; zero where it does not. Whether it is paused, or
+    /// needs a sign-in, is not a matter of time.
     pub fn ready_in(&self, now: Timestamp) -> Duration {
         self.standing.cooldown(None).map_or(Duration::ZERO, |cooldown| cooldown.until.since(now))
     }
@@ -154,12 +161,25 @@ impl Pool {
 
     /// The credentials, first to last, and how each stands.
     pub fn status(&self) -> Vec<CredentialStatus> {
+        let now = self.now();
         self.with_book(|book, _| {
-            let status = |slot: SlotIndex| CredentialStatus {
-                credential: book.slots[slot].lease.credential().clone(),
-                standing: book.slots[slot].standing.clone(),
+            let status = |slot: SlotIndex| {
+                let Slot { lease, standing, .. } = &book.slots[slot];
+                let last_answer = standing.last_answer.max(self.0.answers.get(slot, now));
+                let standing = Standing { last_answer, ..standing.clone() };
+                CredentialStatus { credential: lease.credential().clone(), standing }
             };
             book.in_order().into_iter().map(status).collect()
+        })
+    }
+
+    /// The credential that a request without wishes would take now. `None` where it would wait or fail. To
+    /// ask changes nothing: a round robin goes on where it was.
+    pub fn active(&self) -> Option<CredentialId> {
+        let now = self.now();
+        self.with_book(|book, config| {
+            let slot = book.active(config, now)?;
+            Some(book.slots[slot].lease.credential().id)
         })
     }
 

@@ -63,7 +63,9 @@ impl Pool {
     /// yourself in a program without that layer, before the program ends.
     pub async fn save(&self) {
         self.hurry_saving();
-        if let Some(saving) = self.start_saving() {
+        if (self.has_unsaved() || self.has_unsaved_answers())
+            && let Some(saving) = self.run_saver()
+        {
             saving.await;
         }
     }
@@ -77,9 +79,11 @@ impl Pool {
     /// goes on, so that nobody who goes away can cut it off. `None` where there is nothing to wait for,
     /// or no runtime to do it.
     pub(crate) fn start_saving(&self) -> Option<Saving> {
-        if !self.has_unsaved() {
-            return None;
-        }
+        if self.has_unsaved() { self.run_saver() } else { None }
+    }
+
+    /// Begins to save even what is worth no write of its own.
+    pub(super) fn run_saver(&self) -> Option<Saving> {
         let runtime = Handle::try_current().ok()?;
         let mut saver = self.saver();
         if saver.stage == Stage::Late {
@@ -155,12 +159,13 @@ impl Task {
     /// Saves what there is, and tells those who wait; whether it worked.
     async fn save_batch(&self, waiters: Vec<oneshot::Sender<()>>) -> bool {
         let pool = &self.pool;
-        let outcomes = pool.with_book(|book, _| book.journal.start());
+        let now = pool.now();
+        let outcomes = pool.with_book(|book, _| book.start_saving(&pool.0.answers, now));
         let count = outcomes.len();
         let result = if outcomes.is_empty() { Ok(()) } else { self.record(outcomes, waiters).await };
         match result {
             Ok(()) => pool.with_book(|book, _| {
-                book.journal.arrived();
+                book.saved();
                 if !book.journal.is_urgent() {
                     pool.0.unsaved.store(false, Ordering::Release);
                 }

@@ -40,17 +40,24 @@ impl Pool {
             let mut ticks = interval_at(Instant::now() + every, every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut told = None;
+            let mut saved_answers = Instant::now();
             loop {
-                ticks.tick().await;
-                let Some(pool) = pool.upgrade() else { return };
+                let now = ticks.tick().await;
+                let Some(pool) = pool.upgrade().map(Pool) else { return };
+                pool.date_answers();
                 // Told once, not every second.
-                let trouble = Pool(pool).sync().await.err().map(|error| error.to_string());
+                let trouble = pool.sync().await.err().map(|error| error.to_string());
                 if trouble != told
                     && let Some(error) = &trouble
                 {
                     tracing::warn!(target: "tower_credentials", %error, "could not read the vault");
                 }
                 told = trouble;
+                let save_every = pool.0.config.save_answers_every;
+                if save_every.is_some_and(|every| now.duration_since(saved_answers) >= every) {
+                    saved_answers = now;
+                    pool.save_answers();
+                }
             }
         });
     }
@@ -60,7 +67,7 @@ impl Pool {
     pub(super) async fn load(&self) -> Result<(), VaultError> {
         for _ in 0..TRIES {
             let Some(batches) = self.with_book(|book, _| book.journal.settled()) else {
-                match self.start_saving() {
+                match self.run_saver() {
                     Some(saving) => saving.await,
                     // The vault hangs.
                     None => return Ok(()),

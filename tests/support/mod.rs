@@ -25,6 +25,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt};
 use tower_credentials::events::Event;
 use tower_credentials::provider::GenericProvider;
+use tower_credentials::standing::Standing;
 use tower_credentials::vault::{MemoryVault, VaultError, VaultExt, VaultRequest, VaultResponse};
 use tower_credentials::{
     AuthHeaderLayer, BoxError, Clock, CooldownPersistLayer, Credential, CredentialsLayer, Metadata,
@@ -456,6 +457,11 @@ pub(crate) fn order(pool: &Pool) -> Vec<String> {
 
 pub(crate) fn status_of(pool: &Pool, label: &str) -> tower_credentials::CredentialStatus {
     pool.status().into_iter().find(|status| &*status.credential.label == label).unwrap()
+}
+
+/// How the credential stands but for its latest answer, which every request leaves behind.
+pub(crate) fn learnt(standing: &Standing) -> Standing {
+    Standing { last_answer: None, ..standing.clone() }
 }
 
 /// How long the credential still cools down as a whole.

@@ -77,6 +77,22 @@ impl Book {
         }
     }
 
+    /// The one that a request without a wish would take now. Changes nothing: one whose cooldown has ended
+    /// is ranked as if it were among the ready ones, where the next pick puts it.
+    pub(crate) fn active(&self, config: &Config, now: Timestamp) -> Option<SlotIndex> {
+        let ended = self.base.cooling().take_while(|(until, _)| *until <= now);
+        let as_ready = |(_, slot): (Timestamp, SlotIndex)| {
+            let turn = self.slots[slot].turn.max(self.turn);
+            (self.key(slot, turn, config), slot)
+        };
+        if let Some((_, slot)) = self.base.best().into_iter().chain(ended.map(as_ready)).min() {
+            return Some(slot);
+        }
+        let waits = self.soonest_busy(None, config).is_some_and(|until| until <= now);
+        let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
+        if tries && !waits { self.soonest_unprobed(None) } else { None }
+    }
+
     /// When the first of those that are at their cap would be ready otherwise.
     fn soonest_busy(&self, scope: Option<&Scope>, config: &Config) -> Option<Timestamp> {
         config.max_in_flight?;
