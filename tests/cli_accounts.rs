@@ -6,9 +6,12 @@ mod cli;
 
 use cli::{Home, end_of};
 use std::time::Duration;
-use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason, Scope};
+use tower_credentials::standing::{Change, Cooldown, Health, LastAnswer, Outcome, Reason, Scope};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey};
+
+const HEADER: [&str; 8] =
+    ["PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "LAST STATUS", "LAST USED", "ID"];
 
 fn cooldown(seconds: u64, scope: Option<&str>) -> Change {
     let now = Clock::system().now();
@@ -54,16 +57,20 @@ async fn the_list_tells_how_each_account_stands_and_which_is_active() {
     let reason = "invalid_grant: revoked".to_owned();
     let health = Health::NeedsSignIn { reason, generation: Generation::FIRST };
     learn(&home, &refused, Change::Health(health)).await;
-    home.add_to(pool, "subscribed", tokens).await;
+    let subscribed = home.add_to(pool, "subscribed", tokens).await;
+    let at = Clock::system().now().before(Duration::from_secs(200));
+    learn(&home, &subscribed, Change::Answered(LastAnswer { at, status: 529 })).await;
 
     let listed = home.run(["list"]).ok().stdout;
     let lines: Vec<Vec<&str>> = listed
         .lines()
         .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
         .collect();
-    assert_eq!(lines[0], ["PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "ID"], "{listed}");
+    assert_eq!(lines[0], HEADER, "{listed}");
     assert_eq!(lines[1][..5], ["anthropic", "team", "refused", "oauth", "needs sign-in"], "{listed}");
     assert_eq!(lines[2][..5], ["*", "anthropic", "team", "subscribed", "oauth"], "{listed}");
+    assert_eq!(lines[2][6], "529", "{listed}");
+    assert!(lines[2][7].starts_with("3m ") && lines[2][7].ends_with(" ago"), "{listed}");
     assert!(lines[2][5].starts_with("ready, expires in 59m") || lines[2][5].ends_with("1h"), "{listed}");
     assert_eq!(lines[3][..4], ["openai", "default", "limited", "api"], "{listed}");
     assert!(lines[3][4].starts_with("cooling, 4m 5") || lines[3][4] == "cooling, 5m left", "{listed}");
@@ -76,6 +83,10 @@ async fn the_list_tells_how_each_account_stands_and_which_is_active() {
     assert_eq!(json[0]["reason"], "invalid_grant: revoked");
     assert_eq!(json[0]["active"], false);
     assert_eq!(json[1]["active"], true);
+    assert_eq!(json[1]["last_status"], 529);
+    assert!(json[1]["last_used_at"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(json[0]["last_status"], serde_json::Value::Null);
+    home.run(["show", "subscribed"]).ok().prints("last status  529").prints("last used");
     assert_eq!(json[2]["state"], "cooling");
     assert_eq!(json[2]["id"], limited.id.to_string());
     assert_eq!(json[2]["failures"], 1);

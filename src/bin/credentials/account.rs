@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tower_credentials::standing::{Health, Standing};
 use tower_credentials::vault::{Damage, Vault, VaultExt};
-use tower_credentials::{CredentialId, CredentialStatus, Metadata, PoolKey, Timestamp};
+use tower_credentials::{CredentialId, CredentialStatus, Metadata, Pool, PoolKey, Timestamp};
 
 use crate::args::OneAccount;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
-use crate::time::{brief, now, rfc3339};
+use crate::time::{brief, rfc3339};
 
 /// An account, and how it stands.
 pub(crate) struct Account {
@@ -95,6 +95,8 @@ impl Account {
             reason,
             expires_at: self.expires_at.map(rfc3339),
             failures: self.standing.failures,
+            last_status: self.standing.last_answer.map(|answer| answer.status),
+            last_used_at: self.standing.last_answer.map(|answer| rfc3339(answer.at)),
             created_at: rfc3339(credential.created_at),
             updated_at: rfc3339(credential.updated_at),
         }
@@ -118,6 +120,10 @@ pub(crate) struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -133,13 +139,13 @@ pub(crate) async fn load(
     for key in pools {
         let mut stored = vault.load_pool(key.clone()).await?;
         damaged.append(&mut stored.damaged);
-        let in_use = in_use(context, vault, &key).await;
-        let now = now();
-        let is_ready = |status: &&CredentialStatus| {
-            let standing = &status.standing;
-            !standing.paused && standing.health == Health::Good && status.ready_in(now) == Duration::ZERO
+        // Nothing where the settings name no such provider, or its mode allows none of these.
+        let pool = match context.pool(&key, vault.clone()) {
+            Ok(pool) => pool.open().await.ok(),
+            Err(_) => None,
         };
-        let active = in_use.iter().find(is_ready).map(|status| status.credential.id);
+        let active = pool.as_ref().and_then(Pool::active);
+        let in_use = pool.map(|pool| pool.status()).unwrap_or_default();
         let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
         for record in stored.credentials {
             let id = record.metadata.id;
@@ -166,12 +172,6 @@ pub(crate) async fn load(
     damaged.sort_by(|one, other| one.record.cmp(&other.record));
     damaged.dedup();
     Ok((accounts, damaged))
-}
-
-/// What requests have to choose from; nothing where the settings name no such provider.
-async fn in_use(context: &Context, vault: &impl Vault, key: &PoolKey) -> Vec<CredentialStatus> {
-    let Ok(pool) = context.pool(key, vault.clone()) else { return Vec::new() };
-    pool.open().await.map(|pool| pool.status()).unwrap_or_default()
 }
 
 /// The pools that hold credentials, of this provider or of all, in this namespace or in all.

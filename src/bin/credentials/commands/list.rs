@@ -7,7 +7,7 @@ use crate::args;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::time::{brief, now};
+use crate::time::{ago, brief, now};
 
 /// List the accounts, and how each stands
 ///
@@ -65,6 +65,7 @@ fn table(accounts: &[Account]) -> String {
     let now = now();
     let rows = accounts.iter().map(|account| {
         let credential = &account.credential;
+        let last = account.standing.last_answer;
         let mut state = account.describe_state(now);
         for (scope, left) in account.limited_scopes(now) {
             state.push_str(&format!("; {scope} cooling, {} left", brief(left)));
@@ -76,8 +77,21 @@ fn table(accounts: &[Account]) -> String {
             credential.label.to_string(),
             credential.kind.to_string(),
             state,
+            last.map_or_else(String::new, |answer| status(answer.status)),
+            last.map_or_else(String::new, |answer| ago(answer.at, now)),
             credential.id.to_string()[..8].to_owned(),
         ]
     });
-    output::table(["", "PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "ID"], rows)
+    let header =
+        ["", "PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "LAST STATUS", "LAST USED", "ID"];
+    output::table(header, rows)
+}
+
+/// An answer's status, in colour.
+pub(super) fn status(status: u16) -> String {
+    match status {
+        200..400 => output::good(status).to_string(),
+        429 => output::doubtful(status).to_string(),
+        _ => output::bad(status).to_string(),
+    }
 }

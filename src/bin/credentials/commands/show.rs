@@ -55,6 +55,10 @@ impl Show {
             lines.push(("cooldown", format!("{scope}, until {}", rfc3339(cooldown.until))));
         }
         lines.push(("failures", account.standing.failures.to_string()));
+        if let Some(answer) = account.standing.last_answer {
+            lines.push(("last status", super::list::status(answer.status)));
+            lines.push(("last used", rfc3339(answer.at)));
+        }
         lines.extend(account.expires_at.map(|end| ("expires", rfc3339(end))));
         lines.push(("created", rfc3339(credential.created_at)));
         lines.push(("updated", rfc3339(credential.updated_at)));
