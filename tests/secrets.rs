@@ -335,6 +335,7 @@ async fn the_debug_output_of_no_public_value_shows_a_secret() {
         id: credential.metadata.id,
         expected: generation,
         secret: Secret::api_key(PLANTED),
+        attributes: None,
     };
     debug_is_clean(&replace);
     let reseal = VaultRequest::Reseal {

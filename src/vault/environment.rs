@@ -301,7 +301,8 @@ impl Shared {
                 let stored = self.credential(&self.look()).ok_or(VaultError::NotFound(id));
                 Taken::Answered(stored.map(VaultResponse::Credential))
             }
-            VaultRequest::ReplaceSecret { id, expected, secret } if id == self.id => {
+            // Its attributes are nowhere to be kept.
+            VaultRequest::ReplaceSecret { id, expected, secret, .. } if id == self.id => {
                 Taken::Answered(self.replace(expected, secret).map(VaultResponse::Replaced))
             }
             VaultRequest::BeginRefresh { id, expected } if id == self.id => {

@@ -1,5 +1,6 @@
 //! A typed method for each vault request.
 
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
@@ -127,10 +128,29 @@ pub trait VaultExt: Vault {
         expected: Generation,
         secret: impl Into<Secret>,
     ) -> impl Future<Output = Result<Replaced, VaultError>> + Send {
-        let secret = secret.into();
+        let (secret, attributes) = (secret.into(), None);
         ask!(
             self,
-            VaultRequest::ReplaceSecret { id, expected, secret },
+            VaultRequest::ReplaceSecret { id, expected, secret, attributes },
+            VaultResponse::Replaced(replaced) => replaced
+        )
+    }
+
+    /// As [`replace_secret`](Self::replace_secret), and the attributes with it.
+    ///
+    /// # Errors
+    /// As at [`replace_secret`](Self::replace_secret).
+    fn replace(
+        &self,
+        id: CredentialId,
+        expected: Generation,
+        secret: impl Into<Secret>,
+        attributes: BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<Replaced, VaultError>> + Send {
+        let (secret, attributes) = (secret.into(), Some(attributes));
+        ask!(
+            self,
+            VaultRequest::ReplaceSecret { id, expected, secret, attributes },
             VaultResponse::Replaced(replaced) => replaced
         )
     }

@@ -1,6 +1,6 @@
 //! A vault in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -84,11 +84,13 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             VaultRequest::Move { id, place } => state.move_to(id, place).map(|()| VaultResponse::Done),
             VaultRequest::Remove { id } => state.remove(id).map(|()| VaultResponse::Done),
             VaultRequest::Get { id } => state.get(id).cloned().map(VaultResponse::Credential),
-            VaultRequest::ReplaceSecret { id, expected, secret } => {
-                state.swap(id, expected, expected.next(), secret).map(VaultResponse::Replaced)
+            VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
+                let new = New { secret, attributes, generation: expected.next() };
+                state.swap(id, expected, new).map(VaultResponse::Replaced)
             }
             VaultRequest::Reseal { id, expected, secret } => {
-                state.swap(id, expected, expected, secret).map(VaultResponse::Replaced)
+                let new = New { secret, attributes: None, generation: expected };
+                state.swap(id, expected, new).map(VaultResponse::Replaced)
             }
             VaultRequest::Record { pool, outcomes } => {
                 Ok(VaultResponse::Revision(state.record(&pool, &outcomes)))
@@ -136,6 +138,13 @@ impl<T> fmt::Debug for MemoryFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryFuture").finish_non_exhaustive()
     }
+}
+
+/// What replaces a secret.
+struct New<T> {
+    secret: T,
+    attributes: Option<BTreeMap<String, String>>,
+    generation: Generation,
 }
 
 struct State<T> {
@@ -240,28 +249,30 @@ impl<T: Clone + 'static> State<T> {
         Ok(())
     }
 
-    /// Stores a secret of the generation `next` if the stored one is of the `expected`; the same one sealed
-    /// anew where the two are equal.
+    /// Stores a new secret if the stored one is of the `expected` generation; it is the same one sealed anew
+    /// where its own is that, too.
     fn swap(
         &mut self,
         id: CredentialId,
         expected: Generation,
-        next: Generation,
-        secret: T,
+        new: New<T>,
     ) -> Result<Replaced<T>, VaultError> {
         let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
-        check_kind(&record.metadata, &secret)?;
+        check_kind(&record.metadata, &new.secret)?;
         if record.metadata.generation != expected {
             return Ok(Replaced::Conflict(record.clone()));
         }
-        record.secret = secret;
-        if next != expected {
-            record.metadata.generation = next;
+        record.secret = new.secret;
+        if let Some(attributes) = new.attributes {
+            record.metadata.attributes = attributes;
+        }
+        if new.generation != expected {
+            record.metadata.generation = new.generation;
             record.metadata.updated_at = now();
             let pool = record.metadata.pool.clone();
             self.change(&pool);
         }
-        Ok(Replaced::Swapped(next))
+        Ok(Replaced::Swapped(new.generation))
     }
 
     fn begin_refresh(&mut self, id: CredentialId, expected: Generation) -> Result<Begun<T>, VaultError> {

@@ -27,6 +27,7 @@ pub mod key;
 pub mod seal;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -108,6 +109,9 @@ pub enum VaultRequest<T = Secret> {
         expected: Generation,
         /// What replaces it.
         secret: T,
+        /// What replaces the attributes; `None` leaves them. They are bound by the seal, so they change with
+        /// a secret or not at all.
+        attributes: Option<BTreeMap<String, String>>,
     },
     /// Stores a secret in place of the same one, at the same generation: what seals it anew under another
     /// key asks its backend for. Durable before it is answered, by [`VaultResponse::Replaced`].

@@ -1,6 +1,7 @@
 //! What every vault promises, whatever keeps it: a test for each promise, over `VaultExt`.
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -33,6 +34,7 @@ macro_rules! every_promise {
             remove_forgets_the_credential_and_how_it_stood,
             what_is_missing_is_not_found,
             a_new_secret_is_on_the_right_record_of_several,
+            attributes_change_with_a_secret_alone,
             a_lost_race_for_a_new_secret_answers_what_is_stored,
             of_many_who_replace_one_generation_one_wins,
             a_later_shorter_deadline_never_shortens_a_longer_one,
@@ -291,6 +293,26 @@ pub(crate) async fn a_new_secret_is_on_the_right_record_of_several(vault: impl V
     assert_eq!(token(&vault, b).await, "new");
     assert_eq!(token(&vault, c).await, format!("{PLANTED}-c"));
     assert_eq!(order(&vault).await, ["a", "b", "c"]);
+}
+
+pub(crate) async fn attributes_change_with_a_secret_alone(vault: impl Vault) {
+    let put = account("work").attribute("host", "old").attribute("plan", "free");
+    let id = vault.put(put.clone()).await.unwrap().id;
+    vault.replace_secret(id, Generation::FIRST, Secret::api_key("second")).await.unwrap();
+    assert_eq!(vault.get(id).await.unwrap().metadata.attributes, put.metadata.attributes);
+
+    let new = BTreeMap::from([("host".to_owned(), "new".to_owned())]);
+    let second = Generation::FIRST.next();
+    let replaced = vault.replace(id, second, Secret::api_key("third"), new.clone()).await.unwrap();
+    assert!(matches!(replaced, Replaced::Swapped(generation) if generation == second.next()));
+    let stored = vault.get(id).await.unwrap();
+    assert_eq!((stored.metadata.attributes, stored.secret.token().expose()), (new.clone(), "third"));
+
+    // Who comes too late changes neither.
+    let lost = vault.replace(id, second, Secret::api_key("lost"), BTreeMap::new()).await.unwrap();
+    assert!(matches!(lost, Replaced::Conflict(_)), "{lost:?}");
+    let stored = vault.load_pool(pool()).await.unwrap().credentials.pop().unwrap();
+    assert_eq!((stored.metadata.attributes, stored.secret.token().expose()), (new, "third"));
 }
 
 pub(crate) async fn a_lost_race_for_a_new_secret_answers_what_is_stored(vault: impl Vault) {

@@ -57,6 +57,13 @@ impl PoolFiles {
     }
 }
 
+/// What replaces a secret.
+struct New<'a> {
+    secret: &'a Sealed,
+    attributes: Option<&'a BTreeMap<String, String>>,
+    generation: Generation,
+}
+
 /// Locks the file of a lease, made where it is missing.
 fn lease(path: &Path, turn: Turn<Claim>) -> Result<RefreshLease, (Stopped, Turn<Claim>)> {
     match lock::take_new(path) {
@@ -206,11 +213,13 @@ impl Store {
                 VaultResponse::Done
             }
             VaultRequest::Get { id } => VaultResponse::Credential(self.records.get(*id)?),
-            VaultRequest::ReplaceSecret { id, expected, secret } => {
-                VaultResponse::Replaced(self.swap(*id, *expected, expected.next(), secret)?)
+            VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
+                let new = New { secret, attributes: attributes.as_ref(), generation: expected.next() };
+                VaultResponse::Replaced(self.swap(*id, *expected, new)?)
             }
             VaultRequest::Reseal { id, expected, secret } => {
-                VaultResponse::Replaced(self.swap(*id, *expected, *expected, secret)?)
+                let new = New { secret, attributes: None, generation: *expected };
+                VaultResponse::Replaced(self.swap(*id, *expected, new)?)
             }
             VaultRequest::Record { pool, outcomes } => {
                 VaultResponse::Revision(self.record(pool, outcomes)?)
@@ -458,29 +467,31 @@ impl Store {
         Ok(())
     }
 
-    /// Stores a secret of the generation `next` if the stored one is of the `expected`; the same one sealed
-    /// anew where the two are equal.
+    /// Stores a new secret if the stored one is of the `expected` generation; it is the same one sealed anew
+    /// where its own is that, too.
     fn swap(
         &self,
         id: CredentialId,
         expected: Generation,
-        next: Generation,
-        secret: &Sealed,
+        new: New<'_>,
     ) -> Result<Replaced<Sealed>, Stopped> {
         let _vault = self.lock.take()?;
         let mut record = self.records.get(id)?;
         if record.metadata.generation != expected {
             return Ok(Replaced::Conflict(record));
         }
-        lock(&self.keys).count(secret.key_id())?;
-        if next != expected {
+        lock(&self.keys).count(new.secret.key_id())?;
+        if new.generation != expected {
             self.touch(&record.metadata.pool, id)?;
-            record.metadata.generation = next;
+            record.metadata.generation = new.generation;
             record.metadata.updated_at = now();
         }
-        record.secret = secret.clone();
+        if let Some(attributes) = new.attributes {
+            record.metadata.attributes = attributes.clone();
+        }
+        record.secret = new.secret.clone();
         record::write(&self.records.path(id), &record)?;
-        Ok(Replaced::Swapped(next))
+        Ok(Replaced::Swapped(new.generation))
     }
 
     /// Ends the change of keys if no record needs another than this one; answers how many do.

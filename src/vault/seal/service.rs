@@ -1,5 +1,6 @@
 //! The layer, the service and its future.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -204,6 +205,7 @@ struct Swap {
     id: CredentialId,
     expected: Generation,
     secret: Secret,
+    attributes: Option<BTreeMap<String, String>>,
     /// Whether it is a new secret, with a generation of its own.
     is_new: bool,
 }
@@ -358,11 +360,12 @@ impl Seals {
                 let secret = self.cipher.seal(&metadata, &secret)?;
                 VaultRequest::Put(Record { metadata, secret })
             }
-            VaultRequest::ReplaceSecret { id, expected, secret } => {
-                return Ok(Request::Swap(Swap { id, expected, secret, is_new: true }));
+            VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
+                return Ok(Request::Swap(Swap { id, expected, secret, attributes, is_new: true }));
             }
             VaultRequest::Reseal { id, expected, secret } => {
-                return Ok(Request::Swap(Swap { id, expected, secret, is_new: false }));
+                let attributes = None;
+                return Ok(Request::Swap(Swap { id, expected, secret, attributes, is_new: false }));
             }
             VaultRequest::Load(pool) => VaultRequest::Load(pool),
             VaultRequest::List => VaultRequest::List,
@@ -381,13 +384,16 @@ impl Seals {
 
     /// The request that swaps the secret. The backend checks the generation once more.
     fn swap(&self, mut metadata: Metadata, swap: Swap) -> Result<VaultRequest<Sealed>, VaultError> {
-        let Swap { id, expected, secret, is_new } = swap;
+        let Swap { id, expected, secret, attributes, is_new } = swap;
         if is_new {
             metadata.generation = expected.next();
         }
+        if let Some(attributes) = &attributes {
+            metadata.attributes = attributes.clone();
+        }
         let secret = self.cipher.seal(&metadata, &secret)?;
         Ok(if is_new {
-            VaultRequest::ReplaceSecret { id, expected, secret }
+            VaultRequest::ReplaceSecret { id, expected, secret, attributes }
         } else {
             VaultRequest::Reseal { id, expected, secret }
         })

@@ -146,7 +146,8 @@ impl Case {
             credential.metadata.generation = Generation::FIRST.next();
             credential.secret = Secret::api_key(format!("{PLANTED}-rotated"));
             let secret = seal::seal(key, &credential);
-            Work::Ask(VaultRequest::ReplaceSecret { id: a, expected: Generation::FIRST, secret })
+            let expected = Generation::FIRST;
+            Work::Ask(VaultRequest::ReplaceSecret { id: a, expected, secret, attributes: None })
         })
     }
 
