@@ -81,6 +81,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
+#[cfg(feature = "oauth")]
+mod account;
 mod body;
 mod clock;
 mod credential;
@@ -91,6 +93,8 @@ mod layers;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
+#[cfg(feature = "oauth")]
+mod plain;
 mod pool;
 pub mod provider;
 pub mod rate_limit;

@@ -1,33 +1,24 @@
 //! What a token endpoint answers, whichever vendor's.
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use oauth2::basic::BasicTokenType;
 use oauth2::{AccessToken, RefreshToken, Scope};
-use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 use super::client::OAuthClient;
 use super::config::Dialect;
 use super::error::OAuthError;
 use super::http::Answer;
-use super::redact::{Secrets, fit_to_show, is_plain};
+use super::redact::{Secrets, fit_to_show};
 use super::signed_in::SignedIn;
+use crate::account::{ACCOUNT_ID, Claims, ENDPOINT, ID_TOKEN, lenient, within};
 use crate::clock::Timestamp;
 use crate::credential::OAuthTokens;
+use crate::plain::is_plain;
 use crate::secret::SecretString;
 
 /// How long an access token lives of which the server doesn't say.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
-
-/// The entry of [`OAuthTokens::extra`] that has an account's id for requests' headers.
-pub(super) const ACCOUNT_ID: &str = "account_id";
-/// The entry that has the id token.
-pub(super) const ID_TOKEN: &str = "id_token";
-/// The entry that has where the account's requests go.
-pub(super) const ENDPOINT: &str = "endpoint";
 
 /// A successful answer (RFC 6749, section 5.1), with what vendors add. Only an access token must be in it:
 /// a field of an odd type counts as absent, since the grant is spent and the tokens are good.
@@ -97,22 +88,6 @@ impl Seconds {
 
 fn number_in_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-}
-
-/// A value, or `None` for one of another type.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Maybe<T> {
-        Value(T),
-        Other(IgnoredAny),
-    }
-    Ok(match Maybe::deserialize(deserializer)? {
-        Maybe::Value(value) => Some(value),
-        Maybe::Other(_) => None,
-    })
 }
 
 impl<'de> Deserialize<'de> for TokenAnswer {
@@ -242,49 +217,6 @@ impl TokenAnswer {
 pub(super) fn keep_extra(tokens: &mut OAuthTokens, old: &OAuthTokens) {
     for (name, value) in &old.extra {
         tokens.extra.entry(name.clone()).or_insert_with(|| value.clone());
-    }
-}
-
-/// An account's id that also tells one workspace's from another's: the same person has an account in
-/// each, and several persons have accounts in the same.
-fn within(workspace: Option<String>, person: Option<String>) -> Option<String> {
-    let named = |id: &String| !id.is_empty();
-    match (workspace.filter(named), person.filter(named)) {
-        (Some(workspace), Some(person)) => Some(format!("{workspace}/{person}")),
-        (workspace, person) => person.or(workspace),
-    }
-}
-
-/// What a signed token says of its holder (RFC 7519, section 4). Its signature isn't checked: it came from
-/// the token endpoint itself, over TLS (OpenID Connect Core 1.0, section 3.1.3.7, item 6).
-#[derive(Default, Deserialize)]
-pub(super) struct Claims {
-    #[serde(default, deserialize_with = "lenient")]
-    sub: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    email: Option<String>,
-    #[serde(default, rename = "https://api.openai.com/auth", deserialize_with = "lenient")]
-    openai: Option<OpenAiClaim>,
-}
-
-#[derive(Default, Deserialize)]
-struct OpenAiClaim {
-    chatgpt_account_id: String,
-}
-
-impl Claims {
-    fn read(token: &SecretString) -> Option<Self> {
-        Self::read_text(token.expose())
-    }
-
-    fn read_text(token: &str) -> Option<Self> {
-        let payload = token.split('.').nth(1)?.trim_end_matches('=');
-        let payload = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?);
-        serde_json::from_slice(&payload).ok()
-    }
-
-    fn workspace(&self) -> Option<String> {
-        self.openai.as_ref().map(|claim| claim.chatgpt_account_id.clone())
     }
 }
 

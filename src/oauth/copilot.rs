@@ -3,12 +3,13 @@
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde::Deserialize;
 
-use super::answer::{ENDPOINT, keep_extra, refused};
+use super::answer::{keep_extra, refused};
 use super::client::OAuthClient;
 use super::error::OAuthError;
 use super::grant;
 use super::http::Answer;
 use super::redact::Secrets;
+use crate::account::ENDPOINT;
 use crate::clock::Timestamp;
 use crate::credential::OAuthTokens;
 use crate::secret::SecretString;

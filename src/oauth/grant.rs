@@ -22,9 +22,10 @@ use super::answer::{Refusal, TokenAnswer, refused};
 use super::client::OAuthClient;
 use super::config::{Dialect, TokenEncoding};
 use super::error::OAuthError;
-use super::redact::{Secrets, is_plain};
+use super::redact::Secrets;
 use super::sign_in::{Events, Progress};
 use crate::credential::OAuthTokens;
+use crate::plain::is_plain;
 
 /// The longest that a device waits before it asks a server again that did not answer.
 const MOST_BACKOFF: Duration = Duration::from_secs(60);

@@ -2,11 +2,9 @@
 
 use url::form_urlencoded;
 
+use crate::plain::{MOST, is_odd};
 use crate::secret::SecretString;
 use crate::vault::MAX_NAME_LEN;
-
-/// The most characters of somebody else's text that are quoted.
-const MOST: usize = 300;
 
 /// What must not be quoted while a request is made, longest first.
 #[derive(Debug, Default)]
@@ -62,11 +60,6 @@ pub(super) fn fit_to_show(name: &str) -> Option<String> {
     Some(one_line(name, MAX_NAME_LEN / 4 - 1)).filter(|name| !name.is_empty())
 }
 
-/// Whether a text may be shown as it is.
-pub(super) fn is_plain(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= MOST && !text.chars().any(is_odd)
-}
-
 /// So many characters at most, none of which moves a terminal's cursor.
 fn one_line(text: &str, most: usize) -> String {
     let mut line: String = text.chars().map(|char| if is_odd(char) { ' ' } else { char }).collect();
@@ -75,12 +68,6 @@ fn one_line(text: &str, most: usize) -> String {
         line.push('…');
     }
     line.trim().to_owned()
-}
-
-/// What moves a terminal's cursor or turns its text around.
-fn is_odd(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::account;
 use crate::credential::{Credential, Kind, Metadata, OAuthTokens, PoolKey};
 use crate::vault::{Replaced, Vault, VaultError, VaultExt};
 
@@ -20,7 +21,7 @@ pub struct SignedIn {
 
 impl SignedIn {
     /// The attribute of a record that has the [account's](Self::account) id.
-    pub const ACCOUNT: &'static str = "account";
+    pub const ACCOUNT: &'static str = account::ACCOUNT;
 
     /// Stores the tokens, and answers the record's metadata. A record of the same account in the pool gets
     /// them in place of its old ones, and keeps its label; else they are a new record's, last in the pool.
