@@ -71,6 +71,7 @@
 //! | `config` | no | Providers and settings from a TOML file. |
 //! | `oauth` | no | `oauth`: signing in, and renewing tokens. |
 //! | `tls` | no | An HTTPS client for `oauth`, over hyper-util and rustls. Implies `oauth`. |
+//! | `migrate` | no | `migrate`: the legacy auth files of other programs, as credentials. |
 //! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers. |
 //! | `reqwest` | no | `reqwest`: the layers over a reqwest client. |
 //! | `reqwest-middleware` | no | `reqwest::TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |
@@ -81,7 +82,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
-#[cfg(feature = "oauth")]
+#[cfg(any(feature = "oauth", feature = "migrate"))]
 mod account;
 mod body;
 mod clock;
@@ -90,10 +91,13 @@ mod error;
 mod error_response;
 pub mod events;
 mod layers;
+#[cfg(feature = "migrate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "migrate")))]
+pub mod migrate;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
-#[cfg(feature = "oauth")]
+#[cfg(any(feature = "oauth", feature = "migrate"))]
 mod plain;
 mod pool;
 pub mod provider;

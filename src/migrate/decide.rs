@@ -1,0 +1,129 @@
+//! What becomes of an entry, given what a vault has.
+
+use super::found::{Entry, Note, Origin, digest_of, tokens};
+use crate::account::ACCOUNT;
+use crate::credential::{Credential, PoolKey, Secret};
+use crate::secret::SecretString;
+
+/// What becomes of an entry, of which record, and why where that is to be said.
+pub(super) enum Decision<'r> {
+    Add(Option<&'static str>),
+    Update(&'r Credential, Option<&'static str>),
+    Unchanged(&'r Credential, Option<&'static str>),
+    Keep(&'r Credential, &'static str),
+}
+
+const OTHER_ACCOUNT: &str = "the file has another account now; the record of the old one stays";
+const SAME_SECRET: &str = "another record has the same tokens or key";
+const SIGNED_IN: &str = "it was signed in to anew in the other program";
+const LATER: &str = "its token ends later than the vault's";
+const EARLIER: &str = "its token ends earlier than the vault's, which stays; to take it all the same, remove \
+                       the record first";
+const RENEWED: &str = "the vault's token was renewed, and it can't be told which is newer; to take the file's, \
+                       remove the record first";
+const REPLACED: &str = "the vault's was replaced by hand, and stays; to take the file's, remove the record \
+                        first";
+
+/// What becomes of an entry, where `known` is everything that the vault has of its provider.
+pub(super) fn decide<'r>(
+    entry: &Entry,
+    origin: &Origin,
+    pool: &PoolKey,
+    known: &'r [Credential],
+) -> Decision<'r> {
+    let kind = entry.secret.kind();
+    let account = entry.attributes.get(ACCOUNT);
+    let of_kind = || known.iter().filter(|record| record.metadata.kind == kind);
+    let is_own = |record: &&Credential| origin.is_of(&record.metadata.attributes);
+    // A person may have moved on to another account, or several files may have held the entry in turn.
+    let own = || of_kind().filter(is_own);
+    let has_account = |record: &&Credential| record.metadata.attributes.get(ACCOUNT) == account;
+    let has_none =
+        |record: &&Credential| account.is_none() || !record.metadata.attributes.contains_key(ACCOUNT);
+    let in_pool = |record: &&Credential| record.metadata.pool == *pool;
+    let same_account =
+        || of_kind().find(|record| account.is_some() && in_pool(record) && has_account(record));
+
+    let record = own().find(has_account).or_else(same_account).or_else(|| own().find(has_none));
+    let is_same = |record: &&Credential| in_pool(record) && has_same(&entry.secret, &record.secret);
+    if let Some(same) = of_kind().find(is_same)
+        && !is_own(&same)
+    {
+        return Decision::Unchanged(same, Some(SAME_SECRET));
+    }
+    match record {
+        Some(record) => compare(entry, record, is_own(&record)),
+        None => Decision::Add(own().next().map(|_| OTHER_ACCOUNT)),
+    }
+}
+
+/// What becomes of an entry whose record this is: its own, or one of the same account.
+fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool) -> Decision<'r> {
+    let attributes = &record.metadata.attributes;
+    let migrated_at = attributes.get(Origin::GENERATION);
+    let generation = record.metadata.generation.get().to_string();
+    // Nothing has replaced it since.
+    let is_untouched = is_own && migrated_at == Some(&generation);
+    if tokens(&entry.secret).is_none() {
+        return match (has_all(record, entry), is_untouched) {
+            (true, _) => Decision::Unchanged(record, None),
+            (false, true) => Decision::Update(record, None),
+            (false, false) => Decision::Keep(record, REPLACED),
+        };
+    }
+    let now = entry.note();
+    let before = Note::of(&record.secret);
+    if before.as_ref().is_some_and(|before| before.entry == now.entry) {
+        return Decision::Unchanged(record, None);
+    }
+    if is_own && before.as_ref().is_some_and(|before| is_new_sign_in(&now, before, record)) {
+        return Decision::Update(record, Some(SIGNED_IN));
+    }
+    let both = now.expires_at.zip(record.secret.expires_at());
+    // What a refresher of another sort has not kept can't be compared with.
+    let is_comparable = before.is_some() || migrated_at.is_none();
+    match both {
+        Some((new, known)) if new < known => Decision::Keep(record, EARLIER),
+        _ if is_untouched => Decision::Update(record, None),
+        Some((new, known)) if new > known && is_comparable => Decision::Update(record, Some(LATER)),
+        _ => Decision::Keep(record, RENEWED),
+    }
+}
+
+/// Whether the other program has got a refresh token by a new sign-in, where the vault's renewals have left
+/// the old one as it was. The vault's token may end later all the same, since it is renewed again and again.
+fn is_new_sign_in(now: &Note, before: &Note, record: &Credential) -> bool {
+    let kept = record.secret.refresh_token().map(digest_of);
+    let is_kept = kept.is_some() && kept == before.refresh;
+    let is_older = now.expires_at.zip(before.expires_at).is_some_and(|(now, before)| now < before);
+    is_kept && now.refresh.is_some() && now.refresh != before.refresh && !is_older
+}
+
+/// Whether a record has all that an entry has.
+pub(super) fn has_all(record: &Credential, entry: &Entry) -> bool {
+    let known = &record.metadata.attributes;
+    let has_extra = || {
+        let (Some(new), Some(known)) = (tokens(&entry.secret), tokens(&record.secret)) else {
+            return true;
+        };
+        let value = |name| known.extra.get(name).map(SecretString::expose);
+        new.expires_at == known.expires_at
+            && new.extra.iter().all(|(name, new)| value(name) == Some(new.expose()))
+    };
+    has_same(&entry.secret, &record.secret)
+        && has_extra()
+        && entry.attributes.iter().all(|(name, value)| known.get(name) == Some(value))
+}
+
+/// Whether two secrets would do the same.
+fn has_same(one: &Secret, other: &Secret) -> bool {
+    fn parts(secret: &Secret) -> (&str, Option<&str>, Option<&str>) {
+        let variable = match secret {
+            Secret::WellKnown { variable, .. } => Some(variable.as_str()),
+            _ => None,
+        };
+        let refresh = secret.refresh_token().map(SecretString::expose);
+        (secret.token().expose(), refresh, variable)
+    }
+    one.kind() == other.kind() && parts(one) == parts(other)
+}

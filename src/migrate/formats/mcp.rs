@@ -1,0 +1,95 @@
+//! Accounts at MCP servers: opencode's `mcp-auth.json`, and a part of Claude Code's file.
+
+use super::{Account, Reading, keep_rest, tokens};
+use crate::credential::{OAuthTokens, Secret};
+use crate::migrate::json::{Object, Problem, Value};
+use crate::migrate::source::Source;
+use crate::secret::SecretString;
+
+/// Of servers' names, each with tokens, the client that was registered for them, and what a sign-in had under
+/// way.
+pub(super) fn read_opencode(object: Object<'_>, reading: &mut Reading) {
+    for member in object.into_members() {
+        let account = read_opencode_entry(&member.name, member.value);
+        reading.add(&member.name, member.value.line(), account);
+    }
+}
+
+fn read_opencode_entry(name: &str, value: Value<'_>) -> Result<Account, Problem> {
+    let mut object = value.object()?;
+    let Some(mut inner) = object.object("tokens")? else {
+        let reason = "has no tokens: its sign-in was never finished";
+        return Err(Problem { name: String::new(), line: value.line(), reason });
+    };
+    let inside = |problem: Problem| problem.inside("tokens");
+    let mut tokens = tokens(&mut inner, ["accessToken", "refreshToken", "expiresAt"]).map_err(inside)?;
+    let scope = inner.words("scope").map_err(inside)?;
+    keep_rest(&mut tokens, Source::OpencodeMcp, inner.rest());
+    let mut moments = [None, None];
+    if let Some(mut client) = object.object("clientInfo")? {
+        let inside = |problem: Problem| problem.inside("clientInfo");
+        keep(&mut tokens, "client_id", client.secret("clientId").map_err(inside)?);
+        keep(&mut tokens, "client_secret", client.secret("clientSecret").map_err(inside)?);
+        for (moment, name) in moments.iter_mut().zip(["clientIdIssuedAt", "clientSecretExpiresAt"]) {
+            *moment = client.moment(name).map_err(inside)?;
+        }
+        keep(&mut tokens, "opencode-mcp.clientInfo", client.rest());
+    }
+    keep(&mut tokens, "code_verifier", object.secret("codeVerifier")?);
+    keep(&mut tokens, "oauth_state", object.secret("oauthState")?);
+    let server = object.secret("serverUrl")?;
+    keep(&mut tokens, "opencode-mcp.entry", object.rest());
+    let seconds = |at: Option<crate::Timestamp>| at.map(|at| (at.as_millis() / 1000).to_string());
+    let [issued, expires] = moments.map(seconds);
+    Ok(account(name, tokens, server)
+        .attribute("scope", scope)
+        .attribute("client_id_issued_at", issued)
+        .attribute("client_secret_expires_at", expires))
+}
+
+/// Of servers' names with something after them, each with all of it in one object.
+pub(super) fn read_claude(object: Object<'_>, reading: &mut Reading) {
+    for member in object.into_members() {
+        let account = read_claude_entry(&member.name, member.value);
+        reading.add(&format!("mcpOAuth.{}", member.name), member.value.line(), account);
+    }
+}
+
+fn read_claude_entry(name: &str, value: Value<'_>) -> Result<Account, Problem> {
+    let mut object = value.object()?;
+    let mut tokens = tokens(&mut object, ["accessToken", "refreshToken", "expiresAt"])?;
+    let named = object.plain("serverName")?;
+    let server = object.secret("serverUrl")?;
+    keep(&mut tokens, "client_id", object.secret("clientId")?);
+    keep(&mut tokens, "client_secret", object.secret("clientSecret")?);
+    let scope = object.words("scope")?;
+    keep_rest(&mut tokens, Source::Claude, object.rest());
+    let before = name.split_once('|').map_or(name, |(before, _)| before);
+    Ok(account(named.as_deref().unwrap_or(before), tokens, server).attribute("scope", scope))
+}
+
+fn account(name: &str, mut tokens: OAuthTokens, server: Option<SecretString>) -> Account {
+    let mut attribute = None;
+    if let Some(url) = server {
+        match is_public(url.expose()) {
+            true => attribute = Some(url.expose().to_owned()),
+            false => keep(&mut tokens, "server_url", Some(url)),
+        }
+    }
+    let account = Account {
+        provider: format!("mcp:{name}"),
+        label: name.to_owned(),
+        secret: Secret::Mcp(tokens),
+        attributes: Default::default(),
+    };
+    account.attribute("server_url", attribute)
+}
+
+/// Whether a URL has no part that keys are put into: user information, a query or a fragment.
+fn is_public(url: &str) -> bool {
+    crate::plain::is_plain(url) && !url.contains(['@', '?', '#'])
+}
+
+fn keep(tokens: &mut OAuthTokens, name: &str, value: Option<SecretString>) {
+    tokens.extra.extend(value.map(|value| (name.to_owned(), value)));
+}

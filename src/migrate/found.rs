@@ -1,0 +1,223 @@
+//! What was found in a file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::source::Source;
+use crate::clock::Timestamp;
+use crate::credential::{OAuthTokens, Secret};
+use crate::secret::SecretString;
+
+/// What was found in a file: made by [`read`](super::read).
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Found {
+    /// Whose file it is.
+    pub source: Source,
+    /// The file, as it was named.
+    pub path: PathBuf,
+    /// What can be brought into a vault, in the file's order.
+    pub entries: Vec<Entry>,
+    /// What can't be.
+    pub skipped: Vec<Skipped>,
+    /// The same file without links and relative parts: what a record remembers.
+    pub(super) whole_path: PathBuf,
+    /// Of the bytes that were read.
+    pub(super) digest: [u8; 32],
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found")
+            .field("source", &self.source)
+            .field("path", &self.path)
+            .field("entries", &self.entries)
+            .field("skipped", &self.skipped)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One account or key of a file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The name that it has in the file.
+    pub name: String,
+    /// The line that it begins on, counted from 1.
+    pub line: usize,
+    /// The provider's name or alias.
+    pub provider: String,
+    /// The label that it gets, if that is free.
+    pub label: String,
+    /// Its tokens or its key, as a sign-in would store them.
+    pub secret: Secret,
+    /// What is known about it and is not secret.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// An entry of a file that was left there, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// The name that the entry has in the file.
+    pub entry: String,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// Why, without what is in it.
+    pub reason: String,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (line {}): {}", self.entry, self.line, self.reason)
+    }
+}
+
+impl Entry {
+    /// The tokens, where it has some.
+    pub(super) fn tokens(&self) -> Option<&OAuthTokens> {
+        tokens(&self.secret)
+    }
+
+    /// When its access token ends, where it has one and that is known.
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        self.secret.expires_at().filter(|_| !self.secret.token().is_empty())
+    }
+
+    pub(super) fn note(&self) -> Note {
+        let mut digest = Sha256::new();
+        let mut add = |text: &str| {
+            // Each is preceded by its length, so no two lists of texts make the same bytes.
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text);
+        };
+        add(self.secret.kind().as_str());
+        add(self.secret.token().expose());
+        if let Secret::WellKnown { variable, .. } = &self.secret {
+            add(variable);
+        }
+        if let Some(tokens) = self.tokens() {
+            add(tokens.refresh.as_ref().map_or("", SecretString::expose));
+            add(&tokens.expires_at.map(|moment| moment.as_millis().to_string()).unwrap_or_default());
+            for (name, value) in &tokens.extra {
+                add(name);
+                add(value.expose());
+            }
+        }
+        for (name, value) in &self.attributes {
+            add(name);
+            add(value);
+        }
+        Note {
+            entry: hex(&digest.finalize()),
+            refresh: self.secret.refresh_token().map(digest_of),
+            expires_at: self.expires_at(),
+        }
+    }
+}
+
+/// The tokens of a secret that has some.
+pub(super) fn tokens(secret: &Secret) -> Option<&OAuthTokens> {
+    match secret {
+        Secret::OAuth(tokens) | Secret::Mcp(tokens) => Some(tokens),
+        _ => None,
+    }
+}
+
+/// As [`tokens`], to be changed.
+pub(super) fn tokens_mut(secret: &mut Secret) -> Option<&mut OAuthTokens> {
+    match secret {
+        Secret::OAuth(tokens) | Secret::Mcp(tokens) => Some(tokens),
+        _ => None,
+    }
+}
+
+/// What a record remembers of the entry that its tokens came from, so that the entry is known again after the
+/// tokens were renewed.
+///
+/// It is a digest of secrets, so it is among the record's secrets and sealed with them: in the metadata, which
+/// is in clear, it would tell whether a guess at a short one is right. A key has no place of that sort and
+/// needs none: nobody renews it, so the record's own key is what the entry was.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Note {
+    /// Of all that the entry has.
+    pub(super) entry: String,
+    /// Of its refresh token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) refresh: Option<String>,
+    /// When its access token ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+impl Note {
+    /// The entry of [`OAuthTokens::extra`] that has it.
+    const NAME: &'static str = "migrated";
+
+    pub(super) fn of(secret: &Secret) -> Option<Self> {
+        serde_json::from_str(tokens(secret)?.extra.get(Self::NAME)?.expose()).ok()
+    }
+
+    /// Writes it into the tokens that it is of.
+    pub(super) fn write(&self, tokens: &mut OAuthTokens) {
+        let text = serde_json::to_string(self).expect("text is written to memory");
+        tokens.extra.insert(Self::NAME.to_owned(), text.into());
+    }
+}
+
+pub(super) fn digest_of(secret: &SecretString) -> String {
+    hex(&Sha256::digest(secret.expose()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where a record came from, as its attributes tell.
+pub(super) struct Origin {
+    source: Source,
+    path: String,
+    entry: String,
+}
+
+impl Origin {
+    /// The attribute with the [source](Source::as_str).
+    pub(super) const SOURCE: &'static str = "migrated_from";
+    const PATH: &'static str = "migrated_path";
+    const ENTRY: &'static str = "migrated_entry";
+    /// The generation of the tokens or the key that came from there. Whoever has a later one has got it
+    /// elsewhere.
+    pub(super) const GENERATION: &'static str = "migrated_generation";
+
+    pub(super) fn new(found: &Found, entry: &Entry) -> Self {
+        let path: &Path = &found.whole_path;
+        Self {
+            source: found.source,
+            path: path.to_string_lossy().into_owned(),
+            entry: entry.name.clone(),
+        }
+    }
+
+    pub(super) fn is_of(&self, attributes: &BTreeMap<String, String>) -> bool {
+        let has = |name: &str, value: &str| attributes.get(name).is_some_and(|known| known == value);
+        has(Self::SOURCE, self.source.as_str())
+            && has(Self::PATH, &self.path)
+            && has(Self::ENTRY, &self.entry)
+    }
+
+    pub(super) fn write(&self, attributes: &mut BTreeMap<String, String>, generation: u64) {
+        let generation = generation.to_string();
+        for (name, value) in [
+            (Self::SOURCE, self.source.as_str()),
+            (Self::PATH, &self.path),
+            (Self::ENTRY, &self.entry),
+            (Self::GENERATION, &generation),
+        ] {
+            attributes.insert(name.to_owned(), value.to_owned());
+        }
+    }
+}

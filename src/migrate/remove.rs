@@ -1,0 +1,48 @@
+//! Removing a file whose accounts are in a vault.
+
+use super::apply::{of_provider, pool_of};
+use super::decide::has_all;
+use super::error::MigrateError;
+use super::file;
+use super::found::{Entry, Found, Note};
+use crate::credential::Credential;
+use crate::provider::Registry;
+use crate::vault::Vault;
+
+/// Removes a file that was migrated: plain text of the secrets that the vault seals. Every entry is read back
+/// from the vault first, and must be there as it is in the file, or have been and been renewed since. A link
+/// goes with the file that it leads to.
+///
+/// Copies elsewhere, in a backup or a snapshot of the file system, are not known here; and a program that has
+/// lost its file needs a new sign-in.
+///
+/// This reads from the disk and writes to it; see [`read`](super::read).
+///
+/// # Errors
+/// [`MigrateError::Skipped`], [`MigrateError::Changed`] or [`MigrateError::NotStored`], and where the file or
+/// the vault can't be read. The file is there then.
+pub async fn remove_old(
+    vault: &impl Vault,
+    registry: &Registry,
+    found: &Found,
+) -> Result<(), MigrateError> {
+    if !found.skipped.is_empty() {
+        let (path, count) = (found.path.clone(), found.skipped.len());
+        return Err(MigrateError::Skipped { path, count });
+    }
+    for entry in &found.entries {
+        let pool = pool_of(registry, entry);
+        let known = of_provider(vault, pool.provider()).await?;
+        if !known.iter().any(|record| has(record, entry)) {
+            let (path, entry) = (found.path.clone(), entry.name.clone());
+            return Err(MigrateError::NotStored { path, entry });
+        }
+    }
+    file::remove(found)
+}
+
+/// Whether a record has all of an entry, or had it and was renewed.
+fn has(record: &Credential, entry: &Entry) -> bool {
+    let noted = Note::of(&record.secret).is_some_and(|note| note.entry == entry.note().entry);
+    noted || has_all(record, entry)
+}
