@@ -13,7 +13,9 @@ use crate::secret::SecretString;
 pub(super) fn read_codex(mut object: Object<'_>, reading: &mut Reading) {
     // How the program signs in, and when it last did; the tokens say the rest.
     for name in ["auth_mode", "last_refresh"] {
-        object.take(name);
+        if let Err(problem) = object.plain(name) {
+            reading.skip(name, Problem { name: String::new(), ..problem });
+        }
     }
     const KEY: &str = "OPENAI_API_KEY";
     let line = |object: &Object<'_>, name: &str| object.get(name).map(|value| value.line());

@@ -34,20 +34,25 @@ fn read_entry(provider: &str, value: Value<'_>, reading: &mut Reading) -> Result
         Some(_) => return Err(problem("is none that this version knows").inside("type")),
         None => return Err(missing("type")),
     };
-    let account = read_metadata(&mut object, account)?;
-    // A key's record has no place for it that is sealed.
+    let account = read_metadata(provider, &mut object, account, reading)?;
     reading.skip_rest(Some(provider), object);
     Ok(account)
 }
 
-/// What a person was asked for beside the key: a resource's or an account's name.
-fn read_metadata(object: &mut Object<'_>, mut account: Account) -> Result<Account, Problem> {
+/// What a person is asked for beside some providers' keys, as far as it is known to be no secret: a key's record
+/// has no place for more that is sealed.
+fn read_metadata(
+    provider: &str,
+    object: &mut Object<'_>,
+    mut account: Account,
+    reading: &mut Reading,
+) -> Result<Account, Problem> {
     let Some(mut metadata) = object.object("metadata")? else { return Ok(account) };
-    let names: Vec<_> = metadata.members().iter().map(|member| member.name.clone()).collect();
-    for name in names {
-        let value = metadata.plain(&name).map_err(|problem| problem.inside("metadata"))?;
+    for name in ["accountId", "gatewayId", "resourceName"] {
+        let value = metadata.plain(name).map_err(|problem| problem.inside("metadata"))?;
         account = account.attribute(&format!("metadata.{name}"), value);
     }
+    reading.skip_rest(Some(provider), metadata);
     Ok(account)
 }
 

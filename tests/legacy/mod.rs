@@ -1,0 +1,80 @@
+//! Other programs' files with accounts, and what is looked for in whatever is said about them.
+#![allow(dead_code, reason = "each file of tests uses a part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tower_credentials::migrate::{Found, Source, read};
+
+/// Every secret in the fixtures has this in it.
+pub(crate) const PLANTED: &str = "pLaNtEd";
+
+/// Each source's file, as a fixture has it.
+pub(crate) fn fixture(source: Source) -> &'static str {
+    match source {
+        Source::Opencode => include_str!("../fixtures/migrate/opencode-auth.json"),
+        Source::OpencodeMcp => include_str!("../fixtures/migrate/opencode-mcp-auth.json"),
+        Source::Codex => include_str!("../fixtures/migrate/codex-auth.json"),
+        Source::Claude => include_str!("../fixtures/migrate/claude-credentials.json"),
+        Source::Gemini => include_str!("../fixtures/migrate/gemini-oauth_creds.json"),
+        Source::Qwen => include_str!("../fixtures/migrate/qwen-oauth_creds.json"),
+        other => panic!("{other} has no fixture"),
+    }
+}
+
+pub(crate) fn json(source: Source) -> Value {
+    serde_json::from_str(fixture(source)).unwrap()
+}
+
+/// A person's home directory.
+pub(crate) struct Home(TempDir);
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Where the source's program keeps its file.
+    pub(crate) fn place(&self, source: Source) -> PathBuf {
+        source.place(self.path(), |_| None)
+    }
+
+    /// Writes the source's file to its place.
+    pub(crate) fn write(&self, source: Source, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.place(source);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Writes the source's file to its place, and reads it.
+    pub(crate) fn found(&self, source: Source, text: impl AsRef<[u8]>) -> Found {
+        read(source, self.write(source, text)).unwrap()
+    }
+
+    /// Every source's fixture, in its place.
+    pub(crate) fn all(&self) -> Vec<Found> {
+        Source::ALL.map(|source| self.found(source, fixture(source))).into()
+    }
+}
+
+/// Every secret text of a file: whatever string of it is planted.
+pub(crate) fn secrets(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) if text.contains(PLANTED) => vec![text.clone()],
+        Value::Array(values) => values.iter().flat_map(secrets).collect(),
+        Value::Object(members) => members.values().flat_map(secrets).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[track_caller]
+pub(crate) fn is_clean(text: &str) {
+    assert!(!text.contains(PLANTED), "{text}");
+}
