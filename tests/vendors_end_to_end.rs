@@ -13,47 +13,12 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tempfile::TempDir;
 use tower::{Layer, ServiceExt};
-use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthHttp, TokenEncoding};
+use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthHttp};
 use tower_credentials::provider::Registry;
 use tower_credentials::standing::Health;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{Metadata, Pool};
-
-/// The settings of a vendor at the test's server, as a person would write them.
-fn settings(server: &AuthorizationServer, allows_hosts: bool) -> String {
-    let (name, config) = (server.rules().vendor.name(), server.config());
-    let mut text = format!("[providers.{name}]\norigins = [\"{}\"]\n", server.url());
-    if let Some(api) = server.rules().api.filter(|_| allows_hosts) {
-        let port = server.url().rsplit(':').next().unwrap();
-        let host = api.replace("{}", port).replace("/v1", "");
-        text.push_str(&format!("endpoint_hosts = [\"{host}\"]\n"));
-    }
-    text.push_str(&format!("[providers.{name}.oauth]\n"));
-    let encoding = match config.token_encoding {
-        TokenEncoding::Json => "json",
-        _ => "form",
-    };
-    let secret = config.client_secret.as_ref().map(|secret| secret.expose().to_owned());
-    for (key, value) in [
-        ("client_id", config.client_id),
-        ("client_secret", secret),
-        ("authorize_url", config.authorize_url),
-        ("redirect_uri", config.redirect_uri),
-        ("device_url", config.device_url),
-        ("token_url", config.token_url),
-        ("refresh_url", config.refresh_url),
-        ("exchange_url", config.exchange_url),
-        ("poll_url", config.poll_url),
-        ("account_url", config.account_url),
-        ("token_encoding", Some(encoding.to_owned())),
-    ] {
-        if let Some(value) = value {
-            text.push_str(&format!("{key} = {value:?}\n"));
-        }
-    }
-    text
-}
 
 struct Scene {
     server: AuthorizationServer,
@@ -68,7 +33,7 @@ impl Scene {
         let server = AuthorizationServer::start(rules);
         let name = server.rules().vendor.name();
         let registry =
-            Registry::builder().toml("config.toml", settings(&server, allows_hosts)).build().unwrap();
+            Registry::builder().toml("config.toml", server.settings(allows_hosts)).build().unwrap();
         let oauth = registry.oauth(name, OAuthHttp::new(client())).unwrap();
         let directory = TempDir::new().unwrap();
         let vault = FileVault::open(directory.path().join("vault"), &VaultKey::generate()).await;

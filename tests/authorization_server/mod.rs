@@ -20,6 +20,7 @@ mod endpoints;
 mod hooks;
 mod person;
 mod rules;
+mod settings;
 mod wire;
 
 use std::sync::atomic::{AtomicBool, Ordering};
