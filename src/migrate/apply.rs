@@ -11,10 +11,11 @@ use super::found::{Entry, Found, Origin, tokens_mut};
 use super::source::Source;
 use crate::credential::{Credential, CredentialId, Kind, Metadata, PoolKey};
 use crate::provider::Registry;
-use crate::vault::{MemoryVault, Replaced, Vault, VaultError, VaultExt};
+use crate::standing::{Change, Health, Outcome};
+use crate::vault::{MemoryVault, Replaced, StoredPool, Vault, VaultError, VaultExt};
 
 /// What becomes of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Action {
     /// It is a new record.
@@ -117,8 +118,9 @@ pub async fn plan(
         .map(|entry| pool_of(registry, entry).provider().to_owned())
         .collect();
     for provider in &providers {
-        for credential in of_provider(vault, provider).await? {
-            copy.put(credential).await?;
+        for Known { credential, health } in of_provider(vault, provider).await? {
+            let Metadata { id, pool, .. } = copy.put(credential).await?;
+            copy.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await?;
         }
     }
     let mut report = bring_all(&copy, registry, files).await?;
@@ -151,20 +153,27 @@ pub(super) fn pool_of(registry: &Registry, entry: &Entry) -> PoolKey {
     registry.pool_key(&entry.provider).unwrap_or_else(|_| PoolKey::new(&*entry.provider))
 }
 
+/// A credential that a vault has.
+pub(super) struct Known {
+    pub(super) credential: Credential,
+    pub(super) health: Health,
+}
+
 /// Every credential of a provider, whatever its namespace. One that does not open is as good as none: the
 /// account is added anew.
-pub(super) async fn of_provider(
-    vault: &impl Vault,
-    provider: &str,
-) -> Result<Vec<Credential>, VaultError> {
+pub(super) async fn of_provider(vault: &impl Vault, provider: &str) -> Result<Vec<Known>, VaultError> {
     let listed = vault.list().await?.credentials;
     let pools = listed.into_iter().map(|metadata| metadata.pool);
     let pools: BTreeSet<_> = pools.filter(|pool| pool.provider() == provider).collect();
-    let mut credentials = Vec::new();
+    let mut known = Vec::new();
     for pool in pools {
-        credentials.extend(vault.load_pool(pool).await?.credentials);
+        let StoredPool { credentials, mut standings, .. } = vault.load_pool(pool).await?;
+        known.extend(credentials.into_iter().map(|credential| {
+            let standing = standings.credentials.remove(&credential.metadata.id).unwrap_or_default();
+            Known { credential, health: standing.health }
+        }));
     }
-    Ok(credentials)
+    Ok(known)
 }
 
 async fn bring_all(

@@ -1,9 +1,11 @@
 //! What becomes of an entry, given what a vault has.
 
+use super::apply::Known;
 use super::found::{Entry, Note, Origin, digest_of, tokens};
 use crate::account::ACCOUNT;
 use crate::credential::{Credential, PoolKey, Secret};
 use crate::secret::SecretString;
+use crate::standing::Health;
 
 /// What becomes of an entry, of which record, and why where that is to be said.
 pub(super) enum Decision<'r> {
@@ -15,25 +17,27 @@ pub(super) enum Decision<'r> {
 
 const OTHER_ACCOUNT: &str = "the file has another account now; the record of the old one stays";
 const SAME_SECRET: &str = "another record has the same tokens or key";
+const DEAD: &str = "the vault's needs a new sign-in";
 const SIGNED_IN: &str = "it was signed in to anew in the other program";
 const LATER: &str = "its token ends later than the vault's";
 const EARLIER: &str = "its token ends earlier than the vault's, which stays; to take it all the same, remove \
                        the record first";
-const RENEWED: &str = "the vault's token was renewed, and it can't be told which is newer; to take the file's, \
-                       remove the record first";
+const UNCLEAR: &str = "it can't be told whether it is newer than the vault's, which stays; to take it all the \
+                       same, remove the record first";
 const REPLACED: &str = "the vault's was replaced by hand, and stays; to take the file's, remove the record \
                         first";
 
-/// What becomes of an entry, where `known` is everything that the vault has of its provider.
+/// What becomes of an entry, where `known` is all that the vault has of its provider.
 pub(super) fn decide<'r>(
     entry: &Entry,
     origin: &Origin,
     pool: &PoolKey,
-    known: &'r [Credential],
+    known: &'r [Known],
 ) -> Decision<'r> {
     let kind = entry.secret.kind();
     let account = entry.attributes.get(ACCOUNT);
-    let of_kind = || known.iter().filter(|record| record.metadata.kind == kind);
+    let of_kind =
+        || known.iter().map(|known| &known.credential).filter(|record| record.metadata.kind == kind);
     let is_own = |record: &&Credential| origin.is_of(&record.metadata.attributes);
     // A person may have moved on to another account, or several files may have held the entry in turn.
     let own = || of_kind().filter(is_own);
@@ -52,13 +56,18 @@ pub(super) fn decide<'r>(
         return Decision::Unchanged(same, Some(SAME_SECRET));
     }
     match record {
-        Some(record) => compare(entry, record, is_own(&record)),
+        Some(record) => {
+            let is_it = |known: &&Known| known.credential.metadata.id == record.metadata.id;
+            let health = known.iter().find(is_it).map(|known| &known.health);
+            let is_dead = matches!(health, Some(Health::NeedsSignIn { .. }));
+            compare(entry, record, is_own(&record), is_dead)
+        }
         None => Decision::Add(own().next().map(|_| OTHER_ACCOUNT)),
     }
 }
 
 /// What becomes of an entry whose record this is: its own, or one of the same account.
-fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool) -> Decision<'r> {
+fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool, is_dead: bool) -> Decision<'r> {
     let attributes = &record.metadata.attributes;
     let migrated_at = attributes.get(Origin::GENERATION);
     let generation = record.metadata.generation.get().to_string();
@@ -76,6 +85,9 @@ fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool) -> Decision<
     if before.as_ref().is_some_and(|before| before.entry == now.entry) {
         return Decision::Unchanged(record, None);
     }
+    if is_dead {
+        return Decision::Update(record, Some(DEAD));
+    }
     if is_own && before.as_ref().is_some_and(|before| is_new_sign_in(&now, before, record)) {
         return Decision::Update(record, Some(SIGNED_IN));
     }
@@ -86,7 +98,7 @@ fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool) -> Decision<
         Some((new, known)) if new < known => Decision::Keep(record, EARLIER),
         _ if is_untouched => Decision::Update(record, None),
         Some((new, known)) if new > known && is_comparable => Decision::Update(record, Some(LATER)),
-        _ => Decision::Keep(record, RENEWED),
+        _ => Decision::Keep(record, UNCLEAR),
     }
 }
 

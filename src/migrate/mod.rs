@@ -36,10 +36,12 @@
 //!   place in the pool were changed by a person.
 //! - An entry that has changed updates its own record. A newer token is never replaced by an older one: where
 //!   the vault has renewed its own meanwhile, the one that ends later is kept, unless the other program has
-//!   signed in anew. What was kept, and why, is said.
+//!   signed in anew or the vault's needs a new sign-in. What was kept, and why, is said.
 //! - An account that the vault has from elsewhere, another program's file or a sign-in, is updated in its
 //!   record the same way, where the tokens tell whose they are.
-//! - A file that has another account now than before gets a record of its own for that.
+//! - A file that has another account now than before gets a record of its own for that. Claude Code's file and
+//!   opencode's entries for Anthropic and Copilot don't tell whose they are: there, another account is a changed
+//!   entry.
 //! - A record that was removed from the vault comes back as long as its entry is in the file: nothing remembers
 //!   it.
 //!

@@ -33,7 +33,7 @@ pub async fn remove_old(
     for entry in &found.entries {
         let pool = pool_of(registry, entry);
         let known = of_provider(vault, pool.provider()).await?;
-        if !known.iter().any(|record| has(record, entry)) {
+        if !known.iter().any(|known| has(&known.credential, entry)) {
             let (path, entry) = (found.path.clone(), entry.name.clone());
             return Err(MigrateError::NotStored { path, entry });
         }
