@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::decide::{Decision, decide};
 use super::formats;
 use super::found::{Entry, Found, Origin, tokens_mut};
@@ -15,7 +17,8 @@ use crate::standing::{Change, Health, Outcome};
 use crate::vault::{MemoryVault, Replaced, StoredPool, Vault, VaultError, VaultExt};
 
 /// What becomes of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Action {
     /// It is a new record.

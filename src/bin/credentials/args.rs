@@ -117,6 +117,7 @@ pub(crate) enum Command {
     Reset(commands::standing::Reset),
     Logout(commands::logout::Logout),
     Headers(commands::headers::Headers),
+    Migrate(commands::migrate::Migrate),
     Completions(commands::shell::Completions),
     Man(commands::shell::Man),
 }

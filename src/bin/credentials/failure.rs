@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use tower_credentials::migrate::MigrateError;
 use tower_credentials::oauth::OAuthError;
 use tower_credentials::settings::SettingsError;
 use tower_credentials::vault::VaultError;
@@ -119,6 +120,20 @@ impl From<VaultError> for Failure {
             VaultError::NotFound(_) => Exit::NotFound,
             VaultError::LabelTaken(_) | VaultError::InvalidName { .. } => Exit::Usage,
             _ => Exit::Vault,
+        };
+        Self::of(exit, &error)
+    }
+}
+
+impl From<MigrateError> for Failure {
+    fn from(error: MigrateError) -> Self {
+        let exit = match error {
+            MigrateError::Vault(error) => return error.into(),
+            MigrateError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Exit::NotFound
+            }
+            MigrateError::Unclear { .. } | MigrateError::NotAFile(_) => Exit::Usage,
+            _ => Exit::Failed,
         };
         Self::of(exit, &error)
     }

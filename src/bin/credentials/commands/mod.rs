@@ -4,6 +4,7 @@ pub(crate) mod headers;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod migrate;
 pub(crate) mod order;
 pub(crate) mod rename;
 pub(crate) mod shell;
@@ -28,6 +29,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Reset(command) => command.run(&context()?).await,
         Command::Logout(command) => command.run(&context()?).await,
         Command::Headers(command) => command.run(&context()?).await,
+        Command::Migrate(command) => command.run(&context()?).await,
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     }

@@ -1,0 +1,332 @@
+//! `migrate`: other programs' accounts and keys, into the vault.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum, ValueHint};
+use serde::Serialize;
+use tower_credentials::migrate::{self, Action, Found, MigrateError, Report, Source};
+use tower_credentials::vault::Vault;
+use tower_credentials::{CredentialId, Kind};
+
+use crate::args::Json;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output::{self, plain};
+use crate::prompt;
+
+/// Bring other programs' accounts and keys into the vault
+///
+/// They are those of opencode, Codex, Claude Code, Gemini CLI and Qwen Code, which keep them in files of plain
+/// text. Without FILE, every place is looked at where these programs keep theirs. To migrate again changes nothing
+/// but what has changed in the files, and never replaces a newer token. The files stay as they are unless
+/// --remove-old is given.
+///
+/// The other program and the vault hold the same sign-in afterwards, and whoever renews it first may sign the other
+/// out: use one of the two, or sign in anew with one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials migrate --dry-run
+  credentials migrate --from codex
+  credentials migrate --from claude /mnt/old/home/.claude/.credentials.json
+  credentials migrate --remove-old
+
+Exit codes:
+  1  something was skipped, is damaged, or could not be removed; everything else was done
+  3  there is no file")]
+pub(crate) struct Migrate {
+    /// A file of one of the programs
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+    /// Whose files
+    #[arg(long, value_name = "PROGRAM", value_enum)]
+    from: Option<Program>,
+    /// Say what would be done, and do nothing
+    #[arg(long, conflicts_with = "remove_old")]
+    dry_run: bool,
+    /// Remove each file after all of it was read back from the vault
+    #[arg(long)]
+    remove_old: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+/// A program that has files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Program {
+    Opencode,
+    Codex,
+    Claude,
+    Gemini,
+    Qwen,
+}
+
+impl Program {
+    fn sources(self) -> &'static [Source] {
+        match self {
+            Self::Opencode => &[Source::Opencode, Source::OpencodeMcp],
+            Self::Codex => &[Source::Codex],
+            Self::Claude => &[Source::Claude],
+            Self::Gemini => &[Source::Gemini],
+            Self::Qwen => &[Source::Qwen],
+        }
+    }
+}
+
+/// What came of it, as `--json` has it.
+#[derive(Default, Serialize)]
+struct Outcome {
+    dry_run: bool,
+    entries: Vec<Entry>,
+    skipped: Vec<Problem>,
+    failed: Vec<Problem>,
+    removed: Vec<String>,
+}
+
+/// An entry, and what becomes of it.
+#[derive(Serialize)]
+struct Entry {
+    from: Source,
+    file: String,
+    entry: String,
+    action: Action,
+    provider: String,
+    namespace: String,
+    label: String,
+    kind: Kind,
+    id: Option<CredentialId>,
+    reason: Option<&'static str>,
+}
+
+/// A file, or what of one was not taken.
+#[derive(Serialize)]
+struct Problem {
+    file: String,
+    entry: Option<String>,
+    line: Option<usize>,
+    reason: String,
+}
+
+impl Migrate {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut outcome = Outcome { dry_run: self.dry_run, ..Outcome::default() };
+        let found = self.read(&mut outcome)?;
+        if self.remove_old && !found.is_empty() && !self.yes {
+            let files = found.iter().map(|found| found.path.display().to_string());
+            let files = files.collect::<Vec<_>>().join(", ");
+            let question = format!(
+                "Remove {files} once all of it is in the vault? The programs that they are of need a new \
+                 sign-in then."
+            );
+            prompt::confirm(&question, "--yes").await?;
+        }
+        let has_entries = found.iter().any(|found| !found.entries.is_empty());
+        let report = match (self.dry_run, has_entries) {
+            (true, _) => {
+                migrate::plan(&context.vault_or_empty().await?, &context.registry, &found).await?
+            }
+            // A vault is made only for something to be in it.
+            (false, false) => Report::default(),
+            (false, true) => {
+                let vault = context.vault_or_new().await?;
+                let report = migrate::apply(&vault, &context.registry, &found).await?;
+                self.remove(context, &vault, &found, &mut outcome).await;
+                report
+            }
+        };
+        outcome.add(&found, report);
+        outcome.tell();
+        match self.output.json {
+            true => output::print_json(&outcome)?,
+            false if outcome.entries.is_empty() => output::say("There was nothing to bring in."),
+            false => output::print(outcome.table())?,
+        }
+        if !self.dry_run {
+            self.tell_what_is_left(&found, &outcome);
+        }
+        Ok(outcome.exit())
+    }
+
+    /// The files that are there. Where one is named, it must be, and be whole.
+    fn read(&self, outcome: &mut Outcome) -> Result<Vec<Found>, Failure> {
+        if let Some(file) = &self.file {
+            return Ok(vec![self.read_named(file)?]);
+        }
+        let home = etcetera::home_dir().map_err(|error| {
+            Failure::failed("could not find the home directory").because(error).way_out("set HOME")
+        })?;
+        let sources = self.from.map_or(&Source::ALL[..], Program::sources);
+        let places =
+            sources.iter().map(|source| (*source, source.place(&home, |name| std::env::var_os(name))));
+        let (mut found, mut looked_at) = (Vec::new(), Vec::new());
+        for (source, path) in places {
+            match migrate::read(source, &path) {
+                Ok(read) => found.push(read),
+                Err(MigrateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    looked_at.push(path.display().to_string());
+                }
+                // The other files are not affected.
+                Err(error) => outcome.failed.push(Problem::of(&path, &error)),
+            }
+        }
+        if found.is_empty() && outcome.failed.is_empty() {
+            return Err(Failure::not_found("there is no file to migrate")
+                .because(format!("none of these is there: {}", looked_at.join(", ")))
+                .way_out("credentials migrate FILE"));
+        }
+        Ok(found)
+    }
+
+    fn read_named(&self, file: &Path) -> Result<Found, Failure> {
+        let Some(program) = self.from else { return Ok(migrate::read(None, file)?) };
+        match program.sources() {
+            [source] => Ok(migrate::read(*source, file)?),
+            sources => match migrate::read(None, file) {
+                Ok(found) if sources.contains(&found.source) => Ok(found),
+                _ => Ok(migrate::read(sources[0], file)?),
+            },
+        }
+    }
+
+    async fn remove(
+        &self,
+        context: &Context,
+        vault: &impl Vault,
+        found: &[Found],
+        outcome: &mut Outcome,
+    ) {
+        for found in found.iter().filter(|_| self.remove_old) {
+            match migrate::remove_old(vault, &context.registry, found).await {
+                Ok(()) => outcome.removed.push(found.path.display().to_string()),
+                Err(error) => outcome.failed.push(Problem::of(&found.path, &error)),
+            }
+        }
+    }
+
+    fn tell_what_is_left(&self, found: &[Found], outcome: &Outcome) {
+        let left = found.iter().map(|found| found.path.display().to_string());
+        let left = left.filter(|path| !outcome.removed.contains(path));
+        let left: Vec<_> = left.map(|path| format!("\n  {path}")).collect();
+        if left.is_empty() {
+            return;
+        }
+        let file = self.file.as_ref().map(|file| format!(" {}", file.display())).unwrap_or_default();
+        output::say(format_args!(
+            "The secrets are still in plain text in{}\n{} credentials migrate --remove-old{file}",
+            left.concat(),
+            output::strong("To remove what is in the vault:"),
+        ));
+        let is_new = |entry: &Entry| matches!(entry.action, Action::Add | Action::Update);
+        let is_shared = |entry: &Entry| matches!(entry.kind, Kind::OAuth | Kind::Mcp) && is_new(entry);
+        if outcome.entries.iter().any(is_shared) {
+            output::say(
+                "Whoever renews a sign-in first may sign the other program out: use it with one of the two",
+            );
+        }
+    }
+}
+
+impl Problem {
+    fn of(file: &Path, error: &dyn std::error::Error) -> Self {
+        let mut reason = error.to_string();
+        if let Some(cause) = error.source() {
+            reason.push_str(&format!(": {cause}"));
+        }
+        Self { file: file.display().to_string(), entry: None, line: None, reason }
+    }
+}
+
+impl Outcome {
+    fn add(&mut self, found: &[Found], report: Report) {
+        for found in found {
+            self.skipped.extend(found.skipped.iter().map(|skipped| Problem {
+                file: found.path.display().to_string(),
+                entry: Some(skipped.entry.clone()),
+                line: Some(skipped.line),
+                reason: skipped.reason.clone(),
+            }));
+        }
+        self.failed.extend(report.failures.into_iter().map(|failure| Problem {
+            entry: Some(failure.entry),
+            ..Problem::of(&failure.path, &failure.error)
+        }));
+        self.entries.extend(report.steps.into_iter().map(|step| Entry {
+            from: step.source,
+            file: step.path.display().to_string(),
+            entry: step.entry,
+            action: step.action,
+            provider: step.pool.provider().to_owned(),
+            namespace: step.pool.namespace().to_owned(),
+            label: step.label.to_string(),
+            kind: step.kind,
+            id: step.id,
+            reason: step.reason,
+        }));
+    }
+
+    /// What a person has to know beside the table.
+    fn tell(&self) {
+        for problem in &self.skipped {
+            let (file, line) = (&problem.file, problem.line.unwrap_or_default());
+            let entry = plain(problem.entry.as_deref().unwrap_or_default());
+            output::warn(format_args!("{file}, line {line}: skipped {entry}: {}", problem.reason));
+        }
+        for problem in &self.failed {
+            match &problem.entry {
+                Some(entry) => output::warn(format_args!(
+                    "{}: {} was not brought in: {}",
+                    problem.file,
+                    plain(entry),
+                    problem.reason
+                )),
+                None => output::warn(&problem.reason),
+            }
+        }
+        for entry in &self.entries {
+            if let Some(reason) = entry.reason {
+                let (from, name) = (entry.from, plain(&entry.entry));
+                output::say(format_args!("{from}'s {name}: {}: {reason}", self.word(entry)));
+            }
+        }
+        for file in &self.removed {
+            output::say(format_args!("Removed {file}"));
+        }
+    }
+
+    fn word(&self, entry: &Entry) -> &'static str {
+        match (entry.action, self.dry_run) {
+            (Action::Add, false) => "added",
+            (Action::Add, true) => "to add",
+            (Action::Update, false) => "updated",
+            (Action::Update, true) => "to update",
+            (Action::Keep, _) => "kept",
+            _ => "unchanged",
+        }
+    }
+
+    fn table(&self) -> String {
+        let rows = self.entries.iter().map(|entry| {
+            [
+                entry.from.to_string(),
+                plain(&entry.entry),
+                self.word(entry).to_owned(),
+                entry.provider.clone(),
+                entry.namespace.clone(),
+                entry.label.clone(),
+                entry.kind.to_string(),
+            ]
+        });
+        output::table(["FROM", "ENTRY", "", "PROVIDER", "NAMESPACE", "LABEL", "KIND"], rows)
+    }
+
+    fn exit(&self) -> Exit {
+        match self.skipped.is_empty() && self.failed.is_empty() {
+            true => Exit::Done,
+            false => Exit::Failed,
+        }
+    }
+}
