@@ -212,6 +212,9 @@ async fn a_renewed_renamed_and_moved_record_is_still_its_entry_s() {
 
     let changed = home.found(Source::Claude, claude("b", NOON + 2 * HOUR));
     assert_eq!(one(&vault, changed).await.0, Action::Update);
+    // The other program renews as well, and nobody needs to be told why that is taken.
+    let changed = home.found(Source::Claude, claude("c", NOON + 3 * HOUR));
+    assert_eq!(one(&vault, changed).await, (Action::Update, String::new()));
     let record = vault.get(id).await.unwrap().metadata;
     assert_eq!(&*record.label, "mine");
     let labels: Vec<_> = all(&vault).await.into_iter().map(|record| record.label.to_string()).collect();
@@ -367,6 +370,25 @@ async fn a_record_that_needs_a_sign_in_takes_whatever_is_new_in_the_file() {
     assert_eq!(action, Action::Update);
     assert!(reason.contains("needs a new sign-in"), "{reason}");
     assert_eq!(tokens(&vault, id).await.access.expose(), "pLaNtEd-b-access");
+}
+
+#[tokio::test]
+async fn two_files_with_one_dead_account_do_not_replace_each_other_again_and_again() {
+    let home = Home::new();
+    let vault = MemoryVault::new();
+    let opencode = json!({"openai": json(Source::Opencode)["openai"]}).to_string();
+    let mut codex = json(Source::Codex);
+    codex["OPENAI_API_KEY"] = Value::Null;
+    let files = [home.found(Source::Opencode, opencode), home.found(Source::Codex, codex.to_string())];
+    run(&vault, &files).await;
+    let Metadata { id, pool, generation, .. } = only(&vault).await.metadata;
+    let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation };
+    vault.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await.unwrap();
+    for _ in 0..2 {
+        let actions: Vec<_> = run(&vault, &files).await.steps.iter().map(|step| step.action).collect();
+        assert_eq!(actions, [Action::Unchanged, Action::Keep]);
+        assert_eq!(only(&vault).await.metadata.generation, generation);
+    }
 }
 
 #[tokio::test]

@@ -85,16 +85,17 @@ fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool, is_dead: boo
     if before.as_ref().is_some_and(|before| before.entry == now.entry) {
         return Decision::Unchanged(record, None);
     }
-    if is_dead {
+    // Its own entry alone: of two files with one account, each would replace the other's again and again.
+    if is_own && is_dead {
         return Decision::Update(record, Some(DEAD));
     }
-    if is_own && before.as_ref().is_some_and(|before| is_new_sign_in(&now, before, record)) {
+    let is_new = || before.as_ref().is_some_and(|before| is_new_sign_in(&now, before, record));
+    if is_own && !is_untouched && is_new() {
         return Decision::Update(record, Some(SIGNED_IN));
     }
-    let both = now.expires_at.zip(record.secret.expires_at());
     // What a refresher of another sort has not kept can't be compared with.
     let is_comparable = before.is_some() || migrated_at.is_none();
-    match both {
+    match now.expires_at.zip(record.secret.expires_at()) {
         Some((new, known)) if new < known => Decision::Keep(record, EARLIER),
         _ if is_untouched => Decision::Update(record, None),
         Some((new, known)) if new > known && is_comparable => Decision::Update(record, Some(LATER)),

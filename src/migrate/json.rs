@@ -284,7 +284,7 @@ impl<'t> Object<'t> {
     }
 }
 
-const ODD: &str = "is too long, or has characters that can't be shown";
+pub(super) const ODD: &str = "is too long, or has characters that can't be shown";
 
 fn plain(value: Value<'_>, text: String) -> Result<String, Problem> {
     match text.is_empty() || is_plain(&text) {
@@ -308,7 +308,7 @@ impl Problem {
 pub(super) fn shown(name: &str) -> String {
     match is_plain(name) {
         true => name.to_owned(),
-        false => name.escape_debug().take(100).collect(),
+        false => name.escape_debug().take(600).collect(),
     }
 }
 
