@@ -12,7 +12,7 @@ use tower_credentials::oauth::{Dialect, FlowKind, TokenEncoding};
 use tower_credentials::provider::{Provider, Registry, RegistryBuilder};
 use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::{MemoryVault, VaultExt};
-use tower_credentials::{Credential, CredentialsLayer, Error, OAuthTokens, PoolKey, Secret};
+use tower_credentials::{Credential, CredentialsLayer, Error, Kind, OAuthTokens, PoolKey, Secret};
 
 fn with_file(text: &str) -> RegistryBuilder {
     Registry::builder().toml("credentials.toml", text)
@@ -75,6 +75,11 @@ async fn effect(registry: &Registry, key: &str) -> String {
             let account = Credential::new(PoolKey::new("openai"), "a", OAuthTokens::new("t"));
             provider.endpoint(&account).map_or(String::new(), |endpoint| endpoint.to_string())
         }
+        "models_url" => {
+            let endpoint = provider.models(Kind::Api).unwrap();
+            endpoint.uri(provider.origin()).unwrap().to_string()
+        }
+        "models_shape" => provider.models(Kind::Api).unwrap().shape().to_string(),
         "headers.x-team" => provider
             .default_headers()
             .iter()
@@ -163,6 +168,8 @@ const KEYS: &[(&str, [&str; 3])] = &[
     ("origins", ["https://a.test", "https://b.test", "https://c.test"]),
     ("endpoint_hosts", ["a.test", "b.test", "c.test"]),
     ("subscription_endpoint", ["https://a.test/x", "https://b.test", "https://c.test"]),
+    ("models_url", ["https://a.test/x", "https://b.test/x?y=z", "http://127.0.0.1:1/x"]),
+    ("models_shape", ["openai", "anthropic", "google"]),
     ("headers.x-team", ["a", "b", "c"]),
     ("oauth.client_id", ["a", "b", "c"]),
     ("oauth.client_secret", ["a", "b", "c"]),

@@ -84,6 +84,19 @@ const WRONG_FILES: &[(&str, &[&str])] = &[
     ),
     ("[providers.openai]\nsubscription_endpoint = \"http://a.test\"", &["use https"]),
     ("[providers.qwen]\nsubscription_endpoint = \"https://a.test\"", &["qwen", "OpenAI alone"]),
+    (
+        "[providers.openai]\nmodels_url = \"http://a.test/models\"",
+        &["`providers.openai.models_url`", "use https"],
+    ),
+    (
+        "[providers.openai]\nmodels_url = \"v1/models\"",
+        &["`providers.openai.models_url`", "begins with /"],
+    ),
+    ("[providers.openai]\nmodels_url = 1", &["must be text"]),
+    (
+        "[providers.openai]\nmodels_shape = \"json\"",
+        &["models_shape`", "\"openai\", \"anthropic\", \"google\""],
+    ),
     ("[providers.openai]\nheaders = 1", &["must be a table of headers"]),
     ("[providers.openai.headers]\n\"a b\" = \"x\"", &["line 2", "header's name"]),
     ("[providers.openai.headers]\na = 1", &["must be text"]),

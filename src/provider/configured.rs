@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use super::{
-    Answer, CredentialHeaders, Endpoint, Finding, GenericProvider, ListElement, Origin, Provider,
-    UnusableSecret,
+    Answer, CredentialHeaders, Endpoint, Finding, GenericProvider, ListElement, ModelsEndpoint,
+    ModelsShape, ModelsUrl, Origin, Provider, UnusableSecret,
 };
-use crate::credential::Credential;
+use crate::credential::{Credential, Kind};
 #[cfg(feature = "oauth")]
 use crate::oauth::OAuthConfig;
 use crate::settings::ProviderSettings;
@@ -18,6 +18,8 @@ pub(super) struct Configured {
     inner: Arc<dyn Provider>,
     origins: Vec<Origin>,
     default_headers: Vec<(HeaderName, HeaderValue)>,
+    models_url: Option<ModelsUrl>,
+    models_shape: Option<ModelsShape>,
     #[cfg(feature = "oauth")]
     oauth: Option<OAuthConfig>,
 }
@@ -33,6 +35,8 @@ impl Configured {
         Arc::new(Self {
             origins: settings.values().origins.clone().unwrap_or_default(),
             default_headers,
+            models_url: settings.values().models_url.clone(),
+            models_shape: settings.values().models_shape,
             #[cfg(feature = "oauth")]
             oauth: settings.oauth(inner.oauth()),
             inner,
@@ -116,6 +120,20 @@ impl Provider for Configured {
 
     fn read(&self, answer: &Answer<'_>) -> Finding {
         self.inner.read(answer)
+    }
+
+    fn models(&self, kind: Kind) -> Option<ModelsEndpoint> {
+        let own = self.inner.models(kind);
+        let own_shape = own.as_ref().map(ModelsEndpoint::shape);
+        let Some(shape) = self.models_shape.or(own_shape) else {
+            // Most servers that aren't known are like OpenAI's.
+            return Some(ModelsEndpoint::at(ModelsShape::OpenAi, self.models_url.clone()?));
+        };
+        match &self.models_url {
+            Some(url) => Some(ModelsEndpoint::at(shape, url.clone())),
+            None if own_shape == Some(shape) => own,
+            None => ModelsEndpoint::new(shape, shape.usual_path()).ok(),
+        }
     }
 
     #[cfg(feature = "oauth")]

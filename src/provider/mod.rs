@@ -5,6 +5,7 @@ mod answer;
 mod configured;
 mod endpoint;
 mod generic;
+mod models;
 mod origin;
 #[cfg(feature = "providers")]
 mod registry;
@@ -21,6 +22,7 @@ use crate::credential::{Credential, Kind};
 pub use answer::{Answer, Finding, Verdict};
 pub use endpoint::Endpoint;
 pub use generic::GenericProvider;
+pub use models::{ModelsEndpoint, ModelsShape};
 pub use origin::{InvalidOrigin, Origin};
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
@@ -28,6 +30,9 @@ pub use registry::{Registry, RegistryBuilder};
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use vendor::{Anthropic, Copilot, Cursor, Google, OpenAi, Qwen};
+
+#[cfg(feature = "providers")]
+pub(crate) use models::ModelsUrl;
 
 /// The headers that one credential puts on a request, in the order they are set.
 pub type CredentialHeaders = Vec<(HeaderName, HeaderValue)>;
@@ -106,6 +111,13 @@ pub trait Provider: Send + Sync + 'static {
         Finding::in_headers(answer)
     }
 
+    /// Where accounts of this kind are told which models there are, if anywhere. Nobody is asked for them but
+    /// by the `discovery` module.
+    fn models(&self, kind: Kind) -> Option<ModelsEndpoint> {
+        let _ = kind;
+        None
+    }
+
     /// How its accounts are signed in and their tokens renewed, where that is by OAuth.
     #[cfg(feature = "oauth")]
     #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
@@ -162,6 +174,10 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     fn read(&self, answer: &Answer<'_>) -> Finding {
         (**self).read(answer)
+    }
+
+    fn models(&self, kind: Kind) -> Option<ModelsEndpoint> {
+        (**self).models(kind)
     }
 
     #[cfg(feature = "oauth")]

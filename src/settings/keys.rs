@@ -49,6 +49,8 @@ keys! {
     "origins" => origins: raw.list_of(origin),
     "endpoint_hosts" => endpoint_hosts: raw.list_of(host),
     "subscription_endpoint" => subscription_endpoint: raw.endpoint(),
+    "models_url" => models_url: raw.models_url(),
+    "models_shape" => models_shape: raw.models_shape(),
     "header" => header: raw.header_name(),
     "prefix" => prefix: raw.text().map(str::to_owned),
     "oauth_header" => oauth_header: raw.header_name(),

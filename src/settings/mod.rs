@@ -16,6 +16,8 @@
 //! | `origins` | To where credentials may go, too. | none |
 //! | `endpoint_hosts` | Which hosts an account may name for its requests, too (Copilot, Qwen). | none |
 //! | `subscription_endpoint` | Where OAuth accounts' requests go (OpenAI). | where the caller says |
+//! | `models_url` | Where the models are told: a URL, or a path at the provider's origin. | the vendor's |
+//! | `models_shape` | The shape of that list: `openai`, `anthropic`, `google`. | the vendor's, else `openai` |
 //! | `headers` | A table of headers that are set where the caller has set none of the name. | the vendor's |
 //! | `oauth` | A table of the fields of `oauth::OAuthConfig`, by their names. | the vendor's |
 //! | `type` | `generic`, or the vendor whose adapter this is; for providers of one's own. | – |
@@ -72,7 +74,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::pool::{Cooldowns, Mode, PoolBuilder};
-use crate::provider::{Endpoint, Origin};
+use crate::provider::{Endpoint, ModelsShape, ModelsUrl, Origin};
 use raw::Raw;
 
 pub use error::SettingsError;
@@ -117,6 +119,8 @@ layered! {
         origins: Vec<Origin>,
         endpoint_hosts: Vec<Origin>,
         subscription_endpoint: Endpoint,
+        models_url: ModelsUrl,
+        models_shape: ModelsShape,
         header: HeaderName,
         prefix: String,
         oauth_header: HeaderName,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::pool::Mode;
-use crate::provider::{Endpoint, Origin};
+use crate::provider::{Endpoint, ModelsShape, ModelsUrl, Origin};
 use crate::rate_limit::go_duration;
 
 /// A value as it is written.
@@ -102,6 +102,15 @@ impl<'a> Raw<'a> {
 
     pub(super) fn endpoint(&self) -> Read<Endpoint> {
         shown(self.text()?.parse())
+    }
+
+    pub(super) fn models_url(&self) -> Read<ModelsUrl> {
+        shown(ModelsUrl::parse(self.text()?))
+    }
+
+    pub(super) fn models_shape(&self) -> Read<ModelsShape> {
+        let shapes = [ModelsShape::OpenAi, ModelsShape::Anthropic, ModelsShape::Google];
+        self.one_of(&shapes.map(|shape| (shape.as_str(), shape)))
     }
 
     pub(super) fn namespace(&self) -> Read<String> {

@@ -4,8 +4,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::error_body::fields;
 use super::{
-    Answer, Credential, CredentialHeaders, Finding, ListElement, SecretKind, UnusableSecret, Vendor,
-    Verdict, adapter, bearer, is_oauth, secret_value, stopped,
+    Answer, Credential, CredentialHeaders, Finding, ListElement, ModelsShape, SecretKind,
+    UnusableSecret, Vendor, Verdict, adapter, bearer, is_oauth, secret_value, stopped,
 };
 use crate::credential::Secret;
 
@@ -44,6 +44,7 @@ impl Anthropic {
         )];
         vendor.read = read;
         vendor.statuses = &[400, 401, 403];
+        vendor.models = |_, _| Some((ModelsShape::Anthropic, "/v1/models"));
         #[cfg(feature = "oauth")]
         {
             vendor.oauth = crate::oauth::OAuthConfig::anthropic();

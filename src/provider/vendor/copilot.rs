@@ -2,7 +2,7 @@
 
 use super::endpoints::{self, Endpoints, NamedEndpoints};
 use super::error_body::fields;
-use super::{Answer, Finding, InvalidOrigin, Vendor, adapter, stopped};
+use super::{Answer, Finding, InvalidOrigin, ModelsShape, Vendor, adapter, stopped};
 
 adapter! {
     /// GitHub Copilot's API: every token in `authorization: Bearer`.
@@ -42,6 +42,7 @@ impl Copilot {
             suffix: "",
         });
         vendor.read = read;
+        vendor.models = |_, _| Some((ModelsShape::OpenAi, "/models"));
         vendor.statuses = &[401, 403];
         #[cfg(feature = "oauth")]
         {

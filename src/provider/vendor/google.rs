@@ -4,8 +4,8 @@ use http::{HeaderName, StatusCode};
 
 use super::error_body::{fields, moment};
 use super::{
-    Answer, Credential, CredentialHeaders, Finding, UnusableSecret, Vendor, Verdict, adapter, attribute,
-    bearer, is_oauth, secret_value, stopped,
+    Answer, Credential, CredentialHeaders, Finding, ModelsShape, UnusableSecret, Vendor, Verdict,
+    adapter, attribute, bearer, is_oauth, secret_value, stopped,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
@@ -42,6 +42,7 @@ impl Google {
         vendor.header_names.extend([API_KEY, PROJECT]);
         vendor.query_names.push("key".to_owned());
         vendor.read = read;
+        vendor.models = |_, _| Some((ModelsShape::Google, "/v1beta/models"));
         vendor.statuses = &[401, 403, 429];
         #[cfg(feature = "oauth")]
         {

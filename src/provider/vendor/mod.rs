@@ -19,8 +19,8 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
 use super::value::secret_value;
 use super::{
-    Answer, CredentialHeaders, Endpoint, Finding, InvalidOrigin, ListElement, Origin, Provider,
-    UnusableSecret, Verdict,
+    Answer, CredentialHeaders, Endpoint, Finding, InvalidOrigin, ListElement, ModelsEndpoint,
+    ModelsShape, Origin, Provider, UnusableSecret, Verdict,
 };
 use crate::credential::{Credential, Kind as SecretKind};
 #[cfg(feature = "oauth")]
@@ -78,6 +78,8 @@ pub(super) struct Vendor {
     read: fn(&Answer<'_>, Finding) -> Finding,
     /// The statuses of answers whose bodies `read` wants to see.
     statuses: &'static [u16],
+    /// The shape and the path of the models that accounts of this kind are told.
+    models: fn(&Vendor, SecretKind) -> Option<(ModelsShape, &'static str)>,
     #[cfg(feature = "oauth")]
     oauth: OAuthConfig,
 }
@@ -99,6 +101,7 @@ impl Vendor {
             endpoints: Endpoints::None,
             read: |_, finding| finding,
             statuses: &[],
+            models: |_, _| None,
             #[cfg(feature = "oauth")]
             oauth: OAuthConfig::default(),
         }
@@ -127,6 +130,11 @@ impl Vendor {
         let Endpoints::OfOAuth(of_oauth) = &mut self.endpoints else { return false };
         *of_oauth = endpoint.cloned();
         true
+    }
+
+    fn models(&self, kind: SecretKind) -> Option<ModelsEndpoint> {
+        let (shape, path) = (self.models)(self, kind)?;
+        ModelsEndpoint::new(shape, path).ok()
     }
 
     fn trusts(&self, uri: &Uri) -> bool {
@@ -291,6 +299,10 @@ macro_rules! adapter {
 
             fn read(&self, answer: &crate::provider::Answer<'_>) -> crate::provider::Finding {
                 self.0.read(answer)
+            }
+
+            fn models(&self, kind: crate::Kind) -> Option<crate::provider::ModelsEndpoint> {
+                self.0.models(kind)
             }
 
             #[cfg(feature = "oauth")]

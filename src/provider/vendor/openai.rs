@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::endpoints::Endpoints;
 use super::error_body::{fields, moment};
 use super::{
-    Answer, Credential, CredentialHeaders, Finding, InvalidOrigin, UnusableSecret, Vendor, Verdict,
-    adapter, attribute, bearer, is_oauth, secret_value, stopped,
+    Answer, Credential, CredentialHeaders, Finding, InvalidOrigin, ModelsShape, SecretKind,
+    UnusableSecret, Vendor, Verdict, adapter, attribute, bearer, is_oauth, secret_value, stopped,
 };
 use crate::clock::Timestamp;
 use crate::credential::Secret;
@@ -42,6 +42,7 @@ impl OpenAi {
         vendor.header_names.extend([ACCOUNT, ORGANIZATION, PROJECT]);
         vendor.endpoints = Endpoints::OfOAuth(None);
         vendor.read = read;
+        vendor.models = models;
         vendor.statuses = &[401, 402, 403, 429];
         #[cfg(feature = "oauth")]
         {
@@ -72,6 +73,13 @@ fn headers(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret>
     headers.extend(attribute(credential, "organization", ORGANIZATION)?);
     headers.extend(attribute(credential, "project", PROJECT)?);
     Ok(headers)
+}
+
+/// A subscription's endpoint has the `/v1` of its own, if any, in the path that is put before this one.
+fn models(vendor: &Vendor, kind: SecretKind) -> Option<(ModelsShape, &'static str)> {
+    let is_oauth = matches!(kind, SecretKind::OAuth | SecretKind::Mcp);
+    let moves = is_oauth && matches!(vendor.endpoints, Endpoints::OfOAuth(Some(_)));
+    Some((ModelsShape::OpenAi, if moves { "/models" } else { "/v1/models" }))
 }
 
 fn read(answer: &Answer<'_>, mut finding: Finding) -> Finding {

@@ -2,7 +2,7 @@
 
 use super::endpoints::{self, Endpoints, NamedEndpoints};
 use super::error_body::fields;
-use super::{Answer, Finding, InvalidOrigin, Vendor, adapter, stopped};
+use super::{Answer, Finding, InvalidOrigin, ModelsShape, SecretKind, Vendor, adapter, stopped};
 
 const DASHSCOPE: [&str; 3] =
     ["dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"];
@@ -41,6 +41,7 @@ impl Qwen {
             suffix: "/v1",
         });
         vendor.read = read;
+        vendor.models = models;
         vendor.statuses = &[400, 401, 403];
         #[cfg(feature = "oauth")]
         {
@@ -58,6 +59,12 @@ impl Qwen {
         self.0.endpoints.allow(endpoints::host(host)?);
         Ok(self)
     }
+}
+
+/// An account's own host has them. An API key is of one of DashScope's regions, and which one it doesn't say:
+/// the others refuse it.
+fn models(_: &Vendor, kind: SecretKind) -> Option<(ModelsShape, &'static str)> {
+    matches!(kind, SecretKind::OAuth | SecretKind::Mcp).then_some((ModelsShape::OpenAi, "/v1/models"))
 }
 
 /// DashScope's own errors have their code at the top, those of its compatible API inside of `error`.
