@@ -97,7 +97,7 @@ pub mod migrate;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
-#[cfg(any(feature = "oauth", feature = "migrate"))]
+#[cfg(any(feature = "discovery", feature = "oauth", feature = "migrate"))]
 mod plain;
 mod pool;
 pub mod provider;

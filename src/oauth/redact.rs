@@ -2,7 +2,7 @@
 
 use url::form_urlencoded;
 
-use crate::plain::{MOST, is_odd};
+use crate::plain::{MOST, one_line};
 use crate::secret::SecretString;
 use crate::vault::MAX_NAME_LEN;
 
@@ -58,16 +58,6 @@ impl Secrets {
 pub(super) fn fit_to_show(name: &str) -> Option<String> {
     // As many bytes as a label may have, whatever the characters.
     Some(one_line(name, MAX_NAME_LEN / 4 - 1)).filter(|name| !name.is_empty())
-}
-
-/// So many characters at most, none of which moves a terminal's cursor.
-fn one_line(text: &str, most: usize) -> String {
-    let mut line: String = text.chars().map(|char| if is_odd(char) { ' ' } else { char }).collect();
-    if let Some((end, _)) = line.char_indices().nth(most) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line.trim().to_owned()
 }
 
 #[cfg(test)]
