@@ -72,6 +72,7 @@
 //! | `oauth` | no | `oauth`: signing in, and renewing tokens. |
 //! | `tls` | no | An HTTPS client for `oauth`, over hyper-util and rustls. Implies `oauth`. |
 //! | `migrate` | no | `migrate`: the legacy auth files of other programs, as credentials. |
+//! | `discovery` | no | `discovery`: the models that an upstream offers, cached. Implies `file`. |
 //! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers. |
 //! | `reqwest` | no | `reqwest`: the layers over a reqwest client. |
 //! | `reqwest-middleware` | no | `reqwest::TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |
@@ -87,6 +88,9 @@ mod account;
 mod body;
 mod clock;
 mod credential;
+#[cfg(feature = "discovery")]
+#[cfg_attr(docsrs, doc(cfg(feature = "discovery")))]
+pub mod discovery;
 mod error;
 mod error_response;
 pub mod events;

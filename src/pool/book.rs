@@ -346,6 +346,14 @@ impl Book {
         slots
     }
 
+    /// The first credential that is ready, or else the first that requests may take at all.
+    #[cfg(feature = "discovery")]
+    pub(crate) fn next(&self, config: &Config) -> Option<&Lease> {
+        let allowed = |slot: &SlotIndex| self.is_allowed(&self.slots[*slot], config);
+        let next = self.base.ready().next().or_else(|| self.in_order().into_iter().find(allowed))?;
+        Some(&self.slots[next].lease)
+    }
+
     fn send_to_back(&mut self, slot: SlotIndex) {
         self.slots[slot].place = self.next_place;
         self.next_place += 1;

@@ -440,6 +440,20 @@ impl Pool {
         }
     }
 
+    /// Of what kind the credential is that a request without a wish takes, or would take once it is ready.
+    #[cfg(feature = "discovery")]
+    pub(crate) fn next_kind(&self) -> Option<crate::Kind> {
+        self.with_book(|book, config| Some(book.next(config)?.credential().kind))
+    }
+
+    /// A text without what of it is a secret of the pool's.
+    #[cfg(feature = "discovery")]
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.with_book(|book, _| {
+            book.slots.iter().fold(text.to_owned(), |text, slot| slot.lease.redact(&text))
+        })
+    }
+
     /// When the next credential is ready for requests of this scope.
     pub(crate) fn next_ready(&self, scope: Option<&Scope>) -> Option<Timestamp> {
         let now = self.now();

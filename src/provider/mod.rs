@@ -33,6 +33,8 @@ pub use vendor::{Anthropic, Copilot, Cursor, Google, OpenAi, Qwen};
 
 #[cfg(feature = "providers")]
 pub(crate) use models::ModelsUrl;
+#[cfg(feature = "discovery")]
+pub(crate) use vendor::error_fields;
 
 /// The headers that one credential puts on a request, in the order they are set.
 pub type CredentialHeaders = Vec<(HeaderName, HeaderValue)>;

@@ -18,9 +18,10 @@ use http::header::{self, AsHeaderName, HeaderMap};
 
 use crate::clock::Timestamp;
 use limits::{ANTHROPIC, BUCKETS, Limits, RATELIMIT, X_RATELIMIT, X_RATELIMIT_ALL};
-use values::{MILLIONTHS, Reset, clamped, delay, epoch_or_text, http_date, milliseconds};
+use values::{MILLIONTHS, clamped, delay, epoch_or_text, http_date, milliseconds};
 
 pub(crate) use ietf::{string, token};
+pub(crate) use values::Reset;
 #[cfg(feature = "providers")]
 pub(crate) use values::{any_reset, go_duration};
 

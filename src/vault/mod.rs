@@ -9,7 +9,7 @@
 
 #[cfg(feature = "seal")]
 #[cfg_attr(not(feature = "file"), allow(dead_code, reason = "a key's file needs a part of it"))]
-mod disk;
+pub(crate) mod disk;
 #[cfg(feature = "providers")]
 mod environment;
 mod ext;

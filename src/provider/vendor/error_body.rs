@@ -11,7 +11,7 @@ use crate::rate_limit;
 /// The field that each path leads to, as text: the first one of that path, if it stands whole in what
 /// there is of a JSON body. Arrays count for nothing in a path, so an error in an array is found like one
 /// alone. Of what is no JSON there are no fields.
-pub(super) fn fields<const N: usize>(body: &[u8], paths: [&[&str]; N]) -> [Option<String>; N] {
+pub(crate) fn fields<const N: usize>(body: &[u8], paths: [&[&str]; N]) -> [Option<String>; N] {
     let mut found = [const { None }; N];
     let mut take = |path: &[String], value: &dyn fmt::Display| {
         let place = paths.iter().position(|wanted| {

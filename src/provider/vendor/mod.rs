@@ -27,6 +27,9 @@ use crate::credential::{Credential, Kind as SecretKind};
 use crate::oauth::OAuthConfig;
 use endpoints::Endpoints;
 
+#[cfg(feature = "discovery")]
+pub(crate) use error_body::fields as error_fields;
+
 pub use anthropic::Anthropic;
 pub use copilot::Copilot;
 pub use cursor::Cursor;

@@ -177,7 +177,15 @@ pub(crate) struct Temporary {
 }
 
 /// The end of every temporary file's name, which begins with a dot.
-pub(crate) const TEMPORARY: &str = ".tmp";
+const TEMPORARY: &str = ".tmp";
+
+/// Whether it is a temporary file of ours, which is always a plain one.
+pub(crate) fn is_temporary(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.as_encoded_bytes();
+    let is_named = name.starts_with(b".") && name.ends_with(TEMPORARY.as_bytes());
+    is_named && entry.file_type().is_ok_and(|kind| kind.is_file())
+}
 
 impl Temporary {
     /// Writes `bytes` beside `target`, so that they will outlast a power cut.

@@ -59,6 +59,8 @@ use super::key::VaultKey;
 use super::seal::{Resealed, Seal, SealFuture, SealLayer};
 use super::{Damage, VaultError, VaultRequest, VaultResponse};
 use directory::{Directory, Patience};
+#[cfg(feature = "discovery")]
+pub(crate) use name::pool_file;
 use store::Store;
 
 /// A vault in a directory, sealed. A clone is the same vault; so is what another process opens on the

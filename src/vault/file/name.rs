@@ -11,7 +11,7 @@ const MAX_LEN: usize = 200;
 
 /// The name of a pool's files, but for the ending. Two pools never have the same, not even where file names ignore case; none
 /// has a separator, begins with a dot, or is a name that a system keeps for itself.
-pub(super) fn pool_file(pool: &PoolKey) -> String {
+pub(crate) fn pool_file(pool: &PoolKey) -> String {
     let mut name = String::new();
     escape(pool.provider(), &mut name);
     name.push('+');

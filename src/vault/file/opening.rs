@@ -46,7 +46,7 @@ fn refuse_network(root: &Path) -> Result<(), VaultError> {
 pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
     for directory in [""].into_iter().chain(DIRECTORIES) {
         for entry in disk::entries(&root.join(directory))? {
-            if is_temporary(&entry) {
+            if disk::is_temporary(&entry) {
                 let path = entry.path();
                 // Temporary files are made under the lock: whoever began this one is gone. But for a key
                 // file's, which removes it by itself, or makes another.
@@ -73,15 +73,7 @@ fn is_ours(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     DIRECTORIES.iter().chain(&[LOCK, KEYS]).any(|ours| *ours == name)
         || name.as_encoded_bytes().starts_with(b"key.damaged-")
-        || is_temporary(entry)
-}
-
-/// Whether it is a temporary file of ours, which is always a plain one.
-fn is_temporary(entry: &DirEntry) -> bool {
-    let name = entry.file_name();
-    let name = name.as_encoded_bytes();
-    let is_named = name.starts_with(b".") && name.ends_with(disk::TEMPORARY.as_bytes());
-    is_named && entry.file_type().is_ok_and(|kind| kind.is_file())
+        || disk::is_temporary(entry)
 }
 
 fn narrow_dir(path: &Path) -> Result<(), VaultError> {

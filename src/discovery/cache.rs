@@ -1,0 +1,201 @@
+//! Where an answer is kept: in memory, or in a file that other processes read and replace.
+//!
+//! A file is a line with the format's version and the digest of what follows, and then JSON. Of what isn't
+//! exactly that there is nothing to be had, which is as good as no file: damaged ones, half-written ones, those
+//! of another version, and those of another pool or URL.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::Uri;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::{Model, page};
+use crate::clock::Timestamp;
+use crate::credential::PoolKey;
+use crate::provider::ModelsShape;
+use crate::vault::VaultError;
+use crate::vault::disk::{self, Temporary, ops};
+use crate::vault::file::pool_file;
+
+/// What a file begins with.
+const FORMAT: &str = "tower-credentials models 1";
+
+/// The most bytes of a file that are read or written.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// From when on nobody is still writing a temporary file.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
+/// How long such a file's name is.
+const TEMPORARY_LEN: usize = ".0123456789abcdef.tmp".len();
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Cached {
+    pub(super) fetched_at: Timestamp,
+    pub(super) etag: Option<String>,
+    /// By their ids, none of them twice.
+    pub(super) models: Arc<[Model]>,
+}
+
+impl Cached {
+    /// One from the future is not: the clock has been set back since.
+    pub(super) fn is_fresh(&self, now: Timestamp, time_to_live: Duration) -> bool {
+        self.fetched_at <= now && now.since(self.fetched_at) < time_to_live
+    }
+}
+
+pub(super) enum Store {
+    Memory(Mutex<Option<Cached>>),
+    File(Arc<CacheFile>),
+}
+
+impl Store {
+    pub(super) fn in_memory() -> Self {
+        Self::Memory(Mutex::default())
+    }
+
+    pub(super) fn in_directory(directory: &Path, pool: &PoolKey, shape: ModelsShape, uri: &Uri) -> Self {
+        Self::File(Arc::new(CacheFile::new(directory, pool, shape, uri)))
+    }
+
+    pub(super) async fn load(&self) -> Option<Cached> {
+        match self {
+            Self::Memory(cached) => cached.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Self::File(file) => {
+                let file = file.clone();
+                tokio::task::spawn_blocking(move || file.read()).await.ok().flatten()
+            }
+        }
+    }
+
+    pub(super) async fn save(&self, cached: &Cached) {
+        match self {
+            Self::Memory(kept) => {
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached.clone());
+            }
+            Self::File(file) => {
+                let (file, cached) = (file.clone(), cached.clone());
+                let written = tokio::task::spawn_blocking(move || file.write(&cached)).await;
+                if let Ok(Err(error)) = written {
+                    tracing::warn!(%error, "the list of models could not be kept");
+                }
+            }
+        }
+    }
+}
+
+/// The file of one pool's answers from one URL.
+pub(super) struct CacheFile {
+    path: PathBuf,
+    pool: PoolKey,
+    shape: ModelsShape,
+    url: String,
+}
+
+/// What a file holds; `M` is a model as the upstream wrote it.
+#[derive(Serialize, Deserialize)]
+struct Content<M> {
+    pool: PoolKey,
+    shape: String,
+    url: String,
+    fetched_at: Timestamp,
+    etag: Option<String>,
+    models: Vec<M>,
+}
+
+impl CacheFile {
+    fn new(directory: &Path, pool: &PoolKey, shape: ModelsShape, uri: &Uri) -> Self {
+        let url = uri.to_string();
+        let digest = hex(&Sha256::digest(format!("{shape} {url}")));
+        let name = format!("{}+{}.models", pool_file(pool), &digest[..32]);
+        Self { path: directory.join(name), pool: pool.clone(), shape, url }
+    }
+
+    fn read(&self) -> Option<Cached> {
+        let (file, metadata) = disk::open_plain(&self.path).ok()??;
+        if metadata.len() > MOST {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        ops::read(&file, &self.path, MOST, &mut bytes).ok()?;
+        self.parse(&bytes)
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Option<Cached> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (line, json) = (&bytes[..end], &bytes[end + 1..]);
+        if line != first_line(json).as_bytes() {
+            return None;
+        }
+        let content: Content<Map<String, Value>> = serde_json::from_slice(json).ok()?;
+        if content.pool != self.pool || content.url != self.url || content.shape != self.shape.as_str() {
+            return None;
+        }
+        let models = content.models.into_iter().map(|raw| page::model(self.shape, Value::Object(raw)));
+        let models = models.collect::<Result<Vec<_>, _>>().ok()?;
+        let is_sorted = models.windows(2).all(|pair| pair[0].id < pair[1].id);
+        is_sorted.then(|| Cached {
+            fetched_at: content.fetched_at,
+            etag: content.etag,
+            models: models.into(),
+        })
+    }
+
+    fn write(&self, cached: &Cached) -> Result<(), VaultError> {
+        let bytes = self.bytes(cached)?;
+        let directory = disk::parent(&self.path);
+        disk::make_dir(directory)?;
+        sweep(directory);
+        Temporary::write(&self.path, &bytes)?.replace(&self.path)
+    }
+
+    fn bytes(&self, cached: &Cached) -> Result<Vec<u8>, VaultError> {
+        let content = Content {
+            pool: self.pool.clone(),
+            shape: self.shape.to_string(),
+            url: self.url.clone(),
+            fetched_at: cached.fetched_at,
+            etag: cached.etag.clone(),
+            models: cached.models.iter().map(|model| &model.raw).collect(),
+        };
+        let failed = |error| disk::failed("write", &self.path)(error);
+        let json = serde_json::to_vec(&content).map_err(|error| failed(error.into()))?;
+        if json.len() as u64 > MOST / 2 {
+            return Err(failed(std::io::Error::other("it is too long to be kept")));
+        }
+        let mut bytes = first_line(&json).into_bytes();
+        bytes.push(b'\n');
+        bytes.extend(json);
+        Ok(bytes)
+    }
+}
+
+fn first_line(json: &[u8]) -> String {
+    format!("{FORMAT} {}", hex(&Sha256::digest(json)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Removes what processes have left that were killed as they wrote.
+fn sweep(directory: &Path) {
+    let is_abandoned = |entry: &std::fs::DirEntry| {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
+        // A directory may have other programs' files in it, too.
+        disk::is_temporary(entry)
+            && entry.file_name().len() == TEMPORARY_LEN
+            && age.is_some_and(|age| age > ABANDONED)
+    };
+    for entry in disk::entries(directory).unwrap_or_default().iter().filter(|entry| is_abandoned(entry))
+    {
+        // Another process may have been faster.
+        let _ = ops::remove(&entry.path());
+    }
+}
