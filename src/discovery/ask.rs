@@ -16,8 +16,8 @@ use super::cache::Cached;
 use super::error::DiscoveryErrorKind as Kind;
 use super::{DiscoveryError, Inner, page};
 use crate::BoxError;
-use crate::provider::error_fields;
 use crate::plain::one_line;
+use crate::provider::error_fields;
 
 /// How many bytes of a refusal are read, for the upstream's own words.
 const REFUSAL_BYTES: usize = 64 * 1024;

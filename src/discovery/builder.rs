@@ -8,6 +8,7 @@ use super::ask::Exchange;
 use super::cache::Store;
 use super::flight::Flight;
 use super::{Discovery, Filter, Inner, Limits, Model};
+use crate::credential::Kind;
 use crate::pool::Pool;
 use crate::provider::ModelsEndpoint;
 use crate::settings::SettingsError;
@@ -103,13 +104,14 @@ impl DiscoveryBuilder {
     }
 
     /// The discovery. Where the provider has several URLs for accounts of several kinds, it is that of the
-    /// account which a request would take now.
+    /// account which a request would take now; of an empty pool, that of API keys.
     ///
     /// # Errors
     /// [`SettingsError::Invalid`] where the provider doesn't say where it tells its models.
     pub fn build(self) -> Result<Discovery, SettingsError> {
         let provider = self.pool.provider();
-        let endpoint = self.endpoint.or_else(|| provider.models(self.pool.next_kind()?));
+        let endpoint =
+            self.endpoint.or_else(|| provider.models(self.pool.next_kind().unwrap_or(Kind::Api)));
         let invalid = |key: &str, reason: &str| SettingsError::Invalid {
             place: format!("the settings of {}", self.pool.key().provider()),
             key: key.to_owned(),

@@ -116,6 +116,8 @@ pub(crate) enum Command {
     Resume(commands::standing::Resume),
     Reset(commands::standing::Reset),
     Logout(commands::logout::Logout),
+    Test(commands::test::Test),
+    Models(commands::models::Models),
     Headers(commands::headers::Headers),
     Migrate(commands::migrate::Migrate),
     Completions(commands::shell::Completions),

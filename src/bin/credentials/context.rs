@@ -12,7 +12,7 @@ use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
 use tower_credentials::vault::{MemoryVault, Vault};
-use tower_credentials::{PoolBuilder, PoolKey};
+use tower_credentials::{CredentialsLayer, Kind, Pool, PoolBuilder, PoolKey};
 
 use crate::args::Global;
 use crate::failure::{Exit, Failure};
@@ -97,6 +97,18 @@ impl Context {
     pub(crate) fn pool(&self, key: &PoolKey, vault: impl Vault) -> Result<PoolBuilder, Failure> {
         let pool = self.registry.pool(key.provider(), vault)?;
         Ok(pool.namespace(key.namespace()).sync_every(None))
+    }
+
+    /// All layers for a pool, with what renews its tokens. A provider without OAuth has nothing to renew, and
+    /// says so only where something is to be.
+    pub(crate) fn layer(&self, pool: &Pool) -> CredentialsLayer {
+        let layer = self.registry.layer(pool.clone());
+        let has_oauth = pool.status().iter().any(|status| status.credential.kind == Kind::OAuth);
+        let client = if has_oauth { self.oauth(pool.key().provider()).ok() } else { None };
+        match client {
+            Some(client) => layer.refresher(client.refresher()),
+            None => layer,
+        }
     }
 
     /// What signs in to the provider's accounts and renews their tokens.

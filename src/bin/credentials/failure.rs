@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use tower_credentials::discovery::{DiscoveryError, DiscoveryErrorKind};
 use tower_credentials::migrate::MigrateError;
 use tower_credentials::oauth::OAuthError;
 use tower_credentials::settings::SettingsError;
@@ -165,14 +166,45 @@ impl From<OAuthError> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let exit = match error {
-            Error::Vault(error) => return error.into(),
-            Error::NoCredential { .. } | Error::UnknownPin { .. } => Exit::NotFound,
-            Error::NeedsSignIn { .. } => Exit::Refused,
-            Error::AllCoolingDown { .. } => Exit::Unavailable,
+        match error {
+            Error::Vault(error) => error.into(),
+            error => Self::of(exit_of(&error), &error),
+        }
+    }
+}
+
+fn exit_of(error: &Error) -> Exit {
+    match error {
+        Error::Vault(_) => Exit::Vault,
+        Error::NoCredential { .. } | Error::UnknownPin { .. } => Exit::NotFound,
+        Error::NeedsSignIn { .. } => Exit::Refused,
+        Error::AllCoolingDown { .. } => Exit::Unavailable,
+        _ => Exit::Failed,
+    }
+}
+
+impl From<DiscoveryError> for Failure {
+    fn from(error: DiscoveryError) -> Self {
+        let exit = match error.kind() {
+            DiscoveryErrorKind::Failed(cause) => {
+                // What isn't a layer's is the client's: nothing was reached.
+                cause.downcast_ref().map_or(Exit::Unavailable, exit_of)
+            }
+            DiscoveryErrorKind::TimedOut(_) => Exit::Unavailable,
+            DiscoveryErrorKind::Status { status, .. } => match status.as_u16() {
+                401 | 403 => Exit::Refused,
+                429 | 500.. => Exit::Unavailable,
+                _ => Exit::Failed,
+            },
             _ => Exit::Failed,
         };
-        Self::of(exit, &error)
+        let provider = error.provider().to_owned();
+        let failure = Self::of(exit, &error);
+        match exit {
+            Exit::NotFound => failure.way_out(format!("credentials login {provider}")),
+            Exit::Refused | Exit::Unavailable => failure.way_out(format!("credentials test {provider}")),
+            _ => failure,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use http::{HeaderMap, Request, Response, Uri};
 use serde::Serialize;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_credentials::{BoxError, Kind, Pin, PoolKey, WhenAllCoolingDown};
+use tower_credentials::{BoxError, Pin, PoolKey, WhenAllCoolingDown};
 use zeroize::Zeroizing;
 
 use crate::account;
@@ -100,12 +100,6 @@ impl Headers {
         let uri = self.uri(context, key)?;
         let pool =
             context.pool(key, vault)?.when_all_cooling_down(WhenAllCoolingDown::Fail).open().await?;
-        let has_oauth = pool.status().iter().any(|status| status.credential.kind == Kind::OAuth);
-        let mut layer = context.registry.layer(pool.clone());
-        // A provider without OAuth has nothing to renew, and says so only where something is to be.
-        if has_oauth && let Ok(client) = context.oauth(key.provider()) {
-            layer = layer.refresher(client.refresher());
-        }
         let taken = Arc::new(Mutex::new(None));
         let bottom = {
             let taken = taken.clone();
@@ -121,7 +115,7 @@ impl Headers {
         if let Some(pin) = pin {
             request.extensions_mut().insert(pin);
         }
-        let end = layer.layer(bottom).oneshot(request).await;
+        let end = context.layer(&pool).layer(bottom).oneshot(request).await;
         pool.save().await;
         let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (taken, end) {

@@ -5,11 +5,13 @@ pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod migrate;
+pub(crate) mod models;
 pub(crate) mod order;
 pub(crate) mod rename;
 pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod standing;
+pub(crate) mod test;
 
 use crate::args::{Args, Command};
 use crate::context::Context;
@@ -28,6 +30,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Resume(command) => command.run(&context()?).await,
         Command::Reset(command) => command.run(&context()?).await,
         Command::Logout(command) => command.run(&context()?).await,
+        Command::Test(command) => command.run(&context()?).await,
+        Command::Models(command) => command.run(&context()?).await,
         Command::Headers(command) => command.run(&context()?).await,
         Command::Migrate(command) => command.run(&context()?).await,
         Command::Completions(command) => command.run(),

@@ -1,0 +1,135 @@
+//! `models`: what a provider offers.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tower::ServiceBuilder;
+use tower_credentials::discovery::{Discovery, Model, Stale};
+use tower_credentials::{ErrorBodyLayer, PoolKey};
+
+use crate::args::{self, Namespace};
+use crate::context::{Body, Context, http};
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::time::{brief, now, rfc3339};
+
+/// List the models that a provider offers to its accounts
+///
+/// An answer is kept for an hour. When the provider can't be asked, the last answer is listed, with a warning.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials models openai
+  credentials models anthropic --filter sonnet
+  credentials models google --refresh --json | jq -r '.models[].id'")]
+pub(crate) struct Models {
+    /// Whose models
+    provider: String,
+    /// Ask the provider, however young the last answer is
+    #[arg(long)]
+    refresh: bool,
+    /// Only models whose id or name has this text in it; with a *, only ids that match as a whole
+    #[arg(long, short, value_name = "TEXT")]
+    filter: Option<String>,
+    #[command(flatten)]
+    namespace: Namespace,
+    #[command(flatten)]
+    output: args::Json,
+}
+
+impl Models {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let key = context.registry.pool_key(&self.provider)?;
+        let namespace = self.namespace.namespace.as_deref().unwrap_or(key.namespace());
+        let key = PoolKey::with_namespace(key.provider(), namespace);
+        let pool = context.pool(&key, context.vault_or_empty().await?)?.open().await?;
+        let client = ServiceBuilder::new()
+            .layer(context.layer(&pool))
+            .layer(ErrorBodyLayer::new(pool.clone()))
+            .service(http()?);
+        let discovery = Discovery::builder::<_, Body, _>(&pool, client)
+            .cache_dir(context.places.cache.join("models"))
+            .build()?;
+        let asked = match self.refresh {
+            true => discovery.refresh().await,
+            false => discovery.models().await,
+        };
+        // What was learnt of the accounts, whatever came of it.
+        pool.save().await;
+        let asked = asked?;
+        if let Some(Stale { age, error, .. }) = asked.stale() {
+            let age = brief(Duration::from_secs(age.as_secs()));
+            output::warn(format_args!("this list is {age} old: {}", output::plain(&error.to_string())));
+        }
+        let is_meant =
+            |model: &&Model| self.filter.as_deref().is_none_or(|filter| model.matches(filter));
+        let models: Vec<_> = asked.iter().filter(is_meant).collect();
+        if self.output.json {
+            output::print_json(&Json {
+                provider: key.provider(),
+                namespace: key.namespace(),
+                url: discovery.uri().to_string(),
+                fetched_at: rfc3339(asked.fetched_at()),
+                age_seconds: now().since(asked.fetched_at()).as_secs(),
+                stale: asked.stale().map(|stale| stale.error.to_string()),
+                models: models.into_iter().map(JsonModel::new).collect(),
+            })?;
+        } else if models.is_empty() {
+            output::say(match asked.as_slice().len() {
+                0 => format!("{} offers no models", key.provider()),
+                all => format!("None of {all} models matches"),
+            });
+        } else {
+            output::print(table(&models))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn table(models: &[&Model]) -> String {
+    let text = |text: &Option<String>| text.as_deref().map(output::plain).unwrap_or_default();
+    let rows = models.iter().map(|model| {
+        let context = model.context_window.map(|tokens| tokens.to_string()).unwrap_or_default();
+        [output::plain(&model.id), text(&model.name), text(&model.owner), context]
+    });
+    output::table(["ID", "NAME", "OWNER", "CONTEXT"], rows)
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    provider: &'a str,
+    namespace: &'a str,
+    url: String,
+    fetched_at: String,
+    age_seconds: u64,
+    /// Why the list is older than it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale: Option<String>,
+    models: Vec<JsonModel<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonModel<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context_window: Option<u64>,
+}
+
+impl<'a> JsonModel<'a> {
+    fn new(model: &'a Model) -> Self {
+        Self {
+            id: &model.id,
+            name: model.name.as_deref(),
+            owner: model.owner.as_deref(),
+            created_at: model.created_at.map(rfc3339),
+            context_window: model.context_window,
+        }
+    }
+}

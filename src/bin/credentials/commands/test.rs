@@ -1,0 +1,188 @@
+//! `test`: whether the accounts can be used, by a request with each.
+
+mod tested;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use http::{Request, Response, Uri};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_credentials::vault::VaultExt;
+use tower_credentials::{BoxError, CredentialId, ErrorBodyLayer, Metadata, Mode, Pin, Pool, PoolKey};
+
+use crate::account;
+use crate::args::{self, Namespace};
+use crate::context::{AnyVault, Body, Context, http};
+use crate::failure::{Exit, Failure};
+use crate::output;
+use tested::{Tested, Verdict};
+
+/// How many accounts are tested at once.
+const AT_ONCE: usize = 8;
+
+/// How long an answer is waited for.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Test accounts, by one cheap request with each
+///
+/// Each account asks for its provider's models, or for one of them. A token that has expired is renewed first, and
+/// what the answer says of the account is kept, as after any other request. Accounts that are paused are not
+/// tested.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials test
+  credentials test openai/work
+  credentials test --json | jq -r '.[] | select(.result != \"works\").id'")]
+pub(crate) struct Test {
+    /// Only accounts of this provider, or this one
+    #[arg(value_name = "PROVIDER|ACCOUNT")]
+    account: Option<String>,
+    #[command(flatten)]
+    namespace: Namespace,
+    #[command(flatten)]
+    output: args::Json,
+}
+
+/// The pools that are meant, and which of their accounts; `None` for all.
+type Meant = BTreeMap<PoolKey, Option<BTreeSet<CredentialId>>>;
+
+impl Test {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let vault = context.vault_or_empty().await?;
+        let mut tests = JoinSet::new();
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        let mut tested: Vec<Option<Tested>> = Vec::new();
+        for (key, only) in self.meant(context, &vault).await? {
+            let is_meant = |id| only.as_ref().is_none_or(|only| only.contains(&id));
+            if let Err(unknown) = context.registry.provider(key.provider()) {
+                let accounts = vault.list().await?.credentials.into_iter();
+                let accounts = accounts.filter(|account| account.pool == key && is_meant(account.id));
+                let reason = unknown.to_string();
+                tested.extend(accounts.map(|credential| {
+                    Some(Tested::without_request(credential, Verdict::Untested(reason.clone())))
+                }));
+                continue;
+            }
+            // An account is tested whatever kinds the settings let requests use.
+            let pool = context.pool(&key, vault.clone())?.mode(Mode::Auto).open().await?;
+            let client = ServiceBuilder::new()
+                .layer(context.layer(&pool))
+                .layer(ErrorBodyLayer::new(pool.clone()))
+                .service(http()?);
+            for status in pool.status().into_iter().filter(|status| is_meant(status.credential.id)) {
+                let credential = status.credential;
+                let place = tested.len();
+                tested.push(None);
+                match self.uri(context, &credential, status.standing.paused) {
+                    Err(verdict) => {
+                        tested[place] = Some(Tested::without_request(credential, verdict));
+                    }
+                    Ok(uri) => {
+                        let (pool, client, at_once) = (pool.clone(), client.clone(), at_once.clone());
+                        tests.spawn(async move {
+                            let _one_of_them = at_once.acquire().await;
+                            (place, test(pool, client, credential, uri).await)
+                        });
+                    }
+                }
+            }
+        }
+        while let Some(done) = tests.join_next().await {
+            let (place, done) =
+                done.map_err(|error| Failure::failed("a test has ended too soon").because(error))?;
+            tested[place] = Some(done);
+        }
+        self.show(&tested.into_iter().flatten().collect::<Vec<_>>())
+    }
+
+    async fn meant(&self, context: &Context, vault: &AnyVault) -> Result<Meant, Failure> {
+        let namespace = self.namespace.namespace.as_deref();
+        let pools = account::pools(context, vault, self.account.as_deref(), namespace).await?;
+        if !pools.is_empty() || self.account.is_none() {
+            for damage in vault.list().await?.damaged {
+                output::warn(damage);
+            }
+            return Ok(pools.into_iter().map(|key| (key, None)).collect());
+        }
+        let mut meant = Meant::new();
+        let account = self.account.as_deref().unwrap_or_default();
+        for credential in account::find_all(context, vault, account, namespace).await? {
+            let ids = meant.entry(credential.pool).or_insert_with(|| Some(BTreeSet::new()));
+            ids.get_or_insert_default().insert(credential.id);
+        }
+        Ok(meant)
+    }
+
+    /// What an account is tested by, or why it isn't.
+    fn uri(&self, context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Verdict> {
+        if is_paused {
+            return Err(Verdict::Paused);
+        }
+        let untested = |reason: String| Verdict::Untested(reason);
+        let name = account.pool.provider();
+        let provider =
+            context.registry.provider(name).map_err(|unknown| untested(unknown.to_string()))?;
+        let endpoint = provider.models(account.kind).ok_or_else(|| {
+            untested(format!("nothing is known that {name} may be asked for; set its `models_url`"))
+        })?;
+        let uri = endpoint.smallest(provider.origin());
+        uri.ok_or_else(|| {
+            untested(format!("{name} does not say where its requests go; set its `origins`"))
+        })
+    }
+
+    fn show(&self, tested: &[Tested]) -> Result<Exit, Failure> {
+        if self.output.json {
+            output::print_json(&tested.iter().map(Tested::json).collect::<Vec<_>>())?;
+        } else if tested.is_empty() {
+            output::say("There are no accounts. To add one: credentials login PROVIDER");
+        } else {
+            output::print(tested::table(tested))?;
+        }
+        let failed: Vec<_> =
+            tested.iter().filter_map(|tested| Some((tested, tested.verdict.failure()?))).collect();
+        // Where several have failed in several ways, the one for which most is to be done.
+        let order = [Exit::Refused, Exit::Unavailable, Exit::Failed];
+        let worst = order.iter().find_map(|exit| failed.iter().find(|(_, failure)| failure == exit));
+        if let Some((worst, exit)) = worst {
+            let message = format!("{} of {} accounts can't be used now", failed.len(), tested.len());
+            let failure = Failure::new(*exit, message);
+            return Err(match exit {
+                Exit::Refused => {
+                    failure.way_out(format!("credentials login {}", worst.credential.pool.provider()))
+                }
+                _ => failure,
+            });
+        }
+        let is_untested = |tested: &Tested| matches!(tested.verdict, Verdict::Untested(_));
+        if !tested.is_empty() && tested.iter().all(is_untested) {
+            return Err(Failure::usage("no account could be tested"));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Sends a request with this account, and reads from the pool what was learnt.
+async fn test<S, R>(pool: Pool, client: S, credential: Metadata, uri: Uri) -> Tested
+where
+    S: Service<Request<Body>, Response = Response<R>, Error = BoxError>,
+{
+    let mut request = Request::new(Body::default());
+    *request.uri_mut() = uri;
+    request.extensions_mut().insert(Pin::id(credential.id));
+    let began = Instant::now();
+    let answer = match tokio::time::timeout(TIMEOUT, client.oneshot(request)).await {
+        Ok(answer) => answer.map(|response| response.status()),
+        Err(_) => Err(format!("none came within {} s", TIMEOUT.as_secs()).into()),
+    };
+    let took = began.elapsed();
+    pool.save().await;
+    let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
+    let standing = status.map(|status| status.standing).unwrap_or_default();
+    Tested::new(credential, answer, took, &standing, pool.now())
+}

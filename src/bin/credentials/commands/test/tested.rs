@@ -1,0 +1,200 @@
+//! What came of a test.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Serialize;
+use tower_credentials::standing::{Cooldown, Health, Reason, Standing};
+use tower_credentials::{BoxError, CredentialId, Error, Metadata, Timestamp};
+
+use crate::account;
+use crate::failure::Exit;
+use crate::output;
+use crate::time::{brief, now, rfc3339};
+
+/// One account, and what came of its test.
+pub(super) struct Tested {
+    pub(super) credential: Metadata,
+    pub(super) verdict: Verdict,
+    /// What was answered, and how long that took.
+    answer: Option<(StatusCode, Duration)>,
+    /// Until when it cools down.
+    cooling_until: Option<Timestamp>,
+}
+
+/// What a test says of an account.
+pub(super) enum Verdict {
+    Works,
+    /// The account is well, but the request is not for it.
+    NotAllowed,
+    NeedsSignIn(String),
+    Refused,
+    Limited,
+    /// Nothing is where the models should be.
+    NotThere,
+    /// It is the vendor that fails.
+    Failing,
+    Unexpected,
+    Unreachable(String),
+    Paused,
+    Untested(String),
+}
+
+impl Tested {
+    pub(super) fn without_request(credential: Metadata, verdict: Verdict) -> Self {
+        Self { credential, verdict, answer: None, cooling_until: None }
+    }
+
+    pub(super) fn new(
+        credential: Metadata,
+        answer: Result<StatusCode, BoxError>,
+        took: Duration,
+        standing: &Standing,
+        now: Timestamp,
+    ) -> Self {
+        let cooldown = standing.cooldown(None).filter(|cooldown| cooldown.until > now);
+        Self {
+            credential,
+            verdict: Verdict::of(&answer, &standing.health, cooldown),
+            answer: answer.ok().map(|status| (status, took)),
+            cooling_until: cooldown.map(|cooldown| cooldown.until),
+        }
+    }
+
+    pub(super) fn json(&self) -> Json<'_> {
+        let credential = &self.credential;
+        let (result, reason) = self.verdict.word();
+        Json {
+            id: credential.id,
+            provider: credential.pool.provider(),
+            namespace: credential.pool.namespace(),
+            label: &credential.label,
+            kind: credential.kind.as_str(),
+            result,
+            reason,
+            status: self.answer.map(|(status, _)| status.as_u16()),
+            milliseconds: self.answer.map(|(_, took)| took.as_millis()),
+            cooling_until: self.cooling_until.map(rfc3339),
+        }
+    }
+}
+
+impl Verdict {
+    fn of(answer: &Result<StatusCode, BoxError>, health: &Health, cooldown: Option<&Cooldown>) -> Self {
+        if let Health::NeedsSignIn { reason, .. } = health {
+            return Self::NeedsSignIn(reason.clone());
+        }
+        let status = match answer {
+            Ok(status) => *status,
+            Err(error) => {
+                return match error.downcast_ref() {
+                    Some(Error::Paused { .. }) => Self::Paused,
+                    _ => Self::Unreachable(chain(&**error)),
+                };
+            }
+        };
+        let reason = cooldown.map(|cooldown| cooldown.reason);
+        match status.as_u16() {
+            _ if status.is_success() => Self::Works,
+            401 | 403 if reason == Some(Reason::Refused) => Self::Refused,
+            401 | 403 => Self::NotAllowed,
+            _ if reason == Some(Reason::Limited) => Self::Limited,
+            404 | 405 | 410 => Self::NotThere,
+            _ if status.is_server_error() => Self::Failing,
+            _ => Self::Unexpected,
+        }
+    }
+
+    /// The exit code that it asks for, if the account can't be used.
+    pub(super) fn failure(&self) -> Option<Exit> {
+        match self {
+            Self::Works | Self::NotAllowed | Self::Paused | Self::Untested(_) => None,
+            Self::NeedsSignIn(_) | Self::Refused => Some(Exit::Refused),
+            Self::Limited | Self::Failing | Self::Unreachable(_) => Some(Exit::Unavailable),
+            Self::NotThere | Self::Unexpected => Some(Exit::Failed),
+        }
+    }
+
+    /// The word for it in `--json`, and what lies behind it.
+    fn word(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Works => ("works", None),
+            Self::NotAllowed => ("not_allowed", None),
+            Self::NeedsSignIn(reason) => ("needs_sign_in", Some(reason)),
+            Self::Refused => ("refused", None),
+            Self::Limited => ("limited", None),
+            Self::NotThere => ("not_there", None),
+            Self::Failing => ("failing", None),
+            Self::Unexpected => ("unexpected", None),
+            Self::Unreachable(reason) => ("unreachable", Some(reason)),
+            Self::Paused => ("paused", None),
+            Self::Untested(reason) => ("untested", Some(reason)),
+        }
+    }
+
+    /// The verdict in words, in colour.
+    fn describe(&self) -> String {
+        let with = |text: &str, reason: &str| format!("{text}: {}", output::plain(reason));
+        match self {
+            Self::Works => output::good("works").to_string(),
+            Self::NotAllowed => output::doubtful("is known, but may not list models").to_string(),
+            Self::NeedsSignIn(reason) => output::bad(with("needs sign-in", reason)).to_string(),
+            Self::Refused => output::bad("refused").to_string(),
+            Self::Limited => output::doubtful("limited").to_string(),
+            Self::NotThere => output::bad("no models are there; set `models_url`").to_string(),
+            Self::Failing => output::bad("the vendor's server fails").to_string(),
+            Self::Unexpected => output::bad("an answer that nobody expects").to_string(),
+            Self::Unreachable(reason) => output::bad(with("no answer", reason)).to_string(),
+            Self::Paused => output::doubtful("paused, not tested").to_string(),
+            Self::Untested(reason) => output::doubtful(with("not tested", reason)).to_string(),
+        }
+    }
+}
+
+/// An error and what lies behind it, on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+pub(super) fn table(tested: &[Tested]) -> String {
+    let now = now();
+    let rows = tested.iter().map(|tested| {
+        let (status, took) = match tested.answer {
+            Some((status, took)) => (status.as_u16().to_string(), format!("{} ms", took.as_millis())),
+            None => Default::default(),
+        };
+        let ready = match (tested.cooling_until, tested.answer) {
+            (Some(until), _) => format!("in {}", brief(until.since(now))),
+            (None, Some(_)) if tested.verdict.failure() != Some(Exit::Refused) => "now".to_owned(),
+            (None, _) => String::new(),
+        };
+        [account::name(&tested.credential), status, took, ready, tested.verdict.describe()]
+    });
+    output::table(["ACCOUNT", "STATUS", "TIME", "READY", "RESULT"], rows)
+}
+
+/// A test in `--json`.
+#[derive(Serialize)]
+pub(super) struct Json<'a> {
+    id: CredentialId,
+    provider: &'a str,
+    namespace: &'a str,
+    label: &'a str,
+    kind: &'static str,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milliseconds: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cooling_until: Option<String>,
+}
