@@ -67,6 +67,7 @@
 //! |---|---|---|
 //! | `file` | yes | `vault::file`: the vault in a directory, sealed. Implies `seal`. |
 //! | `seal` | by `file` | `vault::seal` and `vault::key`: AES-256-GCM over any vault backend. |
+//! | `keyring` | no | `vault::key::KeyringKey`: a vault's key in the system's keyring. Implies `seal`. |
 //! | `providers` | yes | The vendors' adapters, and a registry of providers by name. |
 //! | `config` | no | Providers and settings from a TOML file. |
 //! | `oauth` | no | `oauth`: signing in, and renewing tokens. |

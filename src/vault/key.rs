@@ -1,6 +1,9 @@
 //! The key that seals a vault: 32 random bytes, from the environment, a file of its owner's, a command that
 //! prints it, or a service of yours.
 
+mod change;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod places;
 mod service;
 
@@ -20,6 +23,13 @@ use super::VaultError;
 use super::disk::{self, ops};
 use crate::secret::SecretString;
 
+#[cfg(all(test, feature = "file"))]
+pub(super) use change::{Slot, Slots, replace_now};
+
+pub use change::{KeptKey, Keys, Rotation};
+#[cfg(feature = "keyring")]
+#[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
+pub use keyring::KeyringKey;
 pub use places::{CommandKey, EnvKey, FileKey, KeyFuture};
 pub use service::{KeyRequest, KeyService, KeyServiceExt, Or, OrFuture};
 
@@ -197,32 +207,40 @@ pub(super) fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
             }
             return Ok(key);
         }
-        match create(path) {
-            Ok(Some(key)) => return Ok(key),
-            Ok(None) => {}
-            // Whoever opens a vault in the same directory just now sweeps it of temporary files.
-            Err(VaultError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        disk::make_dir(disk::parent(path))?;
+        disk::sync_way(disk::parent(path))?;
+        let key = VaultKey::generate();
+        // The file gets its name only once it is whole, and only if no one else was first.
+        if write(path, &key, |file, path| file.claim(path))? {
+            return Ok(key);
         }
     }
-    load(path)?.ok_or_else(|| disk::failed("create", path)(io::ErrorKind::NotFound.into()))
+    Err(disk::failed("create", path)(io::ErrorKind::NotFound.into()))
 }
 
-/// How often a new key is tried to be stored: each try that fails so shows that another process has just
-/// opened a vault beside it, which it does once.
+/// How often a key is tried to be stored: each try that fails so shows that another process has just opened a
+/// vault beside it, which it does once.
 const ATTEMPTS: usize = 100;
 
-/// Stores a new key; `None` where someone else was first.
-fn create(path: &Path) -> Result<Option<VaultKey>, VaultError> {
-    disk::make_dir(disk::parent(path))?;
-    disk::sync_way(disk::parent(path))?;
-    let key = VaultKey::generate();
+/// Writes a key beside the file at `path`, and then does `place` with it, which gives it that name.
+fn write<T>(
+    path: &Path,
+    key: &VaultKey,
+    place: impl Fn(disk::Temporary, &Path) -> Result<T, VaultError>,
+) -> Result<T, VaultError> {
     let mut text = Zeroizing::new(String::with_capacity(48));
     STANDARD.encode_string(key.0, &mut text);
     text.push('\n');
-    // The file gets its name only once it is whole, and only if no one else was first.
-    let is_ours = disk::Temporary::write(path, text.as_bytes())?.claim(path)?;
-    Ok(is_ours.then_some(key))
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        attempts.next();
+        match disk::Temporary::write(path, text.as_bytes()).and_then(|file| place(file, path)) {
+            // Whoever opens a vault in the same directory just now sweeps it of temporary files.
+            Err(VaultError::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && !attempts.is_empty() => {}
+            written => return written,
+        }
+    }
 }
 
 fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {

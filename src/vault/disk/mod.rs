@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod fault;
+pub(crate) mod lock;
 pub(crate) mod ops;
 
 use std::fs::{DirEntry, File, Metadata};

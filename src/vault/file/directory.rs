@@ -16,7 +16,6 @@ use tower_service::Service;
 
 use super::busy::{Busy, Stopped};
 use super::claim::Claim;
-use super::lock;
 use super::store::Store;
 use crate::vault::seal::Sealed;
 use crate::vault::turns::{Turn, Turns, Wait};
@@ -258,7 +257,7 @@ impl Future for DirectoryFuture {
 
 /// That another process has held a lock for so long.
 fn held(path: PathBuf, waited: Duration) -> VaultError {
-    VaultError::Locked { holder: lock::holder(&path), path, waited }
+    VaultError::Locked { holder: disk::lock::holder(&path), path, waited }
 }
 
 /// The result of work that ran on another thread. A panic goes on here.

@@ -55,7 +55,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::key::VaultKey;
+use super::key::{Keys, VaultKey};
 use super::seal::{Resealed, Seal, SealFuture, SealLayer};
 use super::{Damage, VaultError, VaultRequest, VaultResponse};
 use directory::{Directory, Patience};
@@ -232,6 +232,14 @@ impl FileVaultBuilder {
         let seal = SealLayer::with_names(key, move |id| names.record_path(id).display().to_string());
         let seal = old_keys.iter().fold(seal, SealLayer::old_key);
         Ok(FileVault { inner: seal.layer(directory) })
+    }
+
+    /// As [`open`](Self::open), with the key before as an [old one](Self::old_key), where there is one.
+    ///
+    /// # Errors
+    /// As at [`FileVault::open`].
+    pub async fn open_with(self, keys: &Keys) -> Result<FileVault, VaultError> {
+        keys.previous.iter().fold(self, Self::old_key).open(&keys.current).await
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::busy::Stopped;
+use super::busy::{Busy, Stopped};
 use super::claim::Claim;
 use super::keys::Keys;
-use super::lock::{self, Held, LockFile};
+use super::lock::{Held, LockFile};
 use super::log::Entry;
 use super::pool::Pool;
 use super::records::{Records, as_damage};
@@ -66,10 +66,11 @@ struct New<'a> {
 
 /// Locks the file of a lease, made where it is missing.
 fn lease(path: &Path, turn: Turn<Claim>) -> Result<RefreshLease, (Stopped, Turn<Claim>)> {
-    match lock::take_new(path) {
+    match disk::lock::take(path) {
         // In this order: the file is unlocked before the next one here takes its turn.
-        Ok(file) => Ok(RefreshLease::new((file, turn))),
-        Err(stopped) => Err((stopped, turn)),
+        Ok(Some(file)) => Ok(RefreshLease::new((file, turn))),
+        Ok(None) => Err((Busy::new(path).into(), turn)),
+        Err(error) => Err((error.into(), turn)),
     }
 }
 

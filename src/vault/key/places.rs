@@ -4,19 +4,21 @@ use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tower_service::Service;
 use zeroize::Zeroizing;
 
+use super::change::{self, KeptKey, Rotation, Slot, Slots};
 use super::service::KeyRequest;
 use super::{EXPECTED, VaultKey};
 use crate::vault::VaultError;
+use crate::vault::disk::{self, ops};
 
 /// A key in an environment variable, in base64. Makes none.
 #[derive(Clone, Debug)]
@@ -47,8 +49,11 @@ impl Service<KeyRequest> for EnvKey {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: KeyRequest) -> KeyFuture {
-        KeyFuture { state: State::Known(Some(super::from_variable(&self.variable))) }
+    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+        KeyFuture::known(match request {
+            KeyRequest::LoadPrevious => Ok(None),
+            KeyRequest::Load | KeyRequest::LoadOrCreate => super::from_variable(&self.variable),
+        })
     }
 }
 
@@ -65,6 +70,45 @@ impl FileKey {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts a new key in place of the one that is there, which is kept as `<file>.old` until
+    /// [`Rotation::finish`]; goes on with what was begun and not finished, with that one's new key. Killed at
+    /// any moment, both keys are there, or nothing has begun.
+    ///
+    /// # Errors
+    /// [`VaultError::Locked`] while another one does so, [`VaultError::Key`] where there is no key to change
+    /// or the file is not kept safely, [`VaultError::Io`] where a file can't be written.
+    pub async fn rotate(&self) -> Result<Rotation, VaultError> {
+        Rotation::begin(Arc::new(self.clone())).await
+    }
+
+    /// Puts this key there, durably. One that is there already is kept beside it, as `<file>.<its id>`; so is
+    /// the one before it, where a change of keys was not finished, which ends thereby.
+    ///
+    /// # Errors
+    /// As at [`rotate`](Self::rotate); that there is no key is none here.
+    pub async fn replace(&self, key: &VaultKey) -> Result<Vec<KeptKey>, VaultError> {
+        change::replace(Arc::new(self.clone()), key.clone()).await
+    }
+
+    fn path_of(&self, slot: Slot) -> PathBuf {
+        with_suffix(&self.path, &slot.suffix())
+    }
+
+    pub(in crate::vault) fn load_previous(&self) -> Result<Option<VaultKey>, VaultError> {
+        let previous = self.load(Slot::Previous)?;
+        if previous.is_some() {
+            // The key that took its place was seen just before, and may be sealed with: were it lost in a power
+            // cut, so would be what it seals.
+            disk::sync_names(&self.path)?;
+        }
+        Ok(previous)
+    }
 }
 
 impl Service<KeyRequest> for FileKey {
@@ -77,13 +121,55 @@ impl Service<KeyRequest> for FileKey {
     }
 
     fn call(&mut self, request: KeyRequest) -> KeyFuture {
-        let path = self.path.clone();
-        let work = spawn_blocking(move || match request {
-            KeyRequest::Load => super::load(&path),
-            KeyRequest::LoadOrCreate => super::load_or_create(&path).map(Some),
-        });
-        KeyFuture { state: State::Working { work, _running: None } }
+        let place = self.clone();
+        KeyFuture::working(spawn_blocking(move || match request {
+            KeyRequest::Load => super::load(&place.path),
+            KeyRequest::LoadOrCreate => super::load_or_create(&place.path).map(Some),
+            KeyRequest::LoadPrevious => place.load_previous(),
+        }))
     }
+}
+
+impl Slots for FileKey {
+    fn load(&self, slot: Slot) -> Result<Option<VaultKey>, VaultError> {
+        super::load(&self.path_of(slot))
+    }
+
+    fn store(&self, slot: Slot, key: &VaultKey) -> Result<(), VaultError> {
+        super::write(&self.path_of(slot), key, |file, path| file.replace(path))
+    }
+
+    fn add(&self, slot: Slot, key: &VaultKey) -> Result<bool, VaultError> {
+        let path = self.path_of(slot);
+        disk::make_dir(disk::parent(&path))?;
+        disk::sync_way(disk::parent(&path))?;
+        super::write(&path, key, |file, path| file.claim(path))
+    }
+
+    fn remove(&self, slot: Slot) -> Result<(), VaultError> {
+        let path = self.path_of(slot);
+        match ops::remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(disk::failed("remove", &path)(error))
+            }
+            _ => disk::sync_names(&path),
+        }
+    }
+
+    fn name(&self, slot: Slot) -> String {
+        self.path_of(slot).display().to_string()
+    }
+
+    fn lock(&self) -> Result<PathBuf, VaultError> {
+        disk::make_dir(disk::parent(&self.path))?;
+        Ok(with_suffix(&self.path, ".lock"))
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// A key that a command prints, in base64: a password manager's, say. Makes none.
@@ -129,7 +215,10 @@ impl Service<KeyRequest> for CommandKey {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: KeyRequest) -> KeyFuture {
+    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+        if request == KeyRequest::LoadPrevious {
+            return KeyFuture::known(Ok(None));
+        }
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let running = Running::default();
@@ -198,19 +287,31 @@ enum State {
     Working { work: JoinHandle<Result<Option<VaultKey>, VaultError>>, _running: Option<Running> },
 }
 
+impl KeyFuture {
+    fn known(key: Result<Option<VaultKey>, VaultError>) -> Self {
+        Self { state: State::Known(Some(key)) }
+    }
+
+    pub(super) fn working(work: JoinHandle<Result<Option<VaultKey>, VaultError>>) -> Self {
+        Self { state: State::Working { work, _running: None } }
+    }
+}
+
+/// What work on another thread has come to. A panic goes on here.
+pub(super) fn joined<T>(done: Result<Result<T, VaultError>, JoinError>) -> Result<T, VaultError> {
+    done.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(stopped) => Err(VaultError::Key(format!("the runtime has stopped: {stopped}"))),
+    })
+}
+
 impl Future for KeyFuture {
     type Output = Result<Option<VaultKey>, VaultError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.state {
             State::Known(key) => key.take().map_or(Poll::Pending, Poll::Ready),
-            State::Working { work, .. } => Pin::new(work).poll(cx).map(|done| match done {
-                Ok(key) => key,
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(stopped) => Err(VaultError::Key(format!("the runtime has stopped: {stopped}"))),
-                },
-            }),
+            State::Working { work, .. } => Pin::new(work).poll(cx).map(joined),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::VaultKey;
+use super::{Keys, VaultKey};
 use crate::BoxError;
 use crate::vault::VaultError;
 
@@ -21,11 +21,14 @@ pub enum KeyRequest {
     /// The same, but where there is none, a new one is made and kept. Answered by `None` where this place
     /// can't keep one.
     LoadOrCreate,
+    /// The key before, while a [change of keys](super::Rotation) is not finished; answered by `None` where
+    /// there is none, as in a place that keeps but one key.
+    LoadPrevious,
 }
 
 /// A place where a vault's key is kept: every `Service<KeyRequest, Response = Option<VaultKey>>` is one.
 /// [`EnvKey`](super::EnvKey), [`FileKey`](super::FileKey) and [`CommandKey`](super::CommandKey) come with this
-/// crate; a system's keyring, or a machine that signs for keys, is a service of yours.
+/// crate, and `KeyringKey` with its feature `keyring`; a machine that keeps keys for you is a service of yours.
 ///
 /// ```
 /// use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
@@ -81,6 +84,30 @@ pub trait KeyServiceExt: KeyService {
         }
     }
 
+    /// The key that is kept there, and the one before it while a [change of keys](super::Rotation) is not
+    /// finished: whoever opens a vault meanwhile needs both.
+    ///
+    /// # Errors
+    /// As at [`load`](Self::load).
+    fn load_keys(&self) -> impl Future<Output = Result<Option<Keys>, VaultError>> + Send {
+        let service = self.clone();
+        async move {
+            loop {
+                let Some(current) = ask(service.clone(), KeyRequest::Load).await? else {
+                    return Ok(None);
+                };
+                let Some(previous) = ask(service.clone(), KeyRequest::LoadPrevious).await? else {
+                    return Ok(Some(Keys::new(current)));
+                };
+                // The change may have begun between the two.
+                let again = ask(service.clone(), KeyRequest::Load).await?;
+                if again.is_some_and(|again| again.id() == current.id()) {
+                    return Ok(Some(Keys::new(current).previous(previous)));
+                }
+            }
+        }
+    }
+
     /// This service's key, or the other's where this one has none. A new key is made only where neither
     /// has one, in the first of them that can keep it.
     fn or<S: KeyService>(self, other: S) -> Or<Self, S> {
@@ -123,20 +150,23 @@ impl<A: KeyService, B: KeyService> Service<KeyRequest> for Or<A, B> {
         OrFuture {
             first: self.first.clone(),
             second: self.second.clone(),
-            creates: request == KeyRequest::LoadOrCreate,
+            wants: request,
             step: Step::LoadFirst,
             state: State::Unready,
         }
     }
 }
 
-/// The questions, in their order. Nothing is made before all have been asked for what they have.
+/// The questions, in their order. Nothing is made before all have been asked for what they have, and the key
+/// before is asked of the one that has the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     LoadFirst,
     LoadSecond,
     CreateFirst,
     CreateSecond,
+    PreviousFirst,
+    PreviousSecond,
 }
 
 pin_project! {
@@ -144,7 +174,7 @@ pin_project! {
     pub struct OrFuture<A: KeyService, B: KeyService> {
         first: A,
         second: B,
-        creates: bool,
+        wants: KeyRequest,
         step: Step,
         #[pin]
         state: State<A::Future, B::Future>,
@@ -173,13 +203,14 @@ impl<A: KeyService, B: KeyService> Future for OrFuture<A, B> {
                     let request = match this.step {
                         Step::LoadFirst | Step::LoadSecond => KeyRequest::Load,
                         Step::CreateFirst | Step::CreateSecond => KeyRequest::LoadOrCreate,
+                        Step::PreviousFirst | Step::PreviousSecond => KeyRequest::LoadPrevious,
                     };
                     let asked = match this.step {
-                        Step::LoadFirst | Step::CreateFirst => {
+                        Step::LoadFirst | Step::CreateFirst | Step::PreviousFirst => {
                             ready!(this.first.poll_ready(cx)).map_err(failed)?;
                             State::First { answer: this.first.call(request) }
                         }
-                        Step::LoadSecond | Step::CreateSecond => {
+                        Step::LoadSecond | Step::CreateSecond | Step::PreviousSecond => {
                             ready!(this.second.poll_ready(cx)).map_err(failed)?;
                             State::Second { answer: this.second.call(request) }
                         }
@@ -188,12 +219,16 @@ impl<A: KeyService, B: KeyService> Future for OrFuture<A, B> {
                     continue;
                 }
             };
-            let next = match this.step {
+            let next = match (*this.step, *this.wants) {
+                (Step::LoadFirst, KeyRequest::LoadPrevious) => Some(match key {
+                    Some(_) => Step::PreviousFirst,
+                    None => Step::PreviousSecond,
+                }),
                 _ if key.is_some() => None,
-                Step::LoadFirst => Some(Step::LoadSecond),
-                Step::LoadSecond if *this.creates => Some(Step::CreateFirst),
-                Step::CreateFirst => Some(Step::CreateSecond),
-                Step::LoadSecond | Step::CreateSecond => None,
+                (Step::LoadFirst, _) => Some(Step::LoadSecond),
+                (Step::LoadSecond, KeyRequest::LoadOrCreate) => Some(Step::CreateFirst),
+                (Step::CreateFirst, _) => Some(Step::CreateSecond),
+                _ => None,
             };
             let Some(next) = next else { return Poll::Ready(Ok(key)) };
             *this.step = next;

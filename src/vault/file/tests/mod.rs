@@ -2,6 +2,7 @@
 //! by the hook in [`fault`].
 
 mod faults;
+mod key_changes;
 mod power_cuts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

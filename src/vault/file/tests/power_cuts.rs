@@ -261,15 +261,15 @@ fn each_choice(ways: &[usize], mut see: impl FnMut(&[usize])) {
 }
 
 /// A piece of work as it was recorded, and the disk before it.
-struct Trace {
+pub(super) struct Trace {
     before: Tree,
-    operations: Vec<Operation>,
+    pub(super) operations: Vec<Operation>,
     place: PathBuf,
 }
 
 /// What a program may forget, to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Unsynced {
+pub(super) enum Unsynced {
     /// Temporary files, before they are renamed.
     Files,
     Directories,
@@ -285,7 +285,7 @@ struct Found {
 }
 
 impl Trace {
-    fn of<T>(place: &Path, work: impl FnOnce() -> T) -> (Self, T) {
+    pub(super) fn of<T>(place: &Path, work: impl FnOnce() -> T) -> (Self, T) {
         let before = tree(place);
         let (done, report) = fault::run(None, work);
         let trace = Self { before, operations: report.operations, place: place.to_owned() };
@@ -356,7 +356,7 @@ impl Found {
 
 /// Cuts the power at each point of the work; then again of a program that does not sync in some way, in
 /// which something has to be found.
-fn survives(
+pub(super) fn survives(
     name: &str,
     trace: &Trace,
     unsynced: &[Unsynced],
@@ -393,7 +393,7 @@ fn survives_power_cuts(case: &Case, unsynced: &[Unsynced]) {
     });
 }
 
-const BOTH: &[Unsynced] = &[Unsynced::Files, Unsynced::Directories];
+pub(super) const BOTH: &[Unsynced] = &[Unsynced::Files, Unsynced::Directories];
 
 #[test]
 fn a_put_outlasts_a_power_cut() {
@@ -481,19 +481,38 @@ fn survives_kill_and_power_cut<T>(
     work: impl Fn(&Path) -> Result<T, String>,
     check: impl Fn(TempDir, &T) -> Result<(), String>,
 ) {
+    let nothing = super::place();
+    survives_kill_of_one_and_power_cut(
+        name,
+        nothing.path(),
+        |place| work(place).map(drop),
+        &work,
+        check,
+    );
+}
+
+/// As [`survives_kill_and_power_cut`], from what the template holds, where the other one does other work.
+pub(super) fn survives_kill_of_one_and_power_cut<T>(
+    name: &str,
+    template: &Path,
+    work: impl Fn(&Path) -> Result<(), String>,
+    next: impl Fn(&Path) -> Result<T, String>,
+    check: impl Fn(TempDir, &T) -> Result<(), String>,
+) {
     let mut found = Found { enough: usize::MAX, ..Found::default() };
     for number in 0.. {
         let place = place();
+        copy(template, place.path());
         let (_, report) = fault::run(Some((number, Fault::Stops)), || work(place.path()));
         if !report.has_struck {
             println!("{name}: killed at {number} operations, {} states", found.states);
             break;
         }
-        let (next, done) = Trace::of(place.path(), || work(place.path()));
+        let (then, done) = Trace::of(place.path(), || next(place.path()));
         // A put that the killed process has come to the end of is not done again.
         let Ok(done) = done else { continue };
-        let operations = [&report.operations[..number], &next.operations].concat();
-        let trace = Trace { before: Tree::new(), operations, place: place.path().to_owned() };
+        let operations = [&report.operations[..number], &then.operations].concat();
+        let trace = Trace { before: tree(template), operations, place: place.path().to_owned() };
         found.look_after(&trace.disk(), |place| {
             check(place, &done)
                 .map_err(|why| format!("killed at {:?}: {why}", report.operations[number]))

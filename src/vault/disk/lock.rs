@@ -1,0 +1,86 @@
+//! Lock files: opened, or made where they are missing, and never removed.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::{FileId, check_plain, failed, is_closed, not_opened, ops, parent};
+use crate::vault::VaultError;
+
+/// Takes the lock of the file at `path` for whoever keeps the answer; `None` where somebody else has it.
+pub(crate) fn take(path: &Path) -> Result<Option<File>, VaultError> {
+    let (file, id) = open(path)?;
+    let is_taken = ops::try_lock(&file, path).map_err(failed("lock", path))? && has_name(id, path)?;
+    Ok(is_taken.then_some(file))
+}
+
+pub(crate) fn open(path: &Path) -> Result<(File, FileId), VaultError> {
+    let file = match open_or_make(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(VaultError::DirectoryGone(parent(path).to_owned()));
+        }
+        Err(error) => return Err(not_opened("open", path, error)),
+    };
+    let metadata = ops::file_metadata(&file, path).map_err(failed("open", path))?;
+    check_plain(path, &metadata)?;
+    Ok((file, FileId::of(&metadata)))
+}
+
+fn open_or_make(path: &Path) -> io::Result<File> {
+    match ops::open_lock(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match ops::create_new(path) {
+            Ok(file) => {
+                ops::set_mode(path, 0o600)?;
+                Ok(file)
+            }
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_closed(path),
+            Err(error) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open_closed(path),
+        opened => opened,
+    }
+}
+
+/// Opens a file whose maker, under a umask that is strict even with the owner, may have been killed before
+/// it set the mode, or is about to.
+fn open_closed(path: &Path) -> io::Result<File> {
+    if is_closed(&ops::metadata(path)?) {
+        ops::set_mode(path, 0o600)?;
+    }
+    ops::open_lock(path)
+}
+
+/// Whether the file of this id still has the name.
+pub(crate) fn has_name(id: FileId, path: &Path) -> Result<bool, VaultError> {
+    match ops::metadata(path) {
+        Ok(metadata) => Ok(FileId::of(&metadata) == id),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("look for", path)(error)),
+    }
+}
+
+/// The process that holds the lock of the file at `path`, where the system tells.
+pub(crate) fn holder(path: &Path) -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        let (device, inode) = FileId::of(&ops::metadata(path).ok()?).device_and_inode();
+        // proc_locks(5): number, type, mode, access, process, device and inode.
+        let file =
+            format!("{:02x}:{:02x}:{inode}", rustix::fs::major(device), rustix::fs::minor(device));
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        locks.lines().find_map(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            // A line of one who waits has an arrow before the type.
+            (fields.next()? == "FLOCK").then_some(())?;
+            let process = fields.nth(2)?.parse().ok()?;
+            (fields.next()? == file).then_some(process)
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        None
+    }
+}

@@ -1,0 +1,241 @@
+//! Another key in the place of one: where both are kept meanwhile, so that a process that dies at any moment
+//! loses neither.
+//!
+//! The present key is copied to where the one before is kept, then the new one takes its place, each durably;
+//! the copy goes when nothing needs it any more. So at every moment either both are the same, and nothing has
+//! begun, or both are there.
+
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+
+use super::places::joined;
+use super::{KeyId, VaultKey};
+use crate::vault::VaultError;
+use crate::vault::disk::lock;
+
+/// A key, and the one before it while a change of keys is not finished.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Keys {
+    /// The key that seals.
+    pub current: VaultKey,
+    /// The key before, which may still be needed to open what it has sealed.
+    pub previous: Option<VaultKey>,
+}
+
+impl Keys {
+    /// This key alone.
+    pub fn new(current: VaultKey) -> Self {
+        Self { current, previous: None }
+    }
+
+    /// With the key before it; the same one is none.
+    #[must_use]
+    pub fn previous(mut self, key: VaultKey) -> Self {
+        self.previous = Some(key).filter(|key| key.id() != self.current.id());
+        self
+    }
+}
+
+/// Which of the keys that a place keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::vault) enum Slot {
+    /// The one that seals.
+    Current,
+    /// The one before, while a change of keys is not finished.
+    Previous,
+    /// One that was replaced by an unrelated one.
+    Kept(KeyId),
+}
+
+impl Slot {
+    /// What is added to the name of the place.
+    pub(super) fn suffix(self) -> String {
+        match self {
+            Self::Current => String::new(),
+            Self::Previous => ".old".to_owned(),
+            Self::Kept(id) => format!(".{id}"),
+        }
+    }
+}
+
+/// A place that keeps more than one key. The methods block.
+pub(in crate::vault) trait Slots: Send + Sync + 'static {
+    fn load(&self, slot: Slot) -> Result<Option<VaultKey>, VaultError>;
+    /// Keeps the key in place of what is there, durably.
+    fn store(&self, slot: Slot, key: &VaultKey) -> Result<(), VaultError>;
+    /// Keeps the key durably if nothing is there, and answers whether that was so.
+    fn add(&self, slot: Slot, key: &VaultKey) -> Result<bool, VaultError>;
+    /// Removes what is there, durably; it may be gone already.
+    fn remove(&self, slot: Slot) -> Result<(), VaultError>;
+    /// What a person calls it.
+    fn name(&self, slot: Slot) -> String;
+    /// The file that is locked while keys are exchanged.
+    fn lock(&self) -> Result<PathBuf, VaultError>;
+}
+
+/// Locks the place; whoever finds it locked is told by whom.
+fn locked(slots: &dyn Slots) -> Result<File, VaultError> {
+    let path = slots.lock()?;
+    lock::take(&path)?.ok_or_else(|| VaultError::Locked {
+        holder: lock::holder(&path),
+        path,
+        waited: Duration::ZERO,
+    })
+}
+
+/// A change of the key that a place keeps, which has begun: made by [`FileKey::rotate`](super::FileKey::rotate)
+/// and its like. Both keys are kept until [`finish`](Self::finish), whatever happens; nobody else changes them
+/// while this is held.
+///
+/// ```
+/// use tower_credentials::vault::file::FileVault;
+/// use tower_credentials::vault::key::{FileKey, KeyServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("vault.key");
+/// # let vault = directory.path().join("vault");
+/// let place = FileKey::new(path);
+/// # FileVault::open(&vault, &place.load_or_create().await?).await?;
+/// let rotation = place.rotate().await?;
+/// let resealing = FileVault::builder(vault).open_with(rotation.keys()).await?.reseal(|_| ()).await?;
+/// if resealing.left == 0 {
+///     rotation.finish().await?;
+/// }
+/// # assert!(place.load_keys().await?.unwrap().previous.is_none());
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a change of keys that is not finished has to be taken up again"]
+pub struct Rotation {
+    slots: Arc<dyn Slots>,
+    keys: Keys,
+    is_resumed: bool,
+    lock: File,
+}
+
+impl Rotation {
+    /// Begins, or goes on with what was begun.
+    pub(super) async fn begin(slots: Arc<dyn Slots>) -> Result<Self, VaultError> {
+        joined(spawn_blocking(move || Self::begin_now(slots)).await)
+    }
+
+    pub(in crate::vault) fn begin_now(slots: Arc<dyn Slots>) -> Result<Self, VaultError> {
+        let lock = locked(&*slots)?;
+        let Some(current) = slots.load(Slot::Current)? else {
+            let name = slots.name(Slot::Current);
+            return Err(VaultError::Key(format!(
+                "there is no key in {name}, so there is none to change"
+            )));
+        };
+        // The same one twice: whoever began has died before there was a new one.
+        let previous = slots.load(Slot::Previous)?.filter(|previous| previous.id() != current.id());
+        if let Some(previous) = previous {
+            // Whoever began may have died before this, and what is sealed now needs the key for good.
+            slots.store(Slot::Current, &current)?;
+            let keys = Keys::new(current).previous(previous);
+            return Ok(Self { slots, keys, is_resumed: true, lock });
+        }
+        let new = VaultKey::generate();
+        slots.store(Slot::Previous, &current)?;
+        slots.store(Slot::Current, &new)?;
+        Ok(Self { slots, keys: Keys::new(new).previous(current), is_resumed: false, lock })
+    }
+
+    /// The new key, and the one before it.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Whether an earlier change had not been finished, which this one goes on with: the new key is that
+    /// one's.
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// Forgets the key before. For when nothing is sealed with it any more, in any vault: what is, can't be
+    /// opened by anybody then.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] where the key that is kept is another one by now; [`VaultError::Io`] where it can't
+    /// be removed. It is then still there.
+    pub async fn finish(self) -> Result<(), VaultError> {
+        joined(spawn_blocking(move || self.finish_now()).await)
+    }
+
+    pub(in crate::vault) fn finish_now(self) -> Result<(), VaultError> {
+        let Self { slots, keys, lock, .. } = self;
+        let current = slots.load(Slot::Current)?.map(|key| key.id());
+        if current != Some(keys.current.id()) {
+            let name = slots.name(Slot::Current);
+            return Err(VaultError::Key(format!(
+                "{name} does not hold the key {} any more: somebody has exchanged it; the key before is kept in \
+                 {}",
+                keys.current.id(),
+                slots.name(Slot::Previous)
+            )));
+        }
+        slots.remove(Slot::Previous)?;
+        drop(lock);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rotation = f.debug_struct("Rotation");
+        rotation.field("keys", &self.keys).field("is_resumed", &self.is_resumed).finish_non_exhaustive()
+    }
+}
+
+/// A key that had to give way to another, and where it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeptKey {
+    /// Which key.
+    pub id: KeyId,
+    /// Where: a file's path, or a keyring's entry.
+    pub place: String,
+}
+
+/// Puts `key` in place of those that are there, which are kept under other names.
+pub(super) async fn replace(slots: Arc<dyn Slots>, key: VaultKey) -> Result<Vec<KeptKey>, VaultError> {
+    joined(spawn_blocking(move || replace_now(&*slots, &key)).await)
+}
+
+pub(in crate::vault) fn replace_now(
+    slots: &dyn Slots,
+    key: &VaultKey,
+) -> Result<Vec<KeptKey>, VaultError> {
+    let _lock = locked(slots)?;
+    loop {
+        let Some(current) = slots.load(Slot::Current)? else {
+            // A first run elsewhere does not lock, and may come first.
+            match slots.add(Slot::Current, key)? {
+                true => return Ok(Vec::new()),
+                false => continue,
+            }
+        };
+        if current.id() == key.id() {
+            return Ok(Vec::new());
+        }
+        let mut kept: Vec<KeptKey> = Vec::new();
+        for old in [Some(current), slots.load(Slot::Previous)?].into_iter().flatten() {
+            let id = old.id();
+            if kept.iter().all(|kept| kept.id != id) {
+                slots.store(Slot::Kept(id), &old)?;
+                kept.push(KeptKey { id, place: slots.name(Slot::Kept(id)) });
+            }
+        }
+        slots.remove(Slot::Previous)?;
+        slots.store(Slot::Current, key)?;
+        return Ok(kept);
+    }
+}

@@ -1,0 +1,235 @@
+//! A key in the system's keyring.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use keyring_core::{CredentialStore, Entry, Error};
+use tokio::task::spawn_blocking;
+use tower_service::Service;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::change::{self, KeptKey, Rotation, Slot, Slots};
+use super::places::KeyFuture;
+use super::service::KeyRequest;
+use super::{EXPECTED, VaultKey};
+use crate::vault::VaultError;
+use crate::vault::disk::{self, lock};
+
+/// How long a first run waits for another one: it may have to ask its user to unlock the keyring.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A key in the system's keyring, in base64: the Secret Service on Linux and the BSDs (GNOME's keyring,
+/// KWallet, KeePassXC), the keychain on macOS, the Credential Manager on Windows.
+///
+/// It is the entry of a service and a user's name, and `secret-tool lookup service SERVICE username USER` prints
+/// it. A keyring that is locked asks its user to unlock it; a program without a desktop has none, most often,
+/// and gets an error.
+///
+/// A program that has set a store of its own by `keyring_core::set_default_store` has its keys there.
+///
+/// ```no_run
+/// use tower_credentials::vault::key::{KeyServiceExt, KeyringKey};
+///
+/// # async fn run() -> Result<(), tower_credentials::vault::VaultError> {
+/// let place = KeyringKey::new("example", "vault-key").lock_file("/home/me/.config/example/key.lock");
+/// let key = place.load_or_create().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct KeyringKey {
+    service: String,
+    user: String,
+    lock: Option<PathBuf>,
+}
+
+impl KeyringKey {
+    /// The key in the entry of this service and user.
+    pub fn new(service: impl Into<String>, user: impl Into<String>) -> Self {
+        Self { service: service.into(), user: user.into(), lock: None }
+    }
+
+    /// Whoever puts a key into the keyring locks this file meanwhile: a keyring by itself does not keep two
+    /// first runs from making a key each, of which one is lost. Without it no key is made or changed here.
+    /// Every program that uses the entry must name the same file; it is made, and stays.
+    #[must_use]
+    pub fn lock_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.lock = Some(path.into());
+        self
+    }
+
+    /// Puts a new key in place of the one that is there, which is kept beside it until
+    /// [`Rotation::finish`]; goes on with what was begun and not finished, with that one's new key.
+    ///
+    /// # Errors
+    /// [`VaultError::Locked`] while another one does so; [`VaultError::Key`] where there is no key to change,
+    /// the keyring can't be reached or no [lock file](Self::lock_file) is named.
+    pub async fn rotate(&self) -> Result<Rotation, VaultError> {
+        Rotation::begin(Arc::new(self.clone())).await
+    }
+
+    /// Puts this key there. One that is there already is kept beside it, as the entry of the user's name, a
+    /// dot and that key's id.
+    ///
+    /// # Errors
+    /// As at [`rotate`](Self::rotate); that there is no key is none here.
+    pub async fn replace(&self, key: &VaultKey) -> Result<Vec<KeptKey>, VaultError> {
+        change::replace(Arc::new(self.clone()), key.clone()).await
+    }
+
+    fn user(&self, slot: Slot) -> String {
+        format!("{}{}", self.user, slot.suffix())
+    }
+
+    fn entry(&self, slot: Slot) -> Result<Entry, VaultError> {
+        let store = store().map_err(|error| self.failed(slot, error))?;
+        let entry = Entry::new_in_store(&store, &self.service, &self.user(slot));
+        entry.map_err(|error| self.failed(slot, error))
+    }
+
+    /// What is wrong, without what is kept, which some errors hold.
+    fn failed(&self, slot: Slot, error: Error) -> VaultError {
+        let name = self.name(slot);
+        VaultError::Key(match error {
+            Error::BadEncoding(mut bytes) | Error::BadDataFormat(mut bytes, _) => {
+                bytes.zeroize();
+                format!("{name} does not hold {EXPECTED}; remove it, or put the key there again")
+            }
+            Error::Ambiguous(_) => {
+                format!("there is more than one of {name}; remove all but the right one")
+            }
+            Error::TooLong(..) | Error::Invalid(..) | Error::BadStoreFormat(_) => {
+                format!("{name} can't be used: {error}")
+            }
+            error => format!(
+                "the keyring with {name} can't be reached ({error}); unlock or start it, or give the key \
+                 otherwise: in {}, in a key file, or by a command that prints it",
+                VaultKey::VARIABLE
+            ),
+        })
+    }
+
+    fn load_or_create(&self) -> Result<Option<VaultKey>, VaultError> {
+        let known = self.load(Slot::Current)?;
+        let Some(path) = self.lock.as_ref().filter(|_| known.is_none()) else { return Ok(known) };
+        disk::make_dir(disk::parent(path))?;
+        let since = Instant::now();
+        let _lock = loop {
+            if let Some(lock) = lock::take(path)? {
+                break lock;
+            }
+            let waited = since.elapsed();
+            if waited > PATIENCE {
+                return Err(VaultError::Locked {
+                    holder: lock::holder(path),
+                    path: path.clone(),
+                    waited,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        if let Some(key) = self.load(Slot::Current)? {
+            return Ok(Some(key));
+        }
+        let key = VaultKey::generate();
+        self.store(Slot::Current, &key)?;
+        Ok(Some(key))
+    }
+}
+
+/// The program's own store, or the system's.
+fn store() -> keyring_core::Result<Arc<CredentialStore>> {
+    if let Some(store) = keyring_core::get_default_store() {
+        return Ok(store);
+    }
+    #[cfg(target_os = "macos")]
+    return Ok(apple_native_keyring_store::keychain::Store::new()?);
+    #[cfg(windows)]
+    return Ok(windows_native_keyring_store::Store::new()?);
+    #[cfg(all(unix, not(any(target_vendor = "apple", target_os = "android"))))]
+    return Ok(zbus_secret_service_keyring_store::Store::new()?);
+    #[allow(unreachable_code, reason = "systems without a store of which this crate knows")]
+    Err(Error::NoDefaultStore)
+}
+
+impl Slots for KeyringKey {
+    fn load(&self, slot: Slot) -> Result<Option<VaultKey>, VaultError> {
+        let text = match self.entry(slot)?.get_password() {
+            Ok(text) => Zeroizing::new(text),
+            Err(Error::NoEntry) => return Ok(None),
+            Err(error) => return Err(self.failed(slot, error)),
+        };
+        let key =
+            VaultKey::decode(&text).ok_or_else(|| self.failed(slot, Error::BadEncoding(Vec::new())));
+        key.map(Some)
+    }
+
+    fn store(&self, slot: Slot, key: &VaultKey) -> Result<(), VaultError> {
+        let entry = self.entry(slot)?;
+        entry.set_password(key.to_base64().expose()).map_err(|error| self.failed(slot, error))?;
+        // Not every keyring says so where it keeps nothing.
+        match self.load(slot)? {
+            Some(kept) if kept.id() == key.id() => Ok(()),
+            _ => {
+                let name = self.name(slot);
+                Err(VaultError::Key(format!("the keyring has taken {name}, but does not give it back")))
+            }
+        }
+    }
+
+    fn add(&self, slot: Slot, key: &VaultKey) -> Result<bool, VaultError> {
+        // Whoever adds one has locked the file.
+        match self.load(slot)? {
+            Some(_) => Ok(false),
+            None => self.store(slot, key).map(|()| true),
+        }
+    }
+
+    fn remove(&self, slot: Slot) -> Result<(), VaultError> {
+        match self.entry(slot)?.delete_credential() {
+            Ok(()) | Err(Error::NoEntry) => Ok(()),
+            Err(error) => Err(self.failed(slot, error)),
+        }
+    }
+
+    fn name(&self, slot: Slot) -> String {
+        format!("the keyring's entry {:?} of the service {:?}", self.user(slot), self.service)
+    }
+
+    fn lock(&self) -> Result<PathBuf, VaultError> {
+        let path = self.lock.clone().ok_or_else(|| {
+            let name = self.name(Slot::Current);
+            VaultError::Key(format!("{name} can't be changed without a lock file; name one"))
+        })?;
+        disk::make_dir(disk::parent(&path))?;
+        Ok(path)
+    }
+}
+
+impl Service<KeyRequest> for KeyringKey {
+    type Response = Option<VaultKey>;
+    type Error = VaultError;
+    type Future = KeyFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+        let place = self.clone();
+        KeyFuture::working(spawn_blocking(move || match request {
+            KeyRequest::Load => place.load(Slot::Current),
+            KeyRequest::LoadOrCreate => place.load_or_create(),
+            KeyRequest::LoadPrevious => place.load(Slot::Previous),
+        }))
+    }
+}
+
+impl fmt::Display for KeyringKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name(Slot::Current))
+    }
+}
