@@ -11,7 +11,14 @@ use super::{ProviderSettings, SettingsError, nearest};
 const PREFIX: &str = "TOWER_CREDENTIALS_";
 
 /// Variables with the prefix that are no settings of a provider.
-const OTHERS: [&str; 2] = ["TOWER_CREDENTIALS_VAULT_KEY", "TOWER_CREDENTIALS_DIR"];
+const OTHERS: [&str; 6] = [
+    "TOWER_CREDENTIALS_CONFIG",
+    "TOWER_CREDENTIALS_DIR",
+    "TOWER_CREDENTIALS_KEYRING",
+    "TOWER_CREDENTIALS_KEY_COMMAND",
+    "TOWER_CREDENTIALS_KEY_FILE",
+    "TOWER_CREDENTIALS_VAULT_KEY",
+];
 
 /// What a name is called in an environment variable.
 fn variable_name(name: &str) -> String {

@@ -1,45 +1,74 @@
 //! Settings from a TOML file.
 
+use std::path::Path;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::TABLES;
+use super::keys::{self, TABLES};
 use super::raw::Raw;
-use super::{Named, ProviderSettings, SettingsError, nearest};
+use super::vault;
+use super::{Named, ProviderSettings, SettingsError, VaultSettings, nearest};
 
-/// The settings of each provider that a file names. `file` is what errors call it; of its text they tell the
-/// names of keys, never a value.
-pub(crate) fn read(file: &str, text: &str) -> Result<Vec<Named>, SettingsError> {
+/// What a file says.
+#[derive(Default)]
+pub(crate) struct File {
+    pub(crate) providers: Vec<Named>,
+    pub(crate) vault: VaultSettings,
+}
+
+/// What a file says. `file` is what errors call it; of its text they tell the names of keys, never a value.
+/// Paths in it begin at `base`.
+pub(crate) fn read(file: &str, text: &str, base: &Path) -> Result<File, SettingsError> {
     let reader = Reader { file, text };
     let document = DeTable::parse(text).map_err(|error| SettingsError::Syntax {
         place: error.span().map_or_else(|| file.to_owned(), |span| reader.place(span.start)),
         reason: format!("no TOML: {}", error.message()),
     })?;
-    let mut named = Vec::new();
+    let mut read = File::default();
     for (key, value) in document.get_ref() {
         let place = reader.place(key.span().start);
-        if key.get_ref() != "providers" {
-            let (key, nearest) = (key.get_ref().to_string(), nearest(key.get_ref(), ["providers"]));
-            return Err(SettingsError::UnknownKey { place, key, nearest });
+        match key.get_ref().as_ref() {
+            "providers" => {}
+            "vault" => {
+                let table = reader.table(&["vault"], value)?;
+                read.vault = VaultSettings::read(&reader, table, base)?;
+                continue;
+            }
+            key => {
+                let nearest = nearest_table(key);
+                return Err(SettingsError::UnknownKey { place, key: key.to_owned(), nearest });
+            }
         }
         for (name, value) in reader.table(&["providers"], value)? {
             let place = reader.place(name.span().start);
             let path = ["providers", name.get_ref().as_ref()];
             let mut of_one = ProviderSettings::new();
             reader.fill(&mut of_one, &path, &mut Vec::new(), reader.table(&path, value)?)?;
-            named.push(Named { name: name.get_ref().to_string(), place, settings: of_one });
+            read.providers.push(Named { name: name.get_ref().to_string(), place, settings: of_one });
         }
     }
-    Ok(named)
+    Ok(read)
 }
 
-struct Reader<'a> {
+/// The table that was meant, or that a setting belongs into which stands in none.
+fn nearest_table(key: &str) -> Option<String> {
+    if keys::names().any(|name| name[0] == key) {
+        return Some("providers".to_owned());
+    }
+    match vault::NAMES.contains(&key) {
+        true => Some("vault".to_owned()),
+        false => nearest(key, ["providers", "vault"]),
+    }
+}
+
+pub(super) struct Reader<'a> {
     file: &'a str,
     text: &'a str,
 }
 
 impl<'a> Reader<'a> {
-    fn place(&self, at: usize) -> String {
+    pub(super) fn place(&self, at: usize) -> String {
         let before = self.text.as_bytes().iter().take(at);
         format!("{}, line {}", self.file, 1 + before.filter(|byte| **byte == b'\n').count())
     }
@@ -81,14 +110,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn raw<'t>(value: &'t DeValue<'_>) -> Raw<'t> {
+pub(super) fn raw<'t>(value: &'t DeValue<'_>) -> Raw<'t> {
     match value {
         DeValue::String(text) => Raw::Text(text),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Raw::Other("number of that size"), Raw::Integer),
         DeValue::Array(items) => Raw::List(items.iter().map(|item| raw(item.get_ref())).collect()),
         DeValue::Float(_) => Raw::Other("fraction"),
-        DeValue::Boolean(_) => Raw::Other("true or false"),
+        DeValue::Boolean(is_true) => Raw::Boolean(*is_true),
         DeValue::Datetime(_) => Raw::Other("date"),
         DeValue::Table(_) => Raw::Other("table"),
     }

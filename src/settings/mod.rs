@@ -50,13 +50,34 @@
 //! header = "x-api-key"
 //! ```
 //!
+//! # The vault
+//!
+//! The table `[vault]` of the file is the program's own: where its vault is and where the key comes from, by
+//! `Registry::vault_settings`. A key has one place, so two of the last three settings are an error.
+//!
+//! | Setting | What it says |
+//! |---|---|
+//! | `directory` | The vault's directory. |
+//! | `key_file` | The file that holds the key. |
+//! | `key_command` | A command that prints the key: a list of its words, or one text that is parted as a shell would, though no shell runs it. |
+//! | `keyring` | `true`: the key is in the system's keyring. |
+//!
+//! A path begins at the file's directory unless it is absolute, and at the home directory after `~/`.
+//!
+//! ```toml
+//! [vault]
+//! key_command = ["pass", "show", "example/vault-key"]
+//! ```
+//!
 //! # The environment
 //!
 //! `TOWER_CREDENTIALS_<PROVIDER>_<SETTING>`, in upper case, with an underscore for whatever is no letter or
 //! digit, and between the names of tables and what is in them: `TOWER_CREDENTIALS_GITHUB_COPILOT_MODE`,
 //! `TOWER_CREDENTIALS_OPENAI_OAUTH_CLIENT_ID`, `TOWER_CREDENTIALS_OPENAI_HEADERS_X_TEAM` (the header
-//! `x-team`). Lists are parted by spaces or commas. `TOWER_CREDENTIALS_VAULT_KEY` and
-//! `TOWER_CREDENTIALS_DIR` are the vault's.
+//! `x-team`). Lists are parted by spaces or commas. `TOWER_CREDENTIALS_DIR` and `TOWER_CREDENTIALS_CONFIG` name
+//! the vault's directory and the settings file to programs that heed them; the vault's key is in
+//! `TOWER_CREDENTIALS_VAULT_KEY`, or where `TOWER_CREDENTIALS_KEY_FILE`, `TOWER_CREDENTIALS_KEY_COMMAND` or
+//! `TOWER_CREDENTIALS_KEYRING` (`1`) say.
 
 mod environment;
 mod error;
@@ -66,6 +87,8 @@ mod keys;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod raw;
+#[cfg(feature = "config")]
+mod vault;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -78,11 +101,14 @@ use crate::provider::{Endpoint, ModelsShape, ModelsUrl, Origin};
 use raw::Raw;
 
 pub use error::SettingsError;
+#[cfg(feature = "config")]
+#[cfg_attr(docsrs, doc(cfg(feature = "config")))]
+pub use vault::{KeySource, VaultSettings};
 
 pub(crate) use environment::read as read_environment;
 pub(crate) use error::nearest;
 #[cfg(feature = "config")]
-pub(crate) use file::read as read_file;
+pub(crate) use file::{File, read as read_file};
 
 /// Defines settings each of which may be unset, and how those of one source go before another's.
 macro_rules! layered {

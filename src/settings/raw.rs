@@ -18,6 +18,7 @@ pub(super) enum Raw<'a> {
     Plain(&'a str),
     Text(&'a str),
     Integer(i64),
+    Boolean(bool),
     List(Vec<Raw<'a>>),
     /// Something else, by the name of its type.
     Other(&'static str),
@@ -30,6 +31,7 @@ impl<'a> Raw<'a> {
         match self {
             Self::Plain(text) | Self::Text(text) => Ok(text),
             Self::Integer(_) => Err("must be text, in quotes".to_owned()),
+            Self::Boolean(_) => Err("must be text, not a true or false".to_owned()),
             Self::List(_) => Err("must be text, not a list".to_owned()),
             Self::Other(kind) => Err(format!("must be text, not a {kind}")),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 #[cfg(feature = "config")]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[cfg(feature = "config")]
@@ -15,6 +15,8 @@ use super::{Entry, Registry, pool_key};
 use crate::provider::configured::{self, Configured};
 use crate::provider::{Provider, vendor};
 use crate::secret::SecretString;
+#[cfg(feature = "config")]
+use crate::settings::{File, read_file};
 use crate::settings::{Named, ProviderSettings, SettingsError};
 use crate::vault::{EnvironmentLayer, check_name};
 
@@ -107,7 +109,12 @@ impl RegistryBuilder {
     /// Whatever is wrong with settings, by [`SettingsError`]: what isn't known, what can't be used, what
     /// can't be read.
     pub fn build(self) -> Result<Registry, SettingsError> {
-        let sources = [self.program(), self.in_file()?];
+        #[cfg(feature = "config")]
+        let file = self.file.as_ref().map_or_else(|| Ok(File::default()), ConfigFile::read)?;
+        #[cfg(feature = "config")]
+        let sources = [self.program(), file.providers];
+        #[cfg(not(feature = "config"))]
+        let sources = [self.program()];
         let mut names = Names::default();
         for own in &self.own {
             names.add(own.name(), own.aliases())?;
@@ -143,7 +150,12 @@ impl RegistryBuilder {
             let merged = merged.remove(name).unwrap_or_default();
             entries.insert(name.clone(), self.entry(name, merged, &names)?);
         }
-        Ok(Registry { entries, aliases: names.aliases })
+        Ok(Registry {
+            entries,
+            aliases: names.aliases,
+            #[cfg(feature = "config")]
+            vault: file.vault,
+        })
     }
 
     /// The program's own settings, the last of one provider's first.
@@ -160,17 +172,6 @@ impl RegistryBuilder {
             }
         }
         source
-    }
-
-    #[cfg(feature = "config")]
-    fn in_file(&self) -> Result<Vec<Named>, SettingsError> {
-        self.file.as_ref().map_or(Ok(Vec::new()), ConfigFile::read)
-    }
-
-    #[cfg(not(feature = "config"))]
-    #[allow(clippy::unnecessary_wraps, reason = "with the feature `config` it can fail")]
-    fn in_file(&self) -> Result<Vec<Named>, SettingsError> {
-        Ok(Vec::new())
     }
 
     /// The provider of this name with its settings.
@@ -268,13 +269,16 @@ impl fmt::Debug for RegistryBuilder {
 
 #[cfg(feature = "config")]
 impl ConfigFile {
-    fn read(&self) -> Result<Vec<Named>, SettingsError> {
+    fn read(&self) -> Result<File, SettingsError> {
         match self {
-            Self::Text { name, text } => crate::settings::read_file(name, text),
+            Self::Text { name, text } => read_file(name, text, Path::new("")),
             Self::Path { path, must_exist } => match std::fs::read_to_string(path).map(Zeroizing::new) {
-                Ok(text) => crate::settings::read_file(&path.display().to_string(), &text),
+                Ok(text) => {
+                    let base = path.parent().unwrap_or(Path::new(""));
+                    read_file(&path.display().to_string(), &text, base)
+                }
                 Err(error) if !must_exist && error.kind() == std::io::ErrorKind::NotFound => {
-                    Ok(Vec::new())
+                    Ok(File::default())
                 }
                 Err(source) => Err(SettingsError::Io { path: path.clone(), source }),
             },

@@ -16,6 +16,8 @@ use crate::credential::PoolKey;
 #[cfg(feature = "oauth")]
 use crate::oauth::{OAuthClient, OAuthHttp};
 use crate::pool::{Mode, Pool, PoolBuilder};
+#[cfg(feature = "config")]
+use crate::settings::VaultSettings;
 use crate::settings::{ProviderSettings, SettingsError, nearest};
 use crate::vault::{EnvironmentLayer, Vault};
 
@@ -41,6 +43,8 @@ pub struct Registry {
     entries: BTreeMap<String, Entry>,
     /// Other names, and whose each is.
     aliases: BTreeMap<String, String>,
+    #[cfg(feature = "config")]
+    vault: VaultSettings,
 }
 
 #[derive(Clone)]
@@ -56,6 +60,13 @@ impl Registry {
     /// A registry of the vendors' adapters, to be added to.
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder::default()
+    }
+
+    /// What the file says of the program's own vault: nothing of it is heeded here.
+    #[cfg(feature = "config")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
+    pub fn vault_settings(&self) -> &VaultSettings {
+        &self.vault
     }
 
     /// The names of the providers, without aliases.

@@ -1,0 +1,193 @@
+//! Where a program's vault is and where its key comes from: the table `[vault]` of a settings file, or
+//! environment variables.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::file::{Reader, raw};
+use super::keys::Problem;
+use super::raw::Raw;
+use super::{SettingsError, nearest};
+
+/// The vault of a program, as a settings file has it: see [the module](super#the-vault) for each setting's
+/// meaning.
+///
+/// ```
+/// use tower_credentials::provider::Registry;
+/// use tower_credentials::settings::KeySource;
+///
+/// let text = "vault.key_command = 'pass show \"my vault\"'";
+/// let registry = Registry::builder().toml("credentials.toml", text).build()?;
+/// let command = ["pass", "show", "my vault"].map(str::to_owned).into();
+/// assert_eq!(registry.vault_settings().key, Some(KeySource::Command(command)));
+/// # Ok::<(), tower_credentials::settings::SettingsError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VaultSettings {
+    /// The vault's directory.
+    pub directory: Option<PathBuf>,
+    /// Where its key comes from.
+    pub key: Option<KeySource>,
+}
+
+/// Where a vault's key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeySource {
+    /// The environment variable [`TOWER_CREDENTIALS_VAULT_KEY`](crate::settings#the-environment).
+    Variable,
+    /// A key file.
+    File(PathBuf),
+    /// The output of a command: its name, which is looked for as a shell would, and its arguments.
+    Command(Vec<String>),
+    /// The system's keyring.
+    Keyring,
+}
+
+impl KeySource {
+    /// The source that these environment variables name: `std::env::vars_os()`, most often. A variable that is
+    /// empty names none, but for that of the key itself.
+    ///
+    /// # Errors
+    /// [`SettingsError::Invalid`] where two of them name one each, or the value of one is of no use.
+    pub fn from_environment<N, V>(
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Option<Self>, SettingsError>
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let variables: Vec<(OsString, OsString)> =
+            variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut found = Found::default();
+        for variable in KEY_VARIABLES {
+            let Some((_, value)) = variables.iter().rfind(|(name, _)| name == variable) else {
+                continue;
+            };
+            let source = match variable {
+                VARIABLE => Ok(Some(Self::Variable)),
+                _ if value.is_empty() => continue,
+                KEY_FILE => Ok(Some(Self::File(PathBuf::from(value)))),
+                _ => match value.to_str() {
+                    None => Err("must be UTF-8".to_owned()),
+                    Some(text) if variable == KEY_COMMAND => {
+                        command(&Raw::Plain(text)).map(|command| Some(Self::Command(command)))
+                    }
+                    Some("1" | "true") => Ok(Some(Self::Keyring)),
+                    Some("0" | "false") => continue,
+                    Some(_) => Err("must be 1 or 0".to_owned()),
+                },
+            };
+            source.and_then(|source| found.add(variable, source)).map_err(|reason| {
+                SettingsError::Invalid {
+                    place: "the environment".to_owned(),
+                    key: variable.to_owned(),
+                    reason,
+                }
+            })?;
+        }
+        Ok(found.source)
+    }
+}
+
+const VARIABLE: &str = "TOWER_CREDENTIALS_VAULT_KEY";
+const KEY_FILE: &str = "TOWER_CREDENTIALS_KEY_FILE";
+const KEY_COMMAND: &str = "TOWER_CREDENTIALS_KEY_COMMAND";
+const KEYRING: &str = "TOWER_CREDENTIALS_KEYRING";
+
+const KEY_VARIABLES: [&str; 4] = [VARIABLE, KEY_FILE, KEY_COMMAND, KEYRING];
+
+/// The source that was named, and where: a second one is an error, since nobody could tell which was meant.
+#[derive(Default)]
+struct Found<'a> {
+    source: Option<KeySource>,
+    by: &'a str,
+}
+
+impl<'a> Found<'a> {
+    fn add(&mut self, by: &'a str, source: Option<KeySource>) -> Result<(), String> {
+        if source.is_none() {
+            return Ok(());
+        }
+        if self.source.is_some() {
+            return Err(format!("is set beside `{}`; a key has one place: keep one of them", self.by));
+        }
+        (self.source, self.by) = (source, by);
+        Ok(())
+    }
+}
+
+pub(super) const NAMES: [&str; 4] = ["directory", "key_command", "key_file", "keyring"];
+
+impl VaultSettings {
+    /// What the table says. Paths in it begin at `base`, the directory of the file.
+    pub(super) fn read(
+        reader: &Reader<'_>,
+        table: &DeTable<'_>,
+        base: &Path,
+    ) -> Result<Self, SettingsError> {
+        let mut settings = Self::default();
+        let mut found = Found::default();
+        for (key, value) in table {
+            let raw = raw(value.get_ref());
+            let path = || raw.text().and_then(|text| path(text, base));
+            let name = key.get_ref().as_ref();
+            let taken = match name {
+                "directory" => path().map(|path| settings.directory = Some(path)),
+                "key_file" => {
+                    path().map(KeySource::File).and_then(|source| found.add(name, Some(source)))
+                }
+                "key_command" => command(&raw)
+                    .map(KeySource::Command)
+                    .and_then(|source| found.add(name, Some(source))),
+                "keyring" => match raw {
+                    Raw::Boolean(is_on) => found.add(name, is_on.then_some(KeySource::Keyring)),
+                    _ => Err("must be true or false".to_owned()),
+                },
+                _ => {
+                    let problem = Problem::Unknown(nearest(name, NAMES));
+                    let place = reader.place(key.span().start);
+                    return Err(problem.at(&place, &format!("vault.{name}")));
+                }
+            };
+            taken.map_err(|reason| {
+                let place = reader.place(key.span().start);
+                Problem::Invalid(reason).at(&place, &format!("vault.{name}"))
+            })?;
+        }
+        settings.key = found.source;
+        Ok(settings)
+    }
+}
+
+/// A path, which begins at `base` unless it is absolute; `~/` is the home directory.
+fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    match text.strip_prefix("~/") {
+        None => Ok(base.join(text)),
+        Some(rest) => match std::env::home_dir() {
+            Some(home) => Ok(home.join(rest)),
+            None => Err("begins in a home directory that is not known; write it out".to_owned()),
+        },
+    }
+}
+
+/// A program and its arguments: a list of them, or one text that is parted as a shell would.
+fn command(raw: &Raw<'_>) -> Result<Vec<String>, String> {
+    let words = match raw {
+        Raw::List(_) => raw.list()?.into_iter().map(str::to_owned).collect(),
+        _ => {
+            let no_words = |_| "has a quote or a backslash that is not ended".to_owned();
+            shell_words::split(raw.text()?).map_err(no_words)?
+        }
+    };
+    match words.first() {
+        Some(program) if !program.is_empty() => Ok(words),
+        _ => Err("names no command".to_owned()),
+    }
+}
