@@ -243,7 +243,7 @@ fn write<T>(
     }
 }
 
-fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
+pub(super) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
     let Some((file, metadata)) = disk::open_plain(path).map_err(as_key_error)? else { return Ok(None) };
     if disk::open_to_others(&metadata) != 0 {
         let path = path.display();

@@ -38,7 +38,7 @@ use crate::credential::{Credential, Record, Secret};
 
 pub use blob::Sealed;
 #[cfg(feature = "file")]
-pub(crate) use cipher::{OTHER_FORMAT, other_key, wrong_key};
+pub(crate) use cipher::{OTHER_FORMAT, Opener, Shut, other_key, wrong_key};
 pub use service::{Resealed, Seal, SealFuture, SealLayer};
 
 /// Seals a secret, for a test that asks a backend itself.

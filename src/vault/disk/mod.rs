@@ -178,7 +178,7 @@ pub(crate) struct Temporary {
 }
 
 /// The end of every temporary file's name, which begins with a dot.
-const TEMPORARY: &str = ".tmp";
+pub(in crate::vault) const TEMPORARY: &str = ".tmp";
 
 /// Whether it is a temporary file of ours, which is always a plain one.
 pub(crate) fn is_temporary(entry: &DirEntry) -> bool {

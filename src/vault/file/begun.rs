@@ -23,16 +23,22 @@ impl Versioned for Note {
     }
 }
 
+/// Which generation's refresh has begun, and when; `None` where none has.
+pub(super) fn read(path: &Path) -> Result<Option<(Generation, Timestamp)>, VaultError> {
+    let note = record::read_json::<Note>(path, "it may be removed")?;
+    Ok(note.map(|note| (note.generation, note.begun_at)))
+}
+
 /// Notes that the secret of this generation is about to be exchanged, durably. When that was noted before,
 /// where it was.
 pub(super) fn note(path: &Path, generation: Generation) -> Result<Option<Timestamp>, VaultError> {
-    let before = match record::read_json::<Note>(path, "it may be removed") {
+    let before = match read(path) {
         // It only adds to what is said of a refresh that fails; the one written now takes its place.
         Err(VaultError::Damaged(damage)) => {
             tracing::warn!("{damage}");
             None
         }
-        read => read?.filter(|note| note.generation == generation).map(|note| note.begun_at),
+        read => read?.filter(|(noted, _)| *noted == generation).map(|(_, begun_at)| begun_at),
     };
     record::write_json(path, &Note { version: VERSION, generation, begun_at: now() })?;
     Ok(before)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +14,10 @@ use crate::vault::seal::{other_key, wrong_key};
 use crate::vault::{Damage, VaultError};
 
 /// How many seals one key may make with random nonces of 96 bits: NIST SP 800-38D, section 8.3.
-const MOST: u64 = 1 << 32;
+pub(super) const MOST: u64 = 1 << 32;
 
 /// From how many on a warning says that the key is to be rotated.
-const MANY: u64 = 1 << 31;
+pub(super) const MANY: u64 = 1 << 31;
 
 /// How many seals are counted at once, before they are made: a process that ends has counted too many,
 /// never too few.
@@ -35,6 +35,30 @@ pub(super) struct Marker {
     /// How many seals were made under each key, at the most.
     seals: BTreeMap<KeyId, u64>,
 }
+
+impl Marker {
+    /// Reads the file; `None` where there is none.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, VaultError> {
+        read_json(path, WAY_OUT)
+    }
+
+    pub(super) fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    pub(super) fn previous(&self) -> &[KeyId] {
+        &self.previous
+    }
+
+    /// How many seals a key has made, at the most.
+    pub(super) fn seals(&self, key: KeyId) -> u64 {
+        self.seals.get(&key).copied().unwrap_or(0)
+    }
+}
+
+/// What helps where it can't be read.
+const WAY_OUT: &str =
+    "it is kept under another name and made anew; seal the vault anew with another key";
 
 impl Versioned for Marker {
     fn version(&self) -> u32 {
@@ -141,7 +165,7 @@ impl Keys {
             return Err(wrong_key(marker.key_id, key));
         }
         if self.left == 0 {
-            let counted = marker.seals.get(&key).copied().unwrap_or(0);
+            let counted = marker.seals(key);
             if counted >= MOST {
                 return Err(VaultError::Key(format!(
                     "the key {key} has made 2^32 seals, as many as it safely can; seal the vault anew with \
@@ -189,9 +213,7 @@ impl Keys {
     fn read(&mut self) -> Result<Option<Marker>, VaultError> {
         self.known = None;
         let Some((file, metadata)) = disk::open_plain(&self.path)? else { return Ok(None) };
-        let way_out =
-            "it is kept under another name and made anew; seal the vault anew with another key";
-        let marker = read_json::<Marker>(&self.path, way_out)?;
+        let marker = Marker::read(&self.path)?;
         self.known = marker.as_ref().map(|marker| (file, FileId::of(&metadata), marker.clone()));
         Ok(marker)
     }

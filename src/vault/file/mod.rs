@@ -27,6 +27,7 @@
 
 mod begun;
 mod busy;
+mod check;
 mod claim;
 mod directory;
 #[cfg(any(test, fuzzing))]
@@ -58,6 +59,7 @@ use tower_service::Service;
 use super::key::{Keys, VaultKey};
 use super::seal::{Resealed, Seal, SealFuture, SealLayer};
 use super::{Damage, VaultError, VaultRequest, VaultResponse};
+pub use check::{Check, Finding, FindingKind, Report, Severity};
 use directory::{Directory, Patience};
 #[cfg(feature = "discovery")]
 pub(crate) use name::pool_file;

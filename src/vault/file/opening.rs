@@ -13,7 +13,7 @@ pub(super) const LEASES: &str = "leases";
 pub(super) const LOCK: &str = "lock";
 pub(super) const KEYS: &str = "key.json";
 
-const DIRECTORIES: [&str; 3] = [RECORDS, POOLS, LEASES];
+pub(super) const DIRECTORIES: [&str; 3] = [RECORDS, POOLS, LEASES];
 
 /// Makes the directories that are missing and narrows the modes of the others; that of a root that was there
 /// before only if nothing else than a vault is in it.
@@ -69,7 +69,7 @@ pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
 }
 
 /// Whether an entry of the root is a part of the vault.
-fn is_ours(entry: &DirEntry) -> bool {
+pub(super) fn is_ours(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     DIRECTORIES.iter().chain(&[LOCK, KEYS]).any(|ours| *ours == name)
         || name.as_encoded_bytes().starts_with(b"key.damaged-")

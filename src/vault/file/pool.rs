@@ -125,6 +125,21 @@ impl Pool {
         Some(Damage::new(self.path.display().to_string(), reason))
     }
 
+    /// Whether some lines can't be read and the others count.
+    pub(super) fn has_bad_lines(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Lines(_)))
+    }
+
+    /// Whether it is no log of this pool, so that the next change sets it aside.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Foreign | Trouble::OtherPool(_)))
+    }
+
+    /// Whether a newer version wrote it, which is not ours to change.
+    pub(super) fn is_newer(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Newer))
+    }
+
     /// Reads what was written since it was last read: a look at the file where there is nothing. Needs no
     /// lock: what is being written is left for the next time.
     pub(super) fn refresh(&mut self) -> Result<(), VaultError> {

@@ -297,6 +297,19 @@ impl Store {
     /// Makes the log name every credential of the pool by its label, and none that is gone: a killed
     /// process may have left it otherwise.
     fn mend(&self, pool: &mut Pool, credentials: &[Record<Sealed>]) -> Result<(), VaultError> {
+        let entries = self.missing_in(pool, credentials)?;
+        if !entries.is_empty() {
+            let appended = pool.append(entries);
+            pool.is_reconciled = appended.is_ok();
+            warn_of(appended, "which credentials there are");
+        } else {
+            pool.is_reconciled = true;
+        }
+        Ok(())
+    }
+
+    /// What makes the log name every credential of the pool by its label, and none that is gone.
+    fn missing_in(&self, pool: &Pool, credentials: &[Record<Sealed>]) -> Result<Vec<Entry>, VaultError> {
         let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
         let mut entries = Vec::new();
         for id in &pool.standings().order {
@@ -306,14 +319,7 @@ impl Store {
             }
         }
         entries.extend(renamed(pool, credentials));
-        if !entries.is_empty() {
-            let appended = pool.append(entries);
-            pool.is_reconciled = appended.is_ok();
-            warn_of(appended, "which credentials there are");
-        } else {
-            pool.is_reconciled = true;
-        }
-        Ok(())
+        Ok(entries)
     }
 
     /// Makes the log name every credential of the pool by its label, once, before labels are compared. The
@@ -508,6 +514,31 @@ impl Store {
             lock(&self.keys).forget_previous(key)?;
         }
         Ok(left)
+    }
+
+    /// Makes the pool's log agree with the records. Wants the vault's lock held.
+    pub(super) fn mend_log(&self, key: &PoolKey) -> Result<(), Stopped> {
+        let ids = self.records.candidates(self.records.ids()?.0, key);
+        let mut records = self.records.read(&ids, &mut Vec::new());
+        records.retain(|record| record.metadata.pool == *key);
+        let files = self.pool(key);
+        let (mut pool, _held) = files.locked()?;
+        let entries = self.missing_in(&pool, &records)?;
+        if !entries.is_empty() {
+            pool.append(entries)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the pool's log anew where lines of it are damaged; the old one is kept. Wants the vault's lock
+    /// held.
+    pub(super) fn compact_damaged(&self, key: &PoolKey) -> Result<(), Stopped> {
+        let files = self.pool(key);
+        let (mut pool, _held) = files.locked()?;
+        if pool.has_bad_lines() {
+            pool.compact()?;
+        }
+        Ok(())
     }
 
     /// Every record's id, in no order.

@@ -43,7 +43,7 @@ impl Keyed {
 }
 
 /// Why a sealed secret does not open.
-pub(super) enum Shut {
+pub(crate) enum Shut {
     OtherKey(KeyId),
     Damaged(&'static str),
 }
@@ -108,6 +108,25 @@ impl Cipher {
             Shut::OtherKey(sealed_with) => Damage::new(record, other_key(sealed_with, self.key_id())),
             Shut::Damaged(reason) => Damage::new(record, reason),
         }
+    }
+}
+
+/// What tells whether sealed secrets open.
+#[cfg(feature = "file")]
+pub(crate) struct Opener(Cipher);
+
+#[cfg(feature = "file")]
+impl Opener {
+    /// With these keys; `None` where there are none.
+    pub(crate) fn new(keys: &[VaultKey]) -> Option<Self> {
+        let (first, others) = keys.split_first()?;
+        let mut cipher = Cipher::new(first);
+        others.iter().for_each(|key| cipher.add_old(key));
+        Some(Self(cipher))
+    }
+
+    pub(crate) fn try_open(&self, metadata: &Metadata, sealed: Sealed) -> Result<(), Shut> {
+        self.0.open(metadata, sealed).map(drop)
     }
 }
 

@@ -1,0 +1,210 @@
+//! Directories and files: which there are, whose they are, and who may touch them.
+
+use std::fs::{DirEntry, Metadata};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::mend::Mend;
+use super::{Finding, FindingKind, Looking, Severity};
+use crate::credential::CredentialId;
+use crate::vault::VaultError;
+use crate::vault::disk;
+use crate::vault::file::opening::{self, DIRECTORIES, KEYS, LEASES, LOCK, POOLS, RECORDS};
+
+/// For how long a temporary file that is made without a lock may be somebody's who is at it.
+const AT_WORK: Duration = Duration::from_secs(60);
+
+impl Looking<'_> {
+    /// All that is in the vault's directory, but not what is in its files.
+    pub(super) fn directories(&mut self) -> Result<(), VaultError> {
+        let root = self.root;
+        let entries = disk::entries(root)?;
+        let has = |name: &str| entries.iter().any(|entry| entry.file_name() == name);
+        if !has(KEYS) && !has(RECORDS) {
+            let what = "there is no vault here";
+            self.found(Finding::new(FindingKind::NoVault, Severity::Error, root, what));
+            return Ok(());
+        }
+        self.root(&entries);
+        for entry in &entries {
+            let name = entry.file_name();
+            let is_directory = DIRECTORIES.iter().any(|ours| *ours == name);
+            if self.is_key_in_root && (self.is_of_key(&name) || disk::is_temporary(entry)) {
+                // Looked at with the key.
+            } else if disk::is_temporary(entry) {
+                self.leftover(entry);
+            } else if name.as_encoded_bytes().starts_with(b"key.damaged-") {
+                self.set_aside(entry);
+            } else if name == LOCK || name == KEYS {
+                self.file(entry);
+            } else if !is_directory {
+                let what = "no file of the vault";
+                let path = entry.path();
+                self.found(Finding::new(FindingKind::UnknownFile, Severity::Note, &path, what));
+            }
+        }
+        for name in DIRECTORIES {
+            self.directory(name);
+        }
+        Ok(())
+    }
+
+    /// The directory of the vault itself.
+    fn root(&mut self, entries: &[DirEntry]) {
+        let root = self.root;
+        let Ok(metadata) = std::fs::metadata(root) else { return };
+        if disk::open_to_others(&metadata) != 0 {
+            let finding = open_to_others(root, &metadata, 0o700);
+            match entries.iter().all(opening::is_ours) {
+                true => self.found_with(finding, Mend::Narrow(root.to_owned(), 0o700)),
+                // Who keeps other things there may have meant it so.
+                false => self.found(finding),
+            }
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let us = rustix::process::geteuid().as_raw();
+            if metadata.uid() != us {
+                let what = format!("belongs to the user {}, and this is the user {us}", metadata.uid());
+                let finding = Finding::new(FindingKind::ForeignOwner, Severity::Warning, root, what);
+                self.found(finding.way_out("use the vault as its owner, or change that by chown"));
+            }
+        }
+    }
+
+    /// One of the directories in it.
+    fn directory(&mut self, name: &'static str) {
+        let path = self.root.join(name);
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => self.touchable(&path, &metadata, 0o700),
+            Ok(_) => {
+                let what = "no directory, where one should be";
+                let finding = Finding::new(FindingKind::MissingDirectory, Severity::Error, &path, what);
+                self.found(finding.way_out("move it away"));
+                return;
+            }
+            Err(_) if name == RECORDS => {
+                let what = "missing, and all records with it";
+                let finding = Finding::new(FindingKind::MissingDirectory, Severity::Error, &path, what);
+                self.found(finding.way_out("restore it from a backup"));
+                return;
+            }
+            Err(_) => {
+                let finding =
+                    Finding::new(FindingKind::MissingDirectory, Severity::Warning, &path, "missing");
+                let finding = finding.way_out("it is made anew when the vault is opened");
+                self.found_with(finding, Mend::MakeDirectory(path));
+                return;
+            }
+        }
+        let entries = match disk::entries(&path) {
+            Ok(entries) => entries,
+            Err(error) => return self.damaged(FindingKind::MissingDirectory, &path, error),
+        };
+        for entry in &entries {
+            if disk::is_temporary(entry) {
+                self.leftover(entry);
+            } else if is_known(name, entry) {
+                self.file(entry);
+            } else if name == POOLS && is_set_aside(entry) {
+                self.set_aside(entry);
+            } else {
+                let what = "no file of the vault";
+                let finding =
+                    Finding::new(FindingKind::UnknownFile, Severity::Warning, &entry.path(), what);
+                self.found(finding.way_out("move it away"));
+            }
+        }
+    }
+
+    /// A file that belongs where it is.
+    fn file(&mut self, entry: &DirEntry) {
+        // One that is gone meanwhile is not looked at.
+        let Ok(metadata) = entry.metadata() else { return };
+        let path = entry.path();
+        if metadata.is_file() {
+            self.touchable(&path, &metadata, 0o600);
+        } else if path.extension().is_none_or(|ending| ending != "json" && ending != "log") {
+            // What is read is named with the rest of it that can't be read.
+            if let Err(error) = disk::check_plain(&path, &metadata) {
+                self.damaged(FindingKind::UnknownFile, &path, error);
+            }
+        }
+    }
+
+    /// Who may touch it, and whose it is.
+    pub(super) fn touchable(&mut self, path: &Path, metadata: &Metadata, mode: u32) {
+        if disk::open_to_others(metadata) != 0 {
+            let finding = open_to_others(path, metadata, mode);
+            self.found_with(finding, Mend::Narrow(path.to_owned(), mode));
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let owner = std::fs::metadata(self.root).map(|root| root.uid());
+            if owner.is_ok_and(|owner| owner != metadata.uid()) {
+                let what = format!("belongs to the user {}, unlike the vault", metadata.uid());
+                let finding = Finding::new(FindingKind::ForeignOwner, Severity::Warning, path, what);
+                self.found(finding.way_out("give it to the vault's owner by chown"));
+            }
+        }
+    }
+
+    fn leftover(&mut self, entry: &DirEntry) {
+        // They are made under the lock: whoever began this one is gone.
+        if self.is_still {
+            self.found_leftover(&entry.path());
+        }
+    }
+
+    /// A temporary file that is made without a lock.
+    pub(super) fn unlocked_leftover(&mut self, entry: &DirEntry) {
+        let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else { return };
+        if SystemTime::now().duration_since(modified).is_ok_and(|age| age > AT_WORK) {
+            self.found_leftover(&entry.path());
+        }
+    }
+
+    fn found_leftover(&mut self, path: &Path) {
+        let what = "a temporary file that a killed process has left";
+        let finding = Finding::new(FindingKind::Leftover, Severity::Warning, path, what);
+        self.found_with(finding.way_out("remove it"), Mend::Remove(path.to_owned()));
+    }
+
+    fn set_aside(&mut self, entry: &DirEntry) {
+        let what = "a damaged file that was set aside";
+        let finding = Finding::new(FindingKind::SetAside, Severity::Note, &entry.path(), what);
+        self.found(finding.way_out("remove it when nothing of it is wanted"));
+        self.file(entry);
+    }
+}
+
+fn open_to_others(path: &Path, metadata: &Metadata, mode: u32) -> Finding {
+    let others = disk::open_to_others(metadata);
+    let what = format!("others may touch it (mode {:03o})", mode | others);
+    let finding = Finding::new(FindingKind::OpenToOthers, Severity::Warning, path, what);
+    finding.way_out(format!("chmod {mode:o} '{}'", path.display()))
+}
+
+/// Whether a file in this directory of the vault is one of it by its name.
+fn is_known(directory: &str, entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let Some((stem, ending)) = name.to_str().and_then(|name| name.rsplit_once('.')) else {
+        return false;
+    };
+    let is_id = || stem.parse::<CredentialId>().is_ok();
+    match (directory, ending) {
+        (RECORDS, "json") => is_id(),
+        (POOLS, "log" | "lock" | "json") => true,
+        (LEASES, "lock") => is_id() || stem.starts_with("client-"),
+        (LEASES, "begun") => is_id(),
+        _ => false,
+    }
+}
+
+fn is_set_aside(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let ending = name.to_str().and_then(|name| name.rsplit_once(".damaged-"));
+    ending.is_some_and(|(_, number)| number.parse::<u32>().is_ok())
+}

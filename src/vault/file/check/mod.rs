@@ -1,0 +1,234 @@
+//! Looking a vault through: every record, log and file, before anything is swept or mended.
+
+mod directories;
+mod finding;
+mod key_file;
+mod mend;
+mod pools;
+mod records;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+use super::busy::Stopped;
+use super::directory::finished;
+use super::lock::{Held, LockFile};
+use super::opening::{self, LOCK};
+use super::records::Records;
+use crate::vault::VaultError;
+use crate::vault::disk::{self, lock, ops};
+use crate::vault::key::{Keys, VaultKey};
+use mend::Mend;
+
+pub use finding::{Finding, FindingKind, Severity};
+
+/// Looks a vault through without changing anything: records are opened, logs read, modes, owners, left-over
+/// files and the key looked at. Unlike [`FileVault::open`](super::FileVault::open), which puts in order what it
+/// can and says nothing of what is not asked for.
+///
+/// Others may use the vault meanwhile: it is looked at while nobody changes it.
+///
+/// ```
+/// use tower_credentials::vault::file::{Check, FileVault};
+/// use tower_credentials::vault::key::{Keys, VaultKey};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let directory = place.path().join("vault");
+/// # let key = VaultKey::generate();
+/// FileVault::open(&directory, &key).await?;
+/// let report = Check::new(&directory).keys(&Keys::new(key)).run().await?;
+/// assert!(report.is_healthy(), "{:?}", report.findings);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is looked at before it runs"]
+pub struct Check {
+    directory: PathBuf,
+    /// The first seals.
+    keys: Vec<VaultKey>,
+    key_file: Option<PathBuf>,
+    fix: bool,
+    patience: Duration,
+}
+
+impl Check {
+    /// Of the vault in this directory.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            keys: Vec::new(),
+            key_file: None,
+            fix: false,
+            patience: Duration::from_secs(10),
+        }
+    }
+
+    /// With these keys, of which the current one is the vault's. Without any, no record is opened.
+    pub fn keys(mut self, keys: &Keys) -> Self {
+        self.keys = [&keys.current].into_iter().chain(&keys.previous).cloned().collect();
+        self
+    }
+
+    /// Looks at the key's file too, and at what lies beside it.
+    pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_file = Some(path.into());
+        self
+    }
+
+    /// Whether what can be mended safely is mended: modes, left-over temporary files, logs that don't agree
+    /// with the records. Not, unless set. A record is never changed or removed, nor is anything that is damaged:
+    /// what has to give way is kept under another name.
+    pub fn fix(mut self, fix: bool) -> Self {
+        self.fix = fix;
+        self
+    }
+
+    /// How long others' changes are waited for: ten seconds unless set. After that the vault is looked at all
+    /// the same, but for what can't be told while somebody changes it.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.patience = timeout;
+        self
+    }
+
+    /// Looks, and mends if that is wanted.
+    ///
+    /// # Errors
+    /// [`VaultError::DirectoryGone`] where there is no such directory, [`VaultError::Io`] where it can't be read.
+    /// Whatever is wrong with the vault is no error, but a [`Finding`].
+    pub async fn run(self) -> Result<Report, VaultError> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let (check, is_last) = (self.clone(), Instant::now() >= deadline);
+            let done = spawn_blocking(move || check.look(is_last)).await;
+            match finished(done, &self.directory)? {
+                Ok(report) => return Ok(report),
+                Err(Stopped::Failed(error)) => return Err(error),
+                Err(Stopped::Busy(_)) => sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    fn look(&self, although_locked: bool) -> Result<Report, Stopped> {
+        if !self.directory.is_dir() {
+            return Err(VaultError::DirectoryGone(self.directory.clone()).into());
+        }
+        let lock_file = LockFile::new(self.directory.join(LOCK));
+        let held = match self.lock(&lock_file) {
+            Err(Stopped::Busy(busy)) if although_locked => Err(busy.path),
+            held => Ok(held?),
+        };
+        let mut looking = Looking {
+            root: &self.directory,
+            keys: &self.keys,
+            key_file: self.key_file.as_deref(),
+            is_key_in_root: self.is_key_in_root(),
+            is_still: held.is_ok(),
+            report: Report::new(&self.directory),
+            mends: Vec::new(),
+        };
+        if let Err(path) = &held {
+            let holder = lock::holder(path);
+            let by =
+                holder.map_or_else(|| "another process".to_owned(), |id| format!("the process {id}"));
+            let what = format!("locked for {} s by {by}", self.patience.as_secs_f64());
+            let finding = Finding::new(FindingKind::Locked, Severity::Error, path, what);
+            looking.found(finding.way_out("see what it is doing, or end it; then look again"));
+        }
+        looking.directories()?;
+        let marker = looking.marker();
+        let records = Records::new(self.directory.join(opening::RECORDS));
+        let pools = looking.records(&records, marker.as_ref());
+        looking.pools(&records, pools);
+        looking.leases(&records);
+        looking.key_file();
+        let Looking { mut report, mends, .. } = looking;
+        if self.fix && held.is_ok() {
+            mend::mend(&self.directory, &mut report, mends);
+        }
+        report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        Ok(report)
+    }
+
+    fn is_key_in_root(&self) -> bool {
+        let Some(key) = &self.key_file else { return false };
+        let root = self.directory.canonicalize();
+        root.is_ok_and(|root| disk::parent(key).canonicalize().is_ok_and(|parent| parent == root))
+    }
+
+    /// Keeps others from changing the vault. Without making anything: where there is no lock's file, nobody
+    /// has opened the vault.
+    fn lock<'a>(&self, file: &'a LockFile) -> Result<Option<Held<'a>>, Stopped> {
+        match ops::metadata(file.path()) {
+            Ok(metadata) if metadata.is_file() && !disk::is_closed(&metadata) => file.take().map(Some),
+            // Named as what it is later.
+            _ => Ok(None),
+        }
+    }
+}
+
+/// What a vault looks like.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The vault's directory.
+    pub directory: String,
+    /// How many records there are.
+    pub records: usize,
+    /// How many of them were opened.
+    pub opened: usize,
+    /// How many pools have a log.
+    pub pools: usize,
+    /// What is to be told, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    fn new(directory: &Path) -> Self {
+        let directory = directory.display().to_string();
+        Self { directory, records: 0, opened: 0, pools: 0, findings: Vec::new() }
+    }
+
+    /// Whether there is nothing wrong, but for what was mended. Notes are nothing wrong.
+    pub fn is_healthy(&self) -> bool {
+        self.findings.iter().all(|finding| finding.is_fixed || finding.severity == Severity::Note)
+    }
+}
+
+/// A vault that is being looked at.
+struct Looking<'a> {
+    root: &'a Path,
+    keys: &'a [VaultKey],
+    key_file: Option<&'a Path>,
+    /// Whether that lies in the vault's directory.
+    is_key_in_root: bool,
+    /// Whether nobody changes it meanwhile.
+    is_still: bool,
+    report: Report,
+    /// What mends each finding, by its place among them.
+    mends: Vec<Option<Mend>>,
+}
+
+impl Looking<'_> {
+    fn found(&mut self, finding: Finding) {
+        self.report.findings.push(finding);
+        self.mends.push(None);
+    }
+
+    fn found_with(&mut self, mut finding: Finding, mend: Mend) {
+        finding.can_fix = true;
+        self.report.findings.push(finding);
+        self.mends.push(Some(mend));
+    }
+
+    /// That something can't be read, for a reason that says the way out after a semicolon.
+    fn damaged(&mut self, kind: FindingKind, path: &Path, error: VaultError) {
+        self.found(Finding::damage(kind, path, error));
+    }
+}

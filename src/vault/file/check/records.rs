@@ -1,0 +1,186 @@
+//! The records, the key that is theirs, and refreshes that have begun.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use super::{Finding, FindingKind, Looking, Severity};
+use crate::credential::{CredentialId, Metadata, PoolKey, Record};
+use crate::vault::VaultError;
+use crate::vault::disk::{self, ops};
+use crate::vault::file::begun;
+use crate::vault::file::keys::{MANY, MOST, Marker};
+use crate::vault::file::opening::{KEYS, LEASES};
+use crate::vault::file::records::Records;
+use crate::vault::key::{KeyId, VaultKey};
+use crate::vault::seal::{Opener, Shut, other_key};
+
+/// The members of each pool, by what their records say.
+pub(super) type Members = BTreeMap<PoolKey, HashMap<CredentialId, Metadata>>;
+
+impl Looking<'_> {
+    /// What says which key is the vault's.
+    pub(super) fn marker(&mut self) -> Option<Marker> {
+        let path = self.root.join(KEYS);
+        match Marker::read(&path) {
+            Ok(Some(marker)) => {
+                self.key(&path, &marker);
+                return Some(marker);
+            }
+            Ok(None) if self.report.findings.iter().any(|known| known.kind == FindingKind::NoVault) => {}
+            Ok(None) => {
+                let what = "missing, and with it the count of what the key has sealed";
+                let finding = Finding::new(FindingKind::Marker, Severity::Warning, &path, what);
+                self.found(finding.way_out("it is made anew when the vault is opened"));
+            }
+            Err(error) => self.damaged(FindingKind::Marker, &path, error),
+        }
+        None
+    }
+
+    fn key(&mut self, path: &Path, marker: &Marker) {
+        let given = self.keys.first().map(VaultKey::id);
+        let is_known = self.keys.iter().any(|key| key.id() == marker.key_id());
+        match given {
+            None => {
+                let what = format!("sealed with the key {}, and none was given", marker.key_id());
+                let finding = Finding::new(FindingKind::NoKey, Severity::Warning, path, what);
+                self.found(finding.way_out("give the key, so that the records are opened"));
+            }
+            Some(given) if !is_known => {
+                let reason = other_key(marker.key_id(), given);
+                self.damaged(FindingKind::WrongKey, path, VaultError::Key(reason));
+            }
+            Some(_) => {}
+        }
+        let old = match given == Some(marker.key_id()) {
+            true => marker.previous().first().copied(),
+            // The one given first is to follow it.
+            false => is_known.then(|| marker.key_id()),
+        };
+        let kept = self.keys.get(1).map(VaultKey::id).filter(|_| is_known);
+        let what = match (old, kept) {
+            (Some(old), _) => {
+                Some(format!("the key {old} is being exchanged, and not all is sealed with the new one"))
+            }
+            (None, Some(kept)) => {
+                Some(format!("nothing is sealed with the key {kept} any more, and it is still kept"))
+            }
+            (None, None) => None,
+        };
+        if let Some(what) = what {
+            let severity = match self.is_key_changing() {
+                true => Severity::Note,
+                false => Severity::Warning,
+            };
+            let finding = Finding::new(FindingKind::UnfinishedKeyChange, severity, path, what);
+            self.found(finding.way_out("go on with it, and keep both keys until it is done"));
+        }
+        let seals = marker.seals(marker.key_id());
+        if seals >= MANY {
+            let severity = if seals >= MOST { Severity::Error } else { Severity::Warning };
+            let what = format!("the key {} has made {seals} seals, of at most {MOST}", marker.key_id());
+            let finding = Finding::new(FindingKind::ManySeals, severity, path, what);
+            self.found(finding.way_out("seal the vault anew with another key"));
+        }
+    }
+
+    /// Reads every record and opens it. Answers whose they are.
+    pub(super) fn records(&mut self, records: &Records, marker: Option<&Marker>) -> Members {
+        let mut members = Members::new();
+        // Whatever is no record was named with the directory.
+        let Ok((ids, _)) = records.ids() else { return members };
+        self.report.records = ids.len();
+        let mut damaged = Vec::new();
+        let read = records.read(&ids, &mut damaged);
+        for damage in damaged {
+            let path = std::path::PathBuf::from(&damage.record);
+            self.damaged(FindingKind::Record, &path, VaultError::Damaged(damage));
+        }
+        let opener = Opener::new(self.keys);
+        let mut needed: BTreeMap<KeyId, usize> = BTreeMap::new();
+        for Record { metadata, secret } in read {
+            let path = records.path(metadata.id);
+            let sealed_with = secret.key_id();
+            let opened = opener.as_ref().map(|opener| opener.try_open(&metadata, secret));
+            match opened {
+                Some(Ok(())) => {
+                    self.report.opened += 1;
+                    if self.keys.first().is_some_and(|key| key.id() != sealed_with) {
+                        *needed.entry(sealed_with).or_default() += 1;
+                    }
+                }
+                Some(Err(Shut::Damaged(reason))) => {
+                    self.damaged(FindingKind::Record, &path, disk::damaged(&path, reason));
+                }
+                Some(Err(Shut::OtherKey(sealed_with))) => {
+                    let what = format!("sealed with the key {sealed_with}, which was not given");
+                    let finding = Finding::new(FindingKind::OtherKey, Severity::Error, &path, what);
+                    self.found(finding.way_out(format!(
+                        "give the key {sealed_with}, restore the record from a backup, or remove it and sign in \
+                         again"
+                    )));
+                }
+                None => {}
+            }
+            members.entry(metadata.pool.clone()).or_default().insert(metadata.id, metadata);
+        }
+        // Where the marker tells of it, it was told.
+        let is_told = |id: &KeyId| {
+            marker.is_some_and(|marker| marker.previous().contains(id) || marker.key_id() == *id)
+        };
+        for (id, count) in needed.into_iter().filter(|(id, _)| !is_told(id)) {
+            let what =
+                format!("{count} records are sealed with the key {id}, not with the one given first");
+            let kind = FindingKind::UnfinishedKeyChange;
+            let finding = Finding::new(kind, Severity::Warning, &self.root.join(KEYS), what);
+            self.found(finding.way_out("seal the vault anew with both keys"));
+        }
+        members
+    }
+
+    /// Refreshes that have begun and are not going on.
+    pub(super) fn leases(&mut self, records: &Records) {
+        let leases = self.root.join(LEASES);
+        for entry in disk::entries(&leases).into_iter().flatten() {
+            let path = entry.path();
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".begun")?.parse().ok());
+            let Some(id) = id else { continue };
+            let Ok(Record { metadata, .. }) = records.get(id) else { continue };
+            if !self.is_still || is_leased(&leases, id) {
+                continue;
+            }
+            match begun::read(&path) {
+                Ok(Some((generation, _))) if generation != metadata.generation => {}
+                Ok(Some((_, begun_at))) => {
+                    let begun_at = std::time::UNIX_EPOCH
+                        .checked_add(std::time::Duration::from_millis(begun_at.as_millis()))
+                        .map(httpdate::fmt_http_date)
+                        .unwrap_or_default();
+                    let what = format!(
+                        "a refresh of {} of the pool {} began on {begun_at}, and nothing was stored",
+                        metadata.label, metadata.pool
+                    );
+                    let kind = FindingKind::UnfinishedRefresh;
+                    let finding = Finding::new(kind, Severity::Note, &path, what);
+                    self.found(finding.way_out(
+                        "the next refresh presents the token once more; if the vendor refuses it, sign in again",
+                    ));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let mut finding = Finding::damage(FindingKind::UnfinishedRefresh, &path, error);
+                    finding.severity = Severity::Note;
+                    self.found(finding);
+                }
+            }
+        }
+    }
+}
+
+/// Whether somebody is refreshing the credential just now. Makes no file.
+fn is_leased(leases: &Path, id: CredentialId) -> bool {
+    let path = leases.join(format!("{id}.lock"));
+    let Ok(file) = ops::open_lock(&path) else { return false };
+    !ops::try_lock(&file, &path).unwrap_or(true)
+}
