@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason, Scope, Standing};
+use tower_credentials::standing::{
+    Change, Cooldown, Health, LastAnswer, Outcome, Reason, Scope, Standing,
+};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{Replaced, VaultError, VaultExt};
@@ -280,6 +282,52 @@ async fn a_vault_of_version_1_can_be_sealed_anew_with_another_key() {
     for number in 1..=6 {
         assert_eq!(place.record(number)["secret"]["version"], 2);
     }
+}
+
+#[tokio::test]
+async fn pauses_and_answers_are_written_and_read_as_specified() {
+    let place = Place::new("vault-v2");
+    let vault = place.open().await;
+    let answer = |at, status| LastAnswer { at: Timestamp::from_millis(at), status };
+    let changes = [
+        (1, Change::Paused),
+        (1, Change::Answered(answer(1_790_000_000_001, 429))),
+        (1, Change::Answered(answer(1_790_000_000_000, 599))),
+        (2, Change::Paused),
+        (2, Change::Reset),
+        (2, Change::Resumed),
+    ];
+    let outcomes = changes.map(|(number, change)| Outcome { id: id(number), change });
+    vault.record(example(), outcomes.to_vec()).await.unwrap();
+    let log = fs::read_to_string(place.root().join(format!("{EXAMPLE}.log"))).unwrap();
+    let last = log.lines().last().unwrap();
+    for written in [
+        r#""change":{"type":"paused"}"#,
+        r#""change":{"type":"resumed"}"#,
+        r#""change":{"type":"answered","at":1790000000001,"status":429}"#,
+    ] {
+        assert!(last.contains(written), "{last}");
+    }
+    for vault in [vault, place.open().await] {
+        let standings = vault.load_pool(example()).await.unwrap().standings.credentials;
+        let of_first = &standings[&id(1)];
+        assert_eq!((of_first.paused, of_first.failures), (true, 2));
+        assert_eq!(of_first.last_answer, Some(answer(1_790_000_000_001, 429)));
+        assert_eq!(standings[&id(2)], Standing::default());
+    }
+    // A snapshot, as another program may write it; what is there of the first line is theirs.
+    let log = include_bytes!("corpus/pool_log/pauses-and-answers");
+    fs::write(place.root().join(format!("{EXAMPLE}.log")), log).unwrap();
+    let loaded = place.open().await.load_pool(example()).await.unwrap();
+    assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
+    let of_first = Standing {
+        failures: 1,
+        last_answer: Some(answer(1_790_000_000_001, 429)),
+        ..Standing::default()
+    };
+    assert_eq!(loaded.standings.credentials[&id(1)], of_first);
+    let of_second = Standing { paused: true, last_answer: Some(answer(5, 401)), ..Standing::default() };
+    assert_eq!(loaded.standings.credentials[&id(2)], of_second);
 }
 
 #[tokio::test]

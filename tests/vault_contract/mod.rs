@@ -6,7 +6,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason, Scope};
+use tower_credentials::standing::{
+    Change, Cooldown, Health, LastAnswer, Outcome, Reason, Scope, Standing,
+};
 use tower_credentials::vault::{Replaced, Vault, VaultError, VaultExt};
 use tower_credentials::{
     Credential, CredentialId, Generation, Kind, OAuthTokens, PoolKey, Secret, Timestamp,
@@ -43,6 +45,7 @@ macro_rules! every_promise {
             an_outcome_sent_to_another_pool_is_dropped,
             a_saved_standing_never_rolls_back_a_newer_secret,
             to_the_back_and_health_are_kept,
+            a_pause_and_the_latest_answer_are_kept_through_a_reset_and_a_new_secret,
             every_change_makes_a_new_revision_and_reading_makes_none,
             a_lease_waits_until_the_other_is_dropped,
             a_lease_of_another_credential_does_not_wait,
@@ -433,6 +436,28 @@ pub(crate) async fn to_the_back_and_health_are_kept(vault: impl Vault) {
     let standings = vault.load_pool(pool()).await.unwrap().standings;
     assert_eq!(standings.credentials[&a].health, health);
     assert_eq!(standings.credentials[&a].failures, 1);
+}
+
+pub(crate) async fn a_pause_and_the_latest_answer_are_kept_through_a_reset_and_a_new_secret(
+    vault: impl Vault,
+) {
+    let [a, b] = put_all(&vault, ["a", "b"]).await;
+    let answer = |at| LastAnswer { at: Timestamp::from_millis(at), status: 200 };
+    let changes = [Change::Answered(answer(7)), Change::Paused, Change::Answered(answer(6))];
+    let outcomes = changes.map(|change| Outcome { id: a, change });
+    vault.record(pool(), outcomes.to_vec()).await.unwrap();
+    let expected = Standing { paused: true, last_answer: Some(answer(7)), ..Standing::default() };
+    let standing = || async {
+        let mut standings = vault.load_pool(pool()).await.unwrap().standings.credentials;
+        assert_eq!(standings.get(&b).cloned().unwrap_or_default(), Standing::default());
+        standings.remove(&a).unwrap()
+    };
+    assert_eq!(standing().await, expected);
+    vault.record(pool(), vec![Outcome { id: a, change: Change::Reset }]).await.unwrap();
+    vault.replace_secret(a, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    assert_eq!(standing().await, expected);
+    vault.record(pool(), vec![Outcome { id: a, change: Change::Resumed }]).await.unwrap();
+    assert_eq!(standing().await, Standing { paused: false, ..expected });
 }
 
 pub(crate) async fn every_change_makes_a_new_revision_and_reading_makes_none(vault: impl Vault) {
