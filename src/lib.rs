@@ -71,7 +71,7 @@
 //! | `providers` | yes | The vendors' adapters, and a registry of providers by name. |
 //! | `config` | no | Providers and settings from a TOML file. |
 //! | `oauth` | no | `oauth`: signing in, and renewing tokens. |
-//! | `tls` | no | An HTTPS client for `oauth`, over hyper-util and rustls. Implies `oauth`. |
+//! | `tls` | no | `https`: an HTTPS client for `oauth` and others, over hyper-util and rustls. Implies `oauth`. |
 //! | `migrate` | no | `migrate`: the legacy auth files of other programs, as credentials. |
 //! | `discovery` | no | `discovery`: the models that an upstream offers, cached. Implies `file`. |
 //! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers. |
@@ -95,6 +95,9 @@ pub mod discovery;
 mod error;
 mod error_response;
 pub mod events;
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub mod https;
 mod layers;
 #[cfg(feature = "migrate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "migrate")))]

@@ -1,13 +1,13 @@
 //! What every command works with: the settings, the vault, the HTTP client.
 
-use std::time::Duration;
-
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use tower::util::Either;
+use tower::util::{Either, MapRequest};
+use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::provider::Registry;
-use tower_credentials::reqwest::HttpService;
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
@@ -19,7 +19,7 @@ use crate::failure::{Exit, Failure};
 use crate::places::Places;
 
 /// The HTTP client of the program.
-pub(crate) type Http = HttpService<reqwest::Client>;
+pub(crate) type Http = MapRequest<HttpsClient<Body>, fn(Request<Body>) -> Request<Body>>;
 
 /// The body of each request of the program's.
 pub(crate) type Body = Full<Bytes>;
@@ -117,21 +117,16 @@ impl Context {
     }
 }
 
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A client with the proxies and the certificates of the machine. It follows no redirects: they would carry
-/// secrets along.
+/// A client with the proxies and the certificates of the machine, that says who it is.
 pub(crate) fn http() -> Result<Http, Failure> {
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::failed("could not make an HTTPS client").because(error);
-    // Whoever was first has said the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .build()
-        .map_err(|error| failed(&error))?;
-    Ok(HttpService::new(client))
+    let client = HttpsClient::new()
+        .map_err(|error| Failure::failed("could not load the system's certificates").because(error))?;
+    Ok(MapRequest::new(client, signed as fn(_) -> _))
+}
+
+/// Some vendors refuse requests that don't say whose they are.
+fn signed(mut request: Request<Body>) -> Request<Body> {
+    let name = HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+    request.headers_mut().entry(USER_AGENT).or_insert(name);
+    request
 }

@@ -83,13 +83,6 @@ impl Failure {
         self
     }
 
-    /// With this exit code in place of its own.
-    #[must_use]
-    pub(crate) fn exit(mut self, exit: Exit) -> Self {
-        self.exit = exit;
-        self
-    }
-
     /// Says it on standard error, and answers the exit code.
     pub(crate) fn report(self) -> Exit {
         if !self.message.is_empty() {

@@ -1,0 +1,123 @@
+//! An HTTPS client for programs that have none of their own.
+
+mod proxy;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::BoxError;
+use proxy::ProxyConnector;
+
+/// hyper-util's client over rustls, HTTP/1.1, with the machine's proxies and certificates. It follows no
+/// redirects: they would carry credentials along. Clones share its connections.
+///
+/// Certificates are judged by the operating system's own verifier, as browsers on the machine do: what an
+/// administrator has added or taken away holds here, too. The cryptography is *ring*'s, which builds with a C
+/// compiler alone, and it is named outright: a program's choice of a default for the process neither changes
+/// it nor is changed by it.
+///
+/// Proxies are those of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in either case), or else of
+/// the system's settings on macOS and Windows: HTTP proxies by `CONNECT` (RFC 9110, section 9.3.6), and
+/// `socks5` ones. Plain HTTP, which credentials are sent by to a loopback host only, goes through none.
+///
+/// ```no_run
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use tower::ServiceExt;
+/// use tower_credentials::https::HttpsClient;
+///
+/// # async fn run() -> Result<(), tower_credentials::BoxError> {
+/// let client = HttpsClient::new()?;
+/// let request = Request::get("https://api.example.com/").body(Full::<Bytes>::default())?;
+/// println!("{}", client.oneshot(request).await?.status());
+/// # Ok(())
+/// # }
+/// ```
+pub struct HttpsClient<B = Full<Bytes>> {
+    client: Client<HttpsConnector<ProxyConnector>, B>,
+}
+
+impl<B: Body<Data: Send> + Send> HttpsClient<B> {
+    /// A client with no connection yet. The environment's proxies are those of this moment.
+    ///
+    /// # Errors
+    /// When the operating system's certificates can't be loaded.
+    pub fn new() -> io::Result<Self> {
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(ProxyConnector::of_the_system());
+        let client =
+            Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        Ok(Self { client })
+    }
+}
+
+impl<B> Clone for HttpsClient<B> {
+    fn clone(&self) -> Self {
+        Self { client: self.client.clone() }
+    }
+}
+
+impl<B> fmt::Debug for HttpsClient<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpsClient").finish_non_exhaustive()
+    }
+}
+
+impl<B> Service<Request<B>> for HttpsClient<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    type Response = Response<Incoming>;
+    type Error = BoxError;
+    type Future = HttpsFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::poll_ready(&mut self.client, cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> HttpsFuture {
+        HttpsFuture { inner: Service::call(&mut self.client, request) }
+    }
+}
+
+pin_project! {
+    /// The response of an [`HttpsClient`].
+    #[must_use = "a future does nothing unless polled"]
+    pub struct HttpsFuture {
+        #[pin]
+        inner: ResponseFuture,
+    }
+}
+
+impl Future for HttpsFuture {
+    type Output = Result<Response<Incoming>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx).map_err(Into::into)
+    }
+}
+
+impl fmt::Debug for HttpsFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpsFuture").finish_non_exhaustive()
+    }
+}
