@@ -238,11 +238,10 @@ async fn a_file_that_is_damaged_anywhere_is_as_good_as_none() {
     let path = file(&directory);
     let whole = fs::read(&path).unwrap();
     for at in 0..whole.len() {
-        for bit in [0x01, 0x20] {
-            let mut bytes = whole.clone();
-            bytes[at] ^= bit;
-            is_replaced(&rig, &discovery, &path, &bytes, &format!("bit {bit} of byte {at}")).await;
-        }
+        let mut bytes = whole.clone();
+        // Its number, or whether a letter is a capital.
+        bytes[at] ^= if at % 2 == 0 { 0x01 } else { 0x20 };
+        is_replaced(&rig, &discovery, &path, &bytes, &format!("byte {at}")).await;
         is_replaced(&rig, &discovery, &path, &whole[..at], &format!("cut off at {at}")).await;
     }
     for (what, bytes) in [

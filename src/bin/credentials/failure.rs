@@ -166,6 +166,18 @@ impl From<Error> for Failure {
     }
 }
 
+/// An error and what lies behind it, on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 fn exit_of(error: &Error) -> Exit {
     match error {
         Error::Vault(_) => Exit::Vault,

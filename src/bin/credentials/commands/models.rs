@@ -10,7 +10,7 @@ use tower_credentials::{ErrorBodyLayer, PoolKey};
 
 use crate::args::{self, Namespace};
 use crate::context::{Body, Context, http};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use crate::time::{brief, now, rfc3339};
 
@@ -60,7 +60,7 @@ impl Models {
         let asked = asked?;
         if let Some(Stale { age, error, .. }) = asked.stale() {
             let age = brief(Duration::from_secs(age.as_secs()));
-            output::warn(format_args!("this list is {age} old: {}", output::plain(&error.to_string())));
+            output::warn(format_args!("this list is {age} old: {}", output::plain(&chain(error))));
         }
         let is_meant =
             |model: &&Model| self.filter.as_deref().is_none_or(|filter| model.matches(filter));
@@ -72,7 +72,7 @@ impl Models {
                 url: discovery.uri().to_string(),
                 fetched_at: rfc3339(asked.fetched_at()),
                 age_seconds: now().since(asked.fetched_at()).as_secs(),
-                stale: asked.stale().map(|stale| stale.error.to_string()),
+                stale: asked.stale().map(|stale| chain(&stale.error)),
                 models: models.into_iter().map(JsonModel::new).collect(),
             })?;
         } else if models.is_empty() {

@@ -8,7 +8,7 @@ use tower_credentials::standing::{Cooldown, Health, Reason, Standing};
 use tower_credentials::{BoxError, CredentialId, Error, Metadata, Timestamp};
 
 use crate::account;
-use crate::failure::Exit;
+use crate::failure::{Exit, chain};
 use crate::output;
 use crate::time::{brief, now, rfc3339};
 
@@ -149,18 +149,6 @@ impl Verdict {
             Self::Untested(reason) => output::doubtful(with("not tested", reason)).to_string(),
         }
     }
-}
-
-/// An error and what lies behind it, on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 pub(super) fn table(tested: &[Tested]) -> String {
