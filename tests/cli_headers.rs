@@ -3,8 +3,6 @@
 
 mod authorization_server;
 mod cli;
-#[path = "cli/vendor.rs"]
-mod vendor;
 
 use std::time::Duration;
 
@@ -13,7 +11,6 @@ use cli::{Home, end_of};
 use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, PoolKey, Secret};
-use vendor::settings;
 
 #[tokio::test]
 async fn the_headers_are_those_of_the_next_request() {
@@ -70,7 +67,7 @@ async fn a_limited_account_is_passed_over_and_none_is_sent_while_all_are() {
 async fn an_expired_token_is_renewed_first_and_kept() {
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
     let home = Home::new();
-    home.settings(&settings(&server));
+    home.settings(&server.settings(true));
     let account = server.account().await;
     let mut tokens = account.tokens.clone();
     tokens.expires_at = Some(Clock::system().now().before(Duration::from_secs(60)));
@@ -94,7 +91,7 @@ async fn an_expired_token_is_renewed_first_and_kept() {
 async fn curl_takes_them_from_a_pipe() {
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
     let home = Home::new();
-    home.settings(&settings(&server));
+    home.settings(&server.settings(true));
     let account = server.account().await;
     home.add_to(PoolKey::new("openai"), "work", account.tokens.clone()).await;
     let script = "curl -sS -H @<(\"$0\" headers openai) \"$1/resource\"";

@@ -3,8 +3,6 @@
 
 mod authorization_server;
 mod cli;
-#[path = "cli/vendor.rs"]
-mod vendor;
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -14,12 +12,11 @@ use authorization_server::{AuthorizationServer, Kind, Rules, Vendor, browse, get
 use cli::{Home, Run, end_of};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Credential, Secret};
-use vendor::settings;
 
 /// A home whose settings lead to the server.
 fn home_of(server: &AuthorizationServer) -> Home {
     let home = Home::new();
-    home.settings(&settings(server));
+    home.settings(&server.settings(true));
     home
 }
 
@@ -207,7 +204,7 @@ async fn a_code_is_pasted_in_a_terminal_or_piped_in() {
         let server = server(vendor);
         let home = Home::new();
         // Nothing listens there, so any port does, but the vendor must know it.
-        home.settings(&settings(&server).replace(":0/", ":1455/"));
+        home.settings(&server.settings(true).replace(":0/", ":1455/"));
         let mut terminal = home.terminal(["login", vendor.name(), "--paste-code"]);
         let (_, url) = terminal.exp_regex("http://127[^\r\n]+").unwrap();
         terminal.exp_string("paste the code").unwrap();
@@ -281,12 +278,12 @@ async fn what_is_wrong_is_said_with_the_way_out() {
     let server = server(Vendor::OpenAi);
     let home = Home::new();
     home.run(["login", "openai"]).code(2).says("client_id").says("credentials login openai --api-key");
-    let with_id = settings(&server).replace("client_id", "#");
+    let with_id = server.settings(true).replace("client_id", "#");
     home.settings(&with_id);
     home.run(["login", "openai"]).code(2).says("client_id");
     sign_in(&server, &home, &["login", "openai", "--client-id", "client-of-the-tests"]).await.ok();
 
-    home.settings(&settings(&server));
+    home.settings(&server.settings(true));
     server.says_yes(false);
     sign_in(&server, &home, &["login", "openai"]).await.code(4).says("access_denied");
     home.run(["login", "openai", "--device"]).code(2).says("no sign-in by device code");
@@ -296,7 +293,7 @@ async fn what_is_wrong_is_said_with_the_way_out() {
     home.settings(copilot);
     home.run(["login", "github-copilot"]).code(6).says("http://127.0.0.1:1/");
 
-    home.settings(&settings(&server));
+    home.settings(&server.settings(true));
     std::fs::set_permissions(home.key_file(), PermissionsExt::from_mode(0o644)).unwrap();
     let run = home.run(["login", "openai"]).code(5).says("chmod 600");
     assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");

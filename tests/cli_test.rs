@@ -4,8 +4,6 @@
 mod authorization_server;
 mod cli;
 mod support;
-#[path = "cli/vendor.rs"]
-mod vendor;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +15,6 @@ use support::{Answer, Server, Upstream};
 use tokio::sync::{Barrier, watch};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
-use vendor::settings;
 
 /// A home whose provider `example` is at an upstream, with accounts of these labels and keys.
 async fn example(upstream: &Upstream, accounts: &[(&str, &str)]) -> (Home, Server) {
@@ -264,7 +261,7 @@ async fn a_token_that_has_expired_is_renewed_first_and_one_that_can_not_be_is_to
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
     let home = Home::new();
     let (provider, oauth) = {
-        let settings = settings(&server);
+        let settings = server.settings(true);
         let (provider, oauth) = settings.split_once("\n\n").unwrap();
         (provider.to_owned(), oauth.to_owned())
     };
