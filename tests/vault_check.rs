@@ -488,6 +488,8 @@ async fn another_key_than_the_vaults_is_found_and_none_is_told() {
         assert!(text.contains(&id.to_string()), "{text}");
     }
     assert_eq!((report.records, report.opened), (3, 0));
+    assert_eq!(report.key, Some(place.key.id()));
+    assert_eq!((report.sealed[0].key, report.sealed[0].records), (place.key.id(), 3));
 
     let without = Check::new(place.root()).run().await.unwrap();
     assert_eq!(kinds(&without), [Kind::NoKey]);
@@ -661,6 +663,7 @@ async fn what_is_no_vault_is_told_from_a_broken_one() {
     let other = TempDir::new().unwrap();
     let report = Check::new(other.path()).run().await.unwrap();
     assert_eq!(kinds(&report), [Kind::NoVault]);
+    assert!(!FileVault::is_at(other.path()) && FileVault::is_at(place.root()));
     assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0, "none was made");
     match Check::new(other.path().join("none")).fix(true).run().await {
         Err(VaultError::DirectoryGone(path)) => assert_eq!(path, other.path().join("none")),
@@ -732,6 +735,8 @@ async fn a_report_is_json_for_scripts() {
         "records": 3,
         "opened": 3,
         "pools": 2,
+        "key": place.key.id().to_string(),
+        "sealed": [{ "key": place.key.id().to_string(), "records": 3, "providers": ["example"] }],
         "findings": [{
             "kind": "open_to_others",
             "severity": "warning",

@@ -81,6 +81,18 @@ async fn both_keys_are_kept_until_the_change_is_finished() {
 }
 
 #[tokio::test]
+async fn the_key_before_is_kept_under_its_id_where_that_is_wanted() {
+    let (place, first) = Place::new().await;
+    let rotation = place.file().rotate().await.unwrap();
+    let kept = rotation.keep_previous().await.unwrap().unwrap();
+    rotation.finish().await.unwrap();
+    assert_eq!(kept.id, first.id());
+    assert_eq!(key_in(Path::new(&kept.place)).await, first.id().to_string());
+    assert_eq!(place.files(), ["vault.key", &format!("vault.key.{}", first.id()), "vault.key.lock"]);
+    assert!(place.file().load_keys().await.unwrap().unwrap().previous.is_none());
+}
+
+#[tokio::test]
 async fn a_change_that_was_not_finished_is_gone_on_with_and_makes_no_third_key() {
     let (place, first) = Place::new().await;
     let new = place.file().rotate().await.unwrap().keys().current.id();

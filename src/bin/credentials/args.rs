@@ -23,6 +23,8 @@ Environment:
   TOWER_CREDENTIALS_DIR        the vault's directory, as --vault
   TOWER_CREDENTIALS_CONFIG     the settings file, as --config
   TOWER_CREDENTIALS_VAULT_KEY  the vault's key: 32 bytes in base64
+  TOWER_CREDENTIALS_KEY_FILE, TOWER_CREDENTIALS_KEY_COMMAND, TOWER_CREDENTIALS_KEYRING=1
+                               where the key is, as --key-file, --key-command and --keyring
   TOWER_CREDENTIALS_<PROVIDER>_<SETTING>
                                a setting of one provider's, before the settings file's
   NO_COLOR                     no colours
@@ -71,7 +73,8 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
 
 /// Whether the command is one that takes a secret: from a prompt or standard input, never from here.
 fn asks_for_a_secret() -> bool {
-    std::env::args_os().skip(1).any(|argument| argument == "login" || argument == "import")
+    let commands = ["login", "import", "rotate-key"];
+    std::env::args_os().skip(1).any(|argument| commands.iter().any(|name| argument == *name))
 }
 
 /// The whole definition, from which completions and the manual page are made.
@@ -88,6 +91,15 @@ pub(crate) struct Global {
     /// The settings file
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
+    /// The file of the vault's key
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A command that prints the vault's key; no shell runs it
+    #[arg(long, global = true, value_name = "COMMAND", value_hint = ValueHint::CommandString)]
+    pub(crate) key_command: Option<String>,
+    /// Take the vault's key from the system's keyring
+    #[arg(long, global = true)]
+    pub(crate) keyring: bool,
     /// When to write in colour
     #[arg(
         long,
@@ -120,6 +132,7 @@ pub(crate) enum Command {
     Models(commands::models::Models),
     Headers(commands::headers::Headers),
     Migrate(commands::migrate::Migrate),
+    Vault(commands::vault::Vault),
     Completions(commands::shell::Completions),
     Man(commands::shell::Man),
 }

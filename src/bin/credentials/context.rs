@@ -10,12 +10,13 @@ use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::provider::Registry;
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
+use tower_credentials::vault::key::Keys;
 use tower_credentials::vault::{MemoryVault, Vault};
 use tower_credentials::{CredentialsLayer, Kind, Pool, PoolBuilder, PoolKey};
 
 use crate::args::Global;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
+use crate::keys::KeyPlace;
 use crate::places::Places;
 
 /// The HTTP client of the program.
@@ -30,6 +31,7 @@ pub(crate) type AnyVault = Either<FileVault, MemoryVault>;
 /// What every command works with.
 pub(crate) struct Context {
     pub(crate) places: Places,
+    pub(crate) keys: KeyPlace,
     pub(crate) registry: Registry,
 }
 
@@ -53,23 +55,24 @@ impl Context {
             Some((provider, settings)) => builder.set(provider, settings),
             None => builder,
         };
-        Ok(Self { places, registry: builder.build()? })
+        let registry = builder.build()?;
+        let places = places.with_settings(registry.vault_settings());
+        let keys = KeyPlace::new(global, &places, registry.vault_settings())?;
+        Ok(Self { places, keys, registry })
     }
 
     /// The vault, where there is one.
     pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
-        if !tokio::fs::try_exists(&self.places.vault).await.unwrap_or(true) {
+        if !FileVault::is_at(&self.places.vault) {
             return Ok(None);
         }
-        let keys = EnvKey::default().or(FileKey::new(&self.places.key));
-        let Some(key) = keys.load().await? else {
-            let vault = self.places.vault.display();
-            let key = self.places.key.display();
-            return Err(Failure::new(Exit::Vault, format!("the key of the vault {vault} is missing"))
-                .because(format!("neither TOWER_CREDENTIALS_VAULT_KEY is set, nor is there {key}"))
-                .way_out("credentials vault import"));
-        };
-        Ok(Some(FileVault::open(&self.places.vault, &key).await?))
+        let keys = self.keys.of_vault(&self.places.vault).await?;
+        Ok(Some(self.open(&keys).await?))
+    }
+
+    /// The vault, with these keys.
+    pub(crate) async fn open(&self, keys: &Keys) -> Result<FileVault, Failure> {
+        Ok(FileVault::builder(&self.places.vault).open_with(keys).await?)
     }
 
     /// The vault; a new one, and a key for it, where there is none.
@@ -77,7 +80,7 @@ impl Context {
         if let Some(vault) = self.vault().await? {
             return Ok(vault);
         }
-        let key = EnvKey::default().or(FileKey::new(&self.places.key)).load_or_create().await?;
+        let key = self.keys.load_or_create().await?;
         Ok(FileVault::open(&self.places.vault, &key).await?)
     }
 

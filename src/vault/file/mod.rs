@@ -59,7 +59,7 @@ use tower_service::Service;
 use super::key::{Keys, VaultKey};
 use super::seal::{Resealed, Seal, SealFuture, SealLayer};
 use super::{Damage, VaultError, VaultRequest, VaultResponse};
-pub use check::{Check, Finding, FindingKind, Report, Severity};
+pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity};
 use directory::{Directory, Patience};
 #[cfg(feature = "discovery")]
 pub(crate) use name::pool_file;
@@ -97,6 +97,12 @@ impl FileVault {
     /// lock.
     pub async fn open(directory: impl Into<PathBuf>, key: &VaultKey) -> Result<Self, VaultError> {
         Self::builder(directory).open(key).await
+    }
+
+    /// Whether there is a vault in the directory, or what is left of one. A short look at the disk, which makes
+    /// nothing.
+    pub fn is_at(directory: impl AsRef<Path>) -> bool {
+        opening::is_vault(directory.as_ref())
     }
 
     /// A vault with other settings than [`open`](Self::open)'s.

@@ -15,6 +15,12 @@ pub(super) const KEYS: &str = "key.json";
 
 pub(super) const DIRECTORIES: [&str; 3] = [RECORDS, POOLS, LEASES];
 
+/// Whether there is a vault in the directory, or what is left of one.
+pub(super) fn is_vault(root: &Path) -> bool {
+    // What can't be looked at may be one.
+    [RECORDS, KEYS].iter().any(|name| root.join(name).try_exists().unwrap_or(true))
+}
+
 /// Makes the directories that are missing and narrows the modes of the others; that of a root that was there
 /// before only if nothing else than a vault is in it.
 pub(super) fn make(root: &Path, on_network: bool) -> Result<(), VaultError> {

@@ -160,6 +160,16 @@ impl Rotation {
         self.is_resumed
     }
 
+    /// Keeps the key before under another name too, where it stays: backups need it, and so may another vault.
+    ///
+    /// # Errors
+    /// Where it can't be kept.
+    pub async fn keep_previous(&self) -> Result<Option<KeptKey>, VaultError> {
+        let Some(previous) = self.keys.previous.clone() else { return Ok(None) };
+        let slots = self.slots.clone();
+        joined(spawn_blocking(move || keep(&*slots, &previous).map(Some)).await)
+    }
+
     /// Forgets the key before. For when nothing is sealed with it any more, in any vault: what is, can't be
     /// opened by anybody then.
     ///
@@ -205,6 +215,12 @@ pub struct KeptKey {
     pub place: String,
 }
 
+fn keep(slots: &dyn Slots, key: &VaultKey) -> Result<KeptKey, VaultError> {
+    let slot = Slot::Kept(key.id());
+    slots.store(slot, key)?;
+    Ok(KeptKey { id: key.id(), place: slots.name(slot) })
+}
+
 /// Puts `key` in place of those that are there, which are kept under other names.
 pub(super) async fn replace(slots: Arc<dyn Slots>, key: VaultKey) -> Result<Vec<KeptKey>, VaultError> {
     joined(spawn_blocking(move || replace_now(&*slots, &key)).await)
@@ -228,10 +244,8 @@ pub(in crate::vault) fn replace_now(
         }
         let mut kept: Vec<KeptKey> = Vec::new();
         for old in [Some(current), slots.load(Slot::Previous)?].into_iter().flatten() {
-            let id = old.id();
-            if kept.iter().all(|kept| kept.id != id) {
-                slots.store(Slot::Kept(id), &old)?;
-                kept.push(KeptKey { id, place: slots.name(Slot::Kept(id)) });
+            if kept.iter().all(|kept| kept.id != old.id()) {
+                kept.push(keep(slots, &old)?);
             }
         }
         slots.remove(Slot::Previous)?;

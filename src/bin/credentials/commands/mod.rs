@@ -12,6 +12,7 @@ pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod standing;
 pub(crate) mod test;
+pub(crate) mod vault;
 
 use crate::args::{Args, Command};
 use crate::context::Context;
@@ -34,6 +35,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Models(command) => command.run(&context()?).await,
         Command::Headers(command) => command.run(&context()?).await,
         Command::Migrate(command) => command.run(&context()?).await,
+        Command::Vault(command) => command.run(&args.global).await,
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     }

@@ -19,8 +19,7 @@ impl Looking<'_> {
     pub(super) fn directories(&mut self) -> Result<(), VaultError> {
         let root = self.root;
         let entries = disk::entries(root)?;
-        let has = |name: &str| entries.iter().any(|entry| entry.file_name() == name);
-        if !has(KEYS) && !has(RECORDS) {
+        if !opening::is_vault(root) {
             let what = "there is no vault here";
             self.found(Finding::new(FindingKind::NoVault, Severity::Error, root, what));
             return Ok(());

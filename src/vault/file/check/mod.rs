@@ -7,6 +7,7 @@ mod mend;
 mod pools;
 mod records;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::opening::{self, LOCK};
 use super::records::Records;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, lock, ops};
-use crate::vault::key::{Keys, VaultKey};
+use crate::vault::key::{KeyId, Keys, VaultKey};
 use mend::Mend;
 
 pub use finding::{Finding, FindingKind, Severity};
@@ -185,14 +186,37 @@ pub struct Report {
     pub opened: usize,
     /// How many pools have a log.
     pub pools: usize,
+    /// Which key is the vault's, by what it says of itself.
+    pub key: Option<KeyId>,
+    /// How many records each key has sealed, of those that can be read.
+    pub sealed: Vec<SealedWith>,
     /// What is to be told, the worst first.
     pub findings: Vec<Finding>,
 }
 
+/// What one key has sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SealedWith {
+    /// Which key.
+    pub key: KeyId,
+    /// How many records.
+    pub records: usize,
+    /// Of which providers they are.
+    pub providers: BTreeSet<String>,
+}
+
 impl Report {
     fn new(directory: &Path) -> Self {
-        let directory = directory.display().to_string();
-        Self { directory, records: 0, opened: 0, pools: 0, findings: Vec::new() }
+        Self {
+            directory: directory.display().to_string(),
+            records: 0,
+            opened: 0,
+            pools: 0,
+            key: None,
+            sealed: Vec::new(),
+            findings: Vec::new(),
+        }
     }
 
     /// Whether there is nothing wrong, but for what was mended. Notes are nothing wrong.

@@ -1,9 +1,9 @@
 //! The records, the key that is theirs, and refreshes that have begun.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::{Finding, FindingKind, Looking, Severity};
+use super::{Finding, FindingKind, Looking, SealedWith, Severity};
 use crate::credential::{CredentialId, Metadata, PoolKey, Record};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
@@ -38,6 +38,7 @@ impl Looking<'_> {
     }
 
     fn key(&mut self, path: &Path, marker: &Marker) {
+        self.report.key = Some(marker.key_id());
         let given = self.keys.first().map(VaultKey::id);
         let is_known = self.keys.iter().any(|key| key.id() == marker.key_id());
         match given {
@@ -101,6 +102,7 @@ impl Looking<'_> {
         for Record { metadata, secret } in read {
             let path = records.path(metadata.id);
             let sealed_with = secret.key_id();
+            self.sealed(sealed_with, &metadata);
             let opened = opener.as_ref().map(|opener| opener.try_open(&metadata, secret));
             match opened {
                 Some(Ok(())) => {
@@ -136,6 +138,16 @@ impl Looking<'_> {
             self.found(finding.way_out("seal the vault anew with both keys"));
         }
         members
+    }
+
+    fn sealed(&mut self, key: KeyId, metadata: &Metadata) {
+        let all = &mut self.report.sealed;
+        let place = all.iter().position(|known| known.key == key).unwrap_or_else(|| {
+            all.push(SealedWith { key, records: 0, providers: BTreeSet::new() });
+            all.len() - 1
+        });
+        all[place].records += 1;
+        all[place].providers.insert(metadata.pool.provider().to_owned());
     }
 
     /// Refreshes that have begun and are not going on.

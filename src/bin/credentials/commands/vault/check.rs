@@ -1,0 +1,105 @@
+//! `vault check`: the whole vault, looked through.
+
+use clap::Args;
+use tower_credentials::vault::file::{
+    Check as Looking, FileVault, Finding, FindingKind, Report, Severity,
+};
+
+use super::no_vault;
+use crate::args::Json;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Open and verify every account and every file of the vault
+///
+/// Nothing is changed, unless --fix is given: then modes are narrowed, files that a killed process has left are
+/// removed, and logs are made to agree with the records. An account, or a damaged file, is never removed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials vault check
+  credentials vault check --fix
+  credentials vault check --json | jq -r '.findings[] | select(.severity == \"error\").path'")]
+pub(crate) struct Check {
+    /// Mend what is safe to mend
+    #[arg(long)]
+    fix: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Check {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if !FileVault::is_at(&context.places.vault) {
+            return Err(no_vault(context));
+        }
+        let mut looking = Looking::new(&context.places.vault).fix(self.fix);
+        if let Some(file) = context.keys.file() {
+            looking = looking.key_file(file);
+        }
+        // Without it, everything else is looked at all the same.
+        let no_key = match context.keys.of_vault(&context.places.vault).await {
+            Ok(keys) => {
+                looking = looking.keys(&keys);
+                None
+            }
+            Err(failure) => Some(failure),
+        };
+        let report = looking.run().await?;
+        match self.output.json {
+            true => output::print_json(&report)?,
+            false => output::print(in_words(&report))?,
+        }
+        let wrong = report.findings.iter().filter(|finding| is_wrong(finding)).count();
+        match (no_key, wrong) {
+            (Some(failure), _) => Err(failure),
+            (None, 0) => Ok(Exit::Done),
+            (None, 1) => Err(Failure::new(Exit::Vault, "one thing is wrong with the vault")),
+            (None, wrong) => {
+                Err(Failure::new(Exit::Vault, format!("{wrong} things are wrong with the vault")))
+            }
+        }
+    }
+}
+
+fn is_wrong(finding: &Finding) -> bool {
+    !finding.is_fixed && finding.severity > Severity::Note
+}
+
+fn in_words(report: &Report) -> String {
+    let mut lines = Vec::new();
+    for finding in &report.findings {
+        let severity = match finding.severity {
+            _ if finding.is_fixed => output::good("mended").to_string(),
+            Severity::Error => output::bad("error").to_string(),
+            Severity::Warning => output::doubtful("warning").to_string(),
+            _ => "note".to_owned(),
+        };
+        let what = output::plain(&finding.what);
+        lines.push(format!("{severity}: {}: {what}", output::plain(&finding.path)));
+        if let Some(way_out) = way_out(finding) {
+            lines.push(format!("  {} {way_out}", output::strong("try:")));
+        }
+    }
+    let Report { records, opened, pools, .. } = report;
+    lines.push(format!("{records} accounts, of which {opened} open, in {pools} pools"));
+    lines.join("\n")
+}
+
+/// What helps, as a command of this program where there is one.
+fn way_out(finding: &Finding) -> Option<String> {
+    let command = match finding.kind {
+        _ if finding.is_fixed => return None,
+        _ if finding.can_fix => Some("credentials vault check --fix"),
+        FindingKind::ManySeals | FindingKind::UnfinishedKeyChange => {
+            Some("credentials vault rotate-key")
+        }
+        FindingKind::WrongKey | FindingKind::NoKey | FindingKind::KeyFile => {
+            Some("credentials vault import")
+        }
+        _ => None,
+    };
+    let words = finding.way_out.as_deref().map(output::plain);
+    command.map(str::to_owned).or(words)
+}

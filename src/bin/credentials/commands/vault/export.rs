@@ -1,0 +1,97 @@
+//! `vault export`: the key, for a backup or for another machine.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use tower_credentials::SecretString;
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Write the vault's key, in base64
+///
+/// With the key, whoever has the vault's files can read every account in them: keep them apart.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials vault export --output /media/stick/vault.key
+  credentials vault export | ssh other credentials vault import --key-stdin")]
+pub(crate) struct Export {
+    /// Write it to this file, which only you may read, in place of standard output
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+    /// Overwrite the file
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+impl Export {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let Some(keys) = context.keys.load().await? else {
+            return Err(Failure::not_found(format!("there is no key in {}", context.keys))
+                .way_out("credentials vault import, or credentials vault init for a new one"));
+        };
+        if let Some(previous) = &keys.previous {
+            output::warn(format_args!(
+                "the key {} is being exchanged for {}, which is the one written here; finish that first: \
+                 credentials vault rotate-key",
+                previous.id(),
+                keys.current.id()
+            ));
+        }
+        let text = keys.current.to_base64();
+        match &self.output {
+            Some(path) => {
+                write(path, &text, self.force)?;
+                output::say(format_args!("Wrote the key {} to {}", keys.current.id(), path.display()));
+            }
+            None => {
+                if output::is_for_a_person() {
+                    output::warn(
+                        "this is the key that opens every account; clear the screen afterwards",
+                    );
+                }
+                output::print(text.expose())?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Writes the key to a file that only its owner may read: a new one, or whole in place of another.
+fn write(path: &Path, key: &SecretString, overwrite: bool) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        let failure = Failure::failed(format!("could not write {}", path.display())).because(&error);
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => failure.way_out("another name, or --force to overwrite it"),
+            _ => failure,
+        }
+    };
+    if !overwrite {
+        return write_new(path, key).map_err(failed);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    write_new(&beside, key).map_err(failed)?;
+    fs::rename(&beside, path).map_err(|error| {
+        // It holds the key.
+        let _ = fs::remove_file(&beside);
+        failed(error)
+    })
+}
+
+fn write_new(path: &Path, key: &SecretString) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let written = file.write_all(key.expose().as_bytes()).and_then(|()| file.write_all(b"\n"));
+    written.and_then(|()| file.sync_all()).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
+}

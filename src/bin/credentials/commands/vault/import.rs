@@ -1,0 +1,122 @@
+//! `vault import`: a key from a backup or from another machine.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use tower_credentials::vault::file::Report;
+use tower_credentials::vault::key::{Keys, VaultKey};
+
+use super::{look, opened_by, say_kept};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::keys::{key_in, no_key};
+use crate::{output, prompt};
+
+/// Put a key in its place, as `vault export` has written it
+///
+/// It is asked for without being shown, or read from a file or from standard input. A key that does not open the
+/// vault is refused. One that is there already is kept beside it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials vault import --file /media/stick/vault.key
+  ssh other credentials vault export | credentials vault import --key-stdin")]
+pub(crate) struct Import {
+    /// Read the key from this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "key_stdin")]
+    file: Option<PathBuf>,
+    /// Read the key from standard input
+    #[arg(long)]
+    key_stdin: bool,
+    /// Take a key that does not open the vault
+    #[arg(long)]
+    force: bool,
+    /// Do not ask before another key gives way
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Import {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if !context.keys.can_keep() {
+            return Err(context.keys.is_read_only().way_out("put it there yourself"));
+        }
+        let key = self.read().await?;
+        let report = look(context).await?;
+        let known = context.keys.load().await?;
+        if known.as_ref().is_some_and(|known| known.current.id() == key.id()) {
+            output::say(format_args!("The key {} is in {} already", key.id(), context.keys));
+            return Ok(Exit::Done);
+        }
+        if let Some(report) = &report
+            && !self.force
+        {
+            opens(report, &key)?;
+        }
+        if let Some(known) = &known {
+            self.ask(context, report.as_ref(), known, &key).await?;
+        }
+        let kept = context.keys.replace(&key).await?;
+        output::say(format_args!("The key {} is in {} now", key.id(), context.keys));
+        say_kept(&kept);
+        Ok(Exit::Done)
+    }
+
+    async fn read(&self) -> Result<VaultKey, Failure> {
+        match &self.file {
+            Some(path) => key_in(path),
+            None => {
+                let key = match self.key_stdin {
+                    true => VaultKey::from_base64(&prompt::secret_from_stdin("key").await?),
+                    false => VaultKey::from_base64(prompt::secret("key").await?.expose()),
+                };
+                key.map_err(|_| no_key("what was given"))
+            }
+        }
+    }
+
+    /// Asks before a key gives way, and says what only that one opens.
+    async fn ask(
+        &self,
+        context: &Context,
+        report: Option<&Report>,
+        known: &Keys,
+        key: &VaultKey,
+    ) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        let known = known.current.id();
+        let lost = match opened_by(report, known) {
+            Some(lost) => format!("which alone opens {lost}"),
+            None => "which opens nothing in this vault".to_owned(),
+        };
+        let question = format!(
+            "In {} is another key, {known}, {lost}. Put {} there, and keep that one beside it?",
+            context.keys,
+            key.id()
+        );
+        prompt::confirm(&question, "--yes").await
+    }
+}
+
+/// Refuses a key that does not open the vault.
+fn opens(report: &Report, key: &VaultKey) -> Result<(), Failure> {
+    let id = key.id();
+    let is_sealed_with = report.sealed.iter().any(|sealed| sealed.key == id);
+    let other = match report.key {
+        Some(known) => (known != id).then_some(known),
+        // Only the records say it.
+        None => report.sealed.iter().map(|sealed| sealed.key).find(|_| !is_sealed_with),
+    };
+    let Some(other) = other else { return Ok(()) };
+    let failure = Failure::new(Exit::Vault, format!("the key {id} is not the vault's"))
+        .because(format!("the vault {} is sealed with the key {other}", report.directory));
+    let failure = match is_sealed_with {
+        true => failure.because(format!("the key {id} opens only what is still to be sealed anew")),
+        false => failure,
+    };
+    Err(failure.way_out(format!(
+        "import the key {other}; or the same with --force, before the right vault is here"
+    )))
+}

@@ -1,0 +1,118 @@
+//! `vault init`: a key and a vault.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tower_credentials::vault::file::{FileVault, Report};
+use tower_credentials::vault::key::{KeyId, VaultKey};
+
+use super::{in_words, look, say_kept};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::{output, prompt};
+
+/// Make a key and an empty vault
+///
+/// A sign-in makes both by itself. With --force, a new key and an empty vault take the place of those that are there;
+/// nothing is removed: the old key and the old vault are kept under other names.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials vault init
+  credentials vault init --key-file ~/keys/vault.key")]
+pub(crate) struct Init {
+    /// Begin anew where there is a key or a vault already
+    #[arg(long)]
+    force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Init {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let report = look(context).await?;
+        let known = context.keys.load().await?.map(|keys| keys.current.id());
+        // Where somebody else makes the key, it is there already.
+        if report.is_none() && (known.is_none() || !context.keys.can_keep()) {
+            let key = context.keys.load_or_create().await?;
+            return self.made(context, &key).await;
+        }
+        if !self.force {
+            return Err(there_already(context, report.as_ref(), known));
+        }
+        if !context.keys.can_keep() {
+            let way_out = "name a place for the new key, by --key-file say";
+            return Err(context.keys.is_read_only().way_out(way_out));
+        }
+        self.ask(report.as_ref()).await?;
+        // The vault first: cut off here, the key that is kept is still its key.
+        if let Some(report) = &report {
+            let kept = set_aside(context, report.key.or(known))?;
+            output::say(format_args!("The vault is kept in {}", kept.display()));
+        }
+        let key = VaultKey::generate();
+        say_kept(&context.keys.replace(&key).await?);
+        self.made(context, &key).await
+    }
+
+    async fn ask(&self, report: Option<&Report>) -> Result<(), Failure> {
+        let Some(report) = report.filter(|report| report.records > 0) else { return Ok(()) };
+        let providers = report.sealed.iter().flat_map(|sealed| &sealed.providers);
+        let mut providers: Vec<_> = providers.collect();
+        providers.sort();
+        providers.dedup();
+        let lost = in_words(report.records, providers.into_iter());
+        let question = format!("A new key opens none of the vault's {lost}. Begin anew without them?");
+        match self.yes {
+            true => Ok(()),
+            false => prompt::confirm(&question, "--yes").await,
+        }
+    }
+
+    async fn made(&self, context: &Context, key: &VaultKey) -> Result<Exit, Failure> {
+        FileVault::open(&context.places.vault, key).await?;
+        let vault = context.places.vault.display();
+        output::say(format_args!("Made the vault {vault}; its key {} is in {}", key.id(), context.keys));
+        if context.keys.can_keep() {
+            output::say("Keep a copy of the key elsewhere: credentials vault export --output FILE");
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn there_already(context: &Context, report: Option<&Report>, known: Option<KeyId>) -> Failure {
+    let mut failure = match known {
+        Some(id) => Failure::failed(format!("there is the key {id} in {} already", context.keys)),
+        None => Failure::new(Exit::Vault, "there is a vault already, and its key is missing"),
+    };
+    if let Some(report) = report {
+        let vault = context.places.vault.display();
+        failure = failure.because(format!("the vault {vault} has {} accounts", report.records));
+    }
+    failure.way_out(match (known, report) {
+        (None, _) => "credentials vault import; or, to begin anew, the same with --force",
+        (_, None) => "credentials login PROVIDER, which makes the vault; or the same with --force",
+        _ => "credentials vault rotate-key for another key; or, to begin anew, the same with --force",
+    })
+}
+
+/// Gives the vault another name.
+fn set_aside(context: &Context, key: Option<KeyId>) -> Result<PathBuf, Failure> {
+    let vault = &context.places.vault;
+    let mut name = vault.as_os_str().to_owned();
+    name.push(format!(".{}", key.map_or_else(|| "old".to_owned(), |key| key.to_string())));
+    let free = (1..1000).map(|number| {
+        let mut name = name.clone();
+        if number > 1 {
+            name.push(format!("-{number}"));
+        }
+        PathBuf::from(name)
+    });
+    let free = free.into_iter().find(|path| !path.try_exists().unwrap_or(true));
+    let failed =
+        || Failure::failed(format!("could not give the vault {} another name", vault.display()));
+    let kept = free.ok_or_else(|| failed().because("all that it could have are taken"))?;
+    std::fs::rename(vault, &kept).map_err(|error| failed().because(error))?;
+    Ok(kept)
+}

@@ -1,0 +1,79 @@
+//! `vault …`: the vault itself, and its key.
+
+mod check;
+mod export;
+mod import;
+mod init;
+mod path;
+mod rotate_key;
+
+use clap::{Args, Subcommand};
+use tower_credentials::vault::file::{Check, FileVault, Report};
+use tower_credentials::vault::key::{KeptKey, KeyId};
+
+use crate::args::Global;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Make, look through and move the vault and its key
+#[derive(Debug, Args)]
+pub(crate) struct Vault {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Path(path::Path),
+    Export(export::Export),
+    Import(import::Import),
+    RotateKey(rotate_key::RotateKey),
+    Check(check::Check),
+}
+
+impl Vault {
+    pub(crate) async fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let context = Context::new(global)?;
+        match self.command {
+            Command::Init(command) => command.run(&context).await,
+            Command::Path(command) => command.run(&context).await,
+            Command::Export(command) => command.run(&context).await,
+            Command::Import(command) => command.run(&context).await,
+            Command::RotateKey(command) => command.run(&context).await,
+            Command::Check(command) => command.run(&context).await,
+        }
+    }
+}
+
+/// What there is in the vault, as far as that can be told without a key; `None` where there is none.
+async fn look(context: &Context) -> Result<Option<Report>, Failure> {
+    match FileVault::is_at(&context.places.vault) {
+        true => Ok(Some(Check::new(&context.places.vault).run().await?)),
+        false => Ok(None),
+    }
+}
+
+/// The accounts that this key alone opens, in words; `None` where there are none.
+fn opened_by(report: Option<&Report>, key: KeyId) -> Option<String> {
+    let sealed = report?.sealed.iter().find(|sealed| sealed.key == key)?;
+    Some(in_words(sealed.records, sealed.providers.iter()))
+}
+
+fn in_words<'a>(count: usize, providers: impl Iterator<Item = &'a String>) -> String {
+    let accounts = if count == 1 { "account" } else { "accounts" };
+    let providers: Vec<_> = providers.map(|provider| output::plain(provider)).collect();
+    format!("{count} {accounts} ({})", providers.join(", "))
+}
+
+fn say_kept(kept: &[KeptKey]) {
+    for kept in kept {
+        output::say(format_args!("The key {} is kept in {}", kept.id, kept.place));
+    }
+}
+
+fn no_vault(context: &Context) -> Failure {
+    let vault = context.places.vault.display();
+    Failure::not_found(format!("there is no vault in {vault}")).way_out("credentials vault init")
+}

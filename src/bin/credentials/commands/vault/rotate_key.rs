@@ -1,0 +1,179 @@
+//! `vault rotate-key`: every record sealed anew under another key.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tower_credentials::vault::file::{Check, FileVault, Resealing};
+use tower_credentials::vault::key::{KeyId, Keys, VaultKey};
+
+use super::no_vault;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::keys::{key_in, no_key};
+use crate::{output, prompt};
+
+/// Seal every account anew under a new key
+///
+/// In a key file and in the keyring the new key is made, and the old one kept under another name, since backups of
+/// the vault need it. Where the key comes from a variable or a command, give the new one, and exchange it there when
+/// this is done. Broken off at any point, the same command goes on with it; the vault can be used meanwhile.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials vault rotate-key
+  openssl rand -base64 32 > new.key
+  credentials vault rotate-key --key-command 'pass show vault-key' --new-key-file new.key")]
+pub(crate) struct RotateKey {
+    /// The file with the new key, where the old one is in a variable or comes from a command
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "new_key_stdin")]
+    new_key_file: Option<PathBuf>,
+    /// Read that new key from standard input
+    #[arg(long)]
+    new_key_stdin: bool,
+}
+
+impl RotateKey {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if !FileVault::is_at(&context.places.vault) {
+            return Err(no_vault(context));
+        }
+        match context.keys.can_keep() {
+            true => self.rotate_kept(context).await,
+            false => self.rotate_given(context).await,
+        }
+    }
+
+    /// The new key is made where the old one is.
+    async fn rotate_kept(&self, context: &Context) -> Result<Exit, Failure> {
+        if self.new_key_file.is_some() || self.new_key_stdin {
+            let message = format!("in {} the new key is made, and none is taken", context.keys);
+            return Err(Failure::usage(message).way_out("the same without it"));
+        }
+        let keys = context.keys.of_vault(&context.places.vault).await?;
+        // Before anything is changed: that the vault opens with what is there.
+        context.open(&keys).await?;
+        not_shared(context, keys.previous.as_ref().unwrap_or(&keys.current).id()).await?;
+        let rotation = context.keys.rotate().await?;
+        if rotation.is_resumed() {
+            output::say("Going on with a change of the key that was not finished");
+        }
+        let keys = rotation.keys().clone();
+        let old = keys.previous.as_ref().map(VaultKey::id);
+        let resealing = reseal(context, &keys).await?;
+        let way_out = "credentials vault check; then mend or remove them, and the same again";
+        all_sealed(&resealing, old).map_err(|failure| failure.way_out(way_out))?;
+        // For backups of the vault, and for another vault that has it, too.
+        let kept = rotation.keep_previous().await?;
+        rotation.finish().await?;
+        done(&resealing, &keys);
+        if let Some(kept) = kept {
+            let place = kept.place;
+            output::say(format_args!(
+                "It is kept in {place}, for backups; remove it when nothing needs it"
+            ));
+        }
+        output::say("Keep a copy of the new key elsewhere: credentials vault export --output FILE");
+        Ok(Exit::Done)
+    }
+
+    /// The new key is given, and somebody else puts it where the old one is.
+    async fn rotate_given(&self, context: &Context) -> Result<Exit, Failure> {
+        let new = match &self.new_key_file {
+            Some(path) => key_in(path)?,
+            None if self.new_key_stdin => {
+                let text = prompt::secret_from_stdin("key").await?;
+                VaultKey::from_base64(&text).map_err(|_| no_key("what was given"))?
+            }
+            None => {
+                let way_out = "openssl rand -base64 32 > new.key; then --new-key-file new.key";
+                return Err(context.keys.is_read_only().way_out(way_out));
+            }
+        };
+        let old = context.keys.of_vault(&context.places.vault).await?.current;
+        if old.id() == new.id() {
+            let message =
+                format!("the new key, {}, is the one that {} gives already", new.id(), context.keys);
+            return Err(Failure::usage(message).way_out(
+                "give another one; where a change was broken off, let it give the old one again",
+            ));
+        }
+        let keys = Keys::new(new).previous(old);
+        let resealing = reseal(context, &keys).await?;
+        let way_out =
+            "credentials vault check; then mend or remove them, and the same again, with both keys";
+        let old = keys.previous.as_ref().map(VaultKey::id);
+        all_sealed(&resealing, old).map_err(|failure| failure.way_out(way_out))?;
+        done(&resealing, &keys);
+        output::say(format_args!("Now let {} give the new key", context.keys));
+        Ok(Exit::Done)
+    }
+}
+
+async fn reseal(context: &Context, keys: &Keys) -> Result<Resealing, Failure> {
+    let vault = context.open(keys).await?;
+    // Nothing is drawn where there is no terminal.
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} accounts") {
+        bar.set_style(style);
+    }
+    let resealing = vault
+        .reseal(|so_far| {
+            bar.set_length(so_far.total as u64);
+            bar.set_position(so_far.done as u64);
+        })
+        .await;
+    bar.finish_and_clear();
+    Ok(resealing?)
+}
+
+/// Refuses to end while something still needs the old key.
+fn all_sealed(resealing: &Resealing, old: Option<KeyId>) -> Result<(), Failure> {
+    if resealing.left == 0 {
+        return Ok(());
+    }
+    for damage in &resealing.damaged {
+        output::warn(damage);
+    }
+    let old = old.map_or_else(|| "before".to_owned(), |id| id.to_string());
+    let what = match resealing.left {
+        1 => "a record does not open and could not be sealed anew".to_owned(),
+        left => format!("{left} records do not open and could not be sealed anew"),
+    };
+    let because = format!("as long as they are there, the key {old} is kept, and is needed");
+    Err(Failure::new(Exit::Vault, what).because(because))
+}
+
+fn done(resealing: &Resealing, keys: &Keys) {
+    let accounts = if resealing.total == 1 { "account is" } else { "accounts are" };
+    let total = resealing.total;
+    output::say(format_args!("{total} {accounts} sealed with the key {} now", keys.current.id()));
+    if let Some(old) = &keys.previous {
+        output::say(format_args!("The key {} opens nothing of the vault any more", old.id()));
+    }
+}
+
+/// Refuses to change the key that nobody has named where the usual vault, which is not the one at hand, has the same:
+/// it would not open any more.
+async fn not_shared(context: &Context, key: KeyId) -> Result<(), Failure> {
+    let places = &context.places;
+    if !context.keys.is_default() {
+        return Ok(());
+    }
+    for other in places.other_vaults() {
+        if !FileVault::is_at(other) {
+            continue;
+        }
+        let report = Check::new(other).run().await?;
+        if report.key == Some(key) || report.sealed.iter().any(|sealed| sealed.key == key) {
+            let message =
+                format!("the vault {} has the same key, and would not open any more", other.display());
+            return Err(Failure::new(Exit::Vault, message).way_out(format!(
+                "give this vault a key of its own: credentials vault export --output FILE, then \
+                 credentials --vault '{}' --key-file FILE vault rotate-key",
+                places.vault.display()
+            )));
+        }
+    }
+    Ok(())
+}
