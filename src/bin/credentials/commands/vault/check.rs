@@ -52,7 +52,15 @@ impl Check {
             false => output::print(in_words(&report))?,
         }
         let wrong = report.findings.iter().filter(|finding| is_wrong(finding)).count();
+        let is_key_mended = report.findings.iter().any(|finding| {
+            finding.is_fixed
+                && context.keys.file().is_some_and(|file| finding.path == file.display().to_string())
+        });
         match (no_key, wrong) {
+            (Some(_), _) if is_key_mended => {
+                let message = "the key can be read only now, so no account was opened";
+                Err(Failure::new(Exit::Vault, message).way_out("credentials vault check"))
+            }
             (Some(failure), _) => Err(failure),
             (None, 0) => Ok(Exit::Done),
             (None, 1) => Err(Failure::new(Exit::Vault, "one thing is wrong with the vault")),
@@ -83,7 +91,7 @@ fn in_words(report: &Report) -> String {
         }
     }
     let Report { records, opened, pools, .. } = report;
-    lines.push(format!("{records} accounts, of which {opened} open, in {pools} pools"));
+    lines.push(format!("accounts: {records}; opened: {opened}; pools: {pools}"));
     lines.join("\n")
 }
 

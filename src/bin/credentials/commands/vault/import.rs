@@ -48,7 +48,11 @@ impl Import {
             output::say(format_args!("The key {} is in {} already", key.id(), context.keys));
             return Ok(Exit::Done);
         }
+        let empty = report.as_ref().filter(|report| {
+            report.records == 0 && report.key == known.as_ref().map(|known| known.current.id())
+        });
         if let Some(report) = &report
+            && empty.is_none()
             && !self.force
         {
             opens(report, &key)?;
@@ -56,7 +60,19 @@ impl Import {
         if let Some(known) = &known {
             self.ask(context, report.as_ref(), known, &key).await?;
         }
+        // A vault of no accounts can change its key: first it takes both, so that a process that is killed here
+        // leaves one that opens.
+        let vault = match (empty, &known) {
+            (Some(_), Some(known)) => {
+                let keys = Keys::new(key.clone()).previous(known.current.clone());
+                Some(context.open(&keys).await?)
+            }
+            _ => None,
+        };
         let kept = context.keys.replace(&key).await?;
+        if let Some(vault) = vault {
+            vault.reseal(|_| ()).await?;
+        }
         output::say(format_args!("The key {} is in {} now", key.id(), context.keys));
         say_kept(&kept);
         Ok(Exit::Done)
