@@ -260,12 +260,8 @@ async fn a_vendors_verdict_is_told_and_kept_and_a_lack_of_rights_is_none() {
 async fn a_token_that_has_expired_is_renewed_first_and_one_that_can_not_be_is_told() {
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
     let home = Home::new();
-    let (provider, oauth) = {
-        let settings = server.settings(true);
-        let (provider, oauth) = settings.split_once("\n\n").unwrap();
-        (provider.to_owned(), oauth.to_owned())
-    };
-    home.settings(&format!("{provider}\nmodels_url = \"/resource\"\nmode = \"api\"\n\n{oauth}"));
+    let more = "models_url = \"/resource\"\nmode = \"api\"\n[providers.openai.oauth]";
+    home.settings(&server.settings(true).replace("[providers.openai.oauth]", more));
     let mut tokens = server.account().await.tokens.clone();
     tokens.expires_at = Some(Clock::system().now().before(Duration::from_secs(60)));
     let stored = home.add_to(PoolKey::new("openai"), "work", tokens.clone()).await;

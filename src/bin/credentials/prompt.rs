@@ -45,8 +45,7 @@ const MOST: u64 = 64 * 1024;
 /// Asks for a secret without showing it; without a terminal, reads it from standard input up to its end.
 pub(crate) async fn secret(what: &str) -> Result<SecretString, Failure> {
     let text = if can_ask() {
-        let question = format!("{what}: ");
-        on_a_thread(move || Ok(Zeroizing::new(rpassword::prompt_password(question)?))).await?
+        hidden::ask(&format!("{what}: ")).await?
     } else {
         secret_from_stdin(what).await?
     };
@@ -86,6 +85,82 @@ pub(crate) fn lines() -> mpsc::UnboundedReceiver<Zeroizing<String>> {
     receiver
 }
 
+/// A line that the terminal does not show.
+///
+/// What the terminal was like is restored by the future that waits, however it ends. `rpassword` does it by the thread
+/// that reads, and a program that is ended meanwhile, or just before, leaves a terminal that shows nothing.
+#[cfg(unix)]
+mod hidden {
+    use std::fs::File;
+    use std::io::{self, Read, Write};
+
+    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use zeroize::Zeroizing;
+
+    use super::{MOST, on_a_thread};
+    use crate::failure::Failure;
+
+    pub(super) async fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
+        let failed = |error| Failure::failed("could not ask at the terminal").because(error);
+        let terminal = Silenced::begin().map_err(failed)?;
+        let mut reader = terminal.file.try_clone().map_err(failed)?;
+        (&terminal.file).write_all(question.as_bytes()).map_err(failed)?;
+        on_a_thread(move || read_line(&mut reader)).await
+    }
+
+    /// By single bytes: a buffer of a reader's would keep a copy.
+    fn read_line(reader: &mut impl Read) -> io::Result<Zeroizing<String>> {
+        let mut line = Zeroizing::new(Vec::with_capacity(MOST as usize));
+        let mut byte = Zeroizing::new([0]);
+        while line.len() < line.capacity() {
+            if reader.read(&mut *byte)? == 0 || byte[0] == b'\n' {
+                break;
+            }
+            line.push(byte[0]);
+        }
+        let text = str::from_utf8(&line).map_err(|_| io::Error::other("it is no text"))?;
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+
+    /// The terminal, while it does not show what is typed.
+    struct Silenced {
+        file: File,
+        before: Termios,
+    }
+
+    impl Silenced {
+        fn begin() -> io::Result<Self> {
+            let file = File::options().read(true).write(true).open("/dev/tty")?;
+            let before = tcgetattr(&file)?;
+            let mut silent = before.clone();
+            silent.local_modes.remove(LocalModes::ECHO);
+            // The end of the line is shown, though.
+            silent.local_modes.insert(LocalModes::ECHONL);
+            tcsetattr(&file, OptionalActions::Flush, &silent)?;
+            Ok(Self { file, before })
+        }
+    }
+
+    impl Drop for Silenced {
+        fn drop(&mut self) {
+            let _ = tcsetattr(&self.file, OptionalActions::Now, &self.before);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod hidden {
+    use zeroize::Zeroizing;
+
+    use super::on_a_thread;
+    use crate::failure::Failure;
+
+    pub(super) async fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
+        let question = question.to_owned();
+        on_a_thread(move || Ok(Zeroizing::new(rpassword::prompt_password(question)?))).await
+    }
+}
+
 async fn on_a_thread<T: Send + 'static>(
     ask: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -93,11 +168,8 @@ async fn on_a_thread<T: Send + 'static>(
     thread::spawn(move || sender.send(ask()));
     let answer = receiver.await.unwrap_or_else(|_| Err(io::Error::other("the thread has ended")));
     answer.map_err(|error| match error.kind() {
-        // Ctrl-C at a hidden prompt is a character to the terminal, not a signal.
-        io::ErrorKind::Interrupted => {
-            output::say("");
-            Failure::new(Exit::Interrupted, "")
-        }
+        #[cfg(not(unix))]
+        io::ErrorKind::Interrupted => Failure::interrupted(crate::signals::INTERRUPTED),
         _ => Failure::failed("could not read the answer").because(error),
     })
 }
