@@ -105,7 +105,6 @@ pub mod migrate;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
-#[cfg(any(feature = "discovery", feature = "oauth", feature = "migrate"))]
 mod plain;
 mod pool;
 pub mod provider;

@@ -21,8 +21,8 @@ pub(crate) fn one_line(text: &str, most: usize) -> String {
     line.trim().to_owned()
 }
 
-/// What moves a terminal's cursor or turns its text around.
+/// What moves a terminal's cursor, turns its text around, or is not seen at all.
 pub(crate) fn is_odd(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -102,9 +102,13 @@ impl std::error::Error for SettingsError {
     }
 }
 
-/// The name that is most like this one: that goes on where this ends, or takes the fewest changes of a
+/// The name that is most like this one, if any is: that goes on where this ends, or takes the fewest changes of a
 /// letter.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let changes = |known: &&str| (!known.starts_with(name), strsim::damerau_levenshtein(name, known));
-    known.into_iter().min_by_key(changes).map(str::to_owned)
+    let nearest = known.into_iter().min_by_key(changes)?;
+    // Half of its letters may be slips of the keyboard.
+    let is_near =
+        |(differs, changes): (bool, usize)| !differs || changes <= 2.max(name.chars().count() / 2);
+    is_near(changes(&nearest)).then(|| nearest.to_owned())
 }

@@ -38,6 +38,7 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind, Metadata, PoolKey, Record, Secret};
+use crate::plain::is_odd;
 use crate::standing::{Outcome, Standings};
 
 #[cfg(feature = "providers")]
@@ -428,12 +429,14 @@ impl From<BoxError> for VaultError {
 /// The longest name, in bytes, that a provider, a namespace or a label may have.
 pub const MAX_NAME_LEN: usize = 200;
 
-/// Refuses names that are empty, too long or hold control characters.
+/// Refuses names that are empty or blank, too long, or hold control characters or others that are not seen.
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), VaultError> {
     let reason = match name {
         "" => "it is empty",
         name if name.len() > MAX_NAME_LEN => "it is longer than 200 bytes",
+        name if name.trim().is_empty() => "it is blank",
         name if name.chars().any(char::is_control) => "it has control characters",
+        name if name.chars().any(is_odd) => "it has characters that are not seen, or turn a line around",
         _ => return Ok(()),
     };
     Err(VaultError::InvalidName { field, reason })

@@ -17,8 +17,12 @@ pub(super) const DIRECTORIES: [&str; 3] = [RECORDS, POOLS, LEASES];
 
 /// Whether there is a vault in the directory, or what is left of one.
 pub(super) fn is_vault(root: &Path) -> bool {
-    // What can't be looked at may be one.
-    [RECORDS, KEYS].iter().any(|name| root.join(name).try_exists().unwrap_or(true))
+    let is_there = |name: &&str| match root.join(name).try_exists() {
+        Ok(is_there) => is_there,
+        // What can't be looked at may be one.
+        Err(error) => error.kind() != io::ErrorKind::NotADirectory,
+    };
+    [RECORDS, KEYS].iter().any(is_there)
 }
 
 /// Makes the directories that are missing and narrows the modes of the others; that of a root that was there
