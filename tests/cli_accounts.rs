@@ -216,9 +216,68 @@ async fn a_damaged_record_is_named_and_can_be_removed_by_its_id() {
     let bad = home.add("openai", "bad", "sk-secret-2").await;
     let path = home.vault_directory().join(format!("records/{}.json", bad.id));
     std::fs::write(&path, "{").unwrap();
-    let run = home.run(["list"]).ok().prints("good").says(path.to_str().unwrap());
+    let run = home.run(["list"]).code(5).prints("good").says(path.to_str().unwrap());
     assert!(!run.stdout.contains("bad"), "{run:?}");
     home.run(["logout", &bad.id.to_string(), "--yes"]).ok();
     assert!(!path.exists());
     assert_eq!(home.run(["list"]).ok().stderr, "");
+}
+
+#[tokio::test]
+async fn a_text_that_may_be_a_label_or_the_beginning_of_an_id_is_ambiguous() {
+    let home = Home::new();
+    let first = home.add("openai", "a", "sk-secret-1").await;
+    home.add("openai", "b", "sk-secret-2").await;
+    let beginning = first.id.to_string()[..8].to_owned();
+    home.run(["rename", "openai/b", &beginning]).ok();
+    home.run(["pause", &beginning]).code(2).says("may be any of 2");
+    home.run(["pause", &first.id.to_string()]).ok().says("openai/a is paused");
+    home.run(["rename", "openai/a", "openai/c"]).code(2).says("credentials rename openai/a c");
+    home.run(["rename", "openai/a", "\u{202e}c"]).code(2).says("turn a line around");
+}
+
+#[tokio::test]
+async fn a_paused_account_that_is_activated_is_still_paused_and_that_is_said() {
+    let home = Home::new();
+    home.add("openai", "a", "sk-secret-1").await;
+    home.add("openai", "b", "sk-secret-2").await;
+    home.run(["pause", "openai/b"]).ok();
+    home.run(["activate", "openai/b"]).ok().says("1 of 2").says("credentials resume openai/b");
+}
+
+#[tokio::test]
+async fn what_a_terminal_would_obey_is_not_written_to_it() {
+    let home = Home::new();
+    let work = home.add("openai", "work", "sk-secret-1").await;
+    learn(&home, &work, cooldown(300, Some("m\u{1b}]0;title\u{7}\u{202e}"))).await;
+    for command in ["list", "show"] {
+        let arguments: &[&str] = if command == "list" { &["list"] } else { &["show", "work"] };
+        let shown = home.run(arguments).ok().stdout;
+        assert!(shown.contains("]0;title"), "{shown}");
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown:?}");
+    }
+}
+
+/// As when a directory is restored in part from a backup that had another key.
+#[tokio::test]
+async fn a_pool_that_does_not_open_is_named_and_the_others_are_listed() {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    let other = Home::new();
+    let foreign = other.add("google", "work", "sk-secret-2").await;
+    let record = format!("records/{}.json", foreign.id);
+    std::fs::copy(other.vault_directory().join(&record), home.vault_directory().join(&record)).unwrap();
+    let run = home.run(["list"]).code(5).prints("openai").says("google").says("key");
+    assert!(!run.stdout.contains("google"), "{run:?}");
+    assert_eq!(home.run(["list", "--json"]).code(5).json().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_namespace_without_accounts_is_named_and_many_accounts_are_told_in_short() {
+    let home = Home::new();
+    for number in 0..12 {
+        home.add("openai", &format!("key-{number}"), &format!("sk-secret-{number}")).await;
+    }
+    home.run(["list", "-n", "nosuch"]).ok().says("no accounts in the namespace nosuch");
+    home.run(["logout", "openai", "--yes"]).code(2).says("and 6 more");
 }

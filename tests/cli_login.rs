@@ -107,9 +107,7 @@ async fn a_key_is_read_from_standard_input_and_stored_once() {
     assert_eq!(accounts.len(), 3);
     assert_eq!(accounts[0].secret.token().expose(), "sk-secret-1");
     home.run_with(["login", "openai", "--api-key"], " \n").code(2).says("API key");
-    home.run_with(["login", "openai", "--api-key"], "sk-secret-1\nsecond line")
-        .code(2)
-        .says("line breaks");
+    home.run_with(["login", "openai", "--api-key"], "sk-secret-1\nsecond line").code(2).says("a blank");
     home.run(["login", "openai", "--api-key", "sk-secret-1"]).code(2).says("unexpected");
     home.run(["login", "openai", "--api-key=sk-secret-1"]).code(2).says("--api-key");
     home.run(["login", "opnai", "--api-key"]).code(3).says("`openai`");
@@ -127,20 +125,22 @@ async fn a_key_is_asked_for_without_being_shown() {
     assert_eq!(accounts(&home).await[0].secret.token().expose(), "sk-secret-1");
 }
 
+/// An interactive shell's script, with `$0` as the program: each command is a process group of its own.
+fn shell(home: &Home, script: &str) -> std::process::Command {
+    let mut shell = std::process::Command::new("bash");
+    let script = format!("set -m; {script}");
+    shell.args(["-c", &script, env!("CARGO_BIN_EXE_credentials")]).current_dir(home.path());
+    shell.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
+    shell
+}
+
 #[tokio::test]
 async fn ctrl_c_at_the_prompt_leaves_the_terminal_and_the_home_as_they_were() {
     let home = Home::new();
-    let program = env!("CARGO_BIN_EXE_credentials");
-    let mut command = home.command([""; 0]);
-    let mut shell = std::process::Command::new("sh");
-    shell.args([
-        "-c",
+    let shell = shell(
+        &home,
         "stty echo; stty -a > before; \"$0\" login openai --api-key; echo code=$?; stty -a > after",
-        program,
-    ]);
-    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.current_dir(home.path());
-    let _ = command.stdin(Stdio::null());
+    );
     let mut terminal = rexpect::session::spawn_command(shell, Some(60_000)).unwrap();
     terminal.exp_string("API key: ").unwrap();
     terminal.send_control('c').unwrap();
@@ -297,4 +297,94 @@ async fn what_is_wrong_is_said_with_the_way_out() {
     std::fs::set_permissions(home.key_file(), PermissionsExt::from_mode(0o644)).unwrap();
     let run = home.run(["login", "openai"]).code(5).says("chmod 600");
     assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
+}
+
+#[tokio::test]
+async fn an_account_of_a_label_is_replaced_where_that_is_said_and_added_where_not() {
+    let home = Home::new();
+    for key in ["sk-secret-old", "sk-secret-new", "sk-secret-other"] {
+        home.secret(key);
+    }
+    home.run_with(["login", "openai", "--api-key", "-l", "work"], "sk-secret-old").ok();
+    let first = accounts(&home).await.remove(0).metadata;
+    home.run_with(["login", "openai", "--api-key", "-l", "work"], "sk-secret-other")
+        .ok()
+        .says("openai/work-2")
+        .says("--replace");
+    home.run_with(["login", "openai", "--api-key", "-l", "work", "--replace"], "sk-secret-new")
+        .ok()
+        .says("Replaced: openai/work");
+    let accounts = accounts(&home).await;
+    assert_eq!(accounts.len(), 2);
+    assert_eq!((accounts[0].metadata.id, &accounts[0].metadata.label), (first.id, &first.label));
+    assert_eq!(accounts[0].secret.token().expose(), "sk-secret-new");
+    home.run_with(["login", "openai", "--api-key", "-l", "spare"], "sk-secret-new")
+        .ok()
+        .says("There already: openai/work")
+        .says("credentials rename openai/work spare");
+    home.run(["login", "openai", "--api-key", "-l", "nobody", "--replace"]).code(3).says("nobody");
+    home.run(["login", "openai", "--api-key", "--replace"]).code(2).says("--label");
+
+    let server = server(Vendor::OpenAi);
+    home.settings(&server.settings(true));
+    let arguments = ["login", "openai", "-l", "work", "--replace"];
+    sign_in(&server, &home, &arguments).await.code(2).says("of the kind api");
+    sign_in(&server, &home, &["login", "openai", "-l", "dead"]).await.ok();
+    server.person("somebody else");
+    sign_in(&server, &home, &["login", "openai", "-l", "dead", "--replace"]).await.ok();
+    assert_eq!(labels(&home).await, ["work", "work-2", "dead"]);
+}
+
+#[tokio::test]
+async fn what_can_not_be_kept_is_said_before_anybody_signs_in() {
+    let server = server(Vendor::OpenAi);
+    let home = home_of(&server);
+    let long = "x".repeat(300);
+    for label in ["", " ", "a\nb", "\u{202e}live", "z\u{200b}work", &long] {
+        let run = home.run(["login", "openai", "--label", label]).code(2).says("label");
+        assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
+    }
+    home.run(["login", "openai", "-n", ""]).code(2).says("namespace");
+    std::fs::write(home.path().join("file"), "").unwrap();
+    let run = home.run(["login", "openai", "--vault", "file/vault"]).code(5).says("no directory");
+    assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
+}
+
+#[test]
+fn what_is_no_key_is_refused_and_not_repeated() {
+    let home = Home::new();
+    home.secret("sk-secret");
+    for key in
+        ["\"sk-secret\"", "Bearer sk-secret", "sk-secret in side", "\u{feff}sk-secret", "sk-secret-é"]
+    {
+        home.run_with(["login", "openai", "--api-key"], key).code(2).says("this is no API key");
+    }
+    home.run(["login", "SK-secret-and-more", "--api-key"]).code(3).says("paste the key");
+    home.run(["login", "sk-secret-of-many-characters", "--api-key"]).code(3).says("paste the key");
+    home.run(["login", "openai", "sk-secret", "--api-key"]).code(2).says("pasted at the prompt");
+    assert!(!home.path().join(".local").exists());
+}
+
+#[tokio::test]
+async fn a_signal_at_the_prompt_leaves_the_terminal_as_it_was() {
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
+        let home = Home::new();
+        let shell = shell(
+            &home,
+            "echo shell=$$.; stty echo; stty -a > before; \"$0\" login openai --api-key; \
+             echo code=$?; stty -a > after",
+        );
+        let mut terminal = rexpect::session::spawn_command(shell, Some(60_000)).unwrap();
+        let (_, shell) = terminal.exp_regex("shell=[0-9]+\\.").unwrap();
+        let shell = shell.trim_start_matches("shell=").trim_end_matches('.');
+        terminal.exp_string("API key: ").unwrap();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+        let kill =
+            std::process::Command::new("kill").arg(format!("-{signal}")).arg(children.trim()).status();
+        assert!(kill.unwrap().success());
+        let (shown, _) = end_of(terminal);
+        assert!(shown.contains(&format!("code={code}")), "{signal}: {shown}");
+        let read = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap();
+        assert_eq!(read("before"), read("after"), "{signal}");
+    }
 }

@@ -102,6 +102,10 @@ async fn an_output_that_nobody_reads_is_no_failure_and_a_full_disk_is_one() {
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("0\n", ""));
     shell(&home, "sh", "\"$0\" list > /dev/full").code(1).says("No space left");
     shell(&home, "sh", "\"$0\" list --json > /dev/full").code(1).says("No space left");
+    for arguments in ["--help", "--version", "list --help"] {
+        let run = shell(&home, "sh", &format!("\"$0\" {arguments} > /dev/full; echo $?"));
+        assert_eq!(run.stdout, "1\n", "{arguments}");
+    }
 }
 
 #[tokio::test]
@@ -141,7 +145,7 @@ async fn settings_that_are_wrong_are_named() {
     home.settings("[providers.openai]\nmoed = \"api\"\n");
     home.run(["list"]).code(2).says("config.toml, line 2").says("`mode`");
     let other = home.path().join("other.toml");
-    home.run(["list", "--config", "other.toml"]).code(2).says("other.toml");
+    home.run(["list", "--config", "other.toml"]).code(3).says("other.toml");
     std::fs::File::create(&other).unwrap().write_all(b"[providers.acme]\ntype = \"generic\"\n").unwrap();
     home.run(["list", "acme", "--config", "other.toml"]).ok();
     home.set("TOWER_CREDENTIALS_CONFIG", other.to_str().unwrap());

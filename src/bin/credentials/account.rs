@@ -137,7 +137,14 @@ pub(crate) async fn load(
 ) -> Result<(Vec<Account>, Vec<Damage>), Failure> {
     let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
     for key in pools {
-        let mut stored = vault.load_pool(key.clone()).await?;
+        let mut stored = match vault.load_pool(key.clone()).await {
+            Ok(stored) => stored,
+            // The others are not affected.
+            Err(error) => {
+                damaged.push(Damage::new(format!("the pool {key}"), error.to_string()));
+                continue;
+            }
+        };
         damaged.append(&mut stored.damaged);
         // Nothing where the settings name no such provider, or its mode allows none of these.
         let pool = match context.pool(&key, vault.clone()) {
@@ -200,6 +207,14 @@ fn of_the_environment(context: &Context, provider: &str) -> Option<PoolKey> {
     context.registry.pool_key(provider).ok()
 }
 
+/// The variable with the only key that a provider has.
+fn of_the_environment_alone(context: &Context, known: &[Metadata], provider: &str) -> Option<String> {
+    of_the_environment(context, provider)?;
+    let has_none = known.iter().all(|other| other.pool.provider() != provider);
+    let variable = context.registry.api_key_variable(provider).ok()??;
+    has_none.then(|| variable.to_owned())
+}
+
 /// A provider's own name, whatever alias it was typed by. A vault may hold credentials of providers that no
 /// setting names.
 pub(crate) fn own_name(context: &Context, name: &str) -> String {
@@ -250,8 +265,8 @@ pub(crate) async fn find_all(
     Ok(found)
 }
 
-/// Those that the text names: by an id whole, then by a path, then by a provider, then by a label alone, then by an
-/// id's beginning.
+/// Those that the text names: by an id whole, then by a path, then by a provider, then by a label alone or an id's
+/// beginning.
 fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> {
     let (provider, rest) = text.split_once('/').map_or((text, None), |(name, rest)| (name, Some(rest)));
     let provider = own_name(context, provider);
@@ -267,9 +282,14 @@ fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> 
         credential.pool.provider() == text || (rest.is_none() && credential.pool.provider() == provider)
     };
     let begins = |credential: &Metadata| text.len() >= 4 && credential.id.to_string().starts_with(text);
-    let is_label = |credential: &Metadata| *credential.label == *text;
-    let by: [&dyn Fn(&Metadata) -> bool; 5] =
-        [&|credential| credential.id.to_string() == text, &is_path, &is_of_provider, &is_label, &begins];
+    // Either may be meant.
+    let is_label_or_beginning = |credential: &Metadata| *credential.label == *text || begins(credential);
+    let by: [&dyn Fn(&Metadata) -> bool; 4] = [
+        &|credential| credential.id.to_string() == text,
+        &is_path,
+        &is_of_provider,
+        &is_label_or_beginning,
+    ];
     let found = |is: &&dyn Fn(&Metadata) -> bool| {
         let found: Vec<_> = known.iter().filter(|credential| is(credential)).cloned().collect();
         (!found.is_empty()).then_some(found)
@@ -279,6 +299,14 @@ fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> 
 
 fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     let provider = own_name(context, text.split('/').next().unwrap_or(text));
+    if let Some(variable) = of_the_environment_alone(context, known, &provider) {
+        return Failure::not_found(format!(
+            "{provider} has no account but the key in the variable {variable}"
+        ))
+        .way_out(format!(
+            "set or unset {variable}, or store a key: credentials login {provider} --api-key"
+        ));
+    }
     let others: Vec<_> =
         known.iter().filter(|other| other.pool.provider() == provider).cloned().collect();
     let failure = Failure::not_found(format!("there is no account {text}"));
@@ -302,15 +330,22 @@ pub(crate) fn name(credential: &Metadata) -> String {
     }
 }
 
-/// Accounts as they are typed.
+/// How many names are told where there are many.
+const TOLD: usize = 6;
+
+/// Accounts as they are typed; of many, the first ones.
 pub(crate) fn names(credentials: &[Metadata]) -> String {
     let mut by_name: HashMap<String, usize> = HashMap::new();
     for credential in credentials {
         *by_name.entry(name(credential)).or_default() += 1;
     }
-    let names = credentials.iter().map(|credential| match name(credential) {
+    let told = credentials.iter().take(TOLD).map(|credential| match name(credential) {
         name if by_name[&name] > 1 => format!("{name} ({})", credential.id),
         name => name,
     });
-    names.collect::<Vec<_>>().join(", ")
+    let mut told: Vec<_> = told.collect();
+    if credentials.len() > TOLD {
+        told.push(format!("and {} more", credentials.len() - TOLD));
+    }
+    told.join(", ")
 }

@@ -12,7 +12,8 @@ use crate::output::Color;
 const AFTER_HELP: &str = "\
 Accounts:
   Where an ACCOUNT is asked for, PROVIDER/LABEL names one, PROVIDER/NAMESPACE/LABEL one of several
-  namespaces, PROVIDER or LABEL the only one that there is, and an id, or its beginning, any.
+  namespaces, PROVIDER or LABEL the only one that there is, and an id, or four digits of its
+  beginning and more, any.
 
 Examples:
   credentials login openai --api-key --label work
@@ -37,7 +38,12 @@ Exit codes:
   4  the vendor has refused, or a new sign-in is needed
   5  the vault can't be opened, its key is missing or wrong, or something in it is damaged
   6  no answer came from the vendor, or every account is limited
-  130, 143  ended by Ctrl-C or by a signal";
+  128 and more  ended by a signal: 130 by Ctrl-C
+
+Files:
+  The vault, the key, the settings file and the cache are where the platform has such things: on Unix in
+  $XDG_DATA_HOME, $XDG_CONFIG_HOME and $XDG_CACHE_HOME, under `tower-credentials`. `credentials vault path`
+  tells where that is.";
 
 /// Accounts, keys and tokens of HTTP APIs, in an encrypted vault
 ///
@@ -56,7 +62,12 @@ pub(crate) struct Args {
 impl Args {
     /// What was typed. Ends the program where that is wrong, or where help was asked for.
     pub(crate) fn typed() -> Self {
-        Self::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+        Self::try_parse().unwrap_or_else(|error| {
+            let error = without_secrets(error);
+            // Where even the help can't be written, that is a failure.
+            let code = if error.print().is_ok() { error.exit_code() } else { 1 };
+            std::process::exit(code)
+        })
     }
 }
 
@@ -66,6 +77,9 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
         let is_flag = |value: &ContextValue| matches!(value, ContextValue::String(text) if text.starts_with('-') && !text.contains('='));
         if error.get(kind).is_some_and(|value| !is_flag(value)) && asks_for_a_secret() {
             error.insert(kind, ContextValue::String("…".to_owned()));
+            let taught = "a key is pasted at the prompt or piped in; one that was typed here is in the shell's \
+                          history, and was seen by whoever looked: replace it";
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![taught.into()]));
         }
     }
     error

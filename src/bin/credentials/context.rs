@@ -1,5 +1,7 @@
 //! What every command works with: the settings, the vault, the HTTP client.
 
+use std::path::Path;
+
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
@@ -15,7 +17,7 @@ use tower_credentials::vault::{MemoryVault, Vault};
 use tower_credentials::{CredentialsLayer, Kind, Pool, PoolBuilder, PoolKey};
 
 use crate::args::Global;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlace;
 use crate::places::Places;
 
@@ -58,6 +60,8 @@ impl Context {
         let registry = builder.build()?;
         let places = places.with_settings(registry.vault_settings());
         let keys = KeyPlace::new(global, &places, registry.vault_settings())?;
+        let (vault, settings) = (places.vault.display(), places.config.display());
+        tracing::info!(%vault, key = %keys, %settings, "in use");
         Ok(Self { places, keys, registry })
     }
 
@@ -82,6 +86,17 @@ impl Context {
         }
         let key = self.keys.load_or_create().await?;
         Ok(FileVault::open(&self.places.vault, &key).await?)
+    }
+
+    /// Says what is wrong with the vault, or with the place where it would be made.
+    pub(crate) async fn check_vault(&self) -> Result<(), Failure> {
+        if self.vault().await?.is_some() {
+            return Ok(());
+        }
+        for place in [Some(&*self.places.vault), self.keys.file()].into_iter().flatten() {
+            can_be_made(place)?;
+        }
+        Ok(())
     }
 
     /// The vault; one that is empty and kept nowhere, where there is none: the environment may have a key.
@@ -120,6 +135,27 @@ impl Context {
     }
 }
 
+/// Whether there is a directory above it that can be written to.
+fn can_be_made(place: &Path) -> Result<(), Failure> {
+    let there = place.ancestors().skip(1).find(|above| above.as_os_str().is_empty() || above.exists());
+    let above = there.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |because: &dyn std::fmt::Display| {
+        Failure::new(Exit::Vault, format!("{} could not be made", place.display()))
+            .because(because)
+            .way_out(format!(
+                "make {} yours to write to; or --vault DIR, --key-file FILE",
+                above.display()
+            ))
+    };
+    if !above.is_dir() {
+        return Err(failed(&format_args!("{} is no directory", above.display())));
+    }
+    #[cfg(unix)]
+    rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+        .map_err(|error| failed(&std::io::Error::from(error)))?;
+    Ok(())
+}
+
 /// A client with the proxies and the certificates of the machine, that says who it is.
 pub(crate) fn http() -> Result<Http, Failure> {
     let client = HttpsClient::new()
@@ -131,5 +167,8 @@ pub(crate) fn http() -> Result<Http, Failure> {
 fn signed(mut request: Request<Body>) -> Request<Body> {
     let name = HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
     request.headers_mut().entry(USER_AGENT).or_insert(name);
+    let uri = request.uri();
+    let (host, path) = (uri.authority().map(|host| host.as_str()).unwrap_or_default(), uri.path());
+    tracing::info!(method = %request.method(), host, path, "sends a request");
     request
 }

@@ -1,6 +1,7 @@
 //! What went wrong, the way out, and the exit code.
 
 use std::fmt::Display;
+use std::io;
 
 use tower_credentials::discovery::{DiscoveryError, DiscoveryErrorKind};
 use tower_credentials::migrate::MigrateError;
@@ -14,21 +15,36 @@ use crate::output;
 /// How the program ends. `credentials --help` has the same table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Done = 0,
+    Done,
     /// It could not be done, for a reason that no other code has.
-    Failed = 1,
+    Failed,
     /// What was typed, or a setting, is wrong; clap's own code.
-    Usage = 2,
+    Usage,
     /// There is no such account, provider or file.
-    NotFound = 3,
+    NotFound,
     /// The vendor has refused, or a new sign-in is needed.
-    Refused = 4,
+    Refused,
     /// The vault can't be opened, its key is missing or wrong, or something in it is damaged.
-    Vault = 5,
+    Vault,
     /// No answer came from the vendor, or every account is limited.
-    Unavailable = 6,
-    Interrupted = crate::signals::INTERRUPTED as isize,
-    Terminated = 143,
+    Unavailable,
+    /// A signal has ended the program: the code that shells have for it.
+    Signal(u8),
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> i32 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Refused => 4,
+            Self::Vault => 5,
+            Self::Unavailable => 6,
+            Self::Signal(code) => i32::from(code),
+        }
+    }
 }
 
 /// Why a command failed, and what helps.
@@ -59,9 +75,7 @@ impl Failure {
 
     /// A signal has ended the program: there is nothing to say.
     pub(crate) fn interrupted(code: u8) -> Self {
-        let exit =
-            if code == crate::signals::INTERRUPTED { Exit::Interrupted } else { Exit::Terminated };
-        Self::new(exit, "")
+        Self::new(Exit::Signal(code), "")
     }
 
     /// Whoever read the output has closed it: there is nobody to say anything to.
@@ -101,7 +115,10 @@ impl Failure {
         let mut failure = Self::new(exit, error.to_string());
         let mut source = error.source();
         while let Some(cause) = source {
-            failure = failure.because(cause);
+            // Some say it themselves.
+            if !failure.message.contains(&cause.to_string()) {
+                failure = failure.because(cause);
+            }
             source = cause.source();
         }
         failure
@@ -137,6 +154,9 @@ impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         let exit = match &error {
             SettingsError::UnknownProvider { place: None, .. } => Exit::NotFound,
+            SettingsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Exit::NotFound
+            }
             _ => Exit::Usage,
         };
         Self::of(exit, &error)

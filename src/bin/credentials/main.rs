@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Err(failure) => failure.report(),
     };
     // Not by returning: a thread may still wait for a line from the terminal.
-    std::process::exit(exit as i32)
+    std::process::exit(exit.code())
 }
 
 fn run(args: Args) -> Result<Exit, Failure> {

@@ -145,5 +145,10 @@ pub(crate) fn table<const N: usize>(
 
 /// A text that comes from somewhere else, without what a terminal would obey.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+    let is_obeyed = |char: char| {
+        // What turns a line around, and what parts or joins letters unseen.
+        char.is_control()
+            || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|char| if is_obeyed(char) { '\u{fffd}' } else { char }).collect()
 }

@@ -10,8 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tower_credentials::SecretString;
 use zeroize::Zeroizing;
 
-use crate::failure::{Exit, Failure};
-use crate::output;
+use crate::failure::Failure;
 
 /// Whether there is a person to ask.
 pub(crate) fn can_ask() -> bool {

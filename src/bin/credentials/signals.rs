@@ -1,21 +1,20 @@
 //! Being told to stop.
 
 use std::io;
+#[cfg(unix)]
+use std::task::Poll;
 
 use crate::failure::Failure;
 
-/// The signals that end the program: Ctrl-C, and on Unix the one that `kill` sends.
+/// The signals that end the program: Ctrl-C, and on Unix the one that `kill` sends, the one of a terminal that is
+/// closed, and Ctrl-\.
 pub(crate) struct Interrupts {
     #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
+    signals: [(tokio::signal::unix::Signal, u8); 4],
 }
 
 /// The exit code of a program that Ctrl-C has ended, as shells have it: 128 and the signal's number.
 pub(crate) const INTERRUPTED: u8 = 130;
-#[cfg(unix)]
-const TERMINATED: u8 = 143;
 
 impl Interrupts {
     /// Listens from here on; the signals end the program only through [`next`](Self::next) then.
@@ -26,8 +25,18 @@ impl Interrupts {
     #[cfg(unix)]
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+        let listen = |kind: SignalKind| {
+            // Shells have it so: 128 and the signal's number.
+            let code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(INTERRUPTED);
+            Ok::<_, io::Error>((signal(kind)?, code))
+        };
+        let signals = [
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+            listen(SignalKind::quit())?,
+        ];
+        Ok(Self { signals })
     }
 
     #[cfg(not(unix))]
@@ -38,10 +47,14 @@ impl Interrupts {
     /// Waits for one, and answers the exit code that it asks for.
     #[cfg(unix)]
     pub(crate) async fn next(mut self) -> u8 {
-        tokio::select! {
-            Some(()) = self.interrupt.recv() => INTERRUPTED,
-            Some(()) = self.terminate.recv() => TERMINATED,
-        }
+        std::future::poll_fn(|cx| {
+            let signals = &mut self.signals;
+            let mut came = signals
+                .iter_mut()
+                .filter_map(|(signal, code)| signal.poll_recv(cx).is_ready().then_some(*code));
+            came.next().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     #[cfg(not(unix))]

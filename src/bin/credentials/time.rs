@@ -17,11 +17,20 @@ pub(crate) fn rfc3339(moment: Timestamp) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()
 }
 
-/// A duration by its two largest units: `3m 20s`, `2days 4h`.
+/// A duration by its two largest units: `3m 20s`, `2d 4h`.
 pub(crate) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    let short = |part: &str| {
+        let number = part.trim_end_matches(char::is_alphabetic);
+        match &part[number.len()..] {
+            "day" | "days" => format!("{number}d"),
+            "month" | "months" => format!("{number}mo"),
+            "year" | "years" => format!("{number}y"),
+            _ => part.to_owned(),
+        }
+    };
+    text.split(' ').take(2).map(short).collect::<Vec<_>>().join(" ")
 }
 
 /// How long ago.

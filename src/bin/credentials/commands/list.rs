@@ -31,6 +31,7 @@ pub(crate) struct List {
 impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let (accounts, damaged) = self.load(context).await?;
+        let exit = if damaged.is_empty() { Exit::Done } else { Exit::Vault };
         for damage in damaged {
             output::warn(damage);
         }
@@ -39,11 +40,17 @@ impl List {
             let accounts: Vec<_> = accounts.iter().map(|account| account.json(now)).collect();
             output::print_json(&accounts)?;
         } else if accounts.is_empty() {
-            output::say("There are no accounts. To add one: credentials login PROVIDER");
+            let of = match &self.namespace.namespace {
+                Some(namespace) => format!(" in the namespace {namespace}"),
+                None => String::new(),
+            };
+            output::say(format_args!(
+                "There are no accounts{of}. To add one: credentials login PROVIDER"
+            ));
         } else {
             output::print(table(&accounts))?;
         }
-        Ok(Exit::Done)
+        Ok(exit)
     }
 
     async fn load(
@@ -68,6 +75,7 @@ fn table(accounts: &[Account]) -> String {
         let last = account.standing.last_answer;
         let mut state = account.describe_state(now);
         for (scope, left) in account.limited_scopes(now) {
+            let scope = output::plain(scope);
             state.push_str(&format!("; {scope} cooling, {} left", brief(left)));
         }
         [

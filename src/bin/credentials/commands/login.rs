@@ -5,7 +5,8 @@ mod flow;
 use clap::Args;
 use tower_credentials::oauth::{FlowKind, OAuthError};
 use tower_credentials::settings::ProviderSettings;
-use tower_credentials::vault::VaultExt;
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::{MemoryVault, Replaced, VaultExt};
 use tower_credentials::{Credential, Generation, Metadata, PoolKey, Secret};
 
 use crate::account;
@@ -20,7 +21,8 @@ use crate::{output, prompt};
 /// every user of the machine can see. Without --api-key, the account is signed in by OAuth, in the way that the
 /// provider offers first; that needs the id of an OAuth client that you may use, under the vendor's terms.
 ///
-/// Signing in again to an account that is there renews its tokens and keeps its label.
+/// Signing in again to an account that is there renews its tokens and keeps its label, where the vendor tells whose
+/// they are; where it does not, --replace says which account is meant. Without it, a label that is taken gets `-2`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -37,6 +39,9 @@ pub(crate) struct Login {
     /// The account's label; the account's own name, or `default`, where it is missing
     #[arg(long, short)]
     label: Option<String>,
+    /// Give the account of that label the new key or tokens, in place of its own
+    #[arg(long, requires = "label")]
+    replace: bool,
     #[command(flatten)]
     way: Way,
     /// The id of the OAuth client, in place of the one in the settings
@@ -68,14 +73,17 @@ impl Login {
             None => None,
         };
         let settings = settings.map(|settings| (self.provider.as_str(), settings));
-        let context = Context::with_settings(global, settings)?;
-        let pool = context.registry.pool_key(&self.provider)?;
+        let context =
+            Context::with_settings(global, settings).map_err(|failure| self.without_name(failure))?;
+        let pool = context
+            .registry
+            .pool_key(&self.provider)
+            .map_err(|error| self.without_name(error.into()))?;
         let pool = match &self.namespace {
             Some(namespace) => PoolKey::with_namespace(pool.provider(), namespace.as_str()),
             None => pool,
         };
-        // What is wrong with the vault is said before a person does anything, and a new one is made after.
-        context.vault().await?;
+        self.check(&context, &pool).await?;
         if self.way.api_key {
             self.store_key(&context, pool).await
         } else {
@@ -83,25 +91,54 @@ impl Login {
         }
     }
 
+    /// Says what is wrong before a person does anything; a new vault is made after that.
+    async fn check(&self, context: &Context, pool: &PoolKey) -> Result<(), Failure> {
+        let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
+        // Any vault takes and refuses the same names.
+        MemoryVault::new().put(Credential::new(pool.clone(), label, Secret::api_key("none"))).await?;
+        context.check_vault().await?;
+        if self.replace {
+            let vault = context.vault_with_accounts().await?;
+            self.to_replace(&vault, pool).await?;
+        }
+        Ok(())
+    }
+
+    /// The account that is to be replaced.
+    async fn to_replace(&self, vault: &FileVault, pool: &PoolKey) -> Result<Metadata, Failure> {
+        let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
+        let known = vault.list().await?.credentials.into_iter();
+        let mut known = known.filter(|known| known.pool == *pool && *known.label == *label);
+        known.next().ok_or_else(|| {
+            Failure::not_found(format!("there is no account {label} of {pool} to be replaced"))
+                .way_out("the same without --replace")
+        })
+    }
+
     async fn store_key(&self, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
         let key = prompt::secret("API key").await?;
+        check_key(key.expose())?;
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
-        let credential = Credential::new(pool, label, Secret::api_key(key));
+        let credential = Credential::new(pool.clone(), label, Secret::api_key(key));
         let provider = context.registry.provider(&self.provider)?;
         provider
             .headers(&credential)
             .map_err(|error| Failure::usage("this is no API key").because(error))?;
         let vault = context.vault_or_new().await?;
+        let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         let token = credential.secret.token().expose();
-        let stored = vault.load_pool(credential.metadata.pool.clone()).await?.credentials;
+        let stored = vault.load_pool(pool.clone()).await?.credentials;
         let same = stored.iter().find(|known| {
             known.metadata.kind == credential.metadata.kind && known.secret.token().expose() == token
         });
-        let (metadata, what) = match same {
-            Some(known) => (known.metadata.clone(), "There already"),
-            None => (vault.put(credential).await?, "Stored"),
-        };
-        tell(what, &metadata);
+        if let Some(known) = same {
+            self.tell("There already", &known.metadata);
+        } else if self.replace {
+            let metadata = self.put_in_place(&vault, &pool, credential.secret).await?;
+            self.tell("Replaced", &metadata);
+        } else {
+            self.tell("Stored", &vault.put(credential).await?);
+        }
         Ok(Exit::Done)
     }
 
@@ -113,28 +150,107 @@ impl Login {
             _ => client.first_flow()?,
         };
         let sign_in = client.sign_in(kind).await.map_err(|error| match error {
-            OAuthError::MissingSetting { setting: "client_id", .. } => Failure::from(error)
-                .way_out(format!("the same with --client-id, or with an API key: {}", self.by_key())),
+            OAuthError::MissingSetting { setting: "client_id", .. } => {
+                Failure::from(error).way_out(format!(
+                    "the same with --client-id; or set it in {}; or, with an API key: {}",
+                    context.places.config.display(),
+                    self.by_key()
+                ))
+            }
+            OAuthError::PortTaken { .. } => Failure::from(error).way_out("the same with --paste-code"),
             error => error.into(),
         })?;
         let signed_in = flow::follow(sign_in, kind, !self.no_browser).await?;
         let vault = context.vault_or_new().await?;
+        // Two sign-ins to one new account must not make two of it.
+        let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
+        if self.replace {
+            let metadata = self.put_in_place(&vault, &pool, signed_in.tokens.into()).await?;
+            self.tell("Signed in again", &metadata);
+            return Ok(Exit::Done);
+        }
         let label = self.label.as_deref().or(signed_in.label.as_deref()).unwrap_or(DEFAULT_LABEL);
         let metadata = signed_in.store(&vault, pool, label).await?;
         let again = metadata.generation != Generation::FIRST;
-        tell(if again { "Signed in again" } else { "Signed in" }, &metadata);
+        self.tell(if again { "Signed in again" } else { "Signed in" }, &metadata);
         Ok(Exit::Done)
+    }
+
+    /// Gives the account of the label this secret.
+    async fn put_in_place(
+        &self,
+        vault: &FileVault,
+        pool: &PoolKey,
+        secret: Secret,
+    ) -> Result<Metadata, Failure> {
+        let mut known = self.to_replace(vault, pool).await?;
+        if known.kind != secret.kind() {
+            let message = format!("{} is of the kind {}", account::name(&known), known.kind);
+            return Err(Failure::usage(message).way_out("the same without --replace, and another label"));
+        }
+        // Where a refresh comes first, its tokens are older than these.
+        loop {
+            match vault.replace_secret(known.id, known.generation, secret.clone()).await? {
+                Replaced::Swapped(_) => return Ok(vault.get(known.id).await?.metadata),
+                Replaced::Conflict(current) => known = current.metadata,
+            }
+        }
     }
 
     fn by_key(&self) -> String {
         format!("credentials login {} --api-key", self.provider)
     }
+
+    /// What somebody has typed in the provider's place may be a key.
+    fn without_name(&self, failure: Failure) -> Failure {
+        let is_name =
+            |text: &str| text.len() <= 24 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        match is_name(&self.provider) {
+            true => failure,
+            false => Failure::not_found("there is no such provider")
+                .because("what was typed in its place is not repeated, since it may be a key")
+                .way_out("credentials login PROVIDER --api-key, and paste the key at the prompt"),
+        }
+    }
+
+    fn tell(&self, what: &str, metadata: &Metadata) {
+        let name = account::name(metadata);
+        let strong = output::strong(&name);
+        output::say(format_args!(
+            "{}: {strong} ({})",
+            output::good(what),
+            &metadata.id.to_string()[..8]
+        ));
+        if self.label.as_deref().is_some_and(|label| *metadata.label != *label) {
+            let label = self.label.as_deref().unwrap_or_default();
+            match metadata.label.starts_with(label) && metadata.generation == Generation::FIRST {
+                true => output::say(format_args!(
+                    "The label {label} was taken; to renew that account in place of adding one: --replace"
+                )),
+                false => {
+                    output::say(format_args!("It keeps its label: credentials rename {name} {label}"))
+                }
+            }
+        }
+    }
+}
+
+/// Sign-ins take turns while they look for an account and add it.
+const LEASE: &str = "credentials login";
+
+/// Refuses what somebody has copied with more than the key.
+fn check_key(key: &str) -> Result<(), Failure> {
+    let reason = if key.chars().any(char::is_whitespace) {
+        "it has a blank in it, or a line break"
+    } else if !key.is_ascii() {
+        "it has characters that no header takes"
+    } else if key.starts_with(['"', '\'']) || key.ends_with(['"', '\'']) {
+        "it has quotes around it"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage("this is no API key").because(reason).way_out("the same with the key alone"))
 }
 
 /// The label of an account that nobody has named.
 const DEFAULT_LABEL: &str = "default";
-
-fn tell(what: &str, metadata: &Metadata) {
-    let name = output::strong(account::name(metadata));
-    output::say(format_args!("{}: {name} ({})", output::good(what), &metadata.id.to_string()[..8]));
-}

@@ -39,13 +39,21 @@ pub(crate) struct Activate {
 
 impl Activate {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        put(context, &self.account, 1).await?;
+        let credential = put(context, &self.account, 1).await?;
+        let vault = context.vault_with_accounts().await?;
+        let standings = vault.load_pool(credential.pool.clone()).await?.standings;
+        if standings.credentials.get(&credential.id).is_some_and(|standing| standing.paused) {
+            let name = account::name(&credential);
+            output::warn(format_args!(
+                "it is paused, so no request takes it: credentials resume {name}"
+            ));
+        }
         Ok(Exit::Done)
     }
 }
 
 /// Puts an account at a place that is counted from 1, and says where it is then.
-async fn put(context: &Context, which: &OneAccount, place: u32) -> Result<(), Failure> {
+async fn put(context: &Context, which: &OneAccount, place: u32) -> Result<Metadata, Failure> {
     let vault = context.vault_with_accounts().await?;
     let meant = account::find(context, &vault, which).await?;
     let from_zero = usize::try_from(place - 1).unwrap_or(usize::MAX);
@@ -60,5 +68,5 @@ async fn put(context: &Context, which: &OneAccount, place: u32) -> Result<(), Fa
     let place =
         pool.iter().position(|credential| credential.id == meant.id).map_or(0, |place| place + 1);
     output::say(format_args!("{} is {place} of {} now", account::name(&meant), pool.len()));
-    Ok(())
+    Ok(meant)
 }

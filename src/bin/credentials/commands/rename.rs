@@ -23,6 +23,10 @@ impl Rename {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_with_accounts().await?;
         let old = account::find(context, &vault, &self.account).await?;
+        if let Some(label) = self.label.strip_prefix(&format!("{}/", old.pool.provider())) {
+            return Err(Failure::usage("a label comes without its provider")
+                .way_out(format!("credentials rename {} {label}", self.account.account)));
+        }
         let new = vault.relabel(old.id, self.label).await?;
         output::say(format_args!("{} is {} now", account::name(&old), account::name(&new)));
         Ok(Exit::Done)

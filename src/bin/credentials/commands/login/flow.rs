@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::thread;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc;
 use tower_credentials::oauth::{FlowKind, OAuthError, Progress, Prompt, SignIn, SignedIn};
 use zeroize::Zeroizing;
@@ -95,8 +95,9 @@ impl Waiting {
     /// Hidden where a person types: it would be written over.
     fn begin(is_shown: bool) -> Self {
         let target = if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let spinner =
-            ProgressBar::with_draw_target(None, target).with_message("waiting for the sign-in");
+        let spinner = ProgressBar::with_draw_target(None, target)
+            .with_style(ProgressStyle::default_spinner())
+            .with_message("waiting for the sign-in");
         spinner.enable_steady_tick(Duration::from_millis(120));
         Self(spinner)
     }
