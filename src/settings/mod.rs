@@ -13,7 +13,7 @@
 //! | `cooldown_refused` | How long a refused one does that no refresh helped. | `5m` |
 //! | `cooldown_cap` | The longest cooldown that is guessed. | `1h` |
 //! | `api_key_variable` | The environment variable of an API key for a pool without one; empty for none. | the vendor's |
-//! | `origins` | To where credentials may go, too. | none |
+//! | `origins` | To where credentials may go, too. The first is where the program `credentials` and `discovery` ask, in place of the vendor's own. | none |
 //! | `endpoint_hosts` | Which hosts an account may name for its requests, too (Copilot, Qwen). | none |
 //! | `subscription_endpoint` | Where OAuth accounts' requests go (OpenAI). | where the caller says |
 //! | `models_url` | Where the models are told: a URL, or a path at the provider's origin. | the vendor's |
