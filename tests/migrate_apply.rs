@@ -373,6 +373,25 @@ async fn a_record_that_needs_a_sign_in_takes_whatever_is_new_in_the_file() {
 }
 
 #[tokio::test]
+async fn a_verdict_on_an_older_token_lets_no_older_one_of_the_file_replace_the_newer() {
+    let home = Home::new();
+    check(&home, MemoryVault::new()).await;
+    check(&home, file_vault(&home).await).await;
+
+    async fn check(home: &Home, vault: impl Vault) {
+        run(&vault, &[home.found(Source::Claude, claude("a", NOON))]).await;
+        let Metadata { id, pool, generation, .. } = only(&vault).await.metadata;
+        let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation };
+        vault.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await.unwrap();
+        // A person has signed in to it anew since.
+        renew(&vault, id, "ours", NOON + 2 * HOUR).await;
+        let (action, reason) = one(&vault, home.found(Source::Claude, claude("b", NOON + HOUR))).await;
+        assert_eq!(action, Action::Keep, "{reason}");
+        assert_eq!(tokens(&vault, id).await.access.expose(), "ours-access");
+    }
+}
+
+#[tokio::test]
 async fn two_files_with_one_dead_account_do_not_replace_each_other_again_and_again() {
     let home = Home::new();
     let vault = MemoryVault::new();

@@ -188,9 +188,11 @@ async fn a_new_value_is_a_new_generation_and_ends_a_verdict_on_the_old_one() {
     let variable = Variable::new("a");
     let vault = variable.over(MemoryVault::new());
     let first = vault.load_pool(key()).await.unwrap().credentials.remove(0).metadata;
-    let stopped = Health::NeedsSignIn { reason: "revoked".into(), generation: first.generation };
-    let outcome = Outcome { id: first.id, change: Change::Health(stopped) };
-    vault.record(key(), vec![outcome]).await.unwrap();
+    let dead = |generation| {
+        let stopped = Health::NeedsSignIn { reason: "revoked".into(), generation };
+        Outcome { id: first.id, change: Change::Health(stopped) }
+    };
+    vault.record(key(), vec![dead(first.generation)]).await.unwrap();
     let health =
         async || vault.load_pool(key()).await.unwrap().standings.credentials[&first.id].health.clone();
     assert!(matches!(health().await, Health::NeedsSignIn { .. }));
@@ -199,6 +201,14 @@ async fn a_new_value_is_a_new_generation_and_ends_a_verdict_on_the_old_one() {
     let second = vault.get(first.id).await.unwrap();
     assert_eq!(second.metadata.generation, first.generation.next());
     assert_eq!(second.secret.token().expose(), "b");
+    // A verdict that was found before that and comes after it, and one on a secret that was replaced.
+    vault.record(key(), vec![dead(first.generation)]).await.unwrap();
+    assert_eq!(health().await, Health::Good);
+    vault.record(key(), vec![dead(second.metadata.generation)]).await.unwrap();
+    assert_ne!(health().await, Health::Good);
+    vault.replace_secret(first.id, second.metadata.generation, well_known("c")).await.unwrap();
+    assert_eq!(health().await, Health::Good);
+    let second = vault.get(first.id).await.unwrap();
     variable.set(None);
     vault.load_pool(key()).await.unwrap();
     variable.set("b");

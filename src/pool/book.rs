@@ -179,6 +179,7 @@ impl Book {
                     let mut standing = standings.credentials.remove(&id).unwrap_or_default();
                     let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
                     unsaved.for_each(|outcome| standing.merge(&outcome.change));
+                    // The vault has left out its own; ours may be on a secret that others have replaced.
                     standing.health.forget_before(credential.metadata.generation);
                     is_news |= self.take_over(slot, standing);
                     self.send_to_back(slot);

@@ -254,8 +254,6 @@ impl Shared {
             });
             if state.current.is_some() {
                 state.generation = state.generation.next();
-                let generation = state.generation;
-                state.standing.health.forget_before(generation);
             }
             state.seen = value;
         }
@@ -358,10 +356,7 @@ impl Shared {
     fn finish(&self, answer: VaultResponse, then: Then) -> Result<VaultResponse, VaultError> {
         match (answer, then) {
             (answer, Then::Nothing) => Ok(answer),
-            (VaultResponse::Pool(mut pool), Then::Add) => {
-                self.add_to(&mut pool);
-                Ok(VaultResponse::Pool(pool))
-            }
+            (VaultResponse::Pool(pool), Then::Add) => Ok(VaultResponse::Pool(self.add_to(pool))),
             (VaultResponse::Revision(revision), Then::Merge(outcomes)) => {
                 let mut state = self.look();
                 if !outcomes.is_empty() {
@@ -374,17 +369,17 @@ impl Shared {
         }
     }
 
-    fn add_to(&self, pool: &mut StoredPool) {
+    fn add_to(&self, pool: StoredPool) -> StoredPool {
+        let StoredPool { mut credentials, mut standings, revision, damaged } = pool;
         let state = self.look();
-        pool.revision = of_both(pool.revision, &state);
-        let has_key = pool
-            .credentials
-            .iter()
-            .any(|stored| matches!(stored.metadata.kind, Kind::Api | Kind::WellKnown));
-        let Some(credential) = self.credential(&state).filter(|_| !has_key) else { return };
-        pool.standings.order.push(self.id);
-        pool.standings.credentials.insert(self.id, state.standing.clone());
-        pool.credentials.push(credential);
+        let has_key =
+            credentials.iter().any(|stored| matches!(stored.metadata.kind, Kind::Api | Kind::WellKnown));
+        if let Some(credential) = self.credential(&state).filter(|_| !has_key) {
+            standings.order.push(self.id);
+            standings.credentials.insert(self.id, state.standing.clone());
+            credentials.push(credential);
+        }
+        StoredPool::new(credentials, standings, of_both(revision, &state), damaged)
     }
 }
 

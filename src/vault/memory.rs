@@ -185,12 +185,8 @@ impl<T: Clone + 'static> State<T> {
 
     fn load(&self, key: &PoolKey) -> StoredPool<T> {
         let standings = self.pools.get(key).map(|pool| pool.standings.clone()).unwrap_or_default();
-        StoredPool {
-            credentials: standings.order.iter().filter_map(|id| self.records.get(id)).cloned().collect(),
-            standings,
-            revision: self.revision(key),
-            damaged: Vec::new(),
-        }
+        let records = standings.order.iter().filter_map(|id| self.records.get(id));
+        StoredPool::new(records.cloned().collect(), standings, self.revision(key), Vec::new())
     }
 
     fn list(&self) -> Listing {

@@ -186,12 +186,32 @@ pub enum VaultResponse<T = Secret> {
 pub struct StoredPool<T = Secret> {
     /// The credentials, first to last.
     pub credentials: Vec<Record<T>>,
-    /// How they stand. A damaged credential keeps its place and its standing here.
+    /// How they stand. A damaged credential keeps its place and its standing here. No
+    /// [verdict](crate::standing::Health::NeedsSignIn) is on an older secret than the credential's.
     pub standings: Standings,
     /// Which revision this is.
     pub revision: Revision,
     /// Records of the vault that could not be read; the others are not affected.
     pub damaged: Vec<Damage>,
+}
+
+impl<T> StoredPool<T> {
+    /// What a vault answers. A verdict on a secret that a newer one has replaced is
+    /// [void](crate::standing::Health::NeedsSignIn), also one that was recorded after that: it is left out here,
+    /// so that nobody who reads a pool has to look.
+    pub fn new(
+        credentials: Vec<Record<T>>,
+        mut standings: Standings,
+        revision: Revision,
+        damaged: Vec<Damage>,
+    ) -> Self {
+        for Record { metadata, .. } in &credentials {
+            if let Some(standing) = standings.credentials.get_mut(&metadata.id) {
+                standing.health.forget_before(metadata.generation);
+            }
+        }
+        Self { credentials, standings, revision, damaged }
+    }
 }
 
 /// Every credential's metadata, and what could not be read.

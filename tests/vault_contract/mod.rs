@@ -45,6 +45,7 @@ macro_rules! every_promise {
             an_outcome_sent_to_another_pool_is_dropped,
             a_saved_standing_never_rolls_back_a_newer_secret,
             to_the_back_and_health_are_kept,
+            a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_is_not,
             a_pause_and_the_latest_answer_are_kept_through_a_reset_and_a_new_secret,
             every_change_makes_a_new_revision_and_reading_makes_none,
             a_lease_waits_until_the_other_is_dropped,
@@ -436,6 +437,31 @@ pub(crate) async fn to_the_back_and_health_are_kept(vault: impl Vault) {
     let standings = vault.load_pool(pool()).await.unwrap().standings;
     assert_eq!(standings.credentials[&a].health, health);
     assert_eq!(standings.credentials[&a].failures, 1);
+}
+
+pub(crate) async fn a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_is_not(
+    vault: impl Vault,
+) {
+    let [id] = put_all(&vault, ["a"]).await;
+    let dead = |generation| {
+        let health = Health::NeedsSignIn { reason: "revoked".into(), generation };
+        vec![cooled(id, 5_000, 1, false), Outcome { id, change: Change::Health(health) }]
+    };
+    let is_dead = async || {
+        let standings = vault.load_pool(pool()).await.unwrap().standings;
+        assert_eq!(standings.credentials[&id].failures, 1, "the rest stays");
+        standings.credentials[&id].health != Health::Good
+    };
+    let (first, second) = (Generation::FIRST, Generation::FIRST.next());
+    vault.record(pool(), dead(first)).await.unwrap();
+    assert!(is_dead().await);
+    vault.replace_secret(id, first, Secret::api_key("new")).await.unwrap();
+    assert!(!is_dead().await);
+    // Also one that comes late: whoever found it had not seen the new secret.
+    vault.record(pool(), dead(first).split_off(1)).await.unwrap();
+    assert!(!is_dead().await);
+    vault.record(pool(), dead(second).split_off(1)).await.unwrap();
+    assert!(is_dead().await);
 }
 
 pub(crate) async fn a_pause_and_the_latest_answer_are_kept_through_a_reset_and_a_new_secret(

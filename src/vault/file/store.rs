@@ -260,7 +260,7 @@ impl Store {
             (pool, standings)
         };
         sort(&mut credentials, &standings, |record| &record.metadata);
-        Ok(StoredPool { credentials, standings, revision: pool.revision(), damaged })
+        Ok(StoredPool::new(credentials, standings, pool.revision(), damaged))
     }
 
     /// Names the members whose records say that they are of another pool: an edited one must not just be
