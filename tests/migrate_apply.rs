@@ -522,6 +522,55 @@ async fn another_account_in_the_same_place_is_another_record() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_never_stays_beside_an_access_token_that_may_be_another_account_s() {
+    let home = Home::new();
+    let of = |name: &str, end: u64, source| match source {
+        Source::Claude => json!({"claudeAiOauth": {"accessToken": name, "expiresAt": end}}),
+        _ => json!({"anthropic": {"type": "oauth", "access": name, "refresh": "", "expires": end}}),
+    };
+    for source in [Source::Claude, Source::Opencode] {
+        let vault = MemoryVault::new();
+        let mut alice = of("alice", NOON, source);
+        match source {
+            Source::Claude => alice["claudeAiOauth"]["refreshToken"] = json!("alice-refresh"),
+            _ => alice["anthropic"]["refresh"] = json!("alice-refresh"),
+        }
+        run(&vault, &[home.found(source, alice.to_string())]).await;
+        let id = only(&vault).await.metadata.id;
+        assert!(tokens(&vault, id).await.refresh.is_some());
+        let bob = home.found(source, of("bob", NOON + HOUR, source).to_string());
+        let (action, reason) = one(&vault, bob.clone()).await;
+        assert_eq!(action, Action::Update);
+        assert!(reason.contains("no refresh token"), "{reason}");
+        let known = tokens(&vault, id).await;
+        assert_eq!((known.access.expose(), known.refresh.is_none()), ("bob", true));
+        assert_eq!(one(&vault, bob).await, (Action::Unchanged, String::new()));
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_said_to_be_the_same_keeps_its_refresh_token() {
+    let home = Home::new();
+    let vault = MemoryVault::new();
+    run(&vault, &[home.found(Source::Codex, codex("alice", "1"))]).await;
+    let id = only(&vault).await.metadata.id;
+    let mut file: Value = serde_json::from_str(&codex("alice", "2")).unwrap();
+    file["tokens"].as_object_mut().unwrap().remove("refresh_token");
+    let (action, reason) = one(&vault, home.found(Source::Codex, file.to_string())).await;
+    assert_eq!((action, &*reason), (Action::Update, ""));
+    let known = tokens(&vault, id).await;
+    assert_eq!(known.access.expose(), "pLaNtEd-2-access");
+    assert_eq!(known.refresh.unwrap().expose(), "pLaNtEd-1");
+
+    // Whose the file is then, is not said: the record is not hers any more.
+    let bob = json!({"tokens": {"access_token": format!("{PLANTED}-3")}});
+    assert_eq!(one(&vault, home.found(Source::Codex, bob.to_string())).await.0, Action::Update);
+    let record = only(&vault).await;
+    assert_eq!(record.metadata.attributes.get("account"), None);
+    assert!(record.secret.refresh_token().is_none());
+}
+
+#[tokio::test]
 async fn a_key_is_updated_as_often_as_it_changes() {
     let home = Home::new();
     let vault = MemoryVault::new();

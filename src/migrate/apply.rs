@@ -11,7 +11,8 @@ use super::decide::{Decision, decide};
 use super::formats;
 use super::found::{Entry, Found, Origin, tokens_mut};
 use super::source::Source;
-use crate::credential::{Credential, CredentialId, Kind, Metadata, PoolKey};
+use crate::account::ACCOUNT;
+use crate::credential::{Credential, CredentialId, Kind, Metadata, PoolKey, Secret};
 use crate::provider::Registry;
 use crate::standing::{Change, Health, Outcome};
 use crate::vault::{MemoryVault, Replaced, StoredPool, Vault, VaultError, VaultExt};
@@ -103,6 +104,9 @@ pub struct Report {
 
 /// What all migrations into a vault take turns by: two at once would each add what they both find missing.
 const TURN: &str = "tower-credentials migrate";
+
+const NO_REFRESH: &str = "the file has no refresh token and does not say whose its tokens are; the vault's, which may \
+                          be another account's, is gone, so a new sign-in is needed when they end";
 
 /// What [`apply`] would do now. The vault stays as it is.
 ///
@@ -233,6 +237,7 @@ async fn bring(
                 return Ok(step(Action::Add, &new, reason));
             }
             Decision::Update(record, reason) => {
+                let reason = if loses_refresh(record, entry) { Some(NO_REFRESH) } else { reason };
                 if replace(vault, record, entry, &origin).await? {
                     return Ok(step(Action::Update, record, reason));
                 }
@@ -259,6 +264,7 @@ async fn replace(
     let mut new = Credential { metadata: record.metadata.clone(), secret: entry.secret.clone() };
     if let Some(tokens) = tokens_mut(&mut new.secret)
         && tokens.refresh.is_none()
+        && is_same_account(record, entry)
     {
         // Some vendors give one at the first sign-in only, and it goes on working.
         tokens.refresh = record.secret.refresh_token().cloned();
@@ -272,6 +278,19 @@ async fn replace(
         Ok(Replaced::Conflict(_)) | Err(VaultError::NotFound(_)) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether both say whose they are, and say the same.
+fn is_same_account(record: &Credential, entry: &Entry) -> bool {
+    let account = entry.attributes.get(ACCOUNT);
+    account.is_some() && account == record.metadata.attributes.get(ACCOUNT)
+}
+
+/// Whether a record's refresh token goes, although its entry has none: it may be another account's, and would
+/// renew that one.
+fn loses_refresh(record: &Credential, entry: &Entry) -> bool {
+    let has_refresh = |secret: &Secret| secret.refresh_token().is_some();
+    has_refresh(&record.secret) && !has_refresh(&entry.secret) && !is_same_account(record, entry)
 }
 
 /// Writes into a credential where it comes from.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::found::{Entry, Skipped};
 use super::json::{ODD, Object, Problem, shown};
 use super::source::Source;
+use crate::account::ACCOUNT;
 use crate::clock::Timestamp;
 use crate::credential::{OAuthTokens, Secret};
 use crate::plain::is_plain;
@@ -91,7 +92,8 @@ struct Account {
 
 /// Whether an attribute is one that is read from files, so that it goes when its entry has none any more.
 pub(super) fn is_attribute(name: &str) -> bool {
-    const NAMES: [&str; 6] = [
+    const NAMES: [&str; 7] = [
+        ACCOUNT,
         "scope",
         "subscription",
         "enterprise_host",

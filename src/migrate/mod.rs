@@ -41,7 +41,8 @@
 //!   record the same way, where the tokens tell whose they are.
 //! - A file that has another account now than before gets a record of its own for that. Claude Code's file and
 //!   opencode's entries for Anthropic and Copilot don't tell whose they are: there, another account is a changed
-//!   entry.
+//!   entry. A changed entry without a refresh token leaves its record none, unless both say that they are of one
+//!   account.
 //! - A record that was removed from the vault comes back as long as its entry is in the file: nothing remembers
 //!   it.
 //!
