@@ -111,6 +111,7 @@ fn an_mcp_account_keeps_its_client_and_what_a_sign_in_has_under_way() {
             ("client_secret", "pLaNtEd-sentry-client-secret"),
             ("code_verifier", "pLaNtEd-sentry-verifier"),
             ("oauth_state", "pLaNtEd-sentry-state"),
+            ("server_url", "https://mcp.sentry.example/mcp"),
         ]
         .into()
     );
@@ -120,20 +121,51 @@ fn an_mcp_account_keeps_its_client_and_what_a_sign_in_has_under_way() {
             ("client_id_issued_at", "1764547200"),
             ("client_secret_expires_at", "1796083200"),
             ("scope", "org:read project:read"),
-            ("server_url", "https://mcp.sentry.example/mcp"),
+            ("server_url", "https://mcp.sentry.example"),
         ]
         .into()
     );
-    // A URL with a key in it is a secret.
     let keyed = entry(&found, "keyed");
     assert_eq!(
         extra(keyed),
         [("server_url", "https://mcp.keyed.example/?key=pLaNtEd-keyed-url")].into()
     );
-    assert_eq!(attributes(keyed), [].into());
+    assert_eq!(attributes(keyed), [("server_url", "https://mcp.keyed.example")].into());
 
     let skipped: Vec<_> = found.skipped.iter().map(ToString::to_string).collect();
     assert_eq!(skipped, ["begun (line 25): has no tokens: its sign-in was never finished"]);
+}
+
+#[test]
+fn an_mcp_server_s_url_is_sealed_whole_and_its_origin_alone_is_in_clear() {
+    let home = Home::new();
+    for (url, origin) in [
+        ("https://mcp.example/pLaNtEd-key/mcp", Some("https://mcp.example")),
+        ("https://MCP.example:443", Some("https://mcp.example")),
+        ("https://mcp.example:8443/", Some("https://mcp.example:8443")),
+        ("https://mcp.example?pLaNtEd", Some("https://mcp.example")),
+        ("https://mcp.example#pLaNtEd", Some("https://mcp.example")),
+        ("https://mcp.example\\pLaNtEd", Some("https://mcp.example")),
+        ("https://pLaNtEd@mcp.example/", Some("https://mcp.example")),
+        ("https://user:pLaNtEd@x@[::1]:1/", Some("https://[::1]:1")),
+        ("http://127.0.0.1:3000/pLaNtEd", Some("http://127.0.0.1:3000")),
+        ("http://mcp.example/pLaNtEd", None),
+        ("https://pLaNtEd key/", None),
+        ("pLaNtEd", None),
+        ("", None),
+    ] {
+        let account = json!({"accessToken": "t", "serverUrl": url});
+        let claude = json!({"mcpOAuth": {"s": account}});
+        let opencode = json!({"s": {"tokens": {"accessToken": "t"}, "serverUrl": url}});
+        for (source, text) in [(Source::Claude, claude), (Source::OpencodeMcp, opencode)] {
+            let found = home.found(source, text.to_string());
+            let [server] = &found.entries[..] else { panic!("{url}: {found:?}") };
+            let sealed = extra(server).get("server_url").copied().unwrap_or_default();
+            assert_eq!(sealed, url);
+            assert_eq!(attributes(server).get("server_url").copied(), origin, "{url}");
+            is_clean(&format!("{:?}", server.attributes));
+        }
+    }
 }
 
 #[test]
@@ -204,7 +236,10 @@ fn claude_s_account_keeps_what_is_known_of_its_subscription() {
     assert_eq!((&*server.provider, &*server.label), ("mcp:plugin:docs", "plugin:docs"));
     let expected = ("pLaNtEd-docs-access", Some("pLaNtEd-docs-refresh"), Some(END));
     assert_eq!(triple(server), expected);
-    assert_eq!(extra(server), [("client_id", "pLaNtEd-docs-client")].into());
+    assert_eq!(
+        extra(server),
+        [("client_id", "pLaNtEd-docs-client"), ("server_url", "https://mcp.docs.example/mcp")].into()
+    );
 }
 
 #[test]

@@ -4,6 +4,8 @@ use super::{Account, Reading, keep_rest, tokens};
 use crate::credential::{OAuthTokens, Secret};
 use crate::migrate::json::{Object, Problem, Value};
 use crate::migrate::source::Source;
+use crate::plain::is_plain;
+use crate::provider::Origin;
 use crate::secret::SecretString;
 
 /// Of servers' names, each with tokens, the client that was registered for them, and what a sign-in had under
@@ -68,26 +70,27 @@ fn read_claude_entry(name: &str, value: Value<'_>) -> Result<Account, Problem> {
     Ok(account(named.as_deref().unwrap_or(before), tokens, server).attribute("scope", scope))
 }
 
+/// The server's URL is sealed whole: any part of it may be a key, its path not least. Its origin is in clear.
 fn account(name: &str, mut tokens: OAuthTokens, server: Option<SecretString>) -> Account {
-    let mut attribute = None;
-    if let Some(url) = server {
-        match is_public(url.expose()) {
-            true => attribute = Some(url.expose().to_owned()),
-            false => keep(&mut tokens, "server_url", Some(url)),
-        }
-    }
+    let origin = server.as_ref().and_then(|url| origin(url.expose()));
+    keep(&mut tokens, "server_url", server);
     let account = Account {
         provider: format!("mcp:{name}"),
         label: name.to_owned(),
         secret: Secret::Mcp(tokens),
         attributes: Default::default(),
     };
-    account.attribute("server_url", attribute)
+    account.attribute("server_url", origin)
 }
 
-/// Whether a URL has no part that keys are put into: user information, a query or a fragment.
-fn is_public(url: &str) -> bool {
-    crate::plain::is_plain(url) && !url.contains(['@', '?', '#'])
+/// A URL's scheme, host and port, without a user's name and password.
+fn origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    // A backslash is a slash to those who read URLs as browsers do.
+    let authority = rest.split(['/', '\\', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let origin: Origin = format!("{scheme}://{host}").parse().ok()?;
+    Some(origin.to_string()).filter(|origin| is_plain(origin))
 }
 
 fn keep(tokens: &mut OAuthTokens, name: &str, value: Option<SecretString>) {
