@@ -1,6 +1,6 @@
 //! Bringing what was found into a vault, or saying what that would do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use super::decide::{Decision, decide};
 use super::formats;
 use super::found::{Entry, Found, Origin, tokens_mut};
 use super::source::Source;
+use super::stored::{Known, Shut, Stored};
 use crate::account::ACCOUNT;
 use crate::credential::{Credential, CredentialId, Kind, Metadata, PoolKey, Secret};
 use crate::provider::Registry;
-use crate::standing::{Change, Health, Outcome};
-use crate::vault::{MemoryVault, Replaced, StoredPool, Vault, VaultError, VaultExt};
+use crate::standing::{Change, Outcome};
+use crate::vault::{MemoryVault, Replaced, Vault, VaultError, VaultExt};
 
 /// What becomes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -124,13 +125,20 @@ pub async fn plan(
         .flat_map(|found| &found.entries)
         .map(|entry| pool_of(registry, entry).provider().to_owned())
         .collect();
-    for provider in &providers {
-        for Known { credential, health } in of_provider(vault, provider).await? {
+    let mut shut = BTreeMap::new();
+    for provider in providers {
+        let stored = Stored::of(vault, &provider).await?;
+        for Known { credential, health } in stored.known {
             let Metadata { id, pool, .. } = copy.put(credential).await?;
             copy.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await?;
         }
+        // Their labels are taken.
+        for record in &stored.shut.records {
+            copy.put(record.placeholder()).await?;
+        }
+        shut.insert(provider, stored.shut);
     }
-    let mut report = bring_all(&copy, registry, files).await?;
+    let mut report = bring_all(&copy, registry, files, &shut).await?;
     for step in report.steps.iter_mut().filter(|step| step.action == Action::Add) {
         step.id = None;
     }
@@ -144,15 +152,15 @@ pub async fn plan(
 /// nothing. Migrations into one vault take turns, also those of other processes.
 ///
 /// # Errors
-/// Where the vault can't be read, or its turn doesn't come. Where it does not take one entry, the others are
-/// brought in, and [`Report::failures`] names it.
+/// Where the vault can't be read, or its turn doesn't come. Where it does not take one entry, or has a record of
+/// it that does not open, the others are brought in, and [`Report::failures`] names it.
 pub async fn apply(
     vault: &impl Vault,
     registry: &Registry,
     files: &[Found],
 ) -> Result<Report, VaultError> {
     let _turn = vault.lease_client(TURN.into()).await?;
-    bring_all(vault, registry, files).await
+    bring_all(vault, registry, files, &BTreeMap::new()).await
 }
 
 /// The pool that an entry belongs to.
@@ -160,38 +168,17 @@ pub(super) fn pool_of(registry: &Registry, entry: &Entry) -> PoolKey {
     registry.pool_key(&entry.provider).unwrap_or_else(|_| PoolKey::new(&*entry.provider))
 }
 
-/// A credential that a vault has.
-pub(super) struct Known {
-    pub(super) credential: Credential,
-    pub(super) health: Health,
-}
-
-/// Every credential of a provider, whatever its namespace. One that does not open is as good as none: the
-/// account is added anew.
-pub(super) async fn of_provider(vault: &impl Vault, provider: &str) -> Result<Vec<Known>, VaultError> {
-    let listed = vault.list().await?.credentials;
-    let pools = listed.into_iter().map(|metadata| metadata.pool);
-    let pools: BTreeSet<_> = pools.filter(|pool| pool.provider() == provider).collect();
-    let mut known = Vec::new();
-    for pool in pools {
-        let StoredPool { credentials, mut standings, .. } = vault.load_pool(pool).await?;
-        known.extend(credentials.into_iter().map(|credential| {
-            let standing = standings.credentials.remove(&credential.metadata.id).unwrap_or_default();
-            Known { credential, health: standing.health }
-        }));
-    }
-    Ok(known)
-}
-
+/// `shut` is, by provider, what a copy of a vault has placeholders for.
 async fn bring_all(
     vault: &impl Vault,
     registry: &Registry,
     files: &[Found],
+    shut: &BTreeMap<String, Shut>,
 ) -> Result<Report, VaultError> {
     let mut report = Report::default();
     for found in files {
         for entry in &found.entries {
-            match bring(vault, registry, found, entry).await {
+            match bring(vault, registry, found, entry, shut).await {
                 Ok(step) => report.steps.push(step),
                 Err(error) => {
                     let (path, entry) = (found.path.clone(), entry.name.clone());
@@ -208,6 +195,7 @@ async fn bring(
     registry: &Registry,
     found: &Found,
     entry: &Entry,
+    shut: &BTreeMap<String, Shut>,
 ) -> Result<Step, VaultError> {
     let pool = pool_of(registry, entry);
     let origin = Origin::new(found, entry);
@@ -223,13 +211,19 @@ async fn bring(
         reason,
     };
     loop {
-        let known = of_provider(vault, pool.provider()).await?;
-        match decide(entry, &origin, &pool, &known) {
+        let mut stored = Stored::of(vault, pool.provider()).await?;
+        if let Some(shut) = shut.get(pool.provider()) {
+            stored.known.retain(|known| !shut.has(known.credential.metadata.id));
+        }
+        let shut = shut.get(pool.provider()).unwrap_or(&stored.shut);
+        match decide(entry, &origin, &pool, &stored.known, shut) {
+            Decision::Shut(record) => return Err(record.error()),
             Decision::Unchanged(record, reason) => {
                 return Ok(step(Action::Unchanged, record, reason));
             }
             Decision::Keep(record, reason) => return Ok(step(Action::Keep, record, Some(reason))),
             Decision::Add(reason) => {
+                shut.check_key()?;
                 let mut new = Credential::new(pool.clone(), &*entry.label, entry.secret.clone());
                 new.metadata.attributes = entry.attributes.clone();
                 note(&mut new, entry, &origin);

@@ -1,9 +1,9 @@
 //! What becomes of an entry, given what a vault has.
 
-use super::apply::Known;
 use super::found::{Entry, Note, Origin, digest_of, tokens};
+use super::stored::{Known, Shut, ShutRecord};
 use crate::account::ACCOUNT;
-use crate::credential::{Credential, PoolKey, Secret};
+use crate::credential::{Credential, Metadata, PoolKey, Secret};
 use crate::secret::SecretString;
 use crate::standing::Health;
 
@@ -13,6 +13,8 @@ pub(super) enum Decision<'r> {
     Update(&'r Credential, Option<&'static str>),
     Unchanged(&'r Credential, Option<&'static str>),
     Keep(&'r Credential, &'static str),
+    /// Its record does not open.
+    Shut(&'r ShutRecord),
 }
 
 const OTHER_ACCOUNT: &str = "the file has another account now; the record of the old one stays";
@@ -27,42 +29,62 @@ const UNCLEAR: &str = "it can't be told whether it is newer than the vault's, wh
 const REPLACED: &str = "the vault's was replaced by hand, and stays; to take the file's, remove the record \
                         first";
 
-/// What becomes of an entry, where `known` is all that the vault has of its provider.
+/// What becomes of an entry, where `known` and `shut` are all that the vault has of its provider.
 pub(super) fn decide<'r>(
     entry: &Entry,
     origin: &Origin,
     pool: &PoolKey,
     known: &'r [Known],
+    shut: &'r Shut,
 ) -> Decision<'r> {
     let kind = entry.secret.kind();
     let account = entry.attributes.get(ACCOUNT);
-    let of_kind =
-        || known.iter().map(|known| &known.credential).filter(|record| record.metadata.kind == kind);
-    let is_own = |record: &&Credential| origin.is_of(&record.metadata.attributes);
+    let is_own = |record: &Metadata| origin.is_of(&record.attributes);
+    let is_same = |record: &&Known| {
+        let Credential { metadata, secret } = &record.credential;
+        metadata.kind == kind && metadata.pool == *pool && has_same(&entry.secret, secret)
+    };
+    if let Some(Known { credential, .. }) = known.iter().find(is_same)
+        && !is_own(&credential.metadata)
+    {
+        return Decision::Unchanged(credential, Some(SAME_SECRET));
+    }
+
+    // Those that open come first.
+    let of_kind = || {
+        let all = known.iter().map(Record::Open).chain(shut.records.iter().map(Record::Shut));
+        all.filter(|record| record.metadata().kind == kind)
+    };
     // A person may have moved on to another account, or several files may have held the entry in turn.
-    let own = || of_kind().filter(is_own);
-    let has_account = |record: &&Credential| record.metadata.attributes.get(ACCOUNT) == account;
-    let has_none =
-        |record: &&Credential| account.is_none() || !record.metadata.attributes.contains_key(ACCOUNT);
-    let in_pool = |record: &&Credential| record.metadata.pool == *pool;
+    let own = || of_kind().filter(|record| is_own(record.metadata()));
+    let account_of = |record: &Record<'r>| record.metadata().attributes.get(ACCOUNT);
+    let has_account = |record: &Record<'r>| account_of(record) == account;
+    let has_none = |record: &Record<'r>| account.is_none() || account_of(record).is_none();
+    let in_pool = |record: &Record<'r>| record.metadata().pool == *pool;
     let same_account =
         || of_kind().find(|record| account.is_some() && in_pool(record) && has_account(record));
-
-    let record = own().find(has_account).or_else(same_account).or_else(|| own().find(has_none));
-    let is_same = |record: &&Credential| in_pool(record) && has_same(&entry.secret, &record.secret);
-    if let Some(same) = of_kind().find(is_same)
-        && !is_own(&same)
-    {
-        return Decision::Unchanged(same, Some(SAME_SECRET));
-    }
-    match record {
-        Some(record) => {
-            let is_it = |known: &&Known| known.credential.metadata.id == record.metadata.id;
-            let health = known.iter().find(is_it).map(|known| &known.health);
-            let is_dead = matches!(health, Some(Health::NeedsSignIn { .. }));
-            compare(entry, record, is_own(&record), is_dead)
+    match own().find(has_account).or_else(same_account).or_else(|| own().find(has_none)) {
+        Some(Record::Open(Known { credential, health })) => {
+            let is_dead = matches!(health, Health::NeedsSignIn { .. });
+            compare(entry, credential, is_own(&credential.metadata), is_dead)
         }
+        Some(Record::Shut(record)) => Decision::Shut(record),
         None => Decision::Add(own().next().map(|_| OTHER_ACCOUNT)),
+    }
+}
+
+/// A record, whether it opens or not.
+enum Record<'r> {
+    Open(&'r Known),
+    Shut(&'r ShutRecord),
+}
+
+impl<'r> Record<'r> {
+    fn metadata(&self) -> &'r Metadata {
+        match self {
+            Self::Open(known) => &known.credential.metadata,
+            Self::Shut(shut) => &shut.metadata,
+        }
     }
 }
 

@@ -61,6 +61,7 @@ mod found;
 mod json;
 mod remove;
 mod source;
+mod stored;
 
 pub use apply::{Action, Failure, Report, Step, apply, plan};
 pub use error::MigrateError;

@@ -1,10 +1,11 @@
 //! Removing a file whose accounts are in a vault.
 
-use super::apply::{of_provider, pool_of};
+use super::apply::pool_of;
 use super::decide::has_all;
 use super::error::MigrateError;
 use super::file;
 use super::found::{Entry, Found, Note};
+use super::stored::Stored;
 use crate::credential::Credential;
 use crate::provider::Registry;
 use crate::vault::Vault;
@@ -32,8 +33,9 @@ pub async fn remove_old(
     }
     for entry in &found.entries {
         let pool = pool_of(registry, entry);
-        let known = of_provider(vault, pool.provider()).await?;
+        let Stored { known, shut } = Stored::of(vault, pool.provider()).await?;
         if !known.iter().any(|known| has(&known.credential, entry)) {
+            shut.check_key()?;
             let (path, entry) = (found.path.clone(), entry.name.clone());
             return Err(MigrateError::NotStored { path, entry });
         }
