@@ -336,6 +336,7 @@ async fn what_killed_processes_have_left_is_removed_once_it_is_old_and_nothing_e
         (".0123456789abcdef.tmp", true),
         (".fedcba9876543210.tmp", false),
         (".somebody-elses.tmp", true),
+        (".0123456789abcdeg.tmp", true),
         ("notes", true),
     ] {
         let left = fs::File::create(cache.join(name)).unwrap();
@@ -350,7 +351,10 @@ async fn what_killed_processes_have_left_is_removed_once_it_is_old_and_nothing_e
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
     names.retain(|name| !name.ends_with(".models"));
     names.sort();
-    assert_eq!(names, [".fedcba9876543210.tmp", ".somebody-elses.tmp", "notes"]);
+    assert_eq!(
+        names,
+        [".0123456789abcdeg.tmp", ".fedcba9876543210.tmp", ".somebody-elses.tmp", "notes"]
+    );
 }
 
 #[tokio::test]

@@ -30,9 +30,6 @@ const MOST: u64 = 64 * 1024 * 1024;
 /// From when on nobody is still writing a temporary file.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
-/// How long such a file's name is.
-const TEMPORARY_LEN: usize = ".0123456789abcdef.tmp".len();
-
 /// An answer.
 #[derive(Clone, Debug)]
 pub(super) struct Cached {
@@ -188,10 +185,7 @@ fn sweep(directory: &Path) {
     let is_abandoned = |entry: &std::fs::DirEntry| {
         let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
         let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        // A directory may have other programs' files in it, too.
-        disk::is_temporary(entry)
-            && entry.file_name().len() == TEMPORARY_LEN
-            && age.is_some_and(|age| age > ABANDONED)
+        disk::is_our_temporary(entry) && age.is_some_and(|age| age > ABANDONED)
     };
     for entry in disk::entries(directory).unwrap_or_default().iter().filter(|entry| is_abandoned(entry))
     {

@@ -178,7 +178,7 @@ pub(crate) struct Temporary {
 }
 
 /// The end of every temporary file's name, which begins with a dot.
-pub(in crate::vault) const TEMPORARY: &str = ".tmp";
+const TEMPORARY: &str = ".tmp";
 
 /// Whether it is a temporary file of ours, which is always a plain one.
 pub(crate) fn is_temporary(entry: &DirEntry) -> bool {
@@ -186,6 +186,16 @@ pub(crate) fn is_temporary(entry: &DirEntry) -> bool {
     let name = name.as_encoded_bytes();
     let is_named = name.starts_with(b".") && name.ends_with(TEMPORARY.as_bytes());
     is_named && entry.file_type().is_ok_and(|kind| kind.is_file())
+}
+
+/// As [`is_temporary`], in a directory that other programs make such files in too: ours have 16 hexadecimal
+/// digits.
+pub(crate) fn is_our_temporary(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let digits = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(TEMPORARY));
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(is_digit))
+        && is_temporary(entry)
 }
 
 impl Temporary {

@@ -1,7 +1,6 @@
 //! The key's file, and what lies beside it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, FindingKind, Looking, Severity};
@@ -35,7 +34,7 @@ impl Looking<'_> {
             }
         }
         for entry in &entries {
-            if disk::is_temporary(entry) && is_ours(entry) {
+            if disk::is_our_temporary(entry) {
                 self.unlocked_leftover(entry);
             } else if Some(&*entry.file_name()) != path.file_name() && self.is_of_key(&entry.file_name())
             {
@@ -63,14 +62,6 @@ impl Looking<'_> {
         let Ok(file) = ops::open_lock(&path) else { return false };
         !ops::try_lock(&file, &path).unwrap_or(true)
     }
-}
-
-/// A dot and 16 digits: other programs make temporary files in a directory of settings, too.
-fn is_ours(entry: &DirEntry) -> bool {
-    let name = entry.file_name();
-    let digits = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(disk::TEMPORARY));
-    digits
-        .is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The reason without the file's name, which a finding has by itself.
