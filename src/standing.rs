@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +131,10 @@ pub struct LastAnswer {
     pub status: u16,
 }
 
+/// How much later than an answer that is merged after it an answer may be. Pools tell theirs within minutes, so
+/// what lies further in their future comes of a clock that was wrong, and would hide all others until then.
+const MISDATED: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Standing {
     /// Whether a success would change it.
     pub(crate) fn is_blemished(&self) -> bool {
@@ -171,7 +176,10 @@ impl Standing {
             }
             Change::Paused => self.paused = true,
             Change::Resumed => self.paused = false,
-            Change::Answered(answer) => self.last_answer = self.last_answer.max(Some(*answer)),
+            Change::Answered(answer) => {
+                let known = self.last_answer.filter(|known| known.at.since(answer.at) <= MISDATED);
+                self.last_answer = known.max(Some(*answer));
+            }
         }
     }
 }
@@ -208,7 +216,8 @@ pub enum Change {
     Paused,
     /// A person has put it to use again.
     Resumed,
-    /// A request with it was answered. Of two such changes the later answer stays, whichever comes first.
+    /// A request with it was answered. Of two such changes the later answer stays, whichever comes first; but
+    /// one that is more than a day later gives way to what is merged after it, since its clock was wrong.
     Answered(LastAnswer),
 }
 

@@ -283,7 +283,7 @@ async fn another_pools_answers_wake_no_request_that_waits() {
     let mut poll = || waiting.as_mut().poll(&mut Context::from_waker(&waker));
     assert!(poll().is_pending());
     let id = status_of(&pool, "a").credential.id;
-    vault.record(key(), vec![answered(id, 1_900_000_000_000, 299)]).await.unwrap();
+    vault.record(key(), vec![answered(id, pool.now().as_millis() + 1, 299)]).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(last(&pool, "a").unwrap().0, 299, "it was taken over");
     assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
@@ -321,6 +321,54 @@ async fn of_two_pools_answers_the_later_one_stays_whoever_saves_first() {
             assert_eq!(last(pool, "a"), Some((202, Duration::ZERO)));
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_from_the_future_hides_no_other() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    // The vault keeps one that may yet come true; the pool passes over both.
+    for (ahead, kept) in [(MINUTE * 5, 418), (DAY - MINUTE, 418), (DAY * 3650, 200)] {
+        let vault = keys(["a"]).await;
+        let spy = Planned::new(&vault, |_, _| Plan::Pass);
+        let pool = builder(spy.clone()).clock(tokio_clock()).open().await.unwrap();
+        let id = status_of(&pool, "a").credential.id;
+        let misdated = answered(id, pool.now().after(ahead).as_millis(), 418);
+        vault.record(key(), vec![misdated]).await.unwrap();
+        pool.sync().await.unwrap();
+        assert_eq!(last(&pool, "a"), None);
+        ask(&stack(four(&pool, &no_refresh()), Upstream::new()), post()).await;
+        assert_eq!(last(&pool, "a"), Some((200, Duration::ZERO)));
+        pass(MINUTE * 3).await;
+        pool.sync().await.unwrap();
+        assert_eq!(last(&pool, "a"), Some((200, MINUTE * 3)));
+        assert_eq!(saved(&vault, "a").await, Some(kept));
+        assert_eq!(spy.count("record"), 1, "it is saved once, whatever becomes of it");
+    }
+}
+
+#[tokio::test]
+async fn a_pool_whose_clock_was_set_right_tells_of_what_comes_after() {
+    let vault = keys(["a"]).await;
+    let spy = Planned::new(&vault, |_, _| Plan::Pass);
+    let ahead = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_ahead = ahead.clone();
+    let clock = Clock::from_fn(move || {
+        let years = u64::from(is_ahead.load(Ordering::SeqCst)) * 10;
+        std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + years * 365 * 24 * 60 * 60)
+    });
+    let pool = builder(spy.clone()).clock(clock).sync_every(None).open().await.unwrap();
+    let upstream = Upstream::new().answers("a", [Answer::status(418), Answer::ok()]);
+    let service = stack(four(&pool, &no_refresh()), upstream);
+    ask(&service, post()).await;
+    pool.save().await;
+    assert_eq!(saved(&vault, "a").await, Some(418));
+    ahead.store(false, Ordering::SeqCst);
+    pool.save().await;
+    assert_eq!(spy.count("record"), 1, "one from the future is not saved again");
+    ask(&service, post()).await;
+    assert_eq!(last(&pool, "a"), Some((200, Duration::ZERO)));
+    pool.save().await;
+    assert_eq!((saved(&vault, "a").await, spy.count("record")), (Some(200), 2));
 }
 
 proptest! {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tower::util::rng::{HasherRng, Rng};
 
 use super::affinity::AffinityMap;
+use super::answers::believed;
 use super::config::Config;
 use super::journal::Journal;
 use super::lane::{At, Key, Lane, SlotIndex};
@@ -181,7 +182,7 @@ impl Book {
                     unsaved.for_each(|outcome| standing.merge(&outcome.change));
                     // The vault has left out its own; ours may be on a secret that others have replaced.
                     standing.health.forget_before(credential.metadata.generation);
-                    is_news |= self.take_over(slot, standing);
+                    is_news |= self.take_over(slot, standing, now);
                     self.send_to_back(slot);
                 }
                 Err(error) => damaged.push(Damage::new(
@@ -233,8 +234,11 @@ impl Book {
 
     /// Takes over how a credential stands. A cooldown that others have set is as fresh as one of ours:
     /// no success of an attempt that is under way ends it. Whether that may change which one a request takes.
-    fn take_over(&mut self, index: SlotIndex, standing: Standing) -> bool {
+    fn take_over(&mut self, index: SlotIndex, mut standing: Standing, now: Timestamp) -> bool {
         let slot = &mut self.slots[index];
+        if believed(standing.last_answer, now) != standing.last_answer {
+            standing.last_answer = slot.standing.last_answer;
+        }
         let mut known = std::mem::replace(&mut slot.standing, standing);
         known.last_answer = slot.standing.last_answer;
         let is_news = known != slot.standing;

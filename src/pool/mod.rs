@@ -165,7 +165,8 @@ impl Pool {
         self.with_book(|book, _| {
             let status = |slot: SlotIndex| {
                 let Slot { lease, standing, .. } = &book.slots[slot];
-                let last_answer = standing.last_answer.max(self.0.answers.get(slot, now));
+                let saved = answers::believed(standing.last_answer, now);
+                let last_answer = saved.max(self.0.answers.get(slot, now));
                 let standing = Standing { last_answer, ..standing.clone() };
                 CredentialStatus { credential: lease.credential().clone(), standing }
             };
