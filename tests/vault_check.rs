@@ -639,6 +639,33 @@ async fn a_vault_that_stays_locked_is_looked_at_all_the_same() {
 }
 
 #[tokio::test]
+async fn nothing_is_mended_without_the_lock_which_is_made_for_that_where_it_is_missing() {
+    let place = Place::new().await;
+    let (lock, leftover) = (place.file("lock"), place.file("records/.0123456789abcdef.tmp"));
+    put(&leftover, "somebody may be writing it");
+    fs::remove_file(&lock).unwrap();
+    let before = place.all();
+    let report = place.check().run().await.unwrap();
+    assert!(report.findings.is_empty(), "nobody was kept out: {:#?}", report.findings);
+    assert_eq!(place.all(), before);
+    let report = place.check().fix(true).run().await.unwrap();
+    assert_eq!(kinds(&report), [Kind::Leftover]);
+    assert!(report.is_healthy() && !leftover.exists(), "{:#?}", report.findings);
+    assert_eq!(fs::metadata(&lock).unwrap().mode() & 0o777, 0o600);
+    // What is no file can't be locked.
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    set_mode(&place.record(1), 0o644);
+    let report = place.check().fix(true).run().await.unwrap();
+    assert!(!report.is_healthy() && report.findings.iter().all(|finding| !finding.is_fixed));
+    // Where there is no vault, none is begun.
+    let empty = TempDir::new().unwrap();
+    let report = Check::new(empty.path()).fix(true).run().await.unwrap();
+    assert_eq!(kinds(&report)[0], Kind::NoVault);
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn what_is_no_vault_is_told_from_a_broken_one() {
     finds("without pools", async |place| {
         fs::remove_dir_all(place.file("pools")).unwrap();

@@ -8,6 +8,7 @@ mod pools;
 mod records;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -101,7 +102,8 @@ impl Check {
     /// Looks, and mends if that is wanted.
     ///
     /// # Errors
-    /// [`VaultError::DirectoryGone`] where there is no such directory, [`VaultError::Io`] where it can't be read.
+    /// [`VaultError::DirectoryGone`] where there is no such directory, [`VaultError::Io`] where it can't be read,
+    /// or, where it is to be mended, its lock can't be made.
     /// Whatever is wrong with the vault is no error, but a [`Finding`].
     pub async fn run(self) -> Result<Report, VaultError> {
         let deadline = Instant::now() + self.patience;
@@ -125,12 +127,13 @@ impl Check {
             Err(Stopped::Busy(busy)) if although_locked => Err(busy.path),
             held => Ok(held?),
         };
+        let is_still = matches!(held, Ok(Some(_)));
         let mut looking = Looking {
             root: &self.directory,
             keys: &self.keys,
             key_file: self.key_file.as_deref(),
             is_key_in_root: self.is_key_in_root(),
-            is_still: held.is_ok(),
+            is_still,
             report: Report::new(&self.directory),
             mends: Vec::new(),
         };
@@ -150,7 +153,7 @@ impl Check {
         looking.leases(&records);
         looking.key_file();
         let Looking { mut report, mends, .. } = looking;
-        if self.fix && held.is_ok() {
+        if self.fix && is_still {
             mend::mend(&self.directory, &mut report, mends);
         }
         report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -163,14 +166,17 @@ impl Check {
         root.is_ok_and(|root| disk::parent(key).canonicalize().is_ok_and(|parent| parent == root))
     }
 
-    /// Keeps others from changing the vault. Without making anything: where there is no lock's file, nobody
-    /// has opened the vault.
+    /// Keeps others from changing the vault. Where the lock's file is missing it is made by whoever mends, as it
+    /// is by whoever opens the vault; to look alone makes nothing, and keeps nobody out then.
     fn lock<'a>(&self, file: &'a LockFile) -> Result<Option<Held<'a>>, Stopped> {
-        match ops::metadata(file.path()) {
-            Ok(metadata) if metadata.is_file() && !disk::is_closed(&metadata) => file.take().map(Some),
-            // Named as what it is later.
-            _ => Ok(None),
-        }
+        let can_take = match ops::metadata(file.path()) {
+            Ok(metadata) => metadata.is_file() && (self.fix || !disk::is_closed(&metadata)),
+            Err(error) => {
+                error.kind() == io::ErrorKind::NotFound && self.fix && opening::is_vault(&self.directory)
+            }
+        };
+        // What can't be taken is named as what it is later.
+        if can_take { file.take().map(Some) } else { Ok(None) }
     }
 }
 
