@@ -51,6 +51,8 @@ pub(in crate::vault) enum Slot {
     Previous,
     /// One that was replaced by an unrelated one.
     Kept(KeyId),
+    /// The unrelated one, while it takes the place of a key whose change is not finished.
+    Replacement,
 }
 
 impl Slot {
@@ -60,6 +62,7 @@ impl Slot {
             Self::Current => String::new(),
             Self::Previous => ".old".to_owned(),
             Self::Kept(id) => format!(".{id}"),
+            Self::Replacement => ".new".to_owned(),
         }
     }
 }
@@ -77,6 +80,31 @@ pub(in crate::vault) trait Slots: Send + Sync + 'static {
     fn name(&self, slot: Slot) -> String;
     /// The file that is locked while keys are exchanged.
     fn lock(&self) -> Result<PathBuf, VaultError>;
+}
+
+/// The key before, while a change of keys is not finished. Without the lock.
+///
+/// One that is still there although an unrelated key has taken the place of both is none: a vault would be
+/// taken over from the one key to the other.
+pub(super) fn previous(slots: &impl Slots) -> Result<Option<VaultKey>, VaultError> {
+    if slots.load(Slot::Previous)?.is_none() {
+        return Ok(None);
+    }
+    // In this order: they are removed in the other one.
+    let replacement = slots.load(Slot::Replacement)?;
+    let previous = slots.load(Slot::Previous)?;
+    let Some(replacement) = replacement else { return Ok(previous) };
+    let current = slots.load(Slot::Current)?;
+    Ok(previous.filter(|_| current.is_none_or(|current| current.id() != replacement.id())))
+}
+
+/// Ends what a process that died was about to replace. Wants the lock held.
+fn settle(slots: &dyn Slots, current: &VaultKey) -> Result<(), VaultError> {
+    let Some(replacement) = slots.load(Slot::Replacement)? else { return Ok(()) };
+    if replacement.id() == current.id() {
+        slots.remove(Slot::Previous)?;
+    }
+    slots.remove(Slot::Replacement)
 }
 
 /// Locks the place; whoever finds it locked is told by whom.
@@ -135,6 +163,7 @@ impl Rotation {
                 "there is no key in {name}, so there is none to change"
             )));
         };
+        settle(&*slots, &current)?;
         // The same one twice: whoever began has died before there was a new one.
         let previous = slots.load(Slot::Previous)?.filter(|previous| previous.id() != current.id());
         if let Some(previous) = previous {
@@ -239,17 +268,28 @@ pub(in crate::vault) fn replace_now(
                 false => continue,
             }
         };
+        settle(slots, &current)?;
         if current.id() == key.id() {
             return Ok(Vec::new());
         }
+        let previous = slots.load(Slot::Previous)?;
+        let is_changing = previous.is_some();
         let mut kept: Vec<KeptKey> = Vec::new();
-        for old in [Some(current), slots.load(Slot::Previous)?].into_iter().flatten() {
+        for old in [Some(current), previous].into_iter().flatten() {
             if kept.iter().all(|kept| kept.id != old.id()) {
                 kept.push(keep(slots, &old)?);
             }
         }
-        slots.remove(Slot::Previous)?;
+        // A vault may need both until it is given up, so the key before goes last; from the moment at which
+        // the new key is there, what lies beside it says that they are not of one change.
+        if is_changing {
+            slots.store(Slot::Replacement, key)?;
+        }
         slots.store(Slot::Current, key)?;
+        if is_changing {
+            slots.remove(Slot::Previous)?;
+            slots.remove(Slot::Replacement)?;
+        }
         return Ok(kept);
     }
 }

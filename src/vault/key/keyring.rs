@@ -223,7 +223,7 @@ impl Service<KeyRequest> for KeyringKey {
         KeyFuture::working(spawn_blocking(move || match request {
             KeyRequest::Load => place.load(Slot::Current),
             KeyRequest::LoadOrCreate => place.load_or_create(),
-            KeyRequest::LoadPrevious => place.load(Slot::Previous),
+            KeyRequest::LoadPrevious => change::previous(&place),
         }))
     }
 }

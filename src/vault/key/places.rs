@@ -88,7 +88,8 @@ impl FileKey {
     }
 
     /// Puts this key there, durably. One that is there already is kept beside it, as `<file>.<its id>`; so is
-    /// the one before it, where a change of keys was not finished, which ends thereby.
+    /// the one before it, where a change of keys was not finished, which ends thereby. Killed at any moment, the
+    /// keys are those that were there, or this one.
     ///
     /// # Errors
     /// As at [`rotate`](Self::rotate); that there is no key is none here.
@@ -101,7 +102,7 @@ impl FileKey {
     }
 
     pub(in crate::vault) fn load_previous(&self) -> Result<Option<VaultKey>, VaultError> {
-        let previous = self.load(Slot::Previous)?;
+        let previous = change::previous(self)?;
         if previous.is_some() {
             // The key that took its place was seen just before, and may be sealed with: were it lost in a power
             // cut, so would be what it seals.

@@ -47,23 +47,29 @@ fn change(place: &Path) -> Result<(), String> {
     let keys = all(rotation.keys());
     let store = Store::new(root(place));
     store.open(&ids(&keys), false).map_err(failed)?;
-    let new = &keys[0];
     for id in store.record_ids().map_err(|error| error.to_string())? {
-        let answer = store.answer(&VaultRequest::Get { id }).map_err(failed)?;
-        let VaultResponse::Credential(stored) = answer else { return Err(format!("{answer:?}")) };
-        if stored.secret.key_id() == new.id() {
-            continue;
-        }
-        let metadata = stored.metadata.clone();
-        let expected = metadata.generation;
-        let secret = seal::open(&keys, stored).ok_or("a record does not open")?;
-        let secret = seal::seal(new, &Record { metadata, secret });
-        store.answer(&VaultRequest::Reseal { id, expected, secret }).map_err(failed)?;
+        reseal(&store, &keys, id)?;
     }
-    match store.forget_previous_keys(new.id()).map_err(failed)? {
+    match store.forget_previous_keys(keys[0].id()).map_err(failed)? {
         0 => rotation.finish_now().map_err(|error| error.to_string()),
         left => Err(format!("{left} are left")),
     }
+}
+
+/// Seals a record with the first of these keys, if it is not.
+fn reseal(store: &Store, keys: &[VaultKey], id: CredentialId) -> Result<(), String> {
+    let failed = |stopped: Stopped| format!("{stopped:?}");
+    let answer = store.answer(&VaultRequest::Get { id }).map_err(failed)?;
+    let VaultResponse::Credential(stored) = answer else { return Err(format!("{answer:?}")) };
+    if stored.secret.key_id() == keys[0].id() {
+        return Ok(());
+    }
+    let metadata = stored.metadata.clone();
+    let expected = metadata.generation;
+    let secret = seal::open(keys, stored).ok_or("a record does not open")?;
+    let secret = seal::seal(&keys[0], &Record { metadata, secret });
+    store.answer(&VaultRequest::Reseal { id, expected, secret }).map_err(failed)?;
+    Ok(())
 }
 
 /// What of the vault opens with the keys that are kept; says why where that is not all that there was.
@@ -231,4 +237,90 @@ fn a_key_that_another_takes_the_place_of_is_kept_whatever_fails() {
         assert_eq!(file.load(Slot::Current).unwrap().unwrap().id(), new.id());
         assert_eq!(file.load(Slot::Kept(old.id())).unwrap().unwrap().id(), old.id());
     }
+}
+
+/// A vault of two credentials whose key is being changed: one is sealed with the new key, the other is not.
+fn half_changed() -> (TempDir, State, Keys) {
+    let (place, _) = template();
+    let first = kept(place.path()).unwrap().current;
+    let store = opened(&root(place.path()), std::slice::from_ref(&first));
+    store.answer(&VaultRequest::Put(sealed(&first, &account(pool(), "b")))).unwrap();
+    drop(Rotation::begin_now(Arc::new(key_file(place.path()))).unwrap());
+    let keys = kept(place.path()).unwrap();
+    assert_eq!(keys.previous.as_ref().map(VaultKey::id), Some(first.id()));
+    let store = opened(&root(place.path()), &all(&keys));
+    reseal(&store, &all(&keys), store.record_ids().unwrap()[0]).unwrap();
+    let before = State::of(&store, &all(&keys)).unwrap();
+    (place, before, keys)
+}
+
+/// That the vault has all its keys, or `new` has taken their place, alone, and they are kept.
+fn has_them_or_new(place: &Path, before: &State, them: &Keys, new: KeyId) -> Result<bool, String> {
+    let file = key_file(place);
+    let keys = kept(place)?;
+    if keys.current.id() != new {
+        check(place, before)?;
+        return Ok(false);
+    }
+    if keys.previous.is_some() {
+        return Err("a key before that is none".to_owned());
+    }
+    for old in all(them) {
+        let slot = Slot::Kept(old.id());
+        let there = file.load(slot).map_err(|error| error.to_string())?;
+        if there.is_none_or(|there| there.id() != old.id()) {
+            return Err(format!("{} is not kept", old.id()));
+        }
+    }
+    Ok(true)
+}
+
+#[test]
+fn both_keys_of_a_change_that_another_takes_the_place_of_are_there_or_kept_whatever_fails() {
+    let (template, before, them) = half_changed();
+    let new = VaultKey::generate();
+    let mut both = [false; 2];
+    for number in 0.. {
+        let place = place();
+        copy(template.path(), place.path());
+        let put = || replace_now(&key_file(place.path()), &new);
+        let (done, report) = run(Some((number, Fault::Stops)), put);
+        let at = report.operations.get(number).map(brief);
+        let is_new = has_them_or_new(place.path(), &before, &them, new.id());
+        let is_new = is_new.unwrap_or_else(|why| panic!("stopped at {at:?}: {why}"));
+        both[usize::from(is_new)] = true;
+        if !report.has_struck {
+            assert_eq!(done.unwrap().len(), 2);
+            break;
+        }
+        // Whoever changes the key next is not misled by what was left.
+        if is_new {
+            let rotation = Rotation::begin_now(Arc::new(key_file(place.path()))).unwrap();
+            assert!(!rotation.is_resumed(), "stopped at {at:?}");
+            assert_eq!(rotation.keys().previous.as_ref().map(VaultKey::id), Some(new.id()));
+            rotation.finish_now().unwrap();
+        }
+        put().unwrap();
+        assert!(has_them_or_new(place.path(), &before, &them, new.id()).unwrap(), "then {at:?}");
+        sweep_keys(place.path());
+        let left: Vec<_> = tree(place.path()).into_keys().collect();
+        let is_left =
+            |path: &PathBuf| ["old", "new"].iter().any(|end| path.ends_with(format!("vault.key.{end}")));
+        assert!(!left.iter().any(is_left), "{left:?}");
+    }
+    assert_eq!(both, [true; 2], "both ends were seen");
+}
+
+#[test]
+fn both_keys_of_a_change_that_another_takes_the_place_of_outlast_a_power_cut() {
+    let (template, before, them) = half_changed();
+    let new = VaultKey::generate();
+    let (trace, done) = Trace::of(template.path(), || replace_now(&key_file(template.path()), &new));
+    done.unwrap();
+    survives("another key", &trace, BOTH, |place, is_acknowledged| {
+        match has_them_or_new(place.path(), &before, &them, new.id())? || !is_acknowledged {
+            true => Ok(()),
+            false => Err("it was acknowledged".to_owned()),
+        }
+    });
 }
