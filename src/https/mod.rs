@@ -57,13 +57,14 @@ impl<B: Body<Data: Send> + Send> HttpsClient<B> {
     /// A client with no connection yet. The environment's proxies are those of this moment.
     ///
     /// # Errors
-    /// When the operating system's certificates can't be loaded.
+    /// When the operating system's certificates can't be loaded, and [`io::ErrorKind::InvalidInput`] where the
+    /// variable that says which proxy to use holds no proxy's address: requests must not go past it.
     pub fn new() -> io::Result<Self> {
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))?
             .https_or_http()
             .enable_http1()
-            .wrap_connector(ProxyConnector::of_the_system());
+            .wrap_connector(ProxyConnector::of_the_system()?);
         let client =
             Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         Ok(Self { client })

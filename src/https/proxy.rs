@@ -1,5 +1,6 @@
 //! Connections, through a proxy where the system has one for the host.
 
+use std::ffi::OsString;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,8 +30,12 @@ pub(super) struct ProxyConnector {
 
 impl ProxyConnector {
     /// With the proxies of the environment, or else of the system's settings.
-    pub(super) fn of_the_system() -> Self {
-        Self::new(Matcher::from_system())
+    ///
+    /// # Errors
+    /// When a variable names no proxy that could be asked.
+    pub(super) fn of_the_system() -> io::Result<Self> {
+        check(|name| std::env::var_os(name))?;
+        Ok(Self::new(Matcher::from_system()))
     }
 
     fn new(proxies: Matcher) -> Self {
@@ -41,6 +46,35 @@ impl ProxyConnector {
         direct.set_nodelay(true);
         Self { direct, proxies: Arc::new(proxies) }
     }
+}
+
+/// The matcher passes over what it can't read, and the request would go past a proxy that somebody has set. Its
+/// rules: of a pair the first that is set counts, the second pair where that is empty, and none of them in a CGI
+/// program, whose caller chooses what `HTTP_PROXY` is.
+fn check(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<()> {
+    if variable("REQUEST_METHOD").is_some() {
+        return Ok(());
+    }
+    for pair in [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]] {
+        let set = pair.into_iter().find_map(|name| Some((name, variable(name)?)));
+        let Some((name, value)) = set.filter(|(_, value)| !value.is_empty()) else { continue };
+        return if value.to_str().is_some_and(is_a_proxy) {
+            Ok(())
+        } else {
+            // Without the value, which may hold a password.
+            let reason = format!(
+                "the environment variable {name} holds no proxy's address; set it to http://HOST:PORT or \
+                 socks5h://HOST:PORT, or unset it"
+            );
+            Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
+        };
+    }
+    Ok(())
+}
+
+fn is_a_proxy(value: &str) -> bool {
+    let matcher = Matcher::builder().https(value).build();
+    matcher.intercept(&Uri::from_static("https://example.com/")).is_some()
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, BoxError>> + Send>>;
@@ -94,5 +128,62 @@ fn through(proxy: &Intercept, direct: &HttpConnector, to: Uri) -> Connecting {
                 format!("a proxy of the kind {scheme:?} is not supported; set an http or a socks5 one");
             Box::pin(async move { Err(io::Error::other(reason).into()) })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    /// Which variable is told of, where these are set.
+    fn told(set: &[(&str, &str)]) -> Option<String> {
+        let value =
+            |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        let error = check(value).err()?;
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        let text = error.to_string();
+        assert!(!text.contains("secret"), "{text}");
+        text.split(' ').find(|word| word.to_ascii_uppercase().ends_with("_PROXY")).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_variable_that_names_no_proxy_is_told_without_its_value() {
+        for value in [
+            "gopher://me:secret@127.0.0.1:9",
+            "http://[secret",
+            "ftp://secret",
+            "/secret",
+            "http://:1 secret",
+        ] {
+            for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+                assert_eq!(told(&[(name, value)]).as_deref(), Some(name), "{value}");
+            }
+            assert_eq!(told(&[("NO_PROXY", value), ("HTTP_PROXY", value)]), None);
+        }
+        for value in
+            ["http://me:secret@host:1", "host:1", "host", "socks5://[::1]:1", "socks5h://host:1"]
+        {
+            assert_eq!(told(&[("HTTPS_PROXY", value)]), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_variable_that_is_told_of_is_the_one_that_would_be_used() {
+        let (bad, good, empty) = ("gopher://secret", "http://host:1", "");
+        assert_eq!(told(&[]), None);
+        assert_eq!(told(&[("HTTPS_PROXY", good), ("https_proxy", bad), ("ALL_PROXY", bad)]), None);
+        assert_eq!(told(&[("HTTPS_PROXY", bad), ("ALL_PROXY", good)]).as_deref(), Some("HTTPS_PROXY"));
+        assert_eq!(told(&[("HTTPS_PROXY", empty), ("https_proxy", bad), ("ALL_PROXY", good)]), None);
+        assert_eq!(told(&[("HTTPS_PROXY", empty), ("all_proxy", bad)]).as_deref(), Some("all_proxy"));
+        assert_eq!(told(&[("HTTPS_PROXY", bad), ("REQUEST_METHOD", "GET")]), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_no_text_names_no_proxy() {
+        use std::os::unix::ffi::OsStringExt;
+        let value =
+            |name: &str| (name == "HTTPS_PROXY").then(|| OsStringExt::from_vec(vec![b'h', 0xff]));
+        assert!(check(value).is_err());
     }
 }
