@@ -170,9 +170,23 @@ async fn a_proxy_that_refuses_is_an_error_that_tells_no_password() {
     home.secret("wrong-secret");
     home.set("https_proxy", format!("http://me:wrong-secret@127.0.0.1:{port}"));
     models(&home).await.code(6).says("proxy");
-    home.set("https_proxy", "gopher://127.0.0.1:1");
-    models(&home).await.code(6);
     assert!(upstream.heads.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_that_names_no_proxy_is_an_error_and_nothing_goes_past_it() {
+    let (mut home, upstream) = home().await;
+    home.secret("pw-secret");
+    home.set("https_proxy", "gopher://me:pw-secret@127.0.0.1:1");
+    models(&home).await.code(2).says("https_proxy").says("socks5h://HOST:PORT, or unset it");
+    home.set("HTTPS_PROXY", "");
+    home.set("ALL_PROXY", "http://me:pw-secret@[bad");
+    models(&home).await.code(2).says("ALL_PROXY");
+    tokio::task::block_in_place(|| home.run(["test"])).code(2).says("ALL_PROXY");
+    assert!(upstream.heads.lock().unwrap().is_empty());
+    // In a CGI program none of them counts: the host is looked up, and is nowhere.
+    home.set("REQUEST_METHOD", "GET");
+    models(&home).await.code(6);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

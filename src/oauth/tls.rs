@@ -9,7 +9,7 @@ impl OAuthHttp {
     /// Over an [`HttpsClient`].
     ///
     /// # Errors
-    /// When the operating system's certificates can't be loaded.
+    /// As [`HttpsClient::new`] has.
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn with_tls() -> io::Result<Self> {
         Ok(Self::new(HttpsClient::new()?))

@@ -1,5 +1,6 @@
 //! What every command works with: the settings, the vault, the HTTP client.
 
+use std::io;
 use std::path::Path;
 
 use http::header::USER_AGENT;
@@ -152,14 +153,16 @@ fn can_be_made(place: &Path) -> Result<(), Failure> {
     }
     #[cfg(unix)]
     rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
-        .map_err(|error| failed(&std::io::Error::from(error)))?;
+        .map_err(|error| failed(&io::Error::from(error)))?;
     Ok(())
 }
 
 /// A client with the proxies and the certificates of the machine, that says who it is.
 pub(crate) fn http() -> Result<Http, Failure> {
-    let client = HttpsClient::new()
-        .map_err(|error| Failure::failed("could not load the system's certificates").because(error))?;
+    let client = HttpsClient::new().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
+        _ => Failure::failed("could not load the system's certificates").because(error),
+    })?;
     Ok(MapRequest::new(client, signed as fn(_) -> _))
 }
 
