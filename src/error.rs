@@ -56,6 +56,8 @@ pub enum Error {
     NeedsSignIn {
         /// Which pool.
         pool: PoolKey,
+        /// The label or id that the request is pinned to, where it is.
+        pin: Option<String>,
     },
     /// Every credential is paused, or the one that the request is pinned to is.
     Paused {
@@ -105,9 +107,16 @@ impl fmt::Display for Error {
                 "every credential of pool {pool} is limited; the first is ready in {:.1} s",
                 retry_after.as_secs_f64()
             ),
-            Self::NeedsSignIn { pool } => {
-                write!(f, "every credential of pool {pool} that is not paused needs a new sign-in")
-            }
+            Self::NeedsSignIn { pool, pin: None } => write!(
+                f,
+                "every credential of pool {pool} that is not paused needs a new sign-in; sign in to one again, \
+                 by the command `credentials login` for instance"
+            ),
+            Self::NeedsSignIn { pool, pin: Some(pin) } => write!(
+                f,
+                "the request is pinned to {pin} of pool {pool}, which needs a new sign-in; sign in to it again, \
+                 by the command `credentials login` for instance"
+            ),
             Self::Paused { pool, pin: None } => write!(
                 f,
                 "every credential of pool {pool} is paused; resume one with Pool::resume or the command \

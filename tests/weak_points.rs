@@ -213,7 +213,12 @@ async fn a_verdict_that_a_token_is_dead_stops_the_credential_at_once_and_visibly
     assert_eq!(status_of(&reopened, "a").standing.health, health, "it is saved");
     let error = stack(four(&reopened, &no_refresh()), upstream.clone()).oneshot(pinned("a")).await;
     let error = error.unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(Error::NeedsSignIn { .. })), "{error:?}");
+    let pin =
+        |error: &Error| matches!(error, Error::NeedsSignIn { pin: Some(pin), .. } if pin == "\"a\"");
+    assert!(error.downcast_ref().is_some_and(pin), "{error:?}");
+    // The other is well.
+    assert!(!error.to_string().contains("every"), "{error}");
+    assert!(error.to_string().contains("sign in to it again"), "{error}");
 }
 
 #[tokio::test]
@@ -223,7 +228,7 @@ async fn when_all_need_a_new_sign_in_that_is_the_error() {
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 401, "the answer that taught it is returned");
     let error = service.oneshot(post()).await.unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(Error::NeedsSignIn { .. })), "{error:?}");
+    assert!(matches!(error.downcast_ref(), Some(Error::NeedsSignIn { pin: None, .. })), "{error:?}");
     assert_eq!(upstream.tokens(), ["a-1"]);
 }
 

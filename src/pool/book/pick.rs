@@ -29,7 +29,7 @@ impl Book {
                 return Err(Error::Paused { pool: key.clone(), pin: Some(pin.to_string()) });
             }
             if self.slots[slot].needs_sign_in() {
-                return Err(Error::NeedsSignIn { pool: key.clone() });
+                return Err(Error::NeedsSignIn { pool: key.clone(), pin: Some(pin.to_string()) });
             }
             return Ok(if self.is_busy(&self.slots[slot], config) {
                 Picked::Later { until: None, change: self.wait() }
@@ -57,7 +57,7 @@ impl Book {
         }
         let Some(soonest) = idle.into_iter().chain(busy).min() else {
             return Err(if self.slots.iter().any(|slot| self.is_allowed(slot, config)) {
-                Error::NeedsSignIn { pool: key.clone() }
+                Error::NeedsSignIn { pool: key.clone(), pin: None }
             } else if self.slots.iter().any(|slot| self.is_wanted(slot, config)) {
                 Error::Paused { pool: key.clone(), pin: None }
             } else {
