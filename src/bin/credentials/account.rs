@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tower_credentials::standing::{Health, Standing};
 use tower_credentials::vault::{Damage, Vault, VaultExt};
-use tower_credentials::{CredentialId, CredentialStatus, Metadata, Pool, PoolKey, Timestamp};
+use tower_credentials::{CredentialId, CredentialStatus, Kind, Metadata, Pool, PoolKey, Timestamp};
 
 use crate::args::OneAccount;
 use crate::context::Context;
@@ -328,6 +328,30 @@ pub(crate) fn name(credential: &Metadata) -> String {
         PoolKey::DEFAULT_NAMESPACE => format!("{}/{label}", pool.provider()),
         _ => format!("{pool}/{label}"),
     }
+}
+
+/// How a person adds an account to a pool.
+pub(crate) fn login(context: &Context, pool: &PoolKey) -> String {
+    let is_usual = context.registry.pool_key(pool.provider()).is_ok_and(|usual| usual == *pool);
+    let namespace = match is_usual {
+        true => String::new(),
+        false => format!(" --namespace {}", shell_words::quote(pool.namespace())),
+    };
+    format!("credentials login {}{namespace}", shell_words::quote(pool.provider()))
+}
+
+/// How a person puts another secret in the place of an account's. `None` where no command does that.
+pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String> {
+    let Metadata { pool, label, kind, .. } = credential;
+    if let Some(variable) = label.strip_prefix('$') {
+        return Some(format!("set {variable} to another key"));
+    }
+    let by = match kind {
+        Kind::OAuth => "",
+        Kind::Api => " --api-key",
+        _ => return None,
+    };
+    Some(format!("{} --label {}{by} --replace", login(context, pool), shell_words::quote(label)))
 }
 
 /// How many names are told where there are many.
