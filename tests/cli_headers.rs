@@ -6,11 +6,12 @@ mod cli;
 
 use std::time::Duration;
 
-use authorization_server::{AuthorizationServer, Kind, Rules, Vendor};
+use authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor};
 use cli::{Home, end_of};
+use http::StatusCode;
 use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
 use tower_credentials::vault::VaultExt;
-use tower_credentials::{Clock, PoolKey, Secret};
+use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
 
 #[tokio::test]
 async fn the_headers_are_those_of_the_next_request() {
@@ -25,7 +26,9 @@ async fn the_headers_are_those_of_the_next_request() {
     assert_eq!(run.json()["headers"]["x-api-key"], "sk-secret-2");
     assert_eq!(run.json()["url"], "https://api.anthropic.com/");
     home.run(["headers", "anthropic", "--url", "https://example.com/"]).code(1).says("may not be sent");
-    home.run(["headers", "openai"]).code(3);
+    home.run(["headers", "openai"]).code(3).says("try: credentials login openai\n");
+    let run = home.run(["headers", "openai", "-n", "team"]).code(3);
+    run.says("try: credentials login openai --namespace team\n");
 }
 
 #[tokio::test]
@@ -83,8 +86,57 @@ async fn an_expired_token_is_renewed_first_and_kept() {
     assert_ne!(kept.access.expose(), account.tokens.access.expose());
     home.run_showing(["headers", "openai"], "").ok();
     assert_eq!(server.granted(Kind::Refresh), 1);
-    server.revoke_all();
-    server.advance(Duration::from_secs(24 * 3600));
+}
+
+/// A vendor, and an account at it whose token has expired.
+async fn expired(home: &Home, change: impl FnOnce(&mut OAuthTokens)) -> AuthorizationServer {
+    let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+    home.settings(&server.settings(true));
+    let mut tokens = server.account().await.tokens.clone();
+    tokens.expires_at = Some(Clock::system().now().before(Duration::from_secs(60)));
+    change(&mut tokens);
+    home.add_to(PoolKey::new("openai"), "at work", tokens).await;
+    server
+}
+
+#[tokio::test]
+async fn a_token_that_can_never_be_renewed_is_not_written_but_the_way_back_in() {
+    let by_name = "openai/at work needs a new sign-in";
+    let again = "try: credentials login openai --label 'at work' --replace\n";
+    for account in ["openai", "openai/at work"] {
+        let home = Home::new();
+        let server = expired(&home, |_| {}).await;
+        server.revoke_all();
+        let run = home.run(["headers", account]).code(4).says(by_name).says("because ").says(again);
+        assert_eq!(run.stdout, "");
+        // From here on it is known.
+        let run = home.run(["headers", account, "--json"]).code(4);
+        assert_eq!(run.stdout, "");
+        match account {
+            "openai" => run.says("try: credentials test openai\n"),
+            _ => run.says(by_name).says(again),
+        };
+    }
+    let home = Home::new();
+    let _server = expired(&home, |tokens| tokens.refresh = None).await;
+    let run = home.run(["headers", "openai"]).code(4).says("nothing to renew it with").says(again);
+    assert_eq!(run.stdout, "");
+}
+
+#[tokio::test]
+async fn a_token_that_can_not_be_renewed_now_is_not_written_but_why() {
+    let home = Home::new();
+    let server = expired(&home, |_| {}).await;
+    let fault = Fault::Quoting(StatusCode::SERVICE_UNAVAILABLE, "{} is busy");
+    server.fail_next(vec![fault; 8]);
+    let run = home.run(["headers", "openai"]).code(6).says("the token of openai/at work has expired");
+    let run = run.says("because ").says("503");
+    assert_eq!(run.stdout, "");
+    assert_eq!(home.run(["show", "at work", "--json"]).ok().json()["state"], "ready");
+    // Nor where the settings no longer say how.
+    home.settings(&format!("[providers.openai]\ntype = \"generic\"\norigins = [{:?}]\n", server.url()));
+    let run = home.run(["headers", "openai"]).code(2).says("`oauth`");
+    assert_eq!(run.stdout, "");
 }
 
 #[tokio::test]
