@@ -12,6 +12,8 @@ use std::time::Duration;
 use authorization_server::{AuthorizationServer, Kind, Rules, Vendor};
 use cli::Home;
 use support::{Answer, Server, Upstream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::{Barrier, watch};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
@@ -30,6 +32,20 @@ async fn example(upstream: &Upstream, accounts: &[(&str, &str)]) -> (Home, Serve
     (home, server)
 }
 
+/// An answer with no models, which is one all the same.
+fn listing() -> Answer {
+    Answer::ok().body(r#"{"data": []}"#)
+}
+
+/// An upstream that lists none to any of the tests' keys.
+fn upstream() -> Upstream {
+    let numbered = (1..=7).map(|number| number.to_string());
+    let named = ["anthropic", "openai"].map(str::to_owned);
+    numbered.chain(named).fold(Upstream::new(), |upstream, name| {
+        upstream.answers(&format!("sk-secret-{name}"), [listing()])
+    })
+}
+
 /// Each account's label and result.
 fn results(json: &serde_json::Value) -> Vec<(&str, &str)> {
     json.as_array()
@@ -41,7 +57,7 @@ fn results(json: &serde_json::Value) -> Vec<(&str, &str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_account_is_tested_once_and_what_its_answer_says_is_told_and_kept() {
-    let upstream = Upstream::new()
+    let upstream = upstream()
         .answers("sk-secret-2", [Answer::limited(600)])
         .answers("sk-secret-3", [Answer::status(401)])
         .answers("sk-secret-4", [Answer::status(503)])
@@ -98,7 +114,7 @@ async fn each_account_is_tested_once_and_what_its_answer_says_is_told_and_kept()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_code_says_what_is_most_to_be_done() {
-    let upstream = Upstream::new();
+    let upstream = upstream();
     let (home, server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
     home.run(["test"]).ok().prints("works");
     upstream.set("sk-secret-1", [Answer::status(404)]);
@@ -116,9 +132,42 @@ async fn the_code_says_what_is_most_to_be_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_answers_every_request_well_is_no_provider() {
+    let page =
+        Answer::ok().header("content-type", "text/html").body("<html>Sign in to the network</html>");
+    let upstream = upstream().answers("sk-secret-2", [page]);
+    let (home, _server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
+    let json = home.run(["test", "--json"]).code(1).says("1 of 2 accounts").json();
+    assert_eq!(results(&json), [("a", "works"), ("b", "not_json")]);
+    assert_eq!(json[1]["status"], 200);
+    home.run(["test", "example/b"]).code(1).prints("answered, but not in JSON: is the URL right?");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 1024];
+            assert_ne!(stream.read(&mut head).await.unwrap(), 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{}").await.unwrap();
+        }
+    });
+    let (home, _server) = example(&upstream(), &[("a", "sk-secret-1")]).await;
+    home.settings(&format!(
+        "[providers.example]\ntype = \"generic\"\norigins = [{origin:?}]\nmodels_shape = \"openai\"\n"
+    ));
+    let json = home.run(["test", "--json"]).code(6).json();
+    assert_eq!(results(&json), [("a", "unreachable")]);
+    assert!(json[0]["reason"].is_string(), "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn accounts_are_tested_side_by_side_but_not_all_at_once() {
     const ACCOUNTS: usize = 12;
-    let upstream = Upstream::new();
+    let upstream = upstream();
     let under_way = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let seen = watch::Sender::new(0);
@@ -127,7 +176,7 @@ async fn accounts_are_tested_side_by_side_but_not_all_at_once() {
         let (under_way, most, seen) = (under_way.clone(), most.clone(), seen.clone());
         upstream.set(
             key,
-            [Answer::ok().after(move || {
+            [listing().after(move || {
                 let (under_way, most, seen) = (under_way.clone(), most.clone(), seen.clone());
                 async move {
                     most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -153,14 +202,14 @@ async fn pools_are_tested_side_by_side_too() {
     let barrier = Arc::new(Barrier::new(2));
     let waits = || {
         let barrier = barrier.clone();
-        Answer::ok().after(move || {
+        listing().after(move || {
             let barrier = barrier.clone();
             async move {
                 barrier.wait().await;
             }
         })
     };
-    let upstream = Upstream::new().answers("sk-secret-1", [waits()]).answers("sk-secret-2", [waits()]);
+    let upstream = upstream().answers("sk-secret-1", [waits()]).answers("sk-secret-2", [waits()]);
     let (home, _server) = example(&upstream, &[("a", "sk-secret-1")]).await;
     let team = PoolKey::with_namespace("example", "team");
     home.add_to(team, "b", Secret::api_key("sk-secret-2")).await;
@@ -171,7 +220,7 @@ async fn pools_are_tested_side_by_side_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_account_is_tested_alone_and_no_other_stands_in_for_it() {
-    let upstream = Upstream::new().answers("sk-secret-1", [Answer::limited(60)]);
+    let upstream = upstream().answers("sk-secret-1", [Answer::limited(60)]);
     let (home, _server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
     let json = home.run(["test", "example/a", "--json"]).code(6).json();
     assert_eq!(results(&json), [("a", "limited")]);
@@ -179,14 +228,14 @@ async fn one_account_is_tested_alone_and_no_other_stands_in_for_it() {
     home.run(["test", "example/c"]).code(3).says("example has ");
     home.run(["test", "nobody"]).code(3);
     // One that is limited is tested all the same, and may be well again.
-    upstream.set("sk-secret-1", [Answer::ok()]);
+    upstream.set("sk-secret-1", [listing()]);
     home.run(["test", "example/a"]).ok().prints("works");
     assert_eq!(home.run(["show", "example/a", "--json"]).ok().json()["state"], "ready");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_account_is_not_tested_and_that_is_said() {
-    let upstream = Upstream::new();
+    let upstream = upstream();
     let (home, _server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
     home.run(["pause", "example/a"]).ok();
     home.run(["test"]).ok().prints("paused, not tested").prints("works");
@@ -197,7 +246,7 @@ async fn a_paused_account_is_not_tested_and_that_is_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_tested_is_told_and_why() {
-    let upstream = Upstream::new();
+    let upstream = upstream();
     let (home, _server) = example(&upstream, &[]).await;
     home.run(["test"]).ok().says("There are no accounts");
     home.run(["test", "example"]).code(3).says("credentials login example");
@@ -214,7 +263,8 @@ async fn what_can_not_be_tested_is_told_and_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cheapest_request_that_a_vendor_knows_is_sent() {
-    let upstream = Upstream::new();
+    // Google's keys are in a header that the upstream does not know.
+    let upstream = upstream().answers("", [listing()]);
     let server = Server::start(&upstream).await;
     let home = Home::new();
     let origins = format!("origins = [{:?}]\n", server.origin());
@@ -232,7 +282,7 @@ async fn the_cheapest_request_that_a_vendor_knows_is_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vendors_verdict_is_told_and_kept_and_a_lack_of_rights_is_none() {
-    let upstream = Upstream::new()
+    let upstream = upstream()
         .answers(
             "sk-secret-1",
             [Answer::status(401).body(r#"{"error": {"code": "account_deactivated"}}"#)],
@@ -279,7 +329,7 @@ async fn a_token_that_has_expired_is_renewed_first_and_one_that_can_not_be_is_to
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_without_a_refresh_token_is_refused_as_it_is() {
-    let upstream = Upstream::new().answers("at-secret-1", [Answer::status(401)]);
+    let upstream = upstream().answers("at-secret-1", [Answer::status(401)]);
     let (home, _server) = example(&upstream, &[]).await;
     home.add_to(PoolKey::new("example"), "work", OAuthTokens::new("at-secret-1")).await;
     let json = home.run(["test", "--json"]).code(4).json();

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tower_credentials::standing::{Cooldown, Health, Reason, Standing};
 use tower_credentials::{BoxError, CredentialId, Error, Metadata, Timestamp};
 
+use super::answer::Answer;
 use crate::account;
 use crate::failure::{Exit, chain};
 use crate::output;
@@ -25,6 +26,8 @@ pub(super) struct Tested {
 /// What a test says of an account.
 pub(super) enum Verdict {
     Works,
+    /// Something has answered well, but not with models.
+    NotJson,
     /// The account is well, but the request is not for it.
     NotAllowed,
     NeedsSignIn(String),
@@ -47,7 +50,7 @@ impl Tested {
 
     pub(super) fn new(
         credential: Metadata,
-        answer: Result<StatusCode, BoxError>,
+        answer: Result<Answer, BoxError>,
         took: Duration,
         standing: &Standing,
         now: Timestamp,
@@ -56,7 +59,7 @@ impl Tested {
         Self {
             credential,
             verdict: Verdict::of(&answer, &standing.health, cooldown),
-            answer: answer.ok().map(|status| (status, took)),
+            answer: answer.ok().map(|answer| (answer.status, took)),
             cooling_until: cooldown.map(|cooldown| cooldown.until),
         }
     }
@@ -80,12 +83,12 @@ impl Tested {
 }
 
 impl Verdict {
-    fn of(answer: &Result<StatusCode, BoxError>, health: &Health, cooldown: Option<&Cooldown>) -> Self {
+    fn of(answer: &Result<Answer, BoxError>, health: &Health, cooldown: Option<&Cooldown>) -> Self {
         if let Health::NeedsSignIn { reason, .. } = health {
             return Self::NeedsSignIn(reason.clone());
         }
-        let status = match answer {
-            Ok(status) => *status,
+        let Answer { status, is_json } = match answer {
+            Ok(answer) => *answer,
             Err(error) => {
                 return match error.downcast_ref() {
                     Some(Error::Paused { .. }) => Self::Paused,
@@ -95,7 +98,8 @@ impl Verdict {
         };
         let reason = cooldown.map(|cooldown| cooldown.reason);
         match status.as_u16() {
-            _ if status.is_success() => Self::Works,
+            _ if status.is_success() && is_json => Self::Works,
+            _ if status.is_success() => Self::NotJson,
             401 | 403 if reason == Some(Reason::Refused) => Self::Refused,
             401 | 403 => Self::NotAllowed,
             _ if reason == Some(Reason::Limited) => Self::Limited,
@@ -111,7 +115,7 @@ impl Verdict {
             Self::Works | Self::NotAllowed | Self::Paused | Self::Untested(_) => None,
             Self::NeedsSignIn(_) | Self::Refused => Some(Exit::Refused),
             Self::Limited | Self::Failing | Self::Unreachable(_) => Some(Exit::Unavailable),
-            Self::NotThere | Self::Unexpected => Some(Exit::Failed),
+            Self::NotJson | Self::NotThere | Self::Unexpected => Some(Exit::Failed),
         }
     }
 
@@ -119,6 +123,7 @@ impl Verdict {
     fn word(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Works => ("works", None),
+            Self::NotJson => ("not_json", None),
             Self::NotAllowed => ("not_allowed", None),
             Self::NeedsSignIn(reason) => ("needs_sign_in", Some(reason)),
             Self::Refused => ("refused", None),
@@ -137,6 +142,7 @@ impl Verdict {
         let with = |text: &str, reason: &str| format!("{text}: {}", output::plain(reason));
         match self {
             Self::Works => output::good("works").to_string(),
+            Self::NotJson => output::bad("answered, but not in JSON: is the URL right?").to_string(),
             Self::NotAllowed => output::doubtful("is known, but may not list models").to_string(),
             Self::NeedsSignIn(reason) => output::bad(with("needs sign-in", reason)).to_string(),
             Self::Refused => output::bad("refused").to_string(),

@@ -1,0 +1,111 @@
+//! What a test is answered, to its end: a captive portal answers every request well, and in HTML.
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::IgnoredAny;
+use tokio::time::{Instant, timeout_at};
+use tower_credentials::BoxError;
+
+/// How long an answer is waited for, to its end.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most that is read of an answer, in bytes.
+const MOST: usize = 4 * 1024 * 1024;
+
+/// An answer that has come whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// Whether it may be a list of models: an object or an array of JSON (RFC 8259). Not asked of one that is no
+    /// success.
+    pub(super) is_json: bool,
+}
+
+impl Answer {
+    /// The answer to this request.
+    pub(super) async fn to<R>(
+        request: impl Future<Output = Result<Response<R>, BoxError>>,
+    ) -> Result<Self, BoxError>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        let end = Instant::now() + TIMEOUT;
+        let seconds = TIMEOUT.as_secs();
+        let response = timeout_at(end, request)
+            .await
+            .map_err(|_| format!("the request was not answered within {seconds} s"))??;
+        let (head, body) = response.into_parts();
+        let status = head.status;
+        if !status.is_success() {
+            return Ok(Self { status, is_json: false });
+        }
+        let body = timeout_at(end, Limited::new(body, MOST).collect())
+            .await
+            .map_err(|_| format!("the answer began but did not end within {seconds} s"))?;
+        let is_json = match body {
+            Ok(body) => is_object_or_array(&body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { status, is_json })
+    }
+}
+
+fn is_object_or_array(text: &[u8]) -> bool {
+    matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
+        && serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{pending, ready};
+
+    use bytes::Bytes;
+    use http_body_util::{Channel, Full};
+
+    use super::*;
+
+    type Piece = Full<Bytes>;
+
+    async fn is_json(body: impl Into<Bytes>) -> bool {
+        let response = Response::new(Full::new(body.into()));
+        Answer::to(ready(Ok(response))).await.unwrap().is_json
+    }
+
+    #[tokio::test]
+    async fn an_object_or_an_array_is_what_may_be_a_list() {
+        for body in ["{}", "[]", " \n{\"data\": [1, \"a\"]}\n"] {
+            assert!(is_json(body).await, "{body:?}");
+        }
+        for body in ["", "null", "3", "\"{}\"", "<html>{}</html>", "{", "{} {}", "[}"] {
+            assert!(!is_json(body).await, "{body:?}");
+        }
+        let string = |length: usize| format!("[\"{}\"]", "x".repeat(length - 4));
+        assert!(is_json(string(MOST)).await);
+        assert!(!is_json(string(MOST + 1)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_come_or_does_not_end_is_none() {
+        let never = pending::<Result<Response<Piece>, BoxError>>();
+        let error = Answer::to(never).await.unwrap_err();
+        assert_eq!(error.to_string(), "the request was not answered within 30 s");
+
+        let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
+        sender.send_data(Bytes::from_static(b"{}")).await.unwrap();
+        // Both have one bound together.
+        let began = Instant::now();
+        let late = async {
+            tokio::time::sleep(TIMEOUT / 2).await;
+            Ok(Response::new(body))
+        };
+        let error = Answer::to(late).await.unwrap_err();
+        assert_eq!(error.to_string(), "the answer began but did not end within 30 s");
+        assert_eq!(began.elapsed(), TIMEOUT);
+        drop(sender);
+    }
+}
