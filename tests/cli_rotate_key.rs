@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -198,21 +198,13 @@ async fn as_long_as_a_record_does_not_open_both_keys_are_kept() {
     assert_all_open(&home, &keys(&home).await).await;
 }
 
-fn new_key(home: &Home, name: &str) -> (PathBuf, VaultKey) {
-    let (path, key) = (home.path().join(name), VaultKey::generate());
-    fs::write(&path, key.to_base64().expose()).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    home.secret(key.to_base64().expose());
-    (path, key)
-}
-
 #[tokio::test]
 async fn a_key_of_the_environment_is_exchanged_for_one_that_is_given() {
     let (mut home, old) = with_accounts().await;
     fs::remove_file(home.key_file()).unwrap();
     home.set("TOWER_CREDENTIALS_VAULT_KEY", old.to_base64().expose());
     home.run(["vault", "rotate-key"]).code(2).says("--new-key-file").says("openssl rand");
-    let (path, new) = new_key(&home, "new.key");
+    let (path, new) = home.new_key("new.key");
     let arguments = ["vault", "rotate-key", "--new-key-file", path.to_str().unwrap()];
 
     // Killed on its way, both keys are needed, and the same command goes on.
@@ -259,7 +251,7 @@ async fn a_key_of_a_command_is_exchanged_for_one_from_standard_input() {
 #[tokio::test]
 async fn a_key_that_is_made_where_it_is_kept_is_not_given() {
     let (home, old) = with_accounts().await;
-    let (path, _) = new_key(&home, "new.key");
+    let (path, _) = home.new_key("new.key");
     home.run(["vault", "rotate-key", "--new-key-file", path.to_str().unwrap()])
         .code(2)
         .says(home.key_file().to_str().unwrap());

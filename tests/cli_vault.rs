@@ -5,7 +5,7 @@ mod cli;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cli::{Home, end_of};
 use serde_json::Value;
@@ -15,15 +15,6 @@ use tower_credentials::vault::key::VaultKey;
 /// The id of the key in a file.
 fn key_id(path: &Path) -> String {
     VaultKey::from_base64(&fs::read_to_string(path).unwrap()).unwrap().id().to_string()
-}
-
-/// A key in a file of its own, which no output may show.
-fn new_key(home: &Home, name: &str) -> (PathBuf, VaultKey) {
-    let (path, key) = (home.path().join(name), VaultKey::generate());
-    fs::write(&path, key.to_base64().expose()).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    home.secret(key.to_base64().expose());
-    (path, key)
 }
 
 /// A home with two accounts.
@@ -203,7 +194,7 @@ async fn a_vault_whose_key_is_missing_never_gets_another() {
 async fn a_key_that_does_not_open_the_vault_is_refused() {
     let home = with_accounts().await;
     let old = key_id(&home.key_file());
-    let (_, other) = new_key(&home, "other.key");
+    let (_, other) = home.new_key("other.key");
     let other = other.id().to_string();
     let refused = home.run(["vault", "import", "--file", "other.key", "--yes"]).code(5);
     refused.says(&old).says(&other).says("--force");
@@ -234,7 +225,7 @@ async fn an_empty_vault_takes_another_key() {
     let home = Home::new();
     home.run(["vault", "init"]).ok();
     let old = key_id(&home.key_file());
-    let (_, key) = new_key(&home, "other.key");
+    let (_, key) = home.new_key("other.key");
     home.run(["vault", "import", "--file", "other.key"]).code(2).says("opens nothing in this vault");
     home.run(["vault", "import", "--file", "other.key", "--yes"]).ok().says(&format!("vault.key.{old}"));
     assert_eq!(key_id(&home.key_file()), key.id().to_string());
@@ -278,7 +269,7 @@ async fn what_is_no_key_is_refused_and_not_repeated() {
 async fn the_key_comes_from_a_flag_before_the_environment_before_the_settings() {
     let mut home = Home::new();
     let [flag, variable, setting] = ["flag.key", "variable.key", "setting.key"].map(|name| {
-        let (path, key) = new_key(&home, name);
+        let (path, key) = home.new_key(name);
         (path.display().to_string(), key.id().to_string())
     });
     let place = |home: &Home, arguments: &[&str]| {
@@ -319,7 +310,7 @@ async fn a_place_that_was_named_and_gives_no_key_is_an_error_whatever_else_there
     home.run(["--key-command", "false", "list"]).code(5).says("the command false has failed");
     home.run(["--key-command", "echo sk-secret-x", "list"]).code(5).says("the command echo has printed");
     home.run(["--key-command", "no-such-program", "list"]).code(5).says("no-such-program");
-    let (other, key) = new_key(&home, "other.key");
+    let (other, key) = home.new_key("other.key");
     let wrong = home.run(["--key-file", other.to_str().unwrap(), "list"]).code(5);
     wrong.says(&key.id().to_string()).says(&key_id(&home.key_file()));
     home.set("TOWER_CREDENTIALS_VAULT_KEY", "");
@@ -339,7 +330,7 @@ async fn a_vault_is_made_with_the_key_of_the_place_that_was_named() {
     login(&["--vault", "a", "--key-file", "keys/a.key"], "sk-secret-1");
     assert_eq!(mode(&home.path().join("keys/a.key")), 0o600);
     assert_eq!(opened(&home, &["--vault", "a", "--key-file", "keys/a.key"]), ["default"]);
-    let (path, key) = new_key(&home, "b.key");
+    let (path, key) = home.new_key("b.key");
     let command = format!("cat '{}'", path.display());
     login(&["--vault", "b", "--key-command", &command], "sk-secret-2");
     assert_eq!(opened(&home, &["--vault", "b", "--key-command", &command]), ["default"]);

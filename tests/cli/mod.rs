@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
@@ -65,13 +67,22 @@ impl Home {
 
     /// Writes the settings file.
     pub fn settings(&self, toml: &str) {
-        std::fs::create_dir_all(self.config_directory()).unwrap();
-        std::fs::write(self.config_directory().join("config.toml"), toml).unwrap();
+        fs::create_dir_all(self.config_directory()).unwrap();
+        fs::write(self.config_directory().join("config.toml"), toml).unwrap();
     }
 
     /// No output may have this text in it from here on.
     pub fn secret(&self, text: &str) {
         self.secrets.lock().unwrap().push(text.to_owned());
+    }
+
+    /// A key in a file of its own, which no output may show.
+    pub fn new_key(&self, name: &str) -> (PathBuf, VaultKey) {
+        let (path, key) = (self.path().join(name), VaultKey::generate());
+        fs::write(&path, key.to_base64().expose()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        self.secret(key.to_base64().expose());
+        (path, key)
     }
 
     /// The vault of this home, as another program opens it.
