@@ -56,6 +56,15 @@ pub enum MigrateError {
     },
     /// The file is not removed, since it has changed since it was read.
     Changed(PathBuf),
+    /// The file is not removed, since it has changed while it was to be, and could not be put back.
+    SetAside {
+        /// Which file.
+        path: PathBuf,
+        /// Where it is now.
+        kept: PathBuf,
+        /// Why it could not be put back: another file has its name, most often.
+        source: std::io::Error,
+    },
     /// The file is not removed, since an entry of it is not in the vault as it is in the file.
     NotStored {
         /// Which file.
@@ -117,6 +126,13 @@ impl fmt::Display for MigrateError {
                 "{} is not removed: it has changed since it was read; migrate it again first",
                 path.display()
             ),
+            Self::SetAside { path, kept, .. } => write!(
+                f,
+                "{} is not removed: it has changed meanwhile, and could not be put back; it is kept as {}: move \
+                 it back, or where there is a new file by now, choose one",
+                path.display(),
+                kept.display()
+            ),
             Self::NotStored { path, entry } => write!(
                 f,
                 "{} is not removed: the vault does not have {entry:?} as it is in the file; migrate it \
@@ -131,7 +147,7 @@ impl fmt::Display for MigrateError {
 impl std::error::Error for MigrateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::SetAside { source, .. } => Some(source),
             Self::Vault(error) => error.source(),
             _ => None,
         }

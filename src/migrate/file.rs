@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::aside::Aside;
 use super::error::MigrateError;
 use super::formats::Reading;
 use super::found::Found;
@@ -70,7 +71,7 @@ pub fn read(source: impl Into<Option<Source>>, path: impl Into<PathBuf>) -> Resu
     })
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MigrateError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MigrateError {
     let path = path.to_owned();
     move |source| MigrateError::Io { action, path, source }
 }
@@ -106,19 +107,109 @@ pub(super) fn remove(found: &Found) -> Result<(), MigrateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(changed()),
         Err(error) => return Err(failed("read", &found.path)(error)),
     };
-    if whole_path != found.whole_path || is_changed(found)? {
+    // What is known to have changed is not even touched.
+    if whole_path != found.whole_path || is_changed(found, &whole_path)? {
         return Err(changed());
     }
-    fs::remove_file(&whole_path).map_err(failed("remove", &whole_path))?;
+    remove_as_read(found, Aside::take(&whole_path)?)?;
     match fs::symlink_metadata(&found.path) {
-        Ok(metadata) if metadata.is_symlink() => {
-            fs::remove_file(&found.path).map_err(failed("remove", &found.path))
-        }
+        Ok(metadata) if metadata.is_symlink() => remove_link(&found.path, Aside::take(&found.path)?),
         _ => Ok(()),
     }
 }
 
-pub(super) fn is_changed(found: &Found) -> Result<bool, MigrateError> {
-    let bytes = read_bytes(&found.path)?;
+/// Removes what has been taken aside, or puts it back where it isn't what was read.
+fn remove_as_read(found: &Found, aside: Aside) -> Result<(), MigrateError> {
+    match is_changed(found, aside.path()) {
+        Ok(false) => aside.remove(),
+        // Also where it can't be read: it could be, before.
+        _ => aside.put_back().and(Err(MigrateError::Changed(found.path.clone()))),
+    }
+}
+
+fn remove_link(path: &Path, aside: Aside) -> Result<(), MigrateError> {
+    match fs::symlink_metadata(aside.path()) {
+        Ok(metadata) if metadata.is_symlink() => aside.remove(),
+        // The program has put a file of its own in the link's place.
+        _ => aside.put_back().and(Err(MigrateError::Changed(path.to_owned()))),
+    }
+}
+
+fn is_changed(found: &Found, path: &Path) -> Result<bool, MigrateError> {
+    let bytes = read_bytes(path)?;
     Ok(<[u8; 32]>::from(Sha256::digest(&*bytes)) != found.digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A file that was read, and has been replaced since by another with these bytes.
+    fn replaced(directory: &TempDir, by: &str) -> Found {
+        let path = directory.path().join("auth.json");
+        fs::write(&path, "{}").unwrap();
+        let found = read(Source::Gemini, &path).unwrap();
+        let new = directory.path().join("new");
+        fs::write(&new, by).unwrap();
+        fs::rename(new, path).unwrap();
+        found
+    }
+
+    fn names(directory: &TempDir) -> Vec<String> {
+        let entries = fs::read_dir(directory.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_that_took_the_name_since_it_was_compared_is_put_back() {
+        let directory = TempDir::new().unwrap();
+        let found = replaced(&directory, "{ }");
+        let aside = Aside::take(&found.whole_path).unwrap();
+        let error = remove_as_read(&found, aside).unwrap_err();
+        assert!(matches!(error, MigrateError::Changed(_)), "{error}");
+        assert_eq!(fs::read_to_string(&found.path).unwrap(), "{ }");
+        assert_eq!(names(&directory), ["auth.json"]);
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_is_put_back_too() {
+        let directory = TempDir::new().unwrap();
+        let found = replaced(&directory, "");
+        fs::File::options().write(true).open(&found.path).unwrap().set_len(MOST + 1).unwrap();
+        let error = remove_as_read(&found, Aside::take(&found.whole_path).unwrap()).unwrap_err();
+        assert!(matches!(error, MigrateError::Changed(_)), "{error}");
+        assert_eq!(names(&directory), ["auth.json"]);
+    }
+
+    #[test]
+    fn one_is_put_back_over_no_third_and_its_place_is_told() {
+        let directory = TempDir::new().unwrap();
+        let found = replaced(&directory, "{ }");
+        let aside = Aside::take(&found.whole_path).unwrap();
+        fs::write(&found.path, "third").unwrap();
+        let error = remove_as_read(&found, aside).unwrap_err();
+        let MigrateError::SetAside { ref path, ref kept, .. } = error else { panic!("{error}") };
+        assert_eq!(path, &found.whole_path);
+        assert_eq!(fs::read_to_string(kept).unwrap(), "{ }");
+        assert_eq!(fs::read_to_string(path).unwrap(), "third");
+        assert_eq!(names(&directory).len(), 2);
+        assert!(error.to_string().contains(&*kept.display().to_string()), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_in_a_link_s_place_is_put_back() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("link");
+        fs::write(&path, "new").unwrap();
+        let error = remove_link(&path, Aside::take(&path).unwrap()).unwrap_err();
+        assert!(matches!(error, MigrateError::Changed(_)), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(names(&directory), ["link"]);
+    }
 }

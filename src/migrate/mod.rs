@@ -53,6 +53,7 @@
 //! anew with one.
 
 mod apply;
+mod aside;
 mod decide;
 mod error;
 mod file;

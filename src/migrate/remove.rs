@@ -14,6 +14,9 @@ use crate::vault::Vault;
 /// from the vault first, and must be there as it is in the file, or have been and been renewed since. A link
 /// goes with the file that it leads to.
 ///
+/// The file is renamed within its directory first, then compared with what was read, then removed: one that its
+/// program puts in place meanwhile is not taken for it. One that has changed is put back.
+///
 /// Copies elsewhere, in a backup or a snapshot of the file system, are not known here; and a program that has
 /// lost its file needs a new sign-in.
 ///
@@ -21,7 +24,8 @@ use crate::vault::Vault;
 ///
 /// # Errors
 /// [`MigrateError::Skipped`], [`MigrateError::Changed`] or [`MigrateError::NotStored`], and where the file or
-/// the vault can't be read. The file is there then.
+/// the vault can't be read. The file is there then. With [`MigrateError::SetAside`] it is there under another
+/// name, which that tells.
 pub async fn remove_old(
     vault: &impl Vault,
     registry: &Registry,
