@@ -7,6 +7,8 @@ mod legacy;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 use legacy::{Home, PLANTED, fixture, is_clean, json};
 use serde_json::{Value, json};
@@ -853,6 +855,33 @@ async fn an_old_file_is_removed_when_all_of_it_is_in_the_vault() {
         let again = remove_old(&vault, &registry(), &found).await.unwrap_err();
         assert!(matches!(again, MigrateError::Changed(_)), "{source}: {again}");
     }
+}
+
+#[test]
+fn the_runtime_s_thread_does_not_wait_for_the_disk() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).build().unwrap();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        let home = Home::new();
+        let vault = MemoryVault::new();
+        let found = home.found(Source::Claude, claude("a", NOON));
+        run(&vault, std::slice::from_ref(&found)).await;
+        // The one thread that the disk's work is done on has something else to do.
+        let busy = tokio::task::spawn_blocking(move || ended.recv().is_err());
+        let registry = registry();
+        let mut removal = pin!(remove_old(&vault, &registry, &found));
+        for _ in 0..20 {
+            let polled = removal.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending(), "{polled:?}");
+            tokio::task::yield_now().await;
+        }
+        assert!(found.path.exists());
+        drop(end);
+        assert!(busy.await.unwrap());
+        removal.await.unwrap();
+        assert!(!found.path.exists());
+    });
 }
 
 #[tokio::test]

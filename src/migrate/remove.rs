@@ -1,5 +1,7 @@
 //! Removing a file whose accounts are in a vault.
 
+use tokio::task::spawn_blocking;
+
 use super::apply::pool_of;
 use super::decide::has_all;
 use super::error::MigrateError;
@@ -20,7 +22,7 @@ use crate::vault::Vault;
 /// Copies elsewhere, in a backup or a snapshot of the file system, are not known here; and a program that has
 /// lost its file needs a new sign-in.
 ///
-/// This reads from the disk and writes to it; see [`read`](super::read).
+/// The disk's work is done on a thread of its own, so this needs a tokio runtime.
 ///
 /// # Errors
 /// [`MigrateError::Skipped`], [`MigrateError::Changed`] or [`MigrateError::NotStored`], and where the file or
@@ -44,7 +46,22 @@ pub async fn remove_old(
             return Err(MigrateError::NotStored { path, entry });
         }
     }
-    file::remove(found)
+    let whole_path = found.whole_path.clone();
+    // The secrets stay here.
+    let file = Found {
+        path: found.path.clone(),
+        entries: Vec::new(),
+        skipped: Vec::new(),
+        whole_path: whole_path.clone(),
+        ..*found
+    };
+    match spawn_blocking(move || file::remove(&file)).await {
+        Ok(removed) => removed,
+        Err(stopped) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(stopped) => Err(file::failed("remove", &whole_path)(std::io::Error::other(stopped))),
+        },
+    }
 }
 
 /// Whether a record has all of an entry, or had it and was renewed.
