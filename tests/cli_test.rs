@@ -75,7 +75,8 @@ async fn each_account_is_tested_once_and_what_its_answer_says_is_told_and_kept()
     ];
     let (home, _server) = example(&upstream, &accounts).await;
     let run = home.run(["test", "--json"]).code(4);
-    let run = run.says("6 of 7 accounts can't be used now").says("credentials login example");
+    let run = run.says("6 of 7 accounts can't be used now");
+    let run = run.says("try: credentials login example --label refused --api-key --replace\n");
     let json = run.json();
     let expected = [
         ("good", "works"),
@@ -239,9 +240,57 @@ async fn a_paused_account_is_not_tested_and_that_is_said() {
     let (home, _server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
     home.run(["pause", "example/a"]).ok();
     home.run(["test"]).ok().prints("paused, not tested").prints("works");
-    let json = home.run(["test", "example/a", "--json"]).ok().json();
-    assert_eq!(results(&json), [("a", "paused")]);
+    // Where nothing else is tested, that is no success.
+    let run = home.run(["test", "example/a", "--json"]).code(2);
+    assert_eq!(results(&run.json()), [("a", "paused")]);
+    run.says("example/a is paused").says("try: credentials resume example/a\n");
+    home.run(["pause", "example/b"]).ok();
+    let run = home.run(["test"]).code(2).says("no account was tested").says("try: credentials resume");
+    run.prints("paused, not tested");
     assert_eq!(upstream.tokens(), ["sk-secret-2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_account_has_its_own_way_out_and_no_more_than_three_are_told() {
+    let upstream = Upstream::new();
+    for name in ["1", "2", "3", "4", "5", "6"] {
+        upstream.set(&format!("sk-secret-{name}"), [Answer::status(401)]);
+    }
+    let (home, server) = example(&upstream, &[("a", "sk-secret-1")]).await;
+    let run = home.run(["test"]).code(4).says("error: example/a can't be used now\n");
+    run.says("try: credentials login example --label a --api-key --replace\n");
+    home.add("example", "b", "sk-secret-2").await;
+    let team = PoolKey::with_namespace("example", "the team");
+    home.add_to(team.clone(), "c", OAuthTokens::new("sk-secret-3")).await;
+    let run = home.run(["test"]).code(4).says("3 of 3 accounts can't be used now");
+    run.says(
+        "  try: credentials login example --label a --api-key --replace
+       credentials login example --namespace 'the team' --label c --replace
+       and 1 more\n",
+    );
+    let vendor = |name: &str| format!("[providers.{name}]\norigins = [{:?}]\n", server.origin());
+    let path = home.config_directory().join("config.toml");
+    let settings = std::fs::read_to_string(&path).unwrap();
+    home.settings(&format!("{settings}{}{}", vendor("anthropic"), vendor("openai")));
+    home.add("anthropic", "d", "sk-secret-4").await;
+    home.add("openai", "e", "sk-secret-5").await;
+    home.add("openai", "f", "sk-secret-6").await;
+    let run =
+        home.run(["test"]).code(4).says("credentials login anthropic --label d --api-key --replace");
+    assert_eq!(run.stderr.matches("credentials login").count(), 3, "{run:#?}");
+    run.says("       and 3 more\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_environment_is_changed_where_it_is() {
+    let upstream = Upstream::new().answers("sk-secret-1", [Answer::status(401)]);
+    let (mut home, _server) = example(&upstream, &[]).await;
+    let path = home.config_directory().join("config.toml");
+    let settings = std::fs::read_to_string(&path).unwrap();
+    home.settings(&format!("{settings}api_key_variable = \"KEY_OF_THE_TEST\"\n"));
+    home.set("KEY_OF_THE_TEST", "sk-secret-1");
+    home.secret("sk-secret-1");
+    home.run(["test"]).code(4).says("try: set KEY_OF_THE_TEST to another key\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,7 +371,8 @@ async fn a_token_that_has_expired_is_renewed_first_and_one_that_can_not_be_is_to
     assert_ne!(kept.access.expose(), tokens.access.expose());
     home.secret(kept.access.expose());
     server.revoke_all();
-    let run = home.run(["test", "--json"]).code(4).says("credentials login openai");
+    let run = home.run(["test", "--json"]).code(4).says("openai/work can't be used now");
+    let run = run.says("try: credentials login openai --label work --replace\n");
     assert_eq!(results(&run.json()), [("work", "needs_sign_in")]);
     assert_eq!(home.run(["list", "--json"]).ok().json()[0]["state"], "needs_sign_in");
 }

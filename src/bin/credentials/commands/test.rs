@@ -3,7 +3,7 @@
 mod answer;
 mod tested;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -96,7 +96,7 @@ impl Test {
                 done.map_err(|error| Failure::failed("a test has ended too soon").because(error))?;
             tested[place] = Some(done);
         }
-        self.show(&tested.into_iter().flatten().collect::<Vec<_>>())
+        self.show(context, &tested.into_iter().flatten().collect::<Vec<_>>())
     }
 
     async fn meant(&self, context: &Context, vault: &AnyVault) -> Result<Meant, Failure> {
@@ -135,7 +135,7 @@ impl Test {
         })
     }
 
-    fn show(&self, tested: &[Tested]) -> Result<Exit, Failure> {
+    fn show(&self, context: &Context, tested: &[Tested]) -> Result<Exit, Failure> {
         if self.output.json {
             output::print_json(&tested.iter().map(Tested::json).collect::<Vec<_>>())?;
         } else if tested.is_empty() {
@@ -146,24 +146,55 @@ impl Test {
         let failed: Vec<_> =
             tested.iter().filter_map(|tested| Some((tested, tested.verdict.failure()?))).collect();
         // Where several have failed in several ways, the one for which most is to be done.
-        let order = [Exit::Refused, Exit::Unavailable, Exit::Failed];
-        let worst = order.iter().find_map(|exit| failed.iter().find(|(_, failure)| failure == exit));
-        if let Some((worst, exit)) = worst {
-            let message = format!("{} of {} accounts can't be used now", failed.len(), tested.len());
-            let failure = Failure::new(*exit, message);
-            return Err(match exit {
-                Exit::Refused => {
-                    failure.way_out(format!("credentials login {}", worst.credential.pool.provider()))
-                }
-                _ => failure,
+        let order = [Exit::Refused, Exit::Vault, Exit::Unavailable, Exit::Failed];
+        let is_of = |exit: &Exit| failed.iter().any(|(_, failure)| failure == exit);
+        if let Some(exit) = order.into_iter().find(is_of) {
+            let failure = Failure::new(
+                exit,
+                match tested {
+                    [one] => format!("{} can't be used now", account::name(&one.credential)),
+                    all => format!("{} of {} accounts can't be used now", failed.len(), all.len()),
+                },
+            );
+            let refused = failed.iter().filter(|(_, exit)| *exit == Exit::Refused);
+            return Err(match way_out(context, refused.map(|(tested, _)| &tested.credential)) {
+                Some(way_out) => failure.way_out(way_out),
+                None => failure,
             });
         }
-        let is_untested = |tested: &Tested| matches!(tested.verdict, Verdict::Untested(_));
-        if !tested.is_empty() && tested.iter().all(is_untested) {
-            return Err(Failure::usage("no account could be tested"));
+        let is_untested =
+            |tested: &Tested| matches!(tested.verdict, Verdict::Untested(_) | Verdict::Paused);
+        if tested.is_empty() || !tested.iter().all(is_untested) {
+            return Ok(Exit::Done);
         }
-        Ok(Exit::Done)
+        let paused = tested.iter().find(|tested| matches!(tested.verdict, Verdict::Paused));
+        let Some(one) = paused else { return Err(Failure::usage("no account could be tested")) };
+        let name = account::name(&one.credential);
+        let failure = Failure::usage(match tested {
+            [_] => format!("{name} is paused, so that it was not tested"),
+            _ => "no account was tested: those that could be are paused".to_owned(),
+        });
+        Err(failure.way_out(format!("credentials resume {}", shell_words::quote(&name))))
     }
+}
+
+/// How the accounts get other secrets: one of each provider and kind stands for those like it.
+fn way_out<'a>(context: &Context, accounts: impl Iterator<Item = &'a Metadata>) -> Option<String> {
+    const MOST: usize = 3;
+    let (mut kinds, mut lines, mut more) = (HashSet::new(), Vec::new(), 0);
+    for account in accounts {
+        let Some(renewal) = account::renewal(context, account) else { continue };
+        if lines.len() < MOST && kinds.insert((account.pool.provider(), account.kind)) {
+            lines.push(renewal);
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    // Below each other, after `try:`.
+    (!lines.is_empty()).then(|| lines.join("\n       "))
 }
 
 /// Sends a request with this account, and reads from the pool what was learnt.
