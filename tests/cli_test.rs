@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Barrier, watch};
 use tower_credentials::vault::VaultExt;
+use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
 
 /// A home whose provider `example` is at an upstream, with accounts of these labels and keys.
@@ -384,4 +385,41 @@ async fn an_account_without_a_refresh_token_is_refused_as_it_is() {
     home.add_to(PoolKey::new("example"), "work", OAuthTokens::new("at-secret-1")).await;
     let json = home.run(["test", "--json"]).code(4).json();
     assert_eq!(results(&json), [("work", "refused")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_does_not_open_keeps_no_other_from_being_tested() {
+    let upstream = upstream().answers("sk-secret-1", [Answer::status(500)]);
+    let (home, _server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
+    // Accounts of another vault, and so of another key, as from a backup.
+    let other = Home::new();
+    for (provider, label, key) in [
+        ("anthropic", "c", "sk-secret-3"),
+        ("openai", "d", "sk-secret-4"),
+        ("example", "e", "sk-secret-5"),
+    ] {
+        other.add(provider, label, key).await;
+    }
+    for record in std::fs::read_dir(other.vault_directory().join("records")).unwrap() {
+        let record = record.unwrap();
+        std::fs::copy(record.path(), home.vault_directory().join("records").join(record.file_name()))
+            .unwrap();
+    }
+    let run = home.run(["test", "--json"]).code(5).says("4 of 5 accounts can't be used now");
+    let json = run.json();
+    let expected = [("c", "shut"), ("a", "failing"), ("b", "works"), ("e", "shut"), ("d", "shut")];
+    assert_eq!(results(&json), expected);
+    let key = VaultKey::load_or_create(other.key_file()).await.unwrap().id();
+    for account in [0, 3, 4] {
+        let reason = json[account]["reason"].as_str().unwrap();
+        assert!(reason.contains(&format!("give the key {key}")), "{json}");
+    }
+    let mut asked = upstream.tokens();
+    asked.sort();
+    assert_eq!(asked, ["sk-secret-1", "sk-secret-2"]);
+    home.run(["test", "openai"]).code(5).says("openai/d can't be used now").prints("give the key");
+    home.run(["test", "example/b"]).ok();
+    // A key that the vendor refuses is for a person, too, and before that.
+    upstream.set("sk-secret-2", [Answer::status(401)]);
+    home.run(["test"]).code(4).says("--label b --api-key --replace");
 }

@@ -1,16 +1,14 @@
 //! `test`: whether the accounts can be used, by a request with each.
 
 mod answer;
+mod queue;
 mod tested;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use http::{Request, Response, Uri};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{BoxError, CredentialId, ErrorBodyLayer, Metadata, Mode, Pin, Pool, PoolKey};
@@ -18,13 +16,11 @@ use tower_credentials::{BoxError, CredentialId, ErrorBodyLayer, Metadata, Mode, 
 use crate::account;
 use crate::args::{self, Namespace};
 use crate::context::{AnyVault, Body, Context, http};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use answer::Answer;
+use queue::Queue;
 use tested::{Tested, Verdict};
-
-/// How many accounts are tested at once.
-const AT_ONCE: usize = 8;
 
 /// Test accounts, by one cheap request with each
 ///
@@ -53,50 +49,15 @@ type Meant = BTreeMap<PoolKey, Option<BTreeSet<CredentialId>>>;
 impl Test {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_or_empty().await?;
-        let mut tests = JoinSet::new();
-        let at_once = Arc::new(Semaphore::new(AT_ONCE));
-        let mut tested: Vec<Option<Tested>> = Vec::new();
+        let mut listed = vault.list().await?.credentials;
+        let mut queue = Queue::new();
         for (key, only) in self.meant(context, &vault).await? {
             let is_meant = |id| only.as_ref().is_none_or(|only| only.contains(&id));
-            if let Err(unknown) = context.registry.provider(key.provider()) {
-                let accounts = vault.list().await?.credentials.into_iter();
-                let accounts = accounts.filter(|account| account.pool == key && is_meant(account.id));
-                let reason = unknown.to_string();
-                tested.extend(accounts.map(|credential| {
-                    Some(Tested::without_request(credential, Verdict::Untested(reason.clone())))
-                }));
-                continue;
-            }
-            // An account is tested whatever kinds the settings let requests use.
-            let pool = context.pool(&key, vault.clone())?.mode(Mode::Auto).open().await?;
-            let client = ServiceBuilder::new()
-                .layer(context.layer(&pool))
-                .layer(ErrorBodyLayer::new(pool.clone()))
-                .service(http()?);
-            for status in pool.status().into_iter().filter(|status| is_meant(status.credential.id)) {
-                let credential = status.credential;
-                let place = tested.len();
-                tested.push(None);
-                match self.uri(context, &credential, status.standing.paused) {
-                    Err(verdict) => {
-                        tested[place] = Some(Tested::without_request(credential, verdict));
-                    }
-                    Ok(uri) => {
-                        let (pool, client, at_once) = (pool.clone(), client.clone(), at_once.clone());
-                        tests.spawn(async move {
-                            let _one_of_them = at_once.acquire().await;
-                            (place, test(pool, client, credential, uri).await)
-                        });
-                    }
-                }
-            }
+            let stored = listed.extract_if(.., |account| account.pool == key && is_meant(account.id));
+            let stored = stored.collect();
+            begin(context, &vault, &key, is_meant, stored, &mut queue).await?;
         }
-        while let Some(done) = tests.join_next().await {
-            let (place, done) =
-                done.map_err(|error| Failure::failed("a test has ended too soon").because(error))?;
-            tested[place] = Some(done);
-        }
-        self.show(context, &tested.into_iter().flatten().collect::<Vec<_>>())
+        self.show(context, &queue.end().await?)
     }
 
     async fn meant(&self, context: &Context, vault: &AnyVault) -> Result<Meant, Failure> {
@@ -115,24 +76,6 @@ impl Test {
             ids.get_or_insert_default().insert(credential.id);
         }
         Ok(meant)
-    }
-
-    /// What an account is tested by, or why it isn't.
-    fn uri(&self, context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Verdict> {
-        if is_paused {
-            return Err(Verdict::Paused);
-        }
-        let untested = |reason: String| Verdict::Untested(reason);
-        let name = account.pool.provider();
-        let provider =
-            context.registry.provider(name).map_err(|unknown| untested(unknown.to_string()))?;
-        let endpoint = provider.models(account.kind).ok_or_else(|| {
-            untested(format!("nothing is known that {name} may be asked for; set its `models_url`"))
-        })?;
-        let uri = endpoint.smallest(provider.origin());
-        uri.ok_or_else(|| {
-            untested(format!("{name} does not say where its requests go; set its `origins`"))
-        })
     }
 
     fn show(&self, context: &Context, tested: &[Tested]) -> Result<Exit, Failure> {
@@ -195,6 +138,75 @@ fn way_out<'a>(context: &Context, accounts: impl Iterator<Item = &'a Metadata>) 
     }
     // Below each other, after `try:`.
     (!lines.is_empty()).then(|| lines.join("\n       "))
+}
+
+/// Begins the tests of one pool: of those of its accounts that are meant, of which the vault has these.
+async fn begin(
+    context: &Context,
+    vault: &AnyVault,
+    key: &PoolKey,
+    is_meant: impl Fn(CredentialId) -> bool,
+    mut stored: Vec<Metadata>,
+    queue: &mut Queue,
+) -> Result<(), Failure> {
+    let mut add = |account, verdict| queue.add(Tested::without_request(account, verdict));
+    let provider = match context.registry.provider(key.provider()) {
+        Ok(provider) => provider,
+        Err(unknown) => {
+            let verdict = Verdict::Untested(unknown.to_string());
+            stored.into_iter().for_each(|account| add(account, verdict.clone()));
+            return Ok(());
+        }
+    };
+    // An account is tested whatever kinds the settings let requests use.
+    let pool = match context.pool(key, vault.clone())?.mode(Mode::Auto).open().await {
+        Ok(pool) => pool,
+        Err(error) if stored.is_empty() => return Err(error.into()),
+        // The other pools are not affected.
+        Err(error) => {
+            let verdict = Verdict::Shut(chain(&error));
+            stored.into_iter().for_each(|account| add(account, verdict.clone()));
+            return Ok(());
+        }
+    };
+    let client = ServiceBuilder::new()
+        .layer(context.layer(&pool))
+        .layer(ErrorBodyLayer::new(pool.clone()))
+        .service(http()?);
+    for status in pool.status().into_iter().filter(|status| is_meant(status.credential.id)) {
+        let credential = status.credential;
+        stored.retain(|account| account.id != credential.id);
+        match uri(context, &credential, status.standing.paused) {
+            Ok(uri) => queue.begin(test(pool.clone(), client.clone(), credential, uri)),
+            Err(verdict) => queue.add(Tested::without_request(credential, verdict)),
+        }
+    }
+    // Those that the pool could not take.
+    for account in stored {
+        let reason = match vault.get(account.id).await {
+            Ok(credential) => provider.headers(&credential).err().map(|error| chain(&error)),
+            Err(error) => Some(chain(&error)),
+        };
+        if let Some(reason) = reason {
+            queue.add(Tested::without_request(account, Verdict::Shut(reason)));
+        }
+    }
+    Ok(())
+}
+
+/// What an account is tested by, or why it isn't.
+fn uri(context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Verdict> {
+    if is_paused {
+        return Err(Verdict::Paused);
+    }
+    let untested = |reason: String| Verdict::Untested(reason);
+    let name = account.pool.provider();
+    let provider = context.registry.provider(name).map_err(|unknown| untested(unknown.to_string()))?;
+    let endpoint = provider.models(account.kind).ok_or_else(|| {
+        untested(format!("nothing is known that {name} may be asked for; set its `models_url`"))
+    })?;
+    let uri = endpoint.smallest(provider.origin());
+    uri.ok_or_else(|| untested(format!("{name} does not say where its requests go; set its `origins`")))
 }
 
 /// Sends a request with this account, and reads from the pool what was learnt.

@@ -24,6 +24,7 @@ pub(super) struct Tested {
 }
 
 /// What a test says of an account.
+#[derive(Clone)]
 pub(super) enum Verdict {
     Works,
     /// Something has answered well, but not with models.
@@ -40,6 +41,8 @@ pub(super) enum Verdict {
     Unexpected,
     Unreachable(String),
     Paused,
+    /// The vault does not give its secret.
+    Shut(String),
     Untested(String),
 }
 
@@ -113,6 +116,7 @@ impl Verdict {
     pub(super) fn failure(&self) -> Option<Exit> {
         match self {
             Self::Works | Self::NotAllowed | Self::Paused | Self::Untested(_) => None,
+            Self::Shut(_) => Some(Exit::Vault),
             Self::NeedsSignIn(_) | Self::Refused => Some(Exit::Refused),
             Self::Limited | Self::Failing | Self::Unreachable(_) => Some(Exit::Unavailable),
             Self::NotJson | Self::NotThere | Self::Unexpected => Some(Exit::Failed),
@@ -133,6 +137,7 @@ impl Verdict {
             Self::Unexpected => ("unexpected", None),
             Self::Unreachable(reason) => ("unreachable", Some(reason)),
             Self::Paused => ("paused", None),
+            Self::Shut(reason) => ("shut", Some(reason)),
             Self::Untested(reason) => ("untested", Some(reason)),
         }
     }
@@ -152,6 +157,7 @@ impl Verdict {
             Self::Unexpected => output::bad("an answer that nobody expects").to_string(),
             Self::Unreachable(reason) => output::bad(with("no answer", reason)).to_string(),
             Self::Paused => output::doubtful("paused, not tested").to_string(),
+            Self::Shut(reason) => output::bad(with("not tested", reason)).to_string(),
             Self::Untested(reason) => output::doubtful(with("not tested", reason)).to_string(),
         }
     }
