@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use super::error::MigrateError;
 use super::file::failed;
 
-/// A file that has lost its name to nobody yet. A program that puts a new one in its place, by a rename, can't do
-/// so to this.
+/// A file under another name than its program's, which may put a new one in its place, by a rename: not in this
+/// one's.
 pub(super) struct Aside {
+    /// The name that it had.
+    before: PathBuf,
     path: PathBuf,
-    kept: PathBuf,
 }
 
 impl Aside {
@@ -23,9 +24,9 @@ impl Aside {
         getrandom::fill(&mut random).map_err(no_random)?;
         let mut name = path.file_name().map(OsString::from).unwrap_or_default();
         name.push(format!(".migrated-{:016x}", u64::from_ne_bytes(random)));
-        let kept = path.with_file_name(name);
-        match fs::rename(path, &kept) {
-            Ok(()) => Ok(Self { path: path.to_owned(), kept }),
+        let aside = path.with_file_name(name);
+        match fs::rename(path, &aside) {
+            Ok(()) => Ok(Self { before: path.to_owned(), path: aside }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(MigrateError::Changed(path.to_owned()))
             }
@@ -35,17 +36,17 @@ impl Aside {
 
     /// Where it is now.
     pub(super) fn path(&self) -> &Path {
-        &self.kept
+        &self.path
     }
 
     pub(super) fn remove(self) -> Result<(), MigrateError> {
-        fs::remove_file(&self.kept).map_err(failed("remove", &self.kept))
+        fs::remove_file(&self.path).map_err(failed("remove", &self.path))
     }
 
     /// Gives it its name again, unless another file has that by now or the file system has no hard links: it
     /// stays where it is then.
     pub(super) fn put_back(self) -> Result<(), MigrateError> {
-        let Self { path, kept } = self;
+        let Self { before: path, path: kept } = self;
         // A rename would replace what is there.
         match fs::hard_link(&kept, &path) {
             Ok(()) => fs::remove_file(&kept).map_err(failed("remove", &kept)),
