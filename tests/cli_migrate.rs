@@ -181,10 +181,11 @@ fn a_file_that_is_named_is_known_by_what_is_in_it_or_by_its_program() {
         fs::write(home.path().join("copy.json"), fixture(source)).unwrap();
     };
     copy(Source::Codex);
-    home.run(["migrate", "copy.json"]).ok().prints("codex").says("--remove-old copy.json");
+    home.run(["migrate", "copy.json"]).ok().prints("codex").says("--remove-old copy.json\n");
     copy(Source::Gemini);
     home.run(["migrate", "copy.json"]).code(2).says("may be of gemini or qwen").says("--from");
-    home.run(["migrate", "copy.json", "--from", "gemini"]).ok().prints("google");
+    let run = home.run(["migrate", "copy.json", "--from", "gemini"]).ok().prints("google");
+    run.says("credentials migrate --remove-old --from gemini copy.json\n");
     // Both of opencode's files are opencode's.
     copy(Source::OpencodeMcp);
     home.run(["migrate", "copy.json", "--from", "opencode"]).code(1).prints("mcp:sentry");
@@ -276,7 +277,9 @@ fn old_files_are_removed_when_they_are_in_the_vault_and_no_others() {
     assert_eq!(json["removed"], json!([claude]));
     assert_eq!(json["failed"][0]["file"], json!(mcp));
     let run = run.says("Removed").says("is not removed: 1 of its parts were skipped");
-    assert!(run.stderr.contains("still in plain text"), "{run:#?}");
+    let run = run.says(&format!("still in plain text in\n  {}\n", mcp.display()));
+    // What has just been tried is no advice.
+    assert!(!run.stderr.contains("To remove"), "{run:#?}");
     assert!(!claude.exists() && mcp.exists());
 
     // What is mended goes, too; the accounts stay.
@@ -288,6 +291,45 @@ fn old_files_are_removed_when_they_are_in_the_vault_and_no_others() {
     assert!(!mcp.exists());
     assert_eq!(records(&home), ["anthropic/migrated", "mcp:keyed/keyed", "mcp:sentry/sentry"]);
     home.run(["migrate"]).code(3);
+}
+
+#[test]
+fn a_file_in_which_nothing_is_holds_no_secrets() {
+    let home = home();
+    fs::write(home.path().join("e.json"), "{}").unwrap();
+    let run = home.run(["migrate", "--from", "claude", "e.json"]).ok().says("nothing to bring in");
+    assert!(!run.stderr.contains("plain text") && !run.stderr.contains("--remove-old"), "{run:#?}");
+    nothing_was_made(&home);
+    // One of which nothing was understood may.
+    let file = json!({"a": {"type": "new", "key": PLANTED}});
+    write(&home, Source::Opencode, file.to_string());
+    home.run(["migrate"]).code(1).says("skipped a").says("still in plain text");
+}
+
+#[test]
+fn what_no_provider_uses_is_told_once_with_where_to_set_one() {
+    let home = home();
+    for source in Source::ALL {
+        write(&home, source, fixture(source));
+    }
+    let settings = home.config_directory().join("config.toml");
+    for arguments in [&["migrate", "--dry-run"][..], &["migrate"]] {
+        let run = home.run(arguments).code(1);
+        let told: Vec<_> = run.stderr.lines().filter(|line| line.starts_with("Nothing uses")).collect();
+        let [told] = told[..] else { panic!("{run:#?}") };
+        assert!(told.contains(settings.to_str().unwrap()), "{told}");
+        assert!(told.contains(": ") && told.contains("mcp:sentry"), "{told}");
+        assert!(!told.contains("anthropic") && !told.contains("openai"), "{told}");
+        assert_eq!(told.matches("mcp:sentry").count(), 1, "{told}");
+    }
+    // What was told is not told again, nor what has a provider.
+    let run = home.run(["migrate"]).code(1);
+    assert!(!run.stderr.contains("Nothing uses"), "{run:#?}");
+    let home = self::home();
+    write(&home, Source::Claude, claude("a", NOON));
+    let run = home.run(["migrate"]).ok();
+    assert!(!run.stderr.contains("Nothing uses"), "{run:#?}");
+    assert_eq!(cells(&run)[0][2], "ACTION");
 }
 
 #[test]

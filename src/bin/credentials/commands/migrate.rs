@@ -1,5 +1,6 @@
 //! `migrate`: other programs' accounts and keys, into the vault.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -102,6 +103,12 @@ struct Entry {
     reason: Option<&'static str>,
 }
 
+impl Entry {
+    fn is_new(&self) -> bool {
+        matches!(self.action, Action::Add | Action::Update)
+    }
+}
+
 /// A file, or what of one was not taken.
 #[derive(Serialize)]
 struct Problem {
@@ -145,6 +152,7 @@ impl Migrate {
             false if outcome.entries.is_empty() => output::say("There was nothing to bring in."),
             false => output::print(outcome.table())?,
         }
+        outcome.tell_of_unknown_providers(context);
         if !self.dry_run {
             self.tell_what_is_left(&found, &outcome);
         }
@@ -208,20 +216,27 @@ impl Migrate {
     }
 
     fn tell_what_is_left(&self, found: &[Found], outcome: &Outcome) {
-        let left = found.iter().map(|found| found.path.display().to_string());
+        // Where nothing is in a file, nothing is secret.
+        let left = found.iter().filter(|found| !found.entries.is_empty() || !found.skipped.is_empty());
+        let left = left.map(|found| found.path.display().to_string());
         let left = left.filter(|path| !outcome.removed.contains(path));
         let left: Vec<_> = left.map(|path| format!("\n  {path}")).collect();
         if left.is_empty() {
             return;
         }
-        let file = self.file.as_ref().map(|file| format!(" {}", file.display())).unwrap_or_default();
-        output::say(format_args!(
-            "The secrets are still in plain text in{}\n{} credentials migrate --remove-old{file}",
-            left.concat(),
-            output::strong("To remove what is in the vault:"),
-        ));
-        let is_new = |entry: &Entry| matches!(entry.action, Action::Add | Action::Update);
-        let is_shared = |entry: &Entry| matches!(entry.kind, Kind::OAuth | Kind::Mcp) && is_new(entry);
+        output::say(format_args!("The secrets are still in plain text in{}", left.concat()));
+        // Where they were to be removed, it has been said why they were not.
+        if !self.remove_old {
+            let from = self.from.and_then(|from| from.to_possible_value());
+            let from = from.map(|from| format!(" --from {}", from.get_name())).unwrap_or_default();
+            let file = self.file.as_ref().map(|file| file.display().to_string());
+            let file = file.map(|file| format!(" {}", shell_words::quote(&file))).unwrap_or_default();
+            output::say(format_args!(
+                "{} credentials migrate --remove-old{from}{file}",
+                output::strong("To remove what is in the vault:"),
+            ));
+        }
+        let is_shared = |entry: &Entry| matches!(entry.kind, Kind::OAuth | Kind::Mcp) && entry.is_new();
         if outcome.entries.iter().any(is_shared) {
             output::say(
                 "Whoever renews a sign-in first may sign the other program out: use it with one of the two",
@@ -297,6 +312,22 @@ impl Outcome {
         }
     }
 
+    /// What is in the vault, and of no use yet.
+    fn tell_of_unknown_providers(&self, context: &Context) {
+        let providers = self.entries.iter().filter(|entry| entry.is_new()).map(|entry| &entry.provider);
+        let unknown: BTreeSet<_> =
+            providers.filter(|name| context.registry.provider(name).is_err()).collect();
+        if unknown.is_empty() {
+            return;
+        }
+        let names: Vec<_> = unknown.into_iter().map(|name| plain(name)).collect();
+        output::say(format_args!(
+            "Nothing uses these until a provider of that name is set in {}: {}",
+            context.places.config.display(),
+            names.join(", "),
+        ));
+    }
+
     fn word(&self, entry: &Entry) -> &'static str {
         match (entry.action, self.dry_run) {
             (Action::Add, false) => "added",
@@ -320,7 +351,7 @@ impl Outcome {
                 entry.kind.to_string(),
             ]
         });
-        output::table(["FROM", "ENTRY", "", "PROVIDER", "NAMESPACE", "LABEL", "KIND"], rows)
+        output::table(["FROM", "ENTRY", "ACTION", "PROVIDER", "NAMESPACE", "LABEL", "KIND"], rows)
     }
 
     fn exit(&self) -> Exit {
