@@ -180,3 +180,29 @@ async fn a_command_that_nobody_waits_for_is_killed() {
     loading.abort();
     eventually("the command is killed", || !process.exists()).await;
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_runtime_ends_although_what_a_command_has_started_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (started, hold) = (directory.path().join("started"), directory.path().join("hold"));
+    assert!(std::process::Command::new("mkfifo").arg(&hold).status().unwrap().success());
+    // The shell waits for `cat`, which has its standard output too.
+    let script = format!("echo > {}; cat {}; true", started.display(), hold.display());
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let loading = tokio::spawn(async move { shell(&script).load().await });
+            eventually("the command starts", || started.exists()).await;
+            loading.abort();
+            assert!(loading.await.unwrap_err().is_cancelled());
+        });
+        drop(runtime);
+        ended.send(()).unwrap();
+    });
+    let ended = has_ended.recv_timeout(Duration::from_secs(60));
+    // Opened for both, it waits for nobody; closed, it is at its end.
+    drop(std::fs::File::options().read(true).write(true).open(&hold).unwrap());
+    ended.expect("the runtime waits for the command's own command");
+}

@@ -20,9 +20,13 @@ mod signals;
 mod time;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use args::Args;
 use failure::{Exit, Failure};
+
+/// How long the program waits at its end for what its threads are doing.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let args = Args::typed();
@@ -42,13 +46,16 @@ fn run(args: Args) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, "could not start").because(error))?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let interrupted = signals::Interrupts::listen()?;
         tokio::select! {
             biased;
             signal = interrupted.next() => Err(Failure::interrupted(signal)),
             done = commands::run(args) => done,
         }
-    })
-    // Dropping the runtime waits for what is being written to the vault just now.
+    });
+    // What is being written to the vault just now is finished, which takes no time; a keyring that does not answer
+    // is not waited for.
+    runtime.shutdown_timeout(PATIENCE);
+    done
 }

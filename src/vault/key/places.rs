@@ -9,7 +9,9 @@ use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::thread;
 
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tower_service::Service;
 use zeroize::Zeroizing;
@@ -175,8 +177,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// A key that a command prints, in base64: a password manager's, say. Makes none.
 ///
-/// The command gets no input; what it says on its standard error is shown where this program's is. Its
-/// arguments are visible to every user of the machine, so no secret belongs there.
+/// The command gets no input, but may ask its terminal; what it says on its standard error is shown where this
+/// program's is. Its arguments are visible to every user of the machine, so no secret belongs there.
 ///
 /// ```no_run
 /// use tower_credentials::vault::key::{CommandKey, KeyServiceExt};
@@ -224,12 +226,25 @@ impl Service<KeyRequest> for CommandKey {
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let running = Running::default();
         let child = running.0.clone();
-        let work = spawn_blocking(move || printed(command, &child).map(Some));
-        KeyFuture { state: State::Working { work, _running: Some(running) } }
+        let (sender, answer) = oneshot::channel();
+        // Of a command that was given up only the process that was started is killed. One that this one has
+        // started (a shell's, a pinentry) may hold the pipe for as long as it likes, so the thread that reads it
+        // is one that no runtime waits for at its end. To kill all of them they had to be a process group of
+        // their own, and then the terminal would stop them (SIGTTIN) where they ask it for a passphrase.
+        let thread = thread::Builder::new().name("key command".to_owned());
+        let started = thread.spawn(move || drop(sender.send(printed(command, &child).map(Some))));
+        match started {
+            Ok(_) => KeyFuture { state: State::Running { answer, _running: running } },
+            Err(error) => {
+                let program = self.program.display();
+                let reason = format!("the command {program} can't be run: no thread for it ({error})");
+                KeyFuture::known(Err(VaultError::Key(reason)))
+            }
+        }
     }
 }
 
-/// A command that is killed when nobody waits for its key any more.
+/// A command that is killed when nobody waits for its key any more; not those that it has started.
 #[derive(Default)]
 struct Running(Arc<Mutex<Option<Child>>>);
 
@@ -285,7 +300,8 @@ pub struct KeyFuture {
 
 enum State {
     Known(Option<Result<Option<VaultKey>, VaultError>>),
-    Working { work: JoinHandle<Result<Option<VaultKey>, VaultError>>, _running: Option<Running> },
+    Working(JoinHandle<Result<Option<VaultKey>, VaultError>>),
+    Running { answer: oneshot::Receiver<Result<Option<VaultKey>, VaultError>>, _running: Running },
 }
 
 impl KeyFuture {
@@ -294,7 +310,7 @@ impl KeyFuture {
     }
 
     pub(super) fn working(work: JoinHandle<Result<Option<VaultKey>, VaultError>>) -> Self {
-        Self { state: State::Working { work, _running: None } }
+        Self { state: State::Working(work) }
     }
 }
 
@@ -312,7 +328,11 @@ impl Future for KeyFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.state {
             State::Known(key) => key.take().map_or(Poll::Pending, Poll::Ready),
-            State::Working { work, .. } => Pin::new(work).poll(cx).map(joined),
+            State::Working(work) => Pin::new(work).poll(cx).map(joined),
+            State::Running { answer, .. } => Pin::new(answer).poll(cx).map(|answer| {
+                answer
+                    .unwrap_or_else(|_| Err(VaultError::Key("the command's thread is gone".to_owned())))
+            }),
         }
     }
 }
