@@ -202,8 +202,38 @@ async fn when_the_upstream_fails_the_last_answer_is_given_and_marked() {
         }
     }
     rig.upstream.set("token-a", [list(&["c"])]);
+    rig.clock.advance(seconds(30));
     let models = discovery.models().await.unwrap();
     assert_eq!((ids(&models), models.stale().is_none()), (vec!["c"], true));
+}
+
+#[tokio::test]
+async fn after_a_failure_the_last_answer_is_given_at_once_for_half_a_minute() {
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    for discovery in [cached(&rig, &directory), rig.builder(OpenAi).build().unwrap()] {
+        rig.upstream.set("token-a", [list(&["a"])]);
+        let fetched_at = discovery.refresh().await.unwrap().fetched_at();
+        rig.clock.advance(HOUR);
+        rig.upstream.set("token-a", [Answer::status(500)]);
+        let before = rig.requests();
+        for (wait, requests) in [(0, 1), (0, 1), (29, 1), (1, 2), (29, 2), (1, 3)] {
+            rig.clock.advance(seconds(wait));
+            let models = discovery.models().await.unwrap();
+            assert_eq!(rig.requests() - before, requests);
+            let stale = models.stale().expect("it is not marked");
+            assert_eq!(stale.age, rig.pool.now().since(fetched_at));
+            assert_eq!(stale.error.status().map(|status| status.as_u16()), Some(500));
+        }
+        // Whoever wants a new one is not put off, and one that comes ends it.
+        assert!(discovery.refresh().await.unwrap().stale().is_some());
+        assert_eq!(rig.requests() - before, 4);
+        rig.upstream.set("token-a", [list(&["b"]), Answer::status(500)]);
+        assert!(discovery.refresh().await.unwrap().stale().is_none());
+        rig.clock.advance(HOUR);
+        discovery.models().await.unwrap();
+        assert_eq!(rig.requests() - before, 6);
+    }
 }
 
 #[tokio::test]

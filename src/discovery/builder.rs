@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::ask::Exchange;
@@ -136,6 +137,7 @@ impl DiscoveryBuilder {
                 store,
                 limits: self.limits,
                 filter: self.filter,
+                failed: Mutex::default(),
                 gets: Flight::default(),
                 asks: Flight::default(),
                 pool: self.pool,

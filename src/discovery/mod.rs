@@ -40,7 +40,8 @@
 //!
 //! An answer is used for an hour unless [told otherwise](DiscoveryBuilder::time_to_live), and asked for again
 //! after that: with `If-None-Match` (RFC 9110, section 13.1.2), where the upstream gave an `ETag` to a list of
-//! one page. When it can't be had, the last one is given, [marked](Models::stale) with its age and the error.
+//! one page. When it can't be had, the last one is given, [marked](Models::stale) with its age and the error, and
+//! for half a minute nobody is asked again.
 //! However many ask at once, one request is sent; whoever stops waiting stops nobody else's.
 
 mod ask;
@@ -52,7 +53,7 @@ mod model;
 mod page;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response, Uri};
@@ -60,6 +61,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::BoxError;
+use crate::clock::Timestamp;
 use crate::pool::Pool;
 use crate::provider::ModelsShape;
 use ask::Exchange;
@@ -84,10 +86,15 @@ struct Inner {
     store: Store,
     limits: Limits,
     filter: Option<Filter>,
+    /// When there was no new answer last, and why.
+    failed: Mutex<Option<(Timestamp, DiscoveryError)>>,
     /// Looks into the store first.
     gets: Flight<Answer>,
     asks: Flight<Answer>,
 }
+
+/// How long after a failure the last answer is given without asking.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 type Answer = Result<Models, DiscoveryError>;
 
@@ -119,7 +126,8 @@ impl Discovery {
     }
 
     /// The models: those of the last answer while it is young enough, else of a new one, else of the last one
-    /// in any case, [marked](Models::stale) as stale.
+    /// in any case, [marked](Models::stale) as stale. For half a minute after a failure that one is given at once,
+    /// so that an upstream that hangs does not make everybody wait; [`refresh`](Self::refresh) asks all the same.
     ///
     /// # Errors
     /// Where there is no answer, neither a new nor an old one. [`DiscoveryError`] says why there is no new one.
@@ -146,12 +154,22 @@ impl Discovery {
 
 impl Inner {
     async fn get(self: Arc<Self>) -> Answer {
-        if let Some(cached) = self.store.load().await
-            && cached.is_fresh(self.pool.now(), self.limits.time_to_live)
-        {
-            return Ok(self.shown(&cached, None));
+        if let Some(cached) = self.store.load().await {
+            let now = self.pool.now();
+            if cached.is_fresh(now, self.limits.time_to_live) {
+                return Ok(self.shown(&cached, None));
+            }
+            if let Some(error) = self.has_just_failed(now) {
+                return Ok(self.stale(&cached, error));
+            }
         }
         self.refresh().await
+    }
+
+    fn has_just_failed(&self, now: Timestamp) -> Option<DiscoveryError> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |at: Timestamp| at <= now && now.since(at) < RETRY_AFTER;
+        failed.as_ref().filter(|(at, _)| is_recent(*at)).map(|(_, error)| error.clone())
     }
 
     async fn refresh(self: &Arc<Self>) -> Answer {
@@ -162,7 +180,10 @@ impl Inner {
 
     async fn ask(&self) -> Answer {
         let known = self.store.load().await;
-        let error = match self.ask_upstream(known.as_ref()).await {
+        let asked = self.ask_upstream(known.as_ref()).await;
+        let failed = asked.as_ref().err().map(|error| (self.pool.now(), error.clone()));
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        let error = match asked {
             Ok(cached) => {
                 self.store.save(&cached).await;
                 return Ok(self.shown(&cached, None));
@@ -171,8 +192,12 @@ impl Inner {
         };
         let Some(known) = known else { return Err(error) };
         tracing::debug!(%error, "the models are those of an older answer");
+        Ok(self.stale(&known, error))
+    }
+
+    fn stale(&self, known: &Cached, error: DiscoveryError) -> Models {
         let age = self.pool.now().since(known.fetched_at);
-        Ok(self.shown(&known, Some(Stale { age, error })))
+        self.shown(known, Some(Stale { age, error }))
     }
 
     /// An answer as it is given to callers.
