@@ -84,11 +84,7 @@ impl Account {
             State::NeedsSignIn { reason } => ("needs_sign_in", None, Some(reason)),
         };
         Json {
-            id: credential.id,
-            provider: credential.pool.provider(),
-            namespace: credential.pool.namespace(),
-            label: &credential.label,
-            kind: credential.kind.as_str(),
+            identity: Identity::of(credential),
             active: self.is_active,
             state,
             cooling_until: until,
@@ -103,14 +99,33 @@ impl Account {
     }
 }
 
-/// An account in `--json`.
+/// Which account, in `--json`.
 #[derive(Serialize)]
-pub(crate) struct Json<'a> {
+pub(crate) struct Identity<'a> {
     id: CredentialId,
     provider: &'a str,
     namespace: &'a str,
     label: &'a str,
     kind: &'static str,
+}
+
+impl<'a> Identity<'a> {
+    pub(crate) fn of(credential: &'a Metadata) -> Self {
+        Self {
+            id: credential.id,
+            provider: credential.pool.provider(),
+            namespace: credential.pool.namespace(),
+            label: &credential.label,
+            kind: credential.kind.as_str(),
+        }
+    }
+}
+
+/// An account in `--json`.
+#[derive(Serialize)]
+pub(crate) struct Json<'a> {
+    #[serde(flatten)]
+    identity: Identity<'a>,
     active: bool,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 use tower_credentials::standing::{Cooldown, Health, Reason, Standing};
-use tower_credentials::{BoxError, CredentialId, Error, Metadata, Timestamp};
+use tower_credentials::{BoxError, Error, Metadata, Timestamp};
 
 use super::answer::Answer;
-use crate::account;
+use crate::account::{self, Identity};
 use crate::failure::{Exit, chain};
 use crate::output;
 use crate::time::{brief, now, rfc3339};
@@ -68,14 +68,9 @@ impl Tested {
     }
 
     pub(super) fn json(&self) -> Json<'_> {
-        let credential = &self.credential;
         let (result, reason) = self.verdict.word();
         Json {
-            id: credential.id,
-            provider: credential.pool.provider(),
-            namespace: credential.pool.namespace(),
-            label: &credential.label,
-            kind: credential.kind.as_str(),
+            account: Identity::of(&self.credential),
             result,
             reason,
             status: self.answer.map(|(status, _)| status.as_u16()),
@@ -183,11 +178,8 @@ pub(super) fn table(tested: &[Tested]) -> String {
 /// A test in `--json`.
 #[derive(Serialize)]
 pub(super) struct Json<'a> {
-    id: CredentialId,
-    provider: &'a str,
-    namespace: &'a str,
-    label: &'a str,
-    kind: &'static str,
+    #[serde(flatten)]
+    account: Identity<'a>,
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
