@@ -156,6 +156,36 @@ async fn pages_and_models_and_bytes_are_bounded() {
 }
 
 #[tokio::test]
+async fn all_pages_together_are_bounded() {
+    let rig = Rig::new(keys(["a"]).await).await;
+    let text = |number: usize| {
+        let body =
+            format!(r#"{{"data": [{{"id": "m{number}"}}], "has_more": true, "last_id": "{number}"}}"#);
+        format!("{body:<100}")
+    };
+    let last = format!("{:<100}", r#"{"data": [{"id": "last"}]}"#);
+    let pages = || [page(&text(1)), page(&text(2)), page(&last)];
+    let ask = async |bytes: usize| {
+        rig.upstream.set("a", pages());
+        rig.builder(Anthropic).max_page_bytes(150).max_bytes(bytes).build().unwrap().models().await
+    };
+    assert_eq!(ids(&ask(300).await.unwrap()), ["last", "m1", "m2"]);
+    for bytes in [299, 200, 101] {
+        let error = ask(bytes).await.unwrap_err();
+        assert!(
+            matches!(error.kind(), DiscoveryErrorKind::TooLong(most) if *most == bytes),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(&bytes.to_string()), "{error}");
+    }
+    // Unless it is set, it is less than five of the longest pages have.
+    let page = |number: usize| page(&(text(number) + &" ".repeat(4 * 1024 * 1024 - 100)));
+    rig.upstream.set("a", (0..5).map(page));
+    let error = rig.builder(Anthropic).build().unwrap().models().await.unwrap_err();
+    assert!(matches!(error.kind(), DiscoveryErrorKind::TooLong(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn what_is_just_within_the_bounds_is_taken() {
     let rig = Rig::new(keys(["a"]).await).await;
     let body = r#"{"data": [{"id": "a"}, {"id": "b"}]}"#;

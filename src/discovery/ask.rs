@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::cache::Cached;
 use super::error::DiscoveryErrorKind as Kind;
-use super::{DiscoveryError, Inner, page};
+use super::{DiscoveryError, Inner, Limits, page};
 use crate::BoxError;
 use crate::plain::one_line;
 use crate::provider::error_fields;
@@ -84,21 +84,22 @@ impl Inner {
         let mut etag = None;
         let mut asked_for = HashSet::new();
         let mut next = None;
+        let (mut bytes, mut count) = (self.limits.bytes, self.limits.models);
         for number in 0..self.limits.pages {
             let tag = known.filter(|_| number == 0).map(|(_, etag)| etag.as_str());
-            let response = self.page(next.as_deref(), tag).await?;
+            let response = self.page(next.as_deref(), tag, bytes.min(self.limits.page_bytes)).await?;
             if let (StatusCode::NOT_MODIFIED, Some((known, _))) = (response.status(), known)
                 && number == 0
             {
                 // It counts as if it had been answered anew (RFC 9111, section 4.3.4).
                 return Ok(Cached { fetched_at: self.pool.now(), ..known.clone() });
             }
-            let page = self.read(&response)?;
+            let page = self.read(&response, bytes, count)?;
+            bytes -= response.body().as_ref().map_or(0, Bytes::len);
+            count =
+                count.checked_sub(page.models.len()).ok_or(Kind::TooManyModels(self.limits.models))?;
             for model in page.models {
                 models.entry(model.id.clone()).or_insert(model);
-            }
-            if models.len() > self.limits.models {
-                return Err(Kind::TooManyModels(self.limits.models));
             }
             let Some(token) = page.next else {
                 // Of several pages the first one's tag says nothing of the others.
@@ -116,7 +117,8 @@ impl Inner {
         Err(Kind::TooManyPages(self.limits.pages))
     }
 
-    async fn page(&self, next: Option<&str>, etag: Option<&str>) -> Result<Answer, Kind> {
+    /// Asks for a page of up to so many bytes.
+    async fn page(&self, next: Option<&str>, etag: Option<&str>, most: usize) -> Result<Answer, Kind> {
         let malformed = |reason: &str| Kind::Malformed { reason: reason.to_owned() };
         let uri = page::uri(&self.uri, self.shape, next)
             .ok_or_else(|| malformed("the next page's name is too long for a URL"))?;
@@ -127,20 +129,28 @@ impl Inner {
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
             request.headers_mut().insert(IF_NONE_MATCH, etag);
         }
-        let answer = (self.exchange.0)(request, self.limits.page_bytes).await;
+        let answer = (self.exchange.0)(request, most).await;
         answer.map_err(|error| Kind::Failed(Arc::from(error)))
     }
 
-    fn read(&self, response: &Answer) -> Result<page::Page, Kind> {
+    /// Reads a page of an answer that may have so many more bytes and models.
+    fn read(&self, response: &Answer, bytes: usize, count: usize) -> Result<page::Page, Kind> {
         let status = response.status();
         if !status.is_success() {
             let message = response.body().as_deref().and_then(|body| self.message(body));
             return Err(Kind::Status { status, message });
         }
         let Some(body) = response.body() else {
-            return Err(Kind::PageTooLong(self.limits.page_bytes));
+            let Limits { page_bytes, bytes: all, .. } = self.limits;
+            return Err(if bytes < page_bytes {
+                Kind::TooLong(all)
+            } else {
+                Kind::PageTooLong(page_bytes)
+            });
         };
-        page::read(self.shape, body).map_err(|reason| Kind::Malformed { reason })
+        // One more, to see that there are too many.
+        page::read(self.shape, body, count.saturating_add(1))
+            .map_err(|reason| Kind::Malformed { reason })
     }
 
     /// What the upstream says of a refusal, without any secret of the pool's.

@@ -36,6 +36,7 @@ impl DiscoveryBuilder {
                 timeout: Duration::from_secs(30),
                 pages: 50,
                 page_bytes: 4 * 1024 * 1024,
+                bytes: 16 * 1024 * 1024,
                 models: 10_000,
             },
             filter: None,
@@ -90,7 +91,16 @@ impl DiscoveryBuilder {
         self
     }
 
-    /// How many models an answer may have; 10,000 unless set. One that has more is an error.
+    /// How many bytes the pages of an answer may have together; 16 MiB unless set. No more are read, and one that
+    /// has more is an error. A list of more than 32 MiB is not kept in a directory.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// How many models an answer may have, those counted that are there twice; 10,000 unless set. One that has
+    /// more is an error.
     #[must_use]
     pub fn max_models(mut self, models: usize) -> Self {
         self.limits.models = models;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Uri;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{Model, page};
@@ -129,11 +129,11 @@ impl CacheFile {
         if line != first_line(json).as_bytes() {
             return None;
         }
-        let content: Content<Map<String, Value>> = serde_json::from_slice(json).ok()?;
+        let content: Content<Box<RawValue>> = serde_json::from_slice(json).ok()?;
         if content.pool != self.pool || content.url != self.url || content.shape != self.shape.as_str() {
             return None;
         }
-        let models = content.models.into_iter().map(|raw| page::model(self.shape, Value::Object(raw)));
+        let models = content.models.into_iter().map(|raw| page::model(self.shape, raw));
         let models = models.collect::<Result<Vec<_>, _>>().ok()?;
         let is_sorted = models.windows(2).all(|pair| pair[0].id < pair[1].id);
         is_sorted.then(|| Cached {

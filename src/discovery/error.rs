@@ -37,6 +37,8 @@ pub enum DiscoveryErrorKind {
     },
     /// A page has more bytes than this.
     PageTooLong(usize),
+    /// All pages together have more bytes than this.
+    TooLong(usize),
     /// There are more pages than this.
     TooManyPages(usize),
     /// There are more models than this.
@@ -100,6 +102,7 @@ impl fmt::Display for DiscoveryError {
                 write!(f, "{reason}; if it is in another shape, set `models_shape`")
             }
             Kind::PageTooLong(most) => write!(f, "a page has more than {most} bytes"),
+            Kind::TooLong(most) => write!(f, "its pages have more than {most} bytes"),
             Kind::TooManyPages(most) => write!(f, "it has more than {most} pages"),
             Kind::TooManyModels(most) => write!(f, "it has more than {most} models"),
             Kind::RepeatedPage => f.write_str("its pages go round in a circle"),

@@ -107,6 +107,7 @@ struct Limits {
     timeout: Duration,
     pages: usize,
     page_bytes: usize,
+    bytes: usize,
     models: usize,
 }
 

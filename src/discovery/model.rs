@@ -4,14 +4,14 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::DiscoveryError;
 use crate::clock::Timestamp;
 
 /// A model that an upstream offers. Texts are as the upstream wrote them: before a terminal shows one, what
 /// moves its cursor is to be taken out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Model {
     /// What requests call it; of Google's, without `models/`.
@@ -24,8 +24,23 @@ pub struct Model {
     pub created_at: Option<Timestamp>,
     /// How many tokens it takes, at most.
     pub context_window: Option<u64>,
-    /// All that the upstream says of it.
-    pub raw: Map<String, Value>,
+    /// All that the upstream says of it: a JSON object, as it was written.
+    ///
+    /// ```
+    /// # fn show(model: &tower_credentials::discovery::Model) -> serde_json::Result<()> {
+    /// let all: serde_json::Value = serde_json::from_str(model.raw.get())?;
+    /// println!("{}", all["pricing"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub raw: Box<RawValue>,
+}
+
+/// The rest of a model is read from what the upstream says of it.
+impl PartialEq for Model {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.raw.get() == other.raw.get()
+    }
 }
 
 impl Model {
@@ -132,7 +147,7 @@ mod tests {
             owner: None,
             created_at: None,
             context_window: None,
-            raw: Map::new(),
+            raw: Box::default(),
         }
     }
 

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use http::Uri;
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::Model;
@@ -38,99 +40,165 @@ pub(super) fn uri(uri: &Uri, shape: ModelsShape, next: Option<&str>) -> Option<U
     if query.is_empty() { Some(uri.clone()) } else { format!("{uri}{separator}{query}").parse().ok() }
 }
 
-/// Reads a page, or says what is wrong with it.
-pub(super) fn read(shape: ModelsShape, body: &[u8]) -> Result<Page, String> {
+/// What is read of a page. Texts, not values: a list of small numbers takes twenty times its length as values.
+#[derive(Default, Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    models: Option<&'a RawValue>,
+    has_more: Option<&'a RawValue>,
+    last_id: Option<&'a RawValue>,
+    #[serde(rename = "nextPageToken")]
+    next_page_token: Option<&'a RawValue>,
+}
+
+/// Reads a page, up to so many models of it, or says what is wrong with it.
+pub(super) fn read(shape: ModelsShape, body: &[u8], most: usize) -> Result<Page, String> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // Where, but not what: it may be anything.
-    let value = serde_json::from_slice(body)
+    let page: &RawValue = serde_json::from_slice(body)
         .map_err(|error| format!("no JSON, at line {} column {}", error.line(), error.column()))?;
-    let (mut page, list) = match (shape, value) {
+    let page = page.get().trim_ascii_start();
+    let (parts, list) = match (shape, page.as_bytes().first()) {
         // Some servers leave out what stands around the list.
-        (ModelsShape::OpenAi, Value::Array(list)) => (Map::new(), list),
-        (_, Value::Object(mut page)) => {
-            let list = take_list(shape, &mut page)?;
-            (page, list)
+        (ModelsShape::OpenAi, Some(b'[')) => (Parts::default(), Some(page)),
+        (_, Some(b'{')) => {
+            let parts: Parts<'_> = serde_json::from_str(page).map_err(|_| TWICE)?;
+            let list = list(shape, &parts, page)?;
+            (parts, list)
         }
         _ => return Err("no list of models, but other JSON".to_owned()),
     };
     let next = match shape {
         ModelsShape::OpenAi => None,
-        ModelsShape::Anthropic => match page.get("has_more") {
-            Some(Value::Bool(true)) => {
-                let last = text(&mut page, "last_id").ok_or("`has_more` without a `last_id`")?;
-                Some(last)
+        ModelsShape::Anthropic => match parts.has_more.map(RawValue::get) {
+            Some("true") => {
+                let last = parts.last_id.and_then(non_empty);
+                Some(last.ok_or("`has_more` without a `last_id`")?)
             }
-            None | Some(Value::Null | Value::Bool(false)) => None,
+            None | Some("false") => None,
             Some(_) => return Err("`has_more` is neither true nor false".to_owned()),
         },
-        ModelsShape::Google => match page.remove("nextPageToken") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(token)) => Some(token).filter(|token| !token.is_empty()),
-            Some(_) => return Err("`nextPageToken` is no text".to_owned()),
+        ModelsShape::Google => match parts.next_page_token {
+            None => None,
+            Some(token) => {
+                Some(text(token).ok_or("`nextPageToken` is no text")?).filter(|token| !token.is_empty())
+            }
         },
     };
-    let models = list.into_iter().map(|item| model(shape, item)).collect::<Result<_, _>>()?;
-    Ok(Page { models, next })
+    let items: Vec<&RawValue> = match list {
+        // It was seen to be a list.
+        Some(list) => serde_json::from_str(list).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let models = items.into_iter().take(most).map(|item| model(shape, item.to_owned()));
+    Ok(Page { models: models.collect::<Result<_, _>>()?, next })
 }
 
-fn take_list(shape: ModelsShape, page: &mut Map<String, Value>) -> Result<Vec<Value>, String> {
-    let field = match shape {
-        ModelsShape::OpenAi | ModelsShape::Anthropic => "data",
-        ModelsShape::Google => "models",
+/// What is wrong with an object that can't be read although it is JSON.
+const TWICE: &str = "a name is there twice in one object";
+
+/// The list of a page; `None` where it was left out since it is empty.
+fn list<'a>(shape: ModelsShape, parts: &Parts<'a>, page: &str) -> Result<Option<&'a str>, String> {
+    let (field, list) = match shape {
+        ModelsShape::OpenAi | ModelsShape::Anthropic => ("data", parts.data),
+        ModelsShape::Google => ("models", parts.models),
     };
-    match page.remove(field) {
-        Some(Value::Array(list)) => Ok(list),
+    match list.map(RawValue::get) {
+        Some(list) if list.starts_with('[') => Ok(Some(list)),
         // Lists that are empty are left out there (the JSON form of Protocol Buffers).
-        None if shape == ModelsShape::Google && page.keys().all(|key| key == "nextPageToken") => {
-            Ok(Vec::new())
-        }
+        None if shape == ModelsShape::Google && has_only_a_token(page) => Ok(None),
         _ => Err(format!("no list of models in `{field}`")),
     }
 }
 
+fn has_only_a_token(page: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Only {
+        #[serde(rename = "nextPageToken")]
+        _token: Option<IgnoredAny>,
+    }
+    serde_json::from_str::<Only>(page).is_ok()
+}
+
+/// What is read of a model.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    name: Option<&'a RawValue>,
+    display_name: Option<&'a RawValue>,
+    #[serde(rename = "displayName")]
+    google_name: Option<&'a RawValue>,
+    owned_by: Option<&'a RawValue>,
+    vendor: Option<&'a RawValue>,
+    created: Option<&'a RawValue>,
+    created_at: Option<&'a RawValue>,
+    context_length: Option<&'a RawValue>,
+    context_window: Option<&'a RawValue>,
+    max_context_length: Option<&'a RawValue>,
+    max_model_len: Option<&'a RawValue>,
+    max_input_tokens: Option<&'a RawValue>,
+    #[serde(rename = "inputTokenLimit")]
+    google_limit: Option<&'a RawValue>,
+    capabilities: Option<&'a RawValue>,
+}
+
 /// Reads a model, or says what is wrong with it.
-pub(super) fn model(shape: ModelsShape, value: Value) -> Result<Model, String> {
-    let Value::Object(raw) = value else { return Err("a model that is no object".to_owned()) };
-    let field = if shape == ModelsShape::Google { "name" } else { "id" };
-    let id = raw.get(field).and_then(Value::as_str);
-    let id = match shape {
-        ModelsShape::Google => id.map(|name| name.strip_prefix("models/").unwrap_or(name)),
-        _ => id,
+pub(super) fn model(shape: ModelsShape, raw: Box<RawValue>) -> Result<Model, String> {
+    if !raw.get().starts_with('{') {
+        return Err("a model that is no object".to_owned());
+    }
+    let fields: Fields<'_> = serde_json::from_str(raw.get()).map_err(|_| TWICE)?;
+    let (field, id) = match shape {
+        ModelsShape::Google => ("name", fields.name),
+        _ => ("id", fields.id),
     };
+    let mut id = id.and_then(text);
+    if shape == ModelsShape::Google {
+        id = id.map(|name| name.strip_prefix("models/").unwrap_or(&name).to_owned());
+    }
     let id = id.filter(|id| !id.is_empty()).ok_or_else(|| format!("a model without `{field}`"))?;
-    let names: &[&str] = match shape {
-        ModelsShape::OpenAi => &["name", "display_name"],
-        ModelsShape::Anthropic => &["display_name"],
-        ModelsShape::Google => &["displayName"],
+    let names = match shape {
+        ModelsShape::OpenAi => [fields.name, fields.display_name],
+        ModelsShape::Anthropic => [fields.display_name, None],
+        ModelsShape::Google => [fields.google_name, None],
     };
     Ok(Model {
-        name: first(&raw, names, non_empty),
-        owner: first(&raw, &["owned_by", "vendor"], non_empty),
-        created_at: first(&raw, &["created", "created_at"], moment),
-        context_window: context_window(&raw),
-        id: id.to_owned(),
+        id,
+        name: first(names, non_empty),
+        owner: first([fields.owned_by, fields.vendor], non_empty),
+        created_at: first([fields.created, fields.created_at], moment),
+        context_window: context_window(&fields),
         raw,
     })
 }
 
-fn first<T>(raw: &Map<String, Value>, fields: &[&str], read: fn(&Value) -> Option<T>) -> Option<T> {
-    fields.iter().find_map(|field| read(raw.get(*field)?))
+fn first<T, const N: usize>(
+    fields: [Option<&RawValue>; N],
+    read: impl Fn(&RawValue) -> Option<T>,
+) -> Option<T> {
+    fields.into_iter().flatten().find_map(read)
 }
 
-fn text(page: &mut Map<String, Value>, field: &str) -> Option<String> {
-    non_empty(&page.remove(field)?)
+fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
 }
 
-fn non_empty(value: &Value) -> Option<String> {
-    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+fn non_empty(value: &RawValue) -> Option<String> {
+    text(value).filter(|text| !text.is_empty())
+}
+
+fn number(value: &RawValue) -> Option<u64> {
+    serde_json::from_str(value.get()).ok()
 }
 
 /// Seconds since the Unix epoch, or a date of RFC 3339.
-fn moment(value: &Value) -> Option<Timestamp> {
-    let text: Cow<'_, str> = match value {
-        Value::String(text) => text.into(),
-        Value::Number(number) => number.to_string().into(),
-        _ => return None,
+fn moment(value: &RawValue) -> Option<Timestamp> {
+    let text = match value.get() {
+        string if string.starts_with('"') => Cow::Owned(text(value)?),
+        number => Cow::Borrowed(number),
     };
     match any_reset(text.as_bytes())? {
         Reset::At(milliseconds) => u64::try_from(milliseconds).ok().map(Timestamp::from_millis),
@@ -139,17 +207,27 @@ fn moment(value: &Value) -> Option<Timestamp> {
 }
 
 /// What servers call it: OpenRouter, Groq, Mistral, vLLM, Anthropic, Google, and Copilot deeper down.
-fn context_window(raw: &Map<String, Value>) -> Option<u64> {
-    let fields = [
-        "context_length",
-        "context_window",
-        "max_context_length",
-        "max_model_len",
-        "max_input_tokens",
-        "inputTokenLimit",
+fn context_window(fields: &Fields<'_>) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Capabilities {
+        limits: Limits,
+    }
+    #[derive(Deserialize)]
+    struct Limits {
+        max_context_window_tokens: u64,
+    }
+    let named = [
+        fields.context_length,
+        fields.context_window,
+        fields.max_context_length,
+        fields.max_model_len,
+        fields.max_input_tokens,
+        fields.google_limit,
     ];
-    first(raw, &fields, Value::as_u64)
-        .or_else(|| raw.get("capabilities")?.get("limits")?.get("max_context_window_tokens")?.as_u64())
+    first(named, number).or_else(|| {
+        let capabilities: Capabilities = serde_json::from_str(fields.capabilities?.get()).ok()?;
+        Some(capabilities.limits.max_context_window_tokens)
+    })
 }
 
 #[cfg(test)]
@@ -172,7 +250,7 @@ mod tests {
 
     #[test]
     fn each_shape_says_what_it_has_to_say() {
-        let read = |shape: usize| read(SHAPES[shape], PAGES[shape].as_bytes()).unwrap();
+        let read = |shape: usize| read(SHAPES[shape], PAGES[shape].as_bytes(), 10).unwrap();
         let page = read(0);
         assert_eq!((page.next, page.models.len()), (None, 2));
         assert_eq!(page.models[0].owner.as_deref(), Some("x"));
@@ -187,7 +265,10 @@ mod tests {
         let page = read(2);
         assert_eq!(page.next.as_deref(), Some("next"));
         assert_eq!((&*page.models[0].id, page.models[0].name.as_deref()), ("a", Some("A")));
-        assert_eq!(page.models[0].raw["name"], "models/a");
+        assert_eq!(
+            page.models[0].raw.get(),
+            r#"{"name": "models/a", "displayName": "A", "inputTokenLimit": 30720}"#
+        );
         assert_eq!(page.models[0].context_window, Some(30_720));
     }
 
@@ -200,6 +281,8 @@ mod tests {
             (1, r#"{"data": [], "has_more": false, "last_id": null}"#, Ok(0)),
             (1, r#"{"data": [], "has_more": null}"#, Ok(0)),
             (2, "{}", Ok(0)),
+            (2, " {} ", Ok(0)),
+            (2, r#"{"nextPageToken": null}"#, Ok(0)),
             (2, r#"{"nextPageToken": ""}"#, Ok(0)),
             (0, "", Err("no JSON")),
             (0, "<html>", Err("no JSON")),
@@ -210,7 +293,10 @@ mod tests {
             (0, r#"{"data": [{"id": ""}]}"#, Err("without `id`")),
             (0, r#"{"data": [{"id": 1}]}"#, Err("without `id`")),
             (0, r#"{"data": ["a"]}"#, Err("no object")),
+            (0, r#"{"data": [{"id": "a", "id": "b"}]}"#, Err("twice")),
+            (0, r#"{"data": [], "data": []}"#, Err("twice")),
             (1, "[]", Err("other JSON")),
+            (2, r#"{"models": null}"#, Err("`models`")),
             (1, r#"{"data": [], "has_more": true}"#, Err("`last_id`")),
             (1, r#"{"data": [], "has_more": "yes"}"#, Err("`has_more`")),
             (2, r#"{"error": {}}"#, Err("`models`")),
@@ -218,7 +304,7 @@ mod tests {
             (2, r#"{"models": [{"id": "a"}]}"#, Err("without `name`")),
             (2, r#"{"models": [{"name": "models/"}]}"#, Err("without `name`")),
         ] {
-            match (read(SHAPES[shape], body.as_bytes()), expected) {
+            match (read(SHAPES[shape], body.as_bytes(), 10), expected) {
                 (Ok(page), Ok(length)) => assert_eq!(page.models.len(), length, "{body}"),
                 (Err(error), Err(reason)) => assert!(error.contains(reason), "{body}: {error}"),
                 (page, _) => panic!("{body}: {page:?}"),
@@ -227,10 +313,17 @@ mod tests {
     }
 
     #[test]
+    fn no_more_models_are_read_than_are_wanted() {
+        let body = br#"[{"id": "a"}, {"id": "b"}, 3]"#;
+        assert_eq!(read(ModelsShape::OpenAi, body, 2).unwrap().models.len(), 2);
+        assert!(read(ModelsShape::OpenAi, body, 3).is_err());
+    }
+
+    #[test]
     fn a_part_of_a_page_is_no_page() {
         for (shape, page) in SHAPES.into_iter().zip(PAGES) {
             for end in 0..page.len() {
-                assert!(read(shape, &page.as_bytes()[..end]).is_err(), "{}", &page[..end]);
+                assert!(read(shape, &page.as_bytes()[..end], 10).is_err(), "{}", &page[..end]);
             }
         }
     }
@@ -269,11 +362,11 @@ mod tests {
                     _ => drop(body.remove(at)),
                 }
             }
-            if let Ok(page) = read(SHAPES[which], &body) {
+            if let Ok(page) = read(SHAPES[which], &body, 10) {
                 for model in page.models {
                     prop_assert!(!model.id.is_empty());
                     // As it is read again from where it is kept.
-                    let again = super::model(SHAPES[which], Value::Object(model.raw.clone()));
+                    let again = super::model(SHAPES[which], model.raw.clone());
                     prop_assert_eq!(again.unwrap(), model);
                 }
             }
