@@ -407,7 +407,8 @@ fn an_entry_that_cannot_be_read_is_named_with_line_and_field_and_the_others_are_
             format!("key-twice (line 18): `key` {twice}"),
             "odd-escape (line 19): `key` has an escape that makes no character".to_owned(),
             " (line 20): it is empty".to_owned(),
-            "odd\\u{202e}name (line 21): is too long, or has characters that can't be shown".to_owned(),
+            "odd\\u{202e}name (line 21): it has characters that are not seen, or turn a line around"
+                .to_owned(),
             "odd\\u{1b}[2Jname (line 22): it has control characters".to_owned(),
             "more (line 23): `since` isn't known to this version and stays in the file".to_owned(),
             format!("twice (line 1): {twice}"),
