@@ -7,12 +7,11 @@ mod opencode;
 use std::collections::BTreeMap;
 
 use super::found::{Entry, Skipped};
-use super::json::{ODD, Object, Problem, shown};
+use super::json::{Object, Problem, shown};
 use super::source::Source;
 use crate::account::ACCOUNT;
 use crate::clock::Timestamp;
 use crate::credential::{OAuthTokens, Secret};
-use crate::plain::is_plain;
 use crate::secret::SecretString;
 use crate::vault::{VaultError, check_name};
 
@@ -50,13 +49,12 @@ impl Reading {
     fn add(&mut self, name: &str, line: usize, read: Result<Account, Problem>) {
         let account = read.and_then(|account| {
             let names = [("provider", &account.provider), ("label", &account.label)];
-            let checked = names.iter().try_for_each(|(field, name)| check_name(field, name));
-            let reason = match checked {
-                Ok(()) if is_plain(&account.provider) && is_plain(&account.label) => return Ok(account),
-                Err(VaultError::InvalidName { reason, .. }) => reason,
-                _ => ODD,
-            };
-            Err(Problem { name: String::new(), line, reason })
+            match names.iter().try_for_each(|(field, name)| check_name(field, name)) {
+                Err(VaultError::InvalidName { reason, .. }) => {
+                    Err(Problem { name: String::new(), line, reason })
+                }
+                _ => Ok(account),
+            }
         });
         match account {
             Ok(Account { provider, label, secret, attributes }) => {

@@ -284,7 +284,7 @@ impl<'t> Object<'t> {
     }
 }
 
-pub(super) const ODD: &str = "is too long, or has characters that can't be shown";
+const ODD: &str = "is too long, or has characters that can't be shown";
 
 fn plain(value: Value<'_>, text: String) -> Result<String, Problem> {
     match text.is_empty() || is_plain(&text) {
