@@ -7,11 +7,21 @@ use std::path::Path;
 use super::{FileId, check_plain, failed, is_closed, not_opened, ops, parent};
 use crate::vault::VaultError;
 
-/// Takes the lock of the file at `path` for whoever keeps the answer; `None` where somebody else has it.
-pub(crate) fn take(path: &Path) -> Result<Option<File>, VaultError> {
+/// A lock that is held until this is dropped.
+pub(crate) struct Taken(File);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // Not by closing the file alone: a process that is just being started has it open, too, until it runs.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock of the file at `path`; `None` where somebody else has it.
+pub(crate) fn take(path: &Path) -> Result<Option<Taken>, VaultError> {
     let (file, id) = open(path)?;
     let is_taken = ops::try_lock(&file, path).map_err(failed("lock", path))? && has_name(id, path)?;
-    Ok(is_taken.then_some(file))
+    Ok(is_taken.then(|| Taken(file)))
 }
 
 pub(crate) fn open(path: &Path) -> Result<(File, FileId), VaultError> {

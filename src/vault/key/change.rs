@@ -6,7 +6,6 @@
 //! begun, or both are there.
 
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use tokio::task::spawn_blocking;
 use super::places::joined;
 use super::{KeyId, VaultKey};
 use crate::vault::VaultError;
-use crate::vault::disk::lock;
+use crate::vault::disk::lock::{self, Taken};
 
 /// A key, and the one before it while a change of keys is not finished.
 #[derive(Clone, Debug)]
@@ -108,7 +107,7 @@ fn settle(slots: &dyn Slots, current: &VaultKey) -> Result<(), VaultError> {
 }
 
 /// Locks the place; whoever finds it locked is told by whom.
-fn locked(slots: &dyn Slots) -> Result<File, VaultError> {
+fn locked(slots: &dyn Slots) -> Result<Taken, VaultError> {
     let path = slots.lock()?;
     lock::take(&path)?.ok_or_else(|| VaultError::Locked {
         holder: lock::holder(&path),
@@ -146,7 +145,7 @@ pub struct Rotation {
     slots: Arc<dyn Slots>,
     keys: Keys,
     is_resumed: bool,
-    lock: File,
+    lock: Taken,
 }
 
 impl Rotation {
