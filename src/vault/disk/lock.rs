@@ -17,11 +17,16 @@ impl Drop for Taken {
     }
 }
 
-/// Takes the lock of the file at `path`; `None` where somebody else has it.
-pub(crate) fn take(path: &Path) -> Result<Option<Taken>, VaultError> {
+/// Takes the lock of the file at `path`, as [`take`] does, until what is answered is dropped.
+pub(crate) fn hold(path: &Path) -> Result<Option<Taken>, VaultError> {
+    Ok(take(path)?.map(Taken))
+}
+
+/// Takes the lock of the file at `path` for whoever keeps the answer; `None` where somebody else has it.
+pub(crate) fn take(path: &Path) -> Result<Option<File>, VaultError> {
     let (file, id) = open(path)?;
     let is_taken = ops::try_lock(&file, path).map_err(failed("lock", path))? && has_name(id, path)?;
-    Ok(is_taken.then(|| Taken(file)))
+    Ok(is_taken.then_some(file))
 }
 
 pub(crate) fn open(path: &Path) -> Result<(File, FileId), VaultError> {

@@ -109,7 +109,7 @@ fn settle(slots: &dyn Slots, current: &VaultKey) -> Result<(), VaultError> {
 /// Locks the place; whoever finds it locked is told by whom.
 fn locked(slots: &dyn Slots) -> Result<Taken, VaultError> {
     let path = slots.lock()?;
-    lock::take(&path)?.ok_or_else(|| VaultError::Locked {
+    lock::hold(&path)?.ok_or_else(|| VaultError::Locked {
         holder: lock::holder(&path),
         path,
         waited: Duration::ZERO,

@@ -118,7 +118,7 @@ impl KeyringKey {
         disk::make_dir(disk::parent(path))?;
         let since = Instant::now();
         let _lock = loop {
-            if let Some(lock) = lock::take(path)? {
+            if let Some(lock) = lock::hold(path)? {
                 break lock;
             }
             let waited = since.elapsed();
