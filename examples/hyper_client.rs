@@ -15,7 +15,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use support::accounts::open_pool;
+use support::accounts::{open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_credentials::{BoxError, CredentialsLayer, Pool};
@@ -40,16 +40,5 @@ async fn main() -> Result<(), BoxError> {
 
     let answer = ask(pool.clone(), &upstream.origin()).await?;
 
-    println!("{}", String::from_utf8_lossy(&answer));
-    let counters = pool.counters();
-    println!(
-        "{} request, {} attempts, {} rotation",
-        counters.requests,
-        upstream.api_requests(),
-        counters.rotations
-    );
-    if answer != "hello, spare" || upstream.api_requests() != 2 {
-        return Err("the story came out differently".into());
-    }
-    Ok(())
+    tell_end(&String::from_utf8_lossy(&answer), &pool, &upstream)
 }

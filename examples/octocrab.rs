@@ -15,7 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, OctocrabBuilder};
-use support::accounts::open_pool;
+use support::accounts::{open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::ServiceBuilder;
 use tower_credentials::{BoxError, CredentialsLayer, Pool, ReplayLayer};
@@ -45,16 +45,5 @@ async fn main() -> Result<(), BoxError> {
 
     let answer = ask(pool.clone(), &upstream.origin()).await?;
 
-    println!("{answer}");
-    let counters = pool.counters();
-    println!(
-        "{} request, {} attempts, {} rotation",
-        counters.requests,
-        upstream.api_requests(),
-        counters.rotations
-    );
-    if answer != "hello, spare" || upstream.api_requests() != 2 {
-        return Err("the story came out differently".into());
-    }
-    Ok(())
+    tell_end(&answer, &pool, &upstream)
 }

@@ -16,7 +16,7 @@ use reqwest::redirect::Policy;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use reqwest_retry::RetryTransientMiddleware;
 use reqwest_retry::policies::ExponentialBackoff;
-use support::accounts::open_pool;
+use support::accounts::{open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::ServiceBuilder;
 use tower::timeout::TimeoutLayer;
@@ -54,16 +54,5 @@ async fn main() -> Result<(), BoxError> {
 
     let answer = ask(&client, &upstream.origin()).await?;
 
-    println!("{answer}");
-    let counters = pool.counters();
-    println!(
-        "{} request, {} attempts, {} rotation",
-        counters.requests,
-        upstream.api_requests(),
-        counters.rotations
-    );
-    if answer != "hello, spare" || upstream.api_requests() != 2 {
-        return Err("the story came out differently".into());
-    }
-    Ok(())
+    tell_end(&answer, &pool, &upstream)
 }
