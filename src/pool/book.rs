@@ -351,12 +351,10 @@ impl Book {
         slots
     }
 
-    /// The first credential that is ready, or else the first that requests may take at all.
+    /// The first credential that requests may take at all, ready or not.
     #[cfg(feature = "discovery")]
-    pub(crate) fn next(&self, config: &Config) -> Option<&Lease> {
-        let allowed = |slot: &SlotIndex| self.is_allowed(&self.slots[*slot], config);
-        let next = self.base.ready().next().or_else(|| self.in_order().into_iter().find(allowed))?;
-        Some(&self.slots[next].lease)
+    pub(crate) fn first_allowed(&self, config: &Config) -> Option<SlotIndex> {
+        self.in_order().into_iter().find(|slot| self.is_allowed(&self.slots[*slot], config))
     }
 
     fn send_to_back(&mut self, slot: SlotIndex) {

@@ -444,7 +444,11 @@ impl Pool {
     /// Of what kind the credential is that a request without a wish takes, or would take once it is ready.
     #[cfg(feature = "discovery")]
     pub(crate) fn next_kind(&self) -> Option<crate::Kind> {
-        self.with_book(|book, config| Some(book.next(config)?.credential().kind))
+        let now = self.now();
+        self.with_book(|book, config| {
+            let slot = book.active(config, now).or_else(|| book.first_allowed(config))?;
+            Some(book.slots[slot].lease.credential().kind)
+        })
     }
 
     /// A text without what of it is a secret of the pool's.
