@@ -9,9 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
-use cli::{Home, Run, end_of};
+use cli::{Home, Run, end_of, until};
 use serde_json::Value;
 use tower_credentials::CredentialId;
 use tower_credentials::vault::VaultExt;
@@ -19,9 +18,6 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::{FileKey, KeyServiceExt, Keys, VaultKey};
 
 const LABELS: [&str; 5] = ["a", "b", "c", "d", "e"];
-
-/// How long anything is waited for; none should ever take it.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn with_accounts() -> (Home, VaultKey) {
     let home = Home::new();
@@ -59,15 +55,6 @@ async fn assert_all_open(home: &Home, keys: &Keys) {
     for metadata in listed.credentials {
         let stored = vault.get(metadata.id).await.unwrap();
         assert_eq!(stored.secret.token().expose(), format!("sk-secret-{}", metadata.label));
-    }
-}
-
-/// Waits until it is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -121,7 +108,8 @@ async fn killed_at_any_record_it_is_gone_on_with_and_nothing_is_lost() {
             let json: Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
             let has_begun = json["key_id"] != old.id().to_string().as_str();
             let sealed: BTreeMap<_, _> = sealed_with(&home).into_iter().collect();
-            has_begun && order[..stop].iter().all(|id| sealed[id] != old.id().to_string())
+            let is_there = order[..stop].iter().all(|id| sealed[id] != old.id().to_string());
+            (has_begun && is_there).then_some(())
         });
         assert!(child.try_wait().unwrap().is_none(), "it waits");
         let meanwhile = keys(&home).await;
@@ -160,7 +148,7 @@ async fn of_two_at_once_one_is_told_of_the_other() {
     let lease = home.vault().await.lease_refresh(id).await.unwrap();
     let first = start(&home, &["vault", "rotate-key"]);
     let old = home.config_directory().join("vault.key.old");
-    until("it has begun", || old.exists());
+    until("it has begun", || old.exists().then_some(()));
     let process = first.id();
     home.run(["vault", "rotate-key"]).code(5).says("vault.key.lock").says(&format!("process {process}"));
     drop(lease);
@@ -175,7 +163,7 @@ async fn an_account_that_is_added_meanwhile_is_sealed_with_the_new_key() {
     let lease = home.vault().await.lease_refresh(id).await.unwrap();
     let child = start(&home, &["vault", "rotate-key"]);
     let old_file = home.config_directory().join("vault.key.old");
-    until("it has begun", || old_file.exists());
+    until("it has begun", || old_file.exists().then_some(()));
     home.run_with(["login", "anthropic", "--api-key"], "sk-secret-new").ok();
     drop(lease);
     end(&home, child).ok();
@@ -213,7 +201,8 @@ async fn a_key_of_the_environment_is_exchanged_for_one_that_is_given() {
     let lease = vault.lease_refresh(order[2]).await.unwrap();
     let mut child = start(&home, &arguments);
     until("two are sealed anew", || {
-        sealed_with(&home).iter().filter(|(_, key)| *key == new.id().to_string()).count() == 2
+        let sealed = sealed_with(&home);
+        (sealed.iter().filter(|(_, key)| *key == new.id().to_string()).count() == 2).then_some(())
     });
     child.kill().unwrap();
     child.wait().unwrap();

@@ -6,23 +6,7 @@ mod cli;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use cli::Home;
-
-/// How long anything is waited for; none should ever take it.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Asks until there is an answer.
-#[track_caller]
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
+use cli::{Home, PATIENCE, until};
 
 async fn with_account() -> Home {
     let home = Home::new();

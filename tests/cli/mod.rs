@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rexpect::session::{PtySession, spawn_command};
 use tempfile::TempDir;
@@ -17,8 +17,8 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{Credential, Metadata, PoolKey, Secret};
 
-/// How long a terminal's test waits for a text; none should ever take it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything is waited for; nothing should ever take it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A home directory, in which the program runs with nothing of the machine's environment.
 pub struct Home {
@@ -161,6 +161,19 @@ impl Home {
         let mut command = self.command(arguments);
         command.env("TERM", "xterm");
         spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap()
+    }
+}
+
+/// Asks until there is an answer: of another process nothing tells.
+#[track_caller]
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
