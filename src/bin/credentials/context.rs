@@ -7,6 +7,7 @@ use http::header::USER_AGENT;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
 use hyper::body::Bytes;
+use tower::Layer;
 use tower::util::{Either, MapRequest};
 use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
@@ -15,7 +16,9 @@ use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::Keys;
 use tower_credentials::vault::{MemoryVault, Vault};
-use tower_credentials::{CredentialsLayer, Kind, Pool, PoolBuilder, PoolKey};
+use tower_credentials::{
+    Credentials, CredentialsLayer, ErrorBody, ErrorBodyLayer, Kind, Pool, PoolBuilder, PoolKey,
+};
 
 use crate::args::Global;
 use crate::failure::{Exit, Failure};
@@ -24,6 +27,9 @@ use crate::places::Places;
 
 /// The HTTP client of the program.
 pub(crate) type Http = MapRequest<HttpsClient<Body>, fn(Request<Body>) -> Request<Body>>;
+
+/// The HTTP client, with the layers of a pool over it.
+pub(crate) type Client = Credentials<ErrorBody<Http>>;
 
 /// The body of each request of the program's.
 pub(crate) type Body = Full<Bytes>;
@@ -116,6 +122,21 @@ impl Context {
     pub(crate) fn pool(&self, key: &PoolKey, vault: impl Vault) -> Result<PoolBuilder, Failure> {
         let pool = self.registry.pool(key.provider(), vault)?;
         Ok(pool.namespace(key.namespace()).sync_every(None))
+    }
+
+    /// The provider's pool: that of the namespace, where one is named, else of the settings'.
+    pub(crate) fn pool_key(&self, provider: &str, namespace: Option<&str>) -> Result<PoolKey, Failure> {
+        let key = self.registry.pool_key(provider)?;
+        Ok(match namespace {
+            Some(namespace) => PoolKey::with_namespace(key.provider(), namespace),
+            None => key,
+        })
+    }
+
+    /// The client whose requests have the pool's accounts.
+    pub(crate) fn client(&self, pool: &Pool) -> Result<Client, Failure> {
+        let errors = ErrorBodyLayer::new(pool.clone());
+        Ok(self.layer(pool).layer(errors.layer(http()?)))
     }
 
     /// All layers for a pool, with what renews its tokens. A provider without OAuth has nothing to renew, and

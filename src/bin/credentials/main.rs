@@ -1,8 +1,8 @@
 //! The program `credentials`: everything that a person does with a vault from a shell.
 //!
 //! `args` says what can be typed, `commands` has a file for each command. What they share: `context` (the
-//! vault, the settings, the HTTP client), `keys` (where the vault's key is), `account` (which account is meant, and how it stands), `output`
-//! and `prompt` (what a person sees and is asked), `failure` (errors and exit codes).
+//! vault, the settings, the HTTP client), `keys` (where the vault's key is), `account` (which account is meant,
+//! and how it stands), `output` and `prompt` (what a person sees and is asked), `failure` (errors and exit codes).
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]

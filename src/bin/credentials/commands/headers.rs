@@ -81,9 +81,8 @@ impl Headers {
         vault: &AnyVault,
     ) -> Result<(PoolKey, Option<Metadata>), Failure> {
         let namespace = self.namespace.namespace.as_deref();
-        if let Ok(key) = context.registry.pool_key(&self.account) {
-            let namespace = namespace.unwrap_or(key.namespace());
-            return Ok((PoolKey::with_namespace(key.provider(), namespace), None));
+        if let Ok(key) = context.pool_key(&self.account, namespace) {
+            return Ok((key, None));
         }
         let found = account::find_all(context, vault, &self.account, namespace).await?;
         match found.as_slice() {

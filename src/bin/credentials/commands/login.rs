@@ -75,14 +75,8 @@ impl Login {
         let settings = settings.map(|settings| (self.provider.as_str(), settings));
         let context =
             Context::with_settings(global, settings).map_err(|failure| self.without_name(failure))?;
-        let pool = context
-            .registry
-            .pool_key(&self.provider)
-            .map_err(|error| self.without_name(error.into()))?;
-        let pool = match &self.namespace {
-            Some(namespace) => PoolKey::with_namespace(pool.provider(), namespace.as_str()),
-            None => pool,
-        };
+        let pool = context.pool_key(&self.provider, self.namespace.as_deref());
+        let pool = pool.map_err(|failure| self.without_name(failure))?;
         self.check(&context, &pool).await?;
         if self.way.api_key {
             self.store_key(&context, pool).await

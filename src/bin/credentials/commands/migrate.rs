@@ -12,7 +12,7 @@ use tower_credentials::{CredentialId, Kind};
 
 use crate::args::Json;
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, chain};
 use crate::output::{self, plain};
 use crate::prompt;
 
@@ -246,12 +246,8 @@ impl Migrate {
 }
 
 impl Problem {
-    fn of(file: &Path, error: &dyn std::error::Error) -> Self {
-        let mut reason = error.to_string();
-        if let Some(cause) = error.source() {
-            reason.push_str(&format!(": {cause}"));
-        }
-        Self { file: file.display().to_string(), entry: None, line: None, reason }
+    fn of(file: &Path, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { file: file.display().to_string(), entry: None, line: None, reason: chain(error) }
     }
 }
 

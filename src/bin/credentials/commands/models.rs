@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
-use tower::ServiceBuilder;
 use tower_credentials::discovery::{Discovery, Model, Stale};
-use tower_credentials::{ErrorBodyLayer, PoolKey};
 
 use crate::args::{self, Namespace};
-use crate::context::{Body, Context, http};
+use crate::context::{Body, Context};
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use crate::time::{brief, now, rfc3339};
@@ -40,14 +38,9 @@ pub(crate) struct Models {
 
 impl Models {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let key = context.registry.pool_key(&self.provider)?;
-        let namespace = self.namespace.namespace.as_deref().unwrap_or(key.namespace());
-        let key = PoolKey::with_namespace(key.provider(), namespace);
+        let key = context.pool_key(&self.provider, self.namespace.namespace.as_deref())?;
         let pool = context.pool(&key, context.vault_or_empty().await?)?.open().await?;
-        let client = ServiceBuilder::new()
-            .layer(context.layer(&pool))
-            .layer(ErrorBodyLayer::new(pool.clone()))
-            .service(http()?);
+        let client = context.client(&pool)?;
         let discovery = Discovery::builder::<_, Body, _>(&pool, client)
             .cache_dir(context.places.cache.join("models"))
             .build()?;

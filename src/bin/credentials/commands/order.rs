@@ -3,6 +3,7 @@
 use clap::Args;
 use tower_credentials::Metadata;
 use tower_credentials::vault::VaultExt;
+use tower_credentials::vault::file::FileVault;
 
 use crate::account;
 use crate::args::OneAccount;
@@ -23,7 +24,8 @@ pub(crate) struct Move {
 
 impl Move {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        put(context, &self.account, self.to).await?;
+        let vault = context.vault_with_accounts().await?;
+        put(context, &vault, &self.account, self.to).await?;
         Ok(Exit::Done)
     }
 }
@@ -39,8 +41,8 @@ pub(crate) struct Activate {
 
 impl Activate {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let credential = put(context, &self.account, 1).await?;
         let vault = context.vault_with_accounts().await?;
+        let credential = put(context, &vault, &self.account, 1).await?;
         let standings = vault.load_pool(credential.pool.clone()).await?.standings;
         if standings.credentials.get(&credential.id).is_some_and(|standing| standing.paused) {
             let name = account::name(&credential);
@@ -53,9 +55,13 @@ impl Activate {
 }
 
 /// Puts an account at a place that is counted from 1, and says where it is then.
-async fn put(context: &Context, which: &OneAccount, place: u32) -> Result<Metadata, Failure> {
-    let vault = context.vault_with_accounts().await?;
-    let meant = account::find(context, &vault, which).await?;
+async fn put(
+    context: &Context,
+    vault: &FileVault,
+    which: &OneAccount,
+    place: u32,
+) -> Result<Metadata, Failure> {
+    let meant = account::find(context, vault, which).await?;
     let from_zero = usize::try_from(place - 1).unwrap_or(usize::MAX);
     vault.move_to(meant.id, from_zero).await?;
     let pool: Vec<Metadata> = vault

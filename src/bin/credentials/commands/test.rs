@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use clap::Args;
 use http::{Request, Response, Uri};
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceExt};
 use tower_credentials::vault::VaultExt;
-use tower_credentials::{BoxError, CredentialId, ErrorBodyLayer, Metadata, Mode, Pin, Pool, PoolKey};
+use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
 use crate::account;
 use crate::args::{self, Namespace};
-use crate::context::{AnyVault, Body, Context, http};
+use crate::context::{AnyVault, Body, Context};
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use answer::Answer;
@@ -169,10 +169,7 @@ async fn begin(
             return Ok(());
         }
     };
-    let client = ServiceBuilder::new()
-        .layer(context.layer(&pool))
-        .layer(ErrorBodyLayer::new(pool.clone()))
-        .service(http()?);
+    let client = context.client(&pool)?;
     for status in pool.status().into_iter().filter(|status| is_meant(status.credential.id)) {
         let credential = status.credential;
         stored.retain(|account| account.id != credential.id);
