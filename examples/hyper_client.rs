@@ -40,5 +40,5 @@ async fn main() -> Result<(), BoxError> {
 
     let answer = ask(pool.clone(), &upstream.origin()).await?;
 
-    tell_end(&String::from_utf8_lossy(&answer), &pool, &upstream)
+    tell_end(&pool, upstream.api_requests(), &String::from_utf8_lossy(&answer), "hello, spare")
 }

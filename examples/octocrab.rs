@@ -45,5 +45,5 @@ async fn main() -> Result<(), BoxError> {
 
     let answer = ask(pool.clone(), &upstream.origin()).await?;
 
-    tell_end(&answer, &pool, &upstream)
+    tell_end(&pool, upstream.api_requests(), &answer, "hello, spare")
 }

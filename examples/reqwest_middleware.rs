@@ -54,5 +54,5 @@ async fn main() -> Result<(), BoxError> {
 
     let answer = ask(&client, &upstream.origin()).await?;
 
-    tell_end(&answer, &pool, &upstream)
+    tell_end(&pool, upstream.api_requests(), &answer, "hello, spare")
 }
