@@ -124,6 +124,22 @@ async fn a_token_that_can_never_be_renewed_is_not_written_but_the_way_back_in() 
 }
 
 #[tokio::test]
+async fn an_account_that_has_just_died_is_passed_over_and_named() {
+    let home = Home::new();
+    let server = expired(&home, |_| {}).await;
+    server.revoke_all();
+    home.add_to(PoolKey::new("openai"), "spare", OAuthTokens::new("at-secret-1")).await;
+    let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer at-secret-1\n");
+    home.check(&run.stderr);
+    run.says("warning: openai/at work needs a new sign-in").says("--replace");
+    // From here on it is known, and nothing is to be said.
+    let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer at-secret-1\n");
+    assert_eq!(run.stderr, "");
+    // Of the one that is named there is no other.
+    home.run(["headers", "openai/at work"]).code(4);
+}
+
+#[tokio::test]
 async fn a_token_that_can_not_be_renewed_now_is_not_written_but_why() {
     let home = Home::new();
     let server = expired(&home, |_| {}).await;

@@ -100,15 +100,24 @@ impl Failure {
     /// Says it on standard error, and answers the exit code.
     pub(crate) fn report(self) -> Exit {
         if !self.message.is_empty() {
-            output::say(format_args!("{} {}", output::bad("error:"), self.message));
-            for cause in &self.causes {
-                output::say(format_args!("  because {cause}"));
-            }
-            if let Some(way_out) = &self.way_out {
-                output::say(format_args!("  {} {way_out}", output::strong("try:")));
-            }
+            self.say(output::bad("error:"));
         }
         self.exit
+    }
+
+    /// Says it on standard error, where the command goes on all the same.
+    pub(crate) fn warn(self) {
+        self.say(output::doubtful("warning:"));
+    }
+
+    fn say(&self, lead: impl Display) {
+        output::say(format_args!("{lead} {}", self.message));
+        for cause in &self.causes {
+            output::say(format_args!("  because {cause}"));
+        }
+        if let Some(way_out) = &self.way_out {
+            output::say(format_args!("  {} {way_out}", output::strong("try:")));
+        }
     }
 
     fn of(exit: Exit, error: &(dyn std::error::Error + 'static)) -> Self {

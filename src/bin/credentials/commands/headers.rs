@@ -1,21 +1,18 @@
 //! `headers`: what a request with an account carries, for scripts.
 
+mod capture;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
-use http::{HeaderMap, Request, Response, Uri};
+use http::Uri;
 use serde::Serialize;
-use tower::{Layer, ServiceExt, service_fn};
-use tower_credentials::events::Event;
-use tower_credentials::standing::Health;
-use tower_credentials::vault::VaultExt;
-use tower_credentials::{Attempt, BoxError, Error, Metadata, Pin, Pool, PoolKey, WhenAllCoolingDown};
+use tower_credentials::{Metadata, PoolKey};
 use zeroize::Zeroizing;
 
 use crate::account;
 use crate::args::{Json, Namespace};
-use crate::context::{AnyVault, Body, Context};
+use crate::context::{AnyVault, Context};
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -52,7 +49,8 @@ impl Headers {
         }
         let vault = context.vault_or_empty().await?;
         let (pool, account) = self.meant(context, &vault).await?;
-        let (uri, headers) = self.capture(context, vault, &pool, account.as_ref()).await?;
+        let uri = self.uri(context, &pool)?;
+        let (uri, headers) = capture::capture(context, vault, &pool, account.as_ref(), &uri).await?;
         let mut lines: Vec<(&str, Zeroizing<String>)> = Vec::new();
         for (name, value) in &headers {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -91,62 +89,6 @@ impl Headers {
         }
     }
 
-    /// Sends a request down the layers, and takes it where it would leave.
-    async fn capture(
-        &self,
-        context: &Context,
-        vault: AnyVault,
-        key: &PoolKey,
-        account: Option<&Metadata>,
-    ) -> Result<(Uri, HeaderMap), Failure> {
-        let uri = self.uri(context, key)?;
-        let failed = Arc::new(Mutex::new(None));
-        let pool = {
-            let failed = failed.clone();
-            context.pool(key, vault.clone())?.on_event(move |event| {
-                if let Event::RefreshFailed { error, .. } = event {
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((*error).to_owned());
-                }
-            })
-        };
-        let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
-        let pool = pool.open().await.map_err(|error| not_sent(context, key, account, error.into()))?;
-        let taken = Arc::new(Mutex::new(None));
-        let bottom = {
-            let taken = taken.clone();
-            service_fn(move |request: Request<Body>| {
-                let (parts, _) = request.into_parts();
-                *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(parts);
-                // No answer: nothing is to be learnt from it.
-                std::future::ready(Err::<Response<Body>, BoxError>("not sent".into()))
-            })
-        };
-        let mut request = Request::new(Body::default());
-        *request.uri_mut() = uri;
-        if let Some(account) = account {
-            request.extensions_mut().insert(Pin::id(account.id));
-        }
-        let end = context.layer(&pool).layer(bottom).oneshot(request).await;
-        pool.save().await;
-        let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let parts = match (taken, end) {
-            (Some(taken), _) => taken,
-            (None, Err(error)) => return Err(not_sent(context, key, account, error)),
-            (None, Ok(_)) => {
-                return Err(Failure::failed("a layer has answered in place of the request"));
-            }
-        };
-        let lease = parts.extensions.get::<Attempt>().and_then(Attempt::lease);
-        // The layers send one that could not be renewed all the same: its vendor has the last word. Here nobody asks.
-        if let Some(lease) =
-            lease.filter(|lease| lease.expires_at().is_some_and(|end| end <= pool.now()))
-        {
-            let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-            return Err(expired(context, &vault, &pool, lease.credential(), failed).await);
-        }
-        Ok((parts.uri, parts.headers))
-    }
-
     fn uri(&self, context: &Context, key: &PoolKey) -> Result<Uri, Failure> {
         if let Some(uri) = &self.url {
             return Ok(uri.clone());
@@ -158,59 +100,4 @@ impl Headers {
                 .way_out("the same with --url, or set its `origins`")
         })
     }
-}
-
-/// Why the layers have sent nothing, and what helps.
-fn not_sent(context: &Context, key: &PoolKey, account: Option<&Metadata>, error: BoxError) -> Failure {
-    let way_out = match error.downcast_ref() {
-        Some(Error::NoCredential { .. }) => Some(account::login(context, key)),
-        Some(Error::NeedsSignIn { .. }) => match account {
-            Some(account) => return needs_sign_in(context, account),
-            None => Some(format!("credentials test {}", key.provider())),
-        },
-        _ => None,
-    };
-    with(Failure::from(error), way_out)
-}
-
-fn needs_sign_in(context: &Context, account: &Metadata) -> Failure {
-    let message = format!("{} needs a new sign-in", account::name(account));
-    with(Failure::new(Exit::Refused, message), account::renewal(context, account))
-}
-
-fn with(failure: Failure, way_out: Option<String>) -> Failure {
-    match way_out {
-        Some(way_out) => failure.way_out(way_out),
-        None => failure,
-    }
-}
-
-/// Why an account's token has expired and was not renewed.
-async fn expired(
-    context: &Context,
-    vault: &AnyVault,
-    pool: &Pool,
-    credential: &Metadata,
-    failed: Option<String>,
-) -> Failure {
-    let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
-    let health = status.map(|status| status.standing.health).unwrap_or_default();
-    let cause = match health {
-        Health::NeedsSignIn { reason, .. } => Some(reason),
-        _ => match vault.get(credential.id).await {
-            Ok(stored) if stored.secret.refresh_token().is_some() => None,
-            Ok(_) => Some("its token has expired, and there is nothing to renew it with".to_owned()),
-            Err(error) => return error.into(),
-        },
-    };
-    if let Some(cause) = cause {
-        return needs_sign_in(context, credential).because(output::plain(&cause));
-    }
-    if let Err(failure) = context.oauth(pool.key().provider()) {
-        return failure;
-    }
-    let cause = failed.unwrap_or_else(|| "nothing has come of its renewal in time".to_owned());
-    let name = account::name(credential);
-    let message = format!("the token of {name} has expired, and could not be renewed");
-    Failure::new(Exit::Unavailable, message).because(output::plain(&cause))
 }

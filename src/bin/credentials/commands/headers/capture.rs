@@ -1,0 +1,145 @@
+//! Takes a request where it would leave for the vendor.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, Uri};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_credentials::events::Event;
+use tower_credentials::standing::Health;
+use tower_credentials::vault::VaultExt;
+use tower_credentials::{
+    Attempt, BoxError, CredentialsLayer, Error, Lease, Metadata, Pin, Pool, PoolKey, WhenAllCoolingDown,
+};
+
+use crate::account;
+use crate::context::{AnyVault, Body, Context};
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Where a request for this URL would go, and with which headers: those of this account, or of the pool's next.
+pub(super) async fn capture(
+    context: &Context,
+    vault: AnyVault,
+    key: &PoolKey,
+    account: Option<&Metadata>,
+    uri: &Uri,
+) -> Result<(Uri, HeaderMap), Failure> {
+    let failed = Arc::new(Mutex::new(None));
+    let pool = {
+        let failed = failed.clone();
+        context.pool(key, vault.clone())?.on_event(move |event| {
+            if let Event::RefreshFailed { error, .. } = event {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((*error).to_owned());
+            }
+        })
+    };
+    let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
+    let pool = pool.open().await.map_err(|error| not_sent(context, key, account, error.into()))?;
+    let layers = context.layer(&pool);
+    let mut passed_over = HashSet::new();
+    loop {
+        let mut request = Request::new(Body::default());
+        *request.uri_mut() = uri.clone();
+        if let Some(account) = account {
+            request.extensions_mut().insert(Pin::id(account.id));
+        }
+        let taken = take(&layers, request).await;
+        pool.save().await;
+        let parts = taken.map_err(|error| not_sent(context, key, account, error))?;
+        let Some(lease) = lapsed(&parts, &pool) else {
+            return Ok((parts.uri, parts.headers));
+        };
+        // The layers send it all the same: its vendor has the last word. Here nobody asks.
+        let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failure = expired(context, &vault, &pool, lease.credential(), failed).await;
+        passed_over.insert(lease.credential().id);
+        match pool.active() {
+            Some(next) if account.is_none() && !passed_over.contains(&next) => failure.warn(),
+            _ => return Err(failure),
+        }
+    }
+}
+
+/// Sends a request down the layers, and takes it where it would leave.
+async fn take(layers: &CredentialsLayer, request: Request<Body>) -> Result<Parts, BoxError> {
+    let taken = Arc::new(Mutex::new(None));
+    let bottom = {
+        let taken = taken.clone();
+        service_fn(move |request: Request<Body>| {
+            let (parts, _) = request.into_parts();
+            *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(parts);
+            // No answer: nothing is to be learnt from it.
+            std::future::ready(Err::<Response<Body>, BoxError>("not sent".into()))
+        })
+    };
+    let end = layers.layer(bottom).oneshot(request).await;
+    let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (taken, end) {
+        (Some(parts), _) => Ok(parts),
+        (None, Err(error)) => Err(error),
+        (None, Ok(_)) => Err("a layer has answered in place of the request".into()),
+    }
+}
+
+/// The account of this request, where its token has expired and was not renewed.
+fn lapsed<'a>(parts: &'a Parts, pool: &Pool) -> Option<&'a Lease> {
+    let lease = parts.extensions.get::<Attempt>().and_then(Attempt::lease)?;
+    lease.expires_at().is_some_and(|end| end <= pool.now()).then_some(lease)
+}
+
+/// Why the layers have sent nothing, and what helps.
+fn not_sent(context: &Context, key: &PoolKey, account: Option<&Metadata>, error: BoxError) -> Failure {
+    let way_out = match error.downcast_ref() {
+        Some(Error::NoCredential { .. }) => Some(account::login(context, key)),
+        Some(Error::NeedsSignIn { .. }) => match account {
+            Some(account) => return needs_sign_in(context, account),
+            None => Some(format!("credentials test {}", key.provider())),
+        },
+        _ => None,
+    };
+    with(Failure::from(error), way_out)
+}
+
+fn needs_sign_in(context: &Context, account: &Metadata) -> Failure {
+    let message = format!("{} needs a new sign-in", account::name(account));
+    with(Failure::new(Exit::Refused, message), account::renewal(context, account))
+}
+
+fn with(failure: Failure, way_out: Option<String>) -> Failure {
+    match way_out {
+        Some(way_out) => failure.way_out(way_out),
+        None => failure,
+    }
+}
+
+/// Why an account's token has expired and was not renewed.
+async fn expired(
+    context: &Context,
+    vault: &AnyVault,
+    pool: &Pool,
+    credential: &Metadata,
+    failed: Option<String>,
+) -> Failure {
+    let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
+    let health = status.map(|status| status.standing.health).unwrap_or_default();
+    let cause = match health {
+        Health::NeedsSignIn { reason, .. } => Some(reason),
+        _ => match vault.get(credential.id).await {
+            Ok(stored) if stored.secret.refresh_token().is_some() => None,
+            Ok(_) => Some("its token has expired, and there is nothing to renew it with".to_owned()),
+            Err(error) => return error.into(),
+        },
+    };
+    if let Some(cause) = cause {
+        return needs_sign_in(context, credential).because(output::plain(&cause));
+    }
+    if let Err(failure) = context.oauth(pool.key().provider()) {
+        return failure;
+    }
+    let cause = failed.unwrap_or_else(|| "nothing has come of its renewal in time".to_owned());
+    let name = account::name(credential);
+    let message = format!("the token of {name} has expired, and could not be renewed");
+    Failure::new(Exit::Unavailable, message).because(output::plain(&cause))
+}
