@@ -93,6 +93,9 @@ async fn the_list_tells_how_each_account_stands_and_which_is_active() {
     assert!(json[2]["cooling_until"].as_str().unwrap().ends_with('Z'));
     assert_eq!(json[3]["state"], "ready");
     assert_eq!(json[3]["cooling_until"], serde_json::Value::Null);
+    assert_eq!(json[3]["cooling_scopes"][0]["scope"], "gpt-x");
+    assert!(json[3]["cooling_scopes"][0]["cooling_until"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(json[2]["cooling_scopes"], serde_json::Value::Null);
 
     assert_eq!(labels(&home, "claude"), ["refused", "subscribed"], "by an alias");
     assert_eq!(
@@ -100,6 +103,26 @@ async fn the_list_tells_how_each_account_stands_and_which_is_active() {
         "subscribed"
     );
     home.run(["list", "opnai"]).code(3).says("openai");
+}
+
+#[tokio::test]
+async fn a_list_fits_a_narrow_terminal_and_keeps_the_names_that_are_typed() {
+    let home = Home::new();
+    let limited = home.add("github-copilot", "a-long-label", "sk-secret-1").await;
+    learn(&home, &limited, cooldown(300, Some("claude-sonnet"))).await;
+    let whole = home.run(["list"]).ok().stdout;
+    let widest = |text: &str| text.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+    assert!(widest(&whole) > 100, "{whole}");
+    let id = &limited.id.to_string()[..8];
+    for columns in [widest(&whole) - 5, 88, widest(&whole)] {
+        let (shown, code) = end_of(home.terminal_of(columns, ["list", "--color", "never"]));
+        assert_eq!(code, 0, "{shown}");
+        assert!(widest(&shown) <= columns, "{columns}: {shown}");
+        assert_eq!(shown.contains('…'), columns < widest(&whole), "{columns}: {shown}");
+        for name in ["github-copilot", "default", "a-long-label", id] {
+            assert!(shown.contains(name), "{columns}: {name} in {shown}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ use tower_credentials::{Credential, Metadata, PoolKey, Secret};
 /// How long anything is waited for; nothing should ever take it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_credentials");
+
 /// A home directory, in which the program runs with nothing of the machine's environment.
 pub struct Home {
     directory: TempDir,
@@ -108,8 +110,15 @@ impl Home {
 
     /// The program with these arguments, ready to be run.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_credentials"));
-        command.args(arguments).current_dir(self.path()).env_clear();
+        let mut command = self.command_of(PROGRAM);
+        command.args(arguments);
+        command
+    }
+
+    /// Any program, in this home.
+    fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path()).env_clear();
         command.env("HOME", self.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
         for (name, value) in &self.variables {
             command.env(name, value);
@@ -158,10 +167,25 @@ impl Home {
 
     /// Runs the program in a terminal.
     pub fn terminal<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> PtySession {
-        let mut command = self.command(arguments);
-        command.env("TERM", "xterm");
-        spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap()
+        in_terminal(self.command(arguments))
     }
+
+    /// Runs the program in a terminal of so many columns.
+    pub fn terminal_of<A: AsRef<OsStr>>(
+        &self,
+        columns: usize,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> PtySession {
+        let mut shell = self.command_of("sh");
+        shell.args(["-c", &format!("stty rows 24 cols {columns}; exec \"$0\" \"$@\""), PROGRAM]);
+        shell.args(arguments);
+        in_terminal(shell)
+    }
+}
+
+fn in_terminal(mut command: Command) -> PtySession {
+    command.env("TERM", "xterm");
+    spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap()
 }
 
 /// Asks until there is an answer: of another process nothing tells.
@@ -234,7 +258,9 @@ impl Run {
 /// The rest of what a terminal shows, and the exit code.
 #[track_caller]
 pub fn end_of(mut terminal: PtySession) -> (String, i32) {
-    let shown = terminal.exp_eof().unwrap();
+    // It hands out each byte as a letter.
+    let bytes = terminal.exp_eof().unwrap().chars().map(|byte| u8::try_from(byte).unwrap()).collect();
+    let shown = String::from_utf8(bytes).unwrap();
     match terminal.process().wait().unwrap() {
         rexpect::process::WaitStatus::Exited(_, code) => (shown, code),
         other => panic!("{other:?}: {shown}"),

@@ -124,9 +124,11 @@ pub(crate) fn is_for_a_person() -> bool {
     io::stdout().is_terminal()
 }
 
-/// A table of these rows, without lines.
+/// A table of these rows, without lines. Where a terminal is too narrow for it, the columns named by `yielding`
+/// are cut, the widest first.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
+    yielding: &[&str],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     let mut lines = vec![header.map(|name| strong(name).to_string())];
@@ -134,13 +136,35 @@ pub(crate) fn table<const N: usize>(
     let width = |column: usize| {
         lines.iter().map(|cells| console::measure_text_width(&cells[column])).max().unwrap_or(0)
     };
-    let widths: [usize; N] = std::array::from_fn(width);
+    let mut widths: [usize; N] = std::array::from_fn(width);
+    if let Some((_, room)) = console::Term::stdout().size_checked() {
+        let yielding = header.map(|name| yielding.contains(&name));
+        cut(&mut widths, yielding, usize::from(room));
+    }
     let lines = lines.iter().map(|cells| {
         let cells = cells.iter().zip(widths);
-        let padded = cells.map(|(cell, width)| console::pad_str(cell, width, Alignment::Left, None));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        let padded =
+            cells.map(|(cell, width)| console::pad_str(cell, width, Alignment::Left, Some("…")));
+        padded.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What is between two columns.
+const GAP: &str = "  ";
+
+/// Takes from the widest of the columns that yield, until all have room or no column has more to give.
+fn cut<const N: usize>(widths: &mut [usize; N], yielding: [bool; N], room: usize) {
+    /// What a column keeps.
+    const LEAST: usize = 6;
+    let total = |widths: &[usize; N]| widths.iter().sum::<usize>() + GAP.len() * (N - 1);
+    while total(widths) > room {
+        let columns = widths.iter_mut().zip(yielding).filter(|(_, yields)| *yields);
+        match columns.map(|(width, _)| width).max().filter(|width| **width > LEAST) {
+            Some(widest) => *widest -= 1,
+            None => return,
+        }
+    }
 }
 
 /// A text that comes from somewhere else, without what a terminal would obey.

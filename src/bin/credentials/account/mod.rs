@@ -3,7 +3,6 @@
 mod select;
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
 
 use serde::Serialize;
 use tower_credentials::standing::{Health, Standing};
@@ -70,11 +69,11 @@ impl Account {
         }
     }
 
-    /// The cooldowns of single scopes that have not ended: what is limited, and for how long.
-    pub(crate) fn limited_scopes(&self, now: Timestamp) -> impl Iterator<Item = (&str, Duration)> {
+    /// The cooldowns of single scopes that have not ended: what is limited, and until when.
+    pub(crate) fn limited_scopes(&self, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
         self.standing.cooldowns.iter().filter_map(move |cooldown| {
             let scope = cooldown.scope.as_ref()?;
-            (cooldown.until > now).then(|| (scope.as_str(), cooldown.until.since(now)))
+            (cooldown.until > now).then(|| (scope.as_str(), cooldown.until))
         })
     }
 
@@ -91,6 +90,10 @@ impl Account {
             active: self.is_active,
             state,
             cooling_until: until,
+            cooling_scopes: self
+                .limited_scopes(now)
+                .map(|(scope, until)| CoolingScope { scope, cooling_until: rfc3339(until) })
+                .collect(),
             reason,
             expires_at: self.expires_at.map(rfc3339),
             failures: self.standing.failures,
@@ -133,6 +136,8 @@ pub(crate) struct Json<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cooling_until: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cooling_scopes: Vec<CoolingScope<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +149,13 @@ pub(crate) struct Json<'a> {
     last_used_at: Option<String>,
     created_at: String,
     updated_at: String,
+}
+
+/// A scope of an account in `--json`, such as a model, that is limited alone.
+#[derive(Serialize)]
+struct CoolingScope<'a> {
+    scope: &'a str,
+    cooling_until: String,
 }
 
 /// The accounts of these pools, in each pool's order, and what could not be read. A key of the environment that

@@ -74,9 +74,9 @@ fn table(accounts: &[Account]) -> String {
         let credential = &account.credential;
         let last = account.standing.last_answer;
         let mut state = account.describe_state(now);
-        for (scope, left) in account.limited_scopes(now) {
-            let scope = output::plain(scope);
-            state.push_str(&format!("; {scope} cooling, {} left", brief(left)));
+        for (scope, until) in account.limited_scopes(now) {
+            let (scope, left) = (output::plain(scope), brief(until.since(now)));
+            state.push_str(&format!("; {scope} cooling, {left} left"));
         }
         [
             if account.is_active { "*" } else { "" }.to_owned(),
@@ -92,7 +92,7 @@ fn table(accounts: &[Account]) -> String {
     });
     let header =
         ["", "PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "LAST STATUS", "LAST USED", "ID"];
-    output::table(header, rows)
+    output::table(header, &["STATE", "LAST STATUS", "LAST USED"], rows)
 }
 
 /// An answer's status, in colour.

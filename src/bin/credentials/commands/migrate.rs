@@ -347,7 +347,11 @@ impl Outcome {
                 entry.kind.to_string(),
             ]
         });
-        output::table(["FROM", "ENTRY", "ACTION", "PROVIDER", "NAMESPACE", "LABEL", "KIND"], rows)
+        output::table(
+            ["FROM", "ENTRY", "ACTION", "PROVIDER", "NAMESPACE", "LABEL", "KIND"],
+            &["ENTRY"],
+            rows,
+        )
     }
 
     fn exit(&self) -> Exit {

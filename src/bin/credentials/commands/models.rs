@@ -86,7 +86,7 @@ fn table(models: &[&Model]) -> String {
         let context = model.context_window.map(|tokens| tokens.to_string()).unwrap_or_default();
         [output::plain(&model.id), text(&model.name), text(&model.owner), context]
     });
-    output::table(["ID", "NAME", "OWNER", "CONTEXT"], rows)
+    output::table(["ID", "NAME", "OWNER", "CONTEXT"], &["NAME", "OWNER"], rows)
 }
 
 #[derive(Serialize)]

@@ -172,7 +172,7 @@ pub(super) fn table(tested: &[Tested]) -> String {
         };
         [account::name(&tested.credential), status, took, ready, tested.verdict.describe()]
     });
-    output::table(["ACCOUNT", "STATUS", "TIME", "READY", "RESULT"], rows)
+    output::table(["ACCOUNT", "STATUS", "TIME", "READY", "RESULT"], &[], rows)
 }
 
 /// A test in `--json`.
