@@ -7,63 +7,81 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use cli::{Home, Run};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_bidirectional,
+};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The name of a host that is nowhere but behind the proxies.
 const HOST: &str = "api.acme.test";
 
-/// A server of HTTPS whose one certificate authority is in the home, and how often it was asked.
-struct Upstream {
+/// A server of this test's, and what it was asked.
+struct Server {
     port: u16,
-    heads: Arc<Mutex<Vec<String>>>,
+    asked: Asked,
 }
 
-impl Upstream {
-    async fn start(home: &mut Home) -> Self {
-        let mut authority = rcgen::CertificateParams::default();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority_key = rcgen::KeyPair::generate().unwrap();
-        let authority = rcgen::CertifiedIssuer::self_signed(authority, authority_key).unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let host = rcgen::CertificateParams::new([HOST.to_owned()]).unwrap();
-        let certificate = host.signed_by(&key, &authority).unwrap();
-        let path = home.path().join("authority.pem");
-        std::fs::write(&path, authority.pem()).unwrap();
-        home.set("SSL_CERT_FILE", path.to_str().unwrap());
+type Asked = Arc<Mutex<Vec<String>>>;
 
-        let provider = rustls::crypto::ring::default_provider();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+impl Server {
+    /// Serves one connection after the other; `serve` notes what it is asked.
+    async fn start<F: Future<Output = ()> + Send>(
+        serve: impl Fn(TcpStream, Asked) -> F + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let seen = heads.clone();
+        let asked = Asked::default();
+        let noted = asked.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                // One that breaks the handshake off is not served.
-                let Ok(stream) = acceptor.accept(stream).await else { continue };
-                let mut stream = BufReader::new(stream);
-                let head = head(&mut stream).await.unwrap();
-                seen.lock().unwrap().push(head);
-                let body = r#"{"data": [{"id": "model-of-acme"}]}"#;
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                );
-                stream.write_all(answer.as_bytes()).await.unwrap();
-                stream.shutdown().await.unwrap();
+                serve(stream, noted.clone()).await;
             }
         });
-        Self { port, heads }
+        Self { port, asked }
     }
+}
+
+/// A vendor over HTTPS, whose certificate authority is known in the home alone.
+async fn upstream(home: &mut Home) -> Server {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertifiedIssuer::self_signed(authority, authority_key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let host = rcgen::CertificateParams::new([HOST.to_owned()]).unwrap();
+    let certificate = host.signed_by(&key, &authority).unwrap();
+    let path = home.path().join("authority.pem");
+    std::fs::write(&path, authority.pem()).unwrap();
+    home.set("SSL_CERT_FILE", path.to_str().unwrap());
+
+    let provider = rustls::crypto::ring::default_provider();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    Server::start(move |stream, asked| {
+        let acceptor = acceptor.clone();
+        async move {
+            // One that breaks the handshake off is not served.
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let mut stream = BufReader::new(stream);
+            let head = head(&mut stream).await.unwrap();
+            asked.lock().unwrap().push(head);
+            let body = r#"{"data": [{"id": "model-of-acme"}]}"#;
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    })
+    .await
 }
 
 /// The head of a request.
@@ -77,65 +95,54 @@ async fn head(stream: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<String>
     Ok(head)
 }
 
-/// A proxy of HTTP's `CONNECT`, that wants a password; answers what it was asked.
-async fn http_proxy(upstream: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let seen = asked.clone();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let mut stream = BufReader::new(stream);
-            let head = head(&mut stream).await.unwrap();
-            // The password of the tests, in base64.
-            let is_known =
-                head.to_ascii_lowercase().contains("proxy-authorization: basic bwu6chctc2vjcmv0");
-            seen.lock().unwrap().push(head);
-            if !is_known {
-                stream.write_all(b"HTTP/1.1 407 Who are you?\r\n\r\n").await.unwrap();
-                continue;
-            }
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-            let mut to = TcpStream::connect(("127.0.0.1", upstream)).await.unwrap();
-            let _ = copy_bidirectional(&mut stream, &mut to).await;
+/// A proxy of HTTP's `CONNECT`, that wants a password.
+async fn http_proxy(upstream: u16) -> Server {
+    Server::start(move |stream, asked| async move {
+        let mut stream = BufReader::new(stream);
+        let head = head(&mut stream).await.unwrap();
+        // The password of the tests, in base64.
+        let is_known = head.to_ascii_lowercase().contains("proxy-authorization: basic bwu6chctc2vjcmv0");
+        asked.lock().unwrap().push(head);
+        if !is_known {
+            stream.write_all(b"HTTP/1.1 407 Who are you?\r\n\r\n").await.unwrap();
+            return;
         }
-    });
-    (port, asked)
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        tunnel(&mut stream, upstream).await;
+    })
+    .await
 }
 
-/// A proxy of SOCKS 5 (RFC 1928), without a password; answers the hosts that it was asked for.
-async fn socks_proxy(upstream: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let seen = asked.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut greeting = [0; 2];
-            stream.read_exact(&mut greeting).await.unwrap();
-            let mut methods = vec![0; usize::from(greeting[1])];
-            stream.read_exact(&mut methods).await.unwrap();
-            stream.write_all(&[5, 0]).await.unwrap();
-            let mut request = [0; 5];
-            stream.read_exact(&mut request).await.unwrap();
-            assert_eq!(request[..4], [5, 1, 0, 3], "a connection to a name");
-            let mut name = vec![0; usize::from(request[4]) + 2];
-            stream.read_exact(&mut name).await.unwrap();
-            name.truncate(usize::from(request[4]));
-            seen.lock().unwrap().push(String::from_utf8(name).unwrap());
-            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
-            let mut to = TcpStream::connect(("127.0.0.1", upstream)).await.unwrap();
-            let _ = copy_bidirectional(&mut stream, &mut to).await;
-        }
-    });
-    (port, asked)
+/// A proxy of SOCKS 5 (RFC 1928), without a password; it is asked for hosts.
+async fn socks_proxy(upstream: u16) -> Server {
+    Server::start(move |mut stream, asked| async move {
+        let mut greeting = [0; 2];
+        stream.read_exact(&mut greeting).await.unwrap();
+        let mut methods = vec![0; usize::from(greeting[1])];
+        stream.read_exact(&mut methods).await.unwrap();
+        stream.write_all(&[5, 0]).await.unwrap();
+        let mut request = [0; 5];
+        stream.read_exact(&mut request).await.unwrap();
+        assert_eq!(request[..4], [5, 1, 0, 3], "a connection to a name");
+        let mut name = vec![0; usize::from(request[4]) + 2];
+        stream.read_exact(&mut name).await.unwrap();
+        name.truncate(usize::from(request[4]));
+        asked.lock().unwrap().push(String::from_utf8(name).unwrap());
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        tunnel(&mut stream, upstream).await;
+    })
+    .await
 }
 
-async fn home() -> (Home, Upstream) {
+async fn tunnel(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), upstream: u16) {
+    let mut upstream = TcpStream::connect(("127.0.0.1", upstream)).await.unwrap();
+    // Either end may break it off.
+    let _ = copy_bidirectional(stream, &mut upstream).await;
+}
+
+async fn home() -> (Home, Server) {
     let mut home = Home::new();
-    let upstream = Upstream::start(&mut home).await;
+    let upstream = upstream(&mut home).await;
     home.settings(&format!(
         "[providers.acme]\ntype = \"generic\"\norigins = [\"https://{HOST}\"]\nmodels_url = \"/models\"\n"
     ));
@@ -151,14 +158,14 @@ async fn models(home: &Home) -> Run {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_http_proxy_is_asked_for_a_tunnel_and_sees_nothing_of_what_goes_through() {
     let (mut home, upstream) = home().await;
-    let (port, asked) = http_proxy(upstream.port).await;
+    let Server { port, asked } = http_proxy(upstream.port).await;
     home.secret("pw-secret");
     home.set("HTTPS_PROXY", format!("http://me:pw-secret@127.0.0.1:{port}"));
     models(&home).await.ok().prints("model-of-acme");
     let asked = asked.lock().unwrap();
     assert!(asked[0].starts_with(&format!("CONNECT {HOST}:443 HTTP/1.1\r\n")), "{asked:?}");
     assert!(!asked[0].contains("sk-secret"), "{asked:?}");
-    let heads = upstream.heads.lock().unwrap();
+    let heads = upstream.asked.lock().unwrap();
     assert!(heads[0].contains("authorization: Bearer sk-secret-1"), "{heads:?}");
     assert!(heads[0].contains("user-agent: tower-credentials/"), "{heads:?}");
 }
@@ -166,11 +173,11 @@ async fn an_http_proxy_is_asked_for_a_tunnel_and_sees_nothing_of_what_goes_throu
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_that_refuses_is_an_error_that_tells_no_password() {
     let (mut home, upstream) = home().await;
-    let (port, _) = http_proxy(upstream.port).await;
+    let Server { port, .. } = http_proxy(upstream.port).await;
     home.secret("wrong-secret");
     home.set("https_proxy", format!("http://me:wrong-secret@127.0.0.1:{port}"));
     models(&home).await.code(6).says("proxy");
-    assert!(upstream.heads.lock().unwrap().is_empty());
+    assert!(upstream.asked.lock().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,7 +190,7 @@ async fn a_variable_that_names_no_proxy_is_an_error_and_nothing_goes_past_it() {
     home.set("ALL_PROXY", "http://me:pw-secret@[bad");
     models(&home).await.code(2).says("ALL_PROXY");
     tokio::task::block_in_place(|| home.run(["test"])).code(2).says("ALL_PROXY");
-    assert!(upstream.heads.lock().unwrap().is_empty());
+    assert!(upstream.asked.lock().unwrap().is_empty());
     // In a CGI program none of them counts: the host is looked up, and is nowhere.
     home.set("REQUEST_METHOD", "GET");
     models(&home).await.code(6);
@@ -192,7 +199,7 @@ async fn a_variable_that_names_no_proxy_is_an_error_and_nothing_goes_past_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socks_proxy_looks_up_the_host_itself() {
     let (mut home, upstream) = home().await;
-    let (port, asked) = socks_proxy(upstream.port).await;
+    let Server { port, asked } = socks_proxy(upstream.port).await;
     home.set("ALL_PROXY", format!("socks5h://127.0.0.1:{port}"));
     models(&home).await.ok().prints("model-of-acme");
     assert_eq!(*asked.lock().unwrap(), [HOST]);
@@ -201,7 +208,7 @@ async fn a_socks_proxy_looks_up_the_host_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_proxy_means_none_and_a_loopback_host_has_none() {
     let (mut home, upstream) = home().await;
-    let (port, asked) = http_proxy(upstream.port).await;
+    let Server { port, asked } = http_proxy(upstream.port).await;
     home.set("ALL_PROXY", format!("http://127.0.0.1:{port}"));
     home.set("NO_PROXY", "acme.test");
     models(&home).await.code(6);
@@ -215,12 +222,12 @@ async fn no_proxy_means_none_and_a_loopback_host_has_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_the_machine_does_not_vouch_for_is_refused() {
     let (mut home, upstream) = home().await;
-    let (port, _) = socks_proxy(upstream.port).await;
+    let Server { port, .. } = socks_proxy(upstream.port).await;
     home.set("ALL_PROXY", format!("socks5h://127.0.0.1:{port}"));
     let other = rcgen::generate_simple_self_signed(["other.test".to_owned()]).unwrap();
     let path = home.path().join("other.pem");
     std::fs::write(&path, other.cert.pem()).unwrap();
     home.set("SSL_CERT_FILE", path.to_str().unwrap());
     models(&home).await.code(6).says("certificate");
-    assert!(upstream.heads.lock().unwrap().is_empty());
+    assert!(upstream.asked.lock().unwrap().is_empty());
 }

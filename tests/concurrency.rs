@@ -11,7 +11,7 @@ use support::*;
 use tokio::sync::{Barrier, Notify, Semaphore};
 use tower::ServiceExt;
 use tower_credentials::standing::Health;
-use tower_credentials::vault::VaultExt;
+use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
 /// Lets nothing through until permits are added.
@@ -82,16 +82,52 @@ async fn no_attempt_goes_to_an_account_after_its_429_was_seen() {
 
 // Refresh
 
+/// Four layers over two accounts, the first of which needs a refresh that waits for the gate.
+struct HeldRefresh {
+    gate: Arc<Semaphore>,
+    /// What was refreshed.
+    calls: Journal<String>,
+    events: Journal<String>,
+    vault: MemoryVault,
+    /// What the vault was asked.
+    spy: Planned,
+    pool: Pool,
+    upstream: Upstream,
+    service: Stack,
+}
+
+impl HeldRefresh {
+    /// The refresh comes to a new secret, or to the vendor's refusal.
+    async fn new(works: bool) -> Self {
+        let (gate, calls, events) = (Arc::new(Semaphore::new(0)), Journal::new(), Journal::new());
+        let refresher = {
+            let (gate, calls) = (gate.clone(), calls.clone());
+            Refresher::new(move |credential: Credential| {
+                let gate = gate.clone();
+                calls.push(credential.metadata.label.to_string());
+                async move {
+                    gate.acquire().await.unwrap().forget();
+                    match works {
+                        true => Ok(renewed(&credential.metadata)),
+                        false => Err(RefreshError::rejected("revoked")),
+                    }
+                }
+            })
+        };
+        let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+        let vault = accounts(["a", "b"]).await;
+        let spy = Planned::new(&vault, |_, _| Plan::Pass);
+        let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
+        let service = stack(four(&pool, &refresher), upstream.clone());
+        Self { gate, calls, events, vault, spy, pool, upstream, service }
+    }
+}
+
 #[tokio::test]
 async fn of_200_requests_with_an_expired_token_one_refreshes_and_all_are_answered() {
     // The new token is there only once all have found out that the old one has expired.
-    let gate = Arc::new(Semaphore::new(0));
-    let (refresher, calls) = gated_refresher(&gate, true);
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
-    let vault = accounts(["a", "b"]).await;
-    let spy = Planned::new(&vault, |_, _| Plan::Pass);
-    let pool = builder(spy.clone()).open().await.unwrap();
-    let service = stack(four(&pool, &refresher), upstream.clone());
+    let HeldRefresh { gate, calls, vault, spy, pool, upstream, service, .. } =
+        HeldRefresh::new(true).await;
     let requests: Vec<_> = (0..200).map(|_| tokio::spawn(ask(&service, post()))).collect();
     upstream.seen.reaches(200).await;
     settle().await;
@@ -138,33 +174,10 @@ async fn a_secret_that_another_process_has_renewed_is_taken_over_without_a_refre
     assert!(refreshes.all().is_empty());
 }
 
-/// A refresher that waits for the gate, and what it was asked.
-fn gated_refresher(gate: &Arc<Semaphore>, verdict: bool) -> (Refresher, Journal<String>) {
-    let (gate, calls) = (gate.clone(), Journal::new());
-    let journal = calls.clone();
-    let refresher = Refresher::new(move |credential: Credential| {
-        let gate = gate.clone();
-        journal.push(credential.metadata.label.to_string());
-        async move {
-            gate.acquire().await.unwrap().forget();
-            if verdict {
-                Ok(renewed(&credential.metadata))
-            } else {
-                Err(RefreshError::rejected("revoked"))
-            }
-        }
-    });
-    (refresher, calls)
-}
-
 #[tokio::test]
 async fn a_caller_who_is_dropped_in_the_middle_of_a_refresh_does_not_lose_the_new_secret() {
-    let gate = Arc::new(Semaphore::new(0));
-    let (refresher, calls) = gated_refresher(&gate, true);
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
-    let (vault, events) = (accounts(["a", "b"]).await, Journal::new());
-    let pool = builder(vault.clone()).on_event(events.observer()).open().await.unwrap();
-    let service = stack(four(&pool, &refresher), upstream.clone());
+    let HeldRefresh { gate, calls, events, vault, pool, upstream, service, .. } =
+        HeldRefresh::new(true).await;
     let request = tokio::spawn(ask(&service, post()));
     calls.reaches(1).await;
     request.abort();
@@ -179,11 +192,7 @@ async fn a_caller_who_is_dropped_in_the_middle_of_a_refresh_does_not_lose_the_ne
 
 #[tokio::test]
 async fn of_two_callers_who_wait_for_a_refresh_the_second_is_answered_when_the_first_is_dropped() {
-    let gate = Arc::new(Semaphore::new(0));
-    let (refresher, calls) = gated_refresher(&gate, true);
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
-    let pool = builder(accounts(["a", "b"]).await).open().await.unwrap();
-    let service = stack(four(&pool, &refresher), upstream.clone());
+    let HeldRefresh { gate, calls, upstream, service, .. } = HeldRefresh::new(true).await;
     let first = tokio::spawn(ask(&service, post()));
     calls.reaches(1).await;
     let second = tokio::spawn(ask(&service, post()));
@@ -196,12 +205,7 @@ async fn of_two_callers_who_wait_for_a_refresh_the_second_is_answered_when_the_f
 
 #[tokio::test]
 async fn a_verdict_that_comes_after_the_caller_has_gone_is_saved_too() {
-    let gate = Arc::new(Semaphore::new(0));
-    let (refresher, calls) = gated_refresher(&gate, false);
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
-    let (vault, events) = (accounts(["a", "b"]).await, Journal::new());
-    let pool = builder(vault.clone()).on_event(events.observer()).open().await.unwrap();
-    let service = stack(four(&pool, &refresher), upstream.clone());
+    let HeldRefresh { gate, calls, events, vault, pool, service, .. } = HeldRefresh::new(false).await;
     let request = tokio::spawn(ask(&service, post()));
     calls.reaches(1).await;
     request.abort();
