@@ -1,5 +1,9 @@
 //! Other people's text: what of it may be shown as it is, and the rest made fit for one line of a terminal.
 
+mod odd;
+
+pub(crate) use odd::is_odd;
+
 /// The most characters of somebody else's text that are quoted.
 #[cfg(any(feature = "oauth", feature = "migrate"))]
 pub(crate) const MOST: usize = 300;
@@ -19,10 +23,4 @@ pub(crate) fn one_line(text: &str, most: usize) -> String {
         line.push('…');
     }
     line.trim().to_owned()
-}
-
-/// What moves a terminal's cursor, turns its text around, or is not seen at all.
-pub(crate) fn is_odd(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

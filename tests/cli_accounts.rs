@@ -272,12 +272,12 @@ async fn a_paused_account_that_is_activated_is_still_paused_and_that_is_said() {
 async fn what_a_terminal_would_obey_is_not_written_to_it() {
     let home = Home::new();
     let work = home.add("openai", "work", "sk-secret-1").await;
-    learn(&home, &work, cooldown(300, Some("m\u{1b}]0;title\u{7}\u{202e}"))).await;
+    learn(&home, &work, cooldown(300, Some("m\u{1b}]0;title\u{7}\u{202e}\u{feff}"))).await;
     for command in ["list", "show"] {
         let arguments: &[&str] = if command == "list" { &["list"] } else { &["show", "work"] };
         let shown = home.run(arguments).ok().stdout;
         assert!(shown.contains("]0;title"), "{shown}");
-        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown:?}");
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{feff}']), "{shown:?}");
     }
 }
 

@@ -13,6 +13,8 @@ mod commands;
 mod context;
 mod failure;
 mod keys;
+#[path = "../../plain/odd.rs"]
+mod odd;
 mod output;
 mod places;
 mod prompt;

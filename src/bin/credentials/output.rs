@@ -16,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::failure::Failure;
+use crate::odd::is_odd;
 
 /// When to write in colour.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -169,10 +170,5 @@ fn cut<const N: usize>(widths: &mut [usize; N], yielding: [bool; N], room: usize
 
 /// A text that comes from somewhere else, without what a terminal would obey.
 pub(crate) fn plain(text: &str) -> String {
-    let is_obeyed = |char: char| {
-        // What turns a line around, and what parts or joins letters unseen.
-        char.is_control()
-            || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|char| if is_obeyed(char) { '\u{fffd}' } else { char }).collect()
+    text.chars().map(|char| if is_odd(char) { '\u{fffd}' } else { char }).collect()
 }
