@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use cli::{Home, Run, end_of};
-use legacy::{PLANTED, fixture};
+use legacy::{PLANTED, claude, fixture};
 use serde_json::{Value, json};
 use tower_credentials::migrate::Source;
 use tower_credentials::vault::VaultExt;
@@ -32,15 +32,6 @@ fn write(home: &Home, source: Source, text: impl AsRef<[u8]>) -> PathBuf {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, text).unwrap();
     path
-}
-
-fn claude(name: &str, end: u64) -> String {
-    let account = json!({
-        "accessToken": format!("{PLANTED}-{name}-access"),
-        "refreshToken": format!("{PLANTED}-{name}-refresh"),
-        "expiresAt": end,
-    });
-    json!({"claudeAiOauth": account}).to_string()
 }
 
 /// The cells of a table, line by line.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use legacy::{Home, PLANTED, fixture, is_clean, json};
+use legacy::{Home, PLANTED, claude, fixture, is_clean, json};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tower_credentials::migrate::{Action, Found, MigrateError, Report, Source, apply, plan, remove_old};
@@ -83,15 +83,6 @@ async fn renew(vault: &impl Vault, id: CredentialId, name: &str, end: u64) {
         _ => Secret::OAuth(renewed),
     };
     vault.replace_secret(id, credential.metadata.generation, secret).await.unwrap();
-}
-
-fn claude(name: &str, end: u64) -> String {
-    let account = json!({
-        "accessToken": format!("{PLANTED}-{name}-access"),
-        "refreshToken": format!("{PLANTED}-{name}-refresh"),
-        "expiresAt": end,
-    });
-    json!({"claudeAiOauth": account}).to_string()
 }
 
 fn api(provider: &str, key: &str) -> String {

@@ -28,6 +28,16 @@ pub(crate) fn json(source: Source) -> Value {
     serde_json::from_str(fixture(source)).unwrap()
 }
 
+/// Claude Code's file with an account of this name whose access token ends then, in milliseconds since 1970.
+pub(crate) fn claude(name: &str, end: u64) -> String {
+    let account = serde_json::json!({
+        "accessToken": format!("{PLANTED}-{name}-access"),
+        "refreshToken": format!("{PLANTED}-{name}-refresh"),
+        "expiresAt": end,
+    });
+    serde_json::json!({"claudeAiOauth": account}).to_string()
+}
+
 /// A person's home directory.
 pub(crate) struct Home(TempDir);
 
