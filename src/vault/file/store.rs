@@ -1,7 +1,9 @@
 //! What the requests do to the files. Every method here blocks, but waits for no lock longer than a
 //! millisecond: one that finds a lock held has changed nothing and says so.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod agreement;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,7 +22,7 @@ use crate::vault::key::KeyId;
 use crate::vault::seal::{OTHER_FORMAT, Sealed};
 use crate::vault::turns::Turn;
 use crate::vault::{
-    Begun, Damage, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
+    Begun, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
     VaultResponse, check_name, check_names, free_label, now,
 };
 
@@ -263,82 +265,6 @@ impl Store {
         Ok(StoredPool::new(credentials, standings, pool.revision(), damaged))
     }
 
-    /// Names the members whose records say that they are of another pool: an edited one must not just be
-    /// missing here.
-    fn name_missing(
-        &self,
-        pool: &Pool,
-        key: &PoolKey,
-        credentials: &[Record<Sealed>],
-        damaged: &mut Vec<Damage>,
-    ) {
-        let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
-        for id in pool.standings().order.iter().filter(|id| !present.contains(*id)) {
-            let path = self.records.path(*id);
-            let record = path.display().to_string();
-            if damaged.iter().any(|damage| damage.record == record) {
-                continue;
-            }
-            match record::read(&path, *id) {
-                Ok(Some(Record { metadata, .. })) if metadata.pool != *key => damaged.push(Damage::new(
-                    record,
-                    format!(
-                        "the pool {key} has it, but it says that it is of {}: it was changed; restore it \
-                         from a backup, or remove the credential and sign in again",
-                        metadata.pool
-                    ),
-                )),
-                Ok(_) => {}
-                Err(error) => damaged.push(as_damage(&path, error)),
-            }
-        }
-    }
-
-    /// Makes the log name every credential of the pool by its label, and none that is gone: a killed
-    /// process may have left it otherwise.
-    fn mend(&self, pool: &mut Pool, credentials: &[Record<Sealed>]) -> Result<(), VaultError> {
-        let entries = self.missing_in(pool, credentials)?;
-        if !entries.is_empty() {
-            let appended = pool.append(entries);
-            pool.is_reconciled = appended.is_ok();
-            warn_of(appended, "which credentials there are");
-        } else {
-            pool.is_reconciled = true;
-        }
-        Ok(())
-    }
-
-    /// What makes the log name every credential of the pool by its label, and none that is gone.
-    fn missing_in(&self, pool: &Pool, credentials: &[Record<Sealed>]) -> Result<Vec<Entry>, VaultError> {
-        let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
-        let mut entries = Vec::new();
-        for id in &pool.standings().order {
-            // A damaged record may come back, so its place is kept.
-            if !present.contains(id) && !self.records.exists(*id)? {
-                entries.push(Entry::Removed(*id));
-            }
-        }
-        entries.extend(renamed(pool, credentials));
-        Ok(entries)
-    }
-
-    /// Makes the log name every credential of the pool by its label, once, before labels are compared. The
-    /// records are asked, since a killed process or a power cut may have left another label in the log.
-    fn reconcile(&self, pool: &mut Pool, key: &PoolKey) -> Result<(), VaultError> {
-        if pool.is_reconciled {
-            return Ok(());
-        }
-        let ids = self.records.candidates(self.records.ids()?.0, key);
-        let mut records = self.records.read(&ids, &mut Vec::new());
-        records.retain(|record| record.metadata.pool == *key);
-        let entries = renamed(pool, &records);
-        if !entries.is_empty() {
-            pool.append(entries)?;
-        }
-        pool.is_reconciled = true;
-        Ok(())
-    }
-
     fn list(&self) -> Result<Listing, Stopped> {
         let _vault = self.lock.take()?;
         let (ids, mut damaged) = self.records.ids()?;
@@ -516,20 +442,6 @@ impl Store {
         Ok(left)
     }
 
-    /// Makes the pool's log agree with the records. Wants the vault's lock held.
-    pub(super) fn mend_log(&self, key: &PoolKey) -> Result<(), Stopped> {
-        let ids = self.records.candidates(self.records.ids()?.0, key);
-        let mut records = self.records.read(&ids, &mut Vec::new());
-        records.retain(|record| record.metadata.pool == *key);
-        let files = self.pool(key);
-        let (mut pool, _held) = files.locked()?;
-        let entries = self.missing_in(&pool, &records)?;
-        if !entries.is_empty() {
-            pool.append(entries)?;
-        }
-        Ok(())
-    }
-
     /// Writes the pool's log anew where lines of it are damaged; the old one is kept. Wants the vault's lock
     /// held.
     pub(super) fn compact_damaged(&self, key: &PoolKey) -> Result<(), Stopped> {
@@ -576,15 +488,6 @@ impl Store {
         Ok(pool.revision())
     }
 
-    /// Whether a credential that the log does not name is of the pool all the same: a power cut may have
-    /// taken what named it.
-    fn admit(&self, id: CredentialId, key: &PoolKey, entries: &mut Vec<Entry>) -> bool {
-        let record = record::read(&self.records.path(id), id).ok().flatten();
-        let Some(record) = record.filter(|record| record.metadata.pool == *key) else { return false };
-        entries.push(Entry::Member { id, label: record.metadata.label });
-        true
-    }
-
     /// Whether the pool's log is worth being written anew.
     pub(super) fn is_long(&self, key: &PoolKey) -> bool {
         self.pool(key).pool().is_long()
@@ -600,16 +503,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// What makes the log name these credentials of its pool by their labels, the oldest first.
-fn renamed(pool: &Pool, records: &[Record<Sealed>]) -> Vec<Entry> {
-    let members = records.iter().map(|record| &record.metadata);
-    let mut unknown: Vec<_> =
-        members.filter(|metadata| pool.label(metadata.id) != Some(&metadata.label)).collect();
-    unknown.sort_by_key(|metadata| (metadata.created_at, metadata.id));
-    let member = |metadata: &Metadata| Entry::Member { id: metadata.id, label: metadata.label.clone() };
-    unknown.into_iter().map(member).collect()
 }
 
 /// Sorts as the order says; who is not named in it comes last, by age.

@@ -1,0 +1,132 @@
+//! Keeps a pool's log in agreement with its records, which have the last word: a killed process or a power cut may
+//! have left the two apart.
+
+use std::collections::HashSet;
+
+use super::{Store, warn_of};
+use crate::credential::{CredentialId, Metadata, PoolKey, Record};
+use crate::vault::file::busy::Stopped;
+use crate::vault::file::log::Entry;
+use crate::vault::file::pool::Pool;
+use crate::vault::file::record;
+use crate::vault::file::records::as_damage;
+use crate::vault::seal::Sealed;
+use crate::vault::{Damage, VaultError};
+
+impl Store {
+    /// Makes the log name every credential of the pool by its label, and none that is gone: a killed
+    /// process may have left it otherwise.
+    pub(super) fn mend(
+        &self,
+        pool: &mut Pool,
+        credentials: &[Record<Sealed>],
+    ) -> Result<(), VaultError> {
+        let entries = self.missing_in(pool, credentials)?;
+        if !entries.is_empty() {
+            let appended = pool.append(entries);
+            pool.is_reconciled = appended.is_ok();
+            warn_of(appended, "which credentials there are");
+        } else {
+            pool.is_reconciled = true;
+        }
+        Ok(())
+    }
+
+    /// Makes the pool's log agree with the records. Wants the vault's lock held.
+    pub(in crate::vault::file) fn mend_log(&self, key: &PoolKey) -> Result<(), Stopped> {
+        let records = self.records_of(key)?;
+        let files = self.pool(key);
+        let (mut pool, _held) = files.locked()?;
+        let entries = self.missing_in(&pool, &records)?;
+        if !entries.is_empty() {
+            pool.append(entries)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the log name every credential of the pool by its label, once, before labels are compared. The
+    /// records are asked, since a killed process or a power cut may have left another label in the log.
+    pub(super) fn reconcile(&self, pool: &mut Pool, key: &PoolKey) -> Result<(), VaultError> {
+        if pool.is_reconciled {
+            return Ok(());
+        }
+        let entries = renamed(pool, &self.records_of(key)?);
+        if !entries.is_empty() {
+            pool.append(entries)?;
+        }
+        pool.is_reconciled = true;
+        Ok(())
+    }
+
+    /// What makes the log name every credential of the pool by its label, and none that is gone.
+    fn missing_in(&self, pool: &Pool, credentials: &[Record<Sealed>]) -> Result<Vec<Entry>, VaultError> {
+        let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
+        let mut entries = Vec::new();
+        for id in &pool.standings().order {
+            // A damaged record may come back, so its place is kept.
+            if !present.contains(id) && !self.records.exists(*id)? {
+                entries.push(Entry::Removed(*id));
+            }
+        }
+        entries.extend(renamed(pool, credentials));
+        Ok(entries)
+    }
+
+    /// The pool's records, less those that are damaged.
+    fn records_of(&self, key: &PoolKey) -> Result<Vec<Record<Sealed>>, VaultError> {
+        let ids = self.records.candidates(self.records.ids()?.0, key);
+        let mut records = self.records.read(&ids, &mut Vec::new());
+        records.retain(|record| record.metadata.pool == *key);
+        Ok(records)
+    }
+
+    /// Names the members whose records say that they are of another pool: an edited one must not just be
+    /// missing here.
+    pub(super) fn name_missing(
+        &self,
+        pool: &Pool,
+        key: &PoolKey,
+        credentials: &[Record<Sealed>],
+        damaged: &mut Vec<Damage>,
+    ) {
+        let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
+        for id in pool.standings().order.iter().filter(|id| !present.contains(*id)) {
+            let path = self.records.path(*id);
+            let record = path.display().to_string();
+            if damaged.iter().any(|damage| damage.record == record) {
+                continue;
+            }
+            match record::read(&path, *id) {
+                Ok(Some(Record { metadata, .. })) if metadata.pool != *key => damaged.push(Damage::new(
+                    record,
+                    format!(
+                        "the pool {key} has it, but it says that it is of {}: it was changed; restore it \
+                         from a backup, or remove the credential and sign in again",
+                        metadata.pool
+                    ),
+                )),
+                Ok(_) => {}
+                Err(error) => damaged.push(as_damage(&path, error)),
+            }
+        }
+    }
+
+    /// Whether a credential that the log does not name is of the pool all the same: a power cut may have
+    /// taken what named it.
+    pub(super) fn admit(&self, id: CredentialId, key: &PoolKey, entries: &mut Vec<Entry>) -> bool {
+        let record = record::read(&self.records.path(id), id).ok().flatten();
+        let Some(record) = record.filter(|record| record.metadata.pool == *key) else { return false };
+        entries.push(Entry::Member { id, label: record.metadata.label });
+        true
+    }
+}
+
+/// What makes the log name these credentials of its pool by their labels, the oldest first.
+fn renamed(pool: &Pool, records: &[Record<Sealed>]) -> Vec<Entry> {
+    let members = records.iter().map(|record| &record.metadata);
+    let mut unknown: Vec<_> =
+        members.filter(|metadata| pool.label(metadata.id) != Some(&metadata.label)).collect();
+    unknown.sort_by_key(|metadata| (metadata.created_at, metadata.id));
+    let member = |metadata: &Metadata| Entry::Member { id: metadata.id, label: metadata.label.clone() };
+    unknown.into_iter().map(member).collect()
+}
