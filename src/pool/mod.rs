@@ -5,9 +5,12 @@ mod answers;
 mod book;
 mod builder;
 mod config;
+mod guard;
+mod head;
 mod header_names;
 mod journal;
 mod lane;
+mod learn;
 mod lease;
 pub mod policy;
 mod refresh;
@@ -20,8 +23,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use http::{HeaderMap, Uri};
 use tokio::sync::watch;
 use tower::util::BoxCloneService;
 
@@ -29,14 +30,14 @@ use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Metadata, PoolKey};
 use crate::error::Error;
 use crate::events::{Counters, Event, Tally};
-use crate::provider::{Answer, Finding, Provider};
-use crate::rate_limit;
-use crate::standing::{Change, Health, Reason, Scope, Standing};
+use crate::provider::Provider;
+use crate::standing::{Change, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
 use answers::Answers;
-use book::{Book, Hold, Lesson, Slot};
+use book::{Book, Hold, Slot};
 use config::Config;
+use head::Head;
 use header_names::CredentialHeaderNames;
 use lease::BlemishCount;
 
@@ -47,6 +48,7 @@ pub use refresh::{RefreshError, Refresher};
 pub use wish::{Affinity, Pin};
 
 pub(crate) use book::Picked;
+pub(crate) use head::KnownHead;
 pub(crate) use lane::SlotIndex;
 pub(crate) use refresh::Refreshing;
 pub(crate) use save::Saving;
@@ -97,22 +99,6 @@ struct Inner {
     /// Tells the task that renews tokens ahead that they have changed, and its end.
     renewals: watch::Sender<()>,
     tally: Tally,
-}
-
-/// What a request without a wish takes, published so that it is read without a lock.
-struct Head {
-    lease: ArcSwapOption<Lease>,
-    /// Grows with each lease that is published.
-    version: AtomicU64,
-    /// From when on another credential may be the right one, in milliseconds since the epoch.
-    until: AtomicU64,
-}
-
-/// What a service knows of a pool's head, so that it need not be read for each request.
-#[derive(Clone, Default)]
-pub(crate) struct KnownHead {
-    version: u64,
-    lease: Option<Lease>,
 }
 
 /// How one credential of a pool stands.
@@ -337,110 +323,6 @@ impl Pool {
         }
     }
 
-    /// Whether this status says that the account has had enough.
-    pub(crate) fn is_limited(&self, status: http::StatusCode) -> bool {
-        self.0.config.cooldowns.is_limited(status)
-    }
-
-    /// What an answer that isn't a success says of its account.
-    pub(crate) fn read(&self, status: http::StatusCode, headers: &HeaderMap, body: &[u8]) -> Finding {
-        self.0.provider.read(&Answer::new(status, headers, self.now()).body(body))
-    }
-
-    /// An attempt came back with a status that says the account has had enough, and when to ask again
-    /// where that was stated.
-    pub(crate) fn limited(
-        &self,
-        lease: &Lease,
-        began: u64,
-        scope: Option<&Scope>,
-        stated: Option<Timestamp>,
-    ) {
-        let now = self.now();
-        let lesson = Lesson { lease, began, scope, now };
-        let until = self.with_book(|book, config| book.limited(&lesson, stated, config));
-        self.emit_cooled_down(&lesson, until, Reason::Limited);
-    }
-
-    /// The upstream says that the account's owner has to act. An answer to an older secret says nothing of
-    /// the present one.
-    pub(crate) fn stopped(&self, lease: &Lease, reason: &str) {
-        let now = self.now();
-        let reason = lease.redact(reason);
-        let generation = lease.credential().generation;
-        let is_news = self.with_book(|book, config| {
-            let slot = &book.slots[lease.slot()];
-            let is_news = slot.is_of(lease) && !slot.needs_sign_in();
-            if is_news {
-                let health = Health::NeedsSignIn { reason: reason.clone(), generation };
-                book.change(lease.slot(), Change::Health(health), config, now);
-            }
-            is_news
-        });
-        if is_news {
-            self.emit(&Event::NeedsSignIn { credential: lease.credential(), reason: &reason });
-        }
-    }
-
-    /// An attempt was refused, and no refresh helped.
-    pub(crate) fn refused(&self, lease: &Lease, began: u64) {
-        let lesson = Lesson { lease, began, scope: None, now: self.now() };
-        let until = self.with_book(|book, config| book.refused(&lesson, config));
-        self.emit_cooled_down(&lesson, until, Reason::Refused);
-    }
-
-    /// An attempt came back well. Takes a lock only where that changes something.
-    pub(crate) fn succeeded(
-        &self,
-        lease: &Lease,
-        began: u64,
-        scope: Option<&Scope>,
-        headers: &HeaderMap,
-    ) {
-        if lease.blemish().is_set() {
-            let lesson = Lesson { lease, began, scope, now: self.now() };
-            if self.with_book(|book, config| book.succeeded(&lesson, config)) {
-                self.emit(&Event::Recovered { credential: lease.credential() });
-            }
-        }
-        let reads_all = self.0.config.policy.reads_allowance();
-        if !reads_all && !self.may_be_used_up(headers) {
-            return;
-        }
-        let lesson = Lesson { lease, began, scope, now: self.now() };
-        let Some(allowance) = rate_limit::allowance(headers, lesson.now) else { return };
-        if reads_all || allowance.used_up_until.is_some() {
-            let until = self.with_book(|book, config| book.allowance(&lesson, allowance, config));
-            self.emit_cooled_down(&lesson, until, Reason::UsedUp);
-        }
-    }
-
-    /// Whether a good answer with these headers may change anything, or somebody wants to know of it.
-    #[inline]
-    pub(crate) fn learns_from_good(&self, headers: &HeaderMap) -> bool {
-        self.is_observed()
-            || self.0.blemishes.any()
-            || self.0.config.max_in_flight.is_some()
-            || self.0.config.policy.reads_allowance()
-            || self.may_be_used_up(headers)
-    }
-
-    fn may_be_used_up(&self, headers: &HeaderMap) -> bool {
-        self.0.config.cooldowns.heeds_allowance() && rate_limit::may_be_used_up(headers)
-    }
-
-    fn emit_cooled_down(&self, lesson: &Lesson<'_>, until: Option<Timestamp>, reason: Reason) {
-        if let Some(until) = until {
-            self.emit(&Event::CooledDown {
-                credential: lesson.lease.credential(),
-                until,
-                wait: until.since(lesson.now),
-                reason,
-                scope: lesson.scope,
-            });
-        }
-    }
-
     /// Of what kind the credential is that a request without a wish takes, or would take once it is ready.
     #[cfg(feature = "discovery")]
     pub(crate) fn next_kind(&self) -> Option<crate::Kind> {
@@ -465,28 +347,6 @@ impl Pool {
         self.with_book(|book, _| book.next_ready(scope, now))
     }
 
-    /// How long this credential still cools down for requests of this scope.
-    pub(crate) fn cooling_for(&self, lease: &Lease, scope: Option<&Scope>) -> Duration {
-        let now = self.now();
-        self.with_book(|book, _| book.slots[lease.slot()].cools_until(scope).since(now))
-    }
-
-    /// Whether a newer secret than this lease's is known.
-    pub(crate) fn has_newer(&self, lease: &Lease) -> bool {
-        self.with_book(|book, _| !book.slots[lease.slot()].is_of(lease))
-    }
-
-    /// Whether the secret of this lease was refused with a 403 when it was fresh: no refresh helps then.
-    pub(crate) fn is_forbidden(&self, lease: &Lease) -> bool {
-        let generation = lease.credential().generation;
-        self.with_book(|book, _| book.slots[lease.slot()].forbidden == Some(generation))
-    }
-
-    pub(crate) fn set_forbidden(&self, lease: &Lease) {
-        let generation = lease.credential().generation;
-        self.with_book(|book, _| book.slots[lease.slot()].forbidden = Some(generation));
-    }
-
     /// What tells this pool's requests from another's, while it lives.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
@@ -494,89 +354,6 @@ impl Pool {
 
     pub(crate) fn exposes_attempts(&self) -> bool {
         self.0.config.exposes_attempts
-    }
-
-    /// Removes whatever credential a request carries, the caller's or ours.
-    pub(crate) fn remove_credentials(&self, headers: &mut HeaderMap) {
-        self.0.credential_headers.remove_from(headers);
-    }
-
-    /// Refuses a request of nobody's that carries a credential of this pool: it has lost its context.
-    pub(crate) fn check_unmarked(&self, headers: &HeaderMap) -> Result<(), Error> {
-        for value in self.0.credential_headers.sensitive(headers) {
-            let carries = |slot: &Slot| slot.lease.headers().iter().any(|(_, ours)| ours == value);
-            if self.with_book(|book, _| book.slots.iter().any(carries)) {
-                return Err(Error::LostContext { pool: self.key().clone() });
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses a request that may carry no credential of this pool. Whether the provider trusts where it
-    /// goes; else it is the endpoint of one credential or another.
-    pub(crate) fn check_origin(&self, uri: &Uri) -> Result<bool, Error> {
-        if self.0.provider.trusts(uri) {
-            return Ok(true);
-        }
-        let goes_there = |slot: &Slot| {
-            slot.live && slot.lease.endpoint().is_some_and(|endpoint| endpoint.contains(uri))
-        };
-        if self.with_book(|book, _| book.slots.iter().any(goes_there)) {
-            return Ok(false);
-        }
-        Err(self.untrusted(uri))
-    }
-
-    /// Refuses a request that may not carry this credential.
-    pub(crate) fn check_carries(&self, lease: &Lease, uri: &Uri) -> Result<(), Error> {
-        let is_own = lease.endpoint().is_some_and(|endpoint| endpoint.contains(uri));
-        if is_own || self.0.provider.trusts(uri) { Ok(()) } else { Err(self.untrusted(uri)) }
-    }
-
-    fn untrusted(&self, uri: &Uri) -> Error {
-        let origin = match (uri.scheme_str(), uri.authority()) {
-            (Some(scheme), Some(authority)) => {
-                // Without a user's name and password, which an error must not tell.
-                let authority = authority.as_str().rsplit('@').next().unwrap_or_default();
-                format!("{scheme}://{authority}")
-            }
-            _ => "a URI without a host".to_owned(),
-        };
-        Error::UntrustedOrigin { origin, provider: self.0.provider.name().to_owned() }
-    }
-}
-
-impl Head {
-    fn new() -> Self {
-        Self { lease: ArcSwapOption::empty(), version: AtomicU64::new(0), until: AtomicU64::new(0) }
-    }
-
-    fn publish(&self, lease: Option<&Lease>, until: Timestamp) {
-        self.until.store(until.as_millis(), Ordering::Release);
-        let known = self.lease.load();
-        let same = match (known.as_deref(), lease) {
-            (Some(known), Some(lease)) => known.ptr_eq(lease),
-            (None, None) => true,
-            _ => false,
-        };
-        if !same {
-            self.lease.store(lease.cloned().map(Arc::new));
-            // After the lease, so that whoever sees the number finds that lease or a later one.
-            self.version.fetch_add(1, Ordering::Release);
-        }
-    }
-
-    /// The published lease, while it holds. The clock is read only if something cools down.
-    fn read(&self, config: &Config, known: &mut KnownHead) -> Option<Lease> {
-        let until = self.until.load(Ordering::Acquire);
-        if until != u64::MAX && config.clock.now().as_millis() >= until {
-            return None;
-        }
-        let version = self.version.load(Ordering::Acquire);
-        if known.lease.is_none() || known.version != version {
-            *known = KnownHead { version, lease: self.lease.load().as_deref().cloned() };
-        }
-        known.lease.clone()
     }
 }
 

@@ -1,0 +1,58 @@
+//! Keeps credentials from going where they must not.
+
+use http::{HeaderMap, Uri};
+
+use super::book::Slot;
+use super::{Lease, Pool};
+use crate::error::Error;
+
+impl Pool {
+    /// Removes whatever credential a request carries, the caller's or ours.
+    pub(crate) fn remove_credentials(&self, headers: &mut HeaderMap) {
+        self.0.credential_headers.remove_from(headers);
+    }
+
+    /// Refuses a request of nobody's that carries a credential of this pool: it has lost its context.
+    pub(crate) fn check_unmarked(&self, headers: &HeaderMap) -> Result<(), Error> {
+        for value in self.0.credential_headers.sensitive(headers) {
+            let carries = |slot: &Slot| slot.lease.headers().iter().any(|(_, ours)| ours == value);
+            if self.with_book(|book, _| book.slots.iter().any(carries)) {
+                return Err(Error::LostContext { pool: self.key().clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a request that may carry no credential of this pool. Whether the provider trusts where it
+    /// goes; else it is the endpoint of one credential or another.
+    pub(crate) fn check_origin(&self, uri: &Uri) -> Result<bool, Error> {
+        if self.0.provider.trusts(uri) {
+            return Ok(true);
+        }
+        let goes_there = |slot: &Slot| {
+            slot.live && slot.lease.endpoint().is_some_and(|endpoint| endpoint.contains(uri))
+        };
+        if self.with_book(|book, _| book.slots.iter().any(goes_there)) {
+            return Ok(false);
+        }
+        Err(self.untrusted(uri))
+    }
+
+    /// Refuses a request that may not carry this credential.
+    pub(crate) fn check_carries(&self, lease: &Lease, uri: &Uri) -> Result<(), Error> {
+        let is_own = lease.endpoint().is_some_and(|endpoint| endpoint.contains(uri));
+        if is_own || self.0.provider.trusts(uri) { Ok(()) } else { Err(self.untrusted(uri)) }
+    }
+
+    fn untrusted(&self, uri: &Uri) -> Error {
+        let origin = match (uri.scheme_str(), uri.authority()) {
+            (Some(scheme), Some(authority)) => {
+                // Without a user's name and password, which an error must not tell.
+                let authority = authority.as_str().rsplit('@').next().unwrap_or_default();
+                format!("{scheme}://{authority}")
+            }
+            _ => "a URI without a host".to_owned(),
+        };
+        Error::UntrustedOrigin { origin, provider: self.0.provider.name().to_owned() }
+    }
+}

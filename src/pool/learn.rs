@@ -1,0 +1,141 @@
+//! What answers teach a pool of its credentials.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::book::Lesson;
+use super::{Lease, Pool};
+use crate::clock::Timestamp;
+use crate::events::Event;
+use crate::provider::{Answer, Finding};
+use crate::rate_limit;
+use crate::standing::{Change, Health, Reason, Scope};
+
+impl Pool {
+    /// Whether this status says that the account has had enough.
+    pub(crate) fn is_limited(&self, status: http::StatusCode) -> bool {
+        self.0.config.cooldowns.is_limited(status)
+    }
+
+    /// What an answer that isn't a success says of its account.
+    pub(crate) fn read(&self, status: http::StatusCode, headers: &HeaderMap, body: &[u8]) -> Finding {
+        self.0.provider.read(&Answer::new(status, headers, self.now()).body(body))
+    }
+
+    /// An attempt came back with a status that says the account has had enough, and when to ask again
+    /// where that was stated.
+    pub(crate) fn limited(
+        &self,
+        lease: &Lease,
+        began: u64,
+        scope: Option<&Scope>,
+        stated: Option<Timestamp>,
+    ) {
+        let now = self.now();
+        let lesson = Lesson { lease, began, scope, now };
+        let until = self.with_book(|book, config| book.limited(&lesson, stated, config));
+        self.emit_cooled_down(&lesson, until, Reason::Limited);
+    }
+
+    /// The upstream says that the account's owner has to act. An answer to an older secret says nothing of
+    /// the present one.
+    pub(crate) fn stopped(&self, lease: &Lease, reason: &str) {
+        let now = self.now();
+        let reason = lease.redact(reason);
+        let generation = lease.credential().generation;
+        let is_news = self.with_book(|book, config| {
+            let slot = &book.slots[lease.slot()];
+            let is_news = slot.is_of(lease) && !slot.needs_sign_in();
+            if is_news {
+                let health = Health::NeedsSignIn { reason: reason.clone(), generation };
+                book.change(lease.slot(), Change::Health(health), config, now);
+            }
+            is_news
+        });
+        if is_news {
+            self.emit(&Event::NeedsSignIn { credential: lease.credential(), reason: &reason });
+        }
+    }
+
+    /// An attempt was refused, and no refresh helped.
+    pub(crate) fn refused(&self, lease: &Lease, began: u64) {
+        let lesson = Lesson { lease, began, scope: None, now: self.now() };
+        let until = self.with_book(|book, config| book.refused(&lesson, config));
+        self.emit_cooled_down(&lesson, until, Reason::Refused);
+    }
+
+    /// An attempt came back well. Takes a lock only where that changes something.
+    pub(crate) fn succeeded(
+        &self,
+        lease: &Lease,
+        began: u64,
+        scope: Option<&Scope>,
+        headers: &HeaderMap,
+    ) {
+        if lease.blemish().is_set() {
+            let lesson = Lesson { lease, began, scope, now: self.now() };
+            if self.with_book(|book, config| book.succeeded(&lesson, config)) {
+                self.emit(&Event::Recovered { credential: lease.credential() });
+            }
+        }
+        let reads_all = self.0.config.policy.reads_allowance();
+        if !reads_all && !self.may_be_used_up(headers) {
+            return;
+        }
+        let lesson = Lesson { lease, began, scope, now: self.now() };
+        let Some(allowance) = rate_limit::allowance(headers, lesson.now) else { return };
+        if reads_all || allowance.used_up_until.is_some() {
+            let until = self.with_book(|book, config| book.allowance(&lesson, allowance, config));
+            self.emit_cooled_down(&lesson, until, Reason::UsedUp);
+        }
+    }
+
+    /// Whether a good answer with these headers may change anything, or somebody wants to know of it.
+    #[inline]
+    pub(crate) fn learns_from_good(&self, headers: &HeaderMap) -> bool {
+        self.is_observed()
+            || self.0.blemishes.any()
+            || self.0.config.max_in_flight.is_some()
+            || self.0.config.policy.reads_allowance()
+            || self.may_be_used_up(headers)
+    }
+
+    fn may_be_used_up(&self, headers: &HeaderMap) -> bool {
+        self.0.config.cooldowns.heeds_allowance() && rate_limit::may_be_used_up(headers)
+    }
+
+    fn emit_cooled_down(&self, lesson: &Lesson<'_>, until: Option<Timestamp>, reason: Reason) {
+        if let Some(until) = until {
+            self.emit(&Event::CooledDown {
+                credential: lesson.lease.credential(),
+                until,
+                wait: until.since(lesson.now),
+                reason,
+                scope: lesson.scope,
+            });
+        }
+    }
+
+    /// How long this credential still cools down for requests of this scope.
+    pub(crate) fn cooling_for(&self, lease: &Lease, scope: Option<&Scope>) -> Duration {
+        let now = self.now();
+        self.with_book(|book, _| book.slots[lease.slot()].cools_until(scope).since(now))
+    }
+
+    /// Whether a newer secret than this lease's is known.
+    pub(crate) fn has_newer(&self, lease: &Lease) -> bool {
+        self.with_book(|book, _| !book.slots[lease.slot()].is_of(lease))
+    }
+
+    /// Whether the secret of this lease was refused with a 403 when it was fresh: no refresh helps then.
+    pub(crate) fn is_forbidden(&self, lease: &Lease) -> bool {
+        let generation = lease.credential().generation;
+        self.with_book(|book, _| book.slots[lease.slot()].forbidden == Some(generation))
+    }
+
+    pub(crate) fn set_forbidden(&self, lease: &Lease) {
+        let generation = lease.credential().generation;
+        self.with_book(|book, _| book.slots[lease.slot()].forbidden = Some(generation));
+    }
+}
