@@ -221,6 +221,16 @@ pub enum Change {
     Answered(LastAnswer),
 }
 
+impl Change {
+    /// Which of its secrets the vendor has refused for good, where that is what changes.
+    pub(crate) fn refuses(&self) -> Option<Generation> {
+        match self {
+            Change::Health(Health::NeedsSignIn { generation, .. }) => Some(*generation),
+            _ => None,
+        }
+    }
+}
+
 /// A change and whose it is: what processes tell each other through the vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {

@@ -284,6 +284,14 @@ impl<T: Clone + 'static> State<T> {
     fn record(&mut self, key: &PoolKey, outcomes: &[Outcome]) -> Revision {
         let is_here = |id| self.records.get(id).is_some_and(|record| record.metadata.pool == *key);
         let known: Vec<_> = outcomes.iter().filter(|outcome| is_here(&outcome.id)).collect();
+        for outcome in &known {
+            // An exchange that the vendor has refused is over.
+            if let Some(refused) = outcome.change.refuses()
+                && self.begun.get(&outcome.id).is_some_and(|(begun, _)| *begun == refused)
+            {
+                self.begun.remove(&outcome.id);
+            }
+        }
         if !known.is_empty() {
             let standings = &mut self.change(key).standings;
             known.into_iter().for_each(|outcome| standings.merge(outcome));

@@ -145,7 +145,8 @@ pub enum VaultRequest<T = Secret> {
     },
     /// Notes that the secret of a generation is about to be exchanged for another one, so that whoever comes
     /// after a crash knows that it may be spent. To be asked while the credential's refresh is leased.
-    /// Durable before it is answered, by [`VaultResponse::Begun`].
+    /// Durable before it is answered, by [`VaultResponse::Begun`]. A new secret ends it, and so does an outcome by
+    /// which that generation [needs a sign-in](crate::standing::Health::NeedsSignIn).
     BeginRefresh {
         /// Which credential.
         id: CredentialId,

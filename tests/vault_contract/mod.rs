@@ -585,6 +585,14 @@ pub(crate) async fn a_refresh_that_begins_again_is_told_that_one_did_not_end(vau
     };
     // What was stored has ended it.
     assert_eq!(vault.begin_refresh(a, second).await.unwrap().unfinished, None);
+    // So does the vendor's refusal, but not one of another secret.
+    for (generation, is_over) in [(Generation::FIRST, false), (second, true)] {
+        let health = Health::NeedsSignIn { reason: "revoked".into(), generation };
+        let outcome = Outcome { id: a, change: Change::Health(health) };
+        vault.record(pool(), vec![outcome]).await.unwrap();
+        let unfinished = vault.begin_refresh(a, second).await.unwrap().unfinished;
+        assert_eq!(unfinished.is_none(), is_over, "{generation}: {unfinished:?}");
+    }
     vault.remove(a).await.unwrap();
     assert!(matches!(vault.begin_refresh(a, second).await, Err(VaultError::NotFound(_))));
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{self, VERSION, Versioned};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
+use crate::vault::disk::ops;
 use crate::vault::{VaultError, now};
 
 #[derive(Serialize, Deserialize)]
@@ -42,4 +43,14 @@ pub(super) fn note(path: &Path, generation: Generation) -> Result<Option<Timesta
     };
     record::write_json(path, &Note { version: VERSION, generation, begun_at: now() })?;
     Ok(before)
+}
+
+/// Forgets that an exchange of this generation has begun: the vendor's refusal has ended it. Where that can't be
+/// done, it only adds to what is said of a later one.
+pub(super) fn refused(path: &Path, generation: Generation) {
+    if let Ok(Some((noted, _))) = read(path)
+        && noted == generation
+    {
+        let _ = ops::remove(path);
+    }
 }

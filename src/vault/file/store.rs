@@ -482,8 +482,14 @@ impl Store {
             }
         }
         if !kept.is_empty() {
+            let refused =
+                kept.iter().filter_map(|outcome| Some((outcome.id, outcome.change.refuses()?)));
+            let refused: Vec<_> = refused.collect();
             entries.push(Entry::Outcomes(kept));
             pool.append(entries)?;
+            for (id, generation) in refused {
+                begun::refused(&self.begun_path(id), generation);
+            }
         }
         Ok(pool.revision())
     }
