@@ -153,6 +153,24 @@ async fn ctrl_c_at_the_prompt_leaves_the_terminal_and_the_home_as_they_were() {
 }
 
 #[tokio::test]
+async fn a_prompt_that_was_stopped_and_brought_back_asks_again_and_shows_nothing() {
+    let home = Home::new();
+    let shell =
+        shell(&home, "\"$0\" login openai --api-key; stty echo; fg; echo code=$?; stty -a > after");
+    let mut terminal = rexpect::session::spawn_command(shell, Some(60_000)).unwrap();
+    terminal.exp_string("API key: ").unwrap();
+    terminal.send_control('z').unwrap();
+    terminal.exp_string("API key: ").unwrap();
+    terminal.send_line("sk-secret-1").unwrap();
+    let (shown, _) = end_of(terminal);
+    assert!(shown.contains("code=0"), "{shown}");
+    assert!(!shown.contains("sk-secret"), "{shown}");
+    assert_eq!(accounts(&home).await[0].secret.token().expose(), "sk-secret-1");
+    let after = std::fs::read_to_string(home.path().join("after")).unwrap();
+    assert!(after.contains(" echo "), "{after}");
+}
+
+#[tokio::test]
 async fn a_browser_signs_in_and_a_second_time_renews_the_same_account() {
     for vendor in [Vendor::Anthropic, Vendor::OpenAi, Vendor::Google] {
         let server = server(vendor);

@@ -91,9 +91,12 @@ pub(crate) fn lines() -> mpsc::UnboundedReceiver<Zeroizing<String>> {
 #[cfg(unix)]
 mod hidden {
     use std::fs::File;
-    use std::io::{self, Read, Write};
+    use std::io::{self, ErrorKind, Read, Write};
+    use std::pin::pin;
 
+    use rustix::process::Signal;
     use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use tokio::signal::unix::{SignalKind, signal};
     use zeroize::Zeroizing;
 
     use super::{MOST, on_a_thread};
@@ -101,10 +104,21 @@ mod hidden {
 
     pub(super) async fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
         let failed = |error| Failure::failed("could not ask at the terminal").because(error);
+        let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw())).map_err(failed)?;
         let terminal = Silenced::begin().map_err(failed)?;
         let mut reader = terminal.file.try_clone().map_err(failed)?;
         (&terminal.file).write_all(question.as_bytes()).map_err(failed)?;
-        on_a_thread(move || read_line(&mut reader)).await
+        let mut answer = pin!(on_a_thread(move || read_line(&mut reader)));
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer,
+                // A shell that brings a stopped program back shows again what is typed.
+                _ = continued.recv() => {
+                    terminal.silence().map_err(failed)?;
+                    (&terminal.file).write_all(question.as_bytes()).map_err(failed)?;
+                }
+            }
+        }
     }
 
     /// By single bytes: a buffer of a reader's would keep a copy.
@@ -112,10 +126,15 @@ mod hidden {
         let mut line = Zeroizing::new(Vec::with_capacity(MOST as usize));
         let mut byte = Zeroizing::new([0]);
         while line.len() < line.capacity() {
-            if reader.read(&mut *byte)? == 0 || byte[0] == b'\n' {
-                break;
+            match reader.read(&mut *byte) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(0) => break,
+                Ok(_) if byte[0] == b'\n' => break,
+                read => {
+                    read?;
+                    line.push(byte[0]);
+                }
             }
-            line.push(byte[0]);
         }
         let text = str::from_utf8(&line).map_err(|_| io::Error::other("it is no text"))?;
         Ok(Zeroizing::new(text.to_owned()))
@@ -131,12 +150,17 @@ mod hidden {
         fn begin() -> io::Result<Self> {
             let file = File::options().read(true).write(true).open("/dev/tty")?;
             let before = tcgetattr(&file)?;
-            let mut silent = before.clone();
+            let terminal = Self { file, before };
+            terminal.silence()?;
+            Ok(terminal)
+        }
+
+        fn silence(&self) -> io::Result<()> {
+            let mut silent = self.before.clone();
             silent.local_modes.remove(LocalModes::ECHO);
             // The end of the line is shown, though.
             silent.local_modes.insert(LocalModes::ECHONL);
-            tcsetattr(&file, OptionalActions::Flush, &silent)?;
-            Ok(Self { file, before })
+            Ok(tcsetattr(&self.file, OptionalActions::Flush, &silent)?)
         }
     }
 
