@@ -8,7 +8,7 @@ use cli::{Home, end_of};
 use std::time::Duration;
 use tower_credentials::standing::{Change, Cooldown, Health, LastAnswer, Outcome, Reason, Scope};
 use tower_credentials::vault::VaultExt;
-use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey};
+use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey, Secret};
 
 const HEADER: [&str; 8] =
     ["PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "LAST STATUS", "LAST USED", "ID"];
@@ -108,7 +108,8 @@ async fn the_list_tells_how_each_account_stands_and_which_is_active() {
 #[tokio::test]
 async fn a_list_fits_a_narrow_terminal_and_keeps_the_names_that_are_typed() {
     let home = Home::new();
-    let limited = home.add("github-copilot", "a-long-label", "sk-secret-1").await;
+    let pool = PoolKey::with_namespace("github-copilot", "team");
+    let limited = home.add_to(pool, "a-long-label", Secret::api_key("sk-secret-1")).await;
     learn(&home, &limited, cooldown(300, Some("claude-sonnet"))).await;
     let whole = home.run(["list"]).ok().stdout;
     let widest = |text: &str| text.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
@@ -119,10 +120,23 @@ async fn a_list_fits_a_narrow_terminal_and_keeps_the_names_that_are_typed() {
         assert_eq!(code, 0, "{shown}");
         assert!(widest(&shown) <= columns, "{columns}: {shown}");
         assert_eq!(shown.contains('…'), columns < widest(&whole), "{columns}: {shown}");
-        for name in ["github-copilot", "default", "a-long-label", id] {
+        for name in ["github-copilot", "team", "a-long-label", id] {
             assert!(shown.contains(name), "{columns}: {name} in {shown}");
         }
     }
+}
+
+#[tokio::test]
+async fn in_80_columns_the_state_is_whole_where_all_namespaces_are_the_default() {
+    let home = Home::new();
+    let tokens = OAuthTokens::new("at-secret-1").refresh("rt-secret-1");
+    let end = Clock::system().now().after(Duration::from_secs(5 * 3600 + 30));
+    home.add_to(PoolKey::new("openai"), "work", tokens.expires_at(end)).await;
+    let (shown, _) = end_of(home.terminal_of(80, ["list", "--color", "never"]));
+    assert!(shown.contains("ready, expires in 5h"), "{shown}");
+    assert!(!shown.contains("NAMESPACE"), "{shown}");
+    let (shown, _) = end_of(home.terminal_of(200, ["list", "--color", "never"]));
+    assert!(shown.contains("NAMESPACE"), "{shown}");
 }
 
 #[tokio::test]

@@ -125,11 +125,19 @@ pub(crate) fn is_for_a_person() -> bool {
     io::stdout().is_terminal()
 }
 
-/// A table of these rows, without lines. Where a terminal is too narrow for it, the columns named by `yielding`
-/// are cut, the widest first.
+/// What a table gives up where a terminal is too narrow for it, in this order.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Yielding<'a> {
+    /// These columns.
+    pub(crate) dropped: &'a [&'a str],
+    /// The ends of the texts in these.
+    pub(crate) cut: &'a [&'a str],
+}
+
+/// A table of these rows, without lines.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
-    yielding: &[&str],
+    yielding: Yielding<'_>,
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     let mut lines = vec![header.map(|name| strong(name).to_string())];
@@ -137,15 +145,14 @@ pub(crate) fn table<const N: usize>(
     let width = |column: usize| {
         lines.iter().map(|cells| console::measure_text_width(&cells[column])).max().unwrap_or(0)
     };
-    let mut widths: [usize; N] = std::array::from_fn(width);
+    let mut widths: [Option<usize>; N] = std::array::from_fn(|column| Some(width(column)));
     if let Some((_, room)) = console::Term::stdout().size_checked() {
-        let yielding = header.map(|name| yielding.contains(&name));
-        cut(&mut widths, yielding, usize::from(room));
+        fit(&mut widths, header, yielding, usize::from(room));
     }
     let lines = lines.iter().map(|cells| {
-        let cells = cells.iter().zip(widths);
+        let shown = cells.iter().zip(widths).filter_map(|(cell, width)| Some((cell, width?)));
         let padded =
-            cells.map(|(cell, width)| console::pad_str(cell, width, Alignment::Left, Some("…")));
+            shown.map(|(cell, width)| console::pad_str(cell, width, Alignment::Left, Some("…")));
         padded.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -154,16 +161,30 @@ pub(crate) fn table<const N: usize>(
 /// What is between two columns.
 const GAP: &str = "  ";
 
-/// Takes from the widest of the columns that yield, until all have room or no column has more to give.
-fn cut<const N: usize>(widths: &mut [usize; N], yielding: [bool; N], room: usize) {
-    /// What a column keeps.
-    const LEAST: usize = 6;
-    let total = |widths: &[usize; N]| widths.iter().sum::<usize>() + GAP.len() * (N - 1);
-    while total(widths) > room {
-        let columns = widths.iter_mut().zip(yielding).filter(|(_, yields)| *yields);
-        match columns.map(|(width, _)| width).max().filter(|width| **width > LEAST) {
-            Some(widest) => *widest -= 1,
-            None => return,
+/// What is left at least of a column that is cut.
+const LEAST: usize = 6;
+
+/// Narrows the columns until all have room, or nothing more yields. One that is dropped has no width.
+fn fit<const N: usize>(
+    widths: &mut [Option<usize>; N],
+    header: [&str; N],
+    yielding: Yielding<'_>,
+    room: usize,
+) {
+    let excess = |widths: &[Option<usize>; N]| {
+        let shown = widths.iter().flatten();
+        (shown.clone().sum::<usize>() + GAP.len() * (shown.count() - 1)).saturating_sub(room)
+    };
+    let place = |name: &&str| header.iter().position(|column| column == name);
+    for column in yielding.dropped.iter().filter_map(place) {
+        if excess(widths) > 0 {
+            widths[column] = None;
+        }
+    }
+    for column in yielding.cut.iter().filter_map(place) {
+        let excess = excess(widths);
+        if let Some(width) = &mut widths[column] {
+            *width = (*width).min(LEAST.max(width.saturating_sub(excess)));
         }
     }
 }

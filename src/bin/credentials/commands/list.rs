@@ -1,12 +1,13 @@
 //! `list`: the accounts, and how each stands.
 
 use clap::Args;
+use tower_credentials::PoolKey;
 
 use crate::account::{self, Account};
 use crate::args;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::output;
+use crate::output::{self, Yielding};
 use crate::time::{ago, brief, now};
 
 /// List the accounts, and how each stands
@@ -92,7 +93,12 @@ fn table(accounts: &[Account]) -> String {
     });
     let header =
         ["", "PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "LAST STATUS", "LAST USED", "ID"];
-    output::table(header, &["STATE", "LAST STATUS", "LAST USED"], rows)
+    // Where all are the default's, it says nothing.
+    let is_default =
+        accounts.iter().all(|account| account.credential.pool.namespace() == PoolKey::DEFAULT_NAMESPACE);
+    let dropped: &[_] = if is_default { &["NAMESPACE"] } else { &[] };
+    let cut = &["LAST USED", "LAST STATUS", "STATE"];
+    output::table(header, Yielding { dropped, cut }, rows)
 }
 
 /// An answer's status, in colour.

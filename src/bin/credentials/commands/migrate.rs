@@ -13,7 +13,7 @@ use tower_credentials::{CredentialId, Kind};
 use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, chain};
-use crate::output::{self, plain};
+use crate::output::{self, Yielding, plain};
 use crate::prompt;
 
 /// Bring other programs' accounts and keys into the vault
@@ -349,7 +349,7 @@ impl Outcome {
         });
         output::table(
             ["FROM", "ENTRY", "ACTION", "PROVIDER", "NAMESPACE", "LABEL", "KIND"],
-            &["ENTRY"],
+            Yielding { cut: &["ENTRY"], ..Yielding::default() },
             rows,
         )
     }

@@ -9,7 +9,7 @@ use tower_credentials::discovery::{Discovery, Model, Stale};
 use crate::args::{self, Namespace};
 use crate::context::{Body, Context};
 use crate::failure::{Exit, Failure, chain};
-use crate::output;
+use crate::output::{self, Yielding};
 use crate::time::{brief, now, rfc3339};
 
 /// List the models that a provider offers to its accounts
@@ -86,7 +86,11 @@ fn table(models: &[&Model]) -> String {
         let context = model.context_window.map(|tokens| tokens.to_string()).unwrap_or_default();
         [output::plain(&model.id), text(&model.name), text(&model.owner), context]
     });
-    output::table(["ID", "NAME", "OWNER", "CONTEXT"], &["NAME", "OWNER"], rows)
+    output::table(
+        ["ID", "NAME", "OWNER", "CONTEXT"],
+        Yielding { cut: &["OWNER", "NAME"], ..Yielding::default() },
+        rows,
+    )
 }
 
 #[derive(Serialize)]

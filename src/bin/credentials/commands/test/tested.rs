@@ -10,7 +10,7 @@ use tower_credentials::{BoxError, Error, Metadata, Timestamp};
 use super::answer::Answer;
 use crate::account::{self, Identity};
 use crate::failure::{Exit, chain};
-use crate::output;
+use crate::output::{self, Yielding};
 use crate::time::{brief, now, rfc3339};
 
 /// One account, and what came of its test.
@@ -172,7 +172,7 @@ pub(super) fn table(tested: &[Tested]) -> String {
         };
         [account::name(&tested.credential), status, took, ready, tested.verdict.describe()]
     });
-    output::table(["ACCOUNT", "STATUS", "TIME", "READY", "RESULT"], &[], rows)
+    output::table(["ACCOUNT", "STATUS", "TIME", "READY", "RESULT"], Yielding::default(), rows)
 }
 
 /// A test in `--json`.
