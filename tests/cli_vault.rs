@@ -68,6 +68,47 @@ fn init_makes_a_key_and_a_vault_once() {
 }
 
 #[tokio::test]
+async fn no_vault_is_made_among_other_files_and_none_are_moved() {
+    let home = Home::new();
+    let work = home.path().join("work");
+    fs::create_dir(&work).unwrap();
+    fs::write(work.join("thesis.txt"), "mine").unwrap();
+    let names = |directory: &Path| {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    for command in
+        [&["vault", "init"][..], &["vault", "init", "--force"], &["login", "openai", "--api-key"]]
+    {
+        let run = home.run_with([&["--vault", "work"], command].concat(), "sk-secret-1").code(2);
+        run.says("work is no vault, and there are other files in it").says("--vault DIR");
+        assert_eq!(names(&work), ["thesis.txt"]);
+        assert!(!home.key_file().exists());
+    }
+    fs::remove_file(work.join("thesis.txt")).unwrap();
+    home.run(["--vault", "work", "vault", "init"]).ok();
+    for other in ["thesis.txt", "pictures"] {
+        match other {
+            "pictures" => fs::create_dir(work.join(other)).unwrap(),
+            _ => fs::write(work.join(other), "mine").unwrap(),
+        }
+        let before = names(home.path());
+        home.run(["--vault", "work", "vault", "init", "--force", "--yes"]).code(1).says(other);
+        assert_eq!(names(home.path()), before);
+        home.run(["--vault", "work", "list"]).ok();
+        let _ = fs::remove_file(work.join(other));
+    }
+    // The key may be beside the vault's files.
+    let key = ["--vault", "both", "--key-file", "both/key"];
+    home.run([&key, &["vault", "init"][..]].concat()).ok();
+    fs::remove_dir_all(home.path().join("both/records")).unwrap();
+    fs::remove_file(home.path().join("both/key.json")).unwrap();
+    home.run([&key, &["list"][..]].concat()).ok();
+}
+
+#[tokio::test]
 async fn init_by_force_asks_and_keeps_both_the_key_and_the_vault() {
     let home = with_accounts().await;
     let old = key_id(&home.key_file());
@@ -127,10 +168,24 @@ async fn export_writes_the_key_that_opens_the_vault() {
     let names = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(names.into_iter().all(|name| !name.to_str().unwrap().ends_with(".tmp")), "nothing is left");
 
+    for within in ["vault.key", "key.json", "records/k"] {
+        let within = home.vault_directory().join(within);
+        let run = home.run(["vault", "export", "--force", "-o", within.to_str().unwrap()]);
+        run.code(2).says("is in the vault that the key opens");
+    }
+    assert_eq!(opened(&home, &[]), ["spare", "work"]);
+
     let (shown, code) = end_of(home.terminal(["vault", "export"]));
     assert_eq!(code, 0);
     assert!(shown.contains("warning:") && shown.contains(key.trim()), "{shown}");
     Home::new().run(["vault", "export"]).code(3).says("credentials vault import");
+
+    // A backup of a key that opens nothing would be found out when it is needed.
+    let (_, foreign) = home.new_key("foreign.key");
+    fs::copy(home.path().join("foreign.key"), home.key_file()).unwrap();
+    let run = home.run(["vault", "export", "-o", "another.key"]).code(5);
+    run.says(&foreign.id().to_string()).says("is not the vault's").says("credentials vault import");
+    assert!(!home.path().join("another.key").exists());
 }
 
 /// Every file and directory of one directory in another.

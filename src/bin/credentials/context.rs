@@ -1,5 +1,6 @@
 //! What every command works with: the settings, the vault, the HTTP client.
 
+use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
 
@@ -91,8 +92,29 @@ impl Context {
         if let Some(vault) = self.vault().await? {
             return Ok(vault);
         }
+        self.has_room()?;
         let key = self.keys.load_or_create().await?;
         Ok(FileVault::open(&self.places.vault, &key).await?)
+    }
+
+    /// Refuses to make a vault among files of something else.
+    pub(crate) fn has_room(&self) -> Result<(), Failure> {
+        let vault = &self.places.vault;
+        let key = self.keys.file().and_then(Path::file_name).unwrap_or_default().as_encoded_bytes();
+        let is_other = |entry: io::Result<DirEntry>| {
+            let name = entry.map(|entry| entry.file_name()).unwrap_or_default();
+            let name = name.as_encoded_bytes();
+            // The key's files, and what a first run has left that was killed.
+            let is_of_key = !key.is_empty() && name.starts_with(key);
+            let is_temporary = name.starts_with(b".") && name.ends_with(b".tmp");
+            !(is_of_key || is_temporary)
+        };
+        let has_others = fs::read_dir(vault).is_ok_and(|mut entries| entries.any(is_other));
+        if has_others && !FileVault::is_at(vault) {
+            let message = format!("{} is no vault, and there are other files in it", vault.display());
+            return Err(Failure::usage(message).way_out("--vault DIR with a directory of its own"));
+        }
+        Ok(())
     }
 
     /// Says what is wrong with the vault, or with the place where it would be made.
@@ -100,6 +122,7 @@ impl Context {
         if self.vault().await?.is_some() {
             return Ok(());
         }
+        self.has_room()?;
         for place in [Some(&*self.places.vault), self.keys.file()].into_iter().flatten() {
             can_be_made(place)?;
         }

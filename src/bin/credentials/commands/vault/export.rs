@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueHint};
 use tower_credentials::SecretString;
 
+use super::{look, opens};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -42,9 +43,13 @@ impl Export {
                 keys.current.id()
             ));
         }
+        if let Some(report) = look(context).await? {
+            opens(&report, &keys.current)?;
+        }
         let text = keys.current.to_base64();
         match &self.output {
             Some(path) => {
+                is_elsewhere(path, &context.places.vault)?;
                 write(path, &text, self.force)?;
                 output::say(format_args!("Wrote the key {} to {}", keys.current.id(), path.display()));
             }
@@ -58,6 +63,19 @@ impl Export {
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+/// Refuses a place within the vault: who copies the vault would have its key with it.
+fn is_elsewhere(path: &Path, vault: &Path) -> Result<(), Failure> {
+    let directory =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(directory), fs::canonicalize(vault)) {
+        (Ok(directory), Ok(vault)) if directory.starts_with(&vault) => {
+            let message = format!("{} is in the vault that the key opens", path.display());
+            Err(Failure::usage(message).way_out("--output FILE with a file elsewhere"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use tower_credentials::vault::file::Report;
 use tower_credentials::vault::key::{Keys, VaultKey};
 
-use super::{look, opened_by, say_kept};
+use super::{look, opened_by, opens, say_kept};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::{key_in, no_key};
@@ -55,7 +55,11 @@ impl Import {
             && empty.is_none()
             && !self.force
         {
-            opens(report, &key)?;
+            opens(report, &key).map_err(|failure| {
+                failure.way_out(
+                    "import the vault's key; or the same with --force, before the right vault is here",
+                )
+            })?;
         }
         if let Some(known) = &known {
             self.ask(context, report.as_ref(), known, &key).await?;
@@ -114,25 +118,4 @@ impl Import {
         );
         prompt::confirm(&question, "--yes").await
     }
-}
-
-/// Refuses a key that does not open the vault.
-fn opens(report: &Report, key: &VaultKey) -> Result<(), Failure> {
-    let id = key.id();
-    let is_sealed_with = report.sealed.iter().any(|sealed| sealed.key == id);
-    let other = match report.key {
-        Some(known) => (known != id).then_some(known),
-        // Only the records say it.
-        None => report.sealed.iter().map(|sealed| sealed.key).find(|_| !is_sealed_with),
-    };
-    let Some(other) = other else { return Ok(()) };
-    let failure = Failure::new(Exit::Vault, format!("the key {id} is not the vault's"))
-        .because(format!("the vault {} is sealed with the key {other}", report.directory));
-    let failure = match is_sealed_with {
-        true => failure.because(format!("the key {id} opens only what is still to be sealed anew")),
-        false => failure,
-    };
-    Err(failure.way_out(format!(
-        "import the key {other}; or the same with --force, before the right vault is here"
-    )))
 }

@@ -1,9 +1,9 @@
 //! `vault init`: a key and a vault.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tower_credentials::vault::file::{FileVault, Report};
+use tower_credentials::vault::file::{FileVault, Finding, FindingKind, Report};
 use tower_credentials::vault::key::{KeyId, VaultKey};
 
 use super::{in_words, look, say_kept};
@@ -35,6 +35,7 @@ impl Init {
         let known = context.keys.load().await?.map(|keys| keys.current.id());
         // Where somebody else makes the key, it is there already.
         if report.is_none() && (known.is_none() || !context.keys.can_keep()) {
+            context.has_room()?;
             let key = context.keys.load_or_create().await?;
             return self.made(context, &key).await;
         }
@@ -44,6 +45,10 @@ impl Init {
         if !context.keys.can_keep() {
             let way_out = "name a place for the new key, by --key-file say";
             return Err(context.keys.is_read_only().way_out(way_out));
+        }
+        match &report {
+            Some(report) => is_alone(report)?,
+            None => context.has_room()?,
         }
         self.ask(report.as_ref()).await?;
         // The vault first: cut off here, the key that is kept is still its key.
@@ -95,6 +100,18 @@ fn there_already(context: &Context, report: Option<&Report>, known: Option<KeyId
         (_, None) => "credentials login PROVIDER, which makes the vault; or the same with --force",
         _ => "credentials vault rotate-key for another key; or, to begin anew, the same with --force",
     })
+}
+
+/// Refuses to give a directory another name in which there is more than the vault.
+fn is_alone(report: &Report) -> Result<(), Failure> {
+    let is_beside = |finding: &&Finding| {
+        let place = Path::new(&finding.path).parent();
+        finding.kind == FindingKind::UnknownFile && place == Some(Path::new(&report.directory))
+    };
+    let Some(other) = report.findings.iter().find(is_beside) else { return Ok(()) };
+    let message =
+        format!("{} is none of the vault's, and would be moved with it", output::plain(&other.path));
+    Err(Failure::failed(message).way_out("move it elsewhere; or --vault DIR with another directory"))
 }
 
 /// Gives the vault another name.

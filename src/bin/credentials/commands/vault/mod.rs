@@ -9,7 +9,7 @@ mod rotate_key;
 
 use clap::{Args, Subcommand};
 use tower_credentials::vault::file::{Check, FileVault, Report};
-use tower_credentials::vault::key::{KeptKey, KeyId};
+use tower_credentials::vault::key::{KeptKey, KeyId, VaultKey};
 
 use crate::args::Global;
 use crate::context::Context;
@@ -65,6 +65,25 @@ fn in_words<'a>(count: usize, providers: impl Iterator<Item = &'a String>) -> St
     let accounts = if count == 1 { "account" } else { "accounts" };
     let providers: Vec<_> = providers.map(|provider| output::plain(provider)).collect();
     format!("{count} {accounts} ({})", providers.join(", "))
+}
+
+/// Refuses a key that does not open the vault.
+fn opens(report: &Report, key: &VaultKey) -> Result<(), Failure> {
+    let id = key.id();
+    let is_sealed_with = report.sealed.iter().any(|sealed| sealed.key == id);
+    let other = match report.key {
+        Some(known) => (known != id).then_some(known),
+        // Only the records say it.
+        None => report.sealed.iter().map(|sealed| sealed.key).find(|_| !is_sealed_with),
+    };
+    let Some(other) = other else { return Ok(()) };
+    let failure = Failure::new(Exit::Vault, format!("the key {id} is not the vault's"))
+        .because(format!("the vault {} is sealed with the key {other}", report.directory));
+    let failure = match is_sealed_with {
+        true => failure.because(format!("the key {id} opens only what is still to be sealed anew")),
+        false => failure,
+    };
+    Err(failure.way_out(format!("credentials vault import, with the key {other}")))
 }
 
 fn say_kept(kept: &[KeptKey]) {
