@@ -162,7 +162,8 @@ async fn one_account_is_shown_without_its_secret() {
     {
         home.run(["show", name]).ok().prints(&work.id.to_string());
     }
-    assert_eq!(home.run(["show", "openai/work", "--json"]).ok().json()["label"], "work");
+    let json = home.run(["show", "openai/work", "--json"]).ok().json();
+    assert_eq!((&json["label"], &json["generation"]), (&"work".into(), &1.into()));
     home.run(["show", "openai"]).code(2).says("openai/work, openai/spare").says("label");
     home.run(["show", "openai/wrok"]).code(3).says("openai has openai/work, openai/spare");
     home.run(["show", "anthropic"]).code(3).says("credentials login anthropic");
@@ -198,7 +199,8 @@ async fn a_paused_account_is_not_taken_until_it_is_resumed() {
     assert_eq!((&listed[0]["state"], &listed[0]["active"]), (&"paused".into(), &false.into()));
     assert_eq!(listed[1]["active"], true);
     home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-2");
-    home.run(["headers", "openai/work"]).code(1).says("paused");
+    let refused = home.run(["headers", "openai/work"]).code(1);
+    refused.says("error: openai/work is paused\n").says("try: credentials resume openai/work\n");
     home.run(["resume", "openai/work"]).ok().says("openai/work is in use again");
     let listed = home.run(["list", "--json"]).ok().json();
     assert_eq!((&listed[0]["state"], &listed[0]["active"]), (&"ready".into(), &true.into()));

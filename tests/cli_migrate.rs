@@ -146,7 +146,7 @@ fn json_has_every_entry_and_every_problem() {
         json["entries"],
         json!([{
             "from": "opencode", "file": path, "entry": "a", "action": "add", "provider": "a",
-            "namespace": "default", "label": "default", "kind": "api", "id": id, "reason": null,
+            "namespace": "default", "label": "default", "kind": "api", "id": id,
         }])
     );
     assert_eq!(
@@ -240,6 +240,8 @@ async fn accounts_go_where_the_settings_say_and_are_used_from_there() {
     assert!(headers.stdout.contains("anthropic-beta: oauth-2025-04-20"), "{headers:#?}");
     let listed = home.vault().await.list().await.unwrap().credentials;
     assert_eq!(listed[0].attributes["migrated_from"], "claude");
+    let json = home.run(["show", "claude", "--json"]).ok().json();
+    assert_eq!(json["attributes"]["migrated_from"], "claude");
 }
 
 #[test]

@@ -150,7 +150,10 @@ async fn of_two_at_once_one_is_told_of_the_other() {
     let old = home.config_directory().join("vault.key.old");
     until("it has begun", || old.exists().then_some(()));
     let process = first.id();
-    home.run(["vault", "rotate-key"]).code(5).says("vault.key.lock").says(&format!("process {process}"));
+    home.run(["vault", "rotate-key"])
+        .code(5)
+        .says("vault.key.lock")
+        .says(&format!("is locked by the process {process}; try again when it is done"));
     drop(lease);
     end(&home, first).ok();
     assert_all_open(&home, &keys(&home).await).await;

@@ -136,7 +136,7 @@ impl fmt::Display for MigrateError {
             Self::NotStored { path, entry } => write!(
                 f,
                 "{} is not removed: the vault does not have {entry:?} as it is in the file; migrate it \
-                 again, or remove the file by hand",
+                 again, or where that keeps the vault's own, remove the file by hand",
                 path.display()
             ),
             Self::Vault(error) => error.fmt(f),

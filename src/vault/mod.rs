@@ -383,6 +383,14 @@ impl fmt::Display for VaultError {
             }
             Self::Damaged(damage) => damage.fmt(f),
             Self::Key(reason) => write!(f, "vault key: {reason}"),
+            Self::Locked { path, holder, waited } if waited.is_zero() => {
+                write!(f, "{} is locked by ", path.display())?;
+                match holder {
+                    Some(id) => write!(f, "the process {id}")?,
+                    None => f.write_str("another process")?,
+                }
+                f.write_str("; try again when it is done")
+            }
             Self::Locked { path, holder, waited } => {
                 write!(f, "{} was locked for {} s by ", path.display(), waited.as_secs_f64())?;
                 match holder {

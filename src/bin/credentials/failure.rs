@@ -11,6 +11,7 @@ use tower_credentials::vault::VaultError;
 use tower_credentials::{BoxError, Error};
 
 use crate::output;
+use crate::time::brief;
 
 /// How the program ends. `credentials --help` has the same table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +191,17 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Vault(error) => error.into(),
+            Error::AllCoolingDown { pool, retry_after } => Self::new(
+                Exit::Unavailable,
+                format!(
+                    "every account of {pool} is limited; the first is ready in {}",
+                    brief(retry_after)
+                ),
+            ),
+            Error::Paused { pool, pin: None } => {
+                Self::failed(format!("every account of {pool} is paused"))
+                    .way_out("credentials resume ACCOUNT")
+            }
             error => Self::of(exit_of(&error), &error),
         }
     }

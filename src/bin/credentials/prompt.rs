@@ -193,6 +193,6 @@ async fn on_a_thread<T: Send + 'static>(
     answer.map_err(|error| match error.kind() {
         #[cfg(not(unix))]
         io::ErrorKind::Interrupted => Failure::interrupted(crate::signals::INTERRUPTED),
-        _ => Failure::failed("could not read the answer").because(error),
+        _ => Failure::failed("could not read what was given").because(error),
     })
 }

@@ -2,12 +2,14 @@
 
 mod select;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
 use tower_credentials::standing::{Health, Standing};
 use tower_credentials::vault::{Damage, Vault, VaultExt};
-use tower_credentials::{CredentialId, CredentialStatus, Metadata, Pool, PoolKey, Timestamp};
+use tower_credentials::{
+    CredentialId, CredentialStatus, Generation, Metadata, Pool, PoolKey, Timestamp,
+};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -101,6 +103,8 @@ impl Account {
             last_used_at: self.standing.last_answer.map(|answer| rfc3339(answer.at)),
             created_at: rfc3339(credential.created_at),
             updated_at: rfc3339(credential.updated_at),
+            generation: credential.generation,
+            attributes: &credential.attributes,
         }
     }
 }
@@ -149,6 +153,9 @@ pub(crate) struct Json<'a> {
     last_used_at: Option<String>,
     created_at: String,
     updated_at: String,
+    generation: Generation,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: &'a BTreeMap<String, String>,
 }
 
 /// A scope of an account in `--json`, such as a model, that is limited alone.

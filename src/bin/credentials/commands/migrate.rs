@@ -99,7 +99,9 @@ struct Entry {
     namespace: String,
     label: String,
     kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<CredentialId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
 }
 
@@ -113,7 +115,9 @@ impl Entry {
 #[derive(Serialize)]
 struct Problem {
     file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     entry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     reason: String,
 }

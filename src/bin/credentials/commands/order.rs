@@ -47,7 +47,8 @@ impl Activate {
         if standings.credentials.get(&credential.id).is_some_and(|standing| standing.paused) {
             let name = account::name(&credential);
             output::warn(format_args!(
-                "it is paused, so no request takes it: credentials resume {name}"
+                "it is paused, so no request takes it: credentials resume {}",
+                shell_words::quote(&name)
             ));
         }
         Ok(Exit::Done)

@@ -91,6 +91,7 @@ pub struct Finding {
     /// What is wrong with it.
     pub what: String,
     /// How it can be mended, where somebody has to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub way_out: Option<String>,
     /// Whether [`Check::fix`](super::Check::fix) mends it.
     pub can_fix: bool,

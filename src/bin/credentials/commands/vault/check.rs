@@ -9,6 +9,7 @@ use super::no_vault;
 use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::keys::KeyPlace;
 use crate::output;
 
 /// Open and verify every account and every file of the vault
@@ -49,7 +50,7 @@ impl Check {
         let report = looking.run().await?;
         match self.output.json {
             true => output::print_json(&report)?,
-            false => output::print(in_words(&report))?,
+            false => output::print(in_words(&report, &context.keys))?,
         }
         let wrong = report.findings.iter().filter(|finding| is_wrong(finding)).count();
         let is_key_mended = report.findings.iter().any(|finding| {
@@ -75,7 +76,7 @@ fn is_wrong(finding: &Finding) -> bool {
     !finding.is_fixed && finding.severity > Severity::Note
 }
 
-fn in_words(report: &Report) -> String {
+fn in_words(report: &Report, keys: &KeyPlace) -> String {
     let mut lines = Vec::new();
     for finding in &report.findings {
         let severity = match finding.severity {
@@ -86,7 +87,7 @@ fn in_words(report: &Report) -> String {
         };
         let what = output::plain(&finding.what);
         lines.push(format!("{severity}: {}: {what}", output::plain(&finding.path)));
-        if let Some(way_out) = way_out(finding) {
+        if let Some(way_out) = way_out(finding, keys) {
             lines.push(format!("  {} {way_out}", output::strong("try:")));
         }
     }
@@ -96,14 +97,14 @@ fn in_words(report: &Report) -> String {
 }
 
 /// What helps, as a command of this program where there is one.
-fn way_out(finding: &Finding) -> Option<String> {
+fn way_out(finding: &Finding, keys: &KeyPlace) -> Option<String> {
     let command = match finding.kind {
         _ if finding.is_fixed => return None,
         _ if finding.can_fix => Some("credentials vault check --fix"),
         FindingKind::ManySeals | FindingKind::UnfinishedKeyChange => {
             Some("credentials vault rotate-key")
         }
-        FindingKind::WrongKey | FindingKind::NoKey | FindingKind::KeyFile => {
+        FindingKind::WrongKey | FindingKind::NoKey | FindingKind::KeyFile if keys.can_keep() => {
             Some("credentials vault import")
         }
         _ => None,
