@@ -36,7 +36,11 @@ fn labels(home: &Home, provider: &str) -> Vec<String> {
 #[test]
 fn without_a_vault_the_list_is_empty_and_nothing_is_made() {
     let home = Home::new();
-    home.run(["list"]).ok().says("credentials login PROVIDER");
+    let run = home.run(["list"]).ok().says("credentials login PROVIDER");
+    run.says(&format!("there is no vault in {} yet", home.vault_directory().display()));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let run = home.run(["list", "--vault", file.path().to_str().unwrap()]).code(2);
+    run.says("is no directory, and so no vault");
     assert_eq!(home.run(["list", "--json"]).ok().json(), serde_json::json!([]));
     home.run(["show", "openai"]).code(3).says("credentials login");
     assert!(home.path().read_dir().unwrap().next().is_none());

@@ -75,7 +75,12 @@ impl Context {
 
     /// The vault, where there is one.
     pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
-        if !FileVault::is_at(&self.places.vault) {
+        let vault = &self.places.vault;
+        if !FileVault::is_at(vault) {
+            if vault.exists() && !vault.is_dir() {
+                let message = format!("{} is no directory, and so no vault", vault.display());
+                return Err(Failure::usage(message).way_out("--vault DIR with a vault's directory"));
+            }
             return Ok(None);
         }
         let keys = self.keys.of_vault(&self.places.vault).await?;

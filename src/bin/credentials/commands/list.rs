@@ -2,6 +2,7 @@
 
 use clap::Args;
 use tower_credentials::PoolKey;
+use tower_credentials::vault::file::FileVault;
 
 use crate::account::{self, Account};
 use crate::args;
@@ -45,8 +46,13 @@ impl List {
                 Some(namespace) => format!(" in the namespace {namespace}"),
                 None => String::new(),
             };
+            let vault = &context.places.vault;
+            let why = match FileVault::is_at(vault) {
+                true => String::new(),
+                false => format!(": there is no vault in {} yet", vault.display()),
+            };
             output::say(format_args!(
-                "There are no accounts{of}. To add one: credentials login PROVIDER"
+                "There are no accounts{of}{why}. To add one: credentials login PROVIDER"
             ));
         } else {
             output::print(table(&accounts))?;

@@ -193,6 +193,7 @@ pub struct Report {
     /// How many pools have a log.
     pub pools: usize,
     /// Which key is the vault's, by what it says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
     /// How many records each key has sealed, of those that can be read.
     pub sealed: Vec<SealedWith>,

@@ -22,7 +22,8 @@ struct Places {
     exists: bool,
     key_source: &'static str,
     key_place: String,
-    /// `None` where there is no key, or none that can be read.
+    /// Left out where there is no key, or none that can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
     key_id: Option<String>,
     config: String,
     cache: String,
