@@ -96,6 +96,32 @@ async fn every_account_is_sealed_anew_and_the_old_key_kept_for_backups() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_restored_from_before_is_sealed_with_the_present_key() {
+    let (home, old) = with_accounts().await;
+    let records = home.vault_directory().join("records");
+    let record = fs::read_dir(&records).unwrap().next().unwrap().unwrap().path();
+    let backup = fs::read(&record).unwrap();
+    home.run(["vault", "rotate-key"]).ok();
+    let after = keys(&home).await;
+    fs::write(&record, &backup).unwrap();
+    let check = home.run(["vault", "check"]).code(5);
+    check
+        .prints(&format!("sealed with the key {}", old.id()))
+        .prints("try: credentials vault check --fix");
+    let fixed = home.run(["vault", "check", "--fix"]).ok();
+    fixed.says(&format!("Sealed anew with the key {}: 1 account (", after.current.id()));
+    assert_all_open(&home, &after).await;
+    home.run(["vault", "check"]).ok();
+    // Without the old key nothing can be done.
+    fs::write(&record, backup).unwrap();
+    let mut kept = home.key_file().into_os_string();
+    kept.push(format!(".{}", old.id()));
+    fs::remove_file(kept).unwrap();
+    let check = home.run(["vault", "check", "--fix"]).code(5);
+    check.prints(&format!("give the key {}", old.id()));
+}
+
+#[tokio::test]
 async fn killed_at_any_record_it_is_gone_on_with_and_nothing_is_lost() {
     for stop in 0..LABELS.len() {
         let (home, old) = with_accounts().await;

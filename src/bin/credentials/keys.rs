@@ -2,14 +2,14 @@
 //! named is the only one that is asked.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tower_credentials::settings::{KeySource, VaultSettings};
 use tower_credentials::vault::VaultError;
 #[cfg(feature = "keyring")]
 use tower_credentials::vault::key::KeyringKey;
 use tower_credentials::vault::key::{
-    CommandKey, EnvKey, FileKey, KeptKey, KeyServiceExt, Keys, Rotation, VaultKey,
+    CommandKey, EnvKey, FileKey, KeptKey, KeyId, KeyServiceExt, Keys, Rotation, VaultKey,
 };
 
 use crate::args::Global;
@@ -123,6 +123,13 @@ impl KeyPlace {
             Kind::File(file) => Some(file.path()),
             _ => None,
         }
+    }
+
+    /// The file of a key that gave way to this one, where it is kept.
+    pub(crate) fn kept_file(&self, id: KeyId) -> Option<PathBuf> {
+        let mut name = self.file()?.as_os_str().to_owned();
+        name.push(format!(".{id}"));
+        Some(PathBuf::from(name)).filter(|path| path.exists())
     }
 
     /// Whether nobody has named it: then it is the key of every vault of which nobody says otherwise.

@@ -4,18 +4,20 @@ use clap::Args;
 use tower_credentials::vault::file::{
     Check as Looking, FileVault, Finding, FindingKind, Report, Severity,
 };
+use tower_credentials::vault::key::Keys;
 
-use super::no_vault;
+use super::{look, no_vault};
 use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::keys::KeyPlace;
+use crate::keys::{KeyPlace, key_in};
 use crate::output;
 
 /// Open and verify every account and every file of the vault
 ///
 /// Nothing is changed, unless --fix is given: then modes are narrowed, files that a killed process has left are
-/// removed, and logs are made to agree with the records. An account, or a damaged file, is never removed.
+/// removed, logs are made to agree with the records, and accounts from a backup whose old key is kept beside the key
+/// file are sealed with the present one. An account, or a damaged file, is never removed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +44,9 @@ impl Check {
         // Without it, everything else is looked at all the same.
         let no_key = match context.keys.of_vault(&context.places.vault).await {
             Ok(keys) => {
+                if self.fix {
+                    seal_anew(context, &keys).await?;
+                }
                 looking = looking.keys(&keys);
                 None
             }
@@ -72,6 +77,32 @@ impl Check {
     }
 }
 
+/// Seals anew what a key has sealed that gave way and is kept beside the present one: a record that was restored
+/// from a backup.
+async fn seal_anew(context: &Context, keys: &Keys) -> Result<(), Failure> {
+    let Some(report) = look(context).await? else { return Ok(()) };
+    let current = keys.current.id();
+    if report.key != Some(current) || keys.previous.is_some() {
+        // What is to be sealed anew then is `rotate-key`'s.
+        return Ok(());
+    }
+    for sealed in report.sealed.iter().filter(|sealed| sealed.key != current) {
+        let Some(file) = context.keys.kept_file(sealed.key) else { continue };
+        let kept = key_in(&file)?;
+        if kept.id() != sealed.key {
+            continue;
+        }
+        let vault = context.open(&Keys::new(keys.current.clone()).previous(kept)).await?;
+        vault.reseal(|_| ()).await?;
+        let accounts = super::in_words(sealed.records, sealed.providers.iter());
+        output::say(format_args!(
+            "Sealed anew with the key {current}: {accounts}; the key was in {}",
+            file.display()
+        ));
+    }
+    Ok(())
+}
+
 fn is_wrong(finding: &Finding) -> bool {
     !finding.is_fixed && finding.severity > Severity::Note
 }
@@ -87,7 +118,7 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
         };
         let what = output::plain(&finding.what);
         lines.push(format!("{severity}: {}: {what}", output::plain(&finding.path)));
-        if let Some(way_out) = way_out(finding, keys) {
+        if let Some(way_out) = way_out(finding, report, keys) {
             lines.push(format!("  {} {way_out}", output::strong("try:")));
         }
     }
@@ -97,10 +128,12 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
 }
 
 /// What helps, as a command of this program where there is one.
-fn way_out(finding: &Finding, keys: &KeyPlace) -> Option<String> {
+fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String> {
+    let is_kept = || report.sealed.iter().any(|sealed| keys.kept_file(sealed.key).is_some());
     let command = match finding.kind {
         _ if finding.is_fixed => return None,
         _ if finding.can_fix => Some("credentials vault check --fix"),
+        FindingKind::OtherKey if is_kept() => Some("credentials vault check --fix"),
         FindingKind::ManySeals | FindingKind::UnfinishedKeyChange => {
             Some("credentials vault rotate-key")
         }
