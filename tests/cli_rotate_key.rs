@@ -96,6 +96,18 @@ async fn every_account_is_sealed_anew_and_the_old_key_kept_for_backups() {
 }
 
 #[tokio::test]
+async fn in_the_middle_of_a_change_the_new_key_is_exported_with_a_warning() {
+    let (home, old) = with_accounts().await;
+    let rotation = FileKey::new(home.key_file()).rotate().await.unwrap();
+    let new = rotation.keys().current.clone();
+    // As when the process is killed before a record is sealed anew.
+    drop(rotation);
+    let run = home.run_showing(["vault", "export"], "").ok();
+    assert_eq!(run.stdout.trim(), new.to_base64().expose());
+    run.says("is being exchanged").says(&old.id().to_string()).says("credentials vault rotate-key");
+}
+
+#[tokio::test]
 async fn an_account_that_is_restored_from_before_is_sealed_with_the_present_key() {
     let (home, old) = with_accounts().await;
     let records = home.vault_directory().join("records");
