@@ -114,6 +114,7 @@ impl Context {
             let is_temporary = name.starts_with(b".") && name.ends_with(b".tmp");
             !(is_of_key || is_temporary)
         };
+        // In this order: a vault that another program makes meanwhile is none of them.
         let has_others = fs::read_dir(vault).is_ok_and(|mut entries| entries.any(is_other));
         if has_others && !FileVault::is_at(vault) {
             let message = format!("{} is no vault, and there are other files in it", vault.display());

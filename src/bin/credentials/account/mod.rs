@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::time::{brief, rfc3339};
 
-pub(crate) use select::{ambiguous, find, find_all, login, name, names, own_name, renewal};
+pub(crate) use select::{ambiguous, find, find_all, login, name, names, own_name, renewal, resumption};
 
 /// An account, and how it stands.
 pub(crate) struct Account {

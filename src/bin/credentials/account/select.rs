@@ -158,6 +158,11 @@ pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String
     Some(format!("{} --label {}{by} --replace", login(context, pool), shell_words::quote(label)))
 }
 
+/// How a person puts a paused account to use again.
+pub(crate) fn resumption(credential: &Metadata) -> String {
+    format!("credentials resume {}", shell_words::quote(&name(credential)))
+}
+
 /// How many names are told where there are many.
 const TOLD: usize = 6;
 

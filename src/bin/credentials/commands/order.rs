@@ -45,11 +45,8 @@ impl Activate {
         let credential = put(context, &vault, &self.account, 1).await?;
         let standings = vault.load_pool(credential.pool.clone()).await?.standings;
         if standings.credentials.get(&credential.id).is_some_and(|standing| standing.paused) {
-            let name = account::name(&credential);
-            output::warn(format_args!(
-                "it is paused, so no request takes it: credentials resume {}",
-                shell_words::quote(&name)
-            ));
+            let way_out = account::resumption(&credential);
+            output::warn(format_args!("it is paused, so no request takes it: {way_out}"));
         }
         Ok(Exit::Done)
     }

@@ -117,7 +117,7 @@ impl Test {
             [_] => format!("{name} is paused, so that it was not tested"),
             _ => "no account was tested: those that could be are paused".to_owned(),
         });
-        Err(failure.way_out(format!("credentials resume {}", shell_words::quote(&name))))
+        Err(failure.way_out(account::resumption(&one.credential)))
     }
 }
 

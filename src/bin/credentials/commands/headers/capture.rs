@@ -92,9 +92,8 @@ fn lapsed<'a>(parts: &'a Parts, pool: &Pool) -> Option<&'a Lease> {
 /// Why the layers have sent nothing, and what helps.
 fn not_sent(context: &Context, key: &PoolKey, account: Option<&Metadata>, error: BoxError) -> Failure {
     if let (Some(Error::Paused { .. }), Some(account)) = (error.downcast_ref(), account) {
-        let name = account::name(account);
-        let resume = format!("credentials resume {}", shell_words::quote(&name));
-        return Failure::failed(format!("{name} is paused")).way_out(resume);
+        let message = format!("{} is paused", account::name(account));
+        return Failure::failed(message).way_out(account::resumption(account));
     }
     let way_out = match error.downcast_ref() {
         Some(Error::NoCredential { .. }) => Some(account::login(context, key)),
