@@ -163,10 +163,6 @@ async fn curl_takes_them_from_a_pipe() {
     let account = server.account().await;
     home.add_to(PoolKey::new("openai"), "work", account.tokens.clone()).await;
     let script = "curl -sS -H @<(\"$0\" headers openai) \"$1/resource\"";
-    let program = env!("CARGO_BIN_EXE_credentials");
-    let mut bash = std::process::Command::new("bash");
-    bash.args(["-c", script, program, server.url()]);
-    bash.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
-    let run = cli::Run::of(bash.output().unwrap()).ok();
+    let run = cli::Run::of(home.script("bash", script).arg(server.url()).output().unwrap()).ok();
     assert_eq!(run.json()["person"], "alice", "{run:?}");
 }

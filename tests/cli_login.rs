@@ -127,11 +127,7 @@ async fn a_key_is_asked_for_without_being_shown() {
 
 /// An interactive shell's script, with `$0` as the program: each command is a process group of its own.
 fn shell(home: &Home, script: &str) -> std::process::Command {
-    let mut shell = std::process::Command::new("bash");
-    let script = format!("set -m; {script}");
-    shell.args(["-c", &script, env!("CARGO_BIN_EXE_credentials")]).current_dir(home.path());
-    shell.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
-    shell
+    home.script("bash", &format!("set -m; {script}"))
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 mod cli;
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use cli::{Home, Run, end_of};
 use tower_credentials::PoolKey;
@@ -13,10 +13,7 @@ use tower_credentials::vault::VaultExt;
 
 /// Runs a script with `$0` as the program.
 fn shell(home: &Home, shell: &str, script: &str) -> Run {
-    let mut command = Command::new(shell);
-    command.args(["-c", script, env!("CARGO_BIN_EXE_credentials")]).current_dir(home.path());
-    command.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
-    Run::of(command.stdin(Stdio::null()).output().unwrap())
+    Run::of(home.script(shell, script).stdin(Stdio::null()).output().unwrap())
 }
 
 /// Every command's words, those of `vault` too, from the program's own help.

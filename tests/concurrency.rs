@@ -211,9 +211,7 @@ async fn a_verdict_that_comes_after_the_caller_has_gone_is_saved_too() {
     request.abort();
     gate.add_permits(1);
     events.has("NeedsSignIn").await;
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
+    settle().await;
     let id = status_of(&pool, "a").credential.id;
     let health = status_of(&pool, "a").standing.health;
     assert!(matches!(&health, Health::NeedsSignIn { reason, .. } if reason == "revoked"), "{health:?}");

@@ -115,6 +115,13 @@ impl Home {
         command
     }
 
+    /// A shell's script, with `$0` as the program; what is added are its arguments.
+    pub fn script(&self, shell: &str, script: &str) -> Command {
+        let mut shell = self.command_of(shell);
+        shell.args(["-c", script, PROGRAM]);
+        shell
+    }
+
     /// Any program, in this home.
     fn command_of(&self, program: &str) -> Command {
         let mut command = Command::new(program);
@@ -176,8 +183,7 @@ impl Home {
         columns: usize,
         arguments: impl IntoIterator<Item = A>,
     ) -> PtySession {
-        let mut shell = self.command_of("sh");
-        shell.args(["-c", &format!("stty rows 24 cols {columns}; exec \"$0\" \"$@\""), PROGRAM]);
+        let mut shell = self.script("sh", &format!("stty rows 24 cols {columns}; exec \"$0\" \"$@\""));
         shell.args(arguments);
         in_terminal(shell)
     }
