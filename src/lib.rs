@@ -143,7 +143,7 @@ pub use secret::SecretString;
 
 /// Parts of the layers' services that have to be named by type.
 pub mod service {
-    pub use crate::layers::{Duty, ResponseFuture};
+    pub use crate::layers::{ResponseFuture, SendsAgain, SendsOnce};
 }
 
 /// The README's example, as a doc test.

@@ -90,7 +90,7 @@ fn the_path_that_goes_well_adds_at_most_five() {
 #[test]
 fn layers_of_a_user_in_between_cost_the_extensions() {
     let (pool, template) = (support::accounts(4), support::template());
-    assert_eq!(added(support::four_layers_apart(&pool, Upstream::good()), &template), 10);
+    assert_eq!(added(support::four_layers_apart(&pool, Upstream::good()), &template), 4);
     assert_eq!(added(support::three_layers(&pool, Upstream::good()), &template), 4);
     assert_eq!(added(support::auth_header(&pool, Upstream::good()), &template), 4);
 }
@@ -146,12 +146,12 @@ fn a_rotation_that_is_saved() {
     let pool = support::accounts(4);
     let service = support::four_layers(&pool, Upstream::limited_first());
     let (min, max) = saved(service, &template, |_| ());
-    assert_eq!((min - BARE, max - BARE), (18, 18), "limited, and another one recovered");
+    assert_eq!((min - BARE, max - BARE), (10, 10), "limited, and another one recovered");
 
     let pool = support::accounts(4);
     let service = support::four_layers(&pool, Upstream::limited_first());
     let (min, max) = saved(service, &template, |runtime| runtime.block_on(reset(&pool)));
-    assert_eq!((min - BARE, max - BARE), (13, 13), "limited");
+    assert_eq!((min - BARE, max - BARE), (12, 12), "limited");
 }
 
 /// Forgets that an account was ever limited.

@@ -10,29 +10,25 @@ use crate::error::Error;
 use crate::pool::{Lease, Pool};
 use crate::provider::ListElement;
 
-pub(crate) use home::Home;
+pub(super) use home::Home;
 
-/// Puts a lease's headers on a request, in place of the caller's own credentials or of another lease, and
-/// sends it where the lease's requests go. `is_trusted` says that the provider trusts the request's URI.
+/// Sends a request where the lease's requests go, or back to where the caller has sent it.
 ///
 /// # Errors
-/// [`Error::UntrustedOrigin`] where the request would go to a place of another credential's.
-pub(crate) fn apply<B>(
+/// [`Error::UntrustedOrigin`] if that is a place of another credential's.
+pub(super) fn direct<B>(
     pool: &Pool,
     lease: &Lease,
     request: &mut Request<B>,
     home: &mut Option<Home>,
-    is_trusted: bool,
 ) -> Result<(), Error> {
-    let moves = home.is_some() || lease.endpoint().is_some();
-    if moves {
-        home::send_to(lease, request, home);
-    }
-    if moves || !is_trusted {
-        pool.check_carries(lease, request.uri())?;
-    }
+    home::send_to(lease, request, home);
+    pool.check_carries(lease, request.uri())
+}
+
+/// Puts a lease's headers on a request that carries no credential.
+pub(super) fn write<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) {
     let headers = request.headers_mut();
-    pool.remove_credentials(headers);
     for (name, value) in lease.headers() {
         headers.insert(name.clone(), value.clone());
     }
@@ -45,7 +41,6 @@ pub(crate) fn apply<B>(
         set_element(headers, element, is_for_this);
     }
     query::remove(request, provider.query_names());
-    Ok(())
 }
 
 /// Adds an element to a list of the caller's, or takes it out.

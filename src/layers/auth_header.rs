@@ -2,9 +2,9 @@
 
 use tower_layer::Layer;
 
-use super::context::Roles;
-use super::drive::Core;
-use super::duty::{Duty, sealed, sends_once};
+use super::core::Core;
+use super::jobs::{Jobs, Roles};
+use super::sends::SendsOnce;
 use super::service::service;
 use crate::pool::Pool;
 
@@ -31,24 +31,12 @@ impl<S: Clone> Layer<S> for AuthHeaderLayer {
     type Service = AuthHeader<S>;
 
     fn layer(&self, inner: S) -> AuthHeader<S> {
-        AuthHeader(Core::new(inner, self.pool.clone(), ()))
+        AuthHeader(Core::new(inner, self.pool.clone(), Jobs::plain(Roles::AUTH_HEADER)))
     }
 }
 
 /// The service of [`AuthHeaderLayer`].
-#[derive(Clone, Debug)]
-pub struct AuthHeader<S>(Core<S, ApplyHeaders>);
+#[derive(Debug)]
+pub struct AuthHeader<S>(Core<S>);
 
-/// What [`AuthHeader`] does.
-#[derive(Clone, Copy, Debug)]
-pub struct ApplyHeaders;
-
-impl Duty for ApplyHeaders {}
-
-impl sealed::Duty for ApplyHeaders {
-    type Options = ();
-    const ROLES: Roles = Roles::AUTH_HEADER;
-}
-
-sends_once!(ApplyHeaders);
-service!(AuthHeader, ApplyHeaders);
+service!(AuthHeader, SendsOnce);

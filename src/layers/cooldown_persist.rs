@@ -2,9 +2,9 @@
 
 use tower_layer::Layer;
 
-use super::context::Roles;
-use super::drive::Core;
-use super::duty::{Duty, sealed, sends_once};
+use super::core::Core;
+use super::jobs::{Jobs, Roles};
+use super::sends::SendsOnce;
 use super::service::service;
 use crate::pool::Pool;
 
@@ -37,24 +37,12 @@ impl<S: Clone> Layer<S> for CooldownPersistLayer {
     type Service = CooldownPersist<S>;
 
     fn layer(&self, inner: S) -> CooldownPersist<S> {
-        CooldownPersist(Core::new(inner, self.pool.clone(), ()))
+        CooldownPersist(Core::new(inner, self.pool.clone(), Jobs::plain(Roles::PERSIST)))
     }
 }
 
 /// The service of [`CooldownPersistLayer`].
-#[derive(Clone, Debug)]
-pub struct CooldownPersist<S>(Core<S, Persist>);
+#[derive(Debug)]
+pub struct CooldownPersist<S>(Core<S>);
 
-/// What [`CooldownPersist`] does.
-#[derive(Clone, Copy, Debug)]
-pub struct Persist;
-
-impl Duty for Persist {}
-
-impl sealed::Duty for Persist {
-    type Options = ();
-    const ROLES: Roles = Roles::PERSIST;
-}
-
-sends_once!(Persist);
-service!(CooldownPersist, Persist);
+service!(CooldownPersist, SendsOnce);

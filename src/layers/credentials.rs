@@ -2,11 +2,10 @@
 
 use tower_layer::Layer;
 
-use super::context::Roles;
-use super::drive::Core;
-use super::duty::{Duty, sealed, sends_again};
-use super::refresh_on_401::RefreshOptions;
-use super::rotate_on_429::{RotateOn429Layer, RotateOptions};
+use super::core::Core;
+use super::jobs::{Jobs, RefreshOptions, Roles};
+use super::rotate_on_429::RotateOn429Layer;
+use super::sends::SendsAgain;
 use super::service::service;
 use crate::pool::{Pool, Refresher};
 
@@ -26,12 +25,6 @@ use crate::pool::{Pool, Refresher};
 #[derive(Clone, Debug)]
 pub struct CredentialsLayer {
     rotate: RotateOn429Layer,
-    refresh: Option<RefreshOptions>,
-}
-
-#[derive(Clone, Debug)]
-pub struct CredentialsOptions {
-    rotate: RotateOptions,
     refresh: Option<RefreshOptions>,
 }
 
@@ -64,33 +57,13 @@ impl<S: Clone> Layer<S> for CredentialsLayer {
 
     fn layer(&self, inner: S) -> Credentials<S> {
         let (pool, rotate) = self.rotate.parts();
-        let options = CredentialsOptions { rotate, refresh: self.refresh.clone() };
-        Credentials(Core::new(inner, pool, options))
+        let jobs = Jobs { roles: Roles::ALL, rotate: Some(rotate), refresh: self.refresh.clone() };
+        Credentials(Core::new(inner, pool, jobs))
     }
 }
 
 /// The service of [`CredentialsLayer`].
-#[derive(Clone, Debug)]
-pub struct Credentials<S>(Core<S, All>);
+#[derive(Debug)]
+pub struct Credentials<S>(Core<S>);
 
-/// What [`Credentials`] does.
-#[derive(Clone, Copy, Debug)]
-pub struct All;
-
-impl Duty for All {}
-
-impl sealed::Duty for All {
-    type Options = CredentialsOptions;
-    const ROLES: Roles = Roles::ALL;
-
-    fn rotate(options: &CredentialsOptions) -> Option<&RotateOptions> {
-        Some(&options.rotate)
-    }
-
-    fn refresh(options: &CredentialsOptions) -> Option<&RefreshOptions> {
-        options.refresh.as_ref()
-    }
-}
-
-sends_again!(All);
-service!(Credentials, All);
+service!(Credentials, SendsAgain);

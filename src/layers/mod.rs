@@ -1,34 +1,49 @@
-//! The layers.
+//! The layers, and the way of a request through them.
+//!
+//! A layer's own file says what it promises. What happens to a request is in [`steps`], and what it waits
+//! for in [`future`]; [`decide`] has the rules of what is done about a response. Layers that stand
+//! directly one on the other do all that once, as one [`run`]; runs apart share a [`context`], which
+//! travels as an [`attempt`].
 
-mod answer;
 mod apply;
+mod attempt;
 mod auth_header;
-mod chain;
 mod context;
 mod cooldown_persist;
+mod copy;
+mod core;
 mod credentials;
+mod decide;
 mod drain;
-mod drive;
-mod duty;
+mod driver;
 mod error_body;
+mod future;
+mod history;
+mod jobs;
+mod learn;
 mod network;
 mod next_ready;
-mod progress;
 mod refresh_on_401;
 mod replay;
+mod response_class;
 mod rotate_on_429;
+mod run;
+mod sends;
 mod service;
+mod spares;
+mod steps;
+mod wait;
 
+pub use attempt::Attempt;
 pub use auth_header::{AuthHeader, AuthHeaderLayer};
-pub use context::Attempt;
 pub use cooldown_persist::{CooldownPersist, CooldownPersistLayer};
 pub use credentials::{Credentials, CredentialsLayer};
-pub use drive::ResponseFuture;
-pub use duty::Duty;
 pub(crate) use error_body::BodyPrefix;
 pub use error_body::{ErrorBody, ErrorBodyFuture, ErrorBodyLayer, PeekedBody};
+pub use future::ResponseFuture;
 pub use network::{NetworkRetry, is_before_send};
 pub use next_ready::NextReady;
 pub use refresh_on_401::{RefreshOn401, RefreshOn401Layer};
 pub use replay::{Replay, ReplayLayer};
 pub use rotate_on_429::{RotateOn429, RotateOn429Layer};
+pub use sends::{SendsAgain, SendsOnce};

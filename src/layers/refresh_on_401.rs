@@ -2,9 +2,9 @@
 
 use tower_layer::Layer;
 
-use super::context::Roles;
-use super::drive::Core;
-use super::duty::{Duty, sealed, sends_again};
+use super::core::Core;
+use super::jobs::{Jobs, RefreshOptions, Roles};
+use super::sends::SendsAgain;
 use super::service::service;
 use crate::pool::{Pool, Refresher};
 
@@ -23,11 +23,6 @@ pub struct RefreshOn401Layer {
     options: RefreshOptions,
 }
 
-#[derive(Clone, Debug)]
-pub struct RefreshOptions {
-    pub(crate) refresher: Refresher,
-}
-
 impl RefreshOn401Layer {
     /// Renews secrets of this pool by this refresher.
     pub fn new(pool: Pool, refresher: impl Into<Refresher>) -> Self {
@@ -39,28 +34,14 @@ impl<S: Clone> Layer<S> for RefreshOn401Layer {
     type Service = RefreshOn401<S>;
 
     fn layer(&self, inner: S) -> RefreshOn401<S> {
-        RefreshOn401(Core::new(inner, self.pool.clone(), self.options.clone()))
+        let refresh = Some(self.options.clone());
+        let jobs = Jobs { refresh, ..Jobs::plain(Roles::REFRESH) };
+        RefreshOn401(Core::new(inner, self.pool.clone(), jobs))
     }
 }
 
 /// The service of [`RefreshOn401Layer`].
-#[derive(Clone, Debug)]
-pub struct RefreshOn401<S>(Core<S, Refresh>);
+#[derive(Debug)]
+pub struct RefreshOn401<S>(Core<S>);
 
-/// What [`RefreshOn401`] does.
-#[derive(Clone, Copy, Debug)]
-pub struct Refresh;
-
-impl Duty for Refresh {}
-
-impl sealed::Duty for Refresh {
-    type Options = RefreshOptions;
-    const ROLES: Roles = Roles::REFRESH;
-
-    fn refresh(options: &RefreshOptions) -> Option<&RefreshOptions> {
-        Some(options)
-    }
-}
-
-sends_again!(Refresh);
-service!(RefreshOn401, Refresh);
+service!(RefreshOn401, SendsAgain);

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::context::Roles;
+use super::core::Core;
 use super::drain::DrainBound;
-use super::drive::Core;
-use super::duty::{Duty, sealed, sends_again};
+use super::jobs::{Jobs, Roles, RotateOptions};
 use super::network::NetworkRetry;
+use super::sends::SendsAgain;
 use super::service::service;
 use crate::pool::Pool;
 
@@ -38,21 +38,6 @@ use crate::pool::Pool;
 pub struct RotateOn429Layer {
     pool: Pool,
     options: RotateOptions,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct RotateOptions {
-    pub(crate) max_attempts: Option<NonZeroU32>,
-    pub(crate) wait_up_to: Option<Duration>,
-    pub(crate) network: NetworkRetry,
-    pub(crate) drain: DrainBound,
-}
-
-impl RotateOptions {
-    /// Whether a request may be sent again with the same credential.
-    pub(crate) fn repeats_itself(&self) -> bool {
-        self.network.allows() > 0 || self.wait_up_to.is_some()
-    }
 }
 
 impl RotateOn429Layer {
@@ -102,28 +87,14 @@ impl<S: Clone> Layer<S> for RotateOn429Layer {
     type Service = RotateOn429<S>;
 
     fn layer(&self, inner: S) -> RotateOn429<S> {
-        RotateOn429(Core::new(inner, self.pool.clone(), self.options.clone()))
+        let rotate = Some(self.options.clone());
+        let jobs = Jobs { rotate, ..Jobs::plain(Roles::ROTATE) };
+        RotateOn429(Core::new(inner, self.pool.clone(), jobs))
     }
 }
 
 /// The service of [`RotateOn429Layer`].
-#[derive(Clone, Debug)]
-pub struct RotateOn429<S>(Core<S, Rotate>);
+#[derive(Debug)]
+pub struct RotateOn429<S>(Core<S>);
 
-/// What [`RotateOn429`] does.
-#[derive(Clone, Copy, Debug)]
-pub struct Rotate;
-
-impl Duty for Rotate {}
-
-impl sealed::Duty for Rotate {
-    type Options = RotateOptions;
-    const ROLES: Roles = Roles::ROTATE;
-
-    fn rotate(options: &RotateOptions) -> Option<&RotateOptions> {
-        Some(options)
-    }
-}
-
-sends_again!(Rotate);
-service!(RotateOn429, Rotate);
+service!(RotateOn429, SendsAgain);

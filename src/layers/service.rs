@@ -1,19 +1,25 @@
-//! What every service of a layer has: access to the inner service, and `Service` itself.
+//! What every service of a layer has: access to the inner service, `Clone`, and `Service` itself.
 
 /// Implements a layer's service, which is a newtype of `Core`.
 macro_rules! service {
-    ($service:ident, $duty:ty) => {
+    ($service:ident, $sends:ty) => {
         $crate::access::access!($service, 0.inner);
+
+        impl<S: Clone> Clone for $service<S> {
+            fn clone(&self) -> Self {
+                Self(self.0.clone_for::<Self>())
+            }
+        }
 
         impl<S, B, R> tower_service::Service<http::Request<B>> for $service<S>
         where
             S: tower_service::Service<http::Request<B>, Response = http::Response<R>> + Clone,
             S::Error: Into<$crate::BoxError>,
-            $duty: $crate::layers::duty::Bodies<B, R>,
+            $sends: $crate::layers::sends::Sends<B, R>,
         {
             type Response = http::Response<R>;
             type Error = $crate::BoxError;
-            type Future = $crate::layers::drive::ResponseFuture<S, $duty, B, R>;
+            type Future = $crate::layers::future::ResponseFuture<S, $sends, B, R>;
 
             #[inline]
             fn poll_ready(
@@ -30,4 +36,4 @@ macro_rules! service {
         }
     };
 }
-pub(crate) use service;
+pub(super) use service;

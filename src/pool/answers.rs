@@ -95,9 +95,10 @@ impl Book {
 
     /// What was on its way into the vault is there.
     pub(super) fn saved(&mut self) {
-        for Outcome { id, change } in self.journal.arrived() {
-            if let (Change::Answered(answer), Some(slot)) = (change, self.find(id)) {
-                self.slots[slot].standing.last_answer = Some(answer);
+        let Self { journal, slots, by_id, .. } = self;
+        for Outcome { id, change } in journal.arrived() {
+            if let (Change::Answered(answer), Some(slot)) = (change, by_id.get(&id)) {
+                slots[*slot].standing.last_answer = Some(answer);
             }
         }
     }
@@ -148,6 +149,15 @@ impl Pool {
     pub(super) fn has_unsaved_answers(&self) -> bool {
         let now = self.now();
         self.with_book(|book, _| unsaved(&book.slots, &self.0.answers, now).next().is_some())
+    }
+
+    /// Saves what was worth no write of its own when it was learnt, where some layer saves what the pool
+    /// learns. Nobody waits for it.
+    pub(super) fn save_pending(&self) {
+        if self.0.saves.load(Ordering::Relaxed) {
+            self.hurry_saving();
+            drop(self.start_saving());
+        }
     }
 
     /// Saves the latest answers, where some layer saves what the pool learns. Nobody waits for it: a vault that

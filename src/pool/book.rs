@@ -103,10 +103,16 @@ pub(crate) struct Lesson<'a> {
 pub(crate) enum Picked {
     /// This one. With `hold`, its use must be given back by [`Book::release`]. Its token may have expired.
     Lease { lease: Lease, hold: Option<Hold>, expired: bool },
-    /// None yet: at this moment, or when something changes, it is worth asking again.
-    Later { until: Option<Timestamp>, change: oneshot::Receiver<()> },
+    /// None yet.
+    Pending(Wakeup),
     /// None.
     None,
+}
+
+/// When it is worth asking for a credential again: at this moment, or when something changes.
+pub(crate) struct Wakeup {
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) change: oneshot::Receiver<()>,
 }
 
 /// A use of a credential that is counted while it lasts.
@@ -118,7 +124,7 @@ pub(crate) struct Hold {
 
 pub(crate) struct Book {
     pub(crate) slots: Vec<Slot>,
-    by_id: HashMap<CredentialId, SlotIndex>,
+    pub(super) by_id: HashMap<CredentialId, SlotIndex>,
     by_label: HashMap<Arc<str>, SlotIndex>,
     base: Lane,
     lanes: HashMap<Scope, Lane>,

@@ -3,10 +3,16 @@
 use http::{HeaderMap, Uri};
 
 use super::book::Slot;
-use super::{Lease, Pool};
+use super::{CredentialHeaderNames, Lease, Pool};
 use crate::error::Error;
 
 impl Pool {
+    /// The names of the headers that may hold a credential.
+    #[inline]
+    pub(crate) fn credential_header_names(&self) -> &CredentialHeaderNames {
+        &self.0.credential_headers
+    }
+
     /// Removes whatever credential a request carries, the caller's or ours.
     pub(crate) fn remove_credentials(&self, headers: &mut HeaderMap) {
         self.0.credential_headers.remove_from(headers);

@@ -18,25 +18,31 @@ const USUAL: [HeaderName; 4] = [
 #[derive(Clone, Debug)]
 pub(crate) struct CredentialHeaderNames {
     names: Vec<HeaderName>,
-    /// A bit for each length that a name has; the last one stands for all that are longer.
-    lengths: u64,
+    /// The marks of all names. Most other names are told by theirs.
+    marks: u64,
 }
 
 impl CredentialHeaderNames {
     pub(crate) fn new(of_provider: &[HeaderName]) -> Self {
         let mut names = of_provider.to_vec();
         names.extend(USUAL);
-        let lengths = names.iter().fold(0, |lengths, name| lengths | length_bit(name));
-        Self { names, lengths }
+        let marks = names.iter().fold(0, |marks, name| marks | mark(name));
+        Self { names, marks }
     }
 
-    fn has(&self, name: &HeaderName) -> bool {
-        self.lengths & length_bit(name) != 0 && self.names.contains(name)
+    #[inline]
+    pub(crate) fn contains(&self, name: &HeaderName) -> bool {
+        self.marks & mark(name) != 0 && self.is_one(name)
+    }
+
+    #[cold]
+    fn is_one(&self, name: &HeaderName) -> bool {
+        self.names.contains(name)
     }
 
     /// Removes every header of these names.
     pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
-        while let Some(name) = headers.keys().find(|name| self.has(name)).cloned() {
+        while let Some(name) = headers.keys().find(|name| self.contains(name)).cloned() {
             if let Entry::Occupied(entry) = headers.entry(name) {
                 entry.remove_entry_mult();
             }
@@ -49,11 +55,15 @@ impl CredentialHeaderNames {
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = &'a HeaderValue> {
         let is_ours =
-            |(name, value): &(&HeaderName, &HeaderValue)| value.is_sensitive() && self.has(name);
+            |(name, value): &(&HeaderName, &HeaderValue)| value.is_sensitive() && self.contains(name);
         headers.iter().filter(is_ours).map(|(_, value)| value)
     }
 }
 
-fn length_bit(name: &HeaderName) -> u64 {
-    1 << name.as_str().len().min(63)
+/// A bit for a name's length and first byte.
+#[inline]
+fn mark(name: &HeaderName) -> u64 {
+    let name = name.as_str().as_bytes();
+    let first = name.first().copied().unwrap_or_default();
+    1 << ((name.len() + usize::from(first)) % 64)
 }

@@ -15,8 +15,8 @@ pub(crate) struct Journal {
     saving: Vec<Outcome>,
     /// How many batches were begun: a load that one has overtaken may have it or not.
     batches: u64,
-    /// Whether something pending is worth a write of its own.
-    urgent: bool,
+    /// How many of the pending are to be saved: up to the last one that is worth a write of its own.
+    urgent: usize,
     /// At how many outcomes it is compacted next.
     limit: usize,
 }
@@ -31,7 +31,9 @@ impl Journal {
     /// One that is not urgent is saved with the next one that is.
     pub(crate) fn push(&mut self, outcome: Outcome, urgent: bool) {
         self.pending.push(outcome);
-        self.urgent |= urgent;
+        if urgent {
+            self.hurry();
+        }
         if self.pending.len() > self.limit.max(LIMIT) {
             self.compact();
             self.limit = 2 * self.pending.len();
@@ -40,12 +42,12 @@ impl Journal {
 
     /// Whether something is to be saved now.
     pub(crate) fn is_urgent(&self) -> bool {
-        self.urgent
+        self.urgent > 0
     }
 
     /// Makes whatever is pending urgent.
     pub(crate) fn hurry(&mut self) {
-        self.urgent = !self.pending.is_empty();
+        self.urgent = self.pending.len();
     }
 
     /// All outcomes that are not known to be in the vault, oldest first.
@@ -53,18 +55,20 @@ impl Journal {
         self.saving.iter().chain(&self.pending)
     }
 
-    /// Takes what is pending, to be saved now, together with the latest answers.
+    /// Takes what is urgent, to be saved now, together with the latest answers. What came later stays: else
+    /// it would be saved or not depending on when a layer saves.
     pub(crate) fn start(&mut self, answers: impl Iterator<Item = Outcome>) -> Vec<Outcome> {
-        self.urgent = false;
-        self.saving = std::mem::take(&mut self.pending);
+        let urgent = std::mem::take(&mut self.urgent);
+        self.saving.clear();
+        self.saving.extend(self.pending.drain(..urgent));
         self.saving.extend(answers);
         self.batches += 1;
         self.saving.clone()
     }
 
     /// What was on its way has arrived.
-    pub(crate) fn arrived(&mut self) -> Vec<Outcome> {
-        std::mem::take(&mut self.saving)
+    pub(crate) fn arrived(&mut self) -> std::vec::Drain<'_, Outcome> {
+        self.saving.drain(..)
     }
 
     /// How many batches were begun, if none of them is on its way.
@@ -76,9 +80,9 @@ impl Journal {
     /// asked for each time.
     pub(crate) fn put_back(&mut self) {
         self.saving.retain(|outcome| !matches!(outcome.change, Change::Answered(_)));
-        let later = std::mem::replace(&mut self.pending, std::mem::take(&mut self.saving));
-        self.pending.extend(later);
-        self.hurry();
+        self.urgent += self.saving.len();
+        self.saving.append(&mut self.pending);
+        std::mem::swap(&mut self.pending, &mut self.saving);
     }
 
     fn compact(&mut self) {
@@ -105,6 +109,9 @@ impl Journal {
             *count <= KEPT
         });
         self.pending.reverse();
+        if self.urgent > 0 {
+            self.hurry();
+        }
         // A deadline that was later than those that are kept is not lost.
         for outcome in &mut self.pending {
             if let Change::CooledDown { cooldown, .. } = &mut outcome.change

@@ -38,7 +38,6 @@ use answers::Answers;
 use book::{Book, Hold, Slot};
 use config::Config;
 use head::Head;
-use header_names::CredentialHeaderNames;
 use lease::BlemishCount;
 
 pub use builder::PoolBuilder;
@@ -47,8 +46,9 @@ pub use lease::Lease;
 pub use refresh::{RefreshError, Refresher};
 pub use wish::{Affinity, Pin};
 
-pub(crate) use book::Picked;
+pub(crate) use book::{Picked, Wakeup};
 pub(crate) use head::KnownHead;
+pub(crate) use header_names::CredentialHeaderNames;
 pub(crate) use lane::SlotIndex;
 pub(crate) use refresh::Refreshing;
 pub(crate) use save::Saving;
@@ -283,6 +283,12 @@ impl Pool {
         self.0.tick.load(Ordering::Acquire)
     }
 
+    /// The credential for the first attempt of a request without wishes, if that is known without a lock.
+    #[inline]
+    pub(crate) fn pick_published(&self, known: &mut KnownHead) -> Option<Lease> {
+        self.0.head.read(&self.0.config, known)
+    }
+
     /// The credential for a request's first attempt.
     pub(crate) fn pick_first(
         &self,
@@ -291,7 +297,7 @@ impl Pool {
         patience: Option<Timestamp>,
     ) -> Result<(Picked, Option<Permit>), Error> {
         if wish.is_none()
-            && let Some(lease) = self.0.head.read(&self.0.config, known)
+            && let Some(lease) = self.pick_published(known)
         {
             return Ok((Picked::Lease { lease, hold: None, expired: false }, None));
         }

@@ -53,6 +53,7 @@ impl Pool {
                     tracing::warn!(target: "tower_credentials", %error, "could not read the vault");
                 }
                 told = trouble;
+                pool.save_pending();
                 let save_every = pool.0.config.save_answers_every;
                 if save_every.is_some_and(|every| now.duration_since(saved_answers) >= every) {
                     saved_answers = now;

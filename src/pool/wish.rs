@@ -85,12 +85,18 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    pub(crate) fn read(&mut self, extensions: &Extensions) {
-        if !extensions.is_empty() {
-            self.pin = extensions.get().cloned();
-            self.affinity = extensions.get().cloned();
-            self.scope = extensions.get().cloned();
+    /// What a request that has these extensions asks for, if anything.
+    #[inline]
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        if extensions.is_empty() {
+            return None;
         }
+        let get_all = || Self {
+            pin: extensions.get().cloned(),
+            affinity: extensions.get().cloned(),
+            scope: extensions.get().cloned(),
+        };
+        Some(get_all()).filter(|wish| !wish.is_none())
     }
 
     pub(crate) fn clear(&mut self) {

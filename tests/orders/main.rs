@@ -76,6 +76,8 @@ impl World {
         let pool = Pool::builder(provider, vault.clone())
             .clock(Clock::from_fn(clock))
             .cooldowns(Cooldowns::default().jitter(0.0))
+            // It would save recoveries too, after a second of real time.
+            .sync_every(None)
             .open()
             .await
             .unwrap();

@@ -39,9 +39,8 @@ pub struct Result {
 struct Run<'a> {
     /// Secrets that were refused with a 403 when they were fresh.
     forbidden: Vec<(usize, u64)>,
-    /// The pool as it was last saved, and whether it has changed since in a way that is worth a write.
+    /// The pool as it was when it last changed in a way that is worth a write.
     saved: Vec<Account>,
-    dirty: bool,
     script: &'a Script,
     layers: Layers,
     now: u64,
@@ -65,7 +64,6 @@ pub fn run(script: &Script, layers: Layers) -> Result {
     let mut run = Run {
         forbidden: Vec::new(),
         saved: order.clone(),
-        dirty: false,
         script,
         layers,
         now: 0,
@@ -78,9 +76,6 @@ pub fn run(script: &Script, layers: Layers) -> Result {
     for request in &script.requests {
         run.now += request.after;
         answers.push(run.request(request.repeatable));
-        if layers.persist && std::mem::take(&mut run.dirty) {
-            run.saved = run.order.clone();
-        }
     }
     // Secrets are always saved.
     let mut saved = std::mem::take(&mut run.saved);
@@ -187,8 +182,8 @@ impl Run<'_> {
         let until =
             now + retry_after.unwrap_or_else(|| 30u64.saturating_mul(1 << state.failures).min(3600));
         cool_down(state, until, false);
-        self.dirty = true;
         self.send_to_back(account);
+        self.save();
     }
 
     fn refused(&mut self, account: usize) {
@@ -197,8 +192,8 @@ impl Run<'_> {
         let again = state.cooldown.is_some_and(|(_, refused)| refused);
         let factor = if again { 1 << state.failures } else { 1 };
         cool_down(state, now + (300 * factor).min(3600), true);
-        self.dirty = true;
         self.send_to_back(account);
+        self.save();
     }
 
     fn succeeded(&mut self, account: usize) {
@@ -207,7 +202,16 @@ impl Run<'_> {
         let ended_one = state.cooldown.is_some_and(|(until, _)| until > now);
         state.cooldown = None;
         state.failures = 0;
-        self.dirty |= ended_one;
+        if ended_one {
+            self.save();
+        }
+    }
+
+    /// What was worth no write before goes along.
+    fn save(&mut self) {
+        if self.layers.persist {
+            self.saved = self.order.clone();
+        }
     }
 
     fn refresh(&mut self, account: usize, token: Option<Refresh>) -> bool {
@@ -228,12 +232,14 @@ impl Run<'_> {
                 {
                     state.cooldown = None;
                     state.failures = 0;
-                    self.dirty |= until > now;
+                    if until > now {
+                        self.save();
+                    }
                 }
             }
             Some(Refresh::Rejected) => {
                 self.account(account).needs_sign_in = true;
-                self.dirty = true;
+                self.save();
             }
             Some(Refresh::Fails) | None => {
                 let HeldOff { failures, .. } = held_off;

@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, Uri};
 use crate::pool::Lease;
 
 /// Where the caller has sent a request that was sent elsewhere, and where that was.
-pub(crate) struct Home {
+pub(in crate::layers) struct Home {
     scheme: Scheme,
     authority: Authority,
     /// The leases whose endpoints it was sent to, and whether the endpoint's prefix was put before the

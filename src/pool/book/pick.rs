@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::{Book, Hold, Picked, Slot};
+use super::{Book, Hold, Picked, Slot, Wakeup};
 use crate::clock::Timestamp;
 use crate::credential::PoolKey;
 use crate::error::Error;
@@ -32,7 +32,7 @@ impl Book {
                 return Err(Error::NeedsSignIn { pool: key.clone(), pin: Some(pin.to_string()) });
             }
             return Ok(if self.is_busy(&self.slots[slot], config) {
-                Picked::Later { until: None, change: self.wait() }
+                Picked::Pending(Wakeup { until: None, change: self.wait() })
             } else {
                 self.take(slot, false, config, now)
             });
@@ -53,7 +53,7 @@ impl Book {
         let busy = self.soonest_busy(scope, config);
         let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
         if busy.is_some_and(|until| until <= now || (tries && idle.is_none())) {
-            return Ok(Picked::Later { until: None, change: self.wait() });
+            return Ok(Picked::Pending(Wakeup { until: None, change: self.wait() }));
         }
         let Some(soonest) = idle.into_iter().chain(busy).min() else {
             return Err(if self.slots.iter().any(|slot| self.is_allowed(slot, config)) {
@@ -71,7 +71,7 @@ impl Book {
                 Ok(self.take(slot.ok_or_else(fail)?, true, config, now))
             }
             WhenAllCoolingDown::WaitUpTo(bound) if soonest <= patience.unwrap_or(now.after(bound)) => {
-                Ok(Picked::Later { until: Some(soonest), change: self.wait() })
+                Ok(Picked::Pending(Wakeup { until: Some(soonest), change: self.wait() }))
             }
             WhenAllCoolingDown::WaitUpTo(_) | WhenAllCoolingDown::Fail => Err(fail()),
         }
@@ -131,7 +131,7 @@ impl Book {
                 && slot.cools_until(scope) <= now
         };
         if config.max_in_flight.is_some() && self.slots.iter().enumerate().any(busy) {
-            return Picked::Later { until: None, change: self.wait() };
+            return Picked::Pending(Wakeup { until: None, change: self.wait() });
         }
         Picked::None
     }

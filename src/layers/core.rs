@@ -1,0 +1,84 @@
+//! What the services of all layers have in common.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::driver::{Driver, Shared};
+use super::future::ResponseFuture;
+use super::jobs::{Jobs, Roles};
+use super::run::{Part, Run};
+use super::sends::Sends;
+use crate::BoxError;
+use crate::pool::{KnownHead, Pool};
+
+/// A layer around an inner service.
+pub(super) struct Core<S> {
+    pub(super) inner: S,
+    shared: Arc<Shared<S>>,
+    known: KnownHead,
+}
+
+impl<S: Clone> Core<S> {
+    pub(super) fn new(inner: S, pool: Pool, jobs: Jobs) -> Self {
+        if jobs.roles.has(Roles::PERSIST) {
+            pool.set_saves();
+        }
+        let (run, again) = Run::around(&inner, pool.address(), jobs);
+        let shared = Arc::new(Shared { pool, run, again: Mutex::new(again) });
+        Self { inner, shared, known: KnownHead::default() }
+    }
+
+    /// A clone, for the clone of a service of this type.
+    pub(super) fn clone_for<Service>(&self) -> Self {
+        self.shared.run.answer::<Service>();
+        Self { inner: self.inner.clone(), shared: self.shared.clone(), known: self.known.clone() }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Core<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("inner", &self.inner).field("pool", self.shared.pool.key()).finish()
+    }
+}
+
+impl<S> Core<S> {
+    #[inline]
+    pub(super) fn poll_ready<B>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>
+    where
+        S: Service<Request<B>, Error: Into<BoxError>>,
+    {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    #[inline]
+    pub(super) fn call<B, R, M>(&mut self, mut request: Request<B>) -> ResponseFuture<S, M, B, R>
+    where
+        S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
+        M: Sends<B, R>,
+    {
+        let roles = match self.shared.run.part() {
+            Part::Drive(roles) => roles,
+            Part::PassOn(word) => {
+                self.shared.run.tell(word);
+                return ResponseFuture::passed_on(self.inner.call(request));
+            }
+        };
+        let mut driver = Driver::join(&self.shared, roles, &request);
+        match driver.prepare(&mut request, &mut self.known) {
+            Ok(None) => {
+                driver.send(&mut request);
+                ResponseFuture::sent(driver, self.inner.call(request))
+            }
+            Ok(Some(blocked)) => {
+                // To be ready may mean to hold a permit, which others need while this one waits.
+                self.inner = driver.service();
+                ResponseFuture::blocked(driver, blocked, request)
+            }
+            Err(error) => ResponseFuture::failed(driver, error.into()),
+        }
+    }
+}

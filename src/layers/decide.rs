@@ -1,0 +1,125 @@
+//! What to do about a response: the rules that all runs share, each for its part.
+
+use std::time::Duration;
+
+use super::driver::Driver;
+use super::jobs::Roles;
+use super::response_class::ResponseClass;
+use super::sends::Sends;
+use crate::pool::{Lease, Refreshing};
+
+/// What to do about a response.
+pub(super) enum Decision {
+    Return,
+    /// Wait for this lease's new secret, and send again with it.
+    Refresh(Lease, Refreshing),
+    /// Send again with another credential.
+    Rotate,
+    /// Send again with the same one, after a while.
+    Wait(Lease, Duration),
+}
+
+impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
+    /// Whether the request may be sent again, as far as that can be told before it is sent.
+    #[inline]
+    pub(super) fn may_send_again(&mut self) -> bool {
+        let Self { shared, history, sent: Some(sent), .. } = self else { return false };
+        let (rotate, refresh) = (&shared.run.jobs.rotate, &shared.run.jobs.refresh);
+        if rotate.is_none() && refresh.is_none() {
+            return false;
+        }
+        let mut budget = rotate.as_ref().and_then(|rotate| rotate.max_attempts);
+        let mut is_pinned = false;
+        if let Some(mut history) = history.lock_if_any() {
+            match rotate {
+                Some(_) => history.budget = budget,
+                None => budget = history.budget,
+            }
+            is_pinned = history.wish.pin.is_some();
+        }
+        let has_others = shared.pool.size() > 1 && budget.is_none_or(|budget| budget.get() > 1);
+        let may_rotate = has_others && !is_pinned;
+        rotate.as_ref().is_some_and(|rotate| may_rotate || rotate.repeats_itself())
+            || refresh.as_ref().is_some_and(|_| may_rotate || sent.lease.is_refreshable())
+    }
+
+    /// What this run does about a response.
+    pub(super) fn decide(&mut self, class: ResponseClass) -> Decision {
+        if !class.needs_action() {
+            return Decision::Return;
+        }
+        let Some(lease) = self.latest().map(|sent| sent.lease) else { return Decision::Return };
+        if class.is_refusal() && !self.history().failed.contains(&lease.slot()) {
+            return self.decide_refusal(class, lease);
+        }
+        if !self.roles.has(Roles::ROTATE) {
+            return Decision::Return;
+        }
+        match self.worth_waiting(class, &lease) {
+            Some(pause) => Decision::Wait(lease, pause),
+            None => Decision::Rotate,
+        }
+    }
+
+    /// The credential was refused, for the first time unless it has a new secret.
+    fn decide_refusal(&mut self, class: ResponseClass, lease: Lease) -> Decision {
+        if !self.roles.has(Roles::REFRESH) {
+            // A refresh layer outside takes it.
+            let is_taken = self.stack_roles().has(Roles::REFRESH);
+            let is_ours = self.roles.has(Roles::ROTATE) && !is_taken;
+            let rotates = is_ours && self.fail(&lease, class);
+            return if rotates { Decision::Rotate } else { Decision::Return };
+        }
+        let refresher = self.refresh_options().map(|options| options.refresher.clone());
+        match refresher.filter(|_| self.refresh_may_help(class, &lease)) {
+            Some(refresher) => {
+                let refreshing = self.refresh(&lease, &refresher);
+                Decision::Refresh(lease, refreshing)
+            }
+            None if self.fail(&lease, class) => Decision::Rotate,
+            None => Decision::Return,
+        }
+    }
+
+    fn refresh_may_help(&mut self, class: ResponseClass, lease: &Lease) -> bool {
+        class != ResponseClass::Insufficient
+            && !self.history().refreshed.contains(&lease.slot())
+            && (lease.is_refreshable() || self.pool().has_newer(lease))
+            && !(class == ResponseClass::Forbidden && self.pool().is_forbidden(lease))
+    }
+
+    /// The credential has failed for good, as far as this request goes. Whether this run sends it again with
+    /// another one: a rotate layer outside does so by itself.
+    pub(super) fn fail(&mut self, lease: &Lease, class: ResponseClass) -> bool {
+        let mut history = self.history();
+        history.failed.push(lease.slot());
+        let was_refreshed = history.refreshed.contains(&lease.slot());
+        let latest = history.latest.as_ref().map(|latest| latest.began);
+        drop(history);
+        if class == ResponseClass::Forbidden && was_refreshed {
+            self.pool().set_forbidden(lease);
+        }
+        if class != ResponseClass::Insufficient {
+            let own = self.sent.as_ref().map_or(0, |sent| sent.began);
+            self.pool().refused(lease, latest.unwrap_or(own));
+        }
+        self.stack_roles().has(Roles::ROTATE) && !self.outside.has(Roles::ROTATE)
+    }
+
+    /// How long to wait for the limit to end, if that is worth it.
+    fn worth_waiting(&mut self, class: ResponseClass, lease: &Lease) -> Option<Duration> {
+        let wait_up_to = self.rotate_options()?.wait_up_to?;
+        let (waited, is_second) = match &self.retries {
+            Some(retries) => (retries.waited, retries.waited_for.contains(&lease.slot())),
+            None => (Duration::ZERO, false),
+        };
+        if class != ResponseClass::Limited || is_second {
+            return None;
+        }
+        let bound = wait_up_to.checked_sub(waited)?;
+        let scope = self.history().wish.scope.clone();
+        let pause = self.pool().cooling_for(lease, scope.as_ref());
+        // A deadline that has passed is no reason to ask the same account at once again.
+        (pause > Duration::ZERO && pause <= bound).then_some(pause)
+    }
+}

@@ -1,0 +1,194 @@
+//! What one run knows of one request. Its way with the request is in [`steps`](super::steps).
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::Request;
+use tower::retry::backoff::ExponentialBackoff;
+
+use super::attempt::Attempt;
+use super::context::{HistoryCell, HistoryGuard};
+use super::copy::PartsCopy;
+use super::history::Sent;
+use super::jobs::{Jobs, RefreshOptions, Roles, RotateOptions};
+use super::run::Run;
+use super::sends::Sends;
+use crate::clock::Timestamp;
+use crate::events::Tally;
+use crate::pool::{Lease, Pool, SlotIndex, Wish};
+
+/// What all clones of a layer's service share.
+pub(super) struct Shared<S> {
+    pub(super) pool: Pool,
+    pub(super) run: Run,
+    /// What a request is sent again with. Cloned then, so that a request that goes well clones none.
+    pub(super) again: std::sync::Mutex<S>,
+}
+
+/// One run's part of one request.
+pub(super) struct Driver<S, B, R, M: Sends<B, R>> {
+    pub(super) shared: Arc<Shared<S>>,
+    /// The jobs of the run.
+    pub(super) roles: Roles,
+    /// The jobs of the runs outside.
+    pub(super) outside: Roles,
+    pub(super) is_outermost: bool,
+    pub(super) history: HistoryCell,
+    /// The attempt that is under way, once a credential is picked.
+    pub(super) sent: Option<Sent>,
+    /// Whether the request carries its credential's headers.
+    pub(super) written: bool,
+    /// What is kept for another attempt: the body, and all else.
+    pub(super) body: M::Kept,
+    pub(super) copy: Option<Box<PartsCopy>>,
+    pub(super) retries: Option<Box<RetryState>>,
+    /// Whether the caller is answered.
+    pub(super) ended: bool,
+}
+
+/// What few requests need.
+#[derive(Default)]
+pub(super) struct RetryState {
+    /// Until when the request may wait for its first credential.
+    pub(super) patience: Option<Timestamp>,
+    /// How often it was sent again after a network error.
+    pub(super) repeats: u32,
+    pub(super) backoff: Option<ExponentialBackoff>,
+    /// How long it has waited for limits to end, and for whose: each credential's is waited out once, so
+    /// that attempts stay bounded.
+    pub(super) waited: Duration,
+    pub(super) waited_for: Vec<SlotIndex>,
+}
+
+impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
+    /// Joins the runs outside that the request has passed, or begins.
+    #[inline]
+    pub(super) fn join(shared: &Arc<Shared<S>>, roles: Roles, request: &Request<B>) -> Self {
+        let (pool, extensions) = (&shared.pool, request.extensions());
+        let mut driver = Self {
+            shared: shared.clone(),
+            roles,
+            outside: Roles::NONE,
+            is_outermost: true,
+            history: HistoryCell::Own(None),
+            sent: None,
+            written: false,
+            body: M::Kept::default(),
+            copy: None,
+            retries: None,
+            ended: false,
+        };
+        if let Some(Attempt { context, sent, outside, written }) =
+            Attempt::of(extensions, pool.address())
+        {
+            context.join(roles);
+            driver.history = HistoryCell::Shared(context.clone());
+            driver.is_outermost = false;
+            driver.outside = *outside;
+            driver.sent = sent.clone();
+            driver.written = *written;
+            return driver;
+        }
+        // With all four jobs here, no other run takes part.
+        if roles != Roles::ALL || pool.exposes_attempts() {
+            driver.history = HistoryCell::open(pool.address(), roles);
+        }
+        if let Some(wish) = Wish::of(extensions) {
+            driver.history().wish = wish;
+        }
+        driver
+    }
+
+    #[inline]
+    pub(super) fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+
+    #[inline]
+    pub(super) fn jobs(&self) -> &Jobs {
+        &self.shared.run.jobs
+    }
+
+    #[inline]
+    pub(super) fn rotate_options(&self) -> Option<&RotateOptions> {
+        self.jobs().rotate.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn refresh_options(&self) -> Option<&RefreshOptions> {
+        self.jobs().refresh.as_ref()
+    }
+
+    pub(super) fn history(&mut self) -> HistoryGuard<'_> {
+        self.history.lock(self.sent.as_ref())
+    }
+
+    pub(super) fn retry_state(&mut self) -> &mut RetryState {
+        self.retries.get_or_insert_default()
+    }
+
+    /// The jobs of all runs that the request has passed, outside and inside.
+    #[inline]
+    pub(super) fn stack_roles(&self) -> Roles {
+        self.history.joined().unwrap_or(self.roles)
+    }
+
+    /// Whether this run saves what is still unsaved before the caller is answered.
+    #[inline]
+    pub(super) fn saves_last(&self) -> bool {
+        self.is_outermost && self.stack_roles().has(Roles::PERSIST)
+    }
+
+    /// The attempt that the response at hand is to. A run further in that may send again has made the latest.
+    pub(super) fn latest(&mut self) -> Option<Sent> {
+        let inside = self.stack_roles().without(self.outside).without(self.roles);
+        let own = self.sent.clone();
+        if own.is_some() && !self.is_outermost && !inside.intersects(Roles::SEND_AGAIN) {
+            return own;
+        }
+        let latest = self.history.lock_if_any().and_then(|history| history.latest.clone());
+        latest.or(own)
+    }
+
+    /// The first attempt begins, with this lease.
+    #[inline]
+    pub(super) fn begin_first(&mut self, lease: Lease, tick: u64, is_expired: bool) {
+        Tally::add(&self.pool().tally().requests);
+        self.begin(Sent { lease, number: 1, began: tick, started: None, is_expired });
+    }
+
+    /// Another attempt begins, with this lease.
+    pub(super) fn begin_again(&mut self, lease: Lease, tick: u64) {
+        Tally::add(&self.pool().tally().repeats);
+        let number = self.sent.as_ref().map_or(0, |sent| sent.number) + 1;
+        self.begin(Sent { lease, number, began: tick, started: None, is_expired: false });
+    }
+
+    #[inline]
+    fn begin(&mut self, mut sent: Sent) {
+        sent.started = self.pool().is_observed().then(Instant::now);
+        self.history.begin(&mut sent);
+        self.sent = Some(sent);
+    }
+
+    /// A service to send the request again with.
+    pub(super) fn service(&self) -> S
+    where
+        S: Clone,
+    {
+        self.shared.again.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
+    /// A request that is dropped on the way loses nothing that was learnt.
+    fn drop(&mut self) {
+        if !self.ended && self.saves_last() {
+            let _ = self.pool().start_saving();
+        }
+        if let Some(copy) = self.copy.take() {
+            copy.recycle();
+        }
+        self.history.recycle();
+    }
+}

@@ -1,0 +1,61 @@
+//! What has happened to one request of the caller's so far.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use super::apply::Home;
+use crate::pool::{Lease, Permit, SlotIndex, Wish};
+
+/// One sending of a request: with which credential, and when it began.
+#[derive(Clone)]
+pub(super) struct Sent {
+    pub(super) lease: Lease,
+    /// Which attempt of the request it is, from 1.
+    pub(super) number: u32,
+    /// The pool's tick when it began.
+    pub(super) began: u64,
+    /// When it began, if somebody looks at events.
+    pub(super) started: Option<Instant>,
+    /// Whether the token has expired, and nobody has tried to renew it yet.
+    pub(super) is_expired: bool,
+}
+
+/// What all attempts of a request have in common.
+#[derive(Default)]
+pub(super) struct History {
+    /// What the caller asks for.
+    pub(super) wish: Wish,
+    /// The latest attempt, if runs share the history: one further in may have made it.
+    pub(super) latest: Option<Sent>,
+    pub(super) tried: Vec<SlotIndex>,
+    pub(super) refreshed: Vec<SlotIndex>,
+    /// The credentials that were refused, and that no refresh helped.
+    pub(super) failed: Vec<SlotIndex>,
+    pub(super) permit: Option<Permit>,
+    /// How many credentials the request may be tried with, if a rotate layer elsewhere says so.
+    pub(super) budget: Option<NonZeroU32>,
+    /// Where the caller has sent it, once it was sent elsewhere.
+    pub(super) home: Option<Home>,
+}
+
+impl History {
+    /// A credential is tried now.
+    pub(super) fn tries(&mut self, lease: &Lease) {
+        if !self.tried.contains(&lease.slot()) {
+            self.tried.push(lease.slot());
+        }
+    }
+
+    /// Empties it for another request, which uses its memory.
+    pub(super) fn clear(&mut self) {
+        let Self { wish, latest, tried, refreshed, failed, permit, budget, home } = self;
+        wish.clear();
+        *latest = None;
+        tried.clear();
+        refreshed.clear();
+        failed.clear();
+        *permit = None;
+        *budget = None;
+        *home = None;
+    }
+}

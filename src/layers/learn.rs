@@ -1,0 +1,51 @@
+//! What a response teaches the pool.
+
+use http::Response;
+
+use super::context::{HistoryCell, Recorded};
+use super::history::Sent;
+use super::response_class::ResponseClass;
+use crate::events::Event;
+use crate::pool::Pool;
+use crate::provider::{Finding, Verdict};
+
+/// Tells the pool what a response to this attempt says of its credential.
+pub(super) fn learn<R>(
+    pool: &Pool,
+    sent: &Sent,
+    history: &mut HistoryCell,
+    response: &Response<R>,
+    (class, finding): (ResponseClass, Finding),
+    recorded: Recorded,
+) {
+    let Sent { lease, began, started, .. } = sent;
+    if recorded == Recorded::Never
+        && let Some(started) = started
+    {
+        let (credential, status) = (lease.credential(), response.status());
+        pool.emit(&Event::Attempt { credential, status, elapsed: started.elapsed() });
+    }
+    let (scope, permit) = match history.lock_if_any() {
+        // The use ends with the head of the response, unless the credential may be used again.
+        Some(mut history) if !class.needs_action() => {
+            (history.wish.scope.clone(), history.permit.take())
+        }
+        Some(history) => (history.wish.scope.clone(), None),
+        None => (None, None),
+    };
+    let scope = scope.as_ref();
+    match class {
+        ResponseClass::Limited => pool.limited(lease, *began, scope, finding.retry_at),
+        ResponseClass::Stopped => {
+            if let Some(Verdict::Stopped { reason }) = &finding.verdict {
+                pool.stopped(lease, reason);
+            }
+        }
+        ResponseClass::Good => pool.succeeded(lease, *began, scope, response.headers()),
+        ResponseClass::Refused
+        | ResponseClass::Forbidden
+        | ResponseClass::Insufficient
+        | ResponseClass::Other => {}
+    }
+    drop(permit);
+}

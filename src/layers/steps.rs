@@ -1,0 +1,364 @@
+//! One run's way with one request, step by step: check, pick, keep, write and send it; judge the response;
+//! then save, refresh, rotate or wait, and drain what is thrown away.
+//!
+//! [`ResponseFuture`](super::ResponseFuture) takes the steps, and waits between them.
+
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::time::Sleep;
+use tower::retry::backoff::Backoff;
+
+use super::apply;
+use super::attempt::Attempt;
+use super::context::{HistoryCell, Recorded};
+use super::copy::PartsCopy;
+use super::driver::Driver;
+use super::history::Sent;
+use super::jobs::Roles;
+use super::learn::learn;
+use super::next_ready::NextReady;
+use super::response_class::ResponseClass;
+use super::run::Word;
+use super::sends::Sends;
+use crate::BoxError;
+use crate::error::Error;
+use crate::events::{Event, Tally};
+use crate::pool::{KnownHead, Lease, Picked, Refresher, Refreshing, Saving, Wakeup};
+
+/// What a request waits for before it is sent.
+pub(super) enum Blocked {
+    /// A credential.
+    OnCredential(Wakeup),
+    /// A new secret in place of one that has expired.
+    OnRefresh(Refreshing),
+}
+
+/// What came of looking for another credential.
+pub(super) enum Rotation {
+    /// The request is to be sent with it.
+    Send,
+    Blocked(Wakeup),
+    /// There is none, or the request can't be sent again.
+    UsedUp,
+}
+
+impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
+    /// Makes a request ready to be sent, or tells what it has to wait for.
+    #[inline]
+    pub(super) fn prepare(
+        &mut self,
+        request: &mut Request<B>,
+        known: &mut KnownHead,
+    ) -> Result<Option<Blocked>, Error> {
+        let is_trusted = self.check(request)?;
+        if let Some(wakeup) = self.pick(known)? {
+            return Ok(Some(Blocked::OnCredential(wakeup)));
+        }
+        if let Some(refreshing) = self.renew_expired() {
+            return Ok(Some(Blocked::OnRefresh(refreshing)));
+        }
+        let may_carry = self.keep(request);
+        if self.roles.has(Roles::AUTH_HEADER) {
+            self.write(request, is_trusted, may_carry)?;
+        }
+        Ok(None)
+    }
+
+    /// Refuses a request that may not go where it is sent. Whether the provider trusts that place, as far
+    /// as it was asked.
+    #[inline]
+    fn check(&self, request: &Request<B>) -> Result<bool, Error> {
+        let (pool, uri) = (self.pool(), request.uri());
+        let writes = self.roles.has(Roles::AUTH_HEADER);
+        // A run that writes headers puts its own in place of any other.
+        if self.is_outermost && !writes {
+            pool.check_unmarked(request.headers())?;
+        }
+        // Whatever stands in between may have sent it elsewhere.
+        if self.written
+            && let Some(sent) = &self.sent
+        {
+            pool.check_carries(&sent.lease, uri)?;
+        }
+        // A redirect to another origin may have dropped all that would tell it from a new request.
+        if writes || (self.is_outermost && uri.authority().is_some()) {
+            return pool.check_origin(uri);
+        }
+        Ok(false)
+    }
+
+    /// Picks a credential, unless the request has one. Or tells when to ask again.
+    #[inline]
+    fn pick(&mut self, known: &mut KnownHead) -> Result<Option<Wakeup>, Error> {
+        if self.sent.is_some() || !self.roles.intersects(Roles::PICK) {
+            return Ok(None);
+        }
+        // Read before the pick: a cooldown that is set between the two came while it was under way.
+        let tick = self.pool().tick();
+        if let HistoryCell::Own(None) = self.history
+            && let Some(lease) = self.pool().pick_published(known)
+        {
+            self.begin_first(lease, tick, false);
+            return Ok(None);
+        }
+        let Self { shared, history, retries, .. } = self;
+        let mut history = history.lock(None);
+        if let Some(latest) = &history.latest {
+            // Another copy of the request has picked it.
+            self.sent = Some(latest.clone());
+            return Ok(None);
+        }
+        let patience = retries.as_ref().and_then(|retries| retries.patience);
+        match shared.pool.pick_first(&history.wish, known, patience)? {
+            (Picked::Lease { lease, expired, .. }, permit) => {
+                history.permit = permit;
+                drop(history);
+                self.begin_first(lease, tick, expired);
+            }
+            (Picked::Pending(wakeup), _) => {
+                drop(history);
+                self.retry_state().patience = patience.or_else(|| self.pool().patience());
+                return Ok(Some(wakeup));
+            }
+            (Picked::None, _) => {}
+        }
+        Ok(None)
+    }
+
+    /// Begins to renew a token that has expired before it is sent: to be refused costs an attempt, and a
+    /// request that can't be sent again its response.
+    #[inline]
+    fn renew_expired(&mut self) -> Option<Refreshing> {
+        let sent = self.sent.as_ref().filter(|sent| sent.is_expired)?;
+        let (lease, refresher) = (sent.lease.clone(), self.refresh_options()?.refresher.clone());
+        Some(self.refresh(&lease, &refresher))
+    }
+
+    /// The wait for a new secret is over. If there is none, the old one is sent: the clock may be wrong.
+    pub(super) fn renewed(
+        &mut self,
+        lease: Option<Lease>,
+        request: &mut Request<B>,
+    ) -> Result<(), Error> {
+        let (Some(lease), Some(sent)) = (lease, &mut self.sent) else { return Ok(()) };
+        sent.lease = lease.clone();
+        if let Some(latest) = &mut self.history().latest {
+            latest.lease = lease;
+        }
+        // With the old one, by a layer outside.
+        if self.written { self.write(request, false, true) } else { Ok(()) }
+    }
+
+    /// Keeps a copy of a request that may be sent again. Whether a header of it may hold a credential.
+    #[inline]
+    fn keep(&mut self, request: &mut Request<B>) -> bool {
+        if !self.may_send_again() {
+            return true;
+        }
+        self.body = M::keep(request.body());
+        if !M::is_kept(&self.body) {
+            return true;
+        }
+        let copy = PartsCopy::of(request, self.pool().credential_header_names());
+        self.copy.insert(copy).may_carry
+    }
+
+    /// Puts the credential's headers on a request, in place of any other's, and sends it where that
+    /// credential's requests go.
+    #[inline]
+    fn write(
+        &mut self,
+        request: &mut Request<B>,
+        is_trusted: bool,
+        may_carry: bool,
+    ) -> Result<(), Error> {
+        let Self { shared, history, sent: Some(sent), .. } = self else { return Ok(()) };
+        let (pool, lease) = (&shared.pool, &sent.lease);
+        if lease.endpoint().is_some() || self.written {
+            apply::direct(pool, lease, request, &mut history.lock(Some(sent)).home)?;
+        } else if !is_trusted {
+            pool.check_carries(lease, request.uri())?;
+        }
+        if may_carry {
+            pool.remove_credentials(request.headers_mut());
+        }
+        apply::write(pool, lease, request);
+        self.written = true;
+        Ok(())
+    }
+
+    /// Sends a request: tells the layers further in what they must know of it. The service is called next.
+    #[inline]
+    pub(super) fn send(&self, request: &mut Request<B>) {
+        if let HistoryCell::Shared(context) = &self.history {
+            let outside = self.outside.with(self.roles);
+            // Under a complete stack there is nobody to read it.
+            if outside != Roles::ALL || !self.is_outermost || self.pool().exposes_attempts() {
+                let (context, sent, written) = (context.clone(), self.sent.clone(), self.written);
+                Attempt { context, sent, outside, written }.travel(request.extensions_mut());
+            }
+        }
+        self.shared.run.tell(Word::Driven);
+    }
+
+    /// Judges a response, and records what it teaches, unless a run further in has.
+    #[inline]
+    pub(super) fn judge(&mut self, response: &Response<R>) -> ResponseClass {
+        let Self { shared, history, sent, .. } = self;
+        let pool = &shared.pool;
+        let (class, finding) = ResponseClass::of(pool, response);
+        let number = sent.as_ref().map_or(0, |sent| sent.number);
+        let recorded = history.record(number, class.recorded_as());
+        if let Some(sent) = sent
+            && recorded != Recorded::Already
+        {
+            if recorded == Recorded::Never {
+                pool.answered(sent.lease.slot(), response.status());
+            }
+            if class != ResponseClass::Good || pool.learns_from_good(response.headers()) {
+                learn(pool, sent, history, response, (class, finding), recorded);
+            }
+        }
+        class
+    }
+
+    /// Whether something is to be saved before this run lets a response go.
+    #[inline]
+    pub(super) fn must_save(&self) -> bool {
+        (self.roles.has(Roles::PERSIST) || self.saves_last()) && self.pool().has_unsaved()
+    }
+
+    /// Begins to save what a response taught, if that is this run's job.
+    pub(super) fn save(&self) -> Option<Saving> {
+        if self.roles.has(Roles::PERSIST) { self.pool().start_saving() } else { None }
+    }
+
+    /// Begins to renew this lease's secret.
+    pub(super) fn refresh(&mut self, lease: &Lease, refresher: &Refresher) -> Refreshing {
+        self.history().refreshed.push(lease.slot());
+        self.sent.iter_mut().for_each(|sent| sent.is_expired = false);
+        self.pool().refresh(lease, refresher, self.stack_roles().has(Roles::PERSIST))
+    }
+
+    /// There is a new secret. Whether the request is to be sent with it; if it can't be, the next one is.
+    pub(super) fn refreshed(&mut self, lease: &Lease) -> bool {
+        let sends = M::take_over(&self.body);
+        if sends {
+            let tick = self.pool().tick();
+            self.begin_again(lease.clone(), tick);
+        }
+        sends
+    }
+
+    /// Looks for another credential, and takes it. Or tells when to ask again.
+    pub(super) fn rotate(&mut self) -> Rotation {
+        if !M::is_kept(&self.body) {
+            return Rotation::UsedUp;
+        }
+        let Self { shared, history, sent, body, .. } = self;
+        let pool = &shared.pool;
+        let mut history = history.lock(sent.as_ref());
+        let budget = match &shared.run.jobs.rotate {
+            Some(rotate) => rotate.max_attempts,
+            None => history.budget,
+        };
+        let budget = budget.map_or_else(|| pool.size(), Into::into);
+        if history.tried.len() >= usize::try_from(budget).unwrap_or(usize::MAX) {
+            return Rotation::UsedUp;
+        }
+        // Before another one is waited for.
+        history.permit = None;
+        let tick = pool.tick();
+        let (lease, permit) = match pool.pick_next(&history.tried, &history.wish) {
+            (Picked::None, _) => return Rotation::UsedUp,
+            (Picked::Pending(wakeup), _) => return Rotation::Blocked(wakeup),
+            // Only now: what is still being sent of the body may be cut short by it, and a response that
+            // is returned may end with that.
+            (Picked::Lease { .. }, _) if !M::take_over(body) => return Rotation::UsedUp,
+            (Picked::Lease { lease, .. }, permit) => (lease, permit),
+        };
+        history.permit = permit;
+        let before = history.latest.as_ref().or(sent.as_ref()).map(|sent| sent.lease.clone());
+        drop(history);
+        Tally::add(&pool.tally().rotations);
+        if let Some(before) = before {
+            pool.emit(&Event::Rotated { from: before.credential(), to: lease.credential() });
+        }
+        self.begin_again(lease, tick);
+        Rotation::Send
+    }
+
+    /// Prepares to send again with the same credential, after a while in which its limit ends. Whether the
+    /// request can be.
+    pub(super) fn wait(&mut self, lease: &Lease, pause: Duration) -> bool {
+        let waits = M::take_over(&self.body);
+        if waits {
+            let retries = self.retry_state();
+            retries.waited += pause;
+            retries.waited_for.push(lease.slot());
+            self.pool().emit(&Event::Waiting { credential: lease.credential(), wait: pause });
+            let tick = self.pool().tick();
+            self.begin_again(lease.clone(), tick);
+        }
+        waits
+    }
+
+    /// How long to wait before the request is sent again after a network error, if it is to be.
+    pub(super) fn repeat(&mut self, error: &BoxError) -> Option<Sleep> {
+        let Self { shared, body, retries, .. } = self;
+        let network = &shared.run.jobs.rotate.as_ref()?.network;
+        if !M::is_kept(body) || !network.is_worth(error) {
+            return None;
+        }
+        let retries = retries.get_or_insert_default();
+        if retries.repeats >= network.allows() || !M::take_over(body) {
+            return None;
+        }
+        retries.repeats += 1;
+        let pause = retries.backoff.get_or_insert_with(|| network.start()).next_backoff();
+        let latest = self.latest();
+        let credential = latest.as_ref().map(|sent| sent.lease.credential());
+        self.pool().emit(&Event::Repeated { credential });
+        if let Some(Sent { lease, began, .. }) = latest {
+            self.begin_again(lease, began);
+        }
+        Some(pause)
+    }
+
+    /// Reads what is left of a response that is thrown away.
+    pub(super) fn drain(&self, response: Response<R>) -> M::Drain {
+        let bound = self.rotate_options().map(|rotate| rotate.drain).unwrap_or_default();
+        M::drain(response.into_body(), bound)
+    }
+
+    /// The same request once more, for the attempt that has begun.
+    pub(super) fn again(&mut self) -> Result<Request<B>, Error> {
+        let body = M::another(&self.body).ok_or(Error::LostBody)?;
+        let copy = self.copy.as_ref().ok_or(Error::LostBody)?;
+        let (mut request, may_carry) = (copy.restore(body), copy.may_carry);
+        if self.written {
+            self.write(&mut request, false, may_carry)?;
+        }
+        Ok(request)
+    }
+
+    /// Says on the last response of a pool that is used up when to ask again.
+    pub(super) fn mark_used_up(&mut self, response: &mut Response<R>) {
+        let scope = self.history.lock_if_any().and_then(|history| history.wish.scope.clone());
+        if let Some(at) = self.pool().next_ready(scope.as_ref()) {
+            response.extensions_mut().insert(NextReady::new(at, self.pool().now()));
+        }
+    }
+
+    /// The caller is about to be answered. Begins to save what is still unsaved before that.
+    pub(super) fn finish(&mut self) -> Option<Saving> {
+        self.ended = true;
+        if self.is_outermost
+            && let Some(mut history) = self.history.lock_if_any()
+        {
+            history.permit = None;
+        }
+        if self.saves_last() { self.pool().start_saving() } else { None }
+    }
+}
