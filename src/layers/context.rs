@@ -51,6 +51,15 @@ impl Context {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn begin(&self, sent: &mut Sent) {
+        let mut history = self.lock();
+        if let Some(latest) = &history.latest {
+            sent.number = sent.number.max(latest.number + 1);
+        }
+        history.tries(&sent.lease);
+        history.latest = Some(sent.clone());
+    }
+
     fn record(&self, attempt: u32, class: u8) -> Recorded {
         let mark = attempt << 2 | u32::from(class);
         let before = self.recorded.load(Ordering::Acquire);
@@ -114,14 +123,7 @@ impl HistoryCell {
         match self {
             Self::Own(None) => {}
             Self::Own(Some(history)) => history.tries(&sent.lease),
-            Self::Shared(context) => {
-                let mut history = context.lock();
-                if let Some(latest) = &history.latest {
-                    sent.number = sent.number.max(latest.number + 1);
-                }
-                history.tries(&sent.lease);
-                history.latest = Some(sent.clone());
-            }
+            Self::Shared(context) => context.begin(sent),
         }
     }
 

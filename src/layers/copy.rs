@@ -9,9 +9,7 @@ use crate::pool::CredentialHeaderNames;
 /// A request but for its body. The next request's copy uses its memory again.
 #[derive(Default)]
 pub(super) struct PartsCopy {
-    method: Method,
-    uri: Uri,
-    version: Version,
+    line: Option<(Method, Uri, Version)>,
     /// A list, since a map costs two allocations, and a hash for each name.
     headers: Vec<(HeaderName, HeaderValue)>,
     extensions: Extensions,
@@ -28,9 +26,7 @@ impl PartsCopy {
     #[inline]
     pub(super) fn of<B>(request: &mut Request<B>, credentials: &CredentialHeaderNames) -> Box<Self> {
         let mut copy: Box<Self> = spares::take(&COPIES);
-        copy.method.clone_from(request.method());
-        copy.uri.clone_from(request.uri());
-        copy.version = request.version();
+        copy.line = Some((request.method().clone(), request.uri().clone(), request.version()));
         let headers = request.headers();
         copy.headers.reserve(headers.len());
         for (name, value) in headers {
@@ -44,9 +40,11 @@ impl PartsCopy {
     /// Another request of the same parts.
     pub(super) fn restore<B>(&self, body: B) -> Request<B> {
         let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = self.version;
+        if let Some((method, uri, version)) = &self.line {
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            *request.version_mut() = *version;
+        }
         // Room for what a credential adds.
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
         for (name, value) in &self.headers {
@@ -61,8 +59,7 @@ impl PartsCopy {
 
     /// Keeps its memory for another request.
     pub(super) fn recycle(mut self: Box<Self>) {
-        self.method = Method::GET;
-        self.uri = Uri::default();
+        self.line = None;
         self.headers.clear();
         self.may_carry = false;
         if !self.extensions.is_empty() {

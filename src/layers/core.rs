@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::driver::{Driver, Shared};
 use super::future::ResponseFuture;
 use super::jobs::{Jobs, Roles};
-use super::run::{Part, Run};
+use super::run::{Duty, Run};
 use super::sends::Sends;
 use crate::BoxError;
 use crate::pool::{KnownHead, Pool};
@@ -60,9 +60,9 @@ impl<S> Core<S> {
         S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
         M: Sends<B, R>,
     {
-        let roles = match self.shared.run.part() {
-            Part::Drive(roles) => roles,
-            Part::PassOn(word) => {
+        let roles = match self.shared.run.duty() {
+            Duty::Drive(roles) => roles,
+            Duty::PassOn(word) => {
                 self.shared.run.tell(word);
                 return ResponseFuture::passed_on(self.inner.call(request));
             }

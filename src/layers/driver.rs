@@ -154,21 +154,21 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     #[inline]
     pub(super) fn begin_first(&mut self, lease: Lease, tick: u64, is_expired: bool) {
         Tally::add(&self.pool().tally().requests);
-        self.begin(Sent { lease, number: 1, began: tick, started: None, is_expired });
+        self.begin(1, lease, tick, is_expired);
     }
 
     /// Another attempt begins, with this lease.
     pub(super) fn begin_again(&mut self, lease: Lease, tick: u64) {
         Tally::add(&self.pool().tally().repeats);
         let number = self.sent.as_ref().map_or(0, |sent| sent.number) + 1;
-        self.begin(Sent { lease, number, began: tick, started: None, is_expired: false });
+        self.begin(number, lease, tick, false);
     }
 
     #[inline]
-    fn begin(&mut self, mut sent: Sent) {
-        sent.started = self.pool().is_observed().then(Instant::now);
-        self.history.begin(&mut sent);
-        self.sent = Some(sent);
+    fn begin(&mut self, number: u32, lease: Lease, tick: u64, is_expired: bool) {
+        let started = self.shared.pool.is_observed().then(Instant::now);
+        let sent = self.sent.insert(Sent { lease, number, began: tick, started, is_expired });
+        self.history.begin(sent);
     }
 
     /// A service to send the request again with.

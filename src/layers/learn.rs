@@ -15,7 +15,7 @@ pub(super) fn learn<R>(
     sent: &Sent,
     history: &mut HistoryCell,
     response: &Response<R>,
-    (class, finding): (ResponseClass, Finding),
+    (class, finding): (ResponseClass, Option<Finding>),
     recorded: Recorded,
 ) {
     let Sent { lease, began, started, .. } = sent;
@@ -35,10 +35,13 @@ pub(super) fn learn<R>(
     };
     let scope = scope.as_ref();
     match class {
-        ResponseClass::Limited => pool.limited(lease, *began, scope, finding.retry_at),
+        ResponseClass::Limited => {
+            let stated = finding.and_then(|finding| finding.retry_at);
+            pool.limited(lease, *began, scope, stated);
+        }
         ResponseClass::Stopped => {
-            if let Some(Verdict::Stopped { reason }) = &finding.verdict {
-                pool.stopped(lease, reason);
+            if let Some(Verdict::Stopped { reason }) = finding.and_then(|finding| finding.verdict) {
+                pool.stopped(lease, &reason);
             }
         }
         ResponseClass::Good => pool.succeeded(lease, *began, scope, response.headers()),

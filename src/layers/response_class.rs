@@ -25,18 +25,19 @@ pub(super) enum ResponseClass {
 }
 
 impl ResponseClass {
-    /// A response's class, and what the provider has read in it if it is no success.
+    /// A response's class, and what the provider has read in it if it is not good.
     #[inline]
-    pub(super) fn of<R>(pool: &Pool, response: &Response<R>) -> (Self, Finding) {
+    pub(super) fn of<R>(pool: &Pool, response: &Response<R>) -> (Self, Option<Finding>) {
         let status = response.status();
-        match status.is_success() && !pool.is_limited(status) {
-            true => (Self::Good, Finding::default()),
-            false => Self::of_error(pool, response),
+        if status.is_success() && !pool.is_limited(status) {
+            return (Self::Good, None);
         }
+        let (class, finding) = Self::of_trouble(pool, response);
+        (class, Some(finding))
     }
 
     #[cold]
-    fn of_error<R>(pool: &Pool, response: &Response<R>) -> (Self, Finding) {
+    fn of_trouble<R>(pool: &Pool, response: &Response<R>) -> (Self, Finding) {
         let status = response.status();
         let is_limited = pool.is_limited(status);
         if !status.is_client_error() && !is_limited {

@@ -30,7 +30,7 @@ pub(super) struct Run {
 }
 
 /// What a layer does with a request.
-pub(super) enum Part {
+pub(super) enum Duty {
     /// These jobs.
     Drive(Roles),
     /// Nothing but pass it on, with this word.
@@ -96,15 +96,15 @@ impl Run {
 
     /// What this layer does with the request that it is called with now.
     #[inline]
-    pub(super) fn part(&self) -> Part {
+    pub(super) fn duty(&self) -> Duty {
         let outside = match WORD.take() {
-            Some((pool, Word::Driven)) if pool == self.pool => return Part::PassOn(Word::Driven),
+            Some((pool, Word::Driven)) if pool == self.pool => return Duty::PassOn(Word::Driven),
             Some((pool, Word::Outside(roles))) if pool == self.pool => roles,
             _ => Roles::NONE,
         };
         match self.is_led {
-            true => Part::PassOn(Word::Outside(outside.with(self.own))),
-            false => Part::Drive(outside.with(self.jobs.roles)),
+            true => Duty::PassOn(Word::Outside(outside.with(self.own))),
+            false => Duty::Drive(outside.with(self.jobs.roles)),
         }
     }
 

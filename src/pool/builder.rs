@@ -163,7 +163,7 @@ impl PoolBuilder {
             config: self.config,
             vault: Mutex::new(self.vault),
             book: Mutex::new(Book::new(tick.clone(), blemishes.clone())),
-            head: Head::new(),
+            head: Head::default(),
             size: AtomicU64::new(0),
             tick,
             blemishes,

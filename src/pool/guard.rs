@@ -31,17 +31,20 @@ impl Pool {
 
     /// Refuses a request that may carry no credential of this pool. Whether the provider trusts where it
     /// goes; else it is the endpoint of one credential or another.
+    #[inline]
     pub(crate) fn check_origin(&self, uri: &Uri) -> Result<bool, Error> {
         if self.0.provider.trusts(uri) {
             return Ok(true);
         }
+        if self.is_an_endpoint(uri) { Ok(false) } else { Err(self.untrusted(uri)) }
+    }
+
+    #[cold]
+    fn is_an_endpoint(&self, uri: &Uri) -> bool {
         let goes_there = |slot: &Slot| {
             slot.live && slot.lease.endpoint().is_some_and(|endpoint| endpoint.contains(uri))
         };
-        if self.with_book(|book, _| book.slots.iter().any(goes_there)) {
-            return Ok(false);
-        }
-        Err(self.untrusted(uri))
+        self.with_book(|book, _| book.slots.iter().any(goes_there))
     }
 
     /// Refuses a request that may not carry this credential.

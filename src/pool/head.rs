@@ -1,21 +1,21 @@
-//! What a request without a wish takes, read without a lock.
+//! What a request without a wish takes, read without a lock while it stays the same.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_swap::ArcSwapOption;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::config::Config;
 use super::lease::Lease;
 use crate::clock::Timestamp;
 
-/// What a request without a wish takes, published so that it is read without a lock.
+/// What a request without a wish takes, published for services to read.
+#[derive(Default)]
 pub(super) struct Head {
-    lease: ArcSwapOption<Lease>,
     /// Grows with each lease that is published.
     version: AtomicU64,
     /// From when on another credential may be the right one, in milliseconds since the epoch.
     until: AtomicU64,
+    /// Locked by a service only if the version is news to it.
+    lease: Mutex<Option<Lease>>,
 }
 
 /// What a service knows of a pool's head, so that it need not be read for each request.
@@ -26,21 +26,18 @@ pub(crate) struct KnownHead {
 }
 
 impl Head {
-    pub(super) fn new() -> Self {
-        Self { lease: ArcSwapOption::empty(), version: AtomicU64::new(0), until: AtomicU64::new(0) }
-    }
-
+    /// The caller holds the book's lock, so that one head is published at a time.
     pub(super) fn publish(&self, lease: Option<&Lease>, until: Timestamp) {
         self.until.store(until.as_millis(), Ordering::Release);
-        let known = self.lease.load();
-        let same = match (known.as_deref(), lease) {
+        let mut known = self.lock();
+        let same = match (&*known, lease) {
             (Some(known), Some(lease)) => known.ptr_eq(lease),
             (None, None) => true,
             _ => false,
         };
         if !same {
-            self.lease.store(lease.cloned().map(Arc::new));
-            // After the lease, so that whoever sees the number finds that lease or a later one.
+            *known = lease.cloned();
+            // Before the lock is given up, so that whoever sees the lease next sees this number with it.
             self.version.fetch_add(1, Ordering::Release);
         }
     }
@@ -52,10 +49,19 @@ impl Head {
         if until != u64::MAX && config.clock.now().as_millis() >= until {
             return None;
         }
-        let version = self.version.load(Ordering::Acquire);
-        if known.lease.is_none() || known.version != version {
-            *known = KnownHead { version, lease: self.lease.load().as_deref().cloned() };
+        if known.lease.is_none() || known.version != self.version.load(Ordering::Acquire) {
+            self.read_anew(known);
         }
         known.lease.clone()
+    }
+
+    #[cold]
+    fn read_anew(&self, known: &mut KnownHead) {
+        let lease = self.lock();
+        *known = KnownHead { version: self.version.load(Ordering::Acquire), lease: lease.clone() };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Lease>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

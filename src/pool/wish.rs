@@ -88,15 +88,14 @@ impl Wish {
     /// What a request that has these extensions asks for, if anything.
     #[inline]
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
-        if extensions.is_empty() {
-            return None;
-        }
-        let get_all = || Self {
-            pin: extensions.get().cloned(),
-            affinity: extensions.get().cloned(),
-            scope: extensions.get().cloned(),
-        };
-        Some(get_all()).filter(|wish| !wish.is_none())
+        if extensions.is_empty() { None } else { Self::look_up(extensions) }
+    }
+
+    #[cold]
+    fn look_up(extensions: &Extensions) -> Option<Self> {
+        let (pin, affinity) = (extensions.get().cloned(), extensions.get().cloned());
+        let wish = Self { pin, affinity, scope: extensions.get().cloned() };
+        if wish.is_none() { None } else { Some(wish) }
     }
 
     pub(crate) fn clear(&mut self) {

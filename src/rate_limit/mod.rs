@@ -146,11 +146,13 @@ pub(crate) fn stated(headers: &HeaderMap, now: Timestamp, reset: Reset) -> Times
 
 /// Whether [`allowance`] could find one that is used up: something remains to the amount of nothing. On
 /// nearly every answer this is a no, and costs far less than reading what remains.
+#[inline]
 pub(crate) fn may_be_used_up(headers: &HeaderMap) -> bool {
-    headers.iter().any(|(name, value)| {
-        let is_zero = value.as_bytes().trim_ascii_start().first() == Some(&b'0');
-        is_zero && name.as_str().contains("remaining") || name.as_str() == "ratelimit"
-    })
+    !headers.is_empty()
+        && headers.iter().any(|(name, value)| {
+            let is_zero = value.as_bytes().trim_ascii_start().first() == Some(&b'0');
+            is_zero && name.as_str().contains("remaining") || name.as_str() == "ratelimit"
+        })
 }
 
 /// The first value of a header that can be read.

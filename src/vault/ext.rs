@@ -216,6 +216,18 @@ pub trait VaultExt: Vault {
 
 impl<V: Vault> VaultExt for V {}
 
+/// [`VaultExt::record`] on this very vault: for one that is the caller's own clone.
+pub(crate) async fn record(
+    vault: impl Vault,
+    pool: PoolKey,
+    outcomes: Vec<Outcome>,
+) -> Result<(), VaultError> {
+    match ask(vault, VaultRequest::Record { pool, outcomes }).await? {
+        VaultResponse::Revision(_) => Ok(()),
+        _ => Err(VaultError::UnexpectedResponse),
+    }
+}
+
 async fn ask<V: Vault>(mut vault: V, request: VaultRequest) -> Result<VaultResponse, VaultError> {
     poll_fn(|cx| vault.poll_ready(cx)).await.map_err(failed)?;
     vault.call(request).await.map_err(failed)

@@ -282,19 +282,23 @@ impl<T: Clone + 'static> State<T> {
     }
 
     fn record(&mut self, key: &PoolKey, outcomes: &[Outcome]) -> Revision {
-        let is_here = |id| self.records.get(id).is_some_and(|record| record.metadata.pool == *key);
-        let known: Vec<_> = outcomes.iter().filter(|outcome| is_here(&outcome.id)).collect();
-        for outcome in &known {
+        let mut is_changed = false;
+        for outcome in outcomes {
+            let record = self.records.get(&outcome.id);
+            if record.is_none_or(|record| record.metadata.pool != *key) {
+                continue;
+            }
             // An exchange that the vendor has refused is over.
             if let Some(refused) = outcome.change.refuses()
                 && self.begun.get(&outcome.id).is_some_and(|(begun, _)| *begun == refused)
             {
                 self.begun.remove(&outcome.id);
             }
+            self.pools.entry(key.clone()).or_default().standings.merge(outcome);
+            is_changed = true;
         }
-        if !known.is_empty() {
-            let standings = &mut self.change(key).standings;
-            known.into_iter().for_each(|outcome| standings.merge(outcome));
+        if is_changed {
+            self.change(key);
         }
         self.revision(key)
     }

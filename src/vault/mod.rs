@@ -45,6 +45,7 @@ use crate::standing::{Outcome, Standings};
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use environment::{EnvironmentFuture, EnvironmentLayer, EnvironmentVault};
 pub use ext::VaultExt;
+pub(crate) use ext::record;
 pub use memory::{MemoryFuture, MemoryVault};
 
 /// A service that keeps credentials: every `Service<VaultRequest, Response = VaultResponse>` is one.

@@ -4,8 +4,10 @@ use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
 /// Removes the query's parameters of these names.
+#[inline]
 pub(super) fn remove<B>(request: &mut Request<B>, names: &[String]) {
-    if let Some(query) = request.uri().query()
+    if !names.is_empty()
+        && let Some(query) = request.uri().query()
         && let Some(kept) = without(query, names)
     {
         let uri = with_query(request.uri(), &kept);
