@@ -131,6 +131,17 @@ pub struct LastAnswer {
     pub status: u16,
 }
 
+/// How far the clocks of those who share a vault may be apart.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+impl LastAnswer {
+    /// Whether it is not from the future: the clock that dated such a one was wrong, and it would hide all
+    /// that come until then.
+    pub(crate) fn is_believable(&self, now: Timestamp) -> bool {
+        self.at <= now.after(CLOCKS_DIFFER)
+    }
+}
+
 /// How much later than an answer that is merged after it an answer may be. Pools tell theirs within minutes, so
 /// what lies further in their future comes of a clock that was wrong, and would hide all others until then.
 const MISDATED: Duration = Duration::from_secs(24 * 60 * 60);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::history::{History, Sent};
 use super::jobs::Roles;
 use super::spares::{self, Spares};
+use crate::standing::Scope;
 
 /// What the runs of one stack share about one request. The outermost run opens it; it travels to the others
 /// in the request's extensions.
@@ -115,6 +116,11 @@ impl HistoryCell {
             Self::Shared(context) => Some(HistoryGuard::Shared(context.lock())),
             Self::Own(own) => own.as_deref_mut().map(HistoryGuard::Own),
         }
+    }
+
+    /// What the request's limits are limited to.
+    pub(super) fn scope(&mut self) -> Option<Scope> {
+        self.lock_if_any()?.wish.scope.clone()
     }
 
     /// An attempt begins. Of runs that share the history, one further in may have made some since.

@@ -6,13 +6,13 @@ use super::driver::Driver;
 use super::jobs::Roles;
 use super::response_class::ResponseClass;
 use super::sends::Sends;
-use crate::pool::{Lease, Refreshing};
+use crate::pool::{Lease, Refresher};
 
 /// What to do about a response.
 pub(super) enum Decision {
     Return,
-    /// Wait for this lease's new secret, and send again with it.
-    Refresh(Lease, Refreshing),
+    /// Renew this lease's secret, and send again with it.
+    Refresh(Lease, Refresher),
     /// Send again with another credential.
     Rotate,
     /// Send again with the same one, after a while.
@@ -72,10 +72,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
         let refresher = self.refresh_options().map(|options| options.refresher.clone());
         match refresher.filter(|_| self.refresh_may_help(class, &lease)) {
-            Some(refresher) => {
-                let refreshing = self.refresh(&lease, &refresher);
-                Decision::Refresh(lease, refreshing)
-            }
+            Some(refresher) => Decision::Refresh(lease, refresher),
             None if self.fail(&lease, class) => Decision::Rotate,
             None => Decision::Return,
         }
@@ -117,7 +114,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             return None;
         }
         let bound = wait_up_to.checked_sub(waited)?;
-        let scope = self.history().wish.scope.clone();
+        let scope = self.history.scope();
         let pause = self.pool().cooling_for(lease, scope.as_ref());
         // A deadline that has passed is no reason to ask the same account at once again.
         (pause > Duration::ZERO && pause <= bound).then_some(pause)

@@ -14,8 +14,8 @@ use super::decide::Decision;
 use super::driver::Driver;
 use super::response_class::ResponseClass;
 use super::sends::Sends;
-use super::steps::{Blocked, Rotation};
-use super::wait::Wait;
+use super::steps::Rotation;
+use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
 use crate::pool::{KnownHead, Lease, Refreshing, Saving};
@@ -46,7 +46,7 @@ pin_project! {
     #[project = StageProj]
     enum Stage<S, F, D, B, R> {
         // Waiting for the first credential, or for its new secret.
-        Blocked { on: WaitFirst, request: Option<Box<Request<B>>> },
+        Blocked { on: Blocked, request: Option<Box<Request<B>>> },
         // Waiting until the service is ready, for the first request or for one from the copy.
         Ready { service: S, first: Option<Box<Request<B>>> },
         // Waiting for a response.
@@ -62,20 +62,6 @@ pin_project! {
         Pause { #[pin] sleep: Sleep },
         Failed { error: Option<BoxError> },
         Done,
-    }
-}
-
-enum WaitFirst {
-    Credential(Wait),
-    Secret(Refreshing),
-}
-
-impl WaitFirst {
-    fn new<S, B, R, M: Sends<B, R>>(driver: &Driver<S, B, R, M>, blocked: Blocked) -> Self {
-        match blocked {
-            Blocked::OnCredential(wakeup) => Self::Credential(Wait::new(wakeup, driver.pool().now())),
-            Blocked::OnRefresh(refreshing) => Self::Secret(refreshing),
-        }
     }
 }
 
@@ -113,9 +99,8 @@ where
     }
 
     /// Of a request that has to wait first.
-    pub(super) fn blocked(driver: Driver<S, B, R, M>, blocked: Blocked, request: Request<B>) -> Self {
-        let stage =
-            Stage::Blocked { on: WaitFirst::new(&driver, blocked), request: Some(Box::new(request)) };
+    pub(super) fn blocked(driver: Driver<S, B, R, M>, on: Blocked, request: Request<B>) -> Self {
+        let stage = Stage::Blocked { on, request: Some(Box::new(request)) };
         Self { part: Part::Driven { stage, driver } }
     }
 
@@ -186,8 +171,8 @@ where
             StageProj::Blocked { on, request } => {
                 let first = request.as_deref_mut().ok_or(Error::Polled)?;
                 match on {
-                    WaitFirst::Credential(wait) => ready!(Pin::new(wait).poll(cx)),
-                    WaitFirst::Secret(refreshing) => {
+                    Blocked::OnCredential(wait) => ready!(Pin::new(wait).poll(cx)),
+                    Blocked::OnRefresh(refreshing) => {
                         let renewed = ready!(Pin::new(refreshing).poll(cx));
                         driver.renewed(renewed, first)?;
                     }
@@ -195,7 +180,7 @@ where
                 let blocked = driver.prepare(first, &mut KnownHead::default())?;
                 let request = request.take();
                 Next::Stage(match blocked {
-                    Some(blocked) => Stage::Blocked { on: WaitFirst::new(driver, blocked), request },
+                    Some(on) => Stage::Blocked { on, request },
                     None => Stage::Ready { service: driver.service(), first: request },
                 })
             }
@@ -220,7 +205,8 @@ where
                 let renewed = ready!(Pin::new(refreshing).poll(cx));
                 let response = response.take().ok_or(Error::Polled)?;
                 match renewed {
-                    Some(renewed) if driver.refreshed(&renewed) => {
+                    // If it can't be sent again, the next request has the new secret.
+                    Some(renewed) if driver.send_again(&renewed) => {
                         Self::drain(driver, response, Duration::ZERO)
                     }
                     None if driver.fail(lease, ResponseClass::Refused) => Self::rotate(driver, response),
@@ -273,7 +259,8 @@ where
     ) -> NextOf<S, M, B, R> {
         match driver.decide(class) {
             Decision::Return => Self::finish(driver, response),
-            Decision::Refresh(lease, refreshing) => {
+            Decision::Refresh(lease, refresher) => {
+                let refreshing = driver.refresh(&lease, &refresher);
                 Next::Stage(Stage::Refresh { refreshing, lease, response: Some(response) })
             }
             Decision::Rotate => Self::rotate(driver, response),
@@ -288,10 +275,7 @@ where
     fn rotate(driver: &mut Driver<S, B, R, M>, response: Response<R>) -> NextOf<S, M, B, R> {
         match driver.rotate() {
             Rotation::Send => Self::drain(driver, response, Duration::ZERO),
-            Rotation::Blocked(wakeup) => {
-                let wait = Wait::new(wakeup, driver.pool().now());
-                Next::Stage(Stage::Next { wait, response: Some(response) })
-            }
+            Rotation::Blocked(wait) => Next::Stage(Stage::Next { wait, response: Some(response) }),
             Rotation::UsedUp => Self::used_up(driver, response),
         }
     }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use super::apply::Home;
+use super::jobs::RotateOptions;
 use crate::pool::{Lease, Permit, SlotIndex, Wish};
 
 /// One sending of a request: with which credential, and when it began.
@@ -44,6 +45,13 @@ impl History {
         if !self.tried.contains(&lease.slot()) {
             self.tried.push(lease.slot());
         }
+    }
+
+    /// Whether as many credentials are tried as may be. The pool has this many.
+    pub(super) fn is_spent(&self, rotate: Option<&RotateOptions>, size: u32) -> bool {
+        let budget = rotate.map_or(self.budget, |rotate| rotate.max_attempts);
+        let budget = budget.map_or(size, Into::into);
+        self.tried.len() >= usize::try_from(budget).unwrap_or(usize::MAX)
     }
 
     /// Empties it for another request, which uses its memory.

@@ -25,15 +25,13 @@ pub(super) fn learn<R>(
         let (credential, status) = (lease.credential(), response.status());
         pool.emit(&Event::Attempt { credential, status, elapsed: started.elapsed() });
     }
-    let (scope, permit) = match history.lock_if_any() {
-        // The use ends with the head of the response, unless the credential may be used again.
-        Some(mut history) if !class.needs_action() => {
-            (history.wish.scope.clone(), history.permit.take())
-        }
-        Some(history) => (history.wish.scope.clone(), None),
-        None => (None, None),
-    };
+    let scope = history.scope();
     let scope = scope.as_ref();
+    // The use ends with the head of the response, unless the credential may be used again.
+    let permit = match history.lock_if_any() {
+        Some(mut history) if !class.needs_action() => history.permit.take(),
+        _ => None,
+    };
     match class {
         ResponseClass::Limited => {
             let stated = finding.and_then(|finding| finding.retry_at);

@@ -21,24 +21,18 @@ use super::next_ready::NextReady;
 use super::response_class::ResponseClass;
 use super::run::Word;
 use super::sends::Sends;
+use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
 use crate::events::{Event, Tally};
-use crate::pool::{KnownHead, Lease, Picked, Refresher, Refreshing, Saving, Wakeup};
-
-/// What a request waits for before it is sent.
-pub(super) enum Blocked {
-    /// A credential.
-    OnCredential(Wakeup),
-    /// A new secret in place of one that has expired.
-    OnRefresh(Refreshing),
-}
+use crate::pool::{KnownHead, Lease, Picked, Refresher, Refreshing, Saving};
 
 /// What came of looking for another credential.
 pub(super) enum Rotation {
     /// The request is to be sent with it.
     Send,
-    Blocked(Wakeup),
+    /// One has to be waited for.
+    Blocked(Wait),
     /// There is none, or the request can't be sent again.
     UsedUp,
 }
@@ -52,8 +46,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         known: &mut KnownHead,
     ) -> Result<Option<Blocked>, Error> {
         let is_trusted = self.check(request)?;
-        if let Some(wakeup) = self.pick(known)? {
-            return Ok(Some(Blocked::OnCredential(wakeup)));
+        if let Some(wait) = self.pick(known)? {
+            return Ok(Some(Blocked::OnCredential(wait)));
         }
         if let Some(refreshing) = self.renew_expired() {
             return Ok(Some(Blocked::OnRefresh(refreshing)));
@@ -88,9 +82,9 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Ok(false)
     }
 
-    /// Picks a credential, unless the request has one. Or tells when to ask again.
+    /// Picks a credential, unless the request has one. Or tells for how long to wait.
     #[inline]
-    fn pick(&mut self, known: &mut KnownHead) -> Result<Option<Wakeup>, Error> {
+    fn pick(&mut self, known: &mut KnownHead) -> Result<Option<Wait>, Error> {
         if self.sent.is_some() || !self.roles.intersects(Roles::PICK) {
             return Ok(None);
         }
@@ -119,7 +113,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             (Picked::Pending(wakeup), _) => {
                 drop(history);
                 self.retry_state().patience = patience.or_else(|| self.pool().patience());
-                return Ok(Some(wakeup));
+                return Ok(Some(Wait::new(wakeup, self.pool())));
             }
             (Picked::None, _) => {}
         }
@@ -241,17 +235,17 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.pool().refresh(lease, refresher, self.stack_roles().has(Roles::PERSIST))
     }
 
-    /// There is a new secret. Whether the request is to be sent with it; if it can't be, the next one is.
-    pub(super) fn refreshed(&mut self, lease: &Lease) -> bool {
-        let sends = M::take_over(&self.body);
-        if sends {
+    /// Makes ready to send again with this lease of the same credential. Whether the request can be.
+    pub(super) fn send_again(&mut self, lease: &Lease) -> bool {
+        let can_be = M::take_over(&self.body);
+        if can_be {
             let tick = self.pool().tick();
             self.begin_again(lease.clone(), tick);
         }
-        sends
+        can_be
     }
 
-    /// Looks for another credential, and takes it. Or tells when to ask again.
+    /// Looks for another credential, and takes it.
     pub(super) fn rotate(&mut self) -> Rotation {
         if !M::is_kept(&self.body) {
             return Rotation::UsedUp;
@@ -259,12 +253,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let Self { shared, history, sent, body, .. } = self;
         let pool = &shared.pool;
         let mut history = history.lock(sent.as_ref());
-        let budget = match &shared.run.jobs.rotate {
-            Some(rotate) => rotate.max_attempts,
-            None => history.budget,
-        };
-        let budget = budget.map_or_else(|| pool.size(), Into::into);
-        if history.tried.len() >= usize::try_from(budget).unwrap_or(usize::MAX) {
+        if history.is_spent(shared.run.jobs.rotate.as_ref(), pool.size()) {
             return Rotation::UsedUp;
         }
         // Before another one is waited for.
@@ -272,7 +261,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let tick = pool.tick();
         let (lease, permit) = match pool.pick_next(&history.tried, &history.wish) {
             (Picked::None, _) => return Rotation::UsedUp,
-            (Picked::Pending(wakeup), _) => return Rotation::Blocked(wakeup),
+            (Picked::Pending(wakeup), _) => return Rotation::Blocked(Wait::new(wakeup, pool)),
             // Only now: what is still being sent of the body may be cut short by it, and a response that
             // is returned may end with that.
             (Picked::Lease { .. }, _) if !M::take_over(body) => return Rotation::UsedUp,
@@ -289,19 +278,16 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Rotation::Send
     }
 
-    /// Prepares to send again with the same credential, after a while in which its limit ends. Whether the
-    /// request can be.
+    /// Makes ready to send again once this lease's limit has ended. Whether the request can be.
     pub(super) fn wait(&mut self, lease: &Lease, pause: Duration) -> bool {
-        let waits = M::take_over(&self.body);
-        if waits {
+        let can_be = self.send_again(lease);
+        if can_be {
             let retries = self.retry_state();
             retries.waited += pause;
             retries.waited_for.push(lease.slot());
             self.pool().emit(&Event::Waiting { credential: lease.credential(), wait: pause });
-            let tick = self.pool().tick();
-            self.begin_again(lease.clone(), tick);
         }
-        waits
+        can_be
     }
 
     /// How long to wait before the request is sent again after a network error, if it is to be.
@@ -345,7 +331,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Says on the last response of a pool that is used up when to ask again.
     pub(super) fn mark_used_up(&mut self, response: &mut Response<R>) {
-        let scope = self.history.lock_if_any().and_then(|history| history.wish.scope.clone());
+        let scope = self.history.scope();
         if let Some(at) = self.pool().next_ready(scope.as_ref()) {
             response.extensions_mut().insert(NextReady::new(at, self.pool().now()));
         }

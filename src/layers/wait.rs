@@ -1,4 +1,4 @@
-//! Waiting for a credential.
+//! What a request waits for before it is sent.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,8 +6,15 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-use crate::clock::Timestamp;
-use crate::pool::Wakeup;
+use crate::pool::{Pool, Refreshing, Wakeup};
+
+/// What a request waits for before it is sent.
+pub(super) enum Blocked {
+    /// A credential.
+    OnCredential(Wait),
+    /// A new secret in place of one that has expired.
+    OnRefresh(Refreshing),
+}
 
 /// A wait for a credential: until a moment, or until something changes.
 pub(super) struct Wait {
@@ -16,9 +23,9 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    pub(super) fn new(wakeup: Wakeup, now: Timestamp) -> Self {
+    pub(super) fn new(wakeup: Wakeup, pool: &Pool) -> Self {
         let Wakeup { until, change } = wakeup;
-        Self { timer: until.map(|until| Box::pin(sleep(until.since(now)))), change }
+        Self { timer: until.map(|until| Box::pin(sleep(until.since(pool.now())))), change }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use http::StatusCode;
 
@@ -104,22 +103,13 @@ impl Book {
     }
 }
 
-/// An answer, if it is not from the future: the clock that dated one was wrong, and it would hide all that come
-/// until then.
-pub(super) fn believed(answer: Option<LastAnswer>, now: Timestamp) -> Option<LastAnswer> {
-    answer.filter(|answer| answer.at <= now.after(CLOCKS_DIFFER))
-}
-
-/// How far the clocks of those who share a vault may be apart.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
-
 /// The answers that are later than what the vault is known to have.
 fn unsaved(slots: &[Slot], answers: &Answers, now: Timestamp) -> impl Iterator<Item = Outcome> {
     // Those that no request has used are passed over without a look at the slot.
     (0..slots.len()).filter_map(move |index| {
-        let answer = believed(answers.get(index, now), now)?;
+        let answer = answers.get(index, now).filter(|answer| answer.is_believable(now))?;
         let Slot { lease, standing, live, .. } = &slots[index];
-        let known = believed(standing.last_answer, now);
+        let known = standing.last_answer.filter(|answer| answer.is_believable(now));
         let is_news = *live && known.is_none_or(|known| answer > known);
         let id = lease.credential().id;
         is_news.then_some(Outcome { id, change: Change::Answered(answer) })
@@ -171,6 +161,8 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);

@@ -1,17 +1,18 @@
 //! What a pool knows, under its lock: the credentials, how they stand, and the lanes they are picked
 //! from. No method here waits, calls out or reads a clock.
 
+mod merge;
 mod pick;
+mod record;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::oneshot;
 use tower::util::rng::{HasherRng, Rng};
 
 use super::affinity::AffinityMap;
-use super::answers::believed;
 use super::config::Config;
 use super::journal::Journal;
 use super::lane::{At, Key, Lane, SlotIndex};
@@ -19,11 +20,10 @@ use super::lease::{BlemishCount, Lease};
 use super::policy::Candidate;
 use super::refresh::{RefreshStage, Renewal};
 use crate::clock::Timestamp;
-use crate::credential::{Credential, CredentialId, Generation};
-use crate::provider::{Provider, UnusableSecret};
+use crate::credential::{CredentialId, Generation};
 use crate::rate_limit::Allowance;
 use crate::standing::{Change, Cooldown, Health, Outcome, Reason, Scope, Standing};
-use crate::vault::{Damage, Revision, StoredPool};
+use crate::vault::Revision;
 
 /// One credential's place in the book. A slot is never given to another credential, so an index stays
 /// right for as long as anybody holds it.
@@ -90,15 +90,6 @@ impl Slot {
     }
 }
 
-/// What an attempt taught about its credential, and what is needed to judge it.
-pub(crate) struct Lesson<'a> {
-    pub(crate) lease: &'a Lease,
-    /// The tick at which the attempt began.
-    pub(crate) began: u64,
-    pub(crate) scope: Option<&'a Scope>,
-    pub(crate) now: Timestamp,
-}
-
 /// What a pick came to.
 pub(crate) enum Picked {
     /// This one. With `hold`, its use must be given back by [`Book::release`]. Its token may have expired.
@@ -121,6 +112,8 @@ pub(crate) struct Hold {
     pub(crate) slot: SlotIndex,
     probe: bool,
 }
+
+pub(crate) use record::Lesson;
 
 pub(crate) struct Book {
     pub(crate) slots: Vec<Slot>,
@@ -162,164 +155,6 @@ impl Book {
             journal: Journal::default(),
             revision: Revision::default(),
         }
-    }
-
-    /// Takes over what the vault has: credentials that came, went or were renewed, and how all stand.
-    /// What is not saved yet is kept. Credentials that can't be used are named.
-    pub(crate) fn load(
-        &mut self,
-        stored: StoredPool,
-        provider: &dyn Provider,
-        config: &Config,
-        now: Timestamp,
-    ) -> Vec<Damage> {
-        let mut damaged = stored.damaged;
-        let mut seen = HashSet::new();
-        let mut standings = stored.standings;
-        let slots = self.slots.len();
-        let mut is_news = false;
-        for credential in &stored.credentials {
-            let id = credential.metadata.id;
-            match self.upsert(credential, provider, false) {
-                Ok(slot) => {
-                    seen.insert(id);
-                    let mut standing = standings.credentials.remove(&id).unwrap_or_default();
-                    let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
-                    unsaved.for_each(|outcome| standing.merge(&outcome.change));
-                    // The vault has left out its own; ours may be on a secret that others have replaced.
-                    standing.health.forget_before(credential.metadata.generation);
-                    is_news |= self.take_over(slot, standing, now);
-                    self.send_to_back(slot);
-                }
-                Err(error) => damaged.push(Damage::new(
-                    format!("credential {:?} ({id})", credential.metadata.label),
-                    error.to_string(),
-                )),
-            }
-        }
-        for slot in &mut self.slots {
-            let live = seen.contains(&slot.lease.credential().id);
-            is_news |= std::mem::replace(&mut slot.live, live) != live;
-        }
-        is_news |= self.slots.len() > slots;
-        let live = |slot: &&Slot| slot.live;
-        self.has_oauth = self
-            .slots
-            .iter()
-            .filter(live)
-            .any(|slot| super::config::Mode::is_oauth(slot.lease.credential().kind));
-        self.by_label = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.live)
-            .map(|(index, slot)| (slot.lease.credential().label.clone(), index))
-            .collect();
-        let moved =
-            |outcome: &&Outcome| matches!(outcome.change, Change::CooledDown { to_back: true, .. });
-        for outcome in self.journal.unsaved().filter(moved).cloned().collect::<Vec<_>>() {
-            if let Some(&slot) = self.by_id.get(&outcome.id) {
-                self.send_to_back(slot);
-            }
-        }
-        self.revision = stored.revision;
-        let cooldowns = self.slots.iter().flat_map(|slot| &slot.standing.cooldowns);
-        let scopes = cooldowns.filter(|known| known.until > now).filter_map(|known| known.scope.clone());
-        for scope in scopes.collect::<HashSet<_>>() {
-            self.lanes.entry(scope).or_default();
-        }
-        for slot in 0..self.slots.len() {
-            self.slots[slot].mark();
-            self.refile(slot, config, now);
-        }
-        if is_news {
-            self.wake();
-        }
-        damaged
-    }
-
-    /// Takes over how a credential stands. A cooldown that others have set is as fresh as one of ours:
-    /// no success of an attempt that is under way ends it. Whether that may change which one a request takes.
-    fn take_over(&mut self, index: SlotIndex, mut standing: Standing, now: Timestamp) -> bool {
-        let slot = &mut self.slots[index];
-        if believed(standing.last_answer, now) != standing.last_answer {
-            standing.last_answer = slot.standing.last_answer;
-        }
-        let mut known = std::mem::replace(&mut slot.standing, standing);
-        known.last_answer = slot.standing.last_answer;
-        let is_news = known != slot.standing;
-        let fresh = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
-        let scopes: Vec<_> =
-            slot.standing.cooldowns.iter().filter(fresh).map(|fresh| fresh.scope.clone()).collect();
-        for scope in scopes {
-            let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
-            slot.set_cooled_at(scope.as_ref(), tick);
-        }
-        is_news
-    }
-
-    fn upsert(
-        &mut self,
-        credential: &Credential,
-        provider: &dyn Provider,
-        in_older_vault: bool,
-    ) -> Result<SlotIndex, UnusableSecret> {
-        let id = credential.metadata.id;
-        if let Some(&slot) = self.by_id.get(&id) {
-            let known = self.slots[slot].lease.credential();
-            let newer = in_older_vault || credential.metadata.generation >= known.generation;
-            if newer && *known != credential.metadata {
-                let blemish = self.slots[slot].lease.blemish().clone();
-                let is_renewed = credential.metadata.generation != known.generation;
-                let lease = Lease::new(slot, credential, provider, blemish)?;
-                if is_renewed {
-                    self.slots[slot].renewal = Renewal::of(&lease, self.random.next_f64());
-                }
-                self.slots[slot].lease = lease;
-            }
-            return Ok(slot);
-        }
-        let slot = self.slots.len();
-        let lease = Lease::new(slot, credential, provider, self.blemishes.none())?;
-        let renewal = Renewal::of(&lease, self.random.next_f64());
-        self.slots.push(Slot {
-            lease,
-            standing: Standing::default(),
-            live: true,
-            place: 0,
-            last_used: 0,
-            turn: self.turn,
-            allowance: None,
-            in_flight: 0,
-            probes: 0,
-            cooled_at: Vec::new(),
-            forbidden: None,
-            refresh: RefreshStage::Idle,
-            renewal,
-        });
-        self.by_id.insert(id, slot);
-        Ok(slot)
-    }
-
-    /// Takes over a renewed secret. Without effect where a newer one is known, unless that is of a vault
-    /// in whose place an older one was put: its numbers begin again.
-    pub(crate) fn adopt(
-        &mut self,
-        credential: &Credential,
-        in_older_vault: bool,
-        provider: &dyn Provider,
-        config: &Config,
-        now: Timestamp,
-    ) -> Result<Lease, UnusableSecret> {
-        let slot = self.upsert(credential, provider, in_older_vault)?;
-        let generation = self.slots[slot].lease.credential().generation;
-        self.slots[slot].standing.health.forget_before(generation);
-        self.slots[slot].mark();
-        if let Some(set_until) = self.slots[slot].cooled_for_want_of_a_refresh() {
-            self.change(slot, Change::Succeeded { set_until, scope: None }, config, now);
-        }
-        self.refile(slot, config, now);
-        Ok(self.slots[slot].lease.clone())
     }
 
     /// The credentials whose tokens are to be renewed now, and when the next is.
@@ -437,108 +272,6 @@ impl Book {
         while let Some(slot) = self.lane(scope).ended(now) {
             self.refile(slot, config, now);
         }
-    }
-
-    /// The upstream said that the account has had enough. Answers to attempts that were under way when
-    /// it said so first only ever prolong the cooldown.
-    pub(crate) fn limited(
-        &mut self,
-        lesson: &Lesson<'_>,
-        stated: Option<Timestamp>,
-        config: &Config,
-    ) -> Option<Timestamp> {
-        let slot = &self.slots[lesson.lease.slot()];
-        let is_first = lesson.began >= slot.cooled_at(lesson.scope);
-        let until = match stated {
-            Some(until) => until,
-            None if is_first => {
-                let random = self.random.next_f64();
-                config.cooldowns.guess_limited(lesson.now, slot.standing.failures, random)
-            }
-            None => return None,
-        };
-        let prolongs = |known: &Cooldown| until > known.until;
-        if !is_first && !slot.standing.cooldown(lesson.scope).is_none_or(prolongs) {
-            return None;
-        }
-        self.cool_down(lesson, until, Reason::Limited, is_first, config);
-        Some(until)
-    }
-
-    /// The upstream refused the credential, and a refresh did not help. Longer each time.
-    pub(crate) fn refused(&mut self, lesson: &Lesson<'_>, config: &Config) -> Option<Timestamp> {
-        let slot = &self.slots[lesson.lease.slot()];
-        if !slot.is_of(lesson.lease) || lesson.began < slot.cooled_at(None) {
-            return None;
-        }
-        let again = slot.standing.cooldown(None).is_some_and(|known| known.reason == Reason::Refused);
-        let failures = if again { slot.standing.failures } else { 0 };
-        let until = config.cooldowns.guess_refused(lesson.now, failures);
-        let whole = Lesson { scope: None, ..*lesson };
-        self.cool_down(&whole, until, Reason::Refused, true, config);
-        Some(until)
-    }
-
-    fn cool_down(
-        &mut self,
-        lesson: &Lesson<'_>,
-        until: Timestamp,
-        reason: Reason,
-        is_first: bool,
-        config: &Config,
-    ) {
-        let cooldown = Cooldown { until, set_at: lesson.now, reason, scope: lesson.scope.cloned() };
-        let change = Change::CooledDown {
-            cooldown,
-            failure: is_first && reason != Reason::UsedUp,
-            // A model's limit says nothing of the account's place for the others.
-            to_back: is_first && lesson.scope.is_none(),
-        };
-        let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
-        self.slots[lesson.lease.slot()].set_cooled_at(lesson.scope, tick);
-        if let Some(scope) = lesson.scope {
-            self.open_lane(scope, config, lesson.now);
-        }
-        self.change(lesson.lease.slot(), change, config, lesson.now);
-    }
-
-    /// The upstream answered well. Ends the cooldowns that were set before the attempt began, and
-    /// forgives the failures.
-    pub(crate) fn succeeded(&mut self, lesson: &Lesson<'_>, config: &Config) -> bool {
-        let slot = &self.slots[lesson.lease.slot()];
-        let since = slot.cooled_at(None).max(slot.cooled_at(lesson.scope));
-        let ends =
-            |cooldown: &&Cooldown| cooldown.scope.is_none() || cooldown.scope.as_ref() == lesson.scope;
-        let ending = slot.standing.cooldowns.iter().filter(ends);
-        let set_until = ending.map(|cooldown| cooldown.set_at).max();
-        if lesson.began < since || (set_until.is_none() && slot.standing.failures == 0) {
-            return false;
-        }
-        let change =
-            Change::Succeeded { set_until: set_until.unwrap_or_default(), scope: lesson.scope.cloned() };
-        self.change(lesson.lease.slot(), change, config, lesson.now);
-        true
-    }
-
-    /// Takes in what the limit headers of a good answer say; the time until which the allowance is
-    /// used up, where it is.
-    pub(crate) fn allowance(
-        &mut self,
-        lesson: &Lesson<'_>,
-        allowance: Allowance,
-        config: &Config,
-    ) -> Option<Timestamp> {
-        let used_up = allowance.used_up_until.filter(|_| config.cooldowns.heeds_allowance());
-        let slot = &mut self.slots[lesson.lease.slot()];
-        if config.policy.reads_allowance() {
-            slot.allowance = Some(allowance);
-            self.refile(lesson.lease.slot(), config, lesson.now);
-        }
-        let slot = &self.slots[lesson.lease.slot()];
-        let until = used_up.filter(|until| *until > slot.cools_until(lesson.scope))?;
-        let is_first = slot.cools_until(lesson.scope) <= lesson.now;
-        self.cool_down(lesson, until, Reason::UsedUp, is_first, config);
-        Some(until)
     }
 
     /// Makes a change: in memory now, in the vault when it is next saved.

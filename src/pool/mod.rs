@@ -12,6 +12,7 @@ mod journal;
 mod lane;
 mod learn;
 mod lease;
+mod pick;
 pub mod policy;
 mod refresh;
 mod save;
@@ -28,14 +29,13 @@ use tower::util::BoxCloneService;
 
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Metadata, PoolKey};
-use crate::error::Error;
 use crate::events::{Counters, Event, Tally};
 use crate::provider::Provider;
 use crate::standing::{Change, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
 use answers::Answers;
-use book::{Book, Hold, Slot};
+use book::{Book, Slot};
 use config::Config;
 use head::Head;
 use lease::BlemishCount;
@@ -50,6 +50,7 @@ pub(crate) use book::{Picked, Wakeup};
 pub(crate) use head::KnownHead;
 pub(crate) use header_names::CredentialHeaderNames;
 pub(crate) use lane::SlotIndex;
+pub(crate) use pick::Permit;
 pub(crate) use refresh::Refreshing;
 pub(crate) use save::Saving;
 pub(crate) use wish::Wish;
@@ -120,20 +121,6 @@ impl CredentialStatus {
     }
 }
 
-/// A use of a credential that is counted; given back on drop.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    pool: Pool,
-    hold: Hold,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let now = self.pool.now();
-        self.pool.with_book(|book, config| book.release(self.hold, config, now));
-    }
-}
-
 impl Pool {
     /// A pool of the provider's credentials in this vault.
     pub fn builder(provider: impl Provider, vault: impl crate::vault::Vault) -> PoolBuilder {
@@ -151,7 +138,7 @@ impl Pool {
         self.with_book(|book, _| {
             let status = |slot: SlotIndex| {
                 let Slot { lease, standing, .. } = &book.slots[slot];
-                let saved = answers::believed(standing.last_answer, now);
+                let saved = standing.last_answer.filter(|answer| answer.is_believable(now));
                 let last_answer = saved.max(self.0.answers.get(slot, now));
                 let standing = Standing { last_answer, ..standing.clone() };
                 CredentialStatus { credential: lease.credential().clone(), standing }
@@ -281,52 +268,6 @@ impl Pool {
     /// The moment on the pool's own count of cooldowns, to judge by what came before what.
     pub(crate) fn tick(&self) -> u64 {
         self.0.tick.load(Ordering::Acquire)
-    }
-
-    /// The credential for the first attempt of a request without wishes, if that is known without a lock.
-    #[inline]
-    pub(crate) fn pick_published(&self, known: &mut KnownHead) -> Option<Lease> {
-        self.0.head.read(&self.0.config, known)
-    }
-
-    /// The credential for a request's first attempt.
-    pub(crate) fn pick_first(
-        &self,
-        wish: &Wish,
-        known: &mut KnownHead,
-        patience: Option<Timestamp>,
-    ) -> Result<(Picked, Option<Permit>), Error> {
-        if wish.is_none()
-            && let Some(lease) = self.pick_published(known)
-        {
-            return Ok((Picked::Lease { lease, hold: None, expired: false }, None));
-        }
-        let now = self.now();
-        let picked =
-            self.with_book(|book, config| book.pick_first(self.key(), wish, config, now, patience))?;
-        Ok(self.hold(picked))
-    }
-
-    /// Another credential for the same request.
-    pub(crate) fn pick_next(&self, tried: &[SlotIndex], wish: &Wish) -> (Picked, Option<Permit>) {
-        let now = self.now();
-        self.hold(self.with_book(|book, config| book.pick_next(tried, wish, config, now)))
-    }
-
-    fn hold(&self, picked: Picked) -> (Picked, Option<Permit>) {
-        let permit = match picked {
-            Picked::Lease { hold: Some(hold), .. } => Some(Permit { pool: self.clone(), hold }),
-            _ => None,
-        };
-        (picked, permit)
-    }
-
-    /// How long a request may wait for its first credential, where that is bounded.
-    pub(crate) fn patience(&self) -> Option<Timestamp> {
-        match self.0.config.when_all_cooling_down {
-            WhenAllCoolingDown::WaitUpTo(bound) => Some(self.now().after(bound)),
-            _ => None,
-        }
     }
 
     /// Of what kind the credential is that a request without a wish takes, or would take once it is ready.

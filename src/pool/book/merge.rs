@@ -1,0 +1,174 @@
+//! Taking over what the vault has.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use tower::util::rng::Rng;
+
+use super::{Book, Slot};
+use crate::clock::Timestamp;
+use crate::credential::Credential;
+use crate::pool::config::{Config, Mode};
+use crate::pool::lane::SlotIndex;
+use crate::pool::lease::Lease;
+use crate::pool::refresh::{RefreshStage, Renewal};
+use crate::provider::{Provider, UnusableSecret};
+use crate::standing::{Change, Cooldown, Outcome, Standing};
+use crate::vault::{Damage, StoredPool};
+
+impl Book {
+    /// Takes over what the vault has: credentials that came, went or were renewed, and how all stand.
+    /// What is not saved yet is kept. Credentials that can't be used are named.
+    pub(crate) fn load(
+        &mut self,
+        stored: StoredPool,
+        provider: &dyn Provider,
+        config: &Config,
+        now: Timestamp,
+    ) -> Vec<Damage> {
+        let mut damaged = stored.damaged;
+        let mut seen = HashSet::new();
+        let mut standings = stored.standings;
+        let slots = self.slots.len();
+        let mut is_news = false;
+        for credential in &stored.credentials {
+            let id = credential.metadata.id;
+            match self.upsert(credential, provider, false) {
+                Ok(slot) => {
+                    seen.insert(id);
+                    let mut standing = standings.credentials.remove(&id).unwrap_or_default();
+                    let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
+                    unsaved.for_each(|outcome| standing.merge(&outcome.change));
+                    // The vault has left out its own; ours may be on a secret that others have replaced.
+                    standing.health.forget_before(credential.metadata.generation);
+                    is_news |= self.take_over(slot, standing, now);
+                    self.send_to_back(slot);
+                }
+                Err(error) => damaged.push(Damage::new(
+                    format!("credential {:?} ({id})", credential.metadata.label),
+                    error.to_string(),
+                )),
+            }
+        }
+        for slot in &mut self.slots {
+            let live = seen.contains(&slot.lease.credential().id);
+            is_news |= std::mem::replace(&mut slot.live, live) != live;
+        }
+        is_news |= self.slots.len() > slots;
+        let live = |slot: &&Slot| slot.live;
+        self.has_oauth =
+            self.slots.iter().filter(live).any(|slot| Mode::is_oauth(slot.lease.credential().kind));
+        self.by_label = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.live)
+            .map(|(index, slot)| (slot.lease.credential().label.clone(), index))
+            .collect();
+        let moved =
+            |outcome: &&Outcome| matches!(outcome.change, Change::CooledDown { to_back: true, .. });
+        for outcome in self.journal.unsaved().filter(moved).cloned().collect::<Vec<_>>() {
+            if let Some(&slot) = self.by_id.get(&outcome.id) {
+                self.send_to_back(slot);
+            }
+        }
+        self.revision = stored.revision;
+        let cooldowns = self.slots.iter().flat_map(|slot| &slot.standing.cooldowns);
+        let scopes = cooldowns.filter(|known| known.until > now).filter_map(|known| known.scope.clone());
+        for scope in scopes.collect::<HashSet<_>>() {
+            self.lanes.entry(scope).or_default();
+        }
+        for slot in 0..self.slots.len() {
+            self.slots[slot].mark();
+            self.refile(slot, config, now);
+        }
+        if is_news {
+            self.wake();
+        }
+        damaged
+    }
+
+    /// Takes over how a credential stands. A cooldown that others have set is as fresh as one of ours:
+    /// no success of an attempt that is under way ends it. Whether that may change which one a request takes.
+    fn take_over(&mut self, index: SlotIndex, mut standing: Standing, now: Timestamp) -> bool {
+        let slot = &mut self.slots[index];
+        if standing.last_answer.is_some_and(|answer| !answer.is_believable(now)) {
+            standing.last_answer = slot.standing.last_answer;
+        }
+        let mut known = std::mem::replace(&mut slot.standing, standing);
+        known.last_answer = slot.standing.last_answer;
+        let is_news = known != slot.standing;
+        let fresh = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
+        let scopes: Vec<_> =
+            slot.standing.cooldowns.iter().filter(fresh).map(|fresh| fresh.scope.clone()).collect();
+        for scope in scopes {
+            let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
+            slot.set_cooled_at(scope.as_ref(), tick);
+        }
+        is_news
+    }
+
+    fn upsert(
+        &mut self,
+        credential: &Credential,
+        provider: &dyn Provider,
+        in_older_vault: bool,
+    ) -> Result<SlotIndex, UnusableSecret> {
+        let id = credential.metadata.id;
+        if let Some(&slot) = self.by_id.get(&id) {
+            let known = self.slots[slot].lease.credential();
+            let newer = in_older_vault || credential.metadata.generation >= known.generation;
+            if newer && *known != credential.metadata {
+                let blemish = self.slots[slot].lease.blemish().clone();
+                let is_renewed = credential.metadata.generation != known.generation;
+                let lease = Lease::new(slot, credential, provider, blemish)?;
+                if is_renewed {
+                    self.slots[slot].renewal = Renewal::of(&lease, self.random.next_f64());
+                }
+                self.slots[slot].lease = lease;
+            }
+            return Ok(slot);
+        }
+        let slot = self.slots.len();
+        let lease = Lease::new(slot, credential, provider, self.blemishes.none())?;
+        let renewal = Renewal::of(&lease, self.random.next_f64());
+        self.slots.push(Slot {
+            lease,
+            standing: Standing::default(),
+            live: true,
+            place: 0,
+            last_used: 0,
+            turn: self.turn,
+            allowance: None,
+            in_flight: 0,
+            probes: 0,
+            cooled_at: Vec::new(),
+            forbidden: None,
+            refresh: RefreshStage::Idle,
+            renewal,
+        });
+        self.by_id.insert(id, slot);
+        Ok(slot)
+    }
+
+    /// Takes over a renewed secret. Without effect where a newer one is known, unless that is of a vault
+    /// in whose place an older one was put: its numbers begin again.
+    pub(crate) fn adopt(
+        &mut self,
+        credential: &Credential,
+        in_older_vault: bool,
+        provider: &dyn Provider,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<Lease, UnusableSecret> {
+        let slot = self.upsert(credential, provider, in_older_vault)?;
+        let generation = self.slots[slot].lease.credential().generation;
+        self.slots[slot].standing.health.forget_before(generation);
+        self.slots[slot].mark();
+        if let Some(set_until) = self.slots[slot].cooled_for_want_of_a_refresh() {
+            self.change(slot, Change::Succeeded { set_until, scope: None }, config, now);
+        }
+        self.refile(slot, config, now);
+        Ok(self.slots[slot].lease.clone())
+    }
+}
