@@ -40,6 +40,31 @@ async fn a_cooldown_that_another_pool_has_set_is_known_within_a_second() {
     assert_eq!(second.status().len(), 3);
 }
 
+/// A success that merely forgives a failure is worth no save of its own: a rotation is saved once.
+#[tokio::test(start_paused = true)]
+async fn a_recovery_is_saved_within_a_second() {
+    let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);
+    let pool = builder(spy.clone()).clock(tokio_clock()).open().await.unwrap();
+    let upstream = Upstream::new()
+        .answers("a", [Answer::limited(1), Answer::ok()])
+        .answers("b", [Answer::ok(), Answer::limited(3000)]);
+    let client = stack(four(&pool, &no_refresh()), upstream.clone());
+    ask(&client, post()).await;
+    pass(seconds(2)).await;
+    let saves = spy.count("record");
+    ask(&client, post()).await;
+    assert_eq!(upstream.tokens(), ["a", "b", "b", "a"]);
+    assert_eq!(spy.count("record") - saves, 1, "the limit of b");
+    let failures = async || {
+        let key = pool.key().clone();
+        spy.load_pool(key).await.unwrap().standings.credentials[&status_of(&pool, "a").credential.id]
+            .failures
+    };
+    assert_eq!((failures().await, status_of(&pool, "a").standing.failures), (1, 0));
+    pass(Duration::from_millis(1001)).await;
+    assert_eq!(failures().await, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_does_not_want_it_does_not_ask() {
     let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);

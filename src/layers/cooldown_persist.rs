@@ -13,8 +13,9 @@ use crate::pool::Pool;
 ///
 /// Inside of [`RotateOn429Layer`](crate::RotateOn429Layer), a cooldown is saved before the request is
 /// sent again. A request that changed nothing asks nothing of the vault, nor does a success that merely
-/// forgives failures: that is saved with the next change. A vault that fails, or takes
-/// more than a second, never fails or holds up a response: what it missed is saved later, and an
+/// forgives failures: that is saved with the next change, or by the task that
+/// [syncs](crate::PoolBuilder::sync_every) the pool. A vault that fails, or takes more than a second, never
+/// fails or holds up a response: what it missed is saved later, and an
 /// [event](crate::events::Event::SaveFailed) tells.
 ///
 /// When each account last answered is saved along with that, and by itself
