@@ -48,12 +48,26 @@ impl Attempt {
         extensions.get::<Self>().filter(|attempt| attempt.context.is_of(pool))
     }
 
-    /// Puts it into a request's extensions, in place of the one before.
-    pub(super) fn travel(self, extensions: &mut Extensions) {
-        match extensions.get_mut::<Self>() {
-            Some(before) => *before = self,
-            None => drop(extensions.insert(self)),
+    /// Lets an attempt travel in these extensions from now on.
+    pub(super) fn travel(
+        extensions: &mut Extensions,
+        context: &Arc<Context>,
+        sent: Option<&Sent>,
+        outside: Roles,
+        written: bool,
+    ) {
+        if let Some(attempt) = extensions.get_mut::<Self>()
+            && Arc::ptr_eq(&attempt.context, context)
+        {
+            attempt.outside = outside;
+            attempt.written = written;
+            if !sent.zip(attempt.sent.as_ref()).is_some_and(|(sent, before)| sent.is(before)) {
+                attempt.sent = sent.cloned();
+            }
+            return;
         }
+        let (context, sent) = (context.clone(), sent.cloned());
+        extensions.insert(Self { context, sent, outside, written });
     }
 
     /// A clone of a request's extensions without it.

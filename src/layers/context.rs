@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::history::{History, Sent};
 use super::jobs::Roles;
 use super::spares::{self, Spares};
+use crate::pool::Permit;
 use crate::standing::Scope;
 
 /// What the runs of one stack share about one request. The outermost run opens it; it travels to the others
@@ -121,6 +122,11 @@ impl HistoryCell {
     /// What the request's limits are limited to.
     pub(super) fn scope(&mut self) -> Option<Scope> {
         self.lock_if_any()?.wish.scope.clone()
+    }
+
+    /// The request's use of a credential ends; it is counted until what is returned is dropped.
+    pub(super) fn end_use(&mut self) -> Option<Permit> {
+        self.lock_if_any()?.permit.take()
     }
 
     /// An attempt begins. Of runs that share the history, one further in may have made some since.

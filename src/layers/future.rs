@@ -99,12 +99,14 @@ where
     }
 
     /// Of a request that has to wait first.
+    #[cold]
     pub(super) fn blocked(driver: Driver<S, B, R, M>, on: Blocked, request: Request<B>) -> Self {
         let stage = Stage::Blocked { on, request: Some(Box::new(request)) };
         Self { part: Part::Driven { stage, driver } }
     }
 
     /// Of a request that is not sent.
+    #[cold]
     pub(super) fn failed(driver: Driver<S, B, R, M>, error: BoxError) -> Self {
         Self { part: Part::Driven { stage: Stage::Failed { error: Some(error) }, driver } }
     }

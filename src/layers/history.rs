@@ -21,6 +21,15 @@ pub(super) struct Sent {
     pub(super) is_expired: bool,
 }
 
+impl Sent {
+    /// Whether it is this very attempt, and nothing of it has changed.
+    pub(super) fn is(&self, other: &Sent) -> bool {
+        self.number == other.number
+            && self.lease.ptr_eq(&other.lease)
+            && self.is_expired == other.is_expired
+    }
+}
+
 /// What all attempts of a request have in common.
 #[derive(Default)]
 pub(super) struct History {

@@ -28,10 +28,7 @@ pub(super) fn learn<R>(
     let scope = history.scope();
     let scope = scope.as_ref();
     // The use ends with the head of the response, unless the credential may be used again.
-    let permit = match history.lock_if_any() {
-        Some(mut history) if !class.needs_action() => history.permit.take(),
-        _ => None,
-    };
+    let permit = if class.needs_action() { None } else { history.end_use() };
     match class {
         ResponseClass::Limited => {
             let stated = finding.and_then(|finding| finding.retry_at);

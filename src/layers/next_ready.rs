@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use http::Response;
+
 use crate::clock::Timestamp;
+use crate::pool::Pool;
+use crate::standing::Scope;
 
 /// Set on the last response of a pool that is used up: when to ask again. Read it from the response's
 /// extensions.
@@ -13,8 +17,11 @@ pub struct NextReady {
 }
 
 impl NextReady {
-    pub(super) fn new(at: Timestamp, now: Timestamp) -> Self {
-        Self { at, wait: at.since(now) }
+    /// Says it on a response, if any credential is ever ready for requests of this scope.
+    pub(super) fn mark<R>(response: &mut Response<R>, pool: &Pool, scope: Option<&Scope>) {
+        if let Some(at) = pool.next_ready(scope) {
+            response.extensions_mut().insert(Self { at, wait: at.since(pool.now()) });
+        }
     }
 
     /// When the next credential of the pool is ready.

@@ -1,7 +1,6 @@
 //! One run's way with one request, step by step: check, pick, keep, write and send it; judge the response;
-//! then save, refresh, rotate or wait, and drain what is thrown away.
-//!
-//! [`ResponseFuture`](super::ResponseFuture) takes the steps, and waits between them.
+//! then save, refresh, rotate or wait, and drain what is thrown away. The [future](super::future) takes the
+//! steps, and waits between them.
 
 use std::time::Duration;
 
@@ -96,6 +95,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             self.begin_first(lease, tick, false);
             return Ok(None);
         }
+        self.pick_locked(known, tick)
+    }
+
+    /// Picks by what the caller asks for, and by the pool's policy.
+    #[inline(never)]
+    fn pick_locked(&mut self, known: &mut KnownHead, tick: u64) -> Result<Option<Wait>, Error> {
         let Self { shared, history, retries, .. } = self;
         let mut history = history.lock(None);
         if let Some(latest) = &history.latest {
@@ -158,8 +163,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.copy.insert(copy).may_carry
     }
 
-    /// Puts the credential's headers on a request, in place of any other's, and sends it where that
-    /// credential's requests go.
+    /// Puts the credential's headers on a request, and sends it where that credential's requests go.
     #[inline]
     fn write(
         &mut self,
@@ -189,8 +193,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             let outside = self.outside.with(self.roles);
             // Under a complete stack there is nobody to read it.
             if outside != Roles::ALL || !self.is_outermost || self.pool().exposes_attempts() {
-                let (context, sent, written) = (context.clone(), self.sent.clone(), self.written);
-                Attempt { context, sent, outside, written }.travel(request.extensions_mut());
+                let (extensions, sent) = (request.extensions_mut(), self.sent.as_ref());
+                Attempt::travel(extensions, context, sent, outside, self.written);
             }
         }
         self.shared.run.tell(Word::Driven);
@@ -332,18 +336,14 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Says on the last response of a pool that is used up when to ask again.
     pub(super) fn mark_used_up(&mut self, response: &mut Response<R>) {
         let scope = self.history.scope();
-        if let Some(at) = self.pool().next_ready(scope.as_ref()) {
-            response.extensions_mut().insert(NextReady::new(at, self.pool().now()));
-        }
+        NextReady::mark(response, self.pool(), scope.as_ref());
     }
 
     /// The caller is about to be answered. Begins to save what is still unsaved before that.
     pub(super) fn finish(&mut self) -> Option<Saving> {
         self.ended = true;
-        if self.is_outermost
-            && let Some(mut history) = self.history.lock_if_any()
-        {
-            history.permit = None;
+        if self.is_outermost {
+            drop(self.history.end_use());
         }
         if self.saves_last() { self.pool().start_saving() } else { None }
     }
