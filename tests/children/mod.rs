@@ -1,5 +1,5 @@
-//! Child processes of a test. The test binary runs itself again, as its one test `a_child_does_its_job`; what
-//! that is to do is in its environment. Parent and child talk in lines, over the child's stdin and stdout.
+//! Child processes of a test. The test binary runs itself again, as the test `a_child_does_its_job` of the same
+//! module; what that is to do is in its environment. Parent and child talk in lines, over the child's stdin and stdout.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 
-/// The name that the test has which does a child's job.
+/// The name that the test has which does a child's job, in each module with children.
 const TEST: &str = "a_child_does_its_job";
 
 const PREFIX: &str = "TOWER_CREDENTIALS_CHILD_";
@@ -25,6 +25,25 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What every line of a child begins with, since libtest writes to the same stdout.
 const MARK: &str = "> ";
+
+/// What libtest calls a test of a module: `module_path!()`, which begins with the crate.
+pub(crate) fn test_name(module: &str, test: &str) -> String {
+    let (_, module) = module.split_once("::").expect("a module of a test crate");
+    format!("{module}::{test}")
+}
+
+/// Runs a test again in a process of its own, where it is true, and where nothing else runs.
+pub(crate) fn is_alone(module: &str, test: &str) -> bool {
+    if setting("ALONE").is_some() {
+        return true;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &test_name(module, test)]).env(format!("{PREFIX}ALONE"), "1");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
 
 /// A child's side: what it is to do, or `None` in a parent.
 pub(crate) fn job() -> Option<String> {
@@ -81,13 +100,16 @@ pub(crate) fn on_two_threads<T>(work: impl Future<Output = T>) -> T {
 pub(crate) struct Job {
     before: Vec<OsString>,
     binary: PathBuf,
+    test: String,
     settings: Vec<(String, OsString)>,
 }
 
 impl Job {
-    pub(crate) fn new(name: &str) -> Self {
+    /// A job of this name, for the child of a module: `module_path!()`.
+    pub(crate) fn new(module: &str, name: &str) -> Self {
         let binary = std::env::current_exe().unwrap();
-        Self { before: Vec::new(), binary, settings: Vec::new() }.set("JOB", name)
+        let test = test_name(module, TEST);
+        Self { before: Vec::new(), binary, test, settings: Vec::new() }.set("JOB", name)
     }
 
     /// Something that the child can ask for, by [`setting`].
@@ -120,7 +142,7 @@ impl Job {
     pub(crate) fn start(self) -> Child {
         let mut words = self.before;
         words.push(self.binary.into_os_string());
-        words.extend(["--exact", TEST, "--nocapture", "--test-threads=1"].map(OsString::from));
+        words.extend(["--exact", &self.test, "--nocapture", "--test-threads=1"].map(OsString::from));
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).envs(self.settings).env_remove(VaultKey::VARIABLE);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -1,0 +1,11 @@
+//! The example `axum_gateway`, as a process, between clients and an upstream on loopback.
+
+#![cfg(all(feature = "config", feature = "file", feature = "hyper", feature = "tls", unix))]
+
+mod accounts;
+mod answers;
+mod curl;
+mod forwarding;
+mod process;
+mod starting;
+mod streaming;

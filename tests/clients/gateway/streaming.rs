@@ -1,0 +1,226 @@
+//! Bodies that stream through the gateway, over each pair of versions.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Frame;
+use tokio::sync::{mpsc, oneshot};
+
+use super::process::{Gateway, Home};
+use crate::wire::{
+    Guard, Wire, WireBody, WireClient, channel, frames, full, length, long, piece, soon, whole,
+    wire_client,
+};
+
+/// Whether the client, and whether the upstream, speaks HTTP/2.
+const VERSIONS: [(bool, bool); 4] = [(false, false), (true, true), (true, false), (false, true)];
+
+async fn between((client, upstream): (bool, bool), wire: &Wire) -> (Home, Gateway, WireClient) {
+    let home = Home::with_keys(&["a"]).await;
+    let more: &[&str] = if upstream { &["--http2"] } else { &[] };
+    let gateway = home.gateway(&wire.origin(), more).await;
+    (home, gateway, wire_client(client))
+}
+
+type Pieces = mpsc::Sender<Frame<Bytes>>;
+
+/// An upstream whose answers are what is sent into the channels that come from it. It reads requests to their
+/// end before: a server that leaves part of one unread does not see its client go.
+async fn piecewise(
+    headers: &'static [(&'static str, &'static str)],
+) -> (Wire, mpsc::UnboundedReceiver<Pieces>) {
+    let (bodies, made) = mpsc::unbounded_channel();
+    let wire = Wire::start(move |request| {
+        let bodies = bodies.clone();
+        async move {
+            whole(request.into_body()).await;
+            let (pieces, body) = channel();
+            bodies.send(pieces).unwrap();
+            let mut response = Response::new(body);
+            for (name, value) in headers {
+                response.headers_mut().insert(*name, HeaderValue::from_static(value));
+            }
+            response
+        }
+    })
+    .await;
+    (wire, made)
+}
+
+fn post(gateway: &Gateway, body: WireBody) -> Request<WireBody> {
+    Request::post(gateway.url("/v1/messages")).body(body).unwrap()
+}
+
+#[tokio::test]
+async fn server_sent_events_arrive_before_the_next_one_is_made() {
+    for versions in VERSIONS {
+        let (wire, mut made) = piecewise(&[("content-type", "text/event-stream")]).await;
+        let (_home, gateway, client) = between(versions, &wire).await;
+        let response = soon("an answer", client.request(post(&gateway, full("hi")))).await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let (events, mut body) = (made.recv().await.unwrap(), response.into_body());
+        for number in 0..3 {
+            let event = Bytes::from(format!("data: {number}\n\n"));
+            events.send(Frame::data(event.clone())).await.unwrap();
+            assert_eq!(piece(&mut body).await, event, "{versions:?}");
+        }
+        drop(events);
+        assert_eq!(length(body).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_arrives_before_its_next_piece_is_made() {
+    for versions in VERSIONS {
+        let (bodies, mut arrived) = mpsc::unbounded_channel();
+        let wire = Wire::start(move |request| {
+            let bodies = bodies.clone();
+            let (done, end) = oneshot::channel::<()>();
+            bodies.send((request.into_body(), done)).unwrap();
+            async move {
+                let _ = end.await;
+                Response::new(full("thanks"))
+            }
+        })
+        .await;
+        let (_home, gateway, client) = between(versions, &wire).await;
+        let (pieces, body) = channel();
+        let answer = tokio::spawn(client.request(post(&gateway, body)));
+        pieces.send(Frame::data("first".into())).await.unwrap();
+        let (mut body, done) = soon("a request", arrived.recv()).await.unwrap();
+        assert_eq!(piece(&mut body).await, "first", "{versions:?}");
+        pieces.send(Frame::data("second".into())).await.unwrap();
+        assert_eq!(piece(&mut body).await, "second", "{versions:?}");
+        drop(pieces);
+        assert_eq!(length(body).await, 0);
+        done.send(()).unwrap();
+        assert_eq!(whole(answer.await.unwrap().unwrap().into_body()).await.0, "thanks");
+    }
+}
+
+fn trailers(value: &'static str) -> HeaderMap {
+    [(http::HeaderName::from_static("x-checksum"), HeaderValue::from_static(value))]
+        .into_iter()
+        .collect()
+}
+
+#[tokio::test]
+async fn trailers_go_both_ways() {
+    for versions in VERSIONS {
+        let wire = Wire::start(async move |request: Request<hyper::body::Incoming>| {
+            assert_eq!(request.headers()["te"], "trailers");
+            let (data, trailers_up) = whole(request.into_body()).await;
+            let seen = format!("{data:?} {:?}", trailers_up.get("x-checksum"));
+            let body = frames([Frame::data(seen.into()), Frame::trailers(trailers("down"))]);
+            Response::builder().header("trailer", "x-checksum").body(body).unwrap()
+        })
+        .await;
+        let (_home, gateway, client) = between(versions, &wire).await;
+        let mut request =
+            post(&gateway, frames([Frame::data("up".into()), Frame::trailers(trailers("up"))]));
+        // HTTP/1.1 has no trailers that are not announced.
+        request.headers_mut().insert("trailer", HeaderValue::from_static("x-checksum"));
+        request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
+        let response = soon("an answer", client.request(request)).await.unwrap();
+        let (seen, down) = whole(response.into_body()).await;
+        assert_eq!(seen, r#"b"up" Some("up")"#, "{versions:?}");
+        assert_eq!(down, trailers("down"), "{versions:?}");
+    }
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_hundred_megabytes_go_up_and_down_in_little_memory() {
+    const LENGTH: usize = 1600 * 64 * 1024;
+    for versions in VERSIONS {
+        let wire = Wire::start(async |request: Request<hyper::body::Incoming>| {
+            assert_eq!(length(request.into_body()).await, LENGTH);
+            Response::new(long(LENGTH))
+        })
+        .await;
+        let (_home, gateway, client) = between(versions, &wire).await;
+        let before = crate::wire::peak_memory(gateway.id());
+        let response = client.request(post(&gateway, long(LENGTH))).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(length(response.into_body()).await, LENGTH);
+        let grown = crate::wire::peak_memory(gateway.id()) - before;
+        assert!(grown < 24 * 1024, "{versions:?}: {grown} KiB more for {LENGTH} bytes each way");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_nobody_reads_is_not_read_ahead() {
+    for versions in VERSIONS {
+        let (wire, mut made) = piecewise(&[]).await;
+        let (_home, gateway, client) = between(versions, &wire).await;
+        let response = client.request(post(&gateway, full("hi"))).await.unwrap();
+        let pieces = made.recv().await.unwrap();
+        // Until the buffers on the way are full, which no one can tell but by its not going on: then the
+        // client reads, and it does.
+        let mut sent = 0_usize;
+        let piece = Bytes::from_static(&[b'x'; 64 * 1024]);
+        while sent < 1600 {
+            let wait = std::time::Duration::from_millis(500);
+            match tokio::time::timeout(wait, pieces.send(Frame::data(piece.clone()))).await {
+                Ok(result) => result.unwrap(),
+                Err(_) => break,
+            }
+            sent += 1;
+        }
+        assert!(sent < 1600, "{versions:?}: all of it was taken");
+        drop(pieces);
+        assert_eq!(length(response.into_body()).await, sent * piece.len());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_an_answer_ends_the_upstreams() {
+    for versions in VERSIONS {
+        let (wire, mut made) = piecewise(&[]).await;
+        let (_home, gateway, client) = between(versions, &wire).await;
+        let mut response = client.request(post(&gateway, full("hi"))).await.unwrap();
+        let pieces = made.recv().await.unwrap();
+        pieces.send(Frame::data("first".into())).await.unwrap();
+        assert_eq!(piece(response.body_mut()).await, "first");
+        drop(response);
+        soon(&format!("{versions:?}: the end of the upstream's body"), pieces.closed()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_ends_the_upstreams_work() {
+    for versions in VERSIONS {
+        let (requests, mut begun) = mpsc::unbounded_channel();
+        let wire = Wire::start(move |request| {
+            let requests = requests.clone();
+            async move {
+                whole(request.into_body()).await;
+                let (sender, dropped) = oneshot::channel();
+                let _held = Guard(Some(sender));
+                requests.send(dropped).unwrap();
+                std::future::pending().await
+            }
+        })
+        .await;
+        let (_home, gateway, client) = between(versions, &wire).await;
+        let asking = tokio::spawn(client.request(post(&gateway, full("hi"))));
+        let dropped = soon(&format!("{versions:?}: a request"), begun.recv()).await.unwrap();
+        asking.abort();
+        soon(&format!("{versions:?}: the end of the upstream's work"), dropped).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_breaks_off_for_the_client() {
+    for versions in VERSIONS {
+        // More than comes.
+        let (wire, mut made) = piecewise(&[("content-length", "100")]).await;
+        let (_home, gateway, client) = between(versions, &wire).await;
+        let mut response = client.request(post(&gateway, full("hi"))).await.unwrap();
+        let pieces = made.recv().await.unwrap();
+        pieces.send(Frame::data("first".into())).await.unwrap();
+        assert_eq!(piece(response.body_mut()).await, "first");
+        drop(pieces);
+        let rest = http_body_util::BodyExt::collect(response.into_body());
+        assert!(soon("the end", rest).await.is_err(), "{versions:?}: half an answer passed as a whole");
+    }
+}

@@ -1,0 +1,18 @@
+//! The layers in the clients that people have: hyper, reqwest, and any that speaks to the gateway.
+
+#[cfg(feature = "file")]
+#[path = "../children/mod.rs"]
+mod children;
+#[cfg(feature = "reqwest-middleware")]
+mod reqwest_rig;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../wire/mod.rs"]
+mod wire;
+
+mod clients_hyper;
+mod gateway;
+mod reqwest_bodies;
+mod reqwest_clients;
+mod reqwest_middleware;
+mod reqwest_redirects;

@@ -1,0 +1,26 @@
+//! The layers and the pool over vaults in memory: what they do with requests, answers and bodies.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod active;
+mod concurrency;
+mod error_response;
+mod last_answer;
+mod orders;
+mod origins;
+mod parity;
+mod pause;
+mod policies;
+mod rate_limit_headers;
+mod refresh_ahead;
+mod refresh_await_points;
+mod repeatable_body;
+mod replay_body;
+mod replay_uploads;
+mod request_edges;
+mod sync;
+mod tower_http_layers;
+mod user_layers;
+mod verdicts;
+mod weak_points;

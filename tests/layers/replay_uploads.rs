@@ -1,0 +1,466 @@
+//! Uploads that stream through the layers and can be sent again: in memory with the layers in several
+//! orders, and over sockets.
+
+use std::convert::Infallible;
+use std::io;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Channel, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tower::util::MapRequestLayer;
+use tower::{Service, ServiceExt};
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::MemoryVault;
+use tower_credentials::*;
+
+use super::replay_body::script::{Watch, content, trailers};
+use crate::support::*;
+
+// In memory
+
+/// In small pieces, and without a word of how many.
+struct Streamed {
+    inner: Full<Bytes>,
+    left: Bytes,
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut self.inner).poll_frame(cx) {
+            self.left = frame.into_data().unwrap();
+        }
+        let length = self.left.len().min(4);
+        let piece = self.left.split_to(length);
+        Poll::Ready((length > 0).then_some(Ok(Frame::data(piece))))
+    }
+}
+
+type Upload = UnsyncBoxBody<Bytes, BoxError>;
+type Answering = Arc<
+    dyn Fn(String, Upload) -> Pin<Box<dyn Future<Output = Result<StatusCode, BoxError>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// Answers as told, and notes which tokens it saw with how many bytes.
+#[derive(Clone)]
+struct Uploads {
+    answering: Answering,
+    seen: Journal<String>,
+}
+
+impl Uploads {
+    fn new<F>(answering: impl Fn(String, Upload) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<StatusCode, BoxError>> + Send + 'static,
+    {
+        let answering: Answering = Arc::new(move |token, upload| Box::pin(answering(token, upload)));
+        Self { answering, seen: Journal::new() }
+    }
+}
+
+impl<B> Service<Request<B>> for Uploads
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Reply;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let token = request.headers()["authorization"].to_str().unwrap().replace("Bearer ", "");
+        self.seen.push(token.clone());
+        let upload = request.into_body().map_err(Into::into).boxed_unsync();
+        let status = (self.answering)(token, upload);
+        Box::pin(async move {
+            let body = Full::from("what the upstream says");
+            Ok(Response::builder().status(status.await?).body(body)?)
+        })
+    }
+}
+
+async fn read(upload: Upload) -> Result<Bytes, BoxError> {
+    Ok(upload.collect().await?.to_bytes())
+}
+
+const QUESTION: &str = "a question";
+
+type Stacked = Box<dyn Fn(&Pool, &Refresher, &Uploads) -> Stack>;
+
+/// The four layers under one that records up to the bound, in several orders.
+fn orders(bound: u64) -> [Stacked; 4] {
+    let over = move || {
+        let streamed = |body| Streamed { inner: body, left: Bytes::new() };
+        let streams = MapRequestLayer::new(move |request: Asked| request.map(streamed));
+        (streams, ReplayLayer::new().bound(bound))
+    };
+    let nothing = || MapRequestLayer::new(|request: Request<ReplayBody<Streamed>>| request);
+    [
+        Box::new(move |pool, refresher, to| stack((over(), four(pool, refresher)), to.clone())),
+        Box::new(move |pool, refresher, to| {
+            let (rotate, refresh, auth, persist) = four(pool, refresher);
+            stack((over(), auth, persist, refresh, rotate), to.clone())
+        }),
+        Box::new(move |pool, refresher, to| {
+            let (rotate, refresh, auth, persist) = four(pool, refresher);
+            stack((over(), refresh, nothing(), auth, rotate, nothing(), persist), to.clone())
+        }),
+        Box::new(move |pool, refresher, to| {
+            let (rotate, refresh, auth, persist) = four(pool, refresher);
+            stack((over(), persist, nothing(), rotate, nothing(), refresh, auth), to.clone())
+        }),
+    ]
+}
+
+async fn pool(vault: MemoryVault) -> Pool {
+    builder(vault).clock(tokio_clock()).open().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_within_the_bound_is_sent_again_whole() {
+    for stacked in orders(QUESTION.len() as u64) {
+        let pool = pool(keys(["a", "b"]).await).await;
+        let upstream = Uploads::new(|token, upload| async move {
+            assert_eq!(read(upload).await.unwrap(), QUESTION);
+            Ok(if token == "a" { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK })
+        });
+        let service = stacked(&pool, &no_refresh(), &upstream);
+        assert_eq!(ask(&service, post()).await.0, 200);
+        assert_eq!(upstream.seen.all(), ["a", "b"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_past_the_bound_is_sent_once_and_the_next_request_takes_the_next() {
+    for stacked in orders(QUESTION.len() as u64 - 1) {
+        let pool = pool(keys(["a", "b"]).await).await;
+        let upstream = Uploads::new(|token, upload| async move {
+            assert_eq!(read(upload).await.unwrap(), QUESTION);
+            Ok(if token == "a" { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK })
+        });
+        let service = stacked(&pool, &no_refresh(), &upstream);
+        assert_eq!(ask(&service, post()).await, (429, "what the upstream says".into()));
+        assert_eq!(upstream.seen.all(), ["a"]);
+        assert_eq!(ask(&service, post()).await.0, 200);
+        assert_eq!(upstream.seen.all(), ["a", "b"]);
+    }
+}
+
+/// An upload of which a part has been read, and which may be read on.
+type Held = Arc<Mutex<Option<Upload>>>;
+
+fn hold(held: &Held, upload: Upload) {
+    *held.lock().unwrap() = Some(upload);
+}
+
+fn held(held: &Held) -> Upload {
+    held.lock().unwrap().take().expect("there is an upload under way")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_goes_on_for_an_answer_that_is_thrown_away_is_cut_short() {
+    // Whoever reads on alone gets past the bound.
+    for stacked in orders(QUESTION.len() as u64 - 2) {
+        let pool = pool(keys(["a", "b"]).await).await;
+        let under_way = Held::default();
+        let upstream = Uploads::new(move |token, mut upload| {
+            let under_way = under_way.clone();
+            async move {
+                if token == "a" {
+                    upload.frame().await.unwrap().unwrap();
+                    hold(&under_way, upload);
+                    return Ok(StatusCode::TOO_MANY_REQUESTS);
+                }
+                let error = read(held(&under_way)).await.unwrap_err();
+                assert!(matches!(error.downcast_ref(), Some(ReplayError::Replaced)), "{error}");
+                assert_eq!(read(upload).await.unwrap(), QUESTION);
+                Ok(StatusCode::OK)
+            }
+        });
+        let service = stacked(&pool, &no_refresh(), &upstream);
+        assert_eq!(ask(&service, post()).await.0, 200);
+        assert_eq!(upstream.seen.all(), ["a", "b"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_passes_the_bound_during_a_refresh_is_not_sent_again() {
+    for stacked in orders(QUESTION.len() as u64 - 1) {
+        let pool = pool(accounts(["a", "b"]).await).await;
+        let under_way = Held::default();
+        let to_hold = under_way.clone();
+        let upstream = Uploads::new(move |token, upload| {
+            let under_way = to_hold.clone();
+            async move {
+                if token == "a-1" {
+                    hold(&under_way, upload);
+                    return Ok(StatusCode::UNAUTHORIZED);
+                }
+                assert_eq!(read(upload).await.unwrap(), QUESTION);
+                Ok(StatusCode::OK)
+            }
+        });
+        let refresher = Refresher::new(move |credential: Credential| {
+            let upload = held(&under_way);
+            async move {
+                assert_eq!(read(upload).await.unwrap(), QUESTION);
+                Ok::<_, RefreshError>(renewed(&credential.metadata))
+            }
+        });
+        let service = stacked(&pool, &refresher, &upstream);
+        assert_eq!(ask(&service, post()).await, (401, "what the upstream says".into()));
+        assert_eq!(upstream.seen.all(), ["a-1"]);
+        assert_eq!(ask(&service, post()).await.0, 200);
+        assert_eq!(upstream.seen.all(), ["a-1", "a-2"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_returned_does_not_cut_its_upload_short() {
+    for stacked in orders(QUESTION.len() as u64) {
+        let pool = pool(keys(["a"]).await).await;
+        let under_way = Held::default();
+        let to_hold = under_way.clone();
+        let upstream = Uploads::new(move |_, mut upload| {
+            let under_way = to_hold.clone();
+            async move {
+                upload.frame().await.unwrap().unwrap();
+                hold(&under_way, upload);
+                Ok(StatusCode::TOO_MANY_REQUESTS)
+            }
+        });
+        let service = stacked(&pool, &no_refresh(), &upstream);
+        assert_eq!(ask(&service, post()).await.0, 429);
+        assert_eq!(read(held(&under_way)).await.unwrap(), QUESTION[4..]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_past_the_bound_waits_for_no_credential() {
+    for stacked in orders(QUESTION.len() as u64 - 1) {
+        let vault = keys(["a", "b"]).await;
+        let pool = builder(vault).max_in_flight(NonZeroU32::MIN).open().await.unwrap();
+        let release = Arc::new(Notify::new());
+        let released = release.clone();
+        let upstream = Uploads::new(move |token, upload| {
+            let released = released.clone();
+            async move {
+                assert_eq!(read(upload).await.unwrap(), QUESTION);
+                if token == "b" {
+                    return Ok(StatusCode::TOO_MANY_REQUESTS);
+                }
+                released.notified().await;
+                Ok(StatusCode::OK)
+            }
+        });
+        let service = stacked(&pool, &no_refresh(), &upstream);
+        let busy = tokio::spawn(ask(&service, post()));
+        upstream.seen.reaches(1).await;
+        let answer = tokio::time::timeout(seconds(60), ask(&service, post())).await;
+        assert_eq!(answer.expect("it waits in vain").0, 429);
+        release.notify_one();
+        assert_eq!(busy.await.unwrap().0, 200);
+        assert_eq!(upstream.seen.all(), ["a", "b"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_error_past_the_bound_is_the_callers() {
+    let length = QUESTION.len() as u64;
+    for (bound, attempts) in [(length, 2), (length - 1, 1)] {
+        for stacked in orders(bound) {
+            let pool = pool(keys(["a", "b"]).await).await;
+            let upstream = Uploads::new(|_, upload| async move {
+                assert_eq!(read(upload).await.unwrap(), QUESTION);
+                Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())
+            });
+            let service = stacked(&pool, &no_refresh(), &upstream);
+            let error = service.oneshot(post()).await.unwrap_err();
+            assert!(error.is::<io::Error>(), "{error}");
+            assert_eq!(upstream.seen.all(), vec!["a"; attempts]);
+        }
+    }
+}
+
+// Over sockets
+
+/// Serves HTTP/1.1 and HTTP/2.
+async fn serve<F>(handler: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static) -> String
+where
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let handler = handler.clone();
+            let service = hyper::service::service_fn(move |request| {
+                let answer = handler(request);
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            tokio::spawn(async move {
+                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                // An upload that is cut short is an error here.
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    origin
+}
+
+fn client<B>(version: Version) -> Client<HttpConnector, B>
+where
+    B: Body<Data: Send> + Send,
+{
+    Client::builder(TokioExecutor::new())
+        .http2_only(version == Version::HTTP_2)
+        .http2_max_send_buf_size(256 * 1024)
+        .build_http()
+}
+
+async fn pool_at<const N: usize>(origin: &str, labels: [&str; N]) -> Pool {
+    let provider = GenericProvider::bearer("x").origin(origin).unwrap();
+    Pool::builder(provider, keys(labels).await).open().await.unwrap()
+}
+
+fn reply(status: StatusCode) -> Reply {
+    Response::builder().status(status).body(Full::default()).unwrap()
+}
+
+fn is_from(request: &Request<Incoming>, account: &str) -> bool {
+    request.headers()["authorization"] == format!("Bearer {account}")
+}
+
+const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
+
+#[tokio::test]
+async fn a_429_amid_an_upload_leads_to_a_whole_one_at_the_next_account() {
+    for version in VERSIONS {
+        let (half, whole) = (content(1, 300_000), content(2, 400_000));
+        let (first, second) = (Bytes::from(half), Bytes::from(whole));
+        let expected = [&first[..], &second[..]].concat();
+        // What is left is not there before the next account has been asked.
+        let (begun, received) = (Arc::new(Notify::new()), Journal::new());
+        let (to_begin, to_note) = (begun.clone(), received.clone());
+        let origin = serve(move |request| {
+            let (begun, received) = (to_begin.clone(), to_note.clone());
+            async move {
+                if is_from(&request, "a") {
+                    let mut body = request.into_body();
+                    assert!(!body.frame().await.unwrap().unwrap().into_data().unwrap().is_empty());
+                    return reply(StatusCode::TOO_MANY_REQUESTS);
+                }
+                begun.notify_one();
+                let whole = request.into_body().collect().await.unwrap();
+                received.push((whole.trailers().cloned(), whole.to_bytes()));
+                reply(StatusCode::OK)
+            }
+        })
+        .await;
+        let (mut sender, upload) = Channel::<Bytes, BoxError>::new(1);
+        tokio::spawn(async move {
+            sender.send_data(first).await.unwrap();
+            begun.notified().await;
+            sender.send_data(second).await.unwrap();
+            sender.send_trailers(trailers()).await.unwrap();
+        });
+        let pool = pool_at(&origin, ["a", "b"]).await;
+        let service = tower::ServiceBuilder::new()
+            .layer(ReplayLayer::new())
+            .layer(CredentialsLayer::new(pool))
+            .service(client(version));
+        // RFC 9110, section 6.6.2: in HTTP/1.1 trailers are sent where they are announced.
+        let request = Request::post(&origin).header("trailer", "checksum").body(upload).unwrap();
+        assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::OK);
+        let whole = received.all().pop().expect("it was received");
+        assert_eq!(whole.0, Some(trailers()), "{version:?}");
+        assert!(whole.1 == expected, "{version:?}");
+    }
+}
+
+/// Pieces of 64 KiB, of which it is known how many are in memory.
+struct Long {
+    left: usize,
+    is_known: bool,
+    watch: Watch,
+}
+
+const PIECE: usize = 64 * 1024;
+const LONG: usize = 1600;
+
+impl Body for Long {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(left) = self.left.checked_sub(1) else { return Poll::Ready(None) };
+        self.left = left;
+        Poll::Ready(Some(Ok(Frame::data(self.watch.bytes(vec![7; PIECE])))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let left = (self.left * PIECE) as u64;
+        if self.is_known { SizeHint::with_exact(left) } else { SizeHint::new() }
+    }
+}
+
+#[tokio::test]
+async fn an_upload_of_100_megabytes_takes_no_more_memory_than_the_bound() {
+    for version in VERSIONS {
+        let origin = serve(|request| async move {
+            let mut body = request.into_body();
+            let mut length = 0;
+            while let Some(frame) = body.frame().await {
+                length += frame.unwrap().into_data().unwrap().len();
+            }
+            let mut reply = reply(StatusCode::TOO_MANY_REQUESTS);
+            *reply.body_mut() = Full::from(length.to_string());
+            reply
+        })
+        .await;
+        // Known to be long, it isn't recorded at all. The client's own buffers take some memory, too.
+        for (is_known, bound) in [(true, 0), (false, 2 * 1024 * 1024)] {
+            let pool = pool_at(&origin, ["a", "b"]).await;
+            let service = tower::ServiceBuilder::new()
+                .layer(ReplayLayer::new())
+                .layer(CredentialsLayer::new(pool))
+                .service(client(version));
+            let watch = Watch::default();
+            let upload = Long { left: LONG, is_known, watch: watch.clone() };
+            let request = Request::post(&origin).body(upload).unwrap();
+            let response = service.oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS, "it was sent once");
+            let length = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(length, (LONG * PIECE).to_string());
+            let peak = watch.peak.load(Ordering::SeqCst);
+            assert!((bound..bound + 1024 * 1024).contains(&peak), "{version:?}: {peak}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Signing in, and renewing tokens, against a strict authorization server.
+
+#![cfg(feature = "oauth")]
+
+#[path = "../authorization_server/mod.rs"]
+mod authorization_server;
+
+mod oauth_device;
+mod oauth_loopback;
+mod oauth_refresh;
+mod oauth_secrets;
+mod oauth_sign_in;
+mod oauth_tls;
+mod vendors_end_to_end;

@@ -1,0 +1,306 @@
+//! A device's code, on tokio's paused time, at the strict server without its sockets.
+
+#![cfg(feature = "oauth")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
+use tokio::time::Instant;
+use tower_credentials::BoxError;
+use tower_credentials::oauth::{
+    FlowKind, OAuthClient, OAuthConfig, OAuthError, OAuthHttp, Prompt, SignIn,
+};
+
+use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor, follow};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+async fn begin(server: &AuthorizationServer) -> SignIn {
+    let http = server.without_sockets();
+    OAuthClient::new("test", server.config(), http).sign_in(FlowKind::Device).await.unwrap()
+}
+
+fn user_code(sign_in: &SignIn) -> String {
+    match sign_in.prompt() {
+        Prompt::Device { user_code, .. } => user_code.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_prompt_has_what_a_person_needs() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
+    let sign_in = begin(&server).await;
+    let Prompt::Device { user_code, verification_url, verification_url_complete, expires_in, .. } =
+        sign_in.prompt()
+    else {
+        panic!("a device's code")
+    };
+    assert_eq!(user_code, "USER-0000");
+    assert_eq!(*verification_url, format!("{}/activate", server.url()));
+    assert_eq!(
+        *verification_url_complete,
+        Some(format!("{}/activate?user_code=USER-0000", server.url()))
+    );
+    assert_eq!(*expires_in, seconds(900));
+}
+
+/// A sign-in at a server that says this of a device's code, and this in place of tokens.
+async fn begin_at(device: serde_json::Value, tokens: &'static str) -> Result<SignIn, OAuthError> {
+    let mut codes = json!({
+        "device_code": "device", "user_code": "USER-0000", "expires_in": 900,
+        "verification_uri": "https://example.com/activate",
+    });
+    codes.as_object_mut().unwrap().extend(device.as_object().unwrap().clone());
+    let http = OAuthHttp::new(tower::service_fn(move |request: Request<Full<Bytes>>| {
+        let is_token = request.uri().path().ends_with("/token");
+        let text = if is_token { tokens.to_owned() } else { codes.to_string() };
+        async move { Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(text))) }
+    }));
+    let config = OAuthConfig::qwen().client_id("id");
+    OAuthClient::new("test", config, http).sign_in(FlowKind::Device).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_holds_nothing_that_moves_a_cursor_or_opens_more_than_a_page() {
+    for bad in [
+        json!({ "user_code": "\u{1b}]0;title\u{7}" }),
+        json!({ "user_code": "" }),
+        json!({ "user_code": "U".repeat(10_000) }),
+        json!({ "verification_uri": "file:///etc/passwd" }),
+        json!({ "verification_uri": "javascript:alert(1)" }),
+    ] {
+        let error = begin_at(bad.clone(), "{}").await.unwrap_err();
+        assert!(matches!(error, OAuthError::Malformed { .. }), "{bad}: {error}");
+    }
+    // What is only nice to have is left out.
+    for bad in ["search-ms:query=x", "not a URL"] {
+        let sign_in = begin_at(json!({ "verification_uri_complete": bad }), "{}").await.unwrap();
+        let Prompt::Device { verification_url_complete, .. } = sign_in.prompt() else { panic!() };
+        assert_eq!(*verification_url_complete, None);
+    }
+    let broken = json!({ "verification_uri_complete": "https://example.com/\u{1b}[2J\n" });
+    let sign_in = begin_at(broken, "{}").await.unwrap();
+    let Prompt::Device { verification_url_complete, .. } = sign_in.prompt() else { panic!() };
+    assert_eq!(verification_url_complete.as_deref(), Some("https://example.com/%1B[2J"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_lives_for_ever_is_waited_for() {
+    let sign_in = begin_at(json!({ "expires_in": u64::MAX }), r#"{"access_token": "token"}"#);
+    let account = sign_in.await.unwrap().finish().await.unwrap();
+    assert_eq!(account.tokens.access.expose(), "token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_does_not_tell_the_code_that_was_typed_in() {
+    let no = r#"{"error": "access_denied", "error_description": "USER-0000 was denied"}"#;
+    let error = begin_at(json!({}), no).await.unwrap().finish().await.unwrap_err();
+    assert_eq!(error.to_string(), "test refuses: access_denied: … was denied");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_is_asked_at_its_interval_or_every_five_seconds() {
+    for vendor in [Vendor::Qwen, Vendor::Copilot] {
+        for (device_interval, expected) in [(Some(7), 7), (None, 5), (Some(5), 5)] {
+            let server = AuthorizationServer::start(Rules { device_interval, ..Rules::of(vendor) });
+            let mut sign_in = begin(&server).await;
+            let began = Instant::now();
+            let code = user_code(&sign_in);
+            let (story, end) = tokio::join!(follow(&mut sign_in), async {
+                // Between the third question and the fourth.
+                tokio::time::sleep(seconds(3 * expected + 1)).await;
+                server.type_in(&code);
+            })
+            .0;
+            end.unwrap();
+            let story: Vec<_> = story.iter().filter(|line| !line.starts_with("exchanging")).collect();
+            assert_eq!(story, Vec::<&String>::new(), "it never asked too soon");
+            assert_eq!(server.asked(Kind::DevicePoll), 4);
+            assert_eq!(began.elapsed().as_secs(), 4 * expected);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_names_no_pause_is_asked_every_second() {
+    let server =
+        AuthorizationServer::start(Rules { device_interval: Some(0), ..Rules::of(Vendor::Qwen) });
+    let mut sign_in = begin(&server).await;
+    assert!(tokio::time::timeout(Duration::from_millis(60_500), sign_in.next()).await.is_err());
+    assert!((59..=60).contains(&server.asked(Kind::DevicePoll)), "{}", server.asked(Kind::DevicePoll));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_down_adds_five_seconds_for_good() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
+    let mut sign_in = begin(&server).await;
+    let code = user_code(&sign_in);
+    let slow = Fault::Text(StatusCode::BAD_REQUEST, r#"{"error": "slow_down"}"#);
+    server.fail_next([slow.clone(), slow]);
+    let began = Instant::now();
+    let (story, end) = tokio::join!(follow(&mut sign_in), async {
+        // 5, then 10 and 15 later: at 30; then each 15.
+        tokio::time::sleep(seconds(31)).await;
+        assert_eq!(server.asked(Kind::DevicePoll), 3);
+        server.type_in(&code);
+    })
+    .0;
+    end.unwrap();
+    assert_eq!(story, ["the server asks for patience"; 2]);
+    assert_eq!(began.elapsed().as_secs(), 45);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_not_reached_is_asked_again_less_often() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Copilot));
+    let mut sign_in = begin(&server).await;
+    server.type_in(&user_code(&sign_in));
+    server.fail_next([
+        Fault::Text(StatusCode::SERVICE_UNAVAILABLE, "no"),
+        Fault::Text(StatusCode::TOO_MANY_REQUESTS, "{}"),
+        Fault::Text(StatusCode::BAD_GATEWAY, ""),
+    ]);
+    let began = Instant::now();
+    // What was granted was lost on the way, with the code that it was granted for.
+    let (story, end) = follow(&mut sign_in).await;
+    let error = end.unwrap_err();
+    assert!(matches!(&error, OAuthError::Refused { code, .. } if code == "invalid_grant"), "{error}");
+    assert_eq!(story.len(), 3, "{story:?}");
+    assert!(story.iter().all(|line| line.starts_with("trying again: ")), "{story:?}");
+    assert_eq!(began.elapsed().as_secs(), 5 + 10 + 20 + 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_comes_back_in_time_is_enough() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
+    let mut sign_in = begin(&server).await;
+    let code = user_code(&sign_in);
+    server.fail_next([Fault::Cut, Fault::Never, Fault::Oversized]);
+    let (story, end) = tokio::join!(follow(&mut sign_in), async {
+        tokio::time::sleep(seconds(150)).await;
+        server.type_in(&code);
+    })
+    .0;
+    end.unwrap();
+    let causes = ["no answer from", "no whole answer from", "is longer than 65536 bytes"];
+    for (line, cause) in story.iter().zip(causes) {
+        assert!(line.contains(cause), "{line}");
+    }
+    assert_eq!(story.len(), 3, "{story:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_nobody_types_in_expires() {
+    let device_lifetime = seconds(600);
+    let server = AuthorizationServer::start(Rules { device_lifetime, ..Rules::of(Vendor::Copilot) });
+    let sign_in = begin(&server).await;
+    let began = Instant::now();
+    let error = sign_in.finish().await.unwrap_err();
+    assert!(matches!(error, OAuthError::Expired), "{error}");
+    assert_eq!(began.elapsed(), device_lifetime);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_the_server_calls_expired_is() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
+    let sign_in = begin(&server).await;
+    server.advance(seconds(1000));
+    assert!(matches!(sign_in.finish().await, Err(OAuthError::Expired)));
+    assert_eq!(server.asked(Kind::DevicePoll), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_ends_it_at_once() {
+    for vendor in [Vendor::Qwen, Vendor::Copilot] {
+        let server = AuthorizationServer::start(Rules::of(vendor));
+        let sign_in = begin(&server).await;
+        server.says_yes(false);
+        server.type_in(&user_code(&sign_in));
+        let error = sign_in.finish().await.unwrap_err();
+        assert_eq!(error.to_string(), "test refuses: access_denied: the person said no");
+        assert_eq!(server.asked(Kind::DevicePoll), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_read_ends_it() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
+    for (status, text) in [
+        (StatusCode::NOT_FOUND, "<html>"),
+        (StatusCode::OK, "<html>"),
+        (StatusCode::OK, "{}"),
+        (StatusCode::OK, r#"{"access_token": 5}"#),
+        (StatusCode::BAD_REQUEST, "{}"),
+        (StatusCode::FOUND, ""),
+    ] {
+        let sign_in = begin(&server).await;
+        server.fail_next([Fault::Text(status, text)]);
+        let error = sign_in.finish().await.unwrap_err();
+        assert!(
+            matches!(&error, OAuthError::Malformed { status: of, .. } if *of == status),
+            "{status} {text}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_next_that_is_dropped_loses_nothing() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Copilot));
+    let mut sign_in = begin(&server).await;
+    server.type_in(&user_code(&sign_in));
+    // In the middle of a wait, and in that of a request.
+    let gate = server.hold_after();
+    let impatient = tokio::time::timeout(seconds(3), sign_in.next()).await;
+    assert!(impatient.is_err());
+    tokio::select! {
+        next = sign_in.next() => panic!("{next:?}"),
+        () = gate.arrived() => {}
+    }
+    gate.let_go();
+    let (_, end) = follow(&mut sign_in).await;
+    end.unwrap();
+    assert_eq!((server.asked(Kind::DevicePoll), server.granted(Kind::DevicePoll)), (1, 1));
+    assert!(sign_in.next().await.is_none(), "nothing comes after the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_that_is_not_awaited_asks_nothing() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
+    let sign_in = begin(&server).await;
+    tokio::time::sleep(seconds(100)).await;
+    drop(sign_in);
+    tokio::time::sleep(seconds(100)).await;
+    assert_eq!(server.asked(Kind::DevicePoll), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_nobody_follows_expires() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Cursor));
+    let client = OAuthClient::new("cursor", server.config(), server.without_sockets());
+    let sign_in = client.sign_in(FlowKind::LinkPoll).await.unwrap();
+    // Not a reason to stop.
+    server.fail_next([Fault::Text(StatusCode::UNAUTHORIZED, ""), Fault::Cut]);
+    let began = Instant::now();
+    assert!(matches!(sign_in.finish().await, Err(OAuthError::Expired)));
+    assert_eq!(began.elapsed(), seconds(600));
+    assert_eq!(server.asked(Kind::LinkPoll), 400, "each second and a half");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_waited_for_as_long_as_was_set() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Cursor));
+    let http: OAuthHttp = server.without_sockets().timeout(seconds(9));
+    let client = OAuthClient::new("cursor", server.config(), http);
+    let mut sign_in = client.sign_in(FlowKind::LinkPoll).await.unwrap();
+    server.fail_next([Fault::Never]);
+    let began = Instant::now();
+    let progress = sign_in.next().await.unwrap().unwrap().to_string();
+    assert!(progress.contains("within 9.0 s"), "{progress}");
+    assert_eq!(began.elapsed(), Duration::from_millis(1500) + seconds(9));
+}

@@ -1,0 +1,322 @@
+//! The address on this machine that the browser comes back to.
+
+#![cfg(feature = "oauth")]
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthError, OAuthHttp, SignIn};
+use url::Url;
+
+use crate::authorization_server::{
+    AuthorizationServer, Fault, Fetched, Rules, Vendor, browse, client, fetch, follow, get, page,
+    with_method,
+};
+
+fn server() -> AuthorizationServer {
+    AuthorizationServer::start(Rules::of(Vendor::OpenAi))
+}
+
+async fn begin(server: &AuthorizationServer) -> SignIn {
+    server.client().sign_in(FlowKind::Loopback).await.unwrap()
+}
+
+fn parameter(url: &str, name: &str) -> String {
+    let url = Url::parse(url).unwrap();
+    url.query_pairs().find(|(known, _)| known == name).unwrap().1.into_owned()
+}
+
+/// Where the browser comes back to, without parameters.
+fn redirect(sign_in: &SignIn) -> String {
+    parameter(&page(sign_in), "redirect_uri")
+}
+
+/// Lets a sign-in go on while a browser does this.
+async fn meanwhile(
+    sign_in: SignIn,
+    browser: impl Future<Output = Vec<Fetched>>,
+) -> (Vec<Fetched>, Vec<String>, Result<tower_credentials::oauth::SignedIn, OAuthError>) {
+    let mut sign_in = sign_in;
+    let (pages, (story, end)) = tokio::join!(browser, follow(&mut sign_in));
+    (pages, story, end)
+}
+
+#[tokio::test]
+async fn an_ephemeral_port_is_told_to_the_vendor_and_listened_at_on_ipv4_loopback() {
+    let server = server();
+    let sign_in = begin(&server).await;
+    let uri = Url::parse(&redirect(&sign_in)).unwrap();
+    assert_eq!((uri.host_str(), uri.path()), (Some("localhost"), "/auth/callback"));
+    let port = uri.port().unwrap();
+    assert_ne!(port, 0);
+    TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    // The whole of 127.0.0.0/8 is this machine's; only one address of it is listened at.
+    assert!(TcpStream::connect(("127.0.0.2", port)).await.is_err());
+    assert!(TcpStream::connect(("::1", port)).await.is_err());
+}
+
+#[tokio::test]
+async fn the_page_tells_how_it_ended_once_that_is_known() {
+    let server = server();
+    let sign_in = begin(&server).await;
+    let url = page(&sign_in);
+    let gate = server.hold_before();
+    let (pages, story, end) = meanwhile(sign_in, async {
+        let page = browse(&url);
+        tokio::pin!(page);
+        tokio::select! {
+            early = &mut page => panic!("the page came before the tokens: {early:?}"),
+            () = gate.arrived() => gate.let_go(),
+        }
+        vec![page.await]
+    })
+    .await;
+    end.unwrap();
+    assert_eq!(story, ["exchanging the code for tokens"]);
+    assert_eq!(pages[0].status, StatusCode::OK);
+    assert!(pages[0].body.contains("It worked"), "{}", pages[0].body);
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("content-type", "text/html; charset=utf-8"),
+    ] {
+        assert_eq!(pages[0].headers[name], value);
+    }
+}
+
+#[tokio::test]
+async fn the_page_tells_of_a_failure_after_the_code() {
+    let server = server();
+    let sign_in = begin(&server).await;
+    let url = page(&sign_in);
+    server.fail_next([Fault::Text(StatusCode::BAD_GATEWAY, "<html>")]);
+    let (pages, _, end) = meanwhile(sign_in, async { vec![browse(&url).await] }).await;
+    assert!(matches!(end, Err(OAuthError::Unavailable { .. })));
+    assert_eq!(pages[0].status, StatusCode::BAD_REQUEST);
+    assert!(pages[0].body.contains("502 Bad Gateway"), "{}", pages[0].body);
+}
+
+#[tokio::test]
+async fn what_is_no_answer_to_this_sign_in_neither_ends_nor_enters_it() {
+    let server = server();
+    let sign_in = begin(&server).await;
+    let (url, uri) = (page(&sign_in), redirect(&sign_in));
+    let root = Url::parse(&uri).unwrap().join("/").unwrap().to_string();
+    let state = parameter(&url, "state");
+    let (pages, story, end) = meanwhile(sign_in, async {
+        vec![
+            get(&root).await,
+            get(&format!("{root}favicon.ico")).await,
+            get(&format!("{uri}/?code=c&state={state}")).await,
+            fetch(with_method(Method::POST, &format!("{uri}?code=c&state={state}"))).await,
+            fetch(with_method(Method::HEAD, &format!("{uri}?code=c&state={state}"))).await,
+            get(&uri).await,
+            get(&format!("{uri}?code=forged")).await,
+            get(&format!("{uri}?code=forged&state=forged")).await,
+            get(&format!("{uri}?code=forged&state={}", &state[1..])).await,
+            get(&format!("{uri}?error=access_denied&state=forged")).await,
+            get(&format!("{uri}?error=access_denied")).await,
+            get(&format!("{uri}?state={state}")).await,
+            get(&format!("{uri}?code=&state={state}")).await,
+            browse(&url).await,
+        ]
+    })
+    .await;
+    end.unwrap();
+    let statuses: Vec<u16> = pages.iter().map(|page| page.status.as_u16()).collect();
+    assert_eq!(statuses, [404, 404, 404, 405, 405, 400, 400, 400, 400, 400, 400, 400, 400, 200]);
+    assert_eq!(pages[3].headers["allow"], "GET");
+    assert!(!pages[7].body.contains("forged"), "{}", pages[7].body);
+    let ignored = story.iter().filter(|line| line.starts_with("ignored")).count();
+    assert_eq!(ignored, 8, "{story:?}");
+    assert_eq!(server.token_requests().len(), 1, "no forged code was exchanged");
+}
+
+#[tokio::test]
+async fn the_vendor_s_error_ends_it_and_is_text_on_the_page() {
+    let server = server();
+    server.says_yes(false);
+    let sign_in = begin(&server).await;
+    let url = page(&sign_in);
+    let (pages, _, end) = meanwhile(sign_in, async { vec![browse(&url).await] }).await;
+    let error = end.unwrap_err();
+    assert_eq!(error.to_string(), "openai refuses: access_denied: <b>The person said no</b>");
+    assert!(pages[0].body.contains("&lt;b&gt;The person said no&lt;/b&gt;"), "{}", pages[0].body);
+    assert!(!pages[0].body.contains("<b>"), "{}", pages[0].body);
+}
+
+#[tokio::test]
+async fn a_busy_port_is_an_error_that_offers_the_pasted_code() {
+    let server = server();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let config = server.config().redirect_uri(format!("http://localhost:{port}/auth/callback"));
+    let client = OAuthClient::new("openai", config, OAuthHttp::new(client()));
+    let error = client.sign_in(FlowKind::Loopback).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, OAuthError::PortTaken { .. }), "{text}");
+    for part in [
+        &format!("port {port} of 127.0.0.1"),
+        "pasted code",
+        "TOWER_CREDENTIALS_OPENAI_OAUTH_REDIRECT_URI",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    // And that way works.
+    let mut sign_in = client.sign_in(FlowKind::PastedCode).await.unwrap();
+    sign_in.paste(&get(&page(&sign_in)).await.location()).unwrap();
+    sign_in.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_redirect_uri_is_sent_as_it_was_written_and_its_port_is_listened_at() {
+    let server = server();
+    // A port that is free for now.
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let uri = format!("http://localhost:{port}/auth/callback");
+    let config = server.config().redirect_uri(&uri);
+    let client = OAuthClient::new("openai", config, OAuthHttp::new(client()));
+    let sign_in = client.sign_in(FlowKind::Loopback).await.unwrap();
+    assert_eq!(redirect(&sign_in), uri);
+    TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_redirect_uri_that_is_not_on_this_machine_is_an_error() {
+    let server = server();
+    for uri in [
+        "https://example.com/callback",
+        "http://example.com/",
+        "http://0.0.0.0/",
+        "http://[::1]/",
+        "here",
+    ] {
+        let config = server.config().redirect_uri(uri);
+        let client = OAuthClient::new("openai", config, OAuthHttp::new(client()));
+        let error = client.sign_in(FlowKind::Loopback).await.unwrap_err();
+        assert!(
+            matches!(error, OAuthError::InvalidSetting { setting: "redirect_uri", .. }),
+            "{uri}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_dropped_leaves_no_socket_behind() {
+    let server = server();
+    let mut sign_in = begin(&server).await;
+    let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    // Until the spare connection is served, which an answer on another shows.
+    let uri = redirect(&sign_in);
+    tokio::select! {
+        _ = sign_in.next() => panic!("there is nothing to tell"),
+        page = async { get(Url::parse(&uri).unwrap().join("/").unwrap().as_ref()).await } => {
+            assert_eq!(page.status, StatusCode::NOT_FOUND);
+        }
+    }
+    drop(sign_in);
+    let mut rest = Vec::new();
+    // Closed or reset, but not open.
+    assert_eq!(stream.read_to_end(&mut rest).await.unwrap_or(0), 0);
+    TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free again");
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_dropped_in_the_middle_of_its_exchange_frees_its_port() {
+    let server = server();
+    let mut sign_in = begin(&server).await;
+    let url = page(&sign_in);
+    let gate = server.hold_before();
+    let browser = tokio::spawn(async move {
+        let location = get(&url).await.location();
+        // The connection breaks when the sign-in is dropped.
+        let _ = TcpStream::connect(("127.0.0.1", Url::parse(&location).unwrap().port().unwrap()))
+            .await
+            .unwrap()
+            .write_all(
+                format!(
+                    "GET {} HTTP/1.1\r\nhost: localhost\r\n\r\n",
+                    &location[location.find("/auth").unwrap()..]
+                )
+                .as_bytes(),
+            )
+            .await;
+        std::future::pending::<()>().await;
+    });
+    tokio::select! {
+        () = gate.arrived() => {}
+        end = async { loop { let next = sign_in.next().await; if !matches!(&next, Some(Ok(_))) { break next; } } } => {
+            panic!("{end:?}")
+        }
+    }
+    let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();
+    drop(sign_in);
+    TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free again");
+    browser.abort();
+    gate.let_go();
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_nothing_does_not_keep_the_browser_out() {
+    let server = server();
+    let sign_in = begin(&server).await;
+    let (url, uri) = (page(&sign_in), Url::parse(&redirect(&sign_in)).unwrap());
+    let (pages, _, end) = meanwhile(sign_in, async {
+        let mut spare = Vec::new();
+        for _ in 0..8 {
+            spare.push(TcpStream::connect(("127.0.0.1", uri.port().unwrap())).await.unwrap());
+        }
+        let page = browse(&url).await;
+        // All are closed by the end: none was asked for anything.
+        for mut stream in spare {
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+        vec![page]
+    })
+    .await;
+    end.unwrap();
+    assert_eq!(pages[0].status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_without_end_is_cut_off() {
+    let server = server();
+    let mut sign_in = begin(&server).await;
+    let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();
+    let sends = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let head = format!("GET /auth/callback?code={}", "x".repeat(1 << 20));
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    };
+    let answer = tokio::select! {
+        next = sign_in.next() => panic!("{next:?}"),
+        answer = sends => answer,
+    };
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_dawdles_is_closed_in_time() {
+    // Time leaps ahead while nothing happens, so the bound comes at once.
+    let server = server();
+    let mut sign_in = begin(&server).await;
+    let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();
+    let dawdles = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(b"GET /auth/callback HTTP/1.1\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+    };
+    let bounded = tokio::time::timeout(Duration::from_secs(60), dawdles);
+    tokio::select! {
+        next = sign_in.next() => panic!("{next:?}"),
+        closed = bounded => closed.expect("it was closed before a minute had passed"),
+    }
+}

@@ -1,0 +1,20 @@
+//! What many processes do with one vault, some of which are killed.
+
+#[cfg(feature = "oauth")]
+#[path = "../authorization_server/mod.rs"]
+mod authorization_server;
+#[cfg(feature = "file")]
+#[path = "../children/mod.rs"]
+mod children;
+#[cfg(feature = "migrate")]
+#[path = "../legacy/mod.rs"]
+mod legacy;
+#[cfg(all(unix, feature = "file"))]
+#[path = "../place/mod.rs"]
+mod place;
+
+mod migrate_processes;
+mod oauth_processes;
+mod refresh_processes;
+mod vault_processes;
+mod vault_syscalls;

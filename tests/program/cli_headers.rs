@@ -1,0 +1,166 @@
+//! `credentials headers`: what a request carries, for scripts, and for nobody else.
+#![cfg(feature = "cli")]
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
+use tower_credentials::vault::VaultExt;
+use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
+
+use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor};
+use crate::cli::{self, Home, end_of};
+
+#[tokio::test]
+async fn the_headers_are_those_of_the_next_request() {
+    let home = Home::new();
+    home.add("anthropic", "first", "sk-secret-1").await;
+    home.add("anthropic", "second", "sk-secret-2").await;
+    let run = home.run_showing(["headers", "claude"], "").ok();
+    assert!(run.stdout.contains("x-api-key: sk-secret-1\n"), "{run:?}");
+    assert!(run.stdout.contains("anthropic-version: "), "{run:?}");
+    assert_eq!(run.stderr, "");
+    let run = home.run_showing(["headers", "anthropic/second", "--json"], "").ok();
+    assert_eq!(run.json()["headers"]["x-api-key"], "sk-secret-2");
+    assert_eq!(run.json()["url"], "https://api.anthropic.com/");
+    home.run(["headers", "anthropic", "--url", "https://example.com/"]).code(1).says("may not be sent");
+    home.run(["headers", "openai"]).code(3).says("try: credentials login openai\n");
+    let run = home.run(["headers", "openai", "-n", "team"]).code(3);
+    run.says("try: credentials login openai --namespace team\n");
+}
+
+#[tokio::test]
+async fn a_terminal_is_refused_unless_it_is_meant() {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    let (shown, code) = end_of(home.terminal(["headers", "openai"]));
+    assert_eq!(code, 2, "{shown}");
+    assert!(shown.contains("--show"), "{shown}");
+    home.check(&shown);
+    let (shown, code) = end_of(home.terminal(["headers", "openai", "--show"]));
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("authorization: Bearer sk-secret-1"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_limited_account_is_passed_over_and_none_is_sent_while_all_are() {
+    let home = Home::new();
+    let first = home.add("openai", "first", "sk-secret-1").await;
+    let second = home.add("openai", "second", "sk-secret-2").await;
+    let cool = async |id| {
+        let now = Clock::system().now();
+        let until = now.after(Duration::from_secs(300));
+        let cooldown = Cooldown { until, set_at: now, reason: Reason::Limited, scope: None };
+        let change = Change::CooledDown { cooldown, failure: true, to_back: false };
+        home.vault().await.record(PoolKey::new("openai"), vec![Outcome { id, change }]).await.unwrap();
+    };
+    cool(first.id).await;
+    home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-2");
+    cool(second.id).await;
+    home.run(["headers", "openai"]).code(6).says("limited");
+    home.run_showing(["headers", "openai/first"], "").ok().prints("Bearer sk-secret-1");
+    // Looking is not using: nothing was forgiven.
+    let listed = home.run(["list", "--json"]).ok().json();
+    assert_eq!((&listed[0]["state"], &listed[1]["state"]), (&"cooling".into(), &"cooling".into()));
+}
+
+#[tokio::test]
+async fn an_expired_token_is_renewed_first_and_kept() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+    let home = Home::new();
+    home.settings(&server.settings(true));
+    let account = server.account().await;
+    let mut tokens = account.tokens.clone();
+    tokens.expires_at = Some(Clock::system().now().before(Duration::from_secs(60)));
+    let stored = home.add_to(PoolKey::new("openai"), "work", tokens).await;
+    let run = home.run_showing(["headers", "openai"], "").ok();
+    assert_eq!(server.granted(Kind::Refresh), 1);
+    let kept = home.vault().await.get(stored.id).await.unwrap();
+    let Secret::OAuth(kept) = kept.secret else { panic!() };
+    assert!(
+        run.stdout.contains(&format!("authorization: Bearer {}\n", kept.access.expose())),
+        "{run:?}"
+    );
+    assert_ne!(kept.access.expose(), account.tokens.access.expose());
+    home.run_showing(["headers", "openai"], "").ok();
+    assert_eq!(server.granted(Kind::Refresh), 1);
+}
+
+/// A vendor, and an account at it whose token has expired.
+async fn expired(home: &Home, change: impl FnOnce(&mut OAuthTokens)) -> AuthorizationServer {
+    let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+    home.settings(&server.settings(true));
+    let mut tokens = server.account().await.tokens.clone();
+    tokens.expires_at = Some(Clock::system().now().before(Duration::from_secs(60)));
+    change(&mut tokens);
+    home.add_to(PoolKey::new("openai"), "at work", tokens).await;
+    server
+}
+
+#[tokio::test]
+async fn a_token_that_can_never_be_renewed_is_not_written_but_the_way_back_in() {
+    let by_name = "openai/at work needs a new sign-in";
+    let again = "try: credentials login openai --label 'at work' --replace\n";
+    for account in ["openai", "openai/at work"] {
+        let home = Home::new();
+        let server = expired(&home, |_| {}).await;
+        server.revoke_all();
+        let run = home.run(["headers", account]).code(4).says(by_name).says("because ").says(again);
+        assert_eq!(run.stdout, "");
+        // From here on it is known.
+        let run = home.run(["headers", account, "--json"]).code(4);
+        assert_eq!(run.stdout, "");
+        match account {
+            "openai" => run.says("try: credentials test openai\n"),
+            _ => run.says(by_name).says(again),
+        };
+    }
+    let home = Home::new();
+    let _server = expired(&home, |tokens| tokens.refresh = None).await;
+    let run = home.run(["headers", "openai"]).code(4).says("nothing to renew it with").says(again);
+    assert_eq!(run.stdout, "");
+}
+
+#[tokio::test]
+async fn an_account_that_has_just_died_is_passed_over_and_named() {
+    let home = Home::new();
+    let server = expired(&home, |_| {}).await;
+    server.revoke_all();
+    home.add_to(PoolKey::new("openai"), "spare", OAuthTokens::new("at-secret-1")).await;
+    let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer at-secret-1\n");
+    home.check(&run.stderr);
+    run.says("warning: openai/at work needs a new sign-in").says("--replace");
+    // From here on it is known, and nothing is to be said.
+    let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer at-secret-1\n");
+    assert_eq!(run.stderr, "");
+    // Of the one that is named there is no other.
+    home.run(["headers", "openai/at work"]).code(4);
+}
+
+#[tokio::test]
+async fn a_token_that_can_not_be_renewed_now_is_not_written_but_why() {
+    let home = Home::new();
+    let server = expired(&home, |_| {}).await;
+    let fault = Fault::Quoting(StatusCode::SERVICE_UNAVAILABLE, "{} is busy");
+    server.fail_next(vec![fault; 8]);
+    let run = home.run(["headers", "openai"]).code(6).says("the token of openai/at work has expired");
+    let run = run.says("because ").says("503");
+    assert_eq!(run.stdout, "");
+    assert_eq!(home.run(["show", "at work", "--json"]).ok().json()["state"], "ready");
+    // Nor where the settings no longer say how.
+    home.settings(&format!("[providers.openai]\ntype = \"generic\"\norigins = [{:?}]\n", server.url()));
+    let run = home.run(["headers", "openai"]).code(2).says("`oauth`");
+    assert_eq!(run.stdout, "");
+}
+
+#[tokio::test]
+async fn curl_takes_them_from_a_pipe() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+    let home = Home::new();
+    home.settings(&server.settings(true));
+    let account = server.account().await;
+    home.add_to(PoolKey::new("openai"), "work", account.tokens.clone()).await;
+    let script = "curl -sS -H @<(\"$0\" headers openai) \"$1/resource\"";
+    let run = cli::Run::of(home.script("bash", script).arg(server.url()).output().unwrap()).ok();
+    assert_eq!(run.json()["person"], "alice", "{run:?}");
+}

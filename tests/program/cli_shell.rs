@@ -1,0 +1,174 @@
+//! The program `credentials` as a good neighbour in a shell: help, completions, the manual page, colours, pipes,
+//! directories, several at once.
+#![cfg(feature = "cli")]
+
+use std::io::Write;
+use std::process::Stdio;
+
+use tower_credentials::PoolKey;
+use tower_credentials::vault::VaultExt;
+
+use crate::cli::{Home, Run, end_of};
+
+/// Runs a script with `$0` as the program.
+fn shell(home: &Home, shell: &str, script: &str) -> Run {
+    Run::of(home.script(shell, script).stdin(Stdio::null()).output().unwrap())
+}
+
+/// Every command's words, those of `vault` too, from the program's own help.
+fn commands(home: &Home, of: &[&str]) -> Vec<Vec<String>> {
+    let help = home.run([of, &["--help"]].concat()).ok().stdout;
+    let Some((_, list)) = help.split_once("\nCommands:\n") else { return Vec::new() };
+    let names = list.lines().take_while(|line| line.starts_with("  "));
+    let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let mut all = Vec::new();
+    for name in names {
+        let words = [of, &[name]].concat();
+        all.push(words.iter().map(|word| (*word).to_owned()).collect());
+        all.append(&mut commands(home, &words));
+    }
+    all
+}
+
+#[test]
+fn every_command_has_help_in_both_lengths_a_manual_page_and_a_completion() {
+    let home = Home::new();
+    let commands = commands(&home, &[]);
+    assert!(commands.len() > 10, "{commands:?}");
+    let completions = home.run(["completions", "bash"]).ok().stdout;
+    for command in &commands {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let name = words.join(" ");
+        home.run([&words[..], &["--help"]].concat()).ok().prints(&format!("Usage: credentials {name}"));
+        home.run([&words[..], &["-h"]].concat()).ok().prints(&format!("Usage: credentials {name}"));
+        let page = home.run([&["man"], &words[..]].concat()).ok().stdout;
+        assert!(
+            page.contains(".SH NAME") && page.contains("Everywhere") | page.contains("EVERYWHERE"),
+            "{page}"
+        );
+        assert!(completions.contains(words[words.len() - 1]), "{name}");
+    }
+    home.run(["man", "nonsense"]).code(3).says("nonsense");
+    assert!(home.path().read_dir().unwrap().next().is_none(), "something was made");
+}
+
+#[test]
+fn bash_takes_the_completions() {
+    let home = Home::new();
+    let script = "source <(\"$0\" completions bash) && COMP_WORDS=(credentials lo) COMP_CWORD=1 && \
+                  _credentials credentials lo credentials && printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let run = shell(&home, "bash", script).ok();
+    assert_eq!(run.stdout, "login\nlogout\n", "{run:?}");
+    for name in ["zsh", "fish", "elvish", "powershell"] {
+        home.run(["completions", name]).ok().prints("logout");
+    }
+}
+
+#[test]
+fn nothing_typed_and_nonsense_are_errors_with_the_usage() {
+    let home = Home::new();
+    home.run([""; 0]).code(2).says("Usage: credentials");
+    home.run(["lsit"]).code(2).says("list");
+    home.run(["list", "--jsno"]).code(2).says("--json");
+    home.run(["--version"]).ok().prints(env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn colours_are_for_terminals_and_for_who_asks() {
+    let mut home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    let is_coloured = |text: &str| text.contains("\u{1b}[");
+    assert!(!is_coloured(&home.run(["list"]).ok().stdout));
+    assert!(is_coloured(&home.run(["list", "--color", "always"]).ok().stdout));
+    assert!(is_coloured(&end_of(home.terminal(["list"])).0));
+    assert!(!is_coloured(&end_of(home.terminal(["list", "--color", "never"])).0));
+    assert!(is_coloured(&end_of(home.terminal(["show", "nobody"])).0));
+    home.set("NO_COLOR", "1");
+    assert!(!is_coloured(&end_of(home.terminal(["list"])).0));
+    assert!(!is_coloured(&end_of(home.terminal(["show", "nobody"])).0));
+}
+
+#[tokio::test]
+async fn an_output_that_nobody_reads_is_no_failure_and_a_full_disk_is_one() {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    let run = shell(&home, "bash", "\"$0\" completions bash | true; echo ${PIPESTATUS[0]}");
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("0\n", ""));
+    let run = shell(&home, "bash", "\"$0\" list | true; echo ${PIPESTATUS[0]}");
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("0\n", ""));
+    shell(&home, "sh", "\"$0\" list > /dev/full").code(1).says("No space left");
+    shell(&home, "sh", "\"$0\" list --json > /dev/full").code(1).says("No space left");
+    for arguments in ["--help", "--version", "list --help"] {
+        let run = shell(&home, "sh", &format!("\"$0\" {arguments} > /dev/full; echo $?"));
+        assert_eq!(run.stdout, "1\n", "{arguments}");
+    }
+}
+
+#[tokio::test]
+async fn directories_are_the_platforms_and_can_be_named() {
+    let mut home = Home::new();
+    home.run_with(["login", "openai", "--api-key"], "sk-secret-1").ok();
+    assert!(home.vault_directory().join("records").is_dir());
+    assert!(home.key_file().is_file());
+
+    let other = home.path().join("other");
+    home.run_with(
+        ["login", "openai", "--api-key", "--label", "there", "--vault", "other"],
+        "sk-secret-2",
+    )
+    .ok();
+    assert!(other.join("records").is_dir());
+    home.set("TOWER_CREDENTIALS_DIR", other.to_str().unwrap());
+    home.run(["list"]).ok().prints("there");
+    home.run(["list", "--vault", home.vault_directory().to_str().unwrap()]).ok().prints("default");
+
+    home.set("TOWER_CREDENTIALS_DIR", "");
+    home.set("TOWER_CREDENTIALS_CONFIG", "");
+    home.run(["list"]).ok().prints("default");
+    let mut home = Home::new();
+    for (name, directory) in [("XDG_DATA_HOME", "d"), ("XDG_CONFIG_HOME", "c"), ("XDG_CACHE_HOME", "k")]
+    {
+        home.set(name, home.path().join(directory).to_str().unwrap());
+    }
+    home.run_with(["login", "openai", "--api-key"], "sk-secret-1").ok();
+    assert!(home.path().join("d/tower-credentials/vault/records").is_dir());
+    assert!(home.path().join("c/tower-credentials/vault.key").is_file());
+}
+
+#[tokio::test]
+async fn settings_that_are_wrong_are_named() {
+    let mut home = Home::new();
+    home.settings("[providers.openai]\nmoed = \"api\"\n");
+    home.run(["list"]).code(2).says("config.toml, line 2").says("`mode`");
+    let other = home.path().join("other.toml");
+    home.run(["list", "--config", "other.toml"]).code(3).says("other.toml");
+    std::fs::File::create(&other).unwrap().write_all(b"[providers.acme]\ntype = \"generic\"\n").unwrap();
+    home.run(["list", "acme", "--config", "other.toml"]).ok();
+    home.set("TOWER_CREDENTIALS_CONFIG", other.to_str().unwrap());
+    home.run(["list", "acme"]).ok();
+}
+
+/// Eight people, or scripts, who each begin at the same moment in a home where there is nothing yet.
+#[tokio::test]
+async fn programs_that_start_at_once_share_one_key_and_lose_nothing() {
+    let home = Home::new();
+    let spawn = |number: usize| {
+        let label = format!("key-{number}");
+        let mut command = home.command(["login", "openai", "--api-key", "--label", &label]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(format!("sk-secret-{number}").as_bytes()).unwrap();
+        child
+    };
+    let children: Vec<_> = (0..8).map(spawn).collect();
+    for child in children {
+        Run::of(child.wait_with_output().unwrap()).ok();
+    }
+    let stored = home.vault().await.load_pool(PoolKey::new("openai")).await.unwrap();
+    let mut keys: Vec<_> =
+        stored.credentials.iter().map(|credential| credential.secret.token().expose()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, (0..8).map(|number| format!("sk-secret-{number}")).collect::<Vec<_>>());
+    assert_eq!(stored.damaged, []);
+}

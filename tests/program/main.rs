@@ -1,0 +1,23 @@
+//! The program `credentials`, as a process.
+
+#![cfg(feature = "cli")]
+
+#[path = "../authorization_server/mod.rs"]
+mod authorization_server;
+mod cli;
+#[path = "../legacy/mod.rs"]
+mod legacy;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli_accounts;
+mod cli_headers;
+mod cli_login;
+mod cli_migrate;
+mod cli_models;
+mod cli_proxy;
+mod cli_rotate_key;
+mod cli_shell;
+mod cli_signals;
+mod cli_test;
+mod cli_vault;

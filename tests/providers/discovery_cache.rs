@@ -1,0 +1,432 @@
+//! What is kept of a list of models, for how long, and what becomes of it when it is damaged.
+#![cfg(feature = "discovery")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tower_credentials::discovery::{Discovery, DiscoveryErrorKind};
+use tower_credentials::provider::{ModelsEndpoint, ModelsShape};
+
+use ModelsShape::{Anthropic, Google, OpenAi};
+
+use crate::discovery_rig::{Rig, ids, list};
+use crate::support::{Answer, accounts, keys, seconds};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn rig() -> Rig {
+    Rig::new(keys(["token-a"]).await).await
+}
+
+fn cached(rig: &Rig, directory: &TempDir) -> Discovery {
+    rig.builder(OpenAi).cache_dir(directory.path().join("cache")).build().unwrap()
+}
+
+/// The only file that is kept.
+fn file(directory: &TempDir) -> PathBuf {
+    let mut files = files(&directory.path().join("cache"));
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[tokio::test]
+async fn an_answer_is_used_for_an_hour_with_a_directory_or_without() {
+    let directory = TempDir::new().unwrap();
+    for in_memory in [true, false] {
+        let rig = rig().await;
+        rig.upstream.set("token-a", [list(&["a"]), list(&["b"])]);
+        let builder = rig.builder(OpenAi);
+        let builder = if in_memory { builder } else { builder.cache_dir(directory.path()) };
+        let discovery = builder.build().unwrap();
+        let models = discovery.models().await.unwrap();
+        assert_eq!((ids(&models), models.fetched_at()), (vec!["a"], rig.pool.now()));
+        rig.clock.advance(HOUR - Duration::from_millis(1));
+        assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
+        assert_eq!(rig.requests(), 1);
+        rig.clock.advance(Duration::from_millis(1));
+        assert_eq!(ids(&discovery.models().await.unwrap()), ["b"]);
+        assert_eq!(rig.requests(), 2);
+    }
+}
+
+#[tokio::test]
+async fn how_long_an_answer_is_used_can_be_set() {
+    let rig = rig().await;
+    rig.upstream.set("token-a", [list(&["a"])]);
+    let discovery = rig.builder(OpenAi).time_to_live(seconds(5)).build().unwrap();
+    for (after, requests) in [(0, 1), (4, 1), (1, 2), (4, 2), (1, 3)] {
+        rig.clock.advance(seconds(after));
+        discovery.models().await.unwrap();
+        assert_eq!(rig.requests(), requests);
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_does_not_mind_how_young_the_answer_is() {
+    let rig = rig().await;
+    rig.upstream.set("token-a", [list(&["a"]), list(&["b"])]);
+    let discovery = rig.builder(OpenAi).build().unwrap();
+    assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
+    assert_eq!(ids(&discovery.refresh().await.unwrap()), ["b"]);
+    assert_eq!(ids(&discovery.models().await.unwrap()), ["b"]);
+    assert_eq!(rig.requests(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_from_the_future_is_old() {
+    let directory = TempDir::new().unwrap();
+    let late = rig().await;
+    late.clock.advance(2 * HOUR);
+    late.upstream.set("token-a", [list(&["a"])]);
+    cached(&late, &directory).models().await.unwrap();
+    // As another process sees it, after the clock was set back.
+    let uri = format!("{}/v1/models", late.server.origin());
+    let early = rig().await;
+    let endpoint = ModelsEndpoint::new(OpenAi, &uri).unwrap();
+    let discovery = early.builder(OpenAi).endpoint(endpoint).cache_dir(directory.path().join("cache"));
+    let models = discovery.build().unwrap().models().await.unwrap();
+    // The other server is not trusted, so that it can't be asked.
+    let stale = models.stale().expect("it was asked for");
+    assert!(matches!(stale.error.kind(), DiscoveryErrorKind::Failed(_)), "{stale:?}");
+    assert_eq!((ids(&models), stale.age), (vec!["a"], Duration::ZERO));
+}
+
+#[tokio::test]
+async fn an_answer_outlives_its_process_and_is_only_for_its_own_pool_and_url() {
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    rig.upstream.set("token-a", [list(&["a"])]);
+    assert_eq!(ids(&cached(&rig, &directory).models().await.unwrap()), ["a"]);
+    assert_eq!(ids(&cached(&rig, &directory).models().await.unwrap()), ["a"]);
+    assert_eq!(rig.requests(), 1);
+    let other_url = ModelsEndpoint::new(OpenAi, "/v2/models").unwrap();
+    let other_shape = ModelsEndpoint::new(Anthropic, "/v1/models").unwrap();
+    for (endpoint, requests) in [(other_url, 2), (other_shape, 3)] {
+        let builder = rig.builder(OpenAi).endpoint(endpoint);
+        builder.cache_dir(directory.path().join("cache")).build().unwrap().models().await.unwrap();
+        assert_eq!(rig.requests(), requests);
+    }
+    let paths = files(&directory.path().join("cache"));
+    assert_eq!(paths.len(), 3);
+    for path in paths {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("x+default+") && name.ends_with(".models"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_gave_a_tag_is_asked_whether_its_answer_still_holds() {
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    let tagged = list(&["a"]).header("etag", "W/\"1\"");
+    rig.upstream.set("token-a", [tagged, Answer::status(304), Answer::status(304), list(&["b"])]);
+    let discovery = cached(&rig, &directory);
+    discovery.models().await.unwrap();
+    rig.clock.advance(HOUR);
+    let models = discovery.models().await.unwrap();
+    assert_eq!((ids(&models), models.fetched_at()), (vec!["a"], rig.pool.now()));
+    assert!(models.stale().is_none());
+    // It counts from then on, in other processes as well.
+    rig.clock.advance(HOUR - seconds(1));
+    assert_eq!(ids(&cached(&rig, &directory).models().await.unwrap()), ["a"]);
+    assert_eq!(rig.requests(), 2);
+    assert_eq!(ids(&cached(&rig, &directory).refresh().await.unwrap()), ["a"]);
+    assert_eq!(ids(&discovery.refresh().await.unwrap()), ["b"]);
+    // This one came without a tag.
+    discovery.refresh().await.unwrap();
+    let tags = rig.upstream.seen.all().into_iter();
+    let tags =
+        tags.map(|seen| seen.headers.get("if-none-match").map(|tag| tag.to_str().unwrap().to_owned()));
+    let tag = || Some("W/\"1\"".to_owned());
+    assert_eq!(tags.collect::<Vec<_>>(), [None, tag(), tag(), tag(), None]);
+}
+
+#[tokio::test]
+async fn of_several_pages_no_tag_is_kept() {
+    let rig = rig().await;
+    let first = r#"{"models": [{"name": "models/a"}], "nextPageToken": "t"}"#;
+    let last = r#"{"models": [{"name": "models/b"}]}"#;
+    let tagged = |body: &str| Answer::ok().body(body.to_owned()).header("etag", "\"1\"");
+    rig.upstream.set("token-a", [tagged(first), tagged(last), tagged(first), tagged(last)]);
+    let discovery = rig.builder(Google).build().unwrap();
+    discovery.models().await.unwrap();
+    assert_eq!(ids(&discovery.refresh().await.unwrap()), ["a", "b"]);
+    let seen = rig.upstream.seen.all();
+    assert!(seen.iter().all(|seen| !seen.headers.contains_key("if-none-match")));
+    assert_eq!(seen.len(), 4);
+}
+
+#[tokio::test]
+async fn a_304_that_nobody_asked_for_is_an_error() {
+    let rig = rig().await;
+    rig.upstream.set("token-a", [Answer::status(304)]);
+    let error = rig.builder(OpenAi).build().unwrap().models().await.unwrap_err();
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(304));
+}
+
+#[tokio::test]
+async fn when_the_upstream_fails_the_last_answer_is_given_and_marked() {
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    let discovery = cached(&rig, &directory);
+    rig.upstream.set("token-a", [list(&["a"])]);
+    discovery.models().await.unwrap();
+    let mut age = Duration::ZERO;
+    for failure in [
+        Answer::status(500),
+        Answer::status(404).body("{}"),
+        Answer::status(204),
+        Answer::ok().body("{\"data\": [{\"id\": \"b\"}"),
+        Answer::ok().body("{\"data\": [{}]}"),
+        Answer::fails(std::io::ErrorKind::ConnectionReset),
+        Answer::ok().body(vec![b' '; 5 * 1024 * 1024]),
+        Answer::limited(1),
+    ] {
+        rig.clock.advance(HOUR);
+        age += HOUR;
+        rig.upstream.set("token-a", [failure]);
+        for models in [discovery.models().await.unwrap(), discovery.refresh().await.unwrap()] {
+            assert_eq!(ids(&models), ["a"]);
+            let stale = models.stale().expect("it is not marked");
+            assert_eq!(stale.age, age);
+            assert_eq!(rig.pool.now().since(models.fetched_at()), age);
+        }
+    }
+    rig.upstream.set("token-a", [list(&["c"])]);
+    rig.clock.advance(seconds(30));
+    let models = discovery.models().await.unwrap();
+    assert_eq!((ids(&models), models.stale().is_none()), (vec!["c"], true));
+}
+
+#[tokio::test]
+async fn after_a_failure_the_last_answer_is_given_at_once_for_half_a_minute() {
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    for discovery in [cached(&rig, &directory), rig.builder(OpenAi).build().unwrap()] {
+        rig.upstream.set("token-a", [list(&["a"])]);
+        let fetched_at = discovery.refresh().await.unwrap().fetched_at();
+        rig.clock.advance(HOUR);
+        rig.upstream.set("token-a", [Answer::status(500)]);
+        let before = rig.requests();
+        for (wait, requests) in [(0, 1), (0, 1), (29, 1), (1, 2), (29, 2), (1, 3)] {
+            rig.clock.advance(seconds(wait));
+            let models = discovery.models().await.unwrap();
+            assert_eq!(rig.requests() - before, requests);
+            let stale = models.stale().expect("it is not marked");
+            assert_eq!(stale.age, rig.pool.now().since(fetched_at));
+            assert_eq!(stale.error.status().map(|status| status.as_u16()), Some(500));
+        }
+        // Whoever wants a new one is not put off, and one that comes ends it.
+        assert!(discovery.refresh().await.unwrap().stale().is_some());
+        assert_eq!(rig.requests() - before, 4);
+        rig.upstream.set("token-a", [list(&["b"]), Answer::status(500)]);
+        assert!(discovery.refresh().await.unwrap().stale().is_none());
+        rig.clock.advance(HOUR);
+        discovery.models().await.unwrap();
+        assert_eq!(rig.requests() - before, 6);
+    }
+}
+
+#[tokio::test]
+async fn without_a_last_answer_the_error_is_given_and_nothing_is_kept() {
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    rig.upstream.set("token-a", [Answer::status(500), list(&["a"])]);
+    let discovery = cached(&rig, &directory);
+    discovery.models().await.unwrap_err();
+    assert!(!directory.path().join("cache").exists());
+    assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
+}
+
+/// That a file with these bytes is as good as none, and is replaced.
+async fn is_replaced(rig: &Rig, discovery: &Discovery, path: &Path, bytes: &[u8], what: &str) {
+    fs::write(path, bytes).unwrap();
+    let before = rig.requests();
+    let models = discovery.models().await.unwrap();
+    assert_eq!(ids(&models), ["a", "b"], "{what}");
+    assert_eq!(rig.requests(), before + 1, "{what}");
+    discovery.models().await.unwrap();
+    assert_eq!(rig.requests(), before + 1, "{what}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_damaged_anywhere_is_as_good_as_none() {
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    rig.upstream.set("token-a", [list(&["a", "b"]).header("etag", "\"1\"")]);
+    let discovery = cached(&rig, &directory);
+    discovery.models().await.unwrap();
+    let path = file(&directory);
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        // Its number, or whether a letter is a capital.
+        bytes[at] ^= if at % 2 == 0 { 0x01 } else { 0x20 };
+        is_replaced(&rig, &discovery, &path, &bytes, &format!("byte {at}")).await;
+        is_replaced(&rig, &discovery, &path, &whole[..at], &format!("cut off at {at}")).await;
+    }
+    for (what, bytes) in [
+        ("more at its end", [&whole[..], b"\n"].concat()),
+        ("twice", whole.repeat(2)),
+        ("another program's", b"{\"models\": [\"a\"]}\n".to_vec()),
+        ("no text", vec![0xff; 4096]),
+    ] {
+        is_replaced(&rig, &discovery, &path, &bytes, what).await;
+    }
+    assert_eq!(fs::read(&path).unwrap(), whole);
+}
+
+#[tokio::test]
+async fn a_file_of_another_version_or_of_something_else_is_as_good_as_none() {
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    rig.upstream.set("token-a", [list(&["a", "b"])]);
+    let discovery = cached(&rig, &directory);
+    discovery.models().await.unwrap();
+    let path = file(&directory);
+    let text = fs::read_to_string(&path).unwrap();
+    let newer = text.replacen("models 1 ", "models 2 ", 1);
+    assert_ne!(newer, text);
+    is_replaced(&rig, &discovery, &path, newer.as_bytes(), "newer").await;
+    // Well made, but with other words in it.
+    for (from, to) in [
+        ("\"provider\":\"x\"", "\"provider\":\"y\""),
+        ("\"namespace\":\"default\"", "\"namespace\":\"other\""),
+        ("/v1/models", "/v2/models"),
+        ("\"shape\":\"openai\"", "\"shape\":\"google\""),
+        ("\"id\":\"a\"", "\"id\":\"c\""),
+        ("\"id\":\"a\"", "\"id\":\"b\""),
+        ("\"id\":\"a\"", "\"name\":\"a\""),
+        ("\"models\":[", "\"models\":[1,"),
+    ] {
+        let (_, json) = text.split_once('\n').unwrap();
+        let json = json.replacen(from, to, 1);
+        assert!(!text.ends_with(&json), "{from}");
+        let digest = <sha2::Sha256 as sha2::Digest>::digest(&json);
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let made = format!("tower-credentials models 1 {digest}\n{json}");
+        is_replaced(&rig, &discovery, &path, made.as_bytes(), to).await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_the_owners_alone_and_links_are_not_followed() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    rig.upstream.set("token-a", [list(&["a", "b"])]);
+    let discovery = cached(&rig, &directory);
+    discovery.models().await.unwrap();
+    let path = file(&directory);
+    let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    assert_eq!(ids(&discovery.models().await.unwrap()), ["a", "b"]);
+    assert_eq!(rig.requests(), 2);
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    // A pipe makes nobody wait.
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert_eq!(ids(&discovery.models().await.unwrap()), ["a", "b"]);
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_kept_the_answer_is_given_all_the_same() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("cache"), "in the way").unwrap();
+    let rig = rig().await;
+    rig.upstream.set("token-a", [list(&["a"])]);
+    let discovery = cached(&rig, &directory);
+    for requests in [1, 2] {
+        assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
+        assert_eq!(rig.requests(), requests);
+    }
+}
+
+#[tokio::test]
+async fn what_killed_processes_have_left_is_removed_once_it_is_old_and_nothing_else() {
+    let directory = TempDir::new().unwrap();
+    let cache = directory.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    let long_ago = std::time::SystemTime::now() - 2 * HOUR;
+    for (name, is_old) in [
+        (".0123456789abcdef.tmp", true),
+        (".fedcba9876543210.tmp", false),
+        (".somebody-elses.tmp", true),
+        (".0123456789abcdeg.tmp", true),
+        ("notes", true),
+    ] {
+        let left = fs::File::create(cache.join(name)).unwrap();
+        if is_old {
+            left.set_modified(long_ago).unwrap();
+        }
+    }
+    let rig = rig().await;
+    rig.upstream.set("token-a", [list(&["a"])]);
+    cached(&rig, &directory).models().await.unwrap();
+    let names = files(&cache).into_iter().map(|path| path.file_name().unwrap().to_owned());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| !name.ends_with(".models"));
+    names.sort();
+    assert_eq!(
+        names,
+        [".0123456789abcdeg.tmp", ".fedcba9876543210.tmp", ".somebody-elses.tmp", "notes"]
+    );
+}
+
+#[tokio::test]
+async fn no_secret_is_kept() {
+    let directory = TempDir::new().unwrap();
+    let rig = Rig::new(accounts(["account"]).await).await;
+    rig.upstream.set("account-1", [list(&["a"]).header("etag", "\"1\"")]);
+    cached(&rig, &directory).models().await.unwrap();
+    let kept = fs::read_to_string(file(&directory)).unwrap();
+    assert!(kept.contains("\"a\"") && kept.contains("\\\"1\\\""), "{kept}");
+    for secret in ["account-1", "refresh-account", "Bearer"] {
+        assert!(!kept.contains(secret), "{kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_write_at_once_leave_one_whole_answer_at_every_moment() {
+    const TIMES: usize = 40;
+    let directory = TempDir::new().unwrap();
+    let rig = rig().await;
+    let long: Vec<_> = (0..500).map(|number| format!("model-{number:04}")).collect();
+    let long: Vec<_> = long.iter().map(String::as_str).collect();
+    let answers = (0..TIMES).flat_map(|_| [list(&["a"]), list(&long)]);
+    rig.upstream.set("token-a", answers);
+    cached(&rig, &directory).models().await.unwrap();
+    let writers = [cached(&rig, &directory), cached(&rig, &directory)];
+    let writers = writers.map(|discovery| {
+        tokio::spawn(async move {
+            for _ in 0..TIMES {
+                assert!(discovery.refresh().await.unwrap().stale().is_none());
+            }
+        })
+    });
+    // The clock stands still, so a reader asks only if it finds nothing.
+    let reader = cached(&rig, &directory);
+    let mut read = 0;
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        assert!(matches!(reader.models().await.unwrap().as_slice().len(), 1 | 500));
+        read += 1;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert!(read > 0);
+    assert_eq!(rig.requests(), 1 + 2 * TIMES);
+    assert_eq!(files(&directory.path().join("cache")).len(), 1);
+}

@@ -1,0 +1,20 @@
+//! The providers, their settings, and the models that they offer.
+
+#[cfg(feature = "discovery")]
+mod discovery_rig;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../wire/mod.rs"]
+mod wire;
+
+mod discovery;
+mod discovery_cache;
+mod discovery_flight;
+mod endpoints;
+mod limits_table;
+mod origins_table;
+mod provider_environment;
+mod provider_registry;
+mod provider_requests;
+mod settings;
+mod settings_errors;

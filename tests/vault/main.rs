@@ -1,0 +1,22 @@
+//! The vaults and their keys.
+
+#[cfg(feature = "file")]
+#[path = "../children/mod.rs"]
+mod children;
+#[cfg(feature = "file")]
+#[path = "../place/mod.rs"]
+mod place;
+mod vault_contract;
+
+mod vault_check;
+mod vault_damage;
+mod vault_file;
+mod vault_format;
+mod vault_keyring;
+mod vault_keys;
+mod vault_layers;
+mod vault_memory;
+mod vault_reseal;
+mod vault_rotation;
+mod vault_seal;
+mod vault_settings;
