@@ -2,6 +2,8 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../thorough/mod.rs"]
+mod thorough;
 
 mod active;
 mod concurrency;

@@ -12,6 +12,9 @@ mod legacy;
 #[cfg(all(unix, feature = "file"))]
 #[path = "../place/mod.rs"]
 mod place;
+#[cfg(all(target_os = "linux", feature = "file"))]
+#[path = "../thorough/mod.rs"]
+mod thorough;
 
 mod migrate_processes;
 mod oauth_processes;

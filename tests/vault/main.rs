@@ -6,6 +6,9 @@ mod children;
 #[cfg(feature = "file")]
 #[path = "../place/mod.rs"]
 mod place;
+#[cfg(unix)]
+#[path = "../thorough/mod.rs"]
+mod thorough;
 mod vault_contract;
 
 mod vault_check;
