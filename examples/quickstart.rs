@@ -1,8 +1,8 @@
 //! Three accounts, four layers, one vault, against a real HTTP server on 127.0.0.1.
 //!
 //! ```text
-//! cargo run --example quickstart                  the vault goes into a temporary directory
-//! cargo run --example quickstart -- --vault DIR   the vault is kept in DIR, its key in DIR.key
+//! cargo run --bin quickstart --features quickstart                  the vault goes into a temporary directory
+//! cargo run --bin quickstart --features quickstart -- --vault DIR   the vault is kept in DIR, its key in DIR.key
 //! ```
 //!
 //! `work` is limited, the access token of `team` has expired, `spare` is good. The callers' requests

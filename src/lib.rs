@@ -34,7 +34,7 @@
 //! A [`Vault`](vault::Vault) keeps the accounts, a [`Pool`] picks one for each request, a
 //! [`Provider`](provider::Provider) says where they may go, and the layers do the rest. For accounts
 //! that outlive the process, see the `vault::file` module; for a program that shows it all over real
-//! HTTP, `cargo run --example quickstart`.
+//! HTTP, `cargo run --bin quickstart --features quickstart`.
 //!
 //! # The layers
 //!
