@@ -146,8 +146,8 @@ pub mod service {
     pub use crate::layers::{ResponseFuture, SendsAgain, SendsOnce};
 }
 
-/// The README's example, as a doc test.
-#[cfg(all(doctest, feature = "file"))]
+/// The README's examples, as doc tests.
+#[cfg(all(doctest, feature = "file", feature = "reqwest", feature = "tls"))]
 #[doc = include_str!("../README.md")]
 pub struct ReadmeExample;
 
