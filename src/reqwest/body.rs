@@ -19,15 +19,32 @@ use crate::{BoxError, TryCloneBody};
 #[derive(Debug, Default)]
 pub struct RequestBody {
     inner: Inner,
-    /// The request's URL as reqwest has parsed it, and the URI that was made of it. Beside the body, since in
-    /// the extensions it would cost each request a map, and each copy of one another.
+    /// The URL of the caller's request. Beside the body, since in the extensions it would cost each request a
+    /// map, and each copy of one another.
     known: Option<Arc<KnownUrl>>,
 }
 
+/// A URL as reqwest has parsed it, and the URI that was made of it.
 #[derive(Debug)]
 pub(super) struct KnownUrl {
     pub(super) url: Url,
-    pub(super) uri: Uri,
+    uri: Uri,
+}
+
+impl KnownUrl {
+    pub(super) fn new(url: Url, uri: Uri) -> Self {
+        Self { url, uri }
+    }
+
+    /// Whether this URI is the one that was made of the URL. One that was made anew is not, whatever it says: to
+    /// compare where their texts are takes a tenth of comparing these.
+    fn is_source_of(&self, uri: &Uri) -> bool {
+        let path = |uri: &Uri| uri.path_and_query().map(|path| std::ptr::from_ref(path.as_str()));
+        let authority = |uri: &Uri| uri.authority().map(|name| std::ptr::from_ref(name.as_str()));
+        path(&self.uri) == path(uri)
+            && authority(&self.uri) == authority(uri)
+            && self.uri.scheme() == uri.scheme()
+    }
 }
 
 #[derive(Debug)]
@@ -50,14 +67,14 @@ impl From<Inner> for RequestBody {
 
 impl RequestBody {
     /// With the URL of the request that it belongs to.
-    pub(super) fn of_request(mut self, url: Url, uri: Uri) -> Self {
-        self.known = Some(Arc::new(KnownUrl { url, uri }));
+    pub(super) fn of_request(mut self, known: Arc<KnownUrl>) -> Self {
+        self.known = Some(known);
         self
     }
 
     /// The URL, unless the request goes elsewhere by now.
-    pub(super) fn known_url(&self, uri: &Uri) -> Option<Url> {
-        self.known.as_deref().filter(|known| known.uri == *uri).map(|known| known.url.clone())
+    pub(super) fn take_known(&mut self, uri: &Uri) -> Option<Arc<KnownUrl>> {
+        self.known.take().filter(|known| known.is_source_of(uri))
     }
 
     /// Any body. Those that are known to be in memory remain so.

@@ -1,6 +1,6 @@
 //! Between reqwest's requests and responses and those of `http`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
@@ -8,41 +8,51 @@ use http::{Extensions, HeaderMap, Uri};
 use http_body::Body;
 use reqwest::{ResponseBuilderExt, Url};
 
-use super::body::{RequestBody, ResponseBody, take};
+use super::body::{KnownUrl, RequestBody, ResponseBody, take};
 use crate::{BoxError, Error};
 
 /// On the way down, at the top of the layers. reqwest keeps a request's timeout in the extensions.
 pub(super) fn http_request(
     mut request: reqwest::Request,
-) -> Result<http::Request<RequestBody>, reqwest::Error> {
+) -> Result<(http::Request<RequestBody>, Arc<KnownUrl>), reqwest::Error> {
     let body = request.body_mut().take().map(RequestBody::from).unwrap_or_default();
     let url = request.url().clone();
-    let request = http::Request::try_from(request)?;
-    let uri = request.uri().clone();
-    Ok(request.map(|_| body.of_request(url, uri)))
+    let (parts, _) = http::Request::try_from(request)?.into_parts();
+    let known = Arc::new(KnownUrl::new(url, parts.uri.clone()));
+    Ok((http::Request::from_parts(parts, body.of_request(known.clone())), known))
 }
 
 /// A URL that is soon parsed, in the place of one that is known.
-static PLACEHOLDER: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("http://a/"));
+static PLACEHOLDER: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("a:1"));
 
 /// On the way down, at the bottom.
 pub(super) fn reqwest_request<B>(request: http::Request<B>) -> Result<Sent, reqwest::Error>
 where
     B: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
 {
-    let secret = has_secret(request.headers());
-    let mut request = request.map(RequestBody::of);
-    let known = request.body().known_url(request.uri());
-    if known.is_some() {
-        // reqwest parses whatever stands there, which for a whole URL takes most of the time here.
-        *request.uri_mut() = PLACEHOLDER.clone();
-    }
-    let mut request = reqwest::Request::try_from(request)?;
-    if let Some(url) = known {
+    let has_secret = has_secret(request.headers());
+    let (mut parts, body) = request.into_parts();
+    let mut body = RequestBody::of(body);
+    let Some(known) = body.take_known(&parts.uri) else {
+        let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))?;
+        let to = Destination::Changed(request.url().clone());
+        return Ok(Sent { request, guard: Guard { to, has_secret } });
+    };
+    let url = known.url.clone();
+    let request = if parts.extensions.is_empty() {
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        *request.version_mut() = parts.version;
+        *request.body_mut() = Some(body.into());
+        request
+    } else {
+        // Only this way can extensions come in, and it prints and parses whatever URI stands there.
+        parts.uri = PLACEHOLDER.clone();
+        let mut request = reqwest::Request::try_from(http::Request::from_parts(parts, body))?;
         *request.url_mut() = url;
-    }
-    let guard = Guard { secret_for: secret.then(|| request.url().clone()) };
-    Ok(Sent { request, guard })
+        request
+    };
+    Ok(Sent { request, guard: Guard { to: Destination::Known(known), has_secret } })
 }
 
 pub(super) struct Sent {
@@ -55,8 +65,16 @@ const NO_URL: &str = "no.url.provided.local";
 
 /// Looks at where a response comes from.
 pub(super) struct Guard {
-    /// The request's URL, where the request carries a secret that reqwest takes along to any origin.
-    secret_for: Option<Url>,
+    to: Destination,
+    /// Whether the request carries a secret that reqwest takes along to any origin.
+    has_secret: bool,
+}
+
+/// Where a request went.
+enum Destination {
+    /// Where the caller has sent it, as the top of the stack knows.
+    Known(Arc<KnownUrl>),
+    Changed(Url),
 }
 
 impl Guard {
@@ -65,8 +83,14 @@ impl Guard {
         self,
         mut response: reqwest::Response,
     ) -> Result<http::Response<ResponseBody>, Error> {
-        if let Some(url) = &self.secret_for
-            && !is_same_origin(url, response.url())
+        let (sent_to, is_known) = match &self.to {
+            Destination::Known(known) => (&known.url, true),
+            Destination::Changed(url) => (url, false),
+        };
+        let is_from_there = sent_to == response.url();
+        if self.has_secret
+            && !is_from_there
+            && !is_same_origin(sent_to, response.url())
             && response.url().host_str() != Some(NO_URL)
         {
             let origin = response.url().origin().ascii_serialization();
@@ -74,7 +98,9 @@ impl Guard {
         }
         let headers = std::mem::take(response.headers_mut());
         let mut extensions = std::mem::take(response.extensions_mut());
-        extensions.extend(url_extension(response.url()));
+        if !(is_known && is_from_there) {
+            extensions.extend(url_extension(response.url()));
+        }
         let (status, version) = (response.status(), response.version());
         let mut response = http::Response::new(ResponseBody::new(response));
         *response.status_mut() = status;
@@ -85,8 +111,9 @@ impl Guard {
     }
 }
 
-/// On the way up, at the top. `url` is the request's, for a response that a layer has made.
-pub(super) fn reqwest_response<R>(response: http::Response<R>, url: &Url) -> reqwest::Response
+/// On the way up, at the top. `known` is the caller's URL, for a response that does not say where it comes from: a
+/// layer has made it, or has changed the body of one that came from there.
+pub(super) fn reqwest_response<R>(response: http::Response<R>, known: &KnownUrl) -> reqwest::Response
 where
     R: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
 {
@@ -105,7 +132,7 @@ where
             None => body.map(reqwest::Body::wrap).unwrap_or_default(),
         },
     };
-    let mut extensions = url_extension(url);
+    let mut extensions = url_extension(&known.url);
     extensions.extend(parts.extensions);
     parts.extensions = extensions;
     http::Response::from_parts(parts, body).into()

@@ -21,6 +21,13 @@
 //! others. What it makes of a client is a [`Service`](tower_service::Service) of `reqwest::Request`, as
 //! the client itself is. A stack can also stand on a [`HttpService`] alone, with requests of `http`'s.
 //!
+//! # As a middleware
+//!
+//! For a client of reqwest-middleware's take `CredentialsMiddleware`: it does this crate's own jobs over the
+//! rest of the request's chain, and needs no more. Take `TowerMiddleware` if layers of others (a timeout for
+//! each attempt, a concurrency limit) stand in the stack: it keeps one stack for all requests and hands each of
+//! them over to its chain, which costs more.
+//!
 //! # What stays as it is
 //!
 //! A client's proxies, decompression, cookies, versions of HTTP and timeouts: each attempt is a request of
@@ -49,15 +56,25 @@
 mod body;
 mod convert;
 #[cfg(feature = "reqwest-middleware")]
+mod credentials_middleware;
+#[cfg(feature = "reqwest-middleware")]
 mod exchange;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
 mod redirect;
 mod service;
+#[cfg(feature = "reqwest-middleware")]
+mod tower_middleware;
 
 pub use body::{RequestBody, ResponseBody};
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
-pub use middleware::{LayerError, NextFuture, NextService, TowerMiddleware};
+pub use credentials_middleware::CredentialsMiddleware;
+#[cfg(feature = "reqwest-middleware")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use middleware::LayerError;
 pub use redirect::redirect_policy;
 pub use service::{HttpFuture, HttpService, ReqwestFuture, ReqwestLayer, ReqwestService};
+#[cfg(feature = "reqwest-middleware")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use tower_middleware::{NextFuture, NextService, TowerMiddleware};

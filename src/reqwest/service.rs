@@ -2,16 +2,16 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Body;
 use pin_project_lite::pin_project;
-use reqwest::Url;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::body::{RequestBody, ResponseBody};
+use super::body::{KnownUrl, RequestBody, ResponseBody};
 use super::convert::{Guard, Sent, http_request, reqwest_request, reqwest_response};
 use crate::access::access;
 use crate::{BoxError, Error};
@@ -63,10 +63,14 @@ impl<S> ReqwestService<S> {
         S::Error: Into<BoxError>,
         R: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
     {
-        let mut service = self.clone();
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-        service.call(request).await
+        send(self.clone(), request).await
     }
+}
+
+/// Sends one request, once the service is ready.
+pub(super) async fn send<S: Service<Q>, Q>(mut service: S, request: Q) -> Result<S::Response, S::Error> {
+    poll_fn(|cx| service.poll_ready(cx)).await?;
+    service.call(request).await
 }
 
 impl<S, R> Service<reqwest::Request> for ReqwestService<S>
@@ -84,9 +88,8 @@ where
     }
 
     fn call(&mut self, request: reqwest::Request) -> Self::Future {
-        let url = request.url().clone();
         let state = match http_request(request) {
-            Ok(request) => Top::Sent { future: self.inner.call(request), url },
+            Ok((request, known)) => Top::Sent { future: self.inner.call(request), known },
             Err(error) => Top::Failed { error: Some(error) },
         };
         ReqwestFuture { state }
@@ -104,7 +107,7 @@ pin_project! {
 pin_project! {
     #[project = TopProj]
     enum Top<F> {
-        Sent { #[pin] future: F, url: Url },
+        Sent { #[pin] future: F, known: Arc<KnownUrl> },
         Failed { error: Option<reqwest::Error> },
     }
 }
@@ -119,8 +122,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().state.project() {
-            TopProj::Sent { future, url } => match ready!(future.poll(cx)) {
-                Ok(response) => Ok(reqwest_response(response, url)),
+            TopProj::Sent { future, known } => match ready!(future.poll(cx)) {
+                Ok(response) => Ok(reqwest_response(response, known)),
                 Err(error) => Err(error.into()),
             },
             TopProj::Failed { error } => Err(failed(error)),
