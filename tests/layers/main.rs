@@ -21,6 +21,7 @@ mod repeatable_body;
 mod replay_body;
 mod replay_uploads;
 mod request_edges;
+mod runs;
 mod sync;
 mod tower_http_layers;
 mod user_layers;
