@@ -22,6 +22,10 @@ pub(super) struct Caller {
     outer: Option<Attempt>,
 }
 
+/// Beside an [`Attempt`] in the extensions that a caller gets back: it is over, and nobody's further out.
+#[derive(Clone)]
+struct Over;
+
 /// What each attempt takes of the caller's request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Own {
@@ -50,7 +54,9 @@ impl Caller {
             let above = std::mem::replace(request.extensions_mut(), extensions.clone());
             request.extensions_mut().extend(above);
         }
-        Ok((Self { known, outer: extensions.get::<Attempt>().cloned() }, own, request))
+        let is_over = request.extensions_mut().remove::<Over>().is_some();
+        let outer = extensions.get::<Attempt>().filter(|_| !is_over).cloned();
+        Ok((Self { known, outer }, own, request))
     }
 
     /// The way out. `latest` are the extensions that the latest answer came back with.
@@ -66,8 +72,12 @@ impl Caller {
     {
         if let Some(latest) = latest {
             *extensions = latest;
-            let attempt = self.outer.or_else(|| extensions.get::<Attempt>().map(Attempt::ended));
-            attempt.map(|attempt| extensions.insert(attempt));
+            if let Some(outer) = self.outer {
+                extensions.insert(outer);
+            } else if let Some(over) = extensions.get::<Attempt>().map(Attempt::ended) {
+                extensions.insert(over);
+                extensions.insert(Over);
+            }
         }
         match answer {
             Ok(response) => Ok(reqwest_response(response, &self.known)),
