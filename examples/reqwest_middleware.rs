@@ -3,7 +3,7 @@
 //! `cargo run --example reqwest_middleware --features reqwest-middleware`
 //!
 //! The upstream is a server of its own on 127.0.0.1, at which the account `work` is limited. The request is
-//! answered nonetheless, with the account `spare`.
+//! answered nonetheless, with the account `spare`. Then another client with a timeout for each attempt asks.
 
 mod support {
     pub mod accounts;
@@ -20,23 +20,28 @@ use support::accounts::{open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::ServiceBuilder;
 use tower::timeout::TimeoutLayer;
-use tower_credentials::reqwest::{TowerMiddleware, redirect_policy};
+use tower_credentials::reqwest::{CredentialsMiddleware, TowerMiddleware, redirect_policy};
 use tower_credentials::{BoxError, CredentialsLayer, Pool};
 
 fn client(pool: Pool) -> Result<ClientWithMiddleware, BoxError> {
     // 1. Redirects stay within the origin.
     let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;
-    // 2. Any layers of tower's: here, each attempt may take ten seconds until it is answered.
-    let layers = ServiceBuilder::new()
-        .layer(CredentialsLayer::new(pool))
-        .layer(TimeoutLayer::new(Duration::from_secs(10)));
-    // 3. A middleware like any other. What is above it sees one request, however many attempts it takes.
+    // 2. A middleware like any other. What is above it sees one request, however many attempts it takes.
     Ok(ClientBuilder::new(client)
         .with(RetryTransientMiddleware::new_with_policy(
             ExponentialBackoff::builder().build_with_max_retries(2),
         ))
-        .with(TowerMiddleware::new(layers))
+        .with(CredentialsMiddleware::new(CredentialsLayer::new(pool)))
         .build())
+}
+
+/// With a layer of tower's in the stack: each attempt may take ten seconds until it is answered.
+fn impatient(pool: Pool) -> Result<ClientWithMiddleware, BoxError> {
+    let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;
+    let layers = ServiceBuilder::new()
+        .layer(CredentialsLayer::new(pool))
+        .layer(TimeoutLayer::new(Duration::from_secs(10)));
+    Ok(ClientBuilder::new(client).with(TowerMiddleware::new(layers)).build())
 }
 
 async fn ask(client: &ClientWithMiddleware, origin: &str) -> Result<String, BoxError> {
@@ -50,9 +55,11 @@ async fn ask(client: &ClientWithMiddleware, origin: &str) -> Result<String, BoxE
 async fn main() -> Result<(), BoxError> {
     let upstream = Upstream::start().await?;
     let pool = open_pool(&upstream.origin()).await?;
-    let client = client(pool.clone())?;
+    let answer = ask(&client(pool.clone())?, &upstream.origin()).await?;
+    tell_end(&pool, upstream.api_requests(), &answer, "hello, spare")?;
 
-    let answer = ask(&client, &upstream.origin()).await?;
-
-    tell_end(&pool, upstream.api_requests(), &answer, "hello, spare")
+    // What the first client has learnt, the second one knows.
+    let answer = ask(&impatient(pool)?, &upstream.origin()).await?;
+    println!("{answer}");
+    Ok(())
 }

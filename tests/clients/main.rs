@@ -11,6 +11,7 @@ mod support;
 mod wire;
 
 mod clients_hyper;
+mod credentials_middleware;
 mod gateway;
 mod reqwest_bodies;
 mod reqwest_clients;

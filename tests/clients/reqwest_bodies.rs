@@ -1,4 +1,4 @@
-//! Bodies over reqwest, in both ways: they stream, up and down, and end when their reader goes.
+//! Bodies over reqwest, in each way: they stream, up and down, and end when their reader goes.
 
 #![cfg(feature = "reqwest-middleware")]
 
@@ -58,11 +58,11 @@ async fn streaming() -> (Site, mpsc::Sender<&'static str>, Journal<&'static str>
 
 #[tokio::test]
 async fn each_chunk_of_an_answer_reaches_the_caller_before_the_next_is_sent() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         for builder in [client(), client().http2_prior_knowledge()] {
             let (site, sender, _) = streaming().await;
             let pool = site.builder(keys(["a"]).await).open().await.unwrap();
-            let client = &both!(CredentialsLayer::new(pool), builder.build().unwrap())[way];
+            let client = &clients!(CredentialsLayer::new(pool), builder.build().unwrap())[way];
 
             let mut response = client.execute(site.post("hi")).await.unwrap();
             for event in ["data: one\n\n", "data: two\n\n", "data: three\n\n"] {
@@ -77,11 +77,11 @@ async fn each_chunk_of_an_answer_reaches_the_caller_before_the_next_is_sent() {
 
 #[tokio::test]
 async fn dropping_the_response_ends_the_stream_of_the_upstream() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         for builder in [client(), client().http2_prior_knowledge()] {
             let (site, sender, dropped) = streaming().await;
             let pool = site.builder(keys(["a"]).await).open().await.unwrap();
-            let client = &both!(CredentialsLayer::new(pool), builder.build().unwrap())[way];
+            let client = &clients!(CredentialsLayer::new(pool), builder.build().unwrap())[way];
 
             let mut response = client.execute(site.post("hi")).await.unwrap();
             sender.send("first").await.unwrap();
@@ -95,7 +95,7 @@ async fn dropping_the_response_ends_the_stream_of_the_upstream() {
 
 #[tokio::test]
 async fn giving_a_request_up_gives_it_up_at_the_upstream() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         for builder in [client(), client().http2_prior_knowledge()] {
             let (arrived, given_up) = (Journal::new(), Journal::new());
             let (note, end) = (arrived.clone(), given_up.clone());
@@ -110,7 +110,7 @@ async fn giving_a_request_up_gives_it_up_at_the_upstream() {
             })
             .await;
             let pool = site.builder(keys(["a"]).await).open().await.unwrap();
-            let client = both!(CredentialsLayer::new(pool), builder.build().unwrap())[way].clone();
+            let client = clients!(CredentialsLayer::new(pool), builder.build().unwrap())[way].clone();
             let request = site.post("hi");
             let asking = tokio::spawn(async move { client.execute(request).await.map(drop) });
             arrived.reaches(1).await;
@@ -164,7 +164,7 @@ async fn read_all(body: impl Body<Data = Bytes, Error: std::fmt::Debug>, made: &
 
 #[tokio::test]
 async fn a_hundred_megabytes_come_down_in_bounded_memory() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         let made = Arc::new(AtomicU64::new(0));
         let body = made.clone();
         let site = Site::start(move |_| {
@@ -173,7 +173,7 @@ async fn a_hundred_megabytes_come_down_in_bounded_memory() {
         })
         .await;
         let pool = site.builder(keys(["a"]).await).open().await.unwrap();
-        let client = &both!(CredentialsLayer::new(pool), client().build().unwrap())[way];
+        let client = &clients!(CredentialsLayer::new(pool), client().build().unwrap())[way];
 
         let response = client.execute(site.post("hi")).await.unwrap();
 
@@ -184,7 +184,7 @@ async fn a_hundred_megabytes_come_down_in_bounded_memory() {
 
 #[tokio::test]
 async fn a_hundred_megabytes_go_up_in_bounded_memory() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         let made = Arc::new(AtomicU64::new(0));
         let counted = made.clone();
         let site = Site::start(move |request: Request<Incoming>| {
@@ -193,7 +193,7 @@ async fn a_hundred_megabytes_go_up_in_bounded_memory() {
         })
         .await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
-        let client = &both!(CredentialsLayer::new(pool), client().build().unwrap())[way];
+        let client = &clients!(CredentialsLayer::new(pool), client().build().unwrap())[way];
         let body = reqwest::Body::wrap(Large { made });
 
         assert_eq!(client.ask(site.post(body)).await, (200, TOTAL.to_string()));
@@ -202,7 +202,7 @@ async fn a_hundred_megabytes_go_up_in_bounded_memory() {
 
 #[tokio::test]
 async fn an_answer_may_begin_while_its_request_still_streams() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         let (heard, told) = oneshot::channel();
         let heard = Arc::new(std::sync::Mutex::new(Some(heard)));
         let site = Site::start(move |request: Request<Incoming>| {
@@ -217,7 +217,7 @@ async fn an_answer_may_begin_while_its_request_still_streams() {
         .await;
         let pool = site.builder(keys(["a"]).await).open().await.unwrap();
         let reqwest = client().http2_prior_knowledge().build().unwrap();
-        let client = &both!(CredentialsLayer::new(pool), reqwest)[way];
+        let client = &clients!(CredentialsLayer::new(pool), reqwest)[way];
         let (sender, frames) = mpsc::channel(1);
         let upload = Channel { frames, dropped: Journal::new() };
         sender.send("first").await.unwrap();

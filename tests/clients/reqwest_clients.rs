@@ -1,4 +1,4 @@
-//! The layers over reqwest, as a service and as a middleware, against real servers.
+//! The layers over reqwest, as a service and as either middleware, against real servers.
 
 #![cfg(feature = "reqwest-middleware")]
 
@@ -27,7 +27,7 @@ use crate::support::{self, Answer, Journal, Upstream, accounts, cools, keys, ord
 
 /// Each kind of client, over each version of HTTP.
 async fn each_way(test: impl AsyncFn(usize, reqwest::ClientBuilder, Version)) {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         test(way, client(), Version::HTTP_11).await;
         test(way, client().http2_prior_knowledge(), Version::HTTP_2).await;
     }
@@ -46,7 +46,7 @@ async fn a_layer_may_change_where_a_request_goes() {
             request
         });
         let layers = ServiceBuilder::new().layer(CredentialsLayer::new(pool)).layer(elsewhere);
-        let client = &both!(layers, builder.build().unwrap())[way];
+        let client = &clients!(layers, builder.build().unwrap())[way];
 
         let response = client.execute(site.post("a question")).await.unwrap();
 
@@ -66,7 +66,7 @@ async fn a_limited_request_is_sent_again_with_the_next_account() {
         let upstream = Upstream::new().answers("a", [Answer::limited(30).body("slow down")]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
-        let client = &both!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
+        let client = &clients!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
         let mut request = site.post("a question");
         request.url_mut().set_query(Some("beta=true&q=a%20b|c"));
         request.headers_mut().insert("x-mark", "mine".parse().unwrap());
@@ -99,7 +99,7 @@ async fn a_429_is_drained_so_that_its_connection_serves_the_next_attempt() {
         let upstream = Upstream::new().answers("a", [Answer::limited(30).body(vec![b'x'; 40_000])]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
-        let client = &both!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
+        let client = &clients!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
         for _ in 0..3 {
             assert_eq!(client.ask(site.post("hi")).await, (200, "b".into()));
         }
@@ -117,7 +117,7 @@ async fn a_refused_token_is_renewed_and_the_request_sent_again() {
         let refreshes = Journal::new();
         let pool = site.builder(accounts(["a", "b"]).await).open().await.unwrap();
         let layers = support::four(&pool, &renewing(&refreshes));
-        let client = &both!(layers, builder.build().unwrap())[way];
+        let client = &clients!(layers, builder.build().unwrap())[way];
 
         assert_eq!(client.ask(site.post("hi")).await, (200, "a-2".into()));
 
@@ -135,12 +135,12 @@ async fn what_was_learnt_is_saved_for_the_next_client() {
         let vault = keys(["a", "b"]).await;
         let builder = builder.build().unwrap();
         let pool = site.builder(vault.clone()).open().await.unwrap();
-        let client = &both!(CredentialsLayer::new(pool.clone()), builder.clone())[way];
+        let client = &clients!(CredentialsLayer::new(pool.clone()), builder.clone())[way];
         assert_eq!(client.ask(site.post("hi")).await, (200, "b".into()));
 
         let later = site.builder(vault).open().await.unwrap();
         assert_eq!(order(&later), order(&pool));
-        let client = &both!(CredentialsLayer::new(later.clone()), builder)[way];
+        let client = &clients!(CredentialsLayer::new(later.clone()), builder)[way];
         assert_eq!(client.ask(site.post("hi")).await, (200, "b".into()));
         assert_eq!(upstream.tokens(), ["a", "b", "b"]);
     })
@@ -153,7 +153,7 @@ async fn an_upload_that_streams_is_sent_once_and_its_answer_returned() {
         let upstream = Upstream::new().answers("a", [Answer::limited(30).body("slow down")]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
-        let client = &both!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
+        let client = &clients!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
         let stream = reqwest::Body::wrap(Full::new(bytes::Bytes::from("streamed")));
         let request = site.post(stream);
         assert!(request.try_clone().is_none());
@@ -174,7 +174,7 @@ async fn the_answer_of_a_used_up_pool_is_the_last_one_and_says_when_to_come_back
         let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
-        let client = &both!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
+        let client = &clients!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
 
         let response = client.execute(site.post("hi")).await.unwrap();
 
@@ -191,7 +191,7 @@ async fn a_pin_in_the_extensions_of_a_request_reaches_the_layers() {
     let upstream = Upstream::new();
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
-    for client in both!(CredentialsLayer::new(pool.clone()), client().build().unwrap()) {
+    for client in clients!(CredentialsLayer::new(pool.clone()), client().build().unwrap()) {
         let request = Request::post(site.url().as_str()).extension(Pin::label("b")).body("hi").unwrap();
         let request = reqwest::Request::try_from(request).unwrap();
         assert_eq!(client.ask(request).await, (200, "b".into()));
@@ -245,7 +245,7 @@ impl Resolve for FailsOnce {
 
 #[tokio::test]
 async fn an_error_of_connecting_is_tried_again_with_the_same_account() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         let upstream = Upstream::new();
         let site = Site::of(&upstream).await;
         let origin = format!("http://localhost:{}", site.address.port());
@@ -255,7 +255,7 @@ async fn an_error_of_connecting_is_tried_again_with_the_same_account() {
         let pool = pool.open().await.unwrap();
         let resolver = Arc::new(FailsOnce(AtomicUsize::new(0)));
         let reqwest = client().no_proxy().dns_resolver(resolver).build().unwrap();
-        let client = &both!(CredentialsLayer::new(pool.clone()), reqwest)[way];
+        let client = &clients!(CredentialsLayer::new(pool.clone()), reqwest)[way];
         let request = reqwest::Request::new(reqwest::Method::GET, origin.parse().unwrap());
 
         assert_eq!(client.ask(request).await, (200, "a".into()));
@@ -270,7 +270,7 @@ async fn an_error_after_the_request_was_sent_is_the_callers() {
     let upstream = Upstream::new().answers("a", [Answer::fails(std::io::ErrorKind::Other)]);
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
-    let clients = both!(CredentialsLayer::new(pool.clone()), client().build().unwrap());
+    let clients = clients!(CredentialsLayer::new(pool.clone()), client().build().unwrap());
     for (sent, client) in clients.into_iter().enumerate() {
         let error = client.execute(site.post("hi")).await.unwrap_err();
         let is_reqwest = error.is::<reqwest::Error>()
@@ -286,22 +286,25 @@ async fn what_a_layer_fails_with_can_be_told() {
     let upstream = Upstream::new();
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a"]).await).open().await.unwrap();
-    let [service, middleware] = both!(CredentialsLayer::new(pool.clone()), client().build().unwrap());
+    let [service, middlewares @ ..] =
+        clients!(CredentialsLayer::new(pool.clone()), client().build().unwrap());
     let elsewhere =
         || reqwest::Request::new(reqwest::Method::GET, "https://evil.test/v1".parse().unwrap());
 
     let error = service.execute(elsewhere()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::UntrustedOrigin { .. })), "{error:?}");
-    let error = middleware.execute(elsewhere()).await.unwrap_err();
-    let Some(reqwest_middleware::Error::Middleware(error)) = error.downcast_ref() else {
-        panic!("{error:?}");
-    };
-    assert!(matches!(error.downcast_ref(), Some(Error::UntrustedOrigin { .. })), "{error:?}");
+    for middleware in middlewares {
+        let error = middleware.execute(elsewhere()).await.unwrap_err();
+        let Some(reqwest_middleware::Error::Middleware(error)) = error.downcast_ref() else {
+            panic!("{error:?}");
+        };
+        assert!(matches!(error.downcast_ref(), Some(Error::UntrustedOrigin { .. })), "{error:?}");
+    }
 
     let refuses = tower::filter::FilterLayer::new(|_: Request<RequestBody>| {
         Err::<Request<RequestBody>, _>(std::io::Error::other("as planned"))
     });
-    let [service, middleware] = both!(refuses, client().build().unwrap());
+    let [service, middleware, _] = clients!(refuses, client().build().unwrap());
     let error = service.execute(site.post("hi")).await.unwrap_err();
     assert!(error.is::<std::io::Error>(), "{error:?}");
     let error = middleware.execute(site.post("hi")).await.unwrap_err();
@@ -316,7 +319,7 @@ async fn what_a_layer_fails_with_can_be_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_of_reqwests_bounds_each_attempt() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         let slow = Answer::ok().body("slow").after_time(seconds(10));
         let upstream = Upstream::new().answers("a", [slow]);
         let site = Site::of(&upstream).await;
@@ -329,7 +332,7 @@ async fn a_timeout_of_reqwests_bounds_each_attempt() {
                 || reqwest.is_some_and(|error| error.is_timeout())
         };
 
-        let client = &both!(layer.clone(), reqwest_rig::client().build().unwrap())[way];
+        let client = &clients!(layer.clone(), reqwest_rig::client().build().unwrap())[way];
         let mut request = site.post("hi");
         *request.timeout_mut() = Some(seconds(5));
         assert!(is_timeout(client.execute(request).await.unwrap_err()), "the request's");
@@ -338,7 +341,7 @@ async fn a_timeout_of_reqwests_bounds_each_attempt() {
         assert_eq!(client.ask(request).await, (200, "slow".into()));
 
         let patient = reqwest_rig::client().timeout(seconds(5)).build().unwrap();
-        let client = &both!(layer.clone(), patient)[way];
+        let client = &clients!(layer.clone(), patient)[way];
         assert!(is_timeout(client.execute(site.post("hi")).await.unwrap_err()), "the client's");
         let mut request = site.post("hi");
         *request.timeout_mut() = Some(seconds(20));
@@ -348,7 +351,7 @@ async fn a_timeout_of_reqwests_bounds_each_attempt() {
 
 #[tokio::test]
 async fn a_proxy_of_the_clients_gets_the_requests() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
         let proxy = Site::of(&upstream).await;
         // Nobody listens there: what comes from it comes from the proxy.
@@ -357,7 +360,7 @@ async fn a_proxy_of_the_clients_gets_the_requests() {
         let pool = Pool::builder(provider, keys(["a", "b"]).await).open().await.unwrap();
         let through = reqwest::Proxy::http(proxy.origin()).unwrap();
         let reqwest = client().proxy(through).build().unwrap();
-        let client = &both!(CredentialsLayer::new(pool.clone()), reqwest)[way];
+        let client = &clients!(CredentialsLayer::new(pool.clone()), reqwest)[way];
         let request =
             reqwest::Request::new(reqwest::Method::GET, format!("{origin}/v1").parse().unwrap());
 
@@ -384,7 +387,7 @@ async fn a_compressed_answer_is_decompressed_by_the_client() {
         })
         .await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
-        let client = &both!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
+        let client = &clients!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
 
         let response = client.execute(site.post("hi")).await.unwrap();
 
@@ -402,7 +405,7 @@ async fn a_layer_that_looks_into_the_answer_leaves_its_url() {
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a"]).await).open().await.unwrap();
     let layers = (CredentialsLayer::new(pool.clone()), ErrorBodyLayer::new(pool));
-    for client in both!(layers, client().build().unwrap()) {
+    for client in clients!(layers, client().build().unwrap()) {
         let response = client.execute(site.post("hi")).await.unwrap();
         assert_eq!(*response.url(), site.url());
         assert_eq!(response.remote_addr(), Some(site.address));
@@ -410,7 +413,7 @@ async fn a_layer_that_looks_into_the_answer_leaves_its_url() {
     }
     // An answer that a layer makes by itself has the request's URL.
     let answers = tower::util::MapResponseLayer::new(|_| http::Response::new(String::from("made up")));
-    for client in both!(answers, client().build().unwrap()) {
+    for client in clients!(answers, client().build().unwrap()) {
         let response = client.execute(site.post("hi")).await.unwrap();
         assert_eq!(*response.url(), site.url());
         assert_eq!(response.text().await.unwrap(), "made up");
@@ -438,13 +441,13 @@ async fn layers_of_tower_https_stand_above_and_below() {
         .layer(DecompressionLayer::new().no_br())
         .layer(TraceLayer::new_for_http());
     let plain = client().no_gzip().build().unwrap();
-    for client in both!(layers, plain) {
+    for client in clients!(layers, plain) {
         let response = client.execute(site.post("hi")).await.unwrap();
         assert_eq!(*response.url(), site.url());
         assert_eq!(response.text().await.unwrap(), text);
         assert_eq!(upstream.seen.all().last().unwrap().headers["content-length"], "2");
     }
-    assert_eq!(upstream.tokens(), ["a", "b", "b"]);
+    assert_eq!(upstream.tokens(), ["a", "b", "b", "b"]);
 }
 
 #[tokio::test]

@@ -41,35 +41,37 @@ async fn pool(site: &Site) -> Pool {
     site.builder(keys(["a", "b"]).await).open().await.unwrap()
 }
 
-fn layered(pool: &Pool) -> impl Middleware {
-    TowerMiddleware::new(CredentialsLayer::new(pool.clone()))
-}
-
 #[tokio::test]
 async fn reqwest_retry_above_sends_a_new_request_through_the_layers() {
-    let upstream = Upstream::new()
-        .answers("a", [Answer::limited(30)])
-        .answers("b", [Answer::status(503), Answer::ok().body("at last")]);
-    let site = Site::of(&upstream).await;
-    let pool = pool(&site).await;
-    let client =
-        ClientBuilder::new(client().build().unwrap()).with(retry()).with(layered(&pool)).build();
-    let response = client.post(site.url()).body("hi").send().await.unwrap();
-    assert_eq!(response.text().await.unwrap(), "at last");
-    assert_eq!(upstream.tokens(), ["a", "b", "b"]);
+    each_middleware(async |layered| {
+        let upstream = Upstream::new()
+            .answers("a", [Answer::limited(30)])
+            .answers("b", [Answer::status(503), Answer::ok().body("at last")]);
+        let site = Site::of(&upstream).await;
+        let pool = pool(&site).await;
+        let client =
+            ClientBuilder::new(client().build().unwrap()).with(retry()).with_arc(layered(&pool)).build();
+        let response = client.post(site.url()).body("hi").send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "at last");
+        assert_eq!(upstream.tokens(), ["a", "b", "b"]);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn reqwest_retry_below_repeats_each_attempt() {
-    let upstream = Upstream::new().answers("a", [Answer::status(503), Answer::limited(30)]);
-    let site = Site::of(&upstream).await;
-    let pool = pool(&site).await;
-    let client =
-        ClientBuilder::new(client().build().unwrap()).with(layered(&pool)).with(retry()).build();
-    let response = client.post(site.url()).body("hi").send().await.unwrap();
-    // To reqwest-retry a 429 is transient as well, so it asks once more before the layers see it.
-    assert_eq!(response.text().await.unwrap(), "b");
-    assert_eq!(upstream.tokens(), ["a", "a", "b"]);
+    each_middleware(async |layered| {
+        let upstream = Upstream::new().answers("a", [Answer::status(503), Answer::limited(30)]);
+        let site = Site::of(&upstream).await;
+        let pool = pool(&site).await;
+        let client =
+            ClientBuilder::new(client().build().unwrap()).with_arc(layered(&pool)).with(retry()).build();
+        let response = client.post(site.url()).body("hi").send().await.unwrap();
+        // To reqwest-retry a 429 is transient as well, so it asks once more before the layers see it.
+        assert_eq!(response.text().await.unwrap(), "b");
+        assert_eq!(upstream.tokens(), ["a", "a", "b"]);
+    })
+    .await;
 }
 
 /// Notes in a journal of the caller's which credential each request uses.
@@ -107,18 +109,21 @@ impl ReqwestOtelSpanBackend for Noting {
 
 #[tokio::test]
 async fn reqwest_tracing_sees_the_callers_extensions_on_either_side_and_the_layers() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
-    let site = Site::of(&upstream).await;
-    let pool = site.builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
-    let client = ClientBuilder::new(client().build().unwrap())
-        .with(TracingMiddleware::<Noting>::new())
-        .with(layered(&pool))
-        .with(TracingMiddleware::<Noting>::new())
-        .build();
-    let notes = Journal::new();
-    let request = client.post(site.url()).with_extension(Notes(notes.clone())).body("hi");
-    assert_eq!(request.send().await.unwrap().status(), 200);
-    assert_eq!(notes.all(), ["begin nobody's", "begin a", "429 a", "begin b", "200 b", "200 b"]);
+    each_middleware(async |layered| {
+        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let site = Site::of(&upstream).await;
+        let pool = site.builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
+        let client = ClientBuilder::new(client().build().unwrap())
+            .with(TracingMiddleware::<Noting>::new())
+            .with_arc(layered(&pool))
+            .with(TracingMiddleware::<Noting>::new())
+            .build();
+        let notes = Journal::new();
+        let request = client.post(site.url()).with_extension(Notes(notes.clone())).body("hi");
+        assert_eq!(request.send().await.unwrap().status(), 200);
+        assert_eq!(notes.all(), ["begin nobody's", "begin a", "429 a", "begin b", "200 b", "200 b"]);
+    })
+    .await;
 }
 
 /// Adds to the extensions, as middleware does.
@@ -170,18 +175,21 @@ async fn extensions_go_both_ways_and_a_second_request_with_them_begins_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn a_requests_timeout_is_not_the_next_ones() {
-    let slow = Answer::ok().body("slow").after_time(seconds(10));
-    let upstream = Upstream::new().answers("a", [slow]);
-    let site = Site::of(&upstream).await;
-    let pool = site.builder(keys(["a"]).await).open().await.unwrap();
-    let client = ClientBuilder::new(client().build().unwrap()).with(layered(&pool)).build();
-    let mut extensions = Extensions::new();
-    let mut request = site.post("hi");
-    *request.timeout_mut() = Some(seconds(5));
-    let error = client.execute_with_extensions(request, &mut extensions).await.unwrap_err();
-    assert!(error.is_timeout());
-    let response = client.execute_with_extensions(site.post("hi"), &mut extensions).await.unwrap();
-    assert_eq!(response.text().await.unwrap(), "slow");
+    each_middleware(async |layered| {
+        let slow = Answer::ok().body("slow").after_time(seconds(10));
+        let upstream = Upstream::new().answers("a", [slow]);
+        let site = Site::of(&upstream).await;
+        let pool = site.builder(keys(["a"]).await).open().await.unwrap();
+        let client = ClientBuilder::new(client().build().unwrap()).with_arc(layered(&pool)).build();
+        let mut extensions = Extensions::new();
+        let mut request = site.post("hi");
+        *request.timeout_mut() = Some(seconds(5));
+        let error = client.execute_with_extensions(request, &mut extensions).await.unwrap_err();
+        assert!(error.is_timeout());
+        let response = client.execute_with_extensions(site.post("hi"), &mut extensions).await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "slow");
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -353,10 +361,14 @@ impl Middleware for MadeUp {
 
 #[tokio::test]
 async fn an_answer_that_another_middleware_makes_is_not_taken_for_a_redirect() {
-    let provider = GenericProvider::header("x", http::HeaderName::from_static("x-api-key"));
-    let provider = provider.origin("https://api.test").unwrap();
-    let pool = Pool::builder(provider, keys(["a"]).await).open().await.unwrap();
-    let client = ClientBuilder::new(client().build().unwrap()).with(layered(&pool)).with(MadeUp).build();
-    let response = client.get("https://api.test/v1").send().await.unwrap();
-    assert_eq!(response.text().await.unwrap(), "made up");
+    each_middleware(async |layered| {
+        let provider = GenericProvider::header("x", http::HeaderName::from_static("x-api-key"));
+        let provider = provider.origin("https://api.test").unwrap();
+        let pool = Pool::builder(provider, keys(["a"]).await).open().await.unwrap();
+        let client =
+            ClientBuilder::new(client().build().unwrap()).with_arc(layered(&pool)).with(MadeUp).build();
+        let response = client.get("https://api.test/v1").send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "made up");
+    })
+    .await;
 }

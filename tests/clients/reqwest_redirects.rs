@@ -83,12 +83,13 @@ fn twice(site: &Site) -> reqwest::Request {
 async fn with_the_policy_a_redirect_to_another_origin_is_an_answer() {
     for name in NAMES {
         for status in [301, 302, 303, 307, 308] {
-            for way in 0..BOTH {
+            for way in 0..CLIENTS {
                 let (home, away) = (Journal::new(), Journal::new());
                 let other = elsewhere(&away).await;
                 let site = redirecting(status, other.url().into(), &home).await;
                 let pool = pool(&site, name).await;
-                let client = &both!(CredentialsLayer::new(pool.clone()), client().build().unwrap())[way];
+                let client =
+                    &clients!(CredentialsLayer::new(pool.clone()), client().build().unwrap())[way];
                 for request in [site.post("hi"), twice(&site)] {
                     let response = client.execute(request).await.unwrap();
                     assert_eq!(response.status(), status);
@@ -109,11 +110,12 @@ async fn with_the_policy_a_redirect_within_the_origin_is_followed_with_the_crede
         for (status, method, body) in
             [(302, Method::GET, ""), (307, Method::POST, "hi"), (308, Method::POST, "hi")]
         {
-            for way in 0..BOTH {
+            for way in 0..CLIENTS {
                 let home = Journal::new();
                 let site = redirecting(status, "/there".into(), &home).await;
                 let pool = pool(&site, name).await;
-                let client = &both!(CredentialsLayer::new(pool.clone()), client().build().unwrap())[way];
+                let client =
+                    &clients!(CredentialsLayer::new(pool.clone()), client().build().unwrap())[way];
 
                 let response = client.execute(site.post("hi")).await.unwrap();
 
@@ -138,15 +140,15 @@ async fn within_the_origin_the_inner_policy_decides() {
     let site = redirecting(302, "/v1/messages".into(), &home).await;
     let pool = pool(&site, "x-api-key").await;
     let with = |policy| reqwest::Client::builder().redirect(redirect_policy(policy)).build().unwrap();
-    for client in both!(CredentialsLayer::new(pool.clone()), with(Policy::none())) {
+    for client in clients!(CredentialsLayer::new(pool.clone()), with(Policy::none())) {
         assert_eq!(client.ask(site.post("hi")).await.0, 302);
     }
-    assert_eq!(home.all().len(), BOTH);
-    for client in both!(CredentialsLayer::new(pool.clone()), with(Policy::limited(3))) {
+    assert_eq!(home.all().len(), CLIENTS);
+    for client in clients!(CredentialsLayer::new(pool.clone()), with(Policy::limited(3))) {
         let error = client.execute(site.post("hi")).await.unwrap_err();
         assert!(format!("{error:?}").contains("TooManyRedirects"), "{error:?}");
     }
-    assert_eq!(home.all().len(), BOTH + BOTH * 4);
+    assert_eq!(home.all().len(), CLIENTS + CLIENTS * 4);
 }
 
 fn own(error: &BoxError) -> Option<&Error> {
@@ -159,13 +161,13 @@ fn own(error: &BoxError) -> Option<&Error> {
 #[tokio::test]
 async fn a_client_without_the_policy_that_has_taken_a_key_away_is_found_out() {
     for name in ["x-api-key", "x-goog-api-key", "x-own-name"] {
-        for way in 0..BOTH {
+        for way in 0..CLIENTS {
             let (home, away) = (Journal::new(), Journal::new());
             let other = elsewhere(&away).await;
             let site = redirecting(302, other.url().into(), &home).await;
             let pool = pool(&site, name).await;
             let careless = reqwest::Client::new();
-            let client = &both!(CredentialsLayer::new(pool.clone()), careless)[way];
+            let client = &clients!(CredentialsLayer::new(pool.clone()), careless)[way];
 
             let error = client.execute(site.post("hi")).await.unwrap_err();
 
@@ -180,12 +182,12 @@ async fn a_client_without_the_policy_that_has_taken_a_key_away_is_found_out() {
 
 #[tokio::test]
 async fn reqwest_takes_authorization_off_by_itself() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         let (home, away) = (Journal::new(), Journal::new());
         let other = elsewhere(&away).await;
         let site = redirecting(302, other.url().into(), &home).await;
         let pool = pool(&site, "authorization").await;
-        let client = &both!(CredentialsLayer::new(pool.clone()), reqwest::Client::new())[way];
+        let client = &clients!(CredentialsLayer::new(pool.clone()), reqwest::Client::new())[way];
         assert_eq!(client.ask(site.post("hi")).await, (200, "from elsewhere".into()));
         assert!(!away.all()[0].2);
     }
@@ -204,7 +206,7 @@ async fn tower_https_redirect_under_the_layers_goes_on_without_the_credential() 
             FollowRedirectLayer::with_policy(FilterCredentials::new(&pool)),
         );
         let silent = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
-        let [service, middleware] = both!(layers, silent);
+        let [service, middleware, _] = clients!(layers, silent);
         let mut request = twice(&site);
         for (name, value) in [("cookie", "session=planted"), ("x-mark", "mine")] {
             request.headers_mut().insert(name, value.parse().unwrap());
@@ -226,13 +228,13 @@ async fn tower_https_redirect_under_the_layers_goes_on_without_the_credential() 
 
 #[tokio::test]
 async fn a_redirect_above_the_layers_is_refused_where_the_provider_does_not_trust_it() {
-    for way in 0..BOTH {
+    for way in 0..CLIENTS {
         let (home, away) = (Journal::new(), Journal::new());
         let other = elsewhere(&away).await;
         let site = redirecting(302, other.url().into(), &home).await;
         let pool = pool(&site, "x-api-key").await;
         let layers = (FollowRedirectLayer::new(), CredentialsLayer::new(pool.clone()));
-        let client = &both!(layers, client().build().unwrap())[way];
+        let client = &clients!(layers, client().build().unwrap())[way];
         let error = client.execute(site.post("hi")).await.unwrap_err();
         assert!(away.all().is_empty());
         // The middleware's way is among the extensions that tower-http drops at such a hop, but the

@@ -12,13 +12,14 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use reqwest_middleware::ClientWithMiddleware;
+use reqwest_middleware::{ClientWithMiddleware, Middleware};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 use tower_credentials::provider::GenericProvider;
+use tower_credentials::reqwest::{CredentialsMiddleware, TowerMiddleware};
 use tower_credentials::vault::Vault;
-use tower_credentials::{BoxError, Pool, PoolBuilder};
+use tower_credentials::{BoxError, CredentialsLayer, Pool, PoolBuilder};
 
 use crate::support::Upstream;
 
@@ -139,24 +140,47 @@ impl Client {
     }
 }
 
-/// The same layers over the same client, in both ways.
+/// The same layers over the same client, in each way: as a service, as a middleware, and as the middleware for our
+/// own jobs alone. Where the layers are others, the last one is the second once more.
 #[allow(unused_macros, reason = "each file of tests uses a part")]
-macro_rules! both {
+macro_rules! clients {
     ($layers:expr, $client:expr) => {{
         let (layers, client): (_, reqwest::Client) = ($layers, $client);
         let layer = tower_credentials::reqwest::ReqwestLayer::new(layers.clone());
         let service = tower::Layer::layer(&layer, client.clone());
-        let middleware = tower_credentials::reqwest::TowerMiddleware::new(layers);
-        [
-            $crate::reqwest_rig::Client::Service(tower::util::BoxCloneSyncService::new(service)),
-            $crate::reqwest_rig::Client::Middleware(
-                reqwest_middleware::ClientBuilder::new(client).with(middleware).build(),
-            ),
-        ]
+        let own = (&layers as &dyn std::any::Any)
+            .downcast_ref::<tower_credentials::CredentialsLayer>()
+            .cloned();
+        let [any, own] = $crate::reqwest_rig::middlewares(
+            tower_credentials::reqwest::TowerMiddleware::new(layers),
+            own.map(tower_credentials::reqwest::CredentialsMiddleware::new),
+        );
+        let middleware = |middleware| {
+            let client =
+                reqwest_middleware::ClientBuilder::new(client.clone()).with_arc(middleware).build();
+            $crate::reqwest_rig::Client::Middleware(client)
+        };
+        let service = tower::util::BoxCloneSyncService::new(service);
+        [$crate::reqwest_rig::Client::Service(service), middleware(any), middleware(own)]
     }};
 }
 #[allow(unused_imports, reason = "each file of tests uses a part")]
-pub(crate) use both;
+pub(crate) use clients;
+
+pub(crate) fn middlewares(
+    any: impl Middleware,
+    own: Option<CredentialsMiddleware>,
+) -> [Arc<dyn Middleware>; 2] {
+    let any: Arc<dyn Middleware> = Arc::new(any);
+    let own = own.map(|own| Arc::new(own) as Arc<dyn Middleware>);
+    [any.clone(), own.unwrap_or(any)]
+}
+
+/// Both middlewares that do our own jobs.
+pub(crate) async fn each_middleware(test: impl AsyncFn(fn(&Pool) -> Arc<dyn Middleware>)) {
+    test(|pool| Arc::new(TowerMiddleware::new(CredentialsLayer::new(pool.clone())))).await;
+    test(|pool| Arc::new(CredentialsMiddleware::new(CredentialsLayer::new(pool.clone())))).await;
+}
 
 /// A client of reqwest's as it should be made.
 pub(crate) fn client() -> reqwest::ClientBuilder {
@@ -164,5 +188,5 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
     reqwest::Client::builder().redirect(tower_credentials::reqwest::redirect_policy(policy))
 }
 
-/// How many clients [`both`] makes.
-pub(crate) const BOTH: usize = 2;
+/// How many of them [`clients`] makes.
+pub(crate) const CLIENTS: usize = 3;
