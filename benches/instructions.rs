@@ -5,13 +5,19 @@
 //! a stack adds is its count less that of `bare` (of two `bare` for a rotation, which makes two
 //! requests of one). Nothing is saved here: a pool saves in a task, for which there is no runtime.
 //!
-//! Aims, for what the four layers add. The hand-made pair (tower's `RetryLayer` with a policy that clones,
-//! over tower-http's `AddAuthorizationLayer`) adds about 3,100 where the request goes well.
-//! - at most 3,500 where the request goes well and a copy of it is kept (`happy::four_layers`);
-//! - at most 700 where no second attempt is possible and nothing is kept
-//!   (`happy::four_layers_nothing_kept`: one API key, no repeats after network errors); the header alone
-//!   (`happy::add_authorization`) takes about 940, since the map of eight grows for the ninth;
-//! - at most 7,000 for a rotation that could be followed by another (`rotation::four_layers`).
+//! Aims, for what the layers add. The hand-made pair (tower's `RetryLayer` with a policy that clones,
+//! over tower-http's `AddAuthorizationLayer`) adds about 3,100 if the request goes well.
+//! - at most 3,000 for one layer if the request goes well and a copy of it is kept (`happy::one_layer`),
+//!   and 3,600 for four (`happy::four_layers`);
+//! - at most 1,950 if no second attempt is possible and nothing is kept (`happy::one_layer_nothing_kept`:
+//!   one API key, no repeats after network errors); the header alone (`happy::add_authorization`) takes
+//!   about 940, since the map of eight grows for the ninth;
+//! - at most 11,000 for a rotation that could be followed by another (`rotation::one_layer`);
+//! - at most 8,000 for one layer over reqwest's service (`service::reqwest_layer`).
+//!
+//! The rows for reqwest need the feature `reqwest-middleware`. They are of a client of
+//! reqwest-middleware's whose last middleware answers from memory, and of a service that takes and gives
+//! what reqwest's client does.
 //!
 //! Takes valgrind and `cargo install gungraun-runner --version 0.20.0`. The profiles are left in
 //! `target/gungraun`, for `callgrind_annotate`.
@@ -20,18 +26,21 @@ use std::hint::black_box;
 
 use gungraun::prelude::*;
 
+#[cfg(feature = "reqwest-middleware")]
+#[path = "support/reqwest.rs"]
+mod clients;
 mod support;
 
-use support::{Stack, Upstream, accounts, at_once, one_key, send, template};
+use support::{Client, Upstream, accounts, at_once, one_key};
 
 /// Sends one request.
 type Send = Box<dyn FnMut()>;
 
 /// A stack that has sent requests before. An even number, after which a limited answer comes next.
-fn warm<S: Stack + 'static>(mut service: S) -> Send {
-    let template = template();
+fn warm<C: Client + 'static>(mut client: C) -> Send {
+    let template = C::template();
     let mut send = move || {
-        black_box(at_once(send(&mut service, template.clone())));
+        black_box(at_once(client.send(&template)));
     };
     (0..100).for_each(|_| send());
     Box::new(send)
@@ -80,6 +89,7 @@ fn happy_with_limit_headers(mut send: Send) -> Send {
 #[bench::bare(warm(limited_first()))]
 #[bench::hand_made(warm(support::hand_made(limited_first())))]
 #[bench::four_layers(warm(support::four_layers(&accounts(4), limited_first())))]
+#[bench::four_layers_apart(warm(support::four_layers_apart(&accounts(4), limited_first())))]
 #[bench::one_layer(warm(support::one_layer(&accounts(4), limited_first())))]
 fn rotation(mut send: Send) -> Send {
     send();
@@ -88,4 +98,35 @@ fn rotation(mut send: Send) -> Send {
 
 library_benchmark_group!(name = requests, benchmarks = [happy, happy_with_limit_headers, rotation]);
 
+#[cfg(not(feature = "reqwest-middleware"))]
 main!(library_benchmark_groups = requests);
+
+#[cfg(feature = "reqwest-middleware")]
+mod through_reqwest {
+    use super::*;
+
+    #[library_benchmark]
+    #[bench::bare(warm(clients::bare(good())))]
+    #[bench::reqwest_retry(warm(clients::retrying(good())))]
+    #[bench::tower_middleware(warm(clients::tower_middleware(&accounts(4), good())))]
+    fn middleware(mut send: Send) -> Send {
+        send();
+        send
+    }
+
+    #[library_benchmark]
+    #[bench::bare(warm(clients::service(good())))]
+    #[bench::reqwest_layer(warm(clients::reqwest_layer(&accounts(4), good())))]
+    fn service(mut send: Send) -> Send {
+        send();
+        send
+    }
+
+    library_benchmark_group!(name = reqwest_requests, benchmarks = [middleware, service]);
+}
+
+#[cfg(feature = "reqwest-middleware")]
+use through_reqwest::reqwest_requests;
+
+#[cfg(feature = "reqwest-middleware")]
+main!(library_benchmark_groups = requests, reqwest_requests);

@@ -40,6 +40,29 @@ impl<S> Stack for S where
 {
 }
 
+/// What a bench sends requests through.
+pub(crate) trait Client {
+    type Request: 'static;
+
+    /// The request that clones are made of.
+    fn template() -> Self::Request;
+
+    /// Sends a clone, and drops the answer's body.
+    fn send(&mut self, template: &Self::Request) -> impl Future<Output = StatusCode>;
+}
+
+impl<S: Stack> Client for S {
+    type Request = Request<Body>;
+
+    fn template() -> Request<Body> {
+        template()
+    }
+
+    async fn send(&mut self, template: &Request<Body>) -> StatusCode {
+        black_box(send(self, template.clone()).await).status()
+    }
+}
+
 /// The request that clones are made of: POST, eight headers, 2 KiB.
 ///
 /// The values and the body are shared by all clones, as those of a client that keeps a template are.
@@ -182,10 +205,14 @@ pub(crate) fn accounts(count: usize) -> Pool {
 /// The same in a vault that has no accounts yet.
 pub(crate) async fn accounts_in(vault: impl Vault, count: usize) -> Pool {
     let secret = |number| {
-        let tokens = OAuthTokens::new(format!("access-{number}-0123456789abcdef0123456789abcdef"));
+        let tokens = OAuthTokens::new(access_token(number));
         tokens.refresh(format!("refresh-{number}")).into()
     };
     pool(vault, (0..count).map(secret)).await
+}
+
+pub(crate) fn access_token(number: usize) -> String {
+    format!("access-{number}-0123456789abcdef0123456789abcdef")
 }
 
 /// A pool of one API key.
