@@ -1,0 +1,153 @@
+//! What our layers add to a request, beside what a user would use instead, all in one run.
+//!
+//! A request is a clone of a template: POST, eight headers with shared values, a body of 2 KiB in
+//! memory. The service at the end answers at once from memory. Everything runs on one thread of a
+//! current-thread runtime whose clock stands still (so that no timer ever fires), through a service
+//! that the caller keeps: `poll_ready`, `call`, and the future awaited.
+//!
+//! Two paths:
+//! - *happy*: the answer is 200. Headers on it cost each layer that reads them; so there is a table for
+//!   an answer with none, from which the ratios come, and one for an answer that has six, three of them
+//!   about limits.
+//! - *rotate*: the first answer is 429 and names no time, the second is 200. The pool's cooldown is set
+//!   to nothing, so that its four accounts take turns and each request is a rotation. The bare service
+//!   gets two requests, each a clone of its own.
+//!
+//! Each account that is rotated to has been limited four requests before, so that each rotation teaches
+//! two things, a limit and a recovery. The limit is saved before the request is sent again, and the
+//! recovery goes along with the next one. What a rotation costs without a save, and if the next account
+//! was never limited, are rows of their own.
+//!
+//! The variants are measured in turn, in many short rounds; the median of the rounds counts. The table's
+//! numbers are those of a request less those of the bare service. The lines for scripts, `overhead …`,
+//! are what ours adds divided by what another one adds:
+//! - `ratio happy`, `ratio rotate`: four layers by the hand-made pair, which is tower-http's
+//!   `AddAuthorizationLayer` under tower's `RetryLayer` with a policy that clones;
+//! - `one-layer ratio`: all four as one, by the same;
+//! - `ratio between`: four layers with a user's own between each two, by the same, if all goes well;
+//! - `ratio nothing-kept`: one layer that has no second attempt to keep a copy for, by the same.
+//!
+//! What clients of reqwest-middleware's and services of reqwest's requests add is over the same without
+//! layers. The sizes at the end are of the services and of their futures.
+//!
+//! `cargo bench --bench overhead -- happy/four` does criterion's part for a few only;
+//! `cargo bench --bench overhead -- none` goes on to the tables at once.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use criterion::Criterion;
+use tokio::runtime::Runtime;
+
+#[path = "../support/reqwest.rs"]
+mod clients;
+#[path = "../../tests/counting_allocator/mod.rs"]
+mod counting_allocator;
+mod counting_vault;
+mod path;
+mod sizes;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+
+use counting_allocator::Counting;
+use path::{How, Path};
+use support::Upstream;
+use table::Table;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many rounds the tables are made of, and how many requests a variant gets in each. Short ones, so
+/// that on a busy machine most are over before another process gets the processor.
+const ROUNDS: usize = 601;
+const PER_ROUND: u64 = 150;
+
+/// The names that the ratios are made of.
+const HAND_MADE: &str = "RetryLayer + AddAuthorizationLayer";
+const FOUR: &str = "four layers";
+const ONE: &str = "one layer";
+const APART: &str = "four layers, others between";
+const NOTHING_KEPT: &str = "one layer, nothing kept";
+const HEADER_ALONE: &str = "AuthHeaderLayer alone";
+
+fn path(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) -> Path {
+    let mut path = Path::new(name, runtime, answers);
+    path.bare("bare", answers());
+    path.sends_again(HAND_MADE, support::hand_made);
+    path.pooled(FOUR, support::four_layers, How::Saved);
+    path.pooled(ONE, support::one_layer, How::Saved);
+    path.pooled(APART, support::four_layers_apart, How::Saved);
+    path.pooled("three layers, no saving", support::three_layers, How::Unsaved);
+    path.sends_once(HEADER_ALONE, support::auth_header(&support::accounts(4), answers()));
+    if path.rotates() {
+        path.pooled("four layers, nothing saved", support::four_layers, How::Unsaved);
+        path.pooled("four layers, a fresh account", support::four_layers, How::NeverLimited);
+        path.pooled("one layer, nothing saved", support::one_layer, How::Unsaved);
+        path.pooled("one layer, a fresh account", support::one_layer, How::NeverLimited);
+    } else {
+        let key = support::one_key();
+        path.sends_once("four layers, nothing kept", support::four_layers_once(&key, answers()));
+        path.sends_once(NOTHING_KEPT, support::one_layer_once(&key, answers()));
+    }
+    path.bare("reqwest-middleware, bare", clients::bare(answers()));
+    path.sends_again("reqwest-retry", clients::retrying);
+    #[cfg(feature = "reqwest-middleware")]
+    path.pooled("TowerMiddleware, one layer", clients::tower_middleware, How::Saved);
+    path.bare("reqwest's service, bare", clients::service(answers()));
+    #[cfg(feature = "reqwest-middleware")]
+    path.pooled("ReqwestLayer, one layer", clients::reqwest_layer, How::Saved);
+    path
+}
+
+/// What ours adds, divided by what another one adds.
+fn print_ratio(name: &str, table: &Table, ours: &str, theirs: &str) {
+    let (ours, theirs) = (table.row(ours), table.row(theirs));
+    println!(
+        "{name} time={:.2} allocations={:.2}",
+        ours.added / theirs.added,
+        ours.added_allocations / theirs.added_allocations,
+    );
+}
+
+fn main() {
+    // As criterion has it: without `--bench` the benches are only tried out.
+    let measures = std::env::args().any(|argument| argument == "--bench");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = Rc::new(runtime.expect("a runtime"));
+    let mut happy = path("happy", &runtime, Upstream::good);
+    let mut rotate = path("rotate", &runtime, Upstream::limited_first);
+
+    let criterion = Criterion::default().warm_up_time(Duration::from_millis(500));
+    let mut criterion = criterion.measurement_time(Duration::from_secs(2)).configure_from_args();
+    for path in [&mut happy, &mut rotate] {
+        let mut group = criterion.benchmark_group(path.name);
+        for variant in &mut path.variants {
+            group.bench_function(variant.name, |bencher| {
+                bencher.iter_custom(|requests| (variant.run)(requests).time);
+            });
+        }
+        group.finish();
+    }
+    criterion.final_summary();
+
+    let (rounds, per_round) = if measures { (ROUNDS, PER_ROUND) } else { (1, 3) };
+    let measure = |path: &mut Path| Table::measure(path, rounds, per_round);
+    let mut with_headers = path("happy", &runtime, || Upstream::good().with_headers());
+    let happy = measure(&mut happy);
+    let with_headers = measure(&mut with_headers);
+    let rotate = measure(&mut rotate);
+    happy.print("200, without headers");
+    with_headers.print("200, with six headers, three of them about limits");
+    rotate.print("429, then 200");
+    sizes::print();
+    println!();
+    for (path, table) in
+        [("happy-with-limit-headers", &with_headers), ("happy", &happy), ("rotate", &rotate)]
+    {
+        print_ratio(&format!("overhead ratio {path}"), table, FOUR, HAND_MADE);
+        print_ratio(&format!("overhead one-layer ratio {path}"), table, ONE, HAND_MADE);
+    }
+    print_ratio("overhead ratio between", &happy, APART, HAND_MADE);
+    print_ratio("overhead ratio nothing-kept", &happy, NOTHING_KEPT, HAND_MADE);
+}
