@@ -18,6 +18,12 @@
 //! recovery goes along with the next one. What a rotation costs without a save, and if the next account
 //! was never limited, are rows of their own.
 //!
+//! *rotate-saved* is the rotation again, by those that do the whole of the job: several accounts, and how
+//! they stand in a file before the request is sent again. That is `same_job`, which a user would write by
+//! hand, beside ours over a vault of files on the same disk. Ours over a vault in memory is what is left
+//! if a program keeps its accounts elsewhere. Files have fewer rounds, with fewer requests in each. How
+//! often something was saved is checked after each round. Allocations are those of the request's thread.
+//!
 //! The variants are measured in turn, in many short rounds; the median of the rounds counts. The table's
 //! numbers are those of a request less those of the bare service. The lines for scripts, `overhead …`,
 //! are what ours adds divided by what another one adds:
@@ -25,7 +31,9 @@
 //!   `AddAuthorizationLayer` under tower's `RetryLayer` with a policy that clones;
 //! - `one-layer ratio`: all four as one, by the same;
 //! - `ratio between`: four layers with a user's own between each two, by the same, if all goes well;
-//! - `ratio nothing-kept`: one layer that has no second attempt to keep a copy for, by the same.
+//! - `ratio nothing-kept`: one layer that has no second attempt to keep a copy for, by the same;
+//! - `ratio same-job`: one layer over a vault of files, by what does the same job by hand;
+//! - `ratio same-job-memory`: one layer over a vault in memory, by the same, which has its file still.
 //!
 //! What clients of reqwest-middleware's and services of reqwest's requests add is over the same without
 //! layers. The sizes at the end are of the services and of their futures.
@@ -45,6 +53,7 @@ mod clients;
 mod counting_allocator;
 mod counting_vault;
 mod path;
+mod same_job;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
@@ -60,8 +69,8 @@ static ALLOCATOR: Counting = Counting;
 
 /// How many rounds the tables are made of, and how many requests a variant gets in each. Short ones, so
 /// that on a busy machine most are over before another process gets the processor.
-const ROUNDS: usize = 601;
-const PER_ROUND: u64 = 150;
+const IN_MEMORY: (usize, u64) = (601, 150);
+const IN_FILES: (usize, u64) = (301, 30);
 
 /// The names that the ratios are made of.
 const HAND_MADE: &str = "RetryLayer + AddAuthorizationLayer";
@@ -70,6 +79,9 @@ const ONE: &str = "one layer";
 const APART: &str = "four layers, others between";
 const NOTHING_KEPT: &str = "one layer, nothing kept";
 const HEADER_ALONE: &str = "AuthHeaderLayer alone";
+const SAME_JOB: &str = "the same job by hand, in a file";
+const ONE_IN_FILES: &str = "one layer, a vault of files";
+const ONE_IN_MEMORY: &str = "one layer, a vault in memory";
 
 fn path(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) -> Path {
     let mut path = Path::new(name, runtime, answers);
@@ -86,6 +98,7 @@ fn path(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) ->
         path.pooled("one layer, nothing saved", support::one_layer, How::Unsaved);
         path.pooled("one layer, a fresh account", support::one_layer, How::NeverLimited);
     } else {
+        path.same_job(SAME_JOB);
         let key = support::one_key();
         path.sends_once("four layers, nothing kept", support::four_layers_once(&key, answers()));
         path.sends_once(NOTHING_KEPT, support::one_layer_once(&key, answers()));
@@ -100,6 +113,17 @@ fn path(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) ->
     path
 }
 
+/// What does the whole of the job.
+fn saved(runtime: &Rc<Runtime>) -> Path {
+    let mut path = Path::new("rotate-saved", runtime, Upstream::limited_first);
+    path.bare("bare", path.upstream());
+    path.same_job(SAME_JOB);
+    path.filed(ONE_IN_FILES, support::one_layer);
+    path.filed("four layers, a vault of files", support::four_layers);
+    path.pooled(ONE_IN_MEMORY, support::one_layer, How::Saved);
+    path
+}
+
 /// What ours adds, divided by what another one adds.
 fn print_ratio(name: &str, table: &Table, ours: &str, theirs: &str) {
     let (ours, theirs) = (table.row(ours), table.row(theirs));
@@ -110,6 +134,18 @@ fn print_ratio(name: &str, table: &Table, ours: &str, theirs: &str) {
     );
 }
 
+fn print_same_job(table: &Table) {
+    let added = |name| table.row(name).added;
+    let (files, memory) =
+        (added(ONE_IN_FILES) / added(SAME_JOB), added(ONE_IN_MEMORY) / added(SAME_JOB));
+    println!("overhead ratio same-job time={files:.2}");
+    println!("overhead ratio same-job-memory time={memory:.2}");
+    for (vault, ratio) in [("of files", files), ("in memory", memory)] {
+        let (which, factor) = if ratio <= 1.0 { ("ahead", 1.0 / ratio) } else { ("behind", ratio) };
+        println!("A saved rotation, a vault {vault}: ours {which} by a factor of {factor:.1}");
+    }
+}
+
 fn main() {
     // As criterion has it: without `--bench` the benches are only tried out.
     let measures = std::env::args().any(|argument| argument == "--bench");
@@ -117,10 +153,11 @@ fn main() {
     let runtime = Rc::new(runtime.expect("a runtime"));
     let mut happy = path("happy", &runtime, Upstream::good);
     let mut rotate = path("rotate", &runtime, Upstream::limited_first);
+    let mut saved = saved(&runtime);
 
     let criterion = Criterion::default().warm_up_time(Duration::from_millis(500));
     let mut criterion = criterion.measurement_time(Duration::from_secs(2)).configure_from_args();
-    for path in [&mut happy, &mut rotate] {
+    for path in [&mut happy, &mut rotate, &mut saved] {
         let mut group = criterion.benchmark_group(path.name);
         for variant in &mut path.variants {
             group.bench_function(variant.name, |bencher| {
@@ -131,15 +168,19 @@ fn main() {
     }
     criterion.final_summary();
 
-    let (rounds, per_round) = if measures { (ROUNDS, PER_ROUND) } else { (1, 3) };
-    let measure = |path: &mut Path| Table::measure(path, rounds, per_round);
+    let measure = |path: &mut Path, (rounds, per_round)| match measures {
+        true => Table::measure(path, rounds, per_round),
+        false => Table::measure(path, 1, 3),
+    };
     let mut with_headers = path("happy", &runtime, || Upstream::good().with_headers());
-    let happy = measure(&mut happy);
-    let with_headers = measure(&mut with_headers);
-    let rotate = measure(&mut rotate);
+    let happy = measure(&mut happy, IN_MEMORY);
+    let with_headers = measure(&mut with_headers, IN_MEMORY);
+    let rotate = measure(&mut rotate, IN_MEMORY);
+    let saved = measure(&mut saved, IN_FILES);
     happy.print("200, without headers");
     with_headers.print("200, with six headers, three of them about limits");
     rotate.print("429, then 200");
+    saved.print("429, then 200, saved");
     sizes::print();
     println!();
     for (path, table) in
@@ -150,4 +191,5 @@ fn main() {
     }
     print_ratio("overhead ratio between", &happy, APART, HAND_MADE);
     print_ratio("overhead ratio nothing-kept", &happy, NOTHING_KEPT, HAND_MADE);
+    print_same_job(&saved);
 }

@@ -4,13 +4,18 @@ use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::StatusCode;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tower_credentials::Pool;
 use tower_credentials::vault::MemoryVault;
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::key::VaultKey;
 
 use crate::counting_vault::CountingVault;
+use crate::same_job::{self, Accounts};
 use crate::support::{self, Client, Upstream, at_once};
 use crate::table::{Meter, Sample};
 
@@ -21,6 +26,8 @@ pub(crate) struct Path {
     answers: fn() -> Upstream,
     pub(crate) variants: Vec<Variant>,
     base: usize,
+    /// Where some variants keep their accounts.
+    directories: Vec<TempDir>,
 }
 
 /// A way to send a request.
@@ -43,7 +50,8 @@ pub(crate) enum How {
 
 impl Path {
     pub(crate) fn new(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) -> Self {
-        Self { name, runtime: runtime.clone(), answers, variants: Vec::new(), base: 0 }
+        let runtime = runtime.clone();
+        Self { name, runtime, answers, variants: Vec::new(), base: 0, directories: Vec::new() }
     }
 
     pub(crate) fn rotates(&self) -> bool {
@@ -82,6 +90,34 @@ impl Path {
         self.stack(name, stack, send, || |_| ());
     }
 
+    /// What does the same job by hand.
+    pub(crate) fn same_job(&mut self, name: &'static str) {
+        let directory = directory();
+        let path = directory.path().join("accounts.json");
+        let tokens: Vec<_> = (0..4).map(support::access_token).collect();
+        let open = || Accounts::open(&path, &tokens, Duration::ZERO).expect("accounts");
+        let accounts = open();
+        self.check(&|upstream| same_job::stack(&accounts, upstream));
+        if self.rotates() {
+            assert_eq!(open().order(), accounts.order(), "what is in the file");
+        }
+        let stack = {
+            let accounts = accounts.clone();
+            move |upstream| same_job::stack(&accounts, upstream)
+        };
+        self.directories.push(directory);
+        let (runtime, saves) = (self.runtime.clone(), u64::from(self.rotates()));
+        self.stack(
+            name,
+            stack,
+            move |client, template, requests| runtime.block_on(send_all(client, template, requests)),
+            move || {
+                let (accounts, before) = (accounts.clone(), accounts.saves());
+                move |requests| assert_eq!(accounts.saves() - before, saves * requests, "saves")
+            },
+        );
+    }
+
     /// One over a pool of four accounts in a vault in memory.
     pub(crate) fn pooled<C: Client + 'static>(
         &mut self,
@@ -93,6 +129,22 @@ impl Path {
         let vault = CountingVault::new(MemoryVault::new());
         let (records, pool) = (vault.records(), at_once(support::accounts_in(vault, 4)));
         self.over_pool(&pool, records, name, stack, how);
+    }
+
+    /// The same in a vault of files.
+    pub(crate) fn filed<C: Client + 'static>(
+        &mut self,
+        name: &'static str,
+        stack: fn(&Pool, Upstream) -> C,
+    ) {
+        let directory = directory();
+        let (root, key) = (directory.path().join("vault"), VaultKey::generate());
+        let vault = self.runtime.block_on(FileVault::open(root, &key)).expect("a vault");
+        let vault = CountingVault::new(vault);
+        let records = vault.records();
+        let pool = self.runtime.block_on(support::accounts_in(vault, 4));
+        self.directories.push(directory);
+        self.over_pool(&pool, records, name, stack, How::Saved);
     }
 
     fn over_pool<C: Client + 'static>(
@@ -174,6 +226,11 @@ impl Path {
             }
         }
     }
+}
+
+/// A directory on the disk that the build is on: others may keep the temporary directory in memory.
+fn directory() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
 }
 
 async fn send_all<C: Client>(client: &mut C, template: &C::Request, requests: u64) -> Sample {
