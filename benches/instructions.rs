@@ -108,6 +108,7 @@ mod through_reqwest {
     #[library_benchmark]
     #[bench::bare(warm(clients::bare(good())))]
     #[bench::reqwest_retry(warm(clients::retrying(good())))]
+    #[bench::credentials_middleware(warm(clients::credentials_middleware(&accounts(4), good())))]
     #[bench::tower_middleware(warm(clients::tower_middleware(&accounts(4), good())))]
     fn middleware(mut send: Send) -> Send {
         send();

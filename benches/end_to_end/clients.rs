@@ -17,7 +17,7 @@ use reqwest_retry::policies::ExponentialBackoff;
 use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::reqwest::{ReqwestLayer, TowerMiddleware};
+use tower_credentials::reqwest::{CredentialsMiddleware, ReqwestLayer, TowerMiddleware};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey};
 use tower_http::auth::AddAuthorizationLayer;
@@ -175,7 +175,12 @@ pub(crate) async fn cases(origin: &str, [bare_proxy, gateway]: [&Proxy; 2]) -> V
 
     let tower = TowerMiddleware::new(CredentialsLayer::new(pool(origin).await));
     let tower = ClientBuilder::new(plain()).with(tower).build();
-    cases.reqwest("middleware", OURS, request, tower, |client, request| client.execute(request));
+    let ours = CredentialsMiddleware::new(CredentialsLayer::new(pool(origin).await));
+    let ours = ClientBuilder::new(plain()).with(ours).build();
+    cases.reqwest("middleware", OURS, request, ours, |client, request| client.execute(request));
+    cases.reqwest("middleware", "TowerMiddleware", request, tower, |client, request| {
+        client.execute(request)
+    });
 
     cases.hyper("gateway", BARE, &request_to(bare_proxy.origin()), client());
     cases.hyper("gateway", OURS, &request_to(gateway.origin()), client());

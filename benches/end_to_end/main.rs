@@ -4,7 +4,7 @@
 //! Each client is beside the same one bare, and beside what a user would stack by hand:
 //! - `hyper`: hyper-util's client under `CredentialsLayer`;
 //! - `reqwest`: reqwest's client under `ReqwestLayer`, beside one of reqwest-middleware's with reqwest-retry;
-//! - `middleware`: a client of reqwest-middleware's with `TowerMiddleware`. What is
+//! - `middleware`: a client of reqwest-middleware's with `CredentialsMiddleware`, and with `TowerMiddleware`. What is
 //!   bare is reqwest's client itself, so that reqwest-middleware counts as well;
 //! - `gateway`: the example `axum_gateway`, in a process of its own, beside a bare proxy of axum's in another.
 //!

@@ -106,6 +106,8 @@ fn path(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) ->
     path.bare("reqwest-middleware, bare", clients::bare(answers()));
     path.sends_again("reqwest-retry", clients::retrying);
     #[cfg(feature = "reqwest-middleware")]
+    path.pooled("CredentialsMiddleware", clients::credentials_middleware, How::Saved);
+    #[cfg(feature = "reqwest-middleware")]
     path.pooled("TowerMiddleware, one layer", clients::tower_middleware, How::Saved);
     path.bare("reqwest's service, bare", clients::service(answers()));
     #[cfg(feature = "reqwest-middleware")]

@@ -44,12 +44,18 @@ pub(crate) use ours::*;
 #[cfg(feature = "reqwest-middleware")]
 mod ours {
     use tower::Layer;
-    use tower_credentials::reqwest::{ReqwestLayer, TowerMiddleware};
+    use tower_credentials::reqwest::{CredentialsMiddleware, ReqwestLayer, TowerMiddleware};
     use tower_credentials::{CredentialsLayer, Pool};
 
     use super::*;
 
-    /// All four layers as one, in a stack that outlives the requests.
+    /// All four layers as one, over a request's own chain.
+    pub(crate) fn credentials_middleware(pool: &Pool, upstream: Upstream) -> Through {
+        let layer = CredentialsLayer::new(pool.clone());
+        client(upstream, |builder| builder.with(CredentialsMiddleware::new(layer)))
+    }
+
+    /// The same in a stack that outlives the requests.
     pub(crate) fn tower_middleware(pool: &Pool, upstream: Upstream) -> Through {
         let layer = CredentialsLayer::new(pool.clone());
         client(upstream, |builder| builder.with(TowerMiddleware::new(layer)))
