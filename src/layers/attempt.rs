@@ -13,8 +13,9 @@ use crate::pool::Lease;
 /// An attempt of one of the layers, in the extensions of its request: a service of yours under the layers
 /// reads there which credential the attempt uses.
 ///
-/// It is always there between two layers that do not stand directly one on the other. Under a complete
-/// stack it is there if [`expose_attempts`](crate::PoolBuilder::expose_attempts) is set.
+/// It is there unless layers that stand directly one on the other, or a
+/// [`CredentialsLayer`](crate::CredentialsLayer), do all four jobs. Under those it is there only if
+/// [`expose_attempts`](crate::PoolBuilder::expose_attempts) is set.
 #[derive(Clone)]
 pub struct Attempt {
     pub(super) context: Arc<Context>,
@@ -42,7 +43,7 @@ impl Attempt {
         Self { context: Arc::default(), ..self.clone() }
     }
 
-    /// The one of this pool's layers, if a request that has these extensions has one.
+    /// This pool's attempt in these extensions, if there is one.
     #[inline]
     pub(super) fn of(extensions: &Extensions, pool: usize) -> Option<&Self> {
         extensions.get::<Self>().filter(|attempt| attempt.context.is_of(pool))
@@ -70,7 +71,7 @@ impl Attempt {
         extensions.insert(Self { context, sent, outside, written });
     }
 
-    /// A clone of a request's extensions without it.
+    /// Clones a request's extensions without the attempt.
     #[inline]
     pub(super) fn others(extensions: &mut Extensions) -> Extensions {
         let ours = usize::from(extensions.get::<Self>().is_some());

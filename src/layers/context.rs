@@ -14,7 +14,7 @@ use crate::standing::Scope;
 /// in the request's extensions.
 #[derive(Default)]
 pub(super) struct Context {
-    /// Tells the pool whose layers share it from any other. It does not outlive them.
+    /// Identifies the pool.
     pool: AtomicUsize,
     /// The jobs of the runs that have joined.
     roles: AtomicU8,
@@ -53,15 +53,6 @@ impl Context {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, sent: &mut Sent) {
-        let mut history = self.lock();
-        if let Some(latest) = &history.latest {
-            sent.number = sent.number.max(latest.number + 1);
-        }
-        history.tries(&sent.lease);
-        history.latest = Some(sent.clone());
-    }
-
     fn record(&self, attempt: u32, class: u8) -> Recorded {
         let mark = attempt << 2 | u32::from(class);
         let before = self.recorded.load(Ordering::Acquire);
@@ -84,7 +75,7 @@ impl Context {
 
 /// A request's history.
 pub(super) enum HistoryCell {
-    /// Of a run that no other shares it with. There is none until it is needed.
+    /// Used by one run alone. Made when it is first needed.
     Own(Option<Box<History>>),
     Shared(Arc<Context>),
 }
@@ -119,27 +110,25 @@ impl HistoryCell {
         }
     }
 
-    /// What the request's limits are limited to.
+    /// The scope of the request's limits.
     pub(super) fn scope(&mut self) -> Option<Scope> {
         self.lock_if_any()?.wish.scope.clone()
     }
 
-    /// The request's use of a credential ends; it is counted until what is returned is dropped.
+    /// Ends the request's use of a credential. To drop the permit gives it back.
     pub(super) fn end_use(&mut self) -> Option<Permit> {
         self.lock_if_any()?.permit.take()
     }
 
-    /// An attempt begins. Of runs that share the history, one further in may have made some since.
+    /// An attempt begins.
     #[inline]
     pub(super) fn begin(&mut self, sent: &mut Sent) {
-        match self {
-            Self::Own(None) => {}
-            Self::Own(Some(history)) => history.tries(&sent.lease),
-            Self::Shared(context) => context.begin(sent),
+        if let Some(mut history) = self.lock_if_any() {
+            history.begin(sent);
         }
     }
 
-    /// Whether this attempt's response is yet to be recorded as of this class; from now on it is.
+    /// Records this attempt's response as of this class. Returns whether it was recorded before.
     #[inline]
     pub(super) fn record(&self, attempt: u32, class: u8) -> Recorded {
         match self {

@@ -6,7 +6,7 @@ use super::attempt::Attempt;
 use super::spares::{self, Spares};
 use crate::pool::CredentialHeaderNames;
 
-/// A request but for its body. The next request's copy uses its memory again.
+/// A request without its body. The next request's copy uses its memory again.
 #[derive(Default)]
 pub(super) struct PartsCopy {
     line: Option<(Method, Uri, Version)>,

@@ -78,7 +78,10 @@ impl<S> Core<S> {
                 self.inner = driver.service();
                 ResponseFuture::blocked(driver, blocked, request)
             }
-            Err(error) => ResponseFuture::failed(driver, error.into()),
+            Err(error) => {
+                self.inner = driver.service();
+                ResponseFuture::failed(driver, error.into())
+            }
         }
     }
 }

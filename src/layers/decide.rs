@@ -1,4 +1,4 @@
-//! What to do about a response: the rules that all runs share, each for its part.
+//! The rules for every run: what to keep for, and what to do about a response.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
     }
 
-    /// The credential was refused, for the first time unless it has a new secret.
+    /// The credential was refused, and has not failed for good yet.
     fn decide_refusal(&mut self, class: ResponseClass, lease: Lease) -> Decision {
         if !self.roles.has(Roles::REFRESH) {
             // A refresh layer outside takes it.
@@ -85,8 +85,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             && !(class == ResponseClass::Forbidden && self.pool().is_forbidden(lease))
     }
 
-    /// The credential has failed for good, as far as this request goes. Whether this run sends it again with
-    /// another one: a rotate layer outside does so by itself.
+    /// The credential has failed for good, as far as this request goes. Returns whether this run rotates; a
+    /// rotate layer outside does so by itself.
     pub(super) fn fail(&mut self, lease: &Lease, class: ResponseClass) -> bool {
         let mut history = self.history();
         history.failed.push(lease.slot());

@@ -29,7 +29,7 @@ pin_project! {
         body: B,
         left: u64,
         bound: DrainBound,
-        // Made when the body makes us wait, which that of a short answer does not.
+        // Made on the first wait. A short body needs none.
         timer: Option<Pin<Box<Sleep>>>,
     }
 }

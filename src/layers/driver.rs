@@ -1,4 +1,4 @@
-//! What one run knows of one request. Its way with the request is in [`steps`](super::steps).
+//! What one run knows about one request. What it does with the request is in [`steps`](super::steps).
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,8 +21,18 @@ use crate::pool::{Lease, Pool, SlotIndex, Wish};
 pub(super) struct Shared<S> {
     pub(super) pool: Pool,
     pub(super) run: Run,
-    /// What a request is sent again with. Cloned then, so that a request that goes well clones none.
+    /// A clone of the inner service. It is cloned again for each second attempt, so that a request that
+    /// goes well clones none.
     pub(super) again: std::sync::Mutex<S>,
+}
+
+impl<S> Shared<S> {
+    /// An attempt that begins now.
+    #[inline]
+    pub(super) fn attempt(&self, number: u32, lease: Lease, tick: u64, is_expired: bool) -> Sent {
+        let started = self.pool.is_observed().then(Instant::now);
+        Sent { lease, number, began: tick, started, is_expired }
+    }
 }
 
 /// One run's part of one request.
@@ -42,11 +52,11 @@ pub(super) struct Driver<S, B, R, M: Sends<B, R>> {
     pub(super) body: M::Kept,
     pub(super) copy: Option<Box<PartsCopy>>,
     pub(super) retries: Option<Box<RetryState>>,
-    /// Whether the caller is answered.
+    /// Whether this run has let its response go.
     pub(super) ended: bool,
 }
 
-/// What few requests need.
+/// What few requests need, on the heap.
 #[derive(Default)]
 pub(super) struct RetryState {
     /// Until when the request may wait for its first credential.
@@ -61,7 +71,7 @@ pub(super) struct RetryState {
 }
 
 impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
-    /// Joins the runs outside that the request has passed, or begins.
+    /// Joins the context that the request carries, or opens one.
     #[inline]
     pub(super) fn join(shared: &Arc<Shared<S>>, roles: Roles, request: &Request<B>) -> Self {
         let (pool, extensions) = (&shared.pool, request.extensions());
@@ -89,7 +99,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             driver.written = *written;
             return driver;
         }
-        // With all four jobs here, no other run takes part.
+        // A run with all four jobs shares it with nobody.
         if roles != Roles::ALL || pool.exposes_attempts() {
             driver.history = HistoryCell::open(pool.address(), roles);
         }
@@ -139,7 +149,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.is_outermost && self.stack_roles().has(Roles::PERSIST)
     }
 
-    /// The attempt that the response at hand is to. A run further in that may send again has made the latest.
+    /// The attempt that this response answers. If a run further in may send again, that is the latest one.
     pub(super) fn latest(&mut self) -> Option<Sent> {
         let inside = self.stack_roles().without(self.outside).without(self.roles);
         let own = self.sent.clone();
@@ -150,24 +160,18 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         latest.or(own)
     }
 
-    /// The first attempt begins, with this lease.
+    /// The first attempt begins, with this lease, and without a history.
     #[inline]
-    pub(super) fn begin_first(&mut self, lease: Lease, tick: u64, is_expired: bool) {
+    pub(super) fn begin_first(&mut self, lease: Lease, tick: u64) {
         Tally::add(&self.pool().tally().requests);
-        self.begin(1, lease, tick, is_expired);
+        self.sent = Some(self.shared.attempt(1, lease, tick, false));
     }
 
     /// Another attempt begins, with this lease.
     pub(super) fn begin_again(&mut self, lease: Lease, tick: u64) {
         Tally::add(&self.pool().tally().repeats);
         let number = self.sent.as_ref().map_or(0, |sent| sent.number) + 1;
-        self.begin(number, lease, tick, false);
-    }
-
-    #[inline]
-    fn begin(&mut self, number: u32, lease: Lease, tick: u64, is_expired: bool) {
-        let started = self.shared.pool.is_observed().then(Instant::now);
-        let sent = self.sent.insert(Sent { lease, number, began: tick, started, is_expired });
+        let sent = self.sent.insert(self.shared.attempt(number, lease, tick, false));
         self.history.begin(sent);
     }
 
@@ -181,7 +185,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 }
 
 impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
-    /// A request that is dropped on the way loses nothing that was learnt.
+    /// Saves what was learnt if the request is dropped on the way.
     fn drop(&mut self) {
         if !self.ended && self.saves_last() {
             let _ = self.pool().start_saving();

@@ -37,7 +37,7 @@ pin_project! {
     enum Part<S, F, D, B, R, P> {
         // Another layer of the run does this one's job.
         PassedOn { #[pin] future: F },
-        // The stage is before the driver, so that what is inside lets go of the history first.
+        // The stage is dropped before the driver, so that the runs inside let go of the history first.
         Driven { #[pin] stage: Stage<S, F, D, B, R>, driver: P },
     }
 }
@@ -130,7 +130,7 @@ where
                 StageProj::Call { future } if !driver.ended => match ready!(future.poll(cx)) {
                     Ok(response) => {
                         let class = driver.judge(&response);
-                        // The way of nearly every request: nothing more is to be done.
+                        // Nearly every request ends here.
                         if !class.needs_action() && !driver.must_save() {
                             driver.ended = true;
                             return Poll::Ready(Ok(response));

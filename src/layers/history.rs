@@ -1,4 +1,4 @@
-//! What has happened to one request of the caller's so far.
+//! The history of one request of the caller's.
 
 use std::num::NonZeroU32;
 use std::time::Instant;
@@ -35,7 +35,7 @@ impl Sent {
 pub(super) struct History {
     /// What the caller asks for.
     pub(super) wish: Wish,
-    /// The latest attempt, if runs share the history: one further in may have made it.
+    /// The latest attempt that has begun since the history was made.
     pub(super) latest: Option<Sent>,
     pub(super) tried: Vec<SlotIndex>,
     pub(super) refreshed: Vec<SlotIndex>,
@@ -44,11 +44,20 @@ pub(super) struct History {
     pub(super) permit: Option<Permit>,
     /// How many credentials the request may be tried with, if a rotate layer elsewhere says so.
     pub(super) budget: Option<NonZeroU32>,
-    /// Where the caller has sent it, once it was sent elsewhere.
+    /// Where the caller has sent it, if it was sent to a credential's endpoint.
     pub(super) home: Option<Home>,
 }
 
 impl History {
+    /// An attempt begins. A run further in, or that of another copy of the request, may have made some since.
+    pub(super) fn begin(&mut self, sent: &mut Sent) {
+        if let Some(latest) = &self.latest {
+            sent.number = sent.number.max(latest.number + 1);
+        }
+        self.tries(&sent.lease);
+        self.latest = Some(sent.clone());
+    }
+
     /// A credential is tried now.
     pub(super) fn tries(&mut self, lease: &Lease) {
         if !self.tried.contains(&lease.slot()) {

@@ -1,9 +1,9 @@
-//! The layers, and the way of a request through them.
+//! The layers, and what they do with a request.
 //!
-//! A layer's own file says what it promises. What happens to a request is in [`steps`], and what it waits
-//! for in [`future`]; [`decide`] has the rules of what is done about a response. Layers that stand
-//! directly one on the other do all that once, as one [`run`]; runs apart share a [`context`], which
-//! travels as an [`attempt`].
+//! A layer's own file says what it promises. [`steps`] does the work, [`future`] waits between the steps,
+//! and [`decide`] says what to do about a response. Layers that stand directly one on the other act as one
+//! [`run`]. Separate runs share a [`context`], which travels as an [`attempt`]. [`error_body`] and [`replay`]
+//! are layers of their own, and take part in no run.
 
 mod apply;
 mod attempt;

@@ -38,14 +38,14 @@ impl Default for NetworkRetry {
 }
 
 impl NetworkRetry {
-    /// How many times a request is sent again: once unless set.
+    /// Sets how many times a request is sent again. Defaults to 1.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = times;
         self
     }
 
-    /// After which errors: [`is_before_send`] unless set. An error that came after the request may have
+    /// Sets the errors after which to send again. Defaults to [`is_before_send`]. An error that came after the request may have
     /// been sent is a request that may be billed twice.
     #[must_use]
     pub fn when(mut self, repeat: impl Fn(&BoxError) -> bool + Send + Sync + 'static) -> Self {
@@ -53,7 +53,7 @@ impl NetworkRetry {
         self
     }
 
-    /// How long to wait before each time: from 50 ms, doubled up to 2 s, with jitter, unless set. See
+    /// Sets how long to wait before each time. Defaults to 50 ms, doubled up to 2 s, with jitter. See
     /// tower's [`ExponentialBackoffMaker`].
     #[must_use]
     pub fn backoff(mut self, backoff: ExponentialBackoffMaker) -> Self {
@@ -66,7 +66,7 @@ impl NetworkRetry {
     }
 
     pub(crate) fn is_worth(&self, error: &BoxError) -> bool {
-        // What a layer of ours refuses, it refuses again.
+        // Our own layers would refuse it again.
         !error.is::<Error>() && (self.when)(error)
     }
 

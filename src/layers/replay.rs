@@ -1,4 +1,4 @@
-//! Makes the bodies of requests such that can be sent again.
+//! Makes request bodies that can be sent again.
 
 use std::task::{Context, Poll};
 

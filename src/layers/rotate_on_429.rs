@@ -15,10 +15,9 @@ use crate::pool::Pool;
 
 /// Cools a limited credential down and sends the same request again with the next one.
 ///
-/// Which answers mean a limit, and for how long, is the pool's to say:
-/// [`Cooldowns`](crate::Cooldowns). A credential whose 401 or 403 no refresh has helped is rotated
-/// away from as well; where no [`RefreshOn401Layer`](crate::RefreshOn401Layer) is in the stack, that
-/// is at once.
+/// The pool's [`Cooldowns`](crate::Cooldowns) say which answers mean a limit, and for how long. It also
+/// rotates if a refresh does not help after a 401 or 403. If the stack has no
+/// [`RefreshOn401Layer`](crate::RefreshOn401Layer), it rotates at once.
 ///
 /// When every credential is used up, the last response is returned as it came, its body unread; its
 /// extensions have a [`NextReady`](crate::NextReady). A request whose body can't be cloned
@@ -46,32 +45,32 @@ impl RotateOn429Layer {
         Self { pool, options: RotateOptions::default() }
     }
 
-    /// With how many credentials a request is tried at most: with each of the pool unless set. Sending
-    /// again after a refresh or a network error does not count.
+    /// Sets how many credentials a request may try. Defaults to all of the pool's. Sending again after a
+    /// refresh or a network error does not count.
     #[must_use]
     pub fn max_attempts(mut self, attempts: NonZeroU32) -> Self {
         self.options.max_attempts = Some(attempts);
         self
     }
 
-    /// Waits, and sends again with the same credential, where the limit ends sooner than this; all of
-    /// a request's waiting together takes no longer. Off unless set: every limit is rotated away from.
+    /// If a limit ends within this time, waits and sends again with the same credential. This bounds all
+    /// waits of one request together. Defaults to off: every limit rotates.
     #[must_use]
     pub fn wait_up_to(mut self, bound: Duration) -> Self {
         self.options.wait_up_to = Some(bound);
         self
     }
 
-    /// What to do after a network error: sent again once, with the same credential, if the connection
-    /// was never made, unless set.
+    /// Sets what to do after a network error. Defaults to sending once more, with the same credential, if
+    /// the connection was never made.
     #[must_use]
     pub fn network(mut self, retry: NetworkRetry) -> Self {
         self.options.network = retry;
         self
     }
 
-    /// How much of a response that is thrown away is read, in bytes and time, so that its HTTP/1.1
-    /// connection can be used again: 64 KiB and 100 ms unless set.
+    /// Sets how much of a discarded response is read, in bytes and time, so that its HTTP/1.1 connection
+    /// can be used again. Defaults to 64 KiB and 100 ms.
     #[must_use]
     pub fn drain(mut self, bytes: u64, time: Duration) -> Self {
         self.options.drain = DrainBound { bytes, time };

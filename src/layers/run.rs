@@ -4,10 +4,10 @@
 //! jobs of all, the *driver*: the outermost that can send a request again, or else the outermost. The
 //! others only pass the request on.
 //!
-//! Which layers a run has is settled when the stack is built. A layer clones its inner service then, and
-//! asks a question as it does so: is there a service of exactly this type and of my pool? Only our own
-//! services answer it, and only for their own type: a wrapper around one of them, even one that adds no
-//! byte, is never taken for it.
+//! Which layers a run has is settled when the stack is built. A layer clones its inner service then. Just
+//! before, it leaves a question in a thread-local cell: are you of exactly this type and of my pool? Only
+//! our own services answer, in `clone`, and each only for its own type. So a wrapper, even one that adds no
+//! byte, is never taken for the layer inside.
 
 use std::any::TypeId;
 use std::cell::Cell;
@@ -17,7 +17,7 @@ use super::jobs::{Jobs, Roles};
 /// What a layer knows of its run.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// Tells its pool from any other, while that lives.
+    /// Identifies the pool while the pool lives.
     pool: usize,
     /// The jobs of this layer and of those of its run that are further in.
     pub(super) jobs: Jobs,
@@ -25,15 +25,15 @@ pub(super) struct Run {
     own: Roles,
     /// Whether the service directly inside is one of the run's.
     goes_on: bool,
-    /// Whether the driver is further in, unless the layers further out have one.
-    is_led: bool,
+    /// Whether a layer further in drives, if none further out does.
+    driver_is_inside: bool,
 }
 
 /// What a layer does with a request.
 pub(super) enum Duty {
     /// These jobs.
     Drive(Roles),
-    /// Nothing but pass it on, with this word.
+    /// Pass it on, with this word.
     PassOn(Word),
 }
 
@@ -53,10 +53,10 @@ struct Question {
 }
 
 thread_local! {
-    /// What the layer that is being put around a service wants to know.
+    /// What a layer asks the service that it is applied to.
     static QUESTION: Cell<Option<Question>> = const { Cell::new(None) };
     static ANSWER: Cell<Option<Jobs>> = const { Cell::new(None) };
-    /// For the layer of this pool that is being called. It takes it first of all.
+    /// A word for the next layer of this pool, which takes it before it does anything else.
     static WORD: Cell<Option<(usize, Word)>> = const { Cell::new(None) };
 }
 
@@ -73,7 +73,7 @@ impl Run {
             pool,
             own: roles,
             goes_on: inside.is_some(),
-            is_led: !own.send_again() && inside.as_ref().is_some_and(Jobs::send_again),
+            driver_is_inside: !own.send_again() && inside.as_ref().is_some_and(Jobs::send_again),
             jobs: match inside {
                 Some(inside) => own.over(inside),
                 None => own,
@@ -85,11 +85,10 @@ impl Run {
     /// Answers the layer that is being put around a service of this type, if that has asked.
     #[inline]
     pub(super) fn answer<Service>(&self) {
-        let asked = QUESTION.get();
-        if asked.is_some()
-            && asked == Some(Question { service: typeid::of::<Service>(), pool: self.pool })
-        {
-            QUESTION.set(None);
+        let Some(asked) = QUESTION.get() else { return };
+        // It is for the service that is cloned first, and for none that is further in.
+        QUESTION.set(None);
+        if asked == (Question { service: typeid::of::<Service>(), pool: self.pool }) {
             ANSWER.set(Some(self.jobs.clone()));
         }
     }
@@ -102,9 +101,10 @@ impl Run {
             Some((pool, Word::Outside(roles))) if pool == self.pool => roles,
             _ => Roles::NONE,
         };
-        match self.is_led {
-            true => Duty::PassOn(Word::Outside(outside.with(self.own))),
-            false => Duty::Drive(outside.with(self.jobs.roles)),
+        if self.driver_is_inside {
+            Duty::PassOn(Word::Outside(outside.with(self.own)))
+        } else {
+            Duty::Drive(outside.with(self.jobs.roles))
         }
     }
 

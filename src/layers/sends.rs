@@ -26,14 +26,14 @@ pub trait Sends<B, R>: Send + Sync + 'static {
     fn drain(body: R, bound: DrainBound) -> Self::Drain;
 }
 
-/// Of a layer that sends a request once: [`AuthHeaderLayer`](crate::AuthHeaderLayer) and
-/// [`CooldownPersistLayer`](crate::CooldownPersistLayer). It takes bodies of any type.
+/// For layers that send a request once: [`AuthHeaderLayer`](crate::AuthHeaderLayer) and
+/// [`CooldownPersistLayer`](crate::CooldownPersistLayer). They take bodies of any type.
 #[derive(Clone, Copy, Debug)]
 pub struct SendsOnce;
 
-/// Of a layer that may send a request again: [`RotateOn429Layer`](crate::RotateOn429Layer),
-/// [`RefreshOn401Layer`](crate::RefreshOn401Layer) and [`CredentialsLayer`](crate::CredentialsLayer). It
-/// takes a request's body if that is [`TryCloneBody`].
+/// For layers that may send a request again: [`RotateOn429Layer`](crate::RotateOn429Layer),
+/// [`RefreshOn401Layer`](crate::RefreshOn401Layer) and [`CredentialsLayer`](crate::CredentialsLayer). They
+/// take a request's body if that is [`TryCloneBody`].
 #[derive(Clone, Copy, Debug)]
 pub struct SendsAgain;
 

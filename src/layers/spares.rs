@@ -1,5 +1,5 @@
-//! What ended requests leave for requests to come: each thread keeps some, emptied, so that a request
-//! that goes well allocates none.
+//! Memory that requests use again. Each thread keeps some of what ended requests have left, emptied, so that
+//! a request that goes well allocates none.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;

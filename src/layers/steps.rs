@@ -1,4 +1,4 @@
-//! One run's way with one request, step by step: check, pick, keep, write and send it; judge the response;
+//! What one run does with one request, step by step: check, pick, keep, write and send it; judge the response;
 //! then save, refresh, rotate or wait, and drain what is thrown away. The [future](super::future) takes the
 //! steps, and waits between them.
 
@@ -28,7 +28,6 @@ use crate::pool::{KnownHead, Lease, Picked, Refresher, Refreshing, Saving};
 
 /// What came of looking for another credential.
 pub(super) enum Rotation {
-    /// The request is to be sent with it.
     Send,
     /// One has to be waited for.
     Blocked(Wait),
@@ -58,8 +57,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Ok(None)
     }
 
-    /// Refuses a request that may not go where it is sent. Whether the provider trusts that place, as far
-    /// as it was asked.
+    /// Refuses a request that may not go where it is sent. Returns whether the provider is known to trust
+    /// that place.
     #[inline]
     fn check(&self, request: &Request<B>) -> Result<bool, Error> {
         let (pool, uri) = (self.pool(), request.uri());
@@ -68,20 +67,20 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if self.is_outermost && !writes {
             pool.check_unmarked(request.headers())?;
         }
-        // Whatever stands in between may have sent it elsewhere.
+        // A service in between may have changed the URI.
         if self.written
             && let Some(sent) = &self.sent
         {
             pool.check_carries(&sent.lease, uri)?;
         }
-        // A redirect to another origin may have dropped all that would tell it from a new request.
+        // After a redirect to another origin it may look like a new request.
         if writes || (self.is_outermost && uri.authority().is_some()) {
             return pool.check_origin(uri);
         }
         Ok(false)
     }
 
-    /// Picks a credential, unless the request has one. Or tells for how long to wait.
+    /// Picks a credential, unless the request has one. Returns a wait if there is none now.
     #[inline]
     fn pick(&mut self, known: &mut KnownHead) -> Result<Option<Wait>, Error> {
         if self.sent.is_some() || !self.roles.intersects(Roles::PICK) {
@@ -92,7 +91,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if let HistoryCell::Own(None) = self.history
             && let Some(lease) = self.pool().pick_published(known)
         {
-            self.begin_first(lease, tick, false);
+            self.begin_first(lease, tick);
             return Ok(None);
         }
         self.pick_locked(known, tick)
@@ -112,8 +111,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         match shared.pool.pick_first(&history.wish, known, patience)? {
             (Picked::Lease { lease, expired, .. }, permit) => {
                 history.permit = permit;
-                drop(history);
-                self.begin_first(lease, tick, expired);
+                let mut sent = shared.attempt(1, lease, tick, expired);
+                history.begin(&mut sent);
+                self.sent = Some(sent);
+                Tally::add(&shared.pool.tally().requests);
             }
             (Picked::Pending(wakeup), _) => {
                 drop(history);
@@ -125,8 +126,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Ok(None)
     }
 
-    /// Begins to renew a token that has expired before it is sent: to be refused costs an attempt, and a
-    /// request that can't be sent again its response.
+    /// Begins to renew an expired token before it is sent. A refusal would cost an attempt, or the whole
+    /// request if it can't be sent again.
     #[inline]
     fn renew_expired(&mut self) -> Option<Refreshing> {
         let sent = self.sent.as_ref().filter(|sent| sent.is_expired)?;
@@ -145,11 +146,11 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if let Some(latest) = &mut self.history().latest {
             latest.lease = lease;
         }
-        // With the old one, by a layer outside.
+        // A layer outside has written the old one.
         if self.written { self.write(request, false, true) } else { Ok(()) }
     }
 
-    /// Keeps a copy of a request that may be sent again. Whether a header of it may hold a credential.
+    /// Keeps a copy of a request that may be sent again. Returns whether a header may hold a credential.
     #[inline]
     fn keep(&mut self, request: &mut Request<B>) -> bool {
         if !self.may_send_again() {
@@ -190,12 +191,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     #[inline]
     pub(super) fn send(&self, request: &mut Request<B>) {
         if let HistoryCell::Shared(context) = &self.history {
-            let outside = self.outside.with(self.roles);
-            // Under a complete stack there is nobody to read it.
-            if outside != Roles::ALL || !self.is_outermost || self.pool().exposes_attempts() {
-                let (extensions, sent) = (request.extensions_mut(), self.sent.as_ref());
-                Attempt::travel(extensions, context, sent, outside, self.written);
-            }
+            let (outside, sent) = (self.outside.with(self.roles), self.sent.as_ref());
+            Attempt::travel(request.extensions_mut(), context, sent, outside, self.written);
         }
         self.shared.run.tell(Word::Driven);
     }
@@ -234,12 +231,15 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Begins to renew this lease's secret.
     pub(super) fn refresh(&mut self, lease: &Lease, refresher: &Refresher) -> Refreshing {
-        self.history().refreshed.push(lease.slot());
+        let mut history = self.history();
+        history.refreshed.push(lease.slot());
+        history.latest.iter_mut().for_each(|latest| latest.is_expired = false);
+        drop(history);
         self.sent.iter_mut().for_each(|sent| sent.is_expired = false);
         self.pool().refresh(lease, refresher, self.stack_roles().has(Roles::PERSIST))
     }
 
-    /// Makes ready to send again with this lease of the same credential. Whether the request can be.
+    /// Makes ready to send again with this lease of the same credential. Returns whether that can be done.
     pub(super) fn send_again(&mut self, lease: &Lease) -> bool {
         let can_be = M::take_over(&self.body);
         if can_be {
@@ -266,8 +266,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let (lease, permit) = match pool.pick_next(&history.tried, &history.wish) {
             (Picked::None, _) => return Rotation::UsedUp,
             (Picked::Pending(wakeup), _) => return Rotation::Blocked(Wait::new(wakeup, pool)),
-            // Only now: what is still being sent of the body may be cut short by it, and a response that
-            // is returned may end with that.
+            // As late as can be: this may cut off a body that is still being sent, and with it the
+            // response that is returned.
             (Picked::Lease { .. }, _) if !M::take_over(body) => return Rotation::UsedUp,
             (Picked::Lease { lease, .. }, permit) => (lease, permit),
         };
@@ -282,7 +282,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Rotation::Send
     }
 
-    /// Makes ready to send again once this lease's limit has ended. Whether the request can be.
+    /// Makes ready to send again once this lease's limit has ended. Returns whether that can be done.
     pub(super) fn wait(&mut self, lease: &Lease, pause: Duration) -> bool {
         let can_be = self.send_again(lease);
         if can_be {
@@ -333,7 +333,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Ok(request)
     }
 
-    /// Says on the last response of a pool that is used up when to ask again.
+    /// Marks the last response of a pool that is used up with the time to ask again.
     pub(super) fn mark_used_up(&mut self, response: &mut Response<R>) {
         let scope = self.history.scope();
         NextReady::mark(response, self.pool(), scope.as_ref());

@@ -18,6 +18,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::Standing;
+use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 use tower_http::follow_redirect::FollowRedirectLayer;
 use tower_http::sensitive_headers::SetSensitiveHeadersLayer;
@@ -326,6 +327,23 @@ async fn a_retry_layer_that_sends_with_a_limited_credential_is_moved_to_the_next
     assert_eq!(upstream.tokens(), ["a", "a", "b"]);
     assert_eq!(status_of(&pool, "a").standing.failures, 1, "the right one is blamed");
     assert_eq!(learnt(&status_of(&pool, "b").standing), Standing::default());
+}
+
+/// The first copy of the request renews the token, and the second one finds it renewed.
+#[tokio::test]
+async fn a_retry_layer_between_persist_and_the_others_has_an_expired_token_renewed_once() {
+    let vault = MemoryVault::new();
+    let tokens = OAuthTokens::new("a").refresh("refresh-a").expires_at(Timestamp::from_millis(1));
+    vault.put(Credential::new(key(), "a", Secret::from(tokens))).await.unwrap();
+    let pool = builder(vault).open().await.unwrap();
+    let renewals = Journal::new();
+    let upstream = Upstream::new().answers("a-2", [Answer::status(500), Answer::ok()]);
+    let (rotate, refresh, auth, persist) = four(&pool, &renewing(&renewals));
+    let retry = tower::retry::RetryLayer::new(OnServerError(2));
+    let service = stack(persist, stack(retry, stack((rotate, refresh, auth), boxed(&upstream))));
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(upstream.tokens(), ["a-2", "a-2"]);
+    assert_eq!(renewals.all(), ["a".to_owned()]);
 }
 
 // Redirects
