@@ -55,14 +55,14 @@ use crate::{BoxError, Error};
 /// The caller's are in the request's that the layers see ([`Pin`](crate::Pin), say). Those of the request as
 /// the layers leave it are what the middleware further in get, and what these make of them is what the
 /// caller finds after the last attempt. What layers put into the response's extensions
-/// ([`NextReady`](crate::NextReady), say) stays there. After the request an [`Attempt`] tells which
+/// ([`NextReady`](crate::NextReady), say) stays there. After the request an [`Attempt`](crate::Attempt) tells which
 /// credential it used, and no more: the next request with the same extensions begins anew.
 ///
 /// # Errors
 ///
 /// An error of reqwest's or of a middleware further in is returned as it is. One of this crate's is in
 /// `reqwest_middleware::Error::Middleware`, where `downcast_ref` finds it as an [`Error`]; one of another
-/// layer's is there as a [`LayerError`].
+/// layer's is there as a [`LayerError`](super::LayerError).
 #[derive(Clone, Debug)]
 pub struct TowerMiddleware<S> {
     stack: S,
