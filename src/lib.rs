@@ -76,7 +76,7 @@
 //! | `discovery` | no | `discovery`: the models that an upstream offers, cached. Implies `file`. |
 //! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers. |
 //! | `reqwest` | no | `reqwest`: the layers over a reqwest client. |
-//! | `reqwest-middleware` | no | `reqwest::TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |
+//! | `reqwest-middleware` | no | `reqwest::CredentialsMiddleware` and `TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -24,8 +24,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     #[inline]
     pub(super) fn may_send_again(&mut self) -> bool {
         let Self { shared, history, sent: Some(sent), .. } = self else { return false };
-        let (rotate, refresh) = (&shared.run.jobs.rotate, &shared.run.jobs.refresh);
-        if rotate.is_none() && refresh.is_none() {
+        let (rotate, refreshes) = (&shared.run.jobs.rotate, shared.run.jobs.refresh.is_some());
+        if rotate.is_none() && !refreshes {
             return false;
         }
         let mut budget = rotate.as_ref().and_then(|rotate| rotate.max_attempts);
@@ -40,7 +40,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let has_others = shared.pool.size() > 1 && budget.is_none_or(|budget| budget.get() > 1);
         let may_rotate = has_others && !is_pinned;
         rotate.as_ref().is_some_and(|rotate| may_rotate || rotate.repeats_itself())
-            || refresh.as_ref().is_some_and(|_| may_rotate || sent.lease.is_refreshable())
+            || (refreshes && (may_rotate || sent.lease.is_refreshable()))
     }
 
     /// What this run does about a response.

@@ -141,15 +141,6 @@ impl Pool {
         self.with_book(|book, _| unsaved(&book.slots, &self.0.answers, now).next().is_some())
     }
 
-    /// Saves what was worth no write of its own when it was learnt, where some layer saves what the pool
-    /// learns. Nobody waits for it.
-    pub(super) fn save_pending(&self) {
-        if self.0.saves.load(Ordering::Relaxed) {
-            self.hurry_saving();
-            drop(self.start_saving());
-        }
-    }
-
     /// Saves the latest answers, where some layer saves what the pool learns. Nobody waits for it: a vault that
     /// hangs is the saving task's matter.
     pub(super) fn save_answers(&self) {

@@ -25,6 +25,8 @@ use crate::rate_limit::Allowance;
 use crate::standing::{Change, Cooldown, Health, Outcome, Reason, Scope, Standing};
 use crate::vault::Revision;
 
+pub(crate) use record::Lesson;
+
 /// One credential's place in the book. A slot is never given to another credential, so an index stays
 /// right for as long as anybody holds it.
 pub(crate) struct Slot {
@@ -112,8 +114,6 @@ pub(crate) struct Hold {
     pub(crate) slot: SlotIndex,
     probe: bool,
 }
-
-pub(crate) use record::Lesson;
 
 pub(crate) struct Book {
     pub(crate) slots: Vec<Slot>,

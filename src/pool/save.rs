@@ -76,6 +76,15 @@ impl Pool {
         self.with_book(|book, _| book.journal.hurry());
     }
 
+    /// Saves what was worth no write of its own when it was learnt, if some layer saves what the pool learns.
+    /// Nobody waits for it.
+    pub(super) fn save_pending(&self) {
+        if self.0.saves.load(Ordering::Relaxed) {
+            self.hurry_saving();
+            drop(self.start_saving());
+        }
+    }
+
     /// Begins to save. A vault that answers at once is done with then; for any other, a task of its own
     /// goes on, so that nobody who goes away can cut it off. `None` where there is nothing to wait for,
     /// or no runtime to do it.

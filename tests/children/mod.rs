@@ -32,7 +32,7 @@ pub(crate) fn test_name(module: &str, test: &str) -> String {
     format!("{module}::{test}")
 }
 
-/// Runs a test again in a process of its own, where it is true, and where nothing else runs.
+/// Runs a test again, alone in a process of its own. Returns whether this is that process.
 pub(crate) fn is_alone(module: &str, test: &str) -> bool {
     if setting("ALONE").is_some() {
         return true;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use http::Extensions;
-use reqwest_middleware::{ClientBuilder, Middleware, Next};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
 use tower_credentials::reqwest::CredentialsMiddleware;
 use tower_credentials::standing::Scope;
 use tower_credentials::vault::{MemoryVault, VaultExt};
@@ -37,6 +37,13 @@ impl Middleware for Further {
     }
 }
 
+/// A client with this middleware, and what the one further in finds.
+fn watched(middleware: Arc<dyn Middleware>) -> (ClientWithMiddleware, Journal<String>) {
+    let found = Journal::new();
+    let client = ClientBuilder::new(client().build().unwrap());
+    (client.with_arc(middleware).with(Further(found.clone())).build(), found)
+}
+
 fn label(extensions: &Extensions) -> String {
     let attempt = extensions.get::<Attempt>().expect("an attempt");
     attempt.lease().expect("a lease").credential().label.to_string()
@@ -48,11 +55,7 @@ async fn the_caller_finds_the_extensions_of_the_last_attempt_and_may_use_them_ag
         let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
-        let found = Journal::new();
-        let client = ClientBuilder::new(client().build().unwrap())
-            .with_arc(layered(&pool))
-            .with(Further(found.clone()))
-            .build();
+        let (client, found) = watched(layered(&pool));
         let mut extensions = Extensions::new();
         extensions.insert(7_u32);
 
@@ -188,11 +191,7 @@ async fn a_request_that_is_given_up_leaves_the_extensions_as_they_were() {
             .answers("b", [hangs, Answer::ok().body("at last")]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
-        let found = Journal::new();
-        let client = ClientBuilder::new(client().build().unwrap())
-            .with_arc(layered(&pool))
-            .with(Further(found.clone()))
-            .build();
+        let (client, _) = watched(layered(&pool));
         let mut extensions = Extensions::new();
 
         let asking = client.execute_with_extensions(site.post("hi"), &mut extensions);

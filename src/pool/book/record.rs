@@ -103,7 +103,7 @@ impl Book {
     }
 
     /// Takes in what the limit headers of a good answer say; the time until which the allowance is
-    /// used up, where it is.
+    /// used up, if it is.
     pub(crate) fn allowance(
         &mut self,
         lesson: &Lesson<'_>,
