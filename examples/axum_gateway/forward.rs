@@ -123,7 +123,7 @@ pub fn response<B>(response: &mut Response<B>) {
 
 /// Headers that are for one connection alone (RFC 9110, section 7.6.1), and those that clients and proxies tell
 /// each other who they are with (sections 11.7 and 11.6.3).
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),

@@ -12,6 +12,7 @@ use super::body::{KnownUrl, RequestBody, ResponseBody, take};
 use crate::{BoxError, Error};
 
 /// On the way down, at the top of the layers. reqwest keeps a request's timeout in the extensions.
+#[inline]
 pub(super) fn http_request(
     mut request: reqwest::Request,
 ) -> Result<(http::Request<RequestBody>, Arc<KnownUrl>), reqwest::Error> {
@@ -26,6 +27,7 @@ pub(super) fn http_request(
 static PLACEHOLDER: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("a:1"));
 
 /// On the way down, at the bottom.
+#[inline]
 pub(super) fn reqwest_request<B>(request: http::Request<B>) -> Result<Sent, reqwest::Error>
 where
     B: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
@@ -79,6 +81,7 @@ enum Destination {
 
 impl Guard {
     /// On the way up, at the bottom.
+    #[inline]
     pub(super) fn http_response(
         self,
         mut response: reqwest::Response,
@@ -87,18 +90,14 @@ impl Guard {
             Destination::Known(known) => (&known.url, true),
             Destination::Changed(url) => (url, false),
         };
-        let is_from_there = sent_to == response.url();
-        if self.has_secret
-            && !is_from_there
-            && !is_same_origin(sent_to, response.url())
-            && response.url().host_str() != Some(NO_URL)
-        {
+        let is_elsewhere = sent_to != response.url() && response.url().host_str() != Some(NO_URL);
+        if self.has_secret && is_elsewhere && !is_same_origin(sent_to, response.url()) {
             let origin = response.url().origin().ascii_serialization();
             return Err(Error::Redirected { origin });
         }
         let headers = std::mem::take(response.headers_mut());
         let mut extensions = std::mem::take(response.extensions_mut());
-        if !(is_known && is_from_there) {
+        if is_elsewhere || !is_known {
             extensions.extend(url_extension(response.url()));
         }
         let (status, version) = (response.status(), response.version());
@@ -113,6 +112,7 @@ impl Guard {
 
 /// On the way up, at the top. `known` is the caller's URL, for a response that does not say where it comes from: a
 /// layer has made it, or has changed the body of one that came from there.
+#[inline]
 pub(super) fn reqwest_response<R>(response: http::Response<R>, known: &KnownUrl) -> reqwest::Response
 where
     R: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,

@@ -38,6 +38,7 @@ pub(super) struct Own {
 
 impl Caller {
     /// The way in, at the top of the layers.
+    #[inline]
     pub(super) fn enter(
         mut request: Request,
         extensions: &Extensions,
@@ -60,6 +61,7 @@ impl Caller {
     }
 
     /// The way out. `latest` are the extensions that the latest answer came back with.
+    #[inline]
     pub(super) fn leave<R, E>(
         self,
         answer: std::result::Result<http::Response<R>, E>,
@@ -89,6 +91,7 @@ impl Caller {
 impl Own {
     /// At the bottom of the layers: an attempt as the rest of the chain gets it, and the extensions that come
     /// along.
+    #[inline]
     pub(super) fn attempt<B>(
         &self,
         mut request: http::Request<B>,
