@@ -10,34 +10,40 @@ use crate::clock::Timestamp;
 /// What a request without a wish takes, published for services to read.
 #[derive(Default)]
 pub(super) struct Head {
-    /// Grows with each lease that is published.
+    /// Grows with each change of what is published.
     version: AtomicU64,
-    /// From when on another credential may be the right one, in milliseconds since the epoch.
-    until: AtomicU64,
     /// Locked by a service only if the version is news to it.
-    lease: Mutex<Option<Lease>>,
+    published: Mutex<Published>,
+}
+
+/// A lease and its time are read together: after that time no service takes it.
+#[derive(Clone, Default)]
+struct Published {
+    lease: Option<Lease>,
+    /// From when on another credential may be the right one, in milliseconds since the epoch.
+    until: u64,
 }
 
 /// What a service knows of a pool's head, so that it need not be read for each request.
 #[derive(Clone, Default)]
 pub(crate) struct KnownHead {
     version: u64,
-    lease: Option<Lease>,
+    published: Published,
 }
 
 impl Head {
     /// The caller holds the book's lock, so that one head is published at a time.
     pub(super) fn publish(&self, lease: Option<&Lease>, until: Timestamp) {
-        self.until.store(until.as_millis(), Ordering::Release);
+        let until = until.as_millis();
         let mut known = self.lock();
-        let same = match (&*known, lease) {
+        let same = match (&known.lease, lease) {
             (Some(known), Some(lease)) => known.ptr_eq(lease),
             (None, None) => true,
             _ => false,
         };
-        if !same {
-            *known = lease.cloned();
-            // Before the lock is given up, so that whoever sees the lease next sees this number with it.
+        if !same || known.until != until {
+            *known = Published { lease: lease.cloned(), until };
+            // Before the lock is given up, so that whoever reads this sees its number with it.
             self.version.fetch_add(1, Ordering::Release);
         }
     }
@@ -45,23 +51,24 @@ impl Head {
     /// The published lease, while it holds. The clock is read only if something cools down.
     #[inline]
     pub(super) fn read(&self, config: &Config, known: &mut KnownHead) -> Option<Lease> {
-        let until = self.until.load(Ordering::Acquire);
-        if until != u64::MAX && config.clock.now().as_millis() >= until {
-            return None;
-        }
-        if known.lease.is_none() || known.version != self.version.load(Ordering::Acquire) {
+        if known.version != self.version.load(Ordering::Acquire) {
             self.read_anew(known);
         }
-        known.lease.clone()
+        let Published { lease, until } = &known.published;
+        if *until != u64::MAX && config.clock.now().as_millis() >= *until {
+            return None;
+        }
+        lease.clone()
     }
 
     #[cold]
     fn read_anew(&self, known: &mut KnownHead) {
-        let lease = self.lock();
-        *known = KnownHead { version: self.version.load(Ordering::Acquire), lease: lease.clone() };
+        let published = self.lock();
+        *known =
+            KnownHead { version: self.version.load(Ordering::Acquire), published: published.clone() };
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Lease>> {
-        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
