@@ -37,6 +37,12 @@ pub enum Event<'a> {
         /// What the cooldown is limited to.
         scope: Option<&'a Scope>,
     },
+    /// A credential was refused, and there was none to compare it with in the same request. Requests take the others
+    /// first until it is answered well.
+    Suspected {
+        /// Which.
+        credential: &'a Metadata,
+    },
     /// A success has ended a credential's cooldown, or forgiven its failures.
     Recovered {
         /// Which.

@@ -69,6 +69,17 @@ pub struct Cooldown {
     /// What it is limited to; the whole credential where this is `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
+    /// Which of its secrets the answer was to. A newer one makes a cooldown void that is for want of it: one whose
+    /// reason is [`Reason::Refused`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
+}
+
+impl Cooldown {
+    /// Whether it was set in the future: the clock that set it was wrong.
+    pub(crate) fn is_misdated(&self, now: Timestamp) -> bool {
+        self.set_at > now.after(CLOCKS_DIFFER)
+    }
 }
 
 /// Whether a credential can be used at all.
@@ -87,15 +98,6 @@ pub enum Health {
         #[serde(default)]
         generation: Generation,
     },
-}
-
-impl Health {
-    /// Forgets a verdict on a secret that is older than this one.
-    pub(crate) fn forget_before(&mut self, current: Generation) {
-        if matches!(self, Health::NeedsSignIn { generation, .. } if *generation < current) {
-            *self = Health::Good;
-        }
-    }
 }
 
 /// How one credential stands.
@@ -147,6 +149,20 @@ impl LastAnswer {
 const MISDATED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Standing {
+    /// Forgets what an older secret than this one was the reason for: the vendor's verdict, and refusals.
+    pub(crate) fn forget_before(&mut self, current: Generation) {
+        if matches!(self.health, Health::NeedsSignIn { generation, .. } if generation < current) {
+            self.health = Health::Good;
+        }
+        let is_void = |known: &mut Cooldown| {
+            let is_older = known.generation.is_some_and(|generation| generation < current);
+            known.reason == Reason::Refused && is_older
+        };
+        if self.cooldowns.extract_if(.., is_void).count() > 0 {
+            self.failures = 0;
+        }
+    }
+
     /// Whether a success would change it.
     pub(crate) fn is_blemished(&self) -> bool {
         !self.cooldowns.is_empty() || self.failures > 0 || self.health != Health::Good
@@ -161,12 +177,14 @@ impl Standing {
     pub fn merge(&mut self, change: &Change) {
         match change {
             Change::CooledDown { cooldown, failure, .. } => {
+                cooldown.generation.into_iter().for_each(|generation| self.forget_before(generation));
                 self.failures = self.failures.saturating_add(u32::from(*failure));
                 match self.cooldowns.iter_mut().find(|known| known.scope == cooldown.scope) {
                     Some(known) => {
                         if cooldown.until >= known.until {
                             known.until = cooldown.until;
                             known.reason = cooldown.reason;
+                            known.generation = cooldown.generation;
                         }
                         known.set_at = known.set_at.max(cooldown.set_at);
                     }

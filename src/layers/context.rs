@@ -137,6 +137,17 @@ impl HistoryCell {
         }
     }
 
+    /// How many attempts were answered, at least: 1 if there is no history.
+    #[inline]
+    pub(super) fn attempts(&self) -> u32 {
+        match self {
+            Self::Own(own) => {
+                own.as_ref().and_then(|history| history.latest.as_ref()).map_or(1, |sent| sent.number)
+            }
+            Self::Shared(context) => context.recorded.load(Ordering::Acquire) >> 2,
+        }
+    }
+
     /// The jobs of all runs that have joined, if any can.
     #[inline]
     pub(super) fn joined(&self) -> Option<Roles> {

@@ -79,28 +79,11 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     fn refresh_may_help(&mut self, class: ResponseClass, lease: &Lease) -> bool {
-        class != ResponseClass::Insufficient
-            && !self.history().refreshed.contains(&lease.slot())
-            && (lease.is_refreshable() || self.pool().has_newer(lease))
-            && !(class == ResponseClass::Forbidden && self.pool().is_forbidden(lease))
-    }
-
-    /// The credential has failed for good, as far as this request goes. Returns whether this run rotates; a
-    /// rotate layer outside does so by itself.
-    pub(super) fn fail(&mut self, lease: &Lease, class: ResponseClass) -> bool {
-        let mut history = self.history();
-        history.failed.push(lease.slot());
-        let was_refreshed = history.refreshed.contains(&lease.slot());
-        let latest = history.latest.as_ref().map(|latest| latest.began);
-        drop(history);
-        if class == ResponseClass::Forbidden && was_refreshed {
-            self.pool().set_forbidden(lease);
-        }
-        if class != ResponseClass::Insufficient {
-            let own = self.sent.as_ref().map_or(0, |sent| sent.began);
-            self.pool().refused(lease, latest.unwrap_or(own));
-        }
-        self.stack_roles().has(Roles::ROTATE) && !self.outside.has(Roles::ROTATE)
+        class.refusal().is_some_and(|refusal| {
+            !self.history().was_refreshed(lease.slot())
+                && (lease.is_refreshable() || self.pool().has_newer(lease))
+                && !self.pool().was_refused_fresh(lease, refusal)
+        })
     }
 
     /// How long to wait for the limit to end, if that is worth it.

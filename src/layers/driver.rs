@@ -143,6 +143,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.history.joined().unwrap_or(self.roles)
     }
 
+    /// Whether the request was sent more than once.
+    #[inline]
+    pub(super) fn is_repeated(&self) -> bool {
+        self.history.attempts() > 1
+    }
+
     /// Whether this run saves what is still unsaved before the caller is answered.
     #[inline]
     pub(super) fn saves_last(&self) -> bool {
@@ -187,8 +193,11 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
     /// Saves what was learnt if the request is dropped on the way.
     fn drop(&mut self) {
-        if !self.ended && self.saves_last() {
-            let _ = self.pool().start_saving();
+        if !self.ended {
+            self.leave_suspects();
+            if self.saves_last() {
+                let _ = self.pool().start_saving();
+            }
         }
         if let Some(copy) = self.copy.take() {
             copy.recycle();

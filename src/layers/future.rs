@@ -54,7 +54,12 @@ pin_project! {
         // Saving before anything is done about a response, or before it is returned.
         Save { saving: Saving, then: Then, response: Option<Response<R>> },
         // Waiting for a new secret in place of this lease's.
-        Refresh { refreshing: Refreshing, lease: Lease, response: Option<Response<R>> },
+        Refresh {
+            refreshing: Refreshing,
+            lease: Lease,
+            class: ResponseClass,
+            response: Option<Response<R>>,
+        },
         // Waiting for another credential.
         Next { wait: Wait, response: Option<Response<R>> },
         // Reading what is left of a response that is thrown away; then waiting, if that is set.
@@ -131,7 +136,7 @@ where
                     Ok(response) => {
                         let class = driver.judge(&response);
                         // Nearly every request ends here.
-                        if !class.needs_action() && !driver.must_save() {
+                        if !class.needs_action() && !driver.is_repeated() && !driver.must_save() {
                             driver.ended = true;
                             return Poll::Ready(Ok(response));
                         }
@@ -203,7 +208,7 @@ where
                     Then::Return => Next::Return(response),
                 }
             }
-            StageProj::Refresh { refreshing, lease, response } => {
+            StageProj::Refresh { refreshing, lease, class, response } => {
                 let renewed = ready!(Pin::new(refreshing).poll(cx));
                 let response = response.take().ok_or(Error::Polled)?;
                 match renewed {
@@ -211,7 +216,7 @@ where
                     Some(renewed) if driver.send_again(&renewed) => {
                         Self::drain(driver, response, Duration::ZERO)
                     }
-                    None if driver.fail(lease, ResponseClass::Refused) => Self::rotate(driver, response),
+                    None if driver.fail(lease, *class) => Self::rotate(driver, response),
                     _ => Self::finish(driver, response),
                 }
             }
@@ -263,7 +268,7 @@ where
             Decision::Return => Self::finish(driver, response),
             Decision::Refresh(lease, refresher) => {
                 let refreshing = driver.refresh(&lease, &refresher);
-                Next::Stage(Stage::Refresh { refreshing, lease, response: Some(response) })
+                Next::Stage(Stage::Refresh { refreshing, lease, class, response: Some(response) })
             }
             Decision::Rotate => Self::rotate(driver, response),
             Decision::Wait(lease, pause) if driver.wait(&lease, pause) => {

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::apply::Home;
 use super::jobs::RotateOptions;
-use crate::pool::{Lease, Permit, SlotIndex, Wish};
+use crate::credential::{Generation, Metadata};
+use crate::pool::{Lease, Permit, SlotIndex, Suspect, Wish};
 
 /// One sending of a request: with which credential, and when it began.
 #[derive(Clone)]
@@ -38,9 +39,12 @@ pub(super) struct History {
     /// The latest attempt that has begun since the history was made.
     pub(super) latest: Option<Sent>,
     pub(super) tried: Vec<SlotIndex>,
-    pub(super) refreshed: Vec<SlotIndex>,
+    /// The credentials whose secrets were to be renewed, and which secrets those were.
+    pub(super) refreshed: Vec<(SlotIndex, Generation)>,
     /// The credentials that were refused, and that no refresh helped.
     pub(super) failed: Vec<SlotIndex>,
+    /// Those of them that may not be to blame, until another one's answer tells.
+    pub(super) suspects: Vec<Suspect>,
     pub(super) permit: Option<Permit>,
     /// How many credentials the request may be tried with, if a rotate layer elsewhere says so.
     pub(super) budget: Option<NonZeroU32>,
@@ -65,6 +69,23 @@ impl History {
         }
     }
 
+    /// This secret is being renewed.
+    pub(super) fn refreshes(&mut self, lease: &Lease) {
+        self.refreshed.push((lease.slot(), lease.credential().generation));
+        self.latest.iter_mut().for_each(|latest| latest.is_expired = false);
+    }
+
+    /// Whether this credential's secret was to be renewed.
+    pub(super) fn was_refreshed(&self, slot: SlotIndex) -> bool {
+        self.refreshed.iter().any(|(refreshed, _)| *refreshed == slot)
+    }
+
+    /// Whether this is the secret that its renewal has brought.
+    pub(super) fn was_renewed(&self, lease: &Lease) -> bool {
+        let Metadata { generation, .. } = lease.credential();
+        self.refreshed.iter().any(|(slot, before)| *slot == lease.slot() && before < generation)
+    }
+
     /// Whether as many credentials are tried as may be. The pool has this many.
     pub(super) fn is_spent(&self, rotate: Option<&RotateOptions>, size: u32) -> bool {
         let budget = rotate.map_or(self.budget, |rotate| rotate.max_attempts);
@@ -74,12 +95,13 @@ impl History {
 
     /// Empties it for another request, which uses its memory.
     pub(super) fn clear(&mut self) {
-        let Self { wish, latest, tried, refreshed, failed, permit, budget, home } = self;
+        let Self { wish, latest, tried, refreshed, failed, suspects, permit, budget, home } = self;
         wish.clear();
         *latest = None;
         tried.clear();
         refreshed.clear();
         failed.clear();
+        suspects.clear();
         *permit = None;
         *budget = None;
         *home = None;

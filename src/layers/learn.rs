@@ -2,6 +2,7 @@
 
 use http::Response;
 
+use super::blame::compare;
 use super::context::{HistoryCell, Recorded};
 use super::history::Sent;
 use super::response_class::ResponseClass;
@@ -45,5 +46,6 @@ pub(super) fn learn<R>(
         | ResponseClass::Insufficient
         | ResponseClass::Other => {}
     }
+    compare(pool, lease.slot(), history, class, response.status());
     drop(permit);
 }

@@ -14,9 +14,9 @@ use crate::pool::{Pool, Refresher};
 /// answer came from an older secret than the pool's makes none. The new secret is in the vault before
 /// anyone uses it. The exchange runs in a task of its own: a caller who goes away loses nothing.
 ///
-/// A credential that a refresh does not help cools down (five minutes unless
-/// [set](crate::Cooldowns::refused)) and goes to the back; then
-/// [`RotateOn429Layer`](crate::RotateOn429Layer) takes over, wherever it stands.
+/// If a refresh does not help, [`RotateOn429Layer`](crate::RotateOn429Layer) takes over, wherever it stands. If the
+/// next credential is answered well then, the refused one cools down (five minutes unless
+/// [set](crate::Cooldowns::refused)) and goes to the back. If all are refused, the request is at fault, and none does.
 #[derive(Clone, Debug)]
 pub struct RefreshOn401Layer {
     pool: Pool,

@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 
 use super::BodyPrefix;
-use crate::pool::Pool;
+use crate::pool::{Pool, Refusal};
 use crate::provider::{Finding, Verdict};
 
 /// What a response means for the credential.
@@ -64,6 +64,15 @@ impl ResponseClass {
 
     pub(super) fn is_refusal(self) -> bool {
         matches!(self, Self::Refused | Self::Forbidden | Self::Insufficient)
+    }
+
+    /// What a refusal is about, if the answer does not say why it refuses.
+    pub(super) fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Refused => Some(Refusal::Unauthorized),
+            Self::Forbidden => Some(Refusal::Forbidden),
+            _ => None,
+        }
     }
 
     /// What is recorded of it, as two bits: it is recorded again only as something else.

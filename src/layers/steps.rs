@@ -211,7 +211,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             if recorded == Recorded::Never {
                 pool.answered(sent.lease.slot(), response.status());
             }
-            if class != ResponseClass::Good || pool.learns_from_good(response.headers()) {
+            let is_second = sent.number > 1;
+            if class != ResponseClass::Good || is_second || pool.learns_from_good(response.headers()) {
                 learn(pool, sent, history, response, (class, finding), recorded);
             }
         }
@@ -231,10 +232,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Begins to renew this lease's secret.
     pub(super) fn refresh(&mut self, lease: &Lease, refresher: &Refresher) -> Refreshing {
-        let mut history = self.history();
-        history.refreshed.push(lease.slot());
-        history.latest.iter_mut().for_each(|latest| latest.is_expired = false);
-        drop(history);
+        self.history().refreshes(lease);
         self.sent.iter_mut().for_each(|sent| sent.is_expired = false);
         self.pool().refresh(lease, refresher, self.stack_roles().has(Roles::PERSIST))
     }
@@ -342,6 +340,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// The caller is about to be answered. Begins to save what is still unsaved before that.
     pub(super) fn finish(&mut self) -> Option<Saving> {
         self.ended = true;
+        self.leave_suspects();
         if self.is_outermost {
             drop(self.history.end_use());
         }

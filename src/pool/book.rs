@@ -1,7 +1,9 @@
 //! What a pool knows, under its lock: the credentials, how they stand, and the lanes they are picked
 //! from. No method here waits, calls out or reads a clock.
 
+mod blame;
 mod merge;
+mod misdated;
 mod pick;
 mod record;
 
@@ -20,12 +22,15 @@ use super::lease::{BlemishCount, Lease};
 use super::policy::Candidate;
 use super::refresh::{RefreshStage, Renewal};
 use crate::clock::Timestamp;
-use crate::credential::{CredentialId, Generation};
+use crate::credential::CredentialId;
 use crate::rate_limit::Allowance;
-use crate::standing::{Change, Cooldown, Health, Outcome, Reason, Scope, Standing};
+use crate::standing::{Change, Cooldown, Health, Outcome, Scope, Standing};
 use crate::vault::Revision;
 
+pub(crate) use blame::{Refusal, Suspect};
 pub(crate) use record::Lesson;
+
+use blame::RefusedFresh;
 
 /// One credential's place in the book. A slot is never given to another credential, so an index stays
 /// right for as long as anybody holds it.
@@ -43,8 +48,9 @@ pub(crate) struct Slot {
     probes: u32,
     /// At which tick the cooldown of each scope was last set.
     cooled_at: Vec<(Option<Scope>, u64)>,
-    /// The generation that was refused with a 403 right after its refresh.
-    pub(crate) forbidden: Option<Generation>,
+    /// At which tick it became a suspect: it was refused, and compared with nobody since.
+    suspected: Option<u64>,
+    pub(crate) refused_fresh: RefusedFresh,
     pub(crate) refresh: RefreshStage,
     pub(crate) renewal: Renewal,
 }
@@ -75,20 +81,13 @@ impl Slot {
         matches!(self.standing.health, Health::NeedsSignIn { .. })
     }
 
-    /// When it was cooled down because its token could not be renewed, if it still is: a new token ends
-    /// that. One whose fresh token was refused is not helped by another.
-    fn cooled_for_want_of_a_refresh(&self) -> Option<Timestamp> {
-        let cooldown = self.standing.cooldown(None)?;
-        let is_it = cooldown.reason == Reason::Refused && self.forbidden.is_none();
-        is_it.then_some(cooldown.set_at)
-    }
-
     pub(crate) fn is_of(&self, lease: &Lease) -> bool {
         self.lease.credential().generation == lease.credential().generation
     }
 
     fn mark(&self) {
-        self.lease.blemish().set(self.standing.is_blemished());
+        let is_held_against_it = self.is_suspected() || self.refused_fresh.is_any();
+        self.lease.blemish().set(is_held_against_it || self.standing.is_blemished());
     }
 }
 
@@ -248,7 +247,7 @@ impl Book {
             last_used: slot.last_used,
             turn,
         };
-        (config.policy.rank(&candidate), slot.place)
+        (slot.is_suspected(), config.policy.rank(&candidate), slot.place)
     }
 
     /// Makes sure that requests of this scope have a lane of their own.
@@ -282,6 +281,9 @@ impl Book {
         let is_urgent =
             !matches!(change, Change::Succeeded { .. }) || slot.standing.cooldowns.iter().any(cools);
         slot.standing.merge(&change);
+        if change == Change::Reset {
+            slot.acquit();
+        }
         slot.mark();
         let id = slot.lease.credential().id;
         if matches!(change, Change::CooledDown { to_back: true, .. }) {

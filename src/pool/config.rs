@@ -104,6 +104,9 @@ impl Default for Cooldowns {
     }
 }
 
+/// How long one cools down at least that is limited again right after a time that its answer has stated.
+const LEAST: Duration = Duration::from_secs(1);
+
 impl Cooldowns {
     /// How long a limited credential cools down if the answer names no time: 30 s unless set.
     #[must_use]
@@ -112,8 +115,8 @@ impl Cooldowns {
         self
     }
 
-    /// How long a credential cools down that was refused and could not be helped by a refresh: 5 min
-    /// unless set.
+    /// How long a credential cools down that was refused and could not be helped by a refresh, if another one was
+    /// answered well in the same request: 5 min unless set.
     #[must_use]
     pub fn refused(mut self, duration: Duration) -> Self {
         self.refused = duration;
@@ -179,6 +182,14 @@ impl Cooldowns {
     /// 0 to 1.
     pub(crate) fn guess_limited(&self, now: Timestamp, failures: u32, random: f64) -> Timestamp {
         self.guess(now, self.limited, failures, self.jitter * random)
+    }
+
+    /// Until when one that is limited again after this many failures in a row cools down at least, whatever its answer
+    /// states: after each `retry-after: 0` that was not true, a second, two, four, and so on up to a guess's time.
+    pub(crate) fn least(&self, now: Timestamp, failures: u32) -> Timestamp {
+        let Some(exponent) = failures.checked_sub(1) else { return now };
+        let floor = self.guess(now, LEAST, exponent, 0.0);
+        floor.min(now.after(self.limited))
     }
 
     pub(crate) fn guess_refused(&self, now: Timestamp, failures: u32) -> Timestamp {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::book::Lesson;
+use super::book::{Lesson, Refusal, Suspect};
 use super::{Lease, Pool};
 use crate::clock::Timestamp;
 use crate::events::Event;
@@ -58,11 +58,22 @@ impl Pool {
         }
     }
 
-    /// An attempt was refused, and no refresh helped.
-    pub(crate) fn refused(&self, lease: &Lease, began: u64) {
-        let lesson = Lesson { lease, began, scope: None, now: self.now() };
-        let until = self.with_book(|book, config| book.refused(&lesson, config));
-        self.emit_cooled_down(&lesson, until, Reason::Refused);
+    /// These were refused where another credential was answered well.
+    pub(crate) fn convict(&self, suspects: &[Suspect], scope: Option<&Scope>) {
+        for Suspect { lease, began, refusal } in suspects {
+            let scope = scope.filter(|_| *refusal == Refusal::Forbidden);
+            let lesson = Lesson { lease, began: *began, scope, now: self.now() };
+            let until = self.with_book(|book, config| book.convict(&lesson, config));
+            self.emit_cooled_down(&lesson, until, Reason::Refused);
+        }
+    }
+
+    /// A request has ended in which these were refused, and compared with nobody.
+    pub(crate) fn suspect(&self, suspects: &[Suspect]) {
+        let now = self.now();
+        for lease in self.with_book(|book, config| book.suspect(suspects, config, now)) {
+            self.emit(&Event::Suspected { credential: lease.credential() });
+        }
     }
 
     /// An attempt came back well. Takes a lock only where that changes something.
@@ -128,14 +139,14 @@ impl Pool {
         self.with_book(|book, _| !book.slots[lease.slot()].is_of(lease))
     }
 
-    /// Whether the secret of this lease was refused with a 403 when it was fresh: no refresh helps then.
-    pub(crate) fn is_forbidden(&self, lease: &Lease) -> bool {
+    /// Whether this secret was refused in this way right after its renewal: another one would not help.
+    pub(crate) fn was_refused_fresh(&self, lease: &Lease, refusal: Refusal) -> bool {
         let generation = lease.credential().generation;
-        self.with_book(|book, _| book.slots[lease.slot()].forbidden == Some(generation))
+        self.with_book(|book, _| book.slots[lease.slot()].refused_fresh.is(generation, refusal))
     }
 
-    pub(crate) fn set_forbidden(&self, lease: &Lease) {
-        let generation = lease.credential().generation;
-        self.with_book(|book, _| book.slots[lease.slot()].forbidden = Some(generation));
+    /// This secret was refused in this way right after its renewal.
+    pub(crate) fn set_refused_fresh(&self, lease: &Lease, refusal: Refusal) {
+        self.with_book(|book, _| book.refused_fresh(lease, refusal));
     }
 }

@@ -46,7 +46,7 @@ pub use lease::Lease;
 pub use refresh::{RefreshError, Refresher};
 pub use wish::{Affinity, Pin};
 
-pub(crate) use book::{Picked, Wakeup};
+pub(crate) use book::{Picked, Refusal, Suspect, Wakeup};
 pub(crate) use head::KnownHead;
 pub(crate) use header_names::CredentialHeaderNames;
 pub(crate) use lane::SlotIndex;

@@ -27,6 +27,9 @@ impl Pool {
         if revision != self.with_book(|book, _| book.revision) {
             self.load().await?;
         }
+        // The clock may have been set since.
+        let now = self.now();
+        self.with_book(|book, config| book.end_misdated(config, now));
         Ok(())
     }
 

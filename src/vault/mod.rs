@@ -209,7 +209,7 @@ impl<T> StoredPool<T> {
     ) -> Self {
         for Record { metadata, .. } in &credentials {
             if let Some(standing) = standings.credentials.get_mut(&metadata.id) {
-                standing.health.forget_before(metadata.generation);
+                standing.forget_before(metadata.generation);
             }
         }
         Self { credentials, standings, revision, damaged }

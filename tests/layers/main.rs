@@ -6,6 +6,7 @@ mod support;
 mod thorough;
 
 mod active;
+mod clocks;
 mod concurrency;
 mod error_response;
 mod last_answer;
@@ -17,6 +18,7 @@ mod policies;
 mod rate_limit_headers;
 mod refresh_ahead;
 mod refresh_await_points;
+mod refusals;
 mod repeatable_body;
 mod replay_body;
 mod replay_uploads;

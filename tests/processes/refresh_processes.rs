@@ -105,6 +105,7 @@ async fn floods() {
             set_at: Timestamp::from_millis(recorded),
             reason: Reason::Limited,
             scope: Some(Scope::new(format!("model-{}", recorded % 3))),
+            generation: None,
         };
         let change = Change::CooledDown { cooldown, failure: false, to_back: false };
         std::future::poll_fn(|cx| vault.poll_ready(cx)).await.unwrap();

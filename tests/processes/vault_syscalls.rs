@@ -76,6 +76,7 @@ fn failed(id: CredentialId) -> Outcome {
         set_at: Timestamp::from_millis(1),
         reason: Reason::Limited,
         scope: None,
+        generation: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: false } }
 }

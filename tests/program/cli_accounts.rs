@@ -16,7 +16,7 @@ fn cooldown(seconds: u64, scope: Option<&str>) -> Change {
     let now = Clock::system().now();
     let until = now.after(Duration::from_secs(seconds));
     let scope = scope.map(Scope::new);
-    let cooldown = Cooldown { until, set_at: now, reason: Reason::Limited, scope };
+    let cooldown = Cooldown { until, set_at: now, reason: Reason::Limited, scope, generation: None };
     Change::CooledDown { cooldown, failure: true, to_back: false }
 }
 

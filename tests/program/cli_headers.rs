@@ -50,7 +50,8 @@ async fn a_limited_account_is_passed_over_and_none_is_sent_while_all_are() {
     let cool = async |id| {
         let now = Clock::system().now();
         let until = now.after(Duration::from_secs(300));
-        let cooldown = Cooldown { until, set_at: now, reason: Reason::Limited, scope: None };
+        let cooldown =
+            Cooldown { until, set_at: now, reason: Reason::Limited, scope: None, generation: None };
         let change = Change::CooledDown { cooldown, failure: true, to_back: false };
         home.vault().await.record(PoolKey::new("openai"), vec![Outcome { id, change }]).await.unwrap();
     };

@@ -49,6 +49,7 @@ fn cooled(id: CredentialId, until: u64) -> Outcome {
         set_at: Timestamp::from_millis(1),
         reason: Reason::Limited,
         scope: None,
+        generation: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: true } }
 }

@@ -47,7 +47,7 @@ fn account(number: u8) -> Credential {
 
 fn cooled(number: u8, until: u64) -> Outcome {
     let [until, set_at] = [until, 1].map(Timestamp::from_millis);
-    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None };
+    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
     let change = Change::CooledDown { cooldown, failure: false, to_back: false };
     Outcome { id: id(number), change }
 }

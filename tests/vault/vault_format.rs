@@ -81,7 +81,7 @@ const ACME: &str = "pools/%41cme%20%43loud+%54eam%2f%c3%84";
 
 fn cooldown(until: u64, set_at: u64, reason: Reason, scope: Option<&str>) -> Cooldown {
     let [until, set_at] = [until, set_at].map(Timestamp::from_millis);
-    Cooldown { until, set_at, reason, scope: scope.map(Scope::new) }
+    Cooldown { until, set_at, reason, scope: scope.map(Scope::new), generation: None }
 }
 
 /// Everything that the fixtures `vault-v1` and `vault-v2` hold: the same was done to both.

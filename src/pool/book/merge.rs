@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tower::util::rng::Rng;
 
+use super::blame::RefusedFresh;
 use super::{Book, Slot};
 use crate::clock::Timestamp;
 use crate::credential::Credential;
@@ -40,7 +41,7 @@ impl Book {
                     let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
                     unsaved.for_each(|outcome| standing.merge(&outcome.change));
                     // The vault has left out its own; ours may be on a secret that others have replaced.
-                    standing.health.forget_before(credential.metadata.generation);
+                    standing.forget_before(credential.metadata.generation);
                     is_news |= self.take_over(slot, standing, now);
                     self.send_to_back(slot);
                 }
@@ -82,6 +83,7 @@ impl Book {
             self.slots[slot].mark();
             self.refile(slot, config, now);
         }
+        self.end_misdated(config, now);
         if is_news {
             self.wake();
         }
@@ -124,6 +126,7 @@ impl Book {
                 let lease = Lease::new(slot, credential, provider, blemish)?;
                 if is_renewed {
                     self.slots[slot].renewal = Renewal::of(&lease, self.random.next_f64());
+                    self.slots[slot].acquit();
                 }
                 self.slots[slot].lease = lease;
             }
@@ -143,7 +146,8 @@ impl Book {
             in_flight: 0,
             probes: 0,
             cooled_at: Vec::new(),
-            forbidden: None,
+            suspected: None,
+            refused_fresh: RefusedFresh::default(),
             refresh: RefreshStage::Idle,
             renewal,
         });
@@ -163,12 +167,10 @@ impl Book {
     ) -> Result<Lease, UnusableSecret> {
         let slot = self.upsert(credential, provider, in_older_vault)?;
         let generation = self.slots[slot].lease.credential().generation;
-        self.slots[slot].standing.health.forget_before(generation);
+        self.slots[slot].standing.forget_before(generation);
         self.slots[slot].mark();
-        if let Some(set_until) = self.slots[slot].cooled_for_want_of_a_refresh() {
-            self.change(slot, Change::Succeeded { set_until, scope: None }, config, now);
-        }
         self.refile(slot, config, now);
+        self.wake();
         Ok(self.slots[slot].lease.clone())
     }
 }

@@ -42,6 +42,7 @@ impl Book {
         if let Some(affinity) = &wish.affinity
             && let Some(slot) = self.affinity.get(affinity)
             && self.lane(scope).is_ready(slot)
+            && !self.slots[slot].is_suspected()
         {
             return Ok(self.take(slot, false, config, now));
         }

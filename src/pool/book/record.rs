@@ -30,8 +30,13 @@ impl Book {
         config: &Config,
     ) -> Option<Timestamp> {
         let slot = &self.slots[lesson.lease.slot()];
-        let is_first = lesson.began >= slot.cooled_at(lesson.scope);
+        // A probe of one that cools down anyway is no new failure either.
+        let is_probe = slot.cools_until(lesson.scope) > lesson.now;
+        let is_first = lesson.began >= slot.cooled_at(lesson.scope) && !is_probe;
         let until = match stated {
+            Some(until) if is_first => {
+                until.max(config.cooldowns.least(lesson.now, slot.standing.failures))
+            }
             Some(until) => until,
             None if is_first => {
                 let random = self.random.next_f64();
@@ -47,21 +52,7 @@ impl Book {
         Some(until)
     }
 
-    /// The upstream refused the credential, and a refresh did not help. Longer each time.
-    pub(crate) fn refused(&mut self, lesson: &Lesson<'_>, config: &Config) -> Option<Timestamp> {
-        let slot = &self.slots[lesson.lease.slot()];
-        if !slot.is_of(lesson.lease) || lesson.began < slot.cooled_at(None) {
-            return None;
-        }
-        let again = slot.standing.cooldown(None).is_some_and(|known| known.reason == Reason::Refused);
-        let failures = if again { slot.standing.failures } else { 0 };
-        let until = config.cooldowns.guess_refused(lesson.now, failures);
-        let whole = Lesson { scope: None, ..*lesson };
-        self.cool_down(&whole, until, Reason::Refused, true, config);
-        Some(until)
-    }
-
-    fn cool_down(
+    pub(super) fn cool_down(
         &mut self,
         lesson: &Lesson<'_>,
         until: Timestamp,
@@ -69,7 +60,13 @@ impl Book {
         is_first: bool,
         config: &Config,
     ) {
-        let cooldown = Cooldown { until, set_at: lesson.now, reason, scope: lesson.scope.cloned() };
+        let cooldown = Cooldown {
+            until,
+            set_at: lesson.now,
+            reason,
+            scope: lesson.scope.cloned(),
+            generation: Some(lesson.lease.credential().generation),
+        };
         let change = Change::CooledDown {
             cooldown,
             failure: is_first && reason != Reason::UsedUp,
@@ -87,6 +84,12 @@ impl Book {
     /// The upstream answered well. Ends the cooldowns that were set before the attempt began, and
     /// forgives the failures.
     pub(crate) fn succeeded(&mut self, lesson: &Lesson<'_>, config: &Config) -> bool {
+        let slot = &mut self.slots[lesson.lease.slot()];
+        if slot.is_of(lesson.lease) && slot.suspected.is_none_or(|since| lesson.began >= since) {
+            slot.acquit();
+            slot.mark();
+            self.refile(lesson.lease.slot(), config, lesson.now);
+        }
         let slot = &self.slots[lesson.lease.slot()];
         let since = slot.cooled_at(None).max(slot.cooled_at(lesson.scope));
         let ends =

@@ -21,6 +21,15 @@ pub struct Account {
     pub needs_sign_in: bool,
 }
 
+/// What one account's refusals have come to, which no vault is told.
+#[derive(Clone, Copy, Default)]
+struct Suspicion {
+    /// Whether it goes behind the others until it is answered well.
+    is_suspect: bool,
+    /// At which generation it was refused right after a refresh, by a 401 and by a 403.
+    refused_fresh: [Option<u64>; 2],
+}
+
 /// What the upstream saw: who asked, at which generation, and what it answered.
 pub type Attempt = (Option<(usize, u64)>, u16);
 
@@ -37,8 +46,8 @@ pub struct Result {
 }
 
 struct Run<'a> {
-    /// Secrets that were refused with a 403 when they were fresh.
-    forbidden: Vec<(usize, u64)>,
+    /// By account.
+    suspicions: Vec<Suspicion>,
     /// The pool as it was when it last changed in a way that is worth a write.
     saved: Vec<Account>,
     script: &'a Script,
@@ -62,7 +71,7 @@ pub fn run(script: &Script, layers: Layers) -> Result {
         |account| Account { account, generation: 1, failures: 0, cooldown: None, needs_sign_in: false };
     let order: Vec<_> = (0..script.accounts.len()).map(account).collect();
     let mut run = Run {
-        forbidden: Vec::new(),
+        suspicions: vec![Suspicion::default(); script.accounts.len()],
         saved: order.clone(),
         script,
         layers,
@@ -77,12 +86,25 @@ pub fn run(script: &Script, layers: Layers) -> Result {
         run.now += request.after;
         answers.push(run.request(request.repeatable));
     }
-    // Secrets are always saved.
+    // Secrets are always saved, and a newer one makes void what was for want of it.
     let mut saved = std::mem::take(&mut run.saved);
     for account in &mut saved {
-        account.generation = run.account(account.account).generation;
+        let generation = run.account(account.account).generation;
+        if account.generation < generation {
+            account.renewed(generation);
+        }
     }
     Result { answers, attempts: run.attempts, refreshes: run.refreshes, pool: run.order, saved }
+}
+
+impl Account {
+    fn renewed(&mut self, generation: u64) {
+        self.generation = generation;
+        if self.cooldown.is_some_and(|(_, refused)| refused) {
+            self.cooldown = None;
+            self.failures = 0;
+        }
+    }
 }
 
 impl Run<'_> {
@@ -91,7 +113,33 @@ impl Run<'_> {
         if !auth_header && !rotate && !refresh {
             return Some(self.upstream(None).status);
         }
-        let mut current = self.first()?;
+        let current = self.first()?;
+        let mut suspects = Vec::new();
+        let status = self.attempts_of_request(current, repeatable, &mut suspects);
+        // If they were all refused, the request is at fault. Those that were compared with nobody go to the end.
+        let is_other = |account: &Account| {
+            !account.needs_sign_in && suspects.iter().all(|(suspect, _)| *suspect != account.account)
+        };
+        if self.order.iter().any(is_other) {
+            for (account, _) in suspects {
+                let now = self.now;
+                let is_convicted = |(until, refused)| refused && until > now;
+                if !self.account(account).cooldown.is_some_and(is_convicted) {
+                    self.suspicions[account].is_suspect = true;
+                }
+            }
+        }
+        Some(status)
+    }
+
+    /// Sends a request, and leaves the accounts that were refused for no reason that is known.
+    fn attempts_of_request(
+        &mut self,
+        mut current: usize,
+        repeatable: bool,
+        suspects: &mut Vec<(usize, u16)>,
+    ) -> u16 {
+        let Layers { rotate, refresh, .. } = self.layers;
         let (mut tried, mut refreshed, mut failed) = (vec![current], Vec::new(), Vec::new());
         let mut fresh = Vec::new();
         loop {
@@ -102,11 +150,18 @@ impl Run<'_> {
                 200 => self.succeeded(current),
                 _ => {}
             }
+            suspects.retain(|(suspect, refusal)| {
+                let is_convicted = convicts(status, *refusal);
+                if is_convicted {
+                    self.convict(*suspect);
+                }
+                !is_convicted
+            });
             let is_refused = status == 401 || status == 403;
             if is_refused && refresh {
                 let token = self.script.accounts[current].refresh;
-                let secret = (current, self.account(current).generation);
-                let is_futile = status == 403 && self.forbidden.contains(&secret);
+                let generation = self.account(current).generation;
+                let is_futile = self.suspicions[current].refused_fresh[kind(status)] == Some(generation);
                 if token.is_some() && !refreshed.contains(&current) && !is_futile {
                     refreshed.push(current);
                     if self.refresh(current, token) {
@@ -114,21 +169,23 @@ impl Run<'_> {
                         if repeatable {
                             continue;
                         }
-                        return Some(status);
+                        return status;
                     }
                 }
             }
             if is_refused && (refresh || rotate) {
                 failed.push(current);
-                if status == 403 && fresh.contains(&current) {
-                    let secret = (current, self.account(current).generation);
-                    self.forbidden.push(secret);
+                let Account { generation, needs_sign_in, .. } = *self.account(current);
+                if fresh.contains(&current) {
+                    self.suspicions[current].refused_fresh[kind(status)] = Some(generation);
                 }
-                self.refused(current);
+                if !needs_sign_in {
+                    suspects.push((current, status));
+                }
             }
             let is_over = status == 429 || failed.contains(&current);
             if !is_over || !rotate || !repeatable {
-                return Some(status);
+                return status;
             }
             let budget = self.script.budget.unwrap_or(self.script.accounts.len());
             let next = self.ready().find(|account| !tried.contains(account));
@@ -137,7 +194,7 @@ impl Run<'_> {
                     current = next;
                     tried.push(next);
                 }
-                None => return Some(status),
+                None => return status,
             }
         }
     }
@@ -156,11 +213,14 @@ impl Run<'_> {
         self.order.iter_mut().find(|other| other.account == account).unwrap()
     }
 
+    /// Suspects last.
     fn ready(&self) -> impl Iterator<Item = usize> + '_ {
         let is_ready = |account: &&Account| {
             !account.needs_sign_in && account.cooldown.is_none_or(|(until, _)| until <= self.now)
         };
-        self.order.iter().filter(is_ready).map(|account| account.account)
+        let ready = || self.order.iter().filter(is_ready).map(|account| account.account);
+        let is_suspect = |account: &usize| self.suspicions[*account].is_suspect;
+        ready().filter(move |account| !is_suspect(account)).chain(ready().filter(is_suspect))
     }
 
     /// The first that is ready; where none is, the one that is ready soonest.
@@ -179,16 +239,31 @@ impl Run<'_> {
     fn limited(&mut self, account: usize, retry_after: Option<u64>) {
         let now = self.now;
         let state = self.account(account);
-        let until =
-            now + retry_after.unwrap_or_else(|| 30u64.saturating_mul(1 << state.failures).min(3600));
+        if state.cooldown.is_some_and(|(until, _)| until > now) {
+            // A probe is no new failure, and ends nothing.
+            let Some(until) = retry_after.map(|seconds| now + seconds) else { return };
+            if state.cooldown.is_some_and(|(known, _)| until > known) {
+                state.cooldown = Some((until, false));
+                self.save();
+            }
+            return;
+        }
+        // What is stated is believed, but less so each time in a row.
+        let least = state.failures.checked_sub(1).map_or(0, |before| (1 << before.min(9)).min(30));
+        let guess = 30u64.saturating_mul(1 << state.failures).min(3600);
+        let until = now + retry_after.map_or(guess, |seconds| seconds.max(least));
         cool_down(state, until, false);
         self.send_to_back(account);
         self.save();
     }
 
-    fn refused(&mut self, account: usize) {
+    fn convict(&mut self, account: usize) {
         let now = self.now;
+        self.suspicions[account].is_suspect = false;
         let state = self.account(account);
+        if state.cooldown.is_some_and(|(until, refused)| refused && until > now) {
+            return;
+        }
         let again = state.cooldown.is_some_and(|(_, refused)| refused);
         let factor = if again { 1 << state.failures } else { 1 };
         cool_down(state, now + (300 * factor).min(3600), true);
@@ -198,6 +273,7 @@ impl Run<'_> {
 
     fn succeeded(&mut self, account: usize) {
         let now = self.now;
+        self.suspicions[account] = Suspicion::default();
         let state = self.account(account);
         let ended_one = state.cooldown.is_some_and(|(until, _)| until > now);
         state.cooldown = None;
@@ -223,19 +299,9 @@ impl Run<'_> {
         match token {
             Some(Refresh::Helps) => {
                 self.held_off[account] = HeldOff::default();
-                let is_forbidden = self.forbidden.iter().any(|(known, _)| *known == account);
+                self.suspicions[account] = Suspicion::default();
                 let state = self.account(account);
-                state.generation += 1;
-                // The cooldown was for want of a refresh.
-                if let Some((until, true)) = state.cooldown
-                    && !is_forbidden
-                {
-                    state.cooldown = None;
-                    state.failures = 0;
-                    if until > now {
-                        self.save();
-                    }
-                }
+                state.renewed(state.generation + 1);
             }
             Some(Refresh::Rejected) => {
                 self.account(account).needs_sign_in = true;
@@ -248,6 +314,20 @@ impl Run<'_> {
             }
         }
         token == Some(Refresh::Helps)
+    }
+}
+
+fn kind(refusal: u16) -> usize {
+    usize::from(refusal == 403)
+}
+
+/// Whether another account's answer shows that a refusal was for the account's sake.
+fn convicts(answer: u16, refusal: u16) -> bool {
+    match answer {
+        200 | 409 => true,
+        // This one was authenticated, but may not be allowed either.
+        404 => refusal == 401,
+        _ => false,
     }
 }
 

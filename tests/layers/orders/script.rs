@@ -40,7 +40,7 @@ impl Script {
     /// What the upstream answers when one asks for the nth time.
     pub fn answer(&self, asker: Option<(usize, u64)>, nth: usize) -> Answer {
         let mut dice = Dice::new((self.seed, asker, nth));
-        let status = dice.pick(&[200, 200, 429, 429, 401, 403, 500]);
+        let status = dice.pick(&[200, 200, 200, 429, 429, 429, 401, 401, 403, 403, 404, 409, 500]);
         let retry_after = dice.pick(&[None, Some(0), Some(10), Some(60), Some(4000)]);
         Answer { status, retry_after: retry_after.filter(|_| status == 429) }
     }

@@ -42,6 +42,7 @@ fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -> Outcome {
         set_at: Timestamp::from_millis(set_at),
         reason: Reason::Limited,
         scope: None,
+        generation: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back } }
 }

@@ -97,6 +97,7 @@ pub(crate) fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -
         set_at: Timestamp::from_millis(set_at),
         reason: Reason::Limited,
         scope: None,
+        generation: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back } }
 }
@@ -382,6 +383,7 @@ pub(crate) async fn outcomes_at_once_are_all_kept(vault: impl Vault) {
                 set_at: Timestamp::from_millis(1),
                 reason: Reason::UsedUp,
                 scope: Some(Scope::new(format!("model-{number}"))),
+                generation: None,
             };
             let change = Change::CooledDown { cooldown, failure: true, to_back: false };
             tokio::spawn(async move { vault.record(pool(), vec![Outcome { id, change }]).await })

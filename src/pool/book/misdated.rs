@@ -1,0 +1,20 @@
+//! What a clock that was wrong has left behind.
+
+use super::Book;
+use crate::clock::Timestamp;
+use crate::pool::config::Config;
+use crate::standing::{Change, Cooldown};
+
+impl Book {
+    /// Ends the cooldowns that were set in the future. The clock that set them was wrong, so nobody knows when they
+    /// end. If a credential is still limited, its next answer says so.
+    pub(crate) fn end_misdated(&mut self, config: &Config, now: Timestamp) {
+        for index in 0..self.slots.len() {
+            let cooldowns = &self.slots[index].standing.cooldowns;
+            let misdated = cooldowns.iter().filter(|known| known.is_misdated(now)).cloned();
+            for Cooldown { set_at: set_until, scope, .. } in misdated.collect::<Vec<_>>() {
+                self.change(index, Change::Succeeded { set_until, scope }, config, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A clock that was wrong does no harm once it is right.
+
+use tower_credentials::standing::{Change, Cooldown, Outcome, Reason, Scope, Standing};
+use tower_credentials::vault::VaultExt;
+use tower_credentials::*;
+
+use crate::support::*;
+
+const DAY: u64 = 24 * 60 * 60;
+
+#[tokio::test]
+async fn a_cooldown_that_was_set_in_the_future_ends_here_and_in_the_vault() {
+    for ahead in [8 * 60 * 60, 400 * DAY, 500 * 365 * DAY] {
+        for scope in [None, Some(Scope::new("model"))] {
+            let vault = keys(["a", "b"]).await;
+            let clock = HandClock::new();
+            let pool = builder(vault.clone()).clock(clock.clock()).open().await.unwrap();
+            let id = status_of(&pool, "a").credential.id;
+            let set_at = pool.now().after(seconds(ahead));
+            let until = set_at.after(seconds(60));
+            let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope, generation: None };
+            let change = Change::CooledDown { cooldown, failure: true, to_back: false };
+            vault.record(key(), vec![Outcome { id, change }]).await.unwrap();
+            // Of a pool that runs, and of one that is opened.
+            pool.sync().await.unwrap();
+            let reopened = builder(vault.clone()).clock(clock.clock()).open().await.unwrap();
+            for pool in [&pool, &reopened] {
+                assert_eq!(status_of(pool, "a").standing, Standing::default(), "{ahead} s ahead");
+                assert_eq!(pool.active(), Some(id));
+            }
+            pool.save().await;
+            let standings = vault.load_pool(key()).await.unwrap().standings;
+            assert_eq!(standings.credentials[&id], Standing::default(), "{ahead} s ahead");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cooldown_is_kept_if_the_clocks_differ_by_a_minute() {
+    let vault = keys(["a", "b"]).await;
+    let pool = builder(vault.clone()).clock(HandClock::new().clock()).open().await.unwrap();
+    let id = status_of(&pool, "a").credential.id;
+    let set_at = pool.now().after(seconds(59));
+    let until = set_at.after(seconds(60));
+    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+    let change = Change::CooledDown { cooldown, failure: true, to_back: false };
+    vault.record(key(), vec![Outcome { id, change }]).await.unwrap();
+    pool.sync().await.unwrap();
+    assert_eq!(cools(&pool, "a"), seconds(119));
+}
+
+/// A clock that can be set to any time.
+fn settable() -> (std::sync::Arc<std::sync::atomic::AtomicU64>, Clock) {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let time = std::sync::Arc::new(AtomicU64::new(1_800_000_000));
+    let read = time.clone();
+    let clock = Clock::from_fn(move || std::time::UNIX_EPOCH + seconds(read.load(Ordering::SeqCst)));
+    (time, clock)
+}
+
+#[tokio::test]
+async fn a_limit_that_was_learnt_by_a_wrong_clock_ends_when_the_clock_is_right() {
+    use std::sync::atomic::Ordering;
+    let (time, clock) = settable();
+    let upstream = Upstream::new().answers("a", [Answer::limited(60), Answer::ok()]);
+    let pool = builder(keys(["a", "b"]).await).clock(clock).open().await.unwrap();
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    time.fetch_add(400 * DAY, Ordering::SeqCst);
+    assert_eq!(ask(&service, post()).await, (200, "b".into()));
+    assert_eq!(cools(&pool, "a"), seconds(60));
+    time.fetch_sub(400 * DAY, Ordering::SeqCst);
+    pool.sync().await.unwrap();
+    assert_eq!(cools(&pool, "a"), seconds(0));
+    upstream.set("b", [Answer::limited(60)]);
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(upstream.tokens(), ["a", "b", "b", "a"]);
+}

@@ -1,0 +1,378 @@
+//! Who is to blame for a 401 or 403 that gives no reason: a credential is convicted only if another one is answered
+//! well in the same request.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use http::StatusCode;
+use http_body_util::Full;
+use tower::{Layer, ServiceExt};
+use tower_credentials::standing::{Reason, Scope, Standing};
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::*;
+
+use crate::support::*;
+
+const NONE: Duration = Duration::ZERO;
+
+fn always(status: u16) -> [Answer; 1] {
+    [Answer::status(status)]
+}
+
+fn pinned(label: &str) -> Asked {
+    let mut request = post();
+    request.extensions_mut().insert(Pin::label(label));
+    request
+}
+
+fn scoped(scope: &str) -> Asked {
+    let mut request = post();
+    request.extensions_mut().insert(Scope::new(scope));
+    request
+}
+
+/// A pool over these keys, whose clock is moved by hand.
+async fn pool_of(vault: &MemoryVault) -> (Pool, HandClock) {
+    let clock = HandClock::new();
+    let pool = builder(vault.clone()).clock(clock.clock());
+    (pool.cooldowns(Cooldowns::default().jitter(0.0)).open().await.unwrap(), clock)
+}
+
+#[tokio::test]
+async fn a_request_that_every_account_refuses_is_at_fault_itself() {
+    for status in [401, 403] {
+        let vault = keys(["a", "b", "c"]).await;
+        let spy = Planned::new(&vault, |_, _| Plan::Pass);
+        let events = Journal::new();
+        let upstream = ["a", "b", "c"].into_iter().fold(Upstream::new(), |upstream, key| {
+            upstream.answers(key, [Answer::status(status).body(key)])
+        });
+        let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
+        let service = stack(four(&pool, &no_refresh()), upstream.clone());
+        for _ in 0..5 {
+            assert_eq!(ask(&service, post()).await, (status, "c".into()), "the last answer, whole");
+        }
+        assert!(pool.status().iter().all(|status| learnt(&status.standing) == Standing::default()));
+        assert_eq!(order(&pool), ["a", "b", "c"]);
+        assert_eq!(spy.count("record"), 0, "there is nothing to save");
+        assert_eq!(events.count("CooledDown") + events.count("Suspected"), 0);
+        upstream.set("a", [Answer::ok()]);
+        assert_eq!(ask(&service, post()).await.0, 200, "the next request finds every account as it was");
+        assert_eq!(upstream.tokens().last().unwrap(), "a");
+    }
+}
+
+#[tokio::test]
+async fn a_pool_of_one_is_never_convicted_and_its_token_is_renewed_once() {
+    for status in [401, 403] {
+        let upstream = Upstream::new().answers("a-1", always(status)).answers("a-2", always(status));
+        let (pool, _) = pool_of(&accounts(["a"]).await).await;
+        let refreshes = Journal::new();
+        let service = stack(four(&pool, &renewing(&refreshes)), upstream.clone());
+        for round in 0..5 {
+            assert_eq!(ask(&service, post()).await.0, status);
+            assert_eq!(refreshes.all().len(), 1, "in round {round}");
+            assert_eq!(cools(&pool, "a"), NONE, "in round {round}");
+        }
+        // Once it is answered well, the next refusal may be for want of a new token again.
+        upstream.set("a-2", [Answer::ok(), Answer::status(status)]);
+        assert_eq!(ask(&service, post()).await.0, 200);
+        assert_eq!(ask(&service, post()).await, (200, "a-3".into()));
+        assert_eq!(refreshes.all().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_token_that_is_refused_by_a_403_is_still_renewed_for_a_401() {
+    let answers = [Answer::status(403), Answer::status(401)];
+    let upstream = Upstream::new().answers("a-1", always(403)).answers("a-2", answers);
+    let (pool, _) = pool_of(&accounts(["a"]).await).await;
+    let refreshes = Journal::new();
+    let service = stack(four(&pool, &renewing(&refreshes)), upstream);
+    assert_eq!(ask(&service, post()).await.0, 403);
+    assert_eq!(ask(&service, post()).await, (200, "a-3".into()));
+    assert_eq!(refreshes.all().len(), 2);
+}
+
+#[tokio::test]
+async fn only_an_answer_that_shows_that_another_was_accepted_convicts() {
+    let after_authentication = [400, 404, 405, 406, 410, 411, 413, 414, 415, 416, 417];
+    let done = [200, 201, 204, 206, 304, 409, 412, 422];
+    let nothing = [301, 302, 303, 307, 407, 408, 418, 421, 423, 425, 431, 451, 500, 502, 503, 529];
+    let cases = done.into_iter().map(|answer| (answer, [true, true]));
+    let cases = cases.chain(after_authentication.into_iter().map(|answer| (answer, [true, false])));
+    let cases = cases.chain(nothing.into_iter().map(|answer| (answer, [false, false])));
+    for (answer, convicts) in cases {
+        for (refusal, convicts) in [401, 403].into_iter().zip(convicts) {
+            let upstream = Upstream::new().answers("a", always(refusal)).answers("b", always(answer));
+            let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
+            let service = stack(four(&pool, &no_refresh()), upstream.clone());
+            assert_eq!(ask(&service, post()).await.0, answer);
+            let expected = if convicts { seconds(300) } else { NONE };
+            assert_eq!(cools(&pool, "a"), expected, "a {refusal}, then a {answer}");
+            upstream.set("a", [Answer::ok()]);
+            upstream.set("b", [Answer::ok()]);
+            ask(&service, post()).await;
+            assert_eq!(upstream.tokens().last().unwrap(), "b", "either way it is behind the other");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_403_convicts_for_the_scope_that_was_asked_for_and_a_401_for_all() {
+    for (status, elsewhere) in [(403, "a"), (401, "b")] {
+        let upstream = Upstream::new().answers("a", [Answer::status(status), Answer::ok()]);
+        let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
+        let service = stack(four(&pool, &no_refresh()), upstream.clone());
+        assert_eq!(ask(&service, scoped("large")).await.0, 200);
+        ask(&service, scoped("large")).await;
+        ask(&service, scoped("small")).await;
+        assert_eq!(upstream.tokens(), ["a", "b", "b", elsewhere]);
+    }
+}
+
+/// Has a request made that can be sent to one account only, and is refused.
+async fn refused_without_comparison(how: &str, pool: &Pool, upstream: &Upstream) {
+    let four = four(pool, &no_refresh());
+    match how {
+        "a body that is sent once" => {
+            let service = four.layer(upstream.clone());
+            let request = post().map(Once::<Full<bytes::Bytes>>::new);
+            assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::FORBIDDEN);
+        }
+        "a pin" => assert_eq!(ask(&stack(four, upstream.clone()), pinned("a")).await.0, 403),
+        "a budget of one" => {
+            let rotate = four.0.clone().max_attempts(NonZeroU32::MIN);
+            let service = stack((rotate, four.1, four.2, four.3), upstream.clone());
+            assert_eq!(ask(&service, post()).await.0, 403);
+        }
+        "an upstream in trouble" => {
+            upstream.set("b", [Answer::status(500), Answer::ok()]);
+            assert_eq!(ask(&stack(four, upstream.clone()), post()).await.0, 500);
+        }
+        "a caller who goes away" => {
+            upstream.set("b", [Answer::ok().after(std::future::pending), Answer::ok()]);
+            let asking = tokio::spawn(ask(&stack(four, upstream.clone()), post()));
+            upstream.seen.reaches(2).await;
+            asking.abort();
+            assert!(asking.await.unwrap_err().is_cancelled());
+        }
+        _ => unreachable!("{how}"),
+    }
+}
+
+#[tokio::test]
+async fn one_that_could_not_be_compared_goes_behind_the_others_until_it_is_answered_well() {
+    let ways = ["a body that is sent once", "a pin", "a budget of one", "an upstream in trouble"];
+    for how in ways.into_iter().chain(["a caller who goes away"]) {
+        let vault = keys(["a", "b"]).await;
+        let spy = Planned::new(&vault, |_, _| Plan::Pass);
+        let upstream = Upstream::new().answers("a", [Answer::status(403), Answer::ok()]);
+        let events = Journal::new();
+        let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
+        refused_without_comparison(how, &pool, &upstream).await;
+        assert_eq!(events.count("Suspected"), 1, "{how}");
+        assert_eq!(events.count("CooledDown"), 0, "{how}");
+        assert_eq!(spy.count("record"), 0, "{how}");
+        assert_eq!(pool.active(), Some(status_of(&pool, "b").credential.id), "{how}");
+        let service = stack(four(&pool, &no_refresh()), upstream.clone());
+        assert_eq!(ask(&service, post()).await.0, 200);
+        assert_eq!(upstream.tokens().last().unwrap(), "b", "{how}");
+        assert_eq!(ask(&service, pinned("a")).await.0, 200);
+        ask(&service, post()).await;
+        assert_eq!(upstream.tokens().last().unwrap(), "a", "{how}: it was answered well");
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_refused_while_the_others_are_limited_is_not_convicted() {
+    let limited = || [Answer::limited(100)];
+    let upstream =
+        Upstream::new().answers("a", always(401)).answers("b", limited()).answers("c", limited());
+    let (pool, clock) = pool_of(&keys(["b", "a", "c"]).await).await;
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    assert_eq!(ask(&service, post()).await.0, 429);
+    assert_eq!(upstream.tokens(), ["b", "a", "c"]);
+    assert_eq!(cools(&pool, "a"), NONE);
+    clock.advance(seconds(100));
+    upstream.set("b", [Answer::ok()]);
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(upstream.tokens().last().unwrap(), "b", "it is behind the others");
+}
+
+#[tokio::test]
+async fn a_suspect_is_convicted_by_another_suspect_that_is_answered_well() {
+    let upstream = Upstream::new().answers("b", [Answer::status(403), Answer::ok()]);
+    let (pool, _) = pool_of(&keys(["a", "b", "c"]).await).await;
+    refused_without_comparison("a pin", &pool, &upstream.clone().answers("a", always(403))).await;
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    ask(&service, pinned("b")).await;
+    upstream.set("c", [Answer::limited(100)]);
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(upstream.tokens(), ["a", "b", "c", "a", "b"]);
+    assert_eq!(cools(&pool, "a"), seconds(300));
+}
+
+#[tokio::test]
+async fn requests_of_a_conversation_leave_a_suspect() {
+    let upstream = Upstream::new();
+    let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    let of_conversation = || {
+        let mut request = post();
+        request.extensions_mut().insert(Affinity::new("conversation"));
+        request
+    };
+    ask(&service, of_conversation()).await;
+    upstream.set("a", [Answer::status(403), Answer::ok()]);
+    ask(&service, pinned("a")).await;
+    ask(&service, of_conversation()).await;
+    ask(&service, of_conversation()).await;
+    assert_eq!(upstream.tokens(), ["a", "a", "b", "b"]);
+}
+
+#[tokio::test]
+async fn a_person_s_reset_clears_a_suspicion() {
+    let upstream = Upstream::new().answers("a", [Answer::status(403), Answer::ok()]);
+    let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
+    refused_without_comparison("a pin", &pool, &upstream).await;
+    pool.reset(status_of(&pool, "a").credential.id).await.unwrap();
+    assert_eq!(pool.active(), Some(status_of(&pool, "a").credential.id));
+}
+
+/// Puts an account before the others.
+async fn put_first(vault: &MemoryVault, pool: &Pool, label: &str) {
+    vault.move_to(status_of(pool, label).credential.id, 0).await.unwrap();
+    pool.sync().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_conviction_lasts_longer_each_time_in_a_row() {
+    let upstream = Upstream::new().answers("a", always(403));
+    let vault = keys(["a", "b"]).await;
+    let (pool, clock) = pool_of(&vault).await;
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    for cooldown in [300, 600, 1200, 2400, 3600, 3600] {
+        put_first(&vault, &pool, "a").await;
+        assert_eq!(ask(&service, post()).await, (200, "b".into()));
+        assert_eq!(cools(&pool, "a"), seconds(cooldown));
+        // One that looks whether it is well again is no new failure.
+        assert_eq!(ask(&service, pinned("a")).await.0, 403);
+        assert_eq!(cools(&pool, "a"), seconds(cooldown));
+        clock.advance(seconds(cooldown));
+    }
+}
+
+#[tokio::test]
+async fn a_new_secret_ends_a_cooldown_that_was_for_want_of_one_whoever_brings_it() {
+    let vault = keys(["a", "b"]).await;
+    let upstream = Upstream::new().answers("a", always(401));
+    let (pool, clock) = pool_of(&vault).await;
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    assert_eq!(ask(&service, post()).await, (200, "b".into()));
+    assert_eq!(cools(&pool, "a"), seconds(300));
+    let Metadata { id, generation, .. } = status_of(&pool, "a").credential;
+    // Another program, which knows nothing of the cooldown.
+    vault.replace_secret(id, generation, Secret::api_key("a-2")).await.unwrap();
+    pool.sync().await.unwrap();
+    assert_eq!(cools(&pool, "a"), NONE);
+    assert_eq!(status_of(&pool, "a").standing.failures, 0);
+    let saved = |vault: MemoryVault| async move {
+        vault.load_pool(key()).await.unwrap().standings.credentials[&id].clone()
+    };
+    assert_eq!(learnt(&saved(vault.clone()).await), Standing::default());
+    // What is learnt of the new one is not taken for the old one's.
+    upstream.set("a-2", [Answer::limited(60)]);
+    upstream.set("b", [Answer::limited(1)]);
+    assert_eq!(ask(&service, post()).await.0, 429);
+    let standing = saved(vault).await;
+    assert_eq!(standing.failures, 1);
+    assert_eq!(standing.cooldown(None).unwrap().until.since(pool.now()), seconds(60));
+    assert_eq!(standing.cooldown(None).unwrap().reason, Reason::Limited);
+    clock.advance(seconds(60));
+}
+
+#[tokio::test]
+async fn a_new_secret_does_not_end_a_limit() {
+    let vault = keys(["a", "b"]).await;
+    let upstream = Upstream::new().answers("a", [Answer::limited(60)]);
+    let (pool, _) = pool_of(&vault).await;
+    ask(&stack(four(&pool, &no_refresh()), upstream), post()).await;
+    let Metadata { id, generation, .. } = status_of(&pool, "a").credential;
+    vault.replace_secret(id, generation, Secret::api_key("a-2")).await.unwrap();
+    pool.sync().await.unwrap();
+    assert_eq!(cools(&pool, "a"), seconds(60));
+}
+
+#[tokio::test]
+async fn a_token_endpoint_in_trouble_counts_once_whoever_asks() {
+    let vault = accounts(["a", "b"]).await;
+    let upstream = Upstream::new().answers("a-1", always(401));
+    let (pool, clock) = pool_of(&vault).await;
+    let refreshes = Journal::new();
+    let working = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (calls, works) = (refreshes.clone(), working.clone());
+    let refresher = Refresher::new(move |credential: Credential| {
+        calls.push(credential.metadata.label.to_string());
+        let works = works.load(std::sync::atomic::Ordering::SeqCst);
+        async move {
+            if works {
+                Ok(renewed(&credential.metadata))
+            } else {
+                Err(RefreshError::Failed("503".into()))
+            }
+        }
+    });
+    let service = stack(four(&pool, &refresher), upstream.clone());
+    for _ in 0..20 {
+        assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
+        assert_eq!(ask(&service, pinned("a")).await.0, 401);
+        clock.advance(Duration::from_millis(200));
+    }
+    assert!(cools(&pool, "a") <= seconds(300));
+    assert_eq!(status_of(&pool, "a").standing.failures, 1);
+    assert!(refreshes.all().len() <= 4, "{:?}", refreshes.all());
+    working.store(true, std::sync::atomic::Ordering::SeqCst);
+    clock.advance(seconds(10));
+    assert_eq!(ask(&service, pinned("a")).await, (200, "a-2".into()));
+    assert_eq!(cools(&pool, "a"), NONE, "the first renewal that works ends it");
+}
+
+#[tokio::test]
+async fn a_limit_without_a_time_doubles_once_for_each_cooldown_that_was_served() {
+    let limited = || [Answer::status(429)];
+    let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
+    let (pool, clock) = pool_of(&keys(["a", "b"]).await).await;
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    for cooldown in [30, 60, 120] {
+        for _ in 0..30 {
+            assert_eq!(ask(&service, post()).await.0, 429);
+        }
+        for label in ["a", "b"] {
+            assert_eq!(cools(&pool, label), seconds(cooldown));
+        }
+        clock.advance(seconds(cooldown));
+    }
+    // A probe that is told a time learns it all the same.
+    ask(&service, post()).await;
+    upstream.set("a", [Answer::limited(3000)]);
+    ask(&service, pinned("a")).await;
+    assert_eq!(cools(&pool, "a"), seconds(3000));
+    assert_eq!(status_of(&pool, "a").standing.failures, 4);
+}
+
+#[tokio::test]
+async fn a_retry_after_of_nothing_that_is_not_true_is_believed_less_each_time() {
+    let upstream = Upstream::new().answers("a", [Answer::limited(0)]);
+    let (pool, clock) = pool_of(&keys(["a"]).await).await;
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    for cooldown in [0, 1, 2, 4, 8, 16, 30, 30] {
+        assert_eq!(ask(&service, post()).await.0, 429);
+        assert_eq!(cools(&pool, "a"), seconds(cooldown));
+        clock.advance(seconds(cooldown));
+    }
+    upstream.set("a", [Answer::ok(), Answer::limited(0)]);
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(ask(&service, post()).await.0, 429);
+    assert_eq!(cools(&pool, "a"), NONE, "a success forgives");
+}
