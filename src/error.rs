@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::credential::PoolKey;
-use crate::vault::VaultError;
+use crate::vault::{Damage, VaultError};
 
 /// Any error: what tower's own middleware uses where layers of several crates meet.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -36,6 +36,8 @@ pub enum Error {
         pool: PoolKey,
         /// Which kinds its mode allows, in words.
         wanted: &'static str,
+        /// A credential of it that can't be read, and the way out.
+        damaged: Option<Box<Damage>>,
     },
     /// The request is pinned to a credential that the pool has not got.
     UnknownPin {
@@ -96,8 +98,11 @@ impl fmt::Display for Error {
                 "a credential of {provider} may not be sent to {origin}; \
                  add the origin to the provider if it is meant to"
             ),
-            Self::NoCredential { pool, wanted } => {
+            Self::NoCredential { pool, wanted, damaged: None } => {
                 write!(f, "no {wanted} in pool {pool}; add one to its vault")
+            }
+            Self::NoCredential { pool, wanted, damaged: Some(damage) } => {
+                write!(f, "no {wanted} in pool {pool} can be used: {damage}")
             }
             Self::UnknownPin { pool, pin } => {
                 write!(f, "the request is pinned to {pin}, which is not in pool {pool}")

@@ -22,10 +22,11 @@ use super::lease::{BlemishCount, Lease};
 use super::policy::Candidate;
 use super::refresh::{RefreshStage, Renewal};
 use crate::clock::Timestamp;
-use crate::credential::CredentialId;
+use crate::credential::{CredentialId, PoolKey};
+use crate::error::Error;
 use crate::rate_limit::Allowance;
 use crate::standing::{Change, Cooldown, Health, Outcome, Scope, Standing};
-use crate::vault::Revision;
+use crate::vault::{Damage, Revision};
 
 pub(crate) use blame::{Refusal, Suspect};
 pub(crate) use record::Lesson;
@@ -132,6 +133,8 @@ pub(crate) struct Book {
     random: HasherRng,
     pub(crate) journal: Journal,
     pub(crate) revision: Revision,
+    /// What could not be read when the vault was last loaded.
+    damaged: Vec<Damage>,
 }
 
 impl Book {
@@ -153,6 +156,23 @@ impl Book {
             random: HasherRng::default(),
             journal: Journal::default(),
             revision: Revision::default(),
+            damaged: Vec::new(),
+        }
+    }
+
+    /// Whether some record could not be read which the next look may find well.
+    pub(crate) fn is_to_be_read_again(&self) -> bool {
+        self.damaged.iter().any(|damage| damage.may_pass)
+    }
+
+    /// There is none, or none that the mode allows.
+    pub(crate) fn no_credential(&self, key: &PoolKey, config: &Config) -> Error {
+        let allowed = |kind| config.mode.allows(kind, self.has_oauth);
+        let damaged = self.damaged.iter().find(|damage| damage.may_be(allowed)).cloned();
+        Error::NoCredential {
+            pool: key.clone(),
+            wanted: config.mode.wanted(),
+            damaged: damaged.map(Box::new),
         }
     }
 

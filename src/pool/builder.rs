@@ -179,8 +179,7 @@ impl PoolBuilder {
         if mode == Mode::Subscription {
             let has_one = pool.status().iter().any(|status| mode.allows(status.credential.kind, true));
             if !has_one {
-                let pool = pool.key().clone();
-                return Err(Error::NoCredential { pool, wanted: mode.wanted() });
+                return Err(pool.with_book(|book, config| book.no_credential(pool.key(), config)));
             }
         }
         if let Some(every) = pool.0.config.sync_every {

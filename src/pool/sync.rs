@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Pool;
+use super::book::Book;
 use crate::events::Event;
 use crate::vault::{VaultError, VaultExt};
 
@@ -24,7 +25,8 @@ impl Pool {
     /// Whatever the vault answers; the pool is then as it was.
     pub async fn sync(&self) -> Result<(), VaultError> {
         let revision = self.vault().revision(self.key().clone()).await?;
-        if revision != self.with_book(|book, _| book.revision) {
+        let is_read = |book: &mut Book| book.revision == revision && !book.is_to_be_read_again();
+        if !self.with_book(|book, _| is_read(book)) {
             self.load().await?;
         }
         // The clock may have been set since.

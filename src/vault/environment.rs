@@ -372,8 +372,10 @@ impl Shared {
     fn add_to(&self, pool: StoredPool) -> StoredPool {
         let StoredPool { mut credentials, mut standings, revision, damaged } = pool;
         let state = self.look();
-        let has_key =
-            credentials.iter().any(|stored| matches!(stored.metadata.kind, Kind::Api | Kind::WellKnown));
+        let is_key = |kind| matches!(kind, Kind::Api | Kind::WellKnown);
+        // One that can't be read is there all the same: another must not pay in its place.
+        let has_key = credentials.iter().any(|stored| is_key(stored.metadata.kind))
+            || damaged.iter().any(|damage| damage.may_be(is_key));
         if let Some(credential) = self.credential(&state).filter(|_| !has_key) {
             standings.order.push(self.id);
             standings.credentials.insert(self.id, state.standing.clone());

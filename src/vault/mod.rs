@@ -233,12 +233,39 @@ pub struct Damage {
     pub record: String,
     /// What is wrong with it, and the way out.
     pub reason: String,
+    /// The credential whose record it is, if it is one of the pool that was asked for.
+    pub id: Option<CredentialId>,
+    /// The kind that is written on it, if that can be read. The credential counts as one of this kind, and one that may
+    /// be of any as one of each: a damaged sign-in must not bill an API key instead.
+    pub kind: Option<Kind>,
+    /// Whether the record itself may be well: the system could not read it this time. What a pool has in memory stays
+    /// in use, and is read again at the next look.
+    pub may_pass: bool,
 }
 
 impl Damage {
     /// That `record` cannot be read, because of `reason`.
     pub fn new(record: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { record: record.into(), reason: reason.into() }
+        Self { record: record.into(), reason: reason.into(), id: None, kind: None, may_pass: false }
+    }
+
+    /// It is this credential's record, and this kind is written on it, if any can be read.
+    #[must_use]
+    pub fn of(mut self, id: CredentialId, kind: Option<Kind>) -> Self {
+        (self.id, self.kind) = (Some(id), kind);
+        self
+    }
+
+    /// The record itself may be well.
+    #[must_use]
+    pub fn may_pass(mut self) -> Self {
+        self.may_pass = true;
+        self
+    }
+
+    /// Whether it may be a credential for which this holds.
+    pub(crate) fn may_be(&self, is_it: impl Fn(Kind) -> bool) -> bool {
+        self.id.is_some() && self.kind.is_none_or(is_it)
     }
 }
 

@@ -11,6 +11,7 @@ mod place;
 mod thorough;
 mod vault_contract;
 
+mod damaged_accounts;
 mod vault_check;
 mod vault_damage;
 mod vault_file;

@@ -1,6 +1,6 @@
 //! Taking over what the vault has.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use tower::util::rng::Rng;
@@ -8,7 +8,7 @@ use tower::util::rng::Rng;
 use super::blame::RefusedFresh;
 use super::{Book, Slot};
 use crate::clock::Timestamp;
-use crate::credential::Credential;
+use crate::credential::{Credential, Metadata};
 use crate::pool::config::{Config, Mode};
 use crate::pool::lane::SlotIndex;
 use crate::pool::lease::Lease;
@@ -19,7 +19,8 @@ use crate::vault::{Damage, StoredPool};
 
 impl Book {
     /// Takes over what the vault has: credentials that came, went or were renewed, and how all stand.
-    /// What is not saved yet is kept. Credentials that can't be used are named.
+    /// What is not saved yet is kept. Credentials that can't be used are named, if that is news. One that could not be
+    /// read this time stays in use, as it is in memory.
     pub(crate) fn load(
         &mut self,
         stored: StoredPool,
@@ -28,28 +29,44 @@ impl Book {
         now: Timestamp,
     ) -> Vec<Damage> {
         let mut damaged = stored.damaged;
+        let mut order = Vec::new();
         let mut seen = HashSet::new();
-        let mut standings = stored.standings;
+        let standings = stored.standings;
         let slots = self.slots.len();
         let mut is_news = false;
         for credential in &stored.credentials {
-            let id = credential.metadata.id;
+            let Metadata { id, label, .. } = &credential.metadata;
             match self.upsert(credential, provider, false) {
-                Ok(slot) => {
-                    seen.insert(id);
-                    let mut standing = standings.credentials.remove(&id).unwrap_or_default();
-                    let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
-                    unsaved.for_each(|outcome| standing.merge(&outcome.change));
-                    // The vault has left out its own; ours may be on a secret that others have replaced.
-                    standing.forget_before(credential.metadata.generation);
-                    is_news |= self.take_over(slot, standing, now);
-                    self.send_to_back(slot);
-                }
-                Err(error) => damaged.push(Damage::new(
-                    format!("credential {:?} ({id})", credential.metadata.label),
-                    error.to_string(),
-                )),
+                Ok(slot) => order.push(slot),
+                Err(error) => damaged.push(
+                    Damage::new(format!("credential {label:?} ({id})"), error.to_string())
+                        .of(*id, Some(credential.metadata.kind)),
+                ),
             }
+        }
+        for damage in &mut damaged {
+            let slot = damage.id.and_then(|id| self.find(id));
+            let Some(slot) = slot else { continue };
+            damage.kind = damage.kind.or(Some(self.slots[slot].lease.credential().kind));
+            if damage.may_pass {
+                order.push(slot);
+            }
+        }
+        if damaged.iter().any(|damage| damage.may_pass) {
+            let places: HashMap<_, _> = standings.order.iter().zip(0usize..).collect();
+            let place = |slot: &SlotIndex| places.get(&self.slots[*slot].lease.credential().id);
+            order.sort_by_key(|slot| place(slot).copied().unwrap_or(usize::MAX));
+        }
+        for slot in order {
+            let Metadata { id, generation, .. } = *self.slots[slot].lease.credential();
+            seen.insert(id);
+            let mut standing = standings.credentials.get(&id).cloned().unwrap_or_default();
+            let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
+            unsaved.for_each(|outcome| standing.merge(&outcome.change));
+            // The vault has left out its own; ours may be on a secret that others have replaced.
+            standing.forget_before(generation);
+            is_news |= self.take_over(slot, standing, now);
+            self.send_to_back(slot);
         }
         for slot in &mut self.slots {
             let live = seen.contains(&slot.lease.credential().id);
@@ -58,7 +75,8 @@ impl Book {
         is_news |= self.slots.len() > slots;
         let live = |slot: &&Slot| slot.live;
         self.has_oauth =
-            self.slots.iter().filter(live).any(|slot| Mode::is_oauth(slot.lease.credential().kind));
+            self.slots.iter().filter(live).any(|slot| Mode::is_oauth(slot.lease.credential().kind))
+                || damaged.iter().any(|damage| damage.may_be(Mode::is_oauth));
         self.by_label = self
             .slots
             .iter()
@@ -87,7 +105,8 @@ impl Book {
         if is_news {
             self.wake();
         }
-        damaged
+        let known = std::mem::replace(&mut self.damaged, damaged);
+        self.damaged.iter().filter(|damage| !known.contains(damage)).cloned().collect()
     }
 
     /// Takes over how a credential stands. A cooldown that others have set is as fresh as one of ours:

@@ -62,7 +62,7 @@ impl Book {
             } else if self.slots.iter().any(|slot| self.is_wanted(slot, config)) {
                 Error::Paused { pool: key.clone(), pin: None }
             } else {
-                Error::NoCredential { pool: key.clone(), wanted: config.mode.wanted() }
+                self.no_credential(key, config)
             });
         };
         let fail = || Error::AllCoolingDown { pool: key.clone(), retry_after: soonest.since(now) };

@@ -5,10 +5,11 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::credential::{CredentialId, Metadata, Record};
+use super::records::as_damage;
+use crate::credential::{CredentialId, Kind, Metadata, Record};
 use crate::vault::disk::{self, damaged, ops};
 use crate::vault::seal::Sealed;
-use crate::vault::{VaultError, check_names};
+use crate::vault::{Damage, VaultError, check_names};
 
 /// The version of the layout of the files of JSON.
 pub(super) const VERSION: u32 = 1;
@@ -42,6 +43,21 @@ pub(super) fn read(path: &Path, id: CredentialId) -> Result<Option<Record<Sealed
     check_names(&metadata)
         .map_err(|error| damaged(path, format!("{error}; correct it there, or {way_out}")))?;
     Ok(Some(Record { metadata, secret }))
+}
+
+/// What `error`, met when this credential's record was read, says of it.
+pub(super) fn damage(path: &Path, id: CredentialId, error: VaultError) -> Damage {
+    let damage = as_damage(path, error);
+    let bytes = if damage.may_pass { None } else { read_bytes(path, "").ok().flatten() };
+    damage.of(id, bytes.and_then(|bytes| kind_on(&bytes)))
+}
+
+/// The kind that is written on a record, of which no more than that may be whole.
+fn kind_on(bytes: &[u8]) -> Option<Kind> {
+    const NAME: &[u8] = br#""kind""#;
+    let at = bytes.windows(NAME.len()).position(|part| part == NAME)?;
+    let value = bytes[at + NAME.len()..].trim_ascii_start().strip_prefix(b":")?;
+    Kind::deserialize(&mut serde_json::Deserializer::from_slice(value)).ok()
 }
 
 /// Writes a record, durably.

@@ -135,7 +135,7 @@ impl Records {
             let path = self.path(*id);
             match record::read(&path, *id) {
                 Ok(record) => records.extend(record),
-                Err(error) => damaged.push(as_damage(&path, error)),
+                Err(error) => damaged.push(record::damage(&path, *id, error)),
             }
         }
         (records, damaged)
@@ -166,8 +166,10 @@ pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
     match error {
         VaultError::Damaged(damage) => damage,
         error => {
+            let may_pass = matches!(error, VaultError::Io { .. });
             let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
-            Damage::new(path.display().to_string(), format!("{error}{}", source.unwrap_or_default()))
+            let reason = format!("{error}{}", source.unwrap_or_default());
+            Damage { may_pass, ..Damage::new(path.display().to_string(), reason) }
         }
     }
 }

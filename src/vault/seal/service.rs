@@ -329,7 +329,8 @@ impl Opening {
                     if let Shut::OtherKey(sealed_with) = shut {
                         self.other_key = Some(sealed_with);
                     }
-                    self.opened.damaged.push(seals.cipher.damage(shut, (seals.name)(metadata.id)));
+                    let damage = seals.cipher.damage(shut, (seals.name)(metadata.id));
+                    self.opened.damaged.push(damage.of(metadata.id, Some(metadata.kind)));
                 }
             }
         }

@@ -9,7 +9,6 @@ use crate::vault::file::busy::Stopped;
 use crate::vault::file::log::Entry;
 use crate::vault::file::pool::Pool;
 use crate::vault::file::record;
-use crate::vault::file::records::as_damage;
 use crate::vault::seal::Sealed;
 use crate::vault::{Damage, VaultError};
 
@@ -89,6 +88,10 @@ impl Store {
         credentials: &[Record<Sealed>],
         damaged: &mut Vec<Damage>,
     ) {
+        // What can't be read may be another pool's.
+        for damage in damaged.iter_mut() {
+            damage.id = damage.id.filter(|id| pool.is_member(*id));
+        }
         let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
         for id in pool.standings().order.iter().filter(|id| !present.contains(*id)) {
             let path = self.records.path(*id);
@@ -97,16 +100,16 @@ impl Store {
                 continue;
             }
             match record::read(&path, *id) {
-                Ok(Some(Record { metadata, .. })) if metadata.pool != *key => damaged.push(Damage::new(
-                    record,
-                    format!(
+                Ok(Some(Record { metadata, .. })) if metadata.pool != *key => {
+                    let reason = format!(
                         "the pool {key} has it, but it says that it is of {}: it was changed; restore it \
                          from a backup, or remove the credential and sign in again",
                         metadata.pool
-                    ),
-                )),
+                    );
+                    damaged.push(Damage::new(record, reason).of(*id, Some(metadata.kind)));
+                }
                 Ok(_) => {}
-                Err(error) => damaged.push(as_damage(&path, error)),
+                Err(error) => damaged.push(record::damage(&path, *id, error)),
             }
         }
     }
