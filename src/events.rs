@@ -55,6 +55,12 @@ pub enum Event<'a> {
         /// The one now.
         to: &'a Metadata,
     },
+    /// The request is not sent again with another credential, though one is ready: its body can be sent once only.
+    /// [`ReplayLayer`](crate::ReplayLayer) records a body as it is sent.
+    SentOnce {
+        /// The one that has answered by a limit or a refusal.
+        credential: &'a Metadata,
+    },
     /// The request waits for a short limit to end, and is then sent again.
     Waiting {
         /// For which credential.

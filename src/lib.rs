@@ -131,9 +131,10 @@ pub use credential::{
 pub use error::{BoxError, Error};
 pub use error_response::{ErrorResponse, ErrorResponseFuture, ErrorResponseLayer};
 pub use layers::{
-    Attempt, AuthHeader, AuthHeaderLayer, CooldownPersist, CooldownPersistLayer, Credentials,
-    CredentialsLayer, ErrorBody, ErrorBodyFuture, ErrorBodyLayer, NetworkRetry, NextReady, PeekedBody,
-    RefreshOn401, RefreshOn401Layer, Replay, ReplayLayer, RotateOn429, RotateOn429Layer, is_before_send,
+    AnsweredBy, Attempt, AuthHeader, AuthHeaderLayer, CooldownPersist, CooldownPersistLayer,
+    Credentials, CredentialsLayer, ErrorBody, ErrorBodyFuture, ErrorBodyLayer, NetworkRetry, NextReady,
+    PeekedBody, RefreshOn401, RefreshOn401Layer, Replay, ReplayLayer, RotateOn429, RotateOn429Layer,
+    is_before_send,
 };
 pub use pool::{
     Affinity, Cooldowns, CredentialStatus, Lease, Mode, Pin, Pool, PoolBuilder, RefreshError, Refresher,

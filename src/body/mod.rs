@@ -36,7 +36,7 @@ pub use replay::{ReplayBody, ReplayError};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "it isn't known whether the body `{Self}` can be sent again",
-    note = "implement `TryCloneBody` for it, or wrap it in `tower_credentials::Once` to have it sent at most once, or in `tower_credentials::ReplayBody` to have it recorded as it is sent"
+    note = "implement `TryCloneBody` for it, or wrap it in `tower_credentials::Once` to have it sent at most once, or put `tower_credentials::ReplayLayer` over the layers to have it recorded as it is sent"
 )]
 pub trait TryCloneBody: Sized {
     /// A body that sends what this one would send from here on; `None` where there can't be a second

@@ -6,6 +6,7 @@ use super::driver::Driver;
 use super::jobs::Roles;
 use super::response_class::ResponseClass;
 use super::sends::Sends;
+use crate::events::Event;
 use crate::pool::{Lease, Refresher};
 
 /// What to do about a response.
@@ -75,6 +76,24 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             Some(refresher) => Decision::Refresh(lease, refresher),
             None if self.fail(&lease, class) => Decision::Rotate,
             None => Decision::Return,
+        }
+    }
+
+    /// The request is answered by a limit or a refusal though another credential is ready, since its body can't be sent
+    /// again.
+    pub(super) fn tell_sent_once(&mut self) {
+        let (scope, is_pinned) = {
+            let history = self.history();
+            (history.wish.scope.clone(), history.wish.pin.is_some())
+        };
+        let (pool, now) = (self.pool(), self.pool().now());
+        let is_ready = pool.next_ready(scope.as_ref()).is_some_and(|at| at <= now);
+        if is_ready
+            && !is_pinned
+            && pool.size() > 1
+            && let Some(latest) = self.latest()
+        {
+            self.pool().emit(&Event::SentOnce { credential: latest.lease.credential() });
         }
     }
 

@@ -133,8 +133,8 @@ where
         loop {
             let next = match stage.as_mut().project() {
                 StageProj::Call { future } if !driver.ended => match ready!(future.poll(cx)) {
-                    Ok(response) => {
-                        let class = driver.judge(&response);
+                    Ok(mut response) => {
+                        let class = driver.judge(&mut response);
                         // Nearly every request ends here.
                         if !class.needs_action() && !driver.is_repeated() && !driver.must_save() {
                             driver.ended = true;

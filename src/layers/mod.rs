@@ -5,6 +5,7 @@
 //! [`run`]. Separate runs share a [`context`], which travels as an [`attempt`]. [`error_body`] and [`replay`]
 //! are layers of their own, and take part in no run.
 
+mod answered_by;
 mod apply;
 mod attempt;
 mod auth_header;
@@ -35,6 +36,7 @@ mod spares;
 mod steps;
 mod wait;
 
+pub use answered_by::AnsweredBy;
 pub use attempt::Attempt;
 pub use auth_header::{AuthHeader, AuthHeaderLayer};
 pub use cooldown_persist::{CooldownPersist, CooldownPersistLayer};

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use tokio::time::Sleep;
 use tower::retry::backoff::Backoff;
 
+use super::answered_by::AnsweredBy;
 use super::apply;
 use super::attempt::Attempt;
 use super::context::{HistoryCell, Recorded};
@@ -199,7 +200,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Judges a response, and records what it teaches, unless a run further in has.
     #[inline]
-    pub(super) fn judge(&mut self, response: &Response<R>) -> ResponseClass {
+    pub(super) fn judge(&mut self, response: &mut Response<R>) -> ResponseClass {
         let Self { shared, history, sent, .. } = self;
         let pool = &shared.pool;
         let (class, finding) = ResponseClass::of(pool, response);
@@ -211,6 +212,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             if recorded == Recorded::Never {
                 pool.answered(sent.lease.slot(), response.status());
             }
+            AnsweredBy::mark(response, pool, sent);
             let is_second = sent.number > 1;
             if class != ResponseClass::Good || is_second || pool.learns_from_good(response.headers()) {
                 learn(pool, sent, history, response, (class, finding), recorded);
@@ -250,6 +252,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Looks for another credential, and takes it.
     pub(super) fn rotate(&mut self) -> Rotation {
         if !M::is_kept(&self.body) {
+            self.tell_sent_once();
             return Rotation::UsedUp;
         }
         let Self { shared, history, sent, body, .. } = self;
@@ -308,9 +311,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let latest = self.latest();
         let credential = latest.as_ref().map(|sent| sent.lease.credential());
         self.pool().emit(&Event::Repeated { credential });
-        if let Some(Sent { lease, began, .. }) = latest {
-            self.begin_again(lease, began);
-        }
+        latest.into_iter().for_each(|Sent { lease, began, .. }| self.begin_again(lease, began));
         Some(pause)
     }
 

@@ -36,7 +36,9 @@
 //! reqwest's. The fragment of a URL, which is never sent, is lost where a layer changes where a request goes.
 //!
 //! A request is sent again if its body is in memory, as `reqwest::Request::try_clone` has it. One that
-//! streams is sent once.
+//! streams is sent once, and so is a multipart form, which reqwest makes a stream of even if all its parts are in
+//! memory. A [`ReplayLayer`](crate::ReplayLayer) over the layers records such a body as it is sent, up to a bound, so that
+//! it can be sent again.
 //!
 //! # Redirects
 //!

@@ -13,7 +13,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::reqwest::{HttpService, LayerError, RequestBody, ReqwestLayer};
 use tower_credentials::{
-    BoxError, CredentialsLayer, Error, ErrorBodyLayer, NextReady, Pin, Pool, TryCloneBody,
+    AnsweredBy, BoxError, CredentialsLayer, Error, ErrorBodyLayer, NextReady, Pin, Pool, TryCloneBody,
     is_before_send,
 };
 use tower_http::compression::CompressionLayer;
@@ -31,6 +31,25 @@ async fn each_way(test: impl AsyncFn(usize, reqwest::ClientBuilder, Version)) {
         test(way, client(), Version::HTTP_11).await;
         test(way, client().http2_prior_knowledge(), Version::HTTP_2).await;
     }
+}
+
+#[tokio::test]
+async fn a_response_says_which_account_has_answered_if_it_is_asked_to() {
+    each_way(async |way, builder, _| {
+        let plain = builder.build().unwrap();
+        for exposes in [true, false] {
+            let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+            let site = Site::of(&upstream).await;
+            let pool = site.builder(keys(["a", "b"]).await).expose_attempts(exposes);
+            let layer = CredentialsLayer::new(pool.open().await.unwrap());
+            let client = &clients!(layer, plain.clone())[way];
+            let response = client.execute(site.post("a question")).await.unwrap();
+            let by = response.extensions().get::<AnsweredBy>();
+            let by = by.map(|by| (by.credential().label.to_string(), by.attempts()));
+            assert_eq!(by, exposes.then(|| ("b".to_owned(), 2)));
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

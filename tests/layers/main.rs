@@ -25,6 +25,7 @@ mod replay_uploads;
 mod request_edges;
 mod runs;
 mod sync;
+mod told;
 mod tower_http_layers;
 mod user_layers;
 mod verdicts;

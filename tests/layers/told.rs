@@ -1,0 +1,41 @@
+//! What callers and programs are told: which account has answered, and why a request was not sent again.
+
+use http_body_util::Full;
+use tower::{Layer, ServiceExt};
+use tower_credentials::*;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_response_says_which_account_has_answered_whatever_the_layers() {
+    for make in ORDERS {
+        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let pool = builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
+        let service = make(&pool, upstream);
+        for attempts in [2, 1] {
+            let response = service.clone().oneshot(post()).await.unwrap();
+            let by = response.extensions().get::<AnsweredBy>().unwrap();
+            assert_eq!((&*by.credential().label, by.attempts()), ("b", attempts));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_says_that_a_body_could_not_be_sent_again() {
+    let once = || post().map(Once::<Full<bytes::Bytes>>::new);
+    let limited = || [Answer::limited(30)];
+    let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
+    let pool_of = async |vault: vault::MemoryVault| {
+        let events = Journal::new();
+        let pool = builder(vault).on_event(events.observer()).open().await.unwrap();
+        (four(&pool, &no_refresh()).layer(upstream.clone()), events)
+    };
+    let (service, events) = pool_of(keys(["a", "b"]).await).await;
+    assert_eq!(service.clone().oneshot(once()).await.unwrap().status(), 429);
+    assert_eq!(events.count("SentOnce"), 1);
+    assert_eq!(service.oneshot(once()).await.unwrap().status(), 429);
+    assert_eq!(events.count("SentOnce"), 1, "no other is ready");
+    let (service, events) = pool_of(keys(["a"]).await).await;
+    assert_eq!(service.oneshot(once()).await.unwrap().status(), 429);
+    assert_eq!(events.count("SentOnce"), 0, "there is no other");
+}
