@@ -52,11 +52,15 @@ mod client;
 mod config;
 mod copilot;
 mod cursor;
+mod endpoint;
 mod error;
 mod grant;
 mod http;
+mod members;
 mod redact;
 mod refresher;
+mod refusal;
+mod seconds;
 mod sign_in;
 mod signed_in;
 #[cfg(feature = "tls")]

@@ -8,11 +8,11 @@ use super::loopback::{self, Event, Loopback, Reply};
 use super::page::Page;
 use super::paste::Paste;
 use super::{Begun, Events, Progress, Prompt};
-use crate::oauth::answer::refused;
 use crate::oauth::client::OAuthClient;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant;
 use crate::oauth::redact::Secrets;
+use crate::oauth::refusal::refused;
 use crate::oauth::signed_in::SignedIn;
 
 /// What ties a code to this sign-in.
