@@ -144,7 +144,7 @@ impl Login {
             (_, true) => FlowKind::PastedCode,
             _ => client.first_flow()?,
         };
-        let sign_in = client.sign_in(kind).await.map_err(|error| match error {
+        let mut sign_in = client.sign_in(kind).await.map_err(|error| match error {
             OAuthError::MissingSetting { setting: "client_id", .. } => {
                 Failure::from(error).way_out(format!(
                     "the same with --client-id; or set it in {}; or, with an API key: {}",
@@ -155,7 +155,18 @@ impl Login {
             OAuthError::PortTaken { .. } => Failure::from(error).way_out("the same with --paste-code"),
             error => error.into(),
         })?;
-        let signed_in = flow::follow(sign_in, kind, !self.no_browser).await?;
+        let signed_in = flow::follow(&mut sign_in, kind, !self.no_browser).await?;
+        let stored = self.store(context, pool, signed_in).await;
+        flow::see_off(&mut sign_in).await;
+        stored
+    }
+
+    async fn store(
+        &self,
+        context: &Context,
+        pool: PoolKey,
+        signed_in: SignedIn,
+    ) -> Result<Exit, Failure> {
         let vault = context.vault_or_new().await?;
         // Two sign-ins to one new account must not make two of it.
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
