@@ -10,6 +10,8 @@ use super::config::Dialect;
 use super::error::OAuthError;
 use super::http::Answer;
 use super::redact::{Secrets, fit_to_show};
+use super::refusal::Refusal;
+use super::seconds::Seconds;
 use super::signed_in::SignedIn;
 use crate::account::{ACCOUNT_ID, Claims, ENDPOINT, ID_TOKEN, lenient, within};
 use crate::clock::Timestamp;
@@ -17,8 +19,11 @@ use crate::credential::OAuthTokens;
 use crate::plain::is_plain;
 use crate::secret::SecretString;
 
-/// How long an access token lives of which the server doesn't say.
-const LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// How long an access token lives of which the server doesn't say, or says nothing that is of use.
+pub(super) const LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// What a token endpoint answers, in an error's words.
+pub(super) const EXPECTED: &str = "JSON with one access token";
 
 /// A successful answer (RFC 6749, section 5.1), with what vendors add. Only an access token must be in it:
 /// a field of an odd type counts as absent, since the grant is spent and the tokens are good.
@@ -68,37 +73,15 @@ struct Party {
     email_address: Option<String>,
 }
 
-/// A number of seconds, also as text.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(untagged)]
-enum Seconds {
-    Whole(u64),
-    Fraction(f64),
-    Text(#[serde(deserialize_with = "number_in_text")] u64),
-}
-
-impl Seconds {
-    fn duration(self) -> Duration {
-        match self {
-            Self::Whole(seconds) | Self::Text(seconds) => Duration::from_secs(seconds),
-            Self::Fraction(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or_default(),
-        }
-    }
-}
-
-fn number_in_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-}
-
 impl<'de> Deserialize<'de> for TokenAnswer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        let access = wire.access_token.or(wire.access_camel).filter(|token| !token.secret().is_empty());
-        let refresh = wire.refresh_token.or(wire.refresh_camel);
+        let two = |_| serde::de::Error::custom("two tokens that differ");
+        let access = one(wire.access_token, wire.access_camel, AccessToken::secret).map_err(two)?;
         Ok(Self {
             access: access.ok_or_else(|| serde::de::Error::missing_field("access_token"))?,
-            refresh: refresh.filter(|token| !token.secret().is_empty()),
-            lifetime: wire.expires_in.or(wire.expires_camel).map(Seconds::duration),
+            refresh: one(wire.refresh_token, wire.refresh_camel, RefreshToken::secret).map_err(two)?,
+            lifetime: wire.expires_in.or(wire.expires_camel).and_then(Seconds::duration),
             id_token: wire.id_token,
             resource_url: wire.resource_url.filter(|url| !url.is_empty()),
             account: wire.account,
@@ -107,6 +90,17 @@ impl<'de> Deserialize<'de> for TokenAnswer {
         })
     }
 }
+
+/// The one of two members with the same meaning.
+fn one<T>(a: Option<T>, b: Option<T>, text: fn(&T) -> &String) -> Result<Option<T>, TwoTokens> {
+    let is_one = |token: &T| !text(token).is_empty();
+    match (a.filter(is_one), b.filter(is_one)) {
+        (Some(a), Some(b)) if text(&a) != text(&b) => Err(TwoTokens),
+        (a, b) => Ok(a.or(b)),
+    }
+}
+
+struct TwoTokens;
 
 /// The `oauth2` crate asks for it and never uses it: nothing secret is written.
 impl Serialize for TokenAnswer {
@@ -155,12 +149,12 @@ impl TokenAnswer {
         secrets: &Secrets,
     ) -> Result<Self, OAuthError> {
         let answer = answer.available()?;
-        if let Some(refusal) = Refusal::read(&answer.body) {
+        if let Some(refusal) = Refusal::read(&answer) {
             return Err(refusal.into_error(client, secrets));
         }
-        match serde_json::from_slice(&answer.body) {
-            Ok(tokens) if answer.status.is_success() => Ok(tokens),
-            _ => Err(answer.malformed("JSON with an access token")),
+        match answer.read() {
+            Some(tokens) if answer.status.is_success() => Ok(tokens),
+            _ => Err(answer.unreadable(EXPECTED)),
         }
     }
 
@@ -217,69 +211,5 @@ impl TokenAnswer {
 pub(super) fn keep_extra(tokens: &mut OAuthTokens, old: &OAuthTokens) {
     for (name, value) in &old.extra {
         tokens.extra.entry(name.clone()).or_insert_with(|| value.clone());
-    }
-}
-
-/// An answer that says no: the standard's form (RFC 6749, section 5.2), or an object where that has the
-/// code.
-#[derive(Deserialize)]
-pub(super) struct Refusal {
-    error: ErrorField,
-    #[serde(default, deserialize_with = "lenient")]
-    error_description: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    message: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ErrorField {
-    Code(String),
-    Object {
-        #[serde(default, deserialize_with = "lenient")]
-        code: Option<String>,
-        #[serde(default, rename = "type", deserialize_with = "lenient")]
-        sort: Option<String>,
-        #[serde(default, deserialize_with = "lenient")]
-        message: Option<String>,
-    },
-}
-
-impl Refusal {
-    pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let refusal: Self = serde_json::from_slice(body).ok()?;
-        let is_none = matches!(&refusal.error, ErrorField::Code(code) if code.is_empty());
-        (!is_none).then_some(refusal)
-    }
-
-    /// The code and the words.
-    pub(super) fn into_parts(self) -> (String, Option<String>) {
-        let words = self.error_description.or(self.message);
-        match self.error {
-            ErrorField::Code(code) => (code, words),
-            ErrorField::Object { code, sort, message } => {
-                (code.or(sort).unwrap_or_else(|| "error".to_owned()), message.or(words))
-            }
-        }
-    }
-
-    fn into_error(self, client: &OAuthClient, secrets: &Secrets) -> OAuthError {
-        let (code, description) = self.into_parts();
-        refused(client, secrets, &code, description.as_deref())
-    }
-}
-
-/// The server's no, in words that may be shown.
-pub(super) fn refused(
-    client: &OAuthClient,
-    secrets: &Secrets,
-    code: &str,
-    description: Option<&str>,
-) -> OAuthError {
-    let description = description.map(|text| secrets.clean(text)).filter(|text| !text.is_empty());
-    OAuthError::Refused {
-        provider: client.provider().to_owned(),
-        code: secrets.clean(code),
-        description,
     }
 }

@@ -1,15 +1,19 @@
 //! GitHub Copilot: GitHub's token is exchanged for a short-lived one.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde::Deserialize;
 
-use super::answer::{keep_extra, refused};
+use super::answer::{LIFETIME, keep_extra};
 use super::client::OAuthClient;
 use super::error::OAuthError;
 use super::grant;
 use super::http::Answer;
 use super::redact::Secrets;
-use crate::account::ENDPOINT;
+use super::refusal::refused;
+use super::seconds::Seconds;
+use crate::account::{ENDPOINT, lenient};
 use crate::clock::Timestamp;
 use crate::credential::OAuthTokens;
 use crate::secret::SecretString;
@@ -18,17 +22,33 @@ use crate::secret::SecretString;
 #[derive(Deserialize)]
 struct Exchanged {
     token: SecretString,
-    /// Seconds since the Unix epoch.
-    expires_at: u64,
-    #[serde(default)]
+    /// Seconds since the Unix epoch, by GitHub's clock.
+    #[serde(default, deserialize_with = "lenient")]
+    expires_at: Option<Seconds>,
+    /// How long until it is to be renewed.
+    #[serde(default, deserialize_with = "lenient")]
+    refresh_in: Option<Seconds>,
+    #[serde(default, deserialize_with = "lenient")]
     endpoints: Option<Endpoints>,
+}
+
+impl Exchanged {
+    /// How long the token lives. By a clock that is wrong, one that came a moment ago has expired, or lives for years.
+    fn lifetime(&self, now: Timestamp) -> Duration {
+        let left = self.expires_at.and_then(|at| at.moment()).map(|at| at.since(now));
+        let left = left.filter(|left| !left.is_zero() && *left <= LONGEST);
+        left.or_else(|| self.refresh_in.and_then(Seconds::duration)).unwrap_or(LIFETIME)
+    }
 }
 
 #[derive(Deserialize)]
 struct Endpoints {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     api: Option<SecretString>,
 }
+
+/// The longest life of such a token that is believed. They live for half an hour.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How GitHub words what it does not do.
 #[derive(Deserialize)]
@@ -50,6 +70,10 @@ pub(super) async fn exchange(
     let url = client.config().exchange_url.as_ref();
     let secrets = Secrets::new([github.expose()]);
     let answer = get(client, ("exchange_url", url), github, &secrets).await?.available()?;
+    if answer.is_a_page() {
+        // Not GitHub's, whatever its status.
+        return Err(answer.unreadable("JSON"));
+    }
     match answer.status {
         StatusCode::UNAUTHORIZED => {
             let words = "GitHub's token is no longer good";
@@ -62,19 +86,20 @@ pub(super) async fn exchange(
         }
         status if status.is_client_error() => {
             // A policy of the account's organization, say, which GitHub's own words tell best.
-            if let Ok(Told { message }) = serde_json::from_slice(&answer.body) {
+            if let Some(Told { message }) = answer.read() {
                 return Err(refused(client, &secrets, status.as_str(), Some(&message)));
             }
         }
         _ => {}
     }
-    let exchanged = match serde_json::from_slice::<Exchanged>(&answer.body) {
-        Ok(exchanged) if answer.status.is_success() && !exchanged.token.is_empty() => exchanged,
-        _ => return Err(answer.malformed("JSON with a token and its expires_at")),
+    let exchanged = match answer.read::<Exchanged>() {
+        Some(exchanged) if answer.status.is_success() && !exchanged.token.is_empty() => exchanged,
+        _ => return Err(answer.unreadable("JSON with a token and its expires_at")),
     };
+    let lifetime = exchanged.lifetime(client.now());
     let mut tokens = OAuthTokens::new(exchanged.token)
         .refresh(github.clone())
-        .expires_at(Timestamp::from_millis(exchanged.expires_at.saturating_mul(1000)));
+        .expires_at(client.now().after(lifetime));
     let api = exchanged.endpoints.and_then(|endpoints| endpoints.api);
     tokens.extra.extend(api.map(|api| (ENDPOINT.to_owned(), api)));
     Ok(tokens)
@@ -106,11 +131,11 @@ pub(super) async fn renew(
                 {
                     return Err(OAuthError::Refused { provider, code, description });
                 }
-                // The old ones are spent, so the new ones must be saved. The exchange is made when the API's
-                // token is refused once more.
+                // The old ones are spent, so the new ones must be saved. The exchange is made before the next
+                // request is sent.
                 Err(_) => OAuthTokens::new(tokens.access.clone())
                     .refresh(github.access)
-                    .expires_at(client.now()),
+                    .expires_at(Timestamp::default()),
                 Ok(exchanged) => exchanged,
             };
             keep_github_refresh(&mut renewed, github.refresh);
@@ -139,9 +164,9 @@ pub(super) async fn whose(
     }
     let secrets = Secrets::new([github.expose()]);
     let answer = get(client, ("account_url", url), github, &secrets).await?;
-    match serde_json::from_slice::<User>(&answer.body) {
-        Ok(user) if answer.status.is_success() => Ok((Some(user.id.to_string()), user.login)),
-        _ => Err(answer.malformed("JSON with an account's id")),
+    match answer.read::<User>() {
+        Some(user) if answer.status.is_success() => Ok((Some(user.id.to_string()), user.login)),
+        _ => Err(answer.unreadable("JSON with an account's id")),
     }
 }
 

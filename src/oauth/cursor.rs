@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::answer::{TokenAnswer, refused};
+use super::answer::TokenAnswer;
 use super::client::OAuthClient;
 use super::error::OAuthError;
 use super::redact::Secrets;
+use super::refusal::refused;
 use super::sign_in::{Events, Progress};
 use crate::credential::OAuthTokens;
 
@@ -66,14 +67,19 @@ pub(super) async fn poll(
             *request.method_mut() = Method::GET;
             *request.uri_mut() = uri.clone();
             let sent = client.http().send(request, &secrets).await;
-            match sent.and_then(|answer| answer.available()) {
+            let read = match sent.and_then(|answer| answer.available()) {
                 Ok(answer)
-                    if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => {}
-                Ok(answer) => return TokenAnswer::read(answer, client, &secrets),
+                    if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) =>
+                {
+                    continue;
+                }
+                sent => sent.and_then(|answer| TokenAnswer::read(answer, client, &secrets)),
+            };
+            match read {
                 Err(error) if error.is_transient() => {
                     let _ = events.send(Progress::NotReached { reason: error.to_string() });
                 }
-                Err(error) => return Err(error),
+                read => return read,
             }
         }
     };
@@ -105,8 +111,8 @@ pub(super) async fn refresh(
     request.headers_mut().insert(header::CONTENT_TYPE, json);
     let now = client.now();
     let answer = client.http().send(request, &secrets).await?;
-    let verdict = serde_json::from_slice::<Verdict>(&answer.body);
-    if verdict.is_ok_and(|verdict| verdict.should_logout) {
+    let is_over = answer.read().is_some_and(|verdict: Verdict| verdict.should_logout);
+    if is_over && !answer.status.is_server_error() {
         return Err(refused(client, &secrets, LOGGED_OUT, Some("the session has ended")));
     }
     Ok(TokenAnswer::read(answer, client, &secrets)?.renewed(tokens, client.dialect(), now))

@@ -67,12 +67,14 @@ pub enum OAuthError {
         /// How long was waited.
         after: Duration,
     },
-    /// The server can't answer now: 408, 429, or 5xx.
+    /// The server can't answer now: 408, 429, 5xx, or 403 where it says when to ask again.
     Unavailable {
         /// What was asked.
         url: String,
         /// The answer's status.
         status: StatusCode,
+        /// In how long it wants to be asked again (RFC 9110, section 10.2.3).
+        retry_after: Option<Duration>,
     },
     /// The answer was longer than any of its sort can be. It wasn't read.
     TooLong {
@@ -89,6 +91,8 @@ pub enum OAuthError {
         status: StatusCode,
         /// What it should have been.
         expected: &'static str,
+        /// Whether it is a web page: that of a captive portal, of a proxy, or of a block, most likely.
+        is_page: bool,
     },
     /// The server says no (RFC 6749, sections 4.1.2.1 and 5.2).
     Refused {
@@ -117,7 +121,26 @@ pub enum OAuthError {
 impl OAuthError {
     /// Whether the same request may be answered at another time.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unavailable { .. })
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unavailable { .. } => true,
+            // A captive portal's, or a challenge to browsers. Where nothing is, the URL is wrong.
+            Self::Malformed { status, is_page: true, .. } => {
+                status.is_success() || *status == StatusCode::FORBIDDEN
+            }
+            // RFC 6749, section 4.1.2.1.
+            Self::Refused { code, .. } => {
+                matches!(code.as_str(), "server_error" | "temporarily_unavailable")
+            }
+            _ => false,
+        }
+    }
+
+    /// In how long the server wants to be asked again, if it has said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 }
 
@@ -142,7 +165,11 @@ impl fmt::Display for WhereToSet<'_> {
 /// What helps against a server's error code, after what it is.
 fn way_out(code: &str) -> Option<&'static str> {
     match code {
-        "invalid_client" | "unauthorized_client" | "incorrect_client_credentials" => Some("client_id"),
+        "invalid_client"
+        | "unauthorized_client"
+        | "incorrect_client_credentials"
+        | "deleted_client"
+        | "disabled_client" => Some("client_id"),
         "invalid_scope" => Some("scopes"),
         "redirect_uri_mismatch" => Some("redirect_uri"),
         "invalid_request" | "unsupported_grant_type" => Some("token_encoding"),
@@ -183,9 +210,19 @@ impl fmt::Display for OAuthError {
             Self::TimedOut { url, after } => {
                 write!(f, "no whole answer from {url} within {:.1} s", after.as_secs_f64())
             }
-            Self::Unavailable { url, status } => write!(f, "{url} answers {status}; try again later"),
+            Self::Unavailable { url, status, retry_after: None } => {
+                write!(f, "{url} answers {status}; try again later")
+            }
+            Self::Unavailable { url, status, retry_after: Some(after) } => {
+                write!(f, "{url} answers {status}; try again in {} s", after.as_secs_f64().ceil())
+            }
             Self::TooLong { url, most } => write!(f, "the answer of {url} is longer than {most} bytes"),
-            Self::Malformed { url, status, expected } => {
+            Self::Malformed { url, status, is_page: true, .. } => write!(
+                f,
+                "the answer of {url} ({status}) is a web page: a network's sign-in page, a proxy or a block has \
+                 answered in the server's place, or the URL is wrong; open it in a browser, or try another network"
+            ),
+            Self::Malformed { url, status, expected, .. } => {
                 write!(
                     f,
                     "the answer of {url} ({status}) is not {expected}; see whether the URL is right"

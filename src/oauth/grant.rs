@@ -1,29 +1,26 @@
 //! The standard's grants, by the `oauth2` crate, at servers that keep to the standard more or less.
 
 use std::borrow::Cow;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Request, StatusCode, header};
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use oauth2::{
-    AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, DeviceAuthorizationUrl,
-    ErrorResponseType, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
-    RefreshToken, RequestTokenError, Scope, StandardDeviceAuthorizationResponse, StandardErrorResponse,
+    AuthType, AuthorizationCode, ClientId, ClientSecret, DeviceAuthorizationUrl, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, Scope, StandardDeviceAuthorizationResponse,
     StandardRevocableToken, TokenUrl,
 };
-use serde::Serializer;
-use serde_json::json;
-use url::{Url, form_urlencoded};
+use serde::Deserialize;
+use url::Url;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::answer::{Refusal, TokenAnswer, refused};
+use super::answer::TokenAnswer;
 use super::client::OAuthClient;
 use super::config::{Dialect, TokenEncoding};
+use super::endpoint::Endpoint;
 use super::error::OAuthError;
-use super::redact::Secrets;
-use super::sign_in::{Events, Progress};
+use super::seconds::Seconds;
+use super::sign_in::Events;
+use crate::account::lenient;
 use crate::credential::OAuthTokens;
 use crate::plain::is_plain;
 
@@ -32,6 +29,9 @@ const MOST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// The shortest that a device waits before it asks again, whatever the server says.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a device's code works of which the server doesn't say.
+const USUAL_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// The longest lifetime of a device's code that is told to the `oauth2` crate, which adds it to a date.
 const MOST_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -114,6 +114,7 @@ pub(super) async fn device_details(
     let mut endpoint = Endpoint::new(client, url, []);
     endpoint.encoding = TokenEncoding::Form;
     endpoint.expected = "JSON with a device code (RFC 8628, section 3.2)";
+    endpoint.adapt = whole_seconds;
     let standard = standard(client)?
         .set_device_authorization_url(DeviceAuthorizationUrl::from_url(endpoint.url.clone()));
     let mut request = standard.exchange_device_code().add_scopes(scopes(client));
@@ -173,6 +174,34 @@ pub(super) async fn device_tokens(
     }
 }
 
+/// A device's code as the standard has it: whole numbers of seconds, whatever the server has written. A pause that is
+/// no use counts as none, so that it is five seconds (RFC 8628, section 3.2), and a lifetime as a usual one.
+fn whole_seconds(members: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Times {
+        #[serde(default, deserialize_with = "lenient")]
+        expires_in: Option<Seconds>,
+        #[serde(default, deserialize_with = "lenient")]
+        interval: Option<Seconds>,
+    }
+    let (Ok(mut details), Ok(times)) = (
+        serde_json::from_slice::<serde_json::Map<_, _>>(&members),
+        serde_json::from_slice::<Times>(&members),
+    ) else {
+        return members;
+    };
+    let lifetime = times.expires_in.and_then(Seconds::at_most).unwrap_or(USUAL_LIFETIME);
+    let pause = times.interval.and_then(Seconds::pause).filter(|pause| *pause <= lifetime);
+    // In doubt, it ends a bit too soon, and is asked for a bit too late.
+    details.insert("expires_in".to_owned(), lifetime.as_secs().max(1).into());
+    match pause {
+        Some(pause) => details
+            .insert("interval".to_owned(), (pause + Duration::from_nanos(999_999_999)).as_secs().into()),
+        None => details.remove("interval"),
+    };
+    Zeroizing::new(serde_json::to_vec(&details).expect("text is written to memory"))
+}
+
 /// A refresh token of the `oauth2` crate's, wiped when dropped.
 struct Wiped(Option<RefreshToken>);
 
@@ -188,121 +217,4 @@ impl Drop for Wiped {
             token.into_secret().zeroize();
         }
     }
-}
-
-/// An endpoint of a vendor's, made to speak as the `oauth2` crate expects it.
-struct Endpoint<'a> {
-    client: &'a OAuthClient,
-    url: Url,
-    encoding: TokenEncoding,
-    secrets: Secrets,
-    expected: &'static str,
-    events: Option<Events>,
-    /// Of the last answer.
-    status: AtomicU16,
-}
-
-impl<'a> Endpoint<'a> {
-    fn new<'s>(client: &'a OAuthClient, url: Url, secrets: impl IntoIterator<Item = &'s str>) -> Self {
-        Self {
-            client,
-            url,
-            encoding: client.config().token_encoding,
-            secrets: client.client_secret().into_iter().fold(Secrets::new(secrets), Secrets::and),
-            expected: "JSON with an access token",
-            events: None,
-            status: AtomicU16::new(0),
-        }
-    }
-
-    /// Sends a request in the encoding that the server takes. The answer is put as the standard has it:
-    /// an error is one whatever its status (GitHub's is 200), and has its code in `error` (OpenAI's is an
-    /// object's).
-    async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, OAuthError> {
-        let request = match self.encoding {
-            TokenEncoding::Form => request,
-            TokenEncoding::Json => in_json(request),
-        };
-        let answer = self.client.http().send(request, &self.secrets).await?.available()?;
-        self.status.store(answer.status.as_u16(), Ordering::Relaxed);
-        let (status, body) = match Refusal::read(&answer.body).map(Refusal::into_parts) {
-            Some((code, words)) => {
-                if code == "slow_down" {
-                    self.emit(Progress::SlowedDown);
-                }
-                let body = json!({ "error": code, "error_description": words });
-                (StatusCode::BAD_REQUEST, body.to_string().into_bytes())
-            }
-            None if answer.status.is_success() => (StatusCode::OK, answer.body.to_vec()),
-            None => (answer.status, Vec::new()),
-        };
-        // Without its headers: some servers call their JSON text.
-        let mut response = HttpResponse::new(body);
-        *response.status_mut() = status;
-        Ok(response)
-    }
-
-    fn emit(&self, progress: Progress) {
-        if let Some(events) = &self.events {
-            let _ = events.send(progress);
-        }
-    }
-
-    fn failed<E>(&self, error: RequestTokenError<OAuthError, StandardErrorResponse<E>>) -> OAuthError
-    where
-        E: ErrorResponseType + std::fmt::Display + 'static,
-    {
-        match error {
-            RequestTokenError::Request(error) => error,
-            RequestTokenError::ServerResponse(answer) => {
-                let description = answer.error_description().map(String::as_str);
-                refused(self.client, &self.secrets, &answer.error().to_string(), description)
-            }
-            // What the crate says of it may quote it.
-            RequestTokenError::Parse(_, mut body) => {
-                body.zeroize();
-                self.malformed()
-            }
-            RequestTokenError::Other(_) => self.malformed(),
-        }
-    }
-
-    fn malformed(&self) -> OAuthError {
-        let status = StatusCode::from_u16(self.status.load(Ordering::Relaxed));
-        let mut url = self.url.clone();
-        url.set_query(None);
-        OAuthError::Malformed {
-            url: url.into(),
-            status: status.unwrap_or_default(),
-            expected: self.expected,
-        }
-    }
-}
-
-impl<'c> AsyncHttpClient<'c> for Endpoint<'_> {
-    type Error = OAuthError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OAuthError>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async move {
-            let answer = self.exchange(request).await;
-            if let Err(error) = &answer {
-                self.emit(Progress::NotReached { reason: error.to_string() });
-            }
-            answer
-        })
-    }
-}
-
-/// A form as a JSON object with the same members.
-fn in_json(request: HttpRequest) -> HttpRequest {
-    let (mut parts, form) = request.into_parts();
-    let form = Zeroizing::new(form);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // Room for all of it at once: a growing buffer leaves copies behind.
-    let mut body = Vec::with_capacity(2 * form.len() + 64);
-    serde_json::Serializer::new(&mut body)
-        .collect_map(form_urlencoded::parse(&form))
-        .expect("text is written to memory");
-    Request::from_parts(parts, body)
 }

@@ -4,20 +4,24 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response};
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use serde::de::DeserializeOwned;
 use tower::util::BoxCloneService;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
 use super::error::OAuthError;
+use super::members::{Unread, members};
 use super::redact::Secrets;
 use crate::BoxError;
+use crate::clock::Timestamp;
+use crate::rate_limit::retry_at;
 
 /// The most bytes of an answer that are read. Answers with several signed tokens have about 10 KiB.
 const MOST: usize = 64 * 1024;
@@ -101,7 +105,9 @@ impl OAuthHttp {
         let product = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(product));
         match tokio::time::timeout(self.timeout, self.answer(request)).await {
-            Ok(Ok((status, Some(body)))) => Ok(Answer { url, status, body }),
+            Ok(Ok((head, Some(body)))) => {
+                Ok(Answer { url, status: head.status, retry_after: retry_after(&head.headers), body })
+            }
             Ok(Ok((_, None))) => Err(OAuthError::TooLong { url, most: MOST }),
             Ok(Err(error)) => {
                 Err(OAuthError::Unreachable { url, reason: secrets.clean_error(error.as_ref()) })
@@ -110,11 +116,11 @@ impl OAuthHttp {
         }
     }
 
-    /// The status and the body, if it isn't too long.
+    /// The head and the body, if that isn't too long.
     async fn answer(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Option<Zeroizing<Vec<u8>>>), BoxError> {
+    ) -> Result<(response::Parts, Option<Zeroizing<Vec<u8>>>), BoxError> {
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner).clone();
         poll_fn(|cx| service.poll_ready(cx)).await?;
         let (parts, body) = service.call(request).await?.into_parts();
@@ -124,12 +130,23 @@ impl OAuthHttp {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
             if read.len() + data.len() > MOST {
-                return Ok((parts.status, None));
+                return Ok((parts, None));
             }
             read.extend_from_slice(&data);
         }
-        Ok((parts.status, Some(read)))
+        Ok((parts, Some(read)))
     }
+}
+
+/// In how long the server wants to be asked again.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    // Other limits in the headers of a token endpoint are not about this.
+    let stated: HeaderMap = [header::RETRY_AFTER, header::DATE]
+        .into_iter()
+        .filter_map(|name| headers.get(&name).cloned().map(|value| (name, value)))
+        .collect();
+    let now = Timestamp::from(SystemTime::now());
+    retry_at(&stated, now).map(|at| at.since(now))
 }
 
 fn boxed<B>(response: Response<B>) -> Response<UnsyncBoxBody<Bytes, BoxError>>
@@ -154,6 +171,7 @@ pub(super) struct Answer {
     /// Whose it is, without a query.
     pub(super) url: String,
     pub(super) status: StatusCode,
+    retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
@@ -163,15 +181,28 @@ impl Answer {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(self.unavailable()),
             status if status.is_server_error() => Err(self.unavailable()),
+            // A limit, as GitHub says it.
+            StatusCode::FORBIDDEN if self.retry_after.is_some() => Err(self.unavailable()),
             _ => Ok(self),
         }
     }
 
     pub(super) fn unavailable(self) -> OAuthError {
-        OAuthError::Unavailable { url: self.url, status: self.status }
+        OAuthError::Unavailable { url: self.url, status: self.status, retry_after: self.retry_after }
     }
 
-    pub(super) fn malformed(self, expected: &'static str) -> OAuthError {
-        OAuthError::Malformed { url: self.url, status: self.status, expected }
+    /// What is in it, if it can be read as this.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&members(&self.body).ok()?).ok()
+    }
+
+    /// Whether it is a web page, so that most likely it isn't the server's.
+    pub(super) fn is_a_page(&self) -> bool {
+        matches!(members(&self.body), Err(Unread::Page))
+    }
+
+    pub(super) fn unreadable(&self, expected: &'static str) -> OAuthError {
+        let (url, status, is_page) = (self.url.clone(), self.status, self.is_a_page());
+        OAuthError::Malformed { url, status, expected, is_page }
     }
 }

@@ -9,6 +9,7 @@ use tower_service::Service;
 use super::client::OAuthClient;
 use super::config::Dialect;
 use super::error::OAuthError;
+use super::refusal::is_verdict;
 use super::{copilot, cursor, grant};
 use crate::credential::{Credential, OAuthTokens, Secret};
 use crate::pool::{RefreshError, Refresher};
@@ -91,7 +92,7 @@ async fn renew(client: &OAuthClient, tokens: &OAuthTokens) -> Result<OAuthTokens
         _ => grant::refresh(client, tokens, refresh.expose()).await,
     };
     renewed.map_err(|error| match error {
-        OAuthError::Refused { code, description, .. } if is_verdict(&code) => {
+        OAuthError::Refused { code, description, .. } if is_verdict(&code, description.as_deref()) => {
             RefreshError::rejected(match description {
                 Some(description) => format!("{code}: {description}"),
                 None => code,
@@ -99,21 +100,4 @@ async fn renew(client: &OAuthClient, tokens: &OAuthTokens) -> Result<OAuthTokens
         }
         error => RefreshError::Failed(error.into()),
     })
-}
-
-/// Whether a server's error is about the refresh token itself. `unauthorized_client` is not: it is about
-/// what the client may do (RFC 6749, section 5.2), and every account of its would be stopped for a setting.
-fn is_verdict(code: &str) -> bool {
-    matches!(
-        code,
-        "invalid_grant"
-            | "expired_token"
-            | "refresh_token_reused"
-            | "refresh_token_expired"
-            | "refresh_token_invalidated"
-            | "bad_refresh_token"
-            | copilot::NOT_GOOD
-            | copilot::NOT_EXCHANGED
-            | cursor::LOGGED_OUT
-    )
 }

@@ -1,9 +1,11 @@
 //! An account that has been signed in to.
 
+use std::fmt;
 use std::sync::Arc;
 
+use super::identity::Identity;
 use crate::account;
-use crate::credential::{Credential, Kind, Metadata, OAuthTokens, PoolKey};
+use crate::credential::{Credential, CredentialId, Kind, Metadata, OAuthTokens, PoolKey, Secret};
 use crate::vault::{Replaced, Vault, VaultError, VaultExt};
 
 /// An account that has been signed in to.
@@ -36,9 +38,12 @@ impl SignedIn {
     ) -> Result<Metadata, VaultError> {
         // One that was removed while it was looked at is not there to be updated.
         while let Some(known) = self.find(vault, &pool).await? {
-            match self.replace(vault, &known).await {
-                Err(VaultError::NotFound(_)) => {}
-                stored => return stored,
+            match self.replace(vault, known.id).await {
+                Err(ReplaceError::Vault(VaultError::NotFound(_))) => {}
+                Err(ReplaceError::Vault(error)) => return Err(error),
+                Ok(stored) => return Ok(stored),
+                // It has become another's meanwhile, and is looked for again.
+                Err(ReplaceError::AnotherAccount { .. }) => {}
             }
         }
         let mut credential = Credential::new(pool, label, self.tokens.clone());
@@ -58,20 +63,91 @@ impl SignedIn {
         Ok(vault.list().await?.credentials.into_iter().find(is_same))
     }
 
-    async fn replace(&self, vault: &impl Vault, known: &Metadata) -> Result<Metadata, VaultError> {
+    /// Gives the record with this id the tokens, in place of its own, and answers its metadata. If nothing tells
+    /// whose the record is, or whose the tokens are, they are stored: see [`is_of`](Self::is_of).
+    ///
+    /// # Errors
+    /// [`ReplaceError::AnotherAccount`] if both tell whose they are, and it is not the same account. Nothing
+    /// is stored then.
+    pub async fn replace(&self, vault: &impl Vault, id: CredentialId) -> Result<Metadata, ReplaceError> {
         loop {
-            let current = vault.get(known.id).await?;
+            let current = vault.get(id).await?;
+            if self.is_of(&current) == Some(false) {
+                return Err(ReplaceError::AnotherAccount {
+                    record: format!("{}/{}", current.metadata.pool.provider(), current.metadata.label),
+                    stored: Identity::of_record(&current).to_string(),
+                    signed_in: Identity::of_sign_in(self).to_string(),
+                });
+            }
             let mut tokens = self.tokens.clone();
             if tokens.refresh.is_none() {
                 // Some vendors give one at the first sign-in only, and it goes on working.
                 tokens.refresh = current.secret.refresh_token().cloned();
             }
+            let mut attributes = current.metadata.attributes.clone();
+            if let Some(account) = &self.account {
+                attributes.entry(Self::ACCOUNT.to_owned()).or_insert_with(|| account.clone());
+            }
             // Where a refresh comes first, its tokens are of an older sign-in than these.
-            if let Replaced::Swapped(_) =
-                vault.replace_secret(known.id, current.metadata.generation, tokens).await?
-            {
-                return Ok(vault.get(known.id).await?.metadata);
+            let secret = match current.metadata.kind {
+                Kind::Mcp => Secret::Mcp(tokens),
+                _ => Secret::OAuth(tokens),
+            };
+            let generation = current.metadata.generation;
+            if let Replaced::Swapped(_) = vault.replace(id, generation, secret, attributes).await? {
+                return Ok(vault.get(id).await?.metadata);
             }
         }
+    }
+
+    /// Whether this is a sign-in to the account that the record is of, by the vendor's id of it or else by the email
+    /// address, as far as the record, its tokens and these tell; `None` where they don't.
+    pub fn is_of(&self, record: &Credential) -> Option<bool> {
+        Identity::of_record(record).is(&Identity::of_sign_in(self))
+    }
+}
+
+/// Why a record was not given the tokens of a sign-in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReplaceError {
+    /// The sign-in was to another account than the record's.
+    AnotherAccount {
+        /// The record: its provider, a slash, and its label.
+        record: String,
+        /// Whose it is, in words.
+        stored: String,
+        /// Who has signed in, in words.
+        signed_in: String,
+    },
+    /// The vault has failed.
+    Vault(VaultError),
+}
+
+impl fmt::Display for ReplaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AnotherAccount { record, stored, signed_in } => write!(
+                f,
+                "{record} is the account of {stored}, and {signed_in} has signed in; sign in as {stored}, or \
+                 store {signed_in} as an account of its own"
+            ),
+            Self::Vault(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReplaceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::AnotherAccount { .. } => None,
+            Self::Vault(error) => error.source(),
+        }
+    }
+}
+
+impl From<VaultError> for ReplaceError {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error)
     }
 }

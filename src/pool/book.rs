@@ -20,7 +20,7 @@ use super::journal::Journal;
 use super::lane::{At, Key, Lane, SlotIndex};
 use super::lease::{BlemishCount, Lease};
 use super::policy::Candidate;
-use super::refresh::{RefreshStage, Renewal};
+use super::refresh::{RefreshStage, Renewal, lapses_at};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, PoolKey};
 use crate::error::Error;
@@ -320,7 +320,7 @@ impl Book {
     pub(crate) fn head(&self) -> (Option<&Lease>, Timestamp) {
         let head = self.base.ready().next().map(|slot| &self.slots[slot].lease);
         // One that has expired is to be renewed before it is sent.
-        let expiry = head.filter(|lease| lease.is_refreshable()).and_then(Lease::expires_at);
+        let expiry = head.and_then(lapses_at);
         let changes = self.base.soonest().into_iter().chain(expiry).min();
         (head, changes.unwrap_or(Timestamp::from_millis(u64::MAX)))
     }

@@ -347,6 +347,47 @@ async fn where_it_cannot_be_renewed_the_old_token_is_tried_since_the_clock_may_b
     assert_eq!(tries.load(Ordering::SeqCst), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_new_token_is_used_for_its_first_half_minute_whatever_is_said_of_its_expiry() {
+    for life in [Duration::ZERO, seconds(1), seconds(29)] {
+        let clock = tokio_clock();
+        let vault = MemoryVault::new();
+        put(&vault, "a", &clock, HOUR).await;
+        tokio::time::advance(2 * HOUR).await;
+        let server = Server::new(&clock, life);
+        // The vault writes down when by the system's clock.
+        let pool = builder(vault).clock(clock.clone()).sync_every(None).open().await.unwrap();
+        let upstream = Upstream::new().answers("a-3", [Answer::status(200), Answer::status(401)]);
+        let layer = CredentialsLayer::new(pool).refresher(server.refresher());
+        let service = stack(layer, upstream.clone());
+        for _ in 0..5 {
+            assert_eq!(ask(&service, post()).await.0, 200);
+            tokio::time::advance(seconds(5)).await;
+        }
+        assert_eq!(upstream.tokens(), ["a-2"; 5], "{life:?}");
+        assert_eq!(server.asked.all().len(), 1, "{life:?}");
+        // After that it is renewed before it is sent, and for a 401 at once.
+        tokio::time::advance(seconds(5)).await;
+        assert_eq!(ask(&service, post()).await.0, 200);
+        assert_eq!(ask(&service, post()).await.0, 200);
+        assert_eq!(upstream.tokens()[5..], ["a-3", "a-3", "a-4"], "{life:?}");
+        assert_eq!(server.asked.all().len(), 3, "{life:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_stored_after_its_expiry_is_renewed_before_it_is_sent() {
+    let clock = tokio_clock();
+    let vault = MemoryVault::new();
+    put(&vault, "a", &clock, Duration::ZERO).await;
+    let server = Server::new(&clock, HOUR);
+    let pool = builder(vault).clock(clock.clone()).open().await.unwrap();
+    let upstream = Upstream::new();
+    let service = stack(CredentialsLayer::new(pool).refresher(server.refresher()), upstream.clone());
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(upstream.tokens(), ["a-2"]);
+}
+
 // Taking turns, and patience
 
 /// Exchanges that end when told to; how many are under way at once, at most.

@@ -11,4 +11,5 @@ mod oauth_refresh;
 mod oauth_secrets;
 mod oauth_sign_in;
 mod oauth_tls;
+mod token_answers;
 mod vendors_end_to_end;

@@ -233,8 +233,9 @@ async fn an_answer_that_cannot_be_read_ends_it() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
     for (status, text) in [
         (StatusCode::NOT_FOUND, "<html>"),
-        (StatusCode::OK, "<html>"),
         (StatusCode::OK, "{}"),
+        (StatusCode::OK, "[{\"access_token\": \"token\"}]"),
+        (StatusCode::OK, r#"{"access_token": "one", "access_token": "another"}"#),
         (StatusCode::OK, r#"{"access_token": 5}"#),
         (StatusCode::BAD_REQUEST, "{}"),
         (StatusCode::FOUND, ""),
@@ -247,6 +248,96 @@ async fn an_answer_that_cannot_be_read_ends_it() {
             "{status} {text}: {error:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_has_answered_is_no_end() {
+    for (status, text) in [
+        (StatusCode::OK, "<html>Sign in to this network</html>"),
+        (StatusCode::FORBIDDEN, "\u{feff}<!DOCTYPE html><title>Just a moment...</title>"),
+        (StatusCode::NETWORK_AUTHENTICATION_REQUIRED, "<html>"),
+        (StatusCode::BAD_REQUEST, r#"{"error": "temporarily_unavailable"}"#),
+        (StatusCode::OK, r#"{"error": "server_error"}"#),
+        (StatusCode::TOO_MANY_REQUESTS, r#"{"error": "slow_down"}"#),
+        (StatusCode::TOO_MANY_REQUESTS, r#"{"error": "authorization_pending"}"#),
+        (StatusCode::BAD_REQUEST, "error=authorization_pending&interval=5"),
+        (StatusCode::OK, "error=slow_down"),
+    ] {
+        let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
+        let mut sign_in = begin(&server).await;
+        let code = user_code(&sign_in);
+        server.fail_next([Fault::Text(status, text)]);
+        let (_, end) = tokio::join!(follow(&mut sign_in), async {
+            tokio::time::sleep(seconds(6)).await;
+            server.type_in(&code);
+        })
+        .0;
+        end.unwrap_or_else(|error| panic!("{status} {text}: {error}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_is_asked_for_on_after_a_page_of_somebody_else_s() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::Cursor));
+    let client = OAuthClient::new("cursor", server.config(), server.without_sockets());
+    let mut sign_in = client.sign_in(FlowKind::LinkPoll).await.unwrap();
+    let Prompt::Browser { url } = sign_in.prompt().clone() else { panic!() };
+    server.fail_next([
+        Fault::Text(StatusCode::OK, "<html>Sign in to this network</html>"),
+        Fault::Text(StatusCode::OK, r#"{"error": "temporarily_unavailable"}"#),
+    ]);
+    let ((story, end), ()) = tokio::join!(follow(&mut sign_in), async {
+        tokio::time::sleep(seconds(4)).await;
+        server.follow_link(&url);
+    });
+    end.unwrap();
+    assert_eq!(story.len(), 2, "{story:?}");
+    assert!(story[0].contains("is a web page"), "{story:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_are_read_however_they_are_written() {
+    // What is told, how long the code works, and when it is asked for first.
+    for (times, lifetime, pause) in [
+        (json!({ "interval": "5", "expires_in": "900" }), 900, 5),
+        (json!({ "interval": 7.0, "expires_in": 900.0 }), 900, 7),
+        (json!({ "interval": 4.2, "expires_in": 899.9 }), 899, 5),
+        (json!({ "interval": "4.2", "expires_in": "899.9" }), 899, 5),
+        (json!({ "interval": null, "expires_in": null }), 900, 5),
+        (json!({ "interval": -1, "expires_in": -1 }), 900, 5),
+        (json!({ "interval": 1e30, "expires_in": 0 }), 900, 5),
+        (json!({ "interval": "soon", "expires_in": "later" }), 900, 5),
+        (json!({ "interval": {}, "expires_in": [] }), 900, 5),
+        // Longer than the code works.
+        (json!({ "interval": 5000, "expires_in": 600 }), 600, 5),
+        (json!({ "interval": 0, "expires_in": 600 }), 600, 1),
+        (json!({ "interval": 0.5, "expires_in": 600 }), 600, 1),
+    ] {
+        let sign_in = begin_at(times.clone(), r#"{"access_token": "token"}"#).await;
+        let sign_in = sign_in.unwrap_or_else(|error| panic!("{times}: {error}"));
+        let Prompt::Device { expires_in, .. } = sign_in.prompt() else { panic!() };
+        assert_eq!(*expires_in, seconds(lifetime), "{times}");
+        let began = Instant::now();
+        sign_in.finish().await.unwrap();
+        assert_eq!(began.elapsed(), seconds(pause), "{times}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_s_code_is_read_in_a_form_too() {
+    let answer = "device_code=device&expires_in=900&interval=7&user_code=ABCD-1234&\
+                  verification_uri=https%3A%2F%2Fgithub.com%2Flogin%2Fdevice";
+    let http = OAuthHttp::new(tower::service_fn(move |request: Request<Full<Bytes>>| {
+        let is_token = request.uri().path().ends_with("/token");
+        let text = if is_token { "access_token=token&scope=&token_type=bearer" } else { answer };
+        async move { Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(text))) }
+    }));
+    let config = OAuthConfig::qwen().client_id("id");
+    let sign_in = OAuthClient::new("test", config, http).sign_in(FlowKind::Device).await.unwrap();
+    assert_eq!(user_code(&sign_in), "ABCD-1234");
+    let began = Instant::now();
+    assert_eq!(sign_in.finish().await.unwrap().tokens.access.expose(), "token");
+    assert_eq!(began.elapsed(), seconds(7));
 }
 
 #[tokio::test(start_paused = true)]

@@ -281,25 +281,114 @@ async fn a_connection_that_sends_nothing_does_not_keep_the_browser_out() {
     assert_eq!(pages[0].status, StatusCode::OK);
 }
 
+/// What a server answers to these bytes.
+async fn send(port: u16, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 #[tokio::test]
-async fn a_request_without_end_is_cut_off() {
+async fn a_request_that_is_refused_is_told_and_the_wait_goes_on() {
     let server = server();
-    let mut sign_in = begin(&server).await;
-    let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();
-    let sends = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let head = format!("GET /auth/callback?code={}", "x".repeat(1 << 20));
-        let _ = stream.write_all(head.as_bytes()).await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        answer
+    let sign_in = begin(&server).await;
+    let (url, port) = (page(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
+    let long = format!("GET /auth/callback?code={}", "x".repeat(1 << 20));
+    let cookies = format!("GET /auth/callback HTTP/1.1\r\ncookie: {}\r\n\r\n", "x".repeat(1 << 20));
+    let (pages, story, end) = meanwhile(sign_in, async {
+        for (bytes, status) in
+            [(long.as_bytes(), "4"), (cookies.as_bytes(), "431"), (b"\x16\x03\x01 \r\n\r\n", "400")]
+        {
+            let answer = send(port, bytes).await;
+            // The rest is not read, so that the connection may be reset first.
+            assert!(answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        }
+        vec![browse(&url).await]
+    })
+    .await;
+    end.unwrap();
+    assert_eq!(pages[0].status, StatusCode::OK);
+    let told = |words: &str| story.iter().filter(|line| line.contains(words)).count();
+    assert_eq!((told("delete the cookies of localhost"), told("it is not HTTP")), (2, 1), "{story:?}");
+}
+
+#[tokio::test]
+async fn the_cookies_of_every_port_of_this_host_are_no_reason_to_refuse_a_browser() {
+    let field = |size: usize| format!("cookie: session={}\r\n", "x".repeat(size));
+    for cookies in
+        [field(17 << 10), field(128 << 10), field(2 << 10).repeat(64), "cookie: a=b\r\n".repeat(500)]
+    {
+        let server = server();
+        let sign_in = begin(&server).await;
+        let (url, port) = (page(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
+        let (_, story, end) = meanwhile(sign_in, async {
+            let location = get(&url).await.location();
+            let path = &location[location.find("/auth").unwrap()..];
+            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{cookies}\r\n");
+            let answer = send(port, request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            Vec::new()
+        })
+        .await;
+        end.unwrap_or_else(|error| panic!("{} bytes: {error}, {story:?}", cookies.len()));
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_loads_the_page_ahead_gets_it_each_time() {
+    for says_yes in [true, false] {
+        let server = server();
+        server.says_yes(says_yes);
+        let mut sign_in = begin(&server).await;
+        let url = page(&sign_in);
+        let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();
+        let gate = server.hold_before();
+        let browser = async {
+            let location = get(&url).await.location();
+            // Twice before it is known how it ends, and once more after that.
+            let ahead = async { tokio::join!(get(&location), get(&location)) };
+            tokio::pin!(ahead);
+            if says_yes {
+                tokio::select! {
+                    early = &mut ahead => panic!("before the tokens: {early:?}"),
+                    () = gate.arrived() => gate.let_go(),
+                }
+            }
+            let (first, second) = ahead.await;
+            let after = get(&location).await;
+            let forged = get(&location.replace("state=", "state=x")).await;
+            ([first, second, after], forged)
+        };
+        let ((pages, forged), (_, end)) = tokio::join!(browser, follow(&mut sign_in));
+        assert_eq!(end.is_ok(), says_yes);
+        let expected = if says_yes { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        for page in &pages {
+            assert_eq!((page.status, &page.body), (expected, &pages[0].body));
+        }
+        assert_eq!(forged.status, StatusCode::BAD_REQUEST);
+        assert_eq!(server.token_requests().len(), usize::from(says_yes), "the code was exchanged once");
+        // It has an end, and that is waited for by who asks for more.
+        assert!(sign_in.next().await.is_none());
+        TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free again");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_dropped_after_its_end_frees_its_port() {
+    let server = server();
+    let sign_in = begin(&server).await;
+    let (url, port) = (page(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
+    let (page, end) = tokio::join!(browse(&url), sign_in.finish());
+    end.unwrap();
+    assert_eq!(page.status, StatusCode::OK);
+    let free = async {
+        while TcpListener::bind(("127.0.0.1", port)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
     };
-    let answer = tokio::select! {
-        next = sign_in.next() => panic!("{next:?}"),
-        answer = sends => answer,
-    };
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    tokio::time::timeout(Duration::from_millis(500), free).await.expect("before the linger's end");
 }
 
 #[tokio::test(start_paused = true)]

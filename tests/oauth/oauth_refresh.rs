@@ -96,6 +96,31 @@ async fn what_an_answer_does_not_renew_is_kept() {
 }
 
 #[tokio::test]
+async fn what_copilot_s_exchange_says_of_an_expiry_is_read_by_a_wrong_clock_too() {
+    let (server, account) = account(Rules::of(Vendor::Copilot)).await;
+    let now = tower_credentials::Timestamp::from(std::time::SystemTime::now());
+    let in_half_an_hour = now.as_millis() / 1000 + 1800;
+    for (times, expected) in [
+        (format!(r#""expires_at": {in_half_an_hour}, "refresh_in": 1500"#), 1800),
+        (format!(r#""expires_at": "{in_half_an_hour}""#), 1800),
+        (format!(r#""expires_at": {in_half_an_hour}.5"#), 1800),
+        // As by a clock that is years ahead or behind.
+        (r#""expires_at": 1000000000, "refresh_in": 1500"#.to_owned(), 1500),
+        (r#""expires_at": 4000000000, "refresh_in": 1500"#.to_owned(), 1500),
+        (r#""expires_at": 0"#.to_owned(), 3600),
+        (r#""expires_at": 1e30, "refresh_in": -1"#.to_owned(), 3600),
+        (r#""refresh_in": "1500""#.to_owned(), 1500),
+        (r#""endpoints": 7"#.to_owned(), 3600),
+    ] {
+        let answer = format!(r#"{{"token": "new", {times}}}"#);
+        server.fail_next([Fault::Text(StatusCode::OK, answer.leak())]);
+        let renewed = refresh(&server.client(), &account.tokens).await.unwrap();
+        let lifetime = renewed.expires_at.unwrap().since(now).as_secs();
+        assert!((expected - 2..expected + 60).contains(&lifetime), "{times}: {lifetime}");
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_token_that_is_spent_or_revoked_is_a_verdict_in_the_vendor_s_words() {
     for (vendor, words) in [
         (Vendor::Anthropic, "invalid_grant: … was used before"),

@@ -83,13 +83,7 @@ async fn trouble_on_the_way_is_no_verdict_and_no_error_tells_a_secret() {
         for (fault, is_expected) in troubles() {
             server.fail_next([fault.clone()]);
             let error = refresh(&client, &account.tokens).await.unwrap_err();
-            let is_copilot_s_404 =
-                vendor == Vendor::Copilot && matches!(fault, Fault::Text(StatusCode::NOT_FOUND, _));
-            if is_copilot_s_404 {
-                assert!(matches!(error, RefreshError::Rejected { .. }), "{error:?}");
-            } else {
-                assert!(is_expected(failure(&error)), "{vendor:?} {fault:?}: {error:?}");
-            }
+            assert!(is_expected(failure(&error)), "{vendor:?} {fault:?}: {error:?}");
             all.push_str(&shown(&error));
         }
         for status in [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED, StatusCode::OK] {

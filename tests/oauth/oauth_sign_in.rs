@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use tower_credentials::oauth::{
-    FlowKind, OAuthClient, OAuthConfig, OAuthError, OAuthHttp, Progress, Prompt, SignedIn, TokenEncoding,
+    FlowKind, OAuthClient, OAuthConfig, OAuthError, OAuthHttp, Progress, Prompt, ReplaceError, SignedIn,
+    TokenEncoding,
 };
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Clock, Credential, OAuthTokens, PoolKey, Secret, Timestamp};
@@ -176,6 +177,40 @@ async fn what_each_vendor_tells_of_an_account_is_kept() {
             Vendor::Qwen => assert_eq!(extra(&account, "endpoint"), Some("portal.example.com")),
             Vendor::Cursor => assert_eq!(id, Some("auth0|alice")),
         }
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_somebody_else_are_not_put_into_a_record() {
+    for vendor in Vendor::ALL {
+        let server = quick(vendor);
+        let vault = MemoryVault::new();
+        let alice = server.account().await;
+        let stored = alice.store(&vault, PoolKey::new("test"), "work").await.unwrap();
+        let again = server.account().await;
+        server.person("bob");
+        let bob = server.account().await;
+        if vendor == Vendor::Qwen {
+            // Its answers tell nothing of who it is.
+            assert_eq!(bob.is_of(&vault.get(stored.id).await.unwrap()), None);
+            continue;
+        }
+        let error = bob.replace(&vault, stored.id).await.unwrap_err();
+        assert!(matches!(error, ReplaceError::AnotherAccount { .. }), "{vendor:?}: {error:?}");
+        let text = error.to_string();
+        let id = |account: &SignedIn| account.account.clone().unwrap();
+        assert!(text.contains("test/work") && text.contains(&id(&bob)), "{text}");
+        assert!(text.contains(&id(&alice)), "{text}");
+        let kept = vault.get(stored.id).await.unwrap();
+        assert_eq!(kept.secret.token().expose(), alice.tokens.access.expose());
+        assert_eq!(again.replace(&vault, stored.id).await.unwrap().generation.get(), 2, "{vendor:?}");
+        // A record that doesn't say whose it is takes any, and says so from then on.
+        let tokens = tower_credentials::OAuthTokens::new("old").refresh("older");
+        let bare = tower_credentials::Credential::new(PoolKey::new("test"), "bare", tokens);
+        let bare = vault.put(bare).await.unwrap();
+        let named = bob.replace(&vault, bare.id).await.unwrap();
+        assert_eq!(named.attributes[SignedIn::ACCOUNT], id(&bob));
+        alice.replace(&vault, bare.id).await.unwrap_err();
     }
 }
 

@@ -342,9 +342,51 @@ async fn an_account_of_a_label_is_replaced_where_that_is_said_and_added_where_no
     let arguments = ["login", "openai", "-l", "work", "--replace"];
     sign_in(&server, &home, &arguments).await.code(2).says("of the kind api");
     sign_in(&server, &home, &["login", "openai", "-l", "dead"]).await.ok();
-    server.person("somebody else");
-    sign_in(&server, &home, &["login", "openai", "-l", "dead", "--replace"]).await.ok();
+    sign_in(&server, &home, &["login", "openai", "-l", "dead", "--replace"])
+        .await
+        .ok()
+        .says("Signed in again: openai/dead");
     assert_eq!(labels(&home).await, ["work", "work-2", "dead"]);
+}
+
+#[tokio::test]
+async fn an_account_is_not_replaced_by_somebody_else_s() {
+    for vendor in [Vendor::Anthropic, Vendor::OpenAi, Vendor::Google] {
+        let server = server(vendor);
+        let home = home_of(&server);
+        sign_in(&server, &home, &["login", vendor.name(), "-l", "work"]).await.ok();
+        let before = accounts(&home).await.remove(0);
+        server.person("bob");
+        let replace = ["login", vendor.name(), "-l", "work", "--replace"];
+        sign_in(&server, &home, &replace)
+            .await
+            .code(4)
+            .says("/work is the account of ")
+            .says("alice")
+            .says("bob@example.com")
+            .says("without --replace");
+        let after = accounts(&home).await.remove(0);
+        assert_eq!(after.secret.token().expose(), before.secret.token().expose());
+        assert_eq!(after.metadata.generation, before.metadata.generation);
+        // As an account of its own it is taken.
+        sign_in(&server, &home, &["login", vendor.name(), "-l", "bob"]).await.ok();
+        assert_eq!(labels(&home).await, ["work", "bob"]);
+    }
+    // Nobody tells whose they are.
+    let server = server(Vendor::Qwen);
+    let home = home_of(&server);
+    for arguments in [
+        &["login", "qwen", "-l", "work", "--no-browser"][..],
+        &["login", "qwen", "-l", "work", "--replace"],
+    ] {
+        let mut waiting = Waiting::begin(&home, arguments);
+        server.type_in(&waiting.shown());
+        let run = waiting.end().ok();
+        let is_unsure = run.stderr.contains("whether that is the same account");
+        assert_eq!(is_unsure, arguments.contains(&"--replace"), "{run:?}");
+        server.person("bob");
+    }
+    assert_eq!(labels(&home).await, ["work"]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Barrier, watch};
@@ -12,7 +13,7 @@ use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
 
-use crate::authorization_server::{AuthorizationServer, Kind, Rules, Vendor};
+use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor};
 use crate::cli::Home;
 use crate::support::{Answer, Server, Upstream};
 
@@ -373,6 +374,43 @@ async fn a_token_that_has_expired_is_renewed_first_and_one_that_can_not_be_is_to
     let run = run.says("try: credentials login openai --label work --replace\n");
     assert_eq!(results(&run.json()), [("work", "needs_sign_in")]);
     assert_eq!(home.run(["list", "--json"]).ok().json()[0]["state"], "needs_sign_in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_token_could_not_be_renewed_is_said_and_no_sign_in_that_would_not_help() {
+    for (status, answer, words) in [
+        (StatusCode::SERVICE_UNAVAILABLE, "busy", "503 Service Unavailable"),
+        (StatusCode::TOO_MANY_REQUESTS, "{}", "429 Too Many Requests"),
+        (StatusCode::OK, "<html>Sign in to this network</html>", "is a web page"),
+        (StatusCode::FORBIDDEN, "<!doctype html>", "is a web page"),
+        (
+            StatusCode::FORBIDDEN,
+            r#"{"error": {"code": "unsupported_country_region_territory", "message": "Country not supported"}}"#,
+            "Country not supported",
+        ),
+        (StatusCode::UNAUTHORIZED, r#"{"error": "invalid_client"}"#, "providers.openai.oauth.client_id"),
+    ] {
+        let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+        let home = Home::new();
+        let more = "models_url = \"/resource\"\n[providers.openai.oauth]";
+        home.settings(&server.settings(true).replace("[providers.openai.oauth]", more));
+        let mut tokens = server.account().await.tokens.clone();
+        tokens.expires_at = Some(Clock::system().now().before(Duration::from_secs(60)));
+        home.add_to(PoolKey::new("openai"), "work", tokens).await;
+        server.advance(Duration::from_secs(9 * 3600));
+        server.fail_next(vec![Fault::Text(status, answer); 8]);
+        let run = home.run(["test", "--json"]).code(6).says("openai/work can't be used now");
+        assert!(!run.stderr.contains("login"), "{run:?}");
+        let json = run.json();
+        assert_eq!(results(&json), [("work", "not_renewed")], "{answer}");
+        let reason = json[0]["reason"].as_str().unwrap();
+        assert!(reason.contains(words), "{reason}");
+        home.run(["test"]).code(6).prints("its token could not be renewed: ").prints(words);
+        let run = home.run(["headers", "openai/work"]).code(6).says("could not be renewed").says(words);
+        assert!(!run.stderr.contains("login") && !run.stderr.contains("limited"), "{run:?}");
+        let run = home.run(["headers", "openai"]).code(6);
+        assert!(!run.stderr.contains("is limited"), "{run:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

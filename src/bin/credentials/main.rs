@@ -18,6 +18,7 @@ mod odd;
 mod output;
 mod places;
 mod prompt;
+mod renewals;
 mod signals;
 mod time;
 

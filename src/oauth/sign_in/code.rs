@@ -4,15 +4,15 @@
 use oauth2::{AuthUrl, AuthorizationCode, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl};
 use tokio::sync::mpsc;
 
-use super::loopback::{self, Event, Loopback, Reply};
+use super::loopback::{self, Event, Loopback, Reply, reply_all};
 use super::page::Page;
 use super::paste::Paste;
-use super::{Begun, Events, Progress, Prompt};
-use crate::oauth::answer::refused;
+use super::{Begun, End, Events, Progress, Prompt};
 use crate::oauth::client::OAuthClient;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant;
 use crate::oauth::redact::Secrets;
+use crate::oauth::refusal::refused;
 use crate::oauth::signed_in::SignedIn;
 
 /// What ties a code to this sign-in.
@@ -84,35 +84,61 @@ impl Attempt {
         self,
         mut server: Option<Loopback>,
         mut pasted: mpsc::Receiver<AuthorizationCode>,
-    ) -> Result<SignedIn, OAuthError> {
-        let (code, reply) = loop {
+    ) -> End {
+        let mut replies = Vec::new();
+        let code = loop {
             tokio::select! {
-                Some(code) = pasted.recv() => break (Ok(code), None),
+                Some(code) = pasted.recv() => break Ok(code),
                 event = next(&mut server) => match event {
                     Event::Ignored(reason) => {
                         let _ = self.events.send(Progress::Ignored { reason });
                     }
-                    Event::Code(code, reply) => break (Ok(code), Some(reply)),
+                    Event::Code(code, reply) => {
+                        replies.push(reply);
+                        break Ok(code);
+                    }
                     Event::Error(error, description, reply) => {
+                        replies.push(reply);
                         let secrets = Secrets::new([self.state.secret().as_str()]);
-                        let error = refused(&self.client, &secrets, &error, description.as_deref());
-                        break (Err(error), Some(reply));
+                        break Err(refused(&self.client, &secrets, &error, description.as_deref()));
                     }
                 },
             }
         };
         drop(pasted);
         let result = match code {
-            Ok(code) => self.exchange(code).await,
+            Ok(code) => self.exchange(code, &mut server, &mut replies).await,
             Err(error) => Err(error),
         };
-        if let Some(server) = server {
-            finish(server, reply, &result).await;
-        }
-        result
+        // Only now is it known how it ended.
+        let page = match &result {
+            Ok(_) => Page::signed_in(),
+            Err(error) => Page::failed(error),
+        };
+        reply_all(replies, &page).await;
+        End { result, farewell: server.map(|server| server.linger(page)) }
     }
 
-    async fn exchange(self, code: AuthorizationCode) -> Result<SignedIn, OAuthError> {
+    /// Whoever loads the callback meanwhile waits for the same page: browsers load pages ahead, and twice.
+    async fn exchange(
+        self,
+        code: AuthorizationCode,
+        server: &mut Option<Loopback>,
+        replies: &mut Vec<Reply>,
+    ) -> Result<SignedIn, OAuthError> {
+        let mut exchange = std::pin::pin!(self.exchanged(code));
+        loop {
+            tokio::select! {
+                result = &mut exchange => return result,
+                event = next(server) => match event {
+                    Event::Code(_, reply) | Event::Error(_, _, reply) => replies.push(reply),
+                    Event::Ignored(_) => {}
+                },
+            }
+        }
+    }
+
+    async fn exchanged(self, code: AuthorizationCode) -> Result<SignedIn, OAuthError> {
         let Self { client, redirect, state, verifier, events } = self;
         let _ = events.send(Progress::Exchanging);
         let now = client.now();
@@ -127,15 +153,4 @@ async fn next(server: &mut Option<Loopback>) -> Event {
         Some(server) => server.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// Tells the browser how it ended, which is known only now.
-async fn finish(server: Loopback, reply: Option<Reply>, result: &Result<SignedIn, OAuthError>) {
-    if let Some(reply) = reply {
-        let _ = reply.send(match result {
-            Ok(_) => Page::signed_in(),
-            Err(error) => Page::failed(error),
-        });
-    }
-    server.close().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use oauth2::PkceCodeChallenge;
 use url::Url;
 
-use super::{Begun, Events, Progress, Prompt};
+use super::{Begun, Events, Progress, Prompt, flow};
 use crate::credential::OAuthTokens;
 use crate::oauth::client::OAuthClient;
 use crate::oauth::config::Dialect;
@@ -49,7 +49,7 @@ pub(super) async fn begin(client: &OAuthClient, events: Events) -> Result<Begun,
         }
         Ok(answer.signed_in(client.dialect(), client.now()))
     };
-    Ok((prompt, Box::pin(running), None))
+    Ok((prompt, flow(running), None))
 }
 
 async fn copilot(

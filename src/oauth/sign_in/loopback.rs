@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +21,7 @@ use oauth2::{AuthorizationCode, CsrfToken};
 use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use url::{Url, form_urlencoded};
 
 use super::page::Page;
@@ -30,14 +32,20 @@ use crate::secret::SecretString;
 /// The most connections at once. Browsers open spare ones.
 const MOST_CONNECTIONS: usize = 16;
 
-/// The most bytes of a request's head.
-const MOST_BYTES: usize = 16 * 1024;
+/// The most bytes of a request's head. Browsers send the cookies of every port of this host.
+const MOST_BYTES: usize = 256 * 1024;
+
+/// The most fields of a request's head.
+const MOST_FIELDS: usize = 1000;
 
 /// How long a connection may take to send its request's head.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the last page may take to be written.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long after the end a second load of the callback gets the page that the first one got.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Where the browser comes back to, before the port is known.
 pub(super) struct Target<'a> {
@@ -86,7 +94,26 @@ pub(super) async fn bind(client: &OAuthClient, target: &Target<'_>) -> Result<Tc
 }
 
 /// Where the page goes that answers a browser.
-pub(super) type Reply = oneshot::Sender<Page>;
+pub(super) struct Reply {
+    page: oneshot::Sender<Page>,
+    /// Ends with the connection.
+    written: oneshot::Receiver<Infallible>,
+}
+
+/// Sends a page to all who wait for it, and waits until it was written.
+pub(super) async fn reply_all(replies: Vec<Reply>, page: &Page) {
+    let mut all_written = Vec::new();
+    for Reply { page: sender, written } in replies {
+        let _ = sender.send(page.clone());
+        all_written.push(written);
+    }
+    let all = async {
+        for written in all_written {
+            let _ = written.await;
+        }
+    };
+    let _ = tokio::time::timeout(FAREWELL, all).await;
+}
 
 /// What has come.
 pub(super) enum Event {
@@ -178,21 +205,46 @@ impl Loopback {
 
     fn serve(&mut self, stream: TcpStream) {
         let expected = self.expected.clone();
-        let service = service_fn(move |request| answer(expected.clone(), request));
+        let events = expected.events.clone();
+        let (open, written) = oneshot::channel();
+        // There is one request on each connection.
+        let written = Arc::new(Mutex::new(Some(written)));
+        let service = service_fn(move |request| answer(expected.clone(), written.clone(), request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(PATIENCE)
             .max_buf_size(MOST_BYTES)
+            .max_headers(MOST_FIELDS)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection);
         self.connections.spawn(async move {
-            let _ = connection.await;
+            let ended = connection.await;
+            drop(open);
+            // It was the browser, perhaps, and its person waits in vain.
+            if let Some(reason) = ended.err().and_then(|error| refused(&error)) {
+                let _ = events.send(Event::Ignored(reason)).await;
+            }
         });
     }
 
+    /// Gives whoever loads the callback once more the same page, for a while. Browsers load pages ahead.
+    pub(super) fn linger(mut self, page: Page) -> Farewell {
+        Farewell(tokio::spawn(async move {
+            let again = async {
+                loop {
+                    if let Event::Code(_, reply) | Event::Error(_, _, reply) = self.next().await {
+                        let _ = reply.page.send(page.clone());
+                    }
+                }
+            };
+            let _: Result<Infallible, _> = tokio::time::timeout(LINGER, again).await;
+            self.close().await;
+        }))
+    }
+
     /// Writes out what is being answered, and closes.
-    pub(super) async fn close(self) {
+    async fn close(self) {
         let Self { listener, graceful, events, connections, .. } = self;
         drop(listener);
         // Whoever came a second time is told that it is over.
@@ -202,8 +254,44 @@ impl Loopback {
     }
 }
 
+/// A sign-in's server after its end. Dropping it closes its sockets.
+pub(super) struct Farewell(JoinHandle<()>);
+
+impl Future for Farewell {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What was wrong with a request that was refused before it was read whole, if that is worth telling: browsers open
+/// connections that they send nothing on.
+fn refused(error: &hyper::Error) -> Option<&'static str> {
+    if error.is_parse_too_large() {
+        Some(
+            "its head is longer than 256 KiB; delete the cookies of localhost in the browser, or paste the \
+             address at which it ends",
+        )
+    } else if error.is_parse() {
+        Some("it is not HTTP; see that the browser does not turn http:// into https://")
+    } else {
+        None
+    }
+}
+
+/// When the connection ends.
+type Written = Arc<Mutex<Option<oneshot::Receiver<Infallible>>>>;
+
 async fn answer(
     expected: Arc<Expected>,
+    written: Written,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let page = if request.uri().path() != expected.path {
@@ -211,14 +299,21 @@ async fn answer(
     } else if request.method() != Method::GET {
         Page::not_allowed()
     } else {
-        callback(&expected, request.uri().query().unwrap_or_default()).await
+        let written = written.lock().unwrap_or_else(PoisonError::into_inner).take();
+        callback(&expected, written, request.uri().query().unwrap_or_default()).await
     };
     Ok(page.response())
 }
 
-async fn callback(expected: &Expected, query: &str) -> Page {
+async fn callback(
+    expected: &Expected,
+    written: Option<oneshot::Receiver<Infallible>>,
+    query: &str,
+) -> Page {
     let query = CallbackQuery::read(form_urlencoded::parse(query.as_bytes()));
-    let (reply, page) = oneshot::channel();
+    let Some(written) = written else { return Page::ended() };
+    let (sender, page) = oneshot::channel();
+    let reply = Reply { page: sender, written };
     // Any page on the web can send the browser here. So what has not this sign-in's state is no answer to
     // it, and must not end it either, be it a code of somebody else's or an error (RFC 9700, section 4.7).
     let event = match query {

@@ -19,12 +19,25 @@ use super::config::FlowKind;
 use super::cursor;
 use super::error::OAuthError;
 use super::signed_in::SignedIn;
+use loopback::Farewell;
 use paste::Paste;
 
 /// Where a flow tells what happens.
 pub(super) type Events = mpsc::UnboundedSender<Progress>;
 
-type Flow = Pin<Box<dyn Future<Output = Result<SignedIn, OAuthError>> + Send>>;
+type Flow = Pin<Box<dyn Future<Output = End> + Send>>;
+
+/// How a flow has ended.
+struct End {
+    result: Result<SignedIn, OAuthError>,
+    /// What still answers the browser.
+    farewell: Option<Farewell>,
+}
+
+/// A flow without a browser that comes back.
+fn flow(running: impl Future<Output = Result<SignedIn, OAuthError>> + Send + 'static) -> Flow {
+    Box::pin(async { End { result: running.await, farewell: None } })
+}
 
 /// What to show to the person who signs in. `Debug` doesn't show it: whoever has it may sign in instead.
 #[derive(Clone)]
@@ -68,8 +81,8 @@ impl fmt::Debug for Prompt {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Progress {
-    /// Something else than the vendor's answer came to the loopback address, or a forged one. The wait for
-    /// the answer goes on.
+    /// Something else than the vendor's answer came to the loopback address, or a forged one, or one that was too
+    /// long. The wait for the answer goes on.
     Ignored {
         /// What was wrong with it.
         reason: &'static str,
@@ -90,7 +103,7 @@ pub enum Progress {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ignored { reason } => write!(f, "ignored a request of somebody else's: {reason}"),
+            Self::Ignored { reason } => write!(f, "ignored a request: {reason}"),
             Self::Exchanging => f.write_str("exchanging the code for tokens"),
             Self::SlowedDown => f.write_str("the server asks for patience"),
             Self::NotReached { reason } => write!(f, "trying again: {reason}"),
@@ -114,6 +127,7 @@ pub struct SignIn {
     state: State,
     progress: mpsc::UnboundedReceiver<Progress>,
     paste: Option<Paste>,
+    farewell: Option<Farewell>,
 }
 
 enum State {
@@ -128,7 +142,9 @@ impl SignIn {
         &self.prompt
     }
 
-    /// What has happened next; `None` once the end was told, which is [`Progress::SignedIn`] or an error.
+    /// What has happened next; `None` once the end was told, which is [`Progress::SignedIn`] or an error. At a
+    /// loopback address that `None` comes about a second after the end: until then, or until this is dropped, a
+    /// browser that loads the address once more gets the same page.
     ///
     /// Cancel safe: a call that is dropped loses nothing, and the next one goes on.
     pub async fn next(&mut self) -> Option<Result<Progress, OAuthError>> {
@@ -141,9 +157,10 @@ impl SignIn {
             return Poll::Ready(Some(Ok(progress)));
         }
         if let State::Running(flow) = &mut self.state
-            && let Poll::Ready(end) = flow.as_mut().poll(cx)
+            && let Poll::Ready(End { result, farewell }) = flow.as_mut().poll(cx)
         {
-            self.state = State::Ended(Some(end));
+            self.state = State::Ended(Some(result));
+            self.farewell = farewell;
         }
         // What came before the end is told before it.
         if let Ok(progress) = self.progress.try_recv() {
@@ -151,9 +168,16 @@ impl SignIn {
         }
         match &mut self.state {
             State::Running(_) => Poll::Pending,
-            State::Ended(end) => Poll::Ready(
-                end.take().map(|end| end.map(|account| Progress::SignedIn(Box::new(account)))),
-            ),
+            State::Ended(end) => match (end.take(), &mut self.farewell) {
+                (None, Some(farewell)) => {
+                    std::task::ready!(Pin::new(farewell).poll(cx));
+                    self.farewell = None;
+                    Poll::Ready(None)
+                }
+                (end, _) => {
+                    Poll::Ready(end.map(|end| end.map(|account| Progress::SignedIn(Box::new(account)))))
+                }
+            },
         }
     }
 
@@ -213,7 +237,7 @@ pub(super) async fn begin(client: OAuthClient, flow: FlowKind) -> Result<SignIn,
         FlowKind::Device => device::begin(&client, events).await?,
         FlowKind::LinkPoll => by_link(&client, events)?,
     };
-    Ok(SignIn { prompt, client, state: State::Running(running), progress, paste })
+    Ok(SignIn { prompt, client, state: State::Running(running), progress, paste, farewell: None })
 }
 
 /// What a flow begins with.
@@ -227,5 +251,5 @@ fn by_link(client: &OAuthClient, events: Events) -> Result<Begun, OAuthError> {
         let answer = cursor::poll(&client, ticket, events).await?;
         Ok(answer.signed_in(client.dialect(), client.now()))
     };
-    Ok((Prompt::Browser { url: page.into() }, Box::pin(running), None))
+    Ok((Prompt::Browser { url: page.into() }, flow(running), None))
 }

@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
 /// A page of a few words.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Page {
     status: StatusCode,
     title: &'static str,

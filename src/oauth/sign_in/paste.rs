@@ -5,10 +5,10 @@ use tokio::sync::mpsc;
 use url::form_urlencoded;
 
 use super::loopback::{CallbackQuery, same_state};
-use crate::oauth::answer::refused;
 use crate::oauth::client::OAuthClient;
 use crate::oauth::error::OAuthError;
 use crate::oauth::redact::Secrets;
+use crate::oauth::refusal::refused;
 use crate::secret::SecretString;
 
 /// Where a code goes that a person pastes.

@@ -8,6 +8,7 @@ use crate::credential::PoolKey;
 use crate::error::Error;
 use crate::pool::config::{Config, WhenAllCoolingDown};
 use crate::pool::lane::SlotIndex;
+use crate::pool::refresh::lapses_at;
 use crate::pool::wish::{Pin, Wish};
 use crate::standing::Scope;
 
@@ -169,7 +170,7 @@ impl Book {
         if counted || config.policy.moves_on_use() {
             self.refile(index, config, now);
         }
-        let expired = lease.is_refreshable() && lease.expires_at().is_some_and(|at| at <= now);
+        let expired = lapses_at(&lease).is_some_and(|at| at <= now);
         let hold = (counted || probe).then_some(Hold { slot: index, probe });
         Picked::Lease { lease, hold, expired }
     }

@@ -7,12 +7,13 @@ use tokio::sync::watch;
 
 use super::Refresher;
 use crate::clock::Timestamp;
+use crate::credential::{Generation, Metadata};
 use crate::pool::{Lease, Pool};
 
 /// How long before its expiry a token is renewed, at most; a tenth of its life where that is shorter.
 const MARGIN: Duration = Duration::from_secs(300);
 
-/// How long a new token is left alone.
+/// How long a new token is left alone, whatever is said of its expiry.
 const SHORTEST_LIFE: Duration = Duration::from_secs(30);
 
 /// How long after a refresh that failed the next one is made: at first, and at most.
@@ -20,6 +21,17 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 
 /// How long the renewing task sleeps at most: clocks are set, and machines are suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// From when on a token is renewed before it is sent. A new one is used at least once, and for a while: of a server
+/// whose tokens are dead when they come, each request would spend a refresh token.
+pub(crate) fn lapses_at(lease: &Lease) -> Option<Timestamp> {
+    let expiry = lease.expires_at().filter(|_| lease.is_refreshable())?;
+    let Metadata { generation, updated_at, .. } = lease.credential();
+    // Put into the vault as one that has expired, or known to be no good by who has renewed it.
+    let is_known_dead = *generation == Generation::FIRST && expiry <= *updated_at;
+    let is_left_alone = !is_known_dead && expiry != Timestamp::default();
+    Some(if is_left_alone { expiry.max(updated_at.after(SHORTEST_LIFE)) } else { expiry })
+}
 
 /// When a credential's token is to be renewed next.
 #[derive(Clone, Copy, Debug, Default)]

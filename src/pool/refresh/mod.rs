@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{Lease, Pool};
 
-pub(crate) use ahead::Renewal;
+pub(crate) use ahead::{Renewal, lapses_at};
 pub use refresher::{RefreshError, Refresher};
 
 /// A refresh that a request waits for: what to use now, or `None` where it did not help.

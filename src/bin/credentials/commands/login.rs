@@ -3,11 +3,11 @@
 mod flow;
 
 use clap::Args;
-use tower_credentials::oauth::{FlowKind, OAuthError};
+use tower_credentials::oauth::{FlowKind, OAuthError, ReplaceError, SignedIn};
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{MemoryVault, Replaced, VaultExt};
-use tower_credentials::{Credential, Generation, Metadata, PoolKey, Secret};
+use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret};
 
 use crate::account;
 use crate::args::Global;
@@ -23,6 +23,7 @@ use crate::{output, prompt};
 ///
 /// Signing in again to an account that is there renews its tokens and keeps its label, where the vendor tells whose
 /// they are; where it does not, --replace says which account is meant. Without it, a label that is taken gets `-2`.
+/// Tokens of another account than the one that is meant are not stored, where the vendor tells.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -143,7 +144,7 @@ impl Login {
             (_, true) => FlowKind::PastedCode,
             _ => client.first_flow()?,
         };
-        let sign_in = client.sign_in(kind).await.map_err(|error| match error {
+        let mut sign_in = client.sign_in(kind).await.map_err(|error| match error {
             OAuthError::MissingSetting { setting: "client_id", .. } => {
                 Failure::from(error).way_out(format!(
                     "the same with --client-id; or set it in {}; or, with an API key: {}",
@@ -154,14 +155,23 @@ impl Login {
             OAuthError::PortTaken { .. } => Failure::from(error).way_out("the same with --paste-code"),
             error => error.into(),
         })?;
-        let signed_in = flow::follow(sign_in, kind, !self.no_browser).await?;
+        let signed_in = flow::follow(&mut sign_in, kind, !self.no_browser).await?;
+        let stored = self.store(context, pool, signed_in).await;
+        flow::see_off(&mut sign_in).await;
+        stored
+    }
+
+    async fn store(
+        &self,
+        context: &Context,
+        pool: PoolKey,
+        signed_in: SignedIn,
+    ) -> Result<Exit, Failure> {
         let vault = context.vault_or_new().await?;
         // Two sign-ins to one new account must not make two of it.
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         if self.replace {
-            let metadata = self.put_in_place(&vault, &pool, signed_in.tokens.into()).await?;
-            self.tell("Signed in again", &metadata);
-            return Ok(Exit::Done);
+            return self.renew(&vault, &pool, &signed_in).await;
         }
         let label = self.label.as_deref().or(signed_in.label.as_deref()).unwrap_or(DEFAULT_LABEL);
         let metadata = signed_in.store(&vault, pool, label).await?;
@@ -170,18 +180,57 @@ impl Login {
         Ok(Exit::Done)
     }
 
-    /// Gives the account of the label this secret.
+    /// Gives the account of the label the tokens of this sign-in, unless it was somebody else's.
+    async fn renew(
+        &self,
+        vault: &FileVault,
+        pool: &PoolKey,
+        signed_in: &SignedIn,
+    ) -> Result<Exit, Failure> {
+        let known = self.to_replace_with(vault, pool, Kind::OAuth).await?;
+        let is_known = signed_in.is_of(&vault.get(known.id).await?).is_some();
+        let metadata = signed_in.replace(vault, known.id).await.map_err(|error| match error {
+            ReplaceError::AnotherAccount { signed_in, stored, .. } => {
+                let name = account::name(&known);
+                let message = format!("{name} is the account of {stored}, and {signed_in} has signed in");
+                Failure::new(Exit::Refused, message).because("nothing was stored").way_out(format!(
+                    "the same again, signed in as {stored}; or, to add {signed_in}, the same without --replace \
+                     and with another label"
+                ))
+            }
+            ReplaceError::Vault(error) => error.into(),
+            error => Failure::failed(error.to_string()),
+        })?;
+        self.tell("Signed in again", &metadata);
+        if !is_known {
+            output::say("Nothing tells whether that is the same account: see that it is.");
+        }
+        Ok(Exit::Done)
+    }
+
+    /// The account that is to be replaced, if it takes this kind of secret.
+    async fn to_replace_with(
+        &self,
+        vault: &FileVault,
+        pool: &PoolKey,
+        kind: Kind,
+    ) -> Result<Metadata, Failure> {
+        let known = self.to_replace(vault, pool).await?;
+        if known.kind != kind {
+            let message = format!("{} is of the kind {}", account::name(&known), known.kind);
+            return Err(Failure::usage(message).way_out("the same without --replace, and another label"));
+        }
+        Ok(known)
+    }
+
+    /// Gives the account of the label this key.
     async fn put_in_place(
         &self,
         vault: &FileVault,
         pool: &PoolKey,
         secret: Secret,
     ) -> Result<Metadata, Failure> {
-        let mut known = self.to_replace(vault, pool).await?;
-        if known.kind != secret.kind() {
-            let message = format!("{} is of the kind {}", account::name(&known), known.kind);
-            return Err(Failure::usage(message).way_out("the same without --replace, and another label"));
-        }
+        let mut known = self.to_replace_with(vault, pool, secret.kind()).await?;
         // Where a refresh comes first, its tokens are older than these.
         loop {
             match vault.replace_secret(known.id, known.generation, secret.clone()).await? {

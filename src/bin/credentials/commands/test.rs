@@ -10,6 +10,7 @@ use std::time::Instant;
 use clap::Args;
 use http::{Request, Response, Uri};
 use tower::{Service, ServiceExt};
+use tower_credentials::events::Event;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
@@ -18,6 +19,7 @@ use crate::args::{self, Namespace};
 use crate::context::{AnyVault, Body, Context};
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
+use crate::renewals::Renewals;
 use answer::Answer;
 use queue::Queue;
 use tested::{Tested, Verdict};
@@ -159,7 +161,13 @@ async fn begin(
         }
     };
     // An account is tested whatever kinds the settings let requests use.
-    let pool = match context.pool(key, vault.clone())?.mode(Mode::Auto).open().await {
+    let renewals = Renewals::default();
+    let observe = {
+        let renewals = renewals.clone();
+        move |event: &Event<'_>| renewals.observe(event)
+    };
+    let pool = context.pool(key, vault.clone())?.mode(Mode::Auto).on_event(observe);
+    let pool = match pool.open().await {
         Ok(pool) => pool,
         Err(error) if stored.is_empty() => return Err(error.into()),
         // The other pools are not affected.
@@ -174,7 +182,9 @@ async fn begin(
         let credential = status.credential;
         stored.retain(|account| account.id != credential.id);
         match uri(context, &credential, status.standing.paused) {
-            Ok(uri) => queue.begin(test(pool.clone(), client.clone(), credential, uri)),
+            Ok(uri) => {
+                queue.begin(test(pool.clone(), client.clone(), renewals.clone(), credential, uri))
+            }
             Err(verdict) => queue.add(Tested::without_request(credential, verdict)),
         }
     }
@@ -207,7 +217,7 @@ fn uri(context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Ve
 }
 
 /// Sends a request with this account, and reads from the pool what was learnt.
-async fn test<S, R>(pool: Pool, client: S, credential: Metadata, uri: Uri) -> Tested
+async fn test<S, R>(pool: Pool, client: S, renewals: Renewals, credential: Metadata, uri: Uri) -> Tested
 where
     S: Service<Request<Body>, Response = Response<R>, Error = BoxError>,
     R: http_body::Body<Error: Into<BoxError>>,
@@ -221,5 +231,6 @@ where
     pool.save().await;
     let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
     let standing = status.map(|status| status.standing).unwrap_or_default();
-    Tested::new(credential, answer, took, &standing, pool.now())
+    let not_renewed = renewals.failure(credential.id);
+    Tested::new(credential, answer, took, &standing, not_renewed, pool.now())
 }

@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, Uri};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_credentials::events::Event;
-use tower_credentials::standing::Health;
+use tower_credentials::standing::{Health, Reason};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{
-    Attempt, BoxError, CredentialsLayer, Error, Lease, Metadata, Pin, Pool, PoolKey, WhenAllCoolingDown,
+    Attempt, BoxError, CredentialStatus, CredentialsLayer, Error, Lease, Metadata, Pin, Pool, PoolKey,
+    WhenAllCoolingDown,
 };
 
 use crate::account;
 use crate::context::{AnyVault, Body, Context};
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::renewals::Renewals;
+use crate::time::brief;
 
 /// Where a request for this URL would go, and with which headers: those of this account, or of the pool's next.
 pub(super) async fn capture(
@@ -26,17 +28,13 @@ pub(super) async fn capture(
     account: Option<&Metadata>,
     uri: &Uri,
 ) -> Result<(Uri, HeaderMap), Failure> {
-    let failed = Arc::new(Mutex::new(None));
+    let renewals = Renewals::default();
     let pool = {
-        let failed = failed.clone();
-        context.pool(key, vault.clone())?.on_event(move |event| {
-            if let Event::RefreshFailed { error, .. } = event {
-                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((*error).to_owned());
-            }
-        })
+        let renewals = renewals.clone();
+        context.pool(key, vault.clone())?.on_event(move |event| renewals.observe(event))
     };
     let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
-    let pool = pool.open().await.map_err(|error| not_sent(context, key, account, error.into()))?;
+    let pool = pool.open().await.map_err(|error| not_sent(context, key, account, &[], error.into()))?;
     let layers = context.layer(&pool);
     let mut passed_over = HashSet::new();
     loop {
@@ -47,12 +45,12 @@ pub(super) async fn capture(
         }
         let taken = take(&layers, request).await;
         pool.save().await;
-        let parts = taken.map_err(|error| not_sent(context, key, account, error))?;
+        let parts = taken.map_err(|error| not_sent(context, key, account, &pool.status(), error))?;
         let Some(lease) = lapsed(&parts, &pool) else {
             return Ok((parts.uri, parts.headers));
         };
         // The layers send it all the same: its vendor has the last word. Here nobody asks.
-        let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failed = renewals.failure(lease.credential().id);
         let failure = expired(context, &vault, &pool, lease.credential(), failed).await;
         passed_over.insert(lease.credential().id);
         match pool.active() {
@@ -90,7 +88,24 @@ fn lapsed<'a>(parts: &'a Parts, pool: &Pool) -> Option<&'a Lease> {
 }
 
 /// Why the layers have sent nothing, and what helps.
-fn not_sent(context: &Context, key: &PoolKey, account: Option<&Metadata>, error: BoxError) -> Failure {
+fn not_sent(
+    context: &Context,
+    key: &PoolKey,
+    account: Option<&Metadata>,
+    accounts: &[CredentialStatus],
+    error: BoxError,
+) -> Failure {
+    if let Some(Error::AllCoolingDown { retry_after, .. }) = error.downcast_ref()
+        && let Some(state) = refused(accounts)
+    {
+        // A limit passes by itself; this may not.
+        let message = format!(
+            "every account of {key} {state}; the first is tried again in {}",
+            brief(*retry_after)
+        );
+        return Failure::new(Exit::Unavailable, message)
+            .way_out(format!("credentials test {}, which says why", key.provider()));
+    }
     if let (Some(Error::Paused { .. }), Some(account)) = (error.downcast_ref(), account) {
         let message = format!("{} is paused", account::name(account));
         return Failure::failed(message).way_out(account::resumption(account));
@@ -104,6 +119,18 @@ fn not_sent(context: &Context, key: &PoolKey, account: Option<&Metadata>, error:
         _ => None,
     };
     with(Failure::from(error), way_out)
+}
+
+/// What of accounts that all cool down is to be said, if some do so for more than a limit.
+fn refused(accounts: &[CredentialStatus]) -> Option<&'static str> {
+    let reasons = accounts.iter().filter_map(|account| account.standing.cooldown(None));
+    let (refused, others): (Vec<_>, Vec<_>) =
+        reasons.map(|cooldown| cooldown.reason).partition(|reason| *reason == Reason::Refused);
+    match (refused.len(), others.len()) {
+        (0, _) => None,
+        (_, 0) => Some("was refused, or could not be renewed, a short time ago"),
+        _ => Some("is limited, was refused, or could not be renewed"),
+    }
 }
 
 fn needs_sign_in(context: &Context, account: &Metadata) -> Failure {

@@ -14,7 +14,7 @@ use crate::{output, prompt};
 
 /// Says what to do, and follows the sign-in to its end. Dropped in the middle, it leaves nothing behind.
 pub(super) async fn follow(
-    mut sign_in: SignIn,
+    sign_in: &mut SignIn,
     kind: FlowKind,
     may_open: bool,
 ) -> Result<SignedIn, Failure> {
@@ -58,7 +58,10 @@ pub(super) async fn follow(
             progress = sign_in.next() => match progress {
                 Some(Ok(Progress::SignedIn(account))) => return Ok(*account),
                 Some(Ok(progress)) => waiting.say(progress),
-                Some(Err(error)) => return Err(error.into()),
+                Some(Err(error)) => {
+                    see_off(sign_in).await;
+                    return Err(error.into());
+                }
                 None => return Err(OAuthError::Ended.into()),
             },
             line = next(&mut lines) => match line {
@@ -76,6 +79,11 @@ pub(super) async fn follow(
             },
         }
     }
+}
+
+/// After the end, waits until a browser that loads its last page twice has had it.
+pub(super) async fn see_off(sign_in: &mut SignIn) {
+    while sign_in.next().await.is_some() {}
 }
 
 type Lines = mpsc::UnboundedReceiver<Zeroizing<String>>;

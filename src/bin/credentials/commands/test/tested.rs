@@ -32,6 +32,8 @@ pub(super) enum Verdict {
     /// The account is well, but the request is not for it.
     NotAllowed,
     NeedsSignIn(String),
+    /// Its token is no longer taken and could not be renewed, for a reason that a new sign-in would meet, too.
+    NotRenewed(String),
     Refused,
     Limited,
     /// Nothing is where the models should be.
@@ -56,12 +58,13 @@ impl Tested {
         answer: Result<Answer, BoxError>,
         took: Duration,
         standing: &Standing,
+        not_renewed: Option<String>,
         now: Timestamp,
     ) -> Self {
         let cooldown = standing.cooldown(None).filter(|cooldown| cooldown.until > now);
         Self {
             credential,
-            verdict: Verdict::of(&answer, &standing.health, cooldown),
+            verdict: Verdict::of(&answer, &standing.health, cooldown, not_renewed),
             answer: answer.ok().map(|answer| (answer.status, took)),
             cooling_until: cooldown.map(|cooldown| cooldown.until),
         }
@@ -81,7 +84,12 @@ impl Tested {
 }
 
 impl Verdict {
-    fn of(answer: &Result<Answer, BoxError>, health: &Health, cooldown: Option<&Cooldown>) -> Self {
+    fn of(
+        answer: &Result<Answer, BoxError>,
+        health: &Health,
+        cooldown: Option<&Cooldown>,
+        not_renewed: Option<String>,
+    ) -> Self {
         if let Health::NeedsSignIn { reason, .. } = health {
             return Self::NeedsSignIn(reason.clone());
         }
@@ -95,6 +103,9 @@ impl Verdict {
             }
         };
         let reason = cooldown.map(|cooldown| cooldown.reason);
+        if let (401 | 403, Some(reason)) = (status.as_u16(), not_renewed) {
+            return Self::NotRenewed(reason);
+        }
         match status.as_u16() {
             _ if status.is_success() && is_json => Self::Works,
             _ if status.is_success() => Self::NotJson,
@@ -113,7 +124,9 @@ impl Verdict {
             Self::Works | Self::NotAllowed | Self::Paused | Self::Untested(_) => None,
             Self::Shut(_) => Some(Exit::Vault),
             Self::NeedsSignIn(_) | Self::Refused => Some(Exit::Refused),
-            Self::Limited | Self::Failing | Self::Unreachable(_) => Some(Exit::Unavailable),
+            Self::NotRenewed(_) | Self::Limited | Self::Failing | Self::Unreachable(_) => {
+                Some(Exit::Unavailable)
+            }
             Self::NotJson | Self::NotThere | Self::Unexpected => Some(Exit::Failed),
         }
     }
@@ -125,6 +138,7 @@ impl Verdict {
             Self::NotJson => ("not_json", None),
             Self::NotAllowed => ("not_allowed", None),
             Self::NeedsSignIn(reason) => ("needs_sign_in", Some(reason)),
+            Self::NotRenewed(reason) => ("not_renewed", Some(reason)),
             Self::Refused => ("refused", None),
             Self::Limited => ("limited", None),
             Self::NotThere => ("not_there", None),
@@ -145,6 +159,9 @@ impl Verdict {
             Self::NotJson => output::bad("answered, but not in JSON: is the URL right?").to_string(),
             Self::NotAllowed => output::doubtful("is known, but may not list models").to_string(),
             Self::NeedsSignIn(reason) => output::bad(with("needs sign-in", reason)).to_string(),
+            Self::NotRenewed(reason) => {
+                output::bad(with("its token could not be renewed", reason)).to_string()
+            }
             Self::Refused => output::bad("refused").to_string(),
             Self::Limited => output::doubtful("limited").to_string(),
             Self::NotThere => output::bad("no models are there; set `models_url`").to_string(),

@@ -1,0 +1,35 @@
+//! Why tokens could not be renewed, for who has to be told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tower_credentials::CredentialId;
+use tower_credentials::events::Event;
+
+/// Why accounts have no new token, as a pool's events tell it.
+#[derive(Clone, Default)]
+pub(crate) struct Renewals(Arc<Mutex<HashMap<CredentialId, String>>>);
+
+impl Renewals {
+    pub(crate) fn observe(&self, event: &Event<'_>) {
+        let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::RefreshFailed { credential, error } => {
+                failed.insert(credential.id, (*error).to_owned());
+            }
+            Event::SecretNotSaved { credential, error } => {
+                let reason = format!("it was renewed, and the new token could not be saved: {error}");
+                failed.insert(credential.id, reason);
+            }
+            Event::Refreshed { credential } => {
+                failed.remove(&credential.id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Why this account has no new token.
+    pub(crate) fn failure(&self, id: CredentialId) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+}
