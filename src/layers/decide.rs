@@ -103,6 +103,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.stack_roles().has(Roles::ROTATE) && !self.outside.has(Roles::ROTATE)
     }
 
+    /// The credential could not be renewed, by no fault of its own: it does not cool down. Returns as
+    /// [`fail`](Self::fail) does.
+    pub(super) fn pass_over(&mut self, lease: &Lease) -> bool {
+        self.history().failed.push(lease.slot());
+        self.stack_roles().has(Roles::ROTATE) && !self.outside.has(Roles::ROTATE)
+    }
+
     /// How long to wait for the limit to end, if that is worth it.
     fn worth_waiting(&mut self, class: ResponseClass, lease: &Lease) -> Option<Duration> {
         let wait_up_to = self.rotate_options()?.wait_up_to?;

@@ -7,6 +7,7 @@
 //! of the `seal` module turns one into a vault. So a backend never sees a secret, and writing one
 //! takes no cryptography.
 
+mod copy;
 #[cfg(feature = "seal")]
 #[cfg_attr(not(feature = "file"), allow(dead_code, reason = "a key's file needs a part of it"))]
 pub(crate) mod disk;

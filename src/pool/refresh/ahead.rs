@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::Refresher;
+use super::{HoldOff, Refreshed, Refresher};
 use crate::clock::Timestamp;
 use crate::pool::{Lease, Pool};
 
@@ -21,17 +22,28 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// How long the renewing task sleeps at most: clocks are set, and machines are suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
+/// How long after a refresh for which the vault could not be used the next one is made, at most: nobody but the
+/// vault is asked.
+const VAULT_BACKOFF: Duration = Duration::from_secs(10);
+
 /// When a credential's token is to be renewed next.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Renewal {
     /// When it is due, where its expiry is known.
     due: Option<Timestamp>,
     /// Refreshes that have failed in a row.
     failures: u32,
-    /// Until then the token endpoint is left alone.
-    held_off_until: Timestamp,
+    held: Option<Held>,
+}
+
+/// For how long no refresh is begun. By a clock that nobody sets.
+#[derive(Clone, Debug)]
+struct Held {
+    until: Instant,
     /// When it is tried again without being asked for: a random time after that.
-    next_try: Timestamp,
+    next_try: Instant,
+    /// What requests are told meanwhile.
+    told: Refreshed,
 }
 
 impl Renewal {
@@ -48,20 +60,34 @@ impl Renewal {
     }
 
     /// A refresh has failed by no verdict of the vendor's.
-    pub(crate) fn failed(&mut self, now: Timestamp, random: f64) {
-        let grown = BACKOFF.0.saturating_mul(2u32.saturating_pow(self.failures)).min(BACKOFF.1);
-        self.failures = self.failures.saturating_add(1);
-        self.held_off_until = now.after(grown);
-        self.next_try = now.after(grown.mul_f64(1.0 + random / 2.0));
+    pub(crate) fn failed(&mut self, hold_off: HoldOff, random: f64) {
+        let grown = BACKOFF.0.saturating_mul(2u32.saturating_pow(self.failures));
+        let (wait, told) = match hold_off {
+            HoldOff::Vendor { stated } => {
+                (grown.min(BACKOFF.1).max(stated.unwrap_or_default()), Refreshed::NoHelp)
+            }
+            HoldOff::Vault => (grown.min(VAULT_BACKOFF), Refreshed::Unavailable),
+            HoldOff::ByOthers { left } => (left, Refreshed::NoHelp),
+        };
+        if !matches!(hold_off, HoldOff::ByOthers { .. }) {
+            self.failures = self.failures.saturating_add(1);
+        }
+        let now = Instant::now();
+        // What is stated may be long, and a tenth of it is spread enough.
+        let spread = (wait / 2).min(grown.max(wait / 10)).mul_f64(random);
+        self.held = Some(Held { until: now + wait, next_try: now + wait + spread, told });
     }
 
-    pub(crate) fn is_held_off(&self, now: Timestamp) -> bool {
-        now < self.held_off_until
+    /// What requests are told that need a refresh, where none is begun now.
+    pub(crate) fn held_off(&self) -> Option<Refreshed> {
+        let held = self.held.as_ref().filter(|held| Instant::now() < held.until)?;
+        Some(held.told.clone())
     }
 
-    /// When to renew, where that is to be done ahead.
-    pub(crate) fn at(&self) -> Option<Timestamp> {
-        self.due.map(|due| due.max(self.next_try))
+    /// In how long to renew, where that is to be done ahead.
+    pub(crate) fn is_due_in(&self, now: Timestamp) -> Option<Duration> {
+        let held = self.held.as_ref().map(|held| held.next_try.duration_since(Instant::now()));
+        self.due.map(|due| due.since(now).max(held.unwrap_or_default()))
     }
 }
 
@@ -72,7 +98,7 @@ impl Pool {
         let Ok(runtime) = Handle::try_current() else { return };
         let pool = std::sync::Arc::downgrade(&self.0);
         // The pool must be able to end while this task waits.
-        let alive = move || pool.upgrade().map(Pool);
+        let alive = move || pool.upgrade().map(Pool).filter(|pool| !pool.is_closing());
         let mut changes = self.0.renewals.subscribe();
         runtime.spawn(async move {
             loop {
@@ -87,7 +113,7 @@ impl Pool {
                     drop(pool);
                     refreshing.await;
                 }
-                let sleep = next.map_or(LONGEST_SLEEP, |next| next.since(now).min(LONGEST_SLEEP));
+                let sleep = next.map_or(LONGEST_SLEEP, |next| next.min(LONGEST_SLEEP));
                 if !wait(&mut changes, sleep).await {
                     return;
                 }

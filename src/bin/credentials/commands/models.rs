@@ -49,7 +49,7 @@ impl Models {
             false => discovery.models().await,
         };
         // What was learnt of the accounts, whatever came of it.
-        pool.save().await;
+        let _ = pool.save().await;
         let asked = asked?;
         if let Some(Stale { age, error, .. }) = asked.stale() {
             let age = brief(Duration::from_secs(age.as_secs()));

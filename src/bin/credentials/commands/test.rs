@@ -218,7 +218,7 @@ where
     let began = Instant::now();
     let answer = Answer::to(client.oneshot(request)).await;
     let took = began.elapsed();
-    pool.save().await;
+    let _ = pool.save().await;
     let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
     let standing = status.map(|status| status.standing).unwrap_or_default();
     Tested::new(credential, answer, took, &standing, pool.now())

@@ -46,7 +46,7 @@ pub(super) async fn capture(
             request.extensions_mut().insert(Pin::id(account.id));
         }
         let taken = take(&layers, request).await;
-        pool.save().await;
+        let _ = pool.save().await;
         let parts = taken.map_err(|error| not_sent(context, key, account, error))?;
         let Some(lease) = lapsed(&parts, &pool) else {
             return Ok((parts.uri, parts.headers));
