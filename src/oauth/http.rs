@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::error::OAuthError;
 use super::redact::Secrets;
 use crate::BoxError;
+use crate::patience::{Elapsed, within};
 
 /// The most bytes of an answer that are read. Answers with several signed tokens have about 10 KiB.
 const MOST: usize = 64 * 1024;
@@ -25,11 +26,15 @@ const MOST: usize = 64 * 1024;
 /// How long an answer is waited for unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long one to a refresh is: it may bring the only token that is left.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
 type BoxService =
     BoxCloneService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
 
 /// Sends the requests of sign-ins and refreshes: any HTTP client that is a tower service. Not more than
-/// 64 KiB of an answer are read, and it is waited for 30 s unless [told otherwise](Self::timeout).
+/// 64 KiB of an answer are read, and it is waited for 30 s, or five minutes if it brings new tokens in place of
+/// spent ones, unless [told otherwise](Self::timeout).
 ///
 /// Requests go to the URLs of an [`OAuthConfig`](super::OAuthConfig) and nowhere else, by HTTPS, or by HTTP
 /// to a loopback host. So the service must not follow redirects: they would carry tokens along.
@@ -51,7 +56,9 @@ type BoxService =
 #[derive(Clone)]
 pub struct OAuthHttp {
     service: Arc<Mutex<BoxService>>,
-    timeout: Duration,
+    timeout: Option<Duration>,
+    /// How long an answer is waited for unless told otherwise.
+    usual: Duration,
 }
 
 impl OAuthHttp {
@@ -70,13 +77,22 @@ impl OAuthHttp {
     {
         let service = tower::util::MapErr::new(service, Into::into as fn(S::Error) -> BoxError);
         let service = tower::util::MapResponse::new(service, boxed as fn(Response<B>) -> _);
-        Self { service: Arc::new(Mutex::new(BoxCloneService::new(service))), timeout: TIMEOUT }
+        let service = Arc::new(Mutex::new(BoxCloneService::new(service)));
+        Self { service, timeout: None, usual: TIMEOUT }
     }
 
-    /// Waits this long for a whole answer.
+    /// Waits this long for a whole answer, a renewal's too: most servers have spent the old refresh token by then,
+    /// and the account is lost with an answer that is not waited for. Time counts while the process runs: after a
+    /// stop (Ctrl-Z, a container that is paused) what has arrived is read first.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The same for refreshes.
+    pub(super) fn for_refreshes(mut self) -> Self {
+        self.usual = REFRESH_TIMEOUT;
         self
     }
 
@@ -100,13 +116,14 @@ impl OAuthHttp {
         // GitHub refuses requests without one.
         let product = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(product));
-        match tokio::time::timeout(self.timeout, self.answer(request)).await {
+        let timeout = self.timeout.unwrap_or(self.usual);
+        match within(timeout, self.answer(request)).await {
             Ok(Ok((status, Some(body)))) => Ok(Answer { url, status, body }),
             Ok(Ok((_, None))) => Err(OAuthError::TooLong { url, most: MOST }),
             Ok(Err(error)) => {
                 Err(OAuthError::Unreachable { url, reason: secrets.clean_error(error.as_ref()) })
             }
-            Err(_) => Err(OAuthError::TimedOut { url, after: self.timeout }),
+            Err(Elapsed) => Err(OAuthError::TimedOut { url, after: timeout }),
         }
     }
 

@@ -16,6 +16,7 @@ use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolK
 use crate::account;
 use crate::args::{self, Namespace};
 use crate::context::{AnyVault, Body, Context};
+use crate::ending;
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use answer::Answer;
@@ -159,7 +160,8 @@ async fn begin(
         }
     };
     // An account is tested whatever kinds the settings let requests use.
-    let pool = match context.pool(key, vault.clone())?.mode(Mode::Auto).open().await {
+    let pool = context.pool(key, vault.clone())?.mode(Mode::Auto);
+    let pool = match ending::open(pool).await {
         Ok(pool) => pool,
         Err(error) if stored.is_empty() => return Err(error.into()),
         // The other pools are not affected.
@@ -216,8 +218,10 @@ where
     *request.uri_mut() = uri;
     request.extensions_mut().insert(Pin::id(credential.id));
     let began = Instant::now();
-    let answer = Answer::to(client.oneshot(request)).await;
+    let is_renewing = || pool.renewing().iter().any(|renewing| renewing.id == credential.id);
+    let answer = Answer::to(client.oneshot(request), is_renewing).await;
     let took = began.elapsed();
+    // What was learnt is not what was asked for.
     let _ = pool.save().await;
     let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
     let standing = status.map(|status| status.standing).unwrap_or_default();

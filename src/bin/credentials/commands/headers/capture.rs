@@ -15,6 +15,7 @@ use tower_credentials::{
 
 use crate::account;
 use crate::context::{AnyVault, Body, Context};
+use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -30,13 +31,15 @@ pub(super) async fn capture(
     let pool = {
         let failed = failed.clone();
         context.pool(key, vault.clone())?.on_event(move |event| {
+            ending::tell(event);
             if let Event::RefreshFailed { error, .. } = event {
                 *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((*error).to_owned());
             }
         })
     };
     let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
-    let pool = pool.open().await.map_err(|error| not_sent(context, key, account, error.into()))?;
+    let pool =
+        ending::open(pool).await.map_err(|error| not_sent(context, key, account, error.into()))?;
     let layers = context.layer(&pool);
     let mut passed_over = HashSet::new();
     loop {
@@ -46,6 +49,7 @@ pub(super) async fn capture(
             request.extensions_mut().insert(Pin::id(account.id));
         }
         let taken = take(&layers, request).await;
+        // What was learnt is not what was asked for.
         let _ = pool.save().await;
         let parts = taken.map_err(|error| not_sent(context, key, account, error))?;
         let Some(lease) = lapsed(&parts, &pool) else {
