@@ -73,6 +73,8 @@ pub enum OAuthError {
         url: String,
         /// The answer's status.
         status: StatusCode,
+        /// When it wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
     },
     /// The answer was longer than any of its sort can be. It wasn't read.
     TooLong {
@@ -183,7 +185,12 @@ impl fmt::Display for OAuthError {
             Self::TimedOut { url, after } => {
                 write!(f, "no whole answer from {url} within {:.1} s", after.as_secs_f64())
             }
-            Self::Unavailable { url, status } => write!(f, "{url} answers {status}; try again later"),
+            Self::Unavailable { url, status, retry_after: None } => {
+                write!(f, "{url} answers {status}; try again later")
+            }
+            Self::Unavailable { url, status, retry_after: Some(wait) } => {
+                write!(f, "{url} answers {status}; try again in {:.0} s", wait.as_secs_f64().ceil())
+            }
             Self::TooLong { url, most } => write!(f, "the answer of {url} is longer than {most} bytes"),
             Self::Malformed { url, status, expected } => {
                 write!(

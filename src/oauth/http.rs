@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use http::response::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -18,7 +19,9 @@ use zeroize::Zeroizing;
 use super::error::OAuthError;
 use super::redact::Secrets;
 use crate::BoxError;
+use crate::clock::Timestamp;
 use crate::patience::{Elapsed, within};
+use crate::rate_limit::retry_at;
 
 /// The most bytes of an answer that are read. Answers with several signed tokens have about 10 KiB.
 const MOST: usize = 64 * 1024;
@@ -118,7 +121,11 @@ impl OAuthHttp {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(product));
         let timeout = self.timeout.unwrap_or(self.usual);
         match within(timeout, self.answer(request)).await {
-            Ok(Ok((status, Some(body)))) => Ok(Answer { url, status, body }),
+            Ok(Ok((head, Some(body)))) => {
+                let now = Timestamp::from(std::time::SystemTime::now());
+                let retry_after = retry_at(&head.headers, now).map(|at| at.since(now));
+                Ok(Answer { url, status: head.status, retry_after, body })
+            }
             Ok(Ok((_, None))) => Err(OAuthError::TooLong { url, most: MOST }),
             Ok(Err(error)) => {
                 Err(OAuthError::Unreachable { url, reason: secrets.clean_error(error.as_ref()) })
@@ -127,11 +134,11 @@ impl OAuthHttp {
         }
     }
 
-    /// The status and the body, if it isn't too long.
+    /// The head and the body, if it isn't too long.
     async fn answer(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Option<Zeroizing<Vec<u8>>>), BoxError> {
+    ) -> Result<(Parts, Option<Zeroizing<Vec<u8>>>), BoxError> {
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner).clone();
         poll_fn(|cx| service.poll_ready(cx)).await?;
         let (parts, body) = service.call(request).await?.into_parts();
@@ -141,11 +148,11 @@ impl OAuthHttp {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
             if read.len() + data.len() > MOST {
-                return Ok((parts.status, None));
+                return Ok((parts, None));
             }
             read.extend_from_slice(&data);
         }
-        Ok((parts.status, Some(read)))
+        Ok((parts, Some(read)))
     }
 }
 
@@ -171,6 +178,8 @@ pub(super) struct Answer {
     /// Whose it is, without a query.
     pub(super) url: String,
     pub(super) status: StatusCode,
+    /// In how long the server wants to be asked again, where it says so.
+    pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
@@ -185,7 +194,8 @@ impl Answer {
     }
 
     pub(super) fn unavailable(self) -> OAuthError {
-        OAuthError::Unavailable { url: self.url, status: self.status }
+        let Self { url, status, retry_after, .. } = self;
+        OAuthError::Unavailable { url, status, retry_after }
     }
 
     pub(super) fn malformed(self, expected: &'static str) -> OAuthError {

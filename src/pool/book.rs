@@ -24,7 +24,7 @@ use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation};
 use crate::rate_limit::Allowance;
 use crate::standing::{Change, Cooldown, Health, Outcome, Reason, Scope, Standing};
-use crate::vault::Revision;
+use crate::vault::{FailedRefresh, Revision};
 
 pub(crate) use record::Lesson;
 
@@ -171,10 +171,10 @@ impl Book {
         (due.collect(), next)
     }
 
-    /// A refresh has failed by no verdict of the vendor's.
-    pub(crate) fn refresh_failed(&mut self, slot: SlotIndex, hold_off: HoldOff) {
+    /// A refresh has failed by no verdict of the vendor's. What other processes are to know of that.
+    pub(crate) fn refresh_failed(&mut self, slot: SlotIndex, hold_off: HoldOff) -> FailedRefresh {
         let random = self.random.next_f64();
-        self.slots[slot].renewal.failed(hold_off, random);
+        self.slots[slot].renewal.failed(hold_off, random)
     }
 
     pub(crate) fn find(&self, id: CredentialId) -> Option<SlotIndex> {

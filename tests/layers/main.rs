@@ -17,6 +17,7 @@ mod policies;
 mod rate_limit_headers;
 mod refresh_ahead;
 mod refresh_await_points;
+mod refresh_troubles;
 mod repeatable_body;
 mod replay_body;
 mod replay_uploads;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{HoldOff, Refreshed, Refresher};
 use crate::clock::Timestamp;
 use crate::pool::{Lease, Pool};
+use crate::vault::FailedRefresh;
 
 /// How long before its expiry a token is renewed, at most; a tenth of its life where that is shorter.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -59,8 +60,8 @@ impl Renewal {
         Self { due, ..Self::default() }
     }
 
-    /// A refresh has failed by no verdict of the vendor's.
-    pub(crate) fn failed(&mut self, hold_off: HoldOff, random: f64) {
+    /// A refresh has failed by no verdict of the vendor's. What other processes are to know of that.
+    pub(crate) fn failed(&mut self, hold_off: HoldOff, random: f64) -> FailedRefresh {
         let grown = BACKOFF.0.saturating_mul(2u32.saturating_pow(self.failures));
         let (wait, told) = match hold_off {
             HoldOff::Vendor { stated } => {
@@ -72,10 +73,17 @@ impl Renewal {
         if !matches!(hold_off, HoldOff::ByOthers { .. }) {
             self.failures = self.failures.saturating_add(1);
         }
+        let failed = FailedRefresh { wait, in_a_row: self.failures };
         let now = Instant::now();
         // What is stated may be long, and a tenth of it is spread enough.
         let spread = (wait / 2).min(grown.max(wait / 10)).mul_f64(random);
         self.held = Some(Held { until: now + wait, next_try: now + wait + spread, told });
+        failed
+    }
+
+    /// So many have failed one after the other, here or in other processes.
+    pub(crate) fn have_failed(&mut self, in_a_row: u32) {
+        self.failures = self.failures.max(in_a_row);
     }
 
     /// What requests are told that need a refresh, where none is begun now.

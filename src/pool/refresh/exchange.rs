@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::trouble::Trouble;
-use super::{RefreshError, RefreshStage, Refreshed, Refresher, Running};
+use super::{HoldOff, RefreshError, RefreshStage, Refreshed, Refresher, Running};
 use crate::credential::{Credential, Generation, Metadata, Record, Secret};
 use crate::events::{Event, Tally};
 use crate::patience::within;
@@ -69,18 +69,33 @@ impl Exchange {
     /// Waits for the leases, and exchanges then. To wait is nobody's failure, and has a bound of its own.
     async fn take_turn(&self, refresher: &Refresher) -> Result<Lease, Trouble> {
         let turn = self.turn(refresher);
-        let _leases = self.patiently(Refreshed::Unavailable, turn).await?;
+        let _leases = match self.patiently(Refreshed::Unavailable, turn).await {
+            Ok(leases) => leases,
+            Err(trouble) => {
+                self.hold_off(&trouble).await;
+                return Err(trouble);
+            }
+        };
         // Others wait for these leases, too: who waits from now on waits for the vendor.
         self.running(|running| running.late = None);
         let exchange = self.exchange(refresher);
         let exchanged = self.patiently(Refreshed::NoHelp, exchange).await;
-        if let Err(trouble) = &exchanged
-            && let Some(hold_off) = trouble.hold_off()
-        {
-            let slot = self.lease.slot();
-            self.pool.with_book(|book, _| book.refresh_failed(slot, hold_off));
+        if let Err(trouble) = &exchanged {
+            self.hold_off(trouble).await;
         }
         exchanged
+    }
+
+    /// Leaves the token endpoint alone for a while. Others are told before it is their turn.
+    async fn hold_off(&self, trouble: &Trouble) {
+        let Some(hold_off) = trouble.hold_off() else { return };
+        let slot = self.lease.slot();
+        let failed = self.pool.with_book(|book, _| book.refresh_failed(slot, hold_off));
+        if let HoldOff::Vendor { .. } = hold_off {
+            let Metadata { id, generation, .. } = *self.credential();
+            // If it can't be told, others find out by themselves.
+            let _ = self.pool.vault().refresh_failed(id, generation, failed).await;
+        }
     }
 
     /// Goes on with this for as long as it takes: to cut an exchange off may lose the new token. Those who wait
@@ -182,7 +197,7 @@ impl Exchange {
             return Err(verdict);
         }
         let known = self.credential().generation;
-        let Begun { record: stored, unfinished } = match self.begin(known).await? {
+        let Begun { record: stored, unfinished, failed } = match self.begin(known).await? {
             begun if begun.record.metadata.generation > known => return self.adopt(&begun.record),
             // An older vault was put in place of the one that was read.
             begun if begun.record.metadata.generation < known => {
@@ -190,6 +205,13 @@ impl Exchange {
             }
             begun => begun,
         };
+        if let Some(failed) = failed {
+            let slot = self.lease.slot();
+            self.pool.with_book(|book, _| book.slots[slot].renewal.have_failed(failed.in_a_row));
+            if !failed.wait.is_zero() {
+                return Err(Trouble::HeldOff(failed.wait));
+            }
+        }
         self.running(|running| running.is_presented = true);
         let exchanged = refresher.exchange(stored.clone()).await;
         match exchanged.map_err(|error| error.redacted(&stored.secret)) {
