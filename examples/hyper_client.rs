@@ -15,7 +15,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use support::accounts::{open_pool, tell_end};
+use support::accounts::{close, open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_credentials::{BoxError, CredentialsLayer, Pool};
@@ -38,7 +38,9 @@ async fn main() -> Result<(), BoxError> {
     let upstream = Upstream::start().await?;
     let pool = open_pool(&upstream.origin()).await?;
 
-    let answer = ask(pool.clone(), &upstream.origin()).await?;
+    let answer = ask(pool.clone(), &upstream.origin()).await;
+    close(&pool).await?;
+    let answer = answer?;
 
     tell_end(&pool, upstream.api_requests(), &String::from_utf8_lossy(&answer), "hello, spare")
 }

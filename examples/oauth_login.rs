@@ -24,7 +24,7 @@ use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_credentials::oauth::{OAuthClient, OAuthError, OAuthHttp, Progress, Prompt, SignedIn};
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::vault::{MemoryVault, Vault, VaultExt};
+use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{BoxError, CredentialsLayer, OAuthTokens, Pool, PoolKey, Secret};
 
 /// The provider's name.
@@ -56,18 +56,26 @@ async fn sign_in(client: &OAuthClient, open: impl FnOnce(String)) -> Result<Sign
 }
 
 /// A client whose requests carry the accounts' tokens, renewed where that is needed.
-async fn open_client(
-    vault: impl Vault,
+fn open_client(
+    pool: Pool,
     oauth: &OAuthClient,
-    origin: &str,
-) -> Result<
-    impl Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error = BoxError> + Clone,
-    BoxError,
-> {
-    let provider = GenericProvider::bearer(PROVIDER).origin(origin)?;
-    let pool = Pool::builder(provider, vault).open().await?;
+) -> impl Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error = BoxError> + Clone {
     let layer = CredentialsLayer::new(pool).refresher(oauth.refresher());
-    Ok(ServiceBuilder::new().layer(layer).service(client()))
+    ServiceBuilder::new().layer(layer).service(client())
+}
+
+/// Does this until it is done or Ctrl-C comes, and then waits for a renewal that is under way: cut off, it would
+/// lose the account.
+async fn and_close(
+    pool: &Pool,
+    work: impl Future<Output = Result<(), BoxError>>,
+) -> Result<(), BoxError> {
+    let done = tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    };
+    pool.close(Duration::from_secs(60)).await?;
+    done
 }
 
 // ---------------------------------------------------------------------------------------------------
@@ -94,11 +102,16 @@ async fn tell() -> Result<(), BoxError> {
     let stored = account.store(&vault, PoolKey::new(PROVIDER), "work").await?;
     println!("stored     {} as {}, generation {}", stored.pool, stored.label, stored.generation);
 
-    let client = open_client(vault.clone(), &oauth, server.url()).await?;
-    ask(&client, server.url()).await?;
-    server.advance(Duration::from_secs(24 * 3600));
-    println!("later      the access token has expired");
-    ask(&client, server.url()).await?;
+    let provider = GenericProvider::bearer(PROVIDER).origin(server.url())?;
+    let pool = Pool::builder(provider, vault.clone()).open().await?;
+    let client = open_client(pool.clone(), &oauth);
+    let requests = async {
+        ask(&client, server.url()).await?;
+        server.advance(Duration::from_secs(24 * 3600));
+        println!("later      the access token has expired");
+        ask(&client, server.url()).await
+    };
+    and_close(&pool, requests).await?;
 
     let now = vault.get(stored.id).await?;
     println!("stored     {} as {}, generation {}", stored.pool, stored.label, now.metadata.generation);

@@ -15,7 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, OctocrabBuilder};
-use support::accounts::{open_pool, tell_end};
+use support::accounts::{close, open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::ServiceBuilder;
 use tower_credentials::{BoxError, CredentialsLayer, Pool, ReplayLayer};
@@ -43,7 +43,9 @@ async fn main() -> Result<(), BoxError> {
     let upstream = Upstream::start().await?;
     let pool = open_pool(&upstream.origin()).await?;
 
-    let answer = ask(pool.clone(), &upstream.origin()).await?;
+    let answer = ask(pool.clone(), &upstream.origin()).await;
+    close(&pool).await?;
+    let answer = answer?;
 
     tell_end(&pool, upstream.api_requests(), &answer, "hello, spare")
 }

@@ -9,7 +9,7 @@
 //! are all answered with 200; what that took is printed. Then a second client opens the same vault and
 //! starts at the right account. Exits with 1 if the story comes out differently.
 //!
-//! To copy: [`open_vault`], [`open_pool`], [`client`] and [`refresher`].
+//! To copy: [`open_vault`], [`open_pool`], [`client`], [`refresher`] and [`and_close`].
 
 mod support {
     pub mod log;
@@ -65,6 +65,20 @@ async fn open_pool(vault: impl Vault, origin: &str, log: &Log) -> Result<Pool, B
     let provider = GenericProvider::bearer(PROVIDER).origin(origin)?;
     let pool = Pool::builder(provider, vault).on_event(move |event| log.note(event)).open().await?;
     Ok(pool)
+}
+
+/// Does this until it is done or Ctrl-C comes, and then waits for a renewal that is under way: cut off, it would
+/// lose the account.
+async fn and_close(
+    pool: &Pool,
+    work: impl Future<Output = Result<(), BoxError>>,
+) -> Result<(), BoxError> {
+    let done = tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    };
+    pool.close(Duration::from_secs(60)).await?;
+    done
 }
 
 /// A hyper client under the four layers, in the recommended order.
@@ -142,11 +156,15 @@ async fn tell(directory: &Path) -> Result<(), BoxError> {
     println!("\nThe first client");
     let log = Log::default();
     let pool = open_pool(vault.clone(), &origin, &log).await?;
-    let mut first = client(pool, refresher(&origin));
+    let mut first = client(pool.clone(), refresher(&origin));
     Log::print_heading();
-    for number in 1..=3 {
-        send(&mut first, &origin, number, &log).await?;
-    }
+    let requests = async {
+        for number in 1..=3 {
+            send(&mut first, &origin, number, &log).await?;
+        }
+        Ok(())
+    };
+    and_close(&pool, requests).await?;
     log.check(&FIRST_CLIENT)?;
 
     println!("\nWhat the vault now knows");
@@ -157,9 +175,9 @@ async fn tell(directory: &Path) -> Result<(), BoxError> {
     println!("\nA second client, the vault opened anew");
     let log = Log::default();
     let pool = open_pool(open_vault(directory).await?, &origin, &log).await?;
-    let mut second = client(pool, refresher(&origin));
+    let mut second = client(pool.clone(), refresher(&origin));
     Log::print_heading();
-    send(&mut second, &origin, 4, &log).await?;
+    and_close(&pool, send(&mut second, &origin, 4, &log)).await?;
     log.check(&SECOND_CLIENT)?;
 
     let (seen, told) = (upstream.api_requests() as usize, FIRST_CLIENT.len() + SECOND_CLIENT.len());

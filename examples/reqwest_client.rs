@@ -11,7 +11,7 @@ mod support {
 }
 
 use reqwest::redirect::Policy;
-use support::accounts::{open_pool, tell_end};
+use support::accounts::{close, open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::Layer;
 use tower_credentials::reqwest::{ReqwestLayer, redirect_policy};
@@ -35,7 +35,9 @@ async fn main() -> Result<(), BoxError> {
     let upstream = Upstream::start().await?;
     let pool = open_pool(&upstream.origin()).await?;
 
-    let answer = ask(pool.clone(), &upstream.origin()).await?;
+    let answer = ask(pool.clone(), &upstream.origin()).await;
+    close(&pool).await?;
+    let answer = answer?;
 
     tell_end(&pool, upstream.api_requests(), &answer, "hello, spare")
 }

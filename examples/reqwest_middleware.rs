@@ -16,7 +16,7 @@ use reqwest::redirect::Policy;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use reqwest_retry::RetryTransientMiddleware;
 use reqwest_retry::policies::ExponentialBackoff;
-use support::accounts::{open_pool, tell_end};
+use support::accounts::{close, open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::ServiceBuilder;
 use tower::timeout::TimeoutLayer;
@@ -55,11 +55,17 @@ async fn ask(client: &ClientWithMiddleware, origin: &str) -> Result<String, BoxE
 async fn main() -> Result<(), BoxError> {
     let upstream = Upstream::start().await?;
     let pool = open_pool(&upstream.origin()).await?;
+    let answers = tell(&pool, &upstream).await;
+    close(&pool).await?;
+    answers
+}
+
+async fn tell(pool: &Pool, upstream: &Upstream) -> Result<(), BoxError> {
     let answer = ask(&client(pool.clone())?, &upstream.origin()).await?;
-    tell_end(&pool, upstream.api_requests(), &answer, "hello, spare")?;
+    tell_end(pool, upstream.api_requests(), &answer, "hello, spare")?;
 
     // What the first client has learnt, the second one knows.
-    let answer = ask(&impatient(pool)?, &upstream.origin()).await?;
+    let answer = ask(&impatient(pool.clone())?, &upstream.origin()).await?;
     println!("{answer}");
     Ok(())
 }

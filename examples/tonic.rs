@@ -14,7 +14,7 @@ mod support {
 use http::Uri;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use support::accounts::{open_pool, tell_end};
+use support::accounts::{close, open_pool, tell_end};
 use support::health::HealthUpstream;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -43,7 +43,9 @@ async fn main() -> Result<(), BoxError> {
     let upstream = HealthUpstream::start().await?;
     let pool = open_pool(&upstream.origin()).await?;
 
-    let status = ask(pool.clone(), &upstream.origin()).await?;
+    let status = ask(pool.clone(), &upstream.origin()).await;
+    close(&pool).await?;
+    let status = status?;
 
     tell_end(&pool, upstream.attempts(), status.as_str_name(), ServingStatus::Serving.as_str_name())
 }

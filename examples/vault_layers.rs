@@ -71,6 +71,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let provider = GenericProvider::bearer("example").origin("https://api.example.com")?;
     let opened = Pool::builder(provider, vault.clone()).open().await?;
     println!("the pool has {} accounts", opened.status().len());
+    opened.close(Duration::from_secs(60)).await?;
 
     // While somebody else holds the vault's lock, the timeout is the layer's, and told from the vault's own.
     let lock = std::fs::File::options().write(true).open(directory.join("lock"))?;

@@ -105,6 +105,7 @@ pub mod migrate;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
+mod patience;
 mod plain;
 mod pool;
 pub mod provider;
@@ -138,7 +139,7 @@ pub use layers::{
 };
 pub use pool::{
     Affinity, Cooldowns, CredentialStatus, Lease, Mode, Pin, Pool, PoolBuilder, RefreshError, Refresher,
-    WhenAllCoolingDown, policy,
+    Unfinished, WhenAllCoolingDown, policy,
 };
 pub use secret::SecretString;
 

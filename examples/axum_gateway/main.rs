@@ -11,6 +11,7 @@
 mod admin;
 mod answers;
 mod arguments;
+mod ending;
 mod forward;
 mod guard;
 
@@ -48,6 +49,7 @@ use tower_credentials::{
 };
 
 use arguments::Arguments;
+use ending::Signals;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -81,7 +83,20 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
         let (key, meant) = (pool.key(), meant.unwrap_or_default());
         say(&format!("pool {key} has no account yet{meant}; until one is added, the answer is 503"));
     }
-    let router = router(&registry, pool, &arguments)?;
+    let served = serve(listener, router(&registry, pool.clone(), &arguments)?, &mut signals, &arguments);
+    let served = served.await;
+    // Also where serving has failed: a renewal that is cut off loses its account.
+    ending::close(&pool, &mut signals).await;
+    served
+}
+
+/// Serves until a signal comes, and then until the requests that are under way have ended, or another one comes.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    signals: &mut Signals,
+    arguments: &Arguments,
+) -> Result<(), BoxError> {
     let address = listener.local_addr()?;
     let mut stdout = io::stdout();
     // Whoever has started this may not want to know.
@@ -89,14 +104,13 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
 
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
     let (begin, begun) = tokio::sync::oneshot::channel();
-    let first = async move {
-        signals.next().await;
-        let _ = begin.send(signals);
-    };
     let make = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, make).with_graceful_shutdown(first);
+    let serving = axum::serve(listener, make).with_graceful_shutdown(async move {
+        let _ = begun.await;
+    });
     let too_late = async {
-        let Ok(mut signals) = begun.await else { std::future::pending().await };
+        signals.next().await;
+        let _ = begin.send(());
         let _ = tokio::time::timeout(arguments.drain, signals.next()).await;
     };
     tokio::select! {
@@ -104,31 +118,6 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
         () = too_late => say("requests that are still under way are broken off"),
     }
     Ok(())
-}
-
-/// The signals that are to end the program.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    }
 }
 
 /// The providers, with what the file, the environment and the command line say of ours; and the nearest name

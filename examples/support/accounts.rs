@@ -15,6 +15,11 @@ pub async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
     Ok(Pool::builder(provider, vault).open().await?)
 }
 
+/// What every program does at its end, whatever ends it: a renewal that is cut off loses its account.
+pub async fn close(pool: &Pool) -> Result<(), BoxError> {
+    Ok(pool.close(std::time::Duration::from_secs(60)).await?)
+}
+
 /// Tells the answer and what it took; an error where the first account's limit did not cost one attempt
 /// more, or the answer is not the one expected.
 pub fn tell_end(pool: &Pool, attempts: u32, answer: &str, expected: &str) -> Result<(), BoxError> {

@@ -16,6 +16,7 @@ use super::cache::Cached;
 use super::error::DiscoveryErrorKind as Kind;
 use super::{DiscoveryError, Inner, Limits, page};
 use crate::BoxError;
+use crate::patience::within;
 use crate::plain::one_line;
 use crate::provider::error_fields;
 
@@ -74,7 +75,7 @@ impl Inner {
     /// A new answer, or that the known one still holds.
     pub(super) async fn ask_upstream(&self, known: Option<&Cached>) -> Result<Cached, DiscoveryError> {
         let timeout = self.limits.timeout;
-        let answer = tokio::time::timeout(timeout, self.pages(known)).await;
+        let answer = within(timeout, self.pages(known)).await;
         answer.unwrap_or(Err(Kind::TimedOut(timeout))).map_err(|kind| self.error(kind))
     }
 

@@ -27,6 +27,17 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         } else {
             drop(history);
         }
+        self.rotates_itself()
+    }
+
+    /// The credential could not be renewed, by no fault of its own or of the request: it is no suspect. Returns as
+    /// [`fail`](Self::fail) does.
+    pub(super) fn pass_over(&mut self, lease: &Lease) -> bool {
+        self.history().failed.push(lease.slot());
+        self.rotates_itself()
+    }
+
+    fn rotates_itself(&self) -> bool {
         self.stack_roles().has(Roles::ROTATE) && !self.outside.has(Roles::ROTATE)
     }
 

@@ -18,7 +18,7 @@ use super::steps::Rotation;
 use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
-use crate::pool::{KnownHead, Lease, Refreshing, Saving};
+use crate::pool::{KnownHead, Lease, Refreshed, Refreshing, Saving};
 
 pin_project! {
     /// The response of any of the layers.
@@ -209,14 +209,15 @@ where
                 }
             }
             StageProj::Refresh { refreshing, lease, class, response } => {
-                let renewed = ready!(Pin::new(refreshing).poll(cx));
+                let refreshed = ready!(Pin::new(refreshing).poll(cx));
                 let response = response.take().ok_or(Error::Polled)?;
-                match renewed {
+                match refreshed {
                     // If it can't be sent again, the next request has the new secret.
-                    Some(renewed) if driver.send_again(&renewed) => {
+                    Refreshed::New(renewed) if driver.send_again(&renewed) => {
                         Self::drain(driver, response, Duration::ZERO)
                     }
-                    None if driver.fail(lease, *class) => Self::rotate(driver, response),
+                    Refreshed::NoHelp if driver.fail(lease, *class) => Self::rotate(driver, response),
+                    Refreshed::Unavailable if driver.pass_over(lease) => Self::rotate(driver, response),
                     _ => Self::finish(driver, response),
                 }
             }

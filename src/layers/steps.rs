@@ -25,7 +25,7 @@ use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
 use crate::events::{Event, Tally};
-use crate::pool::{KnownHead, Lease, Picked, Refresher, Refreshing, Saving};
+use crate::pool::{KnownHead, Lease, Picked, Refreshed, Refresher, Refreshing, Saving};
 
 /// What came of looking for another credential.
 pub(super) enum Rotation {
@@ -139,10 +139,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// The wait for a new secret is over. If there is none, the old one is sent: the clock may be wrong.
     pub(super) fn renewed(
         &mut self,
-        lease: Option<Lease>,
+        refreshed: Refreshed,
         request: &mut Request<B>,
     ) -> Result<(), Error> {
-        let (Some(lease), Some(sent)) = (lease, &mut self.sent) else { return Ok(()) };
+        let (Refreshed::New(lease), Some(sent)) = (refreshed, &mut self.sent) else { return Ok(()) };
         sent.lease = lease.clone();
         if let Some(latest) = &mut self.history().latest {
             latest.lease = lease;

@@ -68,7 +68,10 @@ impl OAuthClient {
 
     /// Renews tokens, for a [`Refresher`](crate::Refresher).
     pub fn refresher(&self) -> TokenRefresher {
-        TokenRefresher::new(self.clone())
+        let mut client = self.clone();
+        let parts = Arc::make_mut(&mut client.0);
+        parts.http = parts.http.clone().for_refreshes();
+        TokenRefresher::new(client)
     }
 
     pub(super) fn http(&self) -> &OAuthHttp {

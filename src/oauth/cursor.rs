@@ -14,6 +14,7 @@ use super::redact::Secrets;
 use super::refusal::refused;
 use super::sign_in::{Events, Progress};
 use crate::credential::OAuthTokens;
+use crate::patience::within;
 
 /// How often the server is asked.
 const INTERVAL: Duration = Duration::from_millis(1500);
@@ -83,7 +84,7 @@ pub(super) async fn poll(
             }
         }
     };
-    tokio::time::timeout(LIFETIME, polling).await.unwrap_or(Err(OAuthError::Expired))
+    within(LIFETIME, polling).await.unwrap_or(Err(OAuthError::Expired))
 }
 
 /// Renews tokens.

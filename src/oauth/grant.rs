@@ -22,6 +22,7 @@ use super::seconds::Seconds;
 use super::sign_in::Events;
 use crate::account::lenient;
 use crate::credential::OAuthTokens;
+use crate::patience::{Elapsed, within};
 use crate::plain::is_plain;
 
 /// The longest that a device waits before it asks a server again that did not answer.
@@ -167,10 +168,10 @@ pub(super) async fn device_tokens(
             .map_err(|error| endpoint.failed(error))
     };
     // By tokio's clock. The crate reads the wall clock beside it, which goes on while a computer sleeps.
-    match tokio::time::timeout(details.expires_in(), polling).await {
+    match within(details.expires_in(), polling).await {
         Ok(Err(OAuthError::Refused { code, .. })) if code == "expired_token" => Err(OAuthError::Expired),
         Ok(answer) => answer,
-        Err(_) => Err(OAuthError::Expired),
+        Err(Elapsed) => Err(OAuthError::Expired),
     }
 }
 

@@ -21,6 +21,7 @@ use super::members::{Unread, members};
 use super::redact::Secrets;
 use crate::BoxError;
 use crate::clock::Timestamp;
+use crate::patience::{Elapsed, within};
 use crate::rate_limit::retry_at;
 
 /// The most bytes of an answer that are read. Answers with several signed tokens have about 10 KiB.
@@ -29,11 +30,15 @@ const MOST: usize = 64 * 1024;
 /// How long an answer is waited for unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long one to a refresh is: it may bring the only token that is left.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
 type BoxService =
     BoxCloneService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
 
 /// Sends the requests of sign-ins and refreshes: any HTTP client that is a tower service. Not more than
-/// 64 KiB of an answer are read, and it is waited for 30 s unless [told otherwise](Self::timeout).
+/// 64 KiB of an answer are read, and it is waited for 30 s, or five minutes if it brings new tokens in place of
+/// spent ones, unless [told otherwise](Self::timeout).
 ///
 /// Requests go to the URLs of an [`OAuthConfig`](super::OAuthConfig) and nowhere else, by HTTPS, or by HTTP
 /// to a loopback host. So the service must not follow redirects: they would carry tokens along.
@@ -55,7 +60,9 @@ type BoxService =
 #[derive(Clone)]
 pub struct OAuthHttp {
     service: Arc<Mutex<BoxService>>,
-    timeout: Duration,
+    timeout: Option<Duration>,
+    /// How long an answer is waited for unless told otherwise.
+    usual: Duration,
 }
 
 impl OAuthHttp {
@@ -74,13 +81,22 @@ impl OAuthHttp {
     {
         let service = tower::util::MapErr::new(service, Into::into as fn(S::Error) -> BoxError);
         let service = tower::util::MapResponse::new(service, boxed as fn(Response<B>) -> _);
-        Self { service: Arc::new(Mutex::new(BoxCloneService::new(service))), timeout: TIMEOUT }
+        let service = Arc::new(Mutex::new(BoxCloneService::new(service)));
+        Self { service, timeout: None, usual: TIMEOUT }
     }
 
-    /// Waits this long for a whole answer.
+    /// Waits this long for a whole answer, a renewal's too: most servers have spent the old refresh token by then,
+    /// and the account is lost with an answer that is not waited for. Time counts while the process runs: after a
+    /// stop (Ctrl-Z, a container that is paused) what has arrived is read first.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The same for refreshes.
+    pub(super) fn for_refreshes(mut self) -> Self {
+        self.usual = REFRESH_TIMEOUT;
         self
     }
 
@@ -104,7 +120,8 @@ impl OAuthHttp {
         // GitHub refuses requests without one.
         let product = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(product));
-        match tokio::time::timeout(self.timeout, self.answer(request)).await {
+        let timeout = self.timeout.unwrap_or(self.usual);
+        match within(timeout, self.answer(request)).await {
             Ok(Ok((head, Some(body)))) => {
                 Ok(Answer { url, status: head.status, retry_after: retry_after(&head.headers), body })
             }
@@ -112,7 +129,7 @@ impl OAuthHttp {
             Ok(Err(error)) => {
                 Err(OAuthError::Unreachable { url, reason: secrets.clean_error(error.as_ref()) })
             }
-            Err(_) => Err(OAuthError::TimedOut { url, after: self.timeout }),
+            Err(Elapsed) => Err(OAuthError::TimedOut { url, after: timeout }),
         }
     }
 
@@ -171,7 +188,8 @@ pub(super) struct Answer {
     /// Whose it is, without a query.
     pub(super) url: String,
     pub(super) status: StatusCode,
-    retry_after: Option<Duration>,
+    /// In how long the server wants to be asked again, if it says so.
+    pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
@@ -188,7 +206,8 @@ impl Answer {
     }
 
     pub(super) fn unavailable(self) -> OAuthError {
-        OAuthError::Unavailable { url: self.url, status: self.status, retry_after: self.retry_after }
+        let Self { url, status, retry_after, .. } = self;
+        OAuthError::Unavailable { url, status, retry_after }
     }
 
     /// What is in it, if it can be read as this.

@@ -17,8 +17,8 @@ use crate::pool::{RefreshError, Refresher};
 /// Renews a credential's tokens at its vendor's server: a [`Refresher`], and a service for
 /// [`Refresher::from_service`] where something is to be around it; made by [`OAuthClient::refresher`].
 ///
-/// A refresh token that the server refuses is [`RefreshError::Rejected`], with the server's words. Anything
-/// else is [`RefreshError::Failed`] with an [`OAuthError`]: trouble on the way, an answer that can't be
+/// A refresh token that the server refuses is [`RefreshError::Rejected`], with the server's words. A server that
+/// can't answer now and says when it can is [`RefreshError::AskAgain`]. Anything else is [`RefreshError::Failed`] with an [`OAuthError`]: trouble on the way, an answer that can't be
 /// read, and also a refusal of the client or of the request, which a new sign-in would meet as well.
 #[derive(Clone, Debug)]
 pub struct TokenRefresher {
@@ -97,6 +97,9 @@ async fn renew(client: &OAuthClient, tokens: &OAuthTokens) -> Result<OAuthTokens
                 Some(description) => format!("{code}: {description}"),
                 None => code,
             })
+        }
+        OAuthError::Unavailable { retry_after: Some(after), .. } => {
+            RefreshError::AskAgain { after, error: error.into() }
         }
         error => RefreshError::Failed(error.into()),
     })

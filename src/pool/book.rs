@@ -10,6 +10,7 @@ mod record;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tower::util::rng::{HasherRng, Rng};
@@ -20,13 +21,13 @@ use super::journal::Journal;
 use super::lane::{At, Key, Lane, SlotIndex};
 use super::lease::{BlemishCount, Lease};
 use super::policy::Candidate;
-use super::refresh::{RefreshStage, Renewal, lapses_at};
+use super::refresh::{HoldOff, RefreshStage, Renewal, lapses_at};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, PoolKey};
 use crate::error::Error;
 use crate::rate_limit::Allowance;
 use crate::standing::{Change, Cooldown, Health, Outcome, Scope, Standing};
-use crate::vault::{Damage, Revision};
+use crate::vault::{Damage, FailedRefresh, Revision};
 
 pub(crate) use blame::{Refusal, Suspect};
 pub(crate) use record::Lesson;
@@ -176,23 +177,23 @@ impl Book {
         }
     }
 
-    /// The credentials whose tokens are to be renewed now, and when the next is.
-    pub(crate) fn renewals(&self, config: &Config, now: Timestamp) -> (Vec<Lease>, Option<Timestamp>) {
+    /// The credentials whose tokens are to be renewed now, and in how long the next is.
+    pub(crate) fn renewals(&self, config: &Config, now: Timestamp) -> (Vec<Lease>, Option<Duration>) {
         let waits = |slot: &&Slot| {
-            self.is_allowed(slot, config)
-                && !slot.needs_sign_in()
-                && matches!(slot.refresh, RefreshStage::Idle)
+            self.is_allowed(slot, config) && !slot.needs_sign_in() && !slot.refresh.is_running()
         };
-        let slots =
-            || self.slots.iter().filter(waits).filter_map(|slot| Some((slot, slot.renewal.at()?)));
-        let due = slots().filter(|(_, at)| *at <= now).map(|(slot, _)| slot.lease.clone()).collect();
-        (due, slots().map(|(_, at)| at).filter(|at| *at > now).min())
+        let waits = self.slots.iter().filter(waits);
+        let slots: Vec<_> =
+            waits.filter_map(|slot| Some((slot, slot.renewal.is_due_in(now)?))).collect();
+        let due = slots.iter().filter(|(_, wait)| wait.is_zero()).map(|(slot, _)| slot.lease.clone());
+        let next = slots.iter().map(|(_, wait)| *wait).filter(|wait| !wait.is_zero()).min();
+        (due.collect(), next)
     }
 
-    /// A refresh has failed by no verdict of the vendor's.
-    pub(crate) fn refresh_failed(&mut self, slot: SlotIndex, now: Timestamp) {
+    /// A refresh has failed by no verdict of the vendor's. What other processes are to know of that.
+    pub(crate) fn refresh_failed(&mut self, slot: SlotIndex, hold_off: HoldOff) -> FailedRefresh {
         let random = self.random.next_f64();
-        self.slots[slot].renewal.failed(now, random);
+        self.slots[slot].renewal.failed(hold_off, random)
     }
 
     pub(crate) fn find(&self, id: CredentialId) -> Option<SlotIndex> {

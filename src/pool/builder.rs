@@ -123,6 +123,16 @@ impl PoolBuilder {
         self
     }
 
+    /// How long a request waits for the renewal of a token: half a minute unless set, for its turn and for the
+    /// exchange each. Then it goes on without, and the renewal goes on, too. As long as it takes where this is
+    /// `None`, for instance until there is room on the disk for the new token: for programs of one request, which
+    /// have nothing else to do.
+    #[must_use]
+    pub fn renewal_patience(mut self, patience: impl Into<Option<Duration>>) -> Self {
+        self.config.renewal_patience = patience.into();
+        self
+    }
+
     /// How often the pool asks its vault whether others have changed something, and takes that over; never
     /// where this is `None`. Every second unless set. It is one request that reads no file where nothing
     /// has changed, made by a task of its own, in the runtime that the pool is opened in and while any
@@ -173,6 +183,7 @@ impl PoolBuilder {
             answers,
             saves: AtomicBool::new(false),
             renewals: watch::Sender::new(()),
+            closing: watch::Sender::new(false),
             tally: Tally::default(),
         }));
         pool.load().await?;

@@ -238,6 +238,8 @@ pub(crate) struct Config {
     pub(crate) save_answers_every: Option<Duration>,
     /// What renews tokens ahead of their expiry.
     pub(crate) refresher: Option<Refresher>,
+    /// How long requests wait for a refresh; as long as it takes where this is `None`.
+    pub(crate) renewal_patience: Option<Duration>,
 }
 
 impl Default for Config {
@@ -254,6 +256,7 @@ impl Default for Config {
             sync_every: Some(Duration::from_secs(1)),
             save_answers_every: Some(Duration::from_secs(60)),
             refresher: None,
+            renewal_patience: Some(Duration::from_secs(30)),
         }
     }
 }

@@ -43,7 +43,7 @@ use lease::BlemishCount;
 pub use builder::PoolBuilder;
 pub use config::{Cooldowns, Mode, WhenAllCoolingDown};
 pub use lease::Lease;
-pub use refresh::{RefreshError, Refresher};
+pub use refresh::{RefreshError, Refresher, Unfinished};
 pub use wish::{Affinity, Pin};
 
 pub(crate) use book::{Picked, Refusal, Suspect, Wakeup};
@@ -51,7 +51,7 @@ pub(crate) use head::KnownHead;
 pub(crate) use header_names::CredentialHeaderNames;
 pub(crate) use lane::SlotIndex;
 pub(crate) use pick::Permit;
-pub(crate) use refresh::Refreshing;
+pub(crate) use refresh::{Refreshed, Refreshing};
 pub(crate) use save::Saving;
 pub(crate) use wish::Wish;
 
@@ -99,6 +99,8 @@ struct Inner {
     saves: AtomicBool,
     /// Tells the task that renews tokens ahead that they have changed, and its end.
     renewals: watch::Sender<()>,
+    /// Whether the pool is being closed: no refresh is begun any more.
+    closing: watch::Sender<bool>,
     tally: Tally,
 }
 
@@ -168,44 +170,43 @@ impl Pool {
     }
 
     /// Clears a credential's cooldowns and failures, as a person may who knows better; one that is paused
-    /// stays so. Saved at once.
+    /// stays so. Saved before it returns.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] where the pool has no such credential.
+    /// [`VaultError::NotFound`] where the pool has no such credential; and what the vault says, if it can't be saved.
+    /// This process keeps to the order all the same, and tries again in the background to save it.
     pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
         self.decree(id, Change::Reset)?;
-        self.save().await;
-        Ok(())
+        self.save().await
     }
 
     /// Takes a credential out of use until [`resume`](Self::resume): no request takes it, not even one that
     /// is pinned to it, and it is not renewed ahead of its expiry. Requests that are under way with it go on.
-    /// No success, no new sign-in and no [`reset`](Self::reset) ends that. Saved at once.
+    /// No success, no new sign-in and no [`reset`](Self::reset) ends that. Saved before it returns.
     ///
     /// In [`Mode::Auto`] paused accounts still count as accounts: API keys do not take their place.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] where the pool has no such credential.
+    /// As at [`reset`](Self::reset): after an error of the vault's the credential is paused in this process, and
+    /// perhaps in no other.
     pub async fn pause(&self, id: CredentialId) -> Result<(), VaultError> {
         if let Some(lease) = self.decree(id, Change::Paused)? {
             self.emit(&Event::Paused { credential: lease.credential() });
         }
-        self.save().await;
-        Ok(())
+        self.save().await
     }
 
-    /// Puts a credential to use again that was paused. Saved at once.
+    /// Puts a credential to use again that was paused. Saved before it returns.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] where the pool has no such credential.
+    /// As at [`reset`](Self::reset).
     pub async fn resume(&self, id: CredentialId) -> Result<(), VaultError> {
         if let Some(lease) = self.decree(id, Change::Resumed)? {
             self.emit(&Event::Resumed { credential: lease.credential() });
             // Its token may be due.
             self.0.renewals.send_replace(());
         }
-        self.save().await;
-        Ok(())
+        self.save().await
     }
 
     /// Makes a change by a person's word; whose that is, where it is news here. It is passed on where it is

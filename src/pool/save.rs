@@ -3,15 +3,16 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::Pool;
 use crate::events::Event;
+use crate::patience::within;
 use crate::standing::Outcome;
 use crate::vault::{self, VaultError};
 
@@ -26,7 +27,29 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 #[derive(Debug, Default)]
 pub(crate) struct Saver {
     stage: Stage,
-    waiters: Vec<oneshot::Sender<()>>,
+    waiters: Waiters,
+    /// Ends the pause after a failure.
+    hurry: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Waiters {
+    /// Responses, which go on without if it takes too long.
+    responses: Vec<oneshot::Sender<()>>,
+    /// Those who want to know what the vault says.
+    askers: Vec<oneshot::Sender<Result<(), VaultError>>>,
+}
+
+impl Waiters {
+    fn is_empty(&self) -> bool {
+        self.responses.is_empty() && self.askers.is_empty()
+    }
+
+    fn tell(self, result: &Result<(), VaultError>) {
+        for asker in self.askers {
+            let _ = asker.send(result.as_ref().copied().map_err(VaultError::copy));
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,19 +79,35 @@ impl Pool {
         self.0.unsaved.load(Ordering::Acquire)
     }
 
-    /// Waits until everything that was learnt is in the vault; returns at once where it is. A vault
-    /// that fails, or takes more than a second, is tried again in the background, and an
-    /// [event](crate::events::Event::SaveFailed) tells.
+    /// Waits until everything that was learnt is in the vault, or until the vault says that it can't be; returns
+    /// at once if there is nothing to save.
     ///
-    /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) does this for each request; call it
-    /// yourself in a program without that layer, before the program ends.
-    pub async fn save(&self) {
+    /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) saves for each request; call this yourself in a program
+    /// without that layer, before the program ends.
+    ///
+    /// # Errors
+    /// What the vault says. What is not saved holds in this process all the same, and is tried again in the
+    /// background. A vault that does not answer has no bound here: put a timeout around it.
+    pub async fn save(&self) -> Result<(), VaultError> {
         self.hurry_saving();
-        if (self.has_unsaved() || self.has_unsaved_answers())
-            && let Some(saving) = self.run_saver()
-        {
-            saving.await;
+        if !self.has_unsaved() && !self.has_unsaved_answers() {
+            return Ok(());
         }
+        let runtime = Handle::try_current().map_err(|error| VaultError::Layer(error.into()))?;
+        let answer = self.ask_saver(&runtime).await;
+        answer.unwrap_or_else(|_| Err(VaultError::Layer("the runtime is shutting down".into())))
+    }
+
+    fn ask_saver(&self, runtime: &Handle) -> oneshot::Receiver<Result<(), VaultError>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut saver = self.saver();
+        saver.waiters.askers.push(sender);
+        saver.hurry.notify_one();
+        if saver.stage == Stage::Idle {
+            saver.stage = Stage::Saving;
+            runtime.spawn(Task { pool: self.clone(), done: false }.run());
+        }
+        receiver
     }
 
     /// Makes whatever no vault has worth a write.
@@ -114,7 +153,7 @@ impl Pool {
             }
         }
         let (sender, receiver) = oneshot::channel();
-        saver.waiters.push(sender);
+        saver.waiters.responses.push(sender);
         Some(Saving(receiver))
     }
 
@@ -134,6 +173,7 @@ impl Drop for Task {
     fn drop(&mut self) {
         if !self.done {
             self.put_back();
+            // Dropping the waiters tells them.
             *self.pool.saver() = Saver::default();
         }
     }
@@ -151,8 +191,8 @@ impl Task {
                     return;
                 }
             } else {
-                self.stop_waiting();
-                tokio::time::sleep(backoff).await;
+                let hurry = self.stop_waiting();
+                let _ = tokio::time::timeout(backoff, hurry.notified()).await;
                 backoff = (backoff * 2).min(BACKOFF.1);
             }
         }
@@ -167,12 +207,13 @@ impl Task {
     }
 
     /// Saves what there is, and tells those who wait; whether it worked.
-    async fn save_batch(&self, waiters: Vec<oneshot::Sender<()>>) -> bool {
+    async fn save_batch(&self, mut waiters: Waiters) -> bool {
         let pool = &self.pool;
         let now = pool.now();
         let outcomes = pool.with_book(|book, _| book.start_saving(&pool.0.answers, now));
         let count = outcomes.len();
-        let result = if outcomes.is_empty() { Ok(()) } else { self.record(outcomes, waiters).await };
+        let result =
+            if outcomes.is_empty() { Ok(()) } else { self.record(outcomes, &mut waiters).await };
         match result {
             Ok(()) => pool.with_book(|book, _| {
                 book.saved();
@@ -187,35 +228,36 @@ impl Task {
             Ok(()) => pool.emit(&Event::Saved { outcomes: count }),
             Err(ref error) => pool.emit(&Event::SaveFailed { error: &error.to_string() }),
         }
+        waiters.tell(&result);
         result.is_ok()
     }
 
-    async fn record(
-        &self,
-        outcomes: Vec<Outcome>,
-        waiters: Vec<oneshot::Sender<()>>,
-    ) -> Result<(), VaultError> {
+    async fn record(&self, outcomes: Vec<Outcome>, waiters: &mut Waiters) -> Result<(), VaultError> {
         let (vault, key) = (self.pool.vault(), self.pool.key().clone());
         let mut recording = std::pin::pin!(vault::record(vault, key, outcomes));
         // One that answers at once needs no timer.
         if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(recording.as_mut().poll(cx))).await {
             return result;
         }
-        match tokio::time::timeout(PATIENCE, &mut recording).await {
+        match within(PATIENCE, &mut recording).await {
             Ok(result) => result,
             Err(_) => {
                 let error = "the vault takes more than a second; it is waited for in the background";
                 self.pool.emit(&Event::SaveFailed { error });
-                drop(waiters);
+                waiters.responses.clear();
                 self.stop_waiting();
                 recording.await
             }
         }
     }
 
-    /// From now on nobody waits, until the vault works again. Dropping a waiter tells it.
-    fn stop_waiting(&self) {
-        *self.pool.saver() = Saver { stage: Stage::Late, waiters: Vec::new() };
+    /// From now on no response waits, until the vault works again. Dropping its waiter tells it. What ends the
+    /// pause.
+    fn stop_waiting(&self) -> Arc<Notify> {
+        let mut saver = self.pool.saver();
+        saver.stage = Stage::Late;
+        saver.waiters.responses.clear();
+        saver.hurry.clone()
     }
 
     /// Keeps what was on its way into the vault for another try.

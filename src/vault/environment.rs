@@ -306,6 +306,10 @@ impl Shared {
             VaultRequest::BeginRefresh { id, expected } if id == self.id => {
                 Taken::Answered(self.begin(expected).map(VaultResponse::Begun))
             }
+            // No other process has it.
+            VaultRequest::RefreshFailed { id, .. } if id == self.id => {
+                Taken::Answered(Ok(VaultResponse::Done))
+            }
             VaultRequest::LeaseRefresh { id } if id == self.id => match self.look().current {
                 Some(_) => Taken::Lease,
                 None => Taken::Answered(Err(VaultError::NotFound(id))),
@@ -346,11 +350,11 @@ impl Shared {
         let mut state = self.look();
         let record = self.credential(&state).ok_or(VaultError::NotFound(self.id))?;
         if record.metadata.generation != expected {
-            return Ok(Begun { record, unfinished: None });
+            return Ok(Begun { record, unfinished: None, failed: None });
         }
         let before = state.begun.replace((expected, now()));
         let unfinished = before.filter(|(generation, _)| *generation == expected).map(|(_, at)| at);
-        Ok(Begun { record, unfinished })
+        Ok(Begun { record, unfinished, failed: None })
     }
 
     fn finish(&self, answer: VaultResponse, then: Then) -> Result<VaultResponse, VaultError> {

@@ -5,8 +5,8 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
 use super::{
-    Begun, Listing, RefreshLease, Replaced, Revision, StoredPool, Vault, VaultError, VaultRequest,
-    VaultResponse,
+    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, Vault, VaultError,
+    VaultRequest, VaultResponse,
 };
 use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Secret};
 use crate::standing::Outcome;
@@ -203,6 +203,20 @@ pub trait VaultExt: Vault {
         expected: Generation,
     ) -> impl Future<Output = Result<Begun, VaultError>> + Send {
         ask!(self, VaultRequest::BeginRefresh { id, expected }, VaultResponse::Begun(begun) => begun)
+    }
+
+    /// Notes that the exchange of this generation has failed, and how long the token endpoint is to be left alone.
+    /// See [`RefreshFailed`](VaultRequest::RefreshFailed).
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], or when the vault cannot be written.
+    fn refresh_failed(
+        &self,
+        id: CredentialId,
+        expected: Generation,
+        failed: FailedRefresh,
+    ) -> impl Future<Output = Result<(), VaultError>> + Send {
+        ask!(self, VaultRequest::RefreshFailed { id, expected, failed }, VaultResponse::Done => ())
     }
 
     /// Which revision a pool is at; cheap enough to ask every second.

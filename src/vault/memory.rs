@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::turns::{Turns, Wait};
 use super::{
-    Begun, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
-    VaultResponse, check_kind, check_name, check_names, free_label, now,
+    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
+    VaultRequest, VaultResponse, check_kind, check_name, check_names, free_label, now,
 };
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record, Secret};
@@ -37,7 +38,12 @@ enum Leased {
 impl<T> MemoryVault<T> {
     /// An empty vault.
     pub fn new() -> Self {
-        let state = State { records: HashMap::new(), begun: HashMap::new(), pools: HashMap::new() };
+        let state = State {
+            records: HashMap::new(),
+            begun: HashMap::new(),
+            failed: HashMap::new(),
+            pools: HashMap::new(),
+        };
         Self { state: Arc::new(Mutex::new(state)), leases: Turns::new() }
     }
 
@@ -108,6 +114,9 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             VaultRequest::BeginRefresh { id, expected } => {
                 state.begin_refresh(id, expected).map(VaultResponse::Begun)
             }
+            VaultRequest::RefreshFailed { id, expected, failed } => {
+                state.refresh_failed(id, expected, failed).map(|()| VaultResponse::Done)
+            }
         };
         MemoryFuture(Inner::Answered(ready(answer)))
     }
@@ -151,6 +160,8 @@ struct State<T> {
     records: HashMap<CredentialId, Record<T>>,
     /// The refreshes that have begun, by what they exchange.
     begun: HashMap<CredentialId, (Generation, Timestamp)>,
+    /// Those that have failed, and until when the token endpoint is left alone.
+    failed: HashMap<CredentialId, (Generation, Instant, u32)>,
     /// A pool that is empty again stays, so that its revision goes on counting.
     pools: HashMap<PoolKey, Pool>,
 }
@@ -239,6 +250,7 @@ impl<T: Clone + 'static> State<T> {
     fn remove(&mut self, id: CredentialId) -> Result<(), VaultError> {
         let record = self.records.remove(&id).ok_or(VaultError::NotFound(id))?;
         self.begun.remove(&id);
+        self.failed.remove(&id);
         let pool = self.change(&record.metadata.pool);
         pool.standings.remove(id);
         pool.labels.remove(&record.metadata.label);
@@ -274,11 +286,32 @@ impl<T: Clone + 'static> State<T> {
     fn begin_refresh(&mut self, id: CredentialId, expected: Generation) -> Result<Begun<T>, VaultError> {
         let record = self.get(id)?.clone();
         if record.metadata.generation != expected {
-            return Ok(Begun { record, unfinished: None });
+            return Ok(Begun { record, unfinished: None, failed: None });
+        }
+        let failed = self.failed.get(&id).filter(|(generation, ..)| *generation == expected);
+        let failed = failed.map(|(_, until, in_a_row)| FailedRefresh {
+            wait: until.duration_since(Instant::now()),
+            in_a_row: *in_a_row,
+        });
+        if failed.is_some_and(|failed| !failed.wait.is_zero()) {
+            return Ok(Begun { record, unfinished: None, failed });
         }
         let before = self.begun.insert(id, (expected, now()));
         let unfinished = before.filter(|(generation, _)| *generation == expected).map(|(_, at)| at);
-        Ok(Begun { record, unfinished })
+        Ok(Begun { record, unfinished, failed })
+    }
+
+    fn refresh_failed(
+        &mut self,
+        id: CredentialId,
+        expected: Generation,
+        failed: FailedRefresh,
+    ) -> Result<(), VaultError> {
+        if self.get(id)?.metadata.generation == expected {
+            let until = Instant::now() + failed.wait;
+            self.failed.insert(id, (expected, until, failed.in_a_row));
+        }
+        Ok(())
     }
 
     fn record(&mut self, key: &PoolKey, outcomes: &[Outcome]) -> Revision {

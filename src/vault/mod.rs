@@ -7,6 +7,7 @@
 //! of the `seal` module turns one into a vault. So a backend never sees a secret, and writing one
 //! takes no cryptography.
 
+mod copy;
 #[cfg(feature = "seal")]
 #[cfg_attr(not(feature = "file"), allow(dead_code, reason = "a key's file needs a part of it"))]
 pub(crate) mod disk;
@@ -154,6 +155,17 @@ pub enum VaultRequest<T = Secret> {
         /// The generation that is to be exchanged; nothing is noted where another one is there by now.
         expected: Generation,
     },
+    /// Notes that the exchange of a generation has failed by no verdict of the vendor's, so that nobody asks the
+    /// token endpoint before a while has passed. To be asked while the credential's refresh is leased. A new secret
+    /// ends it. Answered by [`VaultResponse::Done`]; where that fails, other processes find out by themselves.
+    RefreshFailed {
+        /// Which credential.
+        id: CredentialId,
+        /// The generation that was to be exchanged; nothing is noted where another one is there by now.
+        expected: Generation,
+        /// How long the token endpoint is to be left alone.
+        failed: FailedRefresh,
+    },
     /// Which revision a pool is at; cheap enough to ask every second. Answered by
     /// [`VaultResponse::Revision`].
     Revision(PoolKey),
@@ -292,6 +304,18 @@ pub struct Begun<T = Secret> {
     /// When a refresh of this same generation began before, of which nothing was stored: its process died,
     /// or the answer was lost. The refresh token may be spent.
     pub unfinished: Option<Timestamp>,
+    /// The last exchange of this same generation, where it has [failed](VaultRequest::RefreshFailed). While there is
+    /// a part of its wait left, the refresh has not begun and nothing was noted.
+    pub failed: Option<FailedRefresh>,
+}
+
+/// An exchange that has failed by no verdict of the vendor's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedRefresh {
+    /// How long the token endpoint is to be left alone; in an answer, what is left of that.
+    pub wait: Duration,
+    /// How many have failed one after the other.
+    pub in_a_row: u32,
 }
 
 /// A number that grows whenever a pool has changed, be it a credential, a secret, the order or a

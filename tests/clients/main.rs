@@ -1,5 +1,8 @@
 //! The layers in the clients that people have: hyper, reqwest, and any that speaks to the gateway.
 
+#[cfg(feature = "tls")]
+#[path = "../authorization_server/mod.rs"]
+mod authorization_server;
 #[cfg(feature = "file")]
 #[path = "../children/mod.rs"]
 mod children;

@@ -28,7 +28,7 @@ async fn a_cooldown_that_was_set_in_the_future_ends_here_and_in_the_vault() {
                 assert_eq!(status_of(pool, "a").standing, Standing::default(), "{ahead} s ahead");
                 assert_eq!(pool.active(), Some(id));
             }
-            pool.save().await;
+            pool.save().await.unwrap();
             let standings = vault.load_pool(key()).await.unwrap().standings;
             assert_eq!(standings.credentials[&id], Standing::default(), "{ahead} s ahead");
         }

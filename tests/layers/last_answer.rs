@@ -179,7 +179,7 @@ async fn a_pool_whose_stacks_never_save_stays_unsaved_but_for_a_call_of_save() {
     pass(MINUTE * 10).await;
     assert_eq!(spy.count("record"), 0);
     for _ in 0..2 {
-        pool.save().await;
+        pool.save().await.unwrap();
         assert_eq!(spy.count("record"), 1, "once is enough");
     }
     assert_eq!(saved(&vault, "a").await, Some(200));
@@ -225,7 +225,7 @@ async fn no_request_waits_for_it_and_a_vault_that_fails_is_asked_again() {
     release.notify_one();
     pass(MINUTE).await;
     release.notify_one();
-    pool.save().await;
+    pool.save().await.unwrap();
     assert_eq!(saved(&vault, "a").await, Some(200));
     pass(MINUTE * 10).await;
     assert_eq!(spy.count("record"), 3);
@@ -312,7 +312,7 @@ async fn of_two_pools_answers_the_later_one_stays_whoever_saves_first() {
         ask(&late_service, post()).await;
         let order = if later_saves_first { [&late, &early] } else { [&early, &late] };
         for pool in order {
-            pool.save().await;
+            pool.save().await.unwrap();
         }
         assert_eq!(saved(&vault, "a").await, Some(202));
         for pool in [&early, &late] {
@@ -359,14 +359,14 @@ async fn a_pool_whose_clock_was_set_right_tells_of_what_comes_after() {
     let upstream = Upstream::new().answers("a", [Answer::status(418), Answer::ok()]);
     let service = stack(four(&pool, &no_refresh()), upstream);
     ask(&service, post()).await;
-    pool.save().await;
+    pool.save().await.unwrap();
     assert_eq!(saved(&vault, "a").await, Some(418));
     ahead.store(false, Ordering::SeqCst);
-    pool.save().await;
+    pool.save().await.unwrap();
     assert_eq!(spy.count("record"), 1, "one from the future is not saved again");
     ask(&service, post()).await;
     assert_eq!(last(&pool, "a"), Some((200, Duration::ZERO)));
-    pool.save().await;
+    pool.save().await.unwrap();
     assert_eq!((saved(&vault, "a").await, spy.count("record")), (Some(200), 2));
 }
 
@@ -443,13 +443,13 @@ async fn two_openings_of_one_directory_know_of_each_others_answers() {
     first.sync().await.unwrap();
     let (_, second) = open().await;
     ask(&stack(four(&first, &no_refresh()), Upstream::new()), post()).await;
-    first.save().await;
+    first.save().await.unwrap();
     clock.advance(seconds(3));
     second.sync().await.unwrap();
     assert_eq!(last(&second, "a"), Some((200, seconds(3))));
     let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
     ask(&stack(four(&second, &no_refresh()), upstream), post()).await;
-    second.save().await;
+    second.save().await.unwrap();
     clock.advance(seconds(4));
     let (_, reopened) = open().await;
     first.sync().await.unwrap();

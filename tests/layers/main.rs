@@ -18,6 +18,7 @@ mod policies;
 mod rate_limit_headers;
 mod refresh_ahead;
 mod refresh_await_points;
+mod refresh_troubles;
 mod refusals;
 mod repeatable_body;
 mod replay_body;

@@ -61,7 +61,7 @@ async fn a_request_that_ends_in_an_error_has_saved_what_it_taught() {
         .layer(AuthHeaderLayer::new(pool.clone()))
         .service(upstream);
     client.oneshot(request()).await.unwrap_err();
-    pool.save().await;
+    pool.save().await.unwrap();
     let stored = vault.load_pool(PoolKey::new("x")).await.unwrap();
     assert_eq!(stored.standings.credentials.len(), 1);
 }
@@ -145,7 +145,7 @@ async fn a_save_of_nothing_is_no_event() {
     for request in requests {
         request.await.unwrap().unwrap();
     }
-    pool.save().await;
+    pool.save().await.unwrap();
     assert_eq!(empty.load(Ordering::SeqCst), 0);
 }
 

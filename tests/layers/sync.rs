@@ -125,7 +125,7 @@ async fn an_outcome_that_is_on_its_way_while_the_pool_is_loaded_counts_once() {
     pool.sync().await.unwrap();
     assert_eq!(status_of(&pool, "a").standing.failures, 1);
     release.notify_one();
-    pool.save().await;
+    pool.save().await.unwrap();
     settle(&pool).await;
     pool.sync().await.unwrap();
     assert_eq!(status_of(&pool, "a").standing.failures, 1);
@@ -135,5 +135,5 @@ async fn an_outcome_that_is_on_its_way_while_the_pool_is_loaded_counts_once() {
 /// Waits until the pool's saving task is done.
 async fn settle(pool: &Pool) {
     pass(seconds(60)).await;
-    pool.save().await;
+    pool.save().await.unwrap();
 }

@@ -9,8 +9,12 @@ mod cli;
 mod legacy;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(unix)]
+#[path = "../thorough/mod.rs"]
+mod thorough;
 
 mod cli_accounts;
+mod cli_ending;
 mod cli_headers;
 mod cli_login;
 mod cli_migrate;

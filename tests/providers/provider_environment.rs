@@ -317,7 +317,7 @@ async fn a_pool_uses_it_and_keeps_its_cooldown_while_the_process_lives() {
     let service = stack(CredentialsLayer::new(pool.clone()), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 429);
     assert_eq!(cools(&pool, "$X_API_KEY"), seconds(60));
-    pool.save().await;
+    pool.save().await.unwrap();
     // Another pool of the same layer sees it, and the vault underneath nothing.
     let other = builder(vault).clock(clock).open().await.unwrap();
     assert_eq!(cools(&other, "$X_API_KEY"), seconds(60));

@@ -292,7 +292,7 @@ async fn pools_of_one_registry_share_how_the_environments_key_stands() {
     let first = open().await;
     let upstream = Upstream::new().answers("planted", [Answer::limited(60)]);
     ask(&stack(CredentialsLayer::new(first.clone()), upstream), get()).await;
-    first.save().await;
+    first.save().await.unwrap();
     assert_eq!(cools(&open().await, "$OPENAI_API_KEY"), seconds(60));
 }
 

@@ -22,6 +22,7 @@ use tower_credentials::{
 };
 
 use crate::args::Global;
+use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlace;
 use crate::places::Places;
@@ -147,10 +148,12 @@ impl Context {
         })
     }
 
-    /// The pool of this key, for one command: it looks at nothing in the background.
+    /// The pool of this key, for one command: it looks at nothing in the background, and its requests wait for
+    /// a renewal for as long as it takes.
     pub(crate) fn pool(&self, key: &PoolKey, vault: impl Vault) -> Result<PoolBuilder, Failure> {
         let pool = self.registry.pool(key.provider(), vault)?;
-        Ok(pool.namespace(key.namespace()).sync_every(None))
+        let pool = pool.namespace(key.namespace()).sync_every(None).renewal_patience(None);
+        Ok(pool.on_event(ending::tell))
     }
 
     /// The provider's pool: that of the namespace, where one is named, else of the settings'.

@@ -79,6 +79,10 @@ impl Failure {
         Self::new(Exit::Signal(code), "")
     }
 
+    pub(crate) fn is_signal(&self) -> bool {
+        matches!(self.exit, Exit::Signal(_))
+    }
+
     /// Whoever read the output has closed it: there is nobody to say anything to.
     pub(crate) fn nobody_reads() -> Self {
         Self::new(Exit::Done, "")

@@ -2,7 +2,8 @@
 //!
 //! `args` says what can be typed, `commands` has a file for each command. What they share: `context` (the
 //! vault, the settings, the HTTP client), `keys` (where the vault's key is), `account` (which account is meant,
-//! and how it stands), `output` and `prompt` (what a person sees and is asked), `failure` (errors and exit codes).
+//! and how it stands), `output` and `prompt` (what a person sees and is asked), `failure` (errors and exit codes), `ending`
+//! (what is waited for before the program ends).
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -11,6 +12,7 @@ mod account;
 mod args;
 mod commands;
 mod context;
+mod ending;
 mod failure;
 mod keys;
 #[path = "../../plain/odd.rs"]
@@ -50,12 +52,13 @@ fn run(args: Args) -> Result<Exit, Failure> {
         .build()
         .map_err(|error| Failure::new(Exit::Failed, "could not start").because(error))?;
     let done = runtime.block_on(async {
-        let interrupted = signals::Interrupts::listen()?;
-        tokio::select! {
+        let mut interrupts = signals::Interrupts::listen()?;
+        let done = tokio::select! {
             biased;
-            signal = interrupted.next() => Err(Failure::interrupted(signal)),
+            signal = interrupts.next() => Err(Failure::interrupted(signal)),
             done = commands::run(args) => done,
-        }
+        };
+        ending::close(done, &mut interrupts).await
     });
     // What is being written to the vault just now is finished, which takes no time; a keyring that does not answer
     // is not waited for.

@@ -46,7 +46,7 @@ impl Interrupts {
 
     /// Waits for one, and answers the exit code that it asks for.
     #[cfg(unix)]
-    pub(crate) async fn next(mut self) -> u8 {
+    pub(crate) async fn next(&mut self) -> u8 {
         std::future::poll_fn(|cx| {
             let signals = &mut self.signals;
             let mut came = signals
@@ -58,7 +58,7 @@ impl Interrupts {
     }
 
     #[cfg(not(unix))]
-    pub(crate) async fn next(self) -> u8 {
+    pub(crate) async fn next(&mut self) -> u8 {
         match tokio::signal::ctrl_c().await {
             Ok(()) => INTERRUPTED,
             Err(_) => std::future::pending().await,

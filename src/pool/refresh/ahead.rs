@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::Refresher;
+use super::{HoldOff, Refreshed, Refresher};
 use crate::clock::Timestamp;
 use crate::credential::{Generation, Metadata};
 use crate::pool::{Lease, Pool};
+use crate::vault::FailedRefresh;
 
 /// How long before its expiry a token is renewed, at most; a tenth of its life where that is shorter.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -32,18 +34,28 @@ pub(crate) fn lapses_at(lease: &Lease) -> Option<Timestamp> {
     let is_left_alone = !is_known_dead && expiry != Timestamp::default();
     Some(if is_left_alone { expiry.max(updated_at.after(SHORTEST_LIFE)) } else { expiry })
 }
+/// How long after a refresh for which the vault could not be used the next one is made, at most: nobody but the
+/// vault is asked.
+const VAULT_BACKOFF: Duration = Duration::from_secs(10);
 
 /// When a credential's token is to be renewed next.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Renewal {
     /// When it is due, where its expiry is known.
     due: Option<Timestamp>,
     /// Refreshes that have failed in a row.
     failures: u32,
-    /// Until then the token endpoint is left alone.
-    held_off_until: Timestamp,
+    held: Option<Held>,
+}
+
+/// For how long no refresh is begun. By a clock that nobody sets.
+#[derive(Clone, Debug)]
+struct Held {
+    until: Instant,
     /// When it is tried again without being asked for: a random time after that.
-    next_try: Timestamp,
+    next_try: Instant,
+    /// What requests are told meanwhile.
+    told: Refreshed,
 }
 
 impl Renewal {
@@ -59,21 +71,42 @@ impl Renewal {
         Self { due, ..Self::default() }
     }
 
-    /// A refresh has failed by no verdict of the vendor's.
-    pub(crate) fn failed(&mut self, now: Timestamp, random: f64) {
-        let grown = BACKOFF.0.saturating_mul(2u32.saturating_pow(self.failures)).min(BACKOFF.1);
-        self.failures = self.failures.saturating_add(1);
-        self.held_off_until = now.after(grown);
-        self.next_try = now.after(grown.mul_f64(1.0 + random / 2.0));
+    /// A refresh has failed by no verdict of the vendor's. What other processes are to know of that.
+    pub(crate) fn failed(&mut self, hold_off: HoldOff, random: f64) -> FailedRefresh {
+        let grown = BACKOFF.0.saturating_mul(2u32.saturating_pow(self.failures));
+        let (wait, told) = match hold_off {
+            HoldOff::Vendor { stated } => {
+                (grown.min(BACKOFF.1).max(stated.unwrap_or_default()), Refreshed::NoHelp)
+            }
+            HoldOff::Vault => (grown.min(VAULT_BACKOFF), Refreshed::Unavailable),
+            HoldOff::ByOthers { left } => (left, Refreshed::NoHelp),
+        };
+        if !matches!(hold_off, HoldOff::ByOthers { .. }) {
+            self.failures = self.failures.saturating_add(1);
+        }
+        let failed = FailedRefresh { wait, in_a_row: self.failures };
+        let now = Instant::now();
+        // What is stated may be long, and a tenth of it is spread enough.
+        let spread = (wait / 2).min(grown.max(wait / 10)).mul_f64(random);
+        self.held = Some(Held { until: now + wait, next_try: now + wait + spread, told });
+        failed
     }
 
-    pub(crate) fn is_held_off(&self, now: Timestamp) -> bool {
-        now < self.held_off_until
+    /// So many have failed one after the other, here or in other processes.
+    pub(crate) fn have_failed(&mut self, in_a_row: u32) {
+        self.failures = self.failures.max(in_a_row);
     }
 
-    /// When to renew, where that is to be done ahead.
-    pub(crate) fn at(&self) -> Option<Timestamp> {
-        self.due.map(|due| due.max(self.next_try))
+    /// What requests are told that need a refresh, where none is begun now.
+    pub(crate) fn held_off(&self) -> Option<Refreshed> {
+        let held = self.held.as_ref().filter(|held| Instant::now() < held.until)?;
+        Some(held.told.clone())
+    }
+
+    /// In how long to renew, where that is to be done ahead.
+    pub(crate) fn is_due_in(&self, now: Timestamp) -> Option<Duration> {
+        let held = self.held.as_ref().map(|held| held.next_try.duration_since(Instant::now()));
+        self.due.map(|due| due.since(now).max(held.unwrap_or_default()))
     }
 }
 
@@ -84,7 +117,7 @@ impl Pool {
         let Ok(runtime) = Handle::try_current() else { return };
         let pool = std::sync::Arc::downgrade(&self.0);
         // The pool must be able to end while this task waits.
-        let alive = move || pool.upgrade().map(Pool);
+        let alive = move || pool.upgrade().map(Pool).filter(|pool| !pool.is_closing());
         let mut changes = self.0.renewals.subscribe();
         runtime.spawn(async move {
             loop {
@@ -99,7 +132,7 @@ impl Pool {
                     drop(pool);
                     refreshing.await;
                 }
-                let sleep = next.map_or(LONGEST_SLEEP, |next| next.since(now).min(LONGEST_SLEEP));
+                let sleep = next.map_or(LONGEST_SLEEP, |next| next.min(LONGEST_SLEEP));
                 if !wait(&mut changes, sleep).await {
                     return;
                 }

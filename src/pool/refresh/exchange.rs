@@ -1,14 +1,17 @@
 //! The task that renews one credential's secret.
 
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use super::{RefreshError, RefreshStage, Refresher};
-use crate::credential::{Credential, Metadata, Record, Secret};
+use super::trouble::Trouble;
+use super::{HoldOff, RefreshError, RefreshStage, Refreshed, Refresher, Running};
+use crate::credential::{Credential, Generation, Metadata, Record, Secret};
 use crate::events::{Event, Tally};
+use crate::patience::within;
 use crate::pool::{Lease, Pool};
 use crate::standing::{Change, Health};
-use crate::vault::{Begun, Replaced, VaultError, VaultExt};
+use crate::vault::{Begun, RefreshLease, Replaced, VaultError, VaultExt};
 
 /// How often a new secret is tried to be saved before those who wait are told that it did not work;
 /// after that it is tried on, alone.
@@ -17,13 +20,9 @@ const TRIES: u32 = 3;
 /// How long after a failed save the next try is made: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// How long requests wait for a refresh before they are told that it did not work. It goes on: to cut an
-/// exchange off may lose the new token.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Begins the exchange, in a task of its own: whoever asked for it may go away.
 pub(super) fn start(pool: Pool, lease: Lease, refresher: Refresher, saves: bool) {
-    let exchange = Exchange { pool, lease, renewed: None, saves };
+    let exchange = Exchange { pool, lease, told: Refreshed::Unavailable, saves };
     tokio::spawn(exchange.run(refresher));
 }
 
@@ -31,45 +30,129 @@ pub(super) fn start(pool: Pool, lease: Lease, refresher: Refresher, saves: bool)
 struct Exchange {
     pool: Pool,
     lease: Lease,
-    renewed: Option<Lease>,
+    /// What those who wait are told at its end.
+    told: Refreshed,
     saves: bool,
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let renewed = self.renewed.take();
-        self.end(RefreshStage::Idle, renewed);
+        let before =
+            self.pool.with_book(|book, _| std::mem::take(&mut book.slots[self.lease.slot()].refresh));
+        self.pool.0.renewals.send_replace(());
+        if let RefreshStage::Running(running) = before {
+            running.tell(&self.told);
+        }
+    }
+}
+
+impl Running {
+    fn tell(self, told: &Refreshed) {
+        for waiter in self.waiters {
+            let _ = waiter.send(told.clone());
+        }
     }
 }
 
 impl Exchange {
     async fn run(mut self, refresher: Refresher) {
-        let result = {
-            let mut exchange = pin!(self.exchange(&refresher));
-            match tokio::time::timeout(PATIENCE, &mut exchange).await {
-                Ok(result) => result,
-                Err(_) => {
-                    self.end(RefreshStage::Late, None);
-                    exchange.await
-                }
-            }
-        };
-        match result {
-            Ok(lease) => self.renewed = Some(lease),
-            Err(error) => {
+        match self.take_turn(&refresher).await {
+            Ok(lease) => self.told = Refreshed::New(lease),
+            Err(trouble) => {
+                self.told = trouble.told();
                 let credential = self.credential();
-                self.pool.emit(&Event::RefreshFailed { credential, error: &error.to_string() });
-                if let RefreshError::Failed(_) = error {
-                    let now = self.pool.now();
-                    self.pool.with_book(|book, _| book.refresh_failed(self.lease.slot(), now));
-                }
+                self.pool.emit(&Event::RefreshFailed { credential, error: &trouble.to_string() });
             }
         }
     }
 
+    /// Waits for the leases, and exchanges then. To wait is nobody's failure, and has a bound of its own.
+    async fn take_turn(&self, refresher: &Refresher) -> Result<Lease, Trouble> {
+        let turn = self.turn(refresher);
+        let _leases = match self.patiently(Refreshed::Unavailable, turn).await {
+            Ok(leases) => leases,
+            Err(trouble) => {
+                self.hold_off(&trouble).await;
+                return Err(trouble);
+            }
+        };
+        // Others wait for these leases, too: who waits from now on waits for the vendor.
+        self.running(|running| running.late = None);
+        let exchange = self.exchange(refresher);
+        let exchanged = self.patiently(Refreshed::NoHelp, exchange).await;
+        if let Err(trouble) = &exchanged {
+            self.hold_off(trouble).await;
+        }
+        exchanged
+    }
+
+    /// Leaves the token endpoint alone for a while. Others are told before it is their turn.
+    async fn hold_off(&self, trouble: &Trouble) {
+        let Some(hold_off) = trouble.hold_off() else { return };
+        let slot = self.lease.slot();
+        let failed = self.pool.with_book(|book, _| book.refresh_failed(slot, hold_off));
+        if let HoldOff::Vendor { .. } = hold_off {
+            let Metadata { id, generation, .. } = *self.credential();
+            // If it can't be told, others find out by themselves.
+            let _ = self.pool.vault().refresh_failed(id, generation, failed).await;
+        }
+    }
+
+    /// Goes on with this for as long as it takes: to cut an exchange off may lose the new token. Those who wait
+    /// for it are told after a while.
+    async fn patiently<T>(&self, told: Refreshed, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if let Some(patience) = self.pool.0.config.renewal_patience {
+            if let Ok(done) = within(patience, &mut work).await {
+                return done;
+            }
+            self.late(told);
+        }
+        work.await
+    }
+
+    /// Those who wait are told this, and so are those who come until this is over.
+    fn late(&self, told: Refreshed) {
+        let waiters = self.running(|running| {
+            running.late = Some(told.clone());
+            let waiters = std::mem::take(&mut running.waiters);
+            Running { waiters, ..Running::default() }
+        });
+        if let Some(waiters) = waiters {
+            waiters.tell(&told);
+        }
+    }
+
+    fn running<T>(&self, change: impl FnOnce(&mut Running) -> T) -> Option<T> {
+        self.pool.with_book(|book, _| match &mut book.slots[self.lease.slot()].refresh {
+            RefreshStage::Running(running) => Some(change(running)),
+            RefreshStage::Idle => None,
+        })
+    }
+
+    /// Takes the leases, unless the pool is closed before it is this one's turn.
+    async fn turn(&self, refresher: &Refresher) -> Result<[Option<RefreshLease>; 2], Trouble> {
+        let (vault, id) = (self.pool.vault(), self.credential().id);
+        let turns = refresher.turns(self.pool.key());
+        let leases = async move {
+            // In this order everywhere, so that no two wait for each other.
+            let client = match turns {
+                Some(client) => Some(vault.lease_client(client).await?),
+                None => None,
+            };
+            Ok([client, Some(vault.lease_refresh(id).await?)])
+        };
+        let (mut leases, mut closing) = (pin!(leases), pin!(self.pool.closing()));
+        std::future::poll_fn(|cx| match closing.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(Trouble::Closing)),
+            Poll::Pending => leases.as_mut().poll(cx).map_err(Trouble::Vault),
+        })
+        .await
+    }
+
     /// The vendor's verdict is in the vault before another process has its turn: a spent token that is
     /// presented again and again looks like a thief's.
-    async fn reject(&self, reason: String) -> RefreshError {
+    async fn reject(&self, reason: String) -> Trouble {
         let credential = self.credential();
         self.pool.emit(&Event::NeedsSignIn { credential, reason: &reason });
         let generation = credential.generation;
@@ -79,17 +162,19 @@ impl Exchange {
         {
             saving.await;
         }
-        RefreshError::Rejected { reason }
+        Trouble::Vendor(RefreshError::Rejected { reason })
     }
 
     /// Another process's verdict on this very secret.
-    fn known_verdict(&self) -> Option<RefreshError> {
+    fn known_verdict(&self) -> Option<Trouble> {
         let known = self.pool.with_book(|book, _| {
             let slot = &book.slots[self.lease.slot()];
             slot.is_of(&self.lease).then(|| slot.standing.health.clone())
         });
         match known {
-            Some(Health::NeedsSignIn { reason, .. }) => Some(RefreshError::Rejected { reason }),
+            Some(Health::NeedsSignIn { reason, .. }) => {
+                Some(Trouble::Vendor(RefreshError::Rejected { reason }))
+            }
             _ => None,
         }
     }
@@ -103,29 +188,31 @@ impl Exchange {
         self.pool.with_book(|book, config| book.change(self.lease.slot(), change, config, now));
     }
 
-    async fn exchange(&self, refresher: &Refresher) -> Result<Lease, RefreshError> {
+    async fn exchange(&self, refresher: &Refresher) -> Result<Lease, Trouble> {
         let id = self.credential().id;
         let vault = self.pool.vault();
-        // In this order everywhere, so that no two wait for each other.
-        let _client = match refresher.turns(self.pool.key()) {
-            Some(client) => Some(vault.lease_client(client).await.map_err(failed)?),
-            None => None,
-        };
-        let _credential = vault.lease_refresh(id).await.map_err(failed)?;
         // What others have come to while this one waited.
-        self.pool.sync().await.map_err(failed)?;
+        self.pool.sync().await?;
         if let Some(verdict) = self.known_verdict() {
             return Err(verdict);
         }
         let known = self.credential().generation;
-        let Begun { record: stored, unfinished } = match vault.begin_refresh(id, known).await {
-            Ok(begun) if begun.record.metadata.generation > known => return self.adopt(&begun.record),
+        let Begun { record: stored, unfinished, failed } = match self.begin(known).await? {
+            begun if begun.record.metadata.generation > known => return self.adopt(&begun.record),
             // An older vault was put in place of the one that was read.
-            Ok(begun) if begun.record.metadata.generation < known => {
-                vault.begin_refresh(id, begun.record.metadata.generation).await.map_err(failed)?
+            begun if begun.record.metadata.generation < known => {
+                self.begin(begun.record.metadata.generation).await?
             }
-            begun => begun.map_err(failed)?,
+            begun => begun,
         };
+        if let Some(failed) = failed {
+            let slot = self.lease.slot();
+            self.pool.with_book(|book, _| book.slots[slot].renewal.have_failed(failed.in_a_row));
+            if !failed.wait.is_zero() {
+                return Err(Trouble::HeldOff(failed.wait));
+            }
+        }
+        self.running(|running| running.is_presented = true);
         let exchanged = refresher.exchange(stored.clone()).await;
         match exchanged.map_err(|error| error.redacted(&stored.secret)) {
             Ok(secret) => self.store(stored, secret).await,
@@ -141,13 +228,21 @@ impl Exchange {
                     _ => Err(self.reject(reason).await),
                 }
             }
-            Err(error) => Err(error),
+            Err(error) => Err(Trouble::Vendor(error)),
         }
+    }
+
+    /// Notes that the exchange begins. No note is made that no exchange follows.
+    async fn begin(&self, expected: Generation) -> Result<Begun, Trouble> {
+        if self.pool.is_closing() {
+            return Err(Trouble::Closing);
+        }
+        Ok(self.pool.vault().begin_refresh(self.credential().id, expected).await?)
     }
 
     /// Saves the new secret; only then is it used. The old refresh token is spent, so this is tried
     /// until it works, unless it never will: others wait for their turns.
-    async fn store(&self, old: Credential, secret: Secret) -> Result<Lease, RefreshError> {
+    async fn store(&self, old: Credential, secret: Secret) -> Result<Lease, Trouble> {
         let Metadata { id, generation, .. } = old.metadata;
         let mut backoff = BACKOFF.0;
         let mut tries = 0;
@@ -166,13 +261,13 @@ impl Exchange {
                     error @ (VaultError::NotFound(_)
                     | VaultError::WrongKind { .. }
                     | VaultError::TooLong { .. }),
-                ) => return Err(failed(error)),
+                ) => return Err(Trouble::Vendor(RefreshError::Failed(error.into()))),
                 Err(error) => {
                     let credential = self.credential();
                     self.pool.emit(&Event::SecretNotSaved { credential, error: &error.to_string() });
                     tries += 1;
-                    if tries == TRIES {
-                        self.end(RefreshStage::Late, None);
+                    if tries == TRIES && self.pool.0.config.renewal_patience.is_some() {
+                        self.late(Refreshed::Unavailable);
                     }
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF.1);
@@ -181,32 +276,15 @@ impl Exchange {
         }
     }
 
-    fn adopt(&self, credential: &Credential) -> Result<Lease, RefreshError> {
+    fn adopt(&self, credential: &Credential) -> Result<Lease, Trouble> {
         self.take_over(credential, false)
     }
 
-    fn take_over(&self, credential: &Credential, in_older_vault: bool) -> Result<Lease, RefreshError> {
+    fn take_over(&self, credential: &Credential, in_older_vault: bool) -> Result<Lease, Trouble> {
         let now = self.pool.now();
         let provider = self.pool.provider();
         self.pool
             .with_book(|book, config| book.adopt(credential, in_older_vault, provider, config, now))
-            .map_err(|error| RefreshError::Failed(error.into()))
+            .map_err(|error| Trouble::Vendor(RefreshError::Failed(error.into())))
     }
-
-    /// Tells those who wait, and what those who come from now on find.
-    fn end(&self, stage: RefreshStage, lease: Option<Lease>) {
-        let before = self
-            .pool
-            .with_book(|book, _| std::mem::replace(&mut book.slots[self.lease.slot()].refresh, stage));
-        self.pool.0.renewals.send_replace(());
-        if let RefreshStage::Running(waiters) = before {
-            for waiter in waiters {
-                let _ = waiter.send(lease.clone());
-            }
-        }
-    }
-}
-
-fn failed(error: VaultError) -> RefreshError {
-    RefreshError::Failed(error.into())
 }

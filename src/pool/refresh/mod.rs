@@ -1,8 +1,10 @@
 //! Renewing a secret: once, however many requests ask, and saved before anyone uses it.
 
 mod ahead;
+mod close;
 mod exchange;
 mod refresher;
+mod trouble;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,22 +14,38 @@ use tokio::sync::oneshot;
 use super::{Lease, Pool};
 
 pub(crate) use ahead::{Renewal, lapses_at};
+pub use close::Unfinished;
 pub use refresher::{RefreshError, Refresher};
+pub(crate) use trouble::HoldOff;
 
-/// A refresh that a request waits for: what to use now, or `None` where it did not help.
+/// What a refresh has come to, for a request that needs it.
+#[derive(Clone, Debug)]
+pub(crate) enum Refreshed {
+    /// This is to be used now.
+    New(Lease),
+    /// The vendor has not renewed the secret, or not in time.
+    NoHelp,
+    /// Nobody has asked the vendor, or nobody can save what it has answered: the credential is not to blame.
+    Unavailable,
+}
+
+/// A refresh that a request waits for.
 #[derive(Debug)]
 pub(crate) enum Refreshing {
-    Done(Option<Lease>),
-    Waiting(oneshot::Receiver<Option<Lease>>),
+    Done(Refreshed),
+    Waiting(oneshot::Receiver<Refreshed>),
 }
 
 impl Future for Refreshing {
-    type Output = Option<Lease>;
+    type Output = Refreshed;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Lease>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Refreshed> {
         match self.get_mut() {
-            Self::Done(lease) => Poll::Ready(lease.take()),
-            Self::Waiting(receiver) => Pin::new(receiver).poll(cx).map(Result::unwrap_or_default),
+            Self::Done(refreshed) => Poll::Ready(refreshed.clone()),
+            // Dropped without a word, its runtime is shutting down.
+            Self::Waiting(receiver) => {
+                Pin::new(receiver).poll(cx).map(|told| told.unwrap_or(Refreshed::Unavailable))
+            }
         }
     }
 }
@@ -37,11 +55,19 @@ impl Future for Refreshing {
 pub(crate) enum RefreshStage {
     #[default]
     Idle,
-    /// Under way; these wait for it.
-    Running(Vec<oneshot::Sender<Option<Lease>>>),
-    /// It takes too long, or the new secret can't be saved yet: nobody is made to wait for it, and none
-    /// exchanges again.
-    Late,
+    Running(Running),
+}
+
+/// A refresh that is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    /// These wait for it.
+    waiters: Vec<oneshot::Sender<Refreshed>>,
+    /// Set where it takes too long, or the new secret can't be saved yet: nobody is made to wait for it but is
+    /// told this, and none exchanges again.
+    late: Option<Refreshed>,
+    /// Whether the refresh token is presented: to cut it off now may lose the new one.
+    is_presented: bool,
 }
 
 impl Pool {
@@ -49,23 +75,26 @@ impl Pool {
     /// moment ago. With `saves`, the vendor's verdict is saved.
     pub(crate) fn refresh(&self, lease: &Lease, refresher: &Refresher, saves: bool) -> Refreshing {
         let (sender, receiver) = oneshot::channel();
-        let now = self.now();
         let is_first = self.with_book(|book, _| {
             let slot = &mut book.slots[lease.slot()];
             if slot.lease.credential().generation > lease.credential().generation {
-                return Err(Some(slot.lease.clone()));
+                return Err(Refreshed::New(slot.lease.clone()));
             }
             match &mut slot.refresh {
-                RefreshStage::Late => Err(None),
-                RefreshStage::Running(waiters) => {
-                    waiters.push(sender);
+                RefreshStage::Running(Running { late: Some(told), .. }) => Err(told.clone()),
+                RefreshStage::Running(running) => {
+                    running.waiters.push(sender);
                     Ok(false)
                 }
-                RefreshStage::Idle if slot.renewal.is_held_off(now) => Err(None),
-                idle @ RefreshStage::Idle => {
-                    *idle = RefreshStage::Running(vec![sender]);
-                    Ok(true)
-                }
+                RefreshStage::Idle if self.is_closing() => Err(Refreshed::Unavailable),
+                idle @ RefreshStage::Idle => match slot.renewal.held_off() {
+                    Some(told) => Err(told),
+                    None => {
+                        let running = Running { waiters: vec![sender], ..Running::default() };
+                        *idle = RefreshStage::Running(running);
+                        Ok(true)
+                    }
+                },
             }
         });
         match is_first {

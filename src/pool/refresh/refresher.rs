@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tower::util::BoxCloneService;
 use tower_service::Service;
@@ -111,6 +112,14 @@ pub enum RefreshError {
     },
     /// Anything that may pass: the network, a server's trouble.
     Failed(BoxError),
+    /// As [`Failed`](Self::Failed), and the token endpoint has stated when to ask again (`retry-after`, RFC 9110,
+    /// section 10.2.3). No process that shares the vault asks for this credential before.
+    AskAgain {
+        /// In how long, from the answer on. More than eight days are not believed.
+        after: Duration,
+        /// What has failed.
+        error: BoxError,
+    },
 }
 
 impl RefreshError {
@@ -119,24 +128,35 @@ impl RefreshError {
         Self::Rejected { reason: reason.into() }
     }
 
+    /// When the token endpoint wants to be asked again, where it has stated that.
+    pub(super) fn ask_again_in(&self) -> Option<Duration> {
+        match self {
+            Self::AskAgain { after, .. } => Some((*after).min(crate::rate_limit::MAX_STATED)),
+            Self::Rejected { .. } | Self::Failed(_) => None,
+        }
+    }
+
     /// Without the secret, where its text quotes it: token endpoints do that, and errors are shown.
     pub(super) fn redacted(self, secret: &Secret) -> Self {
         match self {
             Self::Rejected { reason } => Self::Rejected { reason: secret.redact(reason) },
-            Self::Failed(error) => {
-                let text = error.to_string();
-                let redacted = secret.redact(text.clone());
-                if redacted == text { Self::Failed(error) } else { Self::Failed(redacted.into()) }
-            }
+            Self::Failed(error) => Self::Failed(redacted(error, secret)),
+            Self::AskAgain { after, error } => Self::AskAgain { after, error: redacted(error, secret) },
         }
     }
+}
+
+fn redacted(error: BoxError, secret: &Secret) -> BoxError {
+    let text = error.to_string();
+    let redacted = secret.redact(text.clone());
+    if redacted == text { error } else { redacted.into() }
 }
 
 impl fmt::Display for RefreshError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected { reason } => write!(f, "a new sign-in is needed: {reason}"),
-            Self::Failed(error) => error.fmt(f),
+            Self::Failed(error) | Self::AskAgain { error, .. } => error.fmt(f),
         }
     }
 }
@@ -145,7 +165,7 @@ impl std::error::Error for RefreshError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Rejected { .. } => None,
-            Self::Failed(error) => error.source(),
+            Self::Failed(error) | Self::AskAgain { error, .. } => error.source(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The note that a refresh has begun, beside the lock of its lease.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use super::record::{self, VERSION, Versioned};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
 use crate::vault::disk::ops;
-use crate::vault::{VaultError, now};
+use crate::vault::{FailedRefresh, VaultError, now};
 
 #[derive(Serialize, Deserialize)]
 struct Note {
@@ -16,6 +17,34 @@ struct Note {
     /// Which secret was about to be exchanged. One that is older than the record's says nothing.
     generation: Generation,
     begun_at: Timestamp,
+    /// Its last exchange, where that has failed. Others than this version read the note without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<Failed>,
+}
+
+/// An exchange that has failed by no verdict.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Failed {
+    at: Timestamp,
+    /// How many milliseconds after that the token endpoint is left alone.
+    wait: u64,
+    in_a_row: u32,
+}
+
+/// How far the clocks of those who share a vault may be apart.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+impl Failed {
+    /// What is left of it: never more than was stated, and nothing of one that a wrong clock has put into the
+    /// future.
+    fn left(self, now: Timestamp) -> FailedRefresh {
+        let wait = Duration::from_millis(self.wait);
+        let left = match self.at <= now.after(CLOCKS_DIFFER) {
+            true => self.at.after(wait).since(now).min(wait),
+            false => Duration::ZERO,
+        };
+        FailedRefresh { wait: left, in_a_row: self.in_a_row }
+    }
 }
 
 impl Versioned for Note {
@@ -24,25 +53,55 @@ impl Versioned for Note {
     }
 }
 
-/// Which generation's refresh has begun, and when; `None` where none has.
-pub(super) fn read(path: &Path) -> Result<Option<(Generation, Timestamp)>, VaultError> {
-    let note = record::read_json::<Note>(path, "it may be removed")?;
-    Ok(note.map(|note| (note.generation, note.begun_at)))
+fn read_note(path: &Path) -> Result<Option<Note>, VaultError> {
+    record::read_json::<Note>(path, "it may be removed")
 }
 
-/// Notes that the secret of this generation is about to be exchanged, durably. When that was noted before,
-/// where it was.
-pub(super) fn note(path: &Path, generation: Generation) -> Result<Option<Timestamp>, VaultError> {
-    let before = match read(path) {
-        // It only adds to what is said of a refresh that fails; the one written now takes its place.
+/// Which generation's refresh has begun, and when; `None` where none has.
+pub(super) fn read(path: &Path) -> Result<Option<(Generation, Timestamp)>, VaultError> {
+    Ok(read_note(path)?.map(|note| (note.generation, note.begun_at)))
+}
+
+/// The note on this generation, where there is one.
+fn known(path: &Path, generation: Generation) -> Result<Option<Note>, VaultError> {
+    match read_note(path) {
+        // It only adds to what is said of a refresh that fails; the next one takes its place.
         Err(VaultError::Damaged(damage)) => {
             tracing::warn!("{damage}");
-            None
+            Ok(None)
         }
-        read => read?.filter(|(noted, _)| *noted == generation).map(|(_, begun_at)| begun_at),
-    };
-    record::write_json(path, &Note { version: VERSION, generation, begun_at: now() })?;
-    Ok(before)
+        read => Ok(read?.filter(|note| note.generation == generation)),
+    }
+}
+
+/// Notes that the secret of this generation is about to be exchanged, durably. When that was noted before, and
+/// what came of it if it has failed; while the token endpoint is to be left alone, nothing is noted.
+pub(super) fn note(
+    path: &Path,
+    generation: Generation,
+) -> Result<(Option<Timestamp>, Option<FailedRefresh>), VaultError> {
+    let now = now();
+    let known = known(path, generation)?;
+    let failed = known.as_ref().and_then(|note| note.failed);
+    let left = failed.map(|failed| failed.left(now));
+    if left.is_some_and(|left| !left.wait.is_zero()) {
+        return Ok((None, left));
+    }
+    record::write_json(path, &Note { version: VERSION, generation, begun_at: now, failed })?;
+    Ok((known.map(|note| note.begun_at), left))
+}
+
+/// Notes that the exchange of this generation has failed.
+pub(super) fn failed(
+    path: &Path,
+    generation: Generation,
+    failed: FailedRefresh,
+) -> Result<(), VaultError> {
+    let now = now();
+    let begun_at = known(path, generation)?.map_or(now, |note| note.begun_at);
+    let wait = u64::try_from(failed.wait.as_millis()).unwrap_or(u64::MAX);
+    let failed = Some(Failed { at: now, wait, in_a_row: failed.in_a_row });
+    record::write_json(path, &Note { version: VERSION, generation, begun_at, failed })
 }
 
 /// Forgets that an exchange of this generation has begun: the vendor's refusal has ended it. Where that can't be

@@ -150,20 +150,28 @@ impl Keys {
         self.write(Marker { version: VERSION, key_id: key, previous: sealed, seals })
     }
 
-    /// Counts one seal that is about to be written, under this key. Refused where the vault is another
-    /// key's by now, and where the key has made as many as it may.
-    pub(super) fn count(&mut self, key: KeyId) -> Result<(), VaultError> {
-        let marker = match self.current() {
-            Ok(marker) => marker,
+    /// What the file says of a key that may seal. Refused where the vault is another key's by now.
+    fn of_sealing(&mut self, key: KeyId) -> Result<Option<Marker>, VaultError> {
+        match self.current() {
+            Ok(marker) if marker.key_id == key || marker.previous.contains(&key) => Ok(Some(marker)),
+            Ok(marker) => Err(wrong_key(marker.key_id, key)),
             // The count guards against 2^32 seals; it must not cost the one at hand.
             Err(error) => {
                 tracing::warn!("seals are not counted: {error}");
-                return Ok(());
+                Ok(None)
             }
-        };
-        if marker.key_id != key && !marker.previous.contains(&key) {
-            return Err(wrong_key(marker.key_id, key));
         }
+    }
+
+    /// Whether this key may seal, for who does not do so yet.
+    pub(super) fn may_seal(&mut self, key: KeyId) -> Result<(), VaultError> {
+        self.of_sealing(key).map(|_| ())
+    }
+
+    /// Counts one seal that is about to be written, under this key. Refused where the vault is another
+    /// key's by now, and where the key has made as many as it may.
+    pub(super) fn count(&mut self, key: KeyId) -> Result<(), VaultError> {
+        let Some(marker) = self.of_sealing(key)? else { return Ok(()) };
         if self.left == 0 {
             let counted = marker.seals(key);
             if counted >= MOST {

@@ -22,8 +22,8 @@ use crate::vault::key::KeyId;
 use crate::vault::seal::{OTHER_FORMAT, Sealed};
 use crate::vault::turns::Turn;
 use crate::vault::{
-    Begun, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
-    VaultResponse, check_name, check_names, free_label, now,
+    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
+    VaultRequest, VaultResponse, check_name, check_names, free_label, now,
 };
 
 /// The vault's directory, and what this process knows of it.
@@ -187,11 +187,27 @@ impl Store {
     fn begin_refresh(&self, id: CredentialId, expected: Generation) -> Result<Begun<Sealed>, Stopped> {
         let _vault = self.lock.take()?;
         let record = self.records.get(id)?;
-        let unfinished = match record.metadata.generation == expected {
-            true => begun::note(&self.begun_path(id), expected)?,
-            false => None,
-        };
-        Ok(Begun { record, unfinished })
+        if record.metadata.generation != expected {
+            return Ok(Begun { record, unfinished: None, failed: None });
+        }
+        // What could not be stored is not to be asked for.
+        lock(&self.keys).may_seal(record.secret.key_id())?;
+        let (unfinished, failed) = begun::note(&self.begun_path(id), expected)?;
+        Ok(Begun { record, unfinished, failed })
+    }
+
+    /// Notes that a refresh has failed. Its lease keeps others from doing so.
+    fn refresh_failed(
+        &self,
+        id: CredentialId,
+        expected: Generation,
+        failed: FailedRefresh,
+    ) -> Result<(), Stopped> {
+        let _vault = self.lock.take()?;
+        if self.records.get(id)?.metadata.generation == expected {
+            begun::failed(&self.begun_path(id), expected, failed)?;
+        }
+        Ok(())
     }
 
     fn begun_path(&self, id: CredentialId) -> PathBuf {
@@ -230,6 +246,10 @@ impl Store {
             VaultRequest::Revision(pool) => VaultResponse::Revision(self.revision(pool)?),
             VaultRequest::BeginRefresh { id, expected } => {
                 VaultResponse::Begun(self.begin_refresh(*id, *expected)?)
+            }
+            VaultRequest::RefreshFailed { id, expected, failed } => {
+                self.refresh_failed(*id, *expected, *failed)?;
+                VaultResponse::Done
             }
             VaultRequest::LeaseRefresh { .. } | VaultRequest::LeaseClient { .. } => {
                 return Err(VaultError::UnexpectedResponse.into());

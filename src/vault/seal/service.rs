@@ -183,7 +183,12 @@ where
             Ok(Request::Swap(swap)) => {
                 // Sealing needs the metadata, which only the backend knows.
                 let get = self.inner.call(VaultRequest::Get { id: swap.id });
-                State::Reading { get, swap: Some((swap, self.inner.clone())) }
+                State::Reading { get, then: Some((Then::Swap(swap), self.inner.clone())) }
+            }
+            Ok(Request::Begin { id, expected }) => {
+                let get = self.inner.call(VaultRequest::Get { id });
+                let then = Then::Begin { id, expected };
+                State::Reading { get, then: Some((then, self.inner.clone())) }
             }
             Err(error) => State::Failed { error: Some(error) },
         };
@@ -198,6 +203,17 @@ fn backend_failed(error: impl Into<BoxError>) -> VaultError {
 enum Request {
     Sealed(VaultRequest<Sealed>),
     Swap(Swap),
+    /// Whoever can't open the record has nothing to exchange, and must not say that it begins to.
+    Begin {
+        id: CredentialId,
+        expected: Generation,
+    },
+}
+
+/// What follows once the stored record is open.
+enum Then {
+    Swap(Swap),
+    Begin { id: CredentialId, expected: Generation },
 }
 
 /// A [`VaultRequest::ReplaceSecret`] or [`VaultRequest::Reseal`] that is not sealed yet.
@@ -224,8 +240,8 @@ pin_project! {
     enum State<V: Service<VaultRequest<Sealed>>> {
         /// Refused before the backend was asked.
         Failed { error: Option<VaultError> },
-        /// Waits for the metadata that a new secret is sealed with.
-        Reading { #[pin] get: V::Future, swap: Option<(Swap, V)> },
+        /// Waits for the stored record: its metadata is what a new secret is sealed with.
+        Reading { #[pin] get: V::Future, then: Option<(Then, V)> },
         /// Waits until the backend takes the sealed secret.
         Swapping { backend: V, request: Option<VaultRequest<Sealed>> },
         /// Waits for the backend's answer.
@@ -260,19 +276,22 @@ where
                     Some(error) => return Poll::Ready(Err(error)),
                     None => return Poll::Pending,
                 },
-                StateProj::Reading { get, swap } => {
+                StateProj::Reading { get, then } => {
                     let stored = match ready!(get.poll(cx)).map_err(backend_failed)? {
                         VaultResponse::Credential(stored) => stored,
                         _ => return Poll::Ready(Err(VaultError::UnexpectedResponse)),
                     };
-                    let Some((swap, backend)) = swap.take() else { return Poll::Pending };
+                    let Some((then, backend)) = then.take() else { return Poll::Pending };
                     // Opened first: metadata that was tampered with must not get a valid seal this way.
                     let stored = this.seals.open(stored)?;
-                    if stored.metadata.generation != swap.expected {
-                        let conflict = VaultResponse::Replaced(Replaced::Conflict(stored));
-                        return Poll::Ready(Ok(conflict));
-                    }
-                    let request = this.seals.swap(stored.metadata, swap)?;
+                    let request = match then {
+                        Then::Swap(swap) if stored.metadata.generation != swap.expected => {
+                            let conflict = VaultResponse::Replaced(Replaced::Conflict(stored));
+                            return Poll::Ready(Ok(conflict));
+                        }
+                        Then::Swap(swap) => this.seals.swap(stored.metadata, swap)?,
+                        Then::Begin { id, expected } => VaultRequest::BeginRefresh { id, expected },
+                    };
                     State::Swapping { backend, request: Some(request) }
                 }
                 StateProj::Swapping { backend, request } => {
@@ -377,7 +396,10 @@ impl Seals {
             VaultRequest::Record { pool, outcomes } => VaultRequest::Record { pool, outcomes },
             VaultRequest::LeaseRefresh { id } => VaultRequest::LeaseRefresh { id },
             VaultRequest::LeaseClient { client } => VaultRequest::LeaseClient { client },
-            VaultRequest::BeginRefresh { id, expected } => VaultRequest::BeginRefresh { id, expected },
+            VaultRequest::BeginRefresh { id, expected } => return Ok(Request::Begin { id, expected }),
+            VaultRequest::RefreshFailed { id, expected, failed } => {
+                VaultRequest::RefreshFailed { id, expected, failed }
+            }
             VaultRequest::Revision(pool) => VaultRequest::Revision(pool),
         };
         Ok(Request::Sealed(request))
@@ -411,8 +433,8 @@ impl Seals {
             VaultResponse::Replaced(Replaced::Swapped(generation)) => {
                 VaultResponse::Replaced(Replaced::Swapped(generation))
             }
-            VaultResponse::Begun(Begun { record, unfinished }) => {
-                VaultResponse::Begun(Begun { record: self.open(record)?, unfinished })
+            VaultResponse::Begun(Begun { record, unfinished, failed }) => {
+                VaultResponse::Begun(Begun { record: self.open(record)?, unfinished, failed })
             }
             VaultResponse::List(listing) => VaultResponse::List(listing),
             VaultResponse::Stored(metadata) => VaultResponse::Stored(metadata),

@@ -5,6 +5,7 @@
 mod accounts;
 mod answers;
 mod curl;
+mod ending;
 mod forwarding;
 mod process;
 mod starting;

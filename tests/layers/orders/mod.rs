@@ -145,11 +145,19 @@ impl World {
         })
     }
 
+    /// Lets time pass, on the pool's clock and on the one that nobody sets.
+    async fn pass(&self, time: Duration) {
+        self.seconds.fetch_add(time.as_secs(), Ordering::SeqCst);
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
+
     /// Runs the script's requests and tells what came of it, in the model's words.
     async fn run(&self, mut client: Client, persist: bool) -> model::Result {
         let mut answers = Vec::new();
         for request in &self.script.requests {
-            self.seconds.fetch_add(request.after, Ordering::SeqCst);
+            self.pass(Duration::from_secs(request.after)).await;
             let (before, refreshed) = (self.attempts(), self.refreshes.load(Ordering::SeqCst));
             let body = Full::from("question");
             let body =

@@ -8,6 +8,7 @@ use tower_credentials::discovery::{Discovery, Model, Stale};
 
 use crate::args::{self, Namespace};
 use crate::context::{Body, Context};
+use crate::ending;
 use crate::failure::{Exit, Failure, chain};
 use crate::output::{self, Yielding};
 use crate::time::{brief, now, rfc3339};
@@ -39,17 +40,23 @@ pub(crate) struct Models {
 impl Models {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let key = context.pool_key(&self.provider, self.namespace.namespace.as_deref())?;
-        let pool = context.pool(&key, context.vault_or_empty().await?)?.open().await?;
+        let pool = ending::open(context.pool(&key, context.vault_or_empty().await?)?).await?;
         let client = context.client(&pool)?;
         let discovery = Discovery::builder::<_, Body, _>(&pool, client)
             .cache_dir(context.places.cache.join("models"))
             .build()?;
-        let asked = match self.refresh {
+        let ask = async || match self.refresh {
             true => discovery.refresh().await,
             false => discovery.models().await,
         };
+        let mut asked = ask().await;
+        if asked.is_err() && !pool.renewing().is_empty() {
+            // Its answer was not waited for long enough.
+            ending::renewed(&pool).await;
+            asked = ask().await;
+        }
         // What was learnt of the accounts, whatever came of it.
-        pool.save().await;
+        let _ = pool.save().await;
         let asked = asked?;
         if let Some(Stale { age, error, .. }) = asked.stale() {
             let age = brief(Duration::from_secs(age.as_secs()));

@@ -17,6 +17,7 @@ use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolK
 use crate::account;
 use crate::args::{self, Namespace};
 use crate::context::{AnyVault, Body, Context};
+use crate::ending;
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use crate::renewals::Renewals;
@@ -164,10 +165,13 @@ async fn begin(
     let renewals = Renewals::default();
     let observe = {
         let renewals = renewals.clone();
-        move |event: &Event<'_>| renewals.observe(event)
+        move |event: &Event<'_>| {
+            ending::tell(event);
+            renewals.observe(event);
+        }
     };
     let pool = context.pool(key, vault.clone())?.mode(Mode::Auto).on_event(observe);
-    let pool = match pool.open().await {
+    let pool = match ending::open(pool).await {
         Ok(pool) => pool,
         Err(error) if stored.is_empty() => return Err(error.into()),
         // The other pools are not affected.
@@ -226,9 +230,11 @@ where
     *request.uri_mut() = uri;
     request.extensions_mut().insert(Pin::id(credential.id));
     let began = Instant::now();
-    let answer = Answer::to(client.oneshot(request)).await;
+    let is_renewing = || pool.renewing().iter().any(|renewing| renewing.id == credential.id);
+    let answer = Answer::to(client.oneshot(request), is_renewing).await;
     let took = began.elapsed();
-    pool.save().await;
+    // What was learnt is not what was asked for.
+    let _ = pool.save().await;
     let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
     let standing = status.map(|status| status.standing).unwrap_or_default();
     let not_renewed = renewals.failure(credential.id);

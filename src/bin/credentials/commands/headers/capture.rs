@@ -15,6 +15,7 @@ use tower_credentials::{
 
 use crate::account;
 use crate::context::{AnyVault, Body, Context};
+use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::renewals::Renewals;
@@ -31,10 +32,14 @@ pub(super) async fn capture(
     let renewals = Renewals::default();
     let pool = {
         let renewals = renewals.clone();
-        context.pool(key, vault.clone())?.on_event(move |event| renewals.observe(event))
+        context.pool(key, vault.clone())?.on_event(move |event| {
+            ending::tell(event);
+            renewals.observe(event);
+        })
     };
     let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
-    let pool = pool.open().await.map_err(|error| not_sent(context, key, account, &[], error.into()))?;
+    let pool =
+        ending::open(pool).await.map_err(|error| not_sent(context, key, account, &[], error.into()))?;
     let layers = context.layer(&pool);
     let mut passed_over = HashSet::new();
     loop {
@@ -44,7 +49,8 @@ pub(super) async fn capture(
             request.extensions_mut().insert(Pin::id(account.id));
         }
         let taken = take(&layers, request).await;
-        pool.save().await;
+        // What was learnt is not what was asked for.
+        let _ = pool.save().await;
         let parts = taken.map_err(|error| not_sent(context, key, account, &pool.status(), error))?;
         let Some(lease) = lapsed(&parts, &pool) else {
             return Ok((parts.uri, parts.headers));

@@ -1,5 +1,6 @@
 //! What a test is answered, to its end: a captive portal answers every request well, and in HTML.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
@@ -25,18 +26,24 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The answer to this request.
+    /// The answer to this request. A renewal of the account's token before it is sent has a bound of its own.
     pub(super) async fn to<R>(
         request: impl Future<Output = Result<Response<R>, BoxError>>,
+        is_renewing: impl Fn() -> bool,
     ) -> Result<Self, BoxError>
     where
         R: Body<Error: Into<BoxError>>,
     {
-        let end = Instant::now() + TIMEOUT;
+        let mut request = pin!(request);
+        let mut end = Instant::now() + TIMEOUT;
         let seconds = TIMEOUT.as_secs();
-        let response = timeout_at(end, request)
-            .await
-            .map_err(|_| format!("the request was not answered within {seconds} s"))??;
+        let response = loop {
+            match timeout_at(end, &mut request).await {
+                Ok(response) => break response?,
+                Err(_) if is_renewing() => end = Instant::now() + TIMEOUT,
+                Err(_) => return Err(format!("the request was not answered within {seconds} s").into()),
+            }
+        };
         let (head, body) = response.into_parts();
         let status = head.status;
         if !status.is_success() {
@@ -73,7 +80,7 @@ mod tests {
 
     async fn is_json(body: impl Into<Bytes>) -> bool {
         let response = Response::new(Full::new(body.into()));
-        Answer::to(ready(Ok(response))).await.unwrap().is_json
+        Answer::to(ready(Ok(response)), || false).await.unwrap().is_json
     }
 
     #[tokio::test]
@@ -92,7 +99,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_does_not_come_or_does_not_end_is_none() {
         let never = pending::<Result<Response<Piece>, BoxError>>();
-        let error = Answer::to(never).await.unwrap_err();
+        let error = Answer::to(never, || false).await.unwrap_err();
         assert_eq!(error.to_string(), "the request was not answered within 30 s");
 
         let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
@@ -103,7 +110,7 @@ mod tests {
             tokio::time::sleep(TIMEOUT / 2).await;
             Ok(Response::new(body))
         };
-        let error = Answer::to(late).await.unwrap_err();
+        let error = Answer::to(late, || false).await.unwrap_err();
         assert_eq!(error.to_string(), "the answer began but did not end within 30 s");
         assert_eq!(began.elapsed(), TIMEOUT);
         drop(sender);

@@ -1,0 +1,82 @@
+//! The end of the gateway, which loses no account.
+
+use std::io;
+#[cfg(unix)]
+use std::task::Poll;
+use std::time::Duration;
+
+use tower_credentials::Pool;
+
+use crate::say;
+
+/// The signals that are to end the program.
+pub struct Signals {
+    #[cfg(unix)]
+    signals: Vec<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    pub fn new() -> io::Result<Self> {
+        #[cfg(unix)]
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            #[cfg(unix)]
+            signals: [
+                SignalKind::interrupt(),
+                SignalKind::terminate(),
+                SignalKind::hangup(),
+                SignalKind::quit(),
+            ]
+            .into_iter()
+            .filter(|kind| !is_ignored(kind.as_raw_value()))
+            .map(signal)
+            .collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        std::future::poll_fn(|cx| {
+            let came = self.signals.iter_mut().any(|signal| signal.poll_recv(cx).is_ready());
+            if came { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// Whether whoever started this has said that the signal is not to end it, as `nohup` does.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+/// How long the end waits for tokens that are being renewed.
+const LAST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for what would be lost, unless another signal comes.
+pub async fn close(pool: &Pool, signals: &mut Signals) {
+    for account in pool.renewing() {
+        say(&format!(
+            "waiting until the tokens of account {} are renewed; another signal ends this at once, and may \
+             lose them",
+            account.label
+        ));
+    }
+    tokio::select! {
+        closed = pool.close(LAST_PATIENCE) => {
+            if let Err(unfinished) = closed {
+                say(&unfinished.to_string());
+            }
+        }
+        () = signals.next() => {
+            for account in pool.renewing() {
+                say(&format!("the new tokens of account {} may be lost: sign in again", account.label));
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Ending a pool's work without losing a token.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{RefreshStage, Running};
+use crate::credential::Metadata;
+use crate::patience::within;
+use crate::pool::Pool;
+
+/// How long after a save that failed the next one is asked for, while a pool is closed.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a pool has not finished when it was [closed](Pool::close).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// Accounts whose refresh token was presented, and whose new one is not saved. If the program ends now, the
+    /// new one may be lost, and a new sign-in is needed.
+    pub renewals: Vec<Metadata>,
+    /// Whether something that was learnt, a cooldown for instance, is not in the vault.
+    pub unsaved: bool,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, Metadata { pool, label, .. }) in self.renewals.iter().enumerate() {
+            f.write_str(if number == 0 { "the renewal of " } else { ", " })?;
+            write!(f, "{pool}/{label}")?;
+        }
+        if !self.renewals.is_empty() {
+            f.write_str(" has not ended: its new token may be lost, and a new sign-in needed")?;
+        }
+        if self.unsaved {
+            f.write_str(if self.renewals.is_empty() { "" } else { "; " })?;
+            f.write_str("what was learnt of the accounts last is not saved")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unfinished {}
+
+impl Pool {
+    /// Ends the pool's work: call it before the program ends, at every end, a signal's too. Begins no renewal any
+    /// more; waits, for so long at most, until those that are under way have ended and their new tokens are
+    /// saved, and whatever else was learnt. To cut a renewal off loses the account at most vendors: the old
+    /// refresh token is spent, and the new one was not saved yet.
+    ///
+    /// A token endpoint mostly answers within a second; a minute is a good bound. Requests that come later are sent
+    /// with the tokens that are there. [`renewing`](Self::renewing) tells what is waited for. To call it again goes on
+    /// waiting.
+    ///
+    /// ```
+    /// # use tower_credentials::{Pool, provider::GenericProvider, vault::MemoryVault};
+    /// # async fn run(pool: Pool) {
+    /// if let Err(unfinished) = pool.close(std::time::Duration::from_secs(60)).await {
+    ///     eprintln!("{unfinished}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What is not finished by then. It goes on while the runtime does.
+    pub async fn close(&self, most: Duration) -> Result<(), Unfinished> {
+        self.0.closing.send_replace(true);
+        let finish = async {
+            self.renewals_end().await;
+            while self.save().await.is_err() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        within(most, finish).await.map_err(|_| Unfinished {
+            renewals: self.renewing(),
+            unsaved: self.has_unsaved() || self.has_unsaved_answers(),
+        })
+    }
+
+    /// The accounts that are being renewed: whose refresh token was presented, and whose new one is not saved yet.
+    pub fn renewing(&self) -> Vec<Metadata> {
+        self.with_book(|book, _| {
+            let is_presented = |stage: &RefreshStage| {
+                matches!(stage, RefreshStage::Running(Running { is_presented: true, .. }))
+            };
+            let slots = book.slots.iter().filter(|slot| is_presented(&slot.refresh));
+            slots.map(|slot| slot.lease.credential().clone()).collect()
+        })
+    }
+
+    /// Waits until no refresh is under way.
+    async fn renewals_end(&self) {
+        let mut changes = self.0.renewals.subscribe();
+        loop {
+            changes.mark_unchanged();
+            let is_running =
+                self.with_book(|book, _| book.slots.iter().any(|slot| slot.refresh.is_running()));
+            if !is_running || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        *self.0.closing.borrow()
+    }
+
+    /// Waits until the pool is being closed.
+    pub(super) async fn closing(&self) {
+        // The pool has the sender.
+        let _ = self.0.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+}
+
+impl RefreshStage {
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self, Self::Running(_))
+    }
+}

@@ -1,0 +1,40 @@
+//! One error for several who wait for the same answer.
+
+use std::io;
+
+use super::VaultError;
+
+impl VaultError {
+    /// The same error once more. What lies behind it is kept in words where it can't be copied.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::NotFound(id) => Self::NotFound(*id),
+            Self::Exists(id) => Self::Exists(*id),
+            Self::LabelTaken(label) => Self::LabelTaken(label.clone()),
+            Self::InvalidName { field, reason } => Self::InvalidName { field, reason },
+            Self::WrongKind { id, expected, given } => {
+                Self::WrongKind { id: *id, expected: *expected, given: *given }
+            }
+            Self::Damaged(damage) => Self::Damaged(damage.clone()),
+            Self::Key(reason) => Self::Key(reason.clone()),
+            Self::Locked { path, holder, waited } => {
+                Self::Locked { path: path.clone(), holder: *holder, waited: *waited }
+            }
+            Self::DirectoryGone(path) => Self::DirectoryGone(path.clone()),
+            Self::NetworkFileSystem { path, name } => {
+                Self::NetworkFileSystem { path: path.clone(), name }
+            }
+            Self::TooLong { bytes, most } => Self::TooLong { bytes: *bytes, most: *most },
+            Self::Io { action, path, source } => Self::Io {
+                action,
+                path: path.clone(),
+                source: match source.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(source.kind(), source.to_string()),
+                },
+            },
+            Self::Layer(error) => Self::Layer(error.to_string().into()),
+            Self::UnexpectedResponse => Self::UnexpectedResponse,
+        }
+    }
+}
