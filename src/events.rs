@@ -87,6 +87,14 @@ pub enum Event<'a> {
         /// The vendor's reason.
         reason: &'a str,
     },
+    /// This credential's account is out of money, or has reached a bound of its owner's, and the vendor names no
+    /// time: it is out of use until a person acts.
+    Spent {
+        /// Which.
+        credential: &'a Metadata,
+        /// The vendor's reason.
+        reason: &'a str,
+    },
     /// A person has taken a credential out of use, by this pool.
     Paused {
         /// Which.

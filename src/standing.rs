@@ -55,6 +55,9 @@ pub enum Reason {
     UsedUp,
     /// The upstream refused the credential (401, 403), and a refresh did not help.
     Refused,
+    /// The upstream said that the account is out of money, or has reached a bound of its owner's, and named the
+    /// time at which it can be used again.
+    Spent,
 }
 
 /// Until when a credential is not to be picked, and for what.
@@ -79,7 +82,7 @@ pub enum Health {
     /// It can be used, now or when its cooldown ends.
     #[default]
     Good,
-    /// The vendor has refused it for good: only a new sign-in helps.
+    /// The vendor has refused it for good: only a new sign-in, or another key, helps.
     NeedsSignIn {
         /// The vendor's reason, in words.
         reason: String,
@@ -87,12 +90,32 @@ pub enum Health {
         #[serde(default)]
         generation: Generation,
     },
+    /// The account is out of money, or has reached a bound of its owner's, and the vendor has named no time at
+    /// which that ends. A reset ends it, another secret, or a good answer to a request that
+    /// [checks](crate::Pin::check) it.
+    Spent {
+        /// The vendor's reason, in words.
+        reason: String,
+        /// Which of its secrets that was.
+        #[serde(default)]
+        generation: Generation,
+    },
 }
 
 impl Health {
+    /// Which of its secrets the vendor has refused, where it has.
+    pub(crate) fn refused(&self) -> Option<Generation> {
+        match self {
+            Health::Good => None,
+            Health::NeedsSignIn { generation, .. } | Health::Spent { generation, .. } => {
+                Some(*generation)
+            }
+        }
+    }
+
     /// Forgets a verdict on a secret that is older than this one.
     pub(crate) fn forget_before(&mut self, current: Generation) {
-        if matches!(self, Health::NeedsSignIn { generation, .. } if *generation < current) {
+        if self.refused().is_some_and(|generation| generation < current) {
             *self = Health::Good;
         }
     }
@@ -236,7 +259,7 @@ impl Change {
     /// Which of its secrets the vendor has refused for good, where that is what changes.
     pub(crate) fn refuses(&self) -> Option<Generation> {
         match self {
-            Change::Health(Health::NeedsSignIn { generation, .. }) => Some(*generation),
+            Change::Health(health) => health.refused(),
             _ => None,
         }
     }

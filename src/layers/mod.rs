@@ -18,6 +18,7 @@ mod drain;
 mod driver;
 mod error_body;
 mod future;
+mod grpc;
 mod history;
 mod jobs;
 mod learn;

@@ -58,6 +58,53 @@ impl Pool {
         }
     }
 
+    /// The upstream says that the account is spent, until this time or until a person acts. An answer to an older
+    /// secret counts as well where a time is named: it is the account that is spent, not the secret.
+    pub(crate) fn spent(&self, lease: &Lease, began: u64, reason: &str, until: Option<Timestamp>) {
+        let now = self.now();
+        match until {
+            // A time that has passed ends nothing: how long it goes on is a guess.
+            Some(until) if until <= now => self.limited(lease, began, None, None),
+            Some(until) => {
+                let lesson = Lesson { lease, began, scope: None, now };
+                self.with_book(|book, config| book.spent(&lesson, until, config));
+                self.emit_cooled_down(&lesson, Some(until), Reason::Spent);
+            }
+            None => {
+                let reason = lease.redact(reason);
+                let generation = lease.credential().generation;
+                let is_news = self.with_book(|book, config| {
+                    let slot = &book.slots[lease.slot()];
+                    let is_news = slot.is_of(lease) && slot.standing.health == Health::Good;
+                    if is_news {
+                        let health = Health::Spent { reason: reason.clone(), generation };
+                        book.change(lease.slot(), Change::Health(health), config, now);
+                    }
+                    is_news
+                });
+                if is_news {
+                    self.emit(&Event::Spent { credential: lease.credential(), reason: &reason });
+                }
+            }
+        }
+    }
+
+    /// A request that was sent to see whether this credential is well again was answered well.
+    pub(crate) fn proved_well(&self, lease: &Lease) {
+        let now = self.now();
+        let is_news = self.with_book(|book, config| {
+            let slot = &book.slots[lease.slot()];
+            let is_news = slot.is_of(lease) && slot.standing.health != Health::Good;
+            if is_news {
+                book.change(lease.slot(), Change::Health(Health::Good), config, now);
+            }
+            is_news
+        });
+        if is_news {
+            self.emit(&Event::Recovered { credential: lease.credential() });
+        }
+    }
+
     /// An attempt was refused, and no refresh helped.
     pub(crate) fn refused(&self, lease: &Lease, began: u64) {
         let lesson = Lesson { lease, began, scope: None, now: self.now() };

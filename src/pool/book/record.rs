@@ -47,6 +47,12 @@ impl Book {
         Some(until)
     }
 
+    /// The upstream said that the account is spent, until this time.
+    pub(crate) fn spent(&mut self, lesson: &Lesson<'_>, until: Timestamp, config: &Config) {
+        let is_first = lesson.began >= self.slots[lesson.lease.slot()].cooled_at(None);
+        self.cool_down(lesson, until, Reason::Spent, is_first, config);
+    }
+
     /// The upstream refused the credential, and a refresh did not help. Longer each time.
     pub(crate) fn refused(&mut self, lesson: &Lesson<'_>, config: &Config) -> Option<Timestamp> {
         let slot = &self.slots[lesson.lease.slot()];
