@@ -69,6 +69,7 @@
 //! | `seal` | by `file` | `vault::seal` and `vault::key`: AES-256-GCM over any vault backend. |
 //! | `keyring` | no | `vault::key::KeyringKey`: a vault's key in the system's keyring. Implies `seal`. |
 //! | `providers` | yes | The vendors' adapters, and a registry of providers by name. |
+//! | `decompress` | by `providers` | Errors whose bodies are compressed are read by [`ErrorBodyLayer`]. |
 //! | `config` | no | Providers and settings from a TOML file. |
 //! | `oauth` | no | `oauth`: signing in, and renewing tokens. |
 //! | `tls` | no | `https`: an HTTPS client for `oauth` and others, over hyper-util and rustls. Implies `oauth`. |

@@ -8,6 +8,7 @@
 mod apply;
 mod attempt;
 mod auth_header;
+mod content_coding;
 mod context;
 mod cooldown_persist;
 mod copy;
