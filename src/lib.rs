@@ -46,6 +46,7 @@
 //! | [`CooldownPersistLayer`] | Saves what was learnt to the vault. |
 //! | [`CredentialsLayer`] | The four in the order above, as one. |
 //! | [`ErrorBodyLayer`] | Under the others: reads the limits that stand in the bodies of errors. |
+//! | [`ModelScopeLayer`] | Over the others: gives each request the scope of the model that it is for. |
 //! | [`ReplayLayer`] | Over the others: records bodies that stream, so that they can be sent again. |
 //! | [`ErrorResponseLayer`] | Over the others: makes a 429 of [`Error::AllCoolingDown`]. |
 //!
@@ -136,6 +137,9 @@ pub use layers::{
     CredentialsLayer, ErrorBody, ErrorBodyFuture, ErrorBodyLayer, NetworkRetry, NextReady, PeekedBody,
     RefreshOn401, RefreshOn401Layer, Replay, ReplayLayer, RotateOn429, RotateOn429Layer, is_before_send,
 };
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub use layers::{ModelScope, ModelScopeLayer};
 pub use pool::{
     Affinity, Cooldowns, CredentialStatus, Lease, Mode, Pin, Pool, PoolBuilder, RefreshError, Refresher,
     WhenAllCoolingDown, policy,

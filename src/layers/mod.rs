@@ -23,6 +23,8 @@ mod grpc;
 mod history;
 mod jobs;
 mod learn;
+#[cfg(feature = "providers")]
+mod model_scope;
 mod network;
 mod next_ready;
 mod refresh_on_401;
@@ -43,6 +45,8 @@ pub use credentials::{Credentials, CredentialsLayer};
 pub(crate) use error_body::BodyPrefix;
 pub use error_body::{ErrorBody, ErrorBodyFuture, ErrorBodyLayer, PeekedBody};
 pub use future::ResponseFuture;
+#[cfg(feature = "providers")]
+pub use model_scope::{ModelScope, ModelScopeLayer};
 pub use network::{NetworkRetry, is_before_send};
 pub use next_ready::NextReady;
 pub use refresh_on_401::{RefreshOn401, RefreshOn401Layer};

@@ -5,6 +5,8 @@ mod answer;
 mod configured;
 mod endpoint;
 mod generic;
+#[cfg(feature = "providers")]
+mod model;
 mod models;
 mod origin;
 #[cfg(feature = "providers")]
@@ -38,6 +40,8 @@ pub use vendor::{Anthropic, Copilot, Cursor, Google, OpenAi, Qwen};
 
 #[cfg(feature = "providers")]
 pub(crate) use models::ModelsUrl;
+#[cfg(feature = "providers")]
+pub(crate) use responses::Means;
 #[cfg(feature = "discovery")]
 pub(crate) use responses::values as error_fields;
 
@@ -126,6 +130,15 @@ pub trait Provider: Send + Sync + 'static {
         &[]
     }
 
+    /// Which model a request is for, by its URI or by the beginning of its body, where that can be told: what
+    /// [`ModelScopeLayer`](crate::ModelScopeLayer) asks. Unless written, it is the name in a path such as
+    /// `/models/NAME:METHOD`, `/deployments/NAME/…` or `/model/NAME/…`, else the field `model` of a JSON body.
+    #[cfg(feature = "providers")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+    fn model(&self, uri: &Uri, body: &[u8]) -> Option<String> {
+        model::in_path(uri.path()).or_else(|| model::in_json(body))
+    }
+
     /// Where accounts of this kind are told which models there are, if anywhere. Nobody is asked for them but
     /// by the `discovery` module.
     fn models(&self, kind: Kind) -> Option<ModelsEndpoint> {
@@ -194,6 +207,11 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
     #[cfg(feature = "providers")]
     fn responses(&self) -> &[ResponseRule] {
         (**self).responses()
+    }
+
+    #[cfg(feature = "providers")]
+    fn model(&self, uri: &Uri, body: &[u8]) -> Option<String> {
+        (**self).model(uri, body)
     }
 
     fn models(&self, kind: Kind) -> Option<ModelsEndpoint> {

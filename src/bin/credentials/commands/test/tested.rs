@@ -32,6 +32,8 @@ pub(super) enum Verdict {
     /// The account is well, but the request is not for it.
     NotAllowed,
     NeedsSignIn(String),
+    /// Out of money, or at a bound of its owner's.
+    Spent(String),
     Refused,
     Limited,
     /// Nothing is where the models should be.
@@ -85,6 +87,9 @@ impl Verdict {
         if let Health::NeedsSignIn { reason, .. } = health {
             return Self::NeedsSignIn(reason.clone());
         }
+        if let Health::Spent { reason, .. } = health {
+            return Self::Spent(reason.clone());
+        }
         let Answer { status, is_json } = match answer {
             Ok(answer) => *answer,
             Err(error) => {
@@ -98,6 +103,7 @@ impl Verdict {
         match status.as_u16() {
             _ if status.is_success() && is_json => Self::Works,
             _ if status.is_success() => Self::NotJson,
+            _ if reason == Some(Reason::Spent) => Self::Spent("it can be used again later".to_owned()),
             401 | 403 if reason == Some(Reason::Refused) => Self::Refused,
             401 | 403 => Self::NotAllowed,
             _ if reason == Some(Reason::Limited) => Self::Limited,
@@ -113,7 +119,7 @@ impl Verdict {
             Self::Works | Self::NotAllowed | Self::Paused | Self::Untested(_) => None,
             Self::Shut(_) => Some(Exit::Vault),
             Self::NeedsSignIn(_) | Self::Refused => Some(Exit::Refused),
-            Self::Limited | Self::Failing | Self::Unreachable(_) => Some(Exit::Unavailable),
+            Self::Spent(_) | Self::Limited | Self::Failing | Self::Unreachable(_) => Some(Exit::Unavailable),
             Self::NotJson | Self::NotThere | Self::Unexpected => Some(Exit::Failed),
         }
     }
@@ -125,6 +131,7 @@ impl Verdict {
             Self::NotJson => ("not_json", None),
             Self::NotAllowed => ("not_allowed", None),
             Self::NeedsSignIn(reason) => ("needs_sign_in", Some(reason)),
+            Self::Spent(reason) => ("spent", Some(reason)),
             Self::Refused => ("refused", None),
             Self::Limited => ("limited", None),
             Self::NotThere => ("not_there", None),
@@ -145,6 +152,7 @@ impl Verdict {
             Self::NotJson => output::bad("answered, but not in JSON: is the URL right?").to_string(),
             Self::NotAllowed => output::doubtful("is known, but may not list models").to_string(),
             Self::NeedsSignIn(reason) => output::bad(with("needs sign-in", reason)).to_string(),
+            Self::Spent(reason) => output::bad(with("spent", reason)).to_string(),
             Self::Refused => output::bad("refused").to_string(),
             Self::Limited => output::doubtful("limited").to_string(),
             Self::NotThere => output::bad("no models are there; set `models_url`").to_string(),
