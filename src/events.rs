@@ -80,7 +80,7 @@ pub enum Event<'a> {
         /// Why.
         error: &'a str,
     },
-    /// Only a new sign-in helps this credential.
+    /// Only a new sign-in, or another key, helps this credential.
     NeedsSignIn {
         /// Which.
         credential: &'a Metadata,

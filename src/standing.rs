@@ -82,11 +82,20 @@ pub enum Health {
     /// It can be used, now or when its cooldown ends.
     #[default]
     Good,
-    /// The vendor has refused it for good: only a new sign-in, or another key, helps.
+    /// The vendor has refused it for good: only a new sign-in helps.
     NeedsSignIn {
         /// The vendor's reason, in words.
         reason: String,
         /// Which of its secrets was refused. A newer one is a new sign-in, and makes this void.
+        #[serde(default)]
+        generation: Generation,
+    },
+    /// The vendor says that the key is of no use any more: it was revoked or deleted. Another secret ends that, a
+    /// reset, or a good answer to a request that [checks](crate::Pin::check) it.
+    Dead {
+        /// The vendor's reason, in words.
+        reason: String,
+        /// Which of its secrets that was.
         #[serde(default)]
         generation: Generation,
     },
@@ -107,10 +116,16 @@ impl Health {
     pub(crate) fn refused(&self) -> Option<Generation> {
         match self {
             Health::Good => None,
-            Health::NeedsSignIn { generation, .. } | Health::Spent { generation, .. } => {
-                Some(*generation)
-            }
+            Health::NeedsSignIn { generation, .. }
+            | Health::Dead { generation, .. }
+            | Health::Spent { generation, .. } => Some(*generation),
         }
+    }
+
+    /// Whether a person may see whether it is well again, by a request. What a vendor has refused for good it is
+    /// not to be shown again.
+    pub(crate) fn may_be_checked(&self) -> bool {
+        !matches!(self, Health::NeedsSignIn { .. })
     }
 
     /// Forgets a verdict on a secret that is older than this one.

@@ -60,7 +60,8 @@ fn decode(name: &str, text: &[u8], most: usize) -> Option<Vec<u8>> {
         Some(beginning(MultiGzDecoder::new(text), most))
     } else if is("deflate") {
         // Zlib's format, by RFC 9110, section 8.4.1.2; without its frame from some servers.
-        let is_framed = matches!(text, [a, b, ..] if a & 0x0f == 8 && u16::from_be_bytes([*a, *b]) % 31 == 0);
+        let is_framed =
+            matches!(text, [a, b, ..] if a & 0x0f == 8 && u16::from_be_bytes([*a, *b]) % 31 == 0);
         Some(if is_framed {
             beginning(ZlibDecoder::new(text), most)
         } else {

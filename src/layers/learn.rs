@@ -42,7 +42,7 @@ pub(super) fn learn<R>(
         }
         ResponseClass::Spent => match finding.and_then(|finding| finding.verdict) {
             Some(Verdict::Spent { reason, until }) => pool.spent(lease, *began, &reason, until),
-            Some(Verdict::Dead { reason }) => pool.stopped(lease, &reason),
+            Some(Verdict::Dead { reason }) => pool.dead(lease, &reason),
             _ => {}
         },
         ResponseClass::Good => {

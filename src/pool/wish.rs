@@ -43,8 +43,9 @@ impl Pin {
         Self { to: PinTo::Label(label.into()), is_check: false }
     }
 
-    /// Sends the request also with a credential that is [out of use](crate::standing::Health), to see whether it is
-    /// well again: a good answer puts it to use. For a person's word, not for requests that come by themselves.
+    /// Sends the request also with a credential that is [spent](crate::standing::Health::Spent) or
+    /// [dead](crate::standing::Health::Dead), to see whether it is well again: a good answer puts it to use. For a
+    /// person's word, not for requests that come by themselves. One that needs a sign-in stays out of use.
     #[must_use]
     pub fn check(mut self) -> Self {
         self.is_check = true;

@@ -189,8 +189,8 @@ pub enum Verdict {
         /// Why, in words. Shown to people and saved: nothing secret.
         reason: String,
     },
-    /// The key is of no use any more, and never will be: it was revoked or deleted. It
-    /// [needs another secret](crate::standing::Health::NeedsSignIn), and the request goes on with another account.
+    /// The key is of no use any more, and never will be: it was revoked or deleted. The credential
+    /// [is out of use](crate::standing::Health::Dead), and the request goes on with another account.
     Dead {
         /// Why, in words. Shown to people and saved: nothing secret.
         reason: String,

@@ -134,7 +134,8 @@ impl Provider for Configured {
             return self.inner.read(answer);
         }
         let in_headers = Finding::in_headers(answer);
-        responses::read(own, self.inner.name(), answer, &in_headers).unwrap_or_else(|| self.inner.read(answer))
+        responses::read(own, self.inner.name(), answer, &in_headers)
+            .unwrap_or_else(|| self.inner.read(answer))
     }
 
     fn responses(&self) -> &[ResponseRule] {

@@ -176,7 +176,11 @@ impl Provider for GenericProvider {
 
     #[cfg(feature = "providers")]
     fn body_prefix(&self, status: http::StatusCode) -> usize {
-        if super::responses::wants_body(&self.responses, status) { super::responses::BODY_PREFIX } else { 0 }
+        if super::responses::wants_body(&self.responses, status) {
+            super::responses::BODY_PREFIX
+        } else {
+            0
+        }
     }
 
     #[cfg(feature = "providers")]

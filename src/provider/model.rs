@@ -38,7 +38,8 @@ pub(super) fn in_json(body: &[u8]) -> Option<String> {
 }
 
 fn usable(name: &str) -> Option<String> {
-    let is_fit = !name.is_empty() && name.len() <= MOST && name.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_fit =
+        !name.is_empty() && name.len() <= MOST && name.bytes().all(|byte| byte.is_ascii_graphic());
     is_fit.then(|| name.to_owned())
 }
 

@@ -16,7 +16,9 @@ use tower_credentials::standing::{Cooldown, Health, Reason, Scope};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
-use crate::support::{Answer, HandClock, Journal, Upstream, learnt, renewing, seconds, stack, status_of};
+use crate::support::{
+    Answer, HandClock, Journal, Upstream, learnt, renewing, seconds, stack, status_of,
+};
 
 const TABLE: &str = include_str!("answers_table.tsv");
 const ORIGIN: &str = "https://api.example.com";
@@ -107,7 +109,8 @@ struct Row<'a> {
 fn rows() -> Vec<Row<'static>> {
     let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
     let row = |line: &'static str| {
-        let [provider, status, headers, body, expected] = line.split('\t').collect::<Vec<_>>()[..] else {
+        let [provider, status, headers, body, expected] = line.split('\t').collect::<Vec<_>>()[..]
+        else {
             panic!("not five fields: {line}");
         };
         let headers = headers.split(" & ").filter(|header| *header != "-");
@@ -173,7 +176,7 @@ async fn taught(row: &Row<'_>, coding: Coding) -> String {
     assert_eq!((status, calls.all().len()), (200, 0), "no refresh");
     match (&standing.health, &standing.cooldowns[..]) {
         (Health::Good, []) if is_well => "request".to_owned(),
-        (Health::NeedsSignIn { .. }, []) => "dead".to_owned(),
+        (Health::Dead { .. }, []) => "dead".to_owned(),
         (Health::Spent { .. }, []) => "spent".to_owned(),
         (Health::Good, [Cooldown { until, reason, scope, .. }]) => {
             let wait = until.since(pool.now());
@@ -234,7 +237,8 @@ async fn a_compressed_body_that_is_cut_off_says_what_stands_in_its_beginning() {
         let length = coding.encode(text.as_bytes()).len();
         assert!(length > 17_000 || coding != Coding::Plain, "{length}");
         let body = Box::leak(text.clone().into_boxed_str());
-        let row = Row { provider: "openai", status: 401, headers: Vec::new(), body, expected: "stopped" };
+        let row =
+            Row { provider: "openai", status: 401, headers: Vec::new(), body, expected: "stopped" };
         assert_eq!(taught(&row, coding).await, "stopped", "{coding:?}");
     }
 }
@@ -270,7 +274,8 @@ async fn taught_as_it_is(row: &Row<'_>) -> String {
     let vault = MemoryVault::new();
     let tokens = OAuthTokens::new("a-1").refresh("refresh-a");
     vault.put(Credential::new(PoolKey::new(provider.name()), "a", tokens)).await.unwrap();
-    let pool = Pool::builder(std::sync::Arc::<dyn Provider>::from(provider), vault).open().await.unwrap();
+    let pool =
+        Pool::builder(std::sync::Arc::<dyn Provider>::from(provider), vault).open().await.unwrap();
     let answer = Answer::status(row.status).header(name, coding).body(row.body.to_owned());
     let upstream = Upstream::new().answers("a-1", [answer]);
     let calls = Journal::new();

@@ -17,5 +17,6 @@ mod origins_table;
 mod provider_environment;
 mod provider_registry;
 mod provider_requests;
+mod response_settings;
 mod settings;
 mod settings_errors;

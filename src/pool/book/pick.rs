@@ -37,7 +37,8 @@ impl Book {
             if self.slots[slot].standing.paused {
                 return Err(Error::Paused { pool: key.clone(), pin: Some(pin.to_string()) });
             }
-            if self.slots[slot].needs_sign_in() && !pin.is_check() {
+            let may_check = pin.is_check() && self.slots[slot].standing.health.may_be_checked();
+            if self.slots[slot].needs_sign_in() && !may_check {
                 let pin = Some(pin.to_string());
                 return Err(out_of_use(&self.slots[slot], key, pin));
             }

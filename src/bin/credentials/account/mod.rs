@@ -34,10 +34,21 @@ pub(crate) struct Account {
 pub(crate) enum State {
     Ready,
     Paused,
-    Cooling { until: Timestamp },
+    Cooling {
+        until: Timestamp,
+    },
     /// Out of money, or at a bound of its owner's: until this time, or until a person acts.
-    Spent { reason: Option<String>, until: Option<Timestamp> },
-    NeedsSignIn { reason: String },
+    Spent {
+        reason: Option<String>,
+        until: Option<Timestamp>,
+    },
+    /// The key is of no use any more.
+    Dead {
+        reason: String,
+    },
+    NeedsSignIn {
+        reason: String,
+    },
 }
 
 impl Account {
@@ -47,7 +58,10 @@ impl Account {
         }
         match &self.standing.health {
             Health::NeedsSignIn { reason, .. } => return State::NeedsSignIn { reason: reason.clone() },
-            Health::Spent { reason, .. } => return State::Spent { reason: Some(reason.clone()), until: None },
+            Health::Dead { reason, .. } => return State::Dead { reason: reason.clone() },
+            Health::Spent { reason, .. } => {
+                return State::Spent { reason: Some(reason.clone()), until: None };
+            }
             _ => {}
         }
         match self.standing.cooldown(None) {
@@ -66,6 +80,7 @@ impl Account {
             State::Cooling { until } => {
                 output::doubtful(format_args!("cooling, {} left", brief(until.since(now)))).to_string()
             }
+            State::Dead { .. } => output::bad("dead, needs another key").to_string(),
             State::Spent { until: None, .. } => output::bad("spent").to_string(),
             State::Spent { until: Some(until), .. } => {
                 output::bad(format_args!("spent, {} left", brief(until.since(now)))).to_string()
@@ -97,6 +112,7 @@ impl Account {
             State::Paused => ("paused", None, None),
             State::Cooling { until } => ("cooling", Some(rfc3339(until)), None),
             State::Spent { reason, until } => ("spent", until.map(rfc3339), reason),
+            State::Dead { reason } => ("dead", None, Some(reason)),
             State::NeedsSignIn { reason } => ("needs_sign_in", None, Some(reason)),
         };
         Json {

@@ -51,9 +51,18 @@ impl Providers {
             let means = [rule.means_word().to_owned(), rule.holds()];
             let means = means.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
             let what_to_do = rule.what_to_do().unwrap_or_default();
-            [statuses.join(" "), output::plain(&rule.asks()), output::plain(&means), output::plain(what_to_do)]
+            [
+                statuses.join(" "),
+                output::plain(&rule.asks()),
+                output::plain(&means),
+                output::plain(what_to_do),
+            ]
         });
-        output::print(output::table(["STATUS", "WITH", "MEANS", "WHAT TO DO"], Yielding::default(), rows))
+        output::print(output::table(
+            ["STATUS", "WITH", "MEANS", "WHAT TO DO"],
+            Yielding::default(),
+            rows,
+        ))
     }
 
     fn list(&self, context: &Context) -> Result<(), Failure> {
@@ -78,7 +87,11 @@ impl Providers {
                 known.api_key_variable.unwrap_or_default().to_owned(),
             ]
         });
-        output::print(output::table(["NAME", "ALIASES", "ORIGIN", "API KEY IN"], Yielding::default(), rows))
+        output::print(output::table(
+            ["NAME", "ALIASES", "ORIGIN", "API KEY IN"],
+            Yielding::default(),
+            rows,
+        ))
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) enum Verdict {
     /// The account is well, but the request is not for it.
     NotAllowed,
     NeedsSignIn(String),
+    /// The key is of no use any more.
+    Dead(String),
     /// Out of money, or at a bound of its owner's.
     Spent(String),
     Refused,
@@ -87,6 +89,9 @@ impl Verdict {
         if let Health::NeedsSignIn { reason, .. } = health {
             return Self::NeedsSignIn(reason.clone());
         }
+        if let Health::Dead { reason, .. } = health {
+            return Self::Dead(reason.clone());
+        }
         if let Health::Spent { reason, .. } = health {
             return Self::Spent(reason.clone());
         }
@@ -118,8 +123,10 @@ impl Verdict {
         match self {
             Self::Works | Self::NotAllowed | Self::Paused | Self::Untested(_) => None,
             Self::Shut(_) => Some(Exit::Vault),
-            Self::NeedsSignIn(_) | Self::Refused => Some(Exit::Refused),
-            Self::Spent(_) | Self::Limited | Self::Failing | Self::Unreachable(_) => Some(Exit::Unavailable),
+            Self::NeedsSignIn(_) | Self::Dead(_) | Self::Refused => Some(Exit::Refused),
+            Self::Spent(_) | Self::Limited | Self::Failing | Self::Unreachable(_) => {
+                Some(Exit::Unavailable)
+            }
             Self::NotJson | Self::NotThere | Self::Unexpected => Some(Exit::Failed),
         }
     }
@@ -131,6 +138,7 @@ impl Verdict {
             Self::NotJson => ("not_json", None),
             Self::NotAllowed => ("not_allowed", None),
             Self::NeedsSignIn(reason) => ("needs_sign_in", Some(reason)),
+            Self::Dead(reason) => ("dead", Some(reason)),
             Self::Spent(reason) => ("spent", Some(reason)),
             Self::Refused => ("refused", None),
             Self::Limited => ("limited", None),
@@ -152,6 +160,7 @@ impl Verdict {
             Self::NotJson => output::bad("answered, but not in JSON: is the URL right?").to_string(),
             Self::NotAllowed => output::doubtful("is known, but may not list models").to_string(),
             Self::NeedsSignIn(reason) => output::bad(with("needs sign-in", reason)).to_string(),
+            Self::Dead(reason) => output::bad(with("dead", reason)).to_string(),
             Self::Spent(reason) => output::bad(with("spent", reason)).to_string(),
             Self::Refused => output::bad("refused").to_string(),
             Self::Limited => output::doubtful("limited").to_string(),
