@@ -255,8 +255,11 @@ async fn show(vault: &impl Vault) -> Result<(), VaultError> {
 }
 
 fn in_words(standing: &Standing) -> String {
-    if let Health::NeedsSignIn { reason, .. } = &standing.health {
-        return format!("needs a new sign-in: {reason}");
+    match &standing.health {
+        Health::NeedsSignIn { reason, .. } => return format!("needs a new sign-in: {reason}"),
+        Health::Dead { reason, .. } => return format!("needs another key: {reason}"),
+        Health::Spent { reason, .. } => return format!("spent: {reason}"),
+        _ => {}
     }
     let now = Clock::system().now();
     match standing.cooldown(None) {
@@ -265,6 +268,7 @@ fn in_words(standing: &Standing) -> String {
                 Reason::Limited => "limited",
                 Reason::UsedUp => "allowance used up",
                 Reason::Refused => "refused",
+                Reason::Spent => "spent",
                 _ => "cooling down",
             };
             format!("{reason}, ready in {:.0} s", cooldown.until.since(now).as_secs_f64())

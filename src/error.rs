@@ -61,6 +61,14 @@ pub enum Error {
         /// The label or id that the request is pinned to, where it is.
         pin: Option<String>,
     },
+    /// Every credential that is not paused is out of use, and at least one for want of money; or the one that the
+    /// request is pinned to is.
+    Spent {
+        /// Which pool.
+        pool: PoolKey,
+        /// The label or id that the request is pinned to, where it is.
+        pin: Option<String>,
+    },
     /// Every credential is paused, or the one that the request is pinned to is.
     Paused {
         /// Which pool.
@@ -121,6 +129,16 @@ impl fmt::Display for Error {
                 f,
                 "the request is pinned to {pin} of pool {pool}, which needs a new sign-in; sign in to it again, \
                  by the command `credentials login` for instance"
+            ),
+            Self::Spent { pool, pin: None } => write!(
+                f,
+                "every credential of pool {pool} that is not paused is spent, or needs a new sign-in; see to the \
+                 accounts' billing, then use Pool::reset or the command `credentials test`"
+            ),
+            Self::Spent { pool, pin: Some(pin) } => write!(
+                f,
+                "the request is pinned to {pin} of pool {pool}, which is spent; see to the account's billing, then \
+                 use Pool::reset or the command `credentials test`"
             ),
             Self::Paused { pool, pin: None } => write!(
                 f,

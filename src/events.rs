@@ -92,8 +92,16 @@ pub enum Event<'a> {
         /// Why.
         error: &'a str,
     },
-    /// Only a new sign-in helps this credential.
+    /// Only a new sign-in, or another key, helps this credential.
     NeedsSignIn {
+        /// Which.
+        credential: &'a Metadata,
+        /// The vendor's reason.
+        reason: &'a str,
+    },
+    /// This credential's account is out of money, or has reached a bound of its owner's, and the vendor names no
+    /// time: it is out of use until a person acts.
+    Spent {
         /// Which.
         credential: &'a Metadata,
         /// The vendor's reason.

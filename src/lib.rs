@@ -46,6 +46,7 @@
 //! | [`CooldownPersistLayer`] | Saves what was learnt to the vault. |
 //! | [`CredentialsLayer`] | The four in the order above, as one. |
 //! | [`ErrorBodyLayer`] | Under the others: reads the limits that stand in the bodies of errors. |
+//! | [`ModelScopeLayer`] | Over the others: gives each request the scope of the model that it is for. |
 //! | [`ReplayLayer`] | Over the others: records bodies that stream, so that they can be sent again. |
 //! | [`ErrorResponseLayer`] | Over the others: makes a 429 of [`Error::AllCoolingDown`]. |
 //!
@@ -69,6 +70,7 @@
 //! | `seal` | by `file` | `vault::seal` and `vault::key`: AES-256-GCM over any vault backend. |
 //! | `keyring` | no | `vault::key::KeyringKey`: a vault's key in the system's keyring. Implies `seal`. |
 //! | `providers` | yes | The vendors' adapters, and a registry of providers by name. |
+//! | `decompress` | by `providers` | Errors whose bodies are compressed are read by [`ErrorBodyLayer`]. |
 //! | `config` | no | Providers and settings from a TOML file. |
 //! | `oauth` | no | `oauth`: signing in, and renewing tokens. |
 //! | `tls` | no | `https`: an HTTPS client for `oauth` and others, over hyper-util and rustls. Implies `oauth`. |
@@ -137,6 +139,9 @@ pub use layers::{
     PeekedBody, RefreshOn401, RefreshOn401Layer, Replay, ReplayLayer, RotateOn429, RotateOn429Layer,
     is_before_send,
 };
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub use layers::{ModelScope, ModelScopeLayer};
 pub use pool::{
     Affinity, Cooldowns, CredentialStatus, Lease, Mode, Pin, Pool, PoolBuilder, RefreshError, Refresher,
     Unfinished, WhenAllCoolingDown, policy,

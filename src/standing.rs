@@ -55,6 +55,9 @@ pub enum Reason {
     UsedUp,
     /// The upstream refused the credential (401, 403), and a refresh did not help.
     Refused,
+    /// The upstream said that the account is out of money, or has reached a bound of its owner's, and named the
+    /// time at which it can be used again.
+    Spent,
 }
 
 /// Until when a credential is not to be picked, and for what.
@@ -98,6 +101,43 @@ pub enum Health {
         #[serde(default)]
         generation: Generation,
     },
+    /// The vendor says that the key is of no use any more: it was revoked or deleted. Another secret ends that, a
+    /// reset, or a good answer to a request that [checks](crate::Pin::check) it.
+    Dead {
+        /// The vendor's reason, in words.
+        reason: String,
+        /// Which of its secrets that was.
+        #[serde(default)]
+        generation: Generation,
+    },
+    /// The account is out of money, or has reached a bound of its owner's, and the vendor has named no time at
+    /// which that ends. A reset ends it, another secret, or a good answer to a request that
+    /// [checks](crate::Pin::check) it.
+    Spent {
+        /// The vendor's reason, in words.
+        reason: String,
+        /// Which of its secrets that was.
+        #[serde(default)]
+        generation: Generation,
+    },
+}
+
+impl Health {
+    /// Which of its secrets the vendor has refused, where it has.
+    pub(crate) fn refused(&self) -> Option<Generation> {
+        match self {
+            Health::Good => None,
+            Health::NeedsSignIn { generation, .. }
+            | Health::Dead { generation, .. }
+            | Health::Spent { generation, .. } => Some(*generation),
+        }
+    }
+
+    /// Whether a person may see whether it is well again, by a request. What a vendor has refused for good it is
+    /// not to be shown again.
+    pub(crate) fn may_be_checked(&self) -> bool {
+        !matches!(self, Health::NeedsSignIn { .. })
+    }
 }
 
 /// How one credential stands.
@@ -151,7 +191,7 @@ const MISDATED: Duration = Duration::from_secs(24 * 60 * 60);
 impl Standing {
     /// Forgets what an older secret than this one was the reason for: the vendor's verdict, and refusals.
     pub(crate) fn forget_before(&mut self, current: Generation) {
-        if matches!(self.health, Health::NeedsSignIn { generation, .. } if generation < current) {
+        if self.health.refused().is_some_and(|generation| generation < current) {
             self.health = Health::Good;
         }
         let is_void = |known: &mut Cooldown| {
@@ -254,7 +294,7 @@ impl Change {
     /// Which of its secrets the vendor has refused for good, where that is what changes.
     pub(crate) fn refuses(&self) -> Option<Generation> {
         match self {
-            Change::Health(Health::NeedsSignIn { generation, .. }) => Some(*generation),
+            Change::Health(health) => health.refused(),
             _ => None,
         }
     }

@@ -1,9 +1,10 @@
 //! What of a request goes to the upstream, and what of its answer to the client.
 
 use axum::body::{Body, HttpBody};
-use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use tower_credentials::ErrorBodyLayer;
 use tower_credentials::provider::Endpoint;
 use url::form_urlencoded;
 
@@ -65,6 +66,7 @@ impl Upstream {
         headers.remove(HOST);
         // The server here answers it, with the first piece of the body that is asked for.
         headers.remove(http::header::EXPECT);
+        ask_for_readable(&mut headers);
         if wants_trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
             if self.is_http1 {
@@ -140,6 +142,24 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         lists(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
     for name in HOP_BY_HOP.iter().chain(&named) {
         headers.remove(name);
+    }
+}
+
+/// Asks for codings alone in which the layers can read what an error says of the account.
+fn ask_for_readable(headers: &mut HeaderMap) {
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return;
+    }
+    let is_readable = |element: &&[u8]| {
+        let name = element.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let mut known = ErrorBodyLayer::CODINGS.iter().chain(&["identity"]);
+        known.any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    let kept: Vec<_> = lists(headers, &ACCEPT_ENCODING).filter(is_readable).collect();
+    // Without the header any coding would do.
+    let kept = if kept.is_empty() { b"identity".to_vec() } else { kept.join(&b", "[..]) };
+    if let Ok(kept) = HeaderValue::from_bytes(&kept) {
+        headers.insert(ACCEPT_ENCODING, kept);
     }
 }
 

@@ -189,6 +189,9 @@ fn tell(event: &Event<'_>) {
         Event::NeedsSignIn { credential, reason } => {
             say(&format!("account {} needs a new sign-in: {reason}", credential.label));
         }
+        Event::Spent { credential, reason } => {
+            say(&format!("account {} is spent: {reason}", credential.label));
+        }
         Event::RefreshFailed { credential, error } => {
             say(&format!("the tokens of account {} could not be renewed: {error}", credential.label));
         }

@@ -156,8 +156,8 @@ impl Inner {
 
     /// What the upstream says of a refusal, without any secret of the pool's.
     fn message(&self, body: &[u8]) -> Option<String> {
-        let paths: [&[&str]; 4] = [&["error", "message"], &["message"], &["error"], &["detail"]];
-        let message = error_fields(body, paths).into_iter().flatten().next()?;
+        let fields = error_fields(body, &["error.message", "message", "error", "detail"]);
+        let (_, message) = fields.into_iter().min_by_key(|(path, _)| *path)?;
         Some(one_line(&self.pool.redact(&message), MESSAGE_CHARS)).filter(|message| !message.is_empty())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::history::{History, Sent};
 use super::jobs::Roles;
 use super::spares::{self, Spares};
-use crate::pool::Permit;
+use crate::pool::{Permit, Pin};
 use crate::standing::Scope;
 
 /// What the runs of one stack share about one request. The outermost run opens it; it travels to the others
@@ -113,6 +113,12 @@ impl HistoryCell {
     /// The scope of the request's limits.
     pub(super) fn scope(&mut self) -> Option<Scope> {
         self.lock_if_any()?.wish.scope.clone()
+    }
+
+    /// Whether the request is sent to see whether a credential that is out of use is well again.
+    pub(super) fn is_check(&mut self) -> bool {
+        let history = self.lock_if_any();
+        history.is_some_and(|history| history.wish.pin.as_ref().is_some_and(Pin::is_check))
     }
 
     /// Ends the request's use of a credential. To drop the permit gives it back.

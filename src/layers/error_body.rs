@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Request, Response, response};
+use http::{HeaderMap, Request, Response, response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::content_coding;
 use crate::access::access;
 use crate::pool::Pool;
 
@@ -30,9 +31,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// [wants](crate::provider::Provider::body_prefix) to see it, so that the other layers know of the limits
 /// and verdicts that stand there: Google's `RetryInfo`, OpenAI's `usage_limit_reached`.
 ///
-/// It belongs under all of the other layers. The caller still gets the body whole; a success, and an error
-/// that the provider has no question about, passes as it is. Without this layer a limit that only the body
+/// It belongs under all of the other layers. The caller still gets the body whole, as it came; a success, and an
+/// error that the provider has no question about, passes as it is. Without this layer a limit that only the body
 /// names is taken for one that names no time.
+///
+/// A body that is compressed is read too, with the feature `decompress`, which `providers` implies: in the
+/// [codings](Self::CODINGS) that are in use, also several of them. No more is decompressed than is read.
 ///
 /// ```
 /// # use tower_credentials::{CredentialsLayer, ErrorBodyLayer, Pool};
@@ -48,6 +52,10 @@ pub struct ErrorBodyLayer {
 }
 
 impl ErrorBodyLayer {
+    /// The codings of bodies that can be read, as `accept-encoding` names them. A client that asks for others
+    /// hides from the layers what its errors say.
+    pub const CODINGS: &[&str] = content_coding::READABLE;
+
     /// Reads for the provider of this pool.
     pub fn new(pool: Pool) -> Self {
         Self { pool }
@@ -122,7 +130,9 @@ pin_project! {
         response: Option<(response::Parts, Pin<Box<R>>)>,
         read: VecDeque<Piece<R>>,
         ended: bool,
+        // How much is to be read of the body, and how much the provider wants to see.
         wanted: usize,
+        shown: usize,
         prefix: BytesMut,
         #[pin]
         timer: Sleep,
@@ -156,11 +166,17 @@ where
                         this.stage.set(Stage::Done);
                         return Poll::Ready(Ok(Response::from_parts(head, PeekedBody::unread(body))));
                     }
+                    let shown = wanted.min(MOST);
+                    let wanted = match content_coding::is_coded(&head.headers) {
+                        true => shown.max(content_coding::MOST_COMPRESSED),
+                        false => shown,
+                    };
                     let peek = Box::pin(Peek {
                         response: Some((head, Box::pin(body))),
                         read: VecDeque::new(),
                         ended: false,
-                        wanted: wanted.min(MOST),
+                        wanted,
+                        shown,
                         prefix: BytesMut::new(),
                         timer: sleep(PATIENCE),
                     });
@@ -215,10 +231,23 @@ impl<R: Body> Peek<R> {
             }
         }
         Poll::Ready(this.response.take().map(|(mut head, body)| {
-            head.extensions.insert(BodyPrefix(this.prefix.split().freeze()));
+            let prefix = this.prefix.split().freeze();
+            head.extensions.insert(BodyPrefix(readable(&head.headers, prefix, *this.shown)));
             let rest = if *this.ended { Rest::Ended } else { Rest::Begun { body } };
             Response::from_parts(head, PeekedBody { read: std::mem::take(this.read), rest })
         }))
+    }
+}
+
+/// What this beginning of a body says, at most so many bytes of it.
+fn readable(headers: &HeaderMap, prefix: Bytes, most: usize) -> Bytes {
+    if !content_coding::is_coded(headers) {
+        return prefix;
+    }
+    match content_coding::decoded(headers, &prefix, most) {
+        Some(text) => text.into(),
+        // In a coding that isn't known there may still be text, from a server that only says that it compresses.
+        None => prefix.slice(..prefix.len().min(most)),
     }
 }
 

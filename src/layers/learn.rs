@@ -8,7 +8,7 @@ use super::history::Sent;
 use super::response_class::ResponseClass;
 use crate::events::Event;
 use crate::pool::Pool;
-use crate::provider::{Finding, Verdict};
+use crate::provider::{Finding, LimitOf, Verdict};
 
 /// Tells the pool what a response to this attempt says of its credential.
 pub(super) fn learn<R>(
@@ -32,15 +32,26 @@ pub(super) fn learn<R>(
     let permit = if class.needs_action() { None } else { history.end_use() };
     match class {
         ResponseClass::Limited => {
-            let stated = finding.and_then(|finding| finding.retry_at);
-            pool.limited(lease, *began, scope, stated);
+            let finding = finding.unwrap_or_default();
+            let scope = scope.filter(|_| finding.limit_of != Some(LimitOf::Account));
+            pool.limited(lease, *began, scope, finding.retry_at);
         }
         ResponseClass::Stopped => {
             if let Some(Verdict::Stopped { reason }) = finding.and_then(|finding| finding.verdict) {
                 pool.stopped(lease, &reason);
             }
         }
-        ResponseClass::Good => pool.succeeded(lease, *began, scope, response.headers()),
+        ResponseClass::Spent => match finding.and_then(|finding| finding.verdict) {
+            Some(Verdict::Spent { reason, until }) => pool.spent(lease, *began, &reason, until),
+            Some(Verdict::Dead { reason }) => pool.dead(lease, &reason),
+            _ => {}
+        },
+        ResponseClass::Good => {
+            pool.succeeded(lease, *began, scope, response.headers());
+            if history.is_check() {
+                pool.proved_well(lease);
+            }
+        }
         ResponseClass::Refused
         | ResponseClass::Forbidden
         | ResponseClass::Insufficient

@@ -2,7 +2,7 @@
 
 use http::{Response, StatusCode};
 
-use super::BodyPrefix;
+use super::{BodyPrefix, grpc};
 use crate::pool::{Pool, Refusal};
 use crate::provider::{Finding, Verdict};
 
@@ -16,10 +16,12 @@ pub(super) enum ResponseClass {
     Refused,
     /// 403.
     Forbidden,
-    /// The token may not do what was asked; the account is well.
+    /// The token may not do what was asked, or the account refuses this very request; it is well.
     Insufficient,
     /// The account's owner has to act.
     Stopped,
+    /// The account is out of use, and another is tried.
+    Spent,
     /// Nothing that concerns the credential.
     Other,
 }
@@ -28,8 +30,8 @@ impl ResponseClass {
     /// A response's class, and what the provider has read in it if it is not good.
     #[inline]
     pub(super) fn of<R>(pool: &Pool, response: &Response<R>) -> (Self, Option<Finding>) {
-        let status = response.status();
-        if status.is_success() && !pool.is_limited(status) {
+        let (status, headers) = (response.status(), response.headers());
+        if status.is_success() && !pool.is_limited(status) && !grpc::is_trouble(headers) {
             return (Self::Good, None);
         }
         let (class, finding) = Self::of_trouble(pool, response);
@@ -38,18 +40,29 @@ impl ResponseClass {
 
     #[cold]
     fn of_trouble<R>(pool: &Pool, response: &Response<R>) -> (Self, Finding) {
-        let status = response.status();
+        let (headers, mut status) = (response.headers(), response.status());
+        let mut retry_at = None;
+        if status.is_success() && !pool.is_limited(status) {
+            let Some(said) = grpc::status(headers) else { return (Self::Other, Finding::default()) };
+            status = said;
+            retry_at = grpc::retry_at(headers, pool.now());
+        }
         let is_limited = pool.is_limited(status);
-        if !status.is_client_error() && !is_limited {
+        let is_error = status.is_client_error() || status.is_server_error();
+        if !is_error && !is_limited {
             return (Self::Other, Finding::default());
         }
         let body = response.extensions().get::<BodyPrefix>().map_or(&[][..], |prefix| &prefix.0);
-        let finding = pool.read(status, response.headers(), body);
+        let finding = pool.read(status, headers, body).or_retry_at(retry_at);
         let class = match &finding.verdict {
-            _ if !status.is_client_error() => Self::Limited,
             Some(Verdict::Stopped { .. }) => Self::Stopped,
+            Some(Verdict::Dead { .. } | Verdict::Spent { .. }) => Self::Spent,
+            Some(Verdict::NotTheAccount) => Self::Other,
+            Some(Verdict::ThisRequest) => Self::Insufficient,
+            Some(Verdict::Limited) => Self::Limited,
             _ if is_limited => Self::Limited,
             Some(Verdict::InsufficientScope) => Self::Insufficient,
+            Some(Verdict::Refused) => Self::Refused,
             None if status == StatusCode::UNAUTHORIZED => Self::Refused,
             None if status == StatusCode::FORBIDDEN => Self::Forbidden,
             None => Self::Other,
@@ -59,7 +72,7 @@ impl ResponseClass {
 
     /// Whether one of the layers may send the request again.
     pub(super) fn needs_action(self) -> bool {
-        self == Self::Limited || self.is_refusal()
+        matches!(self, Self::Limited | Self::Spent) || self.is_refusal()
     }
 
     pub(super) fn is_refusal(self) -> bool {
@@ -80,7 +93,7 @@ impl ResponseClass {
         match self {
             Self::Good => 1,
             Self::Limited => 2,
-            Self::Stopped => 3,
+            Self::Stopped | Self::Spent => 3,
             Self::Refused | Self::Forbidden | Self::Insufficient | Self::Other => 0,
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn decide<'r>(
         || of_kind().find(|record| account.is_some() && in_pool(record) && has_account(record));
     match own().find(has_account).or_else(same_account).or_else(|| own().find(has_none)) {
         Some(Record::Open(Known { credential, health })) => {
-            let is_dead = matches!(health, Health::NeedsSignIn { .. });
+            let is_dead = matches!(health, Health::NeedsSignIn { .. } | Health::Dead { .. });
             compare(entry, credential, is_own(&credential.metadata), is_dead)
         }
         Some(Record::Shut(record)) => Decision::Shut(record),

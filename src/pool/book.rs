@@ -79,8 +79,9 @@ impl Slot {
         cooldowns.map(|cooldown| cooldown.until).max().unwrap_or_default()
     }
 
+    /// Whether it is out of use until a person acts.
     pub(crate) fn needs_sign_in(&self) -> bool {
-        matches!(self.standing.health, Health::NeedsSignIn { .. })
+        self.standing.health != Health::Good
     }
 
     pub(crate) fn is_of(&self, lease: &Lease) -> bool {

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use super::book::{Lesson, Refusal, Suspect};
 use super::{Lease, Pool};
 use crate::clock::Timestamp;
+use crate::credential::Generation;
 use crate::events::Event;
 use crate::provider::{Answer, Finding};
 use crate::rate_limit;
@@ -38,23 +39,83 @@ impl Pool {
         self.emit_cooled_down(&lesson, until, Reason::Limited);
     }
 
-    /// The upstream says that the account's owner has to act. An answer to an older secret says nothing of
-    /// the present one.
+    /// The upstream says that the account's owner has to act.
     pub(crate) fn stopped(&self, lease: &Lease, reason: &str) {
+        let health = |reason, generation| Health::NeedsSignIn { reason, generation };
+        self.put_out_of_use(lease, reason, health);
+    }
+
+    /// The upstream says that the key is of no use any more.
+    pub(crate) fn dead(&self, lease: &Lease, reason: &str) {
+        let health = |reason, generation| Health::Dead { reason, generation };
+        self.put_out_of_use(lease, reason, health);
+    }
+
+    /// Takes a credential out of use until a person acts. An answer to an older secret says nothing of the present
+    /// one; of several such answers the first counts, but for one that forbids to ask again.
+    fn put_out_of_use(
+        &self,
+        lease: &Lease,
+        reason: &str,
+        health: impl FnOnce(String, Generation) -> Health,
+    ) {
         let now = self.now();
         let reason = lease.redact(reason);
-        let generation = lease.credential().generation;
+        let health = health(reason.clone(), lease.credential().generation);
+        let (is_spent, is_final) =
+            (matches!(health, Health::Spent { .. }), matches!(health, Health::NeedsSignIn { .. }));
         let is_news = self.with_book(|book, config| {
             let slot = &book.slots[lease.slot()];
-            let is_news = slot.is_of(lease) && !slot.needs_sign_in();
+            let is_out = match &slot.standing.health {
+                Health::Good => false,
+                known => !is_final || matches!(known, Health::NeedsSignIn { .. }),
+            };
+            let is_news = slot.is_of(lease) && !is_out;
             if is_news {
-                let health = Health::NeedsSignIn { reason: reason.clone(), generation };
                 book.change(lease.slot(), Change::Health(health), config, now);
             }
             is_news
         });
+        let credential = lease.credential();
+        match is_news {
+            true if is_spent => self.emit(&Event::Spent { credential, reason: &reason }),
+            true => self.emit(&Event::NeedsSignIn { credential, reason: &reason }),
+            false => {}
+        }
+    }
+
+    /// The upstream says that the account is spent, until this time or until a person acts. An answer to an older
+    /// secret counts as well where a time is named: it is the account that is spent, not the secret.
+    pub(crate) fn spent(&self, lease: &Lease, began: u64, reason: &str, until: Option<Timestamp>) {
+        let now = self.now();
+        match until {
+            // A time that has passed ends nothing: how long it goes on is a guess.
+            Some(until) if until <= now => self.limited(lease, began, None, None),
+            Some(until) => {
+                let lesson = Lesson { lease, began, scope: None, now };
+                self.with_book(|book, config| book.spent(&lesson, until, config));
+                self.emit_cooled_down(&lesson, Some(until), Reason::Spent);
+            }
+            None => {
+                let health = |reason, generation| Health::Spent { reason, generation };
+                self.put_out_of_use(lease, reason, health);
+            }
+        }
+    }
+
+    /// A request that was sent to see whether this credential is well again was answered well.
+    pub(crate) fn proved_well(&self, lease: &Lease) {
+        let now = self.now();
+        let is_news = self.with_book(|book, config| {
+            let slot = &book.slots[lease.slot()];
+            let is_news = slot.is_of(lease) && slot.standing.health != Health::Good;
+            if is_news {
+                book.change(lease.slot(), Change::Health(Health::Good), config, now);
+            }
+            is_news
+        });
         if is_news {
-            self.emit(&Event::NeedsSignIn { credential: lease.credential(), reason: &reason });
+            self.emit(&Event::Recovered { credential: lease.credential() });
         }
     }
 

@@ -10,7 +10,7 @@ use crate::credential::CredentialId;
 use crate::standing::Scope;
 
 /// Pins a request to one credential: it is used whatever its cooldown, and the request is not rotated. To
-/// one that is paused or needs a sign-in, it is an error.
+/// one that is paused or out of use, it is an error; see [`check`](Self::check).
 ///
 /// ```
 /// use tower_credentials::Pin;
@@ -21,7 +21,10 @@ use crate::standing::Scope;
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pin(PinTo);
+pub struct Pin {
+    to: PinTo,
+    is_check: bool,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PinTo {
@@ -32,12 +35,25 @@ enum PinTo {
 impl Pin {
     /// To the credential of this id.
     pub fn id(id: CredentialId) -> Self {
-        Self(PinTo::Id(id))
+        Self { to: PinTo::Id(id), is_check: false }
     }
 
     /// To the credential of this label.
     pub fn label(label: impl Into<Arc<str>>) -> Self {
-        Self(PinTo::Label(label.into()))
+        Self { to: PinTo::Label(label.into()), is_check: false }
+    }
+
+    /// Sends the request also with a credential that is [spent](crate::standing::Health::Spent) or
+    /// [dead](crate::standing::Health::Dead), to see whether it is well again: a good answer puts it to use. For a
+    /// person's word, not for requests that come by themselves. One that needs a sign-in stays out of use.
+    #[must_use]
+    pub fn check(mut self) -> Self {
+        self.is_check = true;
+        self
+    }
+
+    pub(crate) fn is_check(&self) -> bool {
+        self.is_check
     }
 
     /// The credential that it names, by the indexes of a pool.
@@ -46,7 +62,7 @@ impl Pin {
         by_id: &HashMap<CredentialId, SlotIndex>,
         by_label: &HashMap<Arc<str>, SlotIndex>,
     ) -> Option<SlotIndex> {
-        match &self.0 {
+        match &self.to {
             PinTo::Id(id) => by_id.get(id).copied(),
             PinTo::Label(label) => by_label.get(label).copied(),
         }
@@ -55,7 +71,7 @@ impl Pin {
 
 impl std::fmt::Display for Pin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
+        match &self.to {
             PinTo::Id(id) => id.fmt(f),
             PinTo::Label(label) => write!(f, "{label:?}"),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 
+use super::responses::{self, BODY_PREFIX, ResponseRule};
 use super::{
     Answer, CredentialHeaders, Endpoint, Finding, GenericProvider, ListElement, ModelsEndpoint,
     ModelsShape, ModelsUrl, Origin, Provider, UnusableSecret,
@@ -18,6 +19,9 @@ pub(super) struct Configured {
     inner: Arc<dyn Provider>,
     origins: Vec<Origin>,
     default_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The user's rules, and after so many of them the provider's.
+    responses: Vec<ResponseRule>,
+    own_responses: usize,
     models_url: Option<ModelsUrl>,
     models_shape: Option<ModelsShape>,
     #[cfg(feature = "oauth")]
@@ -32,7 +36,12 @@ impl Configured {
                 default_headers.push((name.clone(), value.clone()));
             }
         }
+        let mut responses = settings.values().responses.clone().unwrap_or_default();
+        let own_responses = responses.len();
+        responses.extend_from_slice(inner.responses());
         Arc::new(Self {
+            responses,
+            own_responses,
             origins: settings.values().origins.clone().unwrap_or_default(),
             default_headers,
             models_url: settings.values().models_url.clone(),
@@ -115,11 +124,26 @@ impl Provider for Configured {
     }
 
     fn body_prefix(&self, status: StatusCode) -> usize {
-        self.inner.body_prefix(status)
+        let own = responses::wants_body(&self.responses[..self.own_responses], status);
+        self.inner.body_prefix(status).max(if own { BODY_PREFIX } else { 0 })
     }
 
     fn read(&self, answer: &Answer<'_>) -> Finding {
-        self.inner.read(answer)
+        let own = &self.responses[..self.own_responses];
+        if own.is_empty() {
+            return self.inner.read(answer);
+        }
+        let in_headers = Finding::in_headers(answer);
+        responses::read(own, self.inner.name(), answer, &in_headers)
+            .unwrap_or_else(|| self.inner.read(answer))
+    }
+
+    fn responses(&self) -> &[ResponseRule] {
+        &self.responses
+    }
+
+    fn model(&self, uri: &Uri, body: &[u8]) -> Option<String> {
+        self.inner.model(uri, body)
     }
 
     fn models(&self, kind: Kind) -> Option<ModelsEndpoint> {

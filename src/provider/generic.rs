@@ -28,6 +28,8 @@ pub struct GenericProvider {
     header_names: Vec<HeaderName>,
     query_names: Vec<String>,
     default_headers: Vec<(HeaderName, HeaderValue)>,
+    #[cfg(feature = "providers")]
+    responses: Vec<super::ResponseRule>,
 }
 
 /// The header that a token goes into, and what stands before it there.
@@ -60,6 +62,8 @@ impl GenericProvider {
             // `access_token` is RFC 6750's, section 2.3; the others are what API keys go by.
             query_names: ["access_token", "api_key", "api-key"].map(Into::into).into(),
             default_headers: Vec::new(),
+            #[cfg(feature = "providers")]
+            responses: Vec::new(),
         }
     }
 
@@ -113,6 +117,16 @@ impl GenericProvider {
         self
     }
 
+    /// What certain answers mean, besides what every HTTP answer may say. Of several rules the first that holds
+    /// counts.
+    #[cfg(feature = "providers")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+    #[must_use]
+    pub fn response(mut self, rule: super::ResponseRule) -> Self {
+        self.responses.push(rule);
+        self
+    }
+
     /// The query parameters to remove from a caller's request since they would carry a credential of
     /// the caller's: `access_token`, `api_key` and `api-key` unless set.
     #[must_use]
@@ -158,5 +172,26 @@ impl Provider for GenericProvider {
 
     fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.default_headers
+    }
+
+    #[cfg(feature = "providers")]
+    fn body_prefix(&self, status: http::StatusCode) -> usize {
+        if super::responses::wants_body(&self.responses, status) {
+            super::responses::BODY_PREFIX
+        } else {
+            0
+        }
+    }
+
+    #[cfg(feature = "providers")]
+    fn read(&self, answer: &super::Answer<'_>) -> super::Finding {
+        let in_headers = super::Finding::in_headers(answer);
+        let found = super::responses::read(&self.responses, &self.name, answer, &in_headers);
+        found.unwrap_or(in_headers)
+    }
+
+    #[cfg(feature = "providers")]
+    fn responses(&self) -> &[super::ResponseRule] {
+        &self.responses
     }
 }

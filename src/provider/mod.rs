@@ -5,10 +5,14 @@ mod answer;
 mod configured;
 mod endpoint;
 mod generic;
+#[cfg(feature = "providers")]
+mod model;
 mod models;
 mod origin;
 #[cfg(feature = "providers")]
 mod registry;
+#[cfg(feature = "providers")]
+mod responses;
 mod value;
 #[cfg(feature = "providers")]
 mod vendor;
@@ -19,7 +23,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
 use crate::credential::{Credential, Kind};
 
-pub use answer::{Answer, Finding, Verdict};
+pub use answer::{Answer, Finding, LimitOf, Verdict};
 pub use endpoint::Endpoint;
 pub use generic::GenericProvider;
 pub use models::{ModelsEndpoint, ModelsShape};
@@ -29,12 +33,17 @@ pub use origin::{InvalidOrigin, Origin};
 pub use registry::{Registry, RegistryBuilder};
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub use responses::{IntoPatterns, ResponseRule};
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use vendor::{Anthropic, Copilot, Cursor, Google, OpenAi, Qwen};
 
 #[cfg(feature = "providers")]
 pub(crate) use models::ModelsUrl;
+#[cfg(feature = "providers")]
+pub(crate) use responses::Means;
 #[cfg(feature = "discovery")]
-pub(crate) use vendor::error_fields;
+pub(crate) use responses::values as error_fields;
 
 /// The headers that one credential puts on a request, in the order they are set.
 pub type CredentialHeaders = Vec<(HeaderName, HeaderValue)>;
@@ -113,6 +122,23 @@ pub trait Provider: Send + Sync + 'static {
         Finding::in_headers(answer)
     }
 
+    /// The rules by which [`read`](Provider::read) reads, first to last, to be shown to people. A provider that reads
+    /// by code of its own has none.
+    #[cfg(feature = "providers")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+    fn responses(&self) -> &[ResponseRule] {
+        &[]
+    }
+
+    /// Which model a request is for, by its URI or by the beginning of its body, where that can be told: what
+    /// [`ModelScopeLayer`](crate::ModelScopeLayer) asks. Unless written, it is the name in a path such as
+    /// `/models/NAME:METHOD`, `/deployments/NAME/…` or `/model/NAME/…`, else the field `model` of a JSON body.
+    #[cfg(feature = "providers")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+    fn model(&self, uri: &Uri, body: &[u8]) -> Option<String> {
+        model::in_path(uri.path()).or_else(|| model::in_json(body))
+    }
+
     /// Where accounts of this kind are told which models there are, if anywhere. Nobody is asked for them but
     /// by the `discovery` module.
     fn models(&self, kind: Kind) -> Option<ModelsEndpoint> {
@@ -176,6 +202,16 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     fn read(&self, answer: &Answer<'_>) -> Finding {
         (**self).read(answer)
+    }
+
+    #[cfg(feature = "providers")]
+    fn responses(&self) -> &[ResponseRule] {
+        (**self).responses()
+    }
+
+    #[cfg(feature = "providers")]
+    fn model(&self, uri: &Uri, body: &[u8]) -> Option<String> {
+        (**self).model(uri, body)
     }
 
     fn models(&self, kind: Kind) -> Option<ModelsEndpoint> {

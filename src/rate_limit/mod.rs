@@ -18,24 +18,29 @@ use http::header::{self, AsHeaderName, HeaderMap};
 
 use crate::clock::Timestamp;
 use limits::{ANTHROPIC, BUCKETS, Limits, RATELIMIT, X_RATELIMIT, X_RATELIMIT_ALL};
-use values::{MILLIONTHS, clamped, delay, epoch_or_text, http_date, milliseconds};
+use values::{MILLIONTHS, clamped, delay, delay_or_epoch, epoch_or_text, http_date};
 
 pub(crate) use ietf::{string, token};
 pub(crate) use values::Reset;
 #[cfg(feature = "providers")]
-pub(crate) use values::{any_reset, go_duration};
+pub(crate) use values::{any_reset, date_and_minute, go_duration};
 
 /// How far ahead a time that the upstream states is believed: 8 days, since the longest limits in use
 /// are weekly ones.
 pub const MAX_STATED: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
+/// How far ahead the time is believed at which an account that is spent can be used again: 35 days, since
+/// spending limits are monthly ones.
+pub const MAX_SPENT: Duration = Duration::from_secs(35 * 24 * 60 * 60);
+
 /// When the account that an answer is for may be asked again, by the answer's headers; `None` where
 /// they don't say. Meant for an answer that refuses (429, 402, 503).
 ///
 /// The first of these that can be read decides:
-/// 1. `retry-after-ms`: milliseconds, also with a fraction.
+/// 1. `retry-after-ms`: milliseconds, also with a fraction; large numbers as in the next.
 /// 2. `retry-after`: seconds, also with a fraction, or an HTTP date in any of its three forms
-///    (RFC 9110, sections 10.2.3 and 5.6.7).
+///    (RFC 9110, sections 10.2.3 and 5.6.7). A number that is too large for a wait, from 10⁹ on, is a moment:
+///    seconds or milliseconds since the Unix epoch.
 /// 3. `anthropic-ratelimit-unified-reset`: seconds since the Unix epoch. Not where
 ///    `anthropic-ratelimit-unified-status` says that the account was allowed: the answer is then about
 ///    another, shorter limit.
@@ -70,10 +75,7 @@ pub fn retry_at(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
         return None;
     }
     let clock = UpstreamClock::new(headers, now);
-    let for_all = first(headers, "retry-after-ms", retry_after_ms)
-        .or_else(|| first(headers, header::RETRY_AFTER, retry_after))
-        .or_else(|| unified_reset(headers));
-    if let Some(reset) = for_all {
+    if let Some(reset) = retry_after_any(headers).or_else(|| unified_reset(headers)) {
         return Some(clock.local(clock.ahead(reset)));
     }
     let limits = Limits::read(headers, &clock)?;
@@ -85,6 +87,34 @@ pub fn retry_at(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
         .or_else(|| limits.ietf.blocked())
         .or_else(|| limits.sum(&clock, RATELIMIT).blocked())?;
     Some(clock.local(ahead))
+}
+
+/// When the account may be asked again, if the headers say for certain that it is a limit that has refused:
+/// by a `retry-after`, or by a limit of which nothing remains and whose reset is named. Meant for a status, such
+/// as 403, that says other things too: many servers send their limits with every answer.
+pub(crate) fn refused_by_limit(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    if headers.is_empty() {
+        return None;
+    }
+    let clock = UpstreamClock::new(headers, now);
+    if let Some(reset) = retry_after_any(headers) {
+        return Some(clock.local(clock.ahead(reset)));
+    }
+    let is_rejected = headers.get(UNIFIED_STATUS).is_some_and(|status| status == "rejected");
+    if is_rejected && let Some(reset) = unified_reset(headers) {
+        return Some(clock.local(clock.ahead(reset)));
+    }
+    let limits = Limits::read(headers, &clock)?;
+    let mut sum = limits.sum(&clock, 0..BUCKETS);
+    sum.add(&limits.ietf);
+    sum.used_up.map(|ahead| clock.local(ahead))
+}
+
+/// Whether there is any header of a limit, but for `retry-after`, which proxies send too.
+#[cfg(feature = "providers")]
+pub(crate) fn has_limits(headers: &HeaderMap) -> bool {
+    headers.contains_key(UNIFIED_STATUS)
+        || Limits::read(headers, &UpstreamClock::new(headers, Timestamp::default())).is_some()
 }
 
 /// How much an account may still do, by the limit headers of a good answer.
@@ -137,11 +167,11 @@ pub fn allowance(headers: &HeaderMap, now: Timestamp) -> Option<Allowance> {
     (allowance != Allowance::default()).then_some(allowance)
 }
 
-/// When a time comes that the body of an answer with these headers states.
+/// When a time comes that the body of an answer with these headers states, at most this far ahead.
 #[cfg(feature = "providers")]
-pub(crate) fn stated(headers: &HeaderMap, now: Timestamp, reset: Reset) -> Timestamp {
+pub(crate) fn stated(headers: &HeaderMap, now: Timestamp, reset: Reset, most: Duration) -> Timestamp {
     let clock = UpstreamClock::new(headers, now);
-    clock.local(clock.ahead(reset))
+    clock.local_within(clock.ahead(reset), most)
 }
 
 /// Whether [`allowance`] could find one that is used up: something remains to the amount of nothing. On
@@ -164,17 +194,29 @@ fn first<T>(
     headers.get_all(name).iter().find_map(|value| read(value.as_bytes().trim_ascii()))
 }
 
+/// No wait of milliseconds is as large as a moment, in seconds or milliseconds since the epoch.
 fn retry_after_ms(text: &[u8]) -> Option<Reset> {
-    delay(text).map(|millionths| Reset::In(clamped(millionths.div_ceil(MILLIONTHS))))
+    match delay_or_epoch(text)? {
+        Reset::In(_) => {
+            delay(text).map(|millionths| Reset::In(clamped(millionths.div_ceil(MILLIONTHS))))
+        }
+        moment => Some(moment),
+    }
 }
 
 fn retry_after(text: &[u8]) -> Option<Reset> {
-    let seconds = delay(text).map(|millionths| Reset::In(milliseconds(millionths)));
-    seconds.or_else(|| http_date(text).map(Reset::At))
+    delay_or_epoch(text).or_else(|| http_date(text).map(Reset::At))
 }
 
+fn retry_after_any(headers: &HeaderMap) -> Option<Reset> {
+    first(headers, "retry-after-ms", retry_after_ms)
+        .or_else(|| first(headers, header::RETRY_AFTER, retry_after))
+}
+
+const UNIFIED_STATUS: &str = "anthropic-ratelimit-unified-status";
+
 fn unified_reset(headers: &HeaderMap) -> Option<Reset> {
-    let status = headers.get("anthropic-ratelimit-unified-status");
+    let status = headers.get(UNIFIED_STATUS);
     if status.is_some_and(|status| status.as_bytes().starts_with(b"allowed")) {
         return None;
     }
@@ -216,7 +258,11 @@ impl<'a> UpstreamClock<'a> {
     }
 
     fn local(&self, ahead: i64) -> Timestamp {
+        self.local_within(ahead, MAX_STATED)
+    }
+
+    fn local_within(&self, ahead: i64, most: Duration) -> Timestamp {
         let ahead = Duration::from_millis(u64::try_from(ahead).unwrap_or(0));
-        self.now.after(ahead.min(MAX_STATED))
+        self.now.after(ahead.min(most))
     }
 }

@@ -86,11 +86,17 @@ pub(super) fn epoch_or_text(text: &[u8]) -> Option<Reset> {
     delay(text).map(epoch).or_else(|| rfc3339(text).map(Reset::At))
 }
 
+/// A number of seconds to wait; one that is too large for that is a moment.
+pub(super) fn delay_or_epoch(text: &[u8]) -> Option<Reset> {
+    let number = delay(text)?;
+    let is_epoch = number >= EPOCH_SECONDS;
+    Some(if is_epoch { epoch(number) } else { Reset::In(milliseconds(number)) })
+}
+
 /// A reset in any of the ways that are in use.
 pub(crate) fn any_reset(text: &[u8]) -> Option<Reset> {
-    if let Some(number) = delay(text) {
-        let is_epoch = number >= EPOCH_SECONDS;
-        return Some(if is_epoch { epoch(number) } else { Reset::In(milliseconds(number)) });
+    if let Some(reset) = delay_or_epoch(text) {
+        return Some(reset);
     }
     let duration = go_duration(text).map(Reset::In);
     duration.or_else(|| rfc3339(text).or_else(|| http_date(text)).map(Reset::At))
@@ -167,6 +173,13 @@ pub(super) fn rfc3339(text: &[u8]) -> Option<i64> {
     };
     let minutes = (days_since_epoch(year, month, day) * 24 + hour) * 60 + minute - offset;
     Some((minutes * 60 + second) * 1_000 + fraction)
+}
+
+/// A date and a minute of UTC as `2026-12-01 at 00:00`, which is how a vendor writes them in a sentence.
+#[cfg(feature = "providers")]
+pub(crate) fn date_and_minute(text: &str) -> Option<Reset> {
+    let (date, minute) = text.split_once(" at ")?;
+    rfc3339(format!("{}T{}:00Z", date.trim(), minute.trim()).as_bytes()).map(Reset::At)
 }
 
 /// In milliseconds, rounded up.

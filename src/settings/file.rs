@@ -119,6 +119,9 @@ pub(super) fn raw<'t>(value: &'t DeValue<'_>) -> Raw<'t> {
         DeValue::Float(_) => Raw::Other("fraction"),
         DeValue::Boolean(is_true) => Raw::Boolean(*is_true),
         DeValue::Datetime(_) => Raw::Other("date"),
-        DeValue::Table(_) => Raw::Other("table"),
+        DeValue::Table(table) => {
+            let entries = table.iter();
+            Raw::Table(entries.map(|(key, value)| (&**key.get_ref(), raw(value.get_ref()))).collect())
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The names of the settings, and what each sets.
 
 use super::raw::{Raw, header_name, origin};
-use super::{Headers, ProviderSettings, SettingsError, nearest};
+use super::{Headers, ProviderSettings, SettingsError, nearest, responses};
 use crate::provider::Origin;
 
 /// Why a value was not taken.
@@ -57,6 +57,7 @@ keys! {
     "oauth_prefix" => oauth_prefix: raw.text().map(str::to_owned),
     "query_names" => query_names: raw.list_of(name),
     "aliases" => aliases: raw.list_of(name),
+    "responses" => responses: responses::rules(raw),
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -19,6 +19,7 @@
 //! | `models_url` | Where the models are told: a URL, or a path at the provider's origin. | the vendor's |
 //! | `models_shape` | The shape of that list: `openai`, `anthropic`, `google`. | the vendor's, else `openai` |
 //! | `headers` | A table of headers that are set where the caller has set none of the name. | the vendor's |
+//! | `responses` | What answers mean, in a file alone: see below. | the vendor's rules alone |
 //! | `oauth` | A table of the fields of `oauth::OAuthConfig`, by their names. | the vendor's |
 //! | `type` | `generic`, or the vendor whose adapter this is; for providers of one's own. | – |
 //!
@@ -48,6 +49,32 @@
 //! type = "generic"
 //! origins = ["https://api.example.com"]
 //! header = "x-api-key"
+//! ```
+//!
+//! # What answers mean
+//!
+//! Each table `[[providers.NAME.responses]]` is a rule, a
+//! [`ResponseRule`](crate::provider::ResponseRule); the first that holds counts, and all of them go before the
+//! vendor's own.
+//!
+//! | Key | What it says |
+//! |---|---|
+//! | `status` | The status of the answer, or a list: from 400 to 599. Needed. |
+//! | `header` | A table: headers, each with the pattern that its value is like, or a list of patterns. |
+//! | `body` | The same of the fields of a JSON body, such as `"error.code"`. |
+//! | `text` | The pattern of the whole body. |
+//! | `means` | Needed: `limit`, `spent`, `dead`, `stopped`, `not-the-account`, `this-request`, `insufficient-scope`, or `refused`. |
+//! | `until` | The field of the body that names when a limit ends, or when what is spent can be used again; or a list. |
+//! | `lasts` | How long a limit lasts where the answer names no time. |
+//! | `of` | What a limit holds for: `account` or `model`. |
+//! | `what_to_do` | What a person has to do, for `spent`, `dead` and `stopped`. |
+//!
+//! ```toml
+//! [[providers.example.responses]]
+//! status = 403
+//! body = { "error.code" = ["quota", "no_credit"] }
+//! means = "spent"
+//! what_to_do = "buy credits"
 //! ```
 //!
 //! # The vault
@@ -87,6 +114,7 @@ mod keys;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod raw;
+mod responses;
 #[cfg(feature = "config")]
 mod vault;
 
@@ -97,7 +125,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::pool::{Cooldowns, Mode, PoolBuilder};
-use crate::provider::{Endpoint, ModelsShape, ModelsUrl, Origin};
+use crate::provider::{Endpoint, ModelsShape, ModelsUrl, Origin, ResponseRule};
 use raw::Raw;
 
 pub use error::SettingsError;
@@ -153,6 +181,7 @@ layered! {
         oauth_prefix: String,
         query_names: Vec<String>,
         aliases: Vec<String>,
+        responses: Vec<ResponseRule>,
     }
 }
 

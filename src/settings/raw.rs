@@ -20,6 +20,7 @@ pub(super) enum Raw<'a> {
     Integer(i64),
     Boolean(bool),
     List(Vec<Raw<'a>>),
+    Table(Vec<(&'a str, Raw<'a>)>),
     /// Something else, by the name of its type.
     Other(&'static str),
 }
@@ -33,6 +34,7 @@ impl<'a> Raw<'a> {
             Self::Integer(_) => Err("must be text, in quotes".to_owned()),
             Self::Boolean(_) => Err("must be text, not a true or false".to_owned()),
             Self::List(_) => Err("must be text, not a list".to_owned()),
+            Self::Table(_) => Err("must be text, not a table".to_owned()),
             Self::Other(kind) => Err(format!("must be text, not a {kind}")),
         }
     }

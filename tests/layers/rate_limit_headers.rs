@@ -98,6 +98,28 @@ fn retry_after_is_seconds_in_digits_or_a_date() {
     );
 }
 
+/// `NOW` is 1,764,000,000 s after the epoch.
+#[test]
+fn a_retry_after_that_is_too_large_for_a_wait_is_the_moment_that_it_names() {
+    for name in ["retry-after", "retry-after-ms"] {
+        check_values(
+            name,
+            &[
+                ("1764000030", Some(30 * SECOND)),
+                ("1764000030000", Some(30 * SECOND)),
+                ("1764000030.5", Some(30 * SECOND + 500)),
+                ("1763999999", Some(0)),
+                ("1763999999000", Some(0)),
+                ("1000000000", Some(0)),
+                ("1764691201", Some(MAX)),
+                ("1764691201000", Some(MAX)),
+            ],
+        );
+    }
+    check_values("retry-after", &[("999999999", Some(MAX))]);
+    check_values("retry-after-ms", &[("999999999", Some(MAX)), ("30000", Some(30 * SECOND))]);
+}
+
 #[test]
 fn all_three_forms_of_an_http_date_are_read() {
     check_values(

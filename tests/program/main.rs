@@ -19,6 +19,7 @@ mod cli_headers;
 mod cli_login;
 mod cli_migrate;
 mod cli_models;
+mod cli_providers;
 mod cli_proxy;
 mod cli_rotate_key;
 mod cli_shell;

@@ -7,6 +7,7 @@ mod support;
 #[path = "../wire/mod.rs"]
 mod wire;
 
+mod answers_table;
 mod discovery;
 mod discovery_cache;
 mod discovery_flight;
@@ -16,5 +17,6 @@ mod origins_table;
 mod provider_environment;
 mod provider_registry;
 mod provider_requests;
+mod response_settings;
 mod settings;
 mod settings_errors;

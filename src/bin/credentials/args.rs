@@ -144,6 +144,7 @@ pub(crate) enum Command {
     Logout(commands::logout::Logout),
     Test(commands::test::Test),
     Models(commands::models::Models),
+    Providers(commands::providers::Providers),
     Headers(commands::headers::Headers),
     Migrate(commands::migrate::Migrate),
     Vault(commands::vault::Vault),

@@ -228,6 +228,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::Vault(_) => Exit::Vault,
         Error::NoCredential { .. } | Error::UnknownPin { .. } => Exit::NotFound,
         Error::NeedsSignIn { .. } => Exit::Refused,
+        Error::Spent { .. } => Exit::Unavailable,
         Error::AllCoolingDown { .. } => Exit::Unavailable,
         _ => Exit::Failed,
     }

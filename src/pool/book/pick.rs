@@ -10,7 +10,16 @@ use crate::pool::config::{Config, WhenAllCoolingDown};
 use crate::pool::lane::SlotIndex;
 use crate::pool::refresh::lapses_at;
 use crate::pool::wish::{Pin, Wish};
-use crate::standing::Scope;
+use crate::standing::{Health, Scope};
+
+/// Why a credential that is out of use is.
+fn out_of_use(slot: &Slot, key: &PoolKey, pin: Option<String>) -> Error {
+    let pool = key.clone();
+    match slot.standing.health {
+        Health::Spent { .. } => Error::Spent { pool, pin },
+        _ => Error::NeedsSignIn { pool, pin },
+    }
+}
 
 impl Book {
     /// The first pick of a request.
@@ -29,8 +38,10 @@ impl Book {
             if self.slots[slot].standing.paused {
                 return Err(Error::Paused { pool: key.clone(), pin: Some(pin.to_string()) });
             }
-            if self.slots[slot].needs_sign_in() {
-                return Err(Error::NeedsSignIn { pool: key.clone(), pin: Some(pin.to_string()) });
+            let may_check = pin.is_check() && self.slots[slot].standing.health.may_be_checked();
+            if self.slots[slot].needs_sign_in() && !may_check {
+                let pin = Some(pin.to_string());
+                return Err(out_of_use(&self.slots[slot], key, pin));
             }
             return Ok(if self.is_busy(&self.slots[slot], config) {
                 Picked::Pending(Wakeup { until: None, change: self.wait() })
@@ -58,8 +69,12 @@ impl Book {
             return Ok(Picked::Pending(Wakeup { until: None, change: self.wait() }));
         }
         let Some(soonest) = idle.into_iter().chain(busy).min() else {
-            return Err(if self.slots.iter().any(|slot| self.is_allowed(slot, config)) {
-                Error::NeedsSignIn { pool: key.clone(), pin: None }
+            let mut allowed = self.slots.iter().filter(|slot| self.is_allowed(slot, config));
+            let is_spent = |slot: &&Slot| matches!(slot.standing.health, Health::Spent { .. });
+            // Money is the lesser trouble.
+            let first = allowed.clone().find(is_spent).or_else(|| allowed.next());
+            return Err(if let Some(slot) = first {
+                out_of_use(slot, key, None)
             } else if self.slots.iter().any(|slot| self.is_wanted(slot, config)) {
                 Error::Paused { pool: key.clone(), pin: None }
             } else {

@@ -52,6 +52,12 @@ impl Book {
         Some(until)
     }
 
+    /// The upstream said that the account is spent, until this time.
+    pub(crate) fn spent(&mut self, lesson: &Lesson<'_>, until: Timestamp, config: &Config) {
+        let is_first = lesson.began >= self.slots[lesson.lease.slot()].cooled_at(None);
+        self.cool_down(lesson, until, Reason::Spent, is_first, config);
+    }
+
     pub(super) fn cool_down(
         &mut self,
         lesson: &Lesson<'_>,

@@ -1,11 +1,10 @@
 //! Anthropic.
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue};
 
-use super::error_body::fields;
 use super::{
-    Answer, Credential, CredentialHeaders, Finding, ListElement, ModelsShape, SecretKind,
-    UnusableSecret, Vendor, Verdict, adapter, bearer, is_oauth, secret_value, stopped,
+    Account, Credential, CredentialHeaders, ListElement, ModelsShape, Rule, Scope, SecretKind,
+    UnusableSecret, Vendor, adapter, bearer, is_oauth, on, secret_value,
 };
 use crate::credential::Secret;
 
@@ -32,7 +31,7 @@ adapter! {
 impl Anthropic {
     /// The adapter, as Anthropic has it.
     pub fn new() -> Self {
-        let mut vendor = Vendor::new("anthropic", &["claude"], &["api.anthropic.com"]);
+        let mut vendor = Vendor::new("anthropic", "Anthropic", &["claude"], &["api.anthropic.com"]);
         vendor.headers = headers;
         vendor.header_names.push(API_KEY);
         let version = HeaderName::from_static("anthropic-version");
@@ -42,8 +41,7 @@ impl Anthropic {
             HeaderValue::from_static("oauth-2025-04-20"),
             &[SecretKind::OAuth],
         )];
-        vendor.read = read;
-        vendor.statuses = &[400, 401, 403];
+        vendor.responses = responses();
         vendor.models = |_, _| Some((ModelsShape::Anthropic, "/v1/models"));
         #[cfg(feature = "oauth")]
         {
@@ -64,33 +62,29 @@ fn headers(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret>
     Ok(vec![(API_KEY, secret_value("", credential.secret.token())?)])
 }
 
-/// Anthropic has no codes for these, so they are told by their whole message. `authentication_error` alone
-/// also means an expired token, which a refresh mends, and so does a `permission_error` for a revoked one.
-fn read(answer: &Answer<'_>, finding: Finding) -> Finding {
-    let [kind, message] = fields(answer.body, [&["error", "type"], &["error", "message"]]);
-    let (Some(kind), Some(message)) = (kind, message) else { return finding };
-    if !matches!(&*kind, "invalid_request_error" | "authentication_error" | "permission_error") {
-        return finding;
-    }
-    match message.trim_end_matches('.') {
-        "This organization has been disabled" => finding.verdict(stopped(
-            "Anthropic",
-            "that the organization has been disabled",
-            "see to it in the console, or ask the organization's owner",
-        )),
-        "OAuth authentication is currently not allowed for this organization" => {
-            finding.verdict(stopped(
-                "Anthropic",
-                "that OAuth is not allowed for the organization",
-                "use an API key, or renew the subscription",
-            ))
-        }
-        message
-            if answer.status == StatusCode::FORBIDDEN
-                && message.starts_with("OAuth token does not meet scope requirement ") =>
-        {
-            finding.verdict(Verdict::InsufficientScope)
-        }
-        _ => finding,
-    }
+/// Anthropic has few codes, so most are told by their whole message. `authentication_error` alone also means an
+/// expired token, which a refresh mends, and so does a `permission_error` for a revoked one.
+#[rustfmt::skip]
+fn responses() -> Vec<Rule> {
+    const ERRORS: [&str; 3] = ["invalid_request_error", "authentication_error", "permission_error"];
+    let error = |statuses: &[u16], message| on(statuses).body("error.type", ERRORS).body("error.message", message);
+    let limit = |windows: &[&'static str]| {
+        on([429]).header("anthropic-ratelimit-unified-representative-claim", windows.to_vec()).limited()
+    };
+    vec![
+        error(&[400, 401, 403], "This organization has been disabled").stopped("the organization has been disabled; see to it in the console, or ask its owner"),
+        error(&[400, 401, 403], "OAuth authentication is currently not allowed for this organization").stopped("OAuth is not allowed for the organization; use an API key, or renew the subscription"),
+        error(&[403], "OAuth token does not meet scope requirement *").insufficient_scope(),
+        error(&[400, 403], "Your credit balance is too low to access the *").spent("its credit balance is too low; buy credits in the console"),
+        on([402]).body("error.type", "billing_error").spent("see to the billing in the console"),
+        on([400, 403, 429]).body("error.message", "You have reached your specified *usage limits. You will regain access on {time} UTC").spent("it has reached the usage limits that its owner has set; raise them in the console"),
+        on([400, 403, 429]).body("error.message", "You have reached your specified *usage limits*").spent("it has reached the usage limits that its owner has set; raise them in the console"),
+        on([429]).body("error.message", "Extra usage is required for * requests").this_request(),
+        on([400]).body("error.message", "The long context beta is not yet available for this subscription").this_request(),
+        on([400]).body("error.message", "This credential is only authorized for use with Claude Code and cannot be used for other API requests").this_request(),
+        on([403]).body("error.type", "forbidden").body("error.message", "Request not allowed").not_the_account(),
+        limit(&["five_hour", "seven_day", "overage"]).of(Account),
+        limit(&["seven_day_opus", "seven_day_sonnet"]).of(Scope),
+        on([429]).limited(),
+    ]
 }

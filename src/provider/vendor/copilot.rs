@@ -1,8 +1,12 @@
 //! GitHub Copilot.
 
+use std::time::Duration;
+
 use super::endpoints::{self, Endpoints, NamedEndpoints};
-use super::error_body::fields;
-use super::{Answer, Finding, InvalidOrigin, ModelsShape, Vendor, adapter, stopped};
+use super::{Account, InvalidOrigin, ModelsShape, Rule, Scope, Vendor, adapter, on};
+
+/// How long GitHub asks to wait after a limit whose time it does not name.
+const MINUTE: Duration = Duration::from_secs(60);
 
 adapter! {
     /// GitHub Copilot's API: every token in `authorization: Bearer`.
@@ -35,15 +39,14 @@ impl Copilot {
             "api.enterprise.githubcopilot.com",
         ];
         let aliases = &["github-copilot-enterprise", "copilot"];
-        let mut vendor = Vendor::new("github-copilot", aliases, &hosts);
+        let mut vendor = Vendor::new("github-copilot", "GitHub", aliases, &hosts);
         vendor.endpoints = Endpoints::Named(NamedEndpoints {
             domains: &["githubcopilot.com"],
             origins: Vec::new(),
             suffix: "",
         });
-        vendor.read = read;
+        vendor.responses = responses();
         vendor.models = |_, _| Some((ModelsShape::OpenAi, "/models"));
-        vendor.statuses = &[401, 403];
         #[cfg(feature = "oauth")]
         {
             vendor.oauth = crate::oauth::OAuthConfig::github_copilot();
@@ -62,25 +65,20 @@ impl Copilot {
     }
 }
 
-/// Copilot's notifications have an id. GitHub's API has no code for a suspended account, so that is told by
-/// the whole message.
-fn read(answer: &Answer<'_>, finding: Finding) -> Finding {
-    let [notification, message] =
-        fields(answer.body, [&["error_details", "notification_id"], &["message"]]);
-    let stopped = |code: &str, way_out| stopped("GitHub", code, way_out);
-    match notification.as_deref() {
-        Some(id @ ("no_copilot_access" | "not_signed_up")) => {
-            return finding
-                .verdict(stopped(id, "the account has no Copilot; subscribe, or ask its owner"));
-        }
-        Some(id @ "subscription_ended") => {
-            return finding.verdict(stopped(id, "renew the account's subscription"));
-        }
-        _ => {}
-    }
-    match message.as_deref() {
-        Some("Sorry. Your account was suspended" | "Sorry. Your account was suspended.") => finding
-            .verdict(stopped("that the account is suspended", "its owner has to ask GitHub's support")),
-        _ => finding,
-    }
+/// Copilot's notifications have an id. GitHub's API has no code for a suspended account, nor for its second sort of
+/// limits, so those are told by the whole message.
+#[rustfmt::skip]
+fn responses() -> Vec<Rule> {
+    let notice = |ids: &[&'static str]| on([401, 403]).body("error_details.notification_id", ids.to_vec());
+    let limit = |codes: &[&'static str]| on([402, 403, 429]).body("error.code|code", codes.to_vec()).limited();
+    vec![
+        notice(&["no_copilot_access", "not_signed_up"]).stopped("the account has no Copilot; subscribe, or ask its owner"),
+        notice(&["subscription_ended"]).stopped("renew the account's subscription"),
+        on([401, 403]).body("message", "Sorry. Your account was suspended").stopped("the account is suspended; its owner has to ask GitHub's support"),
+        on([403, 429]).body("message", ["You have exceeded a secondary rate limit*", "API rate limit exceeded*"]).limited().of(Account).lasts(MINUTE),
+        limit(&["quota_exceeded", "user_global_rate_limited*", "user_weekly_rate_limited*"]).of(Account),
+        limit(&["user_model_rate_limited*", "model_overloaded"]).of(Scope),
+        on([400]).body("error.code", "model_not_supported").this_request(),
+        on([429]).limited(),
+    ]
 }

@@ -1,6 +1,6 @@
 //! Cursor.
 
-use super::{Vendor, adapter};
+use super::{Vendor, adapter, on};
 
 adapter! {
     /// Cursor's REST endpoints: every token in `authorization: Bearer`. Its chat API is not plain HTTP with
@@ -19,8 +19,9 @@ adapter! {
 impl Cursor {
     /// The adapter, as the vendor has it.
     pub fn new() -> Self {
-        #[allow(unused_mut, reason = "changed with the feature `oauth`")]
-        let mut vendor = Vendor::new("cursor", &[], &["api2.cursor.sh"]);
+        let mut vendor = Vendor::new("cursor", "Cursor", &[], &["api2.cursor.sh"]);
+        // It documents no errors: what their statuses and headers say is all.
+        vendor.responses = vec![on([429]).limited()];
         #[cfg(feature = "oauth")]
         {
             vendor.oauth = crate::oauth::OAuthConfig::cursor();

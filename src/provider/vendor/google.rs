@@ -1,11 +1,10 @@
 //! Google's Gemini.
 
-use http::{HeaderName, StatusCode};
+use http::HeaderName;
 
-use super::error_body::{fields, moment};
 use super::{
-    Answer, Credential, CredentialHeaders, Finding, ModelsShape, UnusableSecret, Vendor, Verdict,
-    adapter, attribute, bearer, is_oauth, secret_value, stopped,
+    Account, Credential, CredentialHeaders, ModelsShape, Rule, Scope, UnusableSecret, Vendor, adapter,
+    attribute, bearer, is_oauth, on, secret_value,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
@@ -37,13 +36,12 @@ impl Google {
             "cloudcode-pa.googleapis.com",
             "aiplatform.googleapis.com",
         ];
-        let mut vendor = Vendor::new("google", &["gemini"], &hosts);
+        let mut vendor = Vendor::new("google", "Google", &["gemini"], &hosts);
         vendor.headers = headers;
         vendor.header_names.extend([API_KEY, PROJECT]);
         vendor.query_names.push("key".to_owned());
-        vendor.read = read;
+        vendor.responses = responses();
         vendor.models = |_, _| Some((ModelsShape::Google, "/v1beta/models"));
-        vendor.statuses = &[401, 403, 429];
         #[cfg(feature = "oauth")]
         {
             vendor.oauth = crate::oauth::OAuthConfig::google();
@@ -61,39 +59,30 @@ fn headers(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret>
     Ok(headers)
 }
 
-/// Errors are `google.rpc.Status`: its `details` hold a `RetryInfo`, whose `retryDelay` is a duration, and
-/// an `ErrorInfo`, whose `reason` is a code.
-fn read(answer: &Answer<'_>, mut finding: Finding) -> Finding {
-    let [reason, delay, quota_delay, quota_time] = fields(
-        answer.body,
-        [
-            &["error", "details", "reason"],
-            &["error", "details", "retryDelay"],
-            &["error", "details", "metadata", "quotaResetDelay"],
-            &["error", "details", "metadata", "quotaResetTimeStamp"],
-        ],
-    );
-    if answer.status == StatusCode::TOO_MANY_REQUESTS {
-        let stated = [delay, quota_delay, quota_time];
-        // Of several limits that are used up, the longest holds.
-        let stated = stated.iter().filter_map(|text| moment(answer, text.as_deref())).max();
-        finding.retry_at = finding.retry_at.max(stated);
-        return finding;
-    }
-    let Some(reason) = reason else { return finding };
-    let stopped = |way_out| stopped("Google", &reason, way_out);
-    match &*reason {
-        "VALIDATION_REQUIRED" => {
-            finding.verdict(stopped("the account's owner has to verify it, in a browser"))
-        }
-        "TOS_VIOLATION" => finding.verdict(stopped("the account's owner has to appeal")),
-        "ACCOUNT_STATE_INVALID" => {
-            finding.verdict(stopped("the account is disabled or deleted; sign in with another"))
-        }
-        "CONSUMER_SUSPENDED" => {
-            finding.verdict(stopped("the project is suspended; its owner has to appeal"))
-        }
-        "ACCESS_TOKEN_SCOPE_INSUFFICIENT" => finding.verdict(Verdict::InsufficientScope),
-        _ => finding,
-    }
+/// Errors are `google.rpc.Status`: its `details` hold a `RetryInfo`, whose `retryDelay` is a duration, a
+/// `QuotaFailure`, whose violations name their quotas, and an `ErrorInfo`, whose `reason` is a code. Of several limits
+/// that are used up, the longest holds.
+#[rustfmt::skip]
+fn responses() -> Vec<Rule> {
+    let reason = |statuses: &[u16], reasons: &[&'static str]| on(statuses).body("error.details.reason", reasons.to_vec());
+    let message = |status: u16, message| on([status]).body("error.message", message);
+    let limit = |rule: Rule| {
+        let rule = rule.limited().until("error.details.retryDelay");
+        rule.until("error.details.metadata.quotaResetDelay").until("error.details.metadata.quotaResetTimeStamp")
+    };
+    vec![
+        reason(&[401, 403], &["VALIDATION_REQUIRED"]).stopped("the account's owner has to verify it, in a browser"),
+        reason(&[401, 403], &["TOS_VIOLATION"]).stopped("the account's owner has to appeal"),
+        reason(&[401, 403], &["ACCOUNT_STATE_INVALID"]).stopped("the account is disabled or deleted; sign in with another"),
+        reason(&[401, 403], &["CONSUMER_SUSPENDED"]).stopped("the project is suspended; its owner has to appeal"),
+        reason(&[401, 403], &["ACCESS_TOKEN_SCOPE_INSUFFICIENT"]).insufficient_scope(),
+        reason(&[400], &["API_KEY_INVALID"]).dead("make a new key"),
+        message(403, "Your API key was reported as leaked. Please use another API key").dead("the key has leaked and is blocked; make a new one"),
+        reason(&[403], &["API_KEY_SERVICE_BLOCKED", "API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED"]).this_request(),
+        message(400, "User location is not supported for the API use*").not_the_account(),
+        limit(on([429]).body("error.details.violations.quotaId", "*PerModel*")).of(Scope),
+        limit(on([429]).body("error.details.violations.quotaId", "*")).of(Account),
+        limit(on([429]).body("error.details.metadata.model", "*")).of(Scope),
+        limit(on([429])),
+    ]
 }

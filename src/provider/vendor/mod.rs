@@ -7,7 +7,6 @@ mod anthropic;
 mod copilot;
 mod cursor;
 mod endpoints;
-mod error_body;
 mod google;
 mod openai;
 mod qwen;
@@ -17,18 +16,19 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
+use super::answer::is_html;
+use super::responses::{self, BODY_PREFIX, ResponseRule};
 use super::value::secret_value;
 use super::{
-    Answer, CredentialHeaders, Endpoint, Finding, InvalidOrigin, ListElement, ModelsEndpoint,
+    Answer, CredentialHeaders, Endpoint, Finding, InvalidOrigin, LimitOf, ListElement, ModelsEndpoint,
     ModelsShape, Origin, Provider, UnusableSecret, Verdict,
 };
+use crate::clock::Timestamp;
 use crate::credential::{Credential, Kind as SecretKind};
 #[cfg(feature = "oauth")]
 use crate::oauth::OAuthConfig;
+use crate::rate_limit;
 use endpoints::Endpoints;
-
-#[cfg(feature = "discovery")]
-pub(crate) use error_body::fields as error_fields;
 
 pub use anthropic::Anthropic;
 pub use copilot::Copilot;
@@ -63,9 +63,6 @@ impl Kind {
     }
 }
 
-/// How much of an answer's body is read: vendors' errors are shorter, some with several links by kilobytes.
-const BODY_PREFIX: usize = 16 * 1024;
-
 /// What the adapters have in common, and in what they differ.
 #[derive(Clone, Debug)]
 pub(super) struct Vendor {
@@ -78,9 +75,12 @@ pub(super) struct Vendor {
     default_headers: Vec<(HeaderName, HeaderValue)>,
     list_elements: Vec<ListElement>,
     endpoints: Endpoints,
-    read: fn(&Answer<'_>, Finding) -> Finding,
-    /// The statuses of answers whose bodies `read` wants to see.
-    statuses: &'static [u16],
+    /// What people call it.
+    title: &'static str,
+    /// What its answers mean.
+    responses: Vec<ResponseRule>,
+    /// When a limit ends, by headers of the vendor's own, where the body doesn't say.
+    window: fn(&Answer<'_>) -> Option<Timestamp>,
     /// The shape and the path of the models that accounts of this kind are told.
     models: fn(&Vendor, SecretKind) -> Option<(ModelsShape, &'static str)>,
     #[cfg(feature = "oauth")]
@@ -90,7 +90,12 @@ pub(super) struct Vendor {
 impl Vendor {
     /// A vendor that takes `authorization: Bearer TOKEN` (RFC 6750, section 2.1) and whose answers say
     /// nothing of their own.
-    fn new(name: &'static str, aliases: &'static [&'static str], hosts: &[&str]) -> Self {
+    fn new(
+        name: &'static str,
+        title: &'static str,
+        aliases: &'static [&'static str],
+        hosts: &[&str],
+    ) -> Self {
         Self {
             name: name.into(),
             aliases,
@@ -102,8 +107,9 @@ impl Vendor {
             default_headers: Vec::new(),
             list_elements: Vec::new(),
             endpoints: Endpoints::None,
-            read: |_, finding| finding,
-            statuses: &[],
+            title,
+            responses: Vec::new(),
+            window: |_| None,
             models: |_, _| None,
             #[cfg(feature = "oauth")]
             oauth: OAuthConfig::default(),
@@ -145,17 +151,33 @@ impl Vendor {
     }
 
     fn body_prefix(&self, status: StatusCode) -> usize {
-        if self.statuses.contains(&status.as_u16()) { BODY_PREFIX } else { 0 }
+        if responses::wants_body(&self.responses, status) { BODY_PREFIX } else { 0 }
     }
 
     fn read(&self, answer: &Answer<'_>) -> Finding {
-        let finding = Finding::in_headers(answer);
-        if self.statuses.contains(&answer.status.as_u16()) {
-            (self.read)(answer, finding)
-        } else {
-            finding
+        let in_headers = Finding::in_headers(answer);
+        let Some(mut finding) = responses::read(&self.responses, self.title, answer, &in_headers) else {
+            return in_headers;
+        };
+        if finding.retry_at == in_headers.retry_at {
+            // Of several limits that are used up, the longest holds.
+            finding.retry_at = finding.retry_at.max((self.window)(answer));
         }
+        // The API speaks JSON, and tells its limits: a page is a proxy's.
+        let is_plain = finding.verdict.is_none() && answer.status == StatusCode::TOO_MANY_REQUESTS;
+        if is_plain && is_html(answer.headers) && !rate_limit::has_limits(answer.headers) {
+            return finding.verdict(Verdict::NotTheAccount);
+        }
+        finding
     }
+}
+
+use LimitOf::{Account, Scope};
+use ResponseRule as Rule;
+
+/// A rule for these statuses.
+fn on(statuses: impl Into<Vec<u16>>) -> Rule {
+    Rule::on(statuses)
 }
 
 fn bearer(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
@@ -176,11 +198,6 @@ fn attribute(
 ) -> Result<Option<(HeaderName, HeaderValue)>, UnusableSecret> {
     let Some(text) = credential.metadata.attributes.get(attribute) else { return Ok(None) };
     Ok(Some((header, HeaderValue::from_str(text).map_err(|_| UnusableSecret)?)))
-}
-
-/// The verdict on an account that its owner has to act for.
-fn stopped(vendor: &str, code: &str, way_out: &str) -> Verdict {
-    Verdict::Stopped { reason: format!("{vendor} answered {code}: {way_out}") }
 }
 
 /// An adapter around a [`Vendor`].
@@ -302,6 +319,10 @@ macro_rules! adapter {
 
             fn read(&self, answer: &crate::provider::Answer<'_>) -> crate::provider::Finding {
                 self.0.read(answer)
+            }
+
+            fn responses(&self) -> &[crate::provider::ResponseRule] {
+                &self.0.responses
             }
 
             fn models(&self, kind: crate::Kind) -> Option<crate::provider::ModelsEndpoint> {

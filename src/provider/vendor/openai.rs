@@ -1,15 +1,15 @@
 //! OpenAI.
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName};
 
 use super::endpoints::Endpoints;
-use super::error_body::{fields, moment};
 use super::{
-    Answer, Credential, CredentialHeaders, Finding, InvalidOrigin, ModelsShape, SecretKind,
-    UnusableSecret, Vendor, Verdict, adapter, attribute, bearer, is_oauth, secret_value, stopped,
+    Account, Answer, Credential, CredentialHeaders, InvalidOrigin, ModelsShape, Rule, Scope, SecretKind,
+    UnusableSecret, Vendor, adapter, attribute, bearer, is_oauth, on, secret_value,
 };
 use crate::clock::Timestamp;
 use crate::credential::Secret;
+use crate::rate_limit;
 
 const ACCOUNT: HeaderName = HeaderName::from_static("chatgpt-account-id");
 const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
@@ -37,13 +37,13 @@ impl OpenAi {
     /// The adapter, as OpenAI has it.
     pub fn new() -> Self {
         let mut vendor =
-            Vendor::new("openai", &["codex", "chatgpt"], &["api.openai.com", "chatgpt.com"]);
+            Vendor::new("openai", "OpenAI", &["codex", "chatgpt"], &["api.openai.com", "chatgpt.com"]);
         vendor.headers = headers;
         vendor.header_names.extend([ACCOUNT, ORGANIZATION, PROJECT]);
         vendor.endpoints = Endpoints::OfOAuth(None);
-        vendor.read = read;
+        vendor.responses = responses();
+        vendor.window = used_up_window;
         vendor.models = models;
-        vendor.statuses = &[401, 402, 403, 429];
         #[cfg(feature = "oauth")]
         {
             vendor.oauth = crate::oauth::OAuthConfig::openai();
@@ -82,50 +82,43 @@ fn models(vendor: &Vendor, kind: SecretKind) -> Option<(ModelsShape, &'static st
     Some((ModelsShape::OpenAi, if moves { "/models" } else { "/v1/models" }))
 }
 
-fn read(answer: &Answer<'_>, mut finding: Finding) -> Finding {
-    let [code, detail, at, within] = fields(
-        answer.body,
-        [
-            &["error", "code"],
-            &["detail", "code"],
-            &["error", "resets_at"],
-            &["error", "resets_in_seconds"],
-        ],
-    );
-    if answer.status == StatusCode::TOO_MANY_REQUESTS || answer.status == StatusCode::PAYMENT_REQUIRED {
-        let in_body = moment(answer, at.as_deref()).or_else(|| moment(answer, within.as_deref()));
-        let stated = in_body.or_else(|| used_up_window(answer));
-        // Of several limits that are used up, the longest holds.
-        finding.retry_at = finding.retry_at.max(stated);
-    }
-    let Some(code) = code.or(detail) else { return finding };
-    let stopped = |way_out| stopped("OpenAI", &code, way_out);
-    match (answer.status.as_u16(), &*code) {
-        (401 | 403, "token_invalidated" | "token_revoked") => finding.verdict(stopped("sign in anew")),
-        (401 | 403, "account_deactivated") => {
-            finding.verdict(stopped("the account's owner has to ask the vendor"))
-        }
-        (401..=403, "deactivated_workspace") => {
-            finding.verdict(stopped("the workspace's owner has to renew it"))
-        }
-        (401 | 403, "missing_scope" | "insufficient_scope") => {
-            finding.verdict(Verdict::InsufficientScope)
-        }
-        _ => finding,
-    }
+/// Codes alone: messages name models and organisations. Of several limits that are used up, the longest holds.
+#[rustfmt::skip]
+fn responses() -> Vec<Rule> {
+    let code = |statuses: &[u16], codes: &[&'static str]| on(statuses).body("error.code|detail.code", codes.to_vec());
+    let named = |statuses: &[u16], names: &[&'static str]| on(statuses).body("error.code|error.type", names.to_vec());
+    vec![
+        code(&[401, 403], &["token_invalidated", "token_revoked"]).stopped("sign in anew"),
+        code(&[401, 403], &["account_deactivated"]).stopped("the account's owner has to ask the vendor"),
+        code(&[401, 402, 403], &["deactivated_workspace"]).stopped("the workspace's owner has to renew it"),
+        code(&[401, 403], &["missing_scope", "insufficient_scope"]).insufficient_scope(),
+        code(&[401, 403], &["ip_not_authorized"]).this_request(),
+        code(&[403], &["unsupported_country_region_territory"]).not_the_account(),
+        named(&[400, 402, 403, 429], &["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"]).spent("add credits, or raise the budget, at the vendor's billing page"),
+        named(&[429], &["usage_limit_reached"]).limited().of(Account).until("error.resets_at").until("error.resets_in_seconds"),
+        named(&[429], &["rate_limit_exceeded"]).limited().of(Scope).until("error.resets_at").until("error.resets_in_seconds"),
+        on([402, 429]).limited().until("error.resets_at").until("error.resets_in_seconds"),
+    ]
 }
 
 /// When the last of the account's windows ends that are used up: what a subscription's answers say in
 /// headers beside the body.
 fn used_up_window(answer: &Answer<'_>) -> Option<Timestamp> {
+    if !matches!(answer.status.as_u16(), 402 | 429) {
+        return None;
+    }
     let text = |name: String| text(answer.headers, &name);
+    let moment = |text: Option<&str>| {
+        let reset = rate_limit::any_reset(text?.as_bytes())?;
+        Some(rate_limit::stated(answer.headers, answer.now, reset, rate_limit::MAX_STATED))
+    };
     let window = |window: &str| {
         let used = text(format!("x-codex-{window}-used-percent"))?;
         if used.parse::<f64>().ok()? < 100.0 {
             return None;
         }
-        moment(answer, text(format!("x-codex-{window}-reset-at")))
-            .or_else(|| moment(answer, text(format!("x-codex-{window}-reset-after-seconds"))))
+        moment(text(format!("x-codex-{window}-reset-at")))
+            .or_else(|| moment(text(format!("x-codex-{window}-reset-after-seconds"))))
     };
     window("primary").max(window("secondary"))
 }

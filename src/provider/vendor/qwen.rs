@@ -1,8 +1,12 @@
 //! Qwen.
 
+use std::time::Duration;
+
 use super::endpoints::{self, Endpoints, NamedEndpoints};
-use super::error_body::fields;
-use super::{Answer, Finding, InvalidOrigin, ModelsShape, SecretKind, Vendor, adapter, stopped};
+use super::{InvalidOrigin, ModelsShape, Rule, Scope, SecretKind, Vendor, adapter, on};
+
+/// After how long a model is asked for again whose free quota is used up: it may have been bought.
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 const DASHSCOPE: [&str; 3] =
     ["dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"];
@@ -34,15 +38,14 @@ impl Qwen {
     /// The adapter, as the vendor has it.
     pub fn new() -> Self {
         let hosts = ["portal.qwen.ai", DASHSCOPE[0], DASHSCOPE[1], DASHSCOPE[2]];
-        let mut vendor = Vendor::new("qwen", &["qwen-code"], &hosts);
+        let mut vendor = Vendor::new("qwen", "DashScope", &["qwen-code"], &hosts);
         vendor.endpoints = Endpoints::Named(NamedEndpoints {
             domains: &["qwen.ai", DASHSCOPE[0], DASHSCOPE[1], DASHSCOPE[2]],
             origins: Vec::new(),
             suffix: "/v1",
         });
-        vendor.read = read;
+        vendor.responses = responses();
         vendor.models = models;
-        vendor.statuses = &[400, 401, 403];
         #[cfg(feature = "oauth")]
         {
             vendor.oauth = crate::oauth::OAuthConfig::qwen();
@@ -68,12 +71,16 @@ fn models(_: &Vendor, kind: SecretKind) -> Option<(ModelsShape, &'static str)> {
 }
 
 /// DashScope's own errors have their code at the top, those of its compatible API inside of `error`.
-fn read(answer: &Answer<'_>, finding: Finding) -> Finding {
-    let [code, own] = fields(answer.body, [&["error", "code"], &["code"]]);
-    match code.or(own).as_deref() {
-        Some(code @ "Arrearage") => {
-            finding.verdict(stopped("DashScope", code, "the account's owner has to pay what is due"))
-        }
-        _ => finding,
-    }
+#[rustfmt::skip]
+fn responses() -> Vec<Rule> {
+    let code = |statuses: &[u16], codes: &[&'static str]| on(statuses).body("error.code|code", codes.to_vec());
+    vec![
+        code(&[400, 401, 403], &["Arrearage"]).stopped("the account's owner has to pay what is due"),
+        code(&[400, 403], &["PrepaidBillOverdue", "PostpaidBillOverdue"]).spent("the account's owner has to pay what is due"),
+        code(&[400, 403, 429], &["CommodityNotPurchased"]).spent("the account's owner has to buy the service"),
+        code(&[403], &["AllocationQuota.FreeTierOnly"]).limited().of(Scope).lasts(HOUR),
+        code(&[403], &["Model.AccessDenied", "App.AccessDenied"]).this_request(),
+        code(&[429], &["Throttling*", "limit_requests", "insufficient_quota", "rate_limit_exceeded"]).limited().of(Scope),
+        on([429]).limited(),
+    ]
 }

@@ -68,6 +68,27 @@ async fn an_upstream_that_does_not_answer_in_time_is_504() {
 }
 
 #[tokio::test]
+async fn the_upstream_is_asked_only_for_codings_in_which_an_error_can_be_read() {
+    let upstream = Upstream::new();
+    let server = Server::start(&upstream).await;
+    let home = Home::with_keys(&["a"]).await;
+    let gateway = home.gateway(&server.origin(), &[]).await;
+    for (asked, expected) in [
+        ("gzip, deflate, br, zstd", "gzip, deflate, br, zstd"),
+        ("gzip;q=0.5, snappy, BR;q=0,identity", "gzip;q=0.5, BR;q=0, identity"),
+        ("compress, dcb", "identity"),
+        ("*", "identity"),
+    ] {
+        let request = Request::get(gateway.url("/")).header("accept-encoding", asked);
+        assert_eq!(ask(request.body(full("")).unwrap()).await.0, 200);
+        let seen = upstream.seen.all().pop().unwrap();
+        assert_eq!(seen.headers["accept-encoding"], expected);
+    }
+    get(&gateway, "/").await;
+    assert!(!upstream.seen.all().pop().unwrap().headers.contains_key("accept-encoding"));
+}
+
+#[tokio::test]
 async fn when_every_account_is_limited_the_answer_is_429_with_the_soonest() {
     for (limits, seconds, should_retry) in [([300, 40], 40, None), ([4000, 61], 61, Some("false"))] {
         let upstream = Upstream::new()

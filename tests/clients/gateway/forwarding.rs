@@ -61,7 +61,7 @@ fn headers() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
         "x-[a-d]",
         "[a-z][a-z0-9!#$%&'*+.^_`|~-]{0,8}-y",
         Just("accept".to_owned()),
-        Just("accept-encoding".to_owned()),
+        Just("accept-language".to_owned()),
         Just("cookie".to_owned()),
         Just("user-agent".to_owned()),
         Just("anthropic-beta".to_owned()),

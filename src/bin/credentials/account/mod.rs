@@ -5,7 +5,7 @@ mod select;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
-use tower_credentials::standing::{Health, Standing};
+use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::vault::{Damage, Vault, VaultExt};
 use tower_credentials::{
     CredentialId, CredentialStatus, Generation, Metadata, Pool, PoolKey, Timestamp,
@@ -34,8 +34,21 @@ pub(crate) struct Account {
 pub(crate) enum State {
     Ready,
     Paused,
-    Cooling { until: Timestamp },
-    NeedsSignIn { reason: String },
+    Cooling {
+        until: Timestamp,
+    },
+    /// Out of money, or at a bound of its owner's: until this time, or until a person acts.
+    Spent {
+        reason: Option<String>,
+        until: Option<Timestamp>,
+    },
+    /// The key is of no use any more.
+    Dead {
+        reason: String,
+    },
+    NeedsSignIn {
+        reason: String,
+    },
 }
 
 impl Account {
@@ -43,10 +56,18 @@ impl Account {
         if self.standing.paused {
             return State::Paused;
         }
-        if let Health::NeedsSignIn { reason, .. } = &self.standing.health {
-            return State::NeedsSignIn { reason: reason.clone() };
+        match &self.standing.health {
+            Health::NeedsSignIn { reason, .. } => return State::NeedsSignIn { reason: reason.clone() },
+            Health::Dead { reason, .. } => return State::Dead { reason: reason.clone() },
+            Health::Spent { reason, .. } => {
+                return State::Spent { reason: Some(reason.clone()), until: None };
+            }
+            _ => {}
         }
         match self.standing.cooldown(None) {
+            Some(cooldown) if cooldown.until > now && cooldown.reason == Reason::Spent => {
+                State::Spent { reason: None, until: Some(cooldown.until) }
+            }
             Some(cooldown) if cooldown.until > now => State::Cooling { until: cooldown.until },
             _ => State::Ready,
         }
@@ -58,6 +79,11 @@ impl Account {
             State::NeedsSignIn { .. } => output::bad("needs sign-in").to_string(),
             State::Cooling { until } => {
                 output::doubtful(format_args!("cooling, {} left", brief(until.since(now)))).to_string()
+            }
+            State::Dead { .. } => output::bad("dead, needs another key").to_string(),
+            State::Spent { until: None, .. } => output::bad("spent").to_string(),
+            State::Spent { until: Some(until), .. } => {
+                output::bad(format_args!("spent, {} left", brief(until.since(now)))).to_string()
             }
             State::Paused => output::doubtful("paused").to_string(),
             State::Ready => match self.expires_at {
@@ -85,6 +111,8 @@ impl Account {
             State::Ready => ("ready", None, None),
             State::Paused => ("paused", None, None),
             State::Cooling { until } => ("cooling", Some(rfc3339(until)), None),
+            State::Spent { reason, until } => ("spent", until.map(rfc3339), reason),
+            State::Dead { reason } => ("dead", None, Some(reason)),
             State::NeedsSignIn { reason } => ("needs_sign_in", None, Some(reason)),
         };
         Json {

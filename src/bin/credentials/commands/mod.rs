@@ -7,6 +7,7 @@ pub(crate) mod logout;
 pub(crate) mod migrate;
 pub(crate) mod models;
 pub(crate) mod order;
+pub(crate) mod providers;
 pub(crate) mod rename;
 pub(crate) mod shell;
 pub(crate) mod show;
@@ -33,6 +34,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Logout(command) => command.run(&context()?).await,
         Command::Test(command) => command.run(&context()?).await,
         Command::Models(command) => command.run(&context()?).await,
+        Command::Providers(command) => command.run(&context()?),
         Command::Headers(command) => command.run(&context()?).await,
         Command::Migrate(command) => command.run(&context()?).await,
         Command::Vault(command) => command.run(&args.global).await,

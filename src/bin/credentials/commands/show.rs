@@ -46,7 +46,10 @@ impl Show {
             ("active", if account.is_active { "yes" } else { "no" }.to_owned()),
             ("state", account.describe_state(now)),
         ];
-        if let Health::NeedsSignIn { reason, .. } = &account.standing.health {
+        if let Health::NeedsSignIn { reason, .. }
+        | Health::Dead { reason, .. }
+        | Health::Spent { reason, .. } = &account.standing.health
+        {
             lines.push(("reason", output::plain(reason)));
         }
         for cooldown in account.standing.cooldowns.iter().filter(|cooldown| cooldown.until > now) {

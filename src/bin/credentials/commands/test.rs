@@ -29,7 +29,8 @@ use tested::{Tested, Verdict};
 ///
 /// Each account asks for its provider's models, or for one of them, and works if they come: as JSON, of which 4 MiB are
 /// read within 30 s. A token that has expired is renewed first, and what the answer says of the account is kept, as after
-/// any other request. Accounts that are paused are not tested.
+/// any other request. An account that was spent, or whose key was refused for good, is put to use again if it works. Accounts that are
+/// paused are not tested.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -228,7 +229,7 @@ where
 {
     let mut request = Request::new(Body::default());
     *request.uri_mut() = uri;
-    request.extensions_mut().insert(Pin::id(credential.id));
+    request.extensions_mut().insert(Pin::id(credential.id).check());
     let began = Instant::now();
     let is_renewing = || pool.renewing().iter().any(|renewing| renewing.id == credential.id);
     let answer = Answer::to(client.oneshot(request), is_renewing).await;

@@ -34,6 +34,10 @@ pub(super) enum Verdict {
     NeedsSignIn(String),
     /// Its token is no longer taken and could not be renewed, for a reason that a new sign-in would meet, too.
     NotRenewed(String),
+    /// The key is of no use any more.
+    Dead(String),
+    /// Out of money, or at a bound of its owner's.
+    Spent(String),
     Refused,
     Limited,
     /// Nothing is where the models should be.
@@ -93,6 +97,12 @@ impl Verdict {
         if let Health::NeedsSignIn { reason, .. } = health {
             return Self::NeedsSignIn(reason.clone());
         }
+        if let Health::Dead { reason, .. } = health {
+            return Self::Dead(reason.clone());
+        }
+        if let Health::Spent { reason, .. } = health {
+            return Self::Spent(reason.clone());
+        }
         let Answer { status, is_json } = match answer {
             Ok(answer) => *answer,
             Err(error) => {
@@ -109,6 +119,7 @@ impl Verdict {
         match status.as_u16() {
             _ if status.is_success() && is_json => Self::Works,
             _ if status.is_success() => Self::NotJson,
+            _ if reason == Some(Reason::Spent) => Self::Spent("it can be used again later".to_owned()),
             401 | 403 if reason == Some(Reason::Refused) => Self::Refused,
             401 | 403 => Self::NotAllowed,
             _ if reason == Some(Reason::Limited) => Self::Limited,
@@ -123,10 +134,12 @@ impl Verdict {
         match self {
             Self::Works | Self::NotAllowed | Self::Paused | Self::Untested(_) => None,
             Self::Shut(_) => Some(Exit::Vault),
-            Self::NeedsSignIn(_) | Self::Refused => Some(Exit::Refused),
-            Self::NotRenewed(_) | Self::Limited | Self::Failing | Self::Unreachable(_) => {
-                Some(Exit::Unavailable)
-            }
+            Self::NeedsSignIn(_) | Self::Dead(_) | Self::Refused => Some(Exit::Refused),
+            Self::NotRenewed(_)
+            | Self::Spent(_)
+            | Self::Limited
+            | Self::Failing
+            | Self::Unreachable(_) => Some(Exit::Unavailable),
             Self::NotJson | Self::NotThere | Self::Unexpected => Some(Exit::Failed),
         }
     }
@@ -139,6 +152,8 @@ impl Verdict {
             Self::NotAllowed => ("not_allowed", None),
             Self::NeedsSignIn(reason) => ("needs_sign_in", Some(reason)),
             Self::NotRenewed(reason) => ("not_renewed", Some(reason)),
+            Self::Dead(reason) => ("dead", Some(reason)),
+            Self::Spent(reason) => ("spent", Some(reason)),
             Self::Refused => ("refused", None),
             Self::Limited => ("limited", None),
             Self::NotThere => ("not_there", None),
@@ -162,6 +177,8 @@ impl Verdict {
             Self::NotRenewed(reason) => {
                 output::bad(with("its token could not be renewed", reason)).to_string()
             }
+            Self::Dead(reason) => output::bad(with("dead", reason)).to_string(),
+            Self::Spent(reason) => output::bad(with("spent", reason)).to_string(),
             Self::Refused => output::bad("refused").to_string(),
             Self::Limited => output::doubtful("limited").to_string(),
             Self::NotThere => output::bad("no models are there; set `models_url`").to_string(),

@@ -1,24 +1,25 @@
 //! The fields of an error's body, of which only the beginning may be there.
 
+use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::Answer;
-use crate::clock::Timestamp;
-use crate::rate_limit;
+/// The most values that are taken of one body.
+const MOST: usize = 64;
 
-/// The field that each path leads to, as text: the first one of that path, if it stands whole in what
-/// there is of a JSON body. Arrays count for nothing in a path, so an error in an array is found like one
-/// alone. Of what is no JSON there are no fields.
-pub(crate) fn fields<const N: usize>(body: &[u8], paths: [&[&str]; N]) -> [Option<String>; N] {
-    let mut found = [const { None }; N];
+/// The values, as text, that these paths of fields lead to, each with its path's number: as many as stand whole in
+/// what there is of a JSON body. Lists count for nothing in a path, so an error in a list is found like one alone.
+/// Of what is no JSON there are none.
+pub(crate) fn values(body: &[u8], paths: &[&str]) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
     let mut take = |path: &[String], value: &dyn fmt::Display| {
-        let place = paths.iter().position(|wanted| {
-            wanted.len() == path.len() && wanted.iter().zip(path).all(|(wanted, key)| wanted == key)
-        });
-        if let Some(place) = place {
-            found[place].get_or_insert_with(|| value.to_string());
+        let is_it = |wanted: &str| wanted.split('.').eq(path.iter().map(String::as_str));
+        let is_it = |wanted: &&str| wanted.split('|').any(is_it);
+        for (number, _) in paths.iter().enumerate().filter(|(_, wanted)| is_it(wanted)) {
+            if found.len() < MOST {
+                found.push((number, value.to_string()));
+            }
         }
     };
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
@@ -33,12 +34,6 @@ fn without_last_number(body: &[u8]) -> &[u8] {
     let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
     let length = body.iter().rev().take_while(|byte| is_part(byte)).count();
     &body[..body.len() - length]
-}
-
-/// The moment that a field states: a number or text in any of the ways that headers use.
-pub(super) fn moment(answer: &Answer<'_>, text: Option<&str>) -> Option<Timestamp> {
-    let reset = rate_limit::any_reset(text?.trim().as_bytes())?;
-    Some(rate_limit::stated(answer.headers, answer.now, reset))
 }
 
 type Take<'a> = dyn FnMut(&[String], &dyn fmt::Display) + 'a;
@@ -65,7 +60,13 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut known = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
+            // Of a field that stands there twice the first counts: it is the one that others may have judged by.
+            if !known.insert(key.clone()) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
             self.path.push(key);
             map.next_value_seed(Walk { path: self.path, take: self.take })?;
             self.path.pop();

@@ -1,0 +1,130 @@
+//! `providers`: those that are known, and what their answers mean.
+
+use clap::Args;
+use serde::Serialize;
+use tower_credentials::provider::{Provider, ResponseRule};
+
+use crate::args;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Yielding};
+
+/// List the providers, or what the answers of one mean
+///
+/// Both are as the settings have it: with the providers that they add, and with the rules of their own, which go before
+/// the vendor's. Of several rules that hold, the first counts; what no rule says, the status and the headers do.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials providers
+  credentials providers --responses anthropic")]
+pub(crate) struct Providers {
+    /// What the answers of this provider mean
+    #[arg(long, value_name = "PROVIDER")]
+    responses: Option<String>,
+    #[command(flatten)]
+    output: args::Json,
+}
+
+impl Providers {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match &self.responses {
+            Some(name) => {
+                let provider = context.registry.provider(name)?;
+                self.show_rules(name, provider.responses())?;
+            }
+            None => self.list(context)?,
+        }
+        Ok(Exit::Done)
+    }
+
+    fn show_rules(&self, name: &str, rules: &[ResponseRule]) -> Result<(), Failure> {
+        if self.output.json {
+            return output::print_json(&rules.iter().map(JsonRule::new).collect::<Vec<_>>());
+        }
+        if rules.is_empty() {
+            output::say(format_args!("{name} has no rules: its statuses and headers say it all"));
+            return Ok(());
+        }
+        let rows = rules.iter().map(|rule| {
+            let statuses: Vec<_> = rule.statuses().iter().map(u16::to_string).collect();
+            let means = [rule.means_word().to_owned(), rule.holds()];
+            let means = means.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+            let what_to_do = rule.what_to_do().unwrap_or_default();
+            [
+                statuses.join(" "),
+                output::plain(&rule.asks()),
+                output::plain(&means),
+                output::plain(what_to_do),
+            ]
+        });
+        output::print(output::table(
+            ["STATUS", "WITH", "MEANS", "WHAT TO DO"],
+            Yielding::default(),
+            rows,
+        ))
+    }
+
+    fn list(&self, context: &Context) -> Result<(), Failure> {
+        let mut known = Vec::new();
+        for name in context.registry.names() {
+            let provider = context.registry.provider(name)?;
+            known.push(Known {
+                name,
+                aliases: provider.aliases().iter().map(|alias| (*alias).to_owned()).collect(),
+                origin: provider.origin().map(ToString::to_string),
+                api_key_variable: context.registry.api_key_variable(name)?,
+            });
+        }
+        if self.output.json {
+            return output::print_json(&known);
+        }
+        let rows = known.into_iter().map(|known| {
+            [
+                output::plain(known.name),
+                output::plain(&known.aliases.join(", ")),
+                known.origin.unwrap_or_default(),
+                known.api_key_variable.unwrap_or_default().to_owned(),
+            ]
+        });
+        output::print(output::table(
+            ["NAME", "ALIASES", "ORIGIN", "API KEY IN"],
+            Yielding::default(),
+            rows,
+        ))
+    }
+}
+
+/// A provider in `--json`.
+#[derive(Serialize)]
+struct Known<'a> {
+    name: &'a str,
+    aliases: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key_variable: Option<&'a str>,
+}
+
+/// A rule in `--json`.
+#[derive(Serialize)]
+struct JsonRule<'a> {
+    statuses: &'a [u16],
+    asks: String,
+    means: &'static str,
+    holds: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what_to_do: Option<&'a str>,
+}
+
+impl<'a> JsonRule<'a> {
+    fn new(rule: &'a ResponseRule) -> Self {
+        Self {
+            statuses: rule.statuses(),
+            asks: rule.asks(),
+            means: rule.means_word(),
+            holds: rule.holds(),
+            what_to_do: rule.what_to_do(),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Which model a request is for.
+
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+
+/// No vendor's names are longer, and what is in a body may be anything.
+const MOST: usize = 200;
+
+/// The model in a path: `…/models/NAME:METHOD` as Google has it, `…/deployments/NAME/…` as Azure has it,
+/// `/model/NAME/…` as Amazon has it.
+pub(super) fn in_path(path: &str) -> Option<String> {
+    let mut segments = path.split('/');
+    while let Some(segment) = segments.next() {
+        let name = match segment {
+            "models" => segments.clone().next()?.split_once(':').map(|(name, _)| name),
+            "deployments" | "model" => segments.clone().next(),
+            _ => None,
+        };
+        if let Some(name) = name {
+            return usable(name);
+        }
+    }
+    None
+}
+
+/// The field `model` of a JSON object, of which only the beginning may be there.
+pub(super) fn in_json(body: &[u8]) -> Option<String> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    let mut name = None;
+    // The rest is of no interest, and to stop there is an error.
+    let _ = serde_json::Deserializer::from_slice(body).deserialize_map(Model(&mut name));
+    let name = name?;
+    // Google's own bodies name the resource.
+    usable(name.strip_prefix("models/").unwrap_or(&name))
+}
+
+fn usable(name: &str) -> Option<String> {
+    let is_fit =
+        !name.is_empty() && name.len() <= MOST && name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_fit.then(|| name.to_owned())
+}
+
+struct Model<'a>(&'a mut Option<String>);
+
+impl<'de> Visitor<'de> for Model<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            if key == "model" {
+                *self.0 = Some(map.next_value()?);
+                return Ok(());
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! Rules in words.
+
+use std::fmt;
+
+use super::{LimitOf, Means, Place, ResponseRule, Test};
+
+impl ResponseRule {
+    /// The statuses that it is for.
+    pub fn statuses(&self) -> &[u16] {
+        &self.statuses
+    }
+
+    /// What an answer must have besides its status, in words; nothing where the status alone is enough.
+    pub fn asks(&self) -> String {
+        self.tests.iter().map(Test::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What it means: `limit`, `spent`, `dead`, `stopped`, `not-the-account`, `this-request` or `refused`, the words
+    /// that settings have.
+    pub fn means_word(&self) -> &'static str {
+        let of_it = |(_, means): &&(_, Means)| *means == self.means;
+        Means::WORDS.iter().find(of_it).map_or("", |(word, _)| word)
+    }
+
+    /// What a person has to do about it, where that is known.
+    pub fn what_to_do(&self) -> Option<&str> {
+        Some(&*self.reason).filter(|reason| !reason.is_empty())
+    }
+
+    /// Until when it holds and for what, in words.
+    pub fn holds(&self) -> String {
+        let names_time = self.tests.iter().flat_map(|test| &test.patterns);
+        let names_time = names_time.map(|pattern| pattern.as_str()).any(|text| text.contains("{time}"));
+        let mut words = Vec::new();
+        words.extend(match self.limit_of {
+            Some(LimitOf::Account) => Some("of the account".to_owned()),
+            Some(LimitOf::Scope) => Some("of the model".to_owned()),
+            None => None,
+        });
+        words.extend(self.until.iter().map(|place| format!("until {place}")));
+        words.extend(names_time.then(|| "until {time}".to_owned()));
+        words.extend(self.wait.map(|wait| format!("else {} s", wait.as_secs())));
+        words.join(", ")
+    }
+}
+
+/// On one line.
+impl fmt::Display for ResponseRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let statuses: Vec<_> = self.statuses.iter().map(u16::to_string).collect();
+        write!(f, "{}", statuses.join(" "))?;
+        let (asks, holds) = (self.asks(), self.holds());
+        if !asks.is_empty() {
+            write!(f, " with {asks}")?;
+        }
+        write!(f, ": {}", self.means_word())?;
+        if !holds.is_empty() {
+            write!(f, " ({holds})")?;
+        }
+        match self.what_to_do() {
+            Some(what_to_do) => write!(f, ", {what_to_do}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let patterns: Vec<_> =
+            self.patterns.iter().map(|pattern| format!("{:?}", pattern.as_str())).collect();
+        write!(f, "{} = {}", self.place, patterns.join(" or "))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header {name}"),
+            Self::Field(path) => f.write_str(path),
+            Self::Text => f.write_str("body"),
+        }
+    }
+}
