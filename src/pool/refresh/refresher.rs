@@ -8,6 +8,7 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::credential::{Credential, PoolKey, Secret};
+use crate::secret::SecretString;
 
 /// Exchanges a credential for a new secret, at the vendor's token endpoint for instance.
 ///
@@ -111,6 +112,15 @@ pub enum RefreshError {
     },
     /// Anything that may pass: the network, a server's trouble.
     Failed(BoxError),
+    /// The token endpoint has answered, and the answer could not be read, or not whole. The refresh token may be
+    /// spent, so what was received is kept with the credential, as
+    /// [`UNREAD_ANSWER`](crate::OAuthTokens::UNREAD_ANSWER). As [`Failed`](Self::Failed) otherwise.
+    Unread {
+        /// What was received.
+        received: SecretString,
+        /// What was wrong with it.
+        error: BoxError,
+    },
 }
 
 impl RefreshError {
@@ -123,20 +133,25 @@ impl RefreshError {
     pub(super) fn redacted(self, secret: &Secret) -> Self {
         match self {
             Self::Rejected { reason } => Self::Rejected { reason: secret.redact(reason) },
-            Self::Failed(error) => {
-                let text = error.to_string();
-                let redacted = secret.redact(text.clone());
-                if redacted == text { Self::Failed(error) } else { Self::Failed(redacted.into()) }
+            Self::Failed(error) => Self::Failed(redacted(error, secret)),
+            Self::Unread { received, error } => {
+                Self::Unread { received, error: redacted(error, secret) }
             }
         }
     }
+}
+
+fn redacted(error: BoxError, secret: &Secret) -> BoxError {
+    let text = error.to_string();
+    let redacted = secret.redact(text.clone());
+    if redacted == text { error } else { redacted.into() }
 }
 
 impl fmt::Display for RefreshError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected { reason } => write!(f, "a new sign-in is needed: {reason}"),
-            Self::Failed(error) => error.fmt(f),
+            Self::Failed(error) | Self::Unread { error, .. } => error.fmt(f),
         }
     }
 }
@@ -145,7 +160,7 @@ impl std::error::Error for RefreshError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Rejected { .. } => None,
-            Self::Failed(error) => error.source(),
+            Self::Failed(error) | Self::Unread { error, .. } => error.source(),
         }
     }
 }
