@@ -226,6 +226,10 @@ pub struct OAuthTokens {
 }
 
 impl OAuthTokens {
+    /// The entry of [`extra`](Self::extra) with an answer of the token endpoint that could not be read, as it
+    /// came: the refresh token may be spent on it. It is gone with the next renewal or sign-in that works.
+    pub const UNREAD_ANSWER: &'static str = "unread_answer";
+
     /// An access token and nothing else.
     pub fn new(access: impl Into<SecretString>) -> Self {
         Self { access: access.into(), refresh: None, expires_at: None, extra: BTreeMap::new() }
@@ -247,6 +251,16 @@ impl OAuthTokens {
 }
 
 impl Secret {
+    /// Whether an answer is kept with it that could not be read.
+    pub(crate) fn has_unread_answer(&self) -> bool {
+        match self {
+            Self::OAuth(tokens) | Self::Mcp(tokens) => {
+                tokens.extra.contains_key(OAuthTokens::UNREAD_ANSWER)
+            }
+            _ => false,
+        }
+    }
+
     /// An API key.
     pub fn api_key(key: impl Into<SecretString>) -> Self {
         Secret::Api { key: key.into() }

@@ -209,7 +209,7 @@ impl TokenAnswer {
 
 /// Keeps what the old tokens came with and the new ones don't renew.
 pub(super) fn keep_extra(tokens: &mut OAuthTokens, old: &OAuthTokens) {
-    for (name, value) in &old.extra {
+    for (name, value) in old.extra.iter().filter(|(name, _)| *name != OAuthTokens::UNREAD_ANSWER) {
         tokens.extra.entry(name.clone()).or_insert_with(|| value.clone());
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::answer::{LIFETIME, keep_extra};
 use super::client::OAuthClient;
 use super::error::OAuthError;
-use super::grant;
+use super::grant::{self, NotRenewed};
 use super::http::Answer;
 use super::redact::Secrets;
 use super::refusal::refused;
@@ -119,7 +119,7 @@ pub(super) async fn renew(
     client: &OAuthClient,
     tokens: &OAuthTokens,
     github: &SecretString,
-) -> Result<OAuthTokens, OAuthError> {
+) -> Result<OAuthTokens, NotRenewed> {
     let refresh = tokens.extra.get(GITHUB_REFRESH);
     let mut renewed = match (exchange(client, github).await, refresh) {
         (Err(OAuthError::Refused { code, .. }), Some(refresh)) if code == NOT_GOOD => {
@@ -129,7 +129,7 @@ pub(super) async fn renew(
                 Err(OAuthError::Refused { provider, code, description })
                     if code == NOT_GOOD || code == NOT_EXCHANGED =>
                 {
-                    return Err(OAuthError::Refused { provider, code, description });
+                    return Err(OAuthError::Refused { provider, code, description }.into());
                 }
                 // The old ones are spent, so the new ones must be saved. The exchange is made before the next
                 // request is sent.

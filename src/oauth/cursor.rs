@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 use super::answer::TokenAnswer;
 use super::client::OAuthClient;
 use super::error::OAuthError;
+use super::grant::NotRenewed;
+use super::http::Received;
 use super::redact::Secrets;
 use super::refusal::refused;
 use super::sign_in::{Events, Progress};
@@ -92,7 +94,7 @@ pub(super) async fn refresh(
     client: &OAuthClient,
     tokens: &OAuthTokens,
     refresh: &str,
-) -> Result<OAuthTokens, OAuthError> {
+) -> Result<OAuthTokens, NotRenewed> {
     #[derive(Serialize)]
     struct Body<'a> {
         refresh_token: &'a str,
@@ -111,10 +113,19 @@ pub(super) async fn refresh(
     let json = HeaderValue::from_static("application/json");
     request.headers_mut().insert(header::CONTENT_TYPE, json);
     let now = client.now();
-    let answer = client.http().send(request, &secrets).await?;
+    let mut received = Received::default();
+    let sent = client.http().send_keeping(request, &secrets, &mut received).await;
+    let answer = sent.map_err(|error| NotRenewed { error, received: received.into_secret() })?;
     let is_over = answer.read().is_some_and(|verdict: Verdict| verdict.should_logout);
     if is_over && !answer.status.is_server_error() {
-        return Err(refused(client, &secrets, LOGGED_OUT, Some("the session has ended")));
+        return Err(refused(client, &secrets, LOGGED_OUT, Some("the session has ended")).into());
     }
-    Ok(TokenAnswer::read(answer, client, &secrets)?.renewed(tokens, client.dialect(), now))
+    let body = answer.status.is_success().then(|| Received(answer.body.clone()));
+    match TokenAnswer::read(answer, client, &secrets) {
+        Ok(answer) => Ok(answer.renewed(tokens, client.dialect(), now)),
+        Err(error @ OAuthError::Malformed { .. }) => {
+            Err(NotRenewed { error, received: body.and_then(Received::into_secret) })
+        }
+        Err(error) => Err(error.into()),
+    }
 }

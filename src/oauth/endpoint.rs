@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderValue, Request, StatusCode, header};
 use oauth2::{
@@ -17,11 +18,12 @@ use super::answer::EXPECTED;
 use super::client::OAuthClient;
 use super::config::TokenEncoding;
 use super::error::OAuthError;
-use super::http::Answer;
+use super::http::{Answer, Received};
 use super::members::members;
 use super::redact::Secrets;
 use super::refusal::{Refusal, refused};
 use super::sign_in::{Events, Progress};
+use crate::secret::SecretString;
 
 /// An endpoint of a vendor's, made to speak as the `oauth2` crate expects it.
 pub(super) struct Endpoint<'a> {
@@ -38,6 +40,7 @@ pub(super) struct Endpoint<'a> {
     status: AtomicU16,
     /// Whether that was a web page.
     is_page: AtomicBool,
+    received: Mutex<Received>,
 }
 
 impl<'a> Endpoint<'a> {
@@ -56,6 +59,7 @@ impl<'a> Endpoint<'a> {
             events: None,
             status: AtomicU16::new(0),
             is_page: AtomicBool::new(false),
+            received: Mutex::default(),
         }
     }
 
@@ -67,7 +71,10 @@ impl<'a> Endpoint<'a> {
             TokenEncoding::Form => request,
             TokenEncoding::Json => in_json(request),
         };
-        let answer = self.client.http().send(request, &self.secrets).await?;
+        let mut received = Received::default();
+        let sent = self.client.http().send_keeping(request, &self.secrets, &mut received).await;
+        self.receive(received);
+        let answer = sent?;
         let refusal = Refusal::read(&answer);
         // Some servers say so by the status of a limit.
         let waits = |refusal: &Refusal| matches!(&*refusal.code, "authorization_pending" | "slow_down");
@@ -88,6 +95,7 @@ impl<'a> Endpoint<'a> {
             }
             None if answer.status.is_success() => {
                 let members = members(&answer.body).map(|members| (self.adapt)(members).to_vec());
+                self.receive(Received(answer.body));
                 (StatusCode::OK, members.unwrap_or_default())
             }
             None => (answer.status, Vec::new()),
@@ -107,6 +115,15 @@ impl<'a> Endpoint<'a> {
             None => return Ok(()),
         };
         if error.is_transient() { Err(error) } else { Ok(()) }
+    }
+
+    fn receive(&self, received: Received) {
+        *self.received.lock().unwrap_or_else(PoisonError::into_inner) = received;
+    }
+
+    /// What the last answer was, where it could not be read, or not whole.
+    pub(super) fn into_received(self) -> Option<SecretString> {
+        self.received.into_inner().unwrap_or_else(PoisonError::into_inner).into_secret()
     }
 
     fn emit(&self, progress: Progress) {

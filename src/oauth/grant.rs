@@ -24,6 +24,7 @@ use crate::account::lenient;
 use crate::credential::OAuthTokens;
 use crate::patience::{Elapsed, within};
 use crate::plain::is_plain;
+use crate::secret::SecretString;
 
 /// The longest that a device waits before it asks a server again that did not answer.
 const MOST_BACKOFF: Duration = Duration::from_secs(60);
@@ -89,7 +90,7 @@ pub(super) async fn refresh(
     client: &OAuthClient,
     tokens: &OAuthTokens,
     refresh: &str,
-) -> Result<OAuthTokens, OAuthError> {
+) -> Result<OAuthTokens, NotRenewed> {
     let url = match client.config().refresh_url.as_ref() {
         Some(url) => client.url("refresh_url", Some(url))?,
         None => client.token_url()?,
@@ -98,12 +99,25 @@ pub(super) async fn refresh(
     let standard = standard(client)?.set_token_uri(TokenUrl::from_url(endpoint.url.clone()));
     let refresh = Wiped(Some(RefreshToken::new(refresh.to_owned())));
     let now = client.now();
-    let answer = standard
-        .exchange_refresh_token(refresh.token())
-        .request_async(&endpoint)
-        .await
-        .map_err(|error| endpoint.failed(error))?;
-    Ok(answer.renewed(tokens, client.dialect(), now))
+    let answer = standard.exchange_refresh_token(refresh.token()).request_async(&endpoint).await;
+    match answer.map_err(|error| endpoint.failed(error)) {
+        Ok(answer) => Ok(answer.renewed(tokens, client.dialect(), now)),
+        // A no has cost nothing.
+        Err(error @ (OAuthError::Refused { .. } | OAuthError::Unavailable { .. })) => Err(error.into()),
+        Err(error) => Err(NotRenewed { error, received: endpoint.into_received() }),
+    }
+}
+
+/// Why tokens were not renewed, and what has come that could not be read.
+pub(super) struct NotRenewed {
+    pub(super) error: OAuthError,
+    pub(super) received: Option<SecretString>,
+}
+
+impl From<OAuthError> for NotRenewed {
+    fn from(error: OAuthError) -> Self {
+        Self { error, received: None }
+    }
 }
 
 /// Asks for a device's code (RFC 8628, section 3.1).

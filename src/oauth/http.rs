@@ -23,6 +23,7 @@ use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::patience::{Elapsed, within};
 use crate::rate_limit::retry_at;
+use crate::secret::SecretString;
 
 /// The most bytes of an answer that are read. Answers with several signed tokens have about 10 KiB.
 const MOST: usize = 64 * 1024;
@@ -106,6 +107,16 @@ impl OAuthHttp {
         request: Request<Vec<u8>>,
         secrets: &Secrets,
     ) -> Result<Answer, OAuthError> {
+        self.send_keeping(request, secrets, &mut Received::default()).await
+    }
+
+    /// As [`send`](Self::send). What has come of an answer that did not come whole is in `received`.
+    pub(super) async fn send_keeping(
+        &self,
+        request: Request<Vec<u8>>,
+        secrets: &Secrets,
+        received: &mut Received,
+    ) -> Result<Answer, OAuthError> {
         let uri = request.uri();
         let url = format!(
             "{}://{}{}",
@@ -121,11 +132,12 @@ impl OAuthHttp {
         let product = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(product));
         let timeout = self.timeout.unwrap_or(self.usual);
-        match within(timeout, self.answer(request)).await {
-            Ok(Ok((head, Some(body)))) => {
-                Ok(Answer { url, status: head.status, retry_after: retry_after(&head.headers), body })
+        match within(timeout, self.answer(request, received)).await {
+            Ok(Ok((head, true))) => {
+                let (status, body) = (head.status, std::mem::take(&mut received.0));
+                Ok(Answer { url, status, retry_after: retry_after(&head.headers), body })
             }
-            Ok(Ok((_, None))) => Err(OAuthError::TooLong { url, most: MOST }),
+            Ok(Ok((_, false))) => Err(OAuthError::TooLong { url, most: MOST }),
             Ok(Err(error)) => {
                 Err(OAuthError::Unreachable { url, reason: secrets.clean_error(error.as_ref()) })
             }
@@ -133,25 +145,41 @@ impl OAuthHttp {
         }
     }
 
-    /// The head and the body, if that isn't too long.
+    /// The head, and whether the body has come whole; it goes into `received`.
     async fn answer(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<(response::Parts, Option<Zeroizing<Vec<u8>>>), BoxError> {
+        received: &mut Received,
+    ) -> Result<(response::Parts, bool), BoxError> {
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner).clone();
         poll_fn(|cx| service.poll_ready(cx)).await?;
         let (parts, body) = service.call(request).await?.into_parts();
         let mut body = pin!(body);
         // All of the room at once: a growing buffer leaves copies behind.
-        let mut read = Zeroizing::new(Vec::with_capacity(MOST));
+        received.0 = Zeroizing::new(Vec::with_capacity(MOST));
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
-            if read.len() + data.len() > MOST {
-                return Ok((parts, None));
+            let room = MOST - received.0.len();
+            received.0.extend_from_slice(&data[..data.len().min(room)]);
+            if data.len() > room {
+                return Ok((parts, false));
             }
-            read.extend_from_slice(&data);
         }
-        Ok((parts, Some(read)))
+        Ok((parts, true))
+    }
+}
+
+/// What has come of an answer.
+#[derive(Default)]
+pub(super) struct Received(pub(super) Zeroizing<Vec<u8>>);
+
+impl Received {
+    /// What of it may have tokens in it.
+    pub(super) fn into_secret(self) -> Option<SecretString> {
+        let is_page = matches!(members(&self.0), Err(Unread::Page));
+        let text = Zeroizing::new(String::from_utf8_lossy(&self.0).into_owned());
+        let has_tokens = ["token", "Token", "TOKEN"].iter().any(|word| text.contains(word));
+        (has_tokens && !is_page).then(|| text.as_str().into())
     }
 }
 

@@ -9,6 +9,7 @@ use tower_service::Service;
 use super::client::OAuthClient;
 use super::config::Dialect;
 use super::error::OAuthError;
+use super::grant::NotRenewed;
 use super::refusal::is_verdict;
 use super::{copilot, cursor, grant};
 use crate::credential::{Credential, OAuthTokens, Secret};
@@ -91,16 +92,19 @@ async fn renew(client: &OAuthClient, tokens: &OAuthTokens) -> Result<OAuthTokens
         Dialect::Cursor => cursor::refresh(client, tokens, refresh.expose()).await,
         _ => grant::refresh(client, tokens, refresh.expose()).await,
     };
-    renewed.map_err(|error| match error {
+    renewed.map_err(|NotRenewed { error, received }| match error {
         OAuthError::Refused { code, description, .. } if is_verdict(&code, description.as_deref()) => {
             RefreshError::rejected(match description {
                 Some(description) => format!("{code}: {description}"),
                 None => code,
             })
         }
-        OAuthError::Unavailable { retry_after: Some(after), .. } => {
+        OAuthError::Unavailable { retry_after: Some(after), .. } if received.is_none() => {
             RefreshError::AskAgain { after, error: error.into() }
         }
-        error => RefreshError::Failed(error.into()),
+        error => match received {
+            Some(received) => RefreshError::Unread { received, error: error.into() },
+            None => RefreshError::Failed(error.into()),
+        },
     })
 }

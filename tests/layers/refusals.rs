@@ -304,11 +304,11 @@ async fn a_new_secret_does_not_end_a_limit() {
     assert_eq!(cools(&pool, "a"), seconds(60));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_token_endpoint_in_trouble_counts_once_whoever_asks() {
     let vault = accounts(["a", "b"]).await;
     let upstream = Upstream::new().answers("a-1", always(401));
-    let (pool, clock) = pool_of(&vault).await;
+    let pool = builder(vault).clock(tokio_clock()).open().await.unwrap();
     let refreshes = Journal::new();
     let working = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (calls, works) = (refreshes.clone(), working.clone());
@@ -327,13 +327,13 @@ async fn a_token_endpoint_in_trouble_counts_once_whoever_asks() {
     for _ in 0..20 {
         assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
         assert_eq!(ask(&service, pinned("a")).await.0, 401);
-        clock.advance(Duration::from_millis(200));
+        tokio::time::advance(Duration::from_millis(200)).await;
     }
     assert!(cools(&pool, "a") <= seconds(300));
     assert_eq!(status_of(&pool, "a").standing.failures, 1);
     assert!(refreshes.all().len() <= 4, "{:?}", refreshes.all());
     working.store(true, std::sync::atomic::Ordering::SeqCst);
-    clock.advance(seconds(10));
+    tokio::time::advance(seconds(10)).await;
     assert_eq!(ask(&service, pinned("a")).await, (200, "a-2".into()));
     assert_eq!(cools(&pool, "a"), NONE, "the first renewal that works ends it");
 }

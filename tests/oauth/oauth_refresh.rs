@@ -30,7 +30,9 @@ fn text(secret: &Option<tower_credentials::SecretString>) -> Option<&str> {
 
 fn failure(error: &RefreshError) -> &OAuthError {
     match error {
-        RefreshError::Failed(error) => error.downcast_ref().expect("an OAuthError"),
+        RefreshError::Failed(error) | RefreshError::Unread { error, .. } => {
+            error.downcast_ref().expect("an OAuthError")
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -268,6 +270,87 @@ async fn a_request_with_an_expired_token_is_answered_after_one_refresh_that_is_s
     assert_eq!((server.granted(Kind::Refresh), server.reuses()), (1, 0));
     let now = vault.get(stored.id).await.unwrap();
     assert!(now.metadata.generation > stored.generation);
+}
+
+/// What is kept of an answer that could not be read.
+async fn kept(vault: &MemoryVault) -> Option<String> {
+    let stored = vault.load_pool(PoolKey::new("test")).await.unwrap().credentials.remove(0);
+    let Secret::OAuth(tokens) = stored.secret else { panic!() };
+    tokens.extra.get(OAuthTokens::UNREAD_ANSWER).map(|answer| answer.expose().to_owned())
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_kept_until_another_can() {
+    const TWO: &str = r#"{"access_token": "one", "access_token": "two", "refresh_token": "next"}"#;
+    for (rotates, fault, expected) in [
+        (false, Fault::Text(StatusCode::OK, TWO), TWO),
+        (
+            false,
+            Fault::Text(StatusCode::OK, r#"[{"access_token": "one"}]"#),
+            r#"[{"access_token": "one"}]"#,
+        ),
+        (false, Fault::Oversized, r#"{"access_token":"#),
+        (true, Fault::Text(StatusCode::OK, TWO), TWO),
+    ] {
+        let (server, account) = account(Rules { rotates, ..Rules::of(Vendor::OpenAi) }).await;
+        let vault = MemoryVault::new();
+        account.store(&vault, PoolKey::new("test"), "work").await.unwrap();
+        let told = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let open = async || {
+            let told = told.clone();
+            let provider = GenericProvider::bearer("test").origin(server.url()).unwrap();
+            let pool = Pool::builder(provider, vault.clone()).on_event(move |event| {
+                if let tower_credentials::events::Event::RefreshFailed { error, .. } = event {
+                    *told.lock().unwrap() = (*error).to_owned();
+                }
+            });
+            let pool = pool.open().await.unwrap();
+            let refresher = Refresher::from_service(server.client().refresher());
+            let layer = CredentialsLayer::new(pool.clone()).refresher(refresher);
+            (pool, ServiceBuilder::new().layer(layer).service(client()))
+        };
+        let ask = async |stack: tower::util::BoxCloneService<_, _, _>| {
+            let request = Request::get(format!("{}/resource", server.url())).body(Full::default());
+            let answer: http::Response<hyper::body::Incoming> =
+                stack.oneshot(request.unwrap()).await.unwrap();
+            answer.status()
+        };
+        server.advance(Duration::from_secs(9 * 3600));
+        server.fail_next([fault.clone()]);
+        let (_pool, stack) = open().await;
+        assert_eq!(ask(tower::util::BoxCloneService::new(stack)).await, StatusCode::UNAUTHORIZED);
+        let answer = kept(&vault).await.unwrap_or_else(|| panic!("{fault:?}: nothing is kept"));
+        assert!(answer.starts_with(expected), "{fault:?}: {answer}");
+        let words = told.lock().unwrap().clone();
+        assert!(
+            words.contains("is kept with the account, sealed") && !words.contains("next"),
+            "{words}"
+        );
+
+        // The old refresh token is tried once more, by another process say.
+        let (pool, stack) = open().await;
+        pool.reset(pool.status()[0].credential.id).await.unwrap();
+        let status = ask(tower::util::BoxCloneService::new(stack)).await;
+        if rotates {
+            let Health::NeedsSignIn { reason, .. } = pool.status()[0].standing.health.clone() else {
+                panic!("{:?}", pool.status())
+            };
+            assert!(
+                reason.ends_with("an earlier answer could not be read, and is kept with the account")
+            );
+            assert_eq!(kept(&vault).await.as_deref(), Some(TWO));
+            server
+                .sign_in(&server.client(), FlowKind::Loopback)
+                .await
+                .unwrap()
+                .store(&vault, PoolKey::new("test"), "work")
+                .await
+                .unwrap();
+        } else {
+            assert_eq!(status, StatusCode::OK, "{fault:?}");
+        }
+        assert_eq!(kept(&vault).await, None, "{fault:?}");
+    }
 }
 
 #[tokio::test]

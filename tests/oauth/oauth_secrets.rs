@@ -17,7 +17,9 @@ use crate::authorization_server::{
 
 fn failure(error: &RefreshError) -> &OAuthError {
     match error {
-        RefreshError::Failed(error) => error.downcast_ref().expect("an OAuthError"),
+        RefreshError::Failed(error) | RefreshError::Unread { error, .. } => {
+            error.downcast_ref().expect("an OAuthError")
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -79,7 +79,9 @@ fn learnt(result: Result<OAuthTokens, RefreshError>, asked: Timestamp) -> String
             return format!("tokens {} {refresh}", (lifetime / 10.0).floor() * 10.0);
         }
         Err(RefreshError::Rejected { reason }) => return format!("verdict {reason}"),
-        Err(RefreshError::Failed(error)) => error,
+        Err(RefreshError::Failed(error) | RefreshError::AskAgain { error, .. }) => error,
+        // What was received is kept.
+        Err(RefreshError::Unread { error, .. }) => error,
         Err(other) => panic!("{other:?}"),
     };
     let error = error.downcast_ref::<OAuthError>().expect("an OAuthError");
@@ -126,4 +128,28 @@ async fn each_answer_of_the_table_teaches_what_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn of_an_answer_that_breaks_off_what_has_come_is_handed_on() {
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1000\r\n\r\n";
+    let half = r#"{"access_token":"new-access","refr"#;
+    for (body, is_kept) in [(half, true), ("<html>token", false), ("", false)] {
+        let answer = Arc::new(Mutex::new(format!("{head}{body}")));
+        let mut config = OAuthConfig::default().client_id("the-client");
+        config.token_url = Some(serve(answer).await);
+        let oauth = OAuthClient::new("test", config, OAuthHttp::new(client()));
+        let old = OAuthTokens::new("old-access").refresh("old-refresh");
+        let error = refresh(&oauth, &old).await.unwrap_err();
+        let shown = format!("{error:?} {error}");
+        assert!(!shown.contains("new-access"), "{shown}");
+        match error {
+            RefreshError::Unread { received, error } if is_kept => {
+                assert_eq!(received.expose(), half);
+                assert!(matches!(error.downcast_ref(), Some(OAuthError::Unreachable { .. })), "{error}");
+            }
+            RefreshError::Failed(_) if !is_kept => {}
+            other => panic!("{body}: {other:?}"),
+        }
+    }
 }

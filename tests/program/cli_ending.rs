@@ -32,13 +32,14 @@ impl Scene {
         Self { home, server, account }
     }
 
-    /// Stores the account's present tokens as if they had expired.
-    async fn expire(&self) {
+    /// Stores the account anew, with its present tokens as if they had expired.
+    async fn expire(&mut self) {
         let vault = self.home.vault().await;
         let stored = vault.get(self.account.id).await.unwrap();
         let Secret::OAuth(mut tokens) = stored.secret else { panic!("another kind") };
         tokens.expires_at = Some(Clock::system().now().before(seconds(60)));
-        vault.replace_secret(self.account.id, stored.metadata.generation, tokens).await.unwrap();
+        vault.remove(self.account.id).await.unwrap();
+        self.account = self.home.add_to(PoolKey::new("openai"), "work", tokens).await;
     }
 
     fn start(&self, command: &str) -> Child {
@@ -81,7 +82,7 @@ const SIGNALS: [(&str, i32); 4] = [("INT", 130), ("TERM", 143), ("HUP", 129), ("
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_in_the_middle_of_a_renewal_waits_for_it_and_says_so() {
-    let scene = Scene::new().await;
+    let mut scene = Scene::new().await;
     for (number, command) in ["headers", "test", "models"].into_iter().enumerate() {
         let signals = if is_thorough() { &SIGNALS[..] } else { &SIGNALS[number..=number] };
         for (name, expected) in signals {
@@ -115,7 +116,7 @@ async fn a_second_signal_ends_it_at_once_and_it_says_what_may_be_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_at_random_moments_lose_no_account() {
     let rounds = if is_thorough() { 300 } else { 8 };
-    let scene = Scene::new().await;
+    let mut scene = Scene::new().await;
     let mut random = SplitMix(u64::from(std::process::id()));
     for round in 0..rounds {
         let command = ["headers", "test", "models"][round % 3];

@@ -155,6 +155,21 @@ async fn a_token_that_can_not_be_renewed_now_is_not_written_but_why() {
 }
 
 #[tokio::test]
+async fn an_answer_that_could_not_be_read_is_kept_and_told() {
+    let home = Home::new();
+    let server = expired(&home, |_| {}).await;
+    home.run(["show", "at work", "--unread-answer"]).code(3).says("no answer is kept");
+    const TWO: &str = r#"{"access_token": "one-secret", "access_token": "two-secret"}"#;
+    server.fail_next([Fault::Text(StatusCode::OK, TWO)]);
+    let run = home.run(["headers", "openai"]).code(6).says("is kept with the account, sealed");
+    assert!(!run.stderr.contains("-secret"), "{run:?}");
+    let run = home.run(["show", "at work"]).ok().prints("--unread-answer");
+    assert!(!run.stdout.contains("-secret"), "{run:?}");
+    let run = home.run_showing(["show", "at work", "--unread-answer"], "").ok();
+    assert_eq!(run.stdout, format!("{TWO}\n"));
+}
+
+#[tokio::test]
 async fn curl_takes_them_from_a_pipe() {
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
     let home = Home::new();

@@ -1,5 +1,7 @@
 //! The task that renews one credential's secret.
 
+mod keep;
+
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -216,6 +218,9 @@ impl Exchange {
         let exchanged = refresher.exchange(stored.clone()).await;
         match exchanged.map_err(|error| error.redacted(&stored.secret)) {
             Ok(secret) => self.store(stored, secret).await,
+            Err(RefreshError::Unread { received, error }) => {
+                Err(Trouble::Vendor(self.keep(stored, received, error).await))
+            }
             Err(RefreshError::Rejected { reason }) => {
                 // Whoever has rotated the token meanwhile has made the verdict void.
                 match vault.get(id).await {
@@ -224,6 +229,11 @@ impl Exchange {
                         const CUT_OFF: &str =
                             "an earlier renewal was cut off before its new token was saved";
                         Err(self.reject(format!("{reason}; {CUT_OFF}")).await)
+                    }
+                    _ if stored.secret.has_unread_answer() => {
+                        const UNREAD: &str =
+                            "an earlier answer could not be read, and is kept with the account";
+                        Err(self.reject(format!("{reason}; {UNREAD}")).await)
                     }
                     _ => Err(self.reject(reason).await),
                 }

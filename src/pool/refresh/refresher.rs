@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::credential::{Credential, PoolKey, Secret};
+use crate::secret::SecretString;
 
 /// Exchanges a credential for a new secret, at the vendor's token endpoint for instance.
 ///
@@ -120,6 +121,15 @@ pub enum RefreshError {
         /// What has failed.
         error: BoxError,
     },
+    /// The token endpoint has answered, and the answer could not be read, or not whole. The refresh token may be
+    /// spent, so what was received is kept with the credential, as
+    /// [`UNREAD_ANSWER`](crate::OAuthTokens::UNREAD_ANSWER). As [`Failed`](Self::Failed) otherwise.
+    Unread {
+        /// What was received.
+        received: SecretString,
+        /// What was wrong with it.
+        error: BoxError,
+    },
 }
 
 impl RefreshError {
@@ -132,7 +142,7 @@ impl RefreshError {
     pub(super) fn ask_again_in(&self) -> Option<Duration> {
         match self {
             Self::AskAgain { after, .. } => Some((*after).min(crate::rate_limit::MAX_STATED)),
-            Self::Rejected { .. } | Self::Failed(_) => None,
+            Self::Rejected { .. } | Self::Failed(_) | Self::Unread { .. } => None,
         }
     }
 
@@ -142,6 +152,9 @@ impl RefreshError {
             Self::Rejected { reason } => Self::Rejected { reason: secret.redact(reason) },
             Self::Failed(error) => Self::Failed(redacted(error, secret)),
             Self::AskAgain { after, error } => Self::AskAgain { after, error: redacted(error, secret) },
+            Self::Unread { received, error } => {
+                Self::Unread { received, error: redacted(error, secret) }
+            }
         }
     }
 }
@@ -156,7 +169,9 @@ impl fmt::Display for RefreshError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected { reason } => write!(f, "a new sign-in is needed: {reason}"),
-            Self::Failed(error) | Self::AskAgain { error, .. } => error.fmt(f),
+            Self::Failed(error) | Self::AskAgain { error, .. } | Self::Unread { error, .. } => {
+                error.fmt(f)
+            }
         }
     }
 }
@@ -165,7 +180,9 @@ impl std::error::Error for RefreshError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Rejected { .. } => None,
-            Self::Failed(error) | Self::AskAgain { error, .. } => error.source(),
+            Self::Failed(error) | Self::AskAgain { error, .. } | Self::Unread { error, .. } => {
+                error.source()
+            }
         }
     }
 }

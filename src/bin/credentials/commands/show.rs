@@ -3,6 +3,7 @@
 use clap::Args;
 use tower_credentials::standing::Health;
 use tower_credentials::vault::VaultExt;
+use tower_credentials::{Credential, OAuthTokens, Secret, SecretString};
 
 use crate::account;
 use crate::args::{self, OneAccount};
@@ -16,6 +17,9 @@ use crate::time::{now, rfc3339};
 pub(crate) struct Show {
     #[command(flatten)]
     account: OneAccount,
+    /// Write the answer of the token endpoint that could not be read, with its secrets, to standard output
+    #[arg(long, conflicts_with = "json")]
+    unread_answer: bool,
     #[command(flatten)]
     output: args::Json,
 }
@@ -24,6 +28,9 @@ impl Show {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_with_accounts().await?;
         let meant = account::find(context, &vault, &self.account).await?;
+        if self.unread_answer {
+            return write_unread(&vault.get(meant.id).await?);
+        }
         let (accounts, _) = account::load(context, &vault, [meant.pool.clone()]).await?;
         let account = accounts.into_iter().find(|account| account.credential.id == meant.id);
         let Some(account) = account else {
@@ -62,6 +69,10 @@ impl Show {
             lines.push(("last status", super::list::status(answer.status)));
             lines.push(("last used", rfc3339(answer.at)));
         }
+        if vault.get(meant.id).await.is_ok_and(|record| unread(&record).is_some()) {
+            let command = format!("credentials show {} --unread-answer", credential.id);
+            lines.push(("unread answer", format!("the token endpoint's last one is kept: {command}")));
+        }
         lines.extend(account.expires_at.map(|end| ("expires", rfc3339(end))));
         lines.push(("created", rfc3339(credential.created_at)));
         lines.push(("updated", rfc3339(credential.updated_at)));
@@ -74,4 +85,27 @@ impl Show {
         }
         Ok(Exit::Done)
     }
+}
+
+/// An answer of the token endpoint that could not be read: the tokens in it are nowhere else.
+fn unread(record: &Credential) -> Option<&SecretString> {
+    match &record.secret {
+        Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.extra.get(OAuthTokens::UNREAD_ANSWER),
+        _ => None,
+    }
+}
+
+fn write_unread(record: &Credential) -> Result<Exit, Failure> {
+    let Some(answer) = unread(record) else {
+        let message = format!("no answer is kept with {}", account::name(&record.metadata));
+        return Err(Failure::not_found(message));
+    };
+    if output::is_for_a_person() {
+        return Err(Failure::usage(
+            "the answer may have secrets in it, and would be shown on the screen",
+        )
+        .way_out("pipe it to where it is needed"));
+    }
+    output::print(answer.expose())?;
+    Ok(Exit::Done)
 }

@@ -5,12 +5,14 @@ mod queue;
 mod tested;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use http::{Request, Response, Uri};
 use tower::{Service, ServiceExt};
 use tower_credentials::events::Event;
+use tower_credentials::provider::Provider;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
@@ -188,7 +190,8 @@ async fn begin(
         stored.retain(|account| account.id != credential.id);
         match uri(context, &credential, status.standing.paused) {
             Ok(uri) => {
-                queue.begin(test(pool.clone(), client.clone(), renewals.clone(), credential, uri))
+                let (provider, renewals) = (provider.clone(), renewals.clone());
+                queue.begin(test(pool.clone(), client.clone(), provider, renewals, credential, uri));
             }
             Err(verdict) => queue.add(Tested::without_request(credential, verdict)),
         }
@@ -222,7 +225,14 @@ fn uri(context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Ve
 }
 
 /// Sends a request with this account, and reads from the pool what was learnt.
-async fn test<S, R>(pool: Pool, client: S, renewals: Renewals, credential: Metadata, uri: Uri) -> Tested
+async fn test<S, R>(
+    pool: Pool,
+    client: S,
+    provider: Arc<dyn Provider>,
+    renewals: Renewals,
+    credential: Metadata,
+    uri: Uri,
+) -> Tested
 where
     S: Service<Request<Body>, Response = Response<R>, Error = BoxError>,
     R: http_body::Body<Error: Into<BoxError>>,
@@ -232,7 +242,8 @@ where
     request.extensions_mut().insert(Pin::id(credential.id).check());
     let began = Instant::now();
     let is_renewing = || pool.renewing().iter().any(|renewing| renewing.id == credential.id);
-    let answer = Answer::to(client.oneshot(request), is_renewing).await;
+    let read = |answer: &tower_credentials::provider::Answer<'_>| provider.read(answer);
+    let answer = Answer::to(client.oneshot(request), is_renewing, read).await;
     let took = began.elapsed();
     // What was learnt is not what was asked for.
     let _ = pool.save().await;

@@ -1,14 +1,15 @@
 //! What a test is answered, to its end: a captive portal answers every request well, and in HTML.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
 use tower_credentials::BoxError;
+use tower_credentials::provider::{self, Finding, Verdict};
 
 /// How long an answer is waited for, to its end.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -16,10 +17,15 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most that is read of an answer, in bytes.
 const MOST: usize = 4 * 1024 * 1024;
 
+/// The most that is read of a refusal, in bytes.
+const MOST_OF_REFUSAL: usize = 16 * 1024;
+
 /// An answer that has come whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    /// Whether a refusal says that it is not the account's fault.
+    pub(super) is_excused: bool,
     /// Whether it may be a list of models: an object or an array of JSON (RFC 8259). Not asked of one that is no
     /// success.
     pub(super) is_json: bool,
@@ -30,6 +36,7 @@ impl Answer {
     pub(super) async fn to<R>(
         request: impl Future<Output = Result<Response<R>, BoxError>>,
         is_renewing: impl Fn() -> bool,
+        read: impl Fn(&provider::Answer<'_>) -> Finding,
     ) -> Result<Self, BoxError>
     where
         R: Body<Error: Into<BoxError>>,
@@ -46,8 +53,16 @@ impl Answer {
         };
         let (head, body) = response.into_parts();
         let status = head.status;
+        if matches!(status.as_u16(), 401 | 403) {
+            let body = Limited::new(body, MOST_OF_REFUSAL).collect();
+            let body = timeout_at(end, body).await.ok().and_then(Result::ok).map(Collected::to_bytes);
+            let answer = provider::Answer::new(status, &head.headers, SystemTime::now().into());
+            let finding = read(&answer.body(&body.unwrap_or_default()));
+            let is_excused = !matches!(finding.verdict, None | Some(Verdict::Refused));
+            return Ok(Self { status, is_excused, is_json: false });
+        }
         if !status.is_success() {
-            return Ok(Self { status, is_json: false });
+            return Ok(Self { status, is_excused: false, is_json: false });
         }
         let body = timeout_at(end, Limited::new(body, MOST).collect())
             .await
@@ -57,7 +72,7 @@ impl Answer {
             Err(error) if error.is::<LengthLimitError>() => false,
             Err(error) => return Err(error),
         };
-        Ok(Self { status, is_json })
+        Ok(Self { status, is_excused: false, is_json })
     }
 }
 
@@ -80,7 +95,7 @@ mod tests {
 
     async fn is_json(body: impl Into<Bytes>) -> bool {
         let response = Response::new(Full::new(body.into()));
-        Answer::to(ready(Ok(response)), || false).await.unwrap().is_json
+        Answer::to(ready(Ok(response)), || false, |_| Finding::default()).await.unwrap().is_json
     }
 
     #[tokio::test]
@@ -99,7 +114,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_does_not_come_or_does_not_end_is_none() {
         let never = pending::<Result<Response<Piece>, BoxError>>();
-        let error = Answer::to(never, || false).await.unwrap_err();
+        let error = Answer::to(never, || false, |_| Finding::default()).await.unwrap_err();
         assert_eq!(error.to_string(), "the request was not answered within 30 s");
 
         let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
@@ -110,7 +125,7 @@ mod tests {
             tokio::time::sleep(TIMEOUT / 2).await;
             Ok(Response::new(body))
         };
-        let error = Answer::to(late, || false).await.unwrap_err();
+        let error = Answer::to(late, || false, |_| Finding::default()).await.unwrap_err();
         assert_eq!(error.to_string(), "the answer began but did not end within 30 s");
         assert_eq!(began.elapsed(), TIMEOUT);
         drop(sender);

@@ -103,7 +103,7 @@ impl Verdict {
         if let Health::Spent { reason, .. } = health {
             return Self::Spent(reason.clone());
         }
-        let Answer { status, is_json } = match answer {
+        let Answer { status, is_excused, is_json } = match answer {
             Ok(answer) => *answer,
             Err(error) => {
                 return match error.downcast_ref() {
@@ -120,8 +120,8 @@ impl Verdict {
             _ if status.is_success() && is_json => Self::Works,
             _ if status.is_success() => Self::NotJson,
             _ if reason == Some(Reason::Spent) => Self::Spent("it can be used again later".to_owned()),
-            401 | 403 if reason == Some(Reason::Refused) => Self::Refused,
-            401 | 403 => Self::NotAllowed,
+            401 | 403 if is_excused => Self::NotAllowed,
+            401 | 403 => Self::Refused,
             _ if reason == Some(Reason::Limited) => Self::Limited,
             404 | 405 | 410 => Self::NotThere,
             _ if status.is_server_error() => Self::Failing,

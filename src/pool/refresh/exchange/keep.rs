@@ -1,0 +1,52 @@
+//! Keeps an answer that could not be read: the refresh token that it has cost may be spent.
+
+use super::{BACKOFF, Exchange, TRIES};
+use crate::BoxError;
+use crate::credential::{Credential, Metadata, OAuthTokens, Record, Secret};
+use crate::pool::refresh::RefreshError;
+use crate::secret::SecretString;
+use crate::vault::{Replaced, VaultExt};
+
+impl Exchange {
+    /// Stores what was received beside the tokens, sealed as they are, and answers what to say of it.
+    pub(super) async fn keep(
+        &self,
+        old: Credential,
+        received: SecretString,
+        error: BoxError,
+    ) -> RefreshError {
+        let Metadata { id, generation, .. } = old.metadata;
+        let mut secret = old.secret;
+        let (Secret::OAuth(tokens) | Secret::Mcp(tokens)) = &mut secret else {
+            return RefreshError::Failed(error);
+        };
+        tokens.extra.insert(OAuthTokens::UNREAD_ANSWER.to_owned(), received);
+        let mut backoff = BACKOFF.0;
+        for tries in 1..=TRIES {
+            match self.pool.vault().replace_secret(id, generation, secret.clone()).await {
+                Ok(Replaced::Swapped(generation)) => {
+                    let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };
+                    // Under the tokens that it has, which may still be good.
+                    let _ = self.adopt(&Record { metadata, secret });
+                    break;
+                }
+                Ok(Replaced::Conflict(theirs)) => {
+                    // Somebody has newer ones, and these were for older.
+                    let _ = self.adopt(&theirs);
+                    return RefreshError::Failed(error);
+                }
+                Err(failure) if tries == TRIES => {
+                    let words = format!("{error}; what was received could not be kept: {failure}");
+                    return RefreshError::Failed(words.into());
+                }
+                Err(_) => {
+                    tokio::time::sleep(backoff).await;
+                    backoff *= 2;
+                }
+            }
+        }
+        RefreshError::Failed(
+            format!("{error}; what was received is kept with the account, sealed").into(),
+        )
+    }
+}
