@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::put_back::PutBack;
 use super::trouble::Trouble;
 use super::{HoldOff, RefreshError, RefreshStage, Refreshed, Refresher, Running};
 use crate::credential::{Credential, Generation, Metadata, Record, Secret};
@@ -201,7 +202,10 @@ impl Exchange {
             begun if begun.record.metadata.generation > known => return self.adopt(&begun.record),
             // An older vault was put in place of the one that was read.
             begun if begun.record.metadata.generation < known => {
-                self.begin(begun.record.metadata.generation).await?
+                match self.pool.put_back(&self.lease, begun.record).await? {
+                    PutBack::Theirs(newer) => return self.take_over(&newer, true),
+                    PutBack::Ours(stored) => self.begin(stored.metadata.generation).await?,
+                }
             }
             begun => begun,
         };
