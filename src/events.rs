@@ -92,6 +92,12 @@ pub enum Event<'a> {
         /// Why.
         error: &'a str,
     },
+    /// The vault had an older secret of this credential than the pool: an older vault, a backup most often, was put
+    /// in its place. The newer one is stored in it again.
+    OlderVault {
+        /// Which, with the generation that its secret has there now.
+        credential: &'a Metadata,
+    },
     /// Only a new sign-in, or another key, helps this credential.
     NeedsSignIn {
         /// Which.

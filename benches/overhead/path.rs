@@ -182,7 +182,7 @@ impl Path {
                     How::NeverLimited => assert!(saves > requests, "{saves} saves"),
                 }
                 // If nothing saves, what is to be saved would pile up.
-                runtime.block_on(pool.save()).expect("a vault that records");
+                runtime.block_on(pool.save()).expect("a vault that saves");
             }
         });
     }

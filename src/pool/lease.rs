@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::lane::SlotIndex;
 use crate::clock::Timestamp;
-use crate::credential::{Credential, Metadata};
+use crate::credential::{Credential, Metadata, Secret};
 use crate::provider::{CredentialHeaders, Endpoint, Provider, UnusableSecret};
 
 /// One credential at one generation, with the headers that apply it, built once and shared by every
@@ -24,7 +24,8 @@ struct Inner {
     metadata: Metadata,
     headers: CredentialHeaders,
     endpoint: Option<Endpoint>,
-    refreshable: bool,
+    /// Kept if it can be renewed: it may be newer than what a vault has.
+    secret: Option<Secret>,
     expires_at: Option<Timestamp>,
     blemish: Blemish,
 }
@@ -79,12 +80,13 @@ impl Lease {
             }
         }
         let refreshable = credential.secret.refresh_token().is_some();
+        let secret = refreshable.then(|| credential.secret.clone());
         let inner = Inner {
             slot,
             metadata: credential.metadata.clone(),
             headers,
             endpoint: provider.endpoint(credential),
-            refreshable,
+            secret,
             expires_at: credential.secret.expires_at(),
             blemish,
         };
@@ -124,7 +126,12 @@ impl Lease {
     }
 
     pub(crate) fn is_refreshable(&self) -> bool {
-        self.0.refreshable
+        self.0.secret.is_some()
+    }
+
+    /// The whole secret, if it can be renewed.
+    pub(super) fn secret(&self) -> Option<&Secret> {
+        self.0.secret.as_ref()
     }
 
     pub(crate) fn blemish(&self) -> &Blemish {

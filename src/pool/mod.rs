@@ -60,6 +60,9 @@ type BoxVault = BoxCloneService<VaultRequest, VaultResponse, VaultError>;
 /// The credentials of one provider and namespace: their order, their cooldowns and their health, kept
 /// in memory for requests and in a vault for ever. Cheap to clone; every clone is the same pool.
 ///
+/// Renewals and saves run in tasks of their own. [Close](Self::close) the pool before the program ends, whatever ends
+/// it: a renewal that is cut off loses its account.
+///
 /// ```
 /// use tower_credentials::provider::GenericProvider;
 /// use tower_credentials::vault::{MemoryVault, VaultExt};

@@ -81,6 +81,7 @@ impl Pool {
                 continue;
             };
             let stored = self.vault().load_pool(self.key().clone()).await?;
+            let newer = self.newer_than(&stored);
             let now = self.now();
             let damaged = self.with_book(|book, config| {
                 (book.journal.settled() == Some(batches)).then(|| {
@@ -90,6 +91,7 @@ impl Pool {
                 })
             });
             if let Some(damaged) = damaged {
+                self.put_all_back(newer);
                 for damage in damaged {
                     self.emit(&Event::Damaged { damage: &damage.to_string() });
                 }

@@ -224,6 +224,13 @@ impl Child {
         self.stdin = None;
     }
 
+    /// Sends it a signal of this name.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         // One that has ended by itself is as well.

@@ -3,6 +3,7 @@
 #![cfg(all(unix, feature = "file", feature = "oauth"))]
 
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http::Request;
 use http_body_util::Full;
 use tempfile::TempDir;
 use tower::{Layer, Service, ServiceExt};
+use tower_credentials::events::Event;
 use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthHttp, SignedIn};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason, Scope};
@@ -20,7 +22,7 @@ use tower_credentials::{
     Credential, CredentialsLayer, Pool, PoolKey, RefreshError, Refresher, Secret, Timestamp,
 };
 
-use crate::authorization_server::{AuthorizationServer, Kind, Rules, Vendor, client, config};
+use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor, client, config};
 use crate::children::{self, Child, Job, hear, say, setting};
 
 const PROCESSES: usize = 8;
@@ -50,7 +52,12 @@ async fn asks() {
     let server = setting("SERVER").unwrap();
     let provider = GenericProvider::bearer("openai").origin(&server).unwrap();
     let pool = Pool::builder(provider, children::vault().await).open().await.unwrap();
-    let oauth = OAuthClient::new("openai", config(Vendor::OpenAi, &server), OAuthHttp::new(client()));
+    let http = OAuthHttp::new(client());
+    let http = match setting("TIMEOUT") {
+        Some(seconds) => http.timeout(Duration::from_secs(seconds.parse().unwrap())),
+        None => http,
+    };
+    let oauth = OAuthClient::new("openai", config(Vendor::OpenAi, &server), http);
     let hold = setting("HOLD").unwrap_or_default();
     let refresher = Refresher::new(move |credential: Credential| {
         let (oauth, hold) = (oauth.clone(), hold.clone());
@@ -265,6 +272,106 @@ async fn at_a_server_without_grace_only_an_exchange_that_was_cut_off_is_lost_and
         assert_eq!(go(&mut children), ["200 OK"; 2]);
         assert_eq!(vault.load_pool(key()).await.unwrap().credentials.len(), 1);
     }
+}
+
+/// Stopped for longer than it would have waited, and then let go on.
+#[tokio::test]
+async fn an_answer_that_came_while_the_process_was_stopped_is_used() {
+    let scene = Scene::new(Rules::of(Vendor::OpenAi)).await;
+    let gate = scene.server.hold_after();
+    let mut child = scene.job("asks").set("TIMEOUT", "2").start();
+    child.wait_for("ready");
+    child.tell("go");
+    gate.arrived().await;
+    child.signal("STOP");
+    gate.let_go();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    child.signal("CONT");
+    assert_eq!(child.next().unwrap(), "200 OK");
+    assert_eq!((scene.server.asked(Kind::Refresh), scene.server.reuses()), (1, 0));
+    assert_eq!(end(vec![child]), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_fails_is_asked_by_one_of_six_processes() {
+    let scene = Scene::new(Rules::of(Vendor::OpenAi)).await;
+    let busy = Fault::Text(http::StatusCode::SERVICE_UNAVAILABLE, "busy");
+    scene.server.fail_next(vec![busy; 6]);
+    let before = scene.server.token_requests().len();
+    let began = std::time::Instant::now();
+    let mut children = scene.start(6, "asks");
+    go(&mut children);
+    let asked = scene.server.token_requests().len() - before;
+    // One, and one more for each pause of a second or more that has passed.
+    let most = 1 + began.elapsed().as_secs() as usize;
+    assert!((1..=most).contains(&asked), "{asked} requests in {:?}", began.elapsed());
+    end(children);
+}
+
+#[tokio::test]
+async fn an_older_vault_that_is_put_back_under_a_running_process_costs_no_account() {
+    let scene = Scene::new(Rules::of(Vendor::OpenAi)).await;
+    let mut children = scene.start(1, "asks");
+    let (vault, backup) = (scene.directory.path().join("vault"), scene.directory.path().join("backup"));
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+        assert!(status.unwrap().success());
+    };
+    copy(&vault, &backup);
+    for _ in 0..2 {
+        assert_eq!(go(&mut children), ["200 OK"]);
+        scene.expire();
+    }
+    // The files come back under their names, as a restored backup's do.
+    copy(&backup.join("."), &vault);
+    assert_eq!(go(&mut children), ["200 OK"]);
+    assert_eq!((scene.server.asked(Kind::Refresh), scene.server.reuses()), (3, 0));
+    // Whoever comes after finds the newer one, too.
+    scene.expire();
+    let mut others = scene.start(1, "asks");
+    assert_eq!(go(&mut others), ["200 OK"]);
+    assert_eq!(scene.server.reuses(), 0);
+    assert_eq!(end(children), Vec::<String>::new());
+    assert_eq!(end(others), Vec::<String>::new());
+}
+
+/// The key was changed, and this process has only the one before.
+#[tokio::test]
+async fn a_process_with_an_old_key_shuts_nobody_out_and_says_that_it_was_left_behind() {
+    let scene = Scene::new(Rules::of(Vendor::OpenAi)).await;
+    let pool_of = async |vault: FileVault, said: &Arc<Mutex<Vec<String>>>| {
+        let said = said.clone();
+        let provider = GenericProvider::bearer("openai").origin(scene.server.url()).unwrap();
+        let pool = Pool::builder(provider, vault).on_event(move |event| {
+            if let Event::RefreshFailed { error, .. } = event {
+                said.lock().unwrap().push((*error).to_owned());
+            }
+        });
+        let pool = pool.open().await.unwrap();
+        let layer = CredentialsLayer::new(pool.clone()).refresher(scene.server.client().refresher());
+        (pool, layer.layer(client()))
+    };
+    let ask = || {
+        Request::get(format!("{}/resource", scene.server.url())).body(Full::<Bytes>::default()).unwrap()
+    };
+    let (said, directory) = (Arc::default(), scene.directory.path().join("vault"));
+    let (left_behind, old) = pool_of(scene.vault().await, &said).await;
+    let new_key = VaultKey::generate();
+    let vault = FileVault::builder(&directory).old_key(&scene.key).open(&new_key).await.unwrap();
+    assert_eq!(vault.reseal(|_| {}).await.unwrap().left, 0);
+
+    for _ in 0..3 {
+        assert_eq!(old.clone().oneshot(ask()).await.unwrap().status(), 401);
+    }
+    assert_eq!(scene.server.asked(Kind::Refresh), 0);
+    left_behind.save().await.unwrap();
+    let notes = std::fs::read_dir(directory.join("leases")).unwrap().map(|entry| entry.unwrap().path());
+    assert!(!notes.into_iter().any(|path| path.extension().is_some_and(|end| end == "begun")));
+    let said = said.lock().unwrap().clone();
+    assert!(said.iter().all(|said| said.contains("start it again")) && !said.is_empty(), "{said:?}");
+    let (_pool, new) = pool_of(vault, &Arc::default()).await;
+    assert_eq!(new.oneshot(ask()).await.unwrap().status(), 200);
+    assert_eq!((scene.server.asked(Kind::Refresh), scene.server.reuses()), (1, 0));
 }
 
 #[tokio::test]

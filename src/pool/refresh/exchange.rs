@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::put_back::PutBack;
 use super::trouble::Trouble;
 use super::{HoldOff, RefreshError, RefreshStage, Refreshed, Refresher, Running};
 use crate::credential::{Credential, Generation, Metadata, Record, Secret};
@@ -70,27 +71,27 @@ impl Exchange {
 
     /// Waits for the leases, and exchanges then. To wait is nobody's failure, and has a bound of its own.
     async fn take_turn(&self, refresher: &Refresher) -> Result<Lease, Trouble> {
-        let turn = self.turn(refresher);
-        let _leases = match self.patiently(Refreshed::Unavailable, turn).await {
-            Ok(leases) => leases,
-            Err(trouble) => {
-                self.hold_off(&trouble).await;
-                return Err(trouble);
-            }
-        };
+        let turn = self.or_hold_off(self.turn(refresher));
+        let _leases = self.patiently(Refreshed::Unavailable, turn).await?;
         // Others wait for these leases, too: who waits from now on waits for the vendor.
         self.running(|running| running.late = None);
-        let exchange = self.exchange(refresher);
-        let exchanged = self.patiently(Refreshed::NoHelp, exchange).await;
-        if let Err(trouble) = &exchanged {
-            self.hold_off(trouble).await;
-        }
-        exchanged
+        let exchange = self.or_hold_off(self.exchange(refresher));
+        self.patiently(Refreshed::NoHelp, exchange).await
     }
 
-    /// Leaves the token endpoint alone for a while. Others are told before it is their turn.
-    async fn hold_off(&self, trouble: &Trouble) {
-        let Some(hold_off) = trouble.hold_off() else { return };
+    /// Where this fails, leaves the token endpoint alone for a while. Others are told before it is their turn.
+    async fn or_hold_off<T>(
+        &self,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        let done = work.await;
+        if let Some(hold_off) = done.as_ref().err().and_then(Trouble::hold_off) {
+            self.hold_off(hold_off).await;
+        }
+        done
+    }
+
+    async fn hold_off(&self, hold_off: HoldOff) {
         let slot = self.lease.slot();
         let failed = self.pool.with_book(|book, _| book.refresh_failed(slot, hold_off));
         if let HoldOff::Vendor { .. } = hold_off {
@@ -203,7 +204,10 @@ impl Exchange {
             begun if begun.record.metadata.generation > known => return self.adopt(&begun.record),
             // An older vault was put in place of the one that was read.
             begun if begun.record.metadata.generation < known => {
-                self.begin(begun.record.metadata.generation).await?
+                match self.pool.put_back(&self.lease, begun.record).await? {
+                    PutBack::Theirs(newer) => return self.take_over(&newer, true),
+                    PutBack::Ours(stored) => self.begin(stored.metadata.generation).await?,
+                }
             }
             begun => begun,
         };

@@ -3,6 +3,7 @@
 mod ahead;
 mod close;
 mod exchange;
+mod put_back;
 mod refresher;
 mod trouble;
 

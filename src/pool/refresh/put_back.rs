@@ -1,0 +1,93 @@
+//! An older vault that was put in the place of a running pool's: a backup, most often. Its refresh tokens are spent,
+//! and to present one ends the whole sign-in at most vendors. The pool has newer ones, and stores them again.
+
+use tokio::runtime::Handle;
+
+use crate::credential::{Credential, Metadata, Record};
+use crate::events::Event;
+use crate::pool::{Lease, Pool};
+use crate::vault::{Replaced, StoredPool, VaultError, VaultExt};
+
+/// What is stored in place of what an older vault had.
+pub(super) enum PutBack {
+    /// The secret of this pool's.
+    Ours(Credential),
+    /// One that came after the vault was put there: a new sign-in.
+    Theirs(Credential),
+}
+
+impl Pool {
+    /// Those whose secret here is newer than what the vault has.
+    pub(in crate::pool) fn newer_than(&self, stored: &StoredPool) -> Vec<Lease> {
+        let stored = &stored.credentials;
+        self.with_book(|book, _| {
+            let known = |record: &Credential| {
+                let lease = &book.slots[*book.by_id.get(&record.metadata.id)?].lease;
+                is_newer(lease, &record.metadata).then(|| lease.clone())
+            };
+            stored.iter().filter_map(known).collect()
+        })
+    }
+
+    /// Stores these again, in a task of its own.
+    pub(in crate::pool) fn put_all_back(&self, newer: Vec<Lease>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        for lease in newer {
+            let pool = self.clone();
+            runtime.spawn(async move {
+                // Whoever refreshes it next tries again.
+                if let Err(error) = pool.put_back_leased(&lease).await {
+                    tracing::warn!(
+                        "an older vault was put in place, and newer tokens are not stored yet: {error}"
+                    );
+                }
+            });
+        }
+    }
+
+    async fn put_back_leased(&self, lease: &Lease) -> Result<(), VaultError> {
+        let (vault, id) = (self.vault(), lease.credential().id);
+        let _lease = vault.lease_refresh(id).await?;
+        let stored = self.vault().get(id).await?;
+        if is_newer(lease, &stored.metadata) {
+            self.put_back(lease, stored).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores the secret of this lease again in place of an older one. Wants the refresh leased.
+    pub(super) async fn put_back(
+        &self,
+        lease: &Lease,
+        stored: Credential,
+    ) -> Result<PutBack, VaultError> {
+        let Some(secret) = lease.secret().filter(|_| is_newer(lease, &stored.metadata)) else {
+            return Ok(PutBack::Theirs(stored));
+        };
+        let Metadata { id, generation, .. } = stored.metadata;
+        let replaced = self.vault().replace_secret(id, generation, secret.clone()).await?;
+        let credential = match replaced {
+            Replaced::Conflict(theirs) => return Ok(PutBack::Theirs(theirs)),
+            Replaced::Swapped(generation) => {
+                let updated_at = lease.credential().updated_at;
+                let metadata = Metadata { generation, updated_at, ..stored.metadata };
+                Record { metadata, secret: secret.clone() }
+            }
+        };
+        self.emit(&Event::OlderVault { credential: &credential.metadata });
+        let now = self.now();
+        // It was usable before.
+        let _ =
+            self.with_book(|book, config| book.adopt(&credential, true, self.provider(), config, now));
+        Ok(PutBack::Ours(credential))
+    }
+}
+
+/// Whether the secret of this lease came after what is stored, whose number is smaller. Numbers begin again in an
+/// older vault, so a new sign-in there has a small one, too: it is told by its time.
+fn is_newer(lease: &Lease, stored: &Metadata) -> bool {
+    let known = lease.credential();
+    lease.secret().is_some()
+        && stored.generation < known.generation
+        && stored.updated_at <= known.updated_at
+}
