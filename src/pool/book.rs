@@ -192,9 +192,15 @@ impl Book {
     }
 
     /// A refresh has failed by no verdict of the vendor's. What other processes are to know of that.
-    pub(crate) fn refresh_failed(&mut self, slot: SlotIndex, hold_off: HoldOff) -> FailedRefresh {
+    pub(crate) fn refresh_failed(
+        &mut self,
+        slot: SlotIndex,
+        hold_off: HoldOff,
+        reason: String,
+    ) -> FailedRefresh {
         let random = self.random.next_f64();
-        self.slots[slot].renewal.failed(hold_off, random)
+        let (wait, in_a_row) = self.slots[slot].renewal.failed(hold_off, random);
+        FailedRefresh { wait, in_a_row, reason }
     }
 
     pub(crate) fn find(&self, id: CredentialId) -> Option<SlotIndex> {

@@ -161,7 +161,7 @@ struct State<T> {
     /// The refreshes that have begun, by what they exchange.
     begun: HashMap<CredentialId, (Generation, Timestamp)>,
     /// Those that have failed, and until when the token endpoint is left alone.
-    failed: HashMap<CredentialId, (Generation, Instant, u32)>,
+    failed: HashMap<CredentialId, (Generation, Instant, FailedRefresh)>,
     /// A pool that is empty again stays, so that its revision goes on counting.
     pools: HashMap<PoolKey, Pool>,
 }
@@ -289,11 +289,11 @@ impl<T: Clone + 'static> State<T> {
             return Ok(Begun { record, unfinished: None, failed: None });
         }
         let failed = self.failed.get(&id).filter(|(generation, ..)| *generation == expected);
-        let failed = failed.map(|(_, until, in_a_row)| FailedRefresh {
+        let failed = failed.map(|(_, until, failed)| FailedRefresh {
             wait: until.duration_since(Instant::now()),
-            in_a_row: *in_a_row,
+            ..failed.clone()
         });
-        if failed.is_some_and(|failed| !failed.wait.is_zero()) {
+        if failed.as_ref().is_some_and(|failed| !failed.wait.is_zero()) {
             return Ok(Begun { record, unfinished: None, failed });
         }
         let before = self.begun.insert(id, (expected, now()));
@@ -309,7 +309,7 @@ impl<T: Clone + 'static> State<T> {
     ) -> Result<(), VaultError> {
         if self.get(id)?.metadata.generation == expected {
             let until = Instant::now() + failed.wait;
-            self.failed.insert(id, (expected, until, failed.in_a_row));
+            self.failed.insert(id, (expected, until, failed));
         }
         Ok(())
     }

@@ -310,12 +310,14 @@ pub struct Begun<T = Secret> {
 }
 
 /// An exchange that has failed by no verdict of the vendor's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedRefresh {
     /// How long the token endpoint is to be left alone; in an answer, what is left of that.
     pub wait: Duration,
     /// How many have failed one after the other.
     pub in_a_row: u32,
+    /// Why, in words: nothing secret. Those who find it are told.
+    pub reason: String,
 }
 
 /// A number that grows whenever a pool has changed, be it a credential, a secret, the order or a

@@ -144,7 +144,10 @@ async fn mode_of(registry: &Registry) -> &'static str {
 async fn cooldown(registry: &Registry, status: u16) -> String {
     let key = registry.pool_key("openai").unwrap();
     let vault = MemoryVault::new();
-    vault.put(Credential::new(key, "k", Secret::api_key("key"))).await.unwrap();
+    // The second one is answered well, which is what convicts one that is refused.
+    for (label, secret) in [("k", "key"), ("well", "other")] {
+        vault.put(Credential::new(key.clone(), label, Secret::api_key(secret))).await.unwrap();
+    }
     let pool = registry.pool("openai", vault).unwrap().clock(tokio_clock()).open().await.unwrap();
     let upstream = Upstream::new().answers("key", [Answer::status(status)]);
     ask(&stack(CredentialsLayer::new(pool.clone()), upstream), get()).await;

@@ -10,7 +10,6 @@ use super::{HoldOff, Refreshed, Refresher};
 use crate::clock::Timestamp;
 use crate::credential::{Generation, Metadata};
 use crate::pool::{Lease, Pool};
-use crate::vault::FailedRefresh;
 
 /// How long before its expiry a token is renewed, at most; a tenth of its life where that is shorter.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -71,8 +70,9 @@ impl Renewal {
         Self { due, ..Self::default() }
     }
 
-    /// A refresh has failed by no verdict of the vendor's. What other processes are to know of that.
-    pub(crate) fn failed(&mut self, hold_off: HoldOff, random: f64) -> FailedRefresh {
+    /// A refresh has failed by no verdict of the vendor's. How long the next one is left, and how many have failed in
+    /// a row.
+    pub(crate) fn failed(&mut self, hold_off: HoldOff, random: f64) -> (Duration, u32) {
         let grown = BACKOFF.0.saturating_mul(2u32.saturating_pow(self.failures));
         let (wait, told) = match hold_off {
             HoldOff::Vendor { stated } => {
@@ -84,12 +84,11 @@ impl Renewal {
         if !matches!(hold_off, HoldOff::ByOthers { .. }) {
             self.failures = self.failures.saturating_add(1);
         }
-        let failed = FailedRefresh { wait, in_a_row: self.failures };
         let now = Instant::now();
         // What is stated may be long, and a tenth of it is spread enough.
         let spread = (wait / 2).min(grown.max(wait / 10)).mul_f64(random);
         self.held = Some(Held { until: now + wait, next_try: now + wait + spread, told });
-        failed
+        (wait, self.failures)
     }
 
     /// So many have failed one after the other, here or in other processes.

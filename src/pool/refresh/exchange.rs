@@ -85,15 +85,17 @@ impl Exchange {
         work: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
         let done = work.await;
-        if let Some(hold_off) = done.as_ref().err().and_then(Trouble::hold_off) {
-            self.hold_off(hold_off).await;
+        if let Err(trouble) = &done {
+            self.hold_off(trouble).await;
         }
         done
     }
 
-    async fn hold_off(&self, hold_off: HoldOff) {
-        let slot = self.lease.slot();
-        let failed = self.pool.with_book(|book, _| book.refresh_failed(slot, hold_off));
+    /// Leaves the token endpoint alone for a while, here and in other processes.
+    async fn hold_off(&self, trouble: &Trouble) {
+        let Some(hold_off) = trouble.hold_off() else { return };
+        let (slot, reason) = (self.lease.slot(), trouble.to_string());
+        let failed = self.pool.with_book(|book, _| book.refresh_failed(slot, hold_off, reason));
         if let HoldOff::Vendor { .. } = hold_off {
             let Metadata { id, generation, .. } = *self.credential();
             // If it can't be told, others find out by themselves.
@@ -215,7 +217,7 @@ impl Exchange {
             let slot = self.lease.slot();
             self.pool.with_book(|book, _| book.slots[slot].renewal.have_failed(failed.in_a_row));
             if !failed.wait.is_zero() {
-                return Err(Trouble::HeldOff(failed.wait));
+                return Err(Trouble::HeldOff(failed));
             }
         }
         self.running(|running| running.is_presented = true);

@@ -5,6 +5,7 @@ use tokio::runtime::Handle;
 
 use crate::credential::{Credential, Metadata, Record};
 use crate::events::Event;
+use crate::pool::book::Book;
 use crate::pool::{Lease, Pool};
 use crate::vault::{Replaced, StoredPool, VaultError, VaultExt};
 
@@ -65,6 +66,11 @@ impl Pool {
             return Ok(PutBack::Theirs(stored));
         };
         let Metadata { id, generation, .. } = stored.metadata;
+        let known = |book: &Book| book.slots[lease.slot()].lease.credential().generation;
+        if self.with_book(|book, _| known(book)) == generation {
+            // Another task has done it meanwhile.
+            return Ok(PutBack::Ours(stored));
+        }
         let replaced = self.vault().replace_secret(id, generation, secret.clone()).await?;
         let credential = match replaced {
             Replaced::Conflict(theirs) => return Ok(PutBack::Theirs(theirs)),

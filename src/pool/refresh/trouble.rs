@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{RefreshError, Refreshed};
-use crate::vault::VaultError;
+use crate::vault::{FailedRefresh, VaultError};
 
 /// Why a refresh came to nothing.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) enum Trouble {
     /// The vault could not be used: the vendor was not asked.
     Vault(VaultError),
     /// Another process has asked a moment ago, in vain.
-    HeldOff(Duration),
+    HeldOff(FailedRefresh),
     /// The pool is being closed: the vendor was not asked.
     Closing,
 }
@@ -34,7 +34,7 @@ impl Trouble {
             Self::Vendor(RefreshError::Rejected { .. }) | Self::Closing => None,
             Self::Vendor(error) => Some(HoldOff::Vendor { stated: error.ask_again_in() }),
             Self::Vault(_) => Some(HoldOff::Vault),
-            Self::HeldOff(left) => Some(HoldOff::ByOthers { left: *left }),
+            Self::HeldOff(failed) => Some(HoldOff::ByOthers { left: failed.wait }),
         }
     }
 }
@@ -49,11 +49,11 @@ impl fmt::Display for Trouble {
                  start it again"
             ),
             Self::Vault(error) => write!(f, "the vault can't be used for it: {error}"),
-            Self::HeldOff(left) => write!(
-                f,
-                "another process has asked in vain; the next try is in {:.0} s",
-                left.as_secs_f64().ceil()
-            ),
+            Self::HeldOff(FailedRefresh { wait, reason, .. }) => {
+                let reason =
+                    if reason.is_empty() { "another process has asked in vain" } else { reason };
+                write!(f, "{reason} (another try is made in {:.0} s)", wait.as_secs_f64().ceil())
+            }
             Self::Closing => f.write_str("the program is about to end"),
         }
     }

@@ -23,12 +23,15 @@ struct Note {
 }
 
 /// An exchange that has failed by no verdict.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Failed {
     at: Timestamp,
     /// How many milliseconds after that the token endpoint is left alone.
     wait: u64,
     in_a_row: u32,
+    /// Why, in words.
+    #[serde(default)]
+    reason: String,
 }
 
 /// How far the clocks of those who share a vault may be apart.
@@ -37,13 +40,13 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 impl Failed {
     /// What is left of it: never more than was stated, and nothing of one that a wrong clock has put into the
     /// future.
-    fn left(self, now: Timestamp) -> FailedRefresh {
+    fn left(&self, now: Timestamp) -> FailedRefresh {
         let wait = Duration::from_millis(self.wait);
         let left = match self.at <= now.after(CLOCKS_DIFFER) {
             true => self.at.after(wait).since(now).min(wait),
             false => Duration::ZERO,
         };
-        FailedRefresh { wait: left, in_a_row: self.in_a_row }
+        FailedRefresh { wait: left, in_a_row: self.in_a_row, reason: self.reason.clone() }
     }
 }
 
@@ -82,25 +85,32 @@ pub(super) fn note(
 ) -> Result<(Option<Timestamp>, Option<FailedRefresh>), VaultError> {
     let now = now();
     let known = known(path, generation)?;
-    let failed = known.as_ref().and_then(|note| note.failed);
-    let left = failed.map(|failed| failed.left(now));
-    if left.is_some_and(|left| !left.wait.is_zero()) {
+    let failed = known.as_ref().and_then(|note| note.failed.clone());
+    let left = failed.as_ref().map(|failed| failed.left(now));
+    if left.as_ref().is_some_and(|left| !left.wait.is_zero()) {
         return Ok((None, left));
     }
     record::write_json(path, &Note { version: VERSION, generation, begun_at: now, failed })?;
     Ok((known.map(|note| note.begun_at), left))
 }
 
+/// As much of a reason as is kept: an error may quote a whole page.
+fn shown(reason: &str) -> String {
+    const MOST: usize = 500;
+    reason.chars().filter(|character| !character.is_control()).take(MOST).collect()
+}
+
 /// Notes that the exchange of this generation has failed.
 pub(super) fn failed(
     path: &Path,
     generation: Generation,
-    failed: FailedRefresh,
+    failed: &FailedRefresh,
 ) -> Result<(), VaultError> {
     let now = now();
     let begun_at = known(path, generation)?.map_or(now, |note| note.begun_at);
     let wait = u64::try_from(failed.wait.as_millis()).unwrap_or(u64::MAX);
-    let failed = Some(Failed { at: now, wait, in_a_row: failed.in_a_row });
+    let reason = shown(&failed.reason);
+    let failed = Some(Failed { at: now, wait, in_a_row: failed.in_a_row, reason });
     record::write_json(path, &Note { version: VERSION, generation, begun_at, failed })
 }
 

@@ -201,7 +201,7 @@ impl Store {
         &self,
         id: CredentialId,
         expected: Generation,
-        failed: FailedRefresh,
+        failed: &FailedRefresh,
     ) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
         if self.records.get(id)?.metadata.generation == expected {
@@ -248,7 +248,7 @@ impl Store {
                 VaultResponse::Begun(self.begin_refresh(*id, *expected)?)
             }
             VaultRequest::RefreshFailed { id, expected, failed } => {
-                self.refresh_failed(*id, *expected, *failed)?;
+                self.refresh_failed(*id, *expected, failed)?;
                 VaultResponse::Done
             }
             VaultRequest::LeaseRefresh { .. } | VaultRequest::LeaseClient { .. } => {
