@@ -53,9 +53,8 @@
 //!
 //! # What answers mean
 //!
-//! Each table `[[providers.NAME.responses]]` is a rule, a
-//! [`ResponseRule`](crate::provider::ResponseRule); the first that holds counts, and all of them go before the
-//! vendor's own.
+//! Each table `[[providers.NAME.responses]]` is a rule, a [`ResponseRule`]; the first that holds counts, and all of them go
+//! before the vendor's own.
 //!
 //! | Key | What it says |
 //! |---|---|

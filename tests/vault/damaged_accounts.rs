@@ -79,7 +79,8 @@ impl Place {
 
 #[tokio::test]
 async fn a_damaged_sign_in_never_lets_an_api_key_pay() {
-    let damage: [(&str, fn(String) -> Vec<u8>); 6] = [
+    type Damaging = fn(String) -> Vec<u8>;
+    let damage: [(&str, Damaging); 6] = [
         ("an altered secret", |text| {
             let at = text.rfind("\"ciphertext\"").unwrap_or(text.len() - 40);
             let (head, tail) = text.split_at(at + 16);
