@@ -1,6 +1,7 @@
 //! What the layers themselves can fail with.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::credential::PoolKey;
@@ -68,6 +69,14 @@ pub enum Error {
         pool: PoolKey,
         /// The label or id that the request is pinned to, where it is.
         pin: Option<String>,
+    },
+    /// A credential has no access token, and none could be had in its place: nothing can make one, or that has failed
+    /// now. No other credential was ready.
+    NoToken {
+        /// Which pool.
+        pool: PoolKey,
+        /// Its label.
+        label: Arc<str>,
     },
     /// Every credential is paused, or the one that the request is pinned to is.
     Paused {
@@ -139,6 +148,12 @@ impl fmt::Display for Error {
                 f,
                 "the request is pinned to {pin} of pool {pool}, which is spent; see to the account's billing, then \
                  use Pool::reset or the command `credentials test`"
+            ),
+            Self::NoToken { pool, label } => write!(
+                f,
+                "the account {label} of pool {pool} has no access token, and none could be made for it; sign in to it \
+                 again, give the pool a Refresher that mints (Refresher::mints), or see by the event RefreshFailed \
+                 why that has failed"
             ),
             Self::Paused { pool, pin: None } => write!(
                 f,

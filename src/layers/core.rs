@@ -27,6 +27,9 @@ impl<S: Clone> Core<S> {
         if jobs.roles.has(Roles::PERSIST) {
             pool.set_saves();
         }
+        if let Some(refresh) = &jobs.refresh {
+            pool.knows(&refresh.refresher);
+        }
         let (run, again) = Run::around(&inner, pool.address(), jobs);
         let shared = Arc::new(Shared { pool, run, again: Mutex::new(again) });
         Self { inner, shared, known: KnownHead::default() }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::driver::Driver;
-use super::jobs::Roles;
+use super::jobs::{Jobs, Roles};
 use super::response_class::ResponseClass;
 use super::sends::Sends;
 use crate::events::Event;
@@ -25,8 +25,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     #[inline]
     pub(super) fn may_send_again(&mut self) -> bool {
         let Self { shared, history, sent: Some(sent), .. } = self else { return false };
-        let (rotate, refreshes) = (&shared.run.jobs.rotate, shared.run.jobs.refresh.is_some());
-        if rotate.is_none() && !refreshes {
+        let Jobs { rotate, refresh, .. } = &shared.run.jobs;
+        if rotate.is_none() && refresh.is_none() {
             return false;
         }
         let mut budget = rotate.as_ref().and_then(|rotate| rotate.max_attempts);
@@ -41,7 +41,9 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let has_others = shared.pool.size() > 1 && budget.is_none_or(|budget| budget.get() > 1);
         let may_rotate = has_others && !is_pinned;
         rotate.as_ref().is_some_and(|rotate| may_rotate || rotate.repeats_itself())
-            || (refreshes && (may_rotate || sent.lease.is_refreshable()))
+            || refresh
+                .as_ref()
+                .is_some_and(|refresh| may_rotate || refresh.refresher.renews(&sent.lease))
     }
 
     /// What this run does about a response.
@@ -72,7 +74,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             return if rotates { Decision::Rotate } else { Decision::Return };
         }
         let refresher = self.refresh_options().map(|options| options.refresher.clone());
-        match refresher.filter(|_| self.refresh_may_help(class, &lease)) {
+        match refresher.filter(|refresher| self.refresh_may_help(class, &lease, refresher)) {
             Some(refresher) => Decision::Refresh(lease, refresher),
             None if self.fail(&lease, class) => Decision::Rotate,
             None => Decision::Return,
@@ -97,10 +99,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
     }
 
-    fn refresh_may_help(&mut self, class: ResponseClass, lease: &Lease) -> bool {
+    fn refresh_may_help(&mut self, class: ResponseClass, lease: &Lease, refresher: &Refresher) -> bool {
         class.refusal().is_some_and(|refusal| {
             !self.history().was_refreshed(lease.slot())
-                && (lease.is_refreshable() || self.pool().has_newer(lease))
+                && (refresher.renews(lease) || self.pool().has_newer(lease))
                 && !self.pool().was_refused_fresh(lease, refusal)
         })
     }

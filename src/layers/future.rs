@@ -15,7 +15,7 @@ use super::driver::Driver;
 use super::response_class::ResponseClass;
 use super::sends::Sends;
 use super::steps::Rotation;
-use super::wait::{Blocked, Wait};
+use super::wait::Blocked;
 use crate::BoxError;
 use crate::error::Error;
 use crate::pool::{KnownHead, Lease, Refreshed, Refreshing, Saving};
@@ -61,7 +61,7 @@ pin_project! {
             response: Option<Response<R>>,
         },
         // Waiting for another credential.
-        Next { wait: Wait, response: Option<Response<R>> },
+        Next { on: Blocked, response: Option<Response<R>> },
         // Reading what is left of a response that is thrown away; then waiting, if that is set.
         Drain { #[pin] drain: D, pause: Duration },
         Pause { #[pin] sleep: Sleep },
@@ -221,8 +221,12 @@ where
                     _ => Self::finish(driver, response),
                 }
             }
-            StageProj::Next { wait, response } => {
-                ready!(Pin::new(wait).poll(cx));
+            StageProj::Next { on, response } => {
+                match on {
+                    Blocked::OnCredential(wait) => ready!(Pin::new(wait).poll(cx)),
+                    // Whatever it has come to, the pool has it.
+                    Blocked::OnRefresh(refreshing) => drop(ready!(Pin::new(refreshing).poll(cx))),
+                }
                 Self::rotate(driver, response.take().ok_or(Error::Polled)?)
             }
             StageProj::Drain { drain, pause } => {
@@ -283,7 +287,7 @@ where
     fn rotate(driver: &mut Driver<S, B, R, M>, response: Response<R>) -> NextOf<S, M, B, R> {
         match driver.rotate() {
             Rotation::Send => Self::drain(driver, response, Duration::ZERO),
-            Rotation::Blocked(wait) => Next::Stage(Stage::Next { wait, response: Some(response) }),
+            Rotation::Blocked(on) => Next::Stage(Stage::Next { on, response: Some(response) }),
             Rotation::UsedUp => Self::used_up(driver, response),
         }
     }

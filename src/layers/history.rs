@@ -39,6 +39,8 @@ pub(super) struct History {
     /// The latest attempt that has begun since the history was made.
     pub(super) latest: Option<Sent>,
     pub(super) tried: Vec<SlotIndex>,
+    /// Those of them that lacked a token, so that nothing was sent with them.
+    pub(super) unsent: Vec<SlotIndex>,
     /// The credentials whose secrets were to be renewed, and which secrets those were.
     pub(super) refreshed: Vec<(SlotIndex, Generation)>,
     /// The credentials that were refused, and that no refresh helped.
@@ -69,6 +71,14 @@ impl History {
         }
     }
 
+    /// A credential is passed over: it lacks a token, and none can be had now.
+    pub(super) fn passes_over(&mut self, lease: &Lease) {
+        self.tries(lease);
+        if !self.unsent.contains(&lease.slot()) {
+            self.unsent.push(lease.slot());
+        }
+    }
+
     /// This secret is being renewed.
     pub(super) fn refreshes(&mut self, lease: &Lease) {
         self.refreshed.push((lease.slot(), lease.credential().generation));
@@ -90,15 +100,17 @@ impl History {
     pub(super) fn is_spent(&self, rotate: Option<&RotateOptions>, size: u32) -> bool {
         let budget = rotate.map_or(self.budget, |rotate| rotate.max_attempts);
         let budget = budget.map_or(size, Into::into);
-        self.tried.len() >= usize::try_from(budget).unwrap_or(usize::MAX)
+        self.tried.len() - self.unsent.len() >= usize::try_from(budget).unwrap_or(usize::MAX)
     }
 
     /// Empties it for another request, which uses its memory.
     pub(super) fn clear(&mut self) {
-        let Self { wish, latest, tried, refreshed, failed, suspects, permit, budget, home } = self;
+        let Self { wish, latest, tried, unsent, refreshed, failed, suspects, permit, budget, home } =
+            self;
         wish.clear();
         *latest = None;
         tried.clear();
+        unsent.clear();
         refreshed.clear();
         failed.clear();
         suspects.clear();

@@ -38,6 +38,7 @@ mod sends;
 mod service;
 mod spares;
 mod steps;
+mod tokens;
 mod wait;
 
 pub use answered_by::AnsweredBy;

@@ -30,8 +30,8 @@ use crate::pool::{KnownHead, Lease, Picked, Refreshed, Refresher, Refreshing, Sa
 /// What came of looking for another credential.
 pub(super) enum Rotation {
     Send,
-    /// One has to be waited for.
-    Blocked(Wait),
+    /// One, or its token, has to be waited for.
+    Blocked(Blocked),
     /// There is none, or the request can't be sent again.
     UsedUp,
 }
@@ -48,8 +48,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if let Some(wait) = self.pick(known)? {
             return Ok(Some(Blocked::OnCredential(wait)));
         }
-        if let Some(refreshing) = self.renew_expired() {
-            return Ok(Some(Blocked::OnRefresh(refreshing)));
+        if let Some(blocked) = self.make_good()? {
+            return Ok(Some(blocked));
         }
         let may_carry = self.keep(request);
         if self.roles.has(Roles::AUTH_HEADER) {
@@ -125,15 +125,6 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             (Picked::None, _) => {}
         }
         Ok(None)
-    }
-
-    /// Begins to renew an expired token before it is sent. A refusal would cost an attempt, or the whole
-    /// request if it can't be sent again.
-    #[inline]
-    fn renew_expired(&mut self) -> Option<Refreshing> {
-        let sent = self.sent.as_ref().filter(|sent| sent.is_expired)?;
-        let (lease, refresher) = (sent.lease.clone(), self.refresh_options()?.refresher.clone());
-        Some(self.refresh(&lease, &refresher))
     }
 
     /// The wait for a new secret is over. If there is none, the old one is sent: the clock may be wrong.
@@ -266,7 +257,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let tick = pool.tick();
         let (lease, permit) = match pool.pick_next(&history.tried, &history.wish) {
             (Picked::None, _) => return Rotation::UsedUp,
-            (Picked::Pending(wakeup), _) => return Rotation::Blocked(Wait::new(wakeup, pool)),
+            (Picked::Pending(wakeup), _) => {
+                return Rotation::Blocked(Blocked::OnCredential(Wait::new(wakeup, pool)));
+            }
+            (Picked::Lease { lease, .. }, permit) if lease.lacks_token() => {
+                drop((history, permit));
+                return self.rotate_to_missing(&lease);
+            }
             // As late as can be: this may cut off a body that is still being sent, and with it the
             // response that is returned.
             (Picked::Lease { .. }, _) if !M::take_over(body) => return Rotation::UsedUp,

@@ -179,6 +179,14 @@ impl TokenAnswer {
         SignedIn { tokens, account, label: label.as_deref().and_then(fit_to_show) }
     }
 
+    /// The tokens of a grant that is made anew each time: a refresh token is no use beside it (RFC 6749, section 4.4.3).
+    pub(super) fn minted(self, old: &OAuthTokens, dialect: Dialect, now: Timestamp) -> OAuthTokens {
+        let mut tokens = self.tokens(dialect, now);
+        tokens.refresh = None;
+        keep_extra(&mut tokens, old);
+        tokens
+    }
+
     /// The tokens that this answer makes of the old ones: what it doesn't renew stays.
     pub(super) fn renewed(self, old: &OAuthTokens, dialect: Dialect, now: Timestamp) -> OAuthTokens {
         let mut tokens = self.tokens(dialect, now);

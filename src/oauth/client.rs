@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::client_credentials::ClientCredentials;
 use super::config::{Dialect, FlowKind, OAuthConfig};
 use super::error::OAuthError;
 use super::http::OAuthHttp;
@@ -72,6 +73,12 @@ impl OAuthClient {
         let parts = Arc::make_mut(&mut client.0);
         parts.http = parts.http.clone().for_refreshes();
         TokenRefresher::new(client)
+    }
+
+    /// Asks for tokens in the client's own name (RFC 6749, section 4.4), for a [`Refresher`](crate::Refresher) that
+    /// [mints](crate::Refresher::mints).
+    pub fn client_credentials(&self) -> ClientCredentials {
+        ClientCredentials::new(self.clone())
     }
 
     pub(super) fn http(&self) -> &OAuthHttp {

@@ -35,6 +35,8 @@
 //! # }
 //! ```
 //!
+//! A service that acts in its own name needs no sign-in: [`OAuthClient::client_credentials`].
+//!
 //! # Whose client
 //!
 //! No product's client id or secret is shipped: sign in with an OAuth client that you may use, under the
@@ -49,6 +51,7 @@
 
 mod answer;
 mod client;
+mod client_credentials;
 mod config;
 mod copilot;
 mod cursor;
@@ -69,6 +72,7 @@ mod tls;
 mod vendors;
 
 pub use client::OAuthClient;
+pub use client_credentials::ClientCredentials;
 pub use config::{Dialect, FlowKind, OAuthConfig, TokenEncoding};
 pub use error::OAuthError;
 pub use http::OAuthHttp;

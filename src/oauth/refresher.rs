@@ -26,8 +26,16 @@ pub struct TokenRefresher {
     client: OAuthClient,
 }
 
-/// The future of a [`TokenRefresher`].
+/// The future of a [`TokenRefresher`] and of [`ClientCredentials`](super::ClientCredentials).
 pub struct TokenRefresh(Pin<Box<dyn Future<Output = Result<Secret, RefreshError>> + Send>>);
+
+impl TokenRefresh {
+    pub(super) fn new(
+        renewing: impl Future<Output = Result<Secret, RefreshError>> + Send + 'static,
+    ) -> Self {
+        Self(Box::pin(renewing))
+    }
+}
 
 impl TokenRefresher {
     pub(super) fn new(client: OAuthClient) -> Self {
@@ -59,13 +67,13 @@ impl Service<Credential> for TokenRefresher {
 
     fn call(&mut self, credential: Credential) -> TokenRefresh {
         let client = self.client.clone();
-        TokenRefresh(Box::pin(async move {
+        TokenRefresh::new(async move {
             match credential.secret {
                 Secret::OAuth(tokens) => renew(&client, &tokens).await.map(Secret::OAuth),
                 Secret::Mcp(tokens) => renew(&client, &tokens).await.map(Secret::Mcp),
                 other => Err(RefreshError::Failed(OAuthError::NotOAuth { kind: other.kind() }.into())),
             }
-        }))
+        })
     }
 }
 
@@ -99,12 +107,17 @@ async fn renew(client: &OAuthClient, tokens: &OAuthTokens) -> Result<OAuthTokens
                 None => code,
             })
         }
-        OAuthError::Unavailable { retry_after: Some(after), .. } if received.is_none() => {
-            RefreshError::AskAgain { after, error: error.into() }
-        }
         error => match received {
             Some(received) => RefreshError::Unread { received, error: error.into() },
-            None => RefreshError::Failed(error.into()),
+            None => passing(error),
         },
     })
+}
+
+/// Trouble that is no verdict on an account.
+pub(super) fn passing(error: OAuthError) -> RefreshError {
+    match error.retry_after() {
+        Some(after) => RefreshError::AskAgain { after, error: error.into() },
+        None => RefreshError::Failed(error.into()),
+    }
 }

@@ -19,7 +19,7 @@ use super::affinity::AffinityMap;
 use super::config::Config;
 use super::journal::Journal;
 use super::lane::{At, Key, Lane, SlotIndex};
-use super::lease::{BlemishCount, Lease};
+use super::lease::{BlemishCount, Lease, Mints};
 use super::policy::Candidate;
 use super::refresh::{HoldOff, RefreshStage, Renewal, lapses_at};
 use crate::clock::Timestamp;
@@ -130,6 +130,7 @@ pub(crate) struct Book {
     tick: Arc<AtomicU64>,
     has_oauth: bool,
     blemishes: BlemishCount,
+    mints: Mints,
     affinity: AffinityMap,
     waiters: Vec<oneshot::Sender<()>>,
     random: HasherRng,
@@ -140,7 +141,7 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn new(tick: Arc<AtomicU64>, blemishes: BlemishCount) -> Self {
+    pub(crate) fn new(tick: Arc<AtomicU64>, blemishes: BlemishCount, mints: Mints) -> Self {
         Self {
             slots: Vec::new(),
             by_id: HashMap::new(),
@@ -153,6 +154,7 @@ impl Book {
             tick,
             has_oauth: false,
             blemishes,
+            mints,
             affinity: AffinityMap::default(),
             waiters: Vec::new(),
             random: HasherRng::default(),

@@ -14,7 +14,7 @@ use super::book::Book;
 use super::config::{Config, Cooldowns, Mode, WhenAllCoolingDown};
 use super::head::Head;
 use super::header_names::CredentialHeaderNames;
-use super::lease::BlemishCount;
+use super::lease::{BlemishCount, Mints};
 use super::policy::Policy;
 use super::refresh::Refresher;
 use super::{BoxVault, Inner, Pool, save};
@@ -113,7 +113,8 @@ impl PoolBuilder {
     /// Renews tokens by this refresher: ahead of their expiry by five minutes, or by a tenth of their life
     /// where that is shorter, less a random part of up to half of that. By a task of its own, in the runtime
     /// that the pool is opened in and while any clone of the pool lives. After a failure it tries again, a
-    /// second later at first and five minutes later at most.
+    /// second later at first and five minutes later at most. One that [mints](Refresher::mints) makes the first
+    /// token, too, where the vault has an empty one.
     ///
     /// [`CredentialsLayer`](crate::CredentialsLayer) renews refused tokens by it, too; a
     /// [`RefreshOn401Layer`](crate::RefreshOn401Layer) has its own.
@@ -166,6 +167,10 @@ impl PoolBuilder {
         let blemishes = BlemishCount::default();
         let tick = Arc::new(AtomicU64::new(0));
         let credential_headers = CredentialHeaderNames::new(self.provider.header_names());
+        let mints = Mints::default();
+        if self.config.refresher.as_ref().is_some_and(Refresher::is_minting) {
+            mints.set();
+        }
         let answers = Answers::new(self.config.dates_answers_later());
         let pool = Pool(Arc::new(Inner {
             key,
@@ -173,7 +178,7 @@ impl PoolBuilder {
             provider: self.provider,
             config: self.config,
             vault: Mutex::new(self.vault),
-            book: Mutex::new(Book::new(tick.clone(), blemishes.clone())),
+            book: Mutex::new(Book::new(tick.clone(), blemishes.clone(), mints.clone())),
             head: Head::default(),
             size: AtomicU64::new(0),
             tick,
@@ -181,6 +186,8 @@ impl PoolBuilder {
             unsaved: AtomicBool::new(false),
             saver: Mutex::new(save::Saver::default()),
             answers,
+            mints,
+            known_refresher: Mutex::default(),
             saves: AtomicBool::new(false),
             renewals: watch::Sender::new(()),
             closing: watch::Sender::new(false),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue};
 
+use super::config::Mode;
 use super::lane::SlotIndex;
 use crate::clock::Timestamp;
 use crate::credential::{Credential, Metadata, Secret};
@@ -24,10 +25,26 @@ struct Inner {
     metadata: Metadata,
     headers: CredentialHeaders,
     endpoint: Option<Endpoint>,
-    /// Kept if it can be renewed: it may be newer than what a vault has.
-    secret: Option<Secret>,
-    expires_at: Option<Timestamp>,
+    /// If it can be renewed, it may be newer than what a vault has.
+    secret: Secret,
+    mints: Mints,
     blemish: Blemish,
+}
+
+/// Whether a refresher is known to the pool that [mints](crate::Refresher::mints). Shared by all leases of the pool:
+/// a layer may bring one after they were made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mints(Arc<AtomicBool>);
+
+impl Mints {
+    /// Whether that is news.
+    pub(super) fn set(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Whether a credential has a cooldown or a failure that a success would clear; shared by all of its
@@ -72,22 +89,23 @@ impl Lease {
         credential: &Credential,
         provider: &dyn Provider,
         blemish: Blemish,
+        mints: Mints,
     ) -> Result<Self, UnusableSecret> {
-        let mut headers = provider.headers(credential)?;
+        // A sign-in without a token has nothing to be put into a header, and isn't sent.
+        let is_missing = is_blank(&credential.secret) && Mode::is_oauth(credential.secret.kind());
+        let mut headers = if is_missing { Vec::new() } else { provider.headers(credential)? };
         for (_, value) in &mut headers {
             if credential.secret.is_in(value.as_bytes()) {
                 value.set_sensitive(true);
             }
         }
-        let refreshable = credential.secret.refresh_token().is_some();
-        let secret = refreshable.then(|| credential.secret.clone());
         let inner = Inner {
             slot,
             metadata: credential.metadata.clone(),
             headers,
             endpoint: provider.endpoint(credential),
-            secret,
-            expires_at: credential.secret.expires_at(),
+            secret: credential.secret.clone(),
+            mints,
             blemish,
         };
         Ok(Self(Arc::new(inner)))
@@ -110,7 +128,7 @@ impl Lease {
 
     /// When the access token stops working, where that is known.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.0.expires_at
+        self.0.secret.expires_at()
     }
 
     /// A text without what of it is secret: upstreams quote tokens, and their words are shown.
@@ -125,13 +143,25 @@ impl Lease {
         self.0.slot
     }
 
+    pub(crate) fn has_refresh_token(&self) -> bool {
+        self.0.secret.refresh_token().is_some()
+    }
+
+    /// Whether a refresher that is known to the pool may renew it.
     pub(crate) fn is_refreshable(&self) -> bool {
-        self.0.secret.is_some()
+        self.has_refresh_token() || self.0.mints.is_set()
+    }
+
+    /// Whether there is no token yet, so that it can't be sent. An empty key that nothing is minted for is its owner's
+    /// affair: a provider of theirs may need none.
+    pub(crate) fn lacks_token(&self) -> bool {
+        let Inner { secret, mints, .. } = &*self.0;
+        is_blank(secret) && (Mode::is_oauth(secret.kind()) || mints.is_set())
     }
 
     /// The whole secret, if it can be renewed.
     pub(super) fn secret(&self) -> Option<&Secret> {
-        self.0.secret.as_ref()
+        self.is_refreshable().then_some(&self.0.secret)
     }
 
     pub(crate) fn blemish(&self) -> &Blemish {
@@ -141,6 +171,10 @@ impl Lease {
     pub(crate) fn ptr_eq(&self, other: &Lease) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+fn is_blank(secret: &Secret) -> bool {
+    secret.token().expose().trim().is_empty()
 }
 
 impl fmt::Debug for Lease {

@@ -38,7 +38,8 @@ use answers::Answers;
 use book::{Book, Slot};
 use config::Config;
 use head::Head;
-use lease::BlemishCount;
+use lease::{BlemishCount, Mints};
+use refresh::KnownRefresher;
 
 pub use builder::PoolBuilder;
 pub use config::{Cooldowns, Mode, WhenAllCoolingDown};
@@ -98,6 +99,9 @@ struct Inner {
     unsaved: AtomicBool,
     saver: Mutex<save::Saver>,
     answers: Answers,
+    mints: Mints,
+    /// The refresher of a layer.
+    known_refresher: Mutex<Option<KnownRefresher>>,
     /// Whether a layer saves what the pool learns.
     saves: AtomicBool,
     /// Tells the task that renews tokens ahead that they have changed, and its end.

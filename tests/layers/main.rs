@@ -11,6 +11,7 @@ mod concurrency;
 mod error_response;
 mod grpc_answers;
 mod last_answer;
+mod minted;
 mod model_scope;
 mod orders;
 mod origins;

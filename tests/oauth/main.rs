@@ -5,6 +5,7 @@
 #[path = "../authorization_server/mod.rs"]
 mod authorization_server;
 
+mod client_credentials;
 mod oauth_device;
 mod oauth_loopback;
 mod oauth_refresh;

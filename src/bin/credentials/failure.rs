@@ -227,7 +227,7 @@ fn exit_of(error: &Error) -> Exit {
     match error {
         Error::Vault(_) => Exit::Vault,
         Error::NoCredential { .. } | Error::UnknownPin { .. } => Exit::NotFound,
-        Error::NeedsSignIn { .. } => Exit::Refused,
+        Error::NeedsSignIn { .. } | Error::NoToken { .. } => Exit::Refused,
         Error::Spent { .. } => Exit::Unavailable,
         Error::AllCoolingDown { .. } => Exit::Unavailable,
         _ => Exit::Failed,

@@ -142,7 +142,7 @@ impl Book {
             if newer && *known != credential.metadata {
                 let blemish = self.slots[slot].lease.blemish().clone();
                 let is_renewed = credential.metadata.generation != known.generation;
-                let lease = Lease::new(slot, credential, provider, blemish)?;
+                let lease = Lease::new(slot, credential, provider, blemish, self.mints.clone())?;
                 if is_renewed {
                     self.slots[slot].renewal = Renewal::of(&lease, self.random.next_f64());
                     self.slots[slot].acquit();
@@ -152,7 +152,7 @@ impl Book {
             return Ok(slot);
         }
         let slot = self.slots.len();
-        let lease = Lease::new(slot, credential, provider, self.blemishes.none())?;
+        let lease = Lease::new(slot, credential, provider, self.blemishes.none(), self.mints.clone())?;
         let renewal = Renewal::of(&lease, self.random.next_f64());
         self.slots.push(Slot {
             lease,

@@ -26,6 +26,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// From when on a token is renewed before it is sent. A new one is used at least once, and for a while: of a server
 /// whose tokens are dead when they come, each request would spend a refresh token.
 pub(crate) fn lapses_at(lease: &Lease) -> Option<Timestamp> {
+    if lease.lacks_token() {
+        return Some(Timestamp::default());
+    }
     let expiry = lease.expires_at().filter(|_| lease.is_refreshable())?;
     let Metadata { generation, updated_at, .. } = lease.credential();
     // Put into the vault as one that has expired, or known to be no good by who has renewed it.
@@ -60,7 +63,13 @@ struct Held {
 impl Renewal {
     /// For a token that is new. `random`, from 0 to 1, spreads the renewals of many, and of many processes.
     pub(crate) fn of(lease: &Lease, random: f64) -> Self {
-        let due = lease.expires_at().filter(|_| lease.is_refreshable()).map(|expiry| {
+        // One that lacks its first token has never had a life.
+        let is_first = lease.credential().generation == Generation::FIRST;
+        let expiry = if lease.lacks_token() { Some(Timestamp::default()) } else { lease.expires_at() };
+        let due = expiry.filter(|_| lease.is_refreshable()).map(|expiry| {
+            if lease.lacks_token() && is_first {
+                return expiry;
+            }
             let life = expiry.since(lease.credential().updated_at);
             let margin = MARGIN.min(life / 10);
             let due = expiry.before(margin.mul_f64(1.0 - random / 2.0));
@@ -125,7 +134,7 @@ impl Pool {
                 let now = pool.now();
                 let (due, next) = pool.with_book(|book, config| book.renewals(config, now));
                 drop(pool);
-                for lease in due {
+                for lease in due.into_iter().filter(|lease| refresher.renews(lease)) {
                     let Some(pool) = alive() else { return };
                     let refreshing = pool.refresh(&lease, &refresher, true);
                     drop(pool);

@@ -60,6 +60,8 @@ impl Running {
 impl Exchange {
     async fn run(mut self, refresher: Refresher) {
         match self.take_turn(&refresher).await {
+            // Somebody has put an empty one there meanwhile.
+            Ok(lease) if lease.lacks_token() => self.told = Refreshed::NoHelp,
             Ok(lease) => self.told = Refreshed::New(lease),
             Err(trouble) => {
                 self.told = trouble.told();
@@ -203,7 +205,13 @@ impl Exchange {
         }
         let known = self.credential().generation;
         let Begun { record: stored, unfinished, failed } = match self.begin(known).await? {
-            begun if begun.record.metadata.generation > known => return self.adopt(&begun.record),
+            begun if begun.record.metadata.generation > known => {
+                let lease = self.adopt(&begun.record)?;
+                if !lease.lacks_token() {
+                    return Ok(lease);
+                }
+                self.begin(begun.record.metadata.generation).await?
+            }
             // An older vault was put in place of the one that was read.
             begun if begun.record.metadata.generation < known => {
                 match self.pool.put_back(&self.lease, begun.record).await? {
@@ -223,6 +231,9 @@ impl Exchange {
         self.running(|running| running.is_presented = true);
         let exchanged = refresher.exchange(stored.clone()).await;
         match exchanged.map_err(|error| error.redacted(&stored.secret)) {
+            Ok(secret) if secret.token().expose().trim().is_empty() => {
+                self.store_empty(stored, secret).await
+            }
             Ok(secret) => self.store(stored, secret).await,
             Err(RefreshError::Unread { received, error }) => {
                 Err(Trouble::Vendor(self.keep(stored, received, error).await))
@@ -231,7 +242,7 @@ impl Exchange {
                 // Whoever has rotated the token meanwhile has made the verdict void.
                 match vault.get(id).await {
                     Ok(now) if now.metadata.generation > stored.metadata.generation => self.adopt(&now),
-                    _ if unfinished.is_some() => {
+                    _ if unfinished.is_some() && stored.secret.refresh_token().is_some() => {
                         const CUT_OFF: &str =
                             "an earlier renewal was cut off before its new token was saved";
                         Err(self.reject(format!("{reason}; {CUT_OFF}")).await)
@@ -246,6 +257,15 @@ impl Exchange {
             }
             Err(error) => Err(Trouble::Vendor(error)),
         }
+    }
+
+    /// The refresher has given no token. A refresh token that came in its place is saved all the same: the old one may
+    /// be spent.
+    async fn store_empty(&self, old: Credential, secret: Secret) -> Result<Lease, Trouble> {
+        if secret.refresh_token().is_some() {
+            self.store(old, secret).await?;
+        }
+        Err(Trouble::Vendor(RefreshError::Failed("the refresher has given an empty token".into())))
     }
 
     /// Notes that the exchange begins. No note is made that no exchange follows.

@@ -3,6 +3,7 @@
 mod ahead;
 mod close;
 mod exchange;
+mod known;
 mod put_back;
 mod refresher;
 mod trouble;
@@ -16,6 +17,7 @@ use super::{Lease, Pool};
 
 pub(crate) use ahead::{Renewal, lapses_at};
 pub use close::Unfinished;
+pub(in crate::pool) use refresher::KnownRefresher;
 pub use refresher::{RefreshError, Refresher};
 pub(crate) use trouble::HoldOff;
 
@@ -76,10 +78,14 @@ impl Pool {
     /// moment ago. With `saves`, the vendor's verdict is saved.
     pub(crate) fn refresh(&self, lease: &Lease, refresher: &Refresher, saves: bool) -> Refreshing {
         let (sender, receiver) = oneshot::channel();
+        let mut lease = lease.clone();
         let is_first = self.with_book(|book, _| {
             let slot = &mut book.slots[lease.slot()];
             if slot.lease.credential().generation > lease.credential().generation {
-                return Err(Refreshed::New(slot.lease.clone()));
+                if !slot.lease.lacks_token() {
+                    return Err(Refreshed::New(slot.lease.clone()));
+                }
+                lease = slot.lease.clone();
             }
             match &mut slot.refresh {
                 RefreshStage::Running(Running { late: Some(told), .. }) => Err(told.clone()),
@@ -101,7 +107,7 @@ impl Pool {
         match is_first {
             Err(known) => return Refreshing::Done(known),
             Ok(false) => {}
-            Ok(true) => exchange::start(self.clone(), lease.clone(), refresher.clone(), saves),
+            Ok(true) => exchange::start(self.clone(), lease, refresher.clone(), saves),
         }
         Refreshing::Waiting(receiver)
     }

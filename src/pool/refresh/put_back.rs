@@ -50,8 +50,10 @@ impl Pool {
         let (vault, id) = (self.vault(), lease.credential().id);
         let _lease = vault.lease_refresh(id).await?;
         let stored = self.vault().get(id).await?;
-        if is_newer(lease, &stored.metadata) {
-            self.put_back(lease, stored).await?;
+        // A refresh may have put it back and renewed it meanwhile, within the same millisecond.
+        let lease = self.with_book(|book, _| book.slots[lease.slot()].lease.clone());
+        if is_newer(&lease, &stored.metadata) {
+            self.put_back(&lease, stored).await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What exchanges one secret for another, and how that fails.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tower::util::BoxCloneService;
@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::credential::{Credential, PoolKey, Secret};
+use crate::pool::Lease;
 use crate::secret::SecretString;
 
 /// Exchanges a credential for a new secret, at the vendor's token endpoint for instance.
@@ -24,8 +25,26 @@ use crate::secret::SecretString;
 /// ```
 #[derive(Clone)]
 pub struct Refresher {
-    exchange: Arc<Mutex<BoxCloneService<Credential, Secret, BoxError>>>,
+    exchange: Arc<Exchange>,
     turns: Turns,
+    mints: bool,
+}
+
+type Exchange = Mutex<BoxCloneService<Credential, Secret, BoxError>>;
+
+/// A refresher for as long as others have it: it may hold the pool that knows it.
+#[derive(Clone)]
+pub(in crate::pool) struct KnownRefresher {
+    exchange: Weak<Exchange>,
+    turns: Turns,
+    mints: bool,
+}
+
+impl KnownRefresher {
+    pub(in crate::pool) fn get(&self) -> Option<Refresher> {
+        let Self { exchange, turns, mints } = self;
+        Some(Refresher { exchange: exchange.upgrade()?, turns: turns.clone(), mints: *mints })
+    }
 }
 
 /// Which refreshes are made one at a time.
@@ -58,7 +77,30 @@ impl Refresher {
     {
         let service = tower::util::MapErr::new(service, Into::into as fn(S::Error) -> BoxError);
         let exchange = Arc::new(Mutex::new(BoxCloneService::new(service)));
-        Self { exchange, turns: Turns::OfProvider }
+        Self { exchange, turns: Turns::OfProvider, mints: false }
+    }
+
+    /// Says that it makes secrets from what it has itself, without a refresh token of the credential's: an installation
+    /// token of a GitHub App, a token for client credentials (RFC 6749, section 4.4), a service account's, one of a
+    /// security token service. Then it is called for credentials of every kind: after a 401, after the expiry, and
+    /// before the first request where the vault has an empty token (`OAuthTokens::new("")`). Once for all requests and
+    /// all processes, as any refresh. Without this it is called for credentials that have a refresh token, and for no
+    /// other.
+    ///
+    /// ```
+    /// # use tower_credentials::{Credential, OAuthTokens, RefreshError, Refresher};
+    /// let refresher = Refresher::new(|installation: Credential| async move {
+    ///     let id = installation.metadata.attributes.get("installation");
+    ///     let id = id.ok_or(RefreshError::Failed("the account has no attribute `installation`".into()))?;
+    ///     // Ask for a token with a key of your own here.
+    ///     Ok::<_, RefreshError>(OAuthTokens::new(format!("a token for {id}")).into())
+    /// })
+    /// .mints();
+    /// ```
+    #[must_use]
+    pub fn mints(mut self) -> Self {
+        self.mints = true;
+        self
     }
 
     /// Makes the refreshes of all credentials that go by this OAuth client one at a time, whatever their
@@ -86,6 +128,21 @@ impl Refresher {
             Turns::OfClient(client) => Some(client.clone()),
             Turns::None => None,
         }
+    }
+
+    /// Whether it makes secrets by itself.
+    pub(in crate::pool) fn is_minting(&self) -> bool {
+        self.mints
+    }
+
+    /// Whether it may renew what this lease has.
+    pub(crate) fn renews(&self, lease: &Lease) -> bool {
+        self.mints || lease.has_refresh_token()
+    }
+
+    pub(in crate::pool) fn known(&self) -> KnownRefresher {
+        let Self { exchange, turns, mints } = self;
+        KnownRefresher { exchange: Arc::downgrade(exchange), turns: turns.clone(), mints: *mints }
     }
 
     pub(super) async fn exchange(&self, credential: Credential) -> Result<Secret, RefreshError> {

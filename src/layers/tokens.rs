@@ -1,0 +1,95 @@
+//! Tokens that are to be renewed, or made, before a request leaves with them.
+
+use super::driver::Driver;
+use super::sends::Sends;
+use super::steps::Rotation;
+use super::wait::{Blocked, Wait};
+use crate::error::Error;
+use crate::pool::{Lease, Picked, Refresher, Refreshing};
+
+impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
+    /// Sees to it that the credential has a token that is good, as far as is known; tells what is to be waited for.
+    #[inline]
+    pub(super) fn make_good(&mut self) -> Result<Option<Blocked>, Error> {
+        match &self.sent {
+            Some(sent) if sent.is_expired || sent.lease.lacks_token() => self.renew_or_pass_over(),
+            _ => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn renew_or_pass_over(&mut self) -> Result<Option<Blocked>, Error> {
+        if let Some(refreshing) = self.renew_expired() {
+            return Ok(Some(Blocked::OnRefresh(refreshing)));
+        }
+        match &self.sent {
+            Some(sent) if sent.lease.lacks_token() => {
+                let lease = sent.lease.clone();
+                self.pass_over_missing(&lease)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Begins to renew an expired token before it is sent. A refusal would cost an attempt, or the whole
+    /// request if it can't be sent again.
+    fn renew_expired(&mut self) -> Option<Refreshing> {
+        let sent = self.sent.as_ref().filter(|sent| sent.is_expired)?;
+        let lease = sent.lease.clone();
+        let refresher = self.renewer(&lease)?;
+        Some(self.refresh(&lease, &refresher))
+    }
+
+    /// What renews this lease before it is sent. An expired token may be good, since clocks are wrong, and is left to
+    /// this run's refresher. Where there is no token, any that is known to the pool will do: the layer that has
+    /// it may stand further in, where it is too late to take another account.
+    fn renewer(&self, lease: &Lease) -> Option<Refresher> {
+        let own = self.refresh_options().map(|options| options.refresher.clone());
+        own.filter(|refresher| refresher.renews(lease))
+            .or_else(|| if lease.lacks_token() { self.pool().renewer(lease) } else { None })
+    }
+
+    /// There is no token, and none can be had now: takes another credential in its place, of which nothing has been
+    /// sent yet.
+    fn pass_over_missing(&mut self, missing: &Lease) -> Result<Option<Blocked>, Error> {
+        let Self { shared, history, sent, .. } = self;
+        let (pool, Some(sent)) = (&shared.pool, sent) else { return Ok(None) };
+        let mut history = history.lock(None);
+        history.passes_over(missing);
+        history.permit = None;
+        let tick = pool.tick();
+        let (lease, permit, is_expired) = match pool.pick_next(&history.tried, &history.wish) {
+            (Picked::Lease { lease, expired, .. }, permit) => (lease, permit, expired),
+            (Picked::Pending(wakeup), _) => {
+                return Ok(Some(Blocked::OnCredential(Wait::new(wakeup, pool))));
+            }
+            (Picked::None, _) => {
+                let credential = missing.credential();
+                let (pool, label) = (credential.pool.clone(), credential.label.clone());
+                return Err(Error::NoToken { pool, label });
+            }
+        };
+        history.permit = permit;
+        history.tries(&lease);
+        let next = shared.attempt(sent.number, lease, tick, is_expired);
+        if let Some(latest) = &mut history.latest {
+            *latest = next.clone();
+        }
+        *sent = next;
+        drop(history);
+        self.make_good()
+    }
+
+    /// The next credential in a rotation has no token yet: it is made first. Where that fails, or can't be, the
+    /// credential counts as tried.
+    #[cold]
+    pub(super) fn rotate_to_missing(&mut self, lease: &Lease) -> Rotation {
+        if !self.history().was_refreshed(lease.slot())
+            && let Some(refresher) = self.renewer(lease)
+        {
+            return Rotation::Blocked(Blocked::OnRefresh(self.refresh(lease, &refresher)));
+        }
+        self.history().passes_over(lease);
+        self.rotate()
+    }
+}
