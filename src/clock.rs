@@ -22,6 +22,13 @@ impl Timestamp {
         self.0
     }
 
+    /// Whether this was told by a clock that was wrong: it lies further in the future than the clocks of those who share
+    /// a vault may be apart.
+    pub(crate) fn is_misdated(self, now: Timestamp) -> bool {
+        const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+        self > now.after(CLOCKS_DIFFER)
+    }
+
     /// How long after `earlier` this moment lies; zero where it does not.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

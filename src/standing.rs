@@ -78,13 +78,6 @@ pub struct Cooldown {
     pub generation: Option<Generation>,
 }
 
-impl Cooldown {
-    /// Whether it was set in the future: the clock that set it was wrong.
-    pub(crate) fn is_misdated(&self, now: Timestamp) -> bool {
-        self.set_at > now.after(CLOCKS_DIFFER)
-    }
-}
-
 /// Whether a credential can be used at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -173,14 +166,11 @@ pub struct LastAnswer {
     pub status: u16,
 }
 
-/// How far the clocks of those who share a vault may be apart.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
-
 impl LastAnswer {
     /// Whether it is not from the future: the clock that dated such a one was wrong, and it would hide all
     /// that come until then.
     pub(crate) fn is_believable(&self, now: Timestamp) -> bool {
-        self.at <= now.after(CLOCKS_DIFFER)
+        !self.at.is_misdated(now)
     }
 }
 

@@ -52,7 +52,7 @@ async fn a_cooldown_is_kept_if_the_clocks_differ_by_a_minute() {
 /// A clock that can be set to any time.
 fn settable() -> (std::sync::Arc<std::sync::atomic::AtomicU64>, Clock) {
     use std::sync::atomic::{AtomicU64, Ordering};
-    let time = std::sync::Arc::new(AtomicU64::new(1_800_000_000));
+    let time = std::sync::Arc::new(AtomicU64::new(4_000_000_000));
     let read = time.clone();
     let clock = Clock::from_fn(move || std::time::UNIX_EPOCH + seconds(read.load(Ordering::SeqCst)));
     (time, clock)
@@ -74,4 +74,35 @@ async fn a_limit_that_was_learnt_by_a_wrong_clock_ends_when_the_clock_is_right()
     upstream.set("b", [Answer::limited(60)]);
     assert_eq!(ask(&service, post()).await.0, 200);
     assert_eq!(upstream.tokens(), ["a", "b", "b", "a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_stored_by_a_clock_that_was_ahead_is_renewed_soon() {
+    for (ahead, renewals) in [(10 * DAY, 1), (0, 0)] {
+        let vault = accounts(["a"]).await;
+        let refreshes = Journal::new();
+        let clock = tokio_clock();
+        let stored = clock.now().after(seconds(ahead));
+        // What the vault has, as that clock has dated it.
+        let dated = tower::service_fn(move |request: vault::VaultRequest| {
+            let vault = vault.clone();
+            async move {
+                let mut answer = tower::ServiceExt::oneshot(vault, request).await?;
+                if let vault::VaultResponse::Pool(pool) = &mut answer {
+                    for credential in &mut pool.credentials {
+                        let Secret::OAuth(tokens) = &mut credential.secret else { unreachable!() };
+                        if &*tokens.access.expose() == "a-1" {
+                            credential.metadata.updated_at = stored;
+                            tokens.expires_at = Some(stored.after(seconds(3600)));
+                        }
+                    }
+                }
+                Ok::<_, BoxError>(answer)
+            }
+        });
+        let pool = builder(dated).clock(clock).refresher(renewing(&refreshes)).open().await.unwrap();
+        tokio::time::sleep(seconds(60)).await;
+        assert_eq!(refreshes.all().len(), renewals, "{ahead} s ahead");
+        drop(pool);
+    }
 }

@@ -353,7 +353,7 @@ async fn a_pool_whose_clock_was_set_right_tells_of_what_comes_after() {
     let is_ahead = ahead.clone();
     let clock = Clock::from_fn(move || {
         let years = u64::from(is_ahead.load(Ordering::SeqCst)) * 10;
-        std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + years * 365 * 24 * 60 * 60)
+        std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000 + years * 365 * 24 * 60 * 60)
     });
     let pool = builder(spy.clone()).clock(clock).sync_every(None).open().await.unwrap();
     let upstream = Upstream::new().answers("a", [Answer::status(418), Answer::ok()]);

@@ -252,7 +252,7 @@ async fn a_clock_that_is_set_back_holds_no_refresh_off() {
     let ahead = Arc::new(AtomicU64::new(400));
     let days = ahead.clone();
     let clock = Clock::from_fn(move || {
-        UNIX_EPOCH + Duration::from_secs(1_800_000_000 + 86_400 * days.load(Ordering::SeqCst))
+        UNIX_EPOCH + Duration::from_secs(4_000_000_000 + 86_400 * days.load(Ordering::SeqCst))
     });
     let vault = accounts(["a"]).await;
     let pool = builder(vault).clock(clock).open().await.unwrap();

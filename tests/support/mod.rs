@@ -480,7 +480,7 @@ pub(crate) fn tokio_clock() -> Clock {
 }
 
 /// Since the Unix epoch: when the tests' clocks begin.
-const START: Duration = Duration::from_secs(1_800_000_000);
+const START: Duration = Duration::from_secs(4_000_000_000);
 
 /// A clock that moves when told to, for tests over sockets.
 #[derive(Clone)]

@@ -36,7 +36,7 @@ impl Book {
         let mut is_news = false;
         for credential in &stored.credentials {
             let Metadata { id, label, .. } = &credential.metadata;
-            match self.upsert(credential, provider, false) {
+            match self.upsert(credential, provider, false, now) {
                 Ok(slot) => order.push(slot),
                 Err(error) => damaged.push(
                     Damage::new(format!("credential {label:?} ({id})"), error.to_string())
@@ -134,6 +134,7 @@ impl Book {
         credential: &Credential,
         provider: &dyn Provider,
         in_older_vault: bool,
+        now: Timestamp,
     ) -> Result<SlotIndex, UnusableSecret> {
         let id = credential.metadata.id;
         if let Some(&slot) = self.by_id.get(&id) {
@@ -144,7 +145,7 @@ impl Book {
                 let is_renewed = credential.metadata.generation != known.generation;
                 let lease = Lease::new(slot, credential, provider, blemish, self.mints.clone())?;
                 if is_renewed {
-                    self.slots[slot].renewal = Renewal::of(&lease, self.random.next_f64());
+                    self.slots[slot].renewal = Renewal::of(&lease, now, self.random.next_f64());
                     self.slots[slot].acquit();
                 }
                 self.slots[slot].lease = lease;
@@ -153,7 +154,7 @@ impl Book {
         }
         let slot = self.slots.len();
         let lease = Lease::new(slot, credential, provider, self.blemishes.none(), self.mints.clone())?;
-        let renewal = Renewal::of(&lease, self.random.next_f64());
+        let renewal = Renewal::of(&lease, now, self.random.next_f64());
         self.slots.push(Slot {
             lease,
             standing: Standing::default(),
@@ -184,7 +185,7 @@ impl Book {
         config: &Config,
         now: Timestamp,
     ) -> Result<Lease, UnusableSecret> {
-        let slot = self.upsert(credential, provider, in_older_vault)?;
+        let slot = self.upsert(credential, provider, in_older_vault, now)?;
         let generation = self.slots[slot].lease.credential().generation;
         self.slots[slot].standing.forget_before(generation);
         self.slots[slot].mark();

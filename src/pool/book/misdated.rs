@@ -11,7 +11,7 @@ impl Book {
     pub(crate) fn end_misdated(&mut self, config: &Config, now: Timestamp) {
         for index in 0..self.slots.len() {
             let cooldowns = &self.slots[index].standing.cooldowns;
-            let misdated = cooldowns.iter().filter(|known| known.is_misdated(now)).cloned();
+            let misdated = cooldowns.iter().filter(|known| known.set_at.is_misdated(now)).cloned();
             for Cooldown { set_at: set_until, scope, .. } in misdated.collect::<Vec<_>>() {
                 self.change(index, Change::Succeeded { set_until, scope }, config, now);
             }

@@ -62,13 +62,17 @@ struct Held {
 
 impl Renewal {
     /// For a token that is new. `random`, from 0 to 1, spreads the renewals of many, and of many processes.
-    pub(crate) fn of(lease: &Lease, random: f64) -> Self {
+    pub(crate) fn of(lease: &Lease, now: Timestamp, random: f64) -> Self {
         // One that lacks its first token has never had a life.
         let is_first = lease.credential().generation == Generation::FIRST;
         let expiry = if lease.lacks_token() { Some(Timestamp::default()) } else { lease.expires_at() };
         let due = expiry.filter(|_| lease.is_refreshable()).map(|expiry| {
             if lease.lacks_token() && is_first {
                 return expiry;
+            }
+            // Its expiry was told by the same clock, so nobody knows how old it is.
+            if lease.credential().updated_at.is_misdated(now) {
+                return now;
             }
             let life = expiry.since(lease.credential().updated_at);
             let margin = MARGIN.min(life / 10);

@@ -34,17 +34,14 @@ struct Failed {
     reason: String,
 }
 
-/// How far the clocks of those who share a vault may be apart.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
-
 impl Failed {
     /// What is left of it: never more than was stated, and nothing of one that a wrong clock has put into the
     /// future.
     fn left(&self, now: Timestamp) -> FailedRefresh {
         let wait = Duration::from_millis(self.wait);
-        let left = match self.at <= now.after(CLOCKS_DIFFER) {
-            true => self.at.after(wait).since(now).min(wait),
-            false => Duration::ZERO,
+        let left = match self.at.is_misdated(now) {
+            true => Duration::ZERO,
+            false => self.at.after(wait).since(now).min(wait),
         };
         FailedRefresh { wait: left, in_a_row: self.in_a_row, reason: self.reason.clone() }
     }

@@ -52,7 +52,7 @@ struct World {
 }
 
 /// Where the script's clock begins, in seconds since the epoch.
-const EPOCH: u64 = 1_800_000_000;
+const EPOCH: u64 = 4_000_000_000;
 
 impl World {
     async fn new(script: &Arc<Script>, url: &str) -> Self {
