@@ -11,7 +11,7 @@ use super::client::OAuthClient;
 use super::endpoint::Endpoint;
 use super::error::OAuthError;
 use super::grant::{scopes, standard};
-use super::refresher::{TokenRefresh, passing};
+use super::refresher::{TokenRefresh, one_at_a_time, passing};
 use crate::credential::{Credential, OAuthTokens, Secret};
 use crate::pool::{RefreshError, Refresher};
 use crate::secret::SecretString;
@@ -80,12 +80,8 @@ impl ClientCredentials {
 /// One request at a time for all accounts of the client's id.
 impl From<ClientCredentials> for Refresher {
     fn from(service: ClientCredentials) -> Self {
-        let id = service.client.config().client_id.clone();
-        let refresher = Refresher::from_service(service).mints();
-        match id {
-            Some(id) => refresher.client(id),
-            None => refresher,
-        }
+        let client = service.client.clone();
+        one_at_a_time(Refresher::from_service(service).mints(), &client)
     }
 }
 

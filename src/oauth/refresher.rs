@@ -47,12 +47,16 @@ impl TokenRefresher {
 /// renewed at once.
 impl From<TokenRefresher> for Refresher {
     fn from(service: TokenRefresher) -> Self {
-        let id = service.client.config().client_id.clone();
-        let refresher = Refresher::from_service(service);
-        match id {
-            Some(id) => refresher.client(id),
-            None => refresher,
-        }
+        let client = service.client.clone();
+        one_at_a_time(Refresher::from_service(service), &client)
+    }
+}
+
+/// Renews the accounts of this client's id one at a time.
+pub(super) fn one_at_a_time(refresher: Refresher, client: &OAuthClient) -> Refresher {
+    match &client.config().client_id {
+        Some(id) => refresher.client(id.clone()),
+        None => refresher,
     }
 }
 
