@@ -42,6 +42,7 @@ keys! {
     "mode" => mode: raw.mode(),
     "namespace" => namespace: raw.namespace(),
     "max_attempts" => max_attempts: raw.at_least_one(),
+    "max_in_flight" => max_in_flight: raw.at_least_one(),
     "cooldown_limited" => cooldown_limited: raw.duration(),
     "cooldown_refused" => cooldown_refused: raw.duration(),
     "cooldown_cap" => cooldown_cap: raw.duration(),

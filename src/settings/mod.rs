@@ -9,6 +9,7 @@
 //! | `mode` | Which credentials are used: `auto`, `api`, `subscription`; see [`Mode`]. | `auto` |
 //! | `namespace` | Which of the provider's pools. | `default` |
 //! | `max_attempts` | With how many credentials a request is tried, at most; from 1 on. | all of the pool |
+//! | `max_in_flight` | How many requests one credential serves at once, at most; from 1 on. Others wait. | no bound |
 //! | `cooldown_limited` | How long a limited credential cools down if the answer names no time. | `30s` |
 //! | `cooldown_refused` | How long a refused one does that no refresh helped. | `5m` |
 //! | `cooldown_cap` | The longest cooldown that is guessed. | `1h` |
@@ -165,6 +166,7 @@ layered! {
         mode: Mode,
         namespace: String,
         max_attempts: NonZeroU32,
+        max_in_flight: NonZeroU32,
         cooldown_limited: Duration,
         cooldown_refused: Duration,
         cooldown_cap: Duration,
@@ -240,6 +242,13 @@ impl ProviderSettings {
     #[must_use]
     pub fn max_attempts(mut self, attempts: NonZeroU32) -> Self {
         self.values.max_attempts = Some(attempts);
+        self
+    }
+
+    /// How many requests one credential serves at once, at most: some vendors limit that. Others wait.
+    #[must_use]
+    pub fn max_in_flight(mut self, cap: NonZeroU32) -> Self {
+        self.values.max_in_flight = Some(cap);
         self
     }
 
@@ -335,6 +344,9 @@ impl ProviderSettings {
         }
         if let Some(namespace) = &values.namespace {
             builder = builder.namespace(namespace.as_str());
+        }
+        if let Some(cap) = values.max_in_flight {
+            builder = builder.max_in_flight(cap);
         }
         builder.mode(values.mode.unwrap_or_default()).cooldowns(cooldowns)
     }

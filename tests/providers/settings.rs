@@ -57,6 +57,7 @@ async fn effect(registry: &Registry, key: &str) -> String {
         "max_attempts" => {
             registry.max_attempts("openai").unwrap().map_or(0, NonZeroU32::get).to_string()
         }
+        "max_in_flight" => at_once(registry).await,
         "cooldown_limited" => cooldown(registry, 429).await,
         "cooldown_refused" => cooldown(registry, 401).await,
         "api_key_variable" => registry.api_key_variable("openai").unwrap().unwrap_or("").to_owned(),
@@ -140,6 +141,21 @@ async fn mode_of(registry: &Registry) -> &'static str {
     if upstream.tokens() == ["key"] { "api" } else { "auto" }
 }
 
+/// How many of five requests at once one credential serves.
+async fn at_once(registry: &Registry) -> String {
+    let key = registry.pool_key("openai").unwrap();
+    let vault = MemoryVault::new();
+    vault.put(Credential::new(key, "k", Secret::api_key("key"))).await.unwrap();
+    let pool = registry.pool("openai", vault).unwrap().open().await.unwrap();
+    let upstream = Upstream::new().answers("key", [Answer::ok().after(std::future::pending)]);
+    let service = stack(CredentialsLayer::new(pool), upstream.clone());
+    let requests: Vec<_> = (0..5).map(|_| tokio::spawn(ask(&service, get()))).collect();
+    // Time is paused: it moves once every request waits.
+    tokio::time::sleep(seconds(1)).await;
+    requests.iter().for_each(|request| request.abort());
+    upstream.tokens().len().to_string()
+}
+
 /// How long a credential cools down after this status.
 async fn cooldown(registry: &Registry, status: u16) -> String {
     let key = registry.pool_key("openai").unwrap();
@@ -164,6 +180,7 @@ const KEYS: &[(&str, [&str; 3])] = &[
     ("mode", ["api", "subscription", "auto"]),
     ("namespace", ["a", "b", "c"]),
     ("max_attempts", ["1", "2", "3"]),
+    ("max_in_flight", ["1", "2", "3"]),
     ("cooldown_limited", ["10s", "20s", "40s"]),
     ("cooldown_refused", ["10s", "20s", "40s"]),
     ("api_key_variable", ["A", "B", "C"]),
