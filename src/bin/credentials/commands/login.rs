@@ -7,7 +7,7 @@ use tower_credentials::oauth::{FlowKind, OAuthError, ReplaceError, SignedIn};
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{MemoryVault, Replaced, VaultExt};
-use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret};
+use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret, SecretString};
 
 use crate::account;
 use crate::args::Global;
@@ -112,7 +112,9 @@ impl Login {
 
     async fn store_key(&self, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
         let key = prompt::secret("API key").await?;
-        check_key(key.expose())?;
+        let key = SecretString::api_key(key.expose()).map_err(|reason| {
+            Failure::usage("this is no API key").because(reason).way_out("the same with the key alone")
+        })?;
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
         let credential = Credential::new(pool.clone(), label, Secret::api_key(key));
         let provider = context.registry.provider(&self.provider)?;
@@ -280,20 +282,6 @@ impl Login {
 
 /// Sign-ins take turns while they look for an account and add it.
 const LEASE: &str = "credentials login";
-
-/// Refuses what somebody has copied with more than the key.
-fn check_key(key: &str) -> Result<(), Failure> {
-    let reason = if key.chars().any(char::is_whitespace) {
-        "it has a blank in it, or a line break"
-    } else if !key.is_ascii() {
-        "it has characters that no header takes"
-    } else if key.starts_with(['"', '\'']) || key.ends_with(['"', '\'']) {
-        "it has quotes around it"
-    } else {
-        return Ok(());
-    };
-    Err(Failure::usage("this is no API key").because(reason).way_out("the same with the key alone"))
-}
 
 /// The label of an account that nobody has named.
 const DEFAULT_LABEL: &str = "default";
