@@ -121,6 +121,20 @@ impl Login {
         provider
             .headers(&credential)
             .map_err(|error| Failure::usage("this is no API key").because(error))?;
+        loop {
+            match self.store_key_once(context, &pool, &credential).await {
+                Err(_) if context.is_rekeyed().await => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn store_key_once(
+        &self,
+        context: &Context,
+        pool: &PoolKey,
+        credential: &Credential,
+    ) -> Result<Exit, Failure> {
         let vault = context.vault_or_new().await?;
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         let token = credential.secret.token().expose();
@@ -131,10 +145,10 @@ impl Login {
         if let Some(known) = same {
             self.tell("There already", &known.metadata);
         } else if self.replace {
-            let metadata = self.put_in_place(&vault, &pool, credential.secret).await?;
+            let metadata = self.put_in_place(&vault, pool, credential.secret.clone()).await?;
             self.tell("Replaced", &metadata);
         } else {
-            self.tell("Stored", &vault.put(credential).await?);
+            self.tell("Stored", &vault.put(credential.clone()).await?);
         }
         Ok(Exit::Done)
     }
@@ -158,7 +172,12 @@ impl Login {
             error => error.into(),
         })?;
         let signed_in = flow::follow(&mut sign_in, kind, !self.no_browser).await?;
-        let stored = self.store(context, pool, signed_in).await;
+        let stored = loop {
+            match self.store(context, &pool, &signed_in).await {
+                Err(_) if context.is_rekeyed().await => {}
+                stored => break stored,
+            }
+        };
         flow::see_off(&mut sign_in).await;
         stored
     }
@@ -166,17 +185,17 @@ impl Login {
     async fn store(
         &self,
         context: &Context,
-        pool: PoolKey,
-        signed_in: SignedIn,
+        pool: &PoolKey,
+        signed_in: &SignedIn,
     ) -> Result<Exit, Failure> {
         let vault = context.vault_or_new().await?;
         // Two sign-ins to one new account must not make two of it.
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         if self.replace {
-            return self.renew(&vault, &pool, &signed_in).await;
+            return self.renew(&vault, pool, signed_in).await;
         }
         let label = self.label.as_deref().or(signed_in.label.as_deref()).unwrap_or(DEFAULT_LABEL);
-        let metadata = signed_in.store(&vault, pool, label).await?;
+        let metadata = signed_in.store(&vault, pool.clone(), label).await?;
         let again = metadata.generation != Generation::FIRST;
         self.tell(if again { "Signed in again" } else { "Signed in" }, &metadata);
         Ok(Exit::Done)
