@@ -88,6 +88,7 @@
 mod access;
 #[cfg(any(feature = "oauth", feature = "migrate"))]
 mod account;
+mod api_key;
 mod body;
 mod clock;
 mod credential;
@@ -125,6 +126,7 @@ pub mod settings;
 pub mod standing;
 pub mod vault;
 
+pub use api_key::NotAnApiKey;
 pub use body::{Once, ReplayBody, ReplayError, TryCloneBody};
 pub use clock::{Clock, Timestamp};
 pub use credential::{

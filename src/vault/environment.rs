@@ -13,10 +13,11 @@ use tower_service::Service;
 
 use super::turns::{Turns, Wait};
 use super::{
-    Begun, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest, VaultResponse,
-    check_kind, now,
+    Begun, Damage, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
+    VaultResponse, check_kind, now,
 };
 use crate::BoxError;
+use crate::api_key::NotAnApiKey;
 use crate::clock::Timestamp;
 use crate::credential::{Credential, CredentialId, Generation, Kind, Metadata, PoolKey, Record, Secret};
 use crate::secret::SecretString;
@@ -51,7 +52,8 @@ pub struct EnvironmentLayer {
 
 impl EnvironmentLayer {
     /// Adds to this pool the credential of the environment variable `variable`, whose value `read` gives:
-    /// asked whenever the pool or its revision is. An empty value is none.
+    /// asked whenever the pool or its revision is. An empty value is none. One that is no
+    /// [API key](SecretString::api_key) is reported as [`Damage`] where it would be used, by the variable's name.
     pub fn new(
         pool: PoolKey,
         variable: impl Into<String>,
@@ -228,6 +230,8 @@ struct State {
     seen: Option<SecretString>,
     /// What is used, while the variable is as it was seen: its value, or what was put in place of that.
     current: Option<Current>,
+    /// Why the variable's value is no key.
+    unusable: Option<NotAnApiKey>,
     /// Of the newest secret there has been.
     generation: Generation,
     /// Of the secret whose refresh began last, and when.
@@ -242,13 +246,19 @@ struct Current {
 impl Shared {
     /// The state, after a look at the variable.
     fn look(&self) -> MutexGuard<'_, State> {
-        let value = (self.read)().filter(|value| !value.is_empty());
+        let value = (self.read)().filter(|value| !value.expose().trim().is_empty());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_seen =
             value.as_ref().map(SecretString::expose) == state.seen.as_ref().map(SecretString::expose);
         if !is_seen {
             state.changes += 1;
-            state.current = value.clone().map(|token| Current {
+            let key = value.as_ref().map(|value| SecretString::api_key(value.expose()));
+            let (token, unusable) = match key.transpose() {
+                Ok(token) => (token, None),
+                Err(error) => (None, Some(error)),
+            };
+            state.unusable = unusable;
+            state.current = token.map(|token| Current {
                 secret: Secret::WellKnown { variable: self.variable.clone(), token },
                 updated_at: now(),
             });
@@ -258,6 +268,20 @@ impl Shared {
             state.seen = value;
         }
         state
+    }
+
+    /// What is wrong with the variable's value.
+    fn damage(&self, state: &State) -> Option<Damage> {
+        let Self { variable, .. } = self;
+        let reason = format!("this is no API key: {}; set {variable} to the key alone", state.unusable?);
+        let damage = Damage::new(format!("the environment variable {variable}"), reason);
+        Some(damage.of(self.id, Some(Kind::WellKnown)))
+    }
+
+    /// The credential, which must be there.
+    fn get(&self, state: &State) -> Result<Credential, VaultError> {
+        let missing = || self.damage(state).map_or(VaultError::NotFound(self.id), VaultError::Damaged);
+        self.credential(state).ok_or_else(missing)
     }
 
     fn credential(&self, state: &State) -> Option<Credential> {
@@ -296,8 +320,7 @@ impl Shared {
                 Taken::Passed { request, then: Then::Merge(ours) }
             }
             VaultRequest::Get { id } if id == self.id => {
-                let stored = self.credential(&self.look()).ok_or(VaultError::NotFound(id));
-                Taken::Answered(stored.map(VaultResponse::Credential))
+                Taken::Answered(self.get(&self.look()).map(VaultResponse::Credential))
             }
             // Its attributes are nowhere to be kept.
             VaultRequest::ReplaceSecret { id, expected, secret, .. } if id == self.id => {
@@ -310,9 +333,9 @@ impl Shared {
             VaultRequest::RefreshFailed { id, .. } if id == self.id => {
                 Taken::Answered(Ok(VaultResponse::Done))
             }
-            VaultRequest::LeaseRefresh { id } if id == self.id => match self.look().current {
-                Some(_) => Taken::Lease,
-                None => Taken::Answered(Err(VaultError::NotFound(id))),
+            VaultRequest::LeaseRefresh { id } if id == self.id => match self.get(&self.look()) {
+                Ok(_) => Taken::Lease,
+                Err(error) => Taken::Answered(Err(error)),
             },
             VaultRequest::Put(record) if record.metadata.id == self.id => {
                 Taken::Answered(Err(VaultError::Exists(self.id)))
@@ -335,7 +358,7 @@ impl Shared {
     /// stays as it is: somebody has exchanged it for another, and has nowhere to store that.
     fn replace(&self, expected: Generation, secret: Secret) -> Result<Replaced, VaultError> {
         let mut state = self.look();
-        let stored = self.credential(&state).ok_or(VaultError::NotFound(self.id))?;
+        let stored = self.get(&state)?;
         check_kind(&stored.metadata, &secret)?;
         if stored.metadata.generation != expected {
             return Ok(Replaced::Conflict(stored));
@@ -348,7 +371,7 @@ impl Shared {
 
     fn begin(&self, expected: Generation) -> Result<Begun, VaultError> {
         let mut state = self.look();
-        let record = self.credential(&state).ok_or(VaultError::NotFound(self.id))?;
+        let record = self.get(&state)?;
         if record.metadata.generation != expected {
             return Ok(Begun { record, unfinished: None, failed: None });
         }
@@ -374,12 +397,13 @@ impl Shared {
     }
 
     fn add_to(&self, pool: StoredPool) -> StoredPool {
-        let StoredPool { mut credentials, mut standings, revision, damaged } = pool;
+        let StoredPool { mut credentials, mut standings, revision, mut damaged } = pool;
         let state = self.look();
         let is_key = |kind| matches!(kind, Kind::Api | Kind::WellKnown);
         // One that can't be read is there all the same: another must not pay in its place.
         let has_key = credentials.iter().any(|stored| is_key(stored.metadata.kind))
             || damaged.iter().any(|damage| damage.may_be(is_key));
+        damaged.extend(self.damage(&state).filter(|_| !has_key));
         if let Some(credential) = self.credential(&state).filter(|_| !has_key) {
             standings.order.push(self.id);
             standings.credentials.insert(self.id, state.standing.clone());

@@ -234,7 +234,7 @@ fn write<T>(
     let mut attempts = 0..ATTEMPTS;
     loop {
         attempts.next();
-        match disk::Temporary::write(path, text.as_bytes()).and_then(|file| place(file, path)) {
+        match disk::Temporary::write_secret(path, text.as_bytes()).and_then(|file| place(file, path)) {
             // Whoever opens a vault in the same directory just now sweeps it of temporary files.
             Err(VaultError::Io { source, .. })
                 if source.kind() == io::ErrorKind::NotFound && !attempts.is_empty() => {}
@@ -244,10 +244,14 @@ fn write<T>(
 }
 
 pub(super) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
-    let Some((file, metadata)) = disk::open_plain(path).map_err(as_key_error)? else { return Ok(None) };
+    let plain = disk::open_plain(path).map_err(|error| as_key_error(path, error));
+    let Some((file, metadata)) = plain? else { return Ok(None) };
     if disk::open_to_others(&metadata) != 0 {
         let path = path.display();
-        return Err(VaultError::Key(format!("others may read {path}; run: chmod 600 '{path}'")));
+        return Err(VaultError::Key(format!(
+            "others may read {path}; run: chmod 600 '{path}'; or, where its mode is not yours to set (a mounted \
+             secret's), take the key from the command: cat '{path}'"
+        )));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE));
     ops::read(&file, path, MAX_FILE as u64, &mut text).map_err(disk::failed("read", path))?;
@@ -263,8 +267,12 @@ pub(super) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
 }
 
 /// A file that is no plain one is not damaged, but a key file that is not to be trusted.
-fn as_key_error(error: VaultError) -> VaultError {
+fn as_key_error(path: &Path, error: VaultError) -> VaultError {
     match error {
+        VaultError::Damaged(damage) if path.is_symlink() => VaultError::Key(format!(
+            "{damage}; or, where it is not yours to change (a mounted secret's), take the key from the command: cat '{}'",
+            path.display()
+        )),
         VaultError::Damaged(damage) => VaultError::Key(damage.to_string()),
         error => error,
     }

@@ -156,6 +156,39 @@ async fn a_key_of_the_environment_is_listed_where_requests_use_it() {
 }
 
 #[tokio::test]
+async fn a_variable_that_holds_no_key_is_named_and_is_in_nobodys_way() {
+    let mut home = Home::new();
+    home.secret("sk-secret-0");
+    for (value, reason) in [
+        ("\"sk-secret-0\"", "quotes"),
+        ("Bearer sk-secret-0", "Bearer"),
+        ("\u{feff}sk-secret-0", "byte order mark"),
+        ("sk-sec\nret-0", "line break"),
+        ("sk-secret-0\u{1b}[31m", "no header takes"),
+    ] {
+        home.set("OPENAI_API_KEY", value);
+        for arguments in [
+            &["list"][..],
+            &["list", "openai", "--json"],
+            &["headers", "openai"],
+            &["models", "openai"],
+            &["test"],
+        ] {
+            let run = home.run_showing(arguments, "");
+            assert_ne!(run.code, Some(0), "{arguments:?}: {run:?}");
+            let run = run.says("OPENAI_API_KEY").says("this is no API key").says(reason);
+            assert!(!run.stderr.contains("There are no accounts"), "{run:?}");
+        }
+    }
+    home.set("OPENAI_API_KEY", "  sk-secret-0\n");
+    home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-0");
+    home.set("OPENAI_API_KEY", "'sk-secret-0'");
+    home.add("openai", "work", "sk-secret-1").await;
+    assert_eq!(labels(&home, "openai"), ["work"]);
+    home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-1");
+}
+
+#[tokio::test]
 async fn one_account_is_shown_without_its_secret() {
     let home = Home::new();
     let work = home.add("openai", "work", "sk-secret-1").await;

@@ -410,6 +410,8 @@ fn what_is_no_key_is_refused_and_not_repeated() {
     home.secret("sk-secret");
     for key in
         ["\"sk-secret\"", "Bearer sk-secret", "sk-secret in side", "\u{feff}sk-secret", "sk-secret-é"]
+            .into_iter()
+            .chain(["sk-sec\nret", "sk-secret\u{1b}[31m", "'sk-secret'", "BEARER\tsk-secret"])
     {
         home.run_with(["login", "openai", "--api-key"], key).code(2).says("this is no API key");
     }

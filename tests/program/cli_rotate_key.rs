@@ -213,6 +213,33 @@ async fn an_account_that_is_added_meanwhile_is_sealed_with_the_new_key() {
 }
 
 #[tokio::test]
+async fn beside_logins_and_lists_every_change_of_the_key_ends_and_loses_nothing() {
+    let (home, _) = with_accounts().await;
+    let rounds = if crate::thorough::is_thorough() { 60 } else { 6 };
+    std::thread::scope(|scope| {
+        let logins = scope.spawn(|| {
+            for round in 0..rounds {
+                let (label, key) = (format!("l{round}"), format!("sk-secret-l{round}"));
+                home.run_with(["login", "openai", "--api-key", "--label", &label], &key).ok();
+                home.run(["list"]).ok();
+            }
+        });
+        let mut changes = 0;
+        while !logins.is_finished() || changes < 2 {
+            home.run(["vault", "rotate-key"]).ok();
+            changes += 1;
+        }
+    });
+    let vault = home.vault().await;
+    let listed = vault.list().await.unwrap().credentials;
+    assert_eq!(listed.len(), LABELS.len() + rounds);
+    for metadata in listed {
+        let stored = vault.get(metadata.id).await.unwrap();
+        assert_eq!(stored.secret.token().expose(), format!("sk-secret-{}", metadata.label));
+    }
+}
+
+#[tokio::test]
 async fn as_long_as_a_record_does_not_open_both_keys_are_kept() {
     let (home, old) = with_accounts().await;
     let path = home.vault_directory().join(format!("records/{}.json", sealed_with(&home)[0].0));

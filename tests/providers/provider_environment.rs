@@ -109,6 +109,42 @@ async fn no_value_and_an_empty_one_are_no_credential() {
 }
 
 #[tokio::test]
+async fn a_value_that_is_no_key_is_damage_by_the_variables_name() {
+    for value in
+        ["\"planted\"", "'planted'", "Bearer planted", "bearer planted", "\u{feff}planted", "plan\nted"]
+            .into_iter()
+            .chain([
+                "plan\rted",
+                "plan\u{1b}ted",
+                "plan\0ted",
+                "plan ted",
+                "plän",
+                "plan\u{200b}ted",
+                "\u{feff}",
+            ])
+    {
+        let variable = Variable::new("planted");
+        let vault = variable.over(MemoryVault::new());
+        let id = id_of(&vault).await;
+        variable.set(value);
+        let pool = vault.load_pool(key()).await.unwrap();
+        let [damage] = &pool.damaged[..] else { panic!("{value:?}: {pool:?}") };
+        assert!(pool.credentials.is_empty());
+        assert_eq!((damage.id, damage.kind), (Some(id), Some(Kind::WellKnown)));
+        assert!(damage.record.contains("X_API_KEY"), "{damage}");
+        assert!(!format!("{damage} {damage:?}").contains("plan"), "{damage:?}");
+        assert!(matches!(vault.get(id).await, Err(VaultError::Damaged(_))));
+        assert!(matches!(vault.lease_refresh(id).await, Err(VaultError::Damaged(_))));
+        // What is stored goes before it, and then nothing is wrong.
+        vault.put(Credential::new(key(), "a", Secret::api_key("k"))).await.unwrap();
+        assert!(vault.load_pool(key()).await.unwrap().damaged.is_empty());
+    }
+    let vault = Variable::new(" planted\r\n").over(MemoryVault::new());
+    let pool = vault.load_pool(key()).await.unwrap();
+    assert_eq!(pool.credentials[0].secret.token().expose(), "planted");
+}
+
+#[tokio::test]
 async fn other_pools_and_other_credentials_pass_through() {
     let inner = MemoryVault::new();
     let vault = Variable::new("planted").over(inner.clone());

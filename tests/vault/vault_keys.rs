@@ -206,3 +206,33 @@ fn a_runtime_ends_although_what_a_command_has_started_goes_on() {
     drop(std::fs::File::options().read(true).write(true).open(&hold).unwrap());
     ended.expect("the runtime waits for the command's own command");
 }
+
+/// Kubernetes mounts a secret so: the file is a link to `..data/<file>`, which is a link to a directory.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_mounted_secret_is_refused_as_a_file_and_taken_from_a_command() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let key = VaultKey::generate();
+    std::fs::create_dir(at("..1")).unwrap();
+    std::fs::write(at("..1/vault.key"), key.to_base64().expose()).unwrap();
+    symlink("..1", at("..data")).unwrap();
+    symlink("..data/vault.key", at("vault.key")).unwrap();
+    let mode = |mode| {
+        let permissions = PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(at("..1/vault.key"), permissions).unwrap();
+    };
+    let refused = async |path: &str, reason: &str| {
+        let error = FileKey::new(at(path)).load().await.unwrap_err().to_string();
+        assert!(error.contains(reason) && error.contains("from the command: cat '"), "{error}");
+    };
+    for open in [0o440, 0o640, 0o604] {
+        mode(open);
+        refused("..1/vault.key", "others may read").await;
+        refused("vault.key", "a symbolic link").await;
+    }
+    let told = CommandKey::new("cat").args([at("vault.key")]).load().await.unwrap().unwrap();
+    assert_eq!(told.id(), key.id());
+}

@@ -140,6 +140,34 @@ async fn a_program_that_has_only_the_old_key_loses_nothing_and_stores_nothing_in
 }
 
 #[tokio::test]
+async fn what_is_added_under_the_old_key_meanwhile_is_sealed_anew_too() {
+    let place = Place::new();
+    let old = place.open_old().await;
+    put_all(&old, ["a", "b"]).await;
+    let vault = place.open_both().await;
+    let added = std::cell::Cell::new(0);
+    // The last record of each of three rounds is followed by one more.
+    let resealing = vault
+        .reseal(|so_far| {
+            if so_far.done == so_far.total && added.get() < 3 {
+                added.set(added.get() + 1);
+                let (old, label) = (old.clone(), format!("added-{}", added.get()));
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    runtime.unwrap().block_on(old.put(account(&label))).unwrap();
+                })
+                .join()
+                .unwrap();
+            }
+        })
+        .await
+        .unwrap();
+    assert_eq!((resealing.left, resealing.total, resealing.sealed), (0, 5, 5));
+    assert!(resealing.damaged.is_empty());
+    assert_eq!(place.open_new().await.unwrap().list().await.unwrap().credentials.len(), 5);
+}
+
+#[tokio::test]
 async fn a_record_is_not_sealed_anew_while_somebody_refreshes_it() {
     let place = Place::new();
     let old = place.open_old().await;

@@ -3,6 +3,7 @@
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request};
@@ -44,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) places: Places,
     pub(crate) keys: KeyPlace,
     pub(crate) registry: Registry,
+    /// What the vault was opened with.
+    used: Mutex<Option<Keys>>,
 }
 
 impl Context {
@@ -71,7 +74,7 @@ impl Context {
         let keys = KeyPlace::new(global, &places, registry.vault_settings())?;
         let (vault, settings) = (places.vault.display(), places.config.display());
         tracing::info!(%vault, key = %keys, %settings, "in use");
-        Ok(Self { places, keys, registry })
+        Ok(Self { places, keys, registry, used: Mutex::default() })
     }
 
     /// The vault, where there is one.
@@ -84,8 +87,25 @@ impl Context {
             }
             return Ok(None);
         }
-        let keys = self.keys.of_vault(&self.places.vault).await?;
-        Ok(Some(self.open(&keys).await?))
+        let mut keys = self.keys.of_vault(&self.places.vault).await?;
+        // The key may be changed by another process between the look at it and the vault's opening.
+        loop {
+            let opened = self.open(&keys).await;
+            let again = self.keys.of_vault(&self.places.vault).await?;
+            if again.is_same(&keys) {
+                *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+                return opened.map(Some);
+            }
+            keys = again;
+        }
+    }
+
+    /// Whether the vault's key has been changed since the vault was opened: what did not open then, or was not taken,
+    /// may be well, and is to be tried again.
+    pub(crate) async fn is_rekeyed(&self) -> bool {
+        let Ok(Some(now)) = self.keys.load().await else { return false };
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.as_ref().is_some_and(|used| !used.is_same(&now))
     }
 
     /// The vault, with these keys.

@@ -242,7 +242,10 @@ impl RegistryBuilder {
 
     fn value_of(&self, variable: &str) -> Option<SecretString> {
         let (_, value) = self.variables.iter().rfind(|(name, _)| name == variable)?;
-        Some(value.to_str()?.trim()).filter(|value| !value.is_empty()).map(Into::into)
+        // What is no text is no key either: the layer says so.
+        Some(value.to_string_lossy())
+            .filter(|value| !value.trim().is_empty())
+            .map(|value| (*value).into())
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) struct Report {
 struct Plan {
     fault: Option<(usize, Fault)>,
     network: Option<&'static str>,
+    ignores_modes: bool,
     is_dead: bool,
     report: Report,
 }
@@ -68,6 +69,16 @@ pub(crate) fn run<T>(fault: Option<(usize, Fault)>, work: impl FnOnce() -> T) ->
 /// Does the work as if every directory were on a network file system.
 pub(crate) fn on_network<T>(name: &'static str, work: impl FnOnce() -> T) -> T {
     with_plan(Plan { network: Some(name), ..Plan::default() }, work).0
+}
+
+/// Does the work as if no mode could be set.
+#[cfg(unix)]
+pub(crate) fn without_modes<T>(work: impl FnOnce() -> T) -> T {
+    with_plan(Plan { ignores_modes: true, ..Plan::default() }, work).0
+}
+
+pub(super) fn ignores_modes() -> bool {
+    PLAN.with_borrow(|plan| plan.as_ref().is_some_and(|plan| plan.ignores_modes))
 }
 
 fn with_plan<T>(plan: Plan, work: impl FnOnce() -> T) -> (T, Report) {

@@ -30,7 +30,13 @@ pub(crate) fn make_dir(path: &Path) -> Result<bool, VaultError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(false),
         Err(error) => return Err(failed("make the directory", path)(error)),
     }
-    ops::set_mode(path, 0o700).map_err(failed("set the mode of", path))?;
+    if let Err(error) = set_mode(path, 0o700) {
+        if matches!(&error, VaultError::Io { source, .. } if source.kind() == Unsupported) {
+            // Nothing is in it, and whoever finds it next is to be refused, too.
+            let _ = std::fs::remove_dir(path);
+        }
+        return Err(error);
+    }
     sync_names(path)?;
     Ok(true)
 }
@@ -38,6 +44,10 @@ pub(crate) fn make_dir(path: &Path) -> Result<bool, VaultError> {
 /// The mode bits by which the group or others may touch the file: 0 where there are none, and on
 /// systems without modes.
 pub(crate) fn open_to_others(metadata: &Metadata) -> u32 {
+    #[cfg(test)]
+    if fault::ignores_modes() {
+        return 0o077;
+    }
     #[cfg(unix)]
     return std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077;
     #[cfg(not(unix))]
@@ -45,6 +55,19 @@ pub(crate) fn open_to_others(metadata: &Metadata) -> u32 {
         let _ = metadata;
         0
     };
+}
+
+/// Sets the mode of what is to be nobody else's, and looks whether that was done: some file systems take it and do
+/// nothing (a Windows drive in WSL, a FAT).
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), VaultError> {
+    ops::set_mode(path, mode).map_err(failed("set the mode of", path))?;
+    let metadata = ops::metadata(path).map_err(failed("look at", path))?;
+    if open_to_others(&metadata) == 0 {
+        return Ok(());
+    }
+    let reason = "the file system keeps no modes, so that others may read what is there; keep the vault and its key on \
+                  one that does (in WSL: in the home directory, not below /mnt)";
+    Err(failed("set the mode of", path)(io::Error::new(Unsupported, reason)))
 }
 
 /// Whether not even the owner may read or write the file: a umask has left a new one so.
@@ -199,8 +222,24 @@ pub(crate) fn is_our_temporary(entry: &DirEntry) -> bool {
 }
 
 impl Temporary {
-    /// Writes `bytes` beside `target`, so that they will outlast a power cut.
+    /// Writes `bytes` beside `target`, so that they will outlast a power cut. They are sealed: where the file system
+    /// keeps no modes, a token that was renewed is better there than lost.
     pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<Self, VaultError> {
+        let set_mode =
+            |path: &Path, mode| ops::set_mode(path, mode).map_err(failed("set the mode of", path));
+        Self::write_by(target, bytes, set_mode)
+    }
+
+    /// As [`write`](Self::write), for what is not sealed: nothing is written where others could read it.
+    pub(crate) fn write_secret(target: &Path, bytes: &[u8]) -> Result<Self, VaultError> {
+        Self::write_by(target, bytes, set_mode)
+    }
+
+    fn write_by(
+        target: &Path,
+        bytes: &[u8],
+        set_mode: impl Fn(&Path, u32) -> Result<(), VaultError>,
+    ) -> Result<Self, VaultError> {
         let mut random = [0; 8];
         let no_random = |_| failed("name a file beside", target)(io::Error::other("no random numbers"));
         getrandom::fill(&mut random).map_err(no_random)?;
@@ -208,7 +247,7 @@ impl Temporary {
         let file = ops::create_new(&path).map_err(failed("create", &path))?;
         let temporary = Self { path, is_renamed: false };
         let path = &temporary.path;
-        ops::set_mode(path, 0o600).map_err(failed("set the mode of", path))?;
+        set_mode(path, 0o600)?;
         ops::write(&file, path, bytes).map_err(failed("write", path))?;
         ops::sync(&file, path).map_err(failed("sync", path))?;
         Ok(temporary)

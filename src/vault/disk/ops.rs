@@ -138,6 +138,10 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 /// Sets the mode whatever the umask; does nothing on systems without modes.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     step!(Operation::SetMode(path.to_owned()));
+    #[cfg(test)]
+    if fault::ignores_modes() {
+        return Ok(());
+    }
     #[cfg(unix)]
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     let _ = (path, mode);

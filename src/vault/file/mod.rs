@@ -121,7 +121,8 @@ impl FileVault {
     }
 
     /// Seals every record that needs an [old key](FileVaultBuilder::old_key) anew with the vault's key, one
-    /// after another; `progress` is called after each. Records that are done are passed over, so that a
+    /// after another; `progress` is called after each. What others add meanwhile under the old key is taken up, too.
+    /// Records that are done are passed over, so that a
     /// call that was cut off at any point is simply made again. Other processes may use the vault
     /// meanwhile, with either key; whoever has only the old one can't read what is done.
     ///
@@ -144,9 +145,30 @@ impl FileVault {
     /// When the vault cannot be read or written, or a lease is held for too long; what is done is done. A
     /// record that does not open is no error: [`Resealing::damaged`] names it.
     pub async fn reseal(&self, mut progress: impl FnMut(&Resealing)) -> Result<Resealing, VaultError> {
+        let key = self.inner.key_id();
+        let mut resealing = Resealing::default();
+        loop {
+            let before = resealing.sealed;
+            self.reseal_once(&mut resealing, &mut progress).await?;
+            let directory = self.inner.get_ref();
+            resealing.left = directory.work(move |store| store.forget_previous_keys(key)).await?;
+            // Until then others go on with the old key, and what they have added meanwhile is taken up.
+            if resealing.left <= resealing.damaged.len() || resealing.sealed == before {
+                return Ok(resealing);
+            }
+        }
+    }
+
+    /// Goes through all records that there are now.
+    async fn reseal_once(
+        &self,
+        resealing: &mut Resealing,
+        progress: &mut impl FnMut(&Resealing),
+    ) -> Result<(), VaultError> {
         let directory = self.inner.get_ref();
         let ids = directory.work(|store| Ok(store.record_ids()?)).await?;
-        let mut resealing = Resealing { total: ids.len(), ..Resealing::default() };
+        (resealing.total, resealing.done) = (ids.len(), 0);
+        resealing.damaged.clear();
         for id in ids {
             match self.inner.reseal(id).await {
                 Ok(Resealed::Done) => resealing.sealed += 1,
@@ -159,12 +181,9 @@ impl FileVault {
                 Err(error) => return Err(error),
             }
             resealing.done += 1;
-            progress(&resealing);
+            progress(resealing);
         }
-        let key = self.inner.key_id();
-        // Whatever was added meanwhile under the old key counts too.
-        resealing.left = directory.work(move |store| store.forget_previous_keys(key)).await?;
-        Ok(resealing)
+        Ok(())
     }
 }
 
@@ -172,7 +191,7 @@ impl FileVault {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Resealing {
-    /// How many records there were when it began.
+    /// How many records there were when it began, or began once more for what was added meanwhile.
     pub total: usize,
     /// How many of them were looked at.
     pub done: usize,

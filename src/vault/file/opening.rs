@@ -94,8 +94,16 @@ fn narrow_dir(path: &Path) -> Result<(), VaultError> {
 /// Narrows the mode of a part of ours if others may touch it.
 fn narrow(path: &Path, metadata: &Metadata, mode: u32) -> Result<(), VaultError> {
     if disk::open_to_others(metadata) != 0 {
-        ops::set_mode(path, mode).map_err(disk::failed("set the mode of", path))?;
-        tracing::warn!(path = %path.display(), "others could touch a part of the vault; its mode is now {mode:o}");
+        match disk::set_mode(path, mode) {
+            Ok(()) => {
+                tracing::warn!(path = %path.display(), "others could touch a part of the vault; its mode is now {mode:o}");
+            }
+            // The vault was made elsewhere, or before this was looked at. What is in it is sealed.
+            Err(VaultError::Io { source, .. }) if source.kind() == io::ErrorKind::Unsupported => {
+                tracing::warn!(path = %path.display(), "others can touch a part of the vault: {source}");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

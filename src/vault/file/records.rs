@@ -60,9 +60,12 @@ impl Records {
     /// The error where a record is missing: a vault that is gone altogether is told from one without it.
     pub(super) fn not_found(&self, id: CredentialId) -> VaultError {
         let directory = &self.directory;
-        match directory.is_dir() {
-            true => VaultError::NotFound(id),
-            false => VaultError::DirectoryGone(directory.clone()),
+        match directory.metadata() {
+            Ok(found) if found.is_dir() => VaultError::NotFound(id),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                disk::failed("look for", directory)(error)
+            }
+            _ => VaultError::DirectoryGone(directory.clone()),
         }
     }
 

@@ -33,6 +33,12 @@ impl Keys {
         Self { current, previous: None }
     }
 
+    /// Whether these are the same keys.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let ids = |keys: &Self| (keys.current.id(), keys.previous.as_ref().map(VaultKey::id));
+        ids(self) == ids(other)
+    }
+
     /// With the key before it; the same one is none.
     #[must_use]
     pub fn previous(mut self, key: VaultKey) -> Self {

@@ -3,8 +3,10 @@
 mod select;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
+use tower_credentials::events::Event;
 use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::vault::{Damage, Vault, VaultExt};
 use tower_credentials::{
@@ -211,11 +213,13 @@ pub(crate) async fn load(
             }
         };
         damaged.append(&mut stored.damaged);
+        let unusable = Unusable::default();
         // Nothing where the settings name no such provider, or its mode allows none of these.
         let pool = match context.pool(&key, vault.clone()) {
-            Ok(pool) => pool.open().await.ok(),
+            Ok(pool) => pool.on_event(unusable.observer()).open().await.ok(),
             Err(_) => None,
         };
+        damaged.extend(unusable.beside(&damaged));
         let active = pool.as_ref().and_then(Pool::active);
         let in_use = pool.map(|pool| pool.status()).unwrap_or_default();
         let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
@@ -244,6 +248,31 @@ pub(crate) async fn load(
     damaged.sort_by(|one, other| one.record.cmp(&other.record));
     damaged.dedup();
     Ok((accounts, damaged))
+}
+
+/// What a pool can't use, as its events tell it: a key of the environment, too, which is no record of the vault's.
+#[derive(Default)]
+pub(crate) struct Unusable(Arc<Mutex<Vec<String>>>);
+
+impl Unusable {
+    pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+        let known = self.0.clone();
+        move |event| {
+            if let Event::Damaged { damage } = event {
+                known.lock().unwrap_or_else(PoisonError::into_inner).push((*damage).to_owned());
+            }
+        }
+    }
+
+    /// What is not among these.
+    pub(crate) fn beside(&self, known: &[Damage]) -> Vec<Damage> {
+        let known: HashSet<_> = known.iter().map(Damage::to_string).collect();
+        let told = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let others = told.into_iter().filter(|text| !known.contains(text));
+        others
+            .filter_map(|text| text.split_once(": ").map(|(what, why)| Damage::new(what, why)))
+            .collect()
+    }
 }
 
 /// The pools that hold credentials, of this provider or of all, in this namespace or in all.

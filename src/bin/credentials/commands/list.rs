@@ -33,7 +33,8 @@ pub(crate) struct List {
 impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let (accounts, damaged) = self.load(context).await?;
-        let exit = if damaged.is_empty() { Exit::Done } else { Exit::Vault };
+        let is_whole = damaged.is_empty();
+        let exit = if is_whole { Exit::Done } else { Exit::Vault };
         for damage in damaged {
             output::warn(damage);
         }
@@ -41,7 +42,7 @@ impl List {
         if self.output.json {
             let accounts: Vec<_> = accounts.iter().map(|account| account.json(now)).collect();
             output::print_json(&accounts)?;
-        } else if accounts.is_empty() {
+        } else if accounts.is_empty() && is_whole {
             let of = match &self.namespace.namespace {
                 Some(namespace) => format!(" in the namespace {namespace}"),
                 None => String::new(),
@@ -54,13 +55,27 @@ impl List {
             output::say(format_args!(
                 "There are no accounts{of}{why}. To add one: credentials login PROVIDER"
             ));
-        } else {
+        } else if !accounts.is_empty() {
             output::print(table(&accounts))?;
         }
         Ok(exit)
     }
 
+    /// Once more where the key is changed meanwhile.
     async fn load(
+        &self,
+        context: &Context,
+    ) -> Result<(Vec<Account>, Vec<tower_credentials::vault::Damage>), Failure> {
+        loop {
+            let loaded = self.load_once(context).await;
+            let is_whole = matches!(&loaded, Ok((_, damaged)) if damaged.is_empty());
+            if is_whole || !context.is_rekeyed().await {
+                return loaded;
+            }
+        }
+    }
+
+    async fn load_once(
         &self,
         context: &Context,
     ) -> Result<(Vec<Account>, Vec<tower_credentials::vault::Damage>), Failure> {

@@ -7,7 +7,7 @@ use tower_credentials::oauth::{FlowKind, OAuthError, ReplaceError, SignedIn};
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{MemoryVault, Replaced, VaultExt};
-use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret};
+use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret, SecretString};
 
 use crate::account;
 use crate::args::Global;
@@ -112,13 +112,29 @@ impl Login {
 
     async fn store_key(&self, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
         let key = prompt::secret("API key").await?;
-        check_key(key.expose())?;
+        let key = SecretString::api_key(key.expose()).map_err(|reason| {
+            Failure::usage("this is no API key").because(reason).way_out("the same with the key alone")
+        })?;
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
         let credential = Credential::new(pool.clone(), label, Secret::api_key(key));
         let provider = context.registry.provider(&self.provider)?;
         provider
             .headers(&credential)
             .map_err(|error| Failure::usage("this is no API key").because(error))?;
+        loop {
+            match self.store_key_once(context, &pool, &credential).await {
+                Err(_) if context.is_rekeyed().await => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn store_key_once(
+        &self,
+        context: &Context,
+        pool: &PoolKey,
+        credential: &Credential,
+    ) -> Result<Exit, Failure> {
         let vault = context.vault_or_new().await?;
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         let token = credential.secret.token().expose();
@@ -129,10 +145,10 @@ impl Login {
         if let Some(known) = same {
             self.tell("There already", &known.metadata);
         } else if self.replace {
-            let metadata = self.put_in_place(&vault, &pool, credential.secret).await?;
+            let metadata = self.put_in_place(&vault, pool, credential.secret.clone()).await?;
             self.tell("Replaced", &metadata);
         } else {
-            self.tell("Stored", &vault.put(credential).await?);
+            self.tell("Stored", &vault.put(credential.clone()).await?);
         }
         Ok(Exit::Done)
     }
@@ -156,7 +172,12 @@ impl Login {
             error => error.into(),
         })?;
         let signed_in = flow::follow(&mut sign_in, kind, !self.no_browser).await?;
-        let stored = self.store(context, pool, signed_in).await;
+        let stored = loop {
+            match self.store(context, &pool, &signed_in).await {
+                Err(_) if context.is_rekeyed().await => {}
+                stored => break stored,
+            }
+        };
         flow::see_off(&mut sign_in).await;
         stored
     }
@@ -164,17 +185,17 @@ impl Login {
     async fn store(
         &self,
         context: &Context,
-        pool: PoolKey,
-        signed_in: SignedIn,
+        pool: &PoolKey,
+        signed_in: &SignedIn,
     ) -> Result<Exit, Failure> {
         let vault = context.vault_or_new().await?;
         // Two sign-ins to one new account must not make two of it.
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         if self.replace {
-            return self.renew(&vault, &pool, &signed_in).await;
+            return self.renew(&vault, pool, signed_in).await;
         }
         let label = self.label.as_deref().or(signed_in.label.as_deref()).unwrap_or(DEFAULT_LABEL);
-        let metadata = signed_in.store(&vault, pool, label).await?;
+        let metadata = signed_in.store(&vault, pool.clone(), label).await?;
         let again = metadata.generation != Generation::FIRST;
         self.tell(if again { "Signed in again" } else { "Signed in" }, &metadata);
         Ok(Exit::Done)
@@ -280,20 +301,6 @@ impl Login {
 
 /// Sign-ins take turns while they look for an account and add it.
 const LEASE: &str = "credentials login";
-
-/// Refuses what somebody has copied with more than the key.
-fn check_key(key: &str) -> Result<(), Failure> {
-    let reason = if key.chars().any(char::is_whitespace) {
-        "it has a blank in it, or a line break"
-    } else if !key.is_ascii() {
-        "it has characters that no header takes"
-    } else if key.starts_with(['"', '\'']) || key.ends_with(['"', '\'']) {
-        "it has quotes around it"
-    } else {
-        return Ok(());
-    };
-    Err(Failure::usage("this is no API key").because(reason).way_out("the same with the key alone"))
-}
 
 /// The label of an account that nobody has named.
 const DEFAULT_LABEL: &str = "default";

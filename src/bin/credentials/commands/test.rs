@@ -13,10 +13,10 @@ use http::{Request, Response, Uri};
 use tower::{Service, ServiceExt};
 use tower_credentials::events::Event;
 use tower_credentials::provider::Provider;
-use tower_credentials::vault::VaultExt;
+use tower_credentials::vault::{Damage, VaultExt};
 use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
-use crate::account;
+use crate::account::{self, Unusable};
 use crate::args::{self, Namespace};
 use crate::context::{AnyVault, Body, Context};
 use crate::ending;
@@ -56,14 +56,23 @@ impl Test {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_or_empty().await?;
         let mut listed = vault.list().await?.credentials;
-        let mut queue = Queue::new();
+        let (mut queue, mut is_whole) = (Queue::new(), true);
         for (key, only) in self.meant(context, &vault).await? {
             let is_meant = |id| only.as_ref().is_none_or(|only| only.contains(&id));
             let stored = listed.extract_if(.., |account| account.pool == key && is_meant(account.id));
             let stored = stored.collect();
-            begin(context, &vault, &key, is_meant, stored, &mut queue).await?;
+            let unusable = begin(context, &vault, &key, is_meant, stored, &mut queue).await?;
+            unusable.iter().for_each(output::warn);
+            is_whole &= unusable.is_empty();
         }
-        self.show(context, &queue.end().await?)
+        let tested = queue.end().await?;
+        if tested.is_empty() && !is_whole {
+            return Ok(Exit::Vault);
+        }
+        match self.show(context, &tested)? {
+            Exit::Done if !is_whole => Ok(Exit::Vault),
+            exit => Ok(exit),
+        }
     }
 
     async fn meant(&self, context: &Context, vault: &AnyVault) -> Result<Meant, Failure> {
@@ -146,7 +155,8 @@ fn way_out<'a>(context: &Context, accounts: impl Iterator<Item = &'a Metadata>) 
     (!lines.is_empty()).then(|| lines.join("\n       "))
 }
 
-/// Begins the tests of one pool: of those of its accounts that are meant, of which the vault has these.
+/// Begins the tests of one pool: of those of its accounts that are meant, of which the vault has these. Answers what
+/// the pool can't use that is in no record: a key of the environment.
 async fn begin(
     context: &Context,
     vault: &AnyVault,
@@ -154,22 +164,23 @@ async fn begin(
     is_meant: impl Fn(CredentialId) -> bool,
     mut stored: Vec<Metadata>,
     queue: &mut Queue,
-) -> Result<(), Failure> {
+) -> Result<Vec<Damage>, Failure> {
     let mut add = |account, verdict| queue.add(Tested::without_request(account, verdict));
     let provider = match context.registry.provider(key.provider()) {
         Ok(provider) => provider,
         Err(unknown) => {
             let verdict = Verdict::Untested(unknown.to_string());
             stored.into_iter().for_each(|account| add(account, verdict.clone()));
-            return Ok(());
+            return Ok(Vec::new());
         }
     };
     // An account is tested whatever kinds the settings let requests use.
-    let renewals = Renewals::default();
+    let (renewals, unusable) = (Renewals::default(), Unusable::default());
     let observe = {
-        let renewals = renewals.clone();
+        let (renewals, unusable) = (renewals.clone(), unusable.observer());
         move |event: &Event<'_>| {
             ending::tell(event);
+            unusable(event);
             renewals.observe(event);
         }
     };
@@ -181,10 +192,11 @@ async fn begin(
         Err(error) => {
             let verdict = Verdict::Shut(chain(&error));
             stored.into_iter().for_each(|account| add(account, verdict.clone()));
-            return Ok(());
+            return Ok(Vec::new());
         }
     };
     let client = context.client(&pool)?;
+    let is_of_the_environment = stored.is_empty() && pool.status().is_empty();
     for status in pool.status().into_iter().filter(|status| is_meant(status.credential.id)) {
         let credential = status.credential;
         stored.retain(|account| account.id != credential.id);
@@ -206,7 +218,7 @@ async fn begin(
             queue.add(Tested::without_request(account, Verdict::Shut(reason)));
         }
     }
-    Ok(())
+    Ok(if is_of_the_environment { unusable.beside(&[]) } else { Vec::new() })
 }
 
 /// What an account is tested by, or why it isn't.

@@ -3,6 +3,7 @@
 
 mod faults;
 mod key_changes;
+mod modes;
 mod power_cuts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

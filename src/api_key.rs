@@ -1,0 +1,58 @@
+//! What an API key looks like: one rule, whether it is typed, piped in or set in the environment.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::secret::SecretString;
+
+impl SecretString {
+    /// The API key that somebody has typed, copied or set: without the white space around it.
+    ///
+    /// A key of any vendor is made of visible ASCII characters. What was copied with more than the key is refused
+    /// rather than mended: quotes, a `Bearer ` in front, a byte order mark, a second line. The key that such a text
+    /// means can only be guessed.
+    ///
+    /// ```
+    /// use tower_credentials::SecretString;
+    ///
+    /// assert_eq!(SecretString::api_key("sk-1\n")?.expose(), "sk-1");
+    /// let error = SecretString::api_key("\"sk-1\"").unwrap_err();
+    /// assert_eq!(error.to_string(), "it has quotes around it");
+    /// # Ok::<(), tower_credentials::NotAnApiKey>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotAnApiKey`], which says why and does not show the text.
+    pub fn api_key(text: &str) -> Result<Self, NotAnApiKey> {
+        let key = text.trim();
+        let is_quote = |char| matches!(char, '"' | '\'' | '`');
+        let reason = if key.is_empty() {
+            "it is empty"
+        } else if key.starts_with('\u{feff}') {
+            "it begins with a byte order mark"
+        } else if key.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("bearer")) {
+            "it has \"Bearer\" in front"
+        } else if key.starts_with(is_quote) || key.ends_with(is_quote) {
+            "it has quotes around it"
+        } else if key.chars().any(char::is_whitespace) {
+            "it has a blank in it, or a line break"
+        } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            "it has characters that no header takes"
+        } else {
+            return Ok(key.into());
+        };
+        Err(NotAnApiKey(reason))
+    }
+}
+
+/// A text is no API key, for this reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnApiKey(&'static str);
+
+impl fmt::Display for NotAnApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for NotAnApiKey {}
