@@ -91,7 +91,7 @@ async fn a_token_that_was_stored_by_a_clock_that_was_ahead_is_renewed_soon() {
                 if let vault::VaultResponse::Pool(pool) = &mut answer {
                     for credential in &mut pool.credentials {
                         let Secret::OAuth(tokens) = &mut credential.secret else { unreachable!() };
-                        if &*tokens.access.expose() == "a-1" {
+                        if tokens.access.expose() == "a-1" {
                             credential.metadata.updated_at = stored;
                             tokens.expires_at = Some(stored.after(seconds(3600)));
                         }
