@@ -5,7 +5,6 @@ use tokio::runtime::Handle;
 
 use crate::credential::{Credential, Metadata, Record};
 use crate::events::Event;
-use crate::pool::book::Book;
 use crate::pool::{Lease, Pool};
 use crate::vault::{Replaced, StoredPool, VaultError, VaultExt};
 
@@ -68,8 +67,8 @@ impl Pool {
             return Ok(PutBack::Theirs(stored));
         };
         let Metadata { id, generation, .. } = stored.metadata;
-        let known = |book: &Book| book.slots[lease.slot()].lease.credential().generation;
-        if self.with_book(|book, _| known(book)) == generation {
+        let known = self.with_book(|book, _| book.slots[lease.slot()].lease.clone());
+        if known.credential().generation == generation {
             // Another task has done it meanwhile.
             return Ok(PutBack::Ours(stored));
         }
