@@ -11,7 +11,7 @@ use super::client::OAuthClient;
 use super::endpoint::Endpoint;
 use super::error::OAuthError;
 use super::grant::{scopes, standard};
-use super::refresher::{TokenRefresh, one_at_a_time, passing};
+use super::refresher::{TokenRefresh, one_at_a_time, passing, tokens_of};
 use crate::credential::{Credential, OAuthTokens, Secret};
 use crate::pool::{RefreshError, Refresher};
 use crate::secret::SecretString;
@@ -97,12 +97,8 @@ impl Service<Credential> for ClientCredentials {
     fn call(&mut self, credential: Credential) -> TokenRefresh {
         let this = self.clone();
         TokenRefresh::new(async move {
-            let minted = match &credential.secret {
-                Secret::OAuth(old) => this.ask(old).await.map(Secret::OAuth),
-                Secret::Mcp(old) => this.ask(old).await.map(Secret::Mcp),
-                other => Err(OAuthError::NotOAuth { kind: other.kind() }),
-            };
-            minted.map_err(passing)
+            let (old, secret) = tokens_of(&credential.secret)?;
+            this.ask(old).await.map(secret).map_err(passing)
         })
     }
 }

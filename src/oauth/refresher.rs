@@ -52,6 +52,18 @@ impl From<TokenRefresher> for Refresher {
     }
 }
 
+/// Makes a secret of tokens.
+type ToSecret = fn(OAuthTokens) -> Secret;
+
+/// A sign-in's tokens, and what makes a secret of the same kind of others.
+pub(super) fn tokens_of(secret: &Secret) -> Result<(&OAuthTokens, ToSecret), RefreshError> {
+    match secret {
+        Secret::OAuth(tokens) => Ok((tokens, Secret::OAuth)),
+        Secret::Mcp(tokens) => Ok((tokens, Secret::Mcp)),
+        other => Err(passing(OAuthError::NotOAuth { kind: other.kind() })),
+    }
+}
+
 /// Renews the accounts of this client's id one at a time.
 pub(super) fn one_at_a_time(refresher: Refresher, client: &OAuthClient) -> Refresher {
     match &client.config().client_id {
@@ -72,11 +84,8 @@ impl Service<Credential> for TokenRefresher {
     fn call(&mut self, credential: Credential) -> TokenRefresh {
         let client = self.client.clone();
         TokenRefresh::new(async move {
-            match credential.secret {
-                Secret::OAuth(tokens) => renew(&client, &tokens).await.map(Secret::OAuth),
-                Secret::Mcp(tokens) => renew(&client, &tokens).await.map(Secret::Mcp),
-                other => Err(RefreshError::Failed(OAuthError::NotOAuth { kind: other.kind() }.into())),
-            }
+            let (tokens, secret) = tokens_of(&credential.secret)?;
+            renew(&client, tokens).await.map(secret)
         })
     }
 }
