@@ -10,6 +10,7 @@ use http::StatusCode;
 use crate::clock::Timestamp;
 use crate::credential::Metadata;
 use crate::standing::{Reason, Scope};
+use crate::vault::Damage;
 
 /// Something that a pool or a layer did.
 #[derive(Clone, Debug)]
@@ -92,8 +93,8 @@ pub enum Event<'a> {
         /// Why.
         error: &'a str,
     },
-    /// The vault had an older secret of this credential than the pool: an older vault, a backup most often, was put
-    /// in its place. The newer one is stored in it again.
+    /// The vault had an older secret of this credential than the pool: somebody has put an older vault in its place,
+    /// mostly a backup. The newer one is stored in it again.
     OlderVault {
         /// Which, with the generation that its secret has there now.
         credential: &'a Metadata,
@@ -136,7 +137,7 @@ pub enum Event<'a> {
     /// A record of the vault can't be used; the others can.
     Damaged {
         /// Which record, what is wrong with it, and the way out.
-        damage: &'a str,
+        damage: &'a Damage,
     },
 }
 

@@ -199,7 +199,7 @@ fn tell(event: &Event<'_>) {
             say(&format!("the new tokens of account {} are not saved yet: {error}", credential.label));
         }
         Event::SaveFailed { error } => say(&format!("cooldowns are not saved yet: {error}")),
-        Event::Damaged { damage } => say(damage),
+        Event::Damaged { damage } => say(&damage.to_string()),
         _ => {}
     }
 }

@@ -93,7 +93,7 @@ impl Pool {
             if let Some(damaged) = damaged {
                 self.put_all_back(newer);
                 for damage in damaged {
-                    self.emit(&Event::Damaged { damage: &damage.to_string() });
+                    self.emit(&Event::Damaged { damage: &damage });
                 }
                 self.0.renewals.send_replace(());
                 return Ok(());

@@ -6,12 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tower_credentials::CredentialId;
 use tower_credentials::events::Event;
 
+use crate::ending;
+
 /// Why accounts have no new token, as a pool's events tell it.
 #[derive(Clone, Default)]
 pub(crate) struct Renewals(Arc<Mutex<HashMap<CredentialId, String>>>);
 
 impl Renewals {
-    pub(crate) fn observe(&self, event: &Event<'_>) {
+    /// For a pool's events. A person is told what is waited for.
+    pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+        let this = self.clone();
+        move |event| {
+            ending::tell(event);
+            this.note(event);
+        }
+    }
+
+    fn note(&self, event: &Event<'_>) {
         let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::RefreshFailed { credential, error } => {

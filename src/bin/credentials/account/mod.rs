@@ -252,26 +252,25 @@ pub(crate) async fn load(
 
 /// What a pool can't use, as its events tell it: a key of the environment, too, which is no record of the vault's.
 #[derive(Default)]
-pub(crate) struct Unusable(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Unusable(Arc<Mutex<Vec<Damage>>>);
 
 impl Unusable {
     pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
-        let known = self.0.clone();
+        let told = self.0.clone();
         move |event| {
             if let Event::Damaged { damage } = event {
-                known.lock().unwrap_or_else(PoisonError::into_inner).push((*damage).to_owned());
+                told.lock().unwrap_or_else(PoisonError::into_inner).push((*damage).clone());
             }
         }
     }
 
     /// What is not among these.
     pub(crate) fn beside(&self, known: &[Damage]) -> Vec<Damage> {
-        let known: HashSet<_> = known.iter().map(Damage::to_string).collect();
-        let told = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let others = told.into_iter().filter(|text| !known.contains(text));
-        others
-            .filter_map(|text| text.split_once(": ").map(|(what, why)| Damage::new(what, why)))
-            .collect()
+        let mut told = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        told.retain(|damage| {
+            known.iter().all(|known| (&known.record, &known.reason) != (&damage.record, &damage.reason))
+        });
+        told
     }
 }
 

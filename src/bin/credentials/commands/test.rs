@@ -177,11 +177,10 @@ async fn begin(
     // An account is tested whatever kinds the settings let requests use.
     let (renewals, unusable) = (Renewals::default(), Unusable::default());
     let observe = {
-        let (renewals, unusable) = (renewals.clone(), unusable.observer());
+        let (renewals, unusable) = (renewals.observer(), unusable.observer());
         move |event: &Event<'_>| {
-            ending::tell(event);
+            renewals(event);
             unusable(event);
-            renewals.observe(event);
         }
     };
     let pool = context.pool(key, vault.clone())?.mode(Mode::Auto).on_event(observe);

@@ -30,13 +30,7 @@ pub(super) async fn capture(
     uri: &Uri,
 ) -> Result<(Uri, HeaderMap), Failure> {
     let renewals = Renewals::default();
-    let pool = {
-        let renewals = renewals.clone();
-        context.pool(key, vault.clone())?.on_event(move |event| {
-            ending::tell(event);
-            renewals.observe(event);
-        })
-    };
+    let pool = context.pool(key, vault.clone())?.on_event(renewals.observer());
     let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
     let pool =
         ending::open(pool).await.map_err(|error| not_sent(context, key, account, &[], error.into()))?;

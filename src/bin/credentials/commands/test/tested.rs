@@ -94,14 +94,11 @@ impl Verdict {
         cooldown: Option<&Cooldown>,
         not_renewed: Option<String>,
     ) -> Self {
-        if let Health::NeedsSignIn { reason, .. } = health {
-            return Self::NeedsSignIn(reason.clone());
-        }
-        if let Health::Dead { reason, .. } = health {
-            return Self::Dead(reason.clone());
-        }
-        if let Health::Spent { reason, .. } = health {
-            return Self::Spent(reason.clone());
+        match health {
+            Health::NeedsSignIn { reason, .. } => return Self::NeedsSignIn(reason.clone()),
+            Health::Dead { reason, .. } => return Self::Dead(reason.clone()),
+            Health::Spent { reason, .. } => return Self::Spent(reason.clone()),
+            _ => {}
         }
         let Answer { status, is_excused, is_json } = match answer {
             Ok(answer) => *answer,
