@@ -1,7 +1,5 @@
 //! The end of the gateway waits for tokens that are being renewed.
 
-use std::time::Duration;
-
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, Credential, PoolKey, Secret};
 
@@ -25,11 +23,10 @@ async fn a_signal_in_the_middle_of_a_background_renewal_waits_for_it() {
         let account = vault.put(account).await.unwrap();
         let gate = server.hold_after();
         let more = ["--provider", "openai", "--config", config.to_str().unwrap()];
-        let gateway = home.gateway(server.url(), &more).await;
+        let mut gateway = home.gateway(server.url(), &more).await;
         gate.arrived().await;
         gateway.signal(name).await;
-        // It has nothing else to wait for; a renewal that is cut off would be seen below.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        gateway.says("waiting until the tokens of account work are renewed").await;
         gate.let_go();
         let (status, said) = gateway.ended().await;
         assert!(status.success(), "{name}: {said}");

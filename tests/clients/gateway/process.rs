@@ -139,7 +139,7 @@ impl Home {
             panic!("it has ended: {}", ended(child).await.1);
         };
         let address = first.strip_prefix("listening on http://").expect(&first).parse().unwrap();
-        Gateway { child, address, stdout }
+        Gateway { child, address, stdout, said: String::new() }
     }
 }
 
@@ -148,6 +148,8 @@ pub(crate) struct Gateway {
     child: Child,
     pub(crate) address: SocketAddr,
     stdout: Lines<BufReader<ChildStdout>>,
+    /// What was read of its standard error.
+    said: String,
 }
 
 impl Gateway {
@@ -164,11 +166,23 @@ impl Gateway {
         assert!(kill.unwrap().success());
     }
 
+    /// Waits until it has said this on its standard error.
+    pub(crate) async fn says(&mut self, text: &str) {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        while !self.said.contains(text) {
+            let mut piece = [0; 1024];
+            let length = soon("a line of the gateway's errors", stderr.read(&mut piece)).await.unwrap();
+            assert_ne!(length, 0, "it has ended without saying {text:?}: {}", self.said);
+            self.said.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+    }
+
     /// Waits for its end: how it has ended and what it has said on its standard error.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
         let last = soon("the end of its output", self.stdout.next_line()).await.unwrap();
         assert_eq!(last, None, "it says one line");
-        ended(self.child).await
+        let (status, rest) = ended(self.child).await;
+        (status, self.said + &rest)
     }
 
     /// Ends it as an administrator does.
