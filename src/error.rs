@@ -59,7 +59,7 @@ pub enum Error {
     NeedsSignIn {
         /// Which pool.
         pool: PoolKey,
-        /// The label or id that the request is pinned to, where it is.
+        /// The label or id that the request is pinned to, if it is pinned.
         pin: Option<String>,
     },
     /// Every credential that is not paused is out of use, and at least one for want of money; or the one that the
@@ -67,7 +67,7 @@ pub enum Error {
     Spent {
         /// Which pool.
         pool: PoolKey,
-        /// The label or id that the request is pinned to, where it is.
+        /// The label or id that the request is pinned to, if it is pinned.
         pin: Option<String>,
     },
     /// A credential has no access token, and none could be had in its place: nothing can make one, or that has failed
@@ -82,7 +82,7 @@ pub enum Error {
     Paused {
         /// Which pool.
         pool: PoolKey,
-        /// The label or id that the request is pinned to, where it is.
+        /// The label or id that the request is pinned to, if it is pinned.
         pin: Option<String>,
     },
     /// The request carries a credential of the pool's, but not what came with it: something between

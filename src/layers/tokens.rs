@@ -1,4 +1,4 @@
-//! Tokens that are to be renewed, or made, before a request leaves with them.
+//! Renewing or making tokens before a request is sent with them.
 
 use super::driver::Driver;
 use super::sends::Sends;
@@ -41,8 +41,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     /// What renews this lease before it is sent. An expired token may be good, since clocks are wrong, and is left to
-    /// this run's refresher. Where there is no token, any that is known to the pool will do: the layer that has
-    /// it may stand further in, where it is too late to take another account.
+    /// this run's refresher. If there is no token, any refresher that the pool knows will do: the layer that has it may
+    /// stand further in, and then it would be too late to take another account.
     fn renewer(&self, lease: &Lease) -> Option<Refresher> {
         let own = self.refresh_options().map(|options| options.refresher.clone());
         own.filter(|refresher| refresher.renews(lease))

@@ -121,7 +121,7 @@ impl<'a> Endpoint<'a> {
         *self.received.lock().unwrap_or_else(PoisonError::into_inner) = received;
     }
 
-    /// What the last answer was, where it could not be read, or not whole.
+    /// The last answer, if it could not be read, or did not come whole.
     pub(super) fn into_received(self) -> Option<SecretString> {
         self.received.into_inner().unwrap_or_else(PoisonError::into_inner).into_secret()
     }

@@ -72,8 +72,8 @@ fn form(text: &str) -> Result<Zeroizing<Vec<u8>>, Unread> {
 struct Once(Vec<(String, Option<Zeroizing<String>>)>);
 
 impl Once {
-    /// A value that says nothing is none. Of two that differ none is taken, and they are no reason to lose
-    /// tokens unless it is tokens that differ.
+    /// Adds a member; one that is null or empty does not count. If a name has two values that differ, neither is taken,
+    /// which is an error only for a token.
     fn add(&mut self, name: String, value: &str) -> Result<(), Unread> {
         if matches!(value, "null" | "\"\"") {
             return Ok(());
