@@ -285,6 +285,11 @@ impl Secret {
         }
     }
 
+    /// Whether there is nothing that a request could carry.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.token().expose().trim().is_empty()
+    }
+
     /// Every text in it that is secret.
     fn texts(&self) -> impl Iterator<Item = &str> {
         let (first, tokens) = match self {

@@ -52,7 +52,7 @@ pub(crate) struct Slot {
     cooled_at: Vec<(Option<Scope>, u64)>,
     /// At which tick it became a suspect: it was refused, and compared with nobody since.
     suspected: Option<u64>,
-    pub(crate) refused_fresh: RefusedFresh,
+    refused_fresh: RefusedFresh,
     pub(crate) refresh: RefreshStage,
     pub(crate) renewal: Renewal,
 }
@@ -80,7 +80,7 @@ impl Slot {
     }
 
     /// Whether it is out of use until a person acts.
-    pub(crate) fn needs_sign_in(&self) -> bool {
+    pub(crate) fn is_out_of_use(&self) -> bool {
         self.standing.health != Health::Good
     }
 
@@ -183,7 +183,7 @@ impl Book {
     /// The credentials whose tokens are to be renewed now, and in how long the next is.
     pub(crate) fn renewals(&self, config: &Config, now: Timestamp) -> (Vec<Lease>, Option<Duration>) {
         let waits = |slot: &&Slot| {
-            self.is_allowed(slot, config) && !slot.needs_sign_in() && !slot.refresh.is_running()
+            self.is_allowed(slot, config) && !slot.is_out_of_use() && !slot.refresh.is_running()
         };
         let waits = self.slots.iter().filter(waits);
         let slots: Vec<_> =
@@ -251,7 +251,7 @@ impl Book {
     fn refile(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
         let slot = &self.slots[index];
         let usable =
-            self.is_allowed(slot, config) && !slot.needs_sign_in() && !self.is_busy(slot, config);
+            self.is_allowed(slot, config) && !slot.is_out_of_use() && !self.is_busy(slot, config);
         // One that was away does not catch up on the turns it has missed.
         let turn = slot.turn.max(self.turn);
         self.slots[index].turn = turn;

@@ -103,7 +103,7 @@ impl PoolBuilder {
 
     /// Whether each attempt's request has an [`Attempt`](crate::Attempt) extension even where no layer
     /// of ours needs it, for a service of yours under the layers that wants to know the credential, and each response
-    /// an [`AnsweredBy`](crate::AnsweredBy), for the caller. Not unless set: it costs some hundred nanoseconds.
+    /// an [`AnsweredBy`](crate::AnsweredBy), for the caller. Defaults to false: it costs some hundred nanoseconds.
     #[must_use]
     pub fn expose_attempts(mut self, expose: bool) -> Self {
         self.config.exposes_attempts = expose;

@@ -202,12 +202,11 @@ impl Pool {
 
     /// Whether this secret was refused in this way right after its renewal: another one would not help.
     pub(crate) fn was_refused_fresh(&self, lease: &Lease, refusal: Refusal) -> bool {
-        let generation = lease.credential().generation;
-        self.with_book(|book, _| book.slots[lease.slot()].refused_fresh.is(generation, refusal))
+        self.with_book(|book, _| book.was_refused_fresh(lease, refusal))
     }
 
     /// This secret was refused in this way right after its renewal.
     pub(crate) fn set_refused_fresh(&self, lease: &Lease, refusal: Refusal) {
-        self.with_book(|book, _| book.refused_fresh(lease, refusal));
+        self.with_book(|book, _| book.set_refused_fresh(lease, refusal));
     }
 }

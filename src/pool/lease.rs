@@ -92,7 +92,7 @@ impl Lease {
         mints: Mints,
     ) -> Result<Self, UnusableSecret> {
         // A sign-in without a token has nothing to be put into a header, and isn't sent.
-        let is_missing = is_blank(&credential.secret) && Mode::is_oauth(credential.secret.kind());
+        let is_missing = credential.secret.is_blank() && Mode::is_oauth(credential.secret.kind());
         let mut headers = if is_missing { Vec::new() } else { provider.headers(credential)? };
         for (_, value) in &mut headers {
             if credential.secret.is_in(value.as_bytes()) {
@@ -156,7 +156,7 @@ impl Lease {
     /// affair: a provider of theirs may need none.
     pub(crate) fn lacks_token(&self) -> bool {
         let Inner { secret, mints, .. } = &*self.0;
-        is_blank(secret) && (Mode::is_oauth(secret.kind()) || mints.is_set())
+        secret.is_blank() && (Mode::is_oauth(secret.kind()) || mints.is_set())
     }
 
     /// The whole secret, if it can be renewed.
@@ -171,10 +171,6 @@ impl Lease {
     pub(crate) fn ptr_eq(&self, other: &Lease) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
-}
-
-fn is_blank(secret: &Secret) -> bool {
-    secret.token().expose().trim().is_empty()
 }
 
 impl fmt::Debug for Lease {

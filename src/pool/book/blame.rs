@@ -9,7 +9,6 @@ use http::StatusCode;
 
 use super::{Book, Lesson, Slot};
 use crate::clock::Timestamp;
-use crate::credential::Generation;
 use crate::pool::config::Config;
 use crate::pool::lane::SlotIndex;
 use crate::pool::lease::Lease;
@@ -46,34 +45,22 @@ pub(crate) struct Suspect {
     pub(crate) refusal: Refusal,
 }
 
-/// How a secret was refused right after its renewal: another renewal helps against no such refusal.
+/// How the present secret was refused right after its renewal: another renewal helps against no such refusal.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RefusedFresh {
-    generation: Generation,
+pub(super) struct RefusedFresh {
     unauthorized: bool,
     forbidden: bool,
 }
 
 impl RefusedFresh {
-    pub(crate) fn is(&self, generation: Generation, refusal: Refusal) -> bool {
-        self.generation == generation
-            && match refusal {
-                Refusal::Unauthorized => self.unauthorized,
-                Refusal::Forbidden => self.forbidden,
-            }
-    }
-
-    fn add(&mut self, generation: Generation, refusal: Refusal) {
-        if self.generation != generation {
-            *self = Self { generation, ..Self::default() };
-        }
+    fn by(&mut self, refusal: Refusal) -> &mut bool {
         match refusal {
-            Refusal::Unauthorized => self.unauthorized = true,
-            Refusal::Forbidden => self.forbidden = true,
+            Refusal::Unauthorized => &mut self.unauthorized,
+            Refusal::Forbidden => &mut self.forbidden,
         }
     }
 
-    pub(super) fn is_any(&self) -> bool {
+    pub(super) fn is_any(self) -> bool {
         self.unauthorized || self.forbidden
     }
 }
@@ -92,7 +79,7 @@ impl Slot {
         self.conviction(scope).is_some_and(|known| known.until > now)
     }
 
-    /// It is answered well, or a person vouches for it.
+    /// It is answered well, has another secret, or a person vouches for it.
     pub(super) fn acquit(&mut self) {
         self.suspected = None;
         self.refused_fresh = RefusedFresh::default();
@@ -106,7 +93,7 @@ impl Book {
         let index = lesson.lease.slot();
         let slot = &mut self.slots[index];
         let is_old = lesson.began < slot.cooled_at(None).max(slot.cooled_at(lesson.scope));
-        if is_old || !slot.is_of(lesson.lease) || slot.needs_sign_in() {
+        if is_old || !slot.is_of(lesson.lease) || slot.is_out_of_use() {
             return None;
         }
         if slot.is_convicted(lesson.scope, lesson.now) {
@@ -120,11 +107,19 @@ impl Book {
         Some(until)
     }
 
-    /// This secret was refused in this way right after its renewal.
-    pub(crate) fn refused_fresh(&mut self, lease: &Lease, refusal: Refusal) {
+    /// Whether this secret was refused in this way right after its renewal.
+    pub(crate) fn was_refused_fresh(&mut self, lease: &Lease, refusal: Refusal) -> bool {
         let slot = &mut self.slots[lease.slot()];
-        slot.refused_fresh.add(lease.credential().generation, refusal);
-        slot.mark();
+        slot.is_of(lease) && *slot.refused_fresh.by(refusal)
+    }
+
+    /// This secret was refused in this way right after its renewal.
+    pub(crate) fn set_refused_fresh(&mut self, lease: &Lease, refusal: Refusal) {
+        let slot = &mut self.slots[lease.slot()];
+        if slot.is_of(lease) {
+            *slot.refused_fresh.by(refusal) = true;
+            slot.mark();
+        }
     }
 
     /// A request has ended in which these were refused and compared with nobody. If there are others, these go behind
@@ -137,7 +132,7 @@ impl Book {
     ) -> Vec<Lease> {
         let is_other = |(index, slot): (SlotIndex, &Slot)| {
             self.is_allowed(slot, config)
-                && !slot.needs_sign_in()
+                && !slot.is_out_of_use()
                 && suspects.iter().all(|suspect| suspect.lease.slot() != index)
         };
         if !self.slots.iter().enumerate().any(is_other) {
@@ -147,7 +142,7 @@ impl Book {
         for Suspect { lease, began, .. } in suspects {
             let slot = &mut self.slots[lease.slot()];
             let is_old = !slot.is_of(lease) || *began < slot.cooled_at(None);
-            if is_old || slot.needs_sign_in() || slot.is_convicted(None, now) {
+            if is_old || slot.is_out_of_use() || slot.is_convicted(None, now) {
                 continue;
             }
             // A success of an attempt that began before says nothing.

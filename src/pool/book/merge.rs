@@ -31,7 +31,7 @@ impl Book {
         let mut damaged = stored.damaged;
         let mut order = Vec::new();
         let mut seen = HashSet::new();
-        let standings = stored.standings;
+        let mut standings = stored.standings;
         let slots = self.slots.len();
         let mut is_news = false;
         for credential in &stored.credentials {
@@ -60,7 +60,7 @@ impl Book {
         for slot in order {
             let Metadata { id, generation, .. } = *self.slots[slot].lease.credential();
             seen.insert(id);
-            let mut standing = standings.credentials.get(&id).cloned().unwrap_or_default();
+            let mut standing = standings.credentials.remove(&id).unwrap_or_default();
             let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
             unsaved.for_each(|outcome| standing.merge(&outcome.change));
             // The vault has left out its own; ours may be on a secret that others have replaced.

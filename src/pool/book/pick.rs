@@ -39,7 +39,7 @@ impl Book {
                 return Err(Error::Paused { pool: key.clone(), pin: Some(pin.to_string()) });
             }
             let may_check = pin.is_check() && self.slots[slot].standing.health.may_be_checked();
-            if self.slots[slot].needs_sign_in() && !may_check {
+            if self.slots[slot].is_out_of_use() && !may_check {
                 let pin = Some(pin.to_string());
                 return Err(out_of_use(&self.slots[slot], key, pin));
             }
@@ -114,7 +114,7 @@ impl Book {
     fn soonest_busy(&self, scope: Option<&Scope>, config: &Config) -> Option<Timestamp> {
         config.max_in_flight?;
         let busy = |slot: &&Slot| {
-            self.is_allowed(slot, config) && self.is_busy(slot, config) && !slot.needs_sign_in()
+            self.is_allowed(slot, config) && self.is_busy(slot, config) && !slot.is_out_of_use()
         };
         self.slots.iter().filter(busy).map(|slot| slot.cools_until(scope)).min()
     }
@@ -144,7 +144,7 @@ impl Book {
             !tried.contains(&index)
                 && self.is_allowed(slot, config)
                 && self.is_busy(slot, config)
-                && !slot.needs_sign_in()
+                && !slot.is_out_of_use()
                 && slot.cools_until(scope) <= now
         };
         if config.max_in_flight.is_some() && self.slots.iter().enumerate().any(busy) {

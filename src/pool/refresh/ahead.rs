@@ -20,6 +20,10 @@ const SHORTEST_LIFE: Duration = Duration::from_secs(30);
 /// How long after a refresh that failed the next one is made: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
+/// How long after a refresh for which the vault could not be used the next one is made, at most: nobody but the
+/// vault is asked.
+const VAULT_BACKOFF: Duration = Duration::from_secs(10);
+
 /// How long the renewing task sleeps at most: clocks are set, and machines are suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
@@ -36,9 +40,6 @@ pub(crate) fn lapses_at(lease: &Lease) -> Option<Timestamp> {
     let is_left_alone = !is_known_dead && expiry != Timestamp::default();
     Some(if is_left_alone { expiry.max(updated_at.after(SHORTEST_LIFE)) } else { expiry })
 }
-/// How long after a refresh for which the vault could not be used the next one is made, at most: nobody but the
-/// vault is asked.
-const VAULT_BACKOFF: Duration = Duration::from_secs(10);
 
 /// When a credential's token is to be renewed next.
 #[derive(Clone, Debug, Default)]

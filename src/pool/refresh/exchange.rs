@@ -214,7 +214,7 @@ impl Exchange {
             }
             // An older vault was put in place of the one that was read.
             begun if begun.record.metadata.generation < known => {
-                match self.pool.put_back(&self.lease, begun.record).await? {
+                match self.pool.put_back(self.lease.slot(), begun.record).await? {
                     PutBack::Theirs(newer) => return self.take_over(&newer, true),
                     PutBack::Ours(stored) => self.begin(stored.metadata.generation).await?,
                 }
@@ -231,9 +231,7 @@ impl Exchange {
         self.running(|running| running.is_presented = true);
         let exchanged = refresher.exchange(stored.clone()).await;
         match exchanged.map_err(|error| error.redacted(&stored.secret)) {
-            Ok(secret) if secret.token().expose().trim().is_empty() => {
-                self.store_empty(stored, secret).await
-            }
+            Ok(secret) if secret.is_blank() => self.store_empty(stored, secret).await,
             Ok(secret) => self.store(stored, secret).await,
             Err(RefreshError::Unread { received, error }) => {
                 Err(Trouble::Vendor(self.keep(stored, received, error).await))

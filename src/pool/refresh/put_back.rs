@@ -5,7 +5,7 @@ use tokio::runtime::Handle;
 
 use crate::credential::{Credential, Metadata, Record};
 use crate::events::Event;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, Pool, SlotIndex};
 use crate::vault::{Replaced, StoredPool, VaultError, VaultExt};
 
 /// What is stored in place of what an older vault had.
@@ -49,29 +49,24 @@ impl Pool {
         let (vault, id) = (self.vault(), lease.credential().id);
         let _lease = vault.lease_refresh(id).await?;
         let stored = self.vault().get(id).await?;
-        // A refresh may have put it back and renewed it meanwhile, within the same millisecond.
-        let lease = self.with_book(|book, _| book.slots[lease.slot()].lease.clone());
-        if is_newer(&lease, &stored.metadata) {
-            self.put_back(&lease, stored).await?;
-        }
-        Ok(())
+        self.put_back(lease.slot(), stored).await.map(drop)
     }
 
-    /// Stores the secret of this lease again in place of an older one. Wants the refresh leased.
+    /// Stores the secret that is known here again in place of an older one. Wants the refresh leased.
     pub(super) async fn put_back(
         &self,
-        lease: &Lease,
+        slot: SlotIndex,
         stored: Credential,
     ) -> Result<PutBack, VaultError> {
-        let Some(secret) = lease.secret().filter(|_| is_newer(lease, &stored.metadata)) else {
-            return Ok(PutBack::Theirs(stored));
-        };
+        // Not that of when the older vault was found: another task may have done this since.
+        let lease = self.with_book(|book, _| book.slots[slot].lease.clone());
         let Metadata { id, generation, .. } = stored.metadata;
-        let known = self.with_book(|book, _| book.slots[lease.slot()].lease.clone());
-        if known.credential().generation == generation {
-            // Another task has done it meanwhile.
+        if lease.credential().generation == generation {
             return Ok(PutBack::Ours(stored));
         }
+        let Some(secret) = lease.secret().filter(|_| is_newer(&lease, &stored.metadata)) else {
+            return Ok(PutBack::Theirs(stored));
+        };
         let replaced = self.vault().replace_secret(id, generation, secret.clone()).await?;
         let credential = match replaced {
             Replaced::Conflict(theirs) => return Ok(PutBack::Theirs(theirs)),
