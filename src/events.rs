@@ -38,6 +38,15 @@ pub enum Event<'a> {
         /// What the cooldown is limited to.
         scope: Option<&'a Scope>,
     },
+    /// The upstream serves no more of a credential's requests at once than it has. Others wait, or go to the next.
+    CapLowered {
+        /// Which credential's.
+        credential: &'a Metadata,
+        /// How many requests it has at once from now on.
+        most: u32,
+        /// For how long.
+        wait: Duration,
+    },
     /// A credential was refused, and there was none to compare it with in the same request. Requests take the others
     /// first until it is answered well.
     Suspected {

@@ -46,6 +46,8 @@ pub(super) struct Driver<S, B, R, M: Sends<B, R>> {
     pub(super) history: HistoryCell,
     /// The attempt that is under way, once a credential is picked.
     pub(super) sent: Option<Sent>,
+    /// Whether the attempt counts as a use of its credential by this run. If there is a history, a permit there does.
+    pub(super) is_use: bool,
     /// Whether the request carries its credential's headers.
     pub(super) written: bool,
     /// What is kept for another attempt: the body, and all else.
@@ -82,6 +84,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             is_outermost: true,
             history: HistoryCell::Own(None),
             sent: None,
+            is_use: false,
             written: false,
             body: M::Kept::default(),
             copy: None,
@@ -170,7 +173,25 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     #[inline]
     pub(super) fn begin_first(&mut self, lease: Lease, tick: u64) {
         Tally::add(&self.pool().tally().requests);
+        lease.in_flight().begin();
+        self.is_use = true;
         self.sent = Some(self.shared.attempt(1, lease, tick, false));
+    }
+
+    /// The attempt's use of its credential ends, if this run counts it.
+    #[inline]
+    pub(super) fn end_own_use(&mut self) {
+        if std::mem::take(&mut self.is_use)
+            && let Some(sent) = &self.sent
+        {
+            self.shared.pool.give_back(&sent.lease, false);
+        }
+    }
+
+    /// The attempt's use of its credential ends.
+    pub(super) fn end_use(&mut self) {
+        self.end_own_use();
+        drop(self.history.end_use());
     }
 
     /// Another attempt begins, with this lease.
@@ -198,6 +219,10 @@ impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
             if self.saves_last() {
                 let _ = self.pool().start_saving();
             }
+        }
+        self.end_own_use();
+        if self.is_outermost {
+            drop(self.history.end_use());
         }
         if let Some(copy) = self.copy.take() {
             copy.recycle();

@@ -39,6 +39,8 @@ pub(super) struct History {
     /// The latest attempt that has begun since the history was made.
     pub(super) latest: Option<Sent>,
     pub(super) tried: Vec<SlotIndex>,
+    /// Those of them that had too many requests at once: once if one may be tried again, twice if it was.
+    pub(super) turned_away: Vec<SlotIndex>,
     /// Those of them that lacked a token, so that nothing was sent with them.
     pub(super) unsent: Vec<SlotIndex>,
     /// The credentials whose secrets were to be renewed, and which secrets those were.
@@ -66,9 +68,23 @@ impl History {
 
     /// A credential is tried now.
     pub(super) fn tries(&mut self, lease: &Lease) {
-        if !self.tried.contains(&lease.slot()) {
-            self.tried.push(lease.slot());
+        let slot = lease.slot();
+        if !self.tried.contains(&slot) {
+            self.tried.push(slot);
+        } else if self.may_try_again(slot) {
+            self.turned_away.push(slot);
         }
+    }
+
+    /// A credential has too many requests at once. It may be tried again once, when it has fewer.
+    pub(super) fn turns_away(&mut self, lease: &Lease) {
+        if !self.turned_away.contains(&lease.slot()) {
+            self.turned_away.push(lease.slot());
+        }
+    }
+
+    fn may_try_again(&self, slot: SlotIndex) -> bool {
+        self.turned_away.iter().filter(|known| **known == slot).count() == 1
     }
 
     /// A credential is passed over: it lacks a token, and none can be had now.
@@ -96,20 +112,39 @@ impl History {
         self.refreshed.iter().any(|(slot, before)| *slot == lease.slot() && before < generation)
     }
 
-    /// Whether as many credentials are tried as may be. The pool has this many.
-    pub(super) fn is_spent(&self, rotate: Option<&RotateOptions>, size: u32) -> bool {
+    /// Which credentials may be tried next. The pool has this many.
+    pub(super) fn may_take(
+        &self,
+        rotate: Option<&RotateOptions>,
+        size: u32,
+    ) -> impl Fn(SlotIndex) -> bool + use<'_> {
         let budget = rotate.map_or(self.budget, |rotate| rotate.max_attempts);
-        let budget = budget.map_or(size, Into::into);
-        self.tried.len() - self.unsent.len() >= usize::try_from(budget).unwrap_or(usize::MAX)
+        let budget = usize::try_from(budget.map_or(size, Into::into)).unwrap_or(usize::MAX);
+        let is_spent = self.tried.len() - self.unsent.len() >= budget;
+        move |slot| {
+            if self.tried.contains(&slot) { self.may_try_again(slot) } else { !is_spent }
+        }
     }
 
     /// Empties it for another request, which uses its memory.
     pub(super) fn clear(&mut self) {
-        let Self { wish, latest, tried, unsent, refreshed, failed, suspects, permit, budget, home } =
-            self;
+        let Self {
+            wish,
+            latest,
+            tried,
+            turned_away,
+            unsent,
+            refreshed,
+            failed,
+            suspects,
+            permit,
+            budget,
+            home,
+        } = self;
         wish.clear();
         *latest = None;
         tried.clear();
+        turned_away.clear();
         unsent.clear();
         refreshed.clear();
         failed.clear();

@@ -28,13 +28,19 @@ pub(super) fn learn<R>(
     }
     let scope = history.scope();
     let scope = scope.as_ref();
-    // The use ends with the head of the response, unless the credential may be used again.
+    // As in `judge`.
     let permit = if class.needs_action() { None } else { history.end_use() };
     match class {
         ResponseClass::Limited => {
             let finding = finding.unwrap_or_default();
             let scope = scope.filter(|_| finding.limit_of != Some(LimitOf::Account));
-            pool.limited(lease, *began, scope, finding.retry_at);
+            match finding.limit_of {
+                Some(LimitOf::Concurrency) if pool.crowded(lease, *began, scope, finding.retry_at) => {
+                    history.lock(Some(sent)).turns_away(lease);
+                }
+                Some(LimitOf::Concurrency) => {}
+                _ => pool.limited(lease, *began, scope, finding.retry_at),
+            }
         }
         ResponseClass::Stopped => {
             if let Some(Verdict::Stopped { reason }) = finding.and_then(|finding| finding.verdict) {

@@ -192,9 +192,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Judges a response, and records what it teaches, unless a run further in has.
     #[inline]
     pub(super) fn judge(&mut self, response: &mut Response<R>) -> ResponseClass {
+        let (class, finding) = ResponseClass::of(self.pool(), response);
+        // The use ends with the head of the response, unless the credential may be used again.
+        if !class.needs_action() {
+            self.end_own_use();
+        }
         let Self { shared, history, sent, .. } = self;
         let pool = &shared.pool;
-        let (class, finding) = ResponseClass::of(pool, response);
         let number = sent.as_ref().map_or(0, |sent| sent.number);
         let recorded = history.record(number, class.recorded_as());
         if let Some(sent) = sent
@@ -246,16 +250,14 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             self.tell_sent_once();
             return Rotation::UsedUp;
         }
+        // Before another one is waited for.
+        self.end_use();
         let Self { shared, history, sent, body, .. } = self;
         let pool = &shared.pool;
         let mut history = history.lock(sent.as_ref());
-        if history.is_spent(shared.run.jobs.rotate.as_ref(), pool.size()) {
-            return Rotation::UsedUp;
-        }
-        // Before another one is waited for.
-        history.permit = None;
         let tick = pool.tick();
-        let (lease, permit) = match pool.pick_next(&history.tried, &history.wish) {
+        let may_take = history.may_take(shared.run.jobs.rotate.as_ref(), pool.size());
+        let (lease, permit) = match pool.pick_next(may_take, &history.wish) {
             (Picked::None, _) => return Rotation::UsedUp,
             (Picked::Pending(wakeup), _) => {
                 return Rotation::Blocked(Blocked::OnCredential(Wait::new(wakeup, pool)));
@@ -340,7 +342,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.ended = true;
         self.leave_suspects();
         if self.is_outermost {
-            drop(self.history.end_use());
+            self.end_use();
         }
         if self.saves_last() { self.pool().start_saving() } else { None }
     }

@@ -52,13 +52,14 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// There is no token, and none can be had now: takes another credential in its place, of which nothing has been
     /// sent yet.
     fn pass_over_missing(&mut self, missing: &Lease) -> Result<Option<Blocked>, Error> {
+        self.end_use();
         let Self { shared, history, sent, .. } = self;
         let (pool, Some(sent)) = (&shared.pool, sent) else { return Ok(None) };
         let mut history = history.lock(None);
         history.passes_over(missing);
-        history.permit = None;
         let tick = pool.tick();
-        let (lease, permit, is_expired) = match pool.pick_next(&history.tried, &history.wish) {
+        let may_take = |slot| !history.tried.contains(&slot);
+        let (lease, permit, is_expired) = match pool.pick_next(may_take, &history.wish) {
             (Picked::Lease { lease, expired, .. }, permit) => (lease, permit, expired),
             (Picked::Pending(wakeup), _) => {
                 return Ok(Some(Blocked::OnCredential(Wait::new(wakeup, pool))));

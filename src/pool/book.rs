@@ -2,6 +2,7 @@
 //! from. No method here waits, calls out or reads a clock.
 
 mod blame;
+mod cap;
 mod merge;
 mod misdated;
 mod pick;
@@ -30,6 +31,7 @@ use crate::standing::{Change, Cooldown, Health, Outcome, Scope, Standing};
 use crate::vault::{Damage, FailedRefresh, Revision};
 
 pub(crate) use blame::{Refusal, Suspect};
+pub(crate) use cap::LoweredCap;
 pub(crate) use record::Lesson;
 
 use blame::RefusedFresh;
@@ -46,7 +48,7 @@ pub(crate) struct Slot {
     last_used: u64,
     turn: u64,
     allowance: Option<Allowance>,
-    in_flight: u32,
+    lowered_cap: Option<LoweredCap>,
     probes: u32,
     /// At which tick the cooldown of each scope was last set.
     cooled_at: Vec<(Option<Scope>, u64)>,
@@ -96,8 +98,9 @@ impl Slot {
 
 /// What a pick came to.
 pub(crate) enum Picked {
-    /// This one. With `hold`, its use must be given back by [`Book::release`]. Its token may have expired.
-    Lease { lease: Lease, hold: Option<Hold>, expired: bool },
+    /// This one. It counts as used until [`Book::release`]; with `is_probe` it is tried though it cools down. Its token
+    /// may have expired.
+    Lease { lease: Lease, is_probe: bool, expired: bool },
     /// None yet.
     Pending(Wakeup),
     /// None.
@@ -108,13 +111,6 @@ pub(crate) enum Picked {
 pub(crate) struct Wakeup {
     pub(crate) until: Option<Timestamp>,
     pub(crate) change: oneshot::Receiver<()>,
-}
-
-/// A use of a credential that is counted while it lasts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hold {
-    pub(crate) slot: SlotIndex,
-    probe: bool,
 }
 
 pub(crate) struct Book {
@@ -133,6 +129,8 @@ pub(crate) struct Book {
     mints: Mints,
     affinity: AffinityMap,
     waiters: Vec<oneshot::Sender<()>>,
+    /// When the first of the lowered caps ends.
+    caps_end: Option<Timestamp>,
     random: HasherRng,
     pub(crate) journal: Journal,
     pub(crate) revision: Revision,
@@ -157,6 +155,7 @@ impl Book {
             mints,
             affinity: AffinityMap::default(),
             waiters: Vec::new(),
+            caps_end: None,
             random: HasherRng::default(),
             journal: Journal::default(),
             revision: Revision::default(),
@@ -243,15 +242,10 @@ impl Book {
         slot.live && config.mode.allows(slot.lease.credential().kind, self.has_oauth)
     }
 
-    fn is_busy(&self, slot: &Slot, config: &Config) -> bool {
-        config.max_in_flight.is_some_and(|cap| slot.in_flight >= cap.get())
-    }
-
     /// Puts a credential where it now belongs in every lane.
     fn refile(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
         let slot = &self.slots[index];
-        let usable =
-            self.is_allowed(slot, config) && !slot.is_out_of_use() && !self.is_busy(slot, config);
+        let usable = self.is_allowed(slot, config) && !slot.is_out_of_use() && !slot.is_busy(config);
         // One that was away does not catch up on the turns it has missed.
         let turn = slot.turn.max(self.turn);
         self.slots[index].turn = turn;
@@ -298,6 +292,7 @@ impl Book {
 
     /// Moves those whose cooldown has ended among the ready ones.
     fn promote(&mut self, scope: Option<&Scope>, config: &Config, now: Timestamp) {
+        self.end_caps(config, now);
         while let Some(slot) = self.lane(scope).ended(now) {
             self.refile(slot, config, now);
         }
@@ -305,6 +300,9 @@ impl Book {
 
     /// Makes a change: in memory now, in the vault when it is next saved.
     pub(crate) fn change(&mut self, index: SlotIndex, change: Change, config: &Config, now: Timestamp) {
+        if change == Change::Reset {
+            self.lift_cap(index);
+        }
         let slot = &mut self.slots[index];
         // A success that only forgives failures is worth no write of its own.
         let cools = |cooldown: &Cooldown| cooldown.until > now;
@@ -328,10 +326,12 @@ impl Book {
 
     /// The credential that any request without a wish takes, and until when that holds.
     pub(crate) fn head(&self) -> (Option<&Lease>, Timestamp) {
-        let head = self.base.ready().next().map(|slot| &self.slots[slot].lease);
+        let head = self.base.ready().next().map(|slot| &self.slots[slot]);
+        // If its cap is lowered, it is picked under the lock, which keeps to that.
+        let head = head.filter(|slot| slot.lowered_cap.is_none()).map(|slot| &slot.lease);
         // One that has expired is to be renewed before it is sent.
         let expiry = head.and_then(lapses_at);
-        let changes = self.base.soonest().into_iter().chain(expiry).min();
+        let changes = self.base.soonest().into_iter().chain(expiry).chain(self.caps_end).min();
         (head, changes.unwrap_or(Timestamp::from_millis(u64::MAX)))
     }
 

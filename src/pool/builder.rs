@@ -81,6 +81,9 @@ impl PoolBuilder {
 
     /// The most requests that one credential serves at once; no bound unless set. A request counts
     /// until its response's head is there. When every ready credential is at its cap, requests wait.
+    ///
+    /// A vendor's own limit, where a provider's rules know it
+    /// ([`LimitOf::Concurrency`](crate::provider::LimitOf::Concurrency)), lowers an account's cap by itself for a while.
     #[must_use]
     pub fn max_in_flight(mut self, cap: NonZeroU32) -> Self {
         self.config.max_in_flight = Some(cap);

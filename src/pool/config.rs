@@ -178,6 +178,11 @@ impl Cooldowns {
         self.heed_allowance
     }
 
+    /// Until when a limit of concurrency holds that names no time.
+    pub(crate) fn unstated(&self, now: Timestamp) -> Timestamp {
+        self.guess(now, self.limited, 0, 0.0)
+    }
+
     /// The guess for a limit that names no time, after this many failures in a row. `random` is from
     /// 0 to 1.
     pub(crate) fn guess_limited(&self, now: Timestamp, failures: u32, random: f64) -> Timestamp {

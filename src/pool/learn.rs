@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::book::{Lesson, Refusal, Suspect};
+use super::book::{Lesson, LoweredCap, Refusal, Suspect};
 use super::{Lease, Pool};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
@@ -37,6 +37,30 @@ impl Pool {
         let lesson = Lesson { lease, began, scope, now };
         let until = self.with_book(|book, config| book.limited(&lesson, stated, config));
         self.emit_cooled_down(&lesson, until, Reason::Limited);
+    }
+
+    /// An attempt was turned away since the account has too many requests under way. Its cap is lowered to the others,
+    /// if there are any; else others take what there is, and it is a limit like any other. Returns which it is.
+    pub(crate) fn crowded(
+        &self,
+        lease: &Lease,
+        began: u64,
+        scope: Option<&Scope>,
+        stated: Option<Timestamp>,
+    ) -> bool {
+        let now = self.now();
+        let lesson = Lesson { lease, began, scope: None, now };
+        let lowered = self.with_book(|book, config| book.lower_cap(&lesson, stated, config));
+        match lowered {
+            None => self.limited(lease, began, scope, stated),
+            Some(LoweredCap { most, until, is_news: true }) => self.emit(&Event::CapLowered {
+                credential: lease.credential(),
+                most,
+                wait: until.since(now),
+            }),
+            Some(_) => {}
+        }
+        lowered.is_some()
     }
 
     /// The upstream says that the account's owner has to act.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use http::{HeaderName, HeaderValue};
 
 use super::config::Mode;
+use super::in_flight::InFlight;
 use super::lane::SlotIndex;
 use crate::clock::Timestamp;
 use crate::credential::{Credential, Metadata, Secret};
@@ -29,6 +30,7 @@ struct Inner {
     secret: Secret,
     mints: Mints,
     blemish: Blemish,
+    in_flight: InFlight,
 }
 
 /// Whether a refresher is known to the pool that [mints](crate::Refresher::mints). Shared by all leases of the pool:
@@ -91,6 +93,25 @@ impl Lease {
         blemish: Blemish,
         mints: Mints,
     ) -> Result<Self, UnusableSecret> {
+        Self::of(slot, credential, provider, (blemish, mints, InFlight::default()))
+    }
+
+    /// The same credential at another generation.
+    pub(super) fn succeeded_by(
+        &self,
+        credential: &Credential,
+        provider: &dyn Provider,
+    ) -> Result<Self, UnusableSecret> {
+        let Inner { slot, mints, blemish, in_flight, .. } = &*self.0;
+        Self::of(*slot, credential, provider, (blemish.clone(), mints.clone(), in_flight.clone()))
+    }
+
+    fn of(
+        slot: SlotIndex,
+        credential: &Credential,
+        provider: &dyn Provider,
+        (blemish, mints, in_flight): (Blemish, Mints, InFlight),
+    ) -> Result<Self, UnusableSecret> {
         // A sign-in without a token has nothing to be put into a header, and isn't sent.
         let is_missing = credential.secret.is_blank() && Mode::is_oauth(credential.secret.kind());
         let mut headers = if is_missing { Vec::new() } else { provider.headers(credential)? };
@@ -107,6 +128,7 @@ impl Lease {
             secret: credential.secret.clone(),
             mints,
             blemish,
+            in_flight,
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -166,6 +188,12 @@ impl Lease {
 
     pub(crate) fn blemish(&self) -> &Blemish {
         &self.0.blemish
+    }
+
+    /// How many requests are under way with the credential.
+    #[inline]
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.0.in_flight
     }
 
     pub(crate) fn ptr_eq(&self, other: &Lease) -> bool {

@@ -8,6 +8,7 @@ mod config;
 mod guard;
 mod head;
 mod header_names;
+mod in_flight;
 mod journal;
 mod lane;
 mod learn;

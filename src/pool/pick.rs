@@ -1,22 +1,22 @@
 //! Picking a credential for a request.
 
-use super::book::{Hold, Picked};
+use super::book::Picked;
 use super::config::WhenAllCoolingDown;
 use super::{KnownHead, Lease, Pool, SlotIndex, Wish};
 use crate::clock::Timestamp;
 use crate::error::Error;
 
-/// A use of a credential that is counted; given back on drop.
+/// A use of a credential; given back on drop.
 #[derive(Debug)]
 pub(crate) struct Permit {
     pool: Pool,
-    hold: Hold,
+    lease: Lease,
+    is_probe: bool,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let now = self.pool.now();
-        self.pool.with_book(|book, config| book.release(self.hold, config, now));
+        self.pool.give_back(&self.lease, self.is_probe);
     }
 }
 
@@ -37,26 +37,42 @@ impl Pool {
         if wish.is_none()
             && let Some(lease) = self.pick_published(known)
         {
-            return Ok((Picked::Lease { lease, hold: None, expired: false }, None));
+            lease.in_flight().begin();
+            return Ok(self.permit(Picked::Lease { lease, is_probe: false, expired: false }));
         }
         let now = self.now();
         let picked =
             self.with_book(|book, config| book.pick_first(self.key(), wish, config, now, patience))?;
-        Ok(self.hold(picked))
+        Ok(self.permit(picked))
     }
 
     /// Another credential for the same request.
-    pub(crate) fn pick_next(&self, tried: &[SlotIndex], wish: &Wish) -> (Picked, Option<Permit>) {
+    pub(crate) fn pick_next(
+        &self,
+        may_take: impl Fn(SlotIndex) -> bool,
+        wish: &Wish,
+    ) -> (Picked, Option<Permit>) {
         let now = self.now();
-        self.hold(self.with_book(|book, config| book.pick_next(tried, wish, config, now)))
+        self.permit(self.with_book(|book, config| book.pick_next(may_take, wish, config, now)))
     }
 
-    fn hold(&self, picked: Picked) -> (Picked, Option<Permit>) {
-        let permit = match picked {
-            Picked::Lease { hold: Some(hold), .. } => Some(Permit { pool: self.clone(), hold }),
+    fn permit(&self, picked: Picked) -> (Picked, Option<Permit>) {
+        let permit = match &picked {
+            Picked::Lease { lease, is_probe, .. } => {
+                Some(Permit { pool: self.clone(), lease: lease.clone(), is_probe: *is_probe })
+            }
             _ => None,
         };
         (picked, permit)
+    }
+
+    /// A use of this credential has ended. Takes a lock only if somebody may wait for that.
+    #[inline]
+    pub(crate) fn give_back(&self, lease: &Lease, is_probe: bool) {
+        if lease.in_flight().end() || is_probe || self.0.config.max_in_flight.is_some() {
+            let now = self.now();
+            self.with_book(|book, config| book.release(lease.slot(), is_probe, config, now));
+        }
     }
 
     /// How long a request may wait for its first credential, where that is bounded.

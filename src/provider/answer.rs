@@ -56,6 +56,8 @@ pub enum LimitOf {
     /// What the request's [`Scope`](crate::standing::Scope) names, a model most often; the account where the
     /// request has none.
     Scope,
+    /// How many requests the account has at once. It goes on with those that are under way, and no more for a while.
+    Concurrency,
 }
 
 impl Finding {

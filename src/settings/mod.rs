@@ -66,7 +66,7 @@
 //! | `means` | Needed: `limit`, `spent`, `dead`, `stopped`, `not-the-account`, `this-request`, `insufficient-scope`, or `refused`. |
 //! | `until` | The field of the body that names when a limit ends, or when what is spent can be used again; or a list. |
 //! | `lasts` | How long a limit lasts where the answer names no time. |
-//! | `of` | What a limit holds for: `account` or `model`. |
+//! | `of` | What a limit holds for: `account`, `model` or `concurrency` (how many requests there are at once). |
 //! | `what_to_do` | What a person has to do, for `spent`, `dead` and `stopped`. |
 //!
 //! ```toml

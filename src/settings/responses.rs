@@ -64,7 +64,11 @@ fn rule(raw: &Raw<'_>) -> Result<ResponseRule, String> {
         rule = rule.lasts(wait);
     }
     if let Some(raw) = get("of") {
-        let words = [("account", LimitOf::Account), ("model", LimitOf::Scope)];
+        let words = [
+            ("account", LimitOf::Account),
+            ("model", LimitOf::Scope),
+            ("concurrency", LimitOf::Concurrency),
+        ];
         rule = rule.of(raw.text().and_then(|text| word(text, &words)).map_err(of("of"))?);
     }
     Ok(rule)

@@ -8,6 +8,7 @@ mod thorough;
 mod active;
 mod clocks;
 mod concurrency;
+mod concurrency_limits;
 mod error_response;
 mod grpc_answers;
 mod last_answer;

@@ -418,19 +418,27 @@ macro_rules! as_the_generic_one {
 pub(crate) use as_the_generic_one;
 
 /// The four layers in several orders, with and without something of the user's in between, and as one.
-pub(crate) const ORDERS: [fn(&Pool, Upstream) -> Stack; 4] = [
-    |pool, upstream| stack(four(pool, &no_refresh()), upstream),
-    |pool, upstream| {
+pub(crate) const STACKS: [fn(&Pool, Stack) -> Stack; 4] = [
+    |pool, inner| stack(four(pool, &no_refresh()), inner),
+    |pool, inner| {
         let (rotate, refresh, auth, persist) = four(pool, &no_refresh());
-        stack((auth, persist, refresh, rotate), upstream)
+        stack((auth, persist, refresh, rotate), inner)
     },
-    |pool, upstream| {
+    |pool, inner| {
         // Something of the user's in between, which makes the context travel in the extensions.
         let (rotate, refresh, auth, persist) = four(pool, &no_refresh());
         let nothing = tower::util::MapRequestLayer::new(|request: Asked| request);
-        stack((refresh, auth, nothing.clone(), rotate, nothing, persist), upstream)
+        stack((refresh, auth, nothing.clone(), rotate, nothing, persist), inner)
     },
-    |pool, upstream| stack(CredentialsLayer::new(pool.clone()), upstream),
+    |pool, inner| stack(CredentialsLayer::new(pool.clone()), inner),
+];
+
+/// The same over an upstream.
+pub(crate) const ORDERS: [fn(&Pool, Upstream) -> Stack; 4] = [
+    |pool, upstream| STACKS[0](pool, boxed(&upstream)),
+    |pool, upstream| STACKS[1](pool, boxed(&upstream)),
+    |pool, upstream| STACKS[2](pool, boxed(&upstream)),
+    |pool, upstream| STACKS[3](pool, boxed(&upstream)),
 ];
 
 /// Sends a request; the status and the text of the answer.

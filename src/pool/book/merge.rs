@@ -141,9 +141,8 @@ impl Book {
             let known = self.slots[slot].lease.credential();
             let newer = in_older_vault || credential.metadata.generation >= known.generation;
             if newer && *known != credential.metadata {
-                let blemish = self.slots[slot].lease.blemish().clone();
                 let is_renewed = credential.metadata.generation != known.generation;
-                let lease = Lease::new(slot, credential, provider, blemish, self.mints.clone())?;
+                let lease = self.slots[slot].lease.succeeded_by(credential, provider)?;
                 if is_renewed {
                     self.slots[slot].renewal = Renewal::of(&lease, now, self.random.next_f64());
                     self.slots[slot].acquit();
@@ -163,7 +162,7 @@ impl Book {
             last_used: 0,
             turn: self.turn,
             allowance: None,
-            in_flight: 0,
+            lowered_cap: None,
             probes: 0,
             cooled_at: Vec::new(),
             suspected: None,

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::{Book, Hold, Picked, Slot, Wakeup};
+use super::{Book, Picked, Slot, Wakeup};
 use crate::clock::Timestamp;
 use crate::credential::PoolKey;
 use crate::error::Error;
@@ -43,8 +43,9 @@ impl Book {
                 let pin = Some(pin.to_string());
                 return Err(out_of_use(&self.slots[slot], key, pin));
             }
-            return Ok(if self.is_busy(&self.slots[slot], config) {
-                Picked::Pending(Wakeup { until: None, change: self.wait() })
+            self.end_caps(config, now);
+            return Ok(if self.slots[slot].is_busy(config) {
+                self.pending()
             } else {
                 self.take(slot, false, config, now)
             });
@@ -66,7 +67,7 @@ impl Book {
         let busy = self.soonest_busy(scope, config);
         let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
         if busy.is_some_and(|until| until <= now || (tries && idle.is_none())) {
-            return Ok(Picked::Pending(Wakeup { until: None, change: self.wait() }));
+            return Ok(self.pending());
         }
         let Some(soonest) = idle.into_iter().chain(busy).min() else {
             let mut allowed = self.slots.iter().filter(|slot| self.is_allowed(slot, config));
@@ -112,9 +113,11 @@ impl Book {
 
     /// When the first of those that are at their cap would be ready otherwise.
     fn soonest_busy(&self, scope: Option<&Scope>, config: &Config) -> Option<Timestamp> {
-        config.max_in_flight?;
+        if !self.has_caps(config) {
+            return None;
+        }
         let busy = |slot: &&Slot| {
-            self.is_allowed(slot, config) && self.is_busy(slot, config) && !slot.is_out_of_use()
+            self.is_allowed(slot, config) && slot.is_busy(config) && !slot.is_out_of_use()
         };
         self.slots.iter().filter(busy).map(|slot| slot.cools_until(scope)).min()
     }
@@ -123,10 +126,10 @@ impl Book {
         pin.lookup(&self.by_id, &self.by_label).filter(|slot| self.slots[*slot].live)
     }
 
-    /// The pick of a request that has tried some credentials already: one that is ready and untried.
+    /// The pick of a request that has tried some credentials already: one that is ready, and that it may take.
     pub(crate) fn pick_next(
         &mut self,
-        tried: &[SlotIndex],
+        may_take: impl Fn(SlotIndex) -> bool,
         wish: &Wish,
         config: &Config,
         now: Timestamp,
@@ -136,21 +139,30 @@ impl Book {
         }
         let scope = wish.scope.as_ref();
         self.promote(scope, config, now);
-        let ready = self.lane(scope).ready().find(|slot| !tried.contains(slot));
+        let ready = self.lane(scope).ready().find(|slot| may_take(*slot));
         if let Some(slot) = ready {
             return self.take_for(slot, wish, config, now);
         }
         let busy = |(index, slot): (SlotIndex, &Slot)| {
-            !tried.contains(&index)
+            may_take(index)
                 && self.is_allowed(slot, config)
-                && self.is_busy(slot, config)
+                && slot.is_busy(config)
                 && !slot.is_out_of_use()
                 && slot.cools_until(scope) <= now
         };
-        if config.max_in_flight.is_some() && self.slots.iter().enumerate().any(busy) {
-            return Picked::Pending(Wakeup { until: None, change: self.wait() });
+        if self.has_caps(config) && self.slots.iter().enumerate().any(busy) {
+            return self.pending();
         }
         Picked::None
+    }
+
+    fn has_caps(&self, config: &Config) -> bool {
+        config.max_in_flight.is_some() || self.caps_end.is_some()
+    }
+
+    /// One is free when a request ends, or when a lowered cap does.
+    fn pending(&mut self) -> Picked {
+        Picked::Pending(Wakeup { until: self.caps_end, change: self.wait() })
     }
 
     /// Of the credentials that cool down the one that is ready soonest, but rather one that no other
@@ -170,33 +182,30 @@ impl Book {
         self.take(slot, false, config, now)
     }
 
-    fn take(&mut self, index: SlotIndex, probe: bool, config: &Config, now: Timestamp) -> Picked {
-        let counted = config.max_in_flight.is_some();
+    fn take(&mut self, index: SlotIndex, is_probe: bool, config: &Config, now: Timestamp) -> Picked {
         let slot = &mut self.slots[index];
         let lease = slot.lease.clone();
+        lease.in_flight().begin();
         if config.policy.moves_on_use() {
             self.uses += 1;
             slot.last_used = self.uses;
             self.turn = self.turn.max(slot.turn);
             slot.turn += config.policy.stride(slot.lease.credential());
         }
-        slot.in_flight += u32::from(counted);
-        slot.probes += u32::from(probe);
-        if counted || config.policy.moves_on_use() {
+        slot.probes += u32::from(is_probe);
+        if self.has_caps(config) || config.policy.moves_on_use() {
             self.refile(index, config, now);
         }
         let expired = lapses_at(&lease).is_some_and(|at| at <= now);
-        let hold = (counted || probe).then_some(Hold { slot: index, probe });
-        Picked::Lease { lease, hold, expired }
+        Picked::Lease { lease, is_probe, expired }
     }
 
-    /// Gives back a counted use.
-    pub(crate) fn release(&mut self, hold: Hold, config: &Config, now: Timestamp) {
-        let slot = &mut self.slots[hold.slot];
-        slot.probes = slot.probes.saturating_sub(u32::from(hold.probe));
-        if config.max_in_flight.is_some() {
-            slot.in_flight = slot.in_flight.saturating_sub(1);
-            self.refile(hold.slot, config, now);
+    /// A use has ended, which others may wait for.
+    pub(crate) fn release(&mut self, index: SlotIndex, is_probe: bool, config: &Config, now: Timestamp) {
+        let slot = &mut self.slots[index];
+        slot.probes = slot.probes.saturating_sub(u32::from(is_probe));
+        if self.has_caps(config) {
+            self.refile(index, config, now);
             self.wake();
         }
     }

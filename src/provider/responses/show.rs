@@ -35,6 +35,7 @@ impl ResponseRule {
         words.extend(match self.limit_of {
             Some(LimitOf::Account) => Some("of the account".to_owned()),
             Some(LimitOf::Scope) => Some("of the model".to_owned()),
+            Some(LimitOf::Concurrency) => Some("of requests at once".to_owned()),
             None => None,
         });
         words.extend(self.until.iter().map(|place| format!("until {place}")));

@@ -3,8 +3,8 @@
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    Account, Credential, CredentialHeaders, ListElement, ModelsShape, Rule, Scope, SecretKind,
-    UnusableSecret, Vendor, adapter, bearer, is_oauth, on, secret_value,
+    Account, Concurrency, Credential, CredentialHeaders, ListElement, ModelsShape, Rule, Scope,
+    SecretKind, UnusableSecret, Vendor, adapter, bearer, is_oauth, on, secret_value,
 };
 use crate::credential::Secret;
 
@@ -79,6 +79,7 @@ fn responses() -> Vec<Rule> {
         on([402]).body("error.type", "billing_error").spent("see to the billing in the console"),
         on([400, 403, 429]).body("error.message", "You have reached your specified *usage limits. You will regain access on {time} UTC").spent("it has reached the usage limits that its owner has set; raise them in the console"),
         on([400, 403, 429]).body("error.message", "You have reached your specified *usage limits*").spent("it has reached the usage limits that its owner has set; raise them in the console"),
+        on([429]).body("error.message", "Number of concurrent connections has exceeded your rate limit*").limited().of(Concurrency),
         on([429]).body("error.message", "Extra usage is required for * requests").this_request(),
         on([400]).body("error.message", "The long context beta is not yet available for this subscription").this_request(),
         on([400]).body("error.message", "This credential is only authorized for use with Claude Code and cannot be used for other API requests").this_request(),

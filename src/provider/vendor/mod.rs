@@ -172,7 +172,7 @@ impl Vendor {
     }
 }
 
-use LimitOf::{Account, Scope};
+use LimitOf::{Account, Concurrency, Scope};
 use ResponseRule as Rule;
 
 /// A rule for these statuses.

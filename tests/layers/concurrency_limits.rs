@@ -1,0 +1,227 @@
+//! A vendor's limit of requests at once lowers an account's cap for a while, and parks nobody.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::Full;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tower::service_fn;
+use tower_credentials::provider::{GenericProvider, LimitOf, ResponseRule};
+use tower_credentials::standing::Standing;
+use tower_credentials::vault::MemoryVault;
+use tower_credentials::*;
+
+use crate::support::*;
+
+/// A pool of a vendor that says `x-busy` if an account has too many requests at once.
+fn busy_vendor(vault: MemoryVault) -> PoolBuilder {
+    let rule = ResponseRule::on([429]).header("x-busy", "*").limited().of(LimitOf::Concurrency);
+    let provider = GenericProvider::bearer("x").origin(ORIGIN).unwrap().response(rule);
+    Pool::builder(provider, vault).clock(tokio_clock())
+}
+
+/// What an upstream has counted of one token.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    now: usize,
+    most: usize,
+    turned_away: usize,
+}
+
+/// An upstream that serves this many requests of each token at once, a second each, and turns others away.
+#[derive(Clone)]
+struct Crowded {
+    cap: usize,
+    counts: Arc<Mutex<HashMap<String, Count>>>,
+}
+
+impl Crowded {
+    fn new(cap: usize) -> Self {
+        Self { cap, counts: Arc::default() }
+    }
+
+    fn count(&self, token: &str) -> Count {
+        self.counts.lock().unwrap().get(token).copied().unwrap_or_default()
+    }
+
+    fn turned_away(&self) -> usize {
+        self.counts.lock().unwrap().values().map(|count| count.turned_away).sum()
+    }
+
+    fn service(&self) -> Stack {
+        let this = self.clone();
+        stack((), service_fn(move |request: Asked| this.clone().answer(request)))
+    }
+
+    async fn answer(self, request: Request<Full<bytes::Bytes>>) -> Result<Reply, BoxError> {
+        let token = request.headers()["authorization"].to_str().unwrap().trim_start_matches("Bearer ");
+        let is_full = {
+            let mut counts = self.counts.lock().unwrap();
+            let count = counts.entry(token.to_owned()).or_default();
+            let is_full = count.now == self.cap;
+            count.turned_away += usize::from(is_full);
+            count.now += usize::from(!is_full);
+            count.most = count.most.max(count.now);
+            is_full
+        };
+        if is_full {
+            // So that all that are sent at once are sent before the first is turned away.
+            sleep(Duration::from_millis(10)).await;
+            let response = Response::builder().status(429).header("x-busy", "yes");
+            return Ok(response.body(Full::from("too many requests at once")).unwrap());
+        }
+        let _place = Place { counts: self.counts.clone(), token: token.to_owned() };
+        sleep(seconds(1)).await;
+        Ok(Response::new(Full::from(token.to_owned())))
+    }
+}
+
+/// A request that is served; also if it is given up.
+struct Place {
+    counts: Arc<Mutex<HashMap<String, Count>>>,
+    token: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.counts.lock().unwrap().get_mut(&self.token).unwrap().now -= 1;
+    }
+}
+
+/// A good answer, once the gate lets it through.
+fn held(gate: &Arc<Semaphore>) -> Answer {
+    let gate = gate.clone();
+    Answer::ok().after(move || {
+        let gate = gate.clone();
+        async move { gate.acquire().await.unwrap().forget() }
+    })
+}
+
+async fn all_answered(service: &Stack, requests: usize) {
+    let requests: Vec<_> = (0..requests).map(|_| tokio::spawn(ask(service, post()))).collect();
+    for request in requests {
+        assert_eq!(request.await.unwrap().0, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_20_requests_at_once_to_accounts_that_take_three_each_none_fails_and_nobody_is_parked() {
+    for stacked in STACKS {
+        let (upstream, events) = (Crowded::new(3), Journal::new());
+        let vault = keys(["a", "b", "c", "d"]).await;
+        let pool = busy_vendor(vault).on_event(events.observer()).open().await.unwrap();
+        let service = stacked(&pool, upstream.service());
+        all_answered(&service, 20).await;
+        for status in pool.status() {
+            assert_eq!(learnt(&status.standing), Standing::default(), "{}", status.credential.label);
+            assert_eq!(upstream.count(&status.credential.label).most, 3);
+        }
+        assert_eq!(order(&pool), ["a", "b", "c", "d"]);
+        assert_eq!(events.count("CooledDown"), 0);
+        // 17 are turned away by the first, then 14, 11 and 8.
+        assert_eq!(upstream.turned_away(), 17 + 14 + 11 + 8);
+        all_answered(&service, 40).await;
+        assert_eq!(upstream.turned_away(), 17 + 14 + 11 + 8, "the caps are kept to");
+        // Half a minute later nobody says that they take no more.
+        sleep(seconds(30)).await;
+        all_answered(&service, 4).await;
+        assert_eq!(upstream.count("a").turned_away, 18);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_the_answer_names_is_how_long_the_cap_is_lower() {
+    let gate = Arc::new(Semaphore::new(0));
+    let busy = Answer::status(429).header("x-busy", "yes").header("retry-after", "5");
+    let upstream = Upstream::new().answers("a", [held(&gate), busy, Answer::ok()]);
+    let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    let first = tokio::spawn(ask(&service, post()));
+    upstream.seen.reaches(1).await;
+    assert_eq!(ask(&service, post()).await, (200, "b".into()));
+    sleep(Duration::from_millis(4_900)).await;
+    assert_eq!(ask(&service, post()).await, (200, "b".into()));
+    assert_eq!(upstream.count("a"), 2, "the first has its request, and gets no other");
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(upstream.count("a"), 3);
+    gate.add_permits(1);
+    assert_eq!(first.await.unwrap().0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn if_none_of_ours_is_under_way_it_is_a_limit_like_any_other() {
+    for stacked in ORDERS {
+        let busy = Answer::status(429).header("x-busy", "yes").header("retry-after", "12");
+        let upstream = Upstream::new().answers("a", [busy]);
+        let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
+        let service = stacked(&pool, upstream.clone());
+        assert_eq!(ask(&service, post()).await, (200, "b".into()));
+        assert_eq!(cools(&pool, "a"), seconds(12));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_is_asked_once_more_when_it_has_fewer_requests_and_not_a_third_time() {
+    for stacked in ORDERS {
+        let gate = Arc::new(Semaphore::new(0));
+        let busy = Answer::status(429).header("x-busy", "yes");
+        let script = [held(&gate), busy.clone(), busy];
+        let upstream = Upstream::new().answers("a", script);
+        let pool = busy_vendor(keys(["a"]).await).open().await.unwrap();
+        let service = stacked(&pool, upstream.clone());
+        let first = tokio::spawn(ask(&service, post()));
+        upstream.seen.reaches(1).await;
+        let second = tokio::spawn(ask(&service, post()));
+        upstream.seen.reaches(2).await;
+        sleep(seconds(1)).await;
+        assert!(!second.is_finished(), "it waits for the first to end");
+        gate.add_permits(1);
+        assert_eq!(first.await.unwrap().0, 200);
+        assert_eq!(second.await.unwrap().0, 429);
+        assert_eq!(upstream.count("a"), 3);
+        assert!(cools(&pool, "a") >= seconds(30), "somebody else takes what there is");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_given_up_makes_room_for_the_next() {
+    for stacked in ORDERS {
+        let gate = Arc::new(Semaphore::new(0));
+        let busy = Answer::status(429).header("x-busy", "yes").header("retry-after", "3600");
+        let upstream = Upstream::new().answers("a", [held(&gate), busy, Answer::ok()]);
+        let pool = busy_vendor(keys(["a"]).await).open().await.unwrap();
+        let service = stacked(&pool, upstream.clone());
+        let first = tokio::spawn(ask(&service, post()));
+        upstream.seen.reaches(1).await;
+        let second = tokio::spawn(ask(&service, post()));
+        upstream.seen.reaches(2).await;
+        first.abort();
+        assert_eq!(second.await.unwrap().0, 200);
+        assert_eq!(upstream.count("a"), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_pinned_wait_for_their_account_and_a_reset_lifts_its_cap() {
+    let gate = Arc::new(Semaphore::new(0));
+    let busy = Answer::status(429).header("x-busy", "yes").header("retry-after", "3600");
+    let upstream = Upstream::new().answers("a", [held(&gate), busy, Answer::ok()]);
+    let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
+    let service = stack(four(&pool, &no_refresh()), upstream.clone());
+    let first = tokio::spawn(ask(&service, post()));
+    upstream.seen.reaches(1).await;
+    assert_eq!(ask(&service, post()).await, (200, "b".into()));
+    let mut pinned = post();
+    pinned.extensions_mut().insert(Pin::label("a"));
+    let pinned = tokio::spawn(ask(&service, pinned));
+    sleep(seconds(1)).await;
+    assert!(!pinned.is_finished());
+    pool.reset(status_of(&pool, "a").credential.id).await.unwrap();
+    assert_eq!(pinned.await.unwrap().0, 200);
+    gate.add_permits(1);
+    assert_eq!(first.await.unwrap().0, 200);
+}
