@@ -49,6 +49,33 @@ async fn open(vault: impl vault::Vault) -> Pool {
 // Closing
 
 #[tokio::test(start_paused = true)]
+async fn to_wait_for_the_renewals_waits_for_their_saves_and_nothing_else() {
+    let go = Arc::new(Notify::new());
+    let vault = accounts(["a"]).await;
+    let hold = go.clone();
+    let spy = Planned::new(&vault, move |kind, _| match kind {
+        "replace" => Plan::Hold(hold.clone()),
+        _ => Plan::Pass,
+    });
+    let pool = open(spy.clone()).await;
+    pool.renewed().await;
+    let calls = Journal::new();
+    let layers = CredentialsLayer::new(pool.clone()).refresher(renewing(&calls));
+    let service = stack(layers, refused("a"));
+    let asked = tokio::spawn(ask(&service, post()));
+    spy.calls.until(|calls| calls.contains(&"replace")).await;
+    assert_eq!(pool.renewing().len(), 1);
+    let waits = pool.clone();
+    let waiting = tokio::spawn(async move { waits.renewed().await });
+    settle().await;
+    assert!(!waiting.is_finished());
+    go.notify_one();
+    waiting.await.unwrap();
+    assert!(pool.renewing().is_empty());
+    assert_eq!(asked.await.unwrap().0, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn to_close_a_pool_waits_for_the_exchange_and_its_save_and_begins_no_other() {
     let (begun, go) = (Journal::new(), Arc::new(Notify::new()));
     let (noted, gate) = (begun.clone(), go.clone());

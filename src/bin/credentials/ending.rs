@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tower_credentials::events::Event;
 use tower_credentials::{CredentialId, Error, Metadata, Pool, PoolBuilder};
 
@@ -62,13 +62,6 @@ pub(crate) fn tell(event: &Event<'_>) {
             }
         }
         _ => {}
-    }
-}
-
-/// Waits until none of the pool's tokens is being renewed.
-pub(crate) async fn renewed(pool: &Pool) {
-    while !pool.renewing().is_empty() {
-        sleep(STEP / 10).await;
     }
 }
 

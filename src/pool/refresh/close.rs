@@ -65,7 +65,7 @@ impl Pool {
     pub async fn close(&self, most: Duration) -> Result<(), Unfinished> {
         self.0.closing.send_replace(true);
         let finish = async {
-            self.renewals_end().await;
+            self.renewals_end(|pool| !pool.is_refreshing()).await;
             while self.save().await.is_err() {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -87,17 +87,24 @@ impl Pool {
         })
     }
 
-    /// Waits until no refresh is under way.
-    async fn renewals_end(&self) {
-        let mut changes = self.0.renewals.subscribe();
+    /// Waits until no account is [being renewed](Self::renewing) any more.
+    pub async fn renewed(&self) {
+        self.renewals_end(|pool| pool.renewing().is_empty()).await;
+    }
+
+    /// Waits for the ends of refreshes until this is so.
+    async fn renewals_end(&self, done: impl Fn(&Self) -> bool) {
+        let mut ends = self.0.renewals.subscribe();
         loop {
-            changes.mark_unchanged();
-            let is_running =
-                self.with_book(|book, _| book.slots.iter().any(|slot| slot.refresh.is_running()));
-            if !is_running || changes.changed().await.is_err() {
+            ends.mark_unchanged();
+            if done(self) || ends.changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    fn is_refreshing(&self) -> bool {
+        self.with_book(|book, _| book.slots.iter().any(|slot| slot.refresh.is_running()))
     }
 
     pub(super) fn is_closing(&self) -> bool {

@@ -52,7 +52,7 @@ impl Models {
         let mut asked = ask().await;
         if asked.is_err() && !pool.renewing().is_empty() {
             // Its answer was not waited for long enough.
-            ending::renewed(&pool).await;
+            pool.renewed().await;
             asked = ask().await;
         }
         // What was learnt of the accounts, whatever came of it.
