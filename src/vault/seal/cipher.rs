@@ -111,7 +111,7 @@ impl Cipher {
     }
 }
 
-/// What tells whether sealed secrets open.
+/// What opens sealed secrets, and seals none.
 #[cfg(feature = "file")]
 pub(crate) struct Opener(Cipher);
 
@@ -125,8 +125,8 @@ impl Opener {
         Some(Self(cipher))
     }
 
-    pub(crate) fn try_open(&self, metadata: &Metadata, sealed: Sealed) -> Result<(), Shut> {
-        self.0.open(metadata, sealed).map(drop)
+    pub(crate) fn open(&self, metadata: &Metadata, sealed: Sealed) -> Result<Secret, Shut> {
+        self.0.open(metadata, sealed)
     }
 }
 

@@ -57,6 +57,7 @@ impl List {
             ));
         } else if !accounts.is_empty() {
             output::print(table(&accounts))?;
+            say_unread(&accounts);
         }
         Ok(exit)
     }
@@ -87,6 +88,18 @@ impl List {
             context.registry.provider(provider)?;
         }
         account::load(context, &vault, pools).await
+    }
+}
+
+/// What came of a renewal and is of no use yet is shown by another command.
+fn say_unread(accounts: &[Account]) {
+    for account in accounts.iter().filter(|account| account.has_unread_answer) {
+        let name = account::name(&account.credential);
+        output::say(format_args!(
+            "{name} keeps an answer of its token endpoint that could not be read: credentials show {} \
+             --unread-answer",
+            account.credential.id
+        ));
     }
 }
 
