@@ -62,21 +62,7 @@ impl List {
         Ok(exit)
     }
 
-    /// Once more where the key is changed meanwhile.
     async fn load(
-        &self,
-        context: &Context,
-    ) -> Result<(Vec<Account>, Vec<tower_credentials::vault::Damage>), Failure> {
-        loop {
-            let loaded = self.load_once(context).await;
-            let is_whole = matches!(&loaded, Ok((_, damaged)) if damaged.is_empty());
-            if is_whole || !context.is_rekeyed().await {
-                return loaded;
-            }
-        }
-    }
-
-    async fn load_once(
         &self,
         context: &Context,
     ) -> Result<(Vec<Account>, Vec<tower_credentials::vault::Damage>), Failure> {
