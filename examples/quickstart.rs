@@ -32,7 +32,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
 use tower_credentials::vault::{Vault, VaultError, VaultExt};
 use tower_credentials::{
     AuthHeaderLayer, BoxError, Clock, CooldownPersistLayer, Credential, OAuthTokens, Pool, PoolKey,
@@ -48,15 +48,9 @@ const PROVIDER: &str = "quickstart";
 /// The key comes from the environment variable `TOWER_CREDENTIALS_VAULT_KEY`, or from a key file, made on
 /// first use. The file is not inside the vault, so a copy of the vault alone opens nothing.
 async fn open_vault(directory: &Path) -> Result<FileVault, VaultError> {
-    let key = match VaultKey::from_env()? {
-        Some(key) => key,
-        None => {
-            let mut file = directory.as_os_str().to_owned();
-            file.push(".key");
-            VaultKey::load_or_create(file).await?
-        }
-    };
-    FileVault::open(directory, &key).await
+    let mut file = directory.as_os_str().to_owned();
+    file.push(".key");
+    FileVault::open_from(directory, EnvKey::default().or(FileKey::new(file))).await
 }
 
 /// A pool of this provider's accounts, which go to this origin and to no other.

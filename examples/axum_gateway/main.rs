@@ -42,7 +42,7 @@ use tower_credentials::provider::Registry;
 use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::VaultError;
 use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
 use tower_credentials::{
     BoxError, ErrorBodyLayer, ErrorResponseLayer, Pool, Refresher, ReplayBody, ReplayLayer,
     WhenAllCoolingDown,
@@ -172,15 +172,10 @@ async fn accounts(registry: &Registry, arguments: &Arguments) -> Result<Pool, Bo
 async fn open_vault(directory: &Path) -> Result<FileVault, VaultError> {
     // Without a slash at its end, since `.key` is added to it.
     let directory: std::path::PathBuf = directory.components().collect();
-    let key = match VaultKey::from_env()? {
-        Some(key) => key,
-        None => {
-            let mut file = directory.clone().into_os_string();
-            file.push(".key");
-            VaultKey::load_or_create(file).await?
-        }
-    };
-    FileVault::open(&directory, &key).await
+    let mut file = directory.clone().into_os_string();
+    file.push(".key");
+    // A key that another process gives the vault meanwhile is found there, too.
+    FileVault::open_from(directory, EnvKey::default().or(FileKey::new(file))).await
 }
 
 /// What a person should know of. Nothing in an event is secret.

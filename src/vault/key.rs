@@ -25,6 +25,8 @@ use crate::secret::SecretString;
 
 #[cfg(all(test, feature = "file"))]
 pub(super) use change::{Slot, Slots, replace_now};
+#[cfg(feature = "file")]
+pub(super) use service::{KeyPlace, Place};
 
 pub use change::{KeptKey, Keys, Rotation};
 #[cfg(feature = "keyring")]

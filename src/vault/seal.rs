@@ -39,6 +39,8 @@ use crate::credential::{Credential, Record, Secret};
 pub use blob::Sealed;
 #[cfg(feature = "file")]
 pub(crate) use cipher::{OTHER_FORMAT, Opener, Shut, other_key, wrong_key};
+#[cfg(feature = "file")]
+pub(crate) use service::Seals;
 pub use service::{Resealed, Seal, SealFuture, SealLayer};
 
 /// Seals a secret, for a test that asks a backend itself.

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::key::{CommandKey, FileKey, VaultKey};
 
 /// The name that the test has which does a child's job, in each module with children.
 const TEST: &str = "a_child_does_its_job";
@@ -65,9 +65,17 @@ pub(crate) fn key(name: &str) -> VaultKey {
     VaultKey::from_base64(&setting(name).expect("the parent has set it")).unwrap()
 }
 
-/// A child's side: the vault that its parent has named.
+/// A child's side: the vault that its parent has named, with the key or from the key's place that it has named.
 pub(crate) async fn vault() -> FileVault {
-    FileVault::open(path("VAULT"), &key("KEY")).await.unwrap()
+    let directory = path("VAULT");
+    let vault = match (setting("KEY_FILE"), setting("KEY_COMMAND")) {
+        (Some(file), _) => FileVault::open_from(directory, FileKey::new(file)).await,
+        (_, Some(script)) => {
+            FileVault::open_from(directory, CommandKey::new("sh").args(["-c", &script])).await
+        }
+        _ => FileVault::open(directory, &key("KEY")).await,
+    };
+    vault.unwrap()
 }
 
 /// A child's side: tells its parent a line, all at once.

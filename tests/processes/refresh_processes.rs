@@ -29,7 +29,7 @@ const PROCESSES: usize = 8;
 /// How many requests each of them makes at once.
 const REQUESTS: usize = 25;
 
-fn key() -> PoolKey {
+pub(crate) fn key() -> PoolKey {
     PoolKey::new("openai")
 }
 
@@ -124,15 +124,15 @@ async fn floods() {
 
 // The parent
 
-struct Scene {
-    server: AuthorizationServer,
-    directory: TempDir,
-    key: VaultKey,
+pub(crate) struct Scene {
+    pub(crate) server: AuthorizationServer,
+    pub(crate) directory: TempDir,
+    pub(crate) key: VaultKey,
 }
 
 impl Scene {
     /// An account that has signed in, whose access token has expired.
-    async fn new(rules: Rules) -> Self {
+    pub(crate) async fn new(rules: Rules) -> Self {
         let server = AuthorizationServer::start(rules);
         let scene = Self { server, directory: TempDir::new().unwrap(), key: VaultKey::generate() };
         let vault = scene.vault().await;
@@ -143,15 +143,15 @@ impl Scene {
         scene
     }
 
-    fn expire(&self) {
+    pub(crate) fn expire(&self) {
         self.server.advance(self.server.rules().access_lifetime + Duration::from_secs(1));
     }
 
-    async fn vault(&self) -> FileVault {
+    pub(crate) async fn vault(&self) -> FileVault {
         FileVault::open(self.directory.path().join("vault"), &self.key).await.unwrap()
     }
 
-    fn job(&self, name: &str) -> Job {
+    pub(crate) fn job(&self, name: &str) -> Job {
         let job = Job::new(module_path!(), name).vault(&self.directory.path().join("vault"), &self.key);
         job.set("SERVER", self.server.url())
     }
@@ -164,13 +164,13 @@ impl Scene {
 }
 
 /// Lets all of them ask at once; what each has got.
-fn go(children: &mut [Child]) -> Vec<String> {
+pub(crate) fn go(children: &mut [Child]) -> Vec<String> {
     children.iter_mut().for_each(|child| child.tell("go"));
     children.iter_mut().map(|child| child.next().expect("a child that says what it got")).collect()
 }
 
 /// Why a new sign-in is needed, by those who know of that.
-fn end(children: Vec<Child>) -> Vec<String> {
+pub(crate) fn end(children: Vec<Child>) -> Vec<String> {
     let end = |mut child: Child| {
         child.tell("end");
         child.succeed()

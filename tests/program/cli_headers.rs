@@ -167,6 +167,25 @@ async fn an_answer_that_could_not_be_read_is_kept_and_told() {
     assert!(!run.stdout.contains("-secret"), "{run:?}");
     let run = home.run_showing(["show", "at work", "--unread-answer"], "").ok();
     assert_eq!(run.stdout, format!("{TWO}\n"));
+    // Whoever does not look at this account is told as well.
+    let id = home.run(["show", "at work", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
+    let command = format!("credentials show {id} --unread-answer");
+    home.run(["list"]).ok().says("openai/at work keeps an answer").says(&command);
+    assert_eq!(home.run(["list", "--json"]).ok().json()[0]["unread_answer"], true);
+    home.run(["vault", "check"]).ok().prints("note: ").prints(&format!("try: {command}"));
+    let report = home.run(["vault", "check", "--json"]).ok().json();
+    let findings = report["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["kind"] == "unread_answer").unwrap();
+    assert_eq!(finding["severity"], "note");
+    assert!(finding["path"].as_str().unwrap().contains(&id), "{finding}");
+    // New tokens are the end of it.
+    let (vault, id) = (home.vault().await, id.parse().unwrap());
+    let generation = vault.get(id).await.unwrap().metadata.generation;
+    let tokens = OAuthTokens::new("at-secret-new");
+    vault.replace_secret(id, generation, Secret::OAuth(tokens)).await.unwrap();
+    let run = home.run(["list"]).ok();
+    assert!(!run.stderr.contains("keeps an answer"), "{run:?}");
+    assert!(home.run(["list", "--json"]).ok().json()[0].get("unread_answer").is_none());
 }
 
 #[tokio::test]

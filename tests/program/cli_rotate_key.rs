@@ -240,6 +240,30 @@ async fn beside_logins_and_lists_every_change_of_the_key_ends_and_loses_nothing(
 }
 
 #[tokio::test]
+async fn beside_changes_of_the_key_headers_are_written_and_accounts_tested_without_a_word_of_keys() {
+    let (home, _) = with_accounts().await;
+    // Nobody listens there.
+    home.settings("[providers.openai]\nmodels_url = \"http://127.0.0.1:1/models\"\n");
+    let rounds = if crate::thorough::is_thorough() { 40 } else { 5 };
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            for _ in 0..rounds {
+                let run = home.run_showing(["headers", "openai/a"], "").ok();
+                assert!(run.stdout.contains("sk-secret-a") && run.stderr.is_empty(), "{run:?}");
+                for command in ["test", "models"] {
+                    let run = home.run([command, "openai"]);
+                    assert!(!run.stderr.contains("key") && !run.stdout.contains("key"), "{run:?}");
+                    assert_ne!(run.code, Some(5), "{run:?}");
+                }
+            }
+        });
+        while !asking.is_finished() {
+            home.run(["vault", "rotate-key"]).ok();
+        }
+    });
+}
+
+#[tokio::test]
 async fn as_long_as_a_record_does_not_open_both_keys_are_kept() {
     let (home, old) = with_accounts().await;
     let path = home.vault_directory().join(format!("records/{}.json", sealed_with(&home)[0].0));

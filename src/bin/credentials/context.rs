@@ -3,7 +3,6 @@
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request};
@@ -45,8 +44,6 @@ pub(crate) struct Context {
     pub(crate) places: Places,
     pub(crate) keys: KeyPlace,
     pub(crate) registry: Registry,
-    /// What the vault was opened with.
-    used: Mutex<Option<Keys>>,
 }
 
 impl Context {
@@ -74,7 +71,7 @@ impl Context {
         let keys = KeyPlace::new(global, &places, registry.vault_settings())?;
         let (vault, settings) = (places.vault.display(), places.config.display());
         tracing::info!(%vault, key = %keys, %settings, "in use");
-        Ok(Self { places, keys, registry, used: Mutex::default() })
+        Ok(Self { places, keys, registry })
     }
 
     /// The vault, where there is one.
@@ -87,28 +84,12 @@ impl Context {
             }
             return Ok(None);
         }
-        let mut keys = self.keys.of_vault(&self.places.vault).await?;
-        // The key may be changed by another process between the look at it and the vault's opening.
-        loop {
-            let opened = self.open(&keys).await;
-            let again = self.keys.of_vault(&self.places.vault).await?;
-            if again.is_same(&keys) {
-                *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys);
-                return opened.map(Some);
-            }
-            keys = again;
-        }
+        let keys = self.keys.of_vault(vault).await?;
+        let builder = FileVault::builder(vault).key_place(self.keys.clone());
+        Ok(Some(builder.open_with(&keys).await?))
     }
 
-    /// Whether the vault's key has been changed since the vault was opened: what did not open then, or was not taken,
-    /// may be well, and is to be tried again.
-    pub(crate) async fn is_rekeyed(&self) -> bool {
-        let Ok(Some(now)) = self.keys.load().await else { return false };
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.as_ref().is_some_and(|used| !used.is_same(&now))
-    }
-
-    /// The vault, with these keys.
+    /// The vault, with these keys and no others.
     pub(crate) async fn open(&self, keys: &Keys) -> Result<FileVault, Failure> {
         Ok(FileVault::builder(&self.places.vault).open_with(keys).await?)
     }
@@ -119,8 +100,7 @@ impl Context {
             return Ok(vault);
         }
         self.has_room()?;
-        let key = self.keys.load_or_create().await?;
-        Ok(FileVault::open(&self.places.vault, &key).await?)
+        Ok(FileVault::open_from(&self.places.vault, self.keys.clone()).await?)
     }
 
     /// Refuses to make a vault among files of something else.

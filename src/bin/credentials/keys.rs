@@ -3,13 +3,16 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::task::{Context, Poll};
 
+use tower::Service;
 use tower_credentials::settings::{KeySource, VaultSettings};
 use tower_credentials::vault::VaultError;
 #[cfg(feature = "keyring")]
 use tower_credentials::vault::key::KeyringKey;
 use tower_credentials::vault::key::{
-    CommandKey, EnvKey, FileKey, KeptKey, KeyId, KeyServiceExt, Keys, Rotation, VaultKey,
+    CommandKey, EnvKey, FileKey, KeptKey, KeyFuture, KeyId, KeyRequest, KeyServiceExt, Keys, Rotation,
+    VaultKey,
 };
 
 use crate::args::Global;
@@ -18,12 +21,14 @@ use crate::output;
 use crate::places::Places;
 
 /// The place of the vault's key.
+#[derive(Clone)]
 pub(crate) struct KeyPlace {
     kind: Kind,
     /// Whether nobody has named it.
     is_default: bool,
 }
 
+#[derive(Clone)]
 enum Kind {
     Variable,
     File(FileKey),
@@ -54,20 +59,9 @@ impl KeyPlace {
         Ok(Self { kind, is_default })
     }
 
-    /// The keys that are there.
-    pub(crate) async fn load(&self) -> Result<Option<Keys>, VaultError> {
-        match &self.kind {
-            Kind::Variable => EnvKey::default().load_keys().await,
-            Kind::File(file) => file.load_keys().await,
-            Kind::Command(words) => command(words).load_keys().await,
-            #[cfg(feature = "keyring")]
-            Kind::Keyring(keyring) => keyring.load_keys().await,
-        }
-    }
-
     /// The keys of this vault, which must be there: another one would open nothing of it.
     pub(crate) async fn of_vault(&self, vault: &Path) -> Result<Keys, Failure> {
-        if let Some(keys) = self.load().await? {
+        if let Some(keys) = self.load_keys().await? {
             return Ok(keys);
         }
         let because = match self.is_default {
@@ -76,17 +70,6 @@ impl KeyPlace {
         };
         let message = format!("the key of the vault {} is missing", vault.display());
         Err(Failure::new(Exit::Vault, message).because(because).way_out("credentials vault import"))
-    }
-
-    /// The key that is there; a new one where there is none.
-    pub(crate) async fn load_or_create(&self) -> Result<VaultKey, Failure> {
-        Ok(match &self.kind {
-            Kind::Variable => EnvKey::default().load_or_create().await,
-            Kind::File(file) => file.load_or_create().await,
-            Kind::Command(words) => command(words).load_or_create().await,
-            #[cfg(feature = "keyring")]
-            Kind::Keyring(keyring) => keyring.load_or_create().await,
-        }?)
     }
 
     /// Puts this key there. What was there is kept, and told.
@@ -156,6 +139,27 @@ impl KeyPlace {
             Kind::Command(words) => words[0].clone(),
             #[cfg(feature = "keyring")]
             Kind::Keyring(keyring) => keyring.to_string(),
+        }
+    }
+}
+
+impl Service<KeyRequest> for KeyPlace {
+    type Response = Option<VaultKey>;
+    type Error = VaultError;
+    type Future = KeyFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        // So are all of them.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+        match &mut self.kind {
+            Kind::Variable => EnvKey::default().call(request),
+            Kind::File(file) => file.call(request),
+            Kind::Command(words) => command(words).call(request),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.call(request),
         }
     }
 }

@@ -43,11 +43,6 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Vendor(error) => error.fmt(f),
-            Self::Vault(error @ VaultError::Key(_)) => write!(
-                f,
-                "the vault can't be used for it: {error}; if its key was changed since this program was started, \
-                 start it again"
-            ),
             Self::Vault(error) => write!(f, "the vault can't be used for it: {error}"),
             Self::HeldOff(FailedRefresh { wait, reason, .. }) => {
                 let reason =

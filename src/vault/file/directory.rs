@@ -17,6 +17,7 @@ use tower_service::Service;
 use super::busy::{Busy, Stopped};
 use super::claim::Claim;
 use super::store::Store;
+use crate::vault::key::KeyId;
 use crate::vault::seal::Sealed;
 use crate::vault::turns::{Turn, Turns, Wait};
 use crate::vault::{VaultError, VaultRequest, VaultResponse, disk};
@@ -59,6 +60,17 @@ impl Directory {
 
     pub(super) fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// How long a request waits for a lock.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience.lock
+    }
+
+    /// The key that seals from now on, by what the vault says.
+    pub(super) async fn vault_key(&self) -> Result<Option<KeyId>, VaultError> {
+        let store = self.store.clone();
+        finished(spawn_blocking(move || store.vault_key()).await, self.store.root())?
     }
 
     /// Does work that claims the vault, as often as it takes until no lock is in its way.

@@ -25,6 +25,7 @@
 //!
 //! All file work runs on tokio's threads for blocking work.
 
+mod answering;
 mod begun;
 mod busy;
 mod check;
@@ -41,28 +42,28 @@ mod opening;
 mod pool;
 mod record;
 mod records;
+mod ring;
 mod store;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-use tower_layer::Layer;
 use tower_service::Service;
 
-use super::key::{Keys, VaultKey};
-use super::seal::{Resealed, Seal, SealFuture, SealLayer};
+use super::key::{KeyPlace, KeyService, KeyServiceExt, Keys, Place, VaultKey};
+use super::seal::{Resealed, Seal, Seals};
 use super::{Damage, VaultError, VaultRequest, VaultResponse};
+pub use answering::FileFuture;
 pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity};
 use directory::{Directory, Patience};
 #[cfg(feature = "discovery")]
 pub(crate) use name::pool_file;
+use ring::Ring;
 use store::Store;
 
 /// A vault in a directory, sealed. A clone is the same vault; so is what another process opens on the
@@ -72,17 +73,18 @@ use store::Store;
 ///
 /// ```no_run
 /// use tower_credentials::vault::file::FileVault;
-/// use tower_credentials::vault::key::VaultKey;
+/// use tower_credentials::vault::key::FileKey;
 ///
 /// # async fn run() -> Result<(), tower_credentials::vault::VaultError> {
-/// let key = VaultKey::load_or_create("/home/me/.config/example/vault.key").await?;
-/// let vault = FileVault::open("/home/me/.config/example/vault", &key).await?;
+/// let key = FileKey::new("/home/me/.config/example/vault.key");
+/// let vault = FileVault::open_from("/home/me/.config/example/vault", key).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
 pub struct FileVault {
-    inner: Seal<Directory>,
+    directory: Directory,
+    ring: Arc<Ring>,
 }
 
 impl FileVault {
@@ -99,6 +101,20 @@ impl FileVault {
         Self::builder(directory).open(key).await
     }
 
+    /// Opens the vault in `directory` with the key that is in this place; where there is no vault, makes both.
+    /// Another process may change the key later: the new one is then looked for in the same place, and the vault
+    /// goes on with it. For a program that runs for long, and of which others don't know.
+    ///
+    /// # Errors
+    /// As at [`open`](Self::open), whatever the place answers, and [`VaultError::Key`] if there is a vault and no
+    /// key: a new one would open nothing of it.
+    pub async fn open_from(
+        directory: impl Into<PathBuf>,
+        place: impl KeyService,
+    ) -> Result<Self, VaultError> {
+        Self::builder(directory).open_from(place).await
+    }
+
     /// Whether there is a vault in the directory, or what is left of one. A short look at the disk, which makes
     /// nothing.
     pub fn is_at(directory: impl AsRef<Path>) -> bool {
@@ -112,12 +128,18 @@ impl FileVault {
             old_keys: Vec::new(),
             patience: Patience { lock: Duration::from_secs(10), lease: Duration::from_secs(120) },
             on_network: false,
+            place: None,
         }
     }
 
     /// The vault's directory.
     pub fn directory(&self) -> &Path {
-        self.inner.get_ref().store().root()
+        self.directory.store().root()
+    }
+
+    /// The service for one request, with the keys that there are now.
+    fn seal_with(&self, seals: Arc<Seals>) -> Seal<Directory> {
+        Seal::with_seals(self.directory.clone(), seals)
     }
 
     /// Seals every record that needs an [old key](FileVaultBuilder::old_key) anew with the vault's key, one
@@ -145,13 +167,13 @@ impl FileVault {
     /// When the vault cannot be read or written, or a lease is held for too long; what is done is done. A
     /// record that does not open is no error: [`Resealing::damaged`] names it.
     pub async fn reseal(&self, mut progress: impl FnMut(&Resealing)) -> Result<Resealing, VaultError> {
-        let key = self.inner.key_id();
+        let vault = self.seal_with(self.ring.seals());
+        let key = vault.key_id();
         let mut resealing = Resealing::default();
         loop {
             let before = resealing.sealed;
-            self.reseal_once(&mut resealing, &mut progress).await?;
-            let directory = self.inner.get_ref();
-            resealing.left = directory.work(move |store| store.forget_previous_keys(key)).await?;
+            self.reseal_once(&vault, &mut resealing, &mut progress).await?;
+            resealing.left = self.directory.work(move |store| store.forget_previous_keys(key)).await?;
             // Until then others go on with the old key, and what they have added meanwhile is taken up.
             if resealing.left <= resealing.damaged.len() || resealing.sealed == before {
                 return Ok(resealing);
@@ -162,20 +184,20 @@ impl FileVault {
     /// Goes through all records that there are now.
     async fn reseal_once(
         &self,
+        vault: &Seal<Directory>,
         resealing: &mut Resealing,
         progress: &mut impl FnMut(&Resealing),
     ) -> Result<(), VaultError> {
-        let directory = self.inner.get_ref();
-        let ids = directory.work(|store| Ok(store.record_ids()?)).await?;
+        let ids = self.directory.work(|store| Ok(store.record_ids()?)).await?;
         (resealing.total, resealing.done) = (ids.len(), 0);
         resealing.damaged.clear();
         for id in ids {
-            match self.inner.reseal(id).await {
+            match vault.reseal(id).await {
                 Ok(Resealed::Done) => resealing.sealed += 1,
                 Ok(Resealed::Already) | Err(VaultError::NotFound(_)) => {}
                 Err(VaultError::Damaged(damage)) => resealing.damaged.push(damage),
                 Err(VaultError::Key(reason)) => {
-                    let path = directory.store().record_path(id);
+                    let path = self.directory.store().record_path(id);
                     resealing.damaged.push(Damage::new(path.display().to_string(), reason));
                 }
                 Err(error) => return Err(error),
@@ -204,12 +226,13 @@ pub struct Resealing {
 }
 
 /// Settings of a [`FileVault`]; made by [`FileVault::builder`], ended by [`open`](Self::open).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FileVaultBuilder {
     directory: PathBuf,
     old_keys: Vec<VaultKey>,
     patience: Patience,
     on_network: bool,
+    place: Option<Arc<dyn KeyPlace>>,
 }
 
 impl FileVaultBuilder {
@@ -245,20 +268,49 @@ impl FileVaultBuilder {
         self
     }
 
+    /// Where the vault's key is kept. A key that is not given here and is needed later is looked for there: another
+    /// process has made it the vault's. It is asked for when it is first needed; then after a second, and ever
+    /// less often. If it is the vault's own, the request that needs it waits as
+    /// long as for [a lock](Self::lock_timeout): who changes the key may put it there last.
+    #[must_use]
+    pub fn key_place(mut self, place: impl KeyService) -> Self {
+        self.place = Some(Arc::new(Place::new(place)));
+        self
+    }
+
     /// Opens the vault, or makes it.
     ///
     /// # Errors
     /// As at [`FileVault::open`].
     pub async fn open(self, key: &VaultKey) -> Result<FileVault, VaultError> {
-        let Self { directory, old_keys, patience, on_network } = self;
+        let Self { directory, old_keys, patience, on_network, place } = self;
         let keys: Vec<_> = std::iter::once(key).chain(&old_keys).map(VaultKey::id).collect();
         let store = Store::new(directory);
         let open = move |store: &Store| store.open(&keys, on_network);
         let directory = Directory::open(store, patience, open).await?;
         let names = directory.store().clone();
-        let seal = SealLayer::with_names(key, move |id| names.record_path(id).display().to_string());
-        let seal = old_keys.iter().fold(seal, SealLayer::old_key);
-        Ok(FileVault { inner: seal.layer(directory) })
+        let seals = Seals::new(key, move |id| names.record_path(id).display().to_string());
+        let seals = old_keys.iter().fold(seals, |seals, key| seals.with_old(key));
+        Ok(FileVault { directory, ring: Arc::new(Ring::new(seals, place)) })
+    }
+
+    /// Opens the vault with the key that is in this place, which is its [place](Self::key_place) from then on;
+    /// where there is no vault, makes both.
+    ///
+    /// # Errors
+    /// As at [`FileVault::open_from`].
+    pub async fn open_from(self, place: impl KeyService) -> Result<FileVault, VaultError> {
+        let keys = match place.load_keys().await? {
+            Some(keys) => keys,
+            None if FileVault::is_at(&self.directory) => {
+                let vault = self.directory.display();
+                return Err(VaultError::Key(format!(
+                    "the key of the vault {vault} is missing where it is looked for; put it there again, from a                      backup say: a new one would open nothing of the vault"
+                )));
+            }
+            None => Keys::new(place.load_or_create().await?),
+        };
+        self.key_place(place).open_with(&keys).await
     }
 
     /// As [`open`](Self::open), with the key before as an [old one](Self::old_key), where there is one.
@@ -266,7 +318,26 @@ impl FileVaultBuilder {
     /// # Errors
     /// As at [`FileVault::open`].
     pub async fn open_with(self, keys: &Keys) -> Result<FileVault, VaultError> {
-        keys.previous.iter().fold(self, Self::old_key).open(&keys.current).await
+        let mut keys = keys.clone();
+        loop {
+            let builder = keys.previous.iter().fold(self.clone(), Self::old_key);
+            let opened = builder.open(&keys.current).await;
+            let Some(place) = self.place.as_ref().filter(|_| matches!(opened, Err(VaultError::Key(_))))
+            else {
+                return opened;
+            };
+            // The key may have been changed since these were read.
+            match place.keys().await? {
+                Some(now) if !now.is_same(&keys) => keys = now,
+                _ => return opened,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for FileVaultBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileVaultBuilder").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
 
@@ -282,34 +353,10 @@ impl Service<VaultRequest> for FileVault {
     type Future = FileFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
-        self.inner.poll_ready(cx)
+        self.directory.poll_ready(cx)
     }
 
     fn call(&mut self, request: VaultRequest) -> FileFuture {
-        FileFuture { inner: self.inner.call(request) }
-    }
-}
-
-pin_project! {
-    /// The answer of a [`FileVault`]. Dropped while it waits for a lock, it changes nothing; a change that has
-    /// begun is finished.
-    #[must_use = "a future does nothing unless polled"]
-    pub struct FileFuture {
-        #[pin]
-        inner: SealFuture<Directory>,
-    }
-}
-
-impl Future for FileFuture {
-    type Output = Result<VaultResponse, VaultError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx)
-    }
-}
-
-impl fmt::Debug for FileFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileFuture").finish_non_exhaustive()
+        FileFuture::new(self, request)
     }
 }

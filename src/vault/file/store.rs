@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::busy::{Busy, Stopped};
 use super::claim::Claim;
-use super::keys::Keys;
+use super::keys::{Keys, Marker};
 use super::lock::{Held, LockFile};
 use super::log::Entry;
 use super::pool::Pool;
@@ -111,6 +111,12 @@ impl Store {
 
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The key that seals from now on, by what the vault says; `None` where it says nothing.
+    pub(super) fn vault_key(&self) -> Result<Option<KeyId>, VaultError> {
+        // Replaced whole, so it is read without a lock.
+        Ok(Marker::read(&self.root.join(opening::KEYS))?.map(|marker| marker.key_id()))
     }
 
     pub(super) fn record_path(&self, id: CredentialId) -> PathBuf {

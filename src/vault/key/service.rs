@@ -117,6 +117,33 @@ pub trait KeyServiceExt: KeyService {
 
 impl<S: KeyService> KeyServiceExt for S {}
 
+/// A [`KeyService`] of any type: where the keys of a vault are that is open.
+#[cfg(feature = "file")]
+pub(in crate::vault) trait KeyPlace: Send + Sync {
+    /// The keys that are there now.
+    fn keys(&self) -> Pin<Box<dyn Future<Output = Result<Option<Keys>, VaultError>> + Send + '_>>;
+}
+
+/// Such a place. Services are cloned to be called, and need not be shareable for that.
+#[cfg(feature = "file")]
+pub(in crate::vault) struct Place<S>(std::sync::Mutex<S>);
+
+#[cfg(feature = "file")]
+impl<S: KeyService> Place<S> {
+    pub(in crate::vault) fn new(service: S) -> Self {
+        Self(std::sync::Mutex::new(service))
+    }
+}
+
+#[cfg(feature = "file")]
+impl<S: KeyService> KeyPlace for Place<S> {
+    fn keys(&self) -> Pin<Box<dyn Future<Output = Result<Option<Keys>, VaultError>> + Send + '_>> {
+        // Nothing is broken by a clone that has panicked.
+        let service = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        Box::pin(async move { service.load_keys().await })
+    }
+}
+
 async fn ask<S: KeyService>(
     mut service: S,
     request: KeyRequest,

@@ -48,6 +48,16 @@ pub(crate) enum Shut {
     Damaged(&'static str),
 }
 
+impl Shut {
+    /// The key that opens it, where another one is needed.
+    pub(super) fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::OtherKey(key) => Some(*key),
+            Self::Damaged(_) => None,
+        }
+    }
+}
+
 impl Cipher {
     pub(super) fn new(key: &VaultKey) -> Self {
         Self { seals: Keyed::new(key), old: Vec::new() }
@@ -61,6 +71,20 @@ impl Cipher {
     /// The key that seals.
     pub(super) fn key_id(&self) -> KeyId {
         self.seals.id
+    }
+
+    /// Whether this key opens here.
+    #[cfg(feature = "file")]
+    pub(super) fn knows(&self, key: KeyId) -> bool {
+        self.seals.id == key || self.old.iter().any(|old| old.id == key)
+    }
+
+    /// Seals with this key from now on, if it is known here; the one before opens as well.
+    #[cfg(feature = "file")]
+    pub(super) fn seal_with(&mut self, key: KeyId) {
+        if let Some(old) = self.old.iter_mut().find(|old| old.id == key) {
+            std::mem::swap(&mut self.seals, old);
+        }
     }
 
     pub(super) fn seal(&self, metadata: &Metadata, secret: &Secret) -> Result<Sealed, VaultError> {
@@ -111,7 +135,7 @@ impl Cipher {
     }
 }
 
-/// What tells whether sealed secrets open.
+/// What opens sealed secrets, and seals none.
 #[cfg(feature = "file")]
 pub(crate) struct Opener(Cipher);
 
@@ -125,8 +149,8 @@ impl Opener {
         Some(Self(cipher))
     }
 
-    pub(crate) fn try_open(&self, metadata: &Metadata, sealed: Sealed) -> Result<(), Shut> {
-        self.0.open(metadata, sealed).map(drop)
+    pub(crate) fn open(&self, metadata: &Metadata, sealed: Sealed) -> Result<Secret, Shut> {
+        self.0.open(metadata, sealed)
     }
 }
 

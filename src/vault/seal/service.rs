@@ -37,16 +37,14 @@ impl SealLayer {
         key: &VaultKey,
         name: impl Fn(CredentialId) -> String + Send + Sync + 'static,
     ) -> Self {
-        Self { seals: Arc::new(Seals { cipher: Cipher::new(key), name: Arc::new(name) }) }
+        Self { seals: Arc::new(Seals::new(key, name)) }
     }
 
     /// Also opens what this key has sealed; nothing is sealed with it any more. [`Seal::reseal`] makes it
     /// dispensable.
     #[must_use]
     pub fn old_key(self, key: &VaultKey) -> Self {
-        let mut seals = Seals::clone(&self.seals);
-        seals.cipher.add_old(key);
-        Self { seals: Arc::new(seals) }
+        Self { seals: Arc::new(self.seals.with_old(key)) }
     }
 }
 
@@ -99,6 +97,12 @@ impl<V> Seal<V> {
     pub fn key_id(&self) -> KeyId {
         self.seals.cipher.key_id()
     }
+
+    /// The vault over `inner` with these, which others may have as well.
+    #[cfg(feature = "file")]
+    pub(crate) fn with_seals(inner: V, seals: Arc<Seals>) -> Self {
+        Self { inner, seals }
+    }
 }
 
 impl<V> Seal<V>
@@ -125,7 +129,7 @@ where
                 return Ok(Resealed::Already);
             }
             let expected = stored.metadata.generation;
-            let Record { metadata, secret } = self.seals.open(stored)?;
+            let Record { metadata, secret } = self.seals.open(stored, &mut Vec::new())?;
             let secret = self.seals.cipher.seal(&metadata, &secret)?;
             match self.ask(VaultRequest::Reseal { id, expected, secret }).await? {
                 VaultResponse::Replaced(Replaced::Swapped(_)) => return Ok(Resealed::Done),
@@ -192,7 +196,7 @@ where
             }
             Err(error) => State::Failed { error: Some(error) },
         };
-        SealFuture { state, seals: self.seals.clone() }
+        SealFuture { state, seals: self.seals.clone(), shut: Vec::new() }
     }
 }
 
@@ -232,6 +236,16 @@ pin_project! {
         #[pin]
         state: State<V>,
         seals: Arc<Seals>,
+        // Which credentials none of our keys opens, and which key would.
+        shut: Vec<(KeyId, CredentialId)>,
+    }
+}
+
+impl<V: Service<VaultRequest<Sealed>>> SealFuture<V> {
+    /// Which credentials none of the keys has opened, and which key would; known once there is an answer.
+    #[cfg(feature = "file")]
+    pub(crate) fn take_shut(self: Pin<&mut Self>) -> Vec<(KeyId, CredentialId)> {
+        std::mem::take(self.project().shut)
     }
 }
 
@@ -258,8 +272,6 @@ const AT_ONCE: usize = 64;
 struct Opening {
     sealed: vec::IntoIter<Record<Sealed>>,
     opened: StoredPool,
-    /// The key that one was sealed with, where that is none of ours.
-    other_key: Option<KeyId>,
 }
 
 impl<V> Future for SealFuture<V>
@@ -283,7 +295,7 @@ where
                     };
                     let Some((then, backend)) = then.take() else { return Poll::Pending };
                     // Opened first: metadata that was tampered with must not get a valid seal this way.
-                    let stored = this.seals.open(stored)?;
+                    let stored = this.seals.open(stored, this.shut)?;
                     let request = match then {
                         Then::Swap(swap) if stored.metadata.generation != swap.expected => {
                             let conflict = VaultResponse::Replaced(Replaced::Conflict(stored));
@@ -304,17 +316,17 @@ where
                         VaultResponse::Pool(pool) => {
                             State::Opening { opening: Some(Opening::new(pool)) }
                         }
-                        answer => return Poll::Ready(this.seals.response(answer)),
+                        answer => return Poll::Ready(this.seals.response(answer, this.shut)),
                     }
                 }
                 StateProj::Opening { opening } => {
                     let Some(pool) = opening else { return Poll::Pending };
-                    if !pool.go_on(this.seals) {
+                    if !pool.go_on(this.seals, this.shut) {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
                     let Some(pool) = opening.take() else { return Poll::Pending };
-                    return Poll::Ready(pool.finish(this.seals).map(VaultResponse::Pool));
+                    return Poll::Ready(pool.finish(this.seals, this.shut).map(VaultResponse::Pool));
                 }
             };
             this.state.set(next);
@@ -335,19 +347,16 @@ impl Opening {
         Self {
             sealed: credentials.into_iter(),
             opened: StoredPool { credentials: opened, standings, revision, damaged },
-            other_key: None,
         }
     }
 
     /// Opens some more; whether these were the last.
-    fn go_on(&mut self, seals: &Seals) -> bool {
+    fn go_on(&mut self, seals: &Seals, shut_by: &mut Vec<(KeyId, CredentialId)>) -> bool {
         for Record { metadata, secret } in self.sealed.by_ref().take(AT_ONCE) {
             match seals.cipher.open(&metadata, secret) {
                 Ok(secret) => self.opened.credentials.push(Record { metadata, secret }),
                 Err(shut) => {
-                    if let Shut::OtherKey(sealed_with) = shut {
-                        self.other_key = Some(sealed_with);
-                    }
+                    shut_by.extend(shut.key().map(|key| (key, metadata.id)));
                     let damage = seals.cipher.damage(shut, (seals.name)(metadata.id));
                     self.opened.damaged.push(damage.of(metadata.id, Some(metadata.kind)));
                 }
@@ -356,10 +365,10 @@ impl Opening {
         self.sealed.len() == 0
     }
 
-    fn finish(self, seals: &Seals) -> Result<StoredPool, VaultError> {
-        match self.other_key {
-            Some(sealed_with) if self.opened.credentials.is_empty() => {
-                Err(seals.cipher.error(Shut::OtherKey(sealed_with), String::new()))
+    fn finish(self, seals: &Seals, shut: &[(KeyId, CredentialId)]) -> Result<StoredPool, VaultError> {
+        match shut.last() {
+            Some((sealed_with, _)) if self.opened.credentials.is_empty() => {
+                Err(seals.cipher.error(Shut::OtherKey(*sealed_with), String::new()))
             }
             _ => Ok(self.opened),
         }
@@ -368,12 +377,47 @@ impl Opening {
 
 /// What requests and answers are sealed and opened with.
 #[derive(Clone)]
-struct Seals {
+pub(crate) struct Seals {
     cipher: Cipher,
     name: Arc<dyn Fn(CredentialId) -> String + Send + Sync>,
 }
 
 impl Seals {
+    pub(crate) fn new(
+        key: &VaultKey,
+        name: impl Fn(CredentialId) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self { cipher: Cipher::new(key), name: Arc::new(name) }
+    }
+
+    /// The key that seals.
+    #[cfg(feature = "file")]
+    pub(crate) fn key_id(&self) -> KeyId {
+        self.cipher.key_id()
+    }
+
+    /// Whether this key opens here.
+    #[cfg(feature = "file")]
+    pub(crate) fn knows(&self, key: KeyId) -> bool {
+        self.cipher.knows(key)
+    }
+
+    /// The same, but sealing with this key, if it is known here.
+    #[cfg(feature = "file")]
+    #[must_use]
+    pub(crate) fn sealing_with(&self, key: KeyId) -> Self {
+        let mut seals = self.clone();
+        seals.cipher.seal_with(key);
+        seals
+    }
+
+    /// Opens with this key too.
+    #[must_use]
+    pub(crate) fn with_old(&self, key: &VaultKey) -> Self {
+        let mut seals = self.clone();
+        seals.cipher.add_old(key);
+        seals
+    }
     fn request(&self, request: VaultRequest) -> Result<Request, VaultError> {
         let request = match request {
             VaultRequest::Put(Record { metadata, secret }) => {
@@ -422,19 +466,23 @@ impl Seals {
         })
     }
 
-    fn response(&self, response: VaultResponse<Sealed>) -> Result<VaultResponse, VaultError> {
+    fn response(
+        &self,
+        response: VaultResponse<Sealed>,
+        shut: &mut Vec<(KeyId, CredentialId)>,
+    ) -> Result<VaultResponse, VaultError> {
         Ok(match response {
             // Opened some at a time instead.
             VaultResponse::Pool(_) => return Err(VaultError::UnexpectedResponse),
-            VaultResponse::Credential(record) => VaultResponse::Credential(self.open(record)?),
+            VaultResponse::Credential(record) => VaultResponse::Credential(self.open(record, shut)?),
             VaultResponse::Replaced(Replaced::Conflict(record)) => {
-                VaultResponse::Replaced(Replaced::Conflict(self.open(record)?))
+                VaultResponse::Replaced(Replaced::Conflict(self.open(record, shut)?))
             }
             VaultResponse::Replaced(Replaced::Swapped(generation)) => {
                 VaultResponse::Replaced(Replaced::Swapped(generation))
             }
             VaultResponse::Begun(Begun { record, unfinished, failed }) => {
-                VaultResponse::Begun(Begun { record: self.open(record)?, unfinished, failed })
+                VaultResponse::Begun(Begun { record: self.open(record, shut)?, unfinished, failed })
             }
             VaultResponse::List(listing) => VaultResponse::List(listing),
             VaultResponse::Stored(metadata) => VaultResponse::Stored(metadata),
@@ -444,11 +492,19 @@ impl Seals {
         })
     }
 
-    fn open(&self, record: Record<Sealed>) -> Result<Credential, VaultError> {
+    /// Opens a record, or notes by which key it would.
+    fn open(
+        &self,
+        record: Record<Sealed>,
+        shut_by: &mut Vec<(KeyId, CredentialId)>,
+    ) -> Result<Credential, VaultError> {
         let Record { metadata, secret } = record;
         match self.cipher.open(&metadata, secret) {
             Ok(secret) => Ok(Record { metadata, secret }),
-            Err(shut) => Err(self.cipher.error(shut, (self.name)(metadata.id))),
+            Err(shut) => {
+                shut_by.extend(shut.key().map(|key| (key, metadata.id)));
+                Err(self.cipher.error(shut, (self.name)(metadata.id)))
+            }
         }
     }
 }

@@ -10,7 +10,8 @@ use tower_credentials::events::Event;
 use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::vault::{Damage, Vault, VaultExt};
 use tower_credentials::{
-    CredentialId, CredentialStatus, Generation, Metadata, Pool, PoolKey, Timestamp,
+    CredentialId, CredentialStatus, Generation, Metadata, OAuthTokens, Pool, PoolKey, Secret,
+    SecretString, Timestamp,
 };
 
 use crate::context::Context;
@@ -30,6 +31,16 @@ pub(crate) struct Account {
     pub(crate) is_renewable: bool,
     /// Whether a request takes it that names none.
     pub(crate) is_active: bool,
+    /// Whether an answer of its token endpoint is kept that could not be read.
+    pub(crate) has_unread_answer: bool,
+}
+
+/// An answer of the token endpoint that could not be read: the tokens in it are nowhere else.
+pub(crate) fn unread_answer(secret: &Secret) -> Option<&SecretString> {
+    match secret {
+        Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.extra.get(OAuthTokens::UNREAD_ANSWER),
+        _ => None,
+    }
 }
 
 /// Whether an account can be used now.
@@ -127,6 +138,7 @@ impl Account {
                 .map(|(scope, until)| CoolingScope { scope, cooling_until: rfc3339(until) })
                 .collect(),
             reason,
+            unread_answer: self.has_unread_answer,
             expires_at: self.expires_at.map(rfc3339),
             failures: self.standing.failures,
             last_status: self.standing.last_answer.map(|answer| answer.status),
@@ -174,6 +186,8 @@ pub(crate) struct Json<'a> {
     cooling_scopes: Vec<CoolingScope<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unread_answer: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     failures: u32,
@@ -229,6 +243,7 @@ pub(crate) async fn load(
                 standing: stored.standings.credentials.remove(&id).unwrap_or_default(),
                 expires_at: record.secret.expires_at(),
                 is_renewable: record.secret.refresh_token().is_some(),
+                has_unread_answer: unread_answer(&record.secret).is_some(),
                 is_active: active == Some(id),
                 credential: record.metadata,
             });
@@ -240,6 +255,7 @@ pub(crate) async fn load(
                 standing,
                 expires_at: None,
                 is_renewable: false,
+                has_unread_answer: false,
                 is_active: active == Some(credential.id),
                 credential,
             }

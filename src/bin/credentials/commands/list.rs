@@ -57,25 +57,12 @@ impl List {
             ));
         } else if !accounts.is_empty() {
             output::print(table(&accounts))?;
+            say_unread(&accounts);
         }
         Ok(exit)
     }
 
-    /// Once more where the key is changed meanwhile.
     async fn load(
-        &self,
-        context: &Context,
-    ) -> Result<(Vec<Account>, Vec<tower_credentials::vault::Damage>), Failure> {
-        loop {
-            let loaded = self.load_once(context).await;
-            let is_whole = matches!(&loaded, Ok((_, damaged)) if damaged.is_empty());
-            if is_whole || !context.is_rekeyed().await {
-                return loaded;
-            }
-        }
-    }
-
-    async fn load_once(
         &self,
         context: &Context,
     ) -> Result<(Vec<Account>, Vec<tower_credentials::vault::Damage>), Failure> {
@@ -87,6 +74,18 @@ impl List {
             context.registry.provider(provider)?;
         }
         account::load(context, &vault, pools).await
+    }
+}
+
+/// What came of a renewal and is of no use yet is shown by another command.
+fn say_unread(accounts: &[Account]) {
+    for account in accounts.iter().filter(|account| account.has_unread_answer) {
+        let name = account::name(&account.credential);
+        output::say(format_args!(
+            "{name} keeps an answer of its token endpoint that could not be read: credentials show {} \
+             --unread-answer",
+            account.credential.id
+        ));
     }
 }
 

@@ -121,20 +121,6 @@ impl Login {
         provider
             .headers(&credential)
             .map_err(|error| Failure::usage("this is no API key").because(error))?;
-        loop {
-            match self.store_key_once(context, &pool, &credential).await {
-                Err(_) if context.is_rekeyed().await => {}
-                done => return done,
-            }
-        }
-    }
-
-    async fn store_key_once(
-        &self,
-        context: &Context,
-        pool: &PoolKey,
-        credential: &Credential,
-    ) -> Result<Exit, Failure> {
         let vault = context.vault_or_new().await?;
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         let token = credential.secret.token().expose();
@@ -145,10 +131,10 @@ impl Login {
         if let Some(known) = same {
             self.tell("There already", &known.metadata);
         } else if self.replace {
-            let metadata = self.put_in_place(&vault, pool, credential.secret.clone()).await?;
+            let metadata = self.put_in_place(&vault, &pool, credential.secret).await?;
             self.tell("Replaced", &metadata);
         } else {
-            self.tell("Stored", &vault.put(credential.clone()).await?);
+            self.tell("Stored", &vault.put(credential).await?);
         }
         Ok(Exit::Done)
     }
@@ -172,12 +158,7 @@ impl Login {
             error => error.into(),
         })?;
         let signed_in = flow::follow(&mut sign_in, kind, !self.no_browser).await?;
-        let stored = loop {
-            match self.store(context, &pool, &signed_in).await {
-                Err(_) if context.is_rekeyed().await => {}
-                stored => break stored,
-            }
-        };
+        let stored = self.store(context, &pool, &signed_in).await;
         flow::see_off(&mut sign_in).await;
         stored
     }

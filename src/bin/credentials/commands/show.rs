@@ -1,9 +1,9 @@
 //! `show`: all that is known of one account, but its secret.
 
 use clap::Args;
+use tower_credentials::Credential;
 use tower_credentials::standing::Health;
 use tower_credentials::vault::VaultExt;
-use tower_credentials::{Credential, OAuthTokens, Secret, SecretString};
 
 use crate::account;
 use crate::args::{self, OneAccount};
@@ -69,7 +69,7 @@ impl Show {
             lines.push(("last status", super::list::status(answer.status)));
             lines.push(("last used", rfc3339(answer.at)));
         }
-        if vault.get(meant.id).await.is_ok_and(|record| unread(&record).is_some()) {
+        if account.has_unread_answer {
             let command = format!("credentials show {} --unread-answer", credential.id);
             lines.push(("unread answer", format!("the token endpoint's last one is kept: {command}")));
         }
@@ -87,16 +87,8 @@ impl Show {
     }
 }
 
-/// An answer of the token endpoint that could not be read: the tokens in it are nowhere else.
-fn unread(record: &Credential) -> Option<&SecretString> {
-    match &record.secret {
-        Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.extra.get(OAuthTokens::UNREAD_ANSWER),
-        _ => None,
-    }
-}
-
 fn write_unread(record: &Credential) -> Result<Exit, Failure> {
-    let Some(answer) = unread(record) else {
+    let Some(answer) = account::unread_answer(&record.secret) else {
         let message = format!("no answer is kept with {}", account::name(&record.metadata));
         return Err(Failure::not_found(message));
     };

@@ -64,6 +64,8 @@ pub enum FindingKind {
     MissingRecord,
     /// A refresh has begun and nothing was stored.
     UnfinishedRefresh,
+    /// An answer of a token endpoint that could not be read is kept with a credential.
+    UnreadAnswer,
     /// `key.json`, which says which key is the vault's, is missing or can't be read.
     Marker,
     /// The key that was given is not the vault's.

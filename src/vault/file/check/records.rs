@@ -103,10 +103,13 @@ impl Looking<'_> {
             let path = records.path(metadata.id);
             let sealed_with = secret.key_id();
             self.sealed(sealed_with, &metadata);
-            let opened = opener.as_ref().map(|opener| opener.try_open(&metadata, secret));
+            let opened = opener.as_ref().map(|opener| opener.open(&metadata, secret));
             match opened {
-                Some(Ok(())) => {
+                Some(Ok(secret)) => {
                     self.report.opened += 1;
+                    if secret.has_unread_answer() {
+                        self.unread_answer(&path, &metadata);
+                    }
                     if self.keys.first().is_some_and(|key| key.id() != sealed_with) {
                         *needed.entry(sealed_with).or_default() += 1;
                     }
@@ -138,6 +141,15 @@ impl Looking<'_> {
             self.found(finding.way_out("seal the vault anew with both keys"));
         }
         members
+    }
+
+    fn unread_answer(&mut self, path: &Path, metadata: &Metadata) {
+        let what = format!(
+            "an answer of the token endpoint that could not be read is kept with {} of the pool {}",
+            metadata.label, metadata.pool
+        );
+        let finding = Finding::new(FindingKind::UnreadAnswer, Severity::Note, path, what);
+        self.found(finding.way_out("see what is in it: the tokens in it are nowhere else"));
     }
 
     fn sealed(&mut self, key: KeyId, metadata: &Metadata) {

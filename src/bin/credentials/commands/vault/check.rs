@@ -1,5 +1,7 @@
 //! `vault check`: the whole vault, looked through.
 
+use std::path::Path;
+
 use clap::Args;
 use tower_credentials::vault::file::{
     Check as Looking, FileVault, Finding, FindingKind, Report, Severity,
@@ -132,6 +134,10 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
     let is_kept = || report.sealed.iter().any(|sealed| keys.kept_file(sealed.key).is_some());
     let command = match finding.kind {
         _ if finding.is_fixed => return None,
+        FindingKind::UnreadAnswer => {
+            let id = Path::new(&finding.path).file_stem()?.to_string_lossy().into_owned();
+            return Some(format!("credentials show {} --unread-answer", output::plain(&id)));
+        }
         _ if finding.can_fix => Some("credentials vault check --fix"),
         FindingKind::OtherKey if is_kept() => Some("credentials vault check --fix"),
         FindingKind::ManySeals | FindingKind::UnfinishedKeyChange => {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 use tower_credentials::SecretString;
+use tower_credentials::vault::key::KeyServiceExt;
 
 use super::{look, opens};
 use crate::context::Context;
@@ -31,7 +32,7 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let Some(keys) = context.keys.load().await? else {
+        let Some(keys) = context.keys.load_keys().await? else {
             return Err(Failure::not_found(format!("there is no key in {}", context.keys))
                 .way_out("credentials vault import, or credentials vault init for a new one"));
         };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use tower_credentials::vault::file::Report;
-use tower_credentials::vault::key::{Keys, VaultKey};
+use tower_credentials::vault::key::{KeyServiceExt, Keys, VaultKey};
 
 use super::{look, opened_by, opens, say_kept};
 use crate::context::Context;
@@ -43,7 +43,7 @@ impl Import {
         }
         let key = self.read().await?;
         let report = look(context).await?;
-        let known = context.keys.load().await?;
+        let known = context.keys.load_keys().await?;
         if known.as_ref().is_some_and(|known| known.current.id() == key.id()) {
             output::say(format_args!("The key {} is in {} already", key.id(), context.keys));
             return Ok(Exit::Done);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tower_credentials::vault::file::{FileVault, Finding, FindingKind, Report};
-use tower_credentials::vault::key::{KeyId, VaultKey};
+use tower_credentials::vault::key::{KeyId, KeyServiceExt, VaultKey};
 
 use super::{in_words, look, say_kept};
 use crate::context::Context;
@@ -32,7 +32,7 @@ pub(crate) struct Init {
 impl Init {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let report = look(context).await?;
-        let known = context.keys.load().await?.map(|keys| keys.current.id());
+        let known = context.keys.load_keys().await?.map(|keys| keys.current.id());
         // Where somebody else makes the key, it is there already.
         if report.is_none() && (known.is_none() || !context.keys.can_keep()) {
             context.has_room()?;

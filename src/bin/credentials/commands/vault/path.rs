@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::key::KeyServiceExt;
 
 use crate::args::Json;
 use crate::context::Context;
@@ -32,7 +33,7 @@ struct Places {
 impl Path {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let places = &context.places;
-        let (key_id, problem) = match context.keys.load().await {
+        let (key_id, problem) = match context.keys.load_keys().await {
             Ok(keys) => (keys.map(|keys| keys.current.id().to_string()), None),
             Err(error) => (None, Some(error)),
         };

@@ -1,0 +1,165 @@
+//! The keys of a vault that is open, and where more are found.
+//!
+//! Another process may change the vault's key at any time. Whoever meets a record under a key that is not known
+//! here, or may not seal any more, asks the place of the key for it, and tries again with what was found.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::directory::Directory;
+use crate::patience::within;
+use crate::vault::key::{KeyId, KeyPlace};
+use crate::vault::seal::Seals;
+use crate::vault::turns::Turns;
+
+/// How long after a question for a key the same is asked again: at first, and at most. The place may be a command
+/// that asks a person.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
+
+pub(super) struct Ring {
+    seals: Mutex<Arc<Seals>>,
+    /// Where more keys may be.
+    place: Option<Arc<dyn KeyPlace>>,
+    /// The keys that were asked for in vain.
+    asked: Mutex<HashMap<KeyId, Asked>>,
+    /// Who looks for a key: one at a time.
+    turns: Turns<()>,
+}
+
+/// A key that was asked for in vain.
+#[derive(Clone)]
+struct Asked {
+    first: Instant,
+    /// When it is asked for again.
+    next: Instant,
+    pause: Duration,
+    /// Why it was not found, if its place could not say.
+    error: Option<String>,
+}
+
+/// What has come of looking for a key.
+pub(super) enum Found {
+    /// Other keys than the ones that were used: the request is to be made again.
+    Other,
+    /// The vault has another key by now, which was not found.
+    LeftBehind {
+        /// That key.
+        key: KeyId,
+        /// What was done to find it, in words.
+        said: String,
+    },
+    /// Nothing; the vault's key is known.
+    Nothing,
+}
+
+impl Ring {
+    pub(super) fn new(seals: Seals, place: Option<Arc<dyn KeyPlace>>) -> Self {
+        Self { seals: Mutex::new(Arc::new(seals)), place, asked: Mutex::default(), turns: Turns::new() }
+    }
+
+    /// The present ones.
+    pub(super) fn seals(&self) -> Arc<Seals> {
+        lock(&self.seals).clone()
+    }
+
+    fn set(&self, seals: Seals) {
+        *lock(&self.seals) = Arc::new(seals);
+    }
+
+    /// Looks for what a request needs that these could not answer: these keys, or the vault's present one. While
+    /// the vault says that its key is another one, that is waited for: who changes it may not have put it there
+    /// yet.
+    pub(super) async fn look(
+        &self,
+        directory: &Directory,
+        used: &Arc<Seals>,
+        mut unknown: Vec<KeyId>,
+    ) -> Found {
+        let _turn = self.turns.take(()).await;
+        loop {
+            let seals = self.seals();
+            // Somebody else has found it meanwhile.
+            if !Arc::ptr_eq(&seals, used) {
+                return Found::Other;
+            }
+            let vault_key = directory.vault_key().await.ok().flatten();
+            if let Some(key) = vault_key
+                && key != seals.key_id()
+                && seals.knows(key)
+            {
+                self.set(seals.sealing_with(key));
+                return Found::Other;
+            }
+            unknown.extend(vault_key);
+            unknown.retain(|key| !seals.knows(*key));
+            unknown.sort_unstable();
+            unknown.dedup();
+            let now = Instant::now();
+            let is_due = |key: &KeyId| lock(&self.asked).get(key).is_none_or(|asked| asked.next <= now);
+            if let Some(place) = &self.place
+                && unknown.iter().any(is_due)
+                && self.ask(&**place, directory.patience(), &unknown).await
+            {
+                if let Some(key) = vault_key {
+                    let seals = self.seals().sealing_with(key);
+                    self.set(seals);
+                }
+                return Found::Other;
+            }
+            let Some(key) = vault_key.filter(|key| unknown.contains(key)) else {
+                return Found::Nothing;
+            };
+            let asked = lock(&self.asked).get(&key).cloned();
+            let Some(Asked { first, next, error, .. }) = asked else {
+                let said = "if its key was changed since this program was started, start it again";
+                return Found::LeftBehind { key, said: said.to_owned() };
+            };
+            let deadline = first + directory.patience();
+            if Instant::now() >= deadline {
+                let why = error.map_or_else(String::new, |error| format!(" ({error})"));
+                let said = format!("it was looked for where the key is kept, and is not there{why}");
+                return Found::LeftBehind { key, said };
+            }
+            sleep_until(next.min(deadline)).await;
+        }
+    }
+
+    /// Asks for these keys where they are kept. Whether one of them was there.
+    async fn ask(&self, place: &dyn KeyPlace, patience: Duration, unknown: &[KeyId]) -> bool {
+        let (found, error) = match within(patience, place.keys()).await {
+            Ok(Ok(keys)) => (keys, None),
+            Ok(Err(error)) => (None, Some(error.to_string())),
+            Err(_) => (None, Some(format!("no answer within {} s", patience.as_secs_f64()))),
+        };
+        let keys = found.into_iter().flat_map(|keys| [Some(keys.current), keys.previous]).flatten();
+        // Another one that is there may be of another vault.
+        let keys: Vec<_> = keys.filter(|key| unknown.contains(&key.id())).collect();
+        let mut asked = lock(&self.asked);
+        for id in unknown {
+            if keys.iter().any(|key| key.id() == *id) {
+                asked.remove(id);
+                continue;
+            }
+            let now = Instant::now();
+            let known = asked.get(id);
+            let pause = known.map_or(PAUSE.0, |known| (known.pause * 2).min(PAUSE.1));
+            let first = known.map_or(now, |known| known.first);
+            asked.insert(*id, Asked { first, next: now + pause, pause, error: error.clone() });
+        }
+        drop(asked);
+        if keys.is_empty() {
+            return false;
+        }
+        let seals = keys.iter().fold(Seals::clone(&self.seals()), |seals, key| seals.with_old(key));
+        self.set(seals);
+        true
+    }
+}
+
+/// What is behind these mutexes is whole between any two statements, so a panic has not broken it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
