@@ -23,6 +23,8 @@
 //! damaged lines counts without them. A log that is none is kept under another name once something is to be
 //! appended.
 //!
+//! As root, what is made in another user's directory is given to that user.
+//!
 //! All file work runs on tokio's threads for blocking work.
 
 mod begun;
@@ -90,6 +92,9 @@ impl FileVault {
     /// left are removed. Modes of ours that are too wide are narrowed, and a `tracing` warning says so;
     /// the mode of `directory` itself only if it holds nothing but the vault.
     ///
+    /// A vault that can't be written to (its disk is full, it is mounted read-only, its directories are another's) can be
+    /// read. What would change it fails with [`VaultError::Io`], and no refresh token of it is spent.
+    ///
     /// # Errors
     /// [`VaultError::Key`] if the vault is sealed with another key; [`VaultError::NetworkFileSystem`];
     /// [`VaultError::Locked`] if another process holds the vault's lock for ten seconds;
@@ -113,6 +118,15 @@ impl FileVault {
             patience: Patience { lock: Duration::from_secs(10), lease: Duration::from_secs(120) },
             on_network: false,
         }
+    }
+
+    /// Sees whether a secret could be stored now, for whoever is about to have a person get one: there is room, and the
+    /// vault is not mounted read-only. It leaves nothing behind.
+    ///
+    /// # Errors
+    /// As a secret that is stored would have.
+    pub async fn check_writable(&self) -> Result<(), VaultError> {
+        self.inner.get_ref().work(Store::check_writable).await
     }
 
     /// The vault's directory.
