@@ -103,9 +103,11 @@ impl Context {
     /// Whether the vault's key has been changed since the vault was opened: what did not open then, or was not taken,
     /// may be well, and is to be tried again.
     pub(crate) async fn is_rekeyed(&self) -> bool {
-        let Ok(Some(now)) = self.keys.load().await else { return false };
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.as_ref().is_some_and(|used| !used.is_same(&now))
+        // A place that gave no key is not asked again: that may take long, too.
+        let Some(used) = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
+            return false;
+        };
+        self.keys.load().await.is_ok_and(|now| now.is_some_and(|now| !used.is_same(&now)))
     }
 
     /// The vault, with these keys.
