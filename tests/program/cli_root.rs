@@ -102,6 +102,27 @@ fn a_vault_and_a_key_that_root_makes_in_a_user_s_home_are_the_user_s() {
     as_user(&home, &["list"]).ok().prints("openai");
 }
 
+/// An exported key goes to whoever has the vault, and to nobody else.
+#[test]
+fn a_key_that_root_exports_is_the_vault_s_owner_s_in_a_directory_of_theirs() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    chown(home.path(), Some(USER.0), Some(USER.1)).unwrap();
+    home.run_with(["login", "openai", "--api-key"], "sk-secret-1\n").ok();
+    for (directory, owner, expected) in [("theirs", USER.0, USER.0), ("others", 777, 0), ("root's", 0, 0)] {
+        let directory = home.path().join(directory);
+        fs::create_dir(&directory).unwrap();
+        chown(&directory, Some(owner), None).unwrap();
+        let output = directory.join("vault.key");
+        home.run(["vault", "export", "--output", output.to_str().unwrap()]).ok();
+        home.run(["vault", "export", "--force", "--output", output.to_str().unwrap()]).ok();
+        let metadata = output.metadata().unwrap();
+        assert_eq!((metadata.uid(), metadata.mode() & 0o777), (expected, 0o600), "{directory:?}");
+    }
+}
+
 /// In a directory of root's nothing is given away, nor in the user's by anybody who is not root.
 #[test]
 fn what_is_in_a_directory_of_root_s_stays_root_s() {

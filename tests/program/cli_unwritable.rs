@@ -99,7 +99,11 @@ impl Scene {
         let headers = run(home, script, &["headers", "openai"]).ok();
         assert!(headers.stdout.contains("authorization: Bearer "), "{headers:?}");
         assert_eq!(headers.stderr, "");
-        run(home, script, &["test", "openai"]).ok().prints("works");
+        let tested = run(home, script, &["test", "openai"]).ok().prints("works");
+        if script == READ_ONLY {
+            // On a full disk a line may still fit into the block that the log ends in.
+            tested.says("what was learnt of the accounts of openai/default is not kept: could not ");
+        }
         assert_eq!(self.server.granted(Kind::Refresh), 0);
     }
 }
@@ -118,6 +122,9 @@ async fn a_vault_that_is_mounted_read_only_is_read_and_what_would_change_it_says
         let said = run(&scene.home, READ_ONLY, arguments).code(5);
         said.says("it is mounted read-only: mount it writable, or keep the vault elsewhere");
     }
+    // Nor is a change of the key begun that can't be ended.
+    run(&scene.home, READ_ONLY, &["vault", "rotate-key"]).code(5).says("it is mounted read-only");
+    assert!(!scene.home.key_file().with_extension("key.old").exists());
     // Nobody signs in, or types a key, in vain.
     let said = run(&scene.home, READ_ONLY, &["login", "openai", "--label", "more", "--no-browser"]).code(5);
     assert!(!said.stderr.contains("Sign in on this page"), "{said:?}");
