@@ -249,10 +249,11 @@ pub(super) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
     let plain = disk::open_plain(path).map_err(|error| as_key_error(path, error));
     let Some((file, metadata)) = plain? else { return Ok(None) };
     if disk::open_to_others(&metadata) != 0 {
-        let path = path.display();
+        let shown = path.display();
         return Err(VaultError::Key(format!(
-            "others may read {path}; run: chmod 600 '{path}'; or, where its mode is not yours to set (a mounted \
-             secret's), take the key from the command: cat '{path}'"
+            "others may read {shown}; run: chmod 600 {path}; or, where its mode is not yours to set (a mounted \
+             secret's), take the key from the command: cat {path}",
+            path = quoted(path)
         )));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE));
@@ -272,12 +273,17 @@ pub(super) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
 fn as_key_error(path: &Path, error: VaultError) -> VaultError {
     match error {
         VaultError::Damaged(damage) if path.is_symlink() => VaultError::Key(format!(
-            "{damage}; or, where it is not yours to change (a mounted secret's), take the key from the command: cat '{}'",
-            path.display()
+            "{damage}; or, where it is not yours to change (a mounted secret's), take the key from the command: cat {}",
+            quoted(path)
         )),
         VaultError::Damaged(damage) => VaultError::Key(damage.to_string()),
         error => error,
     }
+}
+
+/// A path as a shell takes it, and whoever splits a command into words as one does.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 /// More than a key and white space take; what is longer is no key file.

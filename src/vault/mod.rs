@@ -483,7 +483,9 @@ fn way_out(kind: std::io::ErrorKind) -> &'static str {
     match kind {
         ErrorKind::PermissionDenied => "; make it yours to read and write (see its owner and mode)",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the disk, then try again",
-        ErrorKind::ReadOnlyFilesystem => "; mount it writable, or keep the vault elsewhere",
+        ErrorKind::ReadOnlyFilesystem => {
+            "; it is mounted read-only: mount it writable, or keep the vault elsewhere"
+        }
         ErrorKind::AlreadyExists => "; move away what has its name",
         ErrorKind::NotADirectory => "; move away what is there in place of a directory",
         _ => "",

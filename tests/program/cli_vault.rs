@@ -518,3 +518,25 @@ async fn two_programs_at_once_make_one_key() {
     assert_eq!(opened(&home, &[]).len(), 8);
     assert_eq!(home.vault().await.list().await.unwrap().credentials.len(), 8);
 }
+
+/// As Kubernetes mounts a secret: a link to a file that a group may read, neither of which can be changed there.
+#[tokio::test]
+async fn a_mounted_key_file_is_read_by_the_command_that_the_error_names() {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    let mount = home.path().join("it's a mount");
+    let (link, file) = (mount.join("vault.key"), mount.join("..data/vault.key"));
+    std::fs::create_dir_all(mount.join("..2026")).unwrap();
+    std::os::unix::fs::symlink("..2026", mount.join("..data")).unwrap();
+    std::fs::rename(home.key_file(), &file).unwrap();
+    std::os::unix::fs::symlink("..data/vault.key", &link).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o440)).unwrap();
+    for path in [&link, &file] {
+        let refused = home.run(["list", "--key-file", path.to_str().unwrap()]).code(5);
+        let (_, command) = refused.stderr.split_once("take the key from the command: ").unwrap();
+        let command = command.lines().next().unwrap();
+        home.run(["list", "--key-command", command]).ok().prints("work");
+        let script = home.script("sh", command).output().unwrap();
+        assert!(script.status.success() && script.stdout.len() == 45, "{command}");
+    }
+}

@@ -126,8 +126,8 @@ impl Context {
 
     /// Says what is wrong with the vault, or with the place where it would be made.
     pub(crate) async fn check_vault(&self) -> Result<(), Failure> {
-        if self.vault().await?.is_some() {
-            return Ok(());
+        if let Some(vault) = self.vault().await? {
+            return Ok(vault.check_writable().await?);
         }
         self.has_room()?;
         for place in [Some(&*self.places.vault), self.keys.file()].into_iter().flatten() {

@@ -26,10 +26,13 @@ struct Begun {
     pools: Vec<Pool>,
     /// Accounts whose new token could not be saved so far.
     unsaved: Vec<CredentialId>,
+    /// Why something else that was learnt could not be saved, when it was last tried.
+    not_kept: Option<String>,
 }
 
 fn begun() -> MutexGuard<'static, Begun> {
-    static BEGUN: Mutex<Begun> = Mutex::new(Begun { pools: Vec::new(), unsaved: Vec::new() });
+    static BEGUN: Mutex<Begun> =
+        Mutex::new(Begun { pools: Vec::new(), unsaved: Vec::new(), not_kept: None });
     BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -61,8 +64,16 @@ pub(crate) fn tell(event: &Event<'_>) {
                 output::say(format_args!("The new token of {} is saved", account::name(credential)));
             }
         }
+        Event::SaveFailed { error } => begun().not_kept = Some((*error).to_owned()),
         _ => {}
     }
+}
+
+/// Says that what was learnt of a pool's accounts is lost with the program.
+fn tell_not_kept(pool: &Pool) {
+    let why = begun().not_kept.clone().unwrap_or_else(|| "the vault does not answer".to_owned());
+    let (pool, why) = (pool.key(), output::plain(&why));
+    output::warn(format_args!("what was learnt of the accounts of {pool} is not kept: {why}"));
 }
 
 /// Waits for what was begun; after a signal with a bound, and to no more than the second one.
@@ -93,6 +104,7 @@ async fn close_all(pools: &[Pool], is_signalled: bool) -> Vec<Metadata> {
         // To close it again goes on waiting.
         while let Err(unfinished) = pool.close(STEP).await {
             if unfinished.renewals.is_empty() {
+                tell_not_kept(pool);
                 break;
             }
             let is_unsavable = |account: &Metadata| begun().unsaved.contains(&account.id);

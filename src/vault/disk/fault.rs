@@ -10,6 +10,7 @@ pub(crate) enum Operation {
     MakeDir(PathBuf),
     Create(PathBuf),
     Open(PathBuf),
+    OpenAppend(PathBuf),
     OpenLock(PathBuf),
     Look(PathBuf),
     Read(PathBuf),
@@ -23,6 +24,7 @@ pub(crate) enum Operation {
     SetMode(PathBuf),
     List(PathBuf),
     Lock(PathBuf),
+    Give(PathBuf),
 }
 
 /// What becomes of the operation that the plan is for.
@@ -47,9 +49,41 @@ pub(crate) struct Report {
     pub(crate) has_struck: bool,
 }
 
+/// A file system on which nothing can be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwritable {
+    /// There is no room: what is there can be opened, renamed and removed.
+    Full,
+    /// It is mounted read-only.
+    ReadOnly,
+    /// Its directories are another's; of the files some may be written to.
+    Directories,
+}
+
+impl Unwritable {
+    fn refuses(self, operation: &Operation) -> Option<io::ErrorKind> {
+        use Operation::*;
+        let makes_names = matches!(operation, MakeDir(_) | Create(_) | Link(..));
+        let changes_names = makes_names || matches!(operation, Rename(..) | Remove(_));
+        match self {
+            Self::Full if makes_names => Some(io::ErrorKind::StorageFull),
+            Self::Full => matches!(operation, Write(..)).then_some(io::ErrorKind::StorageFull),
+            Self::ReadOnly => {
+                let writes = matches!(
+                    operation,
+                    OpenAppend(_) | OpenLock(_) | Write(..) | Truncate(..) | SetMode(_) | Give(_)
+                );
+                (changes_names || writes).then_some(io::ErrorKind::ReadOnlyFilesystem)
+            }
+            Self::Directories => changes_names.then_some(io::ErrorKind::PermissionDenied),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Plan {
     fault: Option<(usize, Fault)>,
+    unwritable: Option<Unwritable>,
     network: Option<&'static str>,
     ignores_modes: bool,
     is_dead: bool,
@@ -64,6 +98,11 @@ thread_local! {
 /// is not concerned.
 pub(crate) fn run<T>(fault: Option<(usize, Fault)>, work: impl FnOnce() -> T) -> (T, Report) {
     with_plan(Plan { fault, ..Plan::default() }, work)
+}
+
+/// Does the work on a file system on which nothing can be changed.
+pub(crate) fn on_unwritable<T>(how: Unwritable, work: impl FnOnce() -> T) -> (T, Report) {
+    with_plan(Plan { unwritable: Some(how), ..Plan::default() }, work)
 }
 
 /// Does the work as if every directory were on a network file system.
@@ -116,6 +155,11 @@ impl Plan {
         let stopped = || io::Error::other("stopped by the test");
         if self.is_dead {
             return Some((false, stopped()));
+        }
+        if let Some(kind) = self.unwritable.and_then(|how| how.refuses(&operation)) {
+            self.report.has_struck = true;
+            self.report.operations.push(operation);
+            return Some((false, kind.into()));
         }
         let number = self.report.operations.len();
         self.report.operations.push(operation);

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::{FileId, check_plain, failed, is_closed, not_opened, ops, parent};
+use super::{
+    FileId, check_plain, failed, is_closed, is_unwritable, not_opened, open_plain, ops, owner, parent,
+};
 use crate::vault::VaultError;
 
 /// A lock that is held until this is dropped.
@@ -42,10 +44,24 @@ pub(crate) fn open(path: &Path) -> Result<(File, FileId), VaultError> {
     Ok((file, FileId::of(&metadata)))
 }
 
+/// As [`open`], for whoever changes nothing: a lock that can't be written is opened as it is, since others may be able
+/// to. Answers whether it can be, too.
+pub(crate) fn open_to_read(path: &Path) -> Result<(File, FileId, bool), VaultError> {
+    match open(path) {
+        Ok((file, id)) => Ok((file, id, true)),
+        Err(error) if is_unwritable(&error) => match open_plain(path) {
+            Ok(Some((file, metadata))) => Ok((file, FileId::of(&metadata), false)),
+            _ => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
 fn open_or_make(path: &Path) -> io::Result<File> {
     match ops::open_lock(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match ops::create_new(path) {
             Ok(file) => {
+                owner::pass_on(&file, path);
                 ops::set_mode(path, 0o600)?;
                 Ok(file)
             }

@@ -4,6 +4,7 @@
 pub(crate) mod fault;
 pub(crate) mod lock;
 pub(crate) mod ops;
+mod owner;
 
 use std::fs::{DirEntry, File, Metadata};
 use std::io;
@@ -11,11 +12,20 @@ use std::io::ErrorKind::{PermissionDenied, Unsupported};
 use std::path::{Path, PathBuf};
 
 use super::{Damage, VaultError};
+pub(crate) use owner::pass_on;
 
 /// Says of an I/O error what was being done, and to which file.
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VaultError + use<> {
     let path = path.to_owned();
     move |source| VaultError::Io { action, path, source }
+}
+
+/// Whether the error says that a file can't be written for now, though it may be read: there is no room, the file system
+/// is mounted read-only, or the directory is not this user's to write to.
+pub(crate) fn is_unwritable(error: &VaultError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let VaultError::Io { source, .. } = error else { return false };
+    matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied)
 }
 
 /// Makes the directory and those above it that are missing, each with mode 0700, durably. One that exists
@@ -30,6 +40,7 @@ pub(crate) fn make_dir(path: &Path) -> Result<bool, VaultError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(false),
         Err(error) => return Err(failed("make the directory", path)(error)),
     }
+    owner::pass_on_dir(path);
     if let Err(error) = set_mode(path, 0o700) {
         if matches!(&error, VaultError::Io { source, .. } if source.kind() == Unsupported) {
             // Nothing is in it, and whoever finds it next is to be refused, too.
@@ -240,6 +251,22 @@ impl Temporary {
         bytes: &[u8],
         set_mode: impl Fn(&Path, u32) -> Result<(), VaultError>,
     ) -> Result<Self, VaultError> {
+        let (temporary, file) = Self::begin(target, bytes, set_mode)?;
+        ops::sync(&file, &temporary.path).map_err(failed("sync", &temporary.path))?;
+        Ok(temporary)
+    }
+
+    /// Sees whether so many bytes could be written beside `target`.
+    pub(crate) fn probe(target: &Path, length: usize) -> Result<(), VaultError> {
+        Self::begin(target, &vec![0; length], |_, _| Ok(())).map(drop)
+    }
+
+    /// Writes `bytes` beside `target`, which a power cut may take.
+    fn begin(
+        target: &Path,
+        bytes: &[u8],
+        set_mode: impl Fn(&Path, u32) -> Result<(), VaultError>,
+    ) -> Result<(Self, File), VaultError> {
         let mut random = [0; 8];
         let no_random = |_| failed("name a file beside", target)(io::Error::other("no random numbers"));
         getrandom::fill(&mut random).map_err(no_random)?;
@@ -247,10 +274,10 @@ impl Temporary {
         let file = ops::create_new(&path).map_err(failed("create", &path))?;
         let temporary = Self { path, is_renamed: false };
         let path = &temporary.path;
+        owner::pass_on(&file, target);
         set_mode(path, 0o600)?;
         ops::write(&file, path, bytes).map_err(failed("write", path))?;
-        ops::sync(&file, path).map_err(failed("sync", path))?;
-        Ok(temporary)
+        Ok((temporary, file))
     }
 
     /// Gives the file its name, in place of one that has it already, durably.

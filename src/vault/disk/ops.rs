@@ -34,7 +34,7 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 
 /// Opens a file to be read and to be written at its end.
 pub(crate) fn open_append(path: &Path) -> io::Result<File> {
-    step!(Operation::Open(path.to_owned()));
+    step!(Operation::OpenAppend(path.to_owned()));
     ours().read(true).append(true).open(path)
 }
 
@@ -63,6 +63,33 @@ fn ours() -> OpenOptions {
         options.mode(0o600).custom_flags(flags.bits() as i32);
     }
     options
+}
+
+/// Opens a directory that was just made; a symbolic link that has taken its place is none.
+pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
+    #[allow(unused_mut, reason = "flags are set on Unix only")]
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::DIRECTORY;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits() as i32);
+    }
+    options.read(true).open(path)
+}
+
+/// As root, gives an open file, or a directory, to whoever has the directory that `path` is in.
+pub(crate) fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if rustix::process::geteuid().is_root() {
+        use std::os::unix::fs::MetadataExt;
+        let (owner, ours) = (fs::metadata(super::parent(path))?, file.metadata()?);
+        if owner.uid() != 0 && owner.uid() != ours.uid() {
+            step!(Operation::Give(path.to_owned()));
+            std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
+    let _ = (file, path);
+    Ok(())
 }
 
 /// What is known of an open file.

@@ -73,22 +73,64 @@ pub(super) struct Keys {
     known: Option<(File, FileId, Marker)>,
     /// How many seals this process may make before it counts again.
     left: u64,
+    /// With which keys the vault was opened, while the file can't be written that is to say so.
+    unwritten: Option<Vec<KeyId>>,
+}
+
+/// What the file is to say from now on.
+struct Change {
+    marker: Marker,
+    /// Whether there was none that could be read, and whether one that could not.
+    is_first: bool,
+    was_damaged: bool,
 }
 
 impl Keys {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, known: None, left: 0 }
+        Self { path, known: None, left: 0, unwritten: None }
     }
 
     /// Opens the vault for whoever seals with the first of these keys and opens with all of them. Where no
     /// file says which key is the vault's, `sealed` answers under which its records are.
     ///
-    /// A file that can't be read is made anew, and named.
+    /// A file that can't be read is made anew, and named. If `may_wait`, the vault can be opened although the file
+    /// can't be written (a full disk, a file system that is mounted read-only); [`settle`](Self::settle) makes up for it.
     pub(super) fn open(
         &mut self,
         keys: &[KeyId],
+        may_wait: bool,
         sealed: impl FnOnce() -> Result<Vec<KeyId>, VaultError>,
     ) -> Result<Option<Damage>, VaultError> {
+        let (change, damage) = self.look(keys, sealed)?;
+        let done = change.map_or(Ok(()), |change| self.make(change));
+        self.unwritten = match done {
+            Ok(()) => None,
+            Err(error) if may_wait && disk::is_unwritable(&error) => {
+                tracing::info!("the vault can be read, and not written to: {error}");
+                Some(keys.to_vec())
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(damage)
+    }
+
+    /// Writes what could not be written when the vault was opened. For who is about to seal.
+    pub(super) fn settle(
+        &mut self,
+        sealed: impl FnOnce() -> Result<Vec<KeyId>, VaultError>,
+    ) -> Result<(), VaultError> {
+        match self.unwritten.clone() {
+            Some(keys) => self.open(&keys, false, sealed).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// What the file is to say, if that is anything else than now; and what is wrong with it.
+    fn look(
+        &mut self,
+        keys: &[KeyId],
+        sealed: impl FnOnce() -> Result<Vec<KeyId>, VaultError>,
+    ) -> Result<(Option<Change>, Option<Damage>), VaultError> {
         let Some(&key) = keys.first() else { return Err(VaultError::UnexpectedResponse) };
         let (marker, damage) = match self.read() {
             Ok(marker) => (marker, None),
@@ -96,17 +138,17 @@ impl Keys {
             Err(error) => return Err(error),
         };
         let Some(Marker { key_id: current, mut previous, seals, .. }) = marker else {
-            self.begin(keys, sealed()?, damage.is_some())?;
-            return Ok(damage);
+            return Ok((Some(first(keys, sealed()?, damage.is_some())?), damage));
         };
         if current == key {
-            return Ok(None);
+            return Ok((None, None));
         }
         if keys.contains(&current) {
             // The vault's key is known here and another is to follow it: from now on it seals.
             previous.retain(|other| *other != key);
             previous.push(current);
-            self.write(Marker { version: VERSION, key_id: key, previous, seals })?;
+            let marker = Marker { version: VERSION, key_id: key, previous, seals };
+            return Ok((Some(Change { marker, is_first: false, was_damaged: false }), None));
         } else if previous.contains(&key) {
             tracing::warn!(
                 "the vault is being sealed anew with the key {current}; the key {key} opens only what was \
@@ -120,34 +162,19 @@ impl Keys {
                 self.path.display()
             )));
         }
-        Ok(None)
+        Ok((None, None))
     }
 
-    /// Says which key is the vault's, where no file does: the first of these, if it or another of them
-    /// sealed the records that there are.
-    fn begin(
-        &mut self,
-        keys: &[KeyId],
-        mut sealed: Vec<KeyId>,
-        was_damaged: bool,
-    ) -> Result<(), VaultError> {
-        let key = keys[0];
-        if let Some(&other) = sealed.first()
-            && !sealed.iter().any(|known| keys.contains(known))
-        {
-            return Err(wrong_key(other, key));
+    fn make(&mut self, change: Change) -> Result<(), VaultError> {
+        if change.is_first {
+            // Whoever makes the file of the keys is the first here.
+            disk::sync_way(disk::parent(&self.path))?;
         }
-        sealed.retain(|other| *other != key);
-        sealed.sort_unstable();
-        sealed.dedup();
-        let mut seals = BTreeMap::new();
-        if was_damaged {
+        if change.was_damaged {
             // It stays until another takes its place: whoever comes after a crash must find it damaged too.
             disk::keep_copy(&self.path)?;
-            // It may have counted many.
-            seals.insert(key, MANY);
         }
-        self.write(Marker { version: VERSION, key_id: key, previous: sealed, seals })
+        self.write(change.marker)
     }
 
     /// What the file says of a key that may seal. Refused where the vault is another key's by now.
@@ -231,4 +258,22 @@ impl Keys {
         self.left = 0;
         write_json(&self.path, &marker)
     }
+}
+
+/// What says which key is the vault's, where no file does: the first of these, if it or another of them sealed the
+/// records that there are.
+fn first(keys: &[KeyId], mut sealed: Vec<KeyId>, was_damaged: bool) -> Result<Change, VaultError> {
+    let key = keys[0];
+    if let Some(&other) = sealed.first()
+        && !sealed.iter().any(|known| keys.contains(known))
+    {
+        return Err(wrong_key(other, key));
+    }
+    sealed.retain(|other| *other != key);
+    sealed.sort_unstable();
+    sealed.dedup();
+    // One that can't be read may have counted many.
+    let seals = BTreeMap::from_iter(was_damaged.then_some((key, MANY)));
+    let marker = Marker { version: VERSION, key_id: key, previous: sealed, seals };
+    Ok(Change { marker, is_first: true, was_damaged })
 }

@@ -23,6 +23,8 @@
 //! damaged lines counts without them. A log that is none is kept under another name once something is to be
 //! appended.
 //!
+//! As root, what is made in another user's directory is given to that user.
+//!
 //! All file work runs on tokio's threads for blocking work.
 
 mod answering;
@@ -92,6 +94,9 @@ impl FileVault {
     /// left are removed. Modes of ours that are too wide are narrowed, and a `tracing` warning says so;
     /// the mode of `directory` itself only if it holds nothing but the vault.
     ///
+    /// A vault that can't be written to (its disk is full, it is mounted read-only, its directories are another's) can be
+    /// read. What would change it fails with [`VaultError::Io`], and no refresh token of it is spent.
+    ///
     /// # Errors
     /// [`VaultError::Key`] if the vault is sealed with another key; [`VaultError::NetworkFileSystem`];
     /// [`VaultError::Locked`] if another process holds the vault's lock for ten seconds;
@@ -130,6 +135,15 @@ impl FileVault {
             on_network: false,
             place: None,
         }
+    }
+
+    /// Sees whether a secret could be stored now, for whoever is about to have a person get one: there is room, and the
+    /// vault is not mounted read-only. It leaves nothing behind.
+    ///
+    /// # Errors
+    /// As a secret that is stored would have.
+    pub async fn check_writable(&self) -> Result<(), VaultError> {
+        self.directory.work(Store::check_writable).await
     }
 
     /// The vault's directory.
@@ -300,12 +314,15 @@ impl FileVaultBuilder {
     /// # Errors
     /// As at [`FileVault::open_from`].
     pub async fn open_from(self, place: impl KeyService) -> Result<FileVault, VaultError> {
+        // Looked at before the key is: whoever makes both at this moment makes the key first.
+        let is_there = FileVault::is_at(&self.directory);
         let keys = match place.load_keys().await? {
             Some(keys) => keys,
-            None if FileVault::is_at(&self.directory) => {
+            None if is_there => {
                 let vault = self.directory.display();
                 return Err(VaultError::Key(format!(
-                    "the key of the vault {vault} is missing where it is looked for; put it there again, from a                      backup say: a new one would open nothing of the vault"
+                    "the key of the vault {vault} is missing where it is looked for; put it there again, from a \
+                     backup say: a new one would open nothing of the vault"
                 )));
             }
             None => Keys::new(place.load_or_create().await?),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirEntry, Metadata};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
@@ -26,21 +26,29 @@ pub(super) fn is_vault(root: &Path) -> bool {
 }
 
 /// Makes the directories that are missing and narrows the modes of the others; that of a root that was there
-/// before only if nothing else than a vault is in it.
-pub(super) fn make(root: &Path, on_network: bool) -> Result<(), VaultError> {
+/// before only if nothing else than a vault is in it. Answers whether there was a vault.
+///
+/// Of that, nothing but the records must be there for it to be read.
+pub(super) fn make(root: &Path, on_network: bool) -> Result<bool, VaultError> {
+    let is_there = is_vault(root);
+    let mut wide = Wide::default();
     let is_new = disk::make_dir(root)?;
     if !on_network {
         refuse_network(root)?;
     }
     if !is_new && disk::entries(root)?.iter().all(is_ours) {
-        narrow_dir(root)?;
+        wide.narrow_dir(root)?;
     }
     for directory in DIRECTORIES {
         let path = root.join(directory);
-        disk::make_dir(&path)?;
-        narrow_dir(&path)?;
+        match disk::make_dir(&path) {
+            Err(error) if is_there && directory != RECORDS && disk::is_unwritable(&error) => continue,
+            made => made?,
+        };
+        wide.narrow_dir(&path)?;
     }
-    Ok(())
+    wide.tell();
+    Ok(is_there)
 }
 
 fn refuse_network(root: &Path) -> Result<(), VaultError> {
@@ -54,15 +62,25 @@ fn refuse_network(root: &Path) -> Result<(), VaultError> {
 /// Removes the temporary files that killed processes have left, and narrows the modes of ours. Wants the
 /// vault's lock held.
 pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
+    let mut wide = Wide::default();
     for directory in [""].into_iter().chain(DIRECTORIES) {
-        for entry in disk::entries(&root.join(directory))? {
+        let entries = match disk::entries(&root.join(directory)) {
+            // It could not be made.
+            Err(VaultError::DirectoryGone(_)) => continue,
+            entries => entries?,
+        };
+        for entry in entries {
             if disk::is_temporary(&entry) {
                 let path = entry.path();
                 // Temporary files are made under the lock: whoever began this one is gone. But for a key
                 // file's, which removes it by itself, or makes another.
                 match ops::remove(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(disk::failed("remove", &path)(error));
+                        let error = disk::failed("remove", &path)(error);
+                        // It is of no account, and is removed by whoever can.
+                        if !disk::is_unwritable(&error) {
+                            return Err(error);
+                        }
                     }
                     _ => {}
                 }
@@ -71,10 +89,11 @@ pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
                 && metadata.is_file()
                 && (!directory.is_empty() || is_ours(&entry))
             {
-                narrow(&entry.path(), &metadata, 0o600)?;
+                wide.narrow(&entry.path(), &metadata, 0o600)?;
             }
         }
     }
+    wide.tell();
     Ok(())
 }
 
@@ -86,24 +105,56 @@ pub(super) fn is_ours(entry: &DirEntry) -> bool {
         || disk::is_temporary(entry)
 }
 
-fn narrow_dir(path: &Path) -> Result<(), VaultError> {
-    let metadata = fs::metadata(path).map_err(disk::failed("look at", path))?;
-    narrow(path, &metadata, 0o700)
+/// Parts of the vault that others can touch although nobody should.
+#[derive(Default)]
+struct Wide {
+    /// The first of them, and why its mode is not narrowed.
+    first: Option<(PathBuf, String)>,
+    others: usize,
 }
 
-/// Narrows the mode of a part of ours if others may touch it.
-fn narrow(path: &Path, metadata: &Metadata, mode: u32) -> Result<(), VaultError> {
-    if disk::open_to_others(metadata) != 0 {
+impl Wide {
+    fn narrow_dir(&mut self, path: &Path) -> Result<(), VaultError> {
+        let metadata = fs::metadata(path).map_err(disk::failed("look at", path))?;
+        self.narrow(path, &metadata, 0o700)
+    }
+
+    /// Narrows the mode of a part of ours if others may touch it.
+    fn narrow(&mut self, path: &Path, metadata: &Metadata, mode: u32) -> Result<(), VaultError> {
+        if disk::open_to_others(metadata) == 0 {
+            return Ok(());
+        }
         match disk::set_mode(path, mode) {
             Ok(()) => {
                 tracing::warn!(path = %path.display(), "others could touch a part of the vault; its mode is now {mode:o}");
             }
-            // The vault was made elsewhere, or before this was looked at. What is in it is sealed.
-            Err(VaultError::Io { source, .. }) if source.kind() == io::ErrorKind::Unsupported => {
-                tracing::warn!(path = %path.display(), "others can touch a part of the vault: {source}");
+            // The vault was made elsewhere, or before this was looked at, or is another's to change. What is in it is
+            // sealed.
+            Err(error) if is_unsettable(&error) => {
+                let VaultError::Io { source, .. } = error else { return Ok(()) };
+                match self.first {
+                    Some(_) => self.others += 1,
+                    None => self.first = Some((path.to_owned(), source.to_string())),
+                }
             }
             Err(error) => return Err(error),
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Names those that are left so, once.
+    fn tell(self) {
+        let Some((path, why)) = self.first else { return };
+        let more = match self.others {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        tracing::warn!(path = %path.display(), "others can touch a part of the vault{more}: {why}");
+    }
+}
+
+fn is_unsettable(error: &VaultError) -> bool {
+    let is_unsupported =
+        matches!(error, VaultError::Io { source, .. } if source.kind() == io::ErrorKind::Unsupported);
+    is_unsupported || disk::is_unwritable(error)
 }

@@ -373,6 +373,7 @@ impl Pool {
             }
             None => {
                 let file = ops::create_new(&self.path).map_err(failed("create"))?;
+                disk::pass_on(&file, &self.path);
                 ops::set_mode(&self.path, 0o600).map_err(failed("set the mode of"))?;
                 let metadata = ops::file_metadata(&file, &self.path).map_err(failed("read"))?;
                 let id = FileId::of(&metadata);

@@ -78,6 +78,14 @@ impl Records {
         }
     }
 
+    /// Sees whether a record of this credential could be written: one that is somewhat longer than the present one.
+    pub(super) fn probe(&self, id: CredentialId) -> Result<(), VaultError> {
+        const MORE: usize = 4096;
+        let path = self.path(id);
+        let present = ops::metadata(&path).map_or(0, |metadata| metadata.len() as usize);
+        disk::Temporary::probe(&path, present + MORE)
+    }
+
     /// The ids of all records, and the files among them that are none.
     pub(super) fn ids(&self) -> Result<(Vec<CredentialId>, Vec<Damage>), VaultError> {
         let (mut ids, mut strays) = (Vec::new(), Vec::new());

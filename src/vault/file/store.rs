@@ -93,20 +93,38 @@ impl Store {
     }
 
     /// Opens or makes the vault, for whoever seals with the first of these keys and opens with all.
+    ///
+    /// One that is there can be read although nothing can be changed, on a full disk or where it is mounted read-only.
     pub(super) fn open(&self, keys: &[KeyId], on_network: bool) -> Result<(), Stopped> {
-        opening::make(&self.root, on_network)?;
-        let held = self.lock.take()?;
-        self.lock.check(&held)?;
-        opening::sweep(&self.root)?;
-        let damage = lock(&self.keys).open(keys, || {
-            // Whoever makes the file of the keys is the first here.
-            disk::sync_way(&self.root)?;
-            self.records.sealing_keys()
-        })?;
+        let is_there = opening::make(&self.root, on_network)?;
+        let held = match is_there {
+            true => self.lock.take_to_read()?,
+            false => Some(self.lock.take()?),
+        };
+        if let Some(held) = &held {
+            self.lock.check(held)?;
+            opening::sweep(&self.root)?;
+        }
+        let damage = lock(&self.keys).open(keys, is_there, || self.records.sealing_keys())?;
         if let Some(damage) = damage {
             tracing::warn!("{damage}");
         }
         Ok(())
+    }
+
+    /// Whether something could be stored now.
+    pub(super) fn check_writable(&self) -> Result<(), Stopped> {
+        let _vault = self.lock.take()?;
+        drop(self.keys_to_seal()?);
+        self.records.probe(CredentialId::random())?;
+        Ok(())
+    }
+
+    /// What counts the seals, for who is about to seal.
+    fn keys_to_seal(&self) -> Result<MutexGuard<'_, Keys>, VaultError> {
+        let mut keys = lock(&self.keys);
+        keys.settle(|| self.records.sealing_keys())?;
+        Ok(keys)
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -197,7 +215,8 @@ impl Store {
             return Ok(Begun { record, unfinished: None, failed: None });
         }
         // What could not be stored is not to be asked for.
-        lock(&self.keys).may_seal(record.secret.key_id())?;
+        self.keys_to_seal()?.may_seal(record.secret.key_id())?;
+        self.records.probe(id)?;
         let (unfinished, failed) = begun::note(&self.begun_path(id), expected)?;
         Ok(Begun { record, unfinished, failed })
     }
@@ -265,7 +284,8 @@ impl Store {
 
     fn load(&self, key: &PoolKey) -> Result<StoredPool<Sealed>, Stopped> {
         // Held while the records are read, so that no credential is seen in the log and not on the disk.
-        let _vault = self.lock.take()?;
+        let vault = self.lock.take_to_read()?;
+        let is_writable = vault.as_ref().is_some_and(Held::is_writable);
         let (ids, mut damaged) = self.records.ids()?;
         let ids = self.records.candidates(ids, key);
         let mut credentials = self.records.read(&ids, &mut damaged);
@@ -273,12 +293,18 @@ impl Store {
         let files = self.pool(key);
         let (pool, standings) = {
             let mut pool = files.pool();
-            let held = files.lock.take()?;
+            let held = match files.lock.take_to_read() {
+                // Nobody can have made it.
+                Err(Stopped::Failed(VaultError::DirectoryGone(_))) if !is_writable => None,
+                held => held?,
+            };
+            let can_mend = is_writable && held.as_ref().is_some_and(Held::is_writable);
             let refreshed = pool.refresh();
             // Before it is mended, which may set a file aside.
             damaged.extend(pool.damage());
             match refreshed {
-                Ok(()) => self.mend(&mut pool, &credentials)?,
+                Ok(()) if can_mend => self.mend(&mut pool, &credentials)?,
+                Ok(()) => {}
                 // What was not read is not to be written over.
                 Err(error) => damaged.push(as_damage(&self.pool_path(key, "log"), error)),
             }
@@ -292,7 +318,7 @@ impl Store {
     }
 
     fn list(&self) -> Result<Listing, Stopped> {
-        let _vault = self.lock.take()?;
+        let _vault = self.lock.take_to_read()?;
         let (ids, mut damaged) = self.records.ids()?;
         let mut pools: BTreeMap<PoolKey, Vec<Metadata>> = BTreeMap::new();
         for Record { metadata, .. } in self.records.read(&ids, &mut damaged) {
@@ -319,7 +345,7 @@ impl Store {
         if self.records.exists(*id)? {
             return Err(VaultError::Exists(*id).into());
         }
-        lock(&self.keys).count(record.secret.key_id())?;
+        self.keys_to_seal()?.count(record.secret.key_id())?;
         let files = self.pool(key);
         let label = {
             let (mut pool, _held) = files.locked()?;
@@ -439,7 +465,7 @@ impl Store {
         if record.metadata.generation != expected {
             return Ok(Replaced::Conflict(record));
         }
-        lock(&self.keys).count(new.secret.key_id())?;
+        self.keys_to_seal()?.count(new.secret.key_id())?;
         if new.generation != expected {
             self.touch(&record.metadata.pool, id)?;
             record.metadata.generation = new.generation;
@@ -463,7 +489,7 @@ impl Store {
         let left = records.iter().filter(|record| record.secret.key_id() != key).count();
         let left = left + damaged.len() - others;
         if left == 0 {
-            lock(&self.keys).forget_previous(key)?;
+            self.keys_to_seal()?.forget_previous(key)?;
         }
         Ok(left)
     }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use keyring_core::{CredentialStore, Entry, Error};
@@ -21,12 +22,19 @@ use crate::vault::disk::{self, lock};
 /// How long a first run waits for another one: it may have to ask its user to unlock the keyring.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long the keyring is waited for until it is found.
+const FOUND: Duration = Duration::from_secs(10);
+
+/// After how long a person is told that the keyring is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// A key in the system's keyring, in base64: the Secret Service on Linux and the BSDs (GNOME's keyring,
 /// KWallet, KeePassXC), the keychain on macOS, the Credential Manager on Windows.
 ///
 /// It is the entry of a service and a user's name, and `secret-tool lookup service SERVICE username USER` prints
 /// it. A keyring that is locked asks its user to unlock it; a program without a desktop has none, most often,
-/// and gets an error.
+/// and gets an error. So does one whose keyring does not answer: after ten seconds, or two minutes where its user
+/// may be asked for something. A `tracing` warning says what is waited for.
 ///
 /// A program that has set a store of its own by `keyring_core::set_default_store` has its keys there.
 ///
@@ -84,10 +92,46 @@ impl KeyringKey {
         format!("{}{}", self.user, slot.suffix())
     }
 
-    fn entry(&self, slot: Slot) -> Result<Entry, VaultError> {
-        let store = store().map_err(|error| self.failed(slot, error))?;
-        let entry = Entry::new_in_store(&store, &self.service, &self.user(slot));
-        entry.map_err(|error| self.failed(slot, error))
+    /// Asks for something with the entry of a slot.
+    fn ask<T: Send + 'static>(
+        &self,
+        slot: Slot,
+        ask: impl FnOnce(Entry) -> keyring_core::Result<T> + Send + 'static,
+    ) -> Result<Result<T, Error>, VaultError> {
+        let store = self.wait(slot, FOUND, store)?.map_err(|error| self.failed(slot, error))?;
+        let (service, user) = (self.service.clone(), self.user(slot));
+        self.wait(slot, PATIENCE, move || ask(Entry::new_in_store(&store, &service, &user)?))
+    }
+
+    /// Waits for the keyring with a bound. It is asked on a thread that nobody waits for at the end: a bus that takes
+    /// connections and is silent would hold it for ever.
+    fn wait<T: Send + 'static>(
+        &self,
+        slot: Slot,
+        most: Duration,
+        ask: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, VaultError> {
+        let (sender, answer) = mpsc::channel();
+        let thread = thread::Builder::new().name("keyring".to_owned());
+        let started = thread.spawn(move || drop(sender.send(ask())));
+        started.map_err(|error| {
+            VaultError::Key(format!("the keyring can't be asked: no thread for it ({error})"))
+        })?;
+        let answered = answer.recv_timeout(SILENCE).or_else(|_| {
+            tracing::warn!(
+                "waiting for the desktop's keyring, for {} s at most; it may be asking for its password",
+                most.as_secs()
+            );
+            answer.recv_timeout(most.saturating_sub(SILENCE))
+        });
+        answered.map_err(|_| {
+            VaultError::Key(format!(
+                "the keyring with {} has not answered within {} s; see whether the desktop's keyring runs, or \
+                 {OTHERWISE}",
+                self.name(slot),
+                most.as_secs()
+            ))
+        })
     }
 
     /// What is wrong, without what is kept, which some errors hold.
@@ -105,9 +149,7 @@ impl KeyringKey {
                 format!("{name} can't be used: {error}")
             }
             error => format!(
-                "the keyring with {name} can't be reached ({error}); unlock or start it, or give the key \
-                 otherwise: in {}, in a key file, or by a command that prints it",
-                VaultKey::VARIABLE
+                "the keyring with {name} can't be reached ({error}); unlock or start it, or {OTHERWISE}"
             ),
         })
     }
@@ -140,6 +182,10 @@ impl KeyringKey {
     }
 }
 
+/// The way out where there is no keyring.
+const OTHERWISE: &str = "give the key otherwise: in TOWER_CREDENTIALS_VAULT_KEY, in a key file, or by a command that \
+                         prints it";
+
 /// The program's own store, or the system's.
 fn store() -> keyring_core::Result<Arc<CredentialStore>> {
     if let Some(store) = keyring_core::get_default_store() {
@@ -157,8 +203,8 @@ fn store() -> keyring_core::Result<Arc<CredentialStore>> {
 
 impl Slots for KeyringKey {
     fn load(&self, slot: Slot) -> Result<Option<VaultKey>, VaultError> {
-        let text = match self.entry(slot)?.get_password() {
-            Ok(text) => Zeroizing::new(text),
+        let text = match self.ask(slot, |entry| entry.get_password().map(Zeroizing::new))? {
+            Ok(text) => text,
             Err(Error::NoEntry) => return Ok(None),
             Err(error) => return Err(self.failed(slot, error)),
         };
@@ -168,8 +214,9 @@ impl Slots for KeyringKey {
     }
 
     fn store(&self, slot: Slot, key: &VaultKey) -> Result<(), VaultError> {
-        let entry = self.entry(slot)?;
-        entry.set_password(key.to_base64().expose()).map_err(|error| self.failed(slot, error))?;
+        let text = key.to_base64();
+        self.ask(slot, move |entry| entry.set_password(text.expose()))?
+            .map_err(|error| self.failed(slot, error))?;
         // Not every keyring says so where it keeps nothing.
         match self.load(slot)? {
             Some(kept) if kept.id() == key.id() => Ok(()),
@@ -189,7 +236,7 @@ impl Slots for KeyringKey {
     }
 
     fn remove(&self, slot: Slot) -> Result<(), VaultError> {
-        match self.entry(slot)?.delete_credential() {
+        match self.ask(slot, |entry| entry.delete_credential())? {
             Ok(()) | Err(Error::NoEntry) => Ok(()),
             Err(error) => Err(self.failed(slot, error)),
         }

@@ -7,9 +7,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::task::{Context, Poll};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
@@ -232,9 +233,16 @@ impl Service<KeyRequest> for CommandKey {
         // is one that no runtime waits for at its end. To kill all of them they had to be a process group of
         // their own, and then the terminal would stop them (SIGTTIN) where they ask it for a passphrase.
         let thread = thread::Builder::new().name("key command".to_owned());
-        let started = thread.spawn(move || drop(sender.send(printed(command, &child).map(Some))));
+        let (ends, ended) = mpsc::channel::<()>();
+        let started = thread.spawn(move || {
+            let _ends = ends;
+            drop(sender.send(printed(command, &child).map(Some)));
+        });
         match started {
-            Ok(_) => KeyFuture { state: State::Running { answer, _running: running } },
+            Ok(_) => {
+                say_if_slow(self.program.clone(), ended, Arc::downgrade(&running.0));
+                KeyFuture { state: State::Running { answer, _running: running } }
+            }
             Err(error) => {
                 let program = self.program.display();
                 let reason = format!("the command {program} can't be run: no thread for it ({error})");
@@ -257,6 +265,23 @@ impl Drop for Running {
             let _ = child.kill();
         }
     }
+}
+
+/// After how long a person is told that a command is waited for.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Tells a person of a command that takes long. It has no bound: it may be asking for a passphrase.
+fn say_if_slow(program: OsString, ended: mpsc::Receiver<()>, running: Weak<Mutex<Option<Child>>>) {
+    let thread = thread::Builder::new().name("key command's time".to_owned());
+    // Without a thread nobody is told.
+    let _ = thread.spawn(move || {
+        let is_slow = ended.recv_timeout(SILENCE) == Err(mpsc::RecvTimeoutError::Timeout);
+        // Of two, one is of whoever waits for the key.
+        if is_slow && running.strong_count() > 1 {
+            let program = program.display();
+            tracing::warn!("waiting for the key that the command {program} is to print");
+        }
+    });
 }
 
 /// More than a key and white space take; of what is longer no more is read.

@@ -176,7 +176,11 @@ impl Check {
             }
         };
         // What can't be taken is named as what it is later.
-        if can_take { file.take().map(Some) } else { Ok(None) }
+        match (can_take, self.fix) {
+            (false, _) => Ok(None),
+            (true, true) => file.take().map(Some),
+            (true, false) => file.take_to_read(),
+        }
     }
 }
 

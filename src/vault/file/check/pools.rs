@@ -137,7 +137,7 @@ fn read(key: &PoolKey, path: &Path) -> Result<Pool, VaultError> {
     }
     let lock = LockFile::new(lock_path);
     for _ in 0..ATTEMPTS {
-        if let Ok(_held) = lock.take() {
+        if let Ok(_held) = lock.take_to_read() {
             return read();
         }
     }

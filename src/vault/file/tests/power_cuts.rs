@@ -131,6 +131,8 @@ impl Disk {
             }
             Operation::MakeDir(_)
             | Operation::Open(_)
+            | Operation::OpenAppend(_)
+            | Operation::Give(_)
             | Operation::Look(_)
             | Operation::Read(_)
             | Operation::SetMode(_)

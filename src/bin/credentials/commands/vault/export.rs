@@ -51,6 +51,8 @@ impl Export {
             Some(path) => {
                 is_elsewhere(path, &context.places.vault)?;
                 write(path, &text, self.force)?;
+                #[cfg(unix)]
+                give_to_owner(path, &context.places.vault);
                 output::say(format_args!("Wrote the key {} to {}", keys.current.id(), path.display()));
             }
             None => {
@@ -100,6 +102,32 @@ fn write(path: &Path, key: &SecretString, overwrite: bool) -> Result<(), Failure
         let _ = fs::remove_file(&beside);
         failed(error)
     })
+}
+
+/// As root, in a directory of the vault's owner, gives the file to them: it is for them, and they have the key anyway.
+#[cfg(unix)]
+fn give_to_owner(path: &Path, vault: &Path) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(directory), Ok(vault)) = (fs::metadata(directory), fs::metadata(vault)) else { return };
+    if directory.uid() != vault.uid() || directory.uid() == 0 {
+        return;
+    }
+    // What has taken the file's name since may lead anywhere.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let given = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|file| fchown(file, Some(directory.uid()), Some(directory.gid())));
+    if let Err(error) = given {
+        let path = path.display();
+        output::warn(format_args!(
+            "{path} stays root's: it can't be given to the vault's owner ({error})"
+        ));
+    }
 }
 
 fn write_new(path: &Path, key: &SecretString) -> io::Result<()> {

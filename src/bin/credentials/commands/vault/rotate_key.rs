@@ -51,8 +51,8 @@ impl RotateKey {
             return Err(Failure::usage(message).way_out("the same without it"));
         }
         let keys = context.keys.of_vault(&context.places.vault).await?;
-        // Before anything is changed: that the vault opens with what is there.
-        context.open(&keys).await?;
+        // Before anything is changed: that the vault opens with what is there, and can be sealed anew.
+        context.open(&keys).await?.check_writable().await?;
         not_shared(context, keys.previous.as_ref().unwrap_or(&keys.current).id()).await?;
         let rotation = context.keys.rotate().await?;
         if rotation.is_resumed() {

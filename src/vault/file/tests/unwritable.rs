@@ -1,0 +1,243 @@
+//! A vault that can't be written to can be read, loses nothing, and goes on once it can be written to.
+
+use super::fault::{Fault, Operation, Unwritable, on_unwritable, run};
+use super::*;
+
+const WAYS: [Unwritable; 3] = [Unwritable::Full, Unwritable::ReadOnly, Unwritable::Directories];
+
+/// What a vault looks like that nobody can write to.
+fn sights() -> Vec<(&'static str, fn(&Path))> {
+    vec![
+        ("whole", |_| {}),
+        ("without key.json", |root| fs::remove_file(root.join("key.json")).unwrap()),
+        ("with a damaged key.json", |root| fs::write(root.join("key.json"), "{").unwrap()),
+        ("without locks", |root| {
+            fs::remove_file(root.join("lock")).unwrap();
+            fs::remove_file(root.join("pools/example+default.lock")).unwrap();
+        }),
+        ("without a lock and the directories", |root| {
+            fs::remove_file(root.join("lock")).unwrap();
+            fs::remove_dir_all(root.join("pools")).unwrap();
+            fs::remove_dir_all(root.join("leases")).unwrap();
+        }),
+        ("with what a killed process has left", |root| {
+            fs::write(root.join("records/.0123456789abcdef.tmp"), "half").unwrap();
+        }),
+        #[cfg(unix)]
+        ("open to others", |root| {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(root.join("records"), fs::Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(root.join("key.json"), fs::Permissions::from_mode(0o644)).unwrap();
+        }),
+    ]
+}
+
+fn requests(store: &Store) -> Vec<VaultRequest<Sealed>> {
+    let id = store.record_ids().unwrap()[0];
+    let pool = pool();
+    vec![
+        VaultRequest::List,
+        VaultRequest::Load(pool.clone()),
+        VaultRequest::Load(PoolKey::new("other")),
+        VaultRequest::Get { id },
+        VaultRequest::Revision(pool),
+    ]
+}
+
+#[test]
+fn it_is_read_as_it_stands_and_nothing_in_it_changes() {
+    let case = Case::put();
+    for (sight, make) in sights() {
+        for how in WAYS {
+            let copy = case.copy();
+            make(&copy.root());
+            let before = tree(copy.place.path());
+            let what = format!("{sight}, {how:?}");
+            let store = Store::new(copy.root());
+            let (opened, _) = on_unwritable(how, || store.open(&ids(copy.keys), false));
+            opened.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            for request in requests(&store) {
+                let (answer, _) = on_unwritable(how, || store.answer(&request));
+                answer.unwrap_or_else(|error| panic!("{what}, {request:?}: {error:?}"));
+            }
+            let (state, _) = on_unwritable(how, || State::of(&store, copy.keys));
+            let left = tree(copy.place.path());
+            // On a full disk it can be swept.
+            let without_temporary =
+                |tree: Tree| tree.into_iter().filter(|(path, _)| !is_temporary(path)).collect::<Tree>();
+            if how == Unwritable::Full {
+                assert_eq!(without_temporary(left), without_temporary(before), "{what}");
+            } else {
+                assert_eq!(left, before, "{what}");
+            }
+            // What it would be taken for if it could be written to.
+            let credentials = |state: State| {
+                let mut known: Vec<_> = state
+                    .credentials
+                    .into_iter()
+                    .map(|(metadata, secret, _)| (metadata.id, secret))
+                    .collect();
+                known.sort();
+                known
+            };
+            assert_eq!(state.map(credentials), copy.state().map(credentials), "{what}");
+        }
+    }
+}
+
+#[test]
+fn no_vault_is_made_where_nothing_can_be_written() {
+    for how in WAYS {
+        let place = place();
+        let root = root(place.path());
+        let keys = [VaultKey::generate().id()];
+        let (opened, _) = on_unwritable(how, || Store::new(root.clone()).open(&keys, false));
+        assert!(matches!(opened, Err(Stopped::Failed(VaultError::Io { .. }))), "{how:?}: {opened:?}");
+        assert!(tree(place.path()).is_empty(), "{how:?}");
+    }
+}
+
+#[test]
+fn what_would_change_it_fails_for_that_reason_and_is_done_once_it_can_be() {
+    let cases = [
+        Case::put(),
+        Case::swap(),
+        Case::outcome(),
+        Case::resealing(),
+        Case::removal(),
+        Case::relabelling(),
+        Case::movement(),
+    ];
+    for case in cases {
+        let (before, after) = case.before_and_after();
+        for how in WAYS {
+            let what = format!("{}, {how:?}", case.name);
+            // A file is taken away on a full disk, and a log that is there is another directory's file.
+            let can_be = match how {
+                Unwritable::Full => case.name == "a removal",
+                Unwritable::ReadOnly => false,
+                Unwritable::Directories => ["an outcome", "a move"].contains(&case.name),
+            };
+            let copy = case.copy();
+            let store = Store::new(copy.root());
+            on_unwritable(how, || store.open(&ids(copy.keys), false)).0.unwrap();
+            let (done, _) = on_unwritable(how, || case.run(&store));
+            if can_be {
+                assert!(done.is_ok(), "{what}: {done:?}");
+                continue;
+            }
+            let Err(Stopped::Failed(error)) = done else { panic!("{what}: {done:?}") };
+            let way_out = match how {
+                Unwritable::Full => "make room on the disk",
+                Unwritable::ReadOnly => "it is mounted read-only: mount it writable",
+                Unwritable::Directories => "make it yours to read and write",
+            };
+            assert!(error.to_string().contains(way_out), "{what}: {error}");
+            assert_eq!(copy.again().state().as_ref(), Ok(&before), "{what}");
+            case.run(&store).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            assert_eq!(copy.state().as_ref(), Ok(&after), "{what}");
+        }
+    }
+}
+
+/// Before anything is sealed with a new key, `key.json` says so: whoever has the old one alone must not go on.
+#[test]
+fn in_a_change_of_keys_it_is_read_with_both_and_the_new_one_is_told_of_at_the_first_seal() {
+    let case = Case::put();
+    let (old, new) = (case.keys[0].clone(), VaultKey::generate());
+    let keys = [new.clone(), old.clone()];
+    for how in WAYS {
+        let copy = case.copy();
+        let file = copy.root().join("key.json");
+        let before = fs::read(&file).unwrap();
+        let store = Store::new(copy.root());
+        on_unwritable(how, || store.open(&ids(&keys), false)).0.unwrap();
+        on_unwritable(how, || State::of(&store, &keys)).0.unwrap();
+        let more = sealed(&new, &account(pool(), "more"));
+        let put = VaultRequest::Put(more.clone());
+        let (refused, _) = on_unwritable(how, || store.answer(&put));
+        assert!(matches!(refused, Err(Stopped::Failed(VaultError::Io { .. }))), "{how:?}: {refused:?}");
+        assert_eq!(fs::read(&file).unwrap(), before, "{how:?}: others go on with the old key");
+        copy.open();
+        store.answer(&put).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(told["key_id"], new.id().to_string(), "{how:?}: {text}");
+        assert_eq!(told["previous"][0], old.id().to_string(), "{how:?}: {text}");
+        let opened = Store::new(copy.root()).open(&ids(&keys[..1]), false);
+        assert!(opened.is_ok(), "{how:?}: {opened:?}");
+    }
+}
+
+/// Meanwhile another process may have given the vault another key altogether.
+#[test]
+fn what_could_not_be_told_is_not_told_over_what_others_have_said_since() {
+    let case = Case::put();
+    let (new, third) = (VaultKey::generate(), VaultKey::generate());
+    let keys = [new.clone(), case.keys[0].clone()];
+    let copy = case.copy();
+    let store = Store::new(copy.root());
+    on_unwritable(Unwritable::Full, || store.open(&ids(&keys), false)).0.unwrap();
+    let file = copy.root().join("key.json");
+    opened(&copy.root(), &[third.clone(), case.keys[0].clone()]);
+    let text =
+        fs::read_to_string(&file).unwrap().replace(&case.keys[0].id().to_string(), "0000000000000000");
+    fs::write(&file, &text).unwrap();
+    let put = VaultRequest::Put(sealed(&new, &account(pool(), "more")));
+    let Err(Stopped::Failed(VaultError::Key(_))) = store.answer(&put) else { panic!("it was sealed") };
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn no_refresh_begins_whose_result_could_not_be_stored() {
+    let case = Case::put();
+    let begin = |store: &Store| {
+        let id = store.record_ids().unwrap()[0];
+        store.answer(&VaultRequest::BeginRefresh { id, expected: Generation::FIRST })
+    };
+    for how in WAYS {
+        let copy = case.copy();
+        let store = copy.open();
+        let before = tree(copy.place.path());
+        let (begun, _) = on_unwritable(how, || begin(&store));
+        assert!(matches!(begun, Err(Stopped::Failed(VaultError::Io { .. }))), "{how:?}: {begun:?}");
+        assert_eq!(tree(copy.place.path()), before, "{how:?}: no note is made that no exchange follows");
+        begin(&store).unwrap();
+    }
+    // The note would have room, and the record none.
+    let copy = case.copy();
+    let store = copy.open();
+    let (_, report) = run(None, || begin(&store).map(drop));
+    let is_of_record = |operation: &Operation| matches!(operation, Operation::Write(path, _) if disk::parent(path).ends_with("records"));
+    let number = report.operations.iter().position(is_of_record).unwrap();
+    fs::remove_file(copy.root().join(begun_name(&store))).unwrap();
+    let fault = Fault::Fails(io::ErrorKind::QuotaExceeded);
+    let Err(Stopped::Failed(error)) = run(Some((number, fault)), || begin(&store)).0 else {
+        panic!("begun")
+    };
+    assert!(error.to_string().contains("make room"), "{error}");
+    assert!(!copy.root().join(begun_name(&store)).exists());
+    assert!(!tree(copy.place.path()).keys().any(|path| is_temporary(path)));
+}
+
+fn begun_name(store: &Store) -> String {
+    format!("leases/{}.begun", store.record_ids().unwrap()[0])
+}
+
+/// The file system may be read-only for this process alone.
+#[test]
+fn who_only_reads_waits_for_those_who_write() {
+    let case = Case::put();
+    let copy = case.copy();
+    let reader = Store::new(copy.root());
+    let list = || on_unwritable(Unwritable::ReadOnly, || reader.answer(&VaultRequest::List)).0;
+    on_unwritable(Unwritable::ReadOnly, || reader.open(&ids(copy.keys), false)).0.unwrap();
+    let lock = fs::File::options().write(true).open(copy.root().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let answer = list();
+    assert!(matches!(answer, Err(Stopped::Busy(_))), "{answer:?}");
+    lock.unlock().unwrap();
+    list().unwrap();
+    // It can be written to from now on.
+    case.run(&reader).unwrap();
+}
