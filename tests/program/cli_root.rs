@@ -111,7 +111,9 @@ fn a_key_that_root_exports_is_the_vault_s_owner_s_in_a_directory_of_theirs() {
     let home = Home::new();
     chown(home.path(), Some(USER.0), Some(USER.1)).unwrap();
     home.run_with(["login", "openai", "--api-key"], "sk-secret-1\n").ok();
-    for (directory, owner, expected) in [("theirs", USER.0, USER.0), ("others", 777, 0), ("root's", 0, 0)] {
+    for (directory, owner, expected) in
+        [("theirs", USER.0, USER.0), ("others", 777, 0), ("root's", 0, 0)]
+    {
         let directory = home.path().join(directory);
         fs::create_dir(&directory).unwrap();
         chown(&directory, Some(owner), None).unwrap();

@@ -17,7 +17,8 @@ use crate::cli::{Home, PATIENCE, Run};
 use crate::support::seconds;
 
 /// Mounts what `$VAULT` names once more, read-only, and runs the program.
-const READ_ONLY: &str = r#"mount --bind "$VAULT" "$VAULT" && mount -o remount,bind,ro "$VAULT" && exec "$0" "$@""#;
+const READ_ONLY: &str =
+    r#"mount --bind "$VAULT" "$VAULT" && mount -o remount,bind,ro "$VAULT" && exec "$0" "$@""#;
 
 /// Puts `$VAULT` on a file system of its own without any room left, and runs the program.
 const FULL: &str = r#"
@@ -116,9 +117,11 @@ async fn a_vault_that_is_mounted_read_only_is_read_and_what_would_change_it_says
     let scene = Scene::new(3600).await;
     scene.is_read(READ_ONLY);
     run(&scene.home, READ_ONLY, &["vault", "check"]).ok();
-    for arguments in
-        [&["pause", "openai/work"][..], &["rename", "openai/work", "home"], &["logout", "openai/work", "--yes"]]
-    {
+    for arguments in [
+        &["pause", "openai/work"][..],
+        &["rename", "openai/work", "home"],
+        &["logout", "openai/work", "--yes"],
+    ] {
         let said = run(&scene.home, READ_ONLY, arguments).code(5);
         said.says("it is mounted read-only: mount it writable, or keep the vault elsewhere");
     }
@@ -126,7 +129,8 @@ async fn a_vault_that_is_mounted_read_only_is_read_and_what_would_change_it_says
     run(&scene.home, READ_ONLY, &["vault", "rotate-key"]).code(5).says("it is mounted read-only");
     assert!(!scene.home.key_file().with_extension("key.old").exists());
     // Nobody signs in, or types a key, in vain.
-    let said = run(&scene.home, READ_ONLY, &["login", "openai", "--label", "more", "--no-browser"]).code(5);
+    let said =
+        run(&scene.home, READ_ONLY, &["login", "openai", "--label", "more", "--no-browser"]).code(5);
     assert!(!said.stderr.contains("Sign in on this page"), "{said:?}");
     said.says("it is mounted read-only");
     scene.is_read(READ_ONLY);
@@ -236,7 +240,8 @@ async fn a_vault_whose_directories_may_not_be_written_to_is_read() {
     let user = user();
     if user == 0 {
         // Root may write anywhere: the program runs as somebody else.
-        let given = Command::new("chown").arg("-R").arg("12345:12345").arg(home.path()).status().unwrap();
+        let given =
+            Command::new("chown").arg("-R").arg("12345:12345").arg(home.path()).status().unwrap();
         assert!(given.success());
     }
     for directory in &directories {
@@ -252,7 +257,10 @@ async fn a_vault_whose_directories_may_not_be_written_to_is_read() {
     };
     run(&["list"]).ok().prints("work");
     let headers = run(&["headers", "openai"]).ok();
-    assert!(headers.stdout.contains("authorization: Bearer ") && headers.stderr.is_empty(), "{headers:?}");
+    assert!(
+        headers.stdout.contains("authorization: Bearer ") && headers.stderr.is_empty(),
+        "{headers:?}"
+    );
     run(&["test", "openai"]).ok().prints("works");
     run(&["rename", "openai/work", "home"]).code(5).says("make it yours to read and write");
     directories.reverse();

@@ -31,7 +31,8 @@ struct Begun {
 }
 
 fn begun() -> MutexGuard<'static, Begun> {
-    static BEGUN: Mutex<Begun> = Mutex::new(Begun { pools: Vec::new(), unsaved: Vec::new(), not_kept: None });
+    static BEGUN: Mutex<Begun> =
+        Mutex::new(Begun { pools: Vec::new(), unsaved: Vec::new(), not_kept: None });
     BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

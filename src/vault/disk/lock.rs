@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::{FileId, check_plain, failed, is_closed, is_unwritable, not_opened, open_plain, ops, owner, parent};
+use super::{
+    FileId, check_plain, failed, is_closed, is_unwritable, not_opened, open_plain, ops, owner, parent,
+};
 use crate::vault::VaultError;
 
 /// A lock that is held until this is dropped.

@@ -103,8 +103,11 @@ impl LockFile {
             Some(open) => open,
             None => slot.insert(match writes {
                 true => open(&self.path).map(|(file, id)| Open { file, id, is_writable: true })?,
-                false => open_to_read(&self.path)
-                    .map(|(file, id, is_writable)| Open { file, id, is_writable })?,
+                false => open_to_read(&self.path).map(|(file, id, is_writable)| Open {
+                    file,
+                    id,
+                    is_writable,
+                })?,
             }),
         };
         if !ops::try_lock(file, &self.path).map_err(disk::failed("lock", &self.path))? {

@@ -5,8 +5,10 @@ use super::*;
 
 const WAYS: [Unwritable; 3] = [Unwritable::Full, Unwritable::ReadOnly, Unwritable::Directories];
 
-/// What a vault looks like that nobody can write to.
-fn sights() -> Vec<(&'static str, fn(&Path))> {
+/// What a vault looks like that nobody can write to, and what makes it so.
+type Sight = (&'static str, fn(&Path));
+
+fn sights() -> Vec<Sight> {
     vec![
         ("whole", |_| {}),
         ("without key.json", |root| fs::remove_file(root.join("key.json")).unwrap()),
@@ -63,9 +65,8 @@ fn it_is_read_as_it_stands_and_nothing_in_it_changes() {
             let (state, _) = on_unwritable(how, || State::of(&store, copy.keys));
             let left = tree(copy.place.path());
             // On a full disk it can be swept.
-            let without_temporary = |tree: Tree| {
-                tree.into_iter().filter(|(path, _)| !is_temporary(path)).collect::<Tree>()
-            };
+            let without_temporary =
+                |tree: Tree| tree.into_iter().filter(|(path, _)| !is_temporary(path)).collect::<Tree>();
             if how == Unwritable::Full {
                 assert_eq!(without_temporary(left), without_temporary(before), "{what}");
             } else {
@@ -73,8 +74,11 @@ fn it_is_read_as_it_stands_and_nothing_in_it_changes() {
             }
             // What it would be taken for if it could be written to.
             let credentials = |state: State| {
-                let mut known: Vec<_> =
-                    state.credentials.into_iter().map(|(metadata, secret, _)| (metadata.id, secret)).collect();
+                let mut known: Vec<_> = state
+                    .credentials
+                    .into_iter()
+                    .map(|(metadata, secret, _)| (metadata.id, secret))
+                    .collect();
                 known.sort();
                 known
             };
@@ -178,7 +182,8 @@ fn what_could_not_be_told_is_not_told_over_what_others_have_said_since() {
     on_unwritable(Unwritable::Full, || store.open(&ids(&keys), false)).0.unwrap();
     let file = copy.root().join("key.json");
     opened(&copy.root(), &[third.clone(), case.keys[0].clone()]);
-    let text = fs::read_to_string(&file).unwrap().replace(&case.keys[0].id().to_string(), "0000000000000000");
+    let text =
+        fs::read_to_string(&file).unwrap().replace(&case.keys[0].id().to_string(), "0000000000000000");
     fs::write(&file, &text).unwrap();
     let put = VaultRequest::Put(sealed(&new, &account(pool(), "more")));
     let Err(Stopped::Failed(VaultError::Key(_))) = store.answer(&put) else { panic!("it was sealed") };
@@ -205,12 +210,13 @@ fn no_refresh_begins_whose_result_could_not_be_stored() {
     let copy = case.copy();
     let store = copy.open();
     let (_, report) = run(None, || begin(&store).map(drop));
-    let is_of_record =
-        |operation: &Operation| matches!(operation, Operation::Write(path, _) if disk::parent(path).ends_with("records"));
+    let is_of_record = |operation: &Operation| matches!(operation, Operation::Write(path, _) if disk::parent(path).ends_with("records"));
     let number = report.operations.iter().position(is_of_record).unwrap();
     fs::remove_file(copy.root().join(begun_name(&store))).unwrap();
     let fault = Fault::Fails(io::ErrorKind::QuotaExceeded);
-    let Err(Stopped::Failed(error)) = run(Some((number, fault)), || begin(&store)).0 else { panic!("begun") };
+    let Err(Stopped::Failed(error)) = run(Some((number, fault)), || begin(&store)).0 else {
+        panic!("begun")
+    };
     assert!(error.to_string().contains("make room"), "{error}");
     assert!(!copy.root().join(begun_name(&store)).exists());
     assert!(!tree(copy.place.path()).keys().any(|path| is_temporary(path)));

@@ -110,7 +110,8 @@ fn give_to_owner(path: &Path, vault: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (Ok(directory), Ok(vault)) = (fs::metadata(directory), fs::metadata(vault)) else { return };
     if directory.uid() != vault.uid() || directory.uid() == 0 {
         return;
@@ -122,7 +123,9 @@ fn give_to_owner(path: &Path, vault: &Path) {
         .and_then(|file| fchown(file, Some(directory.uid()), Some(directory.gid())));
     if let Err(error) = given {
         let path = path.display();
-        output::warn(format_args!("{path} stays root's: it can't be given to the vault's owner ({error})"));
+        output::warn(format_args!(
+            "{path} stays root's: it can't be given to the vault's owner ({error})"
+        ));
     }
 }
 
