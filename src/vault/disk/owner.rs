@@ -9,12 +9,23 @@ use super::ops;
 
 /// Gives a file that was just made to whoever has the directory. `path` is the name that it is to have.
 pub(crate) fn pass_on(file: &File, path: &Path) {
-    tell(ops::give_to_owner(file, path), path);
+    if is_root() {
+        tell(ops::give_to_owner(file, path), path);
+    }
 }
 
 /// As [`pass_on`], for a directory that was just made.
 pub(super) fn pass_on_dir(path: &Path) {
-    tell(ops::open_dir(path).and_then(|directory| ops::give_to_owner(&directory, path)), path);
+    if is_root() {
+        tell(ops::open_dir(path).and_then(|directory| ops::give_to_owner(&directory, path)), path);
+    }
+}
+
+fn is_root() -> bool {
+    #[cfg(unix)]
+    return rustix::process::geteuid().is_root();
+    #[cfg(not(unix))]
+    false
 }
 
 fn tell(given: io::Result<()>, path: &Path) {

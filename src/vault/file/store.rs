@@ -423,10 +423,12 @@ impl Store {
             Err(VaultError::Damaged(_)) => self.records.owner(id),
             Err(error) => return Err(error.into()),
         };
-        if let Some(key) = &key {
-            self.touch(key, id)?;
-        }
+        let touched = match &key {
+            Some(key) => self.touch(key, id)?,
+            None => Ok(()),
+        };
         ops::remove(&path).map_err(disk::failed("remove", &path))?;
+        warn_of(touched, "a new revision");
         disk::sync_names(&path)?;
         // Nothing looks at it without the record.
         let _ = ops::remove(&self.begun_path(id));
@@ -441,15 +443,15 @@ impl Store {
     }
 
     /// Makes a new revision of the pool, before one of its records changes: were it made after, a process
-    /// that dies in between would leave a change that nobody sees.
-    fn touch(&self, key: &PoolKey, id: CredentialId) -> Result<(), Stopped> {
+    /// that dies in between would leave a change that nobody sees. Where that fails the record is changed all the
+    /// same, if it can be, and then it is told.
+    fn touch(&self, key: &PoolKey, id: CredentialId) -> Result<Result<(), VaultError>, Stopped> {
         let files = self.pool(key);
         match files.locked() {
-            Ok((mut pool, _held)) => warn_of(pool.append([Entry::Touched(id)]), "a new revision"),
-            Err(Stopped::Failed(error)) => warn_of(Err::<(), _>(error), "a new revision"),
-            Err(busy) => return Err(busy),
+            Ok((mut pool, _held)) => Ok(pool.append([Entry::Touched(id)])),
+            Err(Stopped::Failed(error)) => Ok(Err(error)),
+            Err(busy) => Err(busy),
         }
-        Ok(())
     }
 
     /// Stores a new secret if the stored one is of the `expected` generation; it is the same one sealed anew
@@ -466,8 +468,9 @@ impl Store {
             return Ok(Replaced::Conflict(record));
         }
         self.keys_to_seal()?.count(new.secret.key_id())?;
+        let mut touched = Ok(());
         if new.generation != expected {
-            self.touch(&record.metadata.pool, id)?;
+            touched = self.touch(&record.metadata.pool, id)?;
             record.metadata.generation = new.generation;
             record.metadata.updated_at = now();
         }
@@ -476,6 +479,7 @@ impl Store {
         }
         record.secret = new.secret.clone();
         record::write(&self.records.path(id), &record)?;
+        warn_of(touched, "a new revision");
         Ok(Replaced::Swapped(new.generation))
     }
 

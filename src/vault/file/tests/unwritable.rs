@@ -5,8 +5,10 @@ use super::*;
 
 const WAYS: [Unwritable; 3] = [Unwritable::Full, Unwritable::ReadOnly, Unwritable::Directories];
 
-/// What a vault looks like that nobody can write to.
-fn sights() -> Vec<(&'static str, fn(&Path))> {
+/// What a vault looks like that nobody can write to, and what makes it so.
+type Sight = (&'static str, fn(&Path));
+
+fn sights() -> Vec<Sight> {
     vec![
         ("whole", |_| {}),
         ("without key.json", |root| fs::remove_file(root.join("key.json")).unwrap()),
