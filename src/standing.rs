@@ -4,7 +4,7 @@
 //! same with its own. What was learnt is passed on as outcomes, never as a whole state, so two
 //! processes that learn at once both keep what they learnt.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::credential::{CredentialId, Generation};
+use crate::credential::{CredentialId, Generation, Kind};
 
 /// What a cooldown is limited to, such as a model's name. A request that names no scope is held up
 /// only by cooldowns without one.
@@ -149,6 +149,9 @@ pub struct Standing {
     /// and no reset does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// The tier that a person has put it into; the one of its kind if this is `None`. See [`tier`](Self::tier).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<u8>,
     /// When its latest request was answered, and with which status. Saved with whatever else is, and by itself
     /// [once in a while](crate::PoolBuilder::save_answers_every) only, so that a request that goes well costs
     /// no write.
@@ -193,6 +196,16 @@ impl Standing {
         }
     }
 
+    /// Its tier: requests take accounts of a lower tier first, and go back to them as soon as one is ready again. Unless
+    /// a person says otherwise, it is 0 for OAuth accounts and 1 for API keys: what is paid for by the month comes before
+    /// what is paid for by the request.
+    pub fn tier(&self, kind: Kind) -> u8 {
+        self.tier.unwrap_or(match kind {
+            Kind::OAuth | Kind::Mcp => 0,
+            Kind::Api | Kind::WellKnown => 1,
+        })
+    }
+
     /// Whether a success would change it.
     pub(crate) fn is_blemished(&self) -> bool {
         !self.cooldowns.is_empty() || self.failures > 0 || self.health != Health::Good
@@ -230,11 +243,12 @@ impl Standing {
             }
             Change::Health(health) => self.health = health.clone(),
             Change::Reset => {
-                let Self { paused, last_answer, .. } = *self;
-                *self = Self { paused, last_answer, ..Self::default() };
+                let Self { paused, tier, last_answer, .. } = *self;
+                *self = Self { paused, tier, last_answer, ..Self::default() };
             }
             Change::Paused => self.paused = true,
             Change::Resumed => self.paused = false,
+            Change::Tier { tier } => self.tier = *tier,
             Change::Answered(answer) => {
                 let known = self.last_answer.filter(|known| known.at.since(answer.at) <= MISDATED);
                 self.last_answer = known.max(Some(*answer));
@@ -269,12 +283,18 @@ pub enum Change {
     },
     /// It can be used from now on, or can't.
     Health(Health),
-    /// A person has reset it: no cooldown, no failure, good health. A pause and the last answer stay.
+    /// A person has reset it: no cooldown, no failure, good health, and its place in the order is the one that a person
+    /// has given it. A pause, its tier and the last answer stay.
     Reset,
     /// A person has taken it out of use.
     Paused,
     /// A person has put it to use again.
     Resumed,
+    /// A person has put it into this [tier](Standing::tier), or into that of its kind again.
+    Tier {
+        /// Which; `None` is that of its kind.
+        tier: Option<u8>,
+    },
     /// A request with it was answered. Of two such changes the later answer stays, whichever comes first; but
     /// one that is more than a day later gives way to what is merged after it, since its clock was wrong.
     Answered(LastAnswer),
@@ -302,30 +322,71 @@ pub struct Outcome {
 /// How a whole pool stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standings {
-    /// The credentials from first to last. One that is missing here comes after those that are not.
+    /// The credentials from first to last, as they are taken within a [tier](Standing::tier). One that is missing here
+    /// comes after those that are not.
     pub order: Vec<CredentialId>,
+    /// The order that a person has given them, or else in which they were added. A limit changes [`order`](Self::order)
+    /// alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preferred: Vec<CredentialId>,
     /// How each stands; one that is missing here is in good standing.
     pub credentials: HashMap<CredentialId, Standing>,
 }
 
 impl Standings {
-    /// Merges an outcome: into the credential's standing, and into the order where it goes to the back.
+    /// Merges an outcome: into the credential's standing, and into the order if it goes to the back or to the place that
+    /// a person has given it.
     pub fn merge(&mut self, outcome: &Outcome) {
         self.credentials.entry(outcome.id).or_default().merge(&outcome.change);
-        if let Change::CooledDown { to_back: true, .. } = outcome.change {
-            self.move_to(outcome.id, usize::MAX);
+        match outcome.change {
+            Change::CooledDown { to_back: true, .. } => insert(&mut self.order, outcome.id, usize::MAX),
+            Change::Reset => self.put_back(outcome.id),
+            _ => {}
         }
     }
 
-    /// Moves a credential to a place in the order, counted from 0; one past the end means the back.
+    /// Adds a credential at the back.
+    pub fn push(&mut self, id: CredentialId) {
+        self.order.push(id);
+        self.preferred.push(id);
+    }
+
+    /// By a person's word, moves a credential to a place in the order, counted from 0; one past the end means the
+    /// back. It is preferred to the one that comes after it then.
     pub fn move_to(&mut self, id: CredentialId, place: usize) {
-        self.order.retain(|other| *other != id);
-        self.order.insert(place.min(self.order.len()), id);
+        insert(&mut self.order, id, place);
+        let next = self.order.iter().skip_while(|other| **other != id).nth(1).copied();
+        self.preferred.retain(|other| *other != id);
+        let before = next.and_then(|next| self.preferred.iter().position(|other| *other == next));
+        insert(&mut self.preferred, id, before.unwrap_or(usize::MAX));
     }
 
     /// Forgets a credential.
     pub fn remove(&mut self, id: CredentialId) {
         self.order.retain(|other| *other != id);
+        self.preferred.retain(|other| *other != id);
         self.credentials.remove(&id);
     }
+
+    /// Sees to it that each credential in the order has a place among the preferred ones: one of a vault that knew no
+    /// such places has the one that it has.
+    pub(crate) fn complete(&mut self) {
+        let known: HashSet<_> = self.preferred.iter().copied().collect();
+        self.preferred.extend(self.order.iter().filter(|id| !known.contains(*id)));
+    }
+
+    /// Puts a credential where a person prefers it: before the first that comes after it by that.
+    fn put_back(&mut self, id: CredentialId) {
+        let Some(own) = self.preferred.iter().position(|other| *other == id) else { return };
+        let later: HashSet<_> = self.preferred[own + 1..].iter().copied().collect();
+        self.order.retain(|other| *other != id);
+        let place = self.order.iter().position(|other| later.contains(other));
+        insert(&mut self.order, id, place.unwrap_or(usize::MAX));
+    }
+}
+
+/// Puts a credential at a place, counted from 0, out of where it was; one past the end means the back.
+fn insert(order: &mut Vec<CredentialId>, id: CredentialId, place: usize) {
+    order.retain(|other| *other != id);
+    order.insert(place.min(order.len()), id);
 }

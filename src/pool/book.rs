@@ -45,6 +45,8 @@ pub(crate) struct Slot {
     pub(crate) live: bool,
     /// Its place in the order: larger means later.
     place: u64,
+    /// Its place in the order that a person has given.
+    preferred: usize,
     last_used: u64,
     turn: u64,
     allowance: Option<Allowance>,
@@ -79,6 +81,10 @@ impl Slot {
         };
         let cooldowns = self.standing.cooldowns.iter().filter(concerns);
         cooldowns.map(|cooldown| cooldown.until).max().unwrap_or_default()
+    }
+
+    fn tier(&self) -> u8 {
+        self.standing.tier(self.lease.credential().kind)
     }
 
     /// Whether it is out of use until a person acts.
@@ -216,7 +222,7 @@ impl Book {
     /// The credentials, first to last.
     pub(crate) fn in_order(&self) -> Vec<SlotIndex> {
         let mut slots: Vec<_> = (0..self.slots.len()).filter(|slot| self.slots[*slot].live).collect();
-        slots.sort_by_key(|slot| self.slots[*slot].place);
+        slots.sort_by_key(|slot| (self.slots[*slot].tier(), self.slots[*slot].place));
         slots
     }
 
@@ -224,6 +230,18 @@ impl Book {
     #[cfg(feature = "discovery")]
     pub(crate) fn first_allowed(&self, config: &Config) -> Option<SlotIndex> {
         self.in_order().into_iter().find(|slot| self.is_allowed(&self.slots[*slot], config))
+    }
+
+    /// Puts a credential where a person prefers it: before the first that comes after it by that.
+    fn put_back(&mut self, index: SlotIndex) {
+        let own = self.slots[index].preferred;
+        let later = self.slots.iter().filter(|slot| slot.live && slot.preferred > own);
+        let Some(place) = later.map(|slot| slot.place).min() else { return self.send_to_back(index) };
+        for slot in self.slots.iter_mut().filter(|slot| slot.place >= place) {
+            slot.place += 1;
+        }
+        self.slots[index].place = place;
+        self.next_place += 1;
     }
 
     fn send_to_back(&mut self, slot: SlotIndex) {
@@ -271,7 +289,7 @@ impl Book {
             last_used: slot.last_used,
             turn,
         };
-        (slot.is_suspected(), config.policy.rank(&candidate), slot.place)
+        (slot.tier(), slot.is_suspected(), config.policy.rank(&candidate), slot.place)
     }
 
     /// Makes sure that requests of this scope have a lane of their own.
@@ -314,14 +332,25 @@ impl Book {
         }
         slot.mark();
         let id = slot.lease.credential().id;
-        if matches!(change, Change::CooledDown { to_back: true, .. }) {
-            self.send_to_back(index);
+        if self.move_by(index, &change) {
+            (0..self.slots.len()).for_each(|slot| self.refile(slot, config, now));
+        } else {
+            self.refile(index, config, now);
         }
-        self.refile(index, config, now);
         if !matches!(change, Change::CooledDown { .. }) {
             self.wake();
         }
         self.journal.push(Outcome { id, change }, is_urgent);
+    }
+
+    /// Moves a credential as the change says. Returns whether others have moved, too.
+    fn move_by(&mut self, index: SlotIndex, change: &Change) -> bool {
+        match change {
+            Change::CooledDown { to_back: true, .. } => self.send_to_back(index),
+            Change::Reset => self.put_back(index),
+            _ => {}
+        }
+        *change == Change::Reset
     }
 
     /// The credential that any request without a wish takes, and until when that holds.

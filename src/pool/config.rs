@@ -24,6 +24,9 @@ pub enum Mode {
     Api,
     /// OAuth accounts only.
     Subscription,
+    /// OAuth accounts and API keys alike. Their [tiers](crate::standing::Standing::tier) say which come first: the
+    /// accounts, unless a person says otherwise.
+    All,
 }
 
 impl Mode {
@@ -34,6 +37,7 @@ impl Mode {
             Mode::Auto => oauth == has_oauth,
             Mode::Api => !oauth,
             Mode::Subscription => oauth,
+            Mode::All => true,
         }
     }
 
@@ -44,7 +48,7 @@ impl Mode {
     /// What a pool of this mode wants, in words.
     pub(crate) fn wanted(self) -> &'static str {
         match self {
-            Mode::Auto => "credential",
+            Mode::Auto | Mode::All => "credential",
             Mode::Api => "API key",
             Mode::Subscription => "OAuth account",
         }

@@ -102,6 +102,7 @@ impl Journal {
                 | Change::Reset
                 | Change::Paused
                 | Change::Resumed
+                | Change::Tier { .. }
                 | Change::Answered(_) => None,
             };
             let count = seen.entry((outcome.id, discriminant(&outcome.change), scope)).or_default();

@@ -9,8 +9,8 @@ use crate::clock::Timestamp;
 /// Where a credential stands in its pool's slots. Never given to another one.
 pub(crate) type SlotIndex = usize;
 
-/// What a ready credential is sorted by: whether it is a suspect, its rank, and its place in the pool's order.
-pub(crate) type Key = (bool, Rank, u64);
+/// What a ready credential is sorted by: its tier, whether it is a suspect, its rank, and its place in the pool's order.
+pub(crate) type Key = (u8, bool, Rank, u64);
 
 /// Where one credential is in a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -177,8 +177,8 @@ impl Pool {
         self.0.config.clock.now()
     }
 
-    /// Clears a credential's cooldowns and failures, as a person may who knows better; one that is paused
-    /// stays so. Saved before it returns.
+    /// Clears a credential's cooldowns and failures, as a person may who knows better, and puts it back to the place in
+    /// the order that a person has given it; one that is paused stays so. Saved before it returns.
     ///
     /// # Errors
     /// [`VaultError::NotFound`] where the pool has no such credential; and what the vault says, if it can't be saved.
@@ -214,6 +214,16 @@ impl Pool {
             // Its token may be due.
             self.0.renewals.send_replace(());
         }
+        self.save().await
+    }
+
+    /// Puts a credential into a [tier](crate::standing::Standing::tier); into the one of its kind with `None`. Saved before
+    /// it returns.
+    ///
+    /// # Errors
+    /// As at [`reset`](Self::reset).
+    pub async fn set_tier(&self, id: CredentialId, tier: Option<u8>) -> Result<(), VaultError> {
+        self.decree(id, Change::Tier { tier })?;
         self.save().await
     }
 

@@ -6,7 +6,7 @@
 //!
 //! | Setting | What it says | Unless set |
 //! |---|---|---|
-//! | `mode` | Which credentials are used: `auto`, `api`, `subscription`; see [`Mode`]. | `auto` |
+//! | `mode` | Which credentials are used: `auto`, `api`, `subscription`, `all`; see [`Mode`]. | `auto` |
 //! | `namespace` | Which of the provider's pools. | `default` |
 //! | `max_attempts` | With how many credentials a request is tried, at most; from 1 on. | all of the pool |
 //! | `max_in_flight` | How many requests one credential serves at once, at most; from 1 on. Others wait. | no bound |

@@ -85,7 +85,12 @@ impl<'a> Raw<'a> {
     }
 
     pub(super) fn mode(&self) -> Read<Mode> {
-        let modes = [("auto", Mode::Auto), ("api", Mode::Api), ("subscription", Mode::Subscription)];
+        let modes = [
+            ("auto", Mode::Auto),
+            ("api", Mode::Api),
+            ("subscription", Mode::Subscription),
+            ("all", Mode::All),
+        ];
         self.one_of(&modes)
     }
 

@@ -405,7 +405,7 @@ impl Shared {
             || damaged.iter().any(|damage| damage.may_be(is_key));
         damaged.extend(self.damage(&state).filter(|_| !has_key));
         if let Some(credential) = self.credential(&state).filter(|_| !has_key) {
-            standings.order.push(self.id);
+            standings.push(self.id);
             standings.credentials.insert(self.id, state.standing.clone());
             credentials.push(credential);
         }

@@ -221,7 +221,7 @@ impl<T: Clone + 'static> State<T> {
         record.metadata.label = free_label(label, |label| self.label_is_taken(pool, label, *id));
         let metadata = record.metadata.clone();
         let pool = self.change(&metadata.pool);
-        pool.standings.order.push(metadata.id);
+        pool.standings.push(metadata.id);
         pool.labels.insert(metadata.label.clone(), metadata.id);
         self.records.insert(metadata.id, record);
         Ok(metadata)

@@ -31,6 +31,7 @@ mod replay_uploads;
 mod request_edges;
 mod runs;
 mod sync;
+mod tiers;
 mod told;
 mod tower_http_layers;
 mod user_layers;

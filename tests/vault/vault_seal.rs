@@ -230,7 +230,10 @@ async fn a_record_under_another_key_is_left_out_where_others_open() {
     assert_eq!(loaded.damaged.len(), 1);
     assert_eq!(loaded.damaged[0].record, foreign.to_string());
     assert!(loaded.damaged[0].reason.contains(&key.id().to_string()));
-    assert_eq!(loaded.standings, Standings { order: vec![a, foreign], ..Standings::default() });
+    assert_eq!(
+        loaded.standings,
+        Standings { order: vec![a, foreign], preferred: vec![a, foreign], ..Standings::default() }
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::pool::lane::SlotIndex;
 use crate::pool::lease::Lease;
 use crate::pool::refresh::{RefreshStage, Renewal};
 use crate::provider::{Provider, UnusableSecret};
-use crate::standing::{Change, Cooldown, Outcome, Standing};
+use crate::standing::{Cooldown, Outcome, Standing};
 use crate::vault::{Damage, StoredPool};
 
 impl Book {
@@ -32,6 +32,7 @@ impl Book {
         let mut order = Vec::new();
         let mut seen = HashSet::new();
         let mut standings = stored.standings;
+        standings.complete();
         let slots = self.slots.len();
         let mut is_news = false;
         for credential in &stored.credentials {
@@ -84,11 +85,14 @@ impl Book {
             .filter(|(_, slot)| slot.live)
             .map(|(index, slot)| (slot.lease.credential().label.clone(), index))
             .collect();
-        let moved =
-            |outcome: &&Outcome| matches!(outcome.change, Change::CooledDown { to_back: true, .. });
-        for outcome in self.journal.unsaved().filter(moved).cloned().collect::<Vec<_>>() {
-            if let Some(&slot) = self.by_id.get(&outcome.id) {
-                self.send_to_back(slot);
+        for (preferred, id) in standings.preferred.iter().enumerate() {
+            if let Some(&slot) = self.by_id.get(id) {
+                self.slots[slot].preferred = preferred;
+            }
+        }
+        for Outcome { id, change } in self.journal.unsaved().cloned().collect::<Vec<_>>() {
+            if let Some(&slot) = self.by_id.get(&id) {
+                self.move_by(slot, &change);
             }
         }
         self.revision = stored.revision;
@@ -159,6 +163,7 @@ impl Book {
             standing: Standing::default(),
             live: true,
             place: 0,
+            preferred: 0,
             last_used: 0,
             turn: self.turn,
             allowance: None,

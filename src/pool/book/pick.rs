@@ -56,6 +56,7 @@ impl Book {
             && let Some(slot) = self.affinity.get(affinity)
             && self.lane(scope).is_ready(slot)
             && !self.slots[slot].is_suspected()
+            && self.is_of_first_tier(slot, scope)
         {
             return Ok(self.take(slot, false, config, now));
         }
@@ -93,6 +94,12 @@ impl Book {
             }
             WhenAllCoolingDown::WaitUpTo(_) | WhenAllCoolingDown::Fail => Err(fail()),
         }
+    }
+
+    /// Whether no credential of a lower tier is ready.
+    fn is_of_first_tier(&self, slot: SlotIndex, scope: Option<&Scope>) -> bool {
+        let best = self.lane(scope).best();
+        best.is_none_or(|((tier, ..), _)| self.slots[slot].tier() <= tier)
     }
 
     /// The one that a request without a wish would take now. Changes nothing: one whose cooldown has ended

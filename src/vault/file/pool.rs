@@ -437,6 +437,7 @@ impl State {
         match line.entry {
             Entry::Snapshot(snapshot) => {
                 self.standings = snapshot.standings;
+                self.standings.complete();
                 let mut labels = snapshot.labels;
                 let order = self.standings.order.iter();
                 self.members = order.map(|id| (*id, labels.remove(id))).collect();
@@ -466,7 +467,7 @@ impl State {
             *known = label;
         }
         if is_new {
-            self.standings.order.push(id);
+            self.standings.push(id);
         }
     }
 }

@@ -32,6 +32,7 @@ macro_rules! every_promise {
             names_that_cannot_be_stored_are_refused,
             relabel_refuses_a_taken_label,
             move_changes_the_order_and_past_the_end_is_the_back,
+            a_reset_restores_the_place_that_a_person_has_given,
             remove_forgets_the_credential_and_how_it_stood,
             what_is_missing_is_not_found,
             a_new_secret_is_on_the_right_record_of_several,
@@ -256,6 +257,24 @@ pub(crate) async fn move_changes_the_order_and_past_the_end_is_the_back(vault: i
     assert_eq!(order(&vault).await, ["a", "b", "c"]);
     vault.move_to(a, 1).await.unwrap();
     assert_eq!(order(&vault).await, ["b", "a", "c"]);
+}
+
+pub(crate) async fn a_reset_restores_the_place_that_a_person_has_given(vault: impl Vault) {
+    let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
+    vault.move_to(c, 1).await.unwrap();
+    assert_eq!(order(&vault).await, ["a", "c", "b"]);
+    let reset = |id| Outcome { id, change: Change::Reset };
+    vault.record(pool(), vec![cooled(a, 10, 1, true), cooled(c, 10, 1, true)]).await.unwrap();
+    assert_eq!(order(&vault).await, ["b", "a", "c"]);
+    vault.record(pool(), vec![reset(c)]).await.unwrap();
+    assert_eq!(order(&vault).await, ["c", "b", "a"]);
+    vault.record(pool(), vec![reset(a), reset(b)]).await.unwrap();
+    assert_eq!(order(&vault).await, ["a", "c", "b"]);
+    let tier = Outcome { id: b, change: Change::Tier { tier: Some(3) } };
+    vault.record(pool(), vec![tier, reset(b)]).await.unwrap();
+    let stored = vault.load_pool(pool()).await.unwrap();
+    assert_eq!(stored.standings.preferred, [a, c, b]);
+    assert_eq!(stored.standings.credentials[&b].tier, Some(3), "a reset changes no tier");
 }
 
 pub(crate) async fn remove_forgets_the_credential_and_how_it_stood(vault: impl Vault) {
