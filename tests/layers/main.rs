@@ -33,6 +33,7 @@ mod runs;
 mod sync;
 mod told;
 mod tower_http_layers;
+mod unrenewed;
 mod user_layers;
 mod verdicts;
 mod weak_points;
