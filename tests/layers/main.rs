@@ -17,6 +17,7 @@ mod model_scope;
 mod orders;
 mod origins;
 mod out_of_use;
+mod outlived_tokens;
 mod parity;
 mod pause;
 mod policies;
