@@ -16,7 +16,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let own = self.sent.as_ref().map_or(0, |sent| sent.began);
         let mut history = self.history();
         history.failed.push(lease.slot());
-        if let Some(refusal) = class.refusal() {
+        if let Some(refusal) = class.refusal().filter(|_| !history.was_not_renewed(lease)) {
             let is_renewed = history.was_renewed(lease);
             let began = history.latest.as_ref().map_or(own, |latest| latest.began);
             history.suspects.push(Suspect { lease: lease.clone(), began, refusal });

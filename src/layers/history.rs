@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::apply::Home;
 use super::jobs::RotateOptions;
-use crate::credential::{Generation, Metadata};
+use crate::credential::Generation;
 use crate::pool::{Lease, Permit, SlotIndex, Suspect, Wish};
 
 /// One sending of a request: with which credential, and when it began.
@@ -31,6 +31,21 @@ impl Sent {
     }
 }
 
+/// That a credential's secret was to be renewed.
+pub(super) struct Renewal {
+    slot: SlotIndex,
+    /// Which secret that was.
+    before: Generation,
+    /// Whether nobody could ask the vendor, or save what it has answered.
+    was_unavailable: bool,
+}
+
+impl Renewal {
+    fn is_of(&self, lease: &Lease) -> bool {
+        self.slot == lease.slot() && self.before == lease.credential().generation
+    }
+}
+
 /// What all attempts of a request have in common.
 #[derive(Default)]
 pub(super) struct History {
@@ -43,8 +58,8 @@ pub(super) struct History {
     pub(super) turned_away: Vec<SlotIndex>,
     /// Those of them that lacked a token, so that nothing was sent with them.
     pub(super) unsent: Vec<SlotIndex>,
-    /// The credentials whose secrets were to be renewed, and which secrets those were.
-    pub(super) refreshed: Vec<(SlotIndex, Generation)>,
+    /// The credentials whose secrets were to be renewed.
+    pub(super) refreshed: Vec<Renewal>,
     /// The credentials that were refused, and that no refresh helped.
     pub(super) failed: Vec<SlotIndex>,
     /// Those of them that may not be to blame, until another one's answer tells.
@@ -97,19 +112,32 @@ impl History {
 
     /// This secret is being renewed.
     pub(super) fn refreshes(&mut self, lease: &Lease) {
-        self.refreshed.push((lease.slot(), lease.credential().generation));
+        let before = lease.credential().generation;
+        self.refreshed.push(Renewal { slot: lease.slot(), before, was_unavailable: false });
         self.latest.iter_mut().for_each(|latest| latest.is_expired = false);
     }
 
     /// Whether this credential's secret was to be renewed.
     pub(super) fn was_refreshed(&self, slot: SlotIndex) -> bool {
-        self.refreshed.iter().any(|(refreshed, _)| *refreshed == slot)
+        self.refreshed.iter().any(|renewal| renewal.slot == slot)
     }
 
     /// Whether this is the secret that its renewal has brought.
     pub(super) fn was_renewed(&self, lease: &Lease) -> bool {
-        let Metadata { generation, .. } = lease.credential();
-        self.refreshed.iter().any(|(slot, before)| *slot == lease.slot() && before < generation)
+        let generation = lease.credential().generation;
+        self.refreshed.iter().any(|renewal| renewal.slot == lease.slot() && renewal.before < generation)
+    }
+
+    /// This secret could not be renewed, by no fault of the credential's.
+    pub(super) fn could_not_renew(&mut self, lease: &Lease) {
+        let is_of = |renewal: &&mut Renewal| renewal.is_of(lease);
+        self.refreshed.iter_mut().filter(is_of).for_each(|renewal| renewal.was_unavailable = true);
+    }
+
+    /// Whether this secret is one that could not be renewed, by no fault of the credential's. If it has expired, its
+    /// refusal says nothing of the account.
+    pub(super) fn was_not_renewed(&self, lease: &Lease) -> bool {
+        self.refreshed.iter().any(|renewal| renewal.was_unavailable && renewal.is_of(lease))
     }
 
     /// Which credentials may be tried next. The pool has this many.

@@ -25,7 +25,7 @@ use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
 use crate::events::{Event, Tally};
-use crate::pool::{KnownHead, Lease, Picked, Refreshed, Refresher, Refreshing, Saving};
+use crate::pool::{KnownHead, Lease, Picked, Refresher, Refreshing, Saving};
 
 /// What came of looking for another credential.
 pub(super) enum Rotation {
@@ -127,21 +127,6 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Ok(None)
     }
 
-    /// The wait for a new secret is over. If there is none, the old one is sent: the clock may be wrong.
-    pub(super) fn renewed(
-        &mut self,
-        refreshed: Refreshed,
-        request: &mut Request<B>,
-    ) -> Result<(), Error> {
-        let (Refreshed::New(lease), Some(sent)) = (refreshed, &mut self.sent) else { return Ok(()) };
-        sent.lease = lease.clone();
-        if let Some(latest) = &mut self.history().latest {
-            latest.lease = lease;
-        }
-        // A layer outside has written the old one.
-        if self.written { self.write(request, false, true) } else { Ok(()) }
-    }
-
     /// Keeps a copy of a request that may be sent again. Returns whether a header may hold a credential.
     #[inline]
     fn keep(&mut self, request: &mut Request<B>) -> bool {
@@ -158,7 +143,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Puts the credential's headers on a request, and sends it where that credential's requests go.
     #[inline]
-    fn write(
+    pub(super) fn write(
         &mut self,
         request: &mut Request<B>,
         is_trusted: bool,

@@ -1,11 +1,13 @@
 //! Renewing or making tokens before a request is sent with them.
 
+use http::Request;
+
 use super::driver::Driver;
 use super::sends::Sends;
 use super::steps::Rotation;
 use super::wait::{Blocked, Wait};
 use crate::error::Error;
-use crate::pool::{Lease, Picked, Refresher, Refreshing};
+use crate::pool::{Lease, Picked, Refreshed, Refresher, Refreshing};
 
 impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Sees to it that the credential has a token that is good, as far as is known; tells what is to be waited for.
@@ -38,6 +40,32 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let lease = sent.lease.clone();
         let refresher = self.renewer(&lease)?;
         Some(self.refresh(&lease, &refresher))
+    }
+
+    /// The wait for a new secret is over. If there is none, the old one is sent: the clock may be wrong. If nobody
+    /// could ask for one, its refusal will say nothing of the account.
+    pub(super) fn renewed(
+        &mut self,
+        refreshed: Refreshed,
+        request: &mut Request<B>,
+    ) -> Result<(), Error> {
+        let Some(sent) = &mut self.sent else { return Ok(()) };
+        match refreshed {
+            Refreshed::NoHelp => Ok(()),
+            Refreshed::Unavailable => {
+                let lease = sent.lease.clone();
+                self.history().could_not_renew(&lease);
+                Ok(())
+            }
+            Refreshed::New(lease) => {
+                sent.lease = lease.clone();
+                if let Some(latest) = &mut self.history().latest {
+                    latest.lease = lease;
+                }
+                // A layer outside has written the old one.
+                if self.written { self.write(request, false, true) } else { Ok(()) }
+            }
+        }
     }
 
     /// What renews this lease before it is sent. An expired token may be good, since clocks are wrong, and is left to

@@ -15,7 +15,7 @@ use crate::pool::{Lease, Pool};
 const MARGIN: Duration = Duration::from_secs(300);
 
 /// How long a new token is left alone, whatever is said of its expiry.
-const SHORTEST_LIFE: Duration = Duration::from_secs(30);
+pub(super) const SHORTEST_LIFE: Duration = Duration::from_secs(30);
 
 /// How long after a refresh that failed the next one is made: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));

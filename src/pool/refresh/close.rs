@@ -80,7 +80,7 @@ impl Pool {
     pub fn renewing(&self) -> Vec<Metadata> {
         self.with_book(|book, _| {
             let is_presented = |stage: &RefreshStage| {
-                matches!(stage, RefreshStage::Running(Running { is_presented: true, .. }))
+                matches!(stage, RefreshStage::Running(Running { presented_at: Some(_), .. }))
             };
             let slots = book.slots.iter().filter(|slot| is_presented(&slot.refresh));
             slots.map(|slot| slot.lease.credential().clone()).collect()

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::ahead::SHORTEST_LIFE;
 use super::put_back::PutBack;
 use super::trouble::Trouble;
 use super::{HoldOff, RefreshError, RefreshStage, Refreshed, Refresher, Running};
@@ -72,13 +73,31 @@ impl Exchange {
     }
 
     /// Waits for the leases, and exchanges then. To wait is nobody's failure, and has a bound of its own.
-    async fn take_turn(&self, refresher: &Refresher) -> Result<Lease, Trouble> {
+    async fn take_turn(&mut self, refresher: &Refresher) -> Result<Lease, Trouble> {
         let turn = self.or_hold_off(self.turn(refresher));
         let _leases = self.patiently(Refreshed::Unavailable, turn).await?;
-        // Others wait for these leases, too: who waits from now on waits for the vendor.
+        let lease = self.exchange_patiently(refresher).await?;
+        if !self.has_outlived(&lease) {
+            return Ok(lease);
+        }
+        self.lease = lease;
+        self.exchange_patiently(refresher).await
+    }
+
+    async fn exchange_patiently(&self, refresher: &Refresher) -> Result<Lease, Trouble> {
+        // Others wait for the leases, too: who waits from now on waits for the vendor.
         self.running(|running| running.late = None);
         let exchange = self.or_hold_off(self.exchange(refresher));
         self.patiently(Refreshed::NoHelp, exchange).await
+    }
+
+    /// Whether the new token's life was over before it was stored: this process was stopped, or asleep with its
+    /// computer, or could not save it for long. Nobody is told of that token: it is renewed once more. A server whose
+    /// tokens are dead when they come is asked once, since the next one would be no better.
+    fn has_outlived(&self, lease: &Lease) -> bool {
+        let (now, presented_at) = (self.pool.now(), self.running(|running| running.presented_at));
+        let is_late = presented_at.flatten().is_some_and(|at| now.since(at) > SHORTEST_LIFE);
+        is_late && !self.pool.is_closing() && lease.expires_at().is_some_and(|expiry| expiry <= now)
     }
 
     /// Where this fails, leaves the token endpoint alone for a while. Others are told before it is their turn.
@@ -228,7 +247,8 @@ impl Exchange {
                 return Err(Trouble::HeldOff(failed));
             }
         }
-        self.running(|running| running.is_presented = true);
+        let now = self.pool.now();
+        self.running(|running| running.presented_at = Some(now));
         let exchanged = refresher.exchange(stored.clone()).await;
         match exchanged.map_err(|error| error.redacted(&stored.secret)) {
             Ok(secret) if secret.is_blank() => self.store_empty(stored, secret).await,

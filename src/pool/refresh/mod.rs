@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::{Lease, Pool};
+use crate::clock::Timestamp;
 
 pub(crate) use ahead::{Renewal, lapses_at};
 pub use close::Unfinished;
@@ -69,8 +70,8 @@ pub(crate) struct Running {
     /// Set where it takes too long, or the new secret can't be saved yet: nobody is made to wait for it but is
     /// told this, and none exchanges again.
     late: Option<Refreshed>,
-    /// Whether the refresh token is presented: to cut it off now may lose the new one.
-    is_presented: bool,
+    /// Since when the refresh token is presented: to cut it off now may lose the new one.
+    presented_at: Option<Timestamp>,
 }
 
 impl Pool {

@@ -1,0 +1,148 @@
+//! A new token whose life is over before it is stored: the process was stopped while it came, or the vault could not
+//! take it for hours.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tower_credentials::standing::Health;
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::*;
+
+use crate::support::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Two accounts; the first one's token has expired.
+async fn vault(clock: &Clock) -> MemoryVault {
+    let vault = MemoryVault::new();
+    let tokens = OAuthTokens::new("a-1").refresh("refresh-a").expires_at(clock.now());
+    vault.put(Credential::new(key(), "a", tokens)).await.unwrap();
+    vault.put(account("b")).await.unwrap();
+    vault
+}
+
+/// The vendor takes `a`'s tokens for as long as they live; those of generations up to `dead` are over.
+fn upstream(dead: u32) -> Upstream {
+    (1..=dead).fold(Upstream::new(), |upstream, generation| {
+        upstream.answers(&format!("a-{generation}"), vec![Answer::status(401); 1000])
+    })
+}
+
+/// Tokens that live for an hour from when they were asked for. The answers take so long, one after the other, and none
+/// after that.
+fn answering_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> Refresher {
+    let (clock, waits, asked) = (clock.clone(), Arc::<[_]>::from(waits), asked.clone());
+    Refresher::new(move |credential: Credential| {
+        let generation = credential.metadata.generation.next();
+        asked.push(generation.get());
+        let wait = waits.get(asked.all().len() - 1).copied().unwrap_or_default();
+        let expiry = clock.now().after(HOUR);
+        async move {
+            tokio::time::sleep(wait).await;
+            let tokens =
+                OAuthTokens::new(format!("a-{generation}")).refresh(format!("refresh-{generation}"));
+            Ok::<_, RefreshError>(Secret::from(tokens.expires_at(expiry)))
+        }
+    })
+}
+
+async fn is_blameless(pool: &Pool, vault: &MemoryVault) {
+    assert_eq!(cools(pool, "a"), Duration::ZERO);
+    let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
+    for standing in stored.values().chain([&status_of(pool, "a").standing]) {
+        assert!(standing.cooldowns.is_empty() && standing.failures == 0, "{standing:?}");
+    }
+}
+
+/// As after a night with the lid closed: the answer lies in the socket, and the token is long over.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_come_too_late_is_renewed_once_more_before_anyone_uses_it() {
+    let clock = tokio_clock();
+    let vault = vault(&clock).await;
+    let asked = Journal::new();
+    let refresher = answering_after(&clock, &[8 * HOUR], &asked);
+    let upstream = upstream(2);
+    let mut services = Vec::new();
+    let mut pools = Vec::new();
+    // Another process waits for the lease meanwhile.
+    for _ in 0..2 {
+        let pool =
+            builder(vault.clone()).clock(clock.clone()).renewal_patience(None).open().await.unwrap();
+        let layer = CredentialsLayer::new(pool.clone()).refresher(refresher.clone());
+        services.push(stack(layer, upstream.clone()));
+        pools.push(pool);
+    }
+    let requests: Vec<_> =
+        services.iter().cycle().take(20).map(|service| tokio::spawn(ask(service, post()))).collect();
+    for request in requests {
+        assert_eq!(request.await.unwrap(), (200, "a-3".into()));
+    }
+    assert_eq!(asked.all(), [2, 3]);
+    assert_eq!(upstream.tokens(), ["a-3"; 20], "nobody has used the other one");
+    for pool in &pools {
+        is_blameless(pool, &vault).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_could_not_be_saved_for_its_whole_life_is_renewed_once_more() {
+    let clock = tokio_clock();
+    let vault = vault(&clock).await;
+    let is_full = Arc::new(AtomicUsize::new(1));
+    let planned = is_full.clone();
+    let spy = Planned::new(&vault, move |kind, _| match kind {
+        "replace" if planned.load(Ordering::SeqCst) == 1 => Plan::Fail,
+        _ => Plan::Pass,
+    });
+    let pool = builder(spy).clock(clock.clone()).open().await.unwrap();
+    let asked = Journal::new();
+    let refresher = answering_after(&clock, &[], &asked);
+    let upstream = upstream(2);
+    let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream.clone());
+    assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
+    tokio::time::sleep(2 * HOUR).await;
+    is_full.store(0, Ordering::SeqCst);
+    pool.renewed().await;
+    assert_eq!(ask(&service, post()).await, (200, "a-3".into()));
+    assert_eq!((asked.all(), upstream.count("a-2")), (vec![2, 3], 0));
+    is_blameless(&pool, &vault).await;
+}
+
+/// Were it renewed again and again, a server that is that slow would be asked for ever.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_comes_too_late_twice_is_taken_as_it_is() {
+    let clock = tokio_clock();
+    let vault = vault(&clock).await;
+    let asked = Journal::new();
+    let refresher = answering_after(&clock, &[2 * HOUR; 9], &asked);
+    let pool = builder(vault).clock(clock.clone()).renewal_patience(None).open().await.unwrap();
+    let service = stack(CredentialsLayer::new(pool).refresher(refresher), upstream(0));
+    assert_eq!(ask(&service, post()).await, (200, "a-3".into()));
+    assert_eq!(asked.all(), [2, 3]);
+}
+
+/// What the vendor says of the second token is of that one.
+#[tokio::test(start_paused = true)]
+async fn a_verdict_on_the_token_that_came_too_late_is_kept() {
+    let clock = tokio_clock();
+    let vault = vault(&clock).await;
+    let slow = clock.clone();
+    let refresher = Refresher::new(move |credential: Credential| {
+        let expiry = slow.now().after(HOUR);
+        async move {
+            if credential.metadata.generation > Generation::FIRST {
+                return Err(RefreshError::rejected("revoked"));
+            }
+            tokio::time::sleep(2 * HOUR).await;
+            Ok(Secret::from(OAuthTokens::new("a-2").refresh("refresh-2").expires_at(expiry)))
+        }
+    });
+    let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
+    let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream(2));
+    assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
+    pool.renewed().await;
+    let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
+    let health = &stored[&status_of(&pool, "a").credential.id].health;
+    assert!(matches!(health, Health::NeedsSignIn { reason, .. } if reason == "revoked"), "{health:?}");
+}
