@@ -20,3 +20,4 @@ mod reqwest_bodies;
 mod reqwest_clients;
 mod reqwest_middleware;
 mod reqwest_redirects;
+mod unprocessed;
