@@ -53,7 +53,7 @@
 //! withheld with [`Error::Redirected`](crate::Error::Redirected). The secret has left by then: it must be
 //! replaced. A chain of redirects that leads back to the first origin is not noticed.
 //!
-//! Default headers of the client are added under all layers, too. Give it none that carry a credential.
+//! Default headers of the client are added under all layers, too. Give it none that carry a credential, and no `host`.
 
 mod body;
 mod convert;

@@ -16,6 +16,7 @@ mod wire;
 mod clients_hyper;
 mod credentials_middleware;
 mod gateway;
+mod host;
 mod reqwest_bodies;
 mod reqwest_clients;
 mod reqwest_middleware;
