@@ -108,6 +108,8 @@ pub mod migrate;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
+#[cfg(any(feature = "oauth", feature = "discovery"))]
+mod own_origin;
 mod patience;
 mod plain;
 mod pool;
