@@ -35,7 +35,8 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
 use tower::timeout::TimeoutLayer;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_credentials::connect::{EarlyAnswer, EarlyAnswerLayer};
 use tower_credentials::events::Event;
 use tower_credentials::oauth::OAuthHttp;
 use tower_credentials::provider::Registry;
@@ -204,7 +205,7 @@ fn tell(event: &Event<'_>) {
     }
 }
 
-type UpstreamClient<B> = Client<HttpsConnector<HttpConnector>, B>;
+type UpstreamClient<B> = Client<HttpsConnector<EarlyAnswer<HttpConnector>>, B>;
 
 /// What sends requests to the upstream, over HTTP/1.1 and HTTP/2.
 fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError> {
@@ -227,7 +228,9 @@ fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError>
             .with_no_client_auth();
         builder.with_tls_config(config)
     };
-    let connector = builder.https_or_http().enable_all_versions().wrap_connector(http);
+    let connector = builder.https_or_http().enable_all_versions();
+    // An upload that is refused early may have its connection closed under it.
+    let connector = connector.wrap_connector(EarlyAnswerLayer::new().layer(http));
     Ok(Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
