@@ -25,3 +25,4 @@ mod reqwest_clients;
 mod reqwest_middleware;
 mod reqwest_redirects;
 mod unprocessed;
+mod upgrades;
