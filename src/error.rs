@@ -53,6 +53,8 @@ pub enum Error {
         pool: PoolKey,
         /// How long until the first of them is ready.
         retry_after: Duration,
+        /// Whether its upstream has stated that time. Otherwise it is a guess, or was stated to another process.
+        is_stated: bool,
     },
     /// Every credential that is not paused needs a new sign-in, or the one that the request is pinned to
     /// does.
@@ -124,7 +126,7 @@ impl fmt::Display for Error {
             Self::UnknownPin { pool, pin } => {
                 write!(f, "the request is pinned to {pin}, which is not in pool {pool}")
             }
-            Self::AllCoolingDown { pool, retry_after } => write!(
+            Self::AllCoolingDown { pool, retry_after, .. } => write!(
                 f,
                 "every credential of pool {pool} is limited; the first is ready in {:.1} s",
                 retry_after.as_secs_f64()

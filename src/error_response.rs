@@ -16,8 +16,9 @@ use crate::access::access;
 use crate::error::Error;
 use crate::layers::NextReady;
 
-/// Turns [`Error::AllCoolingDown`] into a 429 with `retry-after` (RFC 9110, section 10.2.3) and
-/// `retry-after-ms`. Put it over the other layers; every other error passes.
+/// Turns [`Error::AllCoolingDown`] into a 429, with `retry-after` (RFC 9110, section 10.2.3) and `retry-after-ms` if an
+/// upstream has stated the time: many SDKs sleep for as long as these say, and by themselves would ask again and give up
+/// within seconds, so a guess is not put there. Put it over the other layers; every other error passes.
 ///
 /// A layer of its own since the response it makes has a body of its own: an empty one, which most
 /// clients' body types can't be made of.
@@ -49,8 +50,8 @@ impl ErrorResponseLayer {
     }
 
     /// Also puts the `retry-after` and `retry-after-ms` of the pool's soonest credential on the 429 of a pool
-    /// that is used up, in place of what the upstream has said there of the last one. Off unless set: it is
-    /// returned as it came. Its body always is.
+    /// that is used up, in place of what the upstream has said there of the last one; none where the time of that
+    /// credential is a guess. Off unless set: it is returned as it came. Its body always is.
     #[must_use]
     pub fn restate_limits(mut self) -> Self {
         self.options.restates = true;
@@ -68,12 +69,17 @@ impl ErrorResponseLayer {
 }
 
 impl Options {
-    /// Says when the first credential is ready.
-    fn state(self, headers: &mut HeaderMap, wait: Duration) {
-        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        // Whole seconds, and never too few.
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
-        headers.insert(RETRY_AFTER_MS, HeaderValue::from(milliseconds));
+    /// Says when the first credential is ready, if that is known.
+    fn state(self, headers: &mut HeaderMap, wait: Duration, is_stated: bool) {
+        if is_stated {
+            let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            // Whole seconds, and never too few.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
+            headers.insert(RETRY_AFTER_MS, HeaderValue::from(milliseconds));
+        } else {
+            headers.remove(header::RETRY_AFTER);
+            headers.remove(RETRY_AFTER_MS);
+        }
         match self.no_retry_beyond {
             Some(bound) if wait > bound => {
                 headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
@@ -146,15 +152,15 @@ where
                     && response.status() == StatusCode::TOO_MANY_REQUESTS
                     && let Some(next) = response.extensions().get::<NextReady>().copied()
                 {
-                    this.options.state(response.headers_mut(), next.wait());
+                    this.options.state(response.headers_mut(), next.wait(), next.is_stated());
                 }
                 Ok(response.map(Either::Left))
             }
             Err(error) => match error.downcast_ref() {
-                Some(Error::AllCoolingDown { retry_after, .. }) => {
+                Some(Error::AllCoolingDown { retry_after, is_stated, .. }) => {
                     let mut response = Response::new(Either::Right(Empty::new()));
                     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-                    this.options.state(response.headers_mut(), *retry_after);
+                    this.options.state(response.headers_mut(), *retry_after, *is_stated);
                     Ok(response)
                 }
                 _ => Err(error),

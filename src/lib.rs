@@ -76,7 +76,7 @@
 //! | `tls` | no | `https`: an HTTPS client for `oauth` and others, over hyper-util and rustls. Implies `oauth`. |
 //! | `migrate` | no | `migrate`: the legacy auth files of other programs, as credentials. |
 //! | `discovery` | no | `discovery`: the models that an upstream offers, cached. Implies `file`. |
-//! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers. |
+//! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers; `connect`, for early answers. |
 //! | `reqwest` | no | `reqwest`: the layers over a reqwest client. |
 //! | `reqwest-middleware` | no | `reqwest::CredentialsMiddleware` and `TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
@@ -91,6 +91,9 @@ mod account;
 mod api_key;
 mod body;
 mod clock;
+#[cfg(any(feature = "hyper", feature = "tls"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "hyper", feature = "tls"))))]
+pub mod connect;
 mod credential;
 #[cfg(feature = "discovery")]
 #[cfg_attr(docsrs, doc(cfg(feature = "discovery")))]
@@ -108,6 +111,8 @@ pub mod migrate;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
+#[cfg(any(feature = "oauth", feature = "discovery"))]
+mod own_origin;
 mod patience;
 mod plain;
 mod pool;

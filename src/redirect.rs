@@ -10,7 +10,7 @@ use crate::pool::Pool;
 ///
 /// tower-http's own of this name leaves `x-api-key` and `x-goog-api-key`. This one takes the pool's
 /// headers, those that credentials are usually in, all values that are marked sensitive, cookies, and the
-/// request's extensions.
+/// request's extensions. A sign-in's or a refresh's request, of `oauth::OAuthHttp`, is not followed there at all.
 ///
 /// It is for a `FollowRedirect` under the layers, or between them. One above them needs none of it: the
 /// layers check each request's origin, and refuse a redirect to one that the provider does not trust. So
@@ -33,13 +33,15 @@ use crate::pool::Pool;
 #[derive(Clone, Debug)]
 pub struct FilterCredentials {
     pool: Pool,
+    /// Whether the request is one of tokens', which isn't sent on without them either.
+    stays: bool,
     leaves: bool,
 }
 
 impl FilterCredentials {
     /// Takes the credentials of this pool, and those of others that are in the usual headers.
     pub fn new(pool: &Pool) -> Self {
-        Self { pool: pool.clone(), leaves: false }
+        Self { pool: pool.clone(), stays: false, leaves: false }
     }
 }
 
@@ -47,10 +49,14 @@ impl<B, E> Policy<B, E> for FilterCredentials {
     fn redirect(&mut self, attempt: &Attempt<'_>) -> Result<Action, E> {
         // What is taken at one hop does not come back at the next.
         self.leaves = !is_same_origin(attempt.previous(), attempt.location());
-        Ok(Action::Follow)
+        Ok(if self.leaves && self.stays { Action::Stop } else { Action::Follow })
     }
 
     fn on_request(&mut self, request: &mut Request<B>) {
+        #[cfg(any(feature = "oauth", feature = "discovery"))]
+        {
+            self.stays = request.extensions().get::<crate::own_origin::OwnOriginOnly>().is_some();
+        }
         if self.leaves {
             let headers = request.headers_mut();
             self.pool.remove_credentials(headers);
@@ -71,7 +77,7 @@ fn remove_sensitive(headers: &mut HeaderMap) {
 }
 
 /// Scheme, host and port (RFC 6454, section 5). Of a URI without one of them it is never so.
-fn is_same_origin(one: &Uri, other: &Uri) -> bool {
+pub(crate) fn is_same_origin(one: &Uri, other: &Uri) -> bool {
     let port = |uri: &Uri| match (uri.port_u16(), uri.scheme_str()) {
         (Some(port), _) => Some(port),
         (None, Some("http")) => Some(80),

@@ -26,6 +26,16 @@ pub fn error(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
     as_json(status, &error_body(kind, message))
 }
 
+/// What a request for another protocol is answered, such as a WebSocket's. Clients that can do without go on by HTTP.
+pub fn no_upgrade() -> Response<Body> {
+    let message = "this gateway forwards HTTP only: no WebSocket and no other upgrade; use the API's HTTP endpoint";
+    let mut response = error(StatusCode::UPGRADE_REQUIRED, "upgrade_not_supported", message);
+    // The status wants the protocol that would do (RFC 9110, section 15.5.22).
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response
+}
+
 /// What came of a request that the upstream has not answered.
 pub fn failure(failure: &BoxError, upstream: &str) -> (Response<Body>, String) {
     if let Some(own) = failure.downcast_ref::<Error>() {

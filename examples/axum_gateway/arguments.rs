@@ -11,6 +11,8 @@ use clap::{CommandFactory, Parser};
 use http::HeaderName;
 use tower_credentials::provider::{Endpoint, InvalidOrigin};
 
+use crate::guard::AllowedOrigin;
+
 /// A reverse proxy that lends its clients the accounts of a vault.
 ///
 /// Every request is sent to the upstream with one of the provider's accounts, whatever credential its client
@@ -79,6 +81,19 @@ pub struct Arguments {
     #[arg(long)]
     pub allow_remote: bool,
 
+    /// Web pages that may use the gateway: `null`, SCHEME://HOST[:PORT] or, for schemes of programs, SCHEME://*
+    ///
+    /// As the browser's `origin` header has it, such as app://obsidian.md or vscode-webview://*. Any page can have the
+    /// origin `null` by a sandboxed frame: it opens the gateway to all of them.
+    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
+    pub allow_origin: Vec<AllowedOrigin>,
+
+    /// Tell clients not to try again if every account is limited for longer than this, in seconds
+    ///
+    /// SDKs sleep for as long as `retry-after` says, in silence.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = any_seconds)]
+    pub no_retry_beyond: Duration,
+
     /// How long to wait for a connection to the upstream, in seconds; then 504
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub connect_timeout: Duration,
@@ -130,23 +145,28 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn any_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "it must be a whole number of seconds".to_owned())?;
+    Ok(Duration::from_secs(seconds))
+}
+
 const AFTER_HELP: &str = "\
 What is forwarded:
   Method, path, query, headers, body and trailers, both ways and as they come. Left out are the headers of one
   hop (RFC 9110, section 7.6.1), also those that `connection` names, and the client's own credentials. Nothing
-  is added but the account's headers, and those that the provider's settings name. There are no upgrades, so
-  no WebSockets. Trailers of HTTP/1.1 need a `trailer` header, and those of answers `te: trailers` as well.
+  is added but the account's headers, and those that the provider's settings name. Trailers of HTTP/1.1 need a `trailer` header, and those of answers `te: trailers` as well.
 
   A request goes to the next account where one is limited, and again with the same one once its token is
   renewed, if its body fits into --replay; a longer one is sent once, and the client gets the 429.
 
 What is answered by the gateway itself, with a JSON body:
-  429  every account is limited; `retry-after` and `retry-after-ms` say when the first is ready, and
-       `x-should-retry: false` that this takes more than a minute
+  429  every account is limited; `retry-after` and `retry-after-ms` say when the first is ready, if an upstream has
+       said so, and `x-should-retry: false` that this takes longer than --no-retry-beyond
   502  the upstream can't be reached, or has broken off        504  it has not answered in time
-  503  there is no account that can be used                    400  what can't be forwarded: CONNECT
-  403  the request was made by a web page of another machine, or for another host than this one (not with
-       --allow-remote)
+  503  there is no account that can be used                    426  a WebSocket, or another upgrade
+  400  what can't be forwarded: CONNECT, or a request that its client has broken off
+  403  the request was made by a web page of another machine that --allow-origin does not name, or for another
+       host than this one (not with --allow-remote)
 
 With --admin:
   GET  /.gateway/pool         the accounts, and how each stands

@@ -1,9 +1,13 @@
 //! What of a request goes to the upstream, and what of its answer to the client.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::body::{Body, HttpBody};
 use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body_util::BodyExt;
 use tower_credentials::ErrorBodyLayer;
 use tower_credentials::provider::Endpoint;
 use url::form_urlencoded;
@@ -16,6 +20,31 @@ pub struct Upstream {
     /// Whether connections to it are known to be HTTP/1.1.
     is_http1: bool,
     credential_query: Vec<String>,
+}
+
+/// Whether a client has sent its request to the end.
+pub struct Upload(Arc<AtomicBool>);
+
+impl Upload {
+    /// Watches a request's body as it is read.
+    pub fn of(request: Request<Body>) -> (Request<Body>, Self) {
+        let broken = Arc::new(AtomicBool::new(false));
+        let upload = Self(broken.clone());
+        if request.body().is_end_stream() {
+            return (request, upload);
+        }
+        let watched = |body: Body| {
+            Body::new(body.map_err(move |error| {
+                broken.store(true, Ordering::Relaxed);
+                error
+            }))
+        };
+        (request.map(watched), upload)
+    }
+
+    pub fn is_broken_off(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Why a request can't be forwarded.

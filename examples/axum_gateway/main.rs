@@ -27,7 +27,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::serve::ListenerExt;
 use bytes::Bytes;
-use forward::Upstream;
+use forward::{Upload, Upstream};
+use guard::AllowedOrigin;
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -35,7 +36,8 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
 use tower::timeout::TimeoutLayer;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_credentials::connect::{EarlyAnswer, EarlyAnswerLayer};
 use tower_credentials::events::Event;
 use tower_credentials::oauth::OAuthHttp;
 use tower_credentials::provider::Registry;
@@ -199,7 +201,7 @@ fn tell(event: &Event<'_>) {
     }
 }
 
-type UpstreamClient<B> = Client<HttpsConnector<HttpConnector>, B>;
+type UpstreamClient<B> = Client<HttpsConnector<EarlyAnswer<HttpConnector>>, B>;
 
 /// What sends requests to the upstream, over HTTP/1.1 and HTTP/2.
 fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError> {
@@ -222,7 +224,9 @@ fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError>
             .with_no_client_auth();
         builder.with_tls_config(config)
     };
-    let connector = builder.https_or_http().enable_all_versions().wrap_connector(http);
+    let connector = builder.https_or_http().enable_all_versions();
+    // An upload that is refused early may have its connection closed under it.
+    let connector = connector.wrap_connector(EarlyAnswerLayer::new().layer(http));
     Ok(Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -237,7 +241,7 @@ type ClientBody = ReplayBody<Body>;
 fn router(registry: &Registry, pool: Pool, arguments: &Arguments) -> Result<Router, BoxError> {
     let upstream = Upstream::new(arguments.upstream()?, arguments.http2, arguments.strip_query.clone());
     let layers = ServiceBuilder::new()
-        .layer(ErrorResponseLayer::new().restate_limits().no_retry_beyond(Duration::from_secs(60)))
+        .layer(ErrorResponseLayer::new().restate_limits().no_retry_beyond(arguments.no_retry_beyond))
         .layer(ReplayLayer::new().bound(arguments.replay))
         .layer(registry.layer(pool.clone()))
         .layer(ErrorBodyLayer::new(pool.clone()))
@@ -247,6 +251,7 @@ fn router(registry: &Registry, pool: Pool, arguments: &Arguments) -> Result<Rout
         upstream: upstream.ok_or("--upstream is no URL")?,
         name: arguments.upstream()?.to_string(),
         allow_remote: arguments.allow_remote,
+        allowed: arguments.allow_origin.clone(),
     });
     let proxy = tower::service_fn(move |request| gateway.clone().answer(layers.clone(), request));
     let mut router = Router::new();
@@ -261,6 +266,7 @@ struct Gateway {
     /// The upstream, in words.
     name: String,
     allow_remote: bool,
+    allowed: Vec<AllowedOrigin>,
 }
 
 impl Gateway {
@@ -281,11 +287,17 @@ impl Gateway {
         S: Service<Request<Body>, Response = Response<Either<R, Empty<Bytes>>>, Error = BoxError>,
         R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        if !self.allow_remote && !guard::is_from_here(&request) {
-            let message = "this gateway is for programs on its own machine; --allow-remote opens it";
+        if !self.allow_remote && !guard::is_from_here(&request, &self.allowed) {
+            let message = "this gateway is for programs on its own machine; --allow-origin opens it to the pages of an \
+                           origin, and --allow-remote to everyone";
             return answers::error(StatusCode::FORBIDDEN, "forbidden", message);
         }
+        // Without the upgrade it would be another request, and its refusal would be held against the account.
+        if guard::asks_for_upgrade(request.headers()) {
+            return answers::no_upgrade();
+        }
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let (request, upload) = Upload::of(request);
         let request = match self.upstream.request(request) {
             Ok(request) => request,
             Err(error) => {
@@ -303,6 +315,11 @@ impl Gateway {
                 }
             }
             Err(error) => {
+                if upload.is_broken_off() {
+                    // Nobody waits for this any more.
+                    let message = "the client has broken off its request";
+                    return answers::error(StatusCode::BAD_REQUEST, "incomplete_request", message);
+                }
                 let (response, message) = answers::failure(&error, &self.name);
                 // Without the query, which may be private.
                 say(&format!("{method} {}: {}: {message}", uri.path(), response.status().as_u16()));
@@ -315,8 +332,10 @@ impl Gateway {
 /// The 429 of a pool in which every account was known to be limited.
 fn limited(head: http::response::Parts) -> Response<Body> {
     let wait = head.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let message =
-        format!("every account is limited; the first is ready in {} s", wait.unwrap_or("some"));
+    let message = match wait {
+        Some(wait) => format!("every account is limited; the first is ready in {wait} s"),
+        None => "every account is limited, and none of their upstreams has said for how long".to_owned(),
+    };
     let mut response = answers::error(head.status, "rate_limit_error", &message);
     response.headers_mut().extend(head.headers);
     response

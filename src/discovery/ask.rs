@@ -16,6 +16,7 @@ use super::cache::Cached;
 use super::error::DiscoveryErrorKind as Kind;
 use super::{DiscoveryError, Inner, Limits, page};
 use crate::BoxError;
+use crate::own_origin::OwnOriginOnly;
 use crate::patience::within;
 use crate::plain::one_line;
 use crate::provider::error_fields;
@@ -126,6 +127,8 @@ impl Inner {
         let mut request = Request::new(());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = uri;
+        // A list from elsewhere is another's.
+        request.extensions_mut().insert(OwnOriginOnly);
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
             request.headers_mut().insert(IF_NONE_MATCH, etag);

@@ -18,13 +18,16 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pin_project_lite::pin_project;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::BoxError;
+use crate::connect::{EarlyAnswer, EarlyAnswerLayer};
 use proxy::ProxyConnector;
 
 /// hyper-util's client over rustls, HTTP/1.1, with the machine's proxies and certificates. It follows no
-/// redirects: they would carry credentials along. Clones share its connections.
+/// redirects: they would carry credentials along. Clones share its connections. An upload that is refused early gets its
+/// [answer](crate::connect), even if the connection breaks under it.
 ///
 /// Certificates are judged by the operating system's own verifier, as browsers on the machine do: what an
 /// administrator has added or taken away holds here, too. The cryptography is *ring*'s, which builds with a C
@@ -50,7 +53,7 @@ use proxy::ProxyConnector;
 /// # }
 /// ```
 pub struct HttpsClient<B = Full<Bytes>> {
-    client: Client<HttpsConnector<ProxyConnector>, B>,
+    client: Client<HttpsConnector<EarlyAnswer<ProxyConnector>>, B>,
 }
 
 impl<B: Body<Data: Send> + Send> HttpsClient<B> {
@@ -64,7 +67,7 @@ impl<B: Body<Data: Send> + Send> HttpsClient<B> {
             .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))?
             .https_or_http()
             .enable_http1()
-            .wrap_connector(ProxyConnector::of_the_system()?);
+            .wrap_connector(EarlyAnswerLayer::new().layer(ProxyConnector::of_the_system()?));
         let client =
             Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         Ok(Self { client })

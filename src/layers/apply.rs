@@ -3,7 +3,7 @@
 mod home;
 mod query;
 
-use http::header::Entry;
+use http::header::{Entry, HOST};
 use http::{HeaderMap, HeaderValue, Request};
 
 use crate::error::Error;
@@ -41,6 +41,26 @@ pub(super) fn write<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) {
         set_element(headers, element, is_for_this);
     }
     query::remove(request, provider.query_names());
+    name_host(request);
+}
+
+/// Lets a `host` header that is there name the URI's host: servers of many names, and what stands before them, go by the
+/// header, and would give the credential to whoever it names. One that is absent is the client's to set. Where the URI has
+/// no host the caller says where the request goes.
+pub(super) fn name_host<B>(request: &mut Request<B>) {
+    let Some(authority) = request.uri().authority() else { return };
+    // No user's name: it is nobody's to know (RFC 9110, section 7.2).
+    let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let mut named = request.headers().get_all(HOST).iter();
+    match (named.next(), named.next()) {
+        (None, _) => return,
+        (Some(named), None) if named == host => return,
+        _ => {}
+    }
+    match HeaderValue::from_str(host) {
+        Ok(host) => drop(request.headers_mut().insert(HOST, host)),
+        Err(_) => drop(request.headers_mut().remove(HOST)),
+    }
 }
 
 /// Adds an element to a list of the caller's, or takes it out.

@@ -89,7 +89,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             (history.wish.scope.clone(), history.wish.pin.is_some())
         };
         let (pool, now) = (self.pool(), self.pool().now());
-        let is_ready = pool.next_ready(scope.as_ref()).is_some_and(|at| at <= now);
+        let is_ready = pool.next_ready(scope.as_ref()).is_some_and(|(at, _)| at <= now);
         if is_ready
             && !is_pinned
             && pool.size() > 1

@@ -1,6 +1,8 @@
 //! Sending again after a network error.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,31 +83,55 @@ impl fmt::Debug for NetworkRetry {
     }
 }
 
-/// Whether an error is known to have come before the request was sent: the connection was never made.
+/// Whether an error is known to have come before the request was sent, or before anything was done about it: it can be
+/// sent again without harm, whatever it is.
 ///
-/// True of a refused or unreachable connection anywhere among the error's sources, and, with the
-/// feature `hyper` or `reqwest`, of every error that hyper-util's client or reqwest calls one of connecting
-/// (a name that can't be resolved, a failed TLS handshake).
+/// True of a refused or unreachable connection anywhere among the error's sources. With the feature `hyper` or
+/// `reqwest`, true also of
+/// - what hyper-util's client or reqwest calls an error of connecting (a name that can't be resolved, a failed TLS
+///   handshake);
+/// - a connection that has closed before the request was written to it;
+/// - HTTP/2's word that a request was not processed (RFC 9113, section 8.7): the stream was reset with
+///   `REFUSED_STREAM`, or is beyond the last one of a `GOAWAY`.
+///
+/// Any other reset, and a connection that breaks without a `GOAWAY` of an earlier stream, say nothing of what the server
+/// has done with the request.
 pub fn is_before_send(error: &BoxError) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
-    while let Some(error) = source {
-        #[cfg(feature = "reqwest")]
-        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
-            return error.is_connect();
-        }
-        #[cfg(feature = "reqwest-middleware")]
-        if let Some(reqwest_middleware::Error::Reqwest(error)) = error.downcast_ref() {
-            return error.is_connect();
-        }
-        #[cfg(feature = "hyper")]
-        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-            return matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable);
-        }
-        source = error.source();
+    let first: &(dyn StdError + 'static) = &**error;
+    let sources = || std::iter::successors(Some(first), |&error| error.source());
+    // A client tells by itself whether there was a connection. What the system says of one that breaks may sound alike.
+    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    if let Some(is_before) = sources().filter_map(word_of).reduce(|one, other| one || other) {
+        return is_before;
     }
-    false
+    sources().find_map(|error| error.downcast_ref::<io::Error>()).is_some_and(|error| {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+        matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+    })
+}
+
+/// Whether an error of a client's says that the request was not sent, or not processed. `None` for one of somebody else's.
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+fn word_of(error: &(dyn StdError + 'static)) -> Option<bool> {
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+        return Some(error.is_connect());
+    }
+    #[cfg(feature = "reqwest-middleware")]
+    if let Some(reqwest_middleware::Error::Reqwest(error)) = error.downcast_ref() {
+        return Some(error.is_connect());
+    }
+    #[cfg(feature = "hyper")]
+    if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+        return Some(error.is_connect());
+    }
+    // The connection has closed with the request still in its queue.
+    #[cfg(feature = "hyper")]
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        return Some(error.is_canceled());
+    }
+    let error = error.downcast_ref::<h2::Error>()?;
+    // By the server's GOAWAY a stream fails only if its id is beyond the last one; the others go on.
+    let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    Some(error.is_remote() && (error.is_go_away() || is_refused))
 }

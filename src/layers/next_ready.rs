@@ -14,19 +14,26 @@ use crate::standing::Scope;
 pub struct NextReady {
     at: Timestamp,
     wait: Duration,
+    is_stated: bool,
 }
 
 impl NextReady {
     /// Says it on a response, if any credential is ever ready for requests of this scope.
     pub(super) fn mark<R>(response: &mut Response<R>, pool: &Pool, scope: Option<&Scope>) {
-        if let Some(at) = pool.next_ready(scope) {
-            response.extensions_mut().insert(Self { at, wait: at.since(pool.now()) });
+        if let Some((at, is_stated)) = pool.next_ready(scope) {
+            response.extensions_mut().insert(Self { at, wait: at.since(pool.now()), is_stated });
         }
     }
 
     /// When the next credential of the pool is ready.
     pub fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// Whether that credential's upstream has stated that time, or it is ready now. Otherwise the time is a guess, or was
+    /// stated to another process.
+    pub fn is_stated(&self) -> bool {
+        self.is_stated
     }
 
     /// How long that was from when the response came; zero where another one was ready, as after a request

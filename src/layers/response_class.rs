@@ -34,6 +34,10 @@ impl ResponseClass {
         if status.is_success() && !pool.is_limited(status) && !grpc::is_trouble(headers) {
             return (Self::Good, None);
         }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            // An upgrade is granted after authentication.
+            return (Self::Good, None);
+        }
         let (class, finding) = Self::of_trouble(pool, response);
         (class, Some(finding))
     }

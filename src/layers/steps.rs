@@ -45,6 +45,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         known: &mut KnownHead,
     ) -> Result<Option<Blocked>, Error> {
         let is_trusted = self.check(request)?;
+        if self.written {
+            // A service in between may have changed that, too.
+            apply::name_host(request);
+        }
         if let Some(wait) = self.pick(known)? {
             return Ok(Some(Blocked::OnCredential(wait)));
         }

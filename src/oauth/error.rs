@@ -76,6 +76,13 @@ pub enum OAuthError {
         /// In how long it wants to be asked again (RFC 9110, section 10.2.3).
         retry_after: Option<Duration>,
     },
+    /// The HTTP client has followed a redirect to another origin. The answer that came from there is not used.
+    Redirected {
+        /// What was asked.
+        url: String,
+        /// Scheme, host and port of where the answer came from.
+        origin: String,
+    },
     /// The answer was longer than any of its sort can be. It wasn't read.
     TooLong {
         /// What was asked.
@@ -216,6 +223,12 @@ impl fmt::Display for OAuthError {
             Self::Unavailable { url, status, retry_after: Some(after) } => {
                 write!(f, "{url} answers {status}; try again in {} s", after.as_secs_f64().ceil())
             }
+            Self::Redirected { url, origin } => write!(
+                f,
+                "the HTTP client has followed a redirect from {url} to {origin}; the answer is not used, and what was \
+                 sent may be known there. Give OAuthHttp a client that follows no redirects, and sign in anew if \
+                 {origin} is not the vendor's"
+            ),
             Self::TooLong { url, most } => write!(f, "the answer of {url} is longer than {most} bytes"),
             Self::Malformed { url, status, is_page: true, .. } => write!(
                 f,

@@ -21,6 +21,8 @@ use super::members::{Unread, members};
 use super::redact::Secrets;
 use crate::BoxError;
 use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::own_origin::OwnOriginOnly;
 use crate::patience::{Elapsed, within};
 use crate::rate_limit::retry_at;
 use crate::secret::SecretString;
@@ -42,7 +44,26 @@ type BoxService =
 /// spent ones, unless [told otherwise](Self::timeout).
 ///
 /// Requests go to the URLs of an [`OAuthConfig`](super::OAuthConfig) and nowhere else, by HTTPS, or by HTTP
-/// to a loopback host. So the service must not follow redirects: they would carry tokens along.
+/// to a loopback host. So the service must follow no redirects: they would carry tokens along. A server that redirects
+/// is an error, which names the status.
+///
+/// This is seen to as far as it can be. A reqwest client under a `reqwest::HttpService` gets a body
+/// that it can't send twice, whatever its redirect policy: it sends no token on after a 307 or 308, and an answer from
+/// another origin after a 301, 302 or 303 is refused with [`OAuthError::Redirected`]. tower-http's `FollowRedirect` sends no
+/// body on by itself; with the policy `redirect::FilterCredentials` it stays within the
+/// origin, and with any other an answer from elsewhere is refused (with the feature `follow-redirect`). A client of your
+/// own, or one that `service_fn` calls, has to be built without redirects:
+///
+/// ```no_run
+/// # #[cfg(feature = "reqwest")]
+/// # fn client() -> reqwest::Result<tower_credentials::oauth::OAuthHttp> {
+/// use tower_credentials::oauth::OAuthHttp;
+/// use tower_credentials::reqwest::HttpService;
+///
+/// let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+/// Ok(OAuthHttp::new(HttpService::new(client)))
+/// # }
+/// ```
 ///
 /// ```
 /// use bytes::Bytes;
@@ -131,6 +152,7 @@ impl OAuthHttp {
         // GitHub refuses requests without one.
         let product = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(product));
+        request.extensions_mut().insert(OwnOriginOnly);
         let timeout = self.timeout.unwrap_or(self.usual);
         match within(timeout, self.answer(request, received)).await {
             Ok(Ok((head, true))) => {
@@ -139,6 +161,9 @@ impl OAuthHttp {
             }
             Ok(Ok((_, false))) => Err(OAuthError::TooLong { url, most: MOST }),
             Ok(Err(error)) => {
+                if let Some(Error::Redirected { origin }) = error.downcast_ref() {
+                    return Err(OAuthError::Redirected { url, origin: origin.clone() });
+                }
                 Err(OAuthError::Unreachable { url, reason: secrets.clean_error(error.as_ref()) })
             }
             Err(Elapsed) => Err(OAuthError::TimedOut { url, after: timeout }),
@@ -153,7 +178,11 @@ impl OAuthHttp {
     ) -> Result<(response::Parts, bool), BoxError> {
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner).clone();
         poll_fn(|cx| service.poll_ready(cx)).await?;
+        #[cfg(feature = "follow-redirect")]
+        let asked = request.uri().clone();
         let (parts, body) = service.call(request).await?.into_parts();
+        #[cfg(feature = "follow-redirect")]
+        check_origin(&asked, &parts)?;
         let mut body = pin!(body);
         // All of the room at once: a growing buffer leaves copies behind.
         received.0 = Zeroizing::new(Vec::with_capacity(MOST));
@@ -166,6 +195,22 @@ impl OAuthHttp {
             }
         }
         Ok((parts, true))
+    }
+}
+
+/// Refuses an answer that tower-http has followed a redirect for to another origin.
+#[cfg(feature = "follow-redirect")]
+fn check_origin(asked: &http::Uri, answer: &response::Parts) -> Result<(), Error> {
+    use tower_http::follow_redirect::RequestUri;
+    match answer.extensions.get() {
+        Some(RequestUri(from)) if !crate::redirect::is_same_origin(asked, from) => {
+            let authority = from.authority().map_or("", |authority| authority.as_str());
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            Err(Error::Redirected {
+                origin: format!("{}://{host}", from.scheme_str().unwrap_or_default()),
+            })
+        }
+        _ => Ok(()),
     }
 }
 

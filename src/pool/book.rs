@@ -7,6 +7,7 @@ mod merge;
 mod misdated;
 mod pick;
 mod record;
+mod stated;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(crate) use cap::LoweredCap;
 pub(crate) use record::Lesson;
 
 use blame::RefusedFresh;
+use stated::Stated;
 
 /// One credential's place in the book. A slot is never given to another credential, so an index stays
 /// right for as long as anybody holds it.
@@ -128,6 +130,7 @@ pub(crate) struct Book {
     next_place: u64,
     uses: u64,
     turn: u64,
+    stated: Stated,
     /// Grows with each cooldown; what tells a success that began before one from one that began after.
     tick: Arc<AtomicU64>,
     has_oauth: bool,
@@ -155,6 +158,7 @@ impl Book {
             next_place: 0,
             uses: 0,
             turn: 0,
+            stated: Stated::default(),
             tick,
             has_oauth: false,
             blemishes,
@@ -364,9 +368,17 @@ impl Book {
         (head, changes.unwrap_or(Timestamp::from_millis(u64::MAX)))
     }
 
-    /// When the next credential is ready for requests of this scope.
-    pub(crate) fn next_ready(&self, scope: Option<&Scope>, now: Timestamp) -> Option<Timestamp> {
+    /// When the next credential is ready for requests of this scope, and whether an upstream has stated that.
+    pub(crate) fn next_ready(
+        &self,
+        scope: Option<&Scope>,
+        config: &Config,
+        now: Timestamp,
+    ) -> Option<(Timestamp, bool)> {
         let lane = self.lane(scope);
-        if lane.ready().next().is_some() { Some(now) } else { lane.soonest() }
+        if lane.ready().next().is_some() {
+            return Some((now, true));
+        }
+        lane.soonest().map(|soonest| (soonest, self.is_stated(soonest, config)))
     }
 }

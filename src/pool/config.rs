@@ -201,6 +201,11 @@ impl Cooldowns {
         floor.min(now.after(self.limited))
     }
 
+    /// No guess is longer than this.
+    pub(crate) fn longest(&self) -> Duration {
+        self.cap
+    }
+
     pub(crate) fn guess_refused(&self, now: Timestamp, failures: u32) -> Timestamp {
         self.guess(now, self.refused, failures, 0.0)
     }

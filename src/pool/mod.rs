@@ -308,9 +308,9 @@ impl Pool {
     }
 
     /// When the next credential is ready for requests of this scope.
-    pub(crate) fn next_ready(&self, scope: Option<&Scope>) -> Option<Timestamp> {
+    pub(crate) fn next_ready(&self, scope: Option<&Scope>) -> Option<(Timestamp, bool)> {
         let now = self.now();
-        self.with_book(|book, _| book.next_ready(scope, now))
+        self.with_book(|book, config| book.next_ready(scope, config, now))
     }
 
     /// What tells this pool's requests from another's, while it lives.

@@ -77,6 +77,17 @@ impl RequestBody {
         self.known.take().filter(|known| known.is_source_of(uri))
     }
 
+    /// The body as one that streams: reqwest has no copy of such a one to send after a redirect.
+    pub(super) fn sent_once(self) -> Self {
+        match self.inner {
+            Inner::Whole(bytes) if !bytes.is_empty() => {
+                let inner = Inner::Stream(reqwest::Body::wrap(Full::new(bytes)));
+                Self { inner, known: self.known }
+            }
+            _ => self,
+        }
+    }
+
     /// Any body. Those that are known to be in memory remain so.
     pub(super) fn of<B>(body: B) -> Self
     where

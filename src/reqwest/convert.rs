@@ -32,9 +32,13 @@ pub(super) fn reqwest_request<B>(request: http::Request<B>) -> Result<Sent, reqw
 where
     B: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
 {
-    let has_secret = has_secret(request.headers());
+    let is_own = is_for_its_origin(request.extensions());
+    let has_secret = is_own || has_secret(request.headers());
     let (mut parts, body) = request.into_parts();
     let mut body = RequestBody::of(body);
+    if is_own {
+        body = body.sent_once();
+    }
     let Some(known) = body.take_known(&parts.uri) else {
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))?;
         let to = Destination::Changed(request.url().clone());
@@ -68,7 +72,7 @@ const NO_URL: &str = "no.url.provided.local";
 /// Looks at where a response comes from.
 pub(super) struct Guard {
     to: Destination,
-    /// Whether the request carries a secret that reqwest takes along to any origin.
+    /// Whether the request carries a secret that reqwest takes along to any origin, or asks for one.
     has_secret: bool,
 }
 
@@ -142,6 +146,13 @@ where
 fn url_extension(url: &Url) -> Extensions {
     let mut builder = http::Response::builder().url(url.clone());
     builder.extensions_mut().map(std::mem::take).unwrap_or_default()
+}
+
+fn is_for_its_origin(_extensions: &Extensions) -> bool {
+    #[cfg(any(feature = "oauth", feature = "discovery"))]
+    return _extensions.get::<crate::own_origin::OwnOriginOnly>().is_some();
+    #[cfg(not(any(feature = "oauth", feature = "discovery")))]
+    false
 }
 
 /// Whether there is a secret that reqwest does not drop on the way to another origin.

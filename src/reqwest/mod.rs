@@ -40,6 +40,19 @@
 //! memory. A [`ReplayLayer`](crate::ReplayLayer) over the layers records such a body as it is sent, up to a bound, so that
 //! it can be sent again.
 //!
+//! Proxies are reqwest's affair as well. It takes those of the environment, and sends requests by plain HTTP through
+//! `HTTP_PROXY`, those to a loopback host, too, unless `NO_PROXY` names it. So an API on this machine gets its requests
+//! through that proxy, which reads the credential in clear. Build a client for such an API with
+//! `ClientBuilder::no_proxy`:
+//!
+//! ```
+//! # fn client() -> reqwest::Result<reqwest::Client> {
+//! reqwest::Client::builder().no_proxy().build()
+//! # }
+//! ```
+//!
+//! Requests by HTTPS go through `HTTPS_PROXY` as a tunnel, in which the proxy reads nothing.
+//!
 //! # Redirects
 //!
 //! reqwest follows redirects by itself, under all layers. To another origin it sends `x-api-key`,
@@ -53,7 +66,9 @@
 //! withheld with [`Error::Redirected`](crate::Error::Redirected). The secret has left by then: it must be
 //! replaced. A chain of redirects that leads back to the first origin is not noticed.
 //!
-//! Default headers of the client are added under all layers, too. Give it none that carry a credential.
+//! A client under `oauth::OAuthHttp` takes no token along: it gets bodies that it can't send twice.
+//!
+//! Default headers of the client are added under all layers, too. Give it none that carry a credential, and no `host`.
 
 mod body;
 mod convert;

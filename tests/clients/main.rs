@@ -10,13 +10,19 @@ mod children;
 mod reqwest_rig;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../thorough/mod.rs"]
+mod thorough;
 #[path = "../wire/mod.rs"]
 mod wire;
 
 mod clients_hyper;
 mod credentials_middleware;
+mod early_answers;
 mod gateway;
+mod host;
 mod reqwest_bodies;
 mod reqwest_clients;
 mod reqwest_middleware;
 mod reqwest_redirects;
+mod unprocessed;
+mod upgrades;

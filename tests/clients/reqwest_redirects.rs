@@ -194,6 +194,26 @@ async fn reqwest_takes_authorization_off_by_itself() {
 }
 
 #[tokio::test]
+#[cfg(feature = "discovery")]
+async fn a_list_of_models_from_elsewhere_is_not_taken() {
+    use tower::Layer;
+    use tower_credentials::discovery::{Discovery, DiscoveryErrorKind};
+    use tower_credentials::provider::{ModelsEndpoint, ModelsShape};
+    use tower_credentials::reqwest::HttpService;
+    let (home, away) = (Journal::new(), Journal::new());
+    let other = elsewhere(&away).await;
+    let site = redirecting(302, other.url().into(), &home).await;
+    let pool = pool(&site, "authorization").await;
+    let service = CredentialsLayer::new(pool.clone()).layer(HttpService::new(reqwest::Client::new()));
+    let endpoint = ModelsEndpoint::new(ModelsShape::OpenAi, "/v1/messages").unwrap();
+    let discovery = Discovery::builder::<_, tower_credentials::reqwest::RequestBody, _>(&pool, service);
+    let discovery = discovery.endpoint(endpoint).build().unwrap();
+    let error = discovery.models().await.unwrap_err();
+    let DiscoveryErrorKind::Failed(reason) = error.kind() else { panic!("{error:?}") };
+    assert!(matches!(reason.downcast_ref(), Some(Error::Redirected { .. })), "{reason:?}");
+}
+
+#[tokio::test]
 async fn tower_https_redirect_under_the_layers_goes_on_without_the_credential() {
     for name in NAMES {
         let (home, away) = (Journal::new(), Journal::new());

@@ -75,3 +75,46 @@ async fn other_answers_are_left_alone() {
     assert_eq!(status, 401);
     assert_eq!(told(&headers), [Some("9"), None, None]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_guess_is_not_restated_and_a_stated_time_is() {
+    let guessed = || Answer::status(429).body("slow down");
+    for (limits, says) in [
+        // The soonest is the guess of 30 s, whatever the last one has stated.
+        ([guessed(), limited(3000)], [None; 3]),
+        ([limited(3000), guessed()], [None; 3]),
+        ([guessed(), guessed()], [None; 3]),
+        // The soonest is stated.
+        ([guessed(), limited(25)], [Some("25"), Some("25000"), None]),
+        ([limited(25), guessed()], [Some("25"), Some("25000"), None]),
+    ] {
+        let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
+        let (again, (status, headers, _)) = first_answer(layer, limits).await;
+        assert_eq!((status, told(&headers)), (429, says));
+        assert_eq!(told(&again().await), says, "nothing was sent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_bound_callers_are_told_not_to_retry_a_guess_either() {
+    let guessed = || Answer::status(429).body("slow down");
+    for (bound, says) in [(20, Some("false")), (60, None)] {
+        let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(bound));
+        let (again, (_, headers, _)) = first_answer(layer, [guessed(), guessed()]).await;
+        assert_eq!(told(&headers), [None, None, says]);
+        assert_eq!(told(&again().await), [None, None, says]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_was_stated_again_and_again_in_vain_becomes_a_guess() {
+    let layer = ErrorResponseLayer::new().restate_limits();
+    let upstream = Upstream::new().answers("a", [limited(0)]);
+    let pool = builder(keys(["a"]).await).clock(tokio_clock()).open().await.unwrap();
+    let service = layer.layer(stack(CredentialsLayer::new(pool), upstream));
+    for says in [Some("0"), None, None] {
+        let response = service.clone().oneshot(post()).await.unwrap();
+        assert_eq!(told(response.headers())[0], says);
+        tokio::time::advance(seconds(40)).await;
+    }
+}

@@ -215,6 +215,71 @@ async fn a_refused_request_was_sent_nowhere_and_the_next_is_answered() {
     assert_eq!(ask(&service, post()).await.0, 200);
 }
 
+// The host that a request names
+
+/// The `host` headers of each attempt, of a request that names these; the first account is limited.
+async fn hosts_sent(
+    stacked: fn(&Pool, Upstream) -> Stack,
+    uri: &str,
+    hosts: &[&[u8]],
+) -> Vec<Vec<String>> {
+    let provider = GenericProvider::bearer("x").origin(ORIGIN).unwrap().relative_uris();
+    let pool = pool_for(provider).await;
+    let upstream = Upstream::new().answers("planted-a", [Answer::limited(30)]);
+    let mut request = to(uri);
+    for host in hosts {
+        request.headers_mut().append(header::HOST, HeaderValue::from_bytes(host).unwrap());
+    }
+    assert_eq!(ask(&stacked(&pool, upstream.clone()), request).await.0, 200);
+    let hosts = |seen: &Seen| {
+        let hosts = seen.headers.get_all(header::HOST).iter();
+        hosts.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()).collect()
+    };
+    upstream.seen.all().iter().map(hosts).collect()
+}
+
+#[tokio::test]
+async fn a_host_header_names_the_host_that_the_request_goes_to() {
+    let foreign: [&[&[u8]]; 8] = [
+        &[b"evil.test"],
+        &[b"api.test:8443"],
+        &[b"api.test.evil.test"],
+        &[b""],
+        &[b"\xe4pi.test"],
+        &[b"evil.test", b"api.test"],
+        &[b"api.test", b"evil.test"],
+        &[b"api.test", b"api.test"],
+    ];
+    for stacked in ORDERS {
+        for hosts in foreign.iter().copied().chain([&[&b"api.test"[..]][..]]) {
+            let sent = hosts_sent(stacked, &format!("{ORIGIN}/v1"), hosts).await;
+            assert_eq!(sent, [["api.test"], ["api.test"]], "{hosts:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_host_header_that_is_absent_is_left_to_the_client_and_one_of_a_relative_uri_to_the_caller() {
+    for stacked in ORDERS {
+        assert_eq!(hosts_sent(stacked, &format!("{ORIGIN}/v1"), &[]).await, [[""; 0]; 2]);
+        assert_eq!(hosts_sent(stacked, "/v1", &[b"own.test"]).await, [["own.test"]; 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_layer_in_between_changes_no_host_under_a_credential() {
+    let pool = pool_for(GenericProvider::bearer("x").origin(ORIGIN).unwrap()).await;
+    let upstream = Upstream::new();
+    let foreign = tower::util::MapRequestLayer::new(|mut request: Asked| {
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("evil.test"));
+        request
+    });
+    let layers = (AuthHeaderLayer::new(pool.clone()), foreign, CooldownPersistLayer::new(pool));
+    let service = stack(layers, upstream.clone());
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(upstream.seen.all()[0].headers[header::HOST], "api.test");
+}
+
 // Marked sensitive
 
 /// A provider whose credentials set several headers, none of them marked.

@@ -195,7 +195,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Vault(error) => error.into(),
-            Error::AllCoolingDown { pool, retry_after } => Self::new(
+            Error::AllCoolingDown { pool, retry_after, .. } => Self::new(
                 Exit::Unavailable,
                 format!(
                     "every account of {pool} is limited; the first is ready in {}",

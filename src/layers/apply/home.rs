@@ -1,8 +1,7 @@
 //! Sending a request to the endpoint of its credential, and another credential's attempt back again.
 
-use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Uri};
+use http::{Request, Uri};
 
 use crate::pool::Lease;
 
@@ -75,11 +74,5 @@ fn set<B>(request: &mut Request<B>, scheme: &Scheme, authority: &Authority, path
     parts.path_and_query = path.ok().or(parts.path_and_query);
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
-    }
-    // HTTP/1.1 names the host in a header, too, which clients set where it is absent.
-    if request.headers().contains_key(HOST)
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        request.headers_mut().insert(HOST, host);
     }
 }

@@ -83,7 +83,9 @@ impl Book {
                 self.no_credential(key, config)
             });
         };
-        let fail = || Error::AllCoolingDown { pool: key.clone(), retry_after: soonest.since(now) };
+        let is_stated = self.is_stated(soonest, config);
+        let fail =
+            || Error::AllCoolingDown { pool: key.clone(), retry_after: soonest.since(now), is_stated };
         match config.when_all_cooling_down {
             WhenAllCoolingDown::TrySoonest => {
                 let slot = self.soonest_unprobed(scope);

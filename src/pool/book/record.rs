@@ -48,6 +48,9 @@ impl Book {
         if !is_first && !slot.standing.cooldown(lesson.scope).is_none_or(prolongs) {
             return None;
         }
+        if stated == Some(until) {
+            self.stated.add(until, lesson.now);
+        }
         self.cool_down(lesson, until, Reason::Limited, is_first, config);
         Some(until)
     }
@@ -55,6 +58,7 @@ impl Book {
     /// The upstream said that the account is spent, until this time.
     pub(crate) fn spent(&mut self, lesson: &Lesson<'_>, until: Timestamp, config: &Config) {
         let is_first = lesson.began >= self.slots[lesson.lease.slot()].cooled_at(None);
+        self.stated.add(until, lesson.now);
         self.cool_down(lesson, until, Reason::Spent, is_first, config);
     }
 
@@ -128,6 +132,7 @@ impl Book {
         let slot = &self.slots[lesson.lease.slot()];
         let until = used_up.filter(|until| *until > slot.cools_until(lesson.scope))?;
         let is_first = slot.cools_until(lesson.scope) <= lesson.now;
+        self.stated.add(until, lesson.now);
         self.cool_down(lesson, until, Reason::UsedUp, is_first, config);
         Some(until)
     }

@@ -1,6 +1,6 @@
 //! What the gateway answers by itself.
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use serde_json::Value;
 use tower_credentials::Secret;
 
@@ -165,6 +165,109 @@ async fn pages_and_names_of_other_machines_are_refused_unless_it_is_open_to_them
             assert_eq!(status, expected, "{name}: {value}");
         }
     }
+}
+
+#[tokio::test]
+async fn origins_that_are_named_may_use_it_and_no_others() {
+    let upstream = Upstream::new();
+    let server = Server::start(&upstream).await;
+    let home = Home::with_keys(&["a"]).await;
+    let allowed = "app://obsidian.md,vscode-webview://*,https://tools.example.com";
+    let some = home.gateway(&server.origin(), &["--admin", "--allow-origin", allowed]).await;
+    let null = home.gateway(&server.origin(), &["--allow-origin", "null"]).await;
+    for (origin, is_allowed) in [
+        ("app://obsidian.md", true),
+        ("vscode-webview://0f3a9", true),
+        ("https://tools.example.com", true),
+        ("http://localhost:3000", true),
+        ("null", false),
+        ("app://obsidian.md.evil.test", false),
+        ("http://tools.example.com", false),
+        ("https://tools.example.com:8443", false),
+        ("https://tools.example.com.evil.test", false),
+        ("vscode-webviews://0f3a9", false),
+        ("https://evil.test", false),
+    ] {
+        let request = |gateway: &Gateway, path: &str| {
+            Request::post(gateway.url(path)).header("origin", origin).body(full("hi")).unwrap()
+        };
+        let expected = if is_allowed { 200 } else { 403 };
+        assert_eq!(ask(request(&some, "/v1")).await.0, expected, "{origin}");
+        let is_null = origin == "null" || origin.contains("localhost");
+        assert_eq!(ask(request(&null, "/v1")).await.0, if is_null { 200 } else { 403 }, "{origin}");
+        // Who may see and reset the accounts is another question.
+        let (status, _, _) = ask(request(&some, "/.gateway/reset/a")).await;
+        assert_eq!(status, if origin.contains("localhost") { 200 } else { 403 }, "{origin}");
+    }
+    let rebound = Request::post(some.url("/v1")).header("origin", "app://obsidian.md");
+    let rebound = rebound.header("host", "evil.test").body(full("hi")).unwrap();
+    assert_eq!(ask(rebound).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_websocket_is_refused_with_426_before_an_account_is_used() {
+    let upstream =
+        Upstream::new().answers("a", [Answer::status(401)]).answers("b", [Answer::status(401)]);
+    let server = Server::start(&upstream).await;
+    let home = Home::with_keys(&["a", "b"]).await;
+    let gateway = home.gateway(&server.origin(), &["--admin"]).await;
+    for protocol in ["websocket", "WebSocket", "h2c, websocket", "spdy/3.1"] {
+        let request = Request::get(gateway.url("/v1/responses")).header("connection", "Upgrade");
+        let request = request.header("upgrade", protocol).header("sec-websocket-version", "13");
+        let (status, headers, body) = ask(request.body(full("")).unwrap()).await;
+        assert_eq!((status, &*error_type(&body)), (426, "upgrade_not_supported"), "{protocol}");
+        assert_eq!(headers["upgrade"], "HTTP/1.1");
+    }
+    assert!(upstream.seen.all().is_empty());
+    let counters: Value = serde_json::from_str(&get(&gateway, "/.gateway/counters").await.2).unwrap();
+    assert_eq!(counters["requests"], 0);
+    // An offer of another HTTP is no tunnel.
+    let request = Request::get(gateway.url("/v1")).header("connection", "Upgrade, HTTP2-Settings");
+    let request = request.header("upgrade", "h2c").header("http2-settings", "AAMAAABkAAQAAP__");
+    assert_eq!(ask(request.body(full("")).unwrap()).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_guess_is_no_retry_after_and_the_bound_for_telling_not_to_retry_is_a_flag() {
+    for (flags, should_retry) in [(&["--no-retry-beyond", "20"][..], Some("false")), (&[][..], None)] {
+        let upstream = Upstream::new().answers("a", [Answer::status(429).body("slow down")]);
+        let server = Server::start(&upstream).await;
+        let home = Home::with_keys(&["a"]).await;
+        let gateway = home.gateway(&server.origin(), flags).await;
+        for says in ["slow down", "every account is limited"] {
+            let (status, headers, body) = get(&gateway, "/v1").await;
+            assert!(status == 429 && body.contains(says), "{body}");
+            assert!(!headers.contains_key("retry-after") && !headers.contains_key("retry-after-ms"));
+            let told = headers.get("x-should-retry").map(|value| value.to_str().unwrap());
+            assert_eq!(told, should_retry);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_its_upload_is_not_the_upstreams_failure() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (begun, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let wire = Wire::start(move |request| {
+        begun.send(()).unwrap();
+        async move {
+            let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+            Response::new(full(""))
+        }
+    })
+    .await;
+    let home = Home::with_keys(&["a"]).await;
+    let gateway = home.gateway(&wire.origin(), &[]).await;
+    let mut stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
+    let head = "POST /v1 HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1000\r\n\r\nbegun";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    soon("a request", requests.recv()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    soon("an answer", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.is_empty() || answer.contains("incomplete_request"), "{answer}");
+    let said = gateway.stop().await;
+    assert!(!said.contains("no answer from"), "{said}");
 }
 
 #[tokio::test]

@@ -1,0 +1,108 @@
+//! A layer for the connectors of hyper-util's client: an answer that came before its connection broke is read.
+//!
+//! A server may refuse an upload by an early answer, a 429 mostly, and close the connection without reading the rest.
+//! The system's reset ends the upload, and hyper returns that error of writing, with the answer unread behind it (hyper
+//! 1.12, HTTP/1.1): there is nothing then to rotate on. Over this layer the answer is read first, and the error is returned
+//! only if there is none.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http_body_util::Full;
+//! use hyper_util::client::legacy::{Client, connect::HttpConnector};
+//! use hyper_util::rt::TokioExecutor;
+//! use tower::Layer;
+//! use tower_credentials::connect::EarlyAnswerLayer;
+//!
+//! let connector = EarlyAnswerLayer::new().layer(HttpConnector::new());
+//! let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
+//! ```
+//!
+//! It stands under TLS, on the connection itself: `HttpsConnectorBuilder::wrap_connector` takes it. The feature `tls`'s
+//! `HttpsClient` has it already. reqwest lets no layer of its connectors change the connection
+//! (`ClientBuilder::connector_layer`, reqwest 0.13).
+
+mod stream;
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::access::access;
+
+pub use stream::EarlyAnswerStream;
+
+/// Makes a connector's connections read an early answer. See the [module](self).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EarlyAnswerLayer(());
+
+impl EarlyAnswerLayer {
+    /// The layer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<C> Layer<C> for EarlyAnswerLayer {
+    type Service = EarlyAnswer<C>;
+
+    fn layer(&self, inner: C) -> EarlyAnswer<C> {
+        EarlyAnswer { inner }
+    }
+}
+
+/// The connector of [`EarlyAnswerLayer`].
+#[derive(Clone, Copy, Debug)]
+pub struct EarlyAnswer<C> {
+    inner: C,
+}
+
+access!(EarlyAnswer, inner);
+
+impl<C, U, T> Service<U> for EarlyAnswer<C>
+where
+    C: Service<U, Response = TokioIo<T>>,
+{
+    type Response = TokioIo<EarlyAnswerStream<T>>;
+    type Error = C::Error;
+    type Future = EarlyAnswerFuture<C::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, to: U) -> Self::Future {
+        EarlyAnswerFuture { connecting: self.inner.call(to) }
+    }
+}
+
+pin_project! {
+    /// The connection of [`EarlyAnswer`], while it is made.
+    #[must_use = "a future does nothing unless polled"]
+    pub struct EarlyAnswerFuture<F> {
+        #[pin]
+        connecting: F,
+    }
+}
+
+impl<F, T, E> Future for EarlyAnswerFuture<F>
+where
+    F: Future<Output = Result<TokioIo<T>, E>>,
+{
+    type Output = Result<TokioIo<EarlyAnswerStream<T>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let made = ready!(self.project().connecting.poll(cx));
+        Poll::Ready(made.map(|stream| TokioIo::new(EarlyAnswerStream::new(stream.into_inner()))))
+    }
+}
+
+impl<F> fmt::Debug for EarlyAnswerFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EarlyAnswerFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! A connection whose errors of writing wait until it is read to its end.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A connection of [`EarlyAnswer`](super::EarlyAnswer). Once the other side has closed it, writing waits, and reading goes
+/// on: what had arrived is still there. The error of writing is told when there is nothing more to read.
+#[derive(Debug)]
+pub struct EarlyAnswerStream<T> {
+    inner: T,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is wrong, or it has been told.
+    Told,
+    /// Writing has failed.
+    Held {
+        /// Taken once something is read after it: then the answer tells more than it does.
+        error: Option<io::Error>,
+        writer: Waker,
+    },
+}
+
+impl<T> EarlyAnswerStream<T> {
+    pub(super) fn new(inner: T) -> Self {
+        Self { inner, state: State::Told }
+    }
+
+    /// The connection.
+    pub fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    /// Writes, unless an error of that waits for what is read.
+    fn write<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>>
+    where
+        T: Unpin,
+    {
+        if let State::Held { writer, .. } = &mut self.state {
+            writer.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        match ready!(write(Pin::new(&mut self.inner), cx)) {
+            Err(error) if is_closed_by_peer(&error) => {
+                self.state = State::Held { error: Some(error), writer: cx.waker().clone() };
+                // Whoever writes also reads, and may have looked before the answer was there.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            written => Poll::Ready(written),
+        }
+    }
+}
+
+fn is_closed_by_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for EarlyAnswerStream<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
+        if let State::Held { error, writer } = &mut self.state {
+            if read.is_ok() && buf.filled().len() > before {
+                *error = None;
+                return Poll::Ready(read);
+            }
+            // The end. Writing fails by itself from now on.
+            writer.wake_by_ref();
+            let error = error.take();
+            self.state = State::Told;
+            return Poll::Ready(error.map_or(read, Err));
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for EarlyAnswerStream<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write(cx, |inner, cx| inner.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(cx, |inner, cx| inner.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(cx, |inner, cx| inner.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl<T: Connection> Connection for EarlyAnswerStream<T> {
+    fn connected(&self) -> Connected {
+        self.inner.connected()
+    }
+}

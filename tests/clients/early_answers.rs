@@ -1,0 +1,208 @@
+//! An upload that is refused early: its answer is read, though the server has reset the connection.
+
+#![cfg(feature = "hyper")]
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower::{Layer, ServiceExt};
+use tower_credentials::connect::{EarlyAnswer, EarlyAnswerLayer};
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::{BoxError, CredentialsLayer, Once, Pool};
+
+use crate::support::keys;
+use crate::thorough::is_thorough;
+use crate::wire::{Wire, full, soon, whole};
+
+const LENGTH: usize = 1_500_000;
+
+fn rounds() -> usize {
+    if is_thorough() { 500 } else { 20 }
+}
+
+/// What a server does about the account that is limited, before it has read the body.
+#[derive(Clone, Copy, Debug)]
+enum Early {
+    /// Answers, and closes the connection: with the body unread, that is a reset.
+    AnswerAndReset,
+    /// Closes its side, and reads to the end.
+    AnswerAndLinger,
+    /// Half of an answer's head.
+    BreakOff,
+    Reset,
+}
+
+struct Server {
+    origin: String,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start(early: Early) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = requests.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, early, count.clone()));
+            }
+        });
+        Self { origin, requests }
+    }
+
+    async fn pool(&self) -> Pool {
+        let provider = GenericProvider::bearer("x").origin(&self.origin).unwrap();
+        Pool::builder(provider, keys(["limited", "good"]).await).open().await.unwrap()
+    }
+}
+
+async fn serve(mut stream: TcpStream, early: Early, requests: Arc<AtomicUsize>) -> std::io::Result<()> {
+    const LIMITED: &[u8] =
+        b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 3000\r\ncontent-length: 4\r\n\r\nbusy";
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    requests.fetch_add(1, Ordering::SeqCst);
+    if !String::from_utf8_lossy(&head).contains("limited") {
+        let mut left = LENGTH;
+        let mut buffer = vec![0; 64 * 1024];
+        while left > 0 {
+            left -= stream.read(&mut buffer).await?;
+        }
+        return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    }
+    match early {
+        Early::AnswerAndReset => stream.write_all(LIMITED).await,
+        Early::AnswerAndLinger => {
+            stream.write_all(LIMITED).await?;
+            stream.shutdown().await?;
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
+        }
+        Early::BreakOff => stream.write_all(&LIMITED[..20]).await,
+        Early::Reset => Ok(()),
+    }
+}
+
+fn reading() -> EarlyAnswer<HttpConnector> {
+    EarlyAnswerLayer::new().layer(HttpConnector::new())
+}
+
+async fn ask<C, B>(server: &Server, pool: &Pool, connector: C, body: B) -> Result<(u16, Bytes), BoxError>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>>
+        + tower_credentials::TryCloneBody
+        + Send
+        + Unpin
+        + 'static,
+{
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let client = CredentialsLayer::new(pool.clone()).layer(client);
+    let response = soon("an answer", client.oneshot(Request::post(&server.origin).body(body)?)).await?;
+    let status = response.status().as_u16();
+    Ok((status, response.into_body().collect().await?.to_bytes()))
+}
+
+fn upload() -> Full<Bytes> {
+    Full::from(vec![b'x'; LENGTH])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_upload_goes_on_with_the_next_account() {
+    for early in [Early::AnswerAndReset, Early::AnswerAndLinger] {
+        for _ in 0..rounds() {
+            let server = Server::start(early).await;
+            let pool = server.pool().await;
+            let answer = ask(&server, &pool, reading(), upload()).await;
+            assert_eq!(answer.unwrap(), (200, "ok".into()), "{early:?}");
+            assert_eq!((pool.counters().rotations, server.requests.load(Ordering::SeqCst)), (1, 2));
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_can_not_be_sent_again_gets_its_answer_whole_and_is_not_read_on() {
+    let server = Server::start(Early::AnswerAndReset).await;
+    let pool = server.pool().await;
+    let read = Arc::new(AtomicUsize::new(0));
+    let body = Once::new(Endless(read.clone()));
+    let answer = ask(&server, &pool, reading(), body).await.unwrap();
+    assert_eq!(answer, (429, "busy".into()));
+    // What the system's buffers take, and not what there is.
+    assert!(read.load(Ordering::SeqCst) < 64 * 1024 * 1024, "{read:?}");
+    assert_eq!(pool.active(), Some(pool.status()[0].credential.id));
+    assert_eq!(pool.status()[0].credential.label.as_ref(), "good");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_without_an_answer_is_the_callers_to_see_and_not_sent_again() {
+    for early in [Early::Reset, Early::BreakOff] {
+        for connector in [true, false] {
+            let server = Server::start(early).await;
+            let pool = server.pool().await;
+            let error = match connector {
+                true => ask(&server, &pool, reading(), upload()).await,
+                false => ask(&server, &pool, HttpConnector::new(), upload()).await,
+            };
+            assert!(error.is_err(), "{early:?}");
+            assert_eq!(server.requests.load(Ordering::SeqCst), 1, "{early:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn over_http_2_a_stream_that_is_reset_after_its_answer_is_answered() {
+    for _ in 0..rounds() {
+        let wire = Wire::start(async |request: Request<Incoming>| {
+            let is_limited = request.headers()["authorization"] == "Bearer limited";
+            let mut response = Response::new(full("busy"));
+            if is_limited {
+                // hyper resets the stream with NO_ERROR, since its body is dropped unread.
+                *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+                response.headers_mut().insert("retry-after", HeaderValue::from_static("3000"));
+            } else {
+                whole(request.into_body()).await;
+            }
+            response
+        })
+        .await;
+        let provider = GenericProvider::bearer("x").origin(&wire.origin()).unwrap();
+        let pool = Pool::builder(provider, keys(["limited", "good"]).await).open().await.unwrap();
+        let client = Client::builder(TokioExecutor::new()).http2_only(true).build(reading());
+        let client = CredentialsLayer::new(pool.clone()).layer(client);
+        let request = Request::post(wire.origin()).body(upload()).unwrap();
+        let response = soon("an answer", client.oneshot(request)).await.unwrap();
+        assert_eq!((response.status().as_u16(), pool.counters().rotations), (200, 1));
+    }
+}
+
+/// A body without an end. It counts what is taken of it.
+struct Endless(Arc<AtomicUsize>);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        const PIECE: &[u8] = &[b'x'; 64 * 1024];
+        self.0.fetch_add(PIECE.len(), Ordering::SeqCst);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(PIECE)))))
+    }
+}

@@ -1,0 +1,257 @@
+//! HTTP/2's word that a request was not processed (RFC 9113, section 8.7): it is sent again, with the same account.
+//! One that may have been processed is not.
+
+#![cfg(all(feature = "hyper", feature = "reqwest-middleware"))]
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower::{Layer, ServiceExt};
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::standing::Standing;
+use tower_credentials::{CredentialsLayer, Pool, is_before_send};
+
+use crate::reqwest_rig::{CLIENTS, clients};
+use crate::support::{keys, learnt};
+use crate::wire::soon;
+
+// Error codes (RFC 9113, section 7).
+const NO_ERROR: u32 = 0;
+const INTERNAL_ERROR: u32 = 2;
+const REFUSED_STREAM: u32 = 7;
+const CANCEL: u32 = 8;
+const ENHANCE_YOUR_CALM: u32 = 11;
+const HTTP_1_1_REQUIRED: u32 = 13;
+
+/// What the server does about a request.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Answer,
+    Reset(u32),
+    /// The last stream is the one before the request's.
+    GoAwayBefore(u32),
+    /// The last stream is the request's; then the connection is closed.
+    GoAwayWith(u32),
+    /// As a server does that shuts down gracefully: any stream at first, then those before the request's.
+    GoAwayTwice,
+    Close,
+    /// Half of an answer's head; then the reset.
+    BeginAndReset(u32),
+}
+
+/// A server of HTTP/2, frame by frame: what others send in its place can't be wrong by a word.
+struct Frames {
+    origin: String,
+    script: Arc<Mutex<VecDeque<Act>>>,
+    requests: Arc<Mutex<usize>>,
+}
+
+impl Frames {
+    async fn start(script: impl IntoIterator<Item = Act>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let script = Arc::new(Mutex::new(script.into_iter().collect()));
+        let requests = Arc::new(Mutex::new(0));
+        let (acts, count) = (script.clone(), requests.clone());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // A client that goes away ends a connection, and nothing else.
+                tokio::spawn(serve(stream, acts.clone(), count.clone()));
+            }
+        });
+        Self { origin, script, requests }
+    }
+
+    fn requests(&self) -> usize {
+        *self.requests.lock().unwrap()
+    }
+
+    async fn pool(&self) -> Pool {
+        let provider = GenericProvider::bearer("x").origin(&self.origin).unwrap();
+        Pool::builder(provider, keys(["a", "b"]).await).open().await.unwrap()
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    script: Arc<Mutex<VecDeque<Act>>>,
+    requests: Arc<Mutex<usize>>,
+) -> io::Result<()> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    stream.read_exact(&mut [0; PREFACE.len()]).await?;
+    send(&mut stream, 4, 0, 0, &[]).await?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        stream.read_exact(&mut vec![0; length as usize]).await?;
+        let (kind, flags) = (head[3], head[4]);
+        if kind == 4 && flags & 1 == 0 {
+            send(&mut stream, 4, 1, 0, &[]).await?;
+        }
+        *requests.lock().unwrap() += usize::from(kind == 1);
+        // The request has ended.
+        if !matches!(kind, 0 | 1) || flags & 1 == 0 {
+            continue;
+        }
+        let act = script.lock().unwrap().pop_front().unwrap_or(Act::Answer);
+        match act {
+            // `:status: 200` (RFC 7541, appendix A), with the end of the headers and of the stream.
+            Act::Answer => send(&mut stream, 1, 5, id, &[0x88]).await?,
+            Act::Reset(code) => send(&mut stream, 3, 0, id, &code.to_be_bytes()).await?,
+            Act::GoAwayBefore(code) => go_away(&mut stream, id.saturating_sub(2), code).await?,
+            Act::GoAwayWith(code) => {
+                go_away(&mut stream, id, code).await?;
+                return stream.shutdown().await;
+            }
+            Act::GoAwayTwice => {
+                go_away(&mut stream, u32::MAX >> 1, NO_ERROR).await?;
+                go_away(&mut stream, id.saturating_sub(2), NO_ERROR).await?;
+            }
+            Act::Close => return stream.shutdown().await,
+            Act::BeginAndReset(code) => {
+                send(&mut stream, 1, 0, id, &[0x88]).await?;
+                send(&mut stream, 3, 0, id, &code.to_be_bytes()).await?;
+            }
+        }
+    }
+}
+
+/// A frame (RFC 9113, section 4.1).
+async fn send(stream: &mut TcpStream, kind: u8, flags: u8, id: u32, payload: &[u8]) -> io::Result<()> {
+    let mut frame = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags];
+    frame.extend(id.to_be_bytes());
+    frame.extend(payload);
+    stream.write_all(&frame).await
+}
+
+async fn go_away(stream: &mut TcpStream, last: u32, code: u32) -> io::Result<()> {
+    send(stream, 7, 0, 0, &[last.to_be_bytes(), code.to_be_bytes()].concat()).await
+}
+
+const UNPROCESSED: [Act; 5] = [
+    Act::Reset(REFUSED_STREAM),
+    Act::GoAwayBefore(NO_ERROR),
+    Act::GoAwayBefore(ENHANCE_YOUR_CALM),
+    Act::GoAwayBefore(INTERNAL_ERROR),
+    Act::GoAwayTwice,
+];
+
+const PERHAPS_PROCESSED: [Act; 9] = [
+    Act::Reset(NO_ERROR),
+    Act::Reset(INTERNAL_ERROR),
+    Act::Reset(CANCEL),
+    Act::Reset(ENHANCE_YOUR_CALM),
+    Act::Reset(HTTP_1_1_REQUIRED),
+    Act::GoAwayWith(NO_ERROR),
+    Act::GoAwayWith(INTERNAL_ERROR),
+    Act::Close,
+    Act::GoAwayWith(ENHANCE_YOUR_CALM),
+];
+
+/// What came of a request: the status, or whether the error is one of before it was sent.
+type Outcome = Result<u16, bool>;
+
+async fn by_hyper(server: &Frames, pool: &Pool) -> Outcome {
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let client = CredentialsLayer::new(pool.clone()).layer(client);
+    let request = Request::post(&server.origin).body(Full::<Bytes>::from("hi")).unwrap();
+    let answer = soon("an answer", client.oneshot(request)).await;
+    answer.map(|response| response.status().as_u16()).map_err(|error| is_before_send(&error))
+}
+
+async fn by_reqwest(server: &Frames, pool: &Pool, way: usize) -> Outcome {
+    // reqwest's own retries would hide what is done here.
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .retry(reqwest::retry::never())
+        .build()
+        .unwrap();
+    let client = &clients!(CredentialsLayer::new(pool.clone()), client)[way];
+    let mut request = reqwest::Request::new(reqwest::Method::POST, server.origin.parse().unwrap());
+    *request.body_mut() = Some("hi".into());
+    let answer = soon("an answer", client.execute(request)).await;
+    answer.map(|response| response.status().as_u16()).map_err(|error| is_before_send(&error))
+}
+
+async fn by_each(script: &[Act], test: impl AsyncFn(&Frames, &Pool, Outcome)) {
+    for way in 0..=CLIENTS {
+        let server = Frames::start(script.iter().copied()).await;
+        let pool = server.pool().await;
+        let outcome = match way {
+            CLIENTS => by_hyper(&server, &pool).await,
+            way => by_reqwest(&server, &pool, way).await,
+        };
+        test(&server, &pool, outcome).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_was_not_processed_is_sent_again_with_the_same_account() {
+    for act in UNPROCESSED {
+        by_each(&[act], async |server, pool, outcome| {
+            assert_eq!(outcome, Ok(200), "{act:?}");
+            assert_eq!((server.requests(), pool.counters().rotations), (2, 0), "{act:?}");
+            assert!(pool.status().iter().all(|a| learnt(&a.standing) == Standing::default()));
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn it_is_sent_again_once_and_then_it_is_the_callers_to_see() {
+    for act in UNPROCESSED {
+        by_each(&[act, act, act], async |server, _, outcome| {
+            assert_eq!((outcome, server.requests()), (Err(true), 2), "{act:?}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_been_processed_is_not_sent_again() {
+    for act in PERHAPS_PROCESSED {
+        by_each(&[act], async |server, pool, outcome| {
+            assert_eq!((outcome, server.requests()), (Err(false), 1), "{act:?}");
+            assert!(server.script.lock().unwrap().is_empty());
+            assert!(pool.status().iter().all(|a| learnt(&a.standing) == Standing::default()));
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_has_begun_is_not_asked_for_again() {
+    for code in [REFUSED_STREAM, INTERNAL_ERROR] {
+        by_each(&[Act::BeginAndReset(code)], async |server, _, outcome| {
+            // The head may be lost to the reset that comes right after it.
+            assert!(outcome == Ok(200) || outcome == Err(false), "{outcome:?}");
+            assert_eq!(server.requests(), 1);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_says_goodbye_is_left_and_the_next_request_goes_well() {
+    let server = Frames::start([Act::Answer, Act::GoAwayBefore(NO_ERROR)]).await;
+    let pool = server.pool().await;
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let client = CredentialsLayer::new(pool.clone()).layer(client);
+    for requests in [1, 3, 4] {
+        let request = Request::post(&server.origin).body(Full::<Bytes>::from("hi")).unwrap();
+        let response = soon("an answer", client.clone().oneshot(request)).await.unwrap();
+        assert_eq!((response.status().as_u16(), server.requests()), (200, requests));
+    }
+    assert_eq!(pool.counters().rotations, 0);
+}
