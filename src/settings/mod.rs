@@ -105,6 +105,12 @@
 //! the vault's directory and the settings file to programs that heed them; the vault's key is in
 //! `TOWER_CREDENTIALS_VAULT_KEY`, or where `TOWER_CREDENTIALS_KEY_FILE`, `TOWER_CREDENTIALS_KEY_COMMAND` or
 //! `TOWER_CREDENTIALS_KEYRING` (`1`) say.
+//!
+//! # Whose word a file is
+//!
+//! A file can name commands to run and servers to send tokens to. So on Unix one is refused that others could have written:
+//! it and its directory must belong to the user or to root, and nobody else may write to them. A directory with the
+//! sticky bit may be open to others, and what is mounted read-only is nobody's to write.
 
 mod environment;
 mod error;
@@ -115,6 +121,8 @@ mod keys;
 mod oauth;
 mod raw;
 mod responses;
+#[cfg(all(feature = "config", unix))]
+mod trust;
 #[cfg(feature = "config")]
 mod vault;
 
@@ -136,7 +144,7 @@ pub use vault::{KeySource, VaultSettings};
 pub(crate) use environment::read as read_environment;
 pub(crate) use error::nearest;
 #[cfg(feature = "config")]
-pub(crate) use file::{File, read as read_file};
+pub(crate) use file::{File, open as open_file, read as read_file};
 
 /// Defines settings each of which may be unset, and how those of one source go before another's.
 macro_rules! layered {
