@@ -116,6 +116,7 @@ mod environment;
 mod error;
 #[cfg(feature = "config")]
 mod file;
+mod is_set;
 mod keys;
 #[cfg(feature = "oauth")]
 mod oauth;
@@ -136,6 +137,7 @@ use crate::pool::{Cooldowns, Mode, PoolBuilder};
 use crate::provider::{Endpoint, ModelsShape, ModelsUrl, Origin, ResponseRule};
 use raw::Raw;
 
+pub use environment::FromEnvironment;
 pub use error::SettingsError;
 #[cfg(feature = "config")]
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
@@ -321,20 +323,6 @@ impl ProviderSettings {
         own: Option<&crate::oauth::OAuthConfig>,
     ) -> Option<crate::oauth::OAuthConfig> {
         self.oauth.over(own)
-    }
-
-    /// The first setting here that only those of the type `generic` have.
-    pub(crate) fn generic_only(&self) -> Option<&'static str> {
-        let values = &self.values;
-        let set = [
-            ("header", values.header.is_some()),
-            ("prefix", values.prefix.is_some()),
-            ("oauth_header", values.oauth_header.is_some()),
-            ("oauth_prefix", values.oauth_prefix.is_some()),
-            ("query_names", values.query_names.is_some()),
-            ("extra_headers", !self.extra_headers.is_empty()),
-        ];
-        set.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
 
     /// The pool's builder with these settings.

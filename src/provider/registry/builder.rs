@@ -143,8 +143,16 @@ impl RegistryBuilder {
                 merged.entry(name).or_default().add(&settings, place);
             }
         }
-        for (name, settings) in crate::settings::read_environment(&self.variables, &names.all())? {
-            merged.entry(name).or_default().add(&settings, ENVIRONMENT.to_owned());
+        let (of_environment, mut from_environment) =
+            crate::settings::read_environment(&self.variables, &names.all())?;
+        for (name, settings) in of_environment {
+            let merged = merged.entry(name.clone()).or_default();
+            let (before, now) = (merged.settings.leading(), settings.leading());
+            from_environment.retain(|from| {
+                let leads = |settings: &[&str]| settings.contains(&&*from.setting);
+                from.provider != name || (leads(&now) && !leads(&before))
+            });
+            merged.add(&settings, ENVIRONMENT.to_owned());
         }
         let mut entries = BTreeMap::new();
         for name in &names.own {
@@ -154,6 +162,7 @@ impl RegistryBuilder {
         Ok(Registry {
             entries,
             aliases: names.aliases,
+            from_environment,
             #[cfg(feature = "config")]
             vault: file.vault,
         })
