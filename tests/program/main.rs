@@ -24,5 +24,6 @@ mod cli_proxy;
 mod cli_rotate_key;
 mod cli_shell;
 mod cli_signals;
+mod cli_strangers;
 mod cli_test;
 mod cli_vault;
