@@ -38,7 +38,7 @@ const PROVIDER: &str = "example";
 async fn sign_in(client: &OAuthClient, open: impl FnOnce(String)) -> Result<SignedIn, OAuthError> {
     let mut sign_in = client.sign_in(client.first_flow()?).await?;
     match sign_in.prompt().clone() {
-        Prompt::Browser { url } => open(url),
+        Prompt::Browser { url, .. } => open(url),
         Prompt::Device { user_code, verification_url, .. } => {
             println!("type {user_code} into {verification_url}");
         }

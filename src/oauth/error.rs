@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -37,17 +38,21 @@ pub enum OAuthError {
         /// The way that was asked for.
         flow: FlowKind,
     },
-    /// The redirect URI's port on 127.0.0.1 can't be listened at: another program has it.
+    /// The redirect URI's port can't be listened at: another program has it.
     PortTaken {
         /// The provider.
         provider: String,
+        /// On which address of this machine.
+        address: IpAddr,
         /// The port.
         port: u16,
     },
-    /// Listening on 127.0.0.1 failed.
+    /// Listening on this machine failed.
     Listen {
         /// The provider.
         provider: String,
+        /// On which address.
+        address: IpAddr,
         /// The port; 0 for any that is free.
         port: u16,
         /// Why.
@@ -114,6 +119,10 @@ pub enum OAuthError {
     Expired,
     /// The text that was pasted belongs to another sign-in, or is forged: its state is not this one's.
     WrongState,
+    /// The address that was pasted has no state, so nothing tells which sign-in it is of.
+    NoState,
+    /// Two browsers have opened the page of a sign-in, and one of them may be somebody else's.
+    OpenedTwice,
     /// The text that was pasted has no code in it.
     NoCode,
     /// The sign-in has its code already, or has ended.
@@ -199,16 +208,16 @@ impl fmt::Display for OAuthError {
                 flow.word(),
                 WhereToSet(provider, "flows")
             ),
-            Self::PortTaken { provider, port } => write!(
+            Self::PortTaken { provider, address, port } => write!(
                 f,
-                "port {port} of 127.0.0.1, where the browser comes back to, is taken by another program; \
+                "port {port} of {address}, where the browser comes back to, is taken by another program; \
                  end that, sign in by {} instead, or name another port in {}",
                 FlowKind::PastedCode,
                 WhereToSet(provider, "redirect_uri")
             ),
-            Self::Listen { provider, port, source } => write!(
+            Self::Listen { provider, address, port, source } => write!(
                 f,
-                "could not listen on port {port} of 127.0.0.1: {source}; sign in by {} instead, or name \
+                "could not listen on port {port} of {address}: {source}; sign in by {} instead, or name \
                  another port in {}",
                 FlowKind::PastedCode,
                 WhereToSet(provider, "redirect_uri")
@@ -252,6 +261,14 @@ impl fmt::Display for OAuthError {
             Self::Expired => f.write_str("nobody signed in in time; start again"),
             Self::WrongState => f.write_str(
                 "the pasted text belongs to another sign-in; paste what this one's page shows",
+            ),
+            Self::NoState => f.write_str(
+                "the pasted address has no state, so nothing tells which sign-in it is of; paste the whole address at \
+                 which the browser has ended",
+            ),
+            Self::OpenedTwice => f.write_str(
+                "two browsers have opened the page of this sign-in, and one of them may be somebody else's, who saw its \
+                 address in the arguments of the other; nothing was stored; sign in again, and open the page by hand",
             ),
             Self::NoCode => f.write_str(
                 "the pasted text has no code in it; paste the code that the page shows, or the whole \

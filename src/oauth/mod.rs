@@ -16,7 +16,7 @@
 //!
 //! let mut sign_in = google.sign_in(google.first_flow()?).await?;
 //! match sign_in.prompt() {
-//!     Prompt::Browser { url } | Prompt::Paste { url } => println!("Open {url}"),
+//!     Prompt::Browser { url, .. } | Prompt::Paste { url } => println!("Open {url}"),
 //!     Prompt::Device { user_code, verification_url, .. } => println!("{user_code} at {verification_url}"),
 //!     _ => {}
 //! }

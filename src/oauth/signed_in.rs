@@ -25,6 +25,11 @@ impl SignedIn {
     /// The attribute of a record that has the [account's](Self::account) id.
     pub const ACCOUNT: &'static str = account::ACCOUNT;
 
+    /// What people know the account by, or else the vendor's id of it.
+    pub fn name(&self) -> Option<&str> {
+        self.label.as_deref().or(self.account.as_deref())
+    }
+
     /// Stores the tokens, and answers the record's metadata. A record of the same account in the pool gets
     /// them in place of its old ones, and keeps its label; else they are a new record's, last in the pool.
     ///

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 
 use super::keys;
 use super::raw::Raw;
@@ -26,12 +27,35 @@ fn variable_name(name: &str) -> String {
     name.chars().map(upper).collect()
 }
 
+/// A setting of a provider that an environment variable has replaced, and that says where secrets are sent, or which secret
+/// is taken. `Display` says it in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FromEnvironment {
+    /// The provider.
+    pub provider: String,
+    /// The setting: `oauth.token_url`.
+    pub setting: String,
+    /// The variable.
+    pub variable: String,
+}
+
+impl fmt::Display for FromEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { provider, setting, variable } = self;
+        write!(f, "{variable} in the environment replaces the setting `{setting}` of {provider}")
+    }
+}
+
+/// The settings of the environment by providers, and the variable that each has come from.
+pub(crate) type Environment = (BTreeMap<String, ProviderSettings>, Vec<FromEnvironment>);
+
 /// The settings of the environment, by the names that `known` has for providers: each name or alias, and
 /// the provider's own.
 pub(crate) fn read(
     variables: &[(OsString, OsString)],
     known: &[(String, String)],
-) -> Result<BTreeMap<String, ProviderSettings>, SettingsError> {
+) -> Result<Environment, SettingsError> {
     let mut names: Vec<_> =
         known.iter().map(|(name, provider)| (variable_name(name) + "_", name, provider)).collect();
     // The longest first: `openai-eu` is not `openai` with a setting `eu_…`.
@@ -74,7 +98,12 @@ pub(crate) fn read(
         let settings = settings.entry((*provider).clone()).or_default();
         settings.put(&path, &Raw::Plain(value)).map_err(|problem| problem.at(&place, &key))?;
     }
-    Ok(settings)
+    let variables = set_by.into_iter().map(|((provider, setting), variable)| FromEnvironment {
+        provider: provider.clone(),
+        setting,
+        variable: variable.to_owned(),
+    });
+    Ok((settings, variables.collect()))
 }
 
 /// The settings as they end variables' names.

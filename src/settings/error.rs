@@ -48,6 +48,13 @@ pub enum SettingsError {
         /// What is wrong there.
         reason: String,
     },
+    /// Others than the user and root could have written a file, or what lies in its directory.
+    NotTrusted {
+        /// Which file.
+        path: PathBuf,
+        /// Who could, and what would do.
+        reason: String,
+    },
     /// A file can't be read.
     Io {
         /// Which file.
@@ -84,6 +91,9 @@ impl fmt::Display for SettingsError {
                 "the provider's name or alias {name:?} is taken by {by}; give one of them another"
             ),
             Self::Syntax { place, reason } => write!(f, "{place}: {reason}"),
+            Self::NotTrusted { path, reason } => {
+                write!(f, "the settings in {} are not believed: {reason}", path.display())
+            }
             Self::Io { path, source } => write!(f, "could not read {}: {source}", path.display()),
         }
     }

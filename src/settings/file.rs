@@ -1,9 +1,11 @@
 //! Settings from a TOML file.
 
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
 use super::keys::{self, TABLES};
 use super::raw::Raw;
@@ -15,6 +17,21 @@ use super::{Named, ProviderSettings, SettingsError, VaultSettings, nearest};
 pub(crate) struct File {
     pub(crate) providers: Vec<Named>,
     pub(crate) vault: VaultSettings,
+}
+
+/// The text of a settings file that may be believed; `None` if there is none and none has to be.
+pub(crate) fn open(path: &Path, must_exist: bool) -> Result<Option<Zeroizing<String>>, SettingsError> {
+    let failed = |source| SettingsError::Io { path: path.to_owned(), source };
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if !must_exist && error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    #[cfg(unix)]
+    super::trust::check(path, &file)?;
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(Some(text))
 }
 
 /// What a file says. `file` is what errors call it; of its text they tell the names of keys, never a value.

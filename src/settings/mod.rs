@@ -105,16 +105,25 @@
 //! the vault's directory and the settings file to programs that heed them; the vault's key is in
 //! `TOWER_CREDENTIALS_VAULT_KEY`, or where `TOWER_CREDENTIALS_KEY_FILE`, `TOWER_CREDENTIALS_KEY_COMMAND` or
 //! `TOWER_CREDENTIALS_KEYRING` (`1`) say.
+//!
+//! # Whose word a file is
+//!
+//! A file can name commands to run and servers to send tokens to. So on Unix one is refused that others could have written:
+//! it and its directory must belong to the user or to root, and nobody else may write to them. A directory with the
+//! sticky bit may be open to others, and what is mounted read-only is nobody's to write.
 
 mod environment;
 mod error;
 #[cfg(feature = "config")]
 mod file;
+mod is_set;
 mod keys;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod raw;
 mod responses;
+#[cfg(all(feature = "config", unix))]
+mod trust;
 #[cfg(feature = "config")]
 mod vault;
 
@@ -128,6 +137,7 @@ use crate::pool::{Cooldowns, Mode, PoolBuilder};
 use crate::provider::{Endpoint, ModelsShape, ModelsUrl, Origin, ResponseRule};
 use raw::Raw;
 
+pub use environment::FromEnvironment;
 pub use error::SettingsError;
 #[cfg(feature = "config")]
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
@@ -136,7 +146,7 @@ pub use vault::{KeySource, VaultSettings};
 pub(crate) use environment::read as read_environment;
 pub(crate) use error::nearest;
 #[cfg(feature = "config")]
-pub(crate) use file::{File, read as read_file};
+pub(crate) use file::{File, open as open_file, read as read_file};
 
 /// Defines settings each of which may be unset, and how those of one source go before another's.
 macro_rules! layered {
@@ -313,20 +323,6 @@ impl ProviderSettings {
         own: Option<&crate::oauth::OAuthConfig>,
     ) -> Option<crate::oauth::OAuthConfig> {
         self.oauth.over(own)
-    }
-
-    /// The first setting here that only those of the type `generic` have.
-    pub(crate) fn generic_only(&self) -> Option<&'static str> {
-        let values = &self.values;
-        let set = [
-            ("header", values.header.is_some()),
-            ("prefix", values.prefix.is_some()),
-            ("oauth_header", values.oauth_header.is_some()),
-            ("oauth_prefix", values.oauth_prefix.is_some()),
-            ("query_names", values.query_names.is_some()),
-            ("extra_headers", !self.extra_headers.is_empty()),
-        ];
-        set.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
 
     /// The pool's builder with these settings.

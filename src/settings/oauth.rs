@@ -103,6 +103,21 @@ impl OAuthSettings {
         add_missing(&mut self.authorize_params, &other.authorize_params);
     }
 
+    /// The settings that say where secrets are sent, and whether each is set.
+    pub(super) fn leading(&self) -> [(&'static str, bool); 8] {
+        let fields = &self.fields;
+        [
+            ("oauth.authorize_url", fields.authorize_url.is_some()),
+            ("oauth.redirect_uri", fields.redirect_uri.is_some()),
+            ("oauth.device_url", fields.device_url.is_some()),
+            ("oauth.token_url", fields.token_url.is_some()),
+            ("oauth.refresh_url", fields.refresh_url.is_some()),
+            ("oauth.exchange_url", fields.exchange_url.is_some()),
+            ("oauth.poll_url", fields.poll_url.is_some()),
+            ("oauth.account_url", fields.account_url.is_some()),
+        ]
+    }
+
     /// The config with what is set here in place of the provider's own; `None` where nothing is.
     pub(super) fn over(&self, own: Option<&OAuthConfig>) -> Option<OAuthConfig> {
         let mut config = own.cloned().unwrap_or_default();

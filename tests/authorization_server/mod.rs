@@ -39,7 +39,7 @@ use books::Books;
 pub(crate) use books::Kind;
 use hooks::Hooks;
 pub(crate) use hooks::{Fault, Gate};
-pub(crate) use person::{browse, follow, page, refresh};
+pub(crate) use person::{Browser, browse, follow, page, refresh, start};
 pub(crate) use rules::{CLIENT_ID, CLIENT_SECRET, Rules, Vendor, config};
 pub(crate) use wire::{Fetched, client, fetch, get, with_method};
 

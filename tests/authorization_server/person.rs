@@ -1,5 +1,7 @@
 //! A person with a browser.
 
+use std::sync::Mutex;
+
 use http::Request;
 use http_body_util::Full;
 use tower::ServiceExt;
@@ -18,7 +20,7 @@ impl AuthorizationServer {
     ) -> Result<SignedIn, OAuthError> {
         let mut sign_in = client.sign_in(flow).await?;
         match sign_in.prompt().clone() {
-            Prompt::Browser { url } => {
+            Prompt::Browser { url, .. } => {
                 let page = tokio::spawn(async move { browse(&url).await });
                 let end = sign_in.finish().await;
                 let page = page.await.unwrap();
@@ -51,7 +53,7 @@ impl AuthorizationServer {
             runtime.block_on(async {
                 let sign_in = client.sign_in(flow).await.unwrap();
                 match sign_in.prompt().clone() {
-                    Prompt::Browser { url } => self.follow_link(&url),
+                    Prompt::Browser { url, .. } => self.follow_link(&url),
                     Prompt::Device { user_code, .. } => self.type_in(&user_code),
                     other => panic!("{other:?}"),
                 }
@@ -86,10 +88,65 @@ pub(crate) async fn refresh(
     }
 }
 
-/// Opens a page and goes where it leads.
+/// A person's browser, with its cookies.
+#[derive(Default)]
+pub(crate) struct Browser(Mutex<Vec<Cookie>>);
+
+struct Cookie {
+    host: String,
+    path: String,
+    /// Its name and value, as they are sent.
+    pair: String,
+}
+
+impl Browser {
+    /// Asks for a page, without going where it leads.
+    pub(crate) async fn get(&self, url: &str) -> Fetched {
+        let mut request = Request::get(url);
+        if let Some(cookies) = self.cookies(url) {
+            request = request.header("cookie", cookies);
+        }
+        let answer = fetch(request.body(Full::default()).unwrap()).await;
+        let mut cookies = self.0.lock().unwrap();
+        for field in answer.headers.get_all("set-cookie") {
+            let mut parts = field.to_str().unwrap().split("; ");
+            let pair = parts.next().unwrap().to_owned();
+            let path = parts.find_map(|part| part.strip_prefix("Path=")).unwrap().to_owned();
+            cookies.push(Cookie { host: host(url), path, pair });
+        }
+        answer
+    }
+
+    /// Opens a page and goes where it leads.
+    pub(crate) async fn open(&self, url: &str) -> Fetched {
+        let mut page = self.get(url).await;
+        while page.status.is_redirection() {
+            page = self.get(&page.location()).await;
+        }
+        page
+    }
+
+    /// What is sent to this page.
+    pub(crate) fn cookies(&self, url: &str) -> Option<String> {
+        let path = url::Url::parse(url).unwrap().path().to_owned();
+        let is_for = |cookie: &&Cookie| {
+            let rest = path.strip_prefix(cookie.path.trim_end_matches('/'));
+            cookie.host == host(url) && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let cookies = self.0.lock().unwrap();
+        let pairs: Vec<_> = cookies.iter().filter(is_for).map(|cookie| cookie.pair.as_str()).collect();
+        (!pairs.is_empty()).then(|| pairs.join("; "))
+    }
+}
+
+/// The host of a page; browsers have one set of cookies for all its ports.
+fn host(url: &str) -> String {
+    url::Url::parse(url).unwrap().host_str().unwrap().to_owned()
+}
+
+/// Opens a page in a browser of its own, and goes where it leads.
 pub(crate) async fn browse(url: &str) -> Fetched {
-    let page = get(url).await;
-    if page.status.is_redirection() { get(&page.location()).await } else { page }
+    Browser::default().open(url).await
 }
 
 /// What happens until there is nothing more, in words, and how it ends.
@@ -105,10 +162,19 @@ pub(crate) async fn follow(sign_in: &mut SignIn) -> (Vec<String>, Result<SignedI
     }
 }
 
-/// The page to open.
+/// The vendor's page.
 pub(crate) fn page(sign_in: &SignIn) -> String {
     match sign_in.prompt() {
-        Prompt::Browser { url } | Prompt::Paste { url } => url.clone(),
+        Prompt::Browser { elsewhere: Some(url), .. } => url.clone(),
+        Prompt::Browser { url, .. } | Prompt::Paste { url } => url.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The page that a browser on this machine is to open.
+pub(crate) fn start(sign_in: &SignIn) -> String {
+    match sign_in.prompt() {
+        Prompt::Browser { url, .. } => url.clone(),
         other => panic!("{other:?}"),
     }
 }

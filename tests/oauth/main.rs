@@ -13,5 +13,6 @@ mod oauth_secrets;
 mod oauth_sign_in;
 mod oauth_tls;
 mod redirected_tokens;
+mod sign_in_strangers;
 mod token_answers;
 mod vendors_end_to_end;

@@ -281,7 +281,7 @@ async fn a_link_is_asked_for_on_after_a_page_of_somebody_else_s() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Cursor));
     let client = OAuthClient::new("cursor", server.config(), server.without_sockets());
     let mut sign_in = client.sign_in(FlowKind::LinkPoll).await.unwrap();
-    let Prompt::Browser { url } = sign_in.prompt().clone() else { panic!() };
+    let Prompt::Browser { url, .. } = sign_in.prompt().clone() else { panic!() };
     server.fail_next([
         Fault::Text(StatusCode::OK, "<html>Sign in to this network</html>"),
         Fault::Text(StatusCode::OK, r#"{"error": "temporarily_unavailable"}"#),

@@ -11,8 +11,8 @@ use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthError, OAuthHttp, Sig
 use url::Url;
 
 use crate::authorization_server::{
-    AuthorizationServer, Fault, Fetched, Rules, Vendor, browse, client, fetch, follow, get, page,
-    with_method,
+    AuthorizationServer, Browser, Fault, Fetched, Rules, Vendor, browse, client, fetch, follow, get,
+    page, start, with_method,
 };
 
 fn server() -> AuthorizationServer {
@@ -44,24 +44,47 @@ async fn meanwhile(
 }
 
 #[tokio::test]
-async fn an_ephemeral_port_is_told_to_the_vendor_and_listened_at_on_ipv4_loopback() {
+async fn an_ephemeral_port_is_told_to_the_vendor_and_listened_at_wherever_its_host_may_lead() {
+    for (host, has_v6) in [("localhost", true), ("127.0.0.1", false)] {
+        let server = server();
+        let config = server.config().redirect_uri(format!("http://{host}:0/auth/callback"));
+        let client = OAuthClient::new("openai", config, OAuthHttp::new(client()));
+        let sign_in = client.sign_in(FlowKind::Loopback).await.unwrap();
+        let uri = Url::parse(&redirect(&sign_in)).unwrap();
+        assert_eq!((uri.host_str(), uri.path()), (Some(host), "/auth/callback"));
+        let port = uri.port().unwrap();
+        assert_ne!(port, 0);
+        TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        // The whole of 127.0.0.0/8 is this machine's; only one address of it is listened at.
+        assert!(TcpStream::connect(("127.0.0.2", port)).await.is_err());
+        let v6 = TcpStream::connect(("::1", port)).await;
+        assert_eq!(v6.is_ok(), has_v6 && has_ipv6().await, "{host}");
+        // Both pages are the same host's, so that they have the same cookies.
+        assert!(start(&sign_in).starts_with(&format!("http://{host}:{port}/auth/callback/")));
+    }
+}
+
+/// Whether this machine has IPv6, which some containers have not.
+async fn has_ipv6() -> bool {
+    TcpListener::bind("[::1]:0").await.is_ok()
+}
+
+#[tokio::test]
+async fn a_port_of_localhost_that_somebody_has_on_ipv6_is_taken() {
+    let Ok(taken) = TcpListener::bind("[::1]:0").await else { return };
     let server = server();
-    let sign_in = begin(&server).await;
-    let uri = Url::parse(&redirect(&sign_in)).unwrap();
-    assert_eq!((uri.host_str(), uri.path()), (Some("localhost"), "/auth/callback"));
-    let port = uri.port().unwrap();
-    assert_ne!(port, 0);
-    TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    // The whole of 127.0.0.0/8 is this machine's; only one address of it is listened at.
-    assert!(TcpStream::connect(("127.0.0.2", port)).await.is_err());
-    assert!(TcpStream::connect(("::1", port)).await.is_err());
+    let port = taken.local_addr().unwrap().port();
+    let config = server.config().redirect_uri(format!("http://localhost:{port}/auth/callback"));
+    let client = OAuthClient::new("openai", config, OAuthHttp::new(client()));
+    let text = client.sign_in(FlowKind::Loopback).await.unwrap_err().to_string();
+    assert!(text.contains(&format!("port {port} of ::1")), "{text}");
 }
 
 #[tokio::test]
 async fn the_page_tells_how_it_ended_once_that_is_known() {
     let server = server();
     let sign_in = begin(&server).await;
-    let url = page(&sign_in);
+    let url = start(&sign_in);
     let gate = server.hold_before();
     let (pages, story, end) = meanwhile(sign_in, async {
         let page = browse(&url);
@@ -90,7 +113,7 @@ async fn the_page_tells_how_it_ended_once_that_is_known() {
 async fn the_page_tells_of_a_failure_after_the_code() {
     let server = server();
     let sign_in = begin(&server).await;
-    let url = page(&sign_in);
+    let url = start(&sign_in);
     server.fail_next([Fault::Text(StatusCode::BAD_GATEWAY, "<html>")]);
     let (pages, _, end) = meanwhile(sign_in, async { vec![browse(&url).await] }).await;
     assert!(matches!(end, Err(OAuthError::Unavailable { .. })));
@@ -105,22 +128,24 @@ async fn what_is_no_answer_to_this_sign_in_neither_ends_nor_enters_it() {
     let (url, uri) = (page(&sign_in), redirect(&sign_in));
     let root = Url::parse(&uri).unwrap().join("/").unwrap().to_string();
     let state = parameter(&url, "state");
+    let (start, browser) = (start(&sign_in), Browser::default());
     let (pages, story, end) = meanwhile(sign_in, async {
+        browser.get(&start).await;
         vec![
-            get(&root).await,
-            get(&format!("{root}favicon.ico")).await,
-            get(&format!("{uri}/?code=c&state={state}")).await,
+            browser.get(&root).await,
+            browser.get(&format!("{root}favicon.ico")).await,
+            browser.get(&format!("{uri}/?code=c&state={state}")).await,
             fetch(with_method(Method::POST, &format!("{uri}?code=c&state={state}"))).await,
             fetch(with_method(Method::HEAD, &format!("{uri}?code=c&state={state}"))).await,
-            get(&uri).await,
-            get(&format!("{uri}?code=forged")).await,
-            get(&format!("{uri}?code=forged&state=forged")).await,
-            get(&format!("{uri}?code=forged&state={}", &state[1..])).await,
-            get(&format!("{uri}?error=access_denied&state=forged")).await,
-            get(&format!("{uri}?error=access_denied")).await,
-            get(&format!("{uri}?state={state}")).await,
-            get(&format!("{uri}?code=&state={state}")).await,
-            browse(&url).await,
+            browser.get(&uri).await,
+            browser.get(&format!("{uri}?code=forged")).await,
+            browser.get(&format!("{uri}?code=forged&state=forged")).await,
+            browser.get(&format!("{uri}?code=forged&state={}", &state[1..])).await,
+            browser.get(&format!("{uri}?error=access_denied&state=forged")).await,
+            browser.get(&format!("{uri}?error=access_denied")).await,
+            browser.get(&format!("{uri}?state={state}")).await,
+            browser.get(&format!("{uri}?code=&state={state}")).await,
+            browser.open(&start).await,
         ]
     })
     .await;
@@ -139,7 +164,7 @@ async fn the_vendor_s_error_ends_it_and_is_text_on_the_page() {
     let server = server();
     server.says_yes(false);
     let sign_in = begin(&server).await;
-    let url = page(&sign_in);
+    let url = start(&sign_in);
     let (pages, _, end) = meanwhile(sign_in, async { vec![browse(&url).await] }).await;
     let error = end.unwrap_err();
     assert_eq!(error.to_string(), "openai refuses: access_denied: <b>The person said no</b>");
@@ -228,17 +253,20 @@ async fn a_sign_in_that_is_dropped_leaves_no_socket_behind() {
 async fn a_sign_in_that_is_dropped_in_the_middle_of_its_exchange_frees_its_port() {
     let server = server();
     let mut sign_in = begin(&server).await;
-    let url = page(&sign_in);
+    let url = start(&sign_in);
     let gate = server.hold_before();
     let browser = tokio::spawn(async move {
-        let location = get(&url).await.location();
+        let person = Browser::default();
+        let vendor = person.get(&url).await.location();
+        let location = person.get(&vendor).await.location();
+        let cookies = person.cookies(&location).unwrap();
         // The connection breaks when the sign-in is dropped.
         let _ = TcpStream::connect(("127.0.0.1", Url::parse(&location).unwrap().port().unwrap()))
             .await
             .unwrap()
             .write_all(
                 format!(
-                    "GET {} HTTP/1.1\r\nhost: localhost\r\n\r\n",
+                    "GET {} HTTP/1.1\r\nhost: localhost\r\ncookie: {cookies}\r\n\r\n",
                     &location[location.find("/auth").unwrap()..]
                 )
                 .as_bytes(),
@@ -263,7 +291,7 @@ async fn a_sign_in_that_is_dropped_in_the_middle_of_its_exchange_frees_its_port(
 async fn a_connection_that_sends_nothing_does_not_keep_the_browser_out() {
     let server = server();
     let sign_in = begin(&server).await;
-    let (url, uri) = (page(&sign_in), Url::parse(&redirect(&sign_in)).unwrap());
+    let (url, uri) = (start(&sign_in), Url::parse(&redirect(&sign_in)).unwrap());
     let (pages, _, end) = meanwhile(sign_in, async {
         let mut spare = Vec::new();
         for _ in 0..8 {
@@ -294,7 +322,7 @@ async fn send(port: u16, bytes: &[u8]) -> String {
 async fn a_request_that_is_refused_is_told_and_the_wait_goes_on() {
     let server = server();
     let sign_in = begin(&server).await;
-    let (url, port) = (page(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
+    let (url, port) = (start(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
     let long = format!("GET /auth/callback?code={}", "x".repeat(1 << 20));
     let cookies = format!("GET /auth/callback HTTP/1.1\r\ncookie: {}\r\n\r\n", "x".repeat(1 << 20));
     let (pages, story, end) = meanwhile(sign_in, async {
@@ -322,11 +350,15 @@ async fn the_cookies_of_every_port_of_this_host_are_no_reason_to_refuse_a_browse
     {
         let server = server();
         let sign_in = begin(&server).await;
-        let (url, port) = (page(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
+        let (url, port) = (start(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
         let (_, story, end) = meanwhile(sign_in, async {
-            let location = get(&url).await.location();
+            let person = Browser::default();
+            let vendor = person.get(&url).await.location();
+            let location = person.get(&vendor).await.location();
+            let ours = person.cookies(&location).unwrap();
             let path = &location[location.find("/auth").unwrap()..];
-            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{cookies}\r\n");
+            let request =
+                format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{cookies}cookie: {ours}\r\n\r\n");
             let answer = send(port, request.as_bytes()).await;
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
             Vec::new()
@@ -342,13 +374,15 @@ async fn a_browser_that_loads_the_page_ahead_gets_it_each_time() {
         let server = server();
         server.says_yes(says_yes);
         let mut sign_in = begin(&server).await;
-        let url = page(&sign_in);
+        let url = start(&sign_in);
         let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();
         let gate = server.hold_before();
         let browser = async {
-            let location = get(&url).await.location();
+            let person = Browser::default();
+            let vendor = person.get(&url).await.location();
+            let location = person.get(&vendor).await.location();
             // Twice before it is known how it ends, and once more after that.
-            let ahead = async { tokio::join!(get(&location), get(&location)) };
+            let ahead = async { tokio::join!(person.get(&location), person.get(&location)) };
             tokio::pin!(ahead);
             if says_yes {
                 tokio::select! {
@@ -357,8 +391,8 @@ async fn a_browser_that_loads_the_page_ahead_gets_it_each_time() {
                 }
             }
             let (first, second) = ahead.await;
-            let after = get(&location).await;
-            let forged = get(&location.replace("state=", "state=x")).await;
+            let after = person.get(&location).await;
+            let forged = person.get(&location.replace("state=", "state=x")).await;
             ([first, second, after], forged)
         };
         let ((pages, forged), (_, end)) = tokio::join!(browser, follow(&mut sign_in));
@@ -379,7 +413,7 @@ async fn a_browser_that_loads_the_page_ahead_gets_it_each_time() {
 async fn a_sign_in_that_is_dropped_after_its_end_frees_its_port() {
     let server = server();
     let sign_in = begin(&server).await;
-    let (url, port) = (page(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
+    let (url, port) = (start(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
     let (page, end) = tokio::join!(browse(&url), sign_in.finish());
     end.unwrap();
     assert_eq!(page.status, StatusCode::OK);

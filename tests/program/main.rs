@@ -26,6 +26,7 @@ mod cli_root;
 mod cli_rotate_key;
 mod cli_shell;
 mod cli_signals;
+mod cli_strangers;
 mod cli_test;
 mod cli_unwritable;
 mod cli_vault;

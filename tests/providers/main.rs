@@ -20,3 +20,5 @@ mod provider_requests;
 mod response_settings;
 mod settings;
 mod settings_errors;
+#[cfg(unix)]
+mod settings_trust;

@@ -150,6 +150,8 @@ pub(crate) enum Command {
     Vault(commands::vault::Vault),
     Completions(commands::shell::Completions),
     Man(commands::shell::Man),
+    #[command(hide = true)]
+    OpenPage(commands::login::OpenPage),
 }
 
 /// For commands that list something.

@@ -25,6 +25,7 @@ use crate::args::Global;
 use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlace;
+use crate::output;
 use crate::places::Places;
 
 /// The HTTP client of the program.
@@ -67,6 +68,9 @@ impl Context {
             None => builder,
         };
         let registry = builder.build()?;
+        for from in registry.from_environment() {
+            output::note(from);
+        }
         let places = places.with_settings(registry.vault_settings());
         let keys = KeyPlace::new(global, &places, registry.vault_settings())?;
         let (vault, settings) = (places.vault.display(), places.config.display());

@@ -3,7 +3,7 @@
 //! `args` says what can be typed, `commands` has a file for each command. What they share: `context` (the
 //! vault, the settings, the HTTP client), `keys` (where the vault's key is), `account` (which account is meant,
 //! and how it stands), `output` and `prompt` (what a person sees and is asked), `failure` (errors and exit codes), `ending`
-//! (what is waited for before the program ends).
+//! (what is waited for before the program ends), `memory` (what keeps it out of files).
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -15,6 +15,7 @@ mod context;
 mod ending;
 mod failure;
 mod keys;
+mod memory;
 #[path = "../../plain/odd.rs"]
 mod odd;
 mod output;
@@ -27,17 +28,25 @@ mod time;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use args::Args;
+use args::{Args, Command};
 use failure::{Exit, Failure};
 
 /// How long the program waits at its end for what its threads are doing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
+    let is_private = memory::keep_private();
     let args = Args::typed();
     args.global.color.apply();
     output::show_warnings(args.global.verbose);
-    let exit = match run(args) {
+    if let Err(error) = is_private {
+        output::warn(format_args!("if the program crashes, a core may have secrets in it: {error}"));
+    }
+    let exit = match args.command {
+        Command::OpenPage(command) => command.run(),
+        _ => run(args),
+    };
+    let exit = match exit {
         Ok(exit) => exit,
         Err(failure) => failure.report(),
     };

@@ -90,6 +90,11 @@ pub(crate) fn say(text: impl Display) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Tells a person what they may not know of, and may well have meant.
+pub(crate) fn note(text: impl Display) {
+    say(format_args!("{} {text}", strong("note:")));
+}
+
 /// Warns a person of something.
 pub(crate) fn warn(text: impl Display) {
     say(format_args!("{} {text}", doubtful("warning:")));

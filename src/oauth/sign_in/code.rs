@@ -1,12 +1,15 @@
 //! The authorization code (RFC 6749, section 4.1) with PKCE (RFC 7636): it comes to a loopback address, or a
 //! person pastes it.
 
+use http::HeaderValue;
 use oauth2::{AuthUrl, AuthorizationCode, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl};
 use tokio::sync::mpsc;
 
-use super::loopback::{self, Event, Loopback, Reply, reply_all};
+use super::listen::{self, Listeners};
+use super::loopback::{Loopback, reply_all};
 use super::page::Page;
 use super::paste::Paste;
+use super::visit::{Event, Reply};
 use super::{Begun, End, Events, Progress, Prompt};
 use crate::oauth::client::OAuthClient;
 use crate::oauth::error::OAuthError;
@@ -25,15 +28,15 @@ struct Attempt {
 }
 
 pub(super) async fn by_loopback(client: &OAuthClient, events: Events) -> Result<Begun, OAuthError> {
-    let target = loopback::target(client, redirect_uri(client)?)?;
-    let listener = loopback::bind(client, &target).await?;
-    let provider = client.provider().to_owned();
-    let address = listener.local_addr();
-    let port = address.map_err(|source| OAuthError::Listen { provider, port: 0, source })?.port();
-    let (attempt, url) = Attempt::new(client, target.with_port(port), events)?;
-    let server = Loopback::new(listener, &target, &attempt.state);
+    let target = listen::target(client, redirect_uri(client)?)?;
+    let listeners = Listeners::bind(client, &target).await?;
+    let (attempt, vendor) = Attempt::new(client, target.with_port(listeners.port), events)?;
+    let leads_to =
+        HeaderValue::from_str(&vendor).map_err(|error| client.invalid("authorize_url", error))?;
+    let server = Loopback::new(listeners, &target, leads_to, &attempt.state);
     let (paste, pasted) = Paste::new(&attempt.state);
-    Ok((Prompt::Browser { url }, Box::pin(attempt.run(Some(server), pasted)), Some(paste)))
+    let prompt = Prompt::Browser { url: server.start(&target), elsewhere: Some(vendor) };
+    Ok((prompt, Box::pin(attempt.run(Some(server), pasted)), Some(paste)))
 }
 
 pub(super) fn by_paste(client: &OAuthClient, events: Events) -> Result<Begun, OAuthError> {
@@ -102,6 +105,10 @@ impl Attempt {
                         let secrets = Secrets::new([self.state.secret().as_str()]);
                         break Err(refused(&self.client, &secrets, &error, description.as_deref()));
                     }
+                    Event::OpenedTwice(reply) => {
+                        replies.push(reply);
+                        break Err(OAuthError::OpenedTwice);
+                    }
                 },
             }
         };
@@ -112,7 +119,7 @@ impl Attempt {
         };
         // Only now is it known how it ended.
         let page = match &result {
-            Ok(_) => Page::signed_in(),
+            Ok(account) => Page::signed_in(account.name()),
             Err(error) => Page::failed(error),
         };
         reply_all(replies, &page).await;
@@ -130,10 +137,14 @@ impl Attempt {
         loop {
             tokio::select! {
                 result = &mut exchange => return result,
-                event = next(server) => match event {
-                    Event::Code(_, reply) | Event::Error(_, _, reply) => replies.push(reply),
-                    Event::Ignored(_) => {}
-                },
+                event = next(server) => {
+                    // The code may be that of the other browser.
+                    let is_opened_twice = matches!(event, Event::OpenedTwice(_));
+                    replies.extend(event.reply());
+                    if is_opened_twice {
+                        return Err(OAuthError::OpenedTwice);
+                    }
+                }
             }
         }
     }

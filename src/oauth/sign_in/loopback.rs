@@ -1,36 +1,32 @@
-//! The address on this machine that the browser comes back to (RFC 8252, section 7.3).
+//! The server of a sign-in, at the addresses that the browser comes back to.
 
-use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io;
-use std::net::Ipv4Addr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Response, Uri};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use oauth2::{AuthorizationCode, CsrfToken};
-use subtle::ConstantTimeEq;
-use tokio::net::{TcpListener, TcpStream};
+use oauth2::CsrfToken;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
-use url::{Url, form_urlencoded};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
+use super::listen::{Listeners, Target};
 use super::page::Page;
-use crate::oauth::client::OAuthClient;
-use crate::oauth::error::OAuthError;
-use crate::secret::SecretString;
+use super::visit::{Event, Reply, Visits};
 
-/// The most connections at once. Browsers open spare ones.
-const MOST_CONNECTIONS: usize = 16;
+/// The most connections at once. Browsers open spare ones, and so can anybody on this machine.
+const MOST_CONNECTIONS: usize = 128;
+
+/// The most events that wait to be told.
+const MOST_EVENTS: usize = 16;
 
 /// The most bytes of a request's head. Browsers send the cookies of every port of this host.
 const MOST_BYTES: usize = 256 * 1024;
@@ -47,59 +43,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How long after the end a second load of the callback gets the page that the first one got.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Where the browser comes back to, before the port is known.
-pub(super) struct Target<'a> {
-    text: &'a str,
-    url: Url,
-    /// 0 for any that is free.
-    port: u16,
-}
-
-impl Target<'_> {
-    /// The redirect URI with the port that is listened at; as it was written, where it has one.
-    pub(super) fn with_port(&self, port: u16) -> String {
-        if self.port != 0 {
-            return self.text.to_owned();
-        }
-        let mut url = self.url.clone();
-        // Such a URL has a host, so it can have a port.
-        let _ = url.set_port(Some(port));
-        url.into()
-    }
-}
-
-/// Reads a redirect URI that is to be listened at.
-pub(super) fn target<'a>(client: &OAuthClient, text: &'a str) -> Result<Target<'a>, OAuthError> {
-    let invalid = |reason| client.invalid("redirect_uri", reason);
-    let url = Url::parse(text).map_err(|error| client.invalid("redirect_uri", error))?;
-    if url.scheme() != "http" || !matches!(url.host_str(), Some("localhost" | "127.0.0.1")) {
-        return Err(invalid("a browser sign-in needs http://localhost or http://127.0.0.1"));
-    }
-    if url.fragment().is_some() {
-        return Err(invalid("it must have no fragment"));
-    }
-    // A URL forgets the port that is its scheme's own.
-    let uri: Uri = text.parse().map_err(|error| client.invalid("redirect_uri", error))?;
-    Ok(Target { text, url, port: uri.port_u16().unwrap_or(0) })
-}
-
-/// Listens on 127.0.0.1 only (RFC 8252, section 8.3).
-pub(super) async fn bind(client: &OAuthClient, target: &Target<'_>) -> Result<TcpListener, OAuthError> {
-    let port = target.port;
-    let provider = || client.provider().to_owned();
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => OAuthError::PortTaken { provider: provider(), port },
-        _ => OAuthError::Listen { provider: provider(), port, source },
-    })
-}
-
-/// Where the page goes that answers a browser.
-pub(super) struct Reply {
-    page: oneshot::Sender<Page>,
-    /// Ends with the connection.
-    written: oneshot::Receiver<Infallible>,
-}
-
 /// Sends a page to all who wait for it, and waits until it was written.
 pub(super) async fn reply_all(replies: Vec<Reply>, page: &Page) {
     let mut all_written = Vec::new();
@@ -115,75 +58,47 @@ pub(super) async fn reply_all(replies: Vec<Reply>, page: &Page) {
     let _ = tokio::time::timeout(FAREWELL, all).await;
 }
 
-/// What has come.
-pub(super) enum Event {
-    /// The code.
-    Code(AuthorizationCode, Reply),
-    /// The vendor's error, and its words (RFC 6749, section 4.1.2.1).
-    Error(String, Option<String>, Reply),
-    /// Something that isn't an answer to this sign-in.
-    Ignored(&'static str),
-}
-
-/// The parameters with which a browser comes back (RFC 6749, section 4.1.2).
-#[derive(Default)]
-pub(super) struct CallbackQuery {
-    pub(super) code: Option<String>,
-    pub(super) state: Option<String>,
-    pub(super) error: Option<String>,
-    pub(super) error_description: Option<String>,
-}
-
-impl CallbackQuery {
-    pub(super) fn read<'a>(pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Self {
-        let mut query = Self::default();
-        for (name, value) in pairs {
-            let field = match &*name {
-                "code" => &mut query.code,
-                "state" => &mut query.state,
-                "error" => &mut query.error,
-                "error_description" => &mut query.error_description,
-                _ => continue,
-            };
-            field.get_or_insert_with(|| value.into_owned());
-        }
-        query
-    }
-}
-
-/// Whether a state is the expected one; how long that takes tells nothing of where they differ.
-pub(super) fn same_state(given: &str, expected: &str) -> bool {
-    given.as_bytes().ct_eq(expected.as_bytes()).into()
-}
-
 /// The server of a sign-in. Dropping it closes its sockets.
 pub(super) struct Loopback {
-    listener: TcpListener,
-    expected: Arc<Expected>,
-    connections: JoinSet<()>,
+    listeners: Listeners,
+    visits: Arc<Visits>,
+    tasks: JoinSet<()>,
+    /// The open connections, the oldest first.
+    connections: VecDeque<Connection>,
     graceful: GracefulShutdown,
     events: mpsc::Receiver<Event>,
 }
 
-/// What a request must be to be the vendor's answer.
-struct Expected {
-    path: String,
-    state: SecretString,
-    events: mpsc::Sender<Event>,
+/// A connection that is served.
+struct Connection {
+    task: AbortHandle,
+    /// Whether a whole head has come.
+    is_asking: Arc<AtomicBool>,
 }
 
 impl Loopback {
-    pub(super) fn new(listener: TcpListener, target: &Target<'_>, state: &CsrfToken) -> Self {
-        let (sender, events) = mpsc::channel(MOST_CONNECTIONS);
-        let path = target.url.path().to_owned();
-        let expected = Expected { path, state: state.secret().as_str().into(), events: sender };
+    /// `vendor` is where the sign-in's first page leads.
+    pub(super) fn new(
+        listeners: Listeners,
+        target: &Target<'_>,
+        vendor: HeaderValue,
+        state: &CsrfToken,
+    ) -> Self {
+        let (sender, events) = mpsc::channel(MOST_EVENTS);
+        let visits = Visits::new(target.path(), listeners.port, vendor, state, sender);
         Self {
-            listener,
-            expected: Arc::new(expected),
-            connections: JoinSet::new(),
+            listeners,
+            visits: Arc::new(visits),
+            tasks: JoinSet::new(),
+            connections: VecDeque::new(),
             graceful: GracefulShutdown::new(),
             events,
         }
+    }
+
+    /// The page where a browser of this machine begins.
+    pub(super) fn start(&self, target: &Target<'_>) -> String {
+        target.page(self.listeners.port, self.visits.start())
     }
 
     /// What comes next. Cancel safe.
@@ -191,25 +106,48 @@ impl Loopback {
         loop {
             tokio::select! {
                 Some(event) = self.events.recv() => return event,
-                Some(_) = self.connections.join_next() => {}
-                accepted = self.listener.accept(), if self.connections.len() < MOST_CONNECTIONS => {
+                Some(_) = self.tasks.join_next() => {}
+                accepted = self.listeners.accept() => {
                     match accepted {
-                        Ok((stream, _)) => self.serve(stream),
+                        Ok(stream) => self.serve(stream),
                         // No more file descriptors, say: not to be asked for again at once.
                         Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                     }
+                    // It reads what has come already before another one may take its place.
+                    tokio::task::yield_now().await;
                 }
             }
         }
     }
 
+    /// Makes room for one more connection, and answers whether there is any. The oldest that has asked for nothing gives
+    /// way: a browser asks as soon as it is connected, and a stranger's idle connections must not keep it out.
+    fn make_room(&mut self) -> bool {
+        self.connections.retain(|connection| !connection.task.is_finished());
+        if self.connections.len() < MOST_CONNECTIONS {
+            return true;
+        }
+        let is_idle = |connection: &Connection| !connection.is_asking.load(Ordering::Relaxed);
+        let idle = self.connections.iter().position(is_idle);
+        let idle = idle.and_then(|place| self.connections.remove(place));
+        idle.map(|connection| connection.task.abort()).is_some()
+    }
+
     fn serve(&mut self, stream: TcpStream) {
-        let expected = self.expected.clone();
-        let events = expected.events.clone();
+        if !self.make_room() {
+            return;
+        }
+        let visits = self.visits.clone();
+        let events = visits.events.clone();
         let (open, written) = oneshot::channel();
         // There is one request on each connection.
         let written = Arc::new(Mutex::new(Some(written)));
-        let service = service_fn(move |request| answer(expected.clone(), written.clone(), request));
+        let is_asking = Arc::new(AtomicBool::new(false));
+        let asks = is_asking.clone();
+        let service = service_fn(move |request| {
+            asks.store(true, Ordering::Relaxed);
+            visits.clone().answer(written.clone(), request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(PATIENCE)
@@ -218,7 +156,7 @@ impl Loopback {
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection);
-        self.connections.spawn(async move {
+        let task = self.tasks.spawn(async move {
             let ended = connection.await;
             drop(open);
             // It was the browser, perhaps, and its person waits in vain.
@@ -226,6 +164,7 @@ impl Loopback {
                 let _ = events.send(Event::Ignored(reason)).await;
             }
         });
+        self.connections.push_back(Connection { task, is_asking });
     }
 
     /// Gives whoever loads the callback once more the same page, for a while. Browsers load pages ahead.
@@ -233,7 +172,7 @@ impl Loopback {
         Farewell(tokio::spawn(async move {
             let again = async {
                 loop {
-                    if let Event::Code(_, reply) | Event::Error(_, _, reply) = self.next().await {
+                    if let Some(reply) = self.next().await.reply() {
                         let _ = reply.page.send(page.clone());
                     }
                 }
@@ -245,12 +184,12 @@ impl Loopback {
 
     /// Writes out what is being answered, and closes.
     async fn close(self) {
-        let Self { listener, graceful, events, connections, .. } = self;
-        drop(listener);
+        let Self { listeners, graceful, events, tasks, .. } = self;
+        drop(listeners);
         // Whoever came a second time is told that it is over.
         drop(events);
         let _ = tokio::time::timeout(FAREWELL, graceful.shutdown()).await;
-        drop(connections);
+        drop(tasks);
     }
 }
 
@@ -283,60 +222,5 @@ fn refused(error: &hyper::Error) -> Option<&'static str> {
         Some("it is not HTTP; see that the browser does not turn http:// into https://")
     } else {
         None
-    }
-}
-
-/// When the connection ends.
-type Written = Arc<Mutex<Option<oneshot::Receiver<Infallible>>>>;
-
-async fn answer(
-    expected: Arc<Expected>,
-    written: Written,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let page = if request.uri().path() != expected.path {
-        Page::not_found()
-    } else if request.method() != Method::GET {
-        Page::not_allowed()
-    } else {
-        let written = written.lock().unwrap_or_else(PoisonError::into_inner).take();
-        callback(&expected, written, request.uri().query().unwrap_or_default()).await
-    };
-    Ok(page.response())
-}
-
-async fn callback(
-    expected: &Expected,
-    written: Option<oneshot::Receiver<Infallible>>,
-    query: &str,
-) -> Page {
-    let query = CallbackQuery::read(form_urlencoded::parse(query.as_bytes()));
-    let Some(written) = written else { return Page::ended() };
-    let (sender, page) = oneshot::channel();
-    let reply = Reply { page: sender, written };
-    // Any page on the web can send the browser here. So what has not this sign-in's state is no answer to
-    // it, and must not end it either, be it a code of somebody else's or an error (RFC 9700, section 4.7).
-    let event = match query {
-        CallbackQuery { state: None, .. } => Err("it has no state"),
-        CallbackQuery { state: Some(state), .. } if !same_state(&state, expected.state.expose()) => {
-            Err("its state is another sign-in's")
-        }
-        CallbackQuery { error: Some(error), error_description, .. } => {
-            Ok(Event::Error(error, error_description, reply))
-        }
-        CallbackQuery { code: Some(code), .. } if !code.is_empty() => {
-            Ok(Event::Code(AuthorizationCode::new(code), reply))
-        }
-        _ => Err("it has neither a code nor an error"),
-    };
-    match event {
-        Ok(event) => {
-            let _ = expected.events.send(event).await;
-            page.await.unwrap_or_else(|_| Page::ended())
-        }
-        Err(reason) => {
-            let _ = expected.events.send(Event::Ignored(reason)).await;
-            Page::ignored(reason)
-        }
     }
 }

@@ -2,9 +2,11 @@
 
 mod code;
 mod device;
+mod listen;
 mod loopback;
 mod page;
 mod paste;
+mod visit;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -45,8 +47,13 @@ fn flow(running: impl Future<Output = Result<SignedIn, OAuthError>> + Send + 'st
 pub enum Prompt {
     /// A page to open in a browser on this machine. Nothing else is to be done.
     Browser {
-        /// The page.
+        /// The page. At a loopback sign-in it is one of this machine's, which leads on to the vendor's: the first browser
+        /// that opens it is the one that signs in, and a second one ends the sign-in. Whoever sees its address in the
+        /// browser's arguments learns nothing by which they could sign in instead, unless they open it first.
         url: String,
+        /// The vendor's page, for a browser on another machine. The address at which that one ends is to be
+        /// [pasted](SignIn::paste). It is not to be in anybody's arguments. `None` if `url` works there as well.
+        elsewhere: Option<String>,
     },
     /// A page to open in any browser. At its end it shows a code, or the browser ends at an address that
     /// has one: either is to be [pasted](SignIn::paste).
@@ -203,7 +210,7 @@ impl SignIn {
     /// Keep awaiting [`next`](Self::next) for what comes of it.
     ///
     /// # Errors
-    /// [`OAuthError::NoCode`], [`OAuthError::WrongState`], or [`OAuthError::Refused`] for an address that
+    /// [`OAuthError::NoCode`], [`OAuthError::NoState`], [`OAuthError::WrongState`], or [`OAuthError::Refused`] for an address that
     /// has the vendor's error; another text may be pasted then. [`OAuthError::Ended`] after a code, and
     /// [`OAuthError::UnsupportedFlow`] where there is none to paste.
     pub fn paste(&mut self, text: &str) -> Result<(), OAuthError> {
@@ -251,5 +258,5 @@ fn by_link(client: &OAuthClient, events: Events) -> Result<Begun, OAuthError> {
         let answer = cursor::poll(&client, ticket, events).await?;
         Ok(answer.signed_in(client.dialect(), client.now()))
     };
-    Ok((Prompt::Browser { url: page.into() }, flow(running), None))
+    Ok((Prompt::Browser { url: page.into(), elsewhere: None }, flow(running), None))
 }

@@ -15,8 +15,13 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn signed_in() -> Self {
-        Self::new(StatusCode::OK, "Signed in", "It worked. You can close this page.")
+    /// Tells whose account it is, where that is known: it could be somebody else's.
+    pub(super) fn signed_in(account: Option<&str>) -> Self {
+        let text = match account {
+            Some(account) => format!("It worked. The account is {account}. You can close this page."),
+            None => "It worked. You can close this page.".to_owned(),
+        };
+        Self::new(StatusCode::OK, "Signed in", text)
     }
 
     pub(super) fn failed(error: &dyn fmt::Display) -> Self {
@@ -29,6 +34,10 @@ impl Page {
 
     pub(super) fn ended() -> Self {
         Self::new(StatusCode::GONE, "Ended", "This sign-in has ended already.")
+    }
+
+    pub(super) fn not_yet() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not yet", "This page is not to be loaded ahead.")
     }
 
     pub(super) fn not_found() -> Self {
@@ -69,6 +78,15 @@ impl Page {
         }
         response
     }
+}
+
+/// A page that leads on to another one, with the field that sets a cookie.
+pub(super) fn onward(to: &HeaderValue, cookie: HeaderValue) -> Response<Full<Bytes>> {
+    let mut response =
+        Page::new(StatusCode::SEE_OTHER, "Sign in", "It goes on at the vendor's page.").response();
+    response.headers_mut().insert(header::LOCATION, to.clone());
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response
 }
 
 /// Text that is no markup.

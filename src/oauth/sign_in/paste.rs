@@ -4,7 +4,7 @@ use oauth2::{AuthorizationCode, CsrfToken};
 use tokio::sync::mpsc;
 use url::form_urlencoded;
 
-use super::loopback::{CallbackQuery, same_state};
+use super::visit::{CallbackQuery, is_same};
 use crate::oauth::client::OAuthClient;
 use crate::oauth::error::OAuthError;
 use crate::oauth::redact::Secrets;
@@ -27,9 +27,15 @@ impl Paste {
     pub(super) fn take(&self, client: &OAuthClient, text: &str) -> Result<(), OAuthError> {
         // Terminals break long lines.
         let text: String = text.split_whitespace().collect();
-        let pasted = read(&text);
-        if pasted.state.as_ref().is_some_and(|state| !same_state(state, self.state.expose())) {
-            return Err(OAuthError::WrongState);
+        let (pasted, form) = read(&text);
+        match &pasted.state {
+            Some(state) if is_same(state, self.state.expose()) => {}
+            Some(_) => return Err(OAuthError::WrongState),
+            // Pages that show a code to be copied may show it without.
+            None if form == Form::Code => {}
+            None if pasted.code.is_none() && pasted.error.is_none() => return Err(OAuthError::NoCode),
+            // Every vendor's answer has the state that it was asked with (RFC 6749, sections 4.1.2 and 4.1.2.1).
+            None => return Err(OAuthError::NoState),
         }
         if let Some(code) = &pasted.error {
             let secrets = Secrets::new([self.state.expose()]);
@@ -40,21 +46,30 @@ impl Paste {
     }
 }
 
+/// What was copied.
+#[derive(PartialEq, Eq)]
+enum Form {
+    /// The code that a page shows.
+    Code,
+    /// The address at which the browser has ended.
+    Address,
+}
+
 /// `code`, `code#state`, or an address, whole or from its query on.
-fn read(text: &str) -> CallbackQuery {
+fn read(text: &str) -> (CallbackQuery, Form) {
     let query = text.split_once('?').map(|(_, query)| query);
     let query = query.or_else(|| (text.contains("code=") || text.contains("error=")).then_some(text));
     if let Some(query) = query {
         let query = query.split_once('#').map_or(query, |(query, _)| query);
-        return CallbackQuery::read(form_urlencoded::parse(query.as_bytes()));
+        return (CallbackQuery::read(form_urlencoded::parse(query.as_bytes())), Form::Address);
     }
     if text.contains("://") {
         // An address without a query.
-        return CallbackQuery::default();
+        return (CallbackQuery::default(), Form::Address);
     }
     let (code, state) = match text.split_once('#') {
         Some((code, state)) => (code, Some(state.to_owned())),
         None => (text, None),
     };
-    CallbackQuery { code: Some(code.to_owned()), state, ..CallbackQuery::default() }
+    (CallbackQuery { code: Some(code.to_owned()), state, ..CallbackQuery::default() }, Form::Code)
 }

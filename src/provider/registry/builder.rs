@@ -16,7 +16,7 @@ use crate::provider::configured::{self, Configured};
 use crate::provider::{Provider, vendor};
 use crate::secret::SecretString;
 #[cfg(feature = "config")]
-use crate::settings::{File, read_file};
+use crate::settings::{File, open_file, read_file};
 use crate::settings::{Named, ProviderSettings, SettingsError};
 use crate::vault::{EnvironmentLayer, check_name};
 
@@ -62,7 +62,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Takes settings from this TOML file, which must be there.
+    /// Takes settings from this TOML file, which must be there, and which nobody else may
+    /// [write](crate::settings#whose-word-a-file-is).
     #[cfg(feature = "config")]
     #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
     #[must_use]
@@ -71,7 +72,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// Takes settings from this TOML file if it is there.
+    /// As [`file`](Self::file), if the file is there.
     #[cfg(feature = "config")]
     #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
     #[must_use]
@@ -142,8 +143,16 @@ impl RegistryBuilder {
                 merged.entry(name).or_default().add(&settings, place);
             }
         }
-        for (name, settings) in crate::settings::read_environment(&self.variables, &names.all())? {
-            merged.entry(name).or_default().add(&settings, ENVIRONMENT.to_owned());
+        let (of_environment, mut from_environment) =
+            crate::settings::read_environment(&self.variables, &names.all())?;
+        for (name, settings) in of_environment {
+            let merged = merged.entry(name.clone()).or_default();
+            let (before, now) = (merged.settings.leading(), settings.leading());
+            from_environment.retain(|from| {
+                let leads = |settings: &[&str]| settings.contains(&&*from.setting);
+                from.provider != name || (leads(&now) && !leads(&before))
+            });
+            merged.add(&settings, ENVIRONMENT.to_owned());
         }
         let mut entries = BTreeMap::new();
         for name in &names.own {
@@ -153,6 +162,7 @@ impl RegistryBuilder {
         Ok(Registry {
             entries,
             aliases: names.aliases,
+            from_environment,
             #[cfg(feature = "config")]
             vault: file.vault,
         })
@@ -275,15 +285,12 @@ impl ConfigFile {
     fn read(&self) -> Result<File, SettingsError> {
         match self {
             Self::Text { name, text } => read_file(name, text, Path::new("")),
-            Self::Path { path, must_exist } => match std::fs::read_to_string(path).map(Zeroizing::new) {
-                Ok(text) => {
+            Self::Path { path, must_exist } => match open_file(path, *must_exist)? {
+                Some(text) => {
                     let base = path.parent().unwrap_or(Path::new(""));
                     read_file(&path.display().to_string(), &text, base)
                 }
-                Err(error) if !must_exist && error.kind() == std::io::ErrorKind::NotFound => {
-                    Ok(File::default())
-                }
-                Err(source) => Err(SettingsError::Io { path: path.clone(), source }),
+                None => Ok(File::default()),
             },
         }
     }

@@ -18,7 +18,7 @@ use crate::oauth::{OAuthClient, OAuthHttp};
 use crate::pool::{Mode, Pool, PoolBuilder};
 #[cfg(feature = "config")]
 use crate::settings::VaultSettings;
-use crate::settings::{ProviderSettings, SettingsError, nearest};
+use crate::settings::{FromEnvironment, ProviderSettings, SettingsError, nearest};
 use crate::vault::{EnvironmentLayer, Vault};
 
 pub use builder::RegistryBuilder;
@@ -43,6 +43,7 @@ pub struct Registry {
     entries: BTreeMap<String, Entry>,
     /// Other names, and whose each is.
     aliases: BTreeMap<String, String>,
+    from_environment: Vec<FromEnvironment>,
     #[cfg(feature = "config")]
     vault: VaultSettings,
 }
@@ -67,6 +68,12 @@ impl Registry {
     #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
     pub fn vault_settings(&self) -> &VaultSettings {
         &self.vault
+    }
+
+    /// What the environment has replaced of the settings that say where secrets are sent and which are taken: neither the
+    /// program nor the file has said it. A program tells a person, who may not know of a project's `.env`.
+    pub fn from_environment(&self) -> &[FromEnvironment] {
+        &self.from_environment
     }
 
     /// The names of the providers, without aliases.

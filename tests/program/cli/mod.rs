@@ -67,10 +67,16 @@ impl Home {
         self.path().join(".cache/tower-credentials")
     }
 
-    /// Writes the settings file.
+    pub fn settings_file(&self) -> PathBuf {
+        self.config_directory().join("config.toml")
+    }
+
+    /// Writes the settings file, which is nobody else's whatever the umask.
     pub fn settings(&self, toml: &str) {
         fs::create_dir_all(self.config_directory()).unwrap();
-        fs::write(self.config_directory().join("config.toml"), toml).unwrap();
+        fs::set_permissions(self.config_directory(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(self.settings_file(), toml).unwrap();
+        fs::set_permissions(self.settings_file(), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// No output may have this text in it from here on.

@@ -1,5 +1,6 @@
 //! `login`: one more account, or an old one signed in again.
 
+mod browser;
 mod flow;
 
 use clap::Args;
@@ -14,6 +15,8 @@ use crate::args::Global;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::{output, prompt};
+
+pub(crate) use browser::OpenPage;
 
 /// Add an account, or sign in to one again
 ///
@@ -157,7 +160,12 @@ impl Login {
             OAuthError::PortTaken { .. } => Failure::from(error).way_out("the same with --paste-code"),
             error => error.into(),
         })?;
-        let signed_in = flow::follow(&mut sign_in, kind, !self.no_browser).await?;
+        let open = |url: &str| {
+            if !self.no_browser {
+                browser::open(url, &context.registry);
+            }
+        };
+        let signed_in = flow::follow(&mut sign_in, kind, open).await?;
         let stored = self.store(context, &pool, &signed_in).await;
         flow::see_off(&mut sign_in).await;
         stored
@@ -179,6 +187,7 @@ impl Login {
         let metadata = signed_in.store(&vault, pool.clone(), label).await?;
         let again = metadata.generation != Generation::FIRST;
         self.tell(if again { "Signed in again" } else { "Signed in" }, &metadata);
+        tell_whose(signed_in, &metadata);
         Ok(Exit::Done)
     }
 
@@ -204,6 +213,7 @@ impl Login {
             error => Failure::failed(error.to_string()),
         })?;
         self.tell("Signed in again", &metadata);
+        tell_whose(signed_in, &metadata);
         if !is_known {
             output::say("Nothing tells whether that is the same account: see that it is.");
         }
@@ -277,6 +287,13 @@ impl Login {
                 }
             }
         }
+    }
+}
+
+/// Tells whose account it is, where its label doesn't: it could be another one than was meant.
+fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
+    if let Some(name) = signed_in.name().filter(|name| *name != &*metadata.label) {
+        output::say(format_args!("The account is {}", output::plain(name)));
     }
 }
 

@@ -40,5 +40,6 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Vault(command) => command.run(&args.global).await,
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
+        Command::OpenPage(command) => command.run(),
     }
 }

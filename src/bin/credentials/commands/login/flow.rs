@@ -1,7 +1,6 @@
 //! A sign-in, as a person sees it.
 
 use std::fmt::Display;
-use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,40 +11,43 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::{output, prompt};
 
-/// Says what to do, and follows the sign-in to its end. Dropped in the middle, it leaves nothing behind.
+/// Says what to do, opens pages by `open`, and follows the sign-in to its end. Dropped in the middle, it leaves nothing behind.
 pub(super) async fn follow(
     sign_in: &mut SignIn,
     kind: FlowKind,
-    may_open: bool,
+    open: impl Fn(&str),
 ) -> Result<SignedIn, Failure> {
     let takes_paste = matches!(kind, FlowKind::Loopback | FlowKind::PastedCode);
     match sign_in.prompt() {
-        Prompt::Browser { url } => {
+        Prompt::Browser { url, elsewhere } => {
             output::say(format_args!("Sign in on this page:\n\n  {url}\n"));
             // Of a link, whoever has it may take the tokens, and everyone sees a browser's arguments.
-            if may_open && kind != FlowKind::LinkPoll {
-                open(url.clone());
+            if kind != FlowKind::LinkPoll {
+                open(url);
             }
-            if takes_paste && prompt::can_ask() {
-                output::say("In a browser of another machine? Paste the address here at which it ends.");
+            if let Some(elsewhere) = elsewhere
+                && takes_paste
+                && prompt::can_ask()
+            {
+                output::say(format_args!(
+                    "In a browser of another machine? Open this page there:\n\n  {elsewhere}\n"
+                ));
+                output::say("Paste the address here at which it ends.");
             }
         }
         Prompt::Paste { url } => {
             output::say(format_args!("Sign in on this page:\n\n  {url}\n"));
-            if may_open {
-                open(url.clone());
-            }
+            open(url);
             output::say("Then paste the code, or the address at which the browser ends:");
         }
-        Prompt::Device { user_code, verification_url, verification_url_complete, expires_in } => {
+        Prompt::Device { user_code, verification_url, expires_in, .. } => {
             output::say(format_args!(
                 "Open {verification_url} and type this code, within {}:\n\n  {}\n",
                 crate::time::brief(*expires_in),
                 output::strong(user_code)
             ));
-            if may_open {
-                open(verification_url_complete.clone().unwrap_or_else(|| verification_url.clone()));
-            }
+            // Without the code: whoever sees it in the browser's arguments could type it in for an account of theirs.
+            open(verification_url);
         }
         _ => return Err(Failure::failed("this way to sign in is not known to the program")),
     }
@@ -119,26 +121,4 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
-}
-
-/// Opens a page in the browser, where there is one to be seen. Where that fails, the page's address has been
-/// printed.
-fn open(url: String) {
-    if has_display() {
-        // It may take as long as the browser does.
-        thread::spawn(move || webbrowser::open(&url));
-    }
-}
-
-#[cfg(any(windows, target_os = "macos"))]
-fn has_display() -> bool {
-    // One at the other end of a connection is not this person's.
-    std::env::var_os("SSH_CONNECTION").is_none()
-}
-
-/// Without a display, a browser would be one in this very terminal.
-#[cfg(not(any(windows, target_os = "macos")))]
-fn has_display() -> bool {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set)
 }

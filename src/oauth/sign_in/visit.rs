@@ -1,0 +1,248 @@
+//! What a browser asks for at a sign-in's address: the page where it begins, once, and the callback.
+//!
+//! A browser's arguments can be seen by every user of the machine. If it were opened at the vendor's page, they would
+//! have the state in them, and somebody else could answer in the vendor's place with a code of their own. So it is opened
+//! at a page here, which leads on to the vendor's and leaves a cookie, and an answer without that cookie is none. The
+//! first to open it gets the cookie; if another browser comes, one of them is a stranger's, and the sign-in ends.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use oauth2::{AuthorizationCode, CsrfToken};
+use subtle::ConstantTimeEq;
+use tokio::sync::{mpsc, oneshot};
+use url::form_urlencoded;
+
+use super::page::{self, Page};
+use crate::secret::SecretString;
+
+/// Where the page goes that answers a browser.
+pub(super) struct Reply {
+    pub(super) page: oneshot::Sender<Page>,
+    /// Ends with the connection.
+    pub(super) written: oneshot::Receiver<Infallible>,
+}
+
+/// What has come.
+pub(super) enum Event {
+    /// The code.
+    Code(AuthorizationCode, Reply),
+    /// The vendor's error, and its words (RFC 6749, section 4.1.2.1).
+    Error(String, Option<String>, Reply),
+    /// A second browser has opened the first page.
+    OpenedTwice(Reply),
+    /// Something that isn't an answer to this sign-in.
+    Ignored(&'static str),
+}
+
+impl Event {
+    /// Who waits for a page, if anybody does.
+    pub(super) fn reply(self) -> Option<Reply> {
+        match self {
+            Self::Code(_, reply) | Self::Error(_, _, reply) | Self::OpenedTwice(reply) => Some(reply),
+            Self::Ignored(_) => None,
+        }
+    }
+}
+
+/// The parameters with which a browser comes back (RFC 6749, section 4.1.2).
+#[derive(Default)]
+pub(super) struct CallbackQuery {
+    pub(super) code: Option<String>,
+    pub(super) state: Option<String>,
+    pub(super) error: Option<String>,
+    pub(super) error_description: Option<String>,
+}
+
+impl CallbackQuery {
+    pub(super) fn read<'a>(pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Self {
+        let mut query = Self::default();
+        for (name, value) in pairs {
+            let field = match &*name {
+                "code" => &mut query.code,
+                "state" => &mut query.state,
+                "error" => &mut query.error,
+                "error_description" => &mut query.error_description,
+                _ => continue,
+            };
+            field.get_or_insert_with(|| value.into_owned());
+        }
+        query
+    }
+}
+
+/// Whether a secret is the expected one; how long that takes tells nothing of where they differ.
+pub(super) fn is_same(given: &str, expected: &str) -> bool {
+    given.as_bytes().ct_eq(expected.as_bytes()).into()
+}
+
+/// What requests are answered by.
+pub(super) struct Visits {
+    callback: String,
+    state: SecretString,
+    /// The path of the first page; whoever has it may begin.
+    start: SecretString,
+    /// Where the first page leads.
+    vendor: HeaderValue,
+    cookie: Cookie,
+    is_opened: AtomicBool,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+/// When the connection ends.
+pub(super) type Written = Mutex<Option<oneshot::Receiver<Infallible>>>;
+
+impl Visits {
+    /// `vendor` is the page that the first one leads to.
+    pub(super) fn new(
+        callback: &str,
+        port: u16,
+        vendor: HeaderValue,
+        state: &CsrfToken,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let start = format!("{}/{}", callback.trim_end_matches('/'), random().expose());
+        Self {
+            callback: callback.to_owned(),
+            state: state.secret().as_str().into(),
+            start: start.into(),
+            vendor,
+            cookie: Cookie { name: format!("tower-credentials-{port}"), value: random() },
+            is_opened: AtomicBool::new(false),
+            events,
+        }
+    }
+
+    /// The path of the first page.
+    pub(super) fn start(&self) -> &str {
+        self.start.expose()
+    }
+
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        written: Arc<Written>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let path = request.uri().path();
+        let is_start = is_same(path, self.start());
+        if !is_start && path != self.callback {
+            return Ok(Page::not_found().response());
+        }
+        if request.method() != Method::GET {
+            return Ok(Page::not_allowed().response());
+        }
+        let Some(written) = written.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(Page::ended().response());
+        };
+        let headers = request.headers();
+        if is_start {
+            return Ok(self.begin(headers, written).await);
+        }
+        Ok(self.come_back(request.uri().query().unwrap_or_default(), headers, written).await.response())
+    }
+
+    /// The first page.
+    async fn begin(
+        &self,
+        headers: &HeaderMap,
+        written: oneshot::Receiver<Infallible>,
+    ) -> Response<Full<Bytes>> {
+        // It may be thrown away, and the cookie with it.
+        if is_loaded_ahead(headers) {
+            return Page::not_yet().response();
+        }
+        if self.cookie.is_in(headers) || !self.is_opened.swap(true, Ordering::Relaxed) {
+            return page::onward(&self.vendor, self.cookie.header(&self.callback));
+        }
+        self.told(written, Event::OpenedTwice).await.response()
+    }
+
+    /// The callback. Any page on the web can send the browser here. So what has not this sign-in's state and cookie is no
+    /// answer to it, and must not end it either, be it a code of somebody else's or an error (RFC 9700, section 4.7).
+    async fn come_back(
+        &self,
+        query: &str,
+        headers: &HeaderMap,
+        written: oneshot::Receiver<Infallible>,
+    ) -> Page {
+        let query = CallbackQuery::read(form_urlencoded::parse(query.as_bytes()));
+        let reason = match query {
+            CallbackQuery { state: None, .. } => "it has no state",
+            CallbackQuery { state: Some(state), .. } if !is_same(&state, self.state.expose()) => {
+                "its state is another sign-in's"
+            }
+            _ if !self.cookie.is_in(headers) => {
+                "it comes from a browser that has not opened this sign-in's first page, or keeps no cookies; open that \
+                 page, or paste this one's address where the sign-in was begun"
+            }
+            CallbackQuery { error: Some(error), error_description, .. } => {
+                return self.told(written, |reply| Event::Error(error, error_description, reply)).await;
+            }
+            CallbackQuery { code: Some(code), .. } if !code.is_empty() => {
+                let code = AuthorizationCode::new(code);
+                return self.told(written, |reply| Event::Code(code, reply)).await;
+            }
+            _ => "it has neither a code nor an error",
+        };
+        let _ = self.events.send(Event::Ignored(reason)).await;
+        Page::ignored(reason)
+    }
+
+    /// Tells of what has come, and waits for the page that answers it.
+    async fn told(
+        &self,
+        written: oneshot::Receiver<Infallible>,
+        event: impl FnOnce(Reply) -> Event,
+    ) -> Page {
+        let (sender, page) = oneshot::channel();
+        let _ = self.events.send(event(Reply { page: sender, written })).await;
+        page.await.unwrap_or_else(|_| Page::ended())
+    }
+}
+
+/// Whether a browser loads the page ahead of a person's wish.
+fn is_loaded_ahead(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose", "x-moz"]
+        .iter()
+        .any(|name| headers.get(*name).is_some_and(|value| value.as_bytes().starts_with(b"prefetch")))
+}
+
+fn random() -> SecretString {
+    CsrfToken::new_random().into_secret().into()
+}
+
+/// What tells the browser that has opened the first page from others.
+struct Cookie {
+    /// Other ports of this host see it too, so it has the port in it.
+    name: String,
+    value: SecretString,
+}
+
+impl Cookie {
+    /// The field that sets it: no script sees it, no other site's requests have it but for links that are followed, and it
+    /// goes to no other path.
+    fn header(&self, path: &str) -> HeaderValue {
+        let (name, value) = (&self.name, self.value.expose());
+        let path = if path.contains(';') { "/" } else { path };
+        let field = format!("{name}={value}; Path={path}; Max-Age=86400; HttpOnly; SameSite=Lax");
+        let mut field =
+            HeaderValue::from_str(&field).expect("paths of URLs are ASCII, and so are the others");
+        field.set_sensitive(true);
+        field
+    }
+
+    fn is_in(&self, headers: &HeaderMap) -> bool {
+        let fields = headers.get_all(COOKIE).into_iter().filter_map(|field| field.to_str().ok());
+        let mut cookies =
+            fields.flat_map(|field| field.split(';')).filter_map(|cookie| cookie.split_once('='));
+        cookies
+            .any(|(name, value)| name.trim() == self.name && is_same(value.trim(), self.value.expose()))
+    }
+}

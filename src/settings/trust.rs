@@ -1,0 +1,71 @@
+//! Whose word a settings file is. It can name commands to run and servers to send tokens to, so it is believed only if
+//! nobody else could have written it: the rule that ssh has for its own.
+
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{StatVfs, StatVfsMountFlags};
+
+use super::SettingsError;
+
+/// The bits of a mode by which the group or others may write.
+const WRITABLE: u32 = 0o022;
+
+/// The bit of a directory in which nobody replaces what is another's.
+const STICKY: u32 = 0o1000;
+
+/// Refuses a file that belongs to others than the user and root, or that they may write, and one whose directory is so.
+/// If the path is a link, the directory that it leads to counts as well.
+pub(super) fn check(path: &Path, file: &File) -> Result<(), SettingsError> {
+    let failed = |source| SettingsError::Io { path: path.to_owned(), source };
+    let metadata = file.metadata().map_err(failed)?;
+    check_one(path, path, &metadata, || rustix::fs::fstatvfs(file))?;
+    let above = |path: &Path| match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above.to_owned(),
+        _ => ".".into(),
+    };
+    let mut directories = vec![above(path)];
+    // What a pipe leads to has no name.
+    if metadata.is_file() && path.is_symlink() {
+        directories.push(above(&path.canonicalize().map_err(failed)?));
+    }
+    for directory in directories {
+        let metadata = fs::metadata(&directory).map_err(failed)?;
+        check_one(path, &directory, &metadata, || rustix::fs::statvfs(&directory))?;
+    }
+    Ok(())
+}
+
+/// Refuses the settings at `path` because of this file or directory.
+fn check_one(
+    path: &Path,
+    of: &Path,
+    metadata: &Metadata,
+    file_system: impl Fn() -> rustix::io::Result<StatVfs>,
+) -> Result<(), SettingsError> {
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let user = rustix::process::geteuid().as_raw();
+    let name = of.display().to_string();
+    let quoted = shell_words::quote(&name).into_owned();
+    let refused = |reason| Err(SettingsError::NotTrusted { path: path.to_owned(), reason });
+    if owner != user && owner != 0 {
+        let reason = format!(
+            "{name} belongs to user {owner}, and not to you (user {user}) or to root; if it is to be believed, run as \
+             root: chown {user} {quoted}"
+        );
+        return refused(reason);
+    }
+    let is_open = mode & WRITABLE != 0 && !(metadata.is_dir() && mode & STICKY != 0);
+    if is_open && !is_read_only(file_system()) {
+        let reason =
+            format!("others may write to {name}, whose mode is {mode:04o}; run: chmod go-w {quoted}");
+        return refused(reason);
+    }
+    Ok(())
+}
+
+/// Whether nobody can write there, whatever the modes say: what is mounted into a container is so, most often.
+fn is_read_only(file_system: rustix::io::Result<StatVfs>) -> bool {
+    file_system.is_ok_and(|file_system| file_system.f_flag.contains(StatVfsMountFlags::RDONLY))
+}

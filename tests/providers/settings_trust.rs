@@ -1,0 +1,129 @@
+//! Settings that others could have written are not believed.
+
+#![cfg(feature = "config")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+use tower_credentials::provider::Registry;
+use tower_credentials::settings::SettingsError;
+
+/// A directory of the user's with a settings file in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(place.directory()).unwrap();
+        fs::write(place.file(), "[vault]\nkey_command = 'cat key'\n").unwrap();
+        set_mode(&place.directory(), 0o700);
+        set_mode(&place.file(), 0o600);
+        place
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.0.path().join("it's here")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory().join("config.toml")
+    }
+
+    fn link(&self) -> PathBuf {
+        let link = self.0.path().join("link.toml");
+        symlink(self.file(), &link).unwrap();
+        link
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// The error, which is the same for a file that must be there and for one that need not.
+fn refused(path: &Path) -> String {
+    let error = |builder: tower_credentials::provider::RegistryBuilder| match builder.build() {
+        Err(error @ SettingsError::NotTrusted { .. }) => error.to_string(),
+        other => panic!("{}: {other:?}", path.display()),
+    };
+    let text = error(Registry::builder().file(path));
+    assert_eq!(text, error(Registry::builder().optional_file(path)));
+    assert!(text.starts_with(&format!("the settings in {} are not believed", path.display())), "{text}");
+    assert!(!text.contains("cat key"), "{text}");
+    text
+}
+
+/// The way out of an error, as a shell does it.
+fn do_as_told(text: &str) {
+    let (_, command) = text.split_once(": ch").unwrap();
+    let status = std::process::Command::new("sh").args(["-c", &format!("ch{command}")]).status();
+    assert!(status.unwrap().success(), "{text}");
+}
+
+#[test]
+fn a_file_that_only_its_owner_or_nobody_writes_is_believed() {
+    let place = Place::new();
+    for (mode_of_directory, mode) in [(0o700, 0o600), (0o755, 0o644), (0o755, 0o444), (0o1777, 0o644)] {
+        set_mode(&place.directory(), mode_of_directory);
+        set_mode(&place.file(), mode);
+        Registry::builder().file(place.file()).build().unwrap();
+    }
+    Registry::builder().file(place.link()).build().unwrap();
+    Registry::builder().optional_file(place.directory().join("none.toml")).build().unwrap();
+}
+
+#[test]
+fn a_file_that_others_may_write_is_refused_with_the_command_that_mends_it() {
+    for mode in [0o620, 0o602, 0o666, 0o664] {
+        let place = Place::new();
+        set_mode(&place.file(), mode);
+        for path in [place.file(), place.link()] {
+            let text = refused(&path);
+            assert!(text.contains(&format!("whose mode is 0{mode:o}")), "{text}");
+        }
+        do_as_told(&refused(&place.file()));
+        Registry::builder().file(place.file()).build().unwrap();
+    }
+}
+
+#[test]
+fn a_file_in_a_directory_that_others_may_write_is_refused() {
+    for mode in [0o720, 0o702, 0o777, 0o770] {
+        let place = Place::new();
+        set_mode(&place.directory(), mode);
+        for path in [place.file(), place.link()] {
+            let text = refused(&path);
+            assert!(text.contains(&format!("whose mode is 0{mode:o}")), "{text}");
+        }
+        do_as_told(&refused(&place.file()));
+        Registry::builder().file(place.file()).build().unwrap();
+    }
+}
+
+#[test]
+fn a_link_in_a_directory_that_others_may_write_is_refused() {
+    let place = Place::new();
+    let open = place.0.path().join("open");
+    fs::create_dir(&open).unwrap();
+    set_mode(&open, 0o777);
+    symlink(place.file(), open.join("config.toml")).unwrap();
+    assert!(refused(&open.join("config.toml")).contains("chmod go-w"));
+}
+
+/// Only root can give a file away.
+#[test]
+fn a_file_of_somebody_else_is_refused() {
+    const SOMEBODY: u32 = 65534;
+    let place = Place::new();
+    if fs::metadata(place.file()).unwrap().uid() != 0 {
+        return;
+    }
+    for path in [place.file(), place.directory()] {
+        chown(&path, Some(SOMEBODY), None).unwrap();
+        let text = refused(&place.file());
+        assert!(text.contains("belongs to user 65534, and not to you (user 0)"), "{text}");
+        do_as_told(&text);
+        Registry::builder().file(place.file()).build().unwrap();
+    }
+}
