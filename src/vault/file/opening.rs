@@ -4,6 +4,7 @@ use std::fs::{self, DirEntry, Metadata};
 use std::io;
 use std::path::Path;
 
+use crate::plain::Shown;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 
@@ -96,11 +97,11 @@ fn narrow(path: &Path, metadata: &Metadata, mode: u32) -> Result<(), VaultError>
     if disk::open_to_others(metadata) != 0 {
         match disk::set_mode(path, mode) {
             Ok(()) => {
-                tracing::warn!(path = %path.display(), "others could touch a part of the vault; its mode is now {mode:o}");
+                tracing::warn!(path = %Shown(path.display()), "others could touch a part of the vault; its mode is now {mode:o}");
             }
             // The vault was made elsewhere, or before this was looked at. What is in it is sealed.
             Err(VaultError::Io { source, .. }) if source.kind() == io::ErrorKind::Unsupported => {
-                tracing::warn!(path = %path.display(), "others can touch a part of the vault: {source}");
+                tracing::warn!(path = %Shown(path.display()), "others can touch a part of the vault: {source}");
             }
             Err(error) => return Err(error),
         }

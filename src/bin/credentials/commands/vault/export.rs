@@ -50,7 +50,11 @@ impl Export {
             Some(path) => {
                 is_elsewhere(path, &context.places.vault)?;
                 write(path, &text, self.force)?;
-                output::say(format_args!("Wrote the key {} to {}", keys.current.id(), path.display()));
+                output::say(format_args!(
+                    "Wrote the key {} to {}",
+                    keys.current.id(),
+                    output::path(path)
+                ));
             }
             None => {
                 if output::is_for_a_person() {
@@ -58,7 +62,7 @@ impl Export {
                         "this is the key that opens every account; clear the screen afterwards",
                     );
                 }
-                output::print(text.expose())?;
+                output::print_exactly(text.expose())?;
             }
         }
         Ok(Exit::Done)
