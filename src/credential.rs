@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::plain::Shown;
 use crate::secret::SecretString;
 
 /// A credential's name for life: 128 random bits, written as 32 lower-case hexadecimal digits.
@@ -143,7 +144,7 @@ impl PoolKey {
 
 impl fmt::Display for PoolKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.provider, self.namespace)
+        write!(f, "{}/{}", Shown(&self.provider), Shown(&self.namespace))
     }
 }
 

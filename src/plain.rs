@@ -2,7 +2,32 @@
 
 mod odd;
 
-pub(crate) use odd::is_odd;
+use std::fmt::{self, Display, Write};
+
+pub(crate) use odd::{is_odd, was_odd};
+
+/// A text with a name from elsewhere in it, on one line of a terminal.
+pub(crate) struct Shown<T>(pub(crate) T);
+
+impl<T: Display> Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Plain(f), "{}", self.0)
+    }
+}
+
+/// Writes a mark in the place of whatever is odd.
+struct Plain<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl Write for Plain<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut parts = text.split(is_odd);
+        self.0.write_str(parts.next().unwrap_or_default())?;
+        parts.try_for_each(|part| {
+            self.0.write_char(char::REPLACEMENT_CHARACTER)?;
+            self.0.write_str(part)
+        })
+    }
+}
 
 /// The most characters of somebody else's text that are quoted.
 #[cfg(any(feature = "oauth", feature = "migrate"))]

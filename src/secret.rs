@@ -60,3 +60,27 @@ impl<'de> Deserialize<'de> for SecretString {
         String::deserialize(deserializer).map(Self)
     }
 }
+
+/// How much of the stack is overwritten: more than the deepest call of a cipher or a hash takes.
+#[cfg(feature = "seal")]
+const STACK: usize = 64 * 1024;
+
+/// Does something with a secret by value, and overwrites the part of the stack that this has used: a value that is moved
+/// leaves a copy where it was, which nobody wipes.
+#[cfg(feature = "seal")]
+#[inline(never)]
+pub(crate) fn leaving_no_copy<T>(work: impl FnOnce() -> T) -> T {
+    #[inline(never)]
+    fn called<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+
+    #[inline(never)]
+    fn overwrite() {
+        std::hint::black_box(&mut [0_u8; STACK]);
+    }
+
+    let done = called(work);
+    overwrite();
+    done
+}

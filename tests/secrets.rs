@@ -370,3 +370,88 @@ async fn the_debug_output_of_no_public_value_shows_a_secret() {
     debug_is_clean(&tower::Service::call(&mut kept.clone(), KeyRequest::Load));
     debug_is_clean(&files.load_pool(key()).await.unwrap());
 }
+
+/// This process's own memory, as the kernel shows it.
+#[cfg(target_os = "linux")]
+mod memory {
+    use std::fs::{self, File};
+    use std::os::unix::fs::FileExt;
+
+    /// What is looked for, altered, so that it isn't found here.
+    pub(super) struct Masked(Vec<u8>);
+
+    const MASK: u8 = 0x5a;
+
+    impl Masked {
+        pub(super) fn new(mut secret: Vec<u8>) -> Self {
+            secret.iter_mut().for_each(|byte| *byte ^= MASK);
+            Self(secret)
+        }
+
+        fn is_at(&self, bytes: &[u8]) -> bool {
+            bytes.len() >= self.0.len()
+                && bytes.iter().zip(&self.0).all(|(byte, masked)| byte ^ MASK == *masked)
+        }
+
+        /// Where it is, and in which mapping.
+        pub(super) fn places(&self) -> Vec<String> {
+            let maps = fs::read_to_string("/proc/self/maps").unwrap();
+            let memory = File::open("/proc/self/mem").unwrap();
+            let mut places = Vec::new();
+            let mut page = vec![0; 1 << 20];
+            for line in maps.lines().filter(|line| line.contains(" rw")) {
+                let (begin, rest) = line.split_once('-').unwrap();
+                let (end, _) = rest.split_once(' ').unwrap();
+                let number = |text| u64::from_str_radix(text, 16).unwrap();
+                let (mut at, end) = (number(begin), number(end));
+                while at < end {
+                    let most = (end - at).min(page.len() as u64) as usize;
+                    let Ok(read) = memory.read_at(&mut page[..most], at) else { break };
+                    let first = self.0[0] ^ MASK;
+                    let found = (0..read)
+                        .filter(|place| page[*place] == first && self.is_at(&page[*place..read]));
+                    places.extend(found.map(|place| format!("{:x} in {line}", at + place as u64)));
+                    // One that lies across two reads is found by the second.
+                    let overlap = self.0.len() as u64;
+                    at += if (read as u64) < overlap || at + read as u64 >= end {
+                        read as u64
+                    } else {
+                        read as u64 - overlap
+                    };
+                    // What was read is in this process's memory, too.
+                    page.fill(0);
+                    if read == 0 {
+                        break;
+                    }
+                }
+            }
+            places
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_key_is_nowhere_in_memory_once_all_that_had_it_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime().block_on(async { drop(VaultKey::load_or_create(&path).await.unwrap()) });
+    let (raw, text) = {
+        let mut text = std::fs::read(&path).unwrap();
+        text.truncate(44);
+        let raw = base64::engine::general_purpose::STANDARD.decode(&text).unwrap();
+        (memory::Masked::new(raw), memory::Masked::new(text))
+    };
+    let pool = key();
+    let key = runtime().block_on(VaultKey::load_or_create(&path)).unwrap();
+    assert_eq!(raw.places().len(), 1, "the search finds what is there");
+    runtime().block_on(async {
+        let vault = FileVault::open(directory.path().join("vault"), &key).await.unwrap();
+        let stored = vault.put(Credential::new(pool.clone(), "work", tokens("work"))).await.unwrap();
+        vault.get(stored.id).await.unwrap();
+        let _ = (key.clone(), key.id(), key.to_base64());
+    });
+    drop(key);
+    assert_eq!((raw.places(), text.places()), (Vec::new(), Vec::new()));
+}

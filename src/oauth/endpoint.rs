@@ -1,5 +1,6 @@
 //! An endpoint of a vendor's, between what it speaks and what the `oauth2` crate does.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +11,7 @@ use oauth2::{
     StandardErrorResponse,
 };
 use serde::Serializer;
+use serde::ser::SerializeMap;
 use serde_json::json;
 use url::{Url, form_urlencoded};
 use zeroize::{Zeroize, Zeroizing};
@@ -182,6 +184,8 @@ impl<'c> AsyncHttpClient<'c> for Endpoint<'_> {
     }
 }
 
+const IN_MEMORY: &str = "text is written to memory";
+
 /// A form as a JSON object with the same members.
 fn in_json(request: HttpRequest) -> HttpRequest {
     let (mut parts, form) = request.into_parts();
@@ -189,8 +193,14 @@ fn in_json(request: HttpRequest) -> HttpRequest {
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // Room for all of it at once: a growing buffer leaves copies behind.
     let mut body = Vec::with_capacity(2 * form.len() + 64);
-    serde_json::Serializer::new(&mut body)
-        .collect_map(form_urlencoded::parse(&form))
-        .expect("text is written to memory");
+    let mut serializer = serde_json::Serializer::new(&mut body);
+    let mut members = serializer.serialize_map(None).expect(IN_MEMORY);
+    for (name, value) in form_urlencoded::parse(&form) {
+        members.serialize_entry(&name, &value).expect(IN_MEMORY);
+        if let Cow::Owned(mut value) = value {
+            value.zeroize();
+        }
+    }
+    members.end().expect(IN_MEMORY);
     Request::from_parts(parts, body)
 }

@@ -214,7 +214,15 @@ fn whole_seconds(members: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
             .insert("interval".to_owned(), (pause + Duration::from_nanos(999_999_999)).as_secs().into()),
         None => details.remove("interval"),
     };
-    Zeroizing::new(serde_json::to_vec(&details).expect("text is written to memory"))
+    // Room for all of it at once: a growing buffer leaves copies behind.
+    let mut whole = Zeroizing::new(Vec::with_capacity(members.len() + 128));
+    serde_json::to_writer(&mut *whole, &details).expect("text is written to memory");
+    for value in details.values_mut() {
+        if let serde_json::Value::String(text) = value {
+            text.zeroize();
+        }
+    }
+    whole
 }
 
 /// A refresh token of the `oauth2` crate's, wiped when dropped.

@@ -17,11 +17,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::VaultError;
 use super::disk::{self, ops};
-use crate::secret::SecretString;
+use crate::secret::{SecretString, leaving_no_copy};
 
 #[cfg(all(test, feature = "file"))]
 pub(super) use change::{Slot, Slots, replace_now};
@@ -35,7 +35,7 @@ pub use keyring::KeyringKey;
 pub use places::{CommandKey, EnvKey, FileKey, KeyFuture};
 pub use service::{KeyRequest, KeyService, KeyServiceExt, Or, OrFuture};
 
-/// A key for AES-256-GCM. It is wiped from memory when dropped, and never printed.
+/// A key for AES-256-GCM. It stays at one place in memory, is wiped from there when dropped, and is never printed.
 ///
 /// ```
 /// use tower_credentials::vault::key::VaultKey;
@@ -46,8 +46,7 @@ pub use service::{KeyRequest, KeyService, KeyServiceExt, Or, OrFuture};
 /// assert_eq!(format!("{key:?}"), format!("VaultKey({})", key.id()));
 /// # Ok::<(), tower_credentials::vault::VaultError>(())
 /// ```
-#[derive(Clone, ZeroizeOnDrop)]
-pub struct VaultKey([u8; 32]);
+pub struct VaultKey(Box<[u8; 32]>);
 
 impl VaultKey {
     /// The environment variable that holds a key: 32 bytes in base64.
@@ -58,14 +57,27 @@ impl VaultKey {
     /// # Panics
     /// Where the operating system has no random numbers to give; nothing safe can be done without.
     pub fn generate() -> Self {
-        let mut key = Self([0; 32]);
-        getrandom::fill(&mut key.0).expect("the operating system gives random numbers");
+        let mut key = Self::unset();
+        getrandom::fill(&mut *key.0).expect("the operating system gives random numbers");
         key
     }
 
-    /// The key of these 32 bytes, which must be random: a password is no key.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// The key of these 32 bytes, which must be random: a password is no key. The caller's own copy is theirs to wipe.
+    pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
+        let key = Self::copy_of(&bytes);
+        bytes.zeroize();
+        key
+    }
+
+    /// A key that is yet to be filled in, where it stays.
+    fn unset() -> Self {
+        Self(Box::new([0; 32]))
+    }
+
+    fn copy_of(bytes: &[u8; 32]) -> Self {
+        let mut key = Self::unset();
+        key.0.copy_from_slice(bytes);
+        key
     }
 
     /// The key written in standard base64 with padding (RFC 4648, section 4); white space around it is
@@ -79,7 +91,7 @@ impl VaultKey {
 
     /// The key in standard base64, for a backup or for the environment.
     pub fn to_base64(&self) -> SecretString {
-        STANDARD.encode(self.0).into()
+        STANDARD.encode(self.0.as_slice()).into()
     }
 
     /// The key in the environment variable [`VaultKey::VARIABLE`], where it is set.
@@ -95,7 +107,8 @@ impl VaultKey {
     /// do this at once, in one process or in many, all get the same key.
     ///
     /// # Errors
-    /// [`VaultError::Key`] for a file that the group or others may touch, or that holds no key;
+    /// [`VaultError::Key`] for a file that the group or others may touch, that belongs neither to the user nor to root nor
+    /// to the owner of its directory, or that holds no key;
     /// [`VaultError::Io`] where it can't be read or made. A file that exists is never changed.
     pub async fn load_or_create(path: impl Into<PathBuf>) -> Result<Self, VaultError> {
         FileKey::new(path).load_or_create().await
@@ -103,11 +116,13 @@ impl VaultKey {
 
     /// What tells this key from others; derived from it, so nothing has to be kept beside it.
     pub fn id(&self) -> KeyId {
-        let mut hash = Sha256::new();
-        hash.update(b"tower-credentials vault key id v1\0");
-        hash.update(self.0);
         let mut id = [0; 8];
-        id.copy_from_slice(&hash.finalize()[..8]);
+        leaving_no_copy(|| {
+            let mut hash = Sha256::new();
+            hash.update(b"tower-credentials vault key id v1\0");
+            hash.update(self.0.as_slice());
+            id.copy_from_slice(&hash.finalize()[..8]);
+        });
         KeyId(id)
     }
 
@@ -119,11 +134,25 @@ impl VaultKey {
         // One byte of room more than a key has, so that a longer text is seen to be too long.
         let mut bytes = Zeroizing::new([0; 33]);
         let length = STANDARD.decode_slice(text.trim(), &mut bytes[..]).ok()?;
-        let mut key = Self([0; 32]);
+        let mut key = Self::unset();
         key.0.copy_from_slice(bytes.get(..length).filter(|bytes| bytes.len() == 32)?);
         Some(key)
     }
 }
+
+impl Clone for VaultKey {
+    fn clone(&self) -> Self {
+        Self::copy_of(&self.0)
+    }
+}
+
+impl Drop for VaultKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for VaultKey {}
 
 const EXPECTED: &str = "a key, which is 32 bytes in base64 (44 characters)";
 
@@ -231,7 +260,7 @@ fn write<T>(
     place: impl Fn(disk::Temporary, &Path) -> Result<T, VaultError>,
 ) -> Result<T, VaultError> {
     let mut text = Zeroizing::new(String::with_capacity(48));
-    STANDARD.encode_string(key.0, &mut text);
+    STANDARD.encode_string(key.0.as_slice(), &mut text);
     text.push('\n');
     let mut attempts = 0..ATTEMPTS;
     loop {
@@ -254,6 +283,16 @@ pub(super) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
             "others may read {shown}; run: chmod 600 {path}; or, where its mode is not yours to set (a mounted \
              secret's), take the key from the command: cat {path}",
             path = quoted(path)
+        )));
+    }
+    #[cfg(unix)]
+    if let Some((owner, directory)) =
+        disk::stranger(path, &metadata).map_err(disk::failed("look at", path))?
+    {
+        let path = path.display();
+        return Err(VaultError::Key(format!(
+            "{path} belongs to user {owner}, who is neither you nor the owner of its directory, user {directory}; if it \
+             is the vault's key, run as root: chown {directory} '{path}'"
         )));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE));

@@ -39,7 +39,7 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind, Metadata, PoolKey, Record, Secret};
-use crate::plain::is_odd;
+use crate::plain::{Shown, is_odd, was_odd};
 use crate::standing::{Outcome, Standings};
 
 #[cfg(feature = "providers")]
@@ -283,7 +283,7 @@ impl Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.record, self.reason)
+        write!(f, "{}: {}", Shown(&self.record), Shown(&self.reason))
     }
 }
 
@@ -423,21 +423,31 @@ pub enum VaultError {
     UnexpectedResponse,
 }
 
+/// Files may have any names, and a log may be read at a terminal.
 impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound(id) => write!(f, "no credential {id} in the vault"),
-            Self::Exists(id) => write!(f, "credential {id} is in the vault already"),
-            Self::LabelTaken(label) => {
+        Shown(Described(self)).fmt(f)
+    }
+}
+
+struct Described<'a>(&'a VaultError);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use VaultError::*;
+        match self.0 {
+            NotFound(id) => write!(f, "no credential {id} in the vault"),
+            Exists(id) => write!(f, "credential {id} is in the vault already"),
+            LabelTaken(label) => {
                 write!(f, "the label {label:?} is taken in this pool; choose another")
             }
-            Self::InvalidName { field, reason } => write!(f, "the {field} can't be stored: {reason}"),
-            Self::WrongKind { id, expected, given } => {
+            InvalidName { field, reason } => write!(f, "the {field} can't be stored: {reason}"),
+            WrongKind { id, expected, given } => {
                 write!(f, "credential {id} is of kind {expected}, the secret of kind {given}")
             }
-            Self::Damaged(damage) => damage.fmt(f),
-            Self::Key(reason) => write!(f, "vault key: {reason}"),
-            Self::Locked { path, holder, waited } if waited.is_zero() => {
+            Damaged(damage) => damage.fmt(f),
+            Key(reason) => write!(f, "vault key: {reason}"),
+            Locked { path, holder, waited } if waited.is_zero() => {
                 write!(f, "{} is locked by ", path.display())?;
                 match holder {
                     Some(id) => write!(f, "the process {id}")?,
@@ -445,7 +455,7 @@ impl fmt::Display for VaultError {
                 }
                 f.write_str("; try again when it is done")
             }
-            Self::Locked { path, holder, waited } => {
+            Locked { path, holder, waited } => {
                 write!(f, "{} was locked for {} s by ", path.display(), waited.as_secs_f64())?;
                 match holder {
                     Some(id) if *id == std::process::id() => f.write_str("this process itself"),
@@ -453,26 +463,26 @@ impl fmt::Display for VaultError {
                     None => f.write_str("another process; see which one has the file open, or end it"),
                 }
             }
-            Self::DirectoryGone(path) => {
+            DirectoryGone(path) => {
                 write!(f, "{} is gone; restore it, or open the vault anew to make it", path.display())
             }
-            Self::NetworkFileSystem { path, name } => write!(
+            NetworkFileSystem { path, name } => write!(
                 f,
                 "{} is on a network file system ({name}), where locks may not hold; keep the vault on a \
                  local disk, or allow it by FileVaultBuilder::allow_network_file_system",
                 path.display()
             ),
-            Self::TooLong { bytes, most } => write!(
+            TooLong { bytes, most } => write!(
                 f,
                 "the credential's record would have {bytes} bytes, and {most} are the most; shorten its \
                  secret or its attributes"
             ),
-            Self::Io { action, path, source } => {
+            Io { action, path, source } => {
                 write!(f, "could not {action} {}", path.display())?;
                 f.write_str(way_out(source.kind()))
             }
-            Self::Layer(error) => write!(f, "a layer around the vault failed: {error}"),
-            Self::UnexpectedResponse => f.write_str("the vault answered something else than was asked"),
+            Layer(error) => write!(f, "a layer around the vault failed: {error}"),
+            UnexpectedResponse => f.write_str("the vault answered something else than was asked"),
         }
     }
 }
@@ -516,12 +526,24 @@ pub const MAX_NAME_LEN: usize = 200;
 
 /// Refuses names that are empty or blank, too long, or hold control characters or others that are not seen.
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), VaultError> {
+    check_stored_name(field, name)?;
+    if name.chars().any(is_odd) {
+        let reason = "it has characters that are not seen, or turn a line around";
+        return Err(VaultError::InvalidName { field, reason });
+    }
+    Ok(())
+}
+
+/// Refuses what no version has stored: fewer characters counted as unseen before.
+fn check_stored_name(field: &'static str, name: &str) -> Result<(), VaultError> {
     let reason = match name {
         "" => "it is empty",
         name if name.len() > MAX_NAME_LEN => "it is longer than 200 bytes",
         name if name.trim().is_empty() => "it is blank",
         name if name.chars().any(char::is_control) => "it has control characters",
-        name if name.chars().any(is_odd) => "it has characters that are not seen, or turn a line around",
+        name if name.chars().any(was_odd) => {
+            "it has characters that are not seen, or turn a line around"
+        }
         _ => return Ok(()),
     };
     Err(VaultError::InvalidName { field, reason })
@@ -532,6 +554,14 @@ pub(crate) fn check_names(metadata: &Metadata) -> Result<(), VaultError> {
     check_name("provider", metadata.pool.provider())?;
     check_name("namespace", metadata.pool.namespace())?;
     check_name("label", &metadata.label)
+}
+
+/// Checks every name of a record that is stored.
+#[cfg(feature = "file")]
+pub(crate) fn check_stored_names(metadata: &Metadata) -> Result<(), VaultError> {
+    check_stored_name("provider", metadata.pool.provider())?;
+    check_stored_name("namespace", metadata.pool.namespace())?;
+    check_stored_name("label", &metadata.label)
 }
 
 /// Refuses a secret whose kind is not the metadata's. A sealed secret was checked when it was sealed.

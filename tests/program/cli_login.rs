@@ -395,7 +395,9 @@ async fn what_can_not_be_kept_is_said_before_anybody_signs_in() {
     let server = server(Vendor::OpenAi);
     let home = home_of(&server);
     let long = "x".repeat(300);
-    for label in ["", " ", "a\nb", "\u{202e}live", "z\u{200b}work", &long] {
+    let unseen =
+        ["a\u{ad}b", "\u{3164}", "a\u{2800}", "a\u{fff9}b", "a\u{e0041}", "a\u{fe0f}", "a\u{9b}2J"];
+    for label in ["", " ", "a\nb", "\u{202e}live", "z\u{200b}work", &long].into_iter().chain(unseen) {
         let run = home.run(["login", "openai", "--label", label]).code(2).says("label");
         assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
     }

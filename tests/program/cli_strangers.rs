@@ -162,3 +162,103 @@ async fn a_crash_leaves_no_core_and_no_other_process_looks_in() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// What a terminal would obey, or a person not see.
+const ODD: &str = "\u{1b}]0;gotcha\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{ad}\u{e0041}\nerror: forged\r";
+
+/// That none of it is left.
+#[track_caller]
+fn is_shown(text: &str) {
+    let odd =
+        |char: &char| ODD.contains(*char) && !char.is_ascii_alphanumeric() && !"\n [];:".contains(*char);
+    let found: Vec<_> = text.chars().filter(odd).collect();
+    assert!(found.is_empty(), "{found:?} in {text:?}");
+    assert!(!text.lines().any(|line| line.starts_with("error: forged")), "{text:?}");
+    assert!(text.contains("gotcha") && text.contains('\u{fffd}'), "{text:?}");
+}
+
+#[tokio::test]
+async fn names_of_files_move_no_cursor() {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret").await;
+    let vault = home.vault_directory();
+    // A record, a pool's log and something else, named by whoever may write there.
+    let encoded: String = ODD.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    for name in [
+        format!("records/{ODD}.json"),
+        format!("pools/openai+{ODD}.log"),
+        format!("pools/openai+{encoded}.log"),
+        ODD.to_owned(),
+    ] {
+        fs::write(vault.join(&name), "no record").unwrap();
+        for colour in ["always", "never"] {
+            for arguments in
+                [&["list", "-vvv"][..], &["vault", "check", "-v"], &["show", "work"], &["test"]]
+            {
+                let run = home.run([arguments, &["--color", colour]].concat());
+                for text in [&run.stdout, &run.stderr] {
+                    if text.contains("gotcha") {
+                        is_shown(
+                            &text
+                                .replace("\u{1b}[0m", "")
+                                .replace("\u{1b}[1m", "")
+                                .replace("\u{1b}[31m", "")
+                                .replace("\u{1b}[33m", "")
+                                .replace("\u{1b}[32m", ""),
+                        );
+                    }
+                }
+            }
+        }
+        let json = home.run(["vault", "check", "--json"]).stdout;
+        assert!(!json.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\u{ad}', '\u{e0041}']), "{json:?}");
+        serde_json::from_str::<serde_json::Value>(&json).unwrap();
+        fs::remove_file(vault.join(&name)).unwrap();
+    }
+    let run = home.run(["list", "--vault", &format!("{ODD}/none")]);
+    is_shown(&run.stderr);
+    let run = home.run(["list", "--config", ODD]).code(3);
+    is_shown(&run.stderr);
+}
+
+#[tokio::test]
+async fn json_has_what_is_not_seen_in_escapes_and_unchanged() {
+    let home = Home::new();
+    let path = home.path().join("\u{202e}\u{e0041}\u{9b}");
+    fs::create_dir(&path).unwrap();
+    let vault = path.join("vault");
+    let run = home.run(["vault", "path", "--json", "--vault", vault.to_str().unwrap()]).ok();
+    assert!(run.stdout.contains("\\u202e\\udb40\\udc41\\u009b"), "{run:?}");
+    let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let text = json.to_string();
+    assert!(text.contains("\u{202e}\u{e0041}\u{9b}"), "{text:?}");
+}
+
+#[tokio::test]
+async fn a_label_that_an_older_version_took_is_listed_and_can_be_renamed() {
+    let home = Home::new();
+    let stored = home.add("openai", "heart", "sk-secret").await;
+    let record = home.vault_directory().join(format!("records/{}.json", stored.id));
+    let text = fs::read_to_string(&record).unwrap().replace("heart", "\u{2764}\u{fe0f}");
+    fs::write(&record, text).unwrap();
+    home.run(["list"]).ok().prints("\u{2764}\u{fffd}");
+    home.run(["rename", &stored.id.to_string(), "heart"]).ok();
+    home.run(["list"]).ok().prints("heart");
+}
+
+/// Only root can use what is somebody else's.
+#[tokio::test]
+async fn root_is_told_whose_the_vault_is() {
+    const SOMEBODY: u32 = 65534;
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret").await;
+    if fs::metadata(home.path()).unwrap().uid() != 0 {
+        return;
+    }
+    home.run(["vault", "check"]).ok();
+    std::os::unix::fs::chown(home.vault_directory(), Some(SOMEBODY), None).unwrap();
+    home.run(["list"]).ok().says("belongs to user 65534");
+    std::os::unix::fs::chown(home.key_file(), Some(SOMEBODY), None).unwrap();
+    home.run(["list"]).code(5).says("belongs to user 65534, who is neither you nor").says("chown 0 ");
+    home.run(["vault", "check"]).code(5).says("65534");
+}

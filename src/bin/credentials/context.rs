@@ -75,6 +75,8 @@ impl Context {
         let keys = KeyPlace::new(global, &places, registry.vault_settings())?;
         let (vault, settings) = (places.vault.display(), places.config.display());
         tracing::info!(%vault, key = %keys, %settings, "in use");
+        #[cfg(unix)]
+        say_whose(&places.vault);
         Ok(Self { places, keys, registry })
     }
 
@@ -190,6 +192,16 @@ impl Context {
     /// What signs in to the provider's accounts and renews their tokens.
     pub(crate) fn oauth(&self, provider: &str) -> Result<OAuthClient, Failure> {
         Ok(self.registry.oauth(provider, OAuthHttp::new(http()?))?)
+    }
+}
+
+/// Says that a vault is somebody else's, which only root can use.
+#[cfg(unix)]
+fn say_whose(vault: &Path) {
+    let owner = fs::metadata(vault).map(|vault| std::os::unix::fs::MetadataExt::uid(&vault));
+    let user = rustix::process::geteuid().as_raw();
+    if let Some(owner) = owner.ok().filter(|owner| *owner != user) {
+        output::note(format_args!("the vault {} belongs to user {owner}", output::path(vault)));
     }
 }
 

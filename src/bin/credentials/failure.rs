@@ -116,9 +116,10 @@ impl Failure {
     }
 
     fn say(&self, lead: impl Display) {
-        output::say(format_args!("{lead} {}", self.message));
+        // On a line each: a name may have the end of one in it, and go on like an error of ours.
+        output::say(format_args!("{lead} {}", output::plain(&self.message)));
         for cause in &self.causes {
-            output::say(format_args!("  because {cause}"));
+            output::say(format_args!("  because {}", output::plain(cause)));
         }
         if let Some(way_out) = &self.way_out {
             output::say(format_args!("  {} {way_out}", output::strong("try:")));

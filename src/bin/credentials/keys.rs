@@ -166,10 +166,11 @@ impl Service<KeyRequest> for KeyPlace {
 
 impl fmt::Display for KeyPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = output::plain(&self.name());
         match &self.kind {
-            Kind::Variable => write!(f, "the variable {}", self.name()),
-            Kind::Command(_) => write!(f, "the command {}", self.name()),
-            _ => f.write_str(&self.name()),
+            Kind::Variable => write!(f, "the variable {name}"),
+            Kind::Command(_) => write!(f, "the command {name}"),
+            _ => f.write_str(&name),
         }
     }
 }
@@ -227,7 +228,7 @@ pub(crate) fn key_in(path: &Path) -> Result<VaultKey, Failure> {
     let file = std::fs::File::open(path).map_err(failed)?;
     #[cfg(unix)]
     if std::os::unix::fs::MetadataExt::mode(&file.metadata().map_err(failed)?) & 0o077 != 0 {
-        output::warn(format_args!("others may read {0}; chmod 600 '{0}'", path.display()));
+        output::warn(format_args!("others may read {0}; chmod 600 '{0}'", output::path(path)));
     }
     file.take(MOST).read_to_string(&mut text).map_err(failed)?;
     VaultKey::from_base64(&text).map_err(|_| no_key(&path.display().to_string()))

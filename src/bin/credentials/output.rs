@@ -1,10 +1,12 @@
 //! What a person, or another program, sees.
 //!
 //! What was asked for goes to standard output, everything else to standard error. Colours are for terminals;
-//! `--color` and `NO_COLOR` have the last word.
+//! `--color` and `NO_COLOR` have the last word. All text goes through one filter: files, accounts and vendors may have
+//! names that move a cursor, or are not seen.
 
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
@@ -14,6 +16,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::odd::is_odd;
@@ -51,11 +54,26 @@ pub(crate) fn show_warnings(verbose: u8) {
     let of_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let of_ours = of_ours.with_target("tower_credentials", level);
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(anstream::stderr)
+        .with_writer(|| Lines)
+        .with_ansi(false)
         .without_time()
         .with_target(verbose > 0)
         .with_filter(of_ours);
     tracing_subscriber::registry().with(lines).init();
+}
+
+/// Where the library's warnings go, a line at a time.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        say(plain(String::from_utf8_lossy(line).trim_end_matches('\n')));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn styled(style: Style, text: impl Display) -> impl Display {
@@ -87,7 +105,7 @@ pub(crate) fn bad(text: impl Display) -> impl Display {
 /// Tells a person something, on standard error: a script that reads the output does not see it.
 pub(crate) fn say(text: impl Display) {
     // Where nobody can be told, nobody can be told that either.
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let _ = writeln!(anstream::stderr(), "{}", *shown(text));
 }
 
 /// Tells a person what they may not know of, and may well have meant.
@@ -100,9 +118,21 @@ pub(crate) fn warn(text: impl Display) {
     say(format_args!("{} {text}", doubtful("warning:")));
 }
 
+/// Asks a person something.
+pub(crate) fn ask(question: impl Display) -> io::Result<()> {
+    let mut stderr = anstream::stderr();
+    write!(stderr, "{}", *shown(question))?;
+    stderr.flush()
+}
+
 /// Writes lines that were asked for to standard output.
 pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
-    written(writeln!(anstream::stdout(), "{text}"))
+    written(writeln!(anstream::stdout(), "{}", *shown(text)))
+}
+
+/// Writes a line to standard output as it is, unless that is a terminal: a program is to get a secret unchanged.
+pub(crate) fn print_exactly(text: impl Display) -> Result<(), Failure> {
+    if is_for_a_person() { print(text) } else { written(writeln!(io::stdout(), "{text}")) }
 }
 
 /// Writes bytes to standard output as they are.
@@ -115,7 +145,26 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::failed("could not write JSON").because(error))?;
-    written(writeln!(io::stdout(), "{text}"))
+    written(writeln!(io::stdout(), "{}", escaped(text)))
+}
+
+/// JSON with what is odd in its strings escaped, which JSON's own rules leave to the writer.
+fn escaped(json: String) -> String {
+    let is_plain = |char: char| char == '\n' || !is_odd(char);
+    if json.chars().all(is_plain) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for char in json.chars() {
+        if is_plain(char) {
+            escaped.push(char);
+        } else {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    escaped
 }
 
 fn written(result: io::Result<()>) -> Result<(), Failure> {
@@ -192,6 +241,36 @@ fn fit<const N: usize>(
             *width = (*width).min(LEAST.max(width.saturating_sub(excess)));
         }
     }
+}
+
+/// What styles are written as: all that a terminal is told.
+const STYLES: [&str; 5] = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
+
+/// A text as it is shown: what moves a cursor or is not seen gives way to a mark, but for the ends of lines and the styles
+/// of this module. It may have a secret in it.
+fn shown(text: impl Display) -> Zeroizing<String> {
+    let text = Zeroizing::new(text.to_string());
+    if !text.contains(|char| char != '\n' && is_odd(char)) {
+        return text;
+    }
+    // A mark has three bytes, and stands for one at least.
+    let mut shown = Zeroizing::new(String::with_capacity(3 * text.len()));
+    let mut rest = text.as_str();
+    while let Some(char) = rest.chars().next() {
+        let style = STYLES.into_iter().find(|style| rest.starts_with(style));
+        match style {
+            Some(style) => shown.push_str(style),
+            None if char == '\n' || !is_odd(char) => shown.push(char),
+            None => shown.push(char::REPLACEMENT_CHARACTER),
+        }
+        rest = &rest[style.map_or(char.len_utf8(), str::len)..];
+    }
+    shown
+}
+
+/// A path, which may have been named by anybody.
+pub(crate) fn path(path: &Path) -> String {
+    plain(&path.display().to_string())
 }
 
 /// A text that comes from somewhere else, without what a terminal would obey.

@@ -3,7 +3,7 @@
 //! Each question is asked by a thread of its own: a runtime that ends would wait for one of its own threads,
 //! and the program is to end at once on Ctrl-C.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
@@ -11,6 +11,7 @@ use tower_credentials::SecretString;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::output;
 
 /// Whether there is a person to ask.
 pub(crate) fn can_ask() -> bool {
@@ -25,9 +26,7 @@ pub(crate) async fn confirm(question: &str, anyway: &str) -> Result<(), Failure>
     }
     let question = format!("{question} [y/N] ");
     let answer = on_a_thread(move || {
-        let mut stderr = anstream::stderr();
-        write!(stderr, "{question}")?;
-        stderr.flush()?;
+        output::ask(question)?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         Ok(answer)

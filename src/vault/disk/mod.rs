@@ -12,6 +12,7 @@ use std::io::ErrorKind::{PermissionDenied, Unsupported};
 use std::path::{Path, PathBuf};
 
 use super::{Damage, VaultError};
+use crate::plain::Shown;
 pub(crate) use owner::pass_on;
 
 /// Says of an I/O error what was being done, and to which file.
@@ -79,6 +80,19 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), VaultError> {
     let reason = "the file system keeps no modes, so that others may read what is there; keep the vault and its key on \
                   one that does (in WSL: in the home directory, not below /mnt)";
     Err(failed("set the mode of", path)(io::Error::new(Unsupported, reason)))
+}
+
+/// The owner of a file that is neither the user's nor root's nor that of whoever owns its directory, who comes second: root
+/// may read what anybody has put somewhere.
+#[cfg(unix)]
+pub(crate) fn stranger(path: &Path, metadata: &Metadata) -> io::Result<Option<(u32, u32)>> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = metadata.uid();
+    if owner == 0 || owner == rustix::process::geteuid().as_raw() {
+        return Ok(None);
+    }
+    let directory = std::fs::metadata(parent(path))?.uid();
+    Ok((directory != owner).then_some((owner, directory)))
 }
 
 /// Whether not even the owner may read or write the file: a umask has left a new one so.
@@ -201,7 +215,7 @@ fn free_path(path: &Path) -> Result<PathBuf, VaultError> {
 }
 
 fn say_kept(path: &Path, kept: &Path) {
-    tracing::warn!(path = %path.display(), kept = %kept.display(), "a damaged file is kept under another name");
+    tracing::warn!(path = %Shown(path.display()), kept = %Shown(kept.display()), "a damaged file is kept under another name");
 }
 
 /// A finished file under a name that no one looks for; removed when dropped.

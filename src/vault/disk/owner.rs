@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::ops;
+use crate::plain::Shown;
 
 /// Gives a file that was just made to whoever has the directory. `path` is the name that it is to have.
 pub(crate) fn pass_on(file: &File, path: &Path) {
@@ -30,7 +31,7 @@ fn is_root() -> bool {
 
 fn tell(given: io::Result<()>, path: &Path) {
     if let Err(error) = given {
-        let path = path.display();
+        let path = Shown(path.display());
         tracing::warn!(
             "{path} is root's, and could not be given to whoever has its directory ({error}): programs of that user \
              can't read it; give it to them by chown"

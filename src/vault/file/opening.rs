@@ -4,6 +4,7 @@ use std::fs::{self, DirEntry, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::plain::Shown;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 
@@ -126,7 +127,7 @@ impl Wide {
         }
         match disk::set_mode(path, mode) {
             Ok(()) => {
-                tracing::warn!(path = %path.display(), "others could touch a part of the vault; its mode is now {mode:o}");
+                tracing::warn!(path = %Shown(path.display()), "others could touch a part of the vault; its mode is now {mode:o}");
             }
             // The vault was made elsewhere, or before this was looked at, or is another's to change. What is in it is
             // sealed.
@@ -149,7 +150,7 @@ impl Wide {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
-        tracing::warn!(path = %path.display(), "others can touch a part of the vault{more}: {why}");
+        tracing::warn!(path = %Shown(path.display()), "others can touch a part of the vault{more}: {why}");
     }
 }
 

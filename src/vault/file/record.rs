@@ -9,7 +9,7 @@ use super::records::as_damage;
 use crate::credential::{CredentialId, Kind, Metadata, Record};
 use crate::vault::disk::{self, damaged, ops};
 use crate::vault::seal::Sealed;
-use crate::vault::{Damage, VaultError, check_names};
+use crate::vault::{Damage, VaultError, check_stored_names};
 
 /// The version of the layout of the files of JSON.
 pub(super) const VERSION: u32 = 1;
@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path, id: CredentialId) -> Result<Option<Record<Sealed
         return Err(damaged(path, reason));
     }
     // A label is not bound by the seal, and is shown to people.
-    check_names(&metadata)
+    check_stored_names(&metadata)
         .map_err(|error| damaged(path, format!("{error}; correct it there, or {way_out}")))?;
     Ok(Some(Record { metadata, secret }))
 }

@@ -1,6 +1,7 @@
 //! Sealing and opening one secret.
 
 use std::io;
+use std::sync::Arc;
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::Sealed;
 use crate::credential::{Metadata, Secret};
+use crate::secret::leaving_no_copy;
 use crate::vault::key::{KeyId, VaultKey};
 use crate::vault::{Damage, VaultError, check_kind};
 
@@ -26,19 +28,22 @@ pub(super) struct Cipher {
 
 #[derive(Clone)]
 struct Keyed {
-    aes: Aes256Gcm,
+    /// The first of its round keys are the key itself, so it stays at one place, and is wiped there.
+    aes: Arc<Aes256Gcm>,
     id: KeyId,
 }
 
 impl Keyed {
     fn new(key: &VaultKey) -> Self {
-        Self { aes: Aes256Gcm::new(key.as_bytes().into()), id: key.id() }
+        let aes = leaving_no_copy(|| Arc::new(Aes256Gcm::new(key.as_bytes().into())));
+        Self { aes, id: key.id() }
     }
 
     /// Decrypts in place. Without effect on `buffer` where it is not what was encrypted with this data.
     fn decrypt(&self, nonce: &[u8], data: &[u8], buffer: &mut Vec<u8>) -> Result<(), Shut> {
         let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| DOES_NOT_OPEN)?;
-        self.aes.decrypt_in_place(&Nonce::from(nonce), data, buffer).map_err(|_| DOES_NOT_OPEN)
+        leaving_no_copy(|| self.aes.decrypt_in_place(&Nonce::from(nonce), data, buffer))
+            .map_err(|_| DOES_NOT_OPEN)
     }
 }
 
@@ -97,7 +102,7 @@ impl Cipher {
         let mut buffer = write_json(secret).map_err(|_| failed("it can't be written as JSON"))?;
         let data = additional_data(VERSION, metadata);
         let Keyed { aes, id } = &self.seals;
-        aes.encrypt_in_place(&Nonce::from(nonce), &data, &mut *buffer)
+        leaving_no_copy(|| aes.encrypt_in_place(&Nonce::from(nonce), &data, &mut *buffer))
             .map_err(|_| failed("the secret is too long"))?;
         let ciphertext = std::mem::take(&mut *buffer);
         Ok(Sealed { version: VERSION, key_id: *id, nonce: nonce.to_vec(), ciphertext })

@@ -66,7 +66,7 @@ impl Headers {
             output::print_json(&Captured { url: uri.to_string(), headers })?;
         } else {
             for (name, value) in &lines {
-                output::print(format_args!("{name}: {}", value.as_str()))?;
+                output::print_exactly(format_args!("{name}: {}", value.as_str()))?;
             }
         }
         Ok(Exit::Done)

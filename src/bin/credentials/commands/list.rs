@@ -36,7 +36,7 @@ impl List {
         let is_whole = damaged.is_empty();
         let exit = if is_whole { Exit::Done } else { Exit::Vault };
         for damage in damaged {
-            output::warn(damage);
+            output::warn(output::plain(&damage.to_string()));
         }
         let now = now();
         if self.output.json {
@@ -50,7 +50,7 @@ impl List {
             let vault = &context.places.vault;
             let why = match FileVault::is_at(vault) {
                 true => String::new(),
-                false => format!(": there is no vault in {} yet", vault.display()),
+                false => format!(": there is no vault in {} yet", output::path(vault)),
             };
             output::say(format_args!(
                 "There are no accounts{of}{why}. To add one: credentials login PROVIDER"

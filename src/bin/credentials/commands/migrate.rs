@@ -323,7 +323,7 @@ impl Outcome {
         let names: Vec<_> = unknown.into_iter().map(|name| plain(name)).collect();
         output::say(format_args!(
             "Nothing uses these until a provider of that name is set in {}: {}",
-            context.places.config.display(),
+            output::path(&context.places.config),
             names.join(", "),
         ));
     }

@@ -98,6 +98,6 @@ fn write_unread(record: &Credential) -> Result<Exit, Failure> {
         )
         .way_out("pipe it to where it is needed"));
     }
-    output::print(answer.expose())?;
+    output::print_exactly(answer.expose())?;
     Ok(Exit::Done)
 }

@@ -99,7 +99,7 @@ async fn seal_anew(context: &Context, keys: &Keys) -> Result<(), Failure> {
         let accounts = super::in_words(sealed.records, sealed.providers.iter());
         output::say(format_args!(
             "Sealed anew with the key {current}: {accounts}; the key was in {}",
-            file.display()
+            output::path(&file)
         ));
     }
     Ok(())

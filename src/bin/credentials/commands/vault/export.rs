@@ -53,7 +53,11 @@ impl Export {
                 write(path, &text, self.force)?;
                 #[cfg(unix)]
                 give_to_owner(path, &context.places.vault);
-                output::say(format_args!("Wrote the key {} to {}", keys.current.id(), path.display()));
+                output::say(format_args!(
+                    "Wrote the key {} to {}",
+                    keys.current.id(),
+                    output::path(path)
+                ));
             }
             None => {
                 if output::is_for_a_person() {
@@ -61,7 +65,7 @@ impl Export {
                         "this is the key that opens every account; clear the screen afterwards",
                     );
                 }
-                output::print(text.expose())?;
+                output::print_exactly(text.expose())?;
             }
         }
         Ok(Exit::Done)

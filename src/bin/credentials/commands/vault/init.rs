@@ -54,7 +54,7 @@ impl Init {
         // The vault first: cut off here, the key that is kept is still its key.
         if let Some(report) = &report {
             let kept = set_aside(context, report.key.or(known))?;
-            output::say(format_args!("The vault is kept in {}", kept.display()));
+            output::say(format_args!("The vault is kept in {}", output::path(&kept)));
         }
         let key = VaultKey::generate();
         say_kept(&context.keys.replace(&key).await?);
@@ -77,7 +77,7 @@ impl Init {
 
     async fn made(&self, context: &Context, key: &VaultKey) -> Result<Exit, Failure> {
         FileVault::open(&context.places.vault, key).await?;
-        let vault = context.places.vault.display();
+        let vault = output::path(&context.places.vault);
         output::say(format_args!("Made the vault {vault}; its key {} is in {}", key.id(), context.keys));
         if context.keys.can_keep() {
             output::say("Keep a copy of the key elsewhere: credentials vault export --output FILE");

@@ -62,15 +62,15 @@ impl Path {
         output::print(format_args!(
             "{} {}{}\n{} {}{key}\n{} {}{}\n{} {}",
             output::strong("vault:   "),
-            shown.directory,
+            output::plain(&shown.directory),
             none(shown.exists),
             output::strong("key:     "),
             context.keys,
             output::strong("settings:"),
-            shown.config,
+            output::plain(&shown.config),
             none(places.config.exists()),
             output::strong("cache:   "),
-            shown.cache,
+            output::plain(&shown.cache),
         ))?;
         Ok(Exit::Done)
     }
