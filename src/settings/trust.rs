@@ -50,9 +50,15 @@ fn check_one(
     let quoted = shell_words::quote(&name).into_owned();
     let refused = |reason| Err(SettingsError::NotTrusted { path: path.to_owned(), reason });
     if owner != user && owner != 0 {
+        let way_out = match user {
+            // They can name a command, which root would run.
+            0 => format!(
+                "run this as that user (sudo -u '#{owner}'), or if it is to be believed, run: chown 0 {quoted}"
+            ),
+            _ => format!("if it is to be believed, run as root: chown {user} {quoted}"),
+        };
         let reason = format!(
-            "{name} belongs to user {owner}, and not to you (user {user}) or to root; if it is to be believed, run as \
-             root: chown {user} {quoted}"
+            "{name} belongs to user {owner}, and not to you (user {user}) or to root; {way_out}"
         );
         return refused(reason);
     }

@@ -2,7 +2,7 @@
 #![cfg(all(unix, feature = "cli"))]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -62,9 +62,14 @@ async fn what_root_makes_in_a_user_s_vault_is_the_user_s() {
         return;
     }
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
-    let home = Home::new();
+    let mut home = Home::new();
     let more = "models_url = \"/resource\"\n[providers.openai.oauth]";
-    home.settings(&server.settings(true).replace("[providers.openai.oauth]", more));
+    // Not in the user's home: settings of theirs could have root run a command.
+    let settings = tempfile::tempdir().unwrap();
+    fs::set_permissions(settings.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let file = settings.path().join("config.toml");
+    fs::write(&file, server.settings(true).replace("[providers.openai.oauth]", more)).unwrap();
+    home.set("TOWER_CREDENTIALS_CONFIG", file.to_str().unwrap());
     let mut tokens = server.account().await.tokens.clone();
     tokens.expires_at = Some(Clock::system().now().before(seconds(60)));
     home.add_to(PoolKey::new("openai"), "work", tokens).await;
