@@ -19,7 +19,8 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::Keys;
 use tower_credentials::vault::{MemoryVault, Vault};
 use tower_credentials::{
-    Credentials, CredentialsLayer, ErrorBody, ErrorBodyLayer, Kind, Pool, PoolBuilder, PoolKey,
+    Credentials, CredentialsLayer, ErrorBody, ErrorBodyLayer, Kind, OAuthTokens, Pool, PoolBuilder,
+    PoolKey,
 };
 
 use crate::args::Global;
@@ -197,7 +198,11 @@ impl Context {
         let layer = self.registry.layer(pool.clone());
         let has_oauth = pool.status().iter().any(|status| status.credential.kind == Kind::OAuth);
         let client = if has_oauth { self.oauth(pool.key().provider()).ok() } else { None };
-        match client {
+        // A renewal for which a setting is missing is not tried: that would count as a failure, and be in the way of
+        // the first one after it is set.
+        let can_renew =
+            |client: &OAuthClient| client.config().missing_for_refresh(&OAuthTokens::new("")).is_none();
+        match client.filter(can_renew) {
             Some(client) => layer.refresher(client.refresher()),
             None => layer,
         }

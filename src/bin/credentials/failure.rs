@@ -121,7 +121,7 @@ impl Failure {
             output::say(format_args!("  because {cause}"));
         }
         if let Some(way_out) = &self.way_out {
-            output::say(format_args!("  {} {way_out}", output::strong("try:")));
+            output::way_out(way_out);
         }
     }
 
@@ -203,7 +203,7 @@ impl From<Error> for Failure {
                 ),
             ),
             Error::Paused { pool, pin: None } => {
-                Self::failed(format!("every account of {pool} is paused"))
+                Self::failed(format!("every account of {pool} that requests may take is paused"))
                     .way_out("credentials resume ACCOUNT")
             }
             error => Self::of(exit_of(&error), &error),

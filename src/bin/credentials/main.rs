@@ -21,6 +21,7 @@ mod output;
 mod places;
 mod prompt;
 mod renewals;
+mod shell;
 mod signals;
 mod time;
 
