@@ -43,6 +43,10 @@ pub(crate) async fn load(
                 continue;
             }
         };
+        let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
+        let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
+        let choice = Choice::of(context, &key, kinds, &stored.damaged);
+        let left_out = |kind| choice.and_then(|choice| choice.leaves_out(kind));
         damaged.append(&mut stored.damaged);
         let unusable = Unusable::default();
         // Nothing where the settings name no such provider, or its mode allows none of these.
@@ -53,10 +57,6 @@ pub(crate) async fn load(
         damaged.extend(unusable.beside(&damaged));
         let active = pool.as_ref().and_then(Pool::active);
         let in_use = pool.map(|pool| pool.status()).unwrap_or_default();
-        let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
-        let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
-        let choice = Choice::of(context, &key, kinds, &stored.damaged);
-        let left_out = |kind| choice.and_then(|choice| choice.leaves_out(kind));
         for record in stored.credentials {
             let id = record.metadata.id;
             accounts.push(Account {

@@ -1,0 +1,149 @@
+//! Where a vault's key is kept.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::SetupError;
+use super::places::Places;
+use crate::settings::KeySource;
+use crate::vault::VaultError;
+#[cfg(feature = "keyring")]
+use crate::vault::key::KeyringKey;
+use crate::vault::key::{
+    CommandKey, EnvKey, FileKey, KeptKey, KeyServiceExt, Keys, Rotation, VaultKey,
+};
+
+/// The place of a vault's key: as the program, the environment or the settings name it, or the key file.
+#[derive(Clone, Debug)]
+pub struct KeyPlace {
+    kind: Kind,
+    is_default: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Variable,
+    File(FileKey),
+    Command(Vec<String>),
+    #[cfg(feature = "keyring")]
+    Keyring(KeyringKey),
+}
+
+impl KeyPlace {
+    pub(super) fn new(named: Option<KeySource>, places: &Places) -> Result<Self, SetupError> {
+        let is_default = named.is_none();
+        let kind = match named.unwrap_or_else(|| KeySource::File(places.key.clone())) {
+            KeySource::Variable => Kind::Variable,
+            KeySource::File(path) => Kind::File(FileKey::new(path)),
+            KeySource::Command(words) => Kind::Command(words),
+            #[cfg(feature = "keyring")]
+            KeySource::Keyring => Kind::Keyring(
+                KeyringKey::new("tower-credentials", "vault-key").lock_file(&places.keyring_lock),
+            ),
+            #[cfg(not(feature = "keyring"))]
+            KeySource::Keyring => return Err(SetupError::NoKeyring),
+        };
+        Ok(Self { kind, is_default })
+    }
+
+    /// The keys that are there.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] where what is there is no key, or is not kept safely.
+    pub async fn load(&self) -> Result<Option<Keys>, VaultError> {
+        match &self.kind {
+            Kind::Variable => EnvKey::default().load_keys().await,
+            Kind::File(file) => file.load_keys().await,
+            Kind::Command(words) => command(words).load_keys().await,
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.load_keys().await,
+        }
+    }
+
+    /// The key that is there; a new one if there is none. For a vault that is there, use
+    /// [`Setup::vault_key`](super::Setup::vault_key).
+    ///
+    /// # Errors
+    /// As at [`load`](Self::load), and where no key can be kept.
+    pub async fn load_or_create(&self) -> Result<VaultKey, VaultError> {
+        match &self.kind {
+            Kind::Variable => EnvKey::default().load_or_create().await,
+            Kind::File(file) => file.load_or_create().await,
+            Kind::Command(words) => command(words).load_or_create().await,
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.load_or_create().await,
+        }
+    }
+
+    /// Puts this key there. What was there is kept, and told; `None` where [none can be put](Self::can_keep).
+    ///
+    /// # Errors
+    /// Where the place can't be written to.
+    pub async fn replace(&self, key: &VaultKey) -> Result<Option<Vec<KeptKey>>, VaultError> {
+        match &self.kind {
+            Kind::File(file) => file.replace(key).await.map(Some),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.replace(key).await.map(Some),
+            Kind::Variable | Kind::Command(_) => Ok(None),
+        }
+    }
+
+    /// Puts a new key there, or goes on with what was begun; `None` where [none can be put](Self::can_keep).
+    ///
+    /// # Errors
+    /// Where the place can't be written to, or has no key.
+    pub async fn rotate(&self) -> Result<Option<Rotation>, VaultError> {
+        match &self.kind {
+            Kind::File(file) => file.rotate().await.map(Some),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.rotate().await.map(Some),
+            Kind::Variable | Kind::Command(_) => Ok(None),
+        }
+    }
+
+    /// Whether a key can be put there.
+    pub fn can_keep(&self) -> bool {
+        !matches!(self.kind, Kind::Variable | Kind::Command(_))
+    }
+
+    /// The key file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::File(file) => Some(file.path()),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody has named it: then it is the key of every vault of which nobody says otherwise.
+    pub fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// What sort of place it is: where the key comes from.
+    pub fn source(&self) -> KeySource {
+        match &self.kind {
+            Kind::Variable => KeySource::Variable,
+            Kind::File(file) => KeySource::File(PathBuf::from(file.path())),
+            Kind::Command(words) => KeySource::Command(words.clone()),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(_) => KeySource::Keyring,
+        }
+    }
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Variable => write!(f, "the variable {}", VaultKey::VARIABLE),
+            Kind::File(file) => write!(f, "{}", file.path().display()),
+            // Its arguments may be of a sort that nobody should see.
+            Kind::Command(words) => write!(f, "the command {}", words[0]),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.fmt(f),
+        }
+    }
+}
+
+fn command(words: &[String]) -> CommandKey {
+    CommandKey::new(&words[0]).args(&words[1..])
+}
