@@ -37,18 +37,22 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub provider: String,
 
-    /// The vault's directory
-    ///
-    /// Its key is read from the variable TOWER_CREDENTIALS_VAULT_KEY, or else from the file DIR.key, which is
-    /// made on first use.
+    /// The vault's directory [default: that of the program `credentials`]
     #[arg(long, value_name = "DIR")]
-    pub vault: PathBuf,
+    pub vault: Option<PathBuf>,
+
+    /// The file of the vault's key [default: the key of the program `credentials`]
+    ///
+    /// Or the key is in the variable TOWER_CREDENTIALS_VAULT_KEY, or where the settings say. It is made together with a
+    /// vault, and for none that is there.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
 
     /// Which of the provider's pools [default: `default`, or as --config says]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub namespace: Option<String>,
 
-    /// A TOML file with settings of providers
+    /// A TOML file with settings of providers [default: that of the program `credentials`]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --example axum_gateway --all-features -- \
-//!     --listen 127.0.0.1:8080 --upstream https://api.anthropic.com --provider anthropic --vault DIR
+//!     --listen 127.0.0.1:8080 --upstream https://api.anthropic.com --provider anthropic
 //! ```
 //!
 //! `--help` tells the rest. To copy: [`accounts`] for a pool by settings, [`gateway`] for the layers.
@@ -18,7 +18,6 @@ mod guard;
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,10 +40,8 @@ use tower_credentials::connect::{EarlyAnswer, EarlyAnswerLayer};
 use tower_credentials::events::Event;
 use tower_credentials::oauth::OAuthHttp;
 use tower_credentials::provider::Registry;
-use tower_credentials::settings::{ProviderSettings, SettingsError};
-use tower_credentials::vault::VaultError;
-use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
+use tower_credentials::settings::{KeySource, ProviderSettings, SettingsError};
+use tower_credentials::setup::{Setup, SetupError};
 use tower_credentials::{
     BoxError, ErrorBodyLayer, ErrorResponseLayer, Pool, Refresher, ReplayBody, ReplayLayer,
     WhenAllCoolingDown,
@@ -78,14 +75,15 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     })?;
     // Before anything is waited for, so that no signal is missed.
     let mut signals = Signals::new()?;
-    let (registry, nearest) = providers(&arguments)?;
-    let pool = accounts(&registry, &arguments).await?;
+    let (setup, nearest) = setup(&arguments)?;
+    let registry = setup.registry();
+    let pool = accounts(&setup, &arguments).await?;
     if pool.status().is_empty() {
         let meant = nearest.map(|name| format!(" (no vendor has this name; the nearest is {name})"));
         let (key, meant) = (pool.key(), meant.unwrap_or_default());
         say(&format!("pool {key} has no account yet{meant}; until one is added, the answer is 503"));
     }
-    let served = serve(listener, router(&registry, pool.clone(), &arguments)?, &mut signals, &arguments);
+    let served = serve(listener, router(registry, pool.clone(), &arguments)?, &mut signals, &arguments);
     let served = served.await;
     // Also where serving has failed: a renewal that is cut off loses its account.
     ending::close(&pool, &mut signals).await;
@@ -122,16 +120,22 @@ async fn serve(
     Ok(())
 }
 
-/// The providers, with what the file, the environment and the command line say of ours; and the nearest name
-/// that is known, where ours is not: then it is one for tokens in `authorization: Bearer`.
-fn providers(arguments: &Arguments) -> Result<(Registry, Option<String>), BoxError> {
+/// The vault, its key and the providers' settings, where every program has them unless the command line says otherwise;
+/// and the nearest name that is known, where ours is not: then it is one for tokens in `authorization: Bearer`.
+fn setup(arguments: &Arguments) -> Result<(Setup, Option<String>), BoxError> {
     let name = &arguments.provider;
     let build = |settings: ProviderSettings| {
-        let mut builder = Registry::builder().environment(std::env::vars_os());
-        if let Some(file) = &arguments.config {
-            builder = builder.file(file);
+        let mut builder = Setup::builder().registry(Registry::builder().set(name, settings));
+        if let Some(vault) = &arguments.vault {
+            builder = builder.vault(vault);
         }
-        builder.set(name, settings).build()
+        if let Some(file) = &arguments.config {
+            builder = builder.config(file);
+        }
+        if let Some(file) = &arguments.key_file {
+            builder = builder.key(KeySource::File(file.clone()));
+        }
+        builder.build()
     };
     // The credentials go here, whatever a file says, and to where the vendor's own API is.
     let origin = arguments.upstream()?.origin().to_string();
@@ -143,17 +147,19 @@ fn providers(arguments: &Arguments) -> Result<(Registry, Option<String>), BoxErr
         settings = settings.set("header", header.as_str())?;
     }
     match build(settings.clone()) {
-        Err(SettingsError::UnknownProvider { name: unknown, nearest, .. }) if unknown == *name => {
+        Err(SetupError::Settings(SettingsError::UnknownProvider { name: unknown, nearest, .. }))
+            if unknown == *name =>
+        {
             Ok((build(settings.set("type", "generic")?)?, nearest))
         }
-        registry => Ok((registry?, None)),
+        setup => Ok((setup?, None)),
     }
 }
 
 /// The provider's accounts in the vault, by its settings.
-async fn accounts(registry: &Registry, arguments: &Arguments) -> Result<Pool, BoxError> {
-    let name = &arguments.provider;
-    let vault = open_vault(&arguments.vault).await?;
+async fn accounts(setup: &Setup, arguments: &Arguments) -> Result<Pool, BoxError> {
+    let (name, registry) = (&arguments.provider, setup.registry());
+    let vault = setup.vault_or_new().await?;
     let mut builder = registry
         .pool(name, vault)?
         // A client that waits can be told for how long; a connection that hangs tells nothing.
@@ -168,16 +174,6 @@ async fn accounts(registry: &Registry, arguments: &Arguments) -> Result<Pool, Bo
         }
     }
     Ok(builder.open().await?)
-}
-
-/// The key comes from the environment, or from a file beside the vault: a copy of the vault alone opens nothing.
-async fn open_vault(directory: &Path) -> Result<FileVault, VaultError> {
-    // Without a slash at its end, since `.key` is added to it.
-    let directory: std::path::PathBuf = directory.components().collect();
-    let mut file = directory.clone().into_os_string();
-    file.push(".key");
-    // A key that another process gives the vault meanwhile is found there, too.
-    FileVault::open_from(directory, EnvKey::default().or(FileKey::new(file))).await
 }
 
 /// What a person should know of. Nothing in an event is secret.

@@ -38,11 +38,12 @@ impl Reading {
     /// Notes what is wrong with an entry, or with a part of it.
     pub(super) fn skip(&mut self, entry: &str, problem: Problem) {
         let Problem { name, line, reason } = problem;
+        let is_unfinished = UNFINISHED.contains(&reason);
         let reason = match name.is_empty() {
             true => reason.to_owned(),
             false => format!("`{name}` {reason}"),
         };
-        self.skipped.push(Skipped { entry: shown(entry), line, reason });
+        self.skipped.push(Skipped { entry: shown(entry), line, reason, is_unfinished });
     }
 
     /// Notes an entry, unless it can't be read or can't be stored.
@@ -102,14 +103,18 @@ pub(super) fn is_attribute(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("metadata.")
 }
 
-/// The label of an account that was signed in to with another program.
-const MIGRATED: &str = "migrated";
+/// Why there is nothing to bring in: of an account, and of one at an MCP server.
+const UNFINISHED: [&str; 2] = [
+    "has no token: nobody is signed in, or the sign-in was never finished",
+    "has no tokens: its sign-in was never finished",
+];
 
 impl Account {
-    fn oauth(provider: &str, tokens: OAuthTokens) -> Self {
+    /// An account that was signed in to with another program, by whose name it goes.
+    fn oauth(source: Source, provider: &str, tokens: OAuthTokens) -> Self {
         Self {
             provider: provider.to_owned(),
-            label: MIGRATED.to_owned(),
+            label: source.as_str().to_owned(),
             secret: Secret::OAuth(tokens),
             attributes: BTreeMap::new(),
         }
@@ -144,8 +149,7 @@ fn tokens(
         (Some(access), _) => OAuthTokens { expires_at, ..OAuthTokens::new(access) },
         (None, Some(_)) => OAuthTokens::new("").expires_at(Timestamp::default()),
         (None, None) => {
-            let reason = "has no token: nobody is signed in, or the sign-in was never finished";
-            return Err(Problem { name: String::new(), line, reason });
+            return Err(Problem { name: String::new(), line, reason: UNFINISHED[0] });
         }
     };
     tokens.refresh = refresh;

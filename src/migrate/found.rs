@@ -69,6 +69,8 @@ pub struct Skipped {
     pub line: usize,
     /// Why, without what is in it.
     pub reason: String,
+    /// Whether there is nothing in it to bring in: nobody is signed in there.
+    pub is_unfinished: bool,
 }
 
 impl fmt::Display for Skipped {

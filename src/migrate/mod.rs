@@ -26,7 +26,7 @@
 //! # What becomes of an entry
 //!
 //! A record made of an entry is what a sign-in with this crate would have made, so the layers use it and a
-//! [`Refresher`](crate::Refresher) renews it. Accounts get the label `migrated`, keys `default`, those of MCP
+//! [`Refresher`](crate::Refresher) renews it. Accounts get the name of the program that they come from as their label, keys `default`, those of MCP
 //! servers the server's name; a taken one gets `-2`, as everywhere. A record's attributes say where it came
 //! from: `migrated_from`, `migrated_path`, `migrated_entry` and `migrated_generation`.
 //!

@@ -1,5 +1,7 @@
 //! What a vendor's OAuth server needs to be told, and where it is.
 
+use super::copilot::GITHUB_REFRESH;
+use crate::credential::OAuthTokens;
 use crate::secret::SecretString;
 
 /// How accounts of one provider are signed in and their tokens renewed. Every field can be changed: vendors
@@ -62,6 +64,26 @@ impl OAuthConfig {
     pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.redirect_uri = Some(uri.into());
         self
+    }
+
+    /// The field without which tokens like these can't be renewed, and which is not set; `None` where all are.
+    pub fn missing_for_refresh(&self, tokens: &OAuthTokens) -> Option<&'static str> {
+        let grant = [
+            ("client_id", &self.client_id),
+            ("token_url", if self.refresh_url.is_some() { &self.refresh_url } else { &self.token_url }),
+        ];
+        let exchange = ("exchange_url", &self.exchange_url);
+        let needed = match self.dialect {
+            // GitHub's own token is renewed by the standard's grant, where it ends.
+            Dialect::Copilot if tokens.extra.contains_key(GITHUB_REFRESH) => {
+                vec![exchange, grant[0], grant[1]]
+            }
+            Dialect::Copilot => vec![exchange],
+            Dialect::Cursor => vec![("refresh_url", &self.refresh_url)],
+            _ => grant.to_vec(),
+        };
+        let is_missing = |value: &Option<String>| value.as_deref().is_none_or(str::is_empty);
+        needed.into_iter().find_map(|(name, value)| is_missing(value).then_some(name))
     }
 }
 

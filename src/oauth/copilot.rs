@@ -106,7 +106,7 @@ pub(super) async fn exchange(
 }
 
 /// The entry of [`OAuthTokens::extra`] that has the refresh token of GitHub's token, where that expires.
-const GITHUB_REFRESH: &str = "github_refresh_token";
+pub(super) const GITHUB_REFRESH: &str = "github_refresh_token";
 
 /// Keeps what GitHub's own token can be renewed with. Tokens of GitHub Apps expire unless the app is set up
 /// otherwise.

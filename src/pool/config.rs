@@ -30,8 +30,22 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Whether a credential of this kind is used, in a pool that holds OAuth accounts or does not.
-    pub(crate) fn allows(self, kind: Kind, has_oauth: bool) -> bool {
+    /// All of them.
+    pub const VALUES: [Self; 4] = [Self::Auto, Self::Api, Self::Subscription, Self::All];
+
+    /// What it is called in settings: `auto`, `api`, `subscription` or `all`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mode::Auto => "auto",
+            Mode::Api => "api",
+            Mode::Subscription => "subscription",
+            Mode::All => "all",
+        }
+    }
+
+    /// Whether requests use a credential of this kind, in a pool that holds OAuth accounts or does not. One that is
+    /// paused, needs a sign-in or can't be read counts as held: an API key is never billed in its place.
+    pub fn allows(self, kind: Kind, has_oauth: bool) -> bool {
         let oauth = Self::is_oauth(kind);
         match self {
             Mode::Auto => oauth == has_oauth,

@@ -12,12 +12,13 @@ use super::{ProviderSettings, SettingsError, nearest};
 const PREFIX: &str = "TOWER_CREDENTIALS_";
 
 /// Variables with the prefix that are no settings of a provider.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     "TOWER_CREDENTIALS_CONFIG",
     "TOWER_CREDENTIALS_DIR",
     "TOWER_CREDENTIALS_KEYRING",
     "TOWER_CREDENTIALS_KEY_COMMAND",
     "TOWER_CREDENTIALS_KEY_FILE",
+    "TOWER_CREDENTIALS_VAULT",
     "TOWER_CREDENTIALS_VAULT_KEY",
 ];
 
@@ -131,14 +132,26 @@ fn path(key: &str) -> Option<Vec<String>> {
     Some(["oauth", "authorize_params", &name].map(str::to_owned).into())
 }
 
-/// Refuses a variable that ends in a setting's name but begins with no provider's: its name is misspelt.
+/// Refuses a variable that ends in a setting's name but begins with no provider's, or is almost one of the others: its
+/// name is misspelt. Of any other it is said that it does nothing.
 fn unless_a_setting(rest: &str, known: &[(String, String)], place: String) -> Result<(), SettingsError> {
     let is_of = |key: &String| rest.strip_suffix(key.as_str())?.strip_suffix('_').map(str::to_owned);
     // The longest: `…_OAUTH_CLIENT_ID` rather than some `…_ID`.
     let Some(name) = ends().iter().filter_map(is_of).min_by_key(String::len) else {
-        return Ok(());
+        return unless_misspelt(rest, place);
     };
     let names: Vec<_> = known.iter().map(|(name, _)| variable_name(name)).collect();
     let nearest = nearest(&name, names.iter().map(String::as_str));
     Err(SettingsError::UnknownProvider { place: Some(place), name, nearest })
+}
+
+fn unless_misspelt(rest: &str, place: String) -> Result<(), SettingsError> {
+    let others = OTHERS.iter().filter_map(|other| other.strip_prefix(PREFIX));
+    let nearest = others.min_by_key(|other| strsim::damerau_levenshtein(rest, other));
+    if let Some(nearest) = nearest.filter(|other| strsim::damerau_levenshtein(rest, other) <= 2) {
+        let (key, nearest) = (rest.to_owned(), Some(format!("{PREFIX}{nearest}")));
+        return Err(SettingsError::UnknownKey { place, key, nearest });
+    }
+    tracing::warn!("{place} is not known, and does nothing");
+    Ok(())
 }

@@ -101,8 +101,9 @@
 //! `TOWER_CREDENTIALS_<PROVIDER>_<SETTING>`, in upper case, with an underscore for whatever is no letter or
 //! digit, and between the names of tables and what is in them: `TOWER_CREDENTIALS_GITHUB_COPILOT_MODE`,
 //! `TOWER_CREDENTIALS_OPENAI_OAUTH_CLIENT_ID`, `TOWER_CREDENTIALS_OPENAI_HEADERS_X_TEAM` (the header
-//! `x-team`). Lists are parted by spaces or commas. `TOWER_CREDENTIALS_DIR` and `TOWER_CREDENTIALS_CONFIG` name
-//! the vault's directory and the settings file to programs that heed them; the vault's key is in
+//! `x-team`). Lists are parted by spaces or commas. `TOWER_CREDENTIALS_DIR` (or
+//! `TOWER_CREDENTIALS_VAULT`) and `TOWER_CREDENTIALS_CONFIG` name the vault's directory and the settings file to programs
+//! that heed them, as those with a `Setup` do; the vault's key is in
 //! `TOWER_CREDENTIALS_VAULT_KEY`, or where `TOWER_CREDENTIALS_KEY_FILE`, `TOWER_CREDENTIALS_KEY_COMMAND` or
 //! `TOWER_CREDENTIALS_KEYRING` (`1`) say.
 //!

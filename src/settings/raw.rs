@@ -85,13 +85,7 @@ impl<'a> Raw<'a> {
     }
 
     pub(super) fn mode(&self) -> Read<Mode> {
-        let modes = [
-            ("auto", Mode::Auto),
-            ("api", Mode::Api),
-            ("subscription", Mode::Subscription),
-            ("all", Mode::All),
-        ];
-        self.one_of(&modes)
+        self.one_of(&Mode::VALUES.map(|mode| (mode.as_str(), mode)))
     }
 
     /// The meaning of one of these words.

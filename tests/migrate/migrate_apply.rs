@@ -512,7 +512,7 @@ async fn another_account_in_the_same_place_is_another_record() {
     let report = run(&vault, &[home.found(Source::Codex, codex("alice", "3"))]).await;
     assert_eq!((report.steps[0].action, report.steps[0].id), (Action::Update, Some(alice)));
     let labels: Vec<_> = all(&vault).await.into_iter().map(|record| record.label.to_string()).collect();
-    assert_eq!(labels, ["migrated", "migrated-2"]);
+    assert_eq!(labels, ["codex", "codex-2"]);
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ async fn a_migrated_account_of_every_program_lives_as_one_that_was_signed_in_to_
         let scene = Scene::new(file).await;
         scene.other_program_signs_in(0).await;
         let step = scene.migrate().await;
-        assert_eq!((step.action, &*step.label), (Action::Add, "migrated"), "{file:?}");
+        assert_eq!((step.action, &*step.label), (Action::Add, step.source.as_str()), "{file:?}");
         let id = step.id.unwrap();
 
         let pool = scene.open().await;
@@ -188,7 +188,12 @@ async fn a_migrated_account_of_every_program_lives_as_one_that_was_signed_in_to_
         scene.other_program_signs_in(60_000).await;
         let step = scene.migrate().await;
         let known = (step.action, step.id, &*step.label);
-        assert_eq!(known, (Action::Update, Some(id), "migrated"), "{file:?}: {:?}", step.reason);
+        assert_eq!(
+            known,
+            (Action::Update, Some(id), step.source.as_str()),
+            "{file:?}: {:?}",
+            step.reason
+        );
         pool.sync().await.unwrap();
         assert_eq!(scene.ask(&pool).await, StatusCode::OK, "{file:?}");
 

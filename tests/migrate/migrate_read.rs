@@ -54,10 +54,10 @@ fn opencode_s_accounts_and_keys_are_what_a_sign_in_would_store() {
     assert_eq!(
         summary,
         [
-            ("anthropic", "migrated", Kind::OAuth, 2),
-            ("openai", "migrated", Kind::OAuth, 8),
-            ("github-copilot", "migrated", Kind::OAuth, 15),
-            ("github-copilot-enterprise", "migrated", Kind::OAuth, 21),
+            ("anthropic", "opencode", Kind::OAuth, 2),
+            ("openai", "opencode", Kind::OAuth, 8),
+            ("github-copilot", "opencode", Kind::OAuth, 15),
+            ("github-copilot-enterprise", "opencode", Kind::OAuth, 21),
             ("google", "default", Kind::Api, 28),
             ("cloudflare-ai-gateway", "default", Kind::Api, 32),
             ("https://models.company.example", "default", Kind::WellKnown, 40),
@@ -177,7 +177,7 @@ fn codex_gives_its_key_and_its_account() {
     assert_eq!(key.secret.token().expose(), "pLaNtEd-openai-key");
 
     let account = entry(&found, "tokens");
-    assert_eq!((&*account.provider, &*account.label), ("openai", "migrated"));
+    assert_eq!((&*account.provider, &*account.label), ("openai", "codex"));
     let file = json(Source::Codex);
     let (access, id) = (&file["tokens"]["access_token"], &file["tokens"]["id_token"]);
     // The end stands in the access token alone.
@@ -223,7 +223,7 @@ fn claude_s_account_keeps_what_is_known_of_its_subscription() {
     let found = home.found(Source::Claude, fixture(Source::Claude));
     assert_eq!(found.skipped, []);
     let account = entry(&found, "claudeAiOauth");
-    assert_eq!((&*account.provider, &*account.label), ("anthropic", "migrated"));
+    assert_eq!((&*account.provider, &*account.label), ("anthropic", "claude"));
     let expected = ("pLaNtEd-claude-access", Some("pLaNtEd-claude-refresh"), Some(END));
     assert_eq!(triple(account), expected);
     let known = [("scope", "user:inference user:profile"), ("subscription", "max")];
@@ -246,7 +246,7 @@ fn gemini_s_and_qwen_s_accounts_have_what_their_adapters_read() {
     let home = Home::new();
     let found = home.found(Source::Gemini, fixture(Source::Gemini));
     let gemini = entry(&found, "gemini");
-    assert_eq!((&*gemini.provider, &*gemini.label), ("google", "migrated"));
+    assert_eq!((&*gemini.provider, &*gemini.label), ("google", "gemini"));
     let expected = ("pLaNtEd-gemini-access", Some("pLaNtEd-gemini-refresh"), Some(END));
     assert_eq!(triple(gemini), expected);
     assert_eq!(attributes(gemini)["account"], "1234567890");

@@ -48,6 +48,7 @@ fn without_a_vault_the_list_is_empty_and_nothing_is_made() {
 #[tokio::test]
 async fn the_list_tells_how_each_account_stands_and_which_is_active() {
     let home = Home::new();
+    home.settings("[providers.anthropic.oauth]\nclient_id = \"mine\"\n");
     let limited = home.add("openai", "limited", "sk-secret-1").await;
     learn(&home, &limited, cooldown(300, None)).await;
     let scoped = home.add("openai", "scoped", "sk-secret-2").await;
@@ -132,6 +133,7 @@ async fn a_list_fits_a_narrow_terminal_and_keeps_the_names_that_are_typed() {
 #[tokio::test]
 async fn in_80_columns_the_state_is_whole_where_all_namespaces_are_the_default() {
     let home = Home::new();
+    home.settings("[providers.openai.oauth]\nclient_id = \"mine\"\n");
     let tokens = OAuthTokens::new("at-secret-1").refresh("rt-secret-1");
     let end = Clock::system().now().after(Duration::from_secs(5 * 3600 + 30));
     home.add_to(PoolKey::new("openai"), "work", tokens.expires_at(end)).await;

@@ -136,6 +136,45 @@ async fn directories_are_the_platforms_and_can_be_named() {
 }
 
 #[tokio::test]
+async fn a_variable_of_ours_is_heeded_or_named() {
+    let mut home = Home::new();
+    home.add("openai", "usual", "sk-secret-1").await;
+    home.set("TOWER_CREDENTIALS_VAULT", "elsewhere");
+    home.run(["vault", "path"]).ok().prints("vault:    elsewhere (none yet)");
+    home.run(["list"]).ok().says("there is no vault in elsewhere yet");
+    home.set("TOWER_CREDENTIALS_DIR", "elsewhere");
+    home.run(["list"]).ok();
+    home.set("TOWER_CREDENTIALS_DIR", "other");
+    home.run(["list"]).code(2).says("TOWER_CREDENTIALS_DIR is other").says("TOWER_CREDENTIALS_VAULT");
+    home.run(["list", "--vault", home.vault_directory().to_str().unwrap()]).ok().prints("usual");
+    for name in ["TOWER_CREDENTIALS_DIR", "TOWER_CREDENTIALS_VAULT"] {
+        home.set(name, "");
+    }
+    home.set("TOWER_CREDENTIALS_CONFG", "settings.toml");
+    home.run(["list"]).code(2).says("TOWER_CREDENTIALS_CONFG").says("TOWER_CREDENTIALS_CONFIG");
+    home.set("TOWER_CREDENTIALS_CONFG", "");
+    home.run(["list"]).code(2);
+    let mut home = Home::new();
+    home.set("TOWER_CREDENTIALS_PAGER", "less");
+    home.run(["list"]).ok().says("TOWER_CREDENTIALS_PAGER is not known, and does nothing");
+}
+
+#[tokio::test]
+async fn the_key_beside_a_vault_is_the_way_out_where_the_usual_one_is_missing() {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    let vault = home.path().join("my vault");
+    std::fs::rename(home.vault_directory(), &vault).unwrap();
+    let key = home.path().join("my vault.key");
+    std::fs::rename(home.key_file(), &key).unwrap();
+    let run = home.run(["list", "--vault", vault.to_str().unwrap()]).code(5);
+    let run = run.says("the key of the vault").says("is missing");
+    run.says(&format!("try: the same with --key-file '{}'\n", key.display()));
+    assert!(!home.key_file().exists(), "a key was made");
+    home.run(["list", "--vault", vault.to_str().unwrap(), "--key-file", key.to_str().unwrap()]).ok();
+}
+
+#[tokio::test]
 async fn settings_that_are_wrong_are_named() {
     let mut home = Home::new();
     home.settings("[providers.openai]\nmoed = \"api\"\n");

@@ -146,8 +146,9 @@ async fn no_token_is_renewed_whose_successor_could_not_be_kept_and_no_account_co
         let said = run(&scene.home, script, &["headers", "openai"]);
         assert_ne!(said.code, Some(0), "{said:?}");
         assert!(said.stderr.contains(reason) && !said.stderr.contains("is limited"), "{said:#?}");
-        // The present token is used for as long as it works.
-        run(&scene.home, script, &["test", "openai"]).ok().prints("works");
+        // It has expired, so that an answer is no sign of its being taken.
+        let said = run(&scene.home, script, &["test", "openai"]).code(6);
+        assert!(said.stdout.contains(reason) && !said.stderr.contains("login"), "{said:#?}");
         assert_eq!(scene.server.granted(Kind::Refresh), 0);
     }
     scene.server.advance(seconds(1_000_000));

@@ -172,6 +172,19 @@ pub(crate) struct OneAccount {
     pub(crate) namespace: Namespace,
 }
 
+/// For commands that are about some accounts.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct SomeAccounts {
+    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL, a PROVIDER or LABEL of one account only, or an id; several of them
+    #[arg(value_name = "ACCOUNT", required_unless_present = "all")]
+    pub(crate) accounts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) namespace: Namespace,
+    /// Every account that ACCOUNT may mean, or every one that there is
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
 /// For commands that are about the accounts of one provider.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Namespace {

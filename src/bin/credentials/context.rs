@@ -1,6 +1,6 @@
 //! What every command works with: the settings, the vault, the HTTP client.
 
-use std::fs::{self, DirEntry};
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -14,17 +14,19 @@ use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::provider::Registry;
 use tower_credentials::settings::ProviderSettings;
+use tower_credentials::setup::{KeyPlace, Setup};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::Keys;
 use tower_credentials::vault::{MemoryVault, Vault};
 use tower_credentials::{
-    Credentials, CredentialsLayer, ErrorBody, ErrorBodyLayer, Kind, Pool, PoolBuilder, PoolKey,
+    Credentials, CredentialsLayer, ErrorBody, ErrorBodyLayer, Kind, OAuthTokens, Pool, PoolBuilder,
+    PoolKey,
 };
 
 use crate::args::Global;
 use crate::ending;
 use crate::failure::{Exit, Failure};
-use crate::keys::KeyPlace;
+use crate::keys::from_flags;
 use crate::output;
 use crate::places::Places;
 
@@ -42,6 +44,7 @@ pub(crate) type AnyVault = Either<FileVault, MemoryVault>;
 
 /// What every command works with.
 pub(crate) struct Context {
+    setup: Setup,
     pub(crate) places: Places,
     pub(crate) keys: KeyPlace,
     pub(crate) registry: Registry,
@@ -57,42 +60,40 @@ impl Context {
         global: &Global,
         settings: Option<(&str, ProviderSettings)>,
     ) -> Result<Self, Failure> {
-        let places = Places::new(global.vault.as_deref(), global.config.as_deref())?;
-        let builder = Registry::builder().environment(std::env::vars_os());
-        let builder = match places.is_config_named {
-            true => builder.file(&places.config),
-            false => builder.optional_file(&places.config),
-        };
-        let builder = match settings {
-            Some((provider, settings)) => builder.set(provider, settings),
-            None => builder,
-        };
-        let registry = builder.build()?;
+        let mut builder = Setup::builder();
+        if let Some(vault) = &global.vault {
+            builder = builder.vault(vault);
+        }
+        if let Some(config) = &global.config {
+            builder = builder.config(config);
+        }
+        if let Some(source) = from_flags(global)? {
+            builder = builder.key(source);
+        }
+        if let Some((provider, settings)) = settings {
+            builder = builder.registry(Registry::builder().set(provider, settings));
+        }
+        let setup = builder.build()?;
+        let (places, keys, registry) =
+            (Places::of(&setup), setup.key().clone(), setup.registry().clone());
         for from in registry.from_environment() {
             output::note(from);
         }
-        let places = places.with_settings(registry.vault_settings());
-        let keys = KeyPlace::new(global, &places, registry.vault_settings())?;
         let (vault, settings) = (places.vault.display(), places.config.display());
         tracing::info!(%vault, key = %keys, %settings, "in use");
         #[cfg(unix)]
         say_whose(&places.vault);
-        Ok(Self { places, keys, registry })
+        Ok(Self { setup, places, keys, registry })
     }
 
     /// The vault, where there is one.
     pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
-        let vault = &self.places.vault;
-        if !FileVault::is_at(vault) {
-            if vault.exists() && !vault.is_dir() {
-                let message = format!("{} is no directory, and so no vault", vault.display());
-                return Err(Failure::usage(message).way_out("--vault DIR with a vault's directory"));
-            }
-            return Ok(None);
-        }
-        let keys = self.keys.of_vault(vault).await?;
-        let builder = FileVault::builder(vault).key_place(self.keys.clone());
-        Ok(Some(builder.open_with(&keys).await?))
+        Ok(self.setup.vault().await?)
+    }
+
+    /// The keys of the vault that is there.
+    pub(crate) async fn vault_key(&self) -> Result<Keys, Failure> {
+        Ok(self.setup.vault_key().await?)
     }
 
     /// The vault, with these keys and no others.
@@ -102,32 +103,12 @@ impl Context {
 
     /// The vault; a new one, and a key for it, where there is none.
     pub(crate) async fn vault_or_new(&self) -> Result<FileVault, Failure> {
-        if let Some(vault) = self.vault().await? {
-            return Ok(vault);
-        }
-        self.has_room()?;
-        Ok(FileVault::open_from(&self.places.vault, self.keys.clone()).await?)
+        Ok(self.setup.vault_or_new().await?)
     }
 
     /// Refuses to make a vault among files of something else.
     pub(crate) fn has_room(&self) -> Result<(), Failure> {
-        let vault = &self.places.vault;
-        let key = self.keys.file().and_then(Path::file_name).unwrap_or_default().as_encoded_bytes();
-        let is_other = |entry: io::Result<DirEntry>| {
-            let name = entry.map(|entry| entry.file_name()).unwrap_or_default();
-            let name = name.as_encoded_bytes();
-            // The key's files, and what a first run has left that was killed.
-            let is_of_key = !key.is_empty() && name.starts_with(key);
-            let is_temporary = name.starts_with(b".") && name.ends_with(b".tmp");
-            !(is_of_key || is_temporary)
-        };
-        // In this order: a vault that another program makes meanwhile is none of them.
-        let has_others = fs::read_dir(vault).is_ok_and(|mut entries| entries.any(is_other));
-        if has_others && !FileVault::is_at(vault) {
-            let message = format!("{} is no vault, and there are other files in it", vault.display());
-            return Err(Failure::usage(message).way_out("--vault DIR with a directory of its own"));
-        }
-        Ok(())
+        Ok(self.setup.has_room()?)
     }
 
     /// Says what is wrong with the vault, or with the place where it would be made.
@@ -183,7 +164,11 @@ impl Context {
         let layer = self.registry.layer(pool.clone());
         let has_oauth = pool.status().iter().any(|status| status.credential.kind == Kind::OAuth);
         let client = if has_oauth { self.oauth(pool.key().provider()).ok() } else { None };
-        match client {
+        // A renewal for which a setting is missing is not tried: that would count as a failure, and be in the way of
+        // the first one after it is set.
+        let can_renew =
+            |client: &OAuthClient| client.config().missing_for_refresh(&OAuthTokens::new("")).is_none();
+        match client.filter(can_renew) {
             Some(client) => layer.refresher(client.refresher()),
             None => layer,
         }

@@ -7,10 +7,13 @@ use tower_credentials::discovery::{DiscoveryError, DiscoveryErrorKind};
 use tower_credentials::migrate::MigrateError;
 use tower_credentials::oauth::OAuthError;
 use tower_credentials::settings::SettingsError;
+use tower_credentials::setup::SetupError;
 use tower_credentials::vault::VaultError;
+use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{BoxError, Error};
 
 use crate::output;
+use crate::shell::quoted;
 use crate::time::brief;
 
 /// How the program ends. `credentials --help` has the same table.
@@ -122,7 +125,7 @@ impl Failure {
             output::say(format_args!("  because {}", output::plain(cause)));
         }
         if let Some(way_out) = &self.way_out {
-            output::say(format_args!("  {} {way_out}", output::strong("try:")));
+            output::way_out(way_out);
         }
     }
 
@@ -148,6 +151,40 @@ impl From<VaultError> for Failure {
             _ => Exit::Vault,
         };
         Self::of(exit, &error)
+    }
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Settings(error) => error.into(),
+            SetupError::Vault(error) => error.into(),
+            SetupError::TwoVaults { .. } => Self::usage(error.to_string()),
+            SetupError::NoHome(reason) => {
+                Self::failed("could not find the home directory").because(reason).way_out("set HOME")
+            }
+            SetupError::NoKeyring => Self::usage("this program was built without keyrings")
+                .way_out("cargo install tower-credentials --features cli,keyring"),
+            SetupError::NotADirectory(_) => {
+                Self::usage(error.to_string()).way_out("--vault DIR with a vault's directory")
+            }
+            SetupError::Occupied(_) => {
+                Self::usage(error.to_string()).way_out("--vault DIR with a directory of its own")
+            }
+            SetupError::MissingKey { vault, place, is_named, beside } => {
+                let because = match is_named {
+                    true => format!("there is none in {place}"),
+                    false => format!("neither is {} set, nor is there {place}", VaultKey::VARIABLE),
+                };
+                let message = format!("the key of the vault {} is missing", vault.display());
+                let failure = Self::new(Exit::Vault, message).because(because);
+                failure.way_out(match beside {
+                    Some(file) => format!("the same with --key-file {}", quoted(file.display())),
+                    None => "credentials vault import".to_owned(),
+                })
+            }
+            other => Self::failed(other.to_string()),
+        }
     }
 }
 
@@ -204,7 +241,7 @@ impl From<Error> for Failure {
                 ),
             ),
             Error::Paused { pool, pin: None } => {
-                Self::failed(format!("every account of {pool} is paused"))
+                Self::failed(format!("every account of {pool} that requests may take is paused"))
                     .way_out("credentials resume ACCOUNT")
             }
             error => Self::of(exit_of(&error), &error),

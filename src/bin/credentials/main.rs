@@ -22,6 +22,7 @@ mod output;
 mod places;
 mod prompt;
 mod renewals;
+mod shell;
 mod signals;
 mod time;
 

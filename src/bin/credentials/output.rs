@@ -113,6 +113,11 @@ pub(crate) fn note(text: impl Display) {
     say(format_args!("{} {text}", strong("note:")));
 }
 
+/// Says what helps, below what it helps against.
+pub(crate) fn way_out(text: impl Display) {
+    say(format_args!("  {} {text}", strong("try:")));
+}
+
 /// Warns a person of something.
 pub(crate) fn warn(text: impl Display) {
     say(format_args!("{} {text}", doubtful("warning:")));

@@ -43,7 +43,7 @@ fn read_codex_tokens(mut object: Object<'_>) -> Result<Account, Problem> {
     let account = openai(&mut tokens, workspace, id_token.as_ref().map(SecretString::expose));
     tokens.extra.extend(id_token.map(|token| (ID_TOKEN.to_owned(), token)));
     keep_rest(&mut tokens, Source::Codex, object.rest());
-    Ok(Account::oauth("openai", tokens).attribute(ACCOUNT, account))
+    Ok(Account::oauth(Source::Codex, "openai", tokens).attribute(ACCOUNT, account))
 }
 
 /// An account, and those at MCP servers.
@@ -77,7 +77,7 @@ fn read_claude_account(
     let subscription = object.plain("subscriptionType")?;
     tokens.extra.extend(organization.map(|id| ("organization".to_owned(), id)));
     keep_rest(&mut tokens, Source::Claude, object.rest());
-    Ok(Account::oauth("anthropic", tokens)
+    Ok(Account::oauth(Source::Claude, "anthropic", tokens)
         .attribute("scope", scope)
         .attribute("subscription", subscription))
 }
@@ -111,7 +111,7 @@ fn read_gemini_account(source: Source, mut object: Object<'_>) -> Result<Account
         _ => "google",
     };
     keep_rest(&mut tokens, source, object.rest());
-    Ok(Account::oauth(provider, tokens)
+    Ok(Account::oauth(source, provider, tokens)
         .attribute("scope", scope)
         .attribute(ACCOUNT, account.filter(|account| is_plain(account))))
 }

@@ -1,6 +1,6 @@
 //! Accounts at MCP servers: opencode's `mcp-auth.json`, and a part of Claude Code's file.
 
-use super::{Account, Reading, keep_rest, tokens};
+use super::{Account, Reading, UNFINISHED, keep_rest, tokens};
 use crate::credential::{OAuthTokens, Secret};
 use crate::migrate::json::{Object, Problem, Value};
 use crate::migrate::source::Source;
@@ -20,8 +20,7 @@ pub(super) fn read_opencode(object: Object<'_>, reading: &mut Reading) {
 fn read_opencode_entry(name: &str, value: Value<'_>) -> Result<Account, Problem> {
     let mut object = value.object()?;
     let Some(mut inner) = object.object("tokens")? else {
-        let reason = "has no tokens: its sign-in was never finished";
-        return Err(Problem { name: String::new(), line: value.line(), reason });
+        return Err(Problem { name: String::new(), line: value.line(), reason: UNFINISHED[1] });
     };
     let inside = |problem: Problem| problem.inside("tokens");
     let mut tokens = tokens(&mut inner, ["accessToken", "refreshToken", "expiresAt"]).map_err(inside)?;

@@ -76,7 +76,9 @@ fn read_oauth(provider: &str, mut object: Object<'_>) -> Result<Account, Problem
     }
     keep_rest(&mut tokens, Source::Opencode, object.rest());
     let account = account.filter(|account| is_plain(account));
-    Ok(Account::oauth(provider, tokens).attribute("enterprise_host", host).attribute(ACCOUNT, account))
+    Ok(Account::oauth(Source::Opencode, provider, tokens)
+        .attribute("enterprise_host", host)
+        .attribute(ACCOUNT, account))
 }
 
 /// What is left of a URL without its scheme and a slash at its end.

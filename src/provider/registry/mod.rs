@@ -99,6 +99,14 @@ impl Registry {
         Ok(pool_key(name, &entry.settings))
     }
 
+    /// Which kinds of credentials the provider's pool uses.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn mode(&self, name: &str) -> Result<Mode, SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().mode.unwrap_or_default())
+    }
+
     /// With how many credentials a request is tried at most, where that is set: for
     /// [`RotateOn429Layer::max_attempts`](crate::RotateOn429Layer::max_attempts).
     ///

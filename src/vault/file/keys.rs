@@ -155,12 +155,17 @@ impl Keys {
                  not reached yet"
             );
         } else {
-            let reason = other_key(current, key);
-            // The records say under which key they are, should it not be this one.
-            return Err(VaultError::Key(format!(
-                "{}: {reason}; if no key was ever called so, this file is damaged: move it away",
-                self.path.display()
-            )));
+            let (path, reason) = (self.path.display(), other_key(current, key));
+            // The records say under which key they are. Only where that is this one, the file is wrong.
+            let sealed = sealed()?;
+            let is_wrong = !sealed.is_empty() && sealed.iter().all(|sealed| keys.contains(sealed));
+            return Err(VaultError::Key(match is_wrong {
+                true => format!(
+                    "{path}: {reason}; but every record is sealed with the key {key}, so this file is damaged: move it \
+                     away"
+                ),
+                false => format!("{path}: {reason}"),
+            }));
         }
         Ok((None, None))
     }

@@ -101,6 +101,11 @@ impl Home {
         FileVault::open(self.vault(), &self.key).await.unwrap()
     }
 
+    /// Its home directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub(crate) fn vault(&self) -> PathBuf {
         self.directory.path().join("vault")
     }
@@ -115,7 +120,7 @@ impl Home {
     /// The program with these arguments and nothing of this process's environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
-        command.args(arguments).env_clear();
+        command.args(arguments).env_clear().env("HOME", self.directory.path());
         command.env(VaultKey::VARIABLE, self.key.to_base64().expose());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command

@@ -42,7 +42,6 @@ async fn a_command_line_of_no_use_is_refused_with_the_name_of_what_is_wrong() {
         ("--upstream", Some("https://api.example.com/v1?key=x"), 2, "--upstream"),
         ("--provider", None, 2, "--provider"),
         ("--provider", Some(""), 2, "--provider"),
-        ("--vault", None, 2, "--vault"),
         ("--vault", Some(file), 1, "vault-is-a-file"),
         ("--config", Some("/nowhere/credentials.toml"), 1, "/nowhere/credentials.toml"),
         ("--config", Some(not_toml), 1, "broken.toml"),
@@ -99,31 +98,62 @@ async fn an_open_address_is_listened_on_where_that_is_said() {
     assert_eq!(response.unwrap().status(), 200);
 }
 
-#[tokio::test]
-async fn the_key_may_be_in_a_file_beside_the_vault_which_is_made_on_first_use() {
-    let home = Home::with_keys(&[]).await;
-    let wire = Wire::start(async |_| Response::new(full("hi"))).await;
-    let directory = tempfile::tempdir().unwrap();
-    let vault = directory.path().join("new");
+/// Starts a gateway whose vault and key nobody names, and answers what it has said by its first line or its end.
+async fn starts(home: &Home, wire: &Wire, more: &[&str]) -> (Option<String>, String) {
     let origin = wire.origin();
-    let arguments = [
-        "--listen",
-        "127.0.0.1:0",
-        "--upstream",
-        &origin,
-        "--provider",
-        "x",
-        "--vault",
-        vault.to_str().unwrap(),
-    ];
+    let mut arguments = vec!["--listen", "127.0.0.1:0", "--upstream", &origin, "--provider", "x"];
+    arguments.extend(more);
     let mut command = home.command(&arguments);
     let mut child = command.env_remove("TOWER_CREDENTIALS_VAULT_KEY").spawn().unwrap();
     let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     let first = tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut line);
     soon("its first line", first).await.unwrap();
+    if line.is_empty() {
+        let output = soon("its end", child.wait_with_output()).await.unwrap();
+        return (None, String::from_utf8(output.stderr).unwrap());
+    }
+    (Some(line), String::new())
+}
+
+#[tokio::test]
+async fn vault_and_key_are_where_every_program_has_them_and_made_there_together() {
+    let home = Home::with_keys(&[]).await;
+    let wire = Wire::start(async |_| Response::new(full("hi"))).await;
+    let directory = home.directory();
+    let (vault, key) = (
+        directory.join(".local/share/tower-credentials/vault"),
+        directory.join(".config/tower-credentials/vault.key"),
+    );
+    let (line, said) = starts(&home, &wire, &[]).await;
+    let line = line.expect(&said);
     assert!(line.starts_with("listening on http://127.0.0.1:"), "{line}");
-    assert!(directory.path().join("new.key").exists());
+    assert!(vault.join("records").is_dir());
+    let first = std::fs::read_to_string(&key).unwrap();
+    // And again, with the vault's name given; and there is one key.
+    let (line, said) = starts(&home, &wire, &["--vault", vault.to_str().unwrap()]).await;
+    line.expect(&said);
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), first);
+    assert!(!vault.with_extension("key").exists());
+}
+
+#[tokio::test]
+async fn a_vault_that_is_there_gets_no_new_key() {
+    let home = Home::with_keys(&["a"]).await;
+    let wire = Wire::start(async |_| Response::new(full("hi"))).await;
+    let (directory, vault) = (home.directory().to_owned(), home.vault());
+    let vault = ["--vault", vault.to_str().unwrap()];
+    let (line, said) = starts(&home, &wire, &vault).await;
+    assert_eq!(line, None);
+    assert!(said.contains("the key of the vault") && said.contains("is missing"), "{said}");
+    assert!(said.contains("vault.key") && !said.contains("key.json"), "{said}");
+    let key = directory.join(".config/tower-credentials/vault.key");
+    assert!(!key.exists() && !directory.join("vault.key").exists(), "a key was made");
+    // A wrong one is told by the right one's name, and nothing is to be moved away.
+    tower_credentials::vault::key::VaultKey::load_or_create(&key).await.unwrap();
+    let (line, said) = starts(&home, &wire, &vault).await;
+    assert_eq!(line, None);
+    assert!(said.contains("give the key ") && !said.contains("move"), "{said}");
 }
 
 #[tokio::test]

@@ -1,213 +1,30 @@
 //! An account, and how it stands.
 
+mod json;
+mod left_out;
+mod renewal;
 mod select;
+mod state;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
 use tower_credentials::events::Event;
-use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::vault::{Damage, Vault, VaultExt};
-use tower_credentials::{
-    CredentialId, CredentialStatus, Generation, Metadata, OAuthTokens, Pool, PoolKey, Secret,
-    SecretString, Timestamp,
-};
+use tower_credentials::{CredentialStatus, Pool, PoolKey};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output;
-use crate::time::{brief, rfc3339};
 
-pub(crate) use select::{ambiguous, find, find_all, login, name, names, own_name, renewal, resumption};
-
-/// An account, and how it stands.
-pub(crate) struct Account {
-    pub(crate) credential: Metadata,
-    pub(crate) standing: Standing,
-    /// When its access token stops working.
-    pub(crate) expires_at: Option<Timestamp>,
-    /// Whether a token that has expired is renewed without a person.
-    pub(crate) is_renewable: bool,
-    /// Whether a request takes it that names none.
-    pub(crate) is_active: bool,
-    /// Whether an answer of its token endpoint is kept that could not be read.
-    pub(crate) has_unread_answer: bool,
-}
-
-/// An answer of the token endpoint that could not be read: the tokens in it are nowhere else.
-pub(crate) fn unread_answer(secret: &Secret) -> Option<&SecretString> {
-    match secret {
-        Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.extra.get(OAuthTokens::UNREAD_ANSWER),
-        _ => None,
-    }
-}
-
-/// Whether an account can be used now.
-pub(crate) enum State {
-    Ready,
-    Paused,
-    Cooling {
-        until: Timestamp,
-    },
-    /// Out of money, or at a bound of its owner's: until this time, or until a person acts.
-    Spent {
-        reason: Option<String>,
-        until: Option<Timestamp>,
-    },
-    /// The key is of no use any more.
-    Dead {
-        reason: String,
-    },
-    NeedsSignIn {
-        reason: String,
-    },
-}
-
-impl Account {
-    pub(crate) fn state(&self, now: Timestamp) -> State {
-        if self.standing.paused {
-            return State::Paused;
-        }
-        match &self.standing.health {
-            Health::NeedsSignIn { reason, .. } => return State::NeedsSignIn { reason: reason.clone() },
-            Health::Dead { reason, .. } => return State::Dead { reason: reason.clone() },
-            Health::Spent { reason, .. } => {
-                return State::Spent { reason: Some(reason.clone()), until: None };
-            }
-            _ => {}
-        }
-        match self.standing.cooldown(None) {
-            Some(cooldown) if cooldown.until > now && cooldown.reason == Reason::Spent => {
-                State::Spent { reason: None, until: Some(cooldown.until) }
-            }
-            Some(cooldown) if cooldown.until > now => State::Cooling { until: cooldown.until },
-            _ => State::Ready,
-        }
-    }
-
-    /// The state in words, in colour.
-    pub(crate) fn describe_state(&self, now: Timestamp) -> String {
-        match self.state(now) {
-            State::NeedsSignIn { .. } => output::bad("needs sign-in").to_string(),
-            State::Cooling { until } => {
-                output::doubtful(format_args!("cooling, {} left", brief(until.since(now)))).to_string()
-            }
-            State::Dead { .. } => output::bad("dead, needs another key").to_string(),
-            State::Spent { until: None, .. } => output::bad("spent").to_string(),
-            State::Spent { until: Some(until), .. } => {
-                output::bad(format_args!("spent, {} left", brief(until.since(now)))).to_string()
-            }
-            State::Paused => output::doubtful("paused").to_string(),
-            State::Ready => match self.expires_at {
-                Some(end) if end <= now && !self.is_renewable => output::bad("expired").to_string(),
-                Some(end) if end <= now => output::good("ready, to be renewed").to_string(),
-                Some(end) => {
-                    output::good(format_args!("ready, expires in {}", brief(end.since(now)))).to_string()
-                }
-                None => output::good("ready").to_string(),
-            },
-        }
-    }
-
-    /// The cooldowns of single scopes that have not ended: what is limited, and until when.
-    pub(crate) fn limited_scopes(&self, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
-        self.standing.cooldowns.iter().filter_map(move |cooldown| {
-            let scope = cooldown.scope.as_ref()?;
-            (cooldown.until > now).then(|| (scope.as_str(), cooldown.until))
-        })
-    }
-
-    pub(crate) fn json(&self, now: Timestamp) -> Json<'_> {
-        let credential = &self.credential;
-        let (state, until, reason) = match self.state(now) {
-            State::Ready => ("ready", None, None),
-            State::Paused => ("paused", None, None),
-            State::Cooling { until } => ("cooling", Some(rfc3339(until)), None),
-            State::Spent { reason, until } => ("spent", until.map(rfc3339), reason),
-            State::Dead { reason } => ("dead", None, Some(reason)),
-            State::NeedsSignIn { reason } => ("needs_sign_in", None, Some(reason)),
-        };
-        Json {
-            identity: Identity::of(credential),
-            active: self.is_active,
-            state,
-            cooling_until: until,
-            cooling_scopes: self
-                .limited_scopes(now)
-                .map(|(scope, until)| CoolingScope { scope, cooling_until: rfc3339(until) })
-                .collect(),
-            reason,
-            unread_answer: self.has_unread_answer,
-            expires_at: self.expires_at.map(rfc3339),
-            failures: self.standing.failures,
-            last_status: self.standing.last_answer.map(|answer| answer.status),
-            last_used_at: self.standing.last_answer.map(|answer| rfc3339(answer.at)),
-            created_at: rfc3339(credential.created_at),
-            updated_at: rfc3339(credential.updated_at),
-            generation: credential.generation,
-            attributes: &credential.attributes,
-        }
-    }
-}
-
-/// Which account, in `--json`.
-#[derive(Serialize)]
-pub(crate) struct Identity<'a> {
-    id: CredentialId,
-    provider: &'a str,
-    namespace: &'a str,
-    label: &'a str,
-    kind: &'static str,
-}
-
-impl<'a> Identity<'a> {
-    pub(crate) fn of(credential: &'a Metadata) -> Self {
-        Self {
-            id: credential.id,
-            provider: credential.pool.provider(),
-            namespace: credential.pool.namespace(),
-            label: &credential.label,
-            kind: credential.kind.as_str(),
-        }
-    }
-}
-
-/// An account in `--json`.
-#[derive(Serialize)]
-pub(crate) struct Json<'a> {
-    #[serde(flatten)]
-    identity: Identity<'a>,
-    active: bool,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cooling_until: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    cooling_scopes: Vec<CoolingScope<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    unread_answer: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
-    failures: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_used_at: Option<String>,
-    created_at: String,
-    updated_at: String,
-    generation: Generation,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    attributes: &'a BTreeMap<String, String>,
-}
-
-/// A scope of an account in `--json`, such as a model, that is limited alone.
-#[derive(Serialize)]
-struct CoolingScope<'a> {
-    scope: &'a str,
-    cooling_until: String,
-}
+pub(crate) use json::Identity;
+pub(crate) use left_out::{
+    Choice, LeftOut, tell as tell_left_out, tell_of as tell_left_out_of, way_out as use_left_out,
+};
+pub(crate) use renewal::Unrenewable;
+pub(crate) use select::{
+    ambiguous, find, find_all, find_some, login, name, names, own_name, renewal, resumption, setting,
+};
+pub(crate) use state::{Account, State, unread_answer};
 
 /// The accounts of these pools, in each pool's order, and what could not be read. A key of the environment that
 /// a pool uses is one of them.
@@ -226,6 +43,10 @@ pub(crate) async fn load(
                 continue;
             }
         };
+        let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
+        let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
+        let choice = Choice::of(context, &key, kinds, &stored.damaged);
+        let left_out = |kind| choice.and_then(|choice| choice.leaves_out(kind));
         damaged.append(&mut stored.damaged);
         let unusable = Unusable::default();
         // Nothing where the settings name no such provider, or its mode allows none of these.
@@ -236,13 +57,14 @@ pub(crate) async fn load(
         damaged.extend(unusable.beside(&damaged));
         let active = pool.as_ref().and_then(Pool::active);
         let in_use = pool.map(|pool| pool.status()).unwrap_or_default();
-        let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
         for record in stored.credentials {
             let id = record.metadata.id;
             accounts.push(Account {
                 standing: stored.standings.credentials.remove(&id).unwrap_or_default(),
                 expires_at: record.secret.expires_at(),
-                is_renewable: record.secret.refresh_token().is_some(),
+                unrenewable: Unrenewable::of(context, &key, &record.secret),
+                left_out: left_out(record.metadata.kind),
+                is_known: choice.is_some(),
                 has_unread_answer: unread_answer(&record.secret).is_some(),
                 is_active: active == Some(id),
                 credential: record.metadata,
@@ -254,7 +76,9 @@ pub(crate) async fn load(
             Account {
                 standing,
                 expires_at: None,
-                is_renewable: false,
+                unrenewable: None,
+                left_out: left_out(credential.kind),
+                is_known: true,
                 has_unread_answer: false,
                 is_active: active == Some(credential.id),
                 credential,

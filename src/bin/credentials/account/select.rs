@@ -6,10 +6,11 @@ use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{Kind, Metadata, PoolKey};
 
 use super::of_the_environment;
-use crate::args::OneAccount;
+use crate::args::{OneAccount, SomeAccounts};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
+use crate::shell::{option, quoted};
 
 /// The variable with the only key that a provider has.
 fn of_the_environment_alone(context: &Context, known: &[Metadata], provider: &str) -> Option<String> {
@@ -43,6 +44,35 @@ pub(crate) async fn find(
     }
 }
 
+/// The accounts that are meant, each once.
+pub(crate) async fn find_some(
+    context: &Context,
+    vault: &impl Vault,
+    which: &SomeAccounts,
+) -> Result<Vec<Metadata>, Failure> {
+    let namespace = which.namespace.namespace.as_deref();
+    let mut meant: Vec<Metadata> = Vec::new();
+    if which.accounts.is_empty() {
+        let mut all = known(vault, namespace).await?;
+        if all.is_empty() {
+            return Err(
+                Failure::not_found("there are no accounts").way_out("credentials login PROVIDER")
+            );
+        }
+        meant.append(&mut all);
+    }
+    for text in &which.accounts {
+        let found = find_all(context, vault, text, namespace).await?;
+        if found.len() > 1 && !which.all {
+            return Err(ambiguous(text, &found).way_out("name one of them, or add --all"));
+        }
+        let is_new = |account: &Metadata| meant.iter().all(|known| known.id != account.id);
+        let new: Vec<_> = found.into_iter().filter(is_new).collect();
+        meant.extend(new);
+    }
+    Ok(meant)
+}
+
 /// That a text names several accounts where one is wanted.
 pub(crate) fn ambiguous(text: &str, several: &[Metadata]) -> Failure {
     Failure::usage(format!("{text} may be any of {}: {}", several.len(), names(several)))
@@ -55,6 +85,16 @@ pub(crate) async fn find_all(
     text: &str,
     namespace: Option<&str>,
 ) -> Result<Vec<Metadata>, Failure> {
+    let known = known(vault, namespace).await?;
+    let found = matching(context, &known, text);
+    if found.is_empty() {
+        return Err(none_found(context, &known, text));
+    }
+    Ok(found)
+}
+
+/// All that there are, in this namespace or in all.
+async fn known(vault: &impl Vault, namespace: Option<&str>) -> Result<Vec<Metadata>, Failure> {
     let listing = vault.list().await?;
     for damage in &listing.damaged {
         output::warn(damage);
@@ -62,11 +102,7 @@ pub(crate) async fn find_all(
     let mut known = listing.credentials;
     known
         .retain(|credential| namespace.is_none_or(|namespace| credential.pool.namespace() == namespace));
-    let found = matching(context, &known, text);
-    if found.is_empty() {
-        return Err(none_found(context, &known, text));
-    }
-    Ok(found)
+    Ok(known)
 }
 
 /// Those that the text names: by an id whole, then by a path, then by a provider, then by a label alone or an id's
@@ -108,7 +144,8 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
             "{provider} has no account but the key in the variable {variable}"
         ))
         .way_out(format!(
-            "set or unset {variable}, or store a key: credentials login {provider} --api-key"
+            "set or unset {variable}, or store a key: credentials login {} --api-key",
+            quoted(&provider)
         ));
     }
     let others: Vec<_> =
@@ -120,7 +157,7 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
             .way_out("credentials list");
     }
     if context.registry.provider(&provider).is_ok() {
-        return failure.way_out(format!("credentials login {provider}"));
+        return failure.way_out(format!("credentials login {}", quoted(&provider)));
     }
     failure.way_out("credentials list")
 }
@@ -139,9 +176,9 @@ pub(crate) fn login(context: &Context, pool: &PoolKey) -> String {
     let is_usual = context.registry.pool_key(pool.provider()).is_ok_and(|usual| usual == *pool);
     let namespace = match is_usual {
         true => String::new(),
-        false => format!(" --namespace {}", shell_words::quote(pool.namespace())),
+        false => format!(" {}", option("--namespace", pool.namespace())),
     };
-    format!("credentials login {}{namespace}", shell_words::quote(pool.provider()))
+    format!("credentials login {}{namespace}", quoted(pool.provider()))
 }
 
 /// How a person puts another secret in the place of an account's. `None` where no command does that.
@@ -155,12 +192,21 @@ pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String
         Kind::Api => " --api-key",
         _ => return None,
     };
-    Some(format!("{} --label {}{by} --replace", login(context, pool), shell_words::quote(label)))
+    Some(format!("{} {}{by} --replace", login(context, pool), option("--label", label)))
 }
 
 /// How a person puts a paused account to use again.
 pub(crate) fn resumption(credential: &Metadata) -> String {
-    format!("credentials resume {}", shell_words::quote(&name(credential)))
+    format!("credentials resume {}", quoted(name(credential)))
+}
+
+/// A provider's setting, as a settings file may have it.
+pub(crate) fn setting(provider: &str, key: &str) -> String {
+    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
+    match !provider.is_empty() && provider.chars().all(is_bare) {
+        true => format!("providers.{provider}.{key}"),
+        false => format!("providers.{:?}.{key}", output::plain(provider)),
+    }
 }
 
 /// How many names are told where there are many.

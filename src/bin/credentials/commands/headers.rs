@@ -50,6 +50,9 @@ impl Headers {
         let vault = context.vault_or_empty().await?;
         let (pool, account) = self.meant(context, &vault).await?;
         let uri = self.uri(context, &pool)?;
+        if account.is_none() {
+            account::tell_left_out(context, &vault, &pool).await;
+        }
         let (uri, headers) = capture::capture(context, vault, &pool, account.as_ref(), &uri).await?;
         let mut lines: Vec<(&str, Zeroizing<String>)> = Vec::new();
         for (name, value) in &headers {

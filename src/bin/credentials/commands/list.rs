@@ -58,6 +58,7 @@ impl List {
         } else if !accounts.is_empty() {
             output::print(table(&accounts))?;
             say_unread(&accounts);
+            tell_ways_out(context, &accounts);
         }
         Ok(exit)
     }
@@ -86,6 +87,28 @@ fn say_unread(accounts: &[Account]) {
              --unread-answer",
             account.credential.id
         ));
+    }
+}
+
+/// Says what to set for accounts that are not used, or not renewed, for want of it.
+fn tell_ways_out(context: &Context, accounts: &[Account]) {
+    const MOST: usize = 3;
+    let mut ways_out = Vec::new();
+    for account in accounts {
+        if let Some(way_out) = account.settings_way_out(context)
+            && ways_out.iter().all(|(_, known)| *known != way_out)
+        {
+            ways_out.push((account::name(&account.credential), way_out));
+        }
+    }
+    for (name, way_out) in ways_out.iter().take(MOST) {
+        output::say(format_args!(
+            "{} {way_out}",
+            output::strong(format_args!("{}:", output::plain(name)))
+        ));
+    }
+    if ways_out.len() > MOST {
+        output::say(format_args!("And {} more: credentials status", ways_out.len() - MOST));
     }
 }
 

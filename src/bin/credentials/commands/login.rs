@@ -85,7 +85,7 @@ impl Login {
         if self.way.api_key {
             self.store_key(&context, pool).await
         } else {
-            self.sign_in(&context, pool).await
+            self.sign_in(global, &context, pool).await
         }
     }
 
@@ -139,10 +139,11 @@ impl Login {
         } else {
             self.tell("Stored", &vault.put(credential).await?);
         }
+        account::tell_left_out(context, &vault, &pool).await;
         Ok(Exit::Done)
     }
 
-    async fn sign_in(&self, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
+    async fn sign_in(&self, global: &Global, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
         let client = context.oauth(&self.provider).map_err(|failure| failure.way_out(self.by_key()))?;
         let kind = match (self.way.device, self.way.paste_code) {
             (true, _) => FlowKind::Device,
@@ -168,7 +169,34 @@ impl Login {
         let signed_in = flow::follow(&mut sign_in, kind, open).await?;
         let stored = self.store(context, &pool, &signed_in).await;
         flow::see_off(&mut sign_in).await;
+        if stored.is_ok() {
+            self.tell_of_renewal(global, &pool);
+        }
         stored
+    }
+
+    /// Says so where the settings lack what renews the account's token, or have another client's id.
+    fn tell_of_renewal(&self, global: &Global, pool: &PoolKey) {
+        let Some(id) = &self.client_id else { return };
+        // Without what was typed.
+        let Ok(context) = Context::new(global) else { return };
+        let provider = context.registry.provider(pool.provider()).ok();
+        let known = provider.as_ref().and_then(|provider| provider.oauth()?.client_id.as_deref());
+        if known == Some(id.as_str()) {
+            return;
+        }
+        let why = match known {
+            Some(_) => "the settings have the id of another client",
+            None => "the settings have no client id",
+        };
+        let name = output::plain(pool.provider());
+        output::warn(format_args!("the tokens of {name} can't be renewed so: {why}"));
+        output::way_out(format_args!(
+            "set {} = \"{}\" in {}",
+            account::setting(pool.provider(), "oauth.client_id"),
+            output::plain(id),
+            context.places.config.display()
+        ));
     }
 
     async fn store(
@@ -181,13 +209,16 @@ impl Login {
         // Two sign-ins to one new account must not make two of it.
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         if self.replace {
-            return self.renew(&vault, pool, signed_in).await;
+            let exit = self.renew(&vault, pool, signed_in).await?;
+            account::tell_left_out(context, &vault, pool).await;
+            return Ok(exit);
         }
         let label = self.label.as_deref().or(signed_in.label.as_deref()).unwrap_or(DEFAULT_LABEL);
         let metadata = signed_in.store(&vault, pool.clone(), label).await?;
         let again = metadata.generation != Generation::FIRST;
         self.tell(if again { "Signed in again" } else { "Signed in" }, &metadata);
         tell_whose(signed_in, &metadata);
+        account::tell_left_out(context, &vault, pool).await;
         Ok(Exit::Done)
     }
 

@@ -1,20 +1,23 @@
 //! `migrate`: other programs' accounts and keys, into the vault.
 
-use std::collections::BTreeSet;
+mod outcome;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
-use serde::Serialize;
-use tower_credentials::migrate::{self, Action, Found, MigrateError, Report, Source};
+use tower_credentials::migrate::{self, Found, MigrateError, Report, Source};
 use tower_credentials::vault::Vault;
-use tower_credentials::{CredentialId, Kind};
+use tower_credentials::{Kind, PoolKey};
 
+use crate::account::Unrenewable;
 use crate::args::Json;
 use crate::context::Context;
-use crate::failure::{Exit, Failure, chain};
-use crate::output::{self, Yielding, plain};
+use crate::failure::{Exit, Failure};
+use crate::output::{self, plain};
 use crate::prompt;
+use crate::shell::quoted;
+use outcome::{Entry, Outcome, Problem};
 
 /// Bring other programs' accounts and keys into the vault
 ///
@@ -24,7 +27,8 @@ use crate::prompt;
 /// --remove-old is given.
 ///
 /// The other program and the vault hold the same sign-in afterwards, and whoever renews it first may sign the other
-/// out: use one of the two, or sign in anew with one.
+/// out: use one of the two, or sign in anew with one. A sign-in is renewed with the id of the OAuth client that has
+/// signed in, from the settings: where that is missing, it is said, and its file is not removed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +38,8 @@ Examples:
   credentials migrate --remove-old
 
 Exit codes:
-  1  something was skipped, is damaged, or could not be removed; everything else was done
+  1  something was skipped, is damaged, or was not removed; everything else was done. A sign-in that was never
+     finished is none
   3  there is no file")]
 pub(crate) struct Migrate {
     /// A file of one of the programs
@@ -78,57 +83,14 @@ impl Program {
     }
 }
 
-/// What came of it, as `--json` has it.
-#[derive(Default, Serialize)]
-struct Outcome {
-    dry_run: bool,
-    entries: Vec<Entry>,
-    skipped: Vec<Problem>,
-    failed: Vec<Problem>,
-    removed: Vec<String>,
-}
-
-/// An entry, and what becomes of it.
-#[derive(Serialize)]
-struct Entry {
-    from: Source,
-    file: String,
-    entry: String,
-    action: Action,
-    provider: String,
-    namespace: String,
-    label: String,
-    kind: Kind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<CredentialId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-}
-
-impl Entry {
-    fn is_new(&self) -> bool {
-        matches!(self.action, Action::Add | Action::Update)
-    }
-}
-
-/// A file, or what of one was not taken.
-#[derive(Serialize)]
-struct Problem {
-    file: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entry: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    reason: String,
-}
-
 impl Migrate {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut outcome = Outcome { dry_run: self.dry_run, ..Outcome::default() };
         let found = self.read(&mut outcome)?;
-        if self.remove_old && !found.is_empty() && !self.yes {
-            let files = found.iter().map(|found| found.path.display().to_string());
-            let files = files.collect::<Vec<_>>().join(", ");
+        let removable = found.iter().filter(|found| kept_for(context, found).is_none());
+        let removable: Vec<_> = removable.map(|found| found.path.display().to_string()).collect();
+        if self.remove_old && !removable.is_empty() && !self.yes {
+            let files = removable.join(", ");
             let question = format!(
                 "Remove {files} once all of it is in the vault? The programs that they are of need a new \
                  sign-in then."
@@ -149,14 +111,15 @@ impl Migrate {
                 report
             }
         };
-        outcome.add(&found, report);
-        outcome.tell();
+        outcome.add(context, &found, report);
+        outcome.tell(context);
         match self.output.json {
             true => output::print_json(&outcome)?,
             false if outcome.entries.is_empty() => output::say("There was nothing to bring in."),
             false => output::print(outcome.table())?,
         }
         outcome.tell_of_unknown_providers(context);
+        outcome.tell_of_left_out(context).await?;
         if !self.dry_run {
             self.tell_what_is_left(&found, &outcome);
         }
@@ -212,6 +175,17 @@ impl Migrate {
         outcome: &mut Outcome,
     ) {
         for found in found.iter().filter(|_| self.remove_old) {
+            if let Some(reason) = kept_for(context, found) {
+                let file = found.path.display();
+                outcome.failed.push(Problem {
+                    file: file.to_string(),
+                    entry: None,
+                    line: None,
+                    reason: format!("{file} is not removed: {reason}"),
+                    unfinished: false,
+                });
+                continue;
+            }
             match migrate::remove_old(vault, &context.registry, found).await {
                 Ok(()) => outcome.removed.push(found.path.display().to_string()),
                 Err(error) => outcome.failed.push(Problem::of(&found.path, &error)),
@@ -234,7 +208,7 @@ impl Migrate {
             let from = self.from.and_then(|from| from.to_possible_value());
             let from = from.map(|from| format!(" --from {}", from.get_name())).unwrap_or_default();
             let file = self.file.as_ref().map(|file| file.display().to_string());
-            let file = file.map(|file| format!(" {}", shell_words::quote(&file))).unwrap_or_default();
+            let file = file.map(|file| format!(" {}", quoted(file))).unwrap_or_default();
             output::say(format_args!(
                 "{} credentials migrate --remove-old{from}{file}",
                 output::strong("To remove what is in the vault:"),
@@ -249,119 +223,18 @@ impl Migrate {
     }
 }
 
-impl Problem {
-    fn of(file: &Path, error: &(dyn std::error::Error + 'static)) -> Self {
-        Self { file: file.display().to_string(), entry: None, line: None, reason: chain(error) }
-    }
+/// Why a file is kept although all of it is in the vault: a sign-in of it would be renewed by nobody any more.
+fn kept_for(context: &Context, found: &Found) -> Option<String> {
+    let lost = |entry: &migrate::Entry| {
+        let pool = pool_of(context, &entry.provider);
+        let why = Unrenewable::of(context, &pool, &entry.secret)?;
+        why.is_of_settings().then(|| {
+            format!("without it nothing could renew the sign-in of {}: {why}", plain(&entry.name))
+        })
+    };
+    found.entries.iter().find_map(lost)
 }
 
-impl Outcome {
-    fn add(&mut self, found: &[Found], report: Report) {
-        for found in found {
-            self.skipped.extend(found.skipped.iter().map(|skipped| Problem {
-                file: found.path.display().to_string(),
-                entry: Some(skipped.entry.clone()),
-                line: Some(skipped.line),
-                reason: skipped.reason.clone(),
-            }));
-        }
-        self.failed.extend(report.failures.into_iter().map(|failure| Problem {
-            entry: Some(failure.entry),
-            ..Problem::of(&failure.path, &failure.error)
-        }));
-        self.entries.extend(report.steps.into_iter().map(|step| Entry {
-            from: step.source,
-            file: step.path.display().to_string(),
-            entry: step.entry,
-            action: step.action,
-            provider: step.pool.provider().to_owned(),
-            namespace: step.pool.namespace().to_owned(),
-            label: step.label.to_string(),
-            kind: step.kind,
-            id: step.id,
-            reason: step.reason,
-        }));
-    }
-
-    /// What a person has to know beside the table.
-    fn tell(&self) {
-        for problem in &self.skipped {
-            let (file, line) = (&problem.file, problem.line.unwrap_or_default());
-            let entry = plain(problem.entry.as_deref().unwrap_or_default());
-            output::warn(format_args!("{file}, line {line}: skipped {entry}: {}", problem.reason));
-        }
-        for problem in &self.failed {
-            match &problem.entry {
-                Some(entry) => output::warn(format_args!(
-                    "{}: {} was not brought in: {}",
-                    problem.file,
-                    plain(entry),
-                    problem.reason
-                )),
-                None => output::warn(&problem.reason),
-            }
-        }
-        for entry in &self.entries {
-            if let Some(reason) = entry.reason {
-                let (from, name) = (entry.from, plain(&entry.entry));
-                output::say(format_args!("{from}'s {name}: {}: {reason}", self.word(entry)));
-            }
-        }
-        for file in &self.removed {
-            output::say(format_args!("Removed {file}"));
-        }
-    }
-
-    /// What is in the vault, and of no use yet.
-    fn tell_of_unknown_providers(&self, context: &Context) {
-        let providers = self.entries.iter().filter(|entry| entry.is_new()).map(|entry| &entry.provider);
-        let unknown: BTreeSet<_> =
-            providers.filter(|name| context.registry.provider(name).is_err()).collect();
-        if unknown.is_empty() {
-            return;
-        }
-        let names: Vec<_> = unknown.into_iter().map(|name| plain(name)).collect();
-        output::say(format_args!(
-            "Nothing uses these until a provider of that name is set in {}: {}",
-            output::path(&context.places.config),
-            names.join(", "),
-        ));
-    }
-
-    fn word(&self, entry: &Entry) -> &'static str {
-        match (entry.action, self.dry_run) {
-            (Action::Add, false) => "added",
-            (Action::Add, true) => "to add",
-            (Action::Update, false) => "updated",
-            (Action::Update, true) => "to update",
-            (Action::Keep, _) => "kept",
-            _ => "unchanged",
-        }
-    }
-
-    fn table(&self) -> String {
-        let rows = self.entries.iter().map(|entry| {
-            [
-                entry.from.to_string(),
-                plain(&entry.entry),
-                self.word(entry).to_owned(),
-                entry.provider.clone(),
-                entry.namespace.clone(),
-                entry.label.clone(),
-                entry.kind.to_string(),
-            ]
-        });
-        output::table(
-            ["FROM", "ENTRY", "ACTION", "PROVIDER", "NAMESPACE", "LABEL", "KIND"],
-            Yielding { cut: &["ENTRY"], ..Yielding::default() },
-            rows,
-        )
-    }
-
-    fn exit(&self) -> Exit {
-        match self.skipped.is_empty() && self.failed.is_empty() {
-            true => Exit::Done,
-            false => Exit::Failed,
-        }
-    }
+fn pool_of(context: &Context, provider: &str) -> PoolKey {
+    context.registry.pool_key(provider).unwrap_or_else(|_| PoolKey::new(provider))
 }

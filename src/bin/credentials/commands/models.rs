@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tower_credentials::discovery::{Discovery, Model, Stale};
 
+use crate::account;
 use crate::args::{self, Namespace};
 use crate::context::{Body, Context};
 use crate::ending;
@@ -40,7 +41,8 @@ pub(crate) struct Models {
 impl Models {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let key = context.pool_key(&self.provider, self.namespace.namespace.as_deref())?;
-        let pool = ending::open(context.pool(&key, context.vault_or_empty().await?)?).await?;
+        let vault = context.vault_or_empty().await?;
+        let pool = ending::open(context.pool(&key, vault.clone())?).await?;
         let client = context.client(&pool)?;
         let discovery = Discovery::builder::<_, Body, _>(&pool, client)
             .cache_dir(context.places.cache.join("models"))
@@ -57,6 +59,9 @@ impl Models {
         }
         // What was learnt of the accounts, whatever came of it.
         let _ = pool.save().await;
+        if asked.is_err() {
+            account::tell_left_out(context, &vault, &key).await;
+        }
         let asked = asked?;
         if let Some(Stale { age, error, .. }) = asked.stale() {
             let age = brief(Duration::from_secs(age.as_secs()));

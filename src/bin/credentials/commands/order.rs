@@ -5,7 +5,7 @@ use tower_credentials::Metadata;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
 
-use crate::account;
+use crate::account::{self, Choice};
 use crate::args::OneAccount;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -43,8 +43,14 @@ impl Activate {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_with_accounts().await?;
         let credential = put(context, &vault, &self.account, 1).await?;
-        let standings = vault.load_pool(credential.pool.clone()).await?.standings;
-        if standings.credentials.get(&credential.id).is_some_and(|standing| standing.paused) {
+        let pool = vault.load_pool(credential.pool.clone()).await?;
+        let kinds = pool.credentials.iter().map(|record| record.metadata.kind);
+        let choice = Choice::of(context, &credential.pool, kinds, &pool.damaged);
+        if let Some(why) = choice.and_then(|choice| choice.leaves_out(credential.kind)) {
+            output::warn(format_args!("{} is not used: {why}", account::name(&credential)));
+            output::way_out(account::use_left_out(context, &credential.pool));
+        }
+        if pool.standings.credentials.get(&credential.id).is_some_and(|standing| standing.paused) {
             let way_out = account::resumption(&credential);
             output::warn(format_args!("it is paused, so no request takes it: {way_out}"));
         }

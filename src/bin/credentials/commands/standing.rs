@@ -1,69 +1,120 @@
-//! `pause`, `resume` and `reset`: what a person knows better of an account.
+//! `pause`, `resume` and `reset`: what a person knows better of accounts.
+
+use std::collections::BTreeMap;
 
 use clap::Args;
 use tower_credentials::Metadata;
 use tower_credentials::standing::{Change, Outcome};
 use tower_credentials::vault::VaultExt;
+use tower_credentials::vault::file::FileVault;
 
-use crate::account;
-use crate::args::OneAccount;
+use crate::account::{self, Choice};
+use crate::args::SomeAccounts;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
-/// Clear an account's cooldowns and failures, and what the vendor has said of it
+/// Clear accounts' cooldowns and failures, and what the vendor has said of them
 ///
 /// One that is paused stays so. Programs that run see it within a second.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES.replace("COMMAND", "reset"))]
 pub(crate) struct Reset {
     #[command(flatten)]
-    account: OneAccount,
+    accounts: SomeAccounts,
 }
 
 impl Reset {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let credential = change(context, &self.account, Change::Reset).await?;
-        output::say(format_args!("{} is as if new", account::name(&credential)));
+        change(context, &self.accounts, &Change::Reset, "is as if new").await?;
         Ok(Exit::Done)
     }
 }
 
-/// Take an account out of use, without removing it
+/// Take accounts out of use, without removing them
 ///
-/// No request takes it, and its token is not renewed, until it is resumed. Programs that run see it within a second.
+/// No request takes one, and its token is not renewed, until it is resumed. Programs that run see it within a second.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES.replace("COMMAND", "pause"))]
 pub(crate) struct Pause {
     #[command(flatten)]
-    account: OneAccount,
+    accounts: SomeAccounts,
 }
 
 impl Pause {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let credential = change(context, &self.account, Change::Paused).await?;
-        output::say(format_args!("{} is paused", account::name(&credential)));
+        let (vault, paused) = change(context, &self.accounts, &Change::Paused, "is paused").await?;
+        for (pool, paused) in by_pool(paused) {
+            let stored = vault.load_pool(pool.clone()).await?;
+            let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
+            let Some(choice) = Choice::of(context, &pool, kinds, &stored.damaged) else { continue };
+            let is_used = |account: &Metadata| choice.leaves_out(account.kind).is_none();
+            let is_paused = |account: &Metadata| {
+                stored.standings.credentials.get(&account.id).is_some_and(|standing| standing.paused)
+            };
+            let mut used = stored
+                .credentials
+                .iter()
+                .map(|record| &record.metadata)
+                .filter(|account| is_used(account));
+            // Others do not take the place of those that are paused; or these were in no use anyway.
+            if used.all(is_paused) || !paused.iter().all(is_used) {
+                account::tell_left_out(context, &vault, &pool).await;
+            }
+        }
         Ok(Exit::Done)
     }
 }
 
-/// Put an account to use again that was paused
+/// Put accounts to use again that were paused
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES.replace("COMMAND", "resume"))]
 pub(crate) struct Resume {
     #[command(flatten)]
-    account: OneAccount,
+    accounts: SomeAccounts,
 }
 
 impl Resume {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let credential = change(context, &self.account, Change::Resumed).await?;
-        output::say(format_args!("{} is in use again", account::name(&credential)));
+        let (vault, resumed) =
+            change(context, &self.accounts, &Change::Resumed, "is in use again").await?;
+        for (pool, _) in by_pool(resumed) {
+            account::tell_left_out(context, &vault, &pool).await;
+        }
         Ok(Exit::Done)
     }
 }
 
-/// Merges a change into an account's standing.
-async fn change(context: &Context, which: &OneAccount, change: Change) -> Result<Metadata, Failure> {
+const EXAMPLES: &str = "\
+Examples:
+  credentials COMMAND openai/work openai/spare
+  credentials COMMAND openai --all
+  credentials COMMAND --all";
+
+fn by_pool(accounts: Vec<Metadata>) -> BTreeMap<tower_credentials::PoolKey, Vec<Metadata>> {
+    let mut pools = BTreeMap::<_, Vec<_>>::new();
+    for account in accounts {
+        pools.entry(account.pool.clone()).or_default().push(account);
+    }
+    pools
+}
+
+/// Merges a change into the standings of all that are meant, and says of each what it came to.
+async fn change(
+    context: &Context,
+    which: &SomeAccounts,
+    change: &Change,
+    done: &str,
+) -> Result<(FileVault, Vec<Metadata>), Failure> {
     let vault = context.vault_with_accounts().await?;
-    let meant = account::find(context, &vault, which).await?;
-    vault.record(meant.pool.clone(), vec![Outcome { id: meant.id, change }]).await?;
-    Ok(meant)
+    // All of them are found before any is changed.
+    let meant = account::find_some(context, &vault, which).await?;
+    for (pool, accounts) in by_pool(meant.clone()) {
+        let outcomes = accounts.iter().map(|account| Outcome { id: account.id, change: change.clone() });
+        vault.record(pool, outcomes.collect()).await?;
+        for account in &accounts {
+            output::say(format_args!("{} {done}", account::name(account)));
+        }
+    }
+    Ok((vault, meant))
 }

@@ -16,7 +16,7 @@ use tower_credentials::provider::Provider;
 use tower_credentials::vault::{Damage, VaultExt};
 use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
-use crate::account::{self, Unusable};
+use crate::account::{self, Unrenewable, Unusable};
 use crate::args::{self, Namespace};
 use crate::context::{AnyVault, Body, Context};
 use crate::ending;
@@ -25,7 +25,7 @@ use crate::output;
 use crate::renewals::Renewals;
 use answer::Answer;
 use queue::Queue;
-use tested::{Tested, Verdict};
+use tested::{Renewal, Tested, Verdict};
 
 /// Test accounts, by one cheap request with each
 ///
@@ -104,7 +104,7 @@ impl Test {
         let failed: Vec<_> =
             tested.iter().filter_map(|tested| Some((tested, tested.verdict.failure()?))).collect();
         // Where several have failed in several ways, the one for which most is to be done.
-        let order = [Exit::Refused, Exit::Vault, Exit::Unavailable, Exit::Failed];
+        let order = [Exit::Refused, Exit::Vault, Exit::Unavailable, Exit::Usage, Exit::Failed];
         let is_of = |exit: &Exit| failed.iter().any(|(_, failure)| failure == exit);
         if let Some(exit) = order.into_iter().find(is_of) {
             let failure = Failure::new(
@@ -115,7 +115,12 @@ impl Test {
                 },
             );
             let refused = failed.iter().filter(|(_, exit)| *exit == Exit::Refused);
-            return Err(match way_out(context, refused.map(|(tested, _)| &tested.credential)) {
+            let refused = refused.map(|(tested, _)| &tested.credential);
+            let of_settings = tested.iter().find_map(|tested| match tested.verdict {
+                Verdict::Unrenewable(why) => why.way_out(context, &tested.credential),
+                _ => None,
+            });
+            return Err(match way_out(context, refused).or(of_settings) {
                 Some(way_out) => failure.way_out(way_out),
                 None => failure,
             });
@@ -201,8 +206,11 @@ async fn begin(
         stored.retain(|account| account.id != credential.id);
         match uri(context, &credential, status.standing.paused) {
             Ok(uri) => {
-                let (provider, renewals) = (provider.clone(), renewals.clone());
-                queue.begin(test(pool.clone(), client.clone(), provider, renewals, credential, uri));
+                let (pool, client, vault) = (pool.clone(), client.clone(), vault.clone());
+                let asked =
+                    Asked { pool, vault, provider: provider.clone(), renewals: renewals.clone() };
+                let unrenewable = unrenewable(context, &asked.vault, &credential).await;
+                queue.begin(test(asked, client, credential, uri, unrenewable));
             }
             Err(verdict) => queue.add(Tested::without_request(credential, verdict)),
         }
@@ -235,19 +243,32 @@ fn uri(context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Ve
     uri.ok_or_else(|| untested(format!("{name} does not say where its requests go; set its `origins`")))
 }
 
-/// Sends a request with this account, and reads from the pool what was learnt.
-async fn test<S, R>(
+/// Why the settings don't let anything renew the account's token.
+async fn unrenewable(context: &Context, vault: &AnyVault, account: &Metadata) -> Option<Unrenewable> {
+    Unrenewable::of(context, &account.pool, &vault.get(account.id).await.ok()?.secret)
+}
+
+/// What a test asks, and reads what has come of it from.
+struct Asked {
     pool: Pool,
-    client: S,
+    vault: AnyVault,
     provider: Arc<dyn Provider>,
     renewals: Renewals,
+}
+
+/// Sends a request with this account, and reads from the pool what was learnt.
+async fn test<S, R>(
+    asked: Asked,
+    client: S,
     credential: Metadata,
     uri: Uri,
+    unrenewable: Option<Unrenewable>,
 ) -> Tested
 where
     S: Service<Request<Body>, Response = Response<R>, Error = BoxError>,
     R: http_body::Body<Error: Into<BoxError>>,
 {
+    let Asked { pool, vault, provider, renewals } = asked;
     let mut request = Request::new(Body::default());
     *request.uri_mut() = uri;
     request.extensions_mut().insert(Pin::id(credential.id).check());
@@ -260,6 +281,12 @@ where
     let _ = pool.save().await;
     let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
     let standing = status.map(|status| status.standing).unwrap_or_default();
-    let not_renewed = renewals.failure(credential.id);
-    Tested::new(credential, answer, took, &standing, not_renewed, pool.now())
+    let stored = vault.get(credential.id).await.ok();
+    let end = stored.and_then(|stored| stored.secret.expires_at());
+    let renewal = Renewal {
+        failed: renewals.failure(credential.id),
+        unrenewable,
+        is_expired: end.is_some_and(|end| end <= pool.now()),
+    };
+    Tested::new(credential, answer, took, &standing, renewal, pool.now())
 }

@@ -13,13 +13,13 @@ use tower_credentials::{
     WhenAllCoolingDown,
 };
 
-use crate::account;
+use crate::account::{self, Choice, Unrenewable};
 use crate::context::{AnyVault, Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::renewals::Renewals;
-use crate::time::brief;
+use crate::time::{brief, now};
 
 /// Where a request for this URL would go, and with which headers: those of this account, or of the pool's next.
 pub(super) async fn capture(
@@ -32,8 +32,10 @@ pub(super) async fn capture(
     let renewals = Renewals::default();
     let pool = context.pool(key, vault.clone())?.on_event(renewals.observer());
     let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
-    let pool =
-        ending::open(pool).await.map_err(|error| not_sent(context, key, account, &[], error.into()))?;
+    let pool = match ending::open(pool).await {
+        Ok(pool) => pool,
+        Err(error) => return Err(not_sent(context, &vault, key, account, &[], error.into()).await),
+    };
     let layers = context.layer(&pool);
     let mut passed_over = HashSet::new();
     loop {
@@ -45,7 +47,12 @@ pub(super) async fn capture(
         let taken = take(&layers, request).await;
         // What was learnt is not what was asked for.
         let _ = pool.save().await;
-        let parts = taken.map_err(|error| not_sent(context, key, account, &pool.status(), error))?;
+        let parts = match taken {
+            Ok(parts) => parts,
+            Err(error) => {
+                return Err(not_sent(context, &vault, key, account, &pool.status(), error).await);
+            }
+        };
         let Some(lease) = lapsed(&parts, &pool) else {
             return Ok((parts.uri, parts.headers));
         };
@@ -88,13 +95,24 @@ fn lapsed<'a>(parts: &'a Parts, pool: &Pool) -> Option<&'a Lease> {
 }
 
 /// Why the layers have sent nothing, and what helps.
-fn not_sent(
+async fn not_sent(
     context: &Context,
+    vault: &AnyVault,
     key: &PoolKey,
     account: Option<&Metadata>,
     accounts: &[CredentialStatus],
     error: BoxError,
 ) -> Failure {
+    if let Some(Error::NoToken { .. }) = error.downcast_ref() {
+        let is_meant = |status: &&CredentialStatus| {
+            account.is_none_or(|account| account.id == status.credential.id)
+        };
+        for status in accounts.iter().filter(is_meant) {
+            if let Some(failure) = unrenewable(context, vault, &status.credential).await {
+                return failure;
+            }
+        }
+    }
     if let Some(Error::AllCoolingDown { retry_after, .. }) = error.downcast_ref()
         && let Some(state) = refused(accounts)
     {
@@ -106,9 +124,13 @@ fn not_sent(
         return Failure::new(Exit::Unavailable, message)
             .way_out(format!("credentials test {}, which says why", key.provider()));
     }
-    if let (Some(Error::Paused { .. }), Some(account)) = (error.downcast_ref(), account) {
-        let message = format!("{} is paused", account::name(account));
-        return Failure::failed(message).way_out(account::resumption(account));
+    match (error.downcast_ref(), account) {
+        (Some(Error::Paused { .. }), Some(account)) => {
+            let message = format!("{} is paused", account::name(account));
+            return Failure::failed(message).way_out(account::resumption(account));
+        }
+        (Some(Error::Paused { .. }), None) => return all_paused(context, key, accounts),
+        _ => {}
     }
     let way_out = match error.downcast_ref() {
         Some(Error::NoCredential { .. }) => Some(account::login(context, key)),
@@ -131,6 +153,35 @@ fn refused(accounts: &[CredentialStatus]) -> Option<&'static str> {
         (_, 0) => Some("was refused, or could not be renewed, a short time ago"),
         _ => Some("is limited, was refused, or could not be renewed"),
     }
+}
+
+/// That all are paused which the pool's mode takes.
+fn all_paused(context: &Context, key: &PoolKey, accounts: &[CredentialStatus]) -> Failure {
+    let kinds = accounts.iter().map(|account| account.credential.kind);
+    let choice = Choice::of(context, key, kinds, []);
+    let is_used = |account: &&CredentialStatus| {
+        choice.is_none_or(|choice| choice.leaves_out(account.credential.kind).is_none())
+    };
+    let first = accounts.iter().find(is_used).map(|account| account::resumption(&account.credential));
+    let message = match accounts.iter().all(|account| is_used(&account)) {
+        true => format!("every account of {key} is paused"),
+        // What is left out has been said.
+        false => format!("every account of {key} that its mode takes is paused"),
+    };
+    Failure::failed(message).way_out(first.unwrap_or_else(|| "credentials resume ACCOUNT".to_owned()))
+}
+
+/// That the settings don't let anything renew the token of this account, if it has expired.
+async fn unrenewable(context: &Context, vault: &AnyVault, account: &Metadata) -> Option<Failure> {
+    let stored = vault.get(account.id).await.ok()?;
+    let is_expired = stored.secret.expires_at().is_some_and(|end| end <= now());
+    let why = Unrenewable::of(context, &account.pool, &stored.secret)?;
+    if !is_expired || !why.is_of_settings() {
+        return None;
+    }
+    let name = account::name(account);
+    let message = format!("the token of {name} has expired, and can't be renewed: {why}");
+    Some(with(Failure::usage(message), why.way_out(context, account)))
 }
 
 fn needs_sign_in(context: &Context, account: &Metadata) -> Failure {
@@ -165,6 +216,9 @@ async fn expired(
     };
     if let Some(cause) = cause {
         return needs_sign_in(context, credential).because(output::plain(&cause));
+    }
+    if let Some(failure) = unrenewable(context, vault, credential).await {
+        return failure;
     }
     if let Err(failure) = context.oauth(pool.key().provider()) {
         return failure;

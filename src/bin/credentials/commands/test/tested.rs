@@ -8,7 +8,7 @@ use tower_credentials::standing::{Cooldown, Health, Reason, Standing};
 use tower_credentials::{BoxError, Error, Metadata, Timestamp};
 
 use super::answer::Answer;
-use crate::account::{self, Identity};
+use crate::account::{self, Identity, Unrenewable};
 use crate::failure::{Exit, chain};
 use crate::output::{self, Yielding};
 use crate::time::{brief, now, rfc3339};
@@ -23,6 +23,16 @@ pub(super) struct Tested {
     cooling_until: Option<Timestamp>,
 }
 
+/// What is known of the renewal of an account's token.
+pub(super) struct Renewal {
+    /// Why it has failed.
+    pub(super) failed: Option<String>,
+    /// Why nothing can renew it.
+    pub(super) unrenewable: Option<Unrenewable>,
+    /// Whether the token that is there now has expired.
+    pub(super) is_expired: bool,
+}
+
 /// What a test says of an account.
 #[derive(Clone)]
 pub(super) enum Verdict {
@@ -34,6 +44,8 @@ pub(super) enum Verdict {
     NeedsSignIn(String),
     /// Its token is no longer taken and could not be renewed, for a reason that a new sign-in would meet, too.
     NotRenewed(String),
+    /// The same, and no setting lets anything renew it.
+    Unrenewable(Unrenewable),
     /// The key is of no use any more.
     Dead(String),
     /// Out of money, or at a bound of its owner's.
@@ -62,13 +74,13 @@ impl Tested {
         answer: Result<Answer, BoxError>,
         took: Duration,
         standing: &Standing,
-        not_renewed: Option<String>,
+        renewal: Renewal,
         now: Timestamp,
     ) -> Self {
         let cooldown = standing.cooldown(None).filter(|cooldown| cooldown.until > now);
         Self {
             credential,
-            verdict: Verdict::of(&answer, &standing.health, cooldown, not_renewed),
+            verdict: Verdict::of(&answer, &standing.health, cooldown, renewal),
             answer: answer.ok().map(|answer| (answer.status, took)),
             cooling_until: cooldown.map(|cooldown| cooldown.until),
         }
@@ -92,7 +104,7 @@ impl Verdict {
         answer: &Result<Answer, BoxError>,
         health: &Health,
         cooldown: Option<&Cooldown>,
-        not_renewed: Option<String>,
+        renewal: Renewal,
     ) -> Self {
         match health {
             Health::NeedsSignIn { reason, .. } => return Self::NeedsSignIn(reason.clone()),
@@ -110,8 +122,24 @@ impl Verdict {
             }
         };
         let reason = cooldown.map(|cooldown| cooldown.reason);
-        if let (401 | 403, Some(reason)) = (status.as_u16(), not_renewed) {
-            return Self::NotRenewed(reason);
+        if matches!(status.as_u16(), 401 | 403) || (renewal.is_expired && status.is_success()) {
+            // An answer to a token that has expired is no sign that it is taken: some lists are everybody's.
+            match renewal {
+                Renewal { unrenewable: Some(Unrenewable::NoRefreshToken), is_expired: true, .. } => {
+                    let reason = "its token has expired, and there is nothing to renew it with";
+                    return Self::NeedsSignIn(reason.to_owned());
+                }
+                Renewal { unrenewable: Some(why), is_expired, .. }
+                    if why.is_of_settings() && (is_expired || !is_excused) =>
+                {
+                    return Self::Unrenewable(why);
+                }
+                Renewal { failed: Some(reason), .. } => return Self::NotRenewed(reason),
+                Renewal { is_expired: true, .. } => {
+                    return Self::NotRenewed("its token has expired".to_owned());
+                }
+                _ => {}
+            }
         }
         match status.as_u16() {
             _ if status.is_success() && is_json => Self::Works,
@@ -136,19 +164,21 @@ impl Verdict {
             | Self::Spent(_)
             | Self::Limited
             | Self::Failing
+            | Self::Unrenewable(_)
             | Self::Unreachable(_) => Some(Exit::Unavailable),
             Self::NotJson | Self::NotThere | Self::Unexpected => Some(Exit::Failed),
         }
     }
 
     /// The word for it in `--json`, and what lies behind it.
-    fn word(&self) -> (&'static str, Option<&str>) {
-        match self {
+    fn word(&self) -> (&'static str, Option<String>) {
+        let (word, reason) = match self {
             Self::Works => ("works", None),
             Self::NotJson => ("not_json", None),
             Self::NotAllowed => ("not_allowed", None),
             Self::NeedsSignIn(reason) => ("needs_sign_in", Some(reason)),
             Self::NotRenewed(reason) => ("not_renewed", Some(reason)),
+            Self::Unrenewable(why) => return ("not_renewed", Some(why.to_string())),
             Self::Dead(reason) => ("dead", Some(reason)),
             Self::Spent(reason) => ("spent", Some(reason)),
             Self::Refused => ("refused", None),
@@ -160,7 +190,8 @@ impl Verdict {
             Self::Paused => ("paused", None),
             Self::Shut(reason) => ("shut", Some(reason)),
             Self::Untested(reason) => ("untested", Some(reason)),
-        }
+        };
+        (word, reason.cloned())
     }
 
     /// The verdict in words, in colour.
@@ -173,6 +204,10 @@ impl Verdict {
             Self::NeedsSignIn(reason) => output::bad(with("needs sign-in", reason)).to_string(),
             Self::NotRenewed(reason) => {
                 output::bad(with("its token could not be renewed", reason)).to_string()
+            }
+            Self::Unrenewable(why) => {
+                output::bad(format_args!("its token is no longer good, and can't be renewed: {why}"))
+                    .to_string()
             }
             Self::Dead(reason) => output::bad(with("dead", reason)).to_string(),
             Self::Spent(reason) => output::bad(with("spent", reason)).to_string(),
@@ -213,7 +248,7 @@ pub(super) struct Json<'a> {
     account: Identity<'a>,
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use tower_credentials::setup::KeyPlace;
 use tower_credentials::vault::file::{
     Check as Looking, FileVault, Finding, FindingKind, Report, Severity,
 };
@@ -12,7 +13,7 @@ use super::{look, no_vault};
 use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::keys::{KeyPlace, key_in};
+use crate::keys::{KeyPlaceExt, key_in};
 use crate::output;
 
 /// Open and verify every account and every file of the vault
@@ -44,7 +45,7 @@ impl Check {
             looking = looking.key_file(file);
         }
         // Without it, everything else is looked at all the same.
-        let no_key = match context.keys.of_vault(&context.places.vault).await {
+        let no_key = match context.vault_key().await {
             Ok(keys) => {
                 if self.fix {
                     seal_anew(context, &keys).await?;

@@ -9,7 +9,7 @@ use tower_credentials::vault::key::{KeyServiceExt, Keys, VaultKey};
 use super::{look, opened_by, opens, say_kept};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::keys::{key_in, no_key};
+use crate::keys::{KeyPlaceExt, key_in, no_key};
 use crate::{output, prompt};
 
 /// Put a key in its place, as `vault export` has written it
@@ -73,7 +73,7 @@ impl Import {
             }
             _ => None,
         };
-        let kept = context.keys.replace(&key).await?;
+        let kept = context.keys.put(&key).await?;
         if let Some(vault) = vault {
             vault.reseal(|_| ()).await?;
         }

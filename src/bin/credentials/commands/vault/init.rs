@@ -9,6 +9,7 @@ use tower_credentials::vault::key::{KeyId, KeyServiceExt, VaultKey};
 use super::{in_words, look, say_kept};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::keys::KeyPlaceExt;
 use crate::{output, prompt};
 
 /// Make a key and an empty vault
@@ -57,7 +58,7 @@ impl Init {
             output::say(format_args!("The vault is kept in {}", output::path(&kept)));
         }
         let key = VaultKey::generate();
-        say_kept(&context.keys.replace(&key).await?);
+        say_kept(&context.keys.put(&key).await?);
         self.made(context, &key).await
     }
 

@@ -8,6 +8,7 @@ use tower_credentials::vault::key::KeyServiceExt;
 use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::keys::KeyPlaceExt;
 use crate::output;
 
 /// Show where the vault, its key, the settings and the cache are

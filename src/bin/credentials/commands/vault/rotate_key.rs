@@ -10,7 +10,7 @@ use tower_credentials::vault::key::{KeyId, Keys, VaultKey};
 use super::no_vault;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::keys::{key_in, no_key};
+use crate::keys::{KeyPlaceExt, key_in, no_key};
 use crate::{output, prompt};
 
 /// Seal every account anew under a new key
@@ -50,11 +50,11 @@ impl RotateKey {
             let message = format!("in {} the new key is made, and none is taken", context.keys);
             return Err(Failure::usage(message).way_out("the same without it"));
         }
-        let keys = context.keys.of_vault(&context.places.vault).await?;
+        let keys = context.vault_key().await?;
         // Before anything is changed: that the vault opens with what is there, and can be sealed anew.
         context.open(&keys).await?.check_writable().await?;
         not_shared(context, keys.previous.as_ref().unwrap_or(&keys.current).id()).await?;
-        let rotation = context.keys.rotate().await?;
+        let rotation = context.keys.rotate().await?.ok_or_else(|| context.keys.is_read_only())?;
         if rotation.is_resumed() {
             output::say("Going on with a change of the key that was not finished");
         }
@@ -90,7 +90,7 @@ impl RotateKey {
                 return Err(context.keys.is_read_only().way_out(way_out));
             }
         };
-        let old = context.keys.of_vault(&context.places.vault).await?.current;
+        let old = context.vault_key().await?.current;
         if old.id() == new.id() {
             let message =
                 format!("the new key, {}, is the one that {} gives already", new.id(), context.keys);

@@ -1,0 +1,111 @@
+//! An account in `--json`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tower_credentials::{CredentialId, Generation, Metadata, Timestamp};
+
+use super::{Account, State};
+use crate::time::rfc3339;
+
+impl Account {
+    pub(crate) fn json(&self, now: Timestamp) -> Json<'_> {
+        let credential = &self.credential;
+        let (state, until, reason) = match self.state(now) {
+            State::Ready => ("ready", None, None),
+            State::Paused => ("paused", None, None),
+            State::Cooling { until } => ("cooling", Some(rfc3339(until)), None),
+            State::Spent { reason, until } => ("spent", until.map(rfc3339), reason),
+            State::Dead { reason } => ("dead", None, Some(reason)),
+            State::NeedsSignIn { reason } => ("needs_sign_in", None, Some(reason)),
+            State::UnknownProvider => ("unknown_provider", None, None),
+            State::Expired => ("expired", None, None),
+        };
+        Json {
+            identity: Identity::of(credential),
+            active: self.is_active,
+            state,
+            cooling_until: until,
+            cooling_scopes: self
+                .limited_scopes(now)
+                .map(|(scope, until)| CoolingScope { scope, cooling_until: rfc3339(until) })
+                .collect(),
+            reason,
+            unread_answer: self.has_unread_answer,
+            not_used: self.left_out.map(|why| why.to_string()),
+            not_renewable: self.unrenewable.map(|why| why.to_string()),
+            expires_at: self.expires_at.map(rfc3339),
+            failures: self.standing.failures,
+            last_status: self.standing.last_answer.map(|answer| answer.status),
+            last_used_at: self.standing.last_answer.map(|answer| rfc3339(answer.at)),
+            created_at: rfc3339(credential.created_at),
+            updated_at: rfc3339(credential.updated_at),
+            generation: credential.generation,
+            attributes: &credential.attributes,
+        }
+    }
+}
+
+/// Which account, in `--json`.
+#[derive(Serialize)]
+pub(crate) struct Identity<'a> {
+    id: CredentialId,
+    provider: &'a str,
+    namespace: &'a str,
+    label: &'a str,
+    kind: &'static str,
+}
+
+impl<'a> Identity<'a> {
+    pub(crate) fn of(credential: &'a Metadata) -> Self {
+        Self {
+            id: credential.id,
+            provider: credential.pool.provider(),
+            namespace: credential.pool.namespace(),
+            label: &credential.label,
+            kind: credential.kind.as_str(),
+        }
+    }
+}
+
+/// An account in `--json`.
+#[derive(Serialize)]
+pub(crate) struct Json<'a> {
+    #[serde(flatten)]
+    identity: Identity<'a>,
+    active: bool,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cooling_until: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cooling_scopes: Vec<CoolingScope<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unread_answer: bool,
+    /// Why requests use others in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_used: Option<String>,
+    /// Why nothing renews its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_renewable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<String>,
+    created_at: String,
+    updated_at: String,
+    generation: Generation,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: &'a BTreeMap<String, String>,
+}
+
+/// A scope of an account in `--json`, such as a model, that is limited alone.
+#[derive(Serialize)]
+struct CoolingScope<'a> {
+    scope: &'a str,
+    cooling_until: String,
+}

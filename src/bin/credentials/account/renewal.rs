@@ -1,0 +1,71 @@
+//! Whether the token of a sign-in is renewed when it ends.
+
+use std::fmt;
+
+use tower_credentials::{Metadata, OAuthTokens, PoolKey, Secret};
+
+use super::{select, setting};
+use crate::context::Context;
+
+/// Why nothing renews the token of a sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unrenewable {
+    NoRefreshToken,
+    /// No setting names its provider.
+    NoProvider,
+    /// The provider has no OAuth.
+    NoOAuth,
+    /// A field of its OAuth settings has no value.
+    Missing(&'static str),
+}
+
+impl fmt::Display for Unrenewable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRefreshToken => f.write_str("no refresh token"),
+            Self::NoProvider => f.write_str("no provider of that name"),
+            Self::NoOAuth => f.write_str("its provider has no `oauth`"),
+            Self::Missing("client_id") => f.write_str("no client id"),
+            Self::Missing(setting) => write!(f, "no `{setting}`"),
+        }
+    }
+}
+
+impl Unrenewable {
+    /// Why nothing renews this secret, which may be stored or not yet. `None` for what needs no renewal, too.
+    pub(crate) fn of(context: &Context, pool: &PoolKey, secret: &Secret) -> Option<Self> {
+        let (Secret::OAuth(tokens) | Secret::Mcp(tokens)) = secret else { return None };
+        match &tokens.refresh {
+            Some(refresh) if !refresh.is_empty() => Self::of_settings(context, pool.provider(), tokens),
+            // One that does not end, as far as is known.
+            _ if tokens.expires_at.is_none() => None,
+            _ => Some(Self::NoRefreshToken),
+        }
+    }
+
+    fn of_settings(context: &Context, provider: &str, tokens: &OAuthTokens) -> Option<Self> {
+        let Ok(provider) = context.registry.provider(provider) else { return Some(Self::NoProvider) };
+        let Some(config) = provider.oauth() else { return Some(Self::NoOAuth) };
+        config.missing_for_refresh(tokens).map(Self::Missing)
+    }
+
+    /// Whether the settings are to blame: whoever else has the sign-in may still renew it.
+    pub(crate) fn is_of_settings(self) -> bool {
+        self != Self::NoRefreshToken
+    }
+
+    /// What helps.
+    pub(crate) fn way_out(self, context: &Context, account: &Metadata) -> Option<String> {
+        let provider = account.pool.provider();
+        let settings = context.places.config.display();
+        Some(match self {
+            Self::NoRefreshToken => return select::renewal(context, account),
+            Self::NoProvider => format!("set {} in {settings}", setting(provider, "type")),
+            Self::NoOAuth => format!("set {} in {settings}", setting(provider, "oauth")),
+            Self::Missing(field) => {
+                let setting = setting(provider, &format!("oauth.{field}"));
+                format!("set {setting} in {settings}: that of the OAuth client that has signed in")
+            }
+        })
+    }
+}

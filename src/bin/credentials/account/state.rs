@@ -1,0 +1,159 @@
+//! How an account stands, in words.
+
+use tower_credentials::standing::{Health, Reason, Standing};
+use tower_credentials::{Metadata, OAuthTokens, Secret, SecretString, Timestamp};
+
+use super::{LeftOut, Unrenewable, left_out};
+use crate::context::Context;
+use crate::output;
+use crate::time::brief;
+
+/// An account, and how it stands.
+pub(crate) struct Account {
+    pub(crate) credential: Metadata,
+    pub(crate) standing: Standing,
+    /// When its access token stops working.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Why nothing renews that, where it is to be renewed.
+    pub(crate) unrenewable: Option<Unrenewable>,
+    /// Why the pool's mode leaves it out.
+    pub(crate) left_out: Option<LeftOut>,
+    /// Whether there is a provider of its name.
+    pub(crate) is_known: bool,
+    /// Whether a request takes it that names none.
+    pub(crate) is_active: bool,
+    /// Whether an answer of its token endpoint is kept that could not be read.
+    pub(crate) has_unread_answer: bool,
+}
+
+/// An answer of the token endpoint that could not be read: the tokens in it are nowhere else.
+pub(crate) fn unread_answer(secret: &Secret) -> Option<&SecretString> {
+    match secret {
+        Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.extra.get(OAuthTokens::UNREAD_ANSWER),
+        _ => None,
+    }
+}
+
+/// Whether an account can be used now.
+pub(crate) enum State {
+    Ready,
+    Paused,
+    Cooling {
+        until: Timestamp,
+    },
+    /// Out of money, or at a bound of its owner's: until this time, or until a person acts.
+    Spent {
+        reason: Option<String>,
+        until: Option<Timestamp>,
+    },
+    /// The key is of no use any more.
+    Dead {
+        reason: String,
+    },
+    NeedsSignIn {
+        reason: String,
+    },
+    /// No setting names its provider, so nothing uses it.
+    UnknownProvider,
+    /// Its token has ended, and nothing renews it.
+    Expired,
+}
+
+impl Account {
+    pub(crate) fn state(&self, now: Timestamp) -> State {
+        if self.standing.paused {
+            return State::Paused;
+        }
+        match &self.standing.health {
+            Health::NeedsSignIn { reason, .. } => return State::NeedsSignIn { reason: reason.clone() },
+            Health::Dead { reason, .. } => return State::Dead { reason: reason.clone() },
+            Health::Spent { reason, .. } => {
+                return State::Spent { reason: Some(reason.clone()), until: None };
+            }
+            _ => {}
+        }
+        match self.standing.cooldown(None) {
+            Some(cooldown) if cooldown.until > now && cooldown.reason == Reason::Spent => {
+                State::Spent { reason: None, until: Some(cooldown.until) }
+            }
+            Some(cooldown) if cooldown.until > now => State::Cooling { until: cooldown.until },
+            _ if !self.is_known => State::UnknownProvider,
+            _ if self.unrenewable.is_some() && self.expires_at.is_some_and(|end| end <= now) => {
+                State::Expired
+            }
+            _ => State::Ready,
+        }
+    }
+
+    /// What a person sets so that requests use it, or that its token is renewed, where that is a matter of settings.
+    pub(crate) fn settings_way_out(&self, context: &Context) -> Option<String> {
+        let credential = &self.credential;
+        if !self.is_known {
+            return Unrenewable::NoProvider.way_out(context, credential);
+        }
+        match (self.left_out, self.unrenewable) {
+            (Some(_), _) => Some(left_out::way_out(context, &credential.pool)),
+            (None, Some(why)) if why.is_of_settings() => why.way_out(context, credential),
+            _ => None,
+        }
+    }
+
+    /// The state in words, in colour, and whether requests use it at all.
+    pub(crate) fn describe_state(&self, now: Timestamp) -> String {
+        let Some(why) = self.left_out else { return self.describe_own_state(now) };
+        let not_used = output::doubtful(format_args!("not used: {why}")).to_string();
+        match self.state(now) {
+            State::Ready => not_used,
+            _ => format!("{}; {not_used}", self.describe_own_state(now)),
+        }
+    }
+
+    fn describe_own_state(&self, now: Timestamp) -> String {
+        match self.state(now) {
+            State::NeedsSignIn { .. } => output::bad("needs sign-in").to_string(),
+            State::Cooling { until } => {
+                output::doubtful(format_args!("cooling, {} left", brief(until.since(now)))).to_string()
+            }
+            State::Dead { .. } => output::bad("dead, needs another key").to_string(),
+            State::Spent { until: None, .. } => output::bad("spent").to_string(),
+            State::Spent { until: Some(until), .. } => {
+                output::bad(format_args!("spent, {} left", brief(until.since(now)))).to_string()
+            }
+            State::Paused => output::doubtful("paused").to_string(),
+            State::UnknownProvider => output::doubtful("unknown provider").to_string(),
+            State::Expired => output::bad(self.with_renewal("expired")).to_string(),
+            State::Ready => self.describe_ready(now),
+        }
+    }
+
+    fn describe_ready(&self, now: Timestamp) -> String {
+        let left = self.expires_at.map(|end| (end <= now, brief(end.since(now))));
+        match (left, self.unrenewable) {
+            (Some((_, left)), Some(_)) => {
+                output::doubtful(self.with_renewal(&format!("ends in {left}"))).to_string()
+            }
+            (None, Some(_)) => output::doubtful(self.with_renewal("ready")).to_string(),
+            (Some((true, _)), None) => output::good("ready, to be renewed").to_string(),
+            (Some((false, left)), None) => {
+                output::good(format_args!("ready, expires in {left}")).to_string()
+            }
+            (None, None) => output::good("ready").to_string(),
+        }
+    }
+
+    /// With why its token is not renewed.
+    fn with_renewal(&self, state: &str) -> String {
+        match self.unrenewable {
+            Some(why) => format!("{state}, can't be renewed: {why}"),
+            None => state.to_owned(),
+        }
+    }
+
+    /// The cooldowns of single scopes that have not ended: what is limited, and until when.
+    pub(crate) fn limited_scopes(&self, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
+        self.standing.cooldowns.iter().filter_map(move |cooldown| {
+            let scope = cooldown.scope.as_ref()?;
+            (cooldown.until > now).then(|| (scope.as_str(), cooldown.until))
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! What came of a migration, to a person and as JSON.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+use tower_credentials::migrate::{self, Action, Found, Report, Source};
+use tower_credentials::vault::VaultExt;
+use tower_credentials::{Credential, CredentialId, Kind, Metadata, OAuthTokens, PoolKey, Secret};
+
+use crate::account::{self, Unrenewable};
+use crate::context::Context;
+use crate::failure::{Exit, Failure, chain};
+use crate::output::{self, Yielding, plain};
+
+/// What came of it, as `--json` has it.
+#[derive(Default, Serialize)]
+pub(super) struct Outcome {
+    pub(super) dry_run: bool,
+    pub(super) entries: Vec<Entry>,
+    pub(super) skipped: Vec<Problem>,
+    pub(super) failed: Vec<Problem>,
+    pub(super) removed: Vec<String>,
+}
+
+/// An entry, and what becomes of it.
+#[derive(Serialize)]
+pub(super) struct Entry {
+    pub(super) from: Source,
+    pub(super) file: String,
+    pub(super) entry: String,
+    pub(super) action: Action,
+    pub(super) provider: String,
+    pub(super) namespace: String,
+    pub(super) label: String,
+    pub(super) kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<CredentialId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<&'static str>,
+    /// Why nothing can renew its token in the vault.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub(super) not_renewable: Option<Unrenewable>,
+}
+
+impl Entry {
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self.action, Action::Add | Action::Update)
+    }
+
+    fn pool(&self) -> PoolKey {
+        PoolKey::with_namespace(&*self.provider, &*self.namespace)
+    }
+
+    /// The account that it is, or will be.
+    fn account(&self) -> Metadata {
+        let secret = match self.kind {
+            Kind::OAuth => Secret::OAuth(OAuthTokens::new("")),
+            Kind::Mcp => Secret::Mcp(OAuthTokens::new("")),
+            _ => Secret::api_key(""),
+        };
+        Credential::new(self.pool(), &*self.label, secret).metadata
+    }
+}
+
+/// A file, or what of one was not taken.
+#[derive(Serialize)]
+pub(super) struct Problem {
+    pub(super) file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) entry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) line: Option<usize>,
+    pub(super) reason: String,
+    /// Whether there is nothing in it to be taken.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unfinished: bool,
+}
+
+impl Problem {
+    pub(super) fn of(file: &Path, error: &(dyn std::error::Error + 'static)) -> Self {
+        let (file, reason) = (file.display().to_string(), chain(error));
+        Self { file, entry: None, line: None, reason, unfinished: false }
+    }
+}
+
+impl Outcome {
+    pub(super) fn add(&mut self, context: &Context, found: &[Found], report: Report) {
+        let not_renewable = |step: &migrate::Step| {
+            let of_file = found.iter().filter(|found| found.path == step.path);
+            let mut entries = of_file.flat_map(|found| &found.entries);
+            let entry = entries.find(|entry| entry.name == step.entry)?;
+            Unrenewable::of(context, &step.pool, &entry.secret)
+        };
+        for found in found {
+            self.skipped.extend(found.skipped.iter().map(|skipped| Problem {
+                file: found.path.display().to_string(),
+                entry: Some(skipped.entry.clone()),
+                line: Some(skipped.line),
+                reason: skipped.reason.clone(),
+                unfinished: skipped.is_unfinished,
+            }));
+        }
+        self.failed.extend(report.failures.into_iter().map(|failure| Problem {
+            entry: Some(failure.entry),
+            ..Problem::of(&failure.path, &failure.error)
+        }));
+        self.entries.extend(report.steps.into_iter().map(|step| Entry {
+            not_renewable: not_renewable(&step),
+            from: step.source,
+            file: step.path.display().to_string(),
+            entry: step.entry,
+            action: step.action,
+            provider: step.pool.provider().to_owned(),
+            namespace: step.pool.namespace().to_owned(),
+            label: step.label.to_string(),
+            kind: step.kind,
+            id: step.id,
+            reason: step.reason,
+        }));
+    }
+
+    /// What a person has to know beside the table.
+    pub(super) fn tell(&self, context: &Context) {
+        for problem in &self.skipped {
+            let (file, line) = (&problem.file, problem.line.unwrap_or_default());
+            let entry = plain(problem.entry.as_deref().unwrap_or_default());
+            let told = format!("{file}, line {line}: skipped {entry}: {}", problem.reason);
+            match problem.unfinished {
+                true => output::say(told),
+                false => output::warn(told),
+            }
+        }
+        for problem in &self.failed {
+            match &problem.entry {
+                Some(entry) => output::warn(format_args!(
+                    "{}: {} was not brought in: {}",
+                    problem.file,
+                    plain(entry),
+                    problem.reason
+                )),
+                None => output::warn(&problem.reason),
+            }
+        }
+        for entry in &self.entries {
+            if let Some(reason) = entry.reason {
+                let (from, name) = (entry.from, plain(&entry.entry));
+                output::say(format_args!("{from}'s {name}: {}: {reason}", self.word(entry)));
+            }
+            self.tell_of_renewal(context, entry);
+        }
+        for file in &self.removed {
+            output::say(format_args!("Removed {file}"));
+        }
+    }
+
+    /// That nothing renews an entry's token, and what helps. Of a provider that nobody knows, it is told that.
+    fn tell_of_renewal(&self, context: &Context, entry: &Entry) {
+        let Some(why) = entry.not_renewable.filter(|why| *why != Unrenewable::NoProvider) else {
+            return;
+        };
+        let (from, name) = (entry.from, plain(&entry.entry));
+        output::warn(format_args!("{from}'s {name} can't be renewed here: {why}"));
+        if let Some(way_out) = why.way_out(context, &entry.account()) {
+            output::way_out(way_out);
+        }
+    }
+
+    /// What is in the vault, or will be, and is not used.
+    pub(super) async fn tell_of_left_out(&self, context: &Context) -> Result<(), Failure> {
+        let vault = context.vault_or_empty().await?;
+        let listing = vault.list().await?;
+        let pools: BTreeSet<_> = self.entries.iter().map(Entry::pool).collect();
+        for pool in pools {
+            let stored = listing.credentials.iter().filter(|account| account.pool == pool).cloned();
+            let mut accounts: Vec<_> = stored.collect();
+            let is_new = |entry: &&Entry| entry.pool() == pool && entry.id.is_none();
+            accounts.extend(self.entries.iter().filter(is_new).map(Entry::account));
+            account::tell_left_out_of(context, &pool, &accounts, &listing.damaged);
+        }
+        Ok(())
+    }
+
+    /// What is in the vault, and of no use yet.
+    pub(super) fn tell_of_unknown_providers(&self, context: &Context) {
+        let providers = self.entries.iter().filter(|entry| entry.is_new()).map(|entry| &entry.provider);
+        let unknown: BTreeSet<_> =
+            providers.filter(|name| context.registry.provider(name).is_err()).collect();
+        if unknown.is_empty() {
+            return;
+        }
+        let names: Vec<_> = unknown.into_iter().map(|name| plain(name)).collect();
+        output::say(format_args!(
+            "Nothing uses these until a provider of that name is set in {}: {}",
+            context.places.config.display(),
+            names.join(", "),
+        ));
+    }
+
+    fn word(&self, entry: &Entry) -> &'static str {
+        match (entry.action, self.dry_run) {
+            (Action::Add, false) => "added",
+            (Action::Add, true) => "to add",
+            (Action::Update, false) => "updated",
+            (Action::Update, true) => "to update",
+            (Action::Keep, _) => "kept",
+            _ => "unchanged",
+        }
+    }
+
+    pub(super) fn table(&self) -> String {
+        let rows = self.entries.iter().map(|entry| {
+            [
+                entry.from.to_string(),
+                plain(&entry.entry),
+                self.word(entry).to_owned(),
+                entry.provider.clone(),
+                entry.namespace.clone(),
+                entry.label.clone(),
+                entry.kind.to_string(),
+            ]
+        });
+        output::table(
+            ["FROM", "ENTRY", "ACTION", "PROVIDER", "NAMESPACE", "LABEL", "KIND"],
+            Yielding { cut: &["ENTRY"], ..Yielding::default() },
+            rows,
+        )
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        match self.skipped.iter().all(|skipped| skipped.unfinished) && self.failed.is_empty() {
+            true => Exit::Done,
+            false => Exit::Failed,
+        }
+    }
+}
+
+fn as_text<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}

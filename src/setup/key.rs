@@ -1,0 +1,145 @@
+//! Where a vault's key is kept.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::SetupError;
+use super::places::Places;
+use crate::plain::Shown;
+use crate::settings::KeySource;
+use crate::vault::VaultError;
+#[cfg(feature = "keyring")]
+use crate::vault::key::KeyringKey;
+use crate::vault::key::{
+    CommandKey, EnvKey, FileKey, KeptKey, KeyFuture, KeyRequest, Rotation, VaultKey,
+};
+
+/// The place of a vault's key: as the program, the environment or the settings name it, or the key file.
+#[derive(Clone, Debug)]
+pub struct KeyPlace {
+    kind: Kind,
+    is_default: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Variable,
+    File(FileKey),
+    Command(Vec<String>),
+    #[cfg(feature = "keyring")]
+    Keyring(KeyringKey),
+}
+
+impl KeyPlace {
+    pub(super) fn new(named: Option<KeySource>, places: &Places) -> Result<Self, SetupError> {
+        let is_default = named.is_none();
+        let kind = match named.unwrap_or_else(|| KeySource::File(places.key.clone())) {
+            KeySource::Variable => Kind::Variable,
+            KeySource::File(path) => Kind::File(FileKey::new(path)),
+            KeySource::Command(words) => Kind::Command(words),
+            #[cfg(feature = "keyring")]
+            KeySource::Keyring => Kind::Keyring(
+                KeyringKey::new("tower-credentials", "vault-key").lock_file(&places.keyring_lock),
+            ),
+            #[cfg(not(feature = "keyring"))]
+            KeySource::Keyring => return Err(SetupError::NoKeyring),
+        };
+        Ok(Self { kind, is_default })
+    }
+
+    /// Puts this key there. What was there is kept, and told; `None` where [none can be put](Self::can_keep).
+    ///
+    /// # Errors
+    /// Where the place can't be written to.
+    pub async fn replace(&self, key: &VaultKey) -> Result<Option<Vec<KeptKey>>, VaultError> {
+        match &self.kind {
+            Kind::File(file) => file.replace(key).await.map(Some),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.replace(key).await.map(Some),
+            Kind::Variable | Kind::Command(_) => Ok(None),
+        }
+    }
+
+    /// Puts a new key there, or goes on with what was begun; `None` where [none can be put](Self::can_keep).
+    ///
+    /// # Errors
+    /// Where the place can't be written to, or has no key.
+    pub async fn rotate(&self) -> Result<Option<Rotation>, VaultError> {
+        match &self.kind {
+            Kind::File(file) => file.rotate().await.map(Some),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.rotate().await.map(Some),
+            Kind::Variable | Kind::Command(_) => Ok(None),
+        }
+    }
+
+    /// Whether a key can be put there.
+    pub fn can_keep(&self) -> bool {
+        !matches!(self.kind, Kind::Variable | Kind::Command(_))
+    }
+
+    /// The key file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::File(file) => Some(file.path()),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody has named it: then it is the key of every vault of which nobody says otherwise.
+    pub fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// What sort of place it is: where the key comes from.
+    pub fn source(&self) -> KeySource {
+        match &self.kind {
+            Kind::Variable => KeySource::Variable,
+            Kind::File(file) => KeySource::File(PathBuf::from(file.path())),
+            Kind::Command(words) => KeySource::Command(words.clone()),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(_) => KeySource::Keyring,
+        }
+    }
+}
+
+impl Service<KeyRequest> for KeyPlace {
+    type Response = Option<VaultKey>;
+    type Error = VaultError;
+    type Future = KeyFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        // So are all of them.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+        match &mut self.kind {
+            Kind::Variable => EnvKey::default().call(request),
+            Kind::File(file) => file.call(request),
+            Kind::Command(words) => command(words).call(request),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.call(request),
+        }
+    }
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Variable => write!(f, "the variable {}", VaultKey::VARIABLE),
+            Kind::File(file) => write!(f, "{}", Shown(file.path().display())),
+            // Its arguments may be of a sort that nobody should see.
+            Kind::Command(words) => write!(f, "the command {}", Shown(&words[0])),
+            #[cfg(feature = "keyring")]
+            Kind::Keyring(keyring) => keyring.fmt(f),
+        }
+    }
+}
+
+fn command(words: &[String]) -> CommandKey {
+    CommandKey::new(&words[0]).args(&words[1..])
+}

@@ -1,0 +1,108 @@
+//! The files and directories: named, or by the platform's custom, which on Unix is the XDG directories.
+
+use std::fs::{self, DirEntry};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use etcetera::app_strategy::{AppStrategy, AppStrategyArgs, choose_app_strategy};
+
+use super::SetupError;
+use crate::settings::VaultSettings;
+use crate::vault::file::FileVault;
+
+/// Where everything is.
+pub(super) struct Places {
+    pub(super) vault: PathBuf,
+    /// The vault, unless somebody names another.
+    pub(super) usual_vault: PathBuf,
+    is_vault_named: bool,
+    pub(super) config: PathBuf,
+    /// Whether somebody has named it: then it must be there.
+    pub(super) is_config_named: bool,
+    /// The key file, unless the settings name another place.
+    pub(super) key: PathBuf,
+    /// What is locked while a key is put into the keyring.
+    #[cfg_attr(not(feature = "keyring"), allow(dead_code, reason = "only a keyring needs it"))]
+    pub(super) keyring_lock: PathBuf,
+    pub(super) cache: PathBuf,
+}
+
+impl Places {
+    pub(super) fn new(vault: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, SetupError> {
+        let args = AppStrategyArgs {
+            top_level_domain: String::new(),
+            author: String::new(),
+            app_name: "tower-credentials".to_owned(),
+        };
+        let strategy =
+            choose_app_strategy(args).map_err(|error| SetupError::NoHome(error.to_string()))?;
+        let config = config.or_else(|| variable("TOWER_CREDENTIALS_CONFIG"));
+        let vault = match vault {
+            None => vault_of_environment()?,
+            vault => vault,
+        };
+        let usual_vault = strategy.in_data_dir("vault");
+        Ok(Self {
+            is_vault_named: vault.is_some(),
+            vault: vault.unwrap_or_else(|| usual_vault.clone()),
+            usual_vault,
+            is_config_named: config.is_some(),
+            config: config.unwrap_or_else(|| strategy.in_config_dir("config.toml")),
+            key: strategy.in_config_dir("vault.key"),
+            keyring_lock: strategy.in_config_dir("keyring.lock"),
+            cache: strategy.cache_dir(),
+        })
+    }
+
+    /// With what the settings file says.
+    pub(super) fn with_settings(mut self, settings: &VaultSettings) -> Self {
+        if let Some(directory) = &settings.directory {
+            self.usual_vault.clone_from(directory);
+            if !self.is_vault_named {
+                self.vault.clone_from(directory);
+            }
+        }
+        self
+    }
+
+    /// A key file beside the vault, of its name and `.key`: where programs have it that ask for nothing but a vault.
+    pub(super) fn key_beside_vault(&self) -> Option<PathBuf> {
+        // Without a slash at its end.
+        let mut path = self.vault.components().collect::<PathBuf>().into_os_string();
+        path.push(".key");
+        Some(PathBuf::from(path)).filter(|path| path.is_file())
+    }
+
+    /// Refuses to make a vault among files of something else.
+    pub(super) fn has_room(&self, key: Option<&Path>) -> Result<(), SetupError> {
+        let key = key.and_then(Path::file_name).unwrap_or_default().as_encoded_bytes();
+        let is_other = |entry: io::Result<DirEntry>| {
+            let name = entry.map(|entry| entry.file_name()).unwrap_or_default();
+            let name = name.as_encoded_bytes();
+            // The key's files, and what a first run has left that was killed.
+            let is_of_key = !key.is_empty() && name.starts_with(key);
+            let is_temporary = name.starts_with(b".") && name.ends_with(b".tmp");
+            !(is_of_key || is_temporary)
+        };
+        // In this order: a vault that another program makes meanwhile is none of them.
+        let has_others = fs::read_dir(&self.vault).is_ok_and(|mut entries| entries.any(is_other));
+        match has_others && !FileVault::is_at(&self.vault) {
+            true => Err(SetupError::Occupied(self.vault.clone())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The vault that the environment names.
+fn vault_of_environment() -> Result<Option<PathBuf>, SetupError> {
+    let named = ["TOWER_CREDENTIALS_DIR", "TOWER_CREDENTIALS_VAULT"].map(variable);
+    match named {
+        [Some(one), Some(other)] if one != other => Err(SetupError::TwoVaults { one, other }),
+        [one, other] => Ok(one.or(other)),
+    }
+}
+
+/// The path in an environment variable; an empty one is none.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
