@@ -14,7 +14,7 @@ use reqwest::redirect::Policy;
 use support::accounts::{close, open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::Layer;
-use tower_credentials::reqwest::{ReqwestLayer, redirect_policy};
+use tower_credentials::reqwest_client::{ReqwestLayer, redirect_policy};
 use tower_credentials::{BoxError, CredentialsLayer, Pool};
 
 async fn ask(pool: Pool, origin: &str) -> Result<String, BoxError> {

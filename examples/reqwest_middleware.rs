@@ -20,7 +20,7 @@ use support::accounts::{close, open_pool, tell_end};
 use support::upstream::Upstream;
 use tower::ServiceBuilder;
 use tower::timeout::TimeoutLayer;
-use tower_credentials::reqwest::{CredentialsMiddleware, TowerMiddleware, redirect_policy};
+use tower_credentials::reqwest_client::{CredentialsMiddleware, TowerMiddleware, redirect_policy};
 use tower_credentials::{BoxError, CredentialsLayer, Pool};
 
 fn client(pool: Pool) -> Result<ClientWithMiddleware, BoxError> {

@@ -49,6 +49,26 @@ impl Timestamp {
     }
 }
 
+/// The last moment that RFC 3339 has a text for, in milliseconds.
+const END_OF_9999: u64 = 253_402_300_799_999;
+
+/// As RFC 3339 has it, in UTC to the millisecond: `2026-11-28T22:33:44.000Z`. What is after the year 9999 is shown as
+/// its end.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = UNIX_EPOCH + Duration::from_millis(self.0.min(END_OF_9999));
+        humantime::format_rfc3339_millis(shown).fmt(f)
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    /// What the system has no time for becomes the end of the year 9999.
+    fn from(timestamp: Timestamp) -> Self {
+        let exact = UNIX_EPOCH.checked_add(Duration::from_millis(timestamp.0));
+        exact.unwrap_or(UNIX_EPOCH + Duration::from_millis(END_OF_9999))
+    }
+}
+
 impl From<SystemTime> for Timestamp {
     /// A time before the epoch becomes the epoch.
     fn from(time: SystemTime) -> Self {
@@ -93,5 +113,29 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_system() { "Clock(system)" } else { "Clock(function)" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_shown_as_rfc_3339_has_it_and_comes_back_as_the_systems_time() {
+        for (milliseconds, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (1_795_905_224_000, "2026-11-28T22:33:44.000Z"),
+            (END_OF_9999, "9999-12-31T23:59:59.999Z"),
+            (END_OF_9999 + 1, "9999-12-31T23:59:59.999Z"),
+            (u64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            let timestamp = Timestamp::from_millis(milliseconds);
+            assert_eq!(timestamp.to_string(), text);
+            let time = SystemTime::from(timestamp);
+            if milliseconds <= END_OF_9999 {
+                assert_eq!(Timestamp::from(time), timestamp);
+            }
+        }
     }
 }

@@ -8,6 +8,9 @@ use crate::credential::PoolKey;
 use crate::vault::{Damage, VaultError};
 
 /// Any error: what tower's own middleware uses where layers of several crates meet.
+///
+/// It is no `std::error::Error` itself, so anyhow's `?` does not take it: `anyhow::Error::from_boxed` does, as in
+/// `client.oneshot(request).await.map_err(anyhow::Error::from_boxed)?`. The other errors of this crate go through `?`.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a layer or a pool of this crate failed. A layer's error is a [`BoxError`] that is either the

@@ -1,4 +1,19 @@
 //! What happened: for a person's eyes, a test or a metric. Nothing in an event is secret.
+//!
+//! A pool tells of each event to the function that [`PoolBuilder::on_event`](crate::PoolBuilder::on_event) was given, and to
+//! `tracing`, with the target `tower_credentials::event`:
+//!
+//! | Level | What |
+//! |---|---|
+//! | `WARN` | Trouble that a person should know of: `refresh failed`, `secret not saved`, `older vault`, `needs sign-in`, `spent`, `save failed`, `damaged`. |
+//! | `INFO` | What became of accounts and requests: `cooled down`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`. |
+//! | `DEBUG` | `attempt`, for each answer, and `saved`. |
+//!
+//! These words are the message. The account's fields are `provider`, `namespace`, `account` (its label), `id` and
+//! `generation`; others have their names from the [`Event`]. A filter such as `tower_credentials=info` chooses; it takes in
+//! what the vault warns of, too.
+
+mod log;
 
 use std::fmt;
 use std::sync::Arc;
@@ -161,13 +176,13 @@ impl Observer {
         Self(Some(Arc::new(observe)))
     }
 
-    /// Whether anybody looks; what only events need is not worked out otherwise.
+    /// Whether anybody looks at each attempt; what only that needs is not worked out otherwise.
     pub(crate) fn is_set(&self) -> bool {
-        self.0.is_some()
+        self.0.is_some() || tracing::enabled!(target: log::TARGET, tracing::Level::DEBUG)
     }
 
     pub(crate) fn emit(&self, event: &Event<'_>) {
-        tracing::debug!(target: "tower_credentials", ?event);
+        event.log();
         if let Some(observe) = &self.0 {
             observe(event);
         }
@@ -176,7 +191,7 @@ impl Observer {
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_set() { "Observer(set)" } else { "Observer(none)" })
+        f.write_str(if self.0.is_some() { "Observer(set)" } else { "Observer(none)" })
     }
 }
 

@@ -77,8 +77,8 @@
 //! | `migrate` | no | `migrate`: the legacy auth files of other programs, as credentials. |
 //! | `discovery` | no | `discovery`: the models that an upstream offers, cached. Implies `file`. |
 //! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers; `connect`, for early answers. |
-//! | `reqwest` | no | `reqwest`: the layers over a reqwest client. |
-//! | `reqwest-middleware` | no | `reqwest::CredentialsMiddleware` and `TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |
+//! | `reqwest` | no | `reqwest_client`: the layers over a reqwest client. |
+//! | `reqwest-middleware` | no | `reqwest_client::CredentialsMiddleware` and `TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -123,7 +123,7 @@ pub mod rate_limit;
 pub mod redirect;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
-pub mod reqwest;
+pub mod reqwest_client;
 mod secret;
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]

@@ -17,7 +17,7 @@ use reqwest_retry::policies::ExponentialBackoff;
 use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::reqwest::{CredentialsMiddleware, ReqwestLayer, TowerMiddleware};
+use tower_credentials::reqwest_client::{CredentialsMiddleware, ReqwestLayer, TowerMiddleware};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, OAuthTokens, Pool, PoolKey};
 use tower_http::auth::AddAuthorizationLayer;

@@ -44,7 +44,7 @@ pub(crate) use ours::*;
 #[cfg(feature = "reqwest-middleware")]
 mod ours {
     use tower::Layer;
-    use tower_credentials::reqwest::{CredentialsMiddleware, ReqwestLayer, TowerMiddleware};
+    use tower_credentials::reqwest_client::{CredentialsMiddleware, ReqwestLayer, TowerMiddleware};
     use tower_credentials::{CredentialsLayer, Pool};
 
     use super::*;

@@ -227,6 +227,10 @@ fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError>
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .http2_only(arguments.http2)
+        // One HTTP/2 connection has all requests: one that is lost in silence must not take those of minutes with it.
+        .http2_keep_alive_interval(Duration::from_secs(15))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
+        .http2_keep_alive_while_idle(true)
         .build(connector))
 }
 

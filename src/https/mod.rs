@@ -27,7 +27,8 @@ use proxy::ProxyConnector;
 
 /// hyper-util's client over rustls, HTTP/1.1, with the machine's proxies and certificates. It follows no
 /// redirects: they would carry credentials along. Clones share its connections. An upload that is refused early gets its
-/// [answer](crate::connect), even if the connection breaks under it.
+/// [answer](crate::connect), even if the connection breaks under it. A connection that is lost in silence costs the one
+/// request on it, if any: there is one at a time on each, and idle ones are looked after by the system's keep-alive.
 ///
 /// Certificates are judged by the operating system's own verifier, as browsers on the machine do: what an
 /// administrator has added or taken away holds here, too. The cryptography is *ring*'s, which builds with a C

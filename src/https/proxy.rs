@@ -21,6 +21,9 @@ use crate::BoxError;
 /// How long a connection may take to be made. Requests have bounds of their own.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// After how long without a word the system asks whether the other side is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// Makes the connections of an [`HttpsClient`](super::HttpsClient).
 #[derive(Clone)]
 pub(super) struct ProxyConnector {
@@ -44,6 +47,8 @@ impl ProxyConnector {
         direct.enforce_http(false);
         direct.set_connect_timeout(Some(CONNECT_TIMEOUT));
         direct.set_nodelay(true);
+        // A connection that was lost in silence is found out while it is idle.
+        direct.set_keepalive(Some(KEEPALIVE));
         Self { direct, proxies: Arc::new(proxies) }
     }
 }

@@ -47,7 +47,7 @@ type BoxService =
 /// to a loopback host. So the service must follow no redirects: they would carry tokens along. A server that redirects
 /// is an error, which names the status.
 ///
-/// This is seen to as far as it can be. A reqwest client under a `reqwest::HttpService` gets a body
+/// This is seen to as far as it can be. A reqwest client under a `reqwest_client::HttpService` gets a body
 /// that it can't send twice, whatever its redirect policy: it sends no token on after a 307 or 308, and an answer from
 /// another origin after a 301, 302 or 303 is refused with [`OAuthError::Redirected`]. tower-http's `FollowRedirect` sends no
 /// body on by itself; with the policy `redirect::FilterCredentials` it stays within the
@@ -58,7 +58,7 @@ type BoxService =
 /// # #[cfg(feature = "reqwest")]
 /// # fn client() -> reqwest::Result<tower_credentials::oauth::OAuthHttp> {
 /// use tower_credentials::oauth::OAuthHttp;
-/// use tower_credentials::reqwest::HttpService;
+/// use tower_credentials::reqwest_client::HttpService;
 ///
 /// let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
 /// Ok(OAuthHttp::new(HttpService::new(client)))

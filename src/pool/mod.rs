@@ -121,6 +121,8 @@ pub struct CredentialStatus {
     /// Its cooldowns, failures and health, whether it is paused, and its latest answer: all that is known
     /// here, saved or not.
     pub standing: Standing,
+    /// When its token expires, where that is known. One that can be renewed is renewed before.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl CredentialStatus {
@@ -151,7 +153,8 @@ impl Pool {
                 let saved = standing.last_answer.filter(|answer| answer.is_believable(now));
                 let last_answer = saved.max(self.0.answers.get(slot, now));
                 let standing = Standing { last_answer, ..standing.clone() };
-                CredentialStatus { credential: lease.credential().clone(), standing }
+                let (credential, expires_at) = (lease.credential().clone(), lease.expires_at());
+                CredentialStatus { credential, standing, expires_at }
             };
             book.in_order().into_iter().map(status).collect()
         })

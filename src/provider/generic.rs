@@ -101,6 +101,24 @@ impl GenericProvider {
         Ok(self)
     }
 
+    /// Lets credentials go to this origin by plain HTTP: one in a network of your own, where nobody listens in. See
+    /// [`Origin::plain_http`].
+    ///
+    /// ```
+    /// use tower_credentials::provider::GenericProvider;
+    ///
+    /// let provider = GenericProvider::bearer("llm").plain_http_origin("http://llm.tools.svc.cluster.local:4000")?;
+    /// assert!(GenericProvider::bearer("llm").plain_http_origin("http://api.example.com").is_err());
+    /// # Ok::<(), tower_credentials::provider::InvalidOrigin>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the text is no such origin.
+    pub fn plain_http_origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
+        self.origins.push(Origin::plain_http(origin)?);
+        Ok(self)
+    }
+
     /// Lets credentials go with requests whose URI has no host, as on one HTTP/1.1 connection that
     /// the caller has opened. It is then the caller who says where they go.
     #[must_use]

@@ -53,6 +53,12 @@ pub type CredentialHeaders = Vec<(HeaderName, HeaderValue)>;
 /// Asked when a pool is opened and when a credential is loaded or renewed, not for each request, but for
 /// [`trusts`]; and when an answer tells of trouble, but for that [`read`].
 ///
+/// A credential goes into headers, and nowhere else: a provider can't put a key into the query, and can't sign a request
+/// (AWS's SigV4, say), since its headers are made once for a secret and not for each request. For such an API leave
+/// [`AuthHeaderLayer`](crate::AuthHeaderLayer) out, and apply the credential by a service of your own under the other
+/// layers: the [`Attempt`](crate::Attempt) in a request's extensions has the lease, whose
+/// headers hold the secret.
+///
 /// [`trusts`]: Provider::trusts
 /// [`read`]: Provider::read
 pub trait Provider: Send + Sync + 'static {

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
-/// A scheme, a host and a port (RFC 6454, section 4). Always HTTPS, but for a loopback host.
+/// A scheme, a host and a port (RFC 6454, section 4). Always HTTPS, but for a loopback host, and for
+/// [`plain_http`](Self::plain_http).
 ///
 /// ```
 /// use tower_credentials::provider::Origin;
@@ -125,6 +126,52 @@ impl FromStr for Origin {
     type Err = InvalidOrigin;
 
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        Self::read(text, false)
+    }
+}
+
+/// Whether a name or an address is of no public host: an address of a private network (RFC 1918, 4193, 6598) or of a link, a
+/// name of one label, or one that ends as names do that are no one's on the internet (RFC 6762, 8375, and `.internal`).
+fn is_private(host: &str) -> bool {
+    const ENDS: [&str; 6] = [".local", ".internal", ".home.arpa", ".svc", ".lan", ".localhost"];
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => {
+            let [first, second, ..] = address.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            address.is_private() || address.is_link_local() || address.is_loopback() || is_shared
+        }
+        Ok(IpAddr::V6(address)) => {
+            address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback()
+        }
+        // One that begins with a digit may be a number that some take for an address.
+        Err(_) if !host.contains('.') => !host.starts_with(|first: char| first.is_ascii_digit()),
+        Err(_) => ENDS.iter().any(|end| host.ends_with(end)),
+    }
+}
+
+impl Origin {
+    /// An origin of plain HTTP in a network of one's own: a private address, a name of one label, or one under `.local`,
+    /// `.internal`, `.home.arpa`, `.svc` or `.lan`, as in `http://10.0.0.5:8080` and `http://llm.tools.svc.cluster.local`.
+    ///
+    /// Whoever can listen in on that network reads each credential that is sent there. So this is said for each origin, and
+    /// no text of settings is taken for it.
+    ///
+    /// # Errors
+    /// Where the text is no such origin.
+    pub fn plain_http(text: &str) -> Result<Self, InvalidOrigin> {
+        let origin = Self::read(text, true)?;
+        let reason = match &origin {
+            Self { https: true, .. } => "it must begin with http://; one of https needs no leave",
+            Self { host, .. } if !is_private(host) => {
+                "plain http is for private addresses and for names that are not public; use https"
+            }
+            _ => return Ok(origin),
+        };
+        Err(InvalidOrigin::new(text, reason))
+    }
+
+    fn read(text: &str, may_be_plain: bool) -> Result<Self, InvalidOrigin> {
         let invalid = |reason| InvalidOrigin::new(text, reason);
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| invalid("it must begin with https://"))?;
@@ -144,7 +191,7 @@ impl FromStr for Origin {
         if !is_host(&host) {
             return Err(invalid("its host must be a name of letters, digits and dashes, or an address"));
         }
-        if !https && !is_loopback(&host) {
+        if !https && !is_loopback(&host) && !may_be_plain {
             return Err(invalid("plain http is for a loopback host only; use https"));
         }
         let after = &authority.as_str()[host.len()..];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
-use tower_credentials::reqwest::CredentialsMiddleware;
+use tower_credentials::reqwest_client::CredentialsMiddleware;
 use tower_credentials::standing::Scope;
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Attempt, Credential, CredentialsLayer, Error, NextReady, Pin, PoolKey, Secret};

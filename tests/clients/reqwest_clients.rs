@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::reqwest::{HttpService, LayerError, RequestBody, ReqwestLayer};
+use tower_credentials::reqwest_client::{HttpService, LayerError, RequestBody, ReqwestLayer};
 use tower_credentials::{
     AnsweredBy, BoxError, CredentialsLayer, Error, ErrorBodyLayer, NextReady, Pin, Pool, TryCloneBody,
     is_before_send,
@@ -505,4 +505,12 @@ fn a_body_can_be_sent_again_exactly_if_reqwest_can() {
     let body = RequestBody::from(reqwest::Body::from(bytes.clone()));
     let again = reqwest::Body::from(body.try_clone().unwrap());
     assert_eq!(again.as_bytes().unwrap().as_ptr(), bytes.as_ptr());
+}
+
+#[test]
+fn a_glob_import_leaves_the_name_of_reqwest_alone() {
+    use tower_credentials::*;
+    let _client: reqwest::Client = reqwest::Client::new();
+    let _error: Option<reqwest_middleware::Error> = None;
+    let _error: Option<Error> = None;
 }

@@ -14,7 +14,7 @@ use tower::timeout::TimeoutLayer;
 use tower::timeout::error::Elapsed;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::reqwest::{RequestBody, TowerMiddleware};
+use tower_credentials::reqwest_client::{RequestBody, TowerMiddleware};
 use tower_credentials::{
     Attempt, AuthHeaderLayer, CredentialsLayer, NetworkRetry, Pin, Pool, RotateOn429Layer,
 };
@@ -278,7 +278,7 @@ async fn a_stack_may_send_several_at_once_and_from_other_tasks() {
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
     // Sends each request twice at once, from tasks of its own, and wants both answers.
-    let twice = tower::layer::layer_fn(|inner: tower_credentials::reqwest::NextService| {
+    let twice = tower::layer::layer_fn(|inner: tower_credentials::reqwest_client::NextService| {
         tower::service_fn(move |request: Request<RequestBody>| {
             let (parts, body) = request.into_parts();
             let another = tower_credentials::TryCloneBody::try_clone(&body).unwrap();
@@ -325,7 +325,7 @@ async fn what_is_sent_after_the_caller_has_gone_fails() {
     let kept = Arc::new(std::sync::Mutex::new(None));
     let keep = kept.clone();
     // Answers by itself, and keeps the request for later.
-    let keeps = tower::layer::layer_fn(move |inner: tower_credentials::reqwest::NextService| {
+    let keeps = tower::layer::layer_fn(move |inner: tower_credentials::reqwest_client::NextService| {
         let keep = keep.clone();
         tower::service_fn(move |request: Request<RequestBody>| {
             *keep.lock().unwrap() = Some((inner.clone(), request));

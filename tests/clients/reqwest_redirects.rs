@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use reqwest::redirect::Policy;
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::redirect::FilterCredentials;
-use tower_credentials::reqwest::redirect_policy;
+use tower_credentials::reqwest_client::redirect_policy;
 use tower_credentials::standing::Standing;
 use tower_credentials::{BoxError, CredentialsLayer, Error, Pool};
 use tower_http::follow_redirect::FollowRedirectLayer;
@@ -199,14 +199,15 @@ async fn a_list_of_models_from_elsewhere_is_not_taken() {
     use tower::Layer;
     use tower_credentials::discovery::{Discovery, DiscoveryErrorKind};
     use tower_credentials::provider::{ModelsEndpoint, ModelsShape};
-    use tower_credentials::reqwest::HttpService;
+    use tower_credentials::reqwest_client::HttpService;
     let (home, away) = (Journal::new(), Journal::new());
     let other = elsewhere(&away).await;
     let site = redirecting(302, other.url().into(), &home).await;
     let pool = pool(&site, "authorization").await;
     let service = CredentialsLayer::new(pool.clone()).layer(HttpService::new(reqwest::Client::new()));
     let endpoint = ModelsEndpoint::new(ModelsShape::OpenAi, "/v1/messages").unwrap();
-    let discovery = Discovery::builder::<_, tower_credentials::reqwest::RequestBody, _>(&pool, service);
+    let discovery =
+        Discovery::builder::<_, tower_credentials::reqwest_client::RequestBody, _>(&pool, service);
     let discovery = discovery.endpoint(endpoint).build().unwrap();
     let error = discovery.models().await.unwrap_err();
     let DiscoveryErrorKind::Failed(reason) = error.kind() else { panic!("{error:?}") };

@@ -116,6 +116,48 @@ async fn plain_http_is_for_loopback_only() {
 }
 
 #[tokio::test]
+async fn plain_http_in_a_private_network_takes_a_word_for_each_origin() {
+    for (origin, uri) in [
+        ("http://10.0.0.5:8080", "http://10.0.0.5:8080/v1"),
+        ("http://172.16.3.4", "http://172.16.3.4/v1"),
+        ("http://192.168.1.2", "http://192.168.1.2/v1"),
+        ("http://100.64.0.9", "http://100.64.0.9/v1"),
+        ("http://[fd00::1]:8080", "http://[fd00::1]:8080/v1"),
+        ("http://llm:4000", "http://LLM:4000/v1"),
+        ("http://llm.tools.svc.cluster.local:4000", "http://llm.tools.svc.cluster.local:4000/v1"),
+        ("http://llm.tools.svc", "http://llm.tools.svc/v1"),
+    ] {
+        assert!(GenericProvider::bearer("x").origin(origin).is_err(), "{origin}: not by itself");
+        let pool = pool_for(GenericProvider::bearer("x").plain_http_origin(origin).unwrap()).await;
+        allowed(&pool, uri).await;
+        for other in
+            ["http://10.0.0.6:8080/", "http://llm:4001/", "https://llm:4000/", "http://evil.test/"]
+        {
+            refused(&pool, other).await;
+        }
+    }
+    for public in [
+        "http://api.example.com",
+        "http://8.8.8.8",
+        "http://172.32.0.1",
+        "http://100.128.0.1",
+        "http://[2001:db8::1]",
+        "http://[::ffff:8.8.8.8]",
+        "http://2130706433",
+        "http://0x7f000001",
+        "http://10.1",
+        "http://llm.local.evil.test",
+        "http://llm.svc.",
+        "http://user@llm",
+        "https://llm.local",
+        "llm.local",
+    ] {
+        let error = GenericProvider::bearer("x").plain_http_origin(public).unwrap_err();
+        assert!(!error.to_string().contains("user@"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_provider_without_origins_sends_credentials_nowhere() {
     let pool = pool_for(GenericProvider::bearer("x")).await;
     refused(&pool, "https://api.example.com/v1").await;

@@ -20,6 +20,88 @@ async fn a_response_says_which_account_has_answered_whatever_the_layers() {
     }
 }
 
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn events_are_lines_with_fields_at_levels_that_fit() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let upstream = Upstream::new()
+        .answers("a-1", [Answer::limited(30)])
+        .answers("b-1", [Answer::status(401)])
+        .answers("c-1", [Answer::ok()]);
+    let refused =
+        Refresher::new(|_| async { Err::<Secret, _>(RefreshError::rejected("invalid_grant\u{1b}[2J")) });
+    let pool = builder(accounts(["a", "b", "c"]).await).open().await.unwrap();
+    let service = stack(CredentialsLayer::new(pool.clone()).refresher(refused), upstream);
+    assert_eq!(ask(&service, post()).await.0, 200);
+    let last = pool.status().into_iter().find(|one| &*one.credential.label == "c").unwrap();
+    pool.pause(last.credential.id).await.unwrap();
+
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let ours = |line: &&str| line.contains(" tower_credentials::event: ");
+    let lines: Vec<_> = text.lines().filter(ours).map(str::trim_start).collect();
+    let find = |level: &str, word: &str, account: &str, fields: &[&str]| {
+        let start = format!("{level} tower_credentials::event: {word} provider=\"x\" namespace=");
+        let is_it = |line: &&&str| {
+            line.starts_with(&start)
+                && line.contains(&format!(" account=\"{account}\" id="))
+                && line.contains(" generation=1")
+                && fields.iter().all(|field| line.contains(field))
+        };
+        assert_eq!(lines.iter().filter(is_it).count(), 1, "{word}: {lines:#?}");
+    };
+    find("DEBUG", "attempt", "a", &[" status=429", " elapsed="]);
+    find("DEBUG", "attempt", "c", &[" status=200"]);
+    find("INFO", "cooled down", "a", &[" wait=", " reason=Limited"]);
+    find("INFO", "rotated", "b", &[" from=\"a\""]);
+    find("WARN", "needs sign-in", "b", &[" reason=\"invalid_grant"]);
+    find("INFO", "paused", "c", &[]);
+    assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+#[tokio::test]
+async fn a_pools_status_says_when_each_token_expires() {
+    let vault = keys(["key"]).await;
+    let expiry = Timestamp::from_millis(4_000_000_000_000);
+    let tokens = OAuthTokens::new("token").expires_at(expiry);
+    vault::VaultExt::put(&vault, Credential::new(key(), "account", tokens)).await.unwrap();
+    let pool = builder(vault).open().await.unwrap();
+    let expiries: Vec<_> = pool.status().into_iter().map(|one| one.expires_at).collect();
+    assert_eq!(expiries, [None, Some(expiry)]);
+}
+
+#[tokio::test]
+async fn a_refresher_may_answer_with_tokens_alone() {
+    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let refresher =
+        Refresher::new(|_| async { Ok::<_, RefreshError>(OAuthTokens::new("new").refresh("newer")) });
+    let pool = builder(accounts(["a"]).await).open().await.unwrap();
+    let service = stack(CredentialsLayer::new(pool).refresher(refresher), upstream.clone());
+    assert_eq!(ask(&service, post()).await.0, 200);
+    assert_eq!(upstream.tokens(), ["a-1", "new"]);
+}
+
 #[tokio::test]
 async fn an_event_says_that_a_body_could_not_be_sent_again() {
     let once = || post().map(Once::<Full<bytes::Bytes>>::new);

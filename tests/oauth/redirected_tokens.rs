@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthConfig, OAuthError, OAuthHttp};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::redirect::FilterCredentials;
-use tower_credentials::reqwest::HttpService;
+use tower_credentials::reqwest_client::HttpService;
 use tower_credentials::vault::MemoryVault;
 use tower_credentials::{BoxError, Credential, OAuthTokens, Pool, PoolKey, RefreshError};
 use tower_http::follow_redirect::FollowRedirectLayer;

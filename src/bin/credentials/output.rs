@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use console::Alignment;
 use serde::Serialize;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use zeroize::Zeroizing;
@@ -53,6 +53,9 @@ pub(crate) fn show_warnings(verbose: u8) {
     // Of this crate alone: an HTTP client may tell at the last level what it sends.
     let of_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let of_ours = of_ours.with_target("tower_credentials", level);
+    // Commands tell of these in their own words.
+    let of_events = if verbose == 0 { LevelFilter::OFF } else { level.into() };
+    let of_ours = of_ours.with_target("tower_credentials::event", of_events);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| Lines)
         .with_ansi(false)

@@ -15,12 +15,12 @@ use crate::secret::SecretString;
 /// Exchanges a credential for a new secret, at the vendor's token endpoint for instance.
 ///
 /// ```
-/// use tower_credentials::{Credential, OAuthTokens, RefreshError, Refresher, Secret};
+/// use tower_credentials::{Credential, OAuthTokens, RefreshError, Refresher};
 ///
 /// let refresher = Refresher::new(|credential: Credential| async move {
 ///     let token = credential.secret.refresh_token().ok_or(RefreshError::rejected("no token"))?;
 ///     // Ask the token endpoint here.
-///     Ok::<Secret, RefreshError>(OAuthTokens::new("new").refresh(token.clone()).into())
+///     Ok::<_, RefreshError>(OAuthTokens::new("new").refresh(token.clone()))
 /// });
 /// ```
 #[derive(Clone)]
@@ -56,12 +56,14 @@ enum Turns {
 }
 
 impl Refresher {
-    /// A refresher that calls an async function. The function's error may be a [`RefreshError`]; any
-    /// other is taken for a failure that may pass.
-    pub fn new<F, Fut, E>(exchange: F) -> Self
+    /// A refresher that calls an async function, from a credential to its new secret: a [`Secret`], or
+    /// [`OAuthTokens`](crate::OAuthTokens). The function's error may be a [`RefreshError`]; any other is taken for a failure
+    /// that may pass.
+    pub fn new<F, Fut, T, E>(exchange: F) -> Self
     where
         F: FnMut(Credential) -> Fut + Clone + Send + 'static,
-        Fut: Future<Output = Result<Secret, E>> + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Secret> + 'static,
         E: Into<BoxError> + 'static,
     {
         Self::from_service(tower::service_fn(exchange))
@@ -70,12 +72,13 @@ impl Refresher {
     /// A refresher that calls a service: one with a timeout around it, say. Errors as at [`new`](Self::new).
     pub fn from_service<S>(service: S) -> Self
     where
-        S: Service<Credential, Response = Secret, Error: Into<BoxError>, Future: Send + 'static>
+        S: Service<Credential, Response: Into<Secret>, Error: Into<BoxError>, Future: Send + 'static>
             + Clone
             + Send
             + 'static,
     {
         let service = tower::util::MapErr::new(service, Into::into as fn(S::Error) -> BoxError);
+        let service = tower::util::MapResponse::new(service, Into::into as fn(S::Response) -> Secret);
         let exchange = Arc::new(Mutex::new(BoxCloneService::new(service)));
         Self { exchange, turns: Turns::OfProvider, mints: false }
     }
@@ -93,7 +96,7 @@ impl Refresher {
     ///     let id = installation.metadata.attributes.get("installation");
     ///     let id = id.ok_or(RefreshError::Failed("the account has no attribute `installation`".into()))?;
     ///     // Ask for a token with a key of your own here.
-    ///     Ok::<_, RefreshError>(OAuthTokens::new(format!("a token for {id}")).into())
+    ///     Ok::<_, RefreshError>(OAuthTokens::new(format!("a token for {id}")))
     /// })
     /// .mints();
     /// ```

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::reqwest::{CredentialsMiddleware, TowerMiddleware};
+use tower_credentials::reqwest_client::{CredentialsMiddleware, TowerMiddleware};
 use tower_credentials::vault::Vault;
 use tower_credentials::{BoxError, CredentialsLayer, Pool, PoolBuilder};
 
@@ -146,14 +146,14 @@ impl Client {
 macro_rules! clients {
     ($layers:expr, $client:expr) => {{
         let (layers, client): (_, reqwest::Client) = ($layers, $client);
-        let layer = tower_credentials::reqwest::ReqwestLayer::new(layers.clone());
+        let layer = tower_credentials::reqwest_client::ReqwestLayer::new(layers.clone());
         let service = tower::Layer::layer(&layer, client.clone());
         let own = (&layers as &dyn std::any::Any)
             .downcast_ref::<tower_credentials::CredentialsLayer>()
             .cloned();
         let [any, own] = $crate::reqwest_rig::middlewares(
-            tower_credentials::reqwest::TowerMiddleware::new(layers),
-            own.map(tower_credentials::reqwest::CredentialsMiddleware::new),
+            tower_credentials::reqwest_client::TowerMiddleware::new(layers),
+            own.map(tower_credentials::reqwest_client::CredentialsMiddleware::new),
         );
         let middleware = |middleware| {
             let client =
@@ -185,7 +185,7 @@ pub(crate) async fn each_middleware(test: impl AsyncFn(fn(&Pool) -> Arc<dyn Midd
 /// A client of reqwest's as it should be made.
 pub(crate) fn client() -> reqwest::ClientBuilder {
     let policy = reqwest::redirect::Policy::default();
-    reqwest::Client::builder().redirect(tower_credentials::reqwest::redirect_policy(policy))
+    reqwest::Client::builder().redirect(tower_credentials::reqwest_client::redirect_policy(policy))
 }
 
 /// How many of them [`clients`] makes.

@@ -135,9 +135,9 @@ impl World {
             let refresh = world.script.accounts[account].refresh;
             async move {
                 match refresh {
-                    Some(Refresh::Helps) => Ok(OAuthTokens::new(token(account, next))
-                        .refresh(format!("refresh-{account}"))
-                        .into()),
+                    Some(Refresh::Helps) => {
+                        Ok(OAuthTokens::new(token(account, next)).refresh(format!("refresh-{account}")))
+                    }
                     Some(Refresh::Rejected) => Err(RefreshError::rejected("invalid_grant")),
                     _ => Err(RefreshError::Failed("the network is down".into())),
                 }

@@ -32,7 +32,7 @@ use crate::{BoxError, Error};
 /// use reqwest_middleware::ClientBuilder;
 /// use tower::ServiceBuilder;
 /// use tower::timeout::TimeoutLayer;
-/// use tower_credentials::reqwest::{TowerMiddleware, redirect_policy};
+/// use tower_credentials::reqwest_client::{TowerMiddleware, redirect_policy};
 ///
 /// # async fn ask(pool: Pool) -> Result<(), BoxError> {
 /// let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;

@@ -25,7 +25,7 @@ use crate::layers::CredentialsLayer;
 /// # use tower_credentials::{BoxError, CredentialsLayer, Pool};
 /// use reqwest::redirect::Policy;
 /// use reqwest_middleware::ClientBuilder;
-/// use tower_credentials::reqwest::{CredentialsMiddleware, redirect_policy};
+/// use tower_credentials::reqwest_client::{CredentialsMiddleware, redirect_policy};
 ///
 /// # async fn ask(pool: Pool) -> Result<(), BoxError> {
 /// let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;

@@ -5,7 +5,7 @@
 //! # use tower_credentials::{BoxError, CredentialsLayer, Pool};
 //! use reqwest::redirect::Policy;
 //! use tower::Layer;
-//! use tower_credentials::reqwest::{ReqwestLayer, redirect_policy};
+//! use tower_credentials::reqwest_client::{ReqwestLayer, redirect_policy};
 //!
 //! # async fn ask(pool: Pool) -> Result<(), BoxError> {
 //! let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;

@@ -10,7 +10,7 @@ use super::convert::is_same_origin;
 ///
 /// ```
 /// use reqwest::redirect::Policy;
-/// use tower_credentials::reqwest::redirect_policy;
+/// use tower_credentials::reqwest_client::redirect_policy;
 ///
 /// # fn client() -> reqwest::Result<reqwest::Client> {
 /// reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()
