@@ -88,7 +88,7 @@ async fn a_pools_status_says_when_each_token_expires() {
     vault::VaultExt::put(&vault, Credential::new(key(), "account", tokens)).await.unwrap();
     let pool = builder(vault).open().await.unwrap();
     let expiries: Vec<_> = pool.status().into_iter().map(|one| one.expires_at).collect();
-    assert_eq!(expiries, [None, Some(expiry)]);
+    assert_eq!(expiries, [Some(expiry), None], "the sign-in comes first");
 }
 
 #[tokio::test]
