@@ -9,9 +9,7 @@ use crate::settings::KeySource;
 use crate::vault::VaultError;
 #[cfg(feature = "keyring")]
 use crate::vault::key::KeyringKey;
-use crate::vault::key::{
-    CommandKey, EnvKey, FileKey, KeptKey, KeyServiceExt, Keys, Rotation, VaultKey,
-};
+use crate::vault::key::{CommandKey, EnvKey, FileKey, KeptKey, KeyServiceExt, Keys, Rotation, VaultKey};
 
 /// The place of a vault's key: as the program, the environment or the settings name it, or the key file.
 #[derive(Clone, Debug)]

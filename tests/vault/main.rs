@@ -12,6 +12,7 @@ mod thorough;
 mod vault_contract;
 
 mod damaged_accounts;
+mod vault_backup;
 mod vault_check;
 mod vault_damage;
 mod vault_file;

@@ -14,15 +14,18 @@ mod commands;
 mod context;
 mod ending;
 mod failure;
+mod files;
 mod keys;
 #[path = "../../plain/odd.rs"]
 mod odd;
 mod output;
 mod places;
+mod progress;
 mod prompt;
 mod renewals;
 mod shell;
 mod signals;
+mod table;
 mod time;
 
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ use crate::account;
 use crate::args::Global;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::shell::quoted;
 use crate::{output, prompt};
 
 /// Add an account, or sign in to one again
@@ -63,7 +64,7 @@ struct Way {
     #[arg(long)]
     device: bool,
     /// Sign in by a code that the browser shows, to be pasted here
-    #[arg(long)]
+    #[arg(long, alias = "pasted-code")]
     paste_code: bool,
 }
 
@@ -293,7 +294,7 @@ impl Login {
     }
 
     fn by_key(&self) -> String {
-        format!("credentials login {} --api-key", self.provider)
+        format!("credentials login {} --api-key", quoted(&self.provider))
     }
 
     /// What somebody has typed in the provider's place may be a key.
@@ -322,9 +323,11 @@ impl Login {
                 true => output::say(format_args!(
                     "The label {label} was taken; to renew that account in place of adding one: --replace"
                 )),
-                false => {
-                    output::say(format_args!("It keeps its label: credentials rename {name} {label}"))
-                }
+                false => output::say(format_args!(
+                    "It keeps its label: credentials rename {} {}",
+                    quoted(&name),
+                    quoted(label)
+                )),
             }
         }
     }
