@@ -303,6 +303,20 @@ impl Secret {
         std::iter::once(first).chain(others).map(SecretString::expose).filter(|text| !text.is_empty())
     }
 
+    /// Whether two would do the same.
+    #[cfg(any(feature = "backup", feature = "migrate"))]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        fn parts(secret: &Secret) -> (&str, Option<&str>, Option<&str>) {
+            let variable = match secret {
+                Secret::WellKnown { variable, .. } => Some(variable.as_str()),
+                _ => None,
+            };
+            let refresh = secret.refresh_token().map(SecretString::expose);
+            (secret.token().expose(), refresh, variable)
+        }
+        self.kind() == other.kind() && parts(self) == parts(other)
+    }
+
     /// Whether any of its secret texts is part of this one.
     pub(crate) fn is_in(&self, text: &[u8]) -> bool {
         self.texts().any(|secret| text.windows(secret.len()).any(|part| part == secret.as_bytes()))

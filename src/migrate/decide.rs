@@ -3,7 +3,7 @@
 use super::found::{Entry, Note, Origin, digest_of, tokens};
 use super::stored::{Known, Shut, ShutRecord};
 use crate::account::ACCOUNT;
-use crate::credential::{Credential, Metadata, PoolKey, Secret};
+use crate::credential::{Credential, Metadata, PoolKey};
 use crate::secret::SecretString;
 use crate::standing::Health;
 
@@ -42,7 +42,7 @@ pub(super) fn decide<'r>(
     let is_own = |record: &Metadata| origin.is_of(&record.attributes);
     let is_same = |record: &&Known| {
         let Credential { metadata, secret } = &record.credential;
-        metadata.kind == kind && metadata.pool == *pool && has_same(&entry.secret, secret)
+        metadata.kind == kind && metadata.pool == *pool && entry.secret.is_same(secret)
     };
     if let Some(Known { credential, .. }) = known.iter().find(is_same)
         && !is_own(&credential.metadata)
@@ -145,20 +145,7 @@ pub(super) fn has_all(record: &Credential, entry: &Entry) -> bool {
         new.expires_at == known.expires_at
             && new.extra.iter().all(|(name, new)| value(name) == Some(new.expose()))
     };
-    has_same(&entry.secret, &record.secret)
+    entry.secret.is_same(&record.secret)
         && has_extra()
         && entry.attributes.iter().all(|(name, value)| known.get(name) == Some(value))
-}
-
-/// Whether two secrets would do the same.
-fn has_same(one: &Secret, other: &Secret) -> bool {
-    fn parts(secret: &Secret) -> (&str, Option<&str>, Option<&str>) {
-        let variable = match secret {
-            Secret::WellKnown { variable, .. } => Some(variable.as_str()),
-            _ => None,
-        };
-        let refresh = secret.refresh_token().map(SecretString::expose);
-        (secret.token().expose(), refresh, variable)
-    }
-    one.kind() == other.kind() && parts(one) == parts(other)
 }

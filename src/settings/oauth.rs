@@ -44,7 +44,7 @@ fields! {
     client_id: String = text(raw),
     client_secret: SecretString = raw.text().map(Into::into),
     scopes: Vec<String> = raw.list_of(|scope| Ok(scope.to_owned())),
-    flows: Vec<FlowKind> = raw.list_of(|flow| word(flow, FLOWS)),
+    flows: Vec<FlowKind> = raw.list_of(flow),
     authorize_url: String = url(raw),
     redirect_uri: String = redirect(raw),
     device_url: String = url(raw),
@@ -70,6 +70,11 @@ const FLOWS: &[(&str, FlowKind)] = &[
     (FlowKind::Device.word(), FlowKind::Device),
     (FlowKind::LinkPoll.word(), FlowKind::LinkPoll),
 ];
+
+/// A way to sign in. The program's flag for one is `--paste-code`.
+fn flow(text: &str) -> Result<FlowKind, String> {
+    word(if text == "paste-code" { FlowKind::PastedCode.word() } else { text }, FLOWS)
+}
 
 const ENCODINGS: &[(&str, TokenEncoding)] =
     &[("form", TokenEncoding::Form), ("json", TokenEncoding::Json)];

@@ -88,6 +88,14 @@ impl SetupBuilder {
         self
     }
 
+    /// The settings file that would be read, whether it is there and well or not.
+    ///
+    /// # Errors
+    /// As at [`build`](Self::build), but for what is in the file.
+    pub fn config_file(self) -> Result<PathBuf, SetupError> {
+        Ok(Places::new(self.vault, self.config)?.config)
+    }
+
     /// Reads the settings file and the environment. Nothing is made, and the key is not asked for.
     ///
     /// # Errors

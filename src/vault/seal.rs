@@ -37,6 +37,8 @@ use super::key::VaultKey;
 use crate::credential::{Credential, Record, Secret};
 
 pub use blob::Sealed;
+#[cfg(feature = "backup")]
+pub(crate) use cipher::write_json;
 #[cfg(feature = "file")]
 pub(crate) use cipher::{OTHER_FORMAT, Opener, Shut, other_key, wrong_key};
 #[cfg(feature = "file")]

@@ -104,20 +104,20 @@ async fn every_program_s_accounts_come_once_and_unchanged_ones_never_again() {
     let mut added: Vec<_> = story(&first).into_iter().filter(|step| step.1 == Action::Add).collect();
     added.sort();
     let mut expected = [
-        ("anthropic", "anthropic/default migrated"),
-        ("openai", "openai/default migrated"),
-        ("github-copilot", "github-copilot/default migrated"),
-        ("github-copilot-enterprise", "github-copilot/default migrated-2"),
+        ("anthropic", "anthropic/default opencode"),
+        ("openai", "openai/default opencode"),
+        ("github-copilot", "github-copilot/default opencode"),
+        ("github-copilot-enterprise", "github-copilot/default opencode-2"),
         ("google", "google/default default"),
         ("cloudflare-ai-gateway", "cloudflare-ai-gateway/default default"),
         ("https://models.company.example", "https://models.company.example/default default"),
         ("sentry", "mcp:sentry/default sentry"),
         ("keyed", "mcp:keyed/default keyed"),
         ("OPENAI_API_KEY", "openai/default default"),
-        ("claudeAiOauth", "anthropic/default migrated-2"),
+        ("claudeAiOauth", "anthropic/default claude"),
         ("mcpOAuth.plugin:docs|800cb29a3ac61727", "mcp:plugin:docs/default plugin:docs"),
-        ("gemini", "google/default migrated"),
-        ("qwen", "qwen/default migrated"),
+        ("gemini", "google/default gemini"),
+        ("qwen", "qwen/default qwen"),
     ]
     .map(|(entry, record)| (entry.to_owned(), Action::Add, record.to_owned()));
     expected.sort();

@@ -119,11 +119,16 @@ async fn a_list_fits_a_narrow_terminal_and_keeps_the_names_that_are_typed() {
     let widest = |text: &str| text.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
     assert!(widest(&whole) > 100, "{whole}");
     let id = &limited.id.to_string()[..8];
-    for columns in [widest(&whole) - 5, 88, widest(&whole)] {
+    for columns in [widest(&whole) - 5, 88, 80, widest(&whole)] {
         let (shown, code) = end_of(home.terminal_of(columns, ["list", "--color", "never"]));
         assert_eq!(code, 0, "{shown}");
         assert!(widest(&shown) <= columns, "{columns}: {shown}");
-        assert_eq!(shown.contains('…'), columns < widest(&whole), "{columns}: {shown}");
+        // What is empty goes first; nothing of the state does.
+        assert!(!shown.contains('…'), "{columns}: {shown}");
+        assert_eq!(shown.contains("LAST USED"), columns > 88, "{columns}: {shown}");
+        for word in ["ready;", "claude-sonnet", "cooling,", "left"] {
+            assert!(shown.contains(word), "{columns}: {word} in {shown}");
+        }
         for name in ["github-copilot", "team", "a-long-label", id] {
             assert!(shown.contains(name), "{columns}: {name} in {shown}");
         }
@@ -357,4 +362,115 @@ async fn a_namespace_without_accounts_is_named_and_many_accounts_are_told_in_sho
     }
     home.run(["list", "-n", "nosuch"]).ok().says("no accounts in the namespace nosuch");
     home.run(["logout", "openai", "--yes"]).code(2).says("and 6 more");
+}
+
+#[tokio::test]
+async fn in_80_columns_no_state_of_several_accounts_loses_a_word() {
+    let home = Home::new();
+    for number in 0..3 {
+        home.add("anthropic", &format!("key-{number}"), &format!("sk-secret-{number}")).await;
+    }
+    let pool = PoolKey::new("anthropic");
+    home.add_to(
+        pool.clone(),
+        "person@example.com",
+        OAuthTokens::new("at-secret-1").refresh("rt-secret-1"),
+    )
+    .await;
+    let limited = home.add_to(pool, "limited", OAuthTokens::new("at-secret-2")).await;
+    learn(&home, &limited, cooldown(300, None)).await;
+    learn(&home, &limited, Change::Answered(LastAnswer { at: Clock::system().now(), status: 429 }))
+        .await;
+    let (shown, _) = end_of(home.terminal_of(80, ["list", "--color", "never"]));
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    // The way out below it is a line as long as it needs.
+    let table = shown.split("anthropic/key-0: set").next().unwrap();
+    let count = |word: &str| words(table).iter().filter(|known| *known == word).count();
+    assert_eq!((count("sign-ins"), count("keys")), (3, 3), "{shown}");
+    assert!(shown.contains("client id") && !shown.contains('…'), "{shown}");
+    assert!(
+        shown.lines().take_while(|line| !line.contains("set providers")).all(|line| line
+            .trim_end()
+            .chars()
+            .count()
+            <= 80),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_a_provider_without_accounts_says_whose_there_are() {
+    let home = Home::new();
+    home.add("anthropic", "work", "sk-secret-1").await;
+    let run = home.run(["list", "openai"]).ok();
+    run.says("There are no accounts of openai; there are some of anthropic/default. To add one: credentials login openai");
+    let run = home.run(["list", "openai", "-n", "team"]).ok();
+    run.says("credentials login openai --namespace team\n");
+}
+
+#[tokio::test]
+async fn commands_go_by_the_names_that_others_have_for_them() {
+    let home = Home::new();
+    home.add("openai", "a", "sk-secret-1").await;
+    home.add("openai", "b", "sk-secret-2").await;
+    home.run(["use", "openai/b"]).ok().says("openai/b is 1 of 2 now");
+    for (name, account) in [("rm", "a"), ("remove", "c"), ("delete", "d")] {
+        if account != "a" {
+            home.add("openai", account, &format!("sk-secret-{account}")).await;
+        }
+        home.run([name, &format!("openai/{account}"), "--yes"]).ok().says("Removed");
+    }
+    assert_eq!(labels(&home, "openai"), ["b"]);
+}
+
+#[tokio::test]
+async fn several_accounts_are_paused_at_once_or_none() {
+    let home = Home::new();
+    for (label, key) in [("a", "sk-secret-1"), ("b", "sk-secret-2"), ("c", "sk-secret-3")] {
+        home.add("openai", label, key).await;
+    }
+    home.add("anthropic", "a", "sk-secret-4").await;
+    let states = |home: &Home| {
+        let listed = home.run(["list", "--json"]).ok().json();
+        let state = |account: &serde_json::Value| account["state"].as_str().unwrap().to_owned();
+        listed.as_array().unwrap().iter().map(state).collect::<Vec<_>>()
+    };
+    home.run(["pause", "openai/a", "openai/nosuch"]).code(3).says("nosuch");
+    home.run(["pause", "openai"]).code(2).says("--all");
+    home.run(["pause"]).code(2).says("<ACCOUNT>...");
+    assert_eq!(states(&home), ["ready"; 4]);
+    home.run(["pause", "openai/a", "openai/b"])
+        .ok()
+        .says("openai/a is paused")
+        .says("openai/b is paused");
+    assert_eq!(states(&home), ["ready", "paused", "paused", "ready"]);
+    home.run(["resume", "openai", "--all"]).ok();
+    assert_eq!(states(&home), ["ready"; 4]);
+    home.run(["pause", "--all"]).ok().says("anthropic/a is paused");
+    assert_eq!(states(&home), ["paused"; 4]);
+    home.run(["reset", "--all"]).ok().says("openai/c is as if new");
+    home.run(["resume", "--all"]).ok();
+    assert_eq!(states(&home), ["ready"; 4]);
+    home.run(["pause", "--all", "-n", "nosuch"]).code(3);
+}
+
+#[tokio::test]
+async fn what_a_person_is_told_to_type_can_be_typed() {
+    let home = Home::new();
+    home.add("acme", "my key $HOME", "sk-secret-1").await;
+    let run = home.run(["rename", "acme/my key $HOME", "acme/it's mine"]).code(2);
+    run.says(r"try: credentials rename 'acme/my key $HOME' 'it'\''s mine'");
+    home.run(["pause", "my key $HOME"]).ok();
+    home.run(["status"]).code(0).prints("try: credentials resume 'acme/my key $HOME'\n");
+    home.run(["headers", "openai", "--url", "nonsense"]).code(2).says("no URL such as https://");
+    home.run(["headers", "openai", "--url", "/v1/models"]).code(2).says("no URL such as https://");
+    home.run(["models", "openai", "-n", "other"])
+        .code(3)
+        .says("try: credentials login openai --namespace other\n");
+    let key = "k".repeat(70_000);
+    let run = home
+        .run_with(["login", "openai", "--api-key"], &key)
+        .code(1)
+        .says("bytes were given as API key");
+    assert!(!run.stderr.contains("a API"), "{run:#?}");
 }

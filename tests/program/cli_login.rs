@@ -111,6 +111,33 @@ async fn a_key_is_read_from_standard_input_and_stored_once() {
     home.run(["login", "opnai", "--api-key"]).code(3).says("`openai`");
 }
 
+#[test]
+fn a_key_in_the_shell_s_history_is_spoken_of_only_where_one_may_be() {
+    let home = Home::new();
+    let history = "history";
+    for arguments in [
+        &["login"][..],
+        &["login", "openai", "--api-key", "--replace"],
+        &["login", "openai", "--api-key", "--client-id", "mine"],
+        &["login", "openai", "--label"],
+        &["login", "openai", "--nonsense"],
+        &["vault", "import", "--file"],
+    ] {
+        let run = home.run(arguments).code(2);
+        assert!(!run.stderr.contains(history), "{arguments:?}: {run:#?}");
+    }
+    home.secret("sk-secret-1");
+    for arguments in [
+        &["login", "openai", "sk-secret-1"][..],
+        &["login", "openai", "--api-key=sk-secret-1"],
+        &["login", "openai", "--key=sk-secret-1"],
+        &["vault", "import", "sk-secret-1"],
+        &["vault", "rotate-key", "sk-secret-1"],
+    ] {
+        home.run(arguments).code(2).says(history);
+    }
+}
+
 #[tokio::test]
 async fn a_key_is_asked_for_without_being_shown() {
     let home = Home::new();
@@ -139,7 +166,8 @@ async fn ctrl_c_at_the_prompt_leaves_the_terminal_and_the_home_as_they_were() {
     terminal.exp_string("API key: ").unwrap();
     terminal.send_control('c').unwrap();
     let (shown, _) = end_of(terminal);
-    assert!(shown.contains("code=130"), "{shown}");
+    // What comes next begins a line.
+    assert!(shown.contains("\ncode=130"), "{shown:?}");
     let read = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap();
     assert!(read("before").contains(" echo "));
     assert_eq!(read("before"), read("after"));

@@ -32,6 +32,14 @@ fn every_provider_is_listed_those_of_the_settings_too() {
     let openai = json.as_array().unwrap().iter().find(|known| known["name"] == "openai").unwrap();
     assert_eq!(openai["api_key_variable"], "OPENAI_API_KEY");
     assert_eq!(openai["aliases"], serde_json::json!(["codex", "chatgpt"]));
+    assert_eq!(openai["needs"], "providers.openai.oauth.client_id");
+    assert!(openai["sign_in"].as_array().unwrap().contains(&"browser".into()), "{openai}");
+    let cursor = json.as_array().unwrap().iter().find(|known| known["name"] == "cursor").unwrap();
+    assert_eq!((&cursor["sign_in"][0], &cursor["needs"]), (&"link".into(), &serde_json::Value::Null));
+    home.settings(&format!("{SETTINGS}\n[providers.openai.oauth]\nclient_id = \"mine\"\n"));
+    let json = home.run(["providers", "--json"]).ok().json();
+    let openai = json.as_array().unwrap().iter().find(|known| known["name"] == "openai").unwrap();
+    assert!(openai.get("needs").is_none(), "{openai}");
 }
 
 #[test]

@@ -64,6 +64,48 @@ fn bash_takes_the_completions() {
     }
 }
 
+#[tokio::test]
+async fn completions_know_the_providers_and_the_accounts() {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    home.add("openai", "my key", "sk-secret-2").await;
+    let complete = |words: &[&str]| {
+        let mut arguments = vec!["__complete", "--"];
+        arguments.extend(words);
+        home.run(arguments).ok().stdout
+    };
+    assert_eq!(complete(&["show", "openai/"]), "openai/my key\nopenai/work\n");
+    assert_eq!(complete(&["login", "an"]), "anthropic\n");
+    assert_eq!(complete(&["vault", ""]), "");
+    assert_eq!(complete(&["list", "-n", ""]), "default\n");
+    assert_eq!(complete(&["show", "--unr"]), "");
+    let script = "source <(\"$0\" completions bash) && COMP_WORDS=(\"$0\" show openai/) COMP_CWORD=2 && \
+                  _credentials_and_accounts \"$0\" openai/ show && printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let run = shell(&home, "bash", script).ok();
+    assert_eq!(run.stdout, "openai/my\\ key\nopenai/work\n", "{run:?}");
+    for name in ["zsh", "fish"] {
+        home.run(["completions", name]).ok().prints("__complete");
+    }
+    // Nobody is asked for a key while somebody types.
+    let run = home
+        .run(["--key-command", "sh -c 'echo asked >&2; false'", "__complete", "--", "show", "op"])
+        .ok();
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("openai\n", ""));
+    assert!(!home.run(["--help"]).ok().stdout.contains("__complete"));
+}
+
+#[test]
+fn a_manual_page_has_lists_for_tables_and_names_no_page_that_is_not_there() {
+    let home = Home::new();
+    let page = home.run(["man"]).ok().stdout;
+    assert!(!page.contains("(1)") && !page.contains("__complete"), "{page}");
+    assert!(page.contains(".SH EXIT CODES\n.TP\n\\fB0\\fR\ndone\n"), "{page}");
+    assert!(page.contains(".TP\n\\fBlogin\\fR\nAdd an account"), "{page}");
+    assert!(page.contains("\\fBTOWER_CREDENTIALS_DIR\\fR\nthe vault"), "{page}");
+    assert!(page.contains(".nf\ncredentials login openai \\-\\-api\\-key"), "{page}");
+    home.run(["man", "vault"]).ok().prints("credentials man vault COMMAND writes");
+}
+
 #[test]
 fn nothing_typed_and_nonsense_are_errors_with_the_usage() {
     let home = Home::new();

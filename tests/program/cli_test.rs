@@ -459,3 +459,31 @@ async fn a_pool_that_does_not_open_keeps_no_other_from_being_tested() {
     upstream.set("sk-secret-2", [Answer::status(401)]);
     home.run(["test"]).code(4).says("--label b --api-key --replace");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_shows_which_accounts_are_waited_for() {
+    let upstream = upstream();
+    let (begun, answered) = (watch::Sender::new(false), watch::Sender::new(false));
+    let held = {
+        let (begun, answered) = (begun.clone(), answered.clone());
+        listing().after(move || {
+            let (begun, answered) = (begun.clone(), answered.clone());
+            async move {
+                begun.send_replace(true);
+                answered.subscribe().wait_for(|is| *is).await.unwrap();
+            }
+        })
+    };
+    upstream.set("sk-secret-1", [held]);
+    let (home, _server) = example(&upstream, &[("slow", "sk-secret-1")]).await;
+    let mut terminal = home.terminal(["test"]);
+    begun.subscribe().wait_for(|is| *is).await.unwrap();
+    let shown = tokio::task::spawn_blocking(move || {
+        terminal.exp_string("testing example/slow").unwrap();
+        answered.send_replace(true);
+        crate::cli::end_of(terminal)
+    });
+    let (shown, code) = shown.await.unwrap();
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("works"), "{shown}");
+}

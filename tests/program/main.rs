@@ -14,6 +14,8 @@ mod support;
 mod thorough;
 
 mod cli_accounts;
+mod cli_backup;
+mod cli_config;
 mod cli_ending;
 mod cli_headers;
 mod cli_keyring;
@@ -28,6 +30,7 @@ mod cli_root;
 mod cli_rotate_key;
 mod cli_shell;
 mod cli_signals;
+mod cli_status;
 mod cli_strangers;
 mod cli_test;
 mod cli_unwritable;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::commands;
@@ -24,8 +24,10 @@ Environment:
   TOWER_CREDENTIALS_DIR        the vault's directory, as --vault
   TOWER_CREDENTIALS_CONFIG     the settings file, as --config
   TOWER_CREDENTIALS_VAULT_KEY  the vault's key: 32 bytes in base64
-  TOWER_CREDENTIALS_KEY_FILE, TOWER_CREDENTIALS_KEY_COMMAND, TOWER_CREDENTIALS_KEYRING=1
-                               where the key is, as --key-file, --key-command and --keyring
+  TOWER_CREDENTIALS_KEY_FILE   where the key is, as --key-file
+  TOWER_CREDENTIALS_KEY_COMMAND
+                               where the key is, as --key-command
+  TOWER_CREDENTIALS_KEYRING    1: the key is in the keyring, as with --keyring
   TOWER_CREDENTIALS_<PROVIDER>_<SETTING>
                                a setting of one provider's, before the settings file's
   NO_COLOR                     no colours
@@ -73,12 +75,37 @@ impl Args {
 
 /// An error that does not repeat what may be a key that somebody has typed where none belongs.
 fn without_secrets(mut error: clap::Error) -> clap::Error {
-    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
-        let is_flag = |value: &ContextValue| matches!(value, ContextValue::String(text) if text.starts_with('-') && !text.contains('='));
-        if error.get(kind).is_some_and(|value| !is_flag(value)) && asks_for_a_secret() {
+    // Of others, what is told is the program's own: that an argument is missing, say.
+    let tells_what_was_typed = matches!(
+        error.kind(),
+        ErrorKind::UnknownArgument
+            | ErrorKind::InvalidValue
+            | ErrorKind::ValueValidation
+            | ErrorKind::TooManyValues
+            | ErrorKind::InvalidSubcommand
+    );
+    if !tells_what_was_typed || !asks_for_a_secret() {
+        return error;
+    }
+    let taught = "a key is pasted at the prompt or piped in; one that was typed here is in the shell's history, and was \
+                  seen by whoever looked: replace it";
+    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+        && flag.starts_with('-')
+        && std::env::args_os()
+            .any(|argument| argument.to_string_lossy().starts_with(&format!("{flag}=")))
+    {
+        // What was typed after it is not repeated.
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![taught.into()]));
+    }
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        let may_be_secret = |value: &ContextValue| match value {
+            ContextValue::String(text) => {
+                !text.is_empty() && (!text.starts_with('-') || text.contains('='))
+            }
+            _ => false,
+        };
+        if error.get(kind).is_some_and(may_be_secret) {
             error.insert(kind, ContextValue::String("…".to_owned()));
-            let taught = "a key is pasted at the prompt or piped in; one that was typed here is in the shell's \
-                          history, and was seen by whoever looked: replace it";
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![taught.into()]));
         }
     }
@@ -87,7 +114,7 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
 
 /// Whether the command is one that takes a secret: from a prompt or standard input, never from here.
 fn asks_for_a_secret() -> bool {
-    let commands = ["login", "import", "rotate-key"];
+    let commands = ["login", "import", "rotate-key", "backup", "restore"];
     std::env::args_os().skip(1).any(|argument| commands.iter().any(|name| argument == *name))
 }
 
@@ -134,6 +161,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Login(commands::login::Login),
     List(commands::list::List),
+    Status(commands::status::Status),
     Show(commands::show::Show),
     Rename(commands::rename::Rename),
     Move(commands::order::Move),
@@ -148,10 +176,16 @@ pub(crate) enum Command {
     Headers(commands::headers::Headers),
     Migrate(commands::migrate::Migrate),
     Vault(commands::vault::Vault),
+    Backup(commands::backup::Backup),
+    Restore(commands::backup::Restore),
+    Config(commands::config::Config),
     Completions(commands::shell::Completions),
     Man(commands::shell::Man),
     #[command(hide = true)]
     OpenPage(commands::login::OpenPage),
+    /// What may come next, for the scripts of `completions`.
+    #[command(name = "__complete", hide = true)]
+    Complete(commands::complete::Complete),
 }
 
 /// For commands that list something.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request};
@@ -14,7 +14,7 @@ use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::provider::Registry;
 use tower_credentials::settings::ProviderSettings;
-use tower_credentials::setup::{KeyPlace, Setup};
+use tower_credentials::setup::{KeyPlace, Setup, SetupBuilder};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::Keys;
 use tower_credentials::vault::{MemoryVault, Vault};
@@ -29,6 +29,7 @@ use crate::failure::{Exit, Failure};
 use crate::keys::from_flags;
 use crate::output;
 use crate::places::Places;
+use crate::shell::quoted;
 
 /// The HTTP client of the program.
 pub(crate) type Http = MapRequest<HttpsClient<Body>, fn(Request<Body>) -> Request<Body>>;
@@ -55,21 +56,17 @@ impl Context {
         Self::with_settings(global, None)
     }
 
+    /// The settings file, whether it is there and well or not.
+    pub(crate) fn config_file(global: &Global) -> Result<PathBuf, Failure> {
+        Ok(named(global)?.config_file()?)
+    }
+
     /// With settings for a provider that go before all others.
     pub(crate) fn with_settings(
         global: &Global,
         settings: Option<(&str, ProviderSettings)>,
     ) -> Result<Self, Failure> {
-        let mut builder = Setup::builder();
-        if let Some(vault) = &global.vault {
-            builder = builder.vault(vault);
-        }
-        if let Some(config) = &global.config {
-            builder = builder.config(config);
-        }
-        if let Some(source) = from_flags(global)? {
-            builder = builder.key(source);
-        }
+        let mut builder = named(global)?;
         if let Some((provider, settings)) = settings {
             builder = builder.registry(Registry::builder().set(provider, settings));
         }
@@ -190,6 +187,21 @@ fn say_whose(vault: &Path) {
     }
 }
 
+/// What the flags name.
+fn named(global: &Global) -> Result<SetupBuilder, Failure> {
+    let mut builder = Setup::builder();
+    if let Some(vault) = &global.vault {
+        builder = builder.vault(vault);
+    }
+    if let Some(config) = &global.config {
+        builder = builder.config(config);
+    }
+    Ok(match from_flags(global)? {
+        Some(source) => builder.key(source),
+        None => builder,
+    })
+}
+
 /// Whether there is a directory above it that can be written to.
 fn can_be_made(place: &Path) -> Result<(), Failure> {
     let there = place.ancestors().skip(1).find(|above| above.as_os_str().is_empty() || above.exists());
@@ -199,7 +211,7 @@ fn can_be_made(place: &Path) -> Result<(), Failure> {
             .because(because)
             .way_out(format!(
                 "make {} yours to write to; or --vault DIR, --key-file FILE",
-                above.display()
+                quoted(above.display())
             ))
     };
     if !above.is_dir() {

@@ -138,9 +138,9 @@ fn report(lost: impl IntoIterator<Item = Metadata>) {
     for account in lost {
         let name = account::name(&account);
         output::warn(format_args!(
-            "the renewal of {name} was cut off: its new token may be lost; see `credentials test \
-             {provider}`, which says whether a new sign-in is needed",
-            provider = account.pool.provider()
+            "the renewal of {name} was cut off: its new token may be lost; {} says whether a new sign-in is \
+             needed",
+            account::test(&account.pool)
         ));
     }
 }

@@ -82,6 +82,10 @@ impl Failure {
         Self::new(Exit::Signal(code), "")
     }
 
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
     pub(crate) fn is_signal(&self) -> bool {
         matches!(self.exit, Exit::Signal(_))
     }
@@ -287,13 +291,7 @@ impl From<DiscoveryError> for Failure {
             },
             _ => Exit::Failed,
         };
-        let provider = error.provider().to_owned();
-        let failure = Self::of(exit, &error);
-        match exit {
-            Exit::NotFound => failure.way_out(format!("credentials login {provider}")),
-            Exit::Refused | Exit::Unavailable => failure.way_out(format!("credentials test {provider}")),
-            _ => failure,
-        }
+        Self::of(exit, &error)
     }
 }
 

@@ -10,6 +10,7 @@ use tower_credentials::vault::key::{KeptKey, KeyId, VaultKey};
 use crate::args::Global;
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::shell::quoted;
 
 /// What the program needs to know of a place beyond what any does.
 pub(crate) trait KeyPlaceExt {
@@ -100,7 +101,11 @@ pub(crate) fn key_in(path: &Path) -> Result<VaultKey, Failure> {
     let file = std::fs::File::open(path).map_err(failed)?;
     #[cfg(unix)]
     if std::os::unix::fs::MetadataExt::mode(&file.metadata().map_err(failed)?) & 0o077 != 0 {
-        output::warn(format_args!("others may read {0}; chmod 600 '{0}'", output::path(path)));
+        output::warn(format_args!(
+            "others may read {}; chmod 600 {}",
+            output::path(path),
+            quoted(path.display())
+        ));
     }
     file.take(MOST).read_to_string(&mut text).map_err(failed)?;
     VaultKey::from_base64(&text).map_err(|_| no_key(&path.display().to_string()))

@@ -14,16 +14,19 @@ mod commands;
 mod context;
 mod ending;
 mod failure;
+mod files;
 mod keys;
 mod memory;
 #[path = "../../plain/odd.rs"]
 mod odd;
 mod output;
 mod places;
+mod progress;
 mod prompt;
 mod renewals;
 mod shell;
 mod signals;
+mod table;
 mod time;
 
 use std::process::ExitCode;

@@ -10,7 +10,6 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use console::Alignment;
 use serde::Serialize;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -20,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::odd::is_odd;
+use crate::progress;
 
 /// When to write in colour.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -108,7 +108,8 @@ pub(crate) fn bad(text: impl Display) -> impl Display {
 /// Tells a person something, on standard error: a script that reads the output does not see it.
 pub(crate) fn say(text: impl Display) {
     // Where nobody can be told, nobody can be told that either.
-    let _ = writeln!(anstream::stderr(), "{}", *shown(text));
+    let text = shown(text);
+    let _ = progress::aside(|| writeln!(anstream::stderr(), "{}", *text));
 }
 
 /// Tells a person what they may not know of, and may well have meant.
@@ -185,70 +186,6 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
 /// Whether standard output is a terminal.
 pub(crate) fn is_for_a_person() -> bool {
     io::stdout().is_terminal()
-}
-
-/// What a table gives up where a terminal is too narrow for it, in this order.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Yielding<'a> {
-    /// These columns.
-    pub(crate) dropped: &'a [&'a str],
-    /// The ends of the texts in these.
-    pub(crate) cut: &'a [&'a str],
-}
-
-/// A table of these rows, without lines.
-pub(crate) fn table<const N: usize>(
-    header: [&str; N],
-    yielding: Yielding<'_>,
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
-    let mut lines = vec![header.map(|name| strong(name).to_string())];
-    lines.extend(rows);
-    let width = |column: usize| {
-        lines.iter().map(|cells| console::measure_text_width(&cells[column])).max().unwrap_or(0)
-    };
-    let mut widths: [Option<usize>; N] = std::array::from_fn(|column| Some(width(column)));
-    if let Some((_, room)) = console::Term::stdout().size_checked() {
-        fit(&mut widths, header, yielding, usize::from(room));
-    }
-    let lines = lines.iter().map(|cells| {
-        let shown = cells.iter().zip(widths).filter_map(|(cell, width)| Some((cell, width?)));
-        let padded =
-            shown.map(|(cell, width)| console::pad_str(cell, width, Alignment::Left, Some("…")));
-        padded.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// What is between two columns.
-const GAP: &str = "  ";
-
-/// What is left at least of a column that is cut.
-const LEAST: usize = 6;
-
-/// Narrows the columns until all have room, or nothing more yields. One that is dropped has no width.
-fn fit<const N: usize>(
-    widths: &mut [Option<usize>; N],
-    header: [&str; N],
-    yielding: Yielding<'_>,
-    room: usize,
-) {
-    let excess = |widths: &[Option<usize>; N]| {
-        let shown = widths.iter().flatten();
-        (shown.clone().sum::<usize>() + GAP.len() * (shown.count() - 1)).saturating_sub(room)
-    };
-    let place = |name: &&str| header.iter().position(|column| column == name);
-    for column in yielding.dropped.iter().filter_map(place) {
-        if excess(widths) > 0 {
-            widths[column] = None;
-        }
-    }
-    for column in yielding.cut.iter().filter_map(place) {
-        let excess = excess(widths);
-        if let Some(width) = &mut widths[column] {
-            *width = (*width).min(LEAST.max(width.saturating_sub(excess)));
-        }
-    }
 }
 
 /// What styles are written as: all that a terminal is told.

@@ -62,7 +62,7 @@ pub(crate) async fn secret_from_stdin(what: &str) -> Result<Zeroizing<String>, F
         let mut text = Zeroizing::new(String::with_capacity(MOST as usize + 1));
         io::stdin().lock().take(MOST + 1).read_to_string(&mut text)?;
         if text.len() as u64 > MOST {
-            return Err(io::Error::other(format!("a {what} has at most {MOST} bytes")));
+            return Err(io::Error::other(format!("more than {MOST} bytes were given as {what}")));
         }
         Ok(text)
     })
@@ -104,13 +104,16 @@ mod hidden {
     pub(super) async fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
         let failed = |error| Failure::failed("could not ask at the terminal").because(error);
         let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw())).map_err(failed)?;
-        let terminal = Silenced::begin().map_err(failed)?;
+        let mut terminal = Silenced::begin().map_err(failed)?;
         let mut reader = terminal.file.try_clone().map_err(failed)?;
         (&terminal.file).write_all(question.as_bytes()).map_err(failed)?;
         let mut answer = pin!(on_a_thread(move || read_line(&mut reader)));
         loop {
             tokio::select! {
-                answer = &mut answer => return answer,
+                answer = &mut answer => {
+                    terminal.is_answered = true;
+                    return answer;
+                }
                 // A shell that brings a stopped program back shows again what is typed.
                 _ = continued.recv() => {
                     terminal.silence().map_err(failed)?;
@@ -143,13 +146,15 @@ mod hidden {
     struct Silenced {
         file: File,
         before: Termios,
+        /// Whether the line has ended, so that the cursor is at the beginning of the next one.
+        is_answered: bool,
     }
 
     impl Silenced {
         fn begin() -> io::Result<Self> {
             let file = File::options().read(true).write(true).open("/dev/tty")?;
             let before = tcgetattr(&file)?;
-            let terminal = Self { file, before };
+            let terminal = Self { file, before, is_answered: false };
             terminal.silence()?;
             Ok(terminal)
         }
@@ -166,6 +171,10 @@ mod hidden {
     impl Drop for Silenced {
         fn drop(&mut self) {
             let _ = tcsetattr(&self.file, OptionalActions::Now, &self.before);
+            if !self.is_answered {
+                // Whatever comes after a question that is broken off begins a line.
+                let _ = (&self.file).write_all(b"\n");
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Sealed;
@@ -205,9 +206,9 @@ fn additional_data(version: u32, metadata: &Metadata) -> Vec<u8> {
     data
 }
 
-/// The secret as JSON, with room for the tag. Measured first, since a buffer that grows leaves copies of
+/// Something secret as JSON, with room for the tag. Measured first, since a buffer that grows leaves copies of
 /// itself behind in memory.
-fn write_json(secret: &Secret) -> serde_json::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn write_json(secret: &impl Serialize) -> serde_json::Result<Zeroizing<Vec<u8>>> {
     let mut length = Count(0);
     serde_json::to_writer(&mut length, secret)?;
     let mut buffer = Zeroizing::new(Vec::with_capacity(length.0 + TAG_LEN));

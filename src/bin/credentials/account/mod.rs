@@ -5,6 +5,7 @@ mod left_out;
 mod renewal;
 mod select;
 mod state;
+mod trouble;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +24,10 @@ pub(crate) use left_out::{
 pub(crate) use renewal::Unrenewable;
 pub(crate) use select::{
     ambiguous, find, find_all, find_some, login, name, names, own_name, renewal, resumption, setting,
+    test,
 };
 pub(crate) use state::{Account, State, unread_answer};
+pub(crate) use trouble::Trouble;
 
 /// The accounts of these pools, in each pool's order, and what could not be read. A key of the environment that
 /// a pool uses is one of them.
@@ -33,7 +36,8 @@ pub(crate) async fn load(
     vault: &impl Vault,
     pools: impl IntoIterator<Item = PoolKey>,
 ) -> Result<(Vec<Account>, Vec<Damage>), Failure> {
-    let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
+    // What can't be read at all may be of any pool, and of one that is not listed.
+    let (mut accounts, mut damaged) = (Vec::new(), vault.list().await?.damaged);
     for key in pools {
         let mut stored = match vault.load_pool(key.clone()).await {
             Ok(stored) => stored,
@@ -86,7 +90,7 @@ pub(crate) async fn load(
         }));
     }
     damaged.sort_by(|one, other| one.record.cmp(&other.record));
-    damaged.dedup();
+    damaged.dedup_by(|one, other| (&one.record, &one.reason) == (&other.record, &other.reason));
     Ok((accounts, damaged))
 }
 

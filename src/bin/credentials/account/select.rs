@@ -181,6 +181,15 @@ pub(crate) fn login(context: &Context, pool: &PoolKey) -> String {
     format!("credentials login {}{namespace}", quoted(pool.provider()))
 }
 
+/// How a person asks the vendor about the accounts of a pool.
+pub(crate) fn test(pool: &PoolKey) -> String {
+    let namespace = match pool.namespace() {
+        PoolKey::DEFAULT_NAMESPACE => String::new(),
+        namespace => format!(" {}", option("--namespace", namespace)),
+    };
+    format!("credentials test {}{namespace}", quoted(pool.provider()))
+}
+
 /// How a person puts another secret in the place of an account's. `None` where no command does that.
 pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String> {
     let Metadata { pool, label, kind, .. } = credential;

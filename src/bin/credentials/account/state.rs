@@ -85,6 +85,11 @@ impl Account {
         }
     }
 
+    /// Whether a request may take it now, or once its token is renewed.
+    pub(crate) fn is_usable(&self, now: Timestamp) -> bool {
+        matches!(self.state(now), State::Ready) && self.left_out.is_none()
+    }
+
     /// What a person sets so that requests use it, or that its token is renewed, where that is a matter of settings.
     pub(crate) fn settings_way_out(&self, context: &Context) -> Option<String> {
         let credential = &self.credential;

@@ -32,7 +32,7 @@ pub(crate) struct Headers {
     #[command(flatten)]
     namespace: Namespace,
     /// What is to be asked for: an account's headers may differ by it, and go to its own host
-    #[arg(long)]
+    #[arg(long, value_parser = url)]
     url: Option<Uri>,
     /// Write them to a terminal, too
     #[arg(long)]
@@ -102,5 +102,14 @@ impl Headers {
             Failure::usage(format!("{} does not say where its requests go", key.provider()))
                 .way_out("the same with --url, or set its `origins`")
         })
+    }
+}
+
+/// A whole URL: what has no origin can be sent nowhere.
+fn url(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("it is no URL: {error}"))?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("https" | "http"), Some(_)) => Ok(uri),
+        _ => Err("it is no URL such as https://api.example.com/v1/models".to_owned()),
     }
 }

@@ -8,7 +8,9 @@ use crate::account::{self, Account};
 use crate::args;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::output::{self, Yielding};
+use crate::output;
+use crate::shell::{option, quoted};
+use crate::table::{Yielding, table};
 use crate::time::{ago, brief, now};
 
 /// List the accounts, and how each stands
@@ -43,24 +45,47 @@ impl List {
             let accounts: Vec<_> = accounts.iter().map(|account| account.json(now)).collect();
             output::print_json(&accounts)?;
         } else if accounts.is_empty() && is_whole {
-            let of = match &self.namespace.namespace {
-                Some(namespace) => format!(" in the namespace {namespace}"),
-                None => String::new(),
+            let of = match (&self.provider, &self.namespace.namespace) {
+                (Some(provider), Some(namespace)) => {
+                    format!(" of {provider} in the namespace {namespace}")
+                }
+                (Some(provider), None) => format!(" of {provider}"),
+                (None, Some(namespace)) => format!(" in the namespace {namespace}"),
+                (None, None) => String::new(),
             };
             let vault = &context.places.vault;
             let why = match FileVault::is_at(vault) {
-                true => String::new(),
+                true => self.others(context).await?,
                 false => format!(": there is no vault in {} yet", output::path(vault)),
             };
+            let provider = self.provider.as_deref().map_or_else(|| "PROVIDER".to_owned(), quoted);
+            let namespace = self.namespace.namespace.as_ref();
+            let namespace = namespace.map(|namespace| format!(" {}", option("--namespace", namespace)));
             output::say(format_args!(
-                "There are no accounts{of}{why}. To add one: credentials login PROVIDER"
+                "There are no accounts{of}{why}. To add one: credentials login {provider}{}",
+                namespace.unwrap_or_default()
             ));
         } else if !accounts.is_empty() {
-            output::print(table(&accounts))?;
+            output::print(shown(&accounts))?;
             say_unread(&accounts);
             tell_ways_out(context, &accounts);
         }
         Ok(exit)
+    }
+
+    /// Whose accounts there are, where there are none of those that were asked for.
+    async fn others(&self, context: &Context) -> Result<String, Failure> {
+        let vault = context.vault_or_empty().await?;
+        let mut pools: Vec<_> = account::pools(context, &vault, None, None)
+            .await?
+            .iter()
+            .map(|pool| output::plain(&pool.to_string()))
+            .collect();
+        pools.dedup();
+        Ok(match pools.is_empty() {
+            true => String::new(),
+            false => format!("; there are some of {}", pools.join(", ")),
+        })
     }
 
     async fn load(
@@ -112,7 +137,7 @@ fn tell_ways_out(context: &Context, accounts: &[Account]) {
     }
 }
 
-fn table(accounts: &[Account]) -> String {
+fn shown(accounts: &[Account]) -> String {
     let now = now();
     let rows = accounts.iter().map(|account| {
         let credential = &account.credential;
@@ -139,9 +164,9 @@ fn table(accounts: &[Account]) -> String {
     // Where all are the default's, it says nothing.
     let is_default =
         accounts.iter().all(|account| account.credential.pool.namespace() == PoolKey::DEFAULT_NAMESPACE);
-    let dropped: &[_] = if is_default { &["NAMESPACE"] } else { &[] };
-    let cut = &["LAST USED", "LAST STATUS", "STATE"];
-    output::table(header, Yielding { dropped, cut }, rows)
+    let idle: &[_] = if is_default { &["NAMESPACE"] } else { &[] };
+    let yielding = Yielding { idle, dropped: &["LAST USED", "LAST STATUS"], cut: &[], wrapped: "STATE" };
+    table(header, yielding, rows)
 }
 
 /// An answer's status, in colour.

@@ -14,6 +14,7 @@ use crate::account;
 use crate::args::Global;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::shell::quoted;
 use crate::{output, prompt};
 
 pub(crate) use browser::OpenPage;
@@ -66,7 +67,7 @@ struct Way {
     #[arg(long)]
     device: bool,
     /// Sign in by a code that the browser shows, to be pasted here
-    #[arg(long)]
+    #[arg(long, alias = "pasted-code")]
     paste_code: bool,
 }
 
@@ -284,7 +285,7 @@ impl Login {
     }
 
     fn by_key(&self) -> String {
-        format!("credentials login {} --api-key", self.provider)
+        format!("credentials login {} --api-key", quoted(&self.provider))
     }
 
     /// What somebody has typed in the provider's place may be a key.
@@ -313,9 +314,11 @@ impl Login {
                 true => output::say(format_args!(
                     "The label {label} was taken; to renew that account in place of adding one: --replace"
                 )),
-                false => {
-                    output::say(format_args!("It keeps its label: credentials rename {name} {label}"))
-                }
+                false => output::say(format_args!(
+                    "It keeps its label: credentials rename {} {}",
+                    quoted(&name),
+                    quoted(label)
+                )),
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::{output, prompt};
 /// The vendor is not told: to end a session there, use the vendor's own page. A record that is damaged is removed
 /// by its whole id.
 #[derive(Debug, Args)]
+#[command(visible_alias = "rm", aliases = ["remove", "delete"])]
 #[command(after_help = "\
 Examples:
   credentials logout openai/spare

@@ -116,7 +116,7 @@ impl Migrate {
         match self.output.json {
             true => output::print_json(&outcome)?,
             false if outcome.entries.is_empty() => output::say("There was nothing to bring in."),
-            false => output::print(outcome.table())?,
+            false => output::print(outcome.shown())?,
         }
         outcome.tell_of_unknown_providers(context);
         outcome.tell_of_left_out(context).await?;

@@ -1,5 +1,8 @@
 //! A file for each command.
 
+pub(crate) mod backup;
+pub(crate) mod complete;
+pub(crate) mod config;
 pub(crate) mod headers;
 pub(crate) mod list;
 pub(crate) mod login;
@@ -12,6 +15,7 @@ pub(crate) mod rename;
 pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod standing;
+pub(crate) mod status;
 pub(crate) mod test;
 pub(crate) mod vault;
 
@@ -24,6 +28,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Login(command) => command.run(&args.global).await,
         Command::List(command) => command.run(&context()?).await,
+        Command::Status(command) => command.run(&context()?).await,
         Command::Show(command) => command.run(&context()?).await,
         Command::Rename(command) => command.run(&context()?).await,
         Command::Move(command) => command.run(&context()?).await,
@@ -38,8 +43,12 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Headers(command) => command.run(&context()?).await,
         Command::Migrate(command) => command.run(&context()?).await,
         Command::Vault(command) => command.run(&args.global).await,
+        Command::Backup(command) => command.run(&context()?).await,
+        Command::Restore(command) => command.run(&context()?).await,
+        Command::Config(command) => command.run(&args.global),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
         Command::OpenPage(command) => command.run(),
+        Command::Complete(command) => command.run(&args.global).await,
     }
 }

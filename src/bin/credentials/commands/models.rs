@@ -11,7 +11,9 @@ use crate::args::{self, Namespace};
 use crate::context::{Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure, chain};
-use crate::output::{self, Yielding};
+use crate::output;
+use crate::progress::Waiting;
+use crate::table::{Yielding, table};
 use crate::time::{brief, now, rfc3339};
 
 /// List the models that a provider offers to its accounts
@@ -51,6 +53,7 @@ impl Models {
             true => discovery.refresh().await,
             false => discovery.models().await,
         };
+        let waiting = Waiting::begin(format!("asking {} for its models", output::plain(key.provider())));
         let mut asked = ask().await;
         if asked.is_err() && !pool.renewing().is_empty() {
             // Its answer was not waited for long enough.
@@ -59,10 +62,18 @@ impl Models {
         }
         // What was learnt of the accounts, whatever came of it.
         let _ = pool.save().await;
+        drop(waiting);
         if asked.is_err() {
             account::tell_left_out(context, &vault, &key).await;
         }
-        let asked = asked?;
+        let asked = asked.map_err(|error| {
+            let failure = Failure::from(error);
+            match failure.exit() {
+                Exit::NotFound => failure.way_out(account::login(context, &key)),
+                Exit::Refused | Exit::Unavailable => failure.way_out(account::test(&key)),
+                _ => failure,
+            }
+        })?;
         if let Some(Stale { age, error, .. }) = asked.stale() {
             let age = brief(Duration::from_secs(age.as_secs()));
             output::warn(format_args!("this list is {age} old: {}", output::plain(&chain(error))));
@@ -86,19 +97,19 @@ impl Models {
                 all => format!("None of {all} models matches"),
             });
         } else {
-            output::print(table(&models))?;
+            output::print(shown(&models))?;
         }
         Ok(Exit::Done)
     }
 }
 
-fn table(models: &[&Model]) -> String {
+fn shown(models: &[&Model]) -> String {
     let text = |text: &Option<String>| text.as_deref().map(output::plain).unwrap_or_default();
     let rows = models.iter().map(|model| {
         let context = model.context_window.map(|tokens| tokens.to_string()).unwrap_or_default();
         [output::plain(&model.id), text(&model.name), text(&model.owner), context]
     });
-    output::table(
+    table(
         ["ID", "NAME", "OWNER", "CONTEXT"],
         Yielding { cut: &["OWNER", "NAME"], ..Yielding::default() },
         rows,

@@ -34,6 +34,7 @@ impl Move {
 ///
 /// A request still takes another while this one is cooling down: see `reset` for that.
 #[derive(Debug, Args)]
+#[command(visible_alias = "use")]
 pub(crate) struct Activate {
     #[command(flatten)]
     account: OneAccount,

@@ -2,16 +2,20 @@
 
 use clap::Args;
 use serde::Serialize;
+use tower_credentials::oauth::{Dialect, OAuthConfig};
 use tower_credentials::provider::{Provider, ResponseRule};
 
+use crate::account::setting;
 use crate::args;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::output::{self, Yielding};
+use crate::output;
+use crate::table::{Yielding, table};
 
 /// List the providers, or what the answers of one mean
 ///
-/// Both are as the settings have it: with the providers that they add, and with the rules of their own, which go before
+/// Of each there is where it is, the variable that its API key may be in, the ways to sign in, and the setting that they
+/// lack. Both are as the settings have it: with the providers that they add, and with the rules of their own, which go before
 /// the vendor's. Of several rules that hold, the first counts; what no rule says, the status and the headers do.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -58,9 +62,9 @@ impl Providers {
                 output::plain(what_to_do),
             ]
         });
-        output::print(output::table(
+        output::print(table(
             ["STATUS", "WITH", "MEANS", "WHAT TO DO"],
-            Yielding::default(),
+            Yielding { wrapped: "WITH", ..Yielding::default() },
             rows,
         ))
     }
@@ -69,8 +73,12 @@ impl Providers {
         let mut known = Vec::new();
         for name in context.registry.names() {
             let provider = context.registry.provider(name)?;
+            let config = provider.oauth();
+            let flows = config.map(|config| config.flows.as_slice()).unwrap_or_default();
             known.push(Known {
                 name,
+                sign_in: flows.iter().map(ToString::to_string).collect(),
+                needs: config.filter(|_| !flows.is_empty()).and_then(|config| needs(name, config)),
                 aliases: provider.aliases().iter().map(|alias| (*alias).to_owned()).collect(),
                 origin: provider.origin().map(ToString::to_string),
                 api_key_variable: context.registry.api_key_variable(name)?,
@@ -85,11 +93,13 @@ impl Providers {
                 output::plain(&known.aliases.join(", ")),
                 known.origin.unwrap_or_default(),
                 known.api_key_variable.unwrap_or_default().to_owned(),
+                known.sign_in.join(", "),
+                known.needs.unwrap_or_default(),
             ]
         });
-        output::print(output::table(
-            ["NAME", "ALIASES", "ORIGIN", "API KEY IN"],
-            Yielding::default(),
+        output::print(table(
+            ["NAME", "ALIASES", "ORIGIN", "API KEY IN", "SIGN-IN BY", "WHICH NEEDS"],
+            Yielding { dropped: &["ALIASES", "ORIGIN"], wrapped: "SIGN-IN BY", ..Yielding::default() },
             rows,
         ))
     }
@@ -104,6 +114,17 @@ struct Known<'a> {
     origin: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key_variable: Option<&'a str>,
+    /// The ways to sign in, the first one offered first.
+    sign_in: Vec<String>,
+    /// The setting that a sign-in needs and that is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<String>,
+}
+
+/// What a sign-in lacks: the OAuth client, which is never shipped. Cursor's link needs none.
+fn needs(provider: &str, config: &OAuthConfig) -> Option<String> {
+    let is_set = config.client_id.as_deref().is_some_and(|id| !id.is_empty());
+    (!is_set && config.dialect != Dialect::Cursor).then(|| setting(provider, "oauth.client_id"))
 }
 
 /// A rule in `--json`.

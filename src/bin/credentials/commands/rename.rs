@@ -8,6 +8,7 @@ use crate::args::OneAccount;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::shell::quoted;
 
 /// Give an account another label
 #[derive(Debug, Args)]
@@ -24,8 +25,11 @@ impl Rename {
         let vault = context.vault_with_accounts().await?;
         let old = account::find(context, &vault, &self.account).await?;
         if let Some(label) = self.label.strip_prefix(&format!("{}/", old.pool.provider())) {
-            return Err(Failure::usage("a label comes without its provider")
-                .way_out(format!("credentials rename {} {label}", self.account.account)));
+            return Err(Failure::usage("a label comes without its provider").way_out(format!(
+                "credentials rename {} {}",
+                quoted(&self.account.account),
+                quoted(label)
+            )));
         }
         let new = vault.relabel(old.id, self.label).await?;
         output::say(format_args!("{} is {} now", account::name(&old), account::name(&new)));

@@ -1,5 +1,8 @@
 //! `completions` and `man`: what a shell and a reader need, from the same definition as the program itself.
 
+mod dynamic;
+mod page;
+
 use clap::Args;
 use clap_complete::Shell;
 
@@ -8,6 +11,9 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 
 /// Write the completions for a shell to standard output
+///
+/// In bash, zsh and fish they know the providers and the accounts of the vault, where its key is in a file or a variable:
+/// no keyring and no command is asked while somebody types.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,6 +30,7 @@ impl Completions {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut definition(), "credentials", &mut script);
+        script.extend_from_slice(dynamic::script(self.shell).as_bytes());
         output::print_bytes(&script)?;
         Ok(Exit::Done)
     }
@@ -52,9 +59,7 @@ impl Man {
                     .way_out("credentials help")
             })?;
         }
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command.clone())
-            .render(&mut page)
+        let page = page::page(command)
             .map_err(|error| Failure::failed("could not make the page").because(error))?;
         output::print_bytes(&page)?;
         Ok(Exit::Done)

@@ -99,7 +99,7 @@ impl Test {
         } else if tested.is_empty() {
             output::say("There are no accounts. To add one: credentials login PROVIDER");
         } else {
-            output::print(tested::table(tested))?;
+            output::print(tested::shown(tested))?;
         }
         let failed: Vec<_> =
             tested.iter().filter_map(|tested| Some((tested, tested.verdict.failure()?))).collect();
@@ -210,7 +210,8 @@ async fn begin(
                 let asked =
                     Asked { pool, vault, provider: provider.clone(), renewals: renewals.clone() };
                 let unrenewable = unrenewable(context, &asked.vault, &credential).await;
-                queue.begin(test(asked, client, credential, uri, unrenewable));
+                let name = output::plain(&account::name(&credential));
+                queue.begin(name, test(asked, client, credential, uri, unrenewable));
             }
             Err(verdict) => queue.add(Tested::without_request(credential, verdict)),
         }

@@ -122,7 +122,7 @@ async fn not_sent(
             brief(*retry_after)
         );
         return Failure::new(Exit::Unavailable, message)
-            .way_out(format!("credentials test {}, which says why", key.provider()));
+            .way_out(format!("{}, which says why", account::test(key)));
     }
     match (error.downcast_ref(), account) {
         (Some(Error::Paused { .. }), Some(account)) => {
@@ -136,7 +136,7 @@ async fn not_sent(
         Some(Error::NoCredential { .. }) => Some(account::login(context, key)),
         Some(Error::NeedsSignIn { .. }) => match account {
             Some(account) => return needs_sign_in(context, account),
-            None => Some(format!("credentials test {}", key.provider())),
+            None => Some(account::test(key)),
         },
         _ => None,
     };

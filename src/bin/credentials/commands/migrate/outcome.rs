@@ -12,7 +12,8 @@ use tower_credentials::{Credential, CredentialId, Kind, Metadata, OAuthTokens, P
 use crate::account::{self, Unrenewable};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, chain};
-use crate::output::{self, Yielding, plain};
+use crate::output::{self, plain};
+use crate::table::{Yielding, table};
 
 /// What came of it, as `--json` has it.
 #[derive(Default, Serialize)]
@@ -209,7 +210,7 @@ impl Outcome {
         }
     }
 
-    pub(super) fn table(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         let rows = self.entries.iter().map(|entry| {
             [
                 entry.from.to_string(),
@@ -221,9 +222,9 @@ impl Outcome {
                 entry.kind.to_string(),
             ]
         });
-        output::table(
+        table(
             ["FROM", "ENTRY", "ACTION", "PROVIDER", "NAMESPACE", "LABEL", "KIND"],
-            Yielding { cut: &["ENTRY"], ..Yielding::default() },
+            Yielding { dropped: &["NAMESPACE", "FROM"], cut: &["ENTRY"], ..Yielding::default() },
             rows,
         )
     }

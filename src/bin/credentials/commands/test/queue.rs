@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::tested::Tested;
 use crate::failure::Failure;
+use crate::progress::Waiting;
 
 /// How many accounts are tested at once.
 const AT_ONCE: usize = 8;
@@ -25,12 +26,13 @@ impl Queue {
         Self { running: JoinSet::new(), at_once, tests: Vec::new() }
     }
 
-    /// Begins a test.
-    pub(super) fn begin(&mut self, test: impl Future<Output = Tested> + Send + 'static) {
+    /// Begins a test of the account of this name.
+    pub(super) fn begin(&mut self, name: String, test: impl Future<Output = Tested> + Send + 'static) {
         let (place, at_once) = (self.tests.len(), self.at_once.clone());
         self.tests.push(None);
         self.running.spawn(async move {
             let _one_of_them = at_once.acquire().await;
+            let _waiting = Waiting::begin(format!("testing {name}"));
             (place, test.await)
         });
     }

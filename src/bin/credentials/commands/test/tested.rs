@@ -10,7 +10,8 @@ use tower_credentials::{BoxError, Error, Metadata, Timestamp};
 use super::answer::Answer;
 use crate::account::{self, Identity, Unrenewable};
 use crate::failure::{Exit, chain};
-use crate::output::{self, Yielding};
+use crate::output;
+use crate::table::{Yielding, table};
 use crate::time::{brief, now, rfc3339};
 
 /// One account, and what came of its test.
@@ -224,7 +225,7 @@ impl Verdict {
     }
 }
 
-pub(super) fn table(tested: &[Tested]) -> String {
+pub(super) fn shown(tested: &[Tested]) -> String {
     let now = now();
     let rows = tested.iter().map(|tested| {
         let (status, took) = match tested.answer {
@@ -238,7 +239,11 @@ pub(super) fn table(tested: &[Tested]) -> String {
         };
         [account::name(&tested.credential), status, took, ready, tested.verdict.describe()]
     });
-    output::table(["ACCOUNT", "STATUS", "TIME", "READY", "RESULT"], Yielding::default(), rows)
+    table(
+        ["ACCOUNT", "STATUS", "TIME", "READY", "RESULT"],
+        Yielding { wrapped: "RESULT", ..Yielding::default() },
+        rows,
+    )
 }
 
 /// A test in `--json`.

@@ -1,21 +1,21 @@
 //! `vault export`: the key, for a backup or for another machine.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use tower_credentials::SecretString;
 use tower_credentials::vault::key::KeyServiceExt;
+use zeroize::Zeroizing;
 
 use super::{look, opens};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::output;
+use crate::shell::quoted;
+use crate::{files, output};
 
 /// Write the vault's key, in base64
 ///
-/// With the key, whoever has the vault's files can read every account in them: keep them apart.
+/// With the key, whoever has the vault's files can read every account in them: keep them apart. It is no backup of the
+/// accounts: that takes the vault's directory, too, or `credentials backup`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -49,14 +49,20 @@ impl Export {
         let text = keys.current.to_base64();
         match &self.output {
             Some(path) => {
-                is_elsewhere(path, &context.places.vault)?;
-                write(path, &text, self.force)?;
+                files::is_elsewhere(path, &context.places.vault, "the key opens", "--output FILE")?;
+                let line = Zeroizing::new(format!("{}\n", text.expose()));
+                files::write(path, line.as_bytes(), self.force)?;
                 #[cfg(unix)]
-                give_to_owner(path, &context.places.vault);
+                files::give_to_owner(path, &context.places.vault);
                 output::say(format_args!(
                     "Wrote the key {} to {}",
                     keys.current.id(),
                     output::path(path)
+                ));
+                output::say(format_args!(
+                    "That is the key, and no account: copy {} as well; or have all accounts in one file: credentials \
+                     backup FILE",
+                    quoted(context.places.vault.display())
                 ));
             }
             None => {
@@ -70,78 +76,4 @@ impl Export {
         }
         Ok(Exit::Done)
     }
-}
-
-/// Refuses a place within the vault: who copies the vault would have its key with it.
-fn is_elsewhere(path: &Path, vault: &Path) -> Result<(), Failure> {
-    let directory =
-        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match (fs::canonicalize(directory), fs::canonicalize(vault)) {
-        (Ok(directory), Ok(vault)) if directory.starts_with(&vault) => {
-            let message = format!("{} is in the vault that the key opens", path.display());
-            Err(Failure::usage(message).way_out("--output FILE with a file elsewhere"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes the key to a file that only its owner may read: a new one, or whole in place of another.
-fn write(path: &Path, key: &SecretString, overwrite: bool) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
-        let failure = Failure::failed(format!("could not write {}", path.display())).because(&error);
-        match error.kind() {
-            io::ErrorKind::AlreadyExists => failure.way_out("another name, or --force to overwrite it"),
-            _ => failure,
-        }
-    };
-    if !overwrite {
-        return write_new(path, key).map_err(failed);
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    write_new(&beside, key).map_err(failed)?;
-    fs::rename(&beside, path).map_err(|error| {
-        // It holds the key.
-        let _ = fs::remove_file(&beside);
-        failed(error)
-    })
-}
-
-/// As root, in a directory of the vault's owner, gives the file to them: it is for them, and they have the key anyway.
-#[cfg(unix)]
-fn give_to_owner(path: &Path, vault: &Path) {
-    use std::os::unix::fs::{MetadataExt, fchown};
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let directory =
-        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (Ok(directory), Ok(vault)) = (fs::metadata(directory), fs::metadata(vault)) else { return };
-    if directory.uid() != vault.uid() || directory.uid() == 0 {
-        return;
-    }
-    // What has taken the file's name since may lead anywhere.
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-    let given = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
-        .map_err(io::Error::from)
-        .and_then(|file| fchown(file, Some(directory.uid()), Some(directory.gid())));
-    if let Err(error) = given {
-        let path = path.display();
-        output::warn(format_args!(
-            "{path} stays root's: it can't be given to the vault's owner ({error})"
-        ));
-    }
-}
-
-fn write_new(path: &Path, key: &SecretString) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    let written = file.write_all(key.expose().as_bytes()).and_then(|()| file.write_all(b"\n"));
-    written.and_then(|()| file.sync_all()).inspect_err(|_| {
-        let _ = fs::remove_file(path);
-    })
 }

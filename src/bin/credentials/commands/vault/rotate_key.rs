@@ -11,6 +11,7 @@ use super::no_vault;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, key_in, no_key};
+use crate::shell::quoted;
 use crate::{output, prompt};
 
 /// Seal every account anew under a new key
@@ -170,8 +171,8 @@ async fn not_shared(context: &Context, key: KeyId) -> Result<(), Failure> {
                 format!("the vault {} has the same key, and would not open any more", other.display());
             return Err(Failure::new(Exit::Vault, message).way_out(format!(
                 "give this vault a key of its own: credentials vault export --output FILE, then \
-                 credentials --vault '{}' --key-file FILE vault rotate-key",
-                places.vault.display()
+                 credentials --vault {} --key-file FILE vault rotate-key",
+                quoted(places.vault.display())
             )));
         }
     }

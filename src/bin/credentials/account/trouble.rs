@@ -1,0 +1,81 @@
+//! What keeps an account from use, and what mends it.
+
+use tower_credentials::Timestamp;
+
+use super::{Account, State, Unrenewable, name, renewal, resumption};
+use crate::context::Context;
+use crate::failure::Exit;
+use crate::shell::quoted;
+use crate::time::brief;
+
+/// What keeps an account from use, or soon will.
+pub(crate) struct Trouble {
+    pub(crate) why: String,
+    /// A command, most often.
+    pub(crate) way_out: Option<String>,
+    /// The exit code that says so; `Done` for what a person has decided, and for what is still to come.
+    pub(crate) exit: Exit,
+}
+
+impl Account {
+    /// What keeps it from use.
+    pub(crate) fn trouble(&self, context: &Context, now: Timestamp) -> Option<Trouble> {
+        let credential = &self.credential;
+        let command = |command: &str| format!("credentials {command} {}", quoted(name(credential)));
+        let trouble = |why: String, way_out: Option<String>, exit| Some(Trouble { why, way_out, exit });
+        match self.state(now) {
+            State::Paused => trouble("paused".to_owned(), Some(resumption(credential)), Exit::Done),
+            State::NeedsSignIn { reason } => {
+                trouble(format!("needs sign-in: {reason}"), renewal(context, credential), Exit::Refused)
+            }
+            State::Dead { reason } => {
+                trouble(format!("dead: {reason}"), renewal(context, credential), Exit::Refused)
+            }
+            State::Spent { reason, until } => {
+                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                let left = until.map(|until| format!(", {} left", brief(until.since(now))));
+                let why = format!("spent{}{reason}", left.unwrap_or_default());
+                trouble(why, Some(command("test")), Exit::Unavailable)
+            }
+            State::Cooling { until } => {
+                let why = format!("cooling, {} left", brief(until.since(now)));
+                trouble(
+                    why,
+                    Some(format!("{}, if you know better", command("reset"))),
+                    Exit::Unavailable,
+                )
+            }
+            State::UnknownProvider => {
+                let way_out = Unrenewable::NoProvider.way_out(context, credential);
+                trouble("no provider of that name is set".to_owned(), way_out, Exit::Usage)
+            }
+            State::Expired => {
+                let why = self.unrenewable?;
+                let exit = if why.is_of_settings() { Exit::Usage } else { Exit::Refused };
+                let text = format!("expired, can't be renewed: {why}");
+                trouble(text, why.way_out(context, credential), exit)
+            }
+            State::Ready => self.trouble_ahead(context, now),
+        }
+    }
+
+    /// Of one that is ready: that it is not used, or will not be for long.
+    fn trouble_ahead(&self, context: &Context, now: Timestamp) -> Option<Trouble> {
+        let done = |why, way_out| Some(Trouble { why, way_out, exit: Exit::Done });
+        if let Some(why) = self.left_out {
+            return done(format!("not used: {why}"), self.settings_way_out(context));
+        }
+        if let Some(why) = self.unrenewable {
+            let ends = self.expires_at.map(|end| format!("ends in {}, ", brief(end.since(now))));
+            let text = format!("{}can't be renewed: {why}", ends.unwrap_or_default());
+            return done(text, why.way_out(context, &self.credential));
+        }
+        let answer = self.standing.last_answer?;
+        if !matches!(answer.status, 401 | 403) {
+            return None;
+        }
+        // Which of the two is at fault, the account or the request, a test tells.
+        let test = format!("credentials test {}", quoted(name(&self.credential)));
+        done(format!("its last request was refused ({})", answer.status), Some(test))
+    }
+}

@@ -1,0 +1,241 @@
+//! `backup` and `restore`: all accounts in one sealed file.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use serde::Serialize;
+use tower_credentials::SecretString;
+use tower_credentials::vault::backup::{self, BackupError, Lock, Restored, RestoredAs, SealedBy};
+use tower_credentials::vault::key::VaultKey;
+
+use crate::account::{self, Identity};
+use crate::args::Json;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::keys::no_key;
+use crate::shell::quoted;
+use crate::time::rfc3339;
+use crate::{files, output, prompt};
+
+/// Write all accounts into one sealed file
+///
+/// With the passphrase, or with the recovery key that --recovery-key makes, the file alone is enough: the vault's own key
+/// is not needed. It has every account's secret, label and place, and what is paused; not the settings file. A refresh
+/// token that is renewed later is a newer one at most vendors, so a backup of sign-ins is soon old: one of keys is not.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials backup /media/stick/accounts.backup
+  credentials backup accounts.backup --recovery-key > recovery.key")]
+pub(crate) struct Backup {
+    /// The file that is made, for you alone to read
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// Seal it with a new key, which is written to standard output, and not with a passphrase
+    #[arg(long)]
+    recovery_key: bool,
+    /// Overwrite the file
+    #[arg(long)]
+    force: bool,
+}
+
+/// What a passphrase has at least: whoever has the file can try as many as they like.
+const LEAST: usize = 8;
+
+impl Backup {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let vault = context.vault_with_accounts().await?;
+        files::is_elsewhere(&self.file, &context.places.vault, "is backed up", "FILE,")?;
+        if self.file.exists() && !self.force {
+            return Err(Failure::failed(format!("{} is there already", self.file.display()))
+                .way_out("another name, or --force to overwrite it"));
+        }
+        let backup = backup::Backup::of(&vault).await?;
+        for damage in &backup.damaged {
+            output::warn(damage);
+        }
+        let (count, is_whole) = (backup.accounts().count(), backup.damaged.is_empty());
+        if count == 0 {
+            return Err(
+                Failure::not_found("there are no accounts").way_out("credentials login PROVIDER")
+            );
+        }
+        let key = self.recovery_key.then(VaultKey::generate);
+        let passphrase = match &key {
+            Some(_) => None,
+            None => Some(new_passphrase().await?),
+        };
+        let bytes = on_a_thread({
+            let (key, passphrase) = (key.clone(), passphrase);
+            move || backup.seal(&lock(key.as_ref(), passphrase.as_ref())?)
+        })
+        .await?
+        .map_err(|error| failed(&self.file.display().to_string(), &error))?;
+        if let Some(key) = key {
+            // First: without it, the file is of no use.
+            output::say("This key opens the backup; keep it apart from the file:");
+            output::print(key.to_base64().expose())?;
+        }
+        files::write(&self.file, &bytes, self.force)?;
+        let accounts = if count == 1 { "account" } else { "accounts" };
+        output::say(format_args!("Wrote {count} {accounts} to {}", self.file.display()));
+        Ok(if is_whole { Exit::Done } else { Exit::Vault })
+    }
+}
+
+/// Bring the accounts of a backup into the vault
+///
+/// Those that the vault has not got are added, behind the others. Nothing is replaced: an account that is there with
+/// another secret stays as it is, and is named. To restore again changes nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials restore /media/stick/accounts.backup
+  credentials restore accounts.backup --dry-run
+
+Exit codes:
+  1  the vault has another secret of some of the accounts; all others were restored
+  5  the passphrase or the key is wrong, or the file was changed")]
+pub(crate) struct Restore {
+    /// The file, as `backup` has written it
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// Say which accounts are in it, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+/// An account of a backup in `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    account: Identity<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+}
+
+impl Restore {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let bytes = read(&self.file)?;
+        let file = self.file.display().to_string();
+        let failed = |error: BackupError| failed(&file, &error);
+        let sealed_by = backup::Backup::sealed_by(&bytes).map_err(failed)?;
+        if !self.dry_run {
+            context.check_vault().await?;
+        }
+        let (mut key, mut passphrase) = (None, None);
+        match sealed_by {
+            SealedBy::Passphrase => passphrase = Some(prompt::secret("passphrase").await?),
+            SealedBy::Key(id) => {
+                let text = prompt::secret(&format!("recovery key {id}")).await?;
+                key = Some(VaultKey::from_base64(text.expose()).map_err(|_| no_key("what was given"))?);
+            }
+            _ => return Err(Failure::failed(format!("{file} is sealed in a way that is not known"))),
+        }
+        let opened =
+            on_a_thread(move || backup::Backup::open(&bytes, &lock(key.as_ref(), passphrase.as_ref())?));
+        let backup = opened.await?.map_err(failed)?;
+        output::say(format_args!("The backup is of {}", rfc3339(backup.created_at)));
+        if self.dry_run {
+            return self.show(backup.accounts().map(|account| (account, None)));
+        }
+        let restored = backup.restore(&context.vault_or_new().await?).await?;
+        let exit =
+            self.show(restored.iter().map(|Restored { account, what, .. }| (account, Some(*what))))?;
+        let kept: Vec<_> =
+            restored.iter().filter(|restored| restored.what == RestoredAs::Kept).collect();
+        let Some(first) = kept.first() else { return Ok(exit) };
+        let message = match kept.len() {
+            1 => "an account is in the vault with another secret, which stays".to_owned(),
+            count => format!("{count} accounts are in the vault with other secrets, which stay"),
+        };
+        let name = quoted(account::name(&first.account));
+        Err(Failure::failed(message).way_out(format!("credentials logout {name}; then the same again")))
+    }
+
+    fn show<'a>(
+        &self,
+        accounts: impl Iterator<Item = (&'a tower_credentials::Metadata, Option<RestoredAs>)>,
+    ) -> Result<Exit, Failure> {
+        let word = |what| match what {
+            RestoredAs::Added => "restored",
+            RestoredAs::Unchanged => "unchanged",
+            _ => "kept",
+        };
+        if self.output.json {
+            let lines = accounts
+                .map(|(account, what)| Line { account: Identity::of(account), action: what.map(word) });
+            output::print_json(&lines.collect::<Vec<_>>())?;
+            return Ok(Exit::Done);
+        }
+        for (account, what) in accounts {
+            let name = output::plain(&account::name(account));
+            match what {
+                Some(what) => output::print(format_args!("{name}: {}", word(what)))?,
+                None => output::print(name)?,
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Asks for a passphrase; a person at a terminal types it twice.
+async fn new_passphrase() -> Result<SecretString, Failure> {
+    let passphrase = prompt::secret("passphrase").await?;
+    if passphrase.expose().chars().count() < LEAST {
+        return Err(Failure::usage(format!("a passphrase has at least {LEAST} characters"))
+            .way_out("several words; or --recovery-key"));
+    }
+    if prompt::can_ask() && prompt::secret("the same again").await?.expose() != passphrase.expose() {
+        return Err(Failure::usage("the two are not the same").way_out("the same command again"));
+    }
+    Ok(passphrase)
+}
+
+fn lock<'a>(
+    key: Option<&'a VaultKey>,
+    passphrase: Option<&'a SecretString>,
+) -> Result<Lock<'a>, BackupError> {
+    match (key, passphrase) {
+        (Some(key), _) => Ok(Lock::Key(key)),
+        (None, Some(passphrase)) => Ok(Lock::Passphrase(passphrase)),
+        (None, None) => Err(BackupError::Failed("neither a key nor a passphrase was given")),
+    }
+}
+
+/// To make a key of a passphrase takes a while, in which signals are heeded.
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<Result<T, BackupError>, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Failure::failed("the backup was broken off").because(error))
+}
+
+/// More than any backup takes.
+const MOST: u64 = 256 * 1024 * 1024;
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error: std::io::Error| {
+        let exit = match error.kind() {
+            std::io::ErrorKind::NotFound => Exit::NotFound,
+            _ => Exit::Failed,
+        };
+        Failure::new(exit, format!("could not read {}", path.display())).because(error)
+    };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(MOST).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn failed(file: &str, error: &BackupError) -> Failure {
+    let failure = |exit| Failure::new(exit, error.to_string()).because(format!("it is {file}"));
+    match error {
+        BackupError::NoBackup(_) | BackupError::Newer(_) => failure(Exit::Usage),
+        BackupError::Failed(_) => failure(Exit::Failed),
+        _ => failure(Exit::Vault).way_out("the same again, with the right one"),
+    }
+}

@@ -1,0 +1,143 @@
+//! `__complete`: the providers and accounts that may come next on the command line, for the shells' scripts.
+
+use clap::{Arg, ArgAction, Args};
+use tower_credentials::settings::KeySource;
+use tower_credentials::vault::VaultExt;
+
+use crate::account;
+use crate::args::{Global, definition};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// What may come next
+#[derive(Debug, Args)]
+pub(crate) struct Complete {
+    /// The words after the program's name, the one that is being typed last
+    #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+    words: Vec<String>,
+}
+
+/// What is asked for where the cursor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Provider,
+    Account,
+    Namespace,
+    Nothing,
+}
+
+impl Complete {
+    /// Says nothing where nothing is known: a person is typing, and no error is of use to them.
+    pub(crate) async fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let Some((typed, before)) = self.words.split_last() else { return Ok(Exit::Done) };
+        let asked = asked(before);
+        if asked == Asked::Nothing || typed.starts_with('-') {
+            return Ok(Exit::Done);
+        }
+        let Ok(context) = Context::new(global) else { return Ok(Exit::Done) };
+        let mut names = Vec::new();
+        if asked != Asked::Namespace {
+            names.extend(context.registry.names().map(str::to_owned));
+        }
+        for account in accounts(&context).await {
+            match asked {
+                Asked::Account => names.push(account::name(&account)),
+                Asked::Namespace => names.push(account.pool.namespace().to_owned()),
+                _ => names.push(account.pool.provider().to_owned()),
+            }
+        }
+        names.sort();
+        names.dedup();
+        for name in names.iter().filter(|name| name.starts_with(typed.as_str())) {
+            // A line for each.
+            output::print(output::plain(name))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// The accounts of the vault, where no key has to be asked of anybody: a keyring or a command may ask a person.
+async fn accounts(context: &Context) -> Vec<tower_credentials::Metadata> {
+    if !matches!(context.keys.source(), KeySource::File(_) | KeySource::Variable) {
+        return Vec::new();
+    }
+    match context.vault().await {
+        Ok(Some(vault)) => vault.list().await.map(|listing| listing.credentials).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// What the word after these is.
+fn asked(before: &[String]) -> Asked {
+    let mut whole = definition();
+    whole.build();
+    let (mut command, mut place, mut value_of) = (&whole, 0, None);
+    for word in before {
+        if value_of.take().is_some() {
+            continue;
+        }
+        if word.starts_with('-') && word.len() > 1 {
+            value_of = command.get_arguments().find(|arg| is_named(arg, word) && takes_value(arg));
+        } else if let Some(below) = command.find_subcommand(word) {
+            (command, place) = (below, 0);
+        } else {
+            place += 1;
+        }
+    }
+    let positional = || {
+        let last = command.get_positionals().last();
+        let last = last.filter(|arg| matches!(arg.get_action(), ArgAction::Append));
+        command.get_positionals().nth(place).or(last)
+    };
+    let Some(arg) = value_of.or_else(positional) else { return Asked::Nothing };
+    let name = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str());
+    match name.unwrap_or_else(|| arg.get_id().as_str()) {
+        "PROVIDER" | "provider" => Asked::Provider,
+        "ACCOUNT" | "PROVIDER|ACCOUNT" => Asked::Account,
+        "NS" => Asked::Namespace,
+        _ => Asked::Nothing,
+    }
+}
+
+fn is_named(arg: &Arg, word: &str) -> bool {
+    match word.strip_prefix("--") {
+        Some(long) => arg.get_long() == Some(long),
+        None => arg.get_short().is_some_and(|short| word.ends_with(short)),
+    }
+}
+
+fn takes_value(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Asked, asked};
+
+    #[test]
+    fn what_comes_next_is_known_by_its_place() {
+        for (before, expected) in [
+            ("show", Asked::Account),
+            ("show openai/work", Asked::Nothing),
+            ("pause a b", Asked::Account),
+            ("headers", Asked::Account),
+            ("login", Asked::Provider),
+            ("login --label work", Asked::Provider),
+            ("login --label", Asked::Nothing),
+            ("list -n", Asked::Namespace),
+            ("list --namespace", Asked::Namespace),
+            ("models --json", Asked::Provider),
+            ("providers --responses", Asked::Provider),
+            ("rename", Asked::Account),
+            ("rename openai/work", Asked::Nothing),
+            ("--vault", Asked::Nothing),
+            ("--vault x rm", Asked::Account),
+            ("vault export", Asked::Nothing),
+            ("", Asked::Nothing),
+        ] {
+            let before: Vec<_> = before.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(asked(&before), expected, "{before:?}");
+        }
+    }
+}

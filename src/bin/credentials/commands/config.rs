@@ -1,0 +1,206 @@
+//! `config …`: the settings file.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::args::{Global, Json};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::table::{Yielding, table};
+
+/// Make the settings file, and see what it says
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(Init),
+    Path(Path_),
+    Check(Check),
+    Show(Show),
+}
+
+impl Config {
+    pub(crate) fn run(self, global: &Global) -> Result<Exit, Failure> {
+        match self.command {
+            Command::Init(command) => command.run(global),
+            Command::Path(command) => command.run(global),
+            Command::Check(command) => command.run(&Context::new(global)?),
+            Command::Show(command) => command.run(&Context::new(global)?),
+        }
+    }
+}
+
+/// The file that `config init` writes: every setting, explained and out of effect.
+const TEMPLATE: &str = include_str!("config/template.toml");
+
+/// Make a settings file in which everything is explained, and nothing set
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  credentials config init\n  credentials config init --stdout | less"
+)]
+struct Init {
+    /// Write it to standard output, and make no file
+    #[arg(long)]
+    stdout: bool,
+}
+
+impl Init {
+    fn run(self, global: &Global) -> Result<Exit, Failure> {
+        if self.stdout {
+            output::print_bytes(TEMPLATE.as_bytes())?;
+            return Ok(Exit::Done);
+        }
+        let path = Context::config_file(global)?;
+        make(&path).map_err(|error| {
+            let failure = Failure::failed(format!("could not make {}", path.display())).because(&error);
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => failure.way_out(
+                    "credentials config check; or credentials config init --stdout, to compare with",
+                ),
+                _ => failure.way_out("--config FILE, with a file that can be made"),
+            }
+        })?;
+        output::say(format_args!(
+            "Made {}: everything in it is explained, and nothing is set",
+            path.display()
+        ));
+        Ok(Exit::Done)
+    }
+}
+
+/// Makes the file, and directories that are missing, for its owner alone: a client's secret may be written into it.
+fn make(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let mut directories = fs::DirBuilder::new();
+        directories.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut directories, 0o700);
+        directories.create(parent)?;
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(TEMPLATE.as_bytes())
+}
+
+/// Show where the settings file is
+#[derive(Debug, Args)]
+struct Path_ {}
+
+impl Path_ {
+    #[allow(clippy::unused_self, reason = "as every command has it")]
+    fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let path = Context::config_file(global)?;
+        output::print(path.display())?;
+        if !path.exists() {
+            output::say("It is not there yet: credentials config init");
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Read the settings file and the environment, and say what is wrong
+#[derive(Debug, Args)]
+struct Check {}
+
+impl Check {
+    #[allow(clippy::unused_self, reason = "as every command has it")]
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let path = &context.places.config;
+        let providers = context.registry.names().count();
+        match path.exists() {
+            true => {
+                output::say(format_args!("{} is well; {providers} providers are known", path.display()))
+            }
+            false => output::say(format_args!(
+                "There is no {}, which is well: nothing has to be set. To make one: credentials config init",
+                path.display()
+            )),
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Show the settings as they are in effect, without secrets
+#[derive(Debug, Args)]
+struct Show {
+    /// Only those of this provider
+    provider: Option<String>,
+    #[command(flatten)]
+    output: Json,
+}
+
+/// The settings of a provider in `--json`.
+#[derive(Serialize)]
+struct Effective {
+    provider: String,
+    namespace: String,
+    mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key_variable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+}
+
+impl Show {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let registry = &context.registry;
+        let names: Vec<String> = match &self.provider {
+            Some(name) => vec![registry.pool_key(name)?.provider().to_owned()],
+            None => registry.names().map(str::to_owned).collect(),
+        };
+        let mut shown = Vec::new();
+        for name in names {
+            let provider = registry.provider(&name)?;
+            shown.push(Effective {
+                namespace: registry.pool_key(&name)?.namespace().to_owned(),
+                mode: registry.mode(&name)?.as_str(),
+                max_attempts: registry.max_attempts(&name)?.map(Into::into),
+                origin: provider.origin().map(ToString::to_string),
+                api_key_variable: registry.api_key_variable(&name)?.map(str::to_owned),
+                client_id: provider.oauth().and_then(|config| config.client_id.clone()),
+                provider: name,
+            });
+        }
+        if self.output.json {
+            output::print_json(&shown)?;
+            return Ok(Exit::Done);
+        }
+        let (places, keys) = (&context.places, &context.keys);
+        output::say(format_args!(
+            "settings: {}\nvault:    {}\nkey:      {keys}\n",
+            places.config.display(),
+            places.vault.display()
+        ));
+        let rows = shown.into_iter().map(|settings| {
+            let text = |text: Option<String>| text.as_deref().map(output::plain).unwrap_or_default();
+            [
+                output::plain(&settings.provider),
+                output::plain(&settings.namespace),
+                settings.mode.to_owned(),
+                settings.max_attempts.map(|most| most.to_string()).unwrap_or_default(),
+                text(settings.origin),
+                text(settings.api_key_variable),
+                text(settings.client_id),
+            ]
+        });
+        let header = ["PROVIDER", "NAMESPACE", "MODE", "ATTEMPTS", "ORIGIN", "API KEY IN", "CLIENT ID"];
+        let yielding = Yielding { cut: &["CLIENT ID", "ORIGIN"], ..Yielding::default() };
+        output::print(table(header, yielding, rows))?;
+        Ok(Exit::Done)
+    }
+}

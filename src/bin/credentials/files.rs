@@ -1,0 +1,87 @@
+//! Files that are written for their owner alone.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::failure::Failure;
+#[cfg(unix)]
+use crate::output;
+
+/// Refuses a place within the vault: who copies the vault would have its key with it.
+pub(crate) fn is_elsewhere(
+    path: &Path,
+    vault: &Path,
+    opener: &str,
+    argument: &str,
+) -> Result<(), Failure> {
+    let directory =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(directory), fs::canonicalize(vault)) {
+        (Ok(directory), Ok(vault)) if directory.starts_with(&vault) => {
+            let message = format!("{} is in the vault that {opener}", path.display());
+            Err(Failure::usage(message).way_out(format!("{argument} with a file elsewhere")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file that only its owner may read: a new one, or whole in place of another.
+pub(crate) fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        let failure = Failure::failed(format!("could not write {}", path.display())).because(&error);
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => failure.way_out("another name, or --force to overwrite it"),
+            _ => failure,
+        }
+    };
+    if !overwrite {
+        return write_new(path, bytes).map_err(failed);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    write_new(&beside, bytes).map_err(failed)?;
+    fs::rename(&beside, path).map_err(|error| {
+        // It may hold a key.
+        let _ = fs::remove_file(&beside);
+        failed(error)
+    })
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
+}
+
+/// As root, in a directory of the vault's owner, gives the file to them: it is for them, and they have the key anyway.
+#[cfg(unix)]
+pub(crate) fn give_to_owner(path: &Path, vault: &Path) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(directory), Ok(vault)) = (fs::metadata(directory), fs::metadata(vault)) else { return };
+    if directory.uid() != vault.uid() || directory.uid() == 0 {
+        return;
+    }
+    // What has taken the file's name since may lead anywhere.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let given = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|file| fchown(file, Some(directory.uid()), Some(directory.gid())));
+    if let Err(error) = given {
+        let path = path.display();
+        output::warn(format_args!(
+            "{path} stays root's: it can't be given to the vault's owner ({error})"
+        ));
+    }
+}

@@ -1,0 +1,214 @@
+//! Tables, which fit a terminal.
+
+use console::{Alignment, AnsiCodeIterator};
+
+use crate::output::strong;
+
+/// What a table gives up where a terminal is too narrow for it: empty columns first, then what is named here, in this
+/// order.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Yielding<'a> {
+    /// Columns that say nothing, though they are not empty.
+    pub(crate) idle: &'a [&'a str],
+    /// These columns.
+    pub(crate) dropped: &'a [&'a str],
+    /// The ends of the texts in these.
+    pub(crate) cut: &'a [&'a str],
+    /// The texts in this one go on in the next line: nothing of them is lost.
+    pub(crate) wrapped: &'a str,
+}
+
+/// A table of these rows, without lines.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    yielding: Yielding<'_>,
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let room = console::Term::stdout().size_checked().map(|(_, room)| usize::from(room));
+    fitted(header, yielding, rows, room)
+}
+
+fn fitted<const N: usize>(
+    header: [&str; N],
+    yielding: Yielding<'_>,
+    rows: impl IntoIterator<Item = [String; N]>,
+    room: Option<usize>,
+) -> String {
+    let mut lines = vec![header.map(|name| strong(name).to_string())];
+    lines.extend(rows);
+    let width = |rows: &[[String; N]], column: usize| {
+        rows.iter().map(|cells| console::measure_text_width(&cells[column])).max().unwrap_or(0)
+    };
+    let mut widths: [Option<usize>; N] = std::array::from_fn(|column| Some(width(&lines, column)));
+    let is_empty: [bool; N] = std::array::from_fn(|column| {
+        yielding.idle.contains(&header[column]) || width(&lines[1..], column) == 0
+    });
+    if let Some(room) = room {
+        fit(&mut widths, is_empty, header, yielding, room);
+    }
+    let wrapped = header.iter().position(|name| *name == yielding.wrapped);
+    let lines = lines.iter().flat_map(|cells| row(cells, &widths, wrapped));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What is between two columns.
+const GAP: &str = "  ";
+
+/// What is left at least of a column that is cut.
+const LEAST: usize = 6;
+
+/// What is left at least of the width of one whose texts go on in the next line.
+const LEAST_WRAPPED: usize = 16;
+
+/// Narrows the columns until all have room, or nothing more yields. One that is dropped has no width.
+fn fit<const N: usize>(
+    widths: &mut [Option<usize>; N],
+    is_empty: [bool; N],
+    header: [&str; N],
+    yielding: Yielding<'_>,
+    room: usize,
+) {
+    let excess = |widths: &[Option<usize>; N]| {
+        let shown = widths.iter().flatten();
+        (shown.clone().sum::<usize>() + GAP.len() * (shown.count() - 1)).saturating_sub(room)
+    };
+    let place = |name: &&str| header.iter().position(|column| column == name);
+    let empty = (0..N).filter(|column| is_empty[*column]);
+    for column in empty.chain(yielding.dropped.iter().filter_map(place)) {
+        if excess(widths) > 0 {
+            widths[column] = None;
+        }
+    }
+    let cut = yielding.cut.iter().filter_map(place).map(|column| (column, LEAST));
+    for (column, least) in cut.chain(place(&yielding.wrapped).map(|column| (column, LEAST_WRAPPED))) {
+        let excess = excess(widths);
+        if let Some(width) = &mut widths[column] {
+            *width = (*width).min(least.max(width.saturating_sub(excess)));
+        }
+    }
+}
+
+/// The lines of a row: several where a text goes on in the next one.
+fn row<const N: usize>(
+    cells: &[String; N],
+    widths: &[Option<usize>; N],
+    wrapped: Option<usize>,
+) -> Vec<String> {
+    let shown = cells.iter().zip(widths).enumerate();
+    let columns: Vec<(usize, Vec<String>)> = shown
+        .filter_map(|(column, (cell, width))| {
+            let width = (*width)?;
+            let texts = match wrapped == Some(column) {
+                true => wrap(cell, width),
+                false => vec![console::pad_str(cell, width, Alignment::Left, Some("…")).into_owned()],
+            };
+            Some((width, texts))
+        })
+        .collect();
+    let height = columns.iter().map(|(_, texts)| texts.len()).max().unwrap_or(0);
+    let line = |number: usize| {
+        let cell = |(width, texts): &(usize, Vec<String>)| {
+            let text = texts.get(number).map(String::as_str).unwrap_or_default();
+            console::pad_str(text, *width, Alignment::Left, None).into_owned()
+        };
+        columns.iter().map(cell).collect::<Vec<_>>().join(GAP).trim_end().to_owned()
+    };
+    (0..height).map(line).collect()
+}
+
+/// What ends a style.
+const RESET: &str = "\u{1b}[0m";
+
+/// The lines of a text of that width, broken between words. A style goes on in the next line.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line, mut room) = (Vec::new(), String::new(), width);
+    let mut style = String::new();
+    for (word, style_after) in words(text) {
+        let needed = console::measure_text_width(&word);
+        let is_first = room == width;
+        if !is_first && needed + 1 > room {
+            line.push_str(if style.is_empty() { "" } else { RESET });
+            lines.push(std::mem::replace(&mut line, style.clone()));
+            room = width;
+        } else if !is_first {
+            line.push(' ');
+            room -= 1;
+        }
+        line.push_str(&word);
+        room = room.saturating_sub(needed);
+        style = style_after;
+    }
+    lines.push(line);
+    lines
+}
+
+/// The words of a text with the styles that begin and end in them, each with the style after it.
+fn words(text: &str) -> Vec<(String, String)> {
+    let (mut words, mut word, mut style) = (Vec::new(), String::new(), String::new());
+    for (piece, is_style) in AnsiCodeIterator::new(text) {
+        if is_style {
+            word.push_str(piece);
+            match piece == RESET {
+                true => style.clear(),
+                false => style.push_str(piece),
+            }
+            continue;
+        }
+        let mut parts = piece.split(' ');
+        word.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            words.push((std::mem::replace(&mut word, part.to_owned()), style.clone()));
+        }
+    }
+    words.push((word, style));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Yielding, fitted, wrap};
+
+    const HEADER: [&str; 4] = ["NAME", "NOTE", "STATE", "USED"];
+
+    fn shown(room: usize) -> String {
+        let yielding = Yielding { dropped: &["USED"], wrapped: "STATE", ..Yielding::default() };
+        let rows = [
+            ["acme/work", "", "not used: mode auto takes sign-ins before keys", "now"],
+            ["acme/spare", "", "ready", "3m ago"],
+        ];
+        let rows = rows.map(|row| row.map(str::to_owned));
+        console::strip_ansi_codes(&fitted(HEADER, yielding, rows, Some(room))).into_owned()
+    }
+
+    #[test]
+    fn a_narrow_table_gives_up_what_is_empty_then_what_may_go_and_loses_nothing_of_the_state() {
+        assert_eq!(
+            shown(80),
+            "NAME        NOTE  STATE                                           USED\n\
+             acme/work         not used: mode auto takes sign-ins before keys  now\n\
+             acme/spare        ready                                           3m ago"
+        );
+        assert!(
+            shown(70).starts_with("NAME        STATE                                           USED\n")
+        );
+        assert!(shown(60).starts_with(
+            "NAME        STATE\nacme/work   not used: mode auto takes sign-ins before keys\n"
+        ));
+        assert_eq!(
+            shown(40),
+            "NAME        STATE\n\
+             acme/work   not used: mode auto takes\n            sign-ins before keys\n\
+             acme/spare  ready"
+        );
+        // Where nothing helps, the terminal breaks the lines.
+        assert!(shown(10).contains("sign-ins"));
+    }
+
+    #[test]
+    fn a_style_goes_on_in_the_next_line_and_ends_before_it() {
+        let lines = wrap("\u{1b}[33mone two three\u{1b}[0m; four", 8);
+        assert_eq!(lines, ["\u{1b}[33mone two\u{1b}[0m", "\u{1b}[33mthree\u{1b}[0m;", "four"]);
+        assert_eq!(wrap("", 8), [""]);
+        assert_eq!(wrap("incomprehensibilities", 8), ["incomprehensibilities"]);
+    }
+}

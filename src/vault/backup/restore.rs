@@ -1,0 +1,79 @@
+//! Bringing a backup's accounts into a vault.
+
+use super::{Account, Backup};
+use crate::credential::{Credential, Metadata};
+use crate::standing::{Change, Outcome};
+use crate::vault::{Vault, VaultError, VaultExt};
+
+/// What has become of an account of a backup.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Restored {
+    /// The account, as it is in the vault now.
+    pub account: Metadata,
+    /// What was done.
+    pub what: RestoredAs,
+}
+
+/// What was done with an account of a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestoredAs {
+    /// It is in the vault again.
+    Added,
+    /// The vault has it.
+    Unchanged,
+    /// The vault has another secret of the same account, which stays.
+    Kept,
+}
+
+/// What all restorations into a vault take turns by.
+const TURN: &str = "tower-credentials restore";
+
+impl Backup {
+    /// Adds the accounts that the vault has not got, with their ids, each pool's in their order, behind those that are
+    /// there. Nothing is replaced: where the vault has the account with another secret, that stays, and it is said. So to
+    /// do it again changes nothing.
+    ///
+    /// # Errors
+    /// Where the vault can't be read or written; the accounts before that are restored.
+    pub async fn restore(&self, vault: &impl Vault) -> Result<Vec<Restored>, VaultError> {
+        let _turn = vault.lease_client(TURN.into()).await?;
+        let mut restored = Vec::new();
+        for account in &self.accounts {
+            restored.push(one(vault, account).await?);
+        }
+        Ok(restored)
+    }
+}
+
+async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultError> {
+    let Account { metadata, secret, paused } = account;
+    let pool = vault.load_pool(metadata.pool.clone()).await?;
+    let same = |known: &Credential| known.metadata.kind == metadata.kind && known.secret.is_same(secret);
+    let has_id = |known: &Credential| known.metadata.id == metadata.id;
+    let known = pool.credentials.iter().find(|known| has_id(known));
+    if let Some(known) = known.or_else(|| pool.credentials.iter().find(|known| same(known))) {
+        let what = if same(known) { RestoredAs::Unchanged } else { RestoredAs::Kept };
+        return Ok(Restored { account: known.metadata.clone(), what });
+    }
+    // One that does not open is still there.
+    let listed = vault.list().await?.credentials.into_iter().find(|known| known.id == metadata.id);
+    if let Some(account) = listed {
+        return Ok(Restored { account, what: RestoredAs::Kept });
+    }
+    let credential = Credential { metadata: metadata.clone(), secret: secret.clone() };
+    let account = match vault.put(credential).await {
+        Ok(account) => account,
+        // Its record can't even be listed.
+        Err(VaultError::Exists(_)) => {
+            return Ok(Restored { account: metadata.clone(), what: RestoredAs::Kept });
+        }
+        Err(error) => return Err(error),
+    };
+    if *paused {
+        let outcome = Outcome { id: account.id, change: Change::Paused };
+        vault.record(account.pool.clone(), vec![outcome]).await?;
+    }
+    Ok(Restored { account, what: RestoredAs::Added })
+}

@@ -1,0 +1,132 @@
+//! `credentials config`: the settings file, made, found, read and shown.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use tower_credentials::provider::Registry;
+
+use crate::cli::Home;
+
+#[test]
+fn a_file_is_made_in_which_everything_is_explained_and_nothing_set() {
+    let home = Home::new();
+    let path = home.config_directory().join("config.toml");
+    let shown = path.to_str().unwrap();
+    assert_eq!(home.run(["config", "path"]).ok().says("config init").stdout, format!("{shown}\n"));
+    home.run(["config", "check"]).ok().says("nothing has to be set");
+    home.run(["config", "init"]).ok().says(&format!("Made {shown}"));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(home.run(["config", "path"]).ok().stderr, "");
+    home.run(["config", "check"]).ok().says("is well");
+    let before = home.run(["providers", "--json"]).ok().stdout;
+    // It is never overwritten.
+    fs::write(&path, "# mine\n").unwrap();
+    home.run(["config", "init"]).code(1).says("exists").says("config check");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "# mine\n");
+    assert_eq!(home.run(["providers", "--json"]).ok().stdout, before);
+    // A file that is named need not be there to be made.
+    home.run(["config", "init", "--config", "there/other.toml"]).ok();
+    home.run(["config", "check", "--config", "there/other.toml"]).ok();
+    home.run(["config", "check", "--config", "nowhere.toml"]).code(3).says("nowhere.toml");
+}
+
+#[test]
+fn what_the_file_explains_is_well_when_it_is_put_to_use_and_is_everything() {
+    let text = Home::new().run(["config", "init", "--stdout"]).ok().stdout;
+    Registry::builder().toml("as it is", text.as_str()).build().unwrap();
+    let used: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("##"))
+        .map(|line| line.strip_prefix("# ").unwrap_or(line))
+        .collect();
+    let registry = Registry::builder().toml("put to use", used.join("\n")).build().unwrap();
+    assert!(registry.provider("acme-corp").is_ok());
+    // Whatever a slip of the keyboard is told to be is in it.
+    for key in [
+        "directory",
+        "key_file",
+        "key_command",
+        "keyring",
+        "type",
+        "mode",
+        "namespace",
+        "max_attempts",
+        "max_in_flight",
+        "cooldown_limited",
+        "cooldown_refused",
+        "cooldown_cap",
+        "api_key_variable",
+        "origins",
+        "endpoint_hosts",
+        "subscription_endpoint",
+        "models_url",
+        "models_shape",
+        "header",
+        "prefix",
+        "oauth_header",
+        "oauth_prefix",
+        "query_names",
+        "aliases",
+        "client_id",
+        "client_secret",
+        "scopes",
+        "flows",
+        "authorize_url",
+        "authorize_params",
+        "redirect_uri",
+        "device_url",
+        "token_url",
+        "refresh_url",
+        "exchange_url",
+        "poll_url",
+        "account_url",
+        "token_encoding",
+        "dialect",
+        "status",
+        "body",
+        "text",
+        "means",
+        "until",
+        "lasts",
+        "of",
+        "what_to_do",
+    ] {
+        assert!(text.contains(&format!("{key} = ")), "{key} is not explained");
+    }
+    for table in ["headers]", "extra_headers]", "oauth]", "responses]]"] {
+        assert!(text.contains(table), "{table} is not explained");
+    }
+}
+
+#[test]
+fn a_slip_of_the_keyboard_is_told_with_what_was_meant() {
+    let home = Home::new();
+    home.settings("[providers.openai]\nmoed = \"api\"\n");
+    home.run(["config", "check"]).code(2).says("config.toml, line 2").says("`mode`");
+    home.run(["config", "show"]).code(2).says("`mode`");
+    // Where it is, is told all the same.
+    home.run(["config", "path"]).ok().prints("config.toml");
+    home.run(["config", "chekc"]).code(2).says("check");
+}
+
+#[test]
+fn settings_are_shown_as_they_are_in_effect_and_without_secrets() {
+    let mut home = Home::new();
+    home.secret("planted-secret");
+    home.settings(
+        "[providers.openai]\nmode = \"api\"\nmax_attempts = 3\n\
+         oauth = { client_id = \"mine\", client_secret = \"planted-secret\" }\n",
+    );
+    home.set("TOWER_CREDENTIALS_OPENAI_NAMESPACE", "team");
+    let run = home.run(["config", "show", "codex", "--json"]).ok();
+    assert_eq!(
+        run.json(),
+        serde_json::json!([{
+            "provider": "openai", "namespace": "team", "mode": "api", "max_attempts": 3,
+            "origin": "https://api.openai.com", "api_key_variable": "OPENAI_API_KEY", "client_id": "mine",
+        }])
+    );
+    home.run(["config", "show"]).ok().prints("anthropic").prints("team").says("config.toml");
+    home.run(["config", "show", "opnai"]).code(3).says("openai");
+}

@@ -1,0 +1,110 @@
+//! `credentials status`: what is not usable, why, and the command that mends it.
+#![cfg(feature = "cli")]
+
+use std::time::Duration;
+
+use serde_json::json;
+use tower_credentials::standing::{Change, Cooldown, Health, LastAnswer, Outcome, Reason};
+use tower_credentials::vault::VaultExt;
+use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey};
+
+use crate::cli::{Home, end_of};
+
+async fn learn(home: &Home, credential: &Metadata, change: Change) {
+    let outcome = Outcome { id: credential.id, change };
+    home.vault().await.record(credential.pool.clone(), vec![outcome]).await.unwrap();
+}
+
+fn cooldown() -> Change {
+    let now = Clock::system().now();
+    let until = now.after(Duration::from_secs(300));
+    let cooldown =
+        Cooldown { until, set_at: now, reason: Reason::Limited, scope: None, generation: None };
+    Change::CooledDown { cooldown, failure: true, to_back: false }
+}
+
+fn needs_sign_in() -> Change {
+    let reason = "invalid_grant: revoked\u{1b}[2J".to_owned();
+    Change::Health(Health::NeedsSignIn { reason, generation: Generation::FIRST })
+}
+
+#[test]
+fn without_accounts_the_first_command_is_told() {
+    let home = Home::new();
+    let run = home.run(["status"]).ok().prints("There are no accounts: there is no vault in ");
+    run.prints("try: credentials login PROVIDER\n");
+    assert_eq!(
+        home.run(["status", "--json"]).ok().json(),
+        json!({"accounts": 0, "usable": 0, "pools": [], "troubles": []})
+    );
+    home.run(["status", "opnai"]).code(3).says("openai");
+}
+
+#[tokio::test]
+async fn each_trouble_has_its_reason_and_what_mends_it() {
+    let home = Home::new();
+    home.add("openai", "good", "sk-secret-1").await;
+    let limited = home.add("openai", "limited", "sk-secret-2").await;
+    learn(&home, &limited, cooldown()).await;
+    let paused = home.add("openai", "on leave", "sk-secret-3").await;
+    learn(&home, &paused, Change::Paused).await;
+    let refused = home.add("openai", "refused", "sk-secret-4").await;
+    let at = Clock::system().now();
+    learn(&home, &refused, Change::Answered(LastAnswer { at, status: 401 })).await;
+    home.add("nobody", "work", "sk-secret-5").await;
+    home.add("google", "paid", "sk-secret-6").await;
+    let gone = home.add_to(PoolKey::new("google"), "gone", OAuthTokens::new("at-secret-7")).await;
+    learn(&home, &gone, needs_sign_in()).await;
+
+    let run = home.run(["status"]).code(4).says("3 things are to be mended, or waited for");
+    let run = run.prints("google/default: 0 of 2 can be used; no request can be made\n");
+    let run = run.prints("openai/default: 2 of 4 can be used; the next request takes openai/good\n");
+    for (account, why, way_out) in [
+        (
+            "google/gone",
+            "needs sign-in: invalid_grant: revoked",
+            "credentials login google --label gone --replace",
+        ),
+        (
+            "google/paid",
+            "not used: mode auto takes sign-ins before keys",
+            "set providers.google.mode = \"all\" in ",
+        ),
+        ("nobody/work", "no provider of that name is set", "set providers.nobody.type in "),
+        ("openai/limited", "cooling, ", "credentials reset openai/limited, if you know better"),
+        ("openai/on leave", "paused", "credentials resume 'openai/on leave'"),
+        ("openai/refused", "its last request was refused (401)", "credentials test openai/refused"),
+    ] {
+        let told = format!("{account}: {why}");
+        let (_, rest) = run.stdout.split_once(&told).unwrap_or_else(|| panic!("no {told} in {run:#?}"));
+        let next = rest.lines().nth(1).unwrap();
+        assert!(next.starts_with(&format!("  try: {way_out}")), "{next}");
+    }
+    assert!(!run.stdout.contains('\u{1b}') && !run.stdout.contains("openai/good:"), "{run:#?}");
+
+    let json = home.run(["status", "--json"]).json();
+    assert_eq!((&json["accounts"], &json["usable"]), (&json!(7), &json!(2)));
+    assert_eq!(json["troubles"].as_array().unwrap().len(), 6);
+    let trouble = &json["troubles"][0];
+    assert_eq!((&trouble["label"], &trouble["id"]), (&json!("paid"), &json!(trouble["id"])));
+    assert_eq!(json["pools"][2]["active"], "openai/good");
+    // One screen.
+    let (shown, _) = end_of(home.terminal_of(80, ["status", "--color", "never"]));
+    assert!(shown.lines().count() <= 24, "{shown}");
+    // What a person has decided is no failure, nor is one that is not used.
+    home.run(["status", "openai"]).code(6);
+    home.run(["reset", "openai/limited"]).ok();
+    home.run(["status", "openai"]).ok();
+    home.run(["status", "nobody"]).code(2);
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_told_with_the_check() {
+    let home = Home::new();
+    let work = home.add("openai", "work", "sk-secret-1").await;
+    std::fs::write(home.vault_directory().join(format!("records/{}.json", work.id)), "{").unwrap();
+    let run = home.run(["status"]).code(5);
+    // A list of nothing else says it, too.
+    home.run(["list"]).code(5).says(".json");
+    run.prints("try: credentials vault check\n");
+}

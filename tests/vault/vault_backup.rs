@@ -1,0 +1,108 @@
+//! A backup: a file that opens for ever, and only as it was written.
+#![cfg(feature = "backup")]
+
+use tower_credentials::vault::backup::{Backup, BackupError, Lock, RestoredAs, SealedBy};
+use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::{Credential, PoolKey, Secret, SecretString};
+
+const KEY: &str = "RjwmjIt0yxKdnaJtvst8dwsZjieJyGqGH8izqfrpUk8=";
+const BY_KEY: &[u8] = include_bytes!("../fixtures/backup-v1/key.backup");
+const BY_PASSPHRASE: &[u8] = include_bytes!("../fixtures/backup-v1/passphrase.backup");
+
+fn key() -> VaultKey {
+    VaultKey::from_base64(KEY).unwrap()
+}
+
+fn labels(backup: &Backup) -> Vec<String> {
+    backup.accounts().map(|account| format!("{}/{}", account.pool.provider(), account.label)).collect()
+}
+
+#[tokio::test]
+async fn files_of_version_1_open_for_ever() {
+    let passphrase = SecretString::from("correct horse battery");
+    assert_eq!(Backup::sealed_by(BY_PASSPHRASE).unwrap(), SealedBy::Passphrase);
+    assert_eq!(Backup::sealed_by(BY_KEY).unwrap(), SealedBy::Key(key().id()));
+    for backup in [
+        Backup::open(BY_KEY, &Lock::Key(&key())).unwrap(),
+        Backup::open(BY_PASSPHRASE, &Lock::Passphrase(&passphrase)).unwrap(),
+    ] {
+        assert_eq!(labels(&backup), ["openai/spare", "openai/work"]);
+        let vault = MemoryVault::new();
+        let restored = backup.restore(&vault).await.unwrap();
+        assert!(restored.iter().all(|restored| restored.what == RestoredAs::Added));
+        let pool = vault.load_pool(PoolKey::new("openai")).await.unwrap();
+        let keys: Vec<_> =
+            pool.credentials.iter().map(|stored| stored.secret.token().expose()).collect();
+        assert_eq!(keys, ["sk-backup-2", "sk-backup-1"]);
+        let paused = |index: usize| {
+            let id = pool.credentials[index].metadata.id;
+            pool.standings.credentials.get(&id).is_some_and(|standing| standing.paused)
+        };
+        assert_eq!((paused(0), paused(1)), (false, true));
+        assert_eq!(
+            pool.standings.order,
+            pool.credentials.iter().map(|stored| stored.metadata.id).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn a_file_with_any_byte_changed_or_cut_short_does_not_open_as_another() {
+    let (key, text) = (key(), BY_KEY.to_vec());
+    let whole = labels(&Backup::open(&text, &Lock::Key(&key)).unwrap());
+    for place in 0..text.len() {
+        let mut changed = text.clone();
+        changed[place] ^= 1;
+        if let Ok(backup) = Backup::open(&changed, &Lock::Key(&key)) {
+            // What a reader of JSON and base64 passes over.
+            assert_eq!(labels(&backup), whole, "byte {place}");
+        }
+        assert!(
+            place + 1 == text.len() || Backup::open(&text[..place], &Lock::Key(&key)).is_err(),
+            "{place}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn another_lock_is_told_from_a_change() {
+    let vault = MemoryVault::new();
+    vault.put(Credential::new(PoolKey::new("example"), "work", Secret::api_key("sk-1"))).await.unwrap();
+    let backup = Backup::of(&vault).await.unwrap();
+    assert!(!format!("{backup:?}").contains("sk-1"));
+    let (one, other) = (VaultKey::generate(), VaultKey::generate());
+    let file = backup.seal(&Lock::Key(&one)).unwrap();
+    assert!(!String::from_utf8(file.clone()).unwrap().contains("example"));
+    let passphrase = SecretString::from("correct horse battery");
+    for lock in [Lock::Key(&other), Lock::Passphrase(&passphrase)] {
+        let error = Backup::open(&file, &lock).unwrap_err();
+        assert!(matches!(error, BackupError::OtherLock(SealedBy::Key(id)) if id == one.id()), "{error}");
+    }
+    // Each file has a nonce of its own.
+    assert_ne!(backup.seal(&Lock::Key(&one)).unwrap(), file);
+}
+
+#[tokio::test]
+async fn restored_into_the_same_vault_nothing_changes() {
+    let vault = MemoryVault::new();
+    for label in ["a", "b"] {
+        vault
+            .put(Credential::new(PoolKey::new("example"), label, Secret::api_key(format!("sk-{label}"))))
+            .await
+            .unwrap();
+    }
+    let backup = Backup::of(&vault).await.unwrap();
+    let before = vault.list().await.unwrap().credentials;
+    let restored = backup.restore(&vault).await.unwrap();
+    assert!(restored.iter().all(|restored| restored.what == RestoredAs::Unchanged));
+    assert_eq!(vault.list().await.unwrap().credentials, before);
+    // A secret that has been replaced since stays.
+    let first = &before[0];
+    vault.replace_secret(first.id, first.generation, Secret::api_key("sk-new")).await.unwrap();
+    vault.remove(before[1].id).await.unwrap();
+    let what: Vec<_> =
+        backup.restore(&vault).await.unwrap().iter().map(|restored| restored.what).collect();
+    assert_eq!(what, [RestoredAs::Kept, RestoredAs::Added]);
+    assert_eq!(vault.get(first.id).await.unwrap().secret.token().expose(), "sk-new");
+}
