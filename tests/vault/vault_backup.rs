@@ -32,14 +32,18 @@ async fn files_of_version_1_open_for_ever() {
         let restored = backup.restore(&vault).await.unwrap();
         assert!(restored.iter().all(|restored| restored.what == RestoredAs::Added));
         let pool = vault.load_pool(PoolKey::new("openai")).await.unwrap();
-        let keys: Vec<_> = pool.credentials.iter().map(|stored| stored.secret.token().expose()).collect();
+        let keys: Vec<_> =
+            pool.credentials.iter().map(|stored| stored.secret.token().expose()).collect();
         assert_eq!(keys, ["sk-backup-2", "sk-backup-1"]);
         let paused = |index: usize| {
             let id = pool.credentials[index].metadata.id;
             pool.standings.credentials.get(&id).is_some_and(|standing| standing.paused)
         };
         assert_eq!((paused(0), paused(1)), (false, true));
-        assert_eq!(pool.standings.order, pool.credentials.iter().map(|stored| stored.metadata.id).collect::<Vec<_>>());
+        assert_eq!(
+            pool.standings.order,
+            pool.credentials.iter().map(|stored| stored.metadata.id).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -54,7 +58,10 @@ fn a_file_with_any_byte_changed_or_cut_short_does_not_open_as_another() {
             // What a reader of JSON and base64 passes over.
             assert_eq!(labels(&backup), whole, "byte {place}");
         }
-        assert!(place + 1 == text.len() || Backup::open(&text[..place], &Lock::Key(&key)).is_err(), "{place}");
+        assert!(
+            place + 1 == text.len() || Backup::open(&text[..place], &Lock::Key(&key)).is_err(),
+            "{place}"
+        );
     }
 }
 
@@ -80,7 +87,10 @@ async fn another_lock_is_told_from_a_change() {
 async fn restored_into_the_same_vault_nothing_changes() {
     let vault = MemoryVault::new();
     for label in ["a", "b"] {
-        vault.put(Credential::new(PoolKey::new("example"), label, Secret::api_key(format!("sk-{label}")))).await.unwrap();
+        vault
+            .put(Credential::new(PoolKey::new("example"), label, Secret::api_key(format!("sk-{label}"))))
+            .await
+            .unwrap();
     }
     let backup = Backup::of(&vault).await.unwrap();
     let before = vault.list().await.unwrap().credentials;
@@ -91,7 +101,8 @@ async fn restored_into_the_same_vault_nothing_changes() {
     let first = &before[0];
     vault.replace_secret(first.id, first.generation, Secret::api_key("sk-new")).await.unwrap();
     vault.remove(before[1].id).await.unwrap();
-    let what: Vec<_> = backup.restore(&vault).await.unwrap().iter().map(|restored| restored.what).collect();
+    let what: Vec<_> =
+        backup.restore(&vault).await.unwrap().iter().map(|restored| restored.what).collect();
     assert_eq!(what, [RestoredAs::Kept, RestoredAs::Added]);
     assert_eq!(vault.get(first.id).await.unwrap().secret.token().expose(), "sk-new");
 }
