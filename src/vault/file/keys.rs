@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::identity::{Identity, SeveralVaults, Vouched};
 use super::record::{VERSION, Versioned, is_newer, read_json, write_json};
+use super::records::Seal;
 use crate::vault::disk::{self, FileId, ops};
-use crate::vault::key::KeyId;
-use crate::vault::seal::{other_key, wrong_key};
+use crate::vault::key::{KeyId, Signer};
+use crate::vault::seal::{Rules, other_key, wrong_key};
 use crate::vault::{Damage, VaultError};
 
 /// How many seals one key may make with random nonces of 96 bits: NIST SP 800-38D, section 8.3.
@@ -34,12 +36,22 @@ pub(super) struct Marker {
     previous: Vec<KeyId>,
     /// How many seals were made under each key, at the most.
     seals: BTreeMap<KeyId, u64>,
+    /// Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vault: Option<Identity>,
 }
+
+/// The version of the file that says which vault it is.
+const IDENTIFIED: u32 = 2;
 
 impl Marker {
     /// Reads the file; `None` where there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, VaultError> {
-        read_json(path, WAY_OUT)
+        let marker: Option<Self> = read_json(path, WAY_OUT)?;
+        match marker {
+            Some(Self { version: IDENTIFIED.., vault: None, .. }) => Err(Self::forged(path)),
+            marker => Ok(marker),
+        }
     }
 
     pub(super) fn key_id(&self) -> KeyId {
@@ -48,6 +60,29 @@ impl Marker {
 
     pub(super) fn previous(&self) -> &[KeyId] {
         &self.previous
+    }
+
+    /// Which seals the vault lets in.
+    pub(super) fn rules(&self) -> Rules {
+        self.vault.as_ref().map(Identity::rules).unwrap_or_default()
+    }
+
+    /// The keys that may seal.
+    fn keys(&self) -> Vec<KeyId> {
+        [self.key_id].iter().chain(&self.previous).copied().collect()
+    }
+
+    /// Whether the vault's keys, as far as they are among these, vouch for what it says of itself.
+    pub(super) fn is_vouched_for(&self, signers: &[Signer]) -> Vouched {
+        match &self.vault {
+            Some(vault) => vault.is_vouched_for(signers, &self.keys()),
+            None => Vouched::Unknown,
+        }
+    }
+
+    /// The file's damage where nobody vouches for it who should.
+    pub(super) fn forged(path: &Path) -> VaultError {
+        disk::damaged(path, format!("it was changed by somebody without the vault's key; {WAY_OUT}"))
     }
 
     /// How many seals a key has made, at the most.
@@ -61,6 +96,8 @@ const WAY_OUT: &str =
     "it is kept under another name and made anew; seal the vault anew with another key";
 
 impl Versioned for Marker {
+    const NEWEST: u32 = IDENTIFIED;
+
     fn version(&self) -> u32 {
         self.version
     }
@@ -69,6 +106,8 @@ impl Versioned for Marker {
 /// What this process knows of the file. The methods block and want the vault's lock held.
 pub(super) struct Keys {
     path: PathBuf,
+    /// What vouches under the keys that this process has.
+    signers: Vec<Signer>,
     /// The file as it was last read, kept open so that no other can have its identity.
     known: Option<(File, FileId, Marker)>,
     /// How many seals this process may make before it counts again.
@@ -77,7 +116,21 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, known: None, left: 0 }
+        Self { path, signers: Vec::new(), known: None, left: 0 }
+    }
+
+    /// This process has these keys, too.
+    pub(super) fn add(&mut self, signers: &[Signer]) {
+        for signer in signers {
+            if self.signers.iter().all(|known| known.id() != signer.id()) {
+                self.signers.push(signer.clone());
+            }
+        }
+    }
+
+    /// The key that seals from now on and which seals are let in; `None` where there is no file.
+    pub(super) fn facts(&mut self) -> Result<Option<(KeyId, Rules)>, VaultError> {
+        Ok(self.read()?.map(|marker| (marker.key_id, marker.rules())))
     }
 
     /// Opens the vault for whoever seals with the first of these keys and opens with all of them. Where no
@@ -86,19 +139,22 @@ impl Keys {
     /// A file that can't be read is made anew, and named.
     pub(super) fn open(
         &mut self,
-        keys: &[KeyId],
-        sealed: impl FnOnce() -> Result<Vec<KeyId>, VaultError>,
+        signers: &[Signer],
+        sealed: impl FnOnce() -> Result<Vec<Seal>, VaultError>,
     ) -> Result<Option<Damage>, VaultError> {
+        self.add(signers);
+        let keys: Vec<_> = signers.iter().map(Signer::id).collect();
         let Some(&key) = keys.first() else { return Err(VaultError::UnexpectedResponse) };
         let (marker, damage) = match self.read() {
             Ok(marker) => (marker, None),
-            Err(VaultError::Damaged(damage)) if !is_newer(&self.path)? => (None, Some(damage)),
+            Err(VaultError::Damaged(damage)) if !is_newer::<Marker>(&self.path)? => (None, Some(damage)),
             Err(error) => return Err(error),
         };
-        let Some(Marker { key_id: current, mut previous, seals, .. }) = marker else {
-            self.begin(keys, sealed()?, damage.is_some())?;
+        let Some(marker) = marker else {
+            self.begin(&keys, &sealed()?, damage.is_some())?;
             return Ok(damage);
         };
+        let Marker { key_id: current, mut previous, seals, mut vault, .. } = marker;
         if current == key {
             return Ok(None);
         }
@@ -106,7 +162,10 @@ impl Keys {
             // The vault's key is known here and another is to follow it: from now on it seals.
             previous.retain(|other| *other != key);
             previous.push(current);
-            self.write(Marker { version: VERSION, key_id: key, previous, seals })?;
+            if vault.as_mut().is_some_and(|vault| !vault.take_back(key)) {
+                return Err(revoked(key));
+            }
+            self.write_signed(Marker { version: VERSION, key_id: key, previous, seals, vault })?;
         } else if previous.contains(&key) {
             tracing::warn!(
                 "the vault is being sealed anew with the key {current}; the key {key} opens only what was \
@@ -125,13 +184,9 @@ impl Keys {
 
     /// Says which key is the vault's, where no file does: the first of these, if it or another of them
     /// sealed the records that there are.
-    fn begin(
-        &mut self,
-        keys: &[KeyId],
-        mut sealed: Vec<KeyId>,
-        was_damaged: bool,
-    ) -> Result<(), VaultError> {
+    fn begin(&mut self, keys: &[KeyId], seals: &[Seal], was_damaged: bool) -> Result<(), VaultError> {
         let key = keys[0];
+        let mut sealed: Vec<_> = seals.iter().map(|seal| seal.key).collect();
         if let Some(&other) = sealed.first()
             && !sealed.iter().any(|known| keys.contains(known))
         {
@@ -140,6 +195,17 @@ impl Keys {
         sealed.retain(|other| *other != key);
         sealed.sort_unstable();
         sealed.dedup();
+        let vault = Identity::of(seals).map_err(|SeveralVaults(vaults)| {
+            let vaults: Vec<_> = vaults.iter().map(ToString::to_string).collect();
+            disk::damaged(
+                &self.path,
+                format!(
+                    "it can't be read, and the records are of several vaults ({}); restore it from a backup, or move \
+                     the records of all but one vault away",
+                    vaults.join(", ")
+                ),
+            )
+        })?;
         let mut seals = BTreeMap::new();
         if was_damaged {
             // It stays until another takes its place: whoever comes after a crash must find it damaged too.
@@ -147,7 +213,38 @@ impl Keys {
             // It may have counted many.
             seals.insert(key, MANY);
         }
-        self.write(Marker { version: VERSION, key_id: key, previous: sealed, seals })
+        let vault = Some(vault);
+        self.write_signed(Marker { version: VERSION, key_id: key, previous: sealed, seals, vault })
+    }
+
+    /// Gives a vault an id that has none, so that what is sealed from now on is bound to it. `seals` answers what the
+    /// records say. Nothing where it has one.
+    pub(super) fn identify(
+        &mut self,
+        seals: impl FnOnce() -> Result<Vec<Seal>, VaultError>,
+    ) -> Result<(), VaultError> {
+        let marker = self.current()?;
+        if marker.vault.is_some() || !self.can_vouch(&marker) {
+            return Ok(());
+        }
+        let Ok(vault) = Identity::of(&seals()?) else { return Ok(()) };
+        self.write_signed(Marker { vault: Some(vault), ..marker })
+    }
+
+    /// Trusts a key no more, whatever was sealed with it.
+    pub(super) fn revoke(&mut self, key: KeyId) -> Result<(), VaultError> {
+        let mut marker = self.current()?;
+        if marker.keys().contains(&key) {
+            return Err(VaultError::Key(format!(
+                "the key {key} is one of the vault's own; seal the vault anew with another key first"
+            )));
+        }
+        let Some(vault) = &mut marker.vault else {
+            let reason = "the vault is of an older version, which revokes nothing; seal it anew first";
+            return Err(VaultError::Key(reason.to_owned()));
+        };
+        vault.revoke(key);
+        self.write_signed(marker)
     }
 
     /// What the file says of a key that may seal. Refused where the vault is another key's by now.
@@ -194,14 +291,20 @@ impl Keys {
         Ok(())
     }
 
-    /// Forgets the keys before the present one: no record is sealed under them any more.
-    pub(super) fn forget_previous(&mut self, key: KeyId) -> Result<(), VaultError> {
+    /// Gives up the keys before the present one: no record is sealed under them any more, and none in an older format
+    /// than this.
+    pub(super) fn forget_previous(&mut self, key: KeyId, least: u32) -> Result<(), VaultError> {
         let marker = self.current()?;
         if marker.key_id != key {
             return Err(wrong_key(marker.key_id, key));
         }
-        if !marker.previous.is_empty() {
-            self.write(Marker { previous: Vec::new(), ..marker })?;
+        let mut vault = marker.vault.clone();
+        if let Some(vault) = &mut vault {
+            vault.retire(marker.previous.iter().copied());
+            vault.raise(least);
+        }
+        if !marker.previous.is_empty() || vault != marker.vault {
+            self.write_signed(Marker { previous: Vec::new(), vault, ..marker })?;
         }
         Ok(())
     }
@@ -222,6 +325,9 @@ impl Keys {
         self.known = None;
         let Some((file, metadata)) = disk::open_plain(&self.path)? else { return Ok(None) };
         let marker = Marker::read(&self.path)?;
+        if marker.as_ref().is_some_and(|marker| marker.is_vouched_for(&self.signers) == Vouched::No) {
+            return Err(Marker::forged(&self.path));
+        }
         self.known = marker.as_ref().map(|marker| (file, FileId::of(&metadata), marker.clone()));
         Ok(marker)
     }
@@ -231,4 +337,24 @@ impl Keys {
         self.left = 0;
         write_json(&self.path, &marker)
     }
+
+    /// Writes what was changed of what the vault says of itself, and vouches for it.
+    fn write_signed(&mut self, mut marker: Marker) -> Result<(), VaultError> {
+        let keys = marker.keys();
+        if let Some(vault) = &mut marker.vault {
+            vault.sign(&self.signers, &keys);
+            marker.version = IDENTIFIED;
+        }
+        self.write(marker)
+    }
+
+    /// Whether this process can vouch under all of the vault's keys: whoever has one of them alone trusts that one.
+    fn can_vouch(&self, marker: &Marker) -> bool {
+        let has = |key: &KeyId| self.signers.iter().any(|signer| signer.id() == *key);
+        marker.keys().iter().all(has)
+    }
+}
+
+fn revoked(key: KeyId) -> VaultError {
+    VaultError::Key(format!("the key {key} was revoked, and seals nothing any more; give another one"))
 }

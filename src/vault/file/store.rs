@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::busy::{Busy, Stopped};
 use super::claim::Claim;
-use super::keys::{Keys, Marker};
+use super::identity::BOUND;
+use super::keys::Keys;
 use super::lock::{Held, LockFile};
 use super::log::Entry;
 use super::pool::Pool;
@@ -18,8 +19,8 @@ use super::{begun, name, opening, record};
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
 use crate::standing::{Outcome, Standings};
 use crate::vault::disk::{self, ops};
-use crate::vault::key::KeyId;
-use crate::vault::seal::{OTHER_FORMAT, Sealed};
+use crate::vault::key::{KeyId, Signer};
+use crate::vault::seal::{OTHER_FORMAT, Rules, Sealed};
 use crate::vault::turns::Turn;
 use crate::vault::{
     Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
@@ -93,7 +94,7 @@ impl Store {
     }
 
     /// Opens or makes the vault, for whoever seals with the first of these keys and opens with all.
-    pub(super) fn open(&self, keys: &[KeyId], on_network: bool) -> Result<(), Stopped> {
+    pub(super) fn open(&self, keys: &[Signer], on_network: bool) -> Result<(), Stopped> {
         opening::make(&self.root, on_network)?;
         let held = self.lock.take()?;
         self.lock.check(&held)?;
@@ -101,7 +102,7 @@ impl Store {
         let damage = lock(&self.keys).open(keys, || {
             // Whoever makes the file of the keys is the first here.
             disk::sync_way(&self.root)?;
-            self.records.sealing_keys()
+            self.records.seals()
         })?;
         if let Some(damage) = damage {
             tracing::warn!("{damage}");
@@ -113,10 +114,28 @@ impl Store {
         &self.root
     }
 
-    /// The key that seals from now on, by what the vault says; `None` where it says nothing.
-    pub(super) fn vault_key(&self) -> Result<Option<KeyId>, VaultError> {
-        // Replaced whole, so it is read without a lock.
-        Ok(Marker::read(&self.root.join(opening::KEYS))?.map(|marker| marker.key_id()))
+    /// The key that seals from now on and which seals are let in, by what the vault says; `None` where it says
+    /// nothing.
+    pub(super) fn facts(&self) -> Result<Option<(KeyId, Rules)>, VaultError> {
+        // Replaced whole, so it is read without the vault's lock.
+        lock(&self.keys).facts()
+    }
+
+    /// This process has this key, too.
+    pub(super) fn add_key(&self, signer: &Signer) {
+        lock(&self.keys).add(std::slice::from_ref(signer));
+    }
+
+    /// Gives the vault an id, if it has none.
+    pub(super) fn identify(&self) -> Result<(), Stopped> {
+        let _vault = self.lock.take()?;
+        Ok(lock(&self.keys).identify(|| self.records.seals())?)
+    }
+
+    /// Trusts a key no more.
+    pub(super) fn revoke(&self, key: KeyId) -> Result<(), Stopped> {
+        let _vault = self.lock.take()?;
+        Ok(lock(&self.keys).revoke(key)?)
     }
 
     pub(super) fn record_path(&self, id: CredentialId) -> PathBuf {
@@ -463,7 +482,8 @@ impl Store {
         let left = records.iter().filter(|record| record.secret.key_id() != key).count();
         let left = left + damaged.len() - others;
         if left == 0 {
-            lock(&self.keys).forget_previous(key)?;
+            let versions = records.iter().map(|record| record.secret.version());
+            lock(&self.keys).forget_previous(key, versions.min().unwrap_or(BOUND))?;
         }
         Ok(left)
     }
