@@ -6,6 +6,8 @@ mod change;
 mod keyring;
 mod places;
 mod service;
+#[cfg(feature = "file")]
+mod signer;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -27,6 +29,8 @@ use crate::secret::{SecretString, leaving_no_copy};
 pub(super) use change::{Slot, Slots, replace_now};
 #[cfg(feature = "file")]
 pub(super) use service::{KeyPlace, Place};
+#[cfg(feature = "file")]
+pub(super) use signer::Signer;
 
 pub use change::{KeptKey, Keys, Rotation};
 #[cfg(feature = "keyring")]
@@ -128,6 +132,17 @@ impl VaultKey {
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// A key for one other use, from which this one can't be told (HKDF with SHA-256, RFC 5869).
+    #[cfg(feature = "file")]
+    fn derive(&self, purpose: &[u8]) -> Self {
+        let mut derived = Self::unset();
+        leaving_no_copy(|| {
+            let key = hkdf::Hkdf::<Sha256>::new(None, self.0.as_slice());
+            key.expand(purpose, derived.0.as_mut_slice()).expect("32 bytes are no more than HKDF gives");
+        });
+        derived
     }
 
     fn decode(text: &str) -> Option<Self> {

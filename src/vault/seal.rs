@@ -6,10 +6,11 @@
 //! refuses the one too many.
 //!
 //! The seal binds the secret to its place: the format's version and the credential's id, provider,
-//! namespace, kind, generation and attributes are additional data, each field preceded by its length. So a
-//! sealed secret that was moved to another record, or an old one put back under new metadata, does not open.
-//! The label and the times are not bound: they decide nothing about where a secret goes. Seals of version 1,
-//! which did not bind the attributes, still open.
+//! namespace, kind, generation and attributes are additional data, each field preceded by its length, and the id of
+//! the vault, where [it has one](SealLayer::vault). So a sealed secret that was moved to another record or vault, or
+//! an old one put back under new metadata, does not open. The label and the times are not bound: they decide nothing
+//! about where a secret goes. Seals of version 1, which did not bind the attributes, and of version 2, which did not
+//! bind the vault, still open.
 //!
 //! ```
 //! use tower_credentials::vault::key::VaultKey;
@@ -29,6 +30,7 @@
 
 mod blob;
 mod cipher;
+mod rules;
 mod service;
 
 #[cfg(all(test, feature = "file"))]
@@ -42,13 +44,24 @@ pub(crate) use cipher::write_json;
 #[cfg(feature = "file")]
 pub(crate) use cipher::{OTHER_FORMAT, Opener, Shut, other_key, wrong_key};
 #[cfg(feature = "file")]
-pub(crate) use service::Seals;
-pub use service::{Resealed, Seal, SealFuture, SealLayer};
+pub(crate) use rules::{Barred, Rules};
+pub use rules::{InvalidVaultId, VaultId};
+#[cfg(feature = "file")]
+pub(crate) use service::{Noted, Seals};
+pub use service::{Resealed, Seal, SealFuture, SealLayer, UnboundAttributes};
 
 /// Seals a secret, for a test that asks a backend itself.
 #[cfg(all(test, feature = "file"))]
 pub(crate) fn seal(key: &VaultKey, credential: &Credential) -> Sealed {
     cipher::Cipher::new(key).seal(&credential.metadata, &credential.secret).expect("it can be sealed")
+}
+
+/// Seals a secret for the vault of this id, likewise.
+#[cfg(all(test, feature = "file"))]
+pub(crate) fn seal_in(vault: VaultId, key: &VaultKey, credential: &Credential) -> Sealed {
+    let mut cipher = cipher::Cipher::new(key);
+    cipher.set_rules(Rules { vault: Some(vault), ..Rules::default() });
+    cipher.seal(&credential.metadata, &credential.secret).expect("it can be sealed")
 }
 
 /// Opens what a backend has answered; `None` where it does not open.

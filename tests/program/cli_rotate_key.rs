@@ -117,9 +117,14 @@ async fn an_account_that_is_restored_from_before_is_sealed_with_the_present_key(
     fs::write(&record, &backup).unwrap();
     let check = home.run(["vault", "check"]).code(5);
     check
-        .prints(&format!("sealed with the key {}", old.id()))
-        .prints("try: credentials vault check --fix");
-    let fixed = home.run(["vault", "check", "--fix"]).ok();
+        .prints(&format!("sealed with the key {}, which this vault has given up", old.id()))
+        .prints("if you have restored it: credentials vault check --fix --restored");
+    // Nobody has said where it comes from, and whoever has the old key may have made it.
+    home.run(["vault", "check", "--fix"]).code(5).prints("--fix --restored");
+    assert_eq!(fs::read(&record).unwrap(), backup);
+    home.run(["list"]).code(5).says("which this vault has given up");
+    home.run(["vault", "check", "--restored"]).code(2).says("--fix");
+    let fixed = home.run(["vault", "check", "--fix", "--restored"]).ok();
     fixed.says(&format!("Sealed anew with the key {}: 1 account (", after.current.id()));
     assert_all_open(&home, &after).await;
     home.run(["vault", "check"]).ok();
@@ -127,9 +132,19 @@ async fn an_account_that_is_restored_from_before_is_sealed_with_the_present_key(
     fs::write(&record, backup).unwrap();
     let mut kept = home.key_file().into_os_string();
     kept.push(format!(".{}", old.id()));
-    fs::remove_file(kept).unwrap();
-    let check = home.run(["vault", "check", "--fix"]).code(5);
-    check.prints(&format!("give the key {}", old.id()));
+    let aside = home.path().join("aside.key");
+    fs::rename(&kept, &aside).unwrap();
+    home.run(["vault", "check", "--fix", "--restored"]).code(5).prints("has given up");
+    // Nor with it, once it is revoked.
+    fs::rename(&aside, &kept).unwrap();
+    let old = old.id().to_string();
+    home.run(["vault", "revoke-key", &old]).ok().says("is revoked").says(kept.to_str().unwrap());
+    let check = home.run(["vault", "check", "--fix", "--restored"]).code(5);
+    check.prints(&format!("sealed with the key {old}, which was revoked"));
+    assert!(!fs::read_to_string(&record).unwrap().contains(&after.current.id().to_string()));
+    let own = after.current.id().to_string();
+    home.run(["vault", "revoke-key", &own]).code(5).says("rotate-key");
+    home.run(["vault", "revoke-key", "no-key"]).code(2).says("16 lower-case hexadecimal digits");
 }
 
 #[tokio::test]

@@ -193,6 +193,48 @@ async fn in_the_middle_of_a_change_of_keys_it_is_read_on_a_full_disk_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_has_lost_what_says_which_it_is_is_read_by_what_its_records_say() {
+    if !has_mounts() {
+        return;
+    }
+    let scene = Scene::new(3600).await;
+    let file = scene.home.vault_directory().join("key.json");
+    let id = |file: &Path| {
+        let json: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        json["vault"]["id"].as_str().unwrap().to_owned()
+    };
+    let before = id(&file);
+    fs::remove_file(&file).unwrap();
+    scene.is_read(READ_ONLY);
+    scene.is_read(FULL);
+    assert!(!file.exists());
+    scene.home.run(["list"]).ok().prints("work");
+    assert_eq!(id(&file), before);
+}
+
+#[test]
+fn a_vault_of_an_older_format_is_read_and_left_as_it_is() {
+    if !has_mounts() {
+        return;
+    }
+    for name in ["vault-v1", "vault-v2"] {
+        let home = Home::with_fixture(name);
+        // The first version had none.
+        let file = home.vault_directory().join("key.json");
+        let before = fs::read(&file).ok();
+        for script in [READ_ONLY, FULL] {
+            let listed = run(&home, script, &["list", "--json"]).ok().json();
+            assert_eq!(listed.as_array().unwrap().len(), 6, "{name}: {listed}");
+            let report = run(&home, script, &["vault", "check", "--json"]).json();
+            assert_eq!((&report["older"], &report["opened"]), (&6.into(), &6.into()), "{name}");
+        }
+        let said = run(&home, READ_ONLY, &["vault", "check", "--fix"]).code(5);
+        said.says("it is mounted read-only");
+        assert_eq!(fs::read(&file).ok(), before, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_by_the_time_a_new_token_comes_is_waited_for() {
     if !has_mounts() {
         return;

@@ -540,3 +540,38 @@ async fn a_mounted_key_file_is_read_by_the_command_that_the_error_names() {
         assert!(script.status.success() && script.stdout.len() == 45, "{command}");
     }
 }
+
+#[test]
+fn accounts_in_an_older_format_are_sealed_in_the_present_one() {
+    let home = Home::with_fixture("vault-v2");
+    let run = home.run(["vault", "check"]);
+    run.prints("6 records are in an older format").prints("try: credentials vault check --fix");
+    home.run(["vault", "check", "--fix"]).ok().says("Sealed in the present format: 6 accounts");
+    let report = home.run(["vault", "check", "--json"]).ok().json();
+    assert_eq!((&report["older"], &report["opened"]), (&0.into(), &6.into()));
+    assert_eq!(report["vault"].as_str().unwrap().len(), 32);
+    home.run(["vault", "check", "--fix"]).ok();
+}
+
+#[test]
+fn attributes_of_the_first_version_are_kept_or_dropped_as_a_person_says() {
+    for (flag, attributes) in [("--keep-attributes", 2), ("--drop-attributes", 0)] {
+        let home = Home::with_fixture("vault-v1");
+        let key = key_id(&home.key_file());
+        home.run(["list"]).ok();
+        let run = home.run(["vault", "rotate-key"]).code(5).says("does not vouch for its attributes");
+        run.says("(account, host)").says("--keep-attributes or --drop-attributes");
+        assert_eq!(key_id(&home.key_file()), key, "nothing has begun");
+        let run = home.run(["vault", "check", "--fix"]).ok().prints("(account, host)");
+        run.says("Sealed in the present format: 3 accounts");
+        home.run(["vault", "rotate-key", "--keep-attributes", "--drop-attributes"]).code(2);
+        home.run(["vault", "rotate-key", flag]).ok().says("6 accounts are sealed with the key");
+        let shown = home.run(["list", "--json"]).ok().json();
+        let account = shown.as_array().unwrap().iter();
+        let mut account = account.filter(|account| account["id"] == "1".repeat(32));
+        let kept = account.next().unwrap()["attributes"].as_object().map_or(0, |kept| kept.len());
+        assert_eq!(kept, attributes, "{flag}");
+        let report = home.run(["vault", "check", "--json"]).ok().json();
+        assert_eq!(report["older"], 0);
+    }
+}

@@ -18,6 +18,7 @@ mod vault_check;
 mod vault_damage;
 mod vault_file;
 mod vault_format;
+mod vault_identity;
 mod vault_keyring;
 mod vault_keys;
 mod vault_layers;

@@ -756,12 +756,16 @@ async fn a_report_is_json_for_scripts() {
     set_mode(&place.record(1), 0o644);
     let report = place.check().run().await.unwrap();
     let path = place.record(1).display().to_string();
+    let key_json: serde_json::Value =
+        serde_json::from_slice(&fs::read(place.file("key.json")).unwrap()).unwrap();
     let expected = json!({
         "directory": place.root().display().to_string(),
         "records": 3,
         "opened": 3,
         "pools": 2,
         "key": place.key.id().to_string(),
+        "vault": key_json["vault"]["id"],
+        "older": 0,
         "sealed": [{ "key": place.key.id().to_string(), "records": 3, "providers": ["example"] }],
         "findings": [{
             "kind": "open_to_others",

@@ -11,6 +11,7 @@ use tower_credentials::standing::{
 };
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::seal::UnboundAttributes;
 use tower_credentials::vault::{Replaced, VaultError, VaultExt};
 use tower_credentials::{
     Credential, CredentialId, Generation, Kind, OAuthTokens, PoolKey, Secret, Timestamp,
@@ -239,14 +240,18 @@ async fn a_vault_of_version_1_opens_whole() {
 }
 
 #[tokio::test]
-async fn changes_of_a_vault_of_version_1_work_and_are_of_version_2() {
+async fn changes_of_a_vault_of_version_1_work_and_are_of_version_3() {
     let place = Place::new("vault-v1");
     assert_changes(&place).await;
     let log = fs::read_to_string(place.root().join(format!("{EXAMPLE}.log"))).unwrap();
     assert!(log.lines().next().unwrap().contains(r#""snapshot":{"format":2,"#), "{log}");
-    for (number, version) in [(1, 2), (2, 1), (3, 1), (4, 1), (6, 1), (8, 2)] {
+    // Nobody has vouched for the attributes of the first, whose secret was replaced.
+    for (number, version) in [(1, 1), (2, 1), (3, 1), (4, 1), (6, 1), (8, 3)] {
         assert_eq!(place.record(number)["secret"]["version"], version, "record {number}");
     }
+    let vault = place.open().await;
+    vault.replace_secret(id(2), Generation::FIRST, Secret::api_key("sk-2b")).await.unwrap();
+    assert_eq!(place.record(2)["secret"]["version"], 3, "it has no attributes");
     assert_eq!(place.record(1)["metadata"]["attributes"]["host"], "api.example.com");
 }
 
@@ -275,12 +280,17 @@ async fn another_key_does_not_take_over_a_vault_of_version_1() {
 async fn a_vault_of_version_1_can_be_sealed_anew_with_another_key() {
     let place = Place::new("vault-v1");
     let new = VaultKey::generate();
-    let vault = FileVault::builder(place.root()).old_key(&key()).open(&new).await.unwrap();
+    let builder = FileVault::builder(place.root()).old_key(&key());
+    let vault = builder.clone().open(&new).await.unwrap();
     let resealing = vault.reseal(|_| {}).await.unwrap();
-    assert_eq!((resealing.sealed, resealing.left), (6, 0), "{:?}", resealing.damaged);
+    assert_eq!((resealing.sealed, resealing.left), (3, 3), "{:?}", resealing.damaged);
+    // Somebody has looked at their attributes.
+    let vault = builder.unbound_attributes(UnboundAttributes::Keep).open(&new).await.unwrap();
+    let resealing = vault.reseal(|_| {}).await.unwrap();
+    assert_eq!((resealing.sealed, resealing.left), (3, 0), "{:?}", resealing.damaged);
     assert_whole(&FileVault::open(place.root(), &new).await.unwrap()).await;
     for number in 1..=6 {
-        assert_eq!(place.record(number)["secret"]["version"], 2);
+        assert_eq!(place.record(number)["secret"]["version"], 3);
     }
 }
 
@@ -376,7 +386,8 @@ async fn a_change_of_keys_that_was_begun_by_version_2_can_be_ended() {
     }
     let vault = FileVault::builder(place.root()).old_key(&old).open(&key()).await.unwrap();
     let resealing = vault.reseal(|_| {}).await.unwrap();
-    assert_eq!((resealing.sealed, resealing.left), (1, 0), "{:?}", resealing.damaged);
+    // The one of the old key, and the other one for its format.
+    assert_eq!((resealing.sealed, resealing.left), (2, 0), "{:?}", resealing.damaged);
     let loaded = place.open().await.load_pool(example()).await.unwrap();
     let labels = loaded.credentials.iter().map(|credential| &*credential.metadata.label);
     assert_eq!(labels.collect::<Vec<_>>(), ["old", "new"]);

@@ -12,9 +12,8 @@ use tower_service::Service;
 use super::FileVault;
 use super::directory::Directory;
 use super::ring::Found;
-use crate::credential::CredentialId;
 use crate::vault::key::KeyId;
-use crate::vault::seal::{SealFuture, Seals};
+use crate::vault::seal::{Noted, SealFuture, Seals};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
 pin_project! {
@@ -39,16 +38,13 @@ struct Again {
 
 type Answer = Result<VaultResponse, VaultError>;
 
-/// Which credentials none of our keys opens, and which key would.
-type Shut = Vec<(KeyId, CredentialId)>;
-
 pin_project! {
     #[project = StateProj]
     #[allow(clippy::large_enum_variant, reason = "there is one for each call, and a box would cost more")]
     enum State {
         Answering { #[pin] answer: SealFuture<Directory> },
-        /// Looks for a key, which happens when it was changed.
-        Looking { looking: Pin<Box<dyn Future<Output = Found> + Send>>, answer: Option<(Answer, Shut)> },
+        /// Looks for a key, which happens when it was changed; or before anything is sealed in a vault without an id.
+        Looking { looking: Pin<Box<dyn Future<Output = Found> + Send>>, answer: Option<(Answer, Noted)> },
     }
 }
 
@@ -60,9 +56,29 @@ impl FileFuture {
             request: request.clone(),
             used: used.clone(),
         });
-        let answer = vault.seal_with(used).call(request);
-        Self { again, state: State::Answering { answer } }
+        let state = match used.rules().vault {
+            None if seals(&request) => {
+                let vault = vault.clone();
+                let identifying = async move {
+                    match vault.ring.identify(&vault.directory).await {
+                        Ok(()) => Found::Other,
+                        Err(error) => Found::Failed(error),
+                    }
+                };
+                State::Looking { looking: Box::pin(identifying), answer: None }
+            }
+            _ => State::Answering { answer: vault.seal_with(used).call(request) },
+        };
+        Self { again, state }
     }
+}
+
+/// Whether a request seals anything.
+fn seals(request: &VaultRequest) -> bool {
+    matches!(
+        request,
+        VaultRequest::Put(_) | VaultRequest::ReplaceSecret { .. } | VaultRequest::Reseal { .. }
+    )
 }
 
 /// Whether a request seals or opens anything.
@@ -87,30 +103,32 @@ impl Future for FileFuture {
             let next = match this.state.as_mut().project() {
                 StateProj::Answering { mut answer } => {
                     let answered = ready!(answer.as_mut().poll(cx));
-                    let shut = answer.take_shut();
-                    let is_of_keys = !shut.is_empty() || matches!(answered, Err(VaultError::Key(_)));
+                    let noted = answer.take_noted();
+                    let is_of_keys = noted.is_strange
+                        || !noted.shut.is_empty()
+                        || matches!(answered, Err(VaultError::Key(_)));
                     let Some(again) = this.again.as_ref().filter(|_| is_of_keys) else {
                         return Poll::Ready(answered);
                     };
                     let (vault, used) = (again.vault.clone(), again.used.clone());
-                    let unknown = shut.iter().map(|(key, _)| *key).collect();
+                    let unknown = noted.shut.iter().map(|(key, _)| *key).collect();
                     let looking = async move { vault.ring.look(&vault.directory, &used, unknown).await };
-                    State::Looking { looking: Box::pin(looking), answer: Some((answered, shut)) }
+                    State::Looking { looking: Box::pin(looking), answer: Some((answered, noted)) }
                 }
                 StateProj::Looking { looking, answer } => {
                     let found = ready!(looking.as_mut().poll(cx));
-                    let Some((answered, shut)) = answer.take() else { return Poll::Pending };
-                    match (found, this.again.as_mut()) {
-                        (Found::Other, Some(again)) => {
+                    match (found, answer.take(), this.again.as_mut()) {
+                        (Found::Other, _, Some(again)) => {
                             again.used = again.vault.ring.seals();
                             let mut vault = again.vault.seal_with(again.used.clone());
-                            let answer = vault.call(again.request.clone());
-                            State::Answering { answer }
+                            State::Answering { answer: vault.call(again.request.clone()) }
                         }
-                        (Found::LeftBehind { key, said }, _) => {
-                            return Poll::Ready(left_behind(answered, &shut, key, &said));
+                        (Found::LeftBehind { key, said }, Some((answered, noted)), _) => {
+                            return Poll::Ready(left_behind(answered, &noted, key, &said));
                         }
-                        _ => return Poll::Ready(answered),
+                        (Found::Failed(error), ..) => return Poll::Ready(Err(error)),
+                        (_, Some((answered, _)), _) => return Poll::Ready(answered),
+                        (_, None, _) => return Poll::Pending,
                     }
                 }
             };
@@ -120,11 +138,11 @@ impl Future for FileFuture {
 }
 
 /// The answer where the vault's key is one that was not found: what it has sealed may well be sound.
-fn left_behind(answer: Answer, shut: &Shut, key: KeyId, said: &str) -> Answer {
+fn left_behind(answer: Answer, noted: &Noted, key: KeyId, said: &str) -> Answer {
     match answer {
         Err(VaultError::Key(reason)) => Err(VaultError::Key(format!("{reason}; {said}"))),
         Ok(VaultResponse::Pool(mut pool)) => {
-            let is_sound = |id| shut.iter().any(|(by, shut)| (*by, Some(*shut)) == (key, id));
+            let is_sound = |id| noted.shut.iter().any(|(by, shut)| (*by, Some(*shut)) == (key, id));
             for damage in pool.damaged.iter_mut().filter(|damage| is_sound(damage.id)) {
                 damage.may_pass = true;
                 damage.reason = format!("{}; {said}", damage.reason);

@@ -18,7 +18,7 @@ use super::busy::{Busy, Stopped};
 use super::claim::Claim;
 use super::store::Store;
 use crate::vault::key::KeyId;
-use crate::vault::seal::Sealed;
+use crate::vault::seal::{Rules, Sealed};
 use crate::vault::turns::{Turn, Turns, Wait};
 use crate::vault::{VaultError, VaultRequest, VaultResponse, disk};
 
@@ -67,10 +67,10 @@ impl Directory {
         self.patience.lock
     }
 
-    /// The key that seals from now on, by what the vault says.
-    pub(super) async fn vault_key(&self) -> Result<Option<KeyId>, VaultError> {
+    /// The key that seals from now on and which seals are let in, by what the vault says.
+    pub(super) async fn facts(&self) -> Result<Option<(KeyId, Rules)>, VaultError> {
         let store = self.store.clone();
-        finished(spawn_blocking(move || store.vault_key()).await, self.store.root())?
+        finished(spawn_blocking(move || store.facts()).await, self.store.root())?
     }
 
     /// Does work that claims the vault, as often as it takes until no lock is in its way.

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::identity::{Identity, SeveralVaults, Vouched};
 use super::record::{VERSION, Versioned, is_newer, read_json, write_json};
+use super::records::Seal;
 use crate::vault::disk::{self, FileId, ops};
-use crate::vault::key::KeyId;
-use crate::vault::seal::{other_key, wrong_key};
+use crate::vault::key::{KeyId, Signer};
+use crate::vault::seal::{Rules, other_key, wrong_key};
 use crate::vault::{Damage, VaultError};
 
 /// How many seals one key may make with random nonces of 96 bits: NIST SP 800-38D, section 8.3.
@@ -34,12 +36,22 @@ pub(super) struct Marker {
     previous: Vec<KeyId>,
     /// How many seals were made under each key, at the most.
     seals: BTreeMap<KeyId, u64>,
+    /// Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vault: Option<Identity>,
 }
+
+/// The version of the file that says which vault it is.
+const IDENTIFIED: u32 = 2;
 
 impl Marker {
     /// Reads the file; `None` where there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, VaultError> {
-        read_json(path, WAY_OUT)
+        let marker: Option<Self> = read_json(path, WAY_OUT)?;
+        match marker {
+            Some(Self { version: IDENTIFIED.., vault: None, .. }) => Err(Self::forged(path)),
+            marker => Ok(marker),
+        }
     }
 
     pub(super) fn key_id(&self) -> KeyId {
@@ -48,6 +60,29 @@ impl Marker {
 
     pub(super) fn previous(&self) -> &[KeyId] {
         &self.previous
+    }
+
+    /// Which seals the vault lets in.
+    pub(super) fn rules(&self) -> Rules {
+        self.vault.as_ref().map(Identity::rules).unwrap_or_default()
+    }
+
+    /// The keys that may seal.
+    fn keys(&self) -> Vec<KeyId> {
+        [self.key_id].iter().chain(&self.previous).copied().collect()
+    }
+
+    /// Whether the vault's keys, as far as they are among these, vouch for what it says of itself.
+    pub(super) fn is_vouched_for(&self, signers: &[Signer]) -> Vouched {
+        match &self.vault {
+            Some(vault) => vault.is_vouched_for(signers, &self.keys()),
+            None => Vouched::Unknown,
+        }
+    }
+
+    /// The file's damage where nobody vouches for it who should.
+    pub(super) fn forged(path: &Path) -> VaultError {
+        disk::damaged(path, format!("it was changed by somebody without the vault's key; {WAY_OUT}"))
     }
 
     /// How many seals a key has made, at the most.
@@ -61,6 +96,8 @@ const WAY_OUT: &str =
     "it is kept under another name and made anew; seal the vault anew with another key";
 
 impl Versioned for Marker {
+    const NEWEST: u32 = IDENTIFIED;
+
     fn version(&self) -> u32 {
         self.version
     }
@@ -69,47 +106,82 @@ impl Versioned for Marker {
 /// What this process knows of the file. The methods block and want the vault's lock held.
 pub(super) struct Keys {
     path: PathBuf,
+    /// What vouches under the keys that this process has.
+    signers: Vec<Signer>,
     /// The file as it was last read, kept open so that no other can have its identity.
     known: Option<(File, FileId, Marker)>,
     /// How many seals this process may make before it counts again.
     left: u64,
-    /// With which keys the vault was opened, while the file can't be written that is to say so.
-    unwritten: Option<Vec<KeyId>>,
+    /// What the file was to say when the vault was opened, while it can't be written.
+    unwritten: Option<Unwritten>,
+}
+
+/// What is written once it can be.
+struct Unwritten {
+    /// With which keys the vault was opened.
+    keys: Vec<Signer>,
+    change: Change,
 }
 
 /// What the file is to say from now on.
 struct Change {
     marker: Marker,
-    /// Whether there was none that could be read, and whether one that could not.
-    is_first: bool,
+    /// What it says so far; nothing where there is none, or one that can't be read.
+    instead_of: Option<Marker>,
     was_damaged: bool,
+    /// Which seals are let in until it is written.
+    rules: Rules,
 }
 
 impl Keys {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, known: None, left: 0, unwritten: None }
+        Self { path, signers: Vec::new(), known: None, left: 0, unwritten: None }
+    }
+
+    /// This process has these keys, too.
+    pub(super) fn add(&mut self, signers: &[Signer]) {
+        for signer in signers {
+            if self.signers.iter().all(|known| known.id() != signer.id()) {
+                self.signers.push(signer.clone());
+            }
+        }
+    }
+
+    /// The key that seals from now on and which seals are let in; `None` where there is no file. What could not be
+    /// written so far counts as if it were, unless another process has written since.
+    pub(super) fn facts(&mut self) -> Result<Option<(KeyId, Rules)>, VaultError> {
+        let marker = match (self.read(), &self.unwritten) {
+            (Err(VaultError::Damaged(_)), Some(Unwritten { change, .. })) if change.was_damaged => None,
+            (marker, _) => marker?,
+        };
+        Ok(match (&self.unwritten, marker) {
+            (Some(Unwritten { change, .. }), marker) if change.instead_of == marker => {
+                Some((change.marker.key_id, change.rules.clone()))
+            }
+            (_, marker) => marker.map(|marker| (marker.key_id, marker.rules())),
+        })
     }
 
     /// Opens the vault for whoever seals with the first of these keys and opens with all of them. Where no
-    /// file says which key is the vault's, `sealed` answers under which its records are.
+    /// file says which key is the vault's, `sealed` answers how its records are sealed.
     ///
     /// A file that can't be read is made anew, and named. If `may_wait`, the vault can be opened although the file
     /// can't be written (a full disk, a file system that is mounted read-only); [`settle`](Self::settle) makes up for it.
     pub(super) fn open(
         &mut self,
-        keys: &[KeyId],
+        signers: &[Signer],
         may_wait: bool,
-        sealed: impl FnOnce() -> Result<Vec<KeyId>, VaultError>,
+        sealed: impl FnOnce() -> Result<Vec<Seal>, VaultError>,
     ) -> Result<Option<Damage>, VaultError> {
-        let (change, damage) = self.look(keys, sealed)?;
-        let done = change.map_or(Ok(()), |change| self.make(change));
-        self.unwritten = match done {
-            Ok(()) => None,
-            Err(error) if may_wait && disk::is_unwritable(&error) => {
+        self.add(signers);
+        let (change, damage) = self.look(signers, sealed)?;
+        let done = change.as_ref().map_or(Ok(()), |change| self.make(change));
+        self.unwritten = match (done, change) {
+            (Err(error), Some(change)) if may_wait && disk::is_unwritable(&error) => {
                 tracing::info!("the vault can be read, and not written to: {error}");
-                Some(keys.to_vec())
+                Some(Unwritten { keys: signers.to_vec(), change })
             }
-            Err(error) => return Err(error),
+            (done, _) => done.map(|()| None)?,
         };
         Ok(damage)
     }
@@ -117,9 +189,10 @@ impl Keys {
     /// Writes what could not be written when the vault was opened. For who is about to seal.
     pub(super) fn settle(
         &mut self,
-        sealed: impl FnOnce() -> Result<Vec<KeyId>, VaultError>,
+        sealed: impl FnOnce() -> Result<Vec<Seal>, VaultError>,
     ) -> Result<(), VaultError> {
-        match self.unwritten.clone() {
+        // Another process may have written since, so it is looked at anew.
+        match self.unwritten.as_ref().map(|unwritten| unwritten.keys.clone()) {
             Some(keys) => self.open(&keys, false, sealed).map(drop),
             None => Ok(()),
         }
@@ -128,50 +201,82 @@ impl Keys {
     /// What the file is to say, if that is anything else than now; and what is wrong with it.
     fn look(
         &mut self,
-        keys: &[KeyId],
-        sealed: impl FnOnce() -> Result<Vec<KeyId>, VaultError>,
+        signers: &[Signer],
+        sealed: impl FnOnce() -> Result<Vec<Seal>, VaultError>,
     ) -> Result<(Option<Change>, Option<Damage>), VaultError> {
+        let keys: Vec<_> = signers.iter().map(Signer::id).collect();
         let Some(&key) = keys.first() else { return Err(VaultError::UnexpectedResponse) };
         let (marker, damage) = match self.read() {
             Ok(marker) => (marker, None),
-            Err(VaultError::Damaged(damage)) if !is_newer(&self.path)? => (None, Some(damage)),
+            Err(VaultError::Damaged(damage)) if !is_newer::<Marker>(&self.path)? => (None, Some(damage)),
             Err(error) => return Err(error),
         };
-        let Some(Marker { key_id: current, mut previous, seals, .. }) = marker else {
-            return Ok((Some(first(keys, sealed()?, damage.is_some())?), damage));
+        let Some(marker) = marker else {
+            return Ok((Some(self.first(&keys, &sealed()?, damage.is_some())?), damage));
         };
+        let current = marker.key_id;
         if current == key {
             return Ok((None, None));
         }
         if keys.contains(&current) {
             // The vault's key is known here and another is to follow it: from now on it seals.
-            previous.retain(|other| *other != key);
-            previous.push(current);
-            let marker = Marker { version: VERSION, key_id: key, previous, seals };
-            return Ok((Some(Change { marker, is_first: false, was_damaged: false }), None));
-        } else if previous.contains(&key) {
+            return Ok((Some(follow(marker, key)?), None));
+        }
+        if marker.previous.contains(&key) {
             tracing::warn!(
                 "the vault is being sealed anew with the key {current}; the key {key} opens only what was \
                  not reached yet"
             );
-        } else {
-            let (path, reason) = (self.path.display(), other_key(current, key));
-            // The records say under which key they are. Only where that is this one, the file is wrong.
-            let sealed = sealed()?;
-            let is_wrong = !sealed.is_empty() && sealed.iter().all(|sealed| keys.contains(sealed));
-            return Err(VaultError::Key(match is_wrong {
-                true => format!(
-                    "{path}: {reason}; but every record is sealed with the key {key}, so this file is damaged: move it \
-                     away"
-                ),
-                false => format!("{path}: {reason}"),
-            }));
+            return Ok((None, None));
         }
-        Ok((None, None))
+        let (path, reason) = (self.path.display(), other_key(current, key));
+        // The records say under which key they are. Only if that is this one, the file is wrong.
+        let sealed = sealed()?;
+        let is_wrong = !sealed.is_empty() && sealed.iter().all(|seal| keys.contains(&seal.key));
+        Err(VaultError::Key(match is_wrong {
+            true => format!(
+                "{path}: {reason}; but every record is sealed with the key {key}, so this file is damaged: move it \
+                 away"
+            ),
+            false => format!("{path}: {reason}"),
+        }))
     }
 
-    fn make(&mut self, change: Change) -> Result<(), VaultError> {
-        if change.is_first {
+    /// What says which key is the vault's, where no file does: the first of these, if it or another of them
+    /// sealed the records that there are.
+    fn first(&self, keys: &[KeyId], seals: &[Seal], was_damaged: bool) -> Result<Change, VaultError> {
+        let key = keys[0];
+        let mut previous: Vec<_> = seals.iter().map(|seal| seal.key).collect();
+        if let Some(&other) = previous.first()
+            && !previous.iter().any(|known| keys.contains(known))
+        {
+            return Err(wrong_key(other, key));
+        }
+        previous.retain(|other| *other != key);
+        previous.sort_unstable();
+        previous.dedup();
+        let vault = Identity::of(seals).map_err(|SeveralVaults(vaults)| {
+            let vaults: Vec<_> = vaults.iter().map(ToString::to_string).collect();
+            disk::damaged(
+                &self.path,
+                format!(
+                    "it can't be read, and the records are of several vaults ({}); restore it from a backup, or move \
+                     the records of all but one vault away",
+                    vaults.join(", ")
+                ),
+            )
+        })?;
+        // An id that no seal has is drawn anew when it is written; until then nothing is to be bound to it.
+        let is_drawn = seals.iter().all(|seal| seal.vault.is_none());
+        let rules = if is_drawn { Rules::default() } else { vault.rules() };
+        // One that can't be read may have counted many.
+        let seals = BTreeMap::from_iter(was_damaged.then_some((key, MANY)));
+        let marker = Marker { version: VERSION, key_id: key, previous, seals, vault: Some(vault) };
+        Ok(Change { marker, instead_of: None, was_damaged, rules })
+    }
+
+    fn make(&mut self, change: &Change) -> Result<(), VaultError> {
+        if change.instead_of.is_none() {
             // Whoever makes the file of the keys is the first here.
             disk::sync_way(disk::parent(&self.path))?;
         }
@@ -179,7 +284,37 @@ impl Keys {
             // It stays until another takes its place: whoever comes after a crash must find it damaged too.
             disk::keep_copy(&self.path)?;
         }
-        self.write(change.marker)
+        self.write_signed(change.marker.clone())
+    }
+
+    /// Gives a vault an id that has none, so that what is sealed from now on is bound to it. `seals` answers what the
+    /// records say. Nothing where it has one.
+    pub(super) fn identify(
+        &mut self,
+        seals: impl FnOnce() -> Result<Vec<Seal>, VaultError>,
+    ) -> Result<(), VaultError> {
+        let marker = self.current()?;
+        if marker.vault.is_some() || !self.can_vouch(&marker) {
+            return Ok(());
+        }
+        let Ok(vault) = Identity::of(&seals()?) else { return Ok(()) };
+        self.write_signed(Marker { vault: Some(vault), ..marker })
+    }
+
+    /// Trusts a key no more, whatever was sealed with it.
+    pub(super) fn revoke(&mut self, key: KeyId) -> Result<(), VaultError> {
+        let mut marker = self.current()?;
+        if marker.keys().contains(&key) {
+            return Err(VaultError::Key(format!(
+                "the key {key} is one of the vault's own; seal the vault anew with another key first"
+            )));
+        }
+        let Some(vault) = &mut marker.vault else {
+            let reason = "the vault is of an older version, which revokes nothing; seal it anew first";
+            return Err(VaultError::Key(reason.to_owned()));
+        };
+        vault.revoke(key);
+        self.write_signed(marker)
     }
 
     /// What the file says of a key that may seal. Refused where the vault is another key's by now.
@@ -226,14 +361,20 @@ impl Keys {
         Ok(())
     }
 
-    /// Forgets the keys before the present one: no record is sealed under them any more.
-    pub(super) fn forget_previous(&mut self, key: KeyId) -> Result<(), VaultError> {
+    /// Gives up the keys before the present one: no record is sealed under them any more, and none in an older format
+    /// than this.
+    pub(super) fn forget_previous(&mut self, key: KeyId, least: u32) -> Result<(), VaultError> {
         let marker = self.current()?;
         if marker.key_id != key {
             return Err(wrong_key(marker.key_id, key));
         }
-        if !marker.previous.is_empty() {
-            self.write(Marker { previous: Vec::new(), ..marker })?;
+        let mut vault = marker.vault.clone();
+        if let Some(vault) = &mut vault {
+            vault.retire(marker.previous.iter().copied());
+            vault.raise(least);
+        }
+        if !marker.previous.is_empty() || vault != marker.vault {
+            self.write_signed(Marker { previous: Vec::new(), vault, ..marker })?;
         }
         Ok(())
     }
@@ -254,6 +395,9 @@ impl Keys {
         self.known = None;
         let Some((file, metadata)) = disk::open_plain(&self.path)? else { return Ok(None) };
         let marker = Marker::read(&self.path)?;
+        if marker.as_ref().is_some_and(|marker| marker.is_vouched_for(&self.signers) == Vouched::No) {
+            return Err(Marker::forged(&self.path));
+        }
         self.known = marker.as_ref().map(|marker| (file, FileId::of(&metadata), marker.clone()));
         Ok(marker)
     }
@@ -263,22 +407,34 @@ impl Keys {
         self.left = 0;
         write_json(&self.path, &marker)
     }
+
+    /// Writes what was changed of what the vault says of itself, and vouches for it.
+    fn write_signed(&mut self, mut marker: Marker) -> Result<(), VaultError> {
+        let keys = marker.keys();
+        if let Some(vault) = &mut marker.vault {
+            vault.sign(&self.signers, &keys);
+            marker.version = IDENTIFIED;
+        }
+        self.write(marker)
+    }
+
+    /// Whether this process can vouch under all of the vault's keys: whoever has one of them alone trusts that one.
+    fn can_vouch(&self, marker: &Marker) -> bool {
+        let has = |key: &KeyId| self.signers.iter().any(|signer| signer.id() == *key);
+        marker.keys().iter().all(has)
+    }
 }
 
-/// What says which key is the vault's, where no file does: the first of these, if it or another of them sealed the
-/// records that there are.
-fn first(keys: &[KeyId], mut sealed: Vec<KeyId>, was_damaged: bool) -> Result<Change, VaultError> {
-    let key = keys[0];
-    if let Some(&other) = sealed.first()
-        && !sealed.iter().any(|known| keys.contains(known))
-    {
-        return Err(wrong_key(other, key));
+/// What says that this key follows the vault's own, which takes it back if it was given up before.
+fn follow(marker: Marker, key: KeyId) -> Result<Change, VaultError> {
+    let mut next = Marker { version: VERSION, key_id: key, ..marker.clone() };
+    next.previous.retain(|other| *other != key);
+    next.previous.push(marker.key_id);
+    if next.vault.as_mut().is_some_and(|vault| !vault.take_back(key)) {
+        return Err(VaultError::Key(format!(
+            "the key {key} was revoked, and seals nothing any more; give another one"
+        )));
     }
-    sealed.retain(|other| *other != key);
-    sealed.sort_unstable();
-    sealed.dedup();
-    // One that can't be read may have counted many.
-    let seals = BTreeMap::from_iter(was_damaged.then_some((key, MANY)));
-    let marker = Marker { version: VERSION, key_id: key, previous: sealed, seals };
-    Ok(Change { marker, is_first: true, was_damaged })
+    let rules = next.rules();
+    Ok(Change { marker: next, instead_of: Some(marker), was_damaged: false, rules })
 }

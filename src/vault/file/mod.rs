@@ -36,6 +36,7 @@ mod directory;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+mod identity;
 mod keys;
 mod lock;
 mod log;
@@ -57,9 +58,10 @@ use std::time::Duration;
 
 use tower_service::Service;
 
-use super::key::{KeyPlace, KeyService, KeyServiceExt, Keys, Place, VaultKey};
-use super::seal::{Resealed, Seal, Seals};
+use super::key::{KeyId, KeyPlace, KeyService, KeyServiceExt, Keys, Place, Signer, VaultKey};
+use super::seal::{Resealed, Seal, Seals, UnboundAttributes};
 use super::{Damage, VaultError, VaultRequest, VaultResponse};
+use crate::credential::CredentialId;
 pub use answering::FileFuture;
 pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity};
 use directory::{Directory, Patience};
@@ -134,6 +136,8 @@ impl FileVault {
             patience: Patience { lock: Duration::from_secs(10), lease: Duration::from_secs(120) },
             on_network: false,
             place: None,
+            restored: false,
+            unbound: UnboundAttributes::Ask,
         }
     }
 
@@ -156,8 +160,8 @@ impl FileVault {
         Seal::with_seals(self.directory.clone(), seals)
     }
 
-    /// Seals every record that needs an [old key](FileVaultBuilder::old_key) anew with the vault's key, one
-    /// after another; `progress` is called after each. What others add meanwhile under the old key is taken up, too.
+    /// Seals every record that needs an [old key](FileVaultBuilder::old_key), or is in an older format, anew with the
+    /// vault's key, one after another; `progress` is called after each. What others add meanwhile under the old key is taken up, too.
     /// Records that are done are passed over, so that a
     /// call that was cut off at any point is simply made again. Other processes may use the vault
     /// meanwhile, with either key; whoever has only the old one can't read what is done.
@@ -181,6 +185,7 @@ impl FileVault {
     /// When the vault cannot be read or written, or a lease is held for too long; what is done is done. A
     /// record that does not open is no error: [`Resealing::damaged`] names it.
     pub async fn reseal(&self, mut progress: impl FnMut(&Resealing)) -> Result<Resealing, VaultError> {
+        self.ring.identify(&self.directory).await?;
         let vault = self.seal_with(self.ring.seals());
         let key = vault.key_id();
         let mut resealing = Resealing::default();
@@ -189,10 +194,21 @@ impl FileVault {
             self.reseal_once(&vault, &mut resealing, &mut progress).await?;
             resealing.left = self.directory.work(move |store| store.forget_previous_keys(key)).await?;
             // Until then others go on with the old key, and what they have added meanwhile is taken up.
-            if resealing.left <= resealing.damaged.len() || resealing.sealed == before {
+            let stays = resealing.damaged.len() + resealing.unconfirmed.len();
+            if resealing.left <= stays || resealing.sealed == before {
                 return Ok(resealing);
             }
         }
+    }
+
+    /// Trusts a key no more that sealed the vault before, for good: what was sealed with it is let in by nobody, not even as
+    /// [restored](FileVaultBuilder::restored). For a key that somebody else may have.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] where it is one of the vault's own keys, and where the vault is of an older version and was not
+    /// [sealed anew](Self::reseal); or when the vault cannot be written.
+    pub async fn revoke(&self, key: KeyId) -> Result<(), VaultError> {
+        self.directory.work(move |store| store.revoke(key)).await
     }
 
     /// Goes through all records that there are now.
@@ -205,9 +221,11 @@ impl FileVault {
         let ids = self.directory.work(|store| Ok(store.record_ids()?)).await?;
         (resealing.total, resealing.done) = (ids.len(), 0);
         resealing.damaged.clear();
+        resealing.unconfirmed.clear();
         for id in ids {
             match vault.reseal(id).await {
                 Ok(Resealed::Done) => resealing.sealed += 1,
+                Ok(Resealed::Unconfirmed) => resealing.unconfirmed.push(id),
                 Ok(Resealed::Already) | Err(VaultError::NotFound(_)) => {}
                 Err(VaultError::Damaged(damage)) => resealing.damaged.push(damage),
                 Err(VaultError::Key(reason)) => {
@@ -231,11 +249,14 @@ pub struct Resealing {
     pub total: usize,
     /// How many of them were looked at.
     pub done: usize,
-    /// How many of those needed the old key, and were sealed anew.
+    /// How many of those needed the old key, or were in an older format, and were sealed anew.
     pub sealed: usize,
+    /// Which have attributes that no seal has bound, of which
+    /// [nothing was said](FileVaultBuilder::unbound_attributes). They are left as they are.
+    pub unconfirmed: Vec<CredentialId>,
     /// Records that can't be read or do not open. They are left as they are.
     pub damaged: Vec<Damage>,
-    /// How many records still need another key, in the end; damaged ones count.
+    /// How many records still need another key, in the end; damaged and unconfirmed ones count.
     pub left: usize,
 }
 
@@ -247,6 +268,8 @@ pub struct FileVaultBuilder {
     patience: Patience,
     on_network: bool,
     place: Option<Arc<dyn KeyPlace>>,
+    restored: bool,
+    unbound: UnboundAttributes,
 }
 
 impl FileVaultBuilder {
@@ -282,6 +305,23 @@ impl FileVaultBuilder {
         self
     }
 
+    /// Whether records are let in that the vault has had no such of any more: sealed with a key that it has given up, or
+    /// in an older format than all of it. Not, unless set: a person may have restored them from a backup, but whoever has
+    /// that key may have put them there as well. [`FileVault::reseal`] makes them the vault's own.
+    #[must_use]
+    pub fn restored(mut self, restored: bool) -> Self {
+        self.restored = restored;
+        self
+    }
+
+    /// What [`FileVault::reseal`] does with attributes of records of version 1, which nothing has bound: it leaves such a
+    /// record as it is, unless set.
+    #[must_use]
+    pub fn unbound_attributes(mut self, unbound: UnboundAttributes) -> Self {
+        self.unbound = unbound;
+        self
+    }
+
     /// Where the vault's key is kept. A key that is not given here and is needed later is looked for there: another
     /// process has made it the vault's. It is asked for when it is first needed; then after a second, and ever
     /// less often. If it is the vault's own, the request that needs it waits as
@@ -297,14 +337,21 @@ impl FileVaultBuilder {
     /// # Errors
     /// As at [`FileVault::open`].
     pub async fn open(self, key: &VaultKey) -> Result<FileVault, VaultError> {
-        let Self { directory, old_keys, patience, on_network, place } = self;
-        let keys: Vec<_> = std::iter::once(key).chain(&old_keys).map(VaultKey::id).collect();
+        let Self { directory, old_keys, patience, on_network, place, restored, unbound } = self;
+        let keys: Vec<_> = std::iter::once(key).chain(&old_keys).map(Signer::new).collect();
         let store = Store::new(directory);
         let open = move |store: &Store| store.open(&keys, on_network);
         let directory = Directory::open(store, patience, open).await?;
         let names = directory.store().clone();
         let seals = Seals::new(key, move |id| names.record_path(id).display().to_string());
-        let seals = old_keys.iter().fold(seals, |seals, key| seals.with_old(key));
+        let mut seals = old_keys.iter().fold(seals, |seals, key| seals.with_old(key));
+        if let Ok(Some((_, rules))) = directory.facts().await {
+            seals = seals.with_rules(rules);
+        }
+        seals.set_unbound(unbound);
+        if restored {
+            seals.trust_restored();
+        }
         Ok(FileVault { directory, ring: Arc::new(Ring::new(seals, place)) })
     }
 

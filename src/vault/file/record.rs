@@ -85,6 +85,9 @@ pub(super) fn to_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 
 /// Something that says which version of the layout it is in.
 pub(super) trait Versioned: DeserializeOwned {
+    /// The newest version that is known here.
+    const NEWEST: u32 = VERSION;
+
     /// The version, as the file has it.
     fn version(&self) -> u32;
 }
@@ -100,20 +103,20 @@ struct Probe {
     version: u32,
 }
 
-/// Reads a file of JSON of [`VERSION`]; `None` where there is none.
+/// Reads a file of JSON of a version that is known here; `None` where there is none.
 pub(super) fn read_json<T: Versioned>(path: &Path, way_out: &str) -> Result<Option<T>, VaultError> {
     let Some(bytes) = read_bytes(path, way_out)? else { return Ok(None) };
     parse(&bytes, path, way_out).map(Some)
 }
 
 /// Whether the file says that it has a newer version than ours.
-pub(super) fn is_newer(path: &Path) -> Result<bool, VaultError> {
+pub(super) fn is_newer<T: Versioned>(path: &Path) -> Result<bool, VaultError> {
     let bytes = match read_bytes(path, "") {
         Err(VaultError::Damaged(_)) => None,
         read => read?,
     };
     let probe = bytes.and_then(|bytes| serde_json::from_slice::<Probe>(&bytes).ok());
-    Ok(probe.is_some_and(|probe| probe.version > VERSION))
+    Ok(probe.is_some_and(|probe| probe.version > T::NEWEST))
 }
 
 fn read_bytes(path: &Path, way_out: &str) -> Result<Option<Vec<u8>>, VaultError> {
@@ -130,16 +133,18 @@ fn read_bytes(path: &Path, way_out: &str) -> Result<Option<Vec<u8>>, VaultError>
 
 /// What the bytes of the file at `path` say.
 pub(super) fn parse<T: Versioned>(bytes: &[u8], path: &Path, way_out: &str) -> Result<T, VaultError> {
+    let newest = T::NEWEST;
     let other_version = |version| {
         let reason =
-            format!("its format has version {version}, this program knows {VERSION}; use a newer one");
+            format!("its format has version {version}, this program knows {newest}; use a newer one");
         damaged(path, reason)
     };
+    let is_known = |version| (VERSION..=newest).contains(&version);
     match serde_json::from_slice::<T>(bytes) {
-        Ok(value) if value.version() == VERSION => Ok(value),
+        Ok(value) if is_known(value.version()) => Ok(value),
         Ok(value) => Err(other_version(value.version())),
         Err(error) => Err(match serde_json::from_slice::<Probe>(bytes) {
-            Ok(Probe { version }) if version != VERSION => other_version(version),
+            Ok(Probe { version }) if !is_known(version) => other_version(version),
             // serde's own words quote what they choke on, which in a stray file may be a secret: only the
             // place is passed on.
             _ => {

@@ -10,7 +10,7 @@ use super::record;
 use crate::credential::{CredentialId, PoolKey, Record};
 use crate::vault::disk::{self, ops};
 use crate::vault::key::KeyId;
-use crate::vault::seal::Sealed;
+use crate::vault::seal::{Sealed, VaultId};
 use crate::vault::{Damage, VaultError};
 
 /// How many records are worth a thread of their own to be read: to begin one takes as long as a few records.
@@ -158,17 +158,30 @@ impl Records {
         ids.into_iter().filter(|id| owners.get(id).is_none_or(|owner| owner == key)).collect()
     }
 
-    /// The keys that sealed the records, one for each record that is not damaged.
-    pub(super) fn sealing_keys(&self) -> Result<Vec<KeyId>, VaultError> {
-        let mut keys = Vec::new();
+    /// How the records are sealed, those that are not damaged.
+    pub(super) fn seals(&self) -> Result<Vec<Seal>, VaultError> {
+        let mut seals = Vec::new();
         for id in self.ids()?.0 {
             match record::read(&self.path(id), id) {
-                Ok(record) => keys.extend(record.map(|record| record.secret.key_id())),
+                Ok(record) => seals.extend(record.map(|record| Seal::of(&record.secret))),
                 Err(VaultError::Damaged(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(keys)
+        Ok(seals)
+    }
+}
+
+/// How a record is sealed, by what it says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seal {
+    pub(super) key: KeyId,
+    pub(super) vault: Option<VaultId>,
+}
+
+impl Seal {
+    fn of(sealed: &Sealed) -> Self {
+        Self { key: sealed.key_id(), vault: sealed.vault_id() }
     }
 }
 

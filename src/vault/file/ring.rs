@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::directory::Directory;
 use crate::patience::within;
-use crate::vault::key::{KeyId, KeyPlace};
+use crate::vault::VaultError;
+use crate::vault::key::{KeyId, KeyPlace, Signer};
 use crate::vault::seal::Seals;
 use crate::vault::turns::Turns;
 
@@ -53,6 +54,8 @@ pub(super) enum Found {
     },
     /// Nothing; the vault's key is known.
     Nothing,
+    /// The request can't be answered.
+    Failed(VaultError),
 }
 
 impl Ring {
@@ -67,6 +70,17 @@ impl Ring {
 
     fn set(&self, seals: Seals) {
         *lock(&self.seals) = Arc::new(seals);
+    }
+
+    /// Has the vault's id, so that what is sealed next is bound to it; gives the vault one where it has none. Where
+    /// that can't be, it is sealed without. An error is one that sealing would have, too.
+    pub(super) async fn identify(&self, directory: &Directory) -> Result<(), VaultError> {
+        directory.work(|store| store.identify()).await?;
+        if let Ok(Some((_, rules))) = directory.facts().await {
+            let seals = self.seals().with_rules(rules);
+            self.set(seals);
+        }
+        Ok(())
     }
 
     /// Looks for what a request needs that these could not answer: these keys, or the vault's present one. While
@@ -85,14 +99,14 @@ impl Ring {
             if !Arc::ptr_eq(&seals, used) {
                 return Found::Other;
             }
-            let vault_key = directory.vault_key().await.ok().flatten();
-            if let Some(key) = vault_key
-                && key != seals.key_id()
-                && seals.knows(key)
+            let facts = directory.facts().await.ok().flatten();
+            if let Some((key, rules)) = &facts
+                && (*key != seals.key_id() && seals.knows(*key) || rules != seals.rules())
             {
-                self.set(seals.sealing_with(key));
+                self.set(seals.sealing_with(*key).with_rules(rules.clone()));
                 return Found::Other;
             }
+            let vault_key = facts.map(|(key, _)| key);
             unknown.extend(vault_key);
             unknown.retain(|key| !seals.knows(*key));
             unknown.sort_unstable();
@@ -101,7 +115,7 @@ impl Ring {
             let is_due = |key: &KeyId| lock(&self.asked).get(key).is_none_or(|asked| asked.next <= now);
             if let Some(place) = &self.place
                 && unknown.iter().any(is_due)
-                && self.ask(&**place, directory.patience(), &unknown).await
+                && self.ask(&**place, directory, &unknown).await
             {
                 if let Some(key) = vault_key {
                     let seals = self.seals().sealing_with(key);
@@ -128,7 +142,8 @@ impl Ring {
     }
 
     /// Asks for these keys where they are kept. Whether one of them was there.
-    async fn ask(&self, place: &dyn KeyPlace, patience: Duration, unknown: &[KeyId]) -> bool {
+    async fn ask(&self, place: &dyn KeyPlace, directory: &Directory, unknown: &[KeyId]) -> bool {
+        let patience = directory.patience();
         let (found, error) = match within(patience, place.keys()).await {
             Ok(Ok(keys)) => (keys, None),
             Ok(Err(error)) => (None, Some(error.to_string())),
@@ -153,6 +168,7 @@ impl Ring {
         if keys.is_empty() {
             return false;
         }
+        keys.iter().for_each(|key| directory.store().add_key(&Signer::new(key)));
         let seals = keys.iter().fold(Seals::clone(&self.seals()), |seals, key| seals.with_old(key));
         self.set(seals);
         true

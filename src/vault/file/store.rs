@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::busy::{Busy, Stopped};
 use super::claim::Claim;
-use super::keys::{Keys, Marker};
+use super::identity::BOUND;
+use super::keys::Keys;
 use super::lock::{Held, LockFile};
 use super::log::Entry;
 use super::pool::Pool;
@@ -18,8 +19,8 @@ use super::{begun, name, opening, record};
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
 use crate::standing::{Outcome, Standings};
 use crate::vault::disk::{self, ops};
-use crate::vault::key::KeyId;
-use crate::vault::seal::{OTHER_FORMAT, Sealed};
+use crate::vault::key::{KeyId, Signer};
+use crate::vault::seal::{OTHER_FORMAT, Rules, Sealed};
 use crate::vault::turns::Turn;
 use crate::vault::{
     Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
@@ -95,7 +96,7 @@ impl Store {
     /// Opens or makes the vault, for whoever seals with the first of these keys and opens with all.
     ///
     /// One that is there can be read although nothing can be changed, on a full disk or where it is mounted read-only.
-    pub(super) fn open(&self, keys: &[KeyId], on_network: bool) -> Result<(), Stopped> {
+    pub(super) fn open(&self, keys: &[Signer], on_network: bool) -> Result<(), Stopped> {
         let is_there = opening::make(&self.root, on_network)?;
         let held = match is_there {
             true => self.lock.take_to_read()?,
@@ -105,7 +106,7 @@ impl Store {
             self.lock.check(held)?;
             opening::sweep(&self.root)?;
         }
-        let damage = lock(&self.keys).open(keys, is_there, || self.records.sealing_keys())?;
+        let damage = lock(&self.keys).open(keys, is_there, || self.records.seals())?;
         if let Some(damage) = damage {
             tracing::warn!("{damage}");
         }
@@ -120,10 +121,10 @@ impl Store {
         Ok(())
     }
 
-    /// What counts the seals, for who is about to seal.
+    /// What counts the seals and says which vault this is, for who is about to seal.
     fn keys_to_seal(&self) -> Result<MutexGuard<'_, Keys>, VaultError> {
         let mut keys = lock(&self.keys);
-        keys.settle(|| self.records.sealing_keys())?;
+        keys.settle(|| self.records.seals())?;
         Ok(keys)
     }
 
@@ -131,10 +132,33 @@ impl Store {
         &self.root
     }
 
-    /// The key that seals from now on, by what the vault says; `None` where it says nothing.
-    pub(super) fn vault_key(&self) -> Result<Option<KeyId>, VaultError> {
-        // Replaced whole, so it is read without a lock.
-        Ok(Marker::read(&self.root.join(opening::KEYS))?.map(|marker| marker.key_id()))
+    /// The key that seals from now on and which seals are let in, by what the vault says; `None` where it says
+    /// nothing.
+    pub(super) fn facts(&self) -> Result<Option<(KeyId, Rules)>, VaultError> {
+        // Replaced whole, so it is read without the vault's lock.
+        lock(&self.keys).facts()
+    }
+
+    /// This process has this key, too.
+    pub(super) fn add_key(&self, signer: &Signer) {
+        lock(&self.keys).add(std::slice::from_ref(signer));
+    }
+
+    /// Gives the vault an id, if it has none, for who is about to seal. If that can't be, it stays without.
+    pub(super) fn identify(&self) -> Result<(), Stopped> {
+        let _vault = self.lock.take()?;
+        // What could not be written when the vault was opened comes first: it may say that no seal without an id is let in.
+        let mut keys = self.keys_to_seal()?;
+        if let Err(error) = keys.identify(|| self.records.seals()) {
+            tracing::warn!("the vault gets no id: {error}");
+        }
+        Ok(())
+    }
+
+    /// Trusts a key no more.
+    pub(super) fn revoke(&self, key: KeyId) -> Result<(), Stopped> {
+        let _vault = self.lock.take()?;
+        Ok(self.keys_to_seal()?.revoke(key)?)
     }
 
     pub(super) fn record_path(&self, id: CredentialId) -> PathBuf {
@@ -493,7 +517,8 @@ impl Store {
         let left = records.iter().filter(|record| record.secret.key_id() != key).count();
         let left = left + damaged.len() - others;
         if left == 0 {
-            self.keys_to_seal()?.forget_previous(key)?;
+            let versions = records.iter().map(|record| record.secret.version());
+            self.keys_to_seal()?.forget_previous(key, versions.min().unwrap_or(BOUND))?;
         }
         Ok(left)
     }

@@ -7,13 +7,17 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::cipher::VERSION;
+use super::rules::VaultId;
 use crate::vault::key::KeyId;
 
 /// A sealed secret: what a backend keeps in a secret's place. Serialized as an object of the format's
-/// version, the key's id in hexadecimal digits, and nonce and ciphertext in standard base64.
+/// version, the vault's and the key's id in hexadecimal digits, and nonce and ciphertext in standard base64.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
     pub(super) version: u32,
+    /// In which vault it was sealed; from version 3 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) vault: Option<VaultId>,
     pub(super) key_id: KeyId,
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     pub(super) nonce: Vec<u8>,
@@ -33,6 +37,11 @@ impl Sealed {
         (1..=VERSION).contains(&self.version)
     }
 
+    /// In which vault it was sealed. Seals of versions before 3 don't say it.
+    pub fn vault_id(&self) -> Option<VaultId> {
+        self.vault
+    }
+
     /// Which key opens it.
     pub fn key_id(&self) -> KeyId {
         self.key_id
@@ -43,6 +52,7 @@ impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealed")
             .field("version", &self.version)
+            .field("vault", &self.vault)
             .field("key_id", &self.key_id)
             .finish_non_exhaustive()
     }

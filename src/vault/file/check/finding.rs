@@ -56,6 +56,16 @@ pub enum FindingKind {
     Record,
     /// A record that is sealed with a key that was not given.
     OtherKey,
+    /// A record of which the vault has had no such any more: its key was given up, or all else is in a newer format.
+    Restored,
+    /// A record that is sealed with a key that was revoked.
+    RevokedKey,
+    /// A record that was sealed in another vault.
+    OtherVault,
+    /// Records in an older format than this version writes.
+    OlderFormat,
+    /// A record with attributes that its seal, of version 1, does not bind.
+    UnboundAttributes,
     /// A pool's log that can't be read, or not all of it.
     Log,
     /// A record that its pool's log does not name, or by another label.

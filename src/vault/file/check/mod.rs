@@ -24,6 +24,7 @@ use super::records::Records;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, lock, ops};
 use crate::vault::key::{KeyId, Keys, VaultKey};
+use crate::vault::seal::VaultId;
 use mend::Mend;
 
 pub use finding::{Finding, FindingKind, Severity};
@@ -199,6 +200,11 @@ pub struct Report {
     /// Which key is the vault's, by what it says of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
+    /// Which vault it is, by what it says of itself; one of an older version has no id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vault: Option<VaultId>,
+    /// How many records are in an older format than this version writes, of those that can be read.
+    pub older: usize,
     /// How many records each key has sealed, of those that can be read.
     pub sealed: Vec<SealedWith>,
     /// What is to be told, the worst first.
@@ -225,6 +231,8 @@ impl Report {
             opened: 0,
             pools: 0,
             key: None,
+            vault: None,
+            older: 0,
             sealed: Vec::new(),
             findings: Vec::new(),
         }

@@ -8,11 +8,12 @@ use crate::credential::{CredentialId, Metadata, PoolKey, Record};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 use crate::vault::file::begun;
+use crate::vault::file::identity::{BOUND, Vouched};
 use crate::vault::file::keys::{MANY, MOST, Marker};
-use crate::vault::file::opening::{KEYS, LEASES};
+use crate::vault::file::opening::{KEYS, LEASES, RECORDS};
 use crate::vault::file::records::Records;
-use crate::vault::key::{KeyId, VaultKey};
-use crate::vault::seal::{Opener, Shut, other_key};
+use crate::vault::key::{KeyId, Signer, VaultKey};
+use crate::vault::seal::{Barred, Opener, Rules, Sealed, Shut, other_key};
 
 /// The members of each pool, by what their records say.
 pub(super) type Members = BTreeMap<PoolKey, HashMap<CredentialId, Metadata>>;
@@ -23,6 +24,10 @@ impl Looking<'_> {
         let path = self.root.join(KEYS);
         match Marker::read(&path) {
             Ok(Some(marker)) => {
+                let signers: Vec<_> = self.keys.iter().map(Signer::new).collect();
+                if marker.is_vouched_for(&signers) == Vouched::No {
+                    self.damaged(FindingKind::Marker, &path, Marker::forged(&path));
+                }
                 self.key(&path, &marker);
                 return Some(marker);
             }
@@ -39,6 +44,7 @@ impl Looking<'_> {
 
     fn key(&mut self, path: &Path, marker: &Marker) {
         self.report.key = Some(marker.key_id());
+        self.report.vault = marker.rules().vault;
         let given = self.keys.first().map(VaultKey::id);
         let is_known = self.keys.iter().any(|key| key.id() == marker.key_id());
         match given {
@@ -85,6 +91,19 @@ impl Looking<'_> {
         }
     }
 
+    /// Which seals are let in, by what says which vault this is; else by what the records say.
+    fn rules(&self, marker: Option<&Marker>, records: &[Record<Sealed>]) -> Rules {
+        let signers: Vec<_> = self.keys.iter().map(Signer::new).collect();
+        let is_sound = |marker: &&Marker| marker.is_vouched_for(&signers) != Vouched::No;
+        match marker.filter(is_sound).map(Marker::rules) {
+            Some(rules) if rules.vault.is_some() => rules,
+            _ => {
+                let vault = records.iter().find_map(|record| record.secret.vault_id());
+                Rules { vault, ..Rules::default() }
+            }
+        }
+    }
+
     /// Reads every record and opens it. Answers whose they are.
     pub(super) fn records(&mut self, records: &Records, marker: Option<&Marker>) -> Members {
         let mut members = Members::new();
@@ -97,16 +116,20 @@ impl Looking<'_> {
             let path = std::path::PathBuf::from(&damage.record);
             self.damaged(FindingKind::Record, &path, VaultError::Damaged(damage));
         }
-        let opener = Opener::new(self.keys);
+        let opener = Opener::new(self.keys, self.rules(marker, &read));
         let mut needed: BTreeMap<KeyId, usize> = BTreeMap::new();
         for Record { metadata, secret } in read {
             let path = records.path(metadata.id);
-            let sealed_with = secret.key_id();
+            let (sealed_with, version) = (secret.key_id(), secret.version());
             self.sealed(sealed_with, &metadata);
+            self.report.older += usize::from(version < BOUND);
             let opened = opener.as_ref().map(|opener| opener.open(&metadata, secret));
             match opened {
                 Some(Ok(secret)) => {
                     self.report.opened += 1;
+                    if version == 1 && !metadata.attributes.is_empty() {
+                        self.unbound(&path, &metadata);
+                    }
                     if secret.has_unread_answer() {
                         self.unread_answer(&path, &metadata);
                     }
@@ -116,6 +139,14 @@ impl Looking<'_> {
                 }
                 Some(Err(Shut::Damaged(reason))) => {
                     self.damaged(FindingKind::Record, &path, disk::damaged(&path, reason));
+                }
+                Some(Err(Shut::Barred(barred))) => {
+                    let kind = match barred {
+                        Barred::Retired(_) | Barred::Older(_) => FindingKind::Restored,
+                        Barred::Revoked(_) => FindingKind::RevokedKey,
+                        Barred::OtherVault(_) => FindingKind::OtherVault,
+                    };
+                    self.damaged(kind, &path, disk::damaged(&path, barred.to_string()));
                 }
                 Some(Err(Shut::OtherKey(sealed_with))) => {
                     let what = format!("sealed with the key {sealed_with}, which was not given");
@@ -129,6 +160,19 @@ impl Looking<'_> {
             }
             members.entry(metadata.pool.clone()).or_default().insert(metadata.id, metadata);
         }
+        if self.report.older > 0 {
+            let what = match self.report.older {
+                1 => "one record is in an older format, which does not bind it to this vault".to_owned(),
+                older => {
+                    format!(
+                        "{older} records are in an older format, which does not bind them to this vault"
+                    )
+                }
+            };
+            let kind = FindingKind::OlderFormat;
+            let finding = Finding::new(kind, Severity::Note, &self.root.join(RECORDS), what);
+            self.found(finding.way_out("seal the vault anew"));
+        }
         // Where the marker tells of it, it was told.
         let is_told = |id: &KeyId| {
             marker.is_some_and(|marker| marker.previous().contains(id) || marker.key_id() == *id)
@@ -141,6 +185,18 @@ impl Looking<'_> {
             self.found(finding.way_out("seal the vault anew with both keys"));
         }
         members
+    }
+
+    fn unbound(&mut self, path: &Path, metadata: &Metadata) {
+        let names: Vec<_> = metadata.attributes.keys().map(String::as_str).collect();
+        let what = format!(
+            "the seal of {} of the pool {} is of version 1, which does not vouch for its attributes ({})",
+            metadata.label,
+            metadata.pool,
+            names.join(", ")
+        );
+        let finding = Finding::new(FindingKind::UnboundAttributes, Severity::Note, path, what);
+        self.found(finding.way_out("look at them, then seal the vault anew with them or without"));
     }
 
     fn unread_answer(&mut self, path: &Path, metadata: &Metadata) {

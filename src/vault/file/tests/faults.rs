@@ -26,7 +26,7 @@ impl Begun {
     fn store(self, copy: &Copy<'_>) -> Store {
         let store = Store::new(copy.root());
         if !matches!(self, Self::Nothing) {
-            store.open(&ids(copy.keys), false).unwrap();
+            store.open(&signers(copy.keys), false).unwrap();
         }
         if matches!(self, Self::Loaded) {
             store.answer(&VaultRequest::Load(pool())).unwrap();
@@ -364,7 +364,7 @@ fn what_version_1_left_is_taken_over_whatever_fails() {
 fn a_vault_on_a_network_file_system_is_refused_unless_it_is_allowed() {
     let case = Case::put();
     for copy in [case.copy(), Copy { place: place(), keys: &case.keys }] {
-        let open = |on_network| Store::new(copy.root()).open(&ids(copy.keys), on_network);
+        let open = |on_network| Store::new(copy.root()).open(&signers(copy.keys), on_network);
         fault::on_network("NFS", || {
             match open(false) {
                 Err(Stopped::Failed(VaultError::NetworkFileSystem { path, name: "NFS" })) => {
@@ -390,7 +390,7 @@ fn opens_under_every_fault(
             let copy = case.copy();
             begin(&copy);
             let store = Store::new(copy.root());
-            let (_, report) = run(Some((number, fault)), || store.open(&ids(keys), false));
+            let (_, report) = run(Some((number, fault)), || store.open(&signers(keys), false));
             if !report.has_struck {
                 assert!(number > 10, "{:?}", report.operations);
                 break;

@@ -46,7 +46,7 @@ fn change(place: &Path) -> Result<(), String> {
     let rotation = Rotation::begin_now(Arc::new(key_file(place))).map_err(|error| error.to_string())?;
     let keys = all(rotation.keys());
     let store = Store::new(root(place));
-    store.open(&ids(&keys), false).map_err(failed)?;
+    store.open(&signers(&keys), false).map_err(failed)?;
     for id in store.record_ids().map_err(|error| error.to_string())? {
         reseal(&store, &keys, id)?;
     }
@@ -76,7 +76,7 @@ fn reseal(store: &Store, keys: &[VaultKey], id: CredentialId) -> Result<(), Stri
 fn check(place: &Path, before: &State) -> Result<Keys, String> {
     let keys = kept(place)?;
     let store = Store::new(root(place));
-    store.open(&ids(&all(&keys)), false).map_err(|stopped| format!("no opening: {stopped:?}"))?;
+    store.open(&signers(&all(&keys)), false).map_err(|stopped| format!("no opening: {stopped:?}"))?;
     let mut state = State::of(&store, &all(&keys))?;
     let mut before = before.clone();
     for (_, _, sealed_with) in state.credentials.iter_mut().chain(&mut before.credentials) {

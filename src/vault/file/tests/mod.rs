@@ -21,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Record, Secret};
 use crate::standing::{Change, Cooldown, Health, Outcome, Reason, Standing};
 use crate::vault::disk::{self, fault};
-use crate::vault::key::{KeyId, VaultKey};
+use crate::vault::key::{KeyId, Signer, VaultKey};
 use crate::vault::seal::{self, Sealed};
 use crate::vault::{Damage, Replaced, VaultError, VaultRequest, VaultResponse};
 
@@ -221,7 +221,7 @@ impl Case {
 
     fn run(&self, store: &Store) -> Result<VaultResponse<Sealed>, Stopped> {
         match &self.work {
-            Work::Open => store.open(&ids(&self.keys), false).map(|()| VaultResponse::Done),
+            Work::Open => store.open(&signers(&self.keys), false).map(|()| VaultResponse::Done),
             Work::Ask(request) => store.answer(request),
             Work::Compact(pool) => store.compact(pool).map(|()| VaultResponse::Done),
         }
@@ -233,7 +233,7 @@ impl Case {
         let after = self.copy();
         let store = Store::new(after.root());
         if !matches!(self.work, Work::Open) {
-            store.open(&ids(&self.keys), false).unwrap();
+            store.open(&signers(&self.keys), false).unwrap();
         }
         self.run(&store).unwrap();
         (before, after.state().unwrap())
@@ -258,7 +258,7 @@ impl Copy<'_> {
     /// How a process finds the vault that opens it anew. Says why where it is not all in order.
     fn state(&self) -> Result<State, String> {
         let store = Store::new(self.root());
-        store.open(&ids(self.keys), false).map_err(|stopped| format!("no opening: {stopped:?}"))?;
+        store.open(&signers(self.keys), false).map_err(|stopped| format!("no opening: {stopped:?}"))?;
         let state = State::of(&store, self.keys)?;
         match tree(self.place.path()).keys().find(|path| is_temporary(path)) {
             Some(path) => Err(format!("{} is left", path.display())),
@@ -271,7 +271,7 @@ impl Copy<'_> {
     fn takes_more(&self, labels: &[&str]) -> Result<(), String> {
         let other = self.again();
         let store = Store::new(other.root());
-        store.open(&ids(self.keys), false).map_err(|stopped| format!("no opening: {stopped:?}"))?;
+        store.open(&signers(self.keys), false).map_err(|stopped| format!("no opening: {stopped:?}"))?;
         for label in labels {
             let more = sealed(&self.keys[0], &account(pool(), label));
             let put = store.answer(&VaultRequest::Put(more));
@@ -349,13 +349,13 @@ fn root(place: &Path) -> PathBuf {
     place.join("config/vault")
 }
 
-fn ids(keys: &[VaultKey]) -> Vec<KeyId> {
-    keys.iter().map(VaultKey::id).collect()
+fn signers(keys: &[VaultKey]) -> Vec<Signer> {
+    keys.iter().map(Signer::new).collect()
 }
 
 fn opened(root: &Path, keys: &[VaultKey]) -> Store {
     let store = Store::new(root.to_owned());
-    store.open(&ids(keys), false).unwrap();
+    store.open(&signers(keys), false).unwrap();
     store
 }
 

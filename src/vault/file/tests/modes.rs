@@ -20,7 +20,7 @@ fn no_key_is_kept_where_others_could_read_it() {
 fn no_vault_is_made_there_and_one_that_is_there_opens() {
     let place = place();
     let root = place.path().join("vault");
-    let keys = [VaultKey::generate().id()];
+    let keys = signers(&[VaultKey::generate()]);
     for _ in 0..2 {
         let opened = without_modes(|| Store::new(root.clone()).open(&keys, false));
         let Err(Stopped::Failed(error)) = opened else { panic!("it was made") };

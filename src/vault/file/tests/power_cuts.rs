@@ -440,7 +440,7 @@ fn a_removal_outlasts_a_power_cut() {
 /// What makes a vault, and puts a credential into it.
 fn first_run(case: &Case, place: &Path) -> Result<(), Stopped> {
     let store = Store::new(root(place));
-    store.open(&ids(&case.keys), false)?;
+    store.open(&signers(&case.keys), false)?;
     case.run(&store).map(|_| ())
 }
 

@@ -56,7 +56,7 @@ fn it_is_read_as_it_stands_and_nothing_in_it_changes() {
             let before = tree(copy.place.path());
             let what = format!("{sight}, {how:?}");
             let store = Store::new(copy.root());
-            let (opened, _) = on_unwritable(how, || store.open(&ids(copy.keys), false));
+            let (opened, _) = on_unwritable(how, || store.open(&signers(copy.keys), false));
             opened.unwrap_or_else(|error| panic!("{what}: {error:?}"));
             for request in requests(&store) {
                 let (answer, _) = on_unwritable(how, || store.answer(&request));
@@ -92,7 +92,7 @@ fn no_vault_is_made_where_nothing_can_be_written() {
     for how in WAYS {
         let place = place();
         let root = root(place.path());
-        let keys = [VaultKey::generate().id()];
+        let keys = signers(&[VaultKey::generate()]);
         let (opened, _) = on_unwritable(how, || Store::new(root.clone()).open(&keys, false));
         assert!(matches!(opened, Err(Stopped::Failed(VaultError::Io { .. }))), "{how:?}: {opened:?}");
         assert!(tree(place.path()).is_empty(), "{how:?}");
@@ -122,7 +122,7 @@ fn what_would_change_it_fails_for_that_reason_and_is_done_once_it_can_be() {
             };
             let copy = case.copy();
             let store = Store::new(copy.root());
-            on_unwritable(how, || store.open(&ids(copy.keys), false)).0.unwrap();
+            on_unwritable(how, || store.open(&signers(copy.keys), false)).0.unwrap();
             let (done, _) = on_unwritable(how, || case.run(&store));
             if can_be {
                 assert!(done.is_ok(), "{what}: {done:?}");
@@ -153,7 +153,7 @@ fn in_a_change_of_keys_it_is_read_with_both_and_the_new_one_is_told_of_at_the_fi
         let file = copy.root().join("key.json");
         let before = fs::read(&file).unwrap();
         let store = Store::new(copy.root());
-        on_unwritable(how, || store.open(&ids(&keys), false)).0.unwrap();
+        on_unwritable(how, || store.open(&signers(&keys), false)).0.unwrap();
         on_unwritable(how, || State::of(&store, &keys)).0.unwrap();
         let more = sealed(&new, &account(pool(), "more"));
         let put = VaultRequest::Put(more.clone());
@@ -166,8 +166,140 @@ fn in_a_change_of_keys_it_is_read_with_both_and_the_new_one_is_told_of_at_the_fi
         let told: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(told["key_id"], new.id().to_string(), "{how:?}: {text}");
         assert_eq!(told["previous"][0], old.id().to_string(), "{how:?}: {text}");
-        let opened = Store::new(copy.root()).open(&ids(&keys[..1]), false);
+        let opened = Store::new(copy.root()).open(&signers(&keys[..1]), false);
         assert!(opened.is_ok(), "{how:?}: {opened:?}");
+    }
+}
+
+/// What is lost of `key.json`: whole, or readable.
+const LOSSES: [fn(&Path); 2] =
+    [|file| fs::remove_file(file).unwrap(), |file| fs::write(file, "{").unwrap()];
+
+/// Without the vault's id nothing would open that is bound to it.
+#[test]
+fn which_vault_it_is_is_known_by_its_records_while_its_file_can_not_say() {
+    let case = Case::put();
+    let key = &case.keys[0];
+    for (how, lose) in WAYS.into_iter().flat_map(|how| LOSSES.map(|lose| (how, lose))) {
+        let copy = case.copy();
+        let file = copy.root().join("key.json");
+        let before = copy.open();
+        let (_, rules) = before.facts().unwrap().unwrap();
+        let bound = account(pool(), "bound");
+        let secret = seal::seal_in(rules.vault.unwrap(), key, &bound);
+        before.answer(&VaultRequest::Put(Record { metadata: bound.metadata, secret })).unwrap();
+        lose(&file);
+        let store = Store::new(copy.root());
+        on_unwritable(how, || store.open(&signers(copy.keys), false)).0.unwrap();
+        for _ in 0..2 {
+            let (facts, _) = on_unwritable(how, || store.facts());
+            assert_eq!(facts.unwrap(), Some((key.id(), rules.clone())), "{how:?}");
+        }
+        // Nor is another one drawn once it can be written.
+        store.identify().unwrap();
+        assert_eq!(copy.open().facts().unwrap(), Some((key.id(), rules)), "{how:?}");
+    }
+}
+
+/// One that nobody can be told of would be another one at the next opening.
+#[test]
+fn no_id_is_drawn_that_can_not_be_written() {
+    let case = Case::put();
+    for (how, lose) in WAYS.into_iter().flat_map(|how| LOSSES.map(|lose| (how, lose))) {
+        let copy = case.copy();
+        let file = copy.root().join("key.json");
+        lose(&file);
+        let store = Store::new(copy.root());
+        let is_unknown = |store: &Store| {
+            let (facts, _) = on_unwritable(how, || store.facts());
+            assert_eq!(facts.unwrap(), Some((case.keys[0].id(), Default::default())), "{how:?}");
+        };
+        on_unwritable(how, || store.open(&signers(copy.keys), false)).0.unwrap();
+        is_unknown(&store);
+        let (identified, _) = on_unwritable(how, || store.identify());
+        let Err(Stopped::Failed(VaultError::Io { .. })) = identified else { panic!("{identified:?}") };
+        is_unknown(&store);
+        store.identify().unwrap();
+        let facts = store.facts().unwrap().unwrap();
+        assert!(facts.1.vault.is_some() && facts.1.least == 1, "{how:?}: {facts:?}");
+        assert_eq!(copy.open().facts().unwrap(), Some(facts), "{how:?}");
+    }
+}
+
+/// `key.json` as versions before ids wrote it.
+fn without_id(file: &Path) {
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    json.as_object_mut().unwrap().remove("vault");
+    json["version"] = 1.into();
+    fs::write(file, serde_json::to_vec_pretty(&json).unwrap()).unwrap();
+}
+
+#[test]
+fn a_vault_of_an_older_format_is_read_and_gets_its_id_at_the_first_seal() {
+    let case = Case::put();
+    for how in WAYS {
+        let copy = case.copy();
+        let file = copy.root().join("key.json");
+        without_id(&file);
+        let before = fs::read(&file).unwrap();
+        let store = Store::new(copy.root());
+        on_unwritable(how, || store.open(&signers(copy.keys), false)).0.unwrap();
+        on_unwritable(how, || State::of(&store, copy.keys)).0.unwrap();
+        let (facts, _) = on_unwritable(how, || store.facts());
+        assert_eq!(facts.unwrap(), Some((case.keys[0].id(), Default::default())), "{how:?}");
+        // It goes on without, should there be room for a record alone.
+        let (identified, _) = on_unwritable(how, || store.identify());
+        assert_eq!(identified.is_ok(), how != Unwritable::ReadOnly, "{how:?}: {identified:?}");
+        assert_eq!(fs::read(&file).unwrap(), before, "{how:?}");
+        store.identify().unwrap();
+        assert!(store.facts().unwrap().unwrap().1.vault.is_some(), "{how:?}");
+    }
+}
+
+/// The keys that seal and open are those of the change, whoever asks before it is written.
+#[test]
+fn a_change_of_keys_counts_before_it_is_written_unless_another_process_has_written_since() {
+    let case = Case::put();
+    let (new, third) = (VaultKey::generate(), VaultKey::generate());
+    let keys = [new.clone(), case.keys[0].clone()];
+    for how in WAYS {
+        let copy = case.copy();
+        let (_, rules) = copy.open().facts().unwrap().unwrap();
+        let store = Store::new(copy.root());
+        on_unwritable(how, || store.open(&signers(&keys), false)).0.unwrap();
+        let facts = || on_unwritable(how, || store.facts()).0.unwrap();
+        assert_eq!(facts(), Some((new.id(), rules.clone())), "{how:?}");
+        opened(&copy.root(), &[third.clone(), case.keys[0].clone()]);
+        assert_eq!(facts(), Some((third.id(), rules)), "{how:?}");
+    }
+}
+
+#[test]
+fn a_key_that_was_given_up_is_taken_back_once_it_can_be_and_a_revoked_one_is_not() {
+    let case = Case::put();
+    let (old, new) = (case.keys[0].clone(), VaultKey::generate());
+    for how in WAYS {
+        let copy = Copy { place: place(), keys: std::slice::from_ref(&new) };
+        opened(&copy.root(), std::slice::from_ref(&old));
+        let rotated = opened(&copy.root(), &[new.clone(), old.clone()]);
+        rotated.forget_previous_keys(new.id()).unwrap();
+        let file = copy.root().join("key.json");
+        let before = fs::read(&file).unwrap();
+        let retired = |store: &Store| store.facts().unwrap().unwrap().1.retired;
+        assert_eq!(retired(&rotated), [old.id()]);
+        let back = signers(&[old.clone(), new.clone()]);
+        let store = Store::new(copy.root());
+        on_unwritable(how, || store.open(&back, false)).0.unwrap();
+        assert_eq!(fs::read(&file).unwrap(), before, "{how:?}");
+        assert!(retired(&store).is_empty(), "{how:?}");
+        store.check_writable().unwrap();
+        assert!(retired(&opened(&copy.root(), &[old.clone(), new.clone()])).is_empty(), "{how:?}");
+
+        fs::write(&file, before).unwrap();
+        rotated.revoke(old.id()).unwrap();
+        let (refused, _) = on_unwritable(how, || Store::new(copy.root()).open(&back, false));
+        let Err(Stopped::Failed(VaultError::Key(reason))) = refused else { panic!("{refused:?}") };
+        assert!(reason.contains("was revoked"), "{reason}");
     }
 }
 
@@ -179,7 +311,7 @@ fn what_could_not_be_told_is_not_told_over_what_others_have_said_since() {
     let keys = [new.clone(), case.keys[0].clone()];
     let copy = case.copy();
     let store = Store::new(copy.root());
-    on_unwritable(Unwritable::Full, || store.open(&ids(&keys), false)).0.unwrap();
+    on_unwritable(Unwritable::Full, || store.open(&signers(&keys), false)).0.unwrap();
     let file = copy.root().join("key.json");
     opened(&copy.root(), &[third.clone(), case.keys[0].clone()]);
     let text =
@@ -233,7 +365,7 @@ fn who_only_reads_waits_for_those_who_write() {
     let copy = case.copy();
     let reader = Store::new(copy.root());
     let list = || on_unwritable(Unwritable::ReadOnly, || reader.answer(&VaultRequest::List)).0;
-    on_unwritable(Unwritable::ReadOnly, || reader.open(&ids(copy.keys), false)).0.unwrap();
+    on_unwritable(Unwritable::ReadOnly, || reader.open(&signers(copy.keys), false)).0.unwrap();
     let lock = fs::File::options().write(true).open(copy.root().join("lock")).unwrap();
     lock.lock().unwrap();
     let answer = list();

@@ -9,7 +9,7 @@ use tower_credentials::vault::file::{
 };
 use tower_credentials::vault::key::Keys;
 
-use super::{look, no_vault};
+use super::{Attributes, look, no_vault};
 use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -19,18 +19,25 @@ use crate::output;
 /// Open and verify every account and every file of the vault
 ///
 /// Nothing is changed, unless --fix is given: then modes are narrowed, files that a killed process has left are
-/// removed, logs are made to agree with the records, and accounts from a backup whose old key is kept beside the key
-/// file are sealed with the present one. An account, or a damaged file, is never removed.
+/// removed, logs are made to agree with the records, and accounts in an older format are sealed in the present one. With
+/// --restored, too, so are accounts from a backup that a former key has sealed, if that is kept beside the key file. An
+/// account, or a damaged file, is never removed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   credentials vault check
   credentials vault check --fix
+  credentials vault check --fix --restored
   credentials vault check --json | jq -r '.findings[] | select(.severity == \"error\").path'")]
 pub(crate) struct Check {
     /// Mend what is safe to mend
     #[arg(long)]
     fix: bool,
+    /// Take accounts that you have restored from a backup: sealed with a former key, or in an older format than all others
+    #[arg(long, requires = "fix")]
+    restored: bool,
+    #[command(flatten)]
+    attributes: Attributes,
     #[command(flatten)]
     output: Json,
 }
@@ -48,7 +55,7 @@ impl Check {
         let no_key = match context.vault_key().await {
             Ok(keys) => {
                 if self.fix {
-                    seal_anew(context, &keys).await?;
+                    self.seal_anew(context, &keys).await?;
                 }
                 looking = looking.keys(&keys);
                 None
@@ -78,32 +85,44 @@ impl Check {
             }
         }
     }
-}
 
-/// Seals anew what a key has sealed that gave way and is kept beside the present one: a record that was restored
-/// from a backup.
-async fn seal_anew(context: &Context, keys: &Keys) -> Result<(), Failure> {
-    let Some(report) = look(context).await? else { return Ok(()) };
-    let current = keys.current.id();
-    if report.key != Some(current) || keys.previous.is_some() {
-        // What is to be sealed anew then is `rotate-key`'s.
-        return Ok(());
-    }
-    for sealed in report.sealed.iter().filter(|sealed| sealed.key != current) {
-        let Some(file) = context.keys.kept_file(sealed.key) else { continue };
-        let kept = key_in(&file)?;
-        if kept.id() != sealed.key {
-            continue;
+    /// Seals anew what is in an older format; and what a key has sealed that gave way and is kept beside the present
+    /// one, if a person says that it was restored from a backup: whoever has that key could have put it there.
+    async fn seal_anew(&self, context: &Context, keys: &Keys) -> Result<(), Failure> {
+        let Some(report) = look(context).await? else { return Ok(()) };
+        let current = keys.current.id();
+        if report.key != Some(current) || keys.previous.is_some() {
+            // What is to be sealed anew then is `rotate-key`'s.
+            return Ok(());
         }
-        let vault = context.open(&Keys::new(keys.current.clone()).previous(kept)).await?;
-        vault.reseal(|_| ()).await?;
-        let accounts = super::in_words(sealed.records, sealed.providers.iter());
-        output::say(format_args!(
-            "Sealed anew with the key {current}: {accounts}; the key was in {}",
-            output::path(&file)
-        ));
+        let mut builder = FileVault::builder(&context.places.vault)
+            .restored(self.restored)
+            .unbound_attributes(self.attributes.unbound());
+        let mut said = Vec::new();
+        for sealed in report.sealed.iter().filter(|sealed| self.restored && sealed.key != current) {
+            let Some(file) = context.keys.kept_file(sealed.key) else { continue };
+            let kept = key_in(&file)?;
+            if kept.id() != sealed.key {
+                continue;
+            }
+            builder = builder.old_key(&kept);
+            let accounts = super::in_words(sealed.records, sealed.providers.iter());
+            said.push(format!(
+                "Sealed anew with the key {current}: {accounts}; the key was in {}",
+                output::path(&file)
+            ));
+        }
+        if said.is_empty() && report.older == 0 {
+            return Ok(());
+        }
+        let resealing = builder.open(&keys.current).await?.reseal(|_| ()).await?;
+        if resealing.sealed > 0 && said.is_empty() {
+            let accounts = if resealing.sealed == 1 { "account" } else { "accounts" };
+            said.push(format!("Sealed in the present format: {} {accounts}", resealing.sealed));
+        }
+        said.iter().for_each(output::say);
+        Ok(())
     }
-    Ok(())
 }
 
 fn is_wrong(finding: &Finding) -> bool {
@@ -140,7 +159,13 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
             return Some(format!("credentials show {} --unread-answer", output::plain(&id)));
         }
         _ if finding.can_fix => Some("credentials vault check --fix"),
-        FindingKind::OtherKey if is_kept() => Some("credentials vault check --fix"),
+        FindingKind::OlderFormat => Some("credentials vault check --fix"),
+        FindingKind::UnboundAttributes => {
+            Some("credentials vault check --fix --keep-attributes, or --drop-attributes")
+        }
+        FindingKind::Restored | FindingKind::OtherKey if is_kept() => {
+            Some("if you have restored it: credentials vault check --fix --restored")
+        }
         FindingKind::ManySeals | FindingKind::UnfinishedKeyChange => {
             Some("credentials vault rotate-key")
         }

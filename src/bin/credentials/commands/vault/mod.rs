@@ -5,11 +5,13 @@ mod export;
 mod import;
 mod init;
 mod path;
+mod revoke_key;
 mod rotate_key;
 
 use clap::{Args, Subcommand};
 use tower_credentials::vault::file::{Check, FileVault, Report};
 use tower_credentials::vault::key::{KeptKey, KeyId, VaultKey};
+use tower_credentials::vault::seal::UnboundAttributes;
 
 use crate::args::Global;
 use crate::context::Context;
@@ -30,6 +32,7 @@ enum Command {
     Export(export::Export),
     Import(import::Import),
     RotateKey(rotate_key::RotateKey),
+    RevokeKey(revoke_key::RevokeKey),
     Check(check::Check),
 }
 
@@ -42,7 +45,29 @@ impl Vault {
             Command::Export(command) => command.run(&context).await,
             Command::Import(command) => command.run(&context).await,
             Command::RotateKey(command) => command.run(&context).await,
+            Command::RevokeKey(command) => command.run(&context).await,
             Command::Check(command) => command.run(&context).await,
+        }
+    }
+}
+
+/// What becomes of attributes that nothing has vouched for.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Attributes {
+    /// Keep the attributes of accounts of version 1, which nothing vouches for so far: look at them first
+    #[arg(long, conflicts_with = "drop_attributes")]
+    keep_attributes: bool,
+    /// Drop those attributes
+    #[arg(long)]
+    drop_attributes: bool,
+}
+
+impl Attributes {
+    fn unbound(self) -> UnboundAttributes {
+        match (self.keep_attributes, self.drop_attributes) {
+            (true, _) => UnboundAttributes::Keep,
+            (_, true) => UnboundAttributes::Drop,
+            _ => UnboundAttributes::Ask,
         }
     }
 }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tower_credentials::vault::file::{Check, FileVault, Resealing};
+use tower_credentials::vault::file::{Check, FileVault, Finding, FindingKind, Resealing};
 use tower_credentials::vault::key::{KeyId, Keys, VaultKey};
+use tower_credentials::vault::seal::UnboundAttributes;
 
-use super::no_vault;
+use super::{Attributes, no_vault};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, key_in, no_key};
@@ -32,6 +33,8 @@ pub(crate) struct RotateKey {
     /// Read that new key from standard input
     #[arg(long)]
     new_key_stdin: bool,
+    #[command(flatten)]
+    attributes: Attributes,
 }
 
 impl RotateKey {
@@ -54,6 +57,7 @@ impl RotateKey {
         let keys = context.vault_key().await?;
         // Before anything is changed: that the vault opens with what is there, and can be sealed anew.
         context.open(&keys).await?.check_writable().await?;
+        self.are_attributes_known(context, &keys).await?;
         not_shared(context, keys.previous.as_ref().unwrap_or(&keys.current).id()).await?;
         let rotation = context.keys.rotate().await?.ok_or_else(|| context.keys.is_read_only())?;
         if rotation.is_resumed() {
@@ -61,7 +65,7 @@ impl RotateKey {
         }
         let keys = rotation.keys().clone();
         let old = keys.previous.as_ref().map(VaultKey::id);
-        let resealing = reseal(context, &keys).await?;
+        let resealing = self.reseal(context, &keys).await?;
         let way_out = "credentials vault check; then mend or remove them, and the same again";
         all_sealed(&resealing, old).map_err(|failure| failure.way_out(way_out))?;
         // For backups of the vault, and for another vault that has it, too.
@@ -100,7 +104,8 @@ impl RotateKey {
             ));
         }
         let keys = Keys::new(new).previous(old);
-        let resealing = reseal(context, &keys).await?;
+        self.are_attributes_known(context, &keys).await?;
+        let resealing = self.reseal(context, &keys).await?;
         let way_out =
             "credentials vault check; then mend or remove them, and the same again, with both keys";
         let old = keys.previous.as_ref().map(VaultKey::id);
@@ -109,23 +114,42 @@ impl RotateKey {
         output::say(format_args!("Now let {} give the new key", context.keys));
         Ok(Exit::Done)
     }
-}
 
-async fn reseal(context: &Context, keys: &Keys) -> Result<Resealing, Failure> {
-    let vault = context.open(keys).await?;
-    // Nothing is drawn where there is no terminal.
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} accounts") {
-        bar.set_style(style);
+    /// Refuses to vouch for attributes that nothing has vouched for, and of which nothing was said.
+    async fn are_attributes_known(&self, context: &Context, keys: &Keys) -> Result<(), Failure> {
+        if self.attributes.unbound() != UnboundAttributes::Ask {
+            return Ok(());
+        }
+        let report = Check::new(&context.places.vault).keys(keys).run().await?;
+        let is_unbound = |finding: &&Finding| finding.kind == FindingKind::UnboundAttributes;
+        let mut unbound = report.findings.iter().filter(is_unbound).peekable();
+        if unbound.peek().is_none() {
+            return Ok(());
+        }
+        unbound.for_each(|finding| output::warn(output::plain(&finding.what)));
+        let message = "whoever could write the vault could change those attributes, and a new seal vouches for them";
+        Err(Failure::new(Exit::Vault, message).way_out(
+            "credentials show ACCOUNT, for each; then the same with --keep-attributes or --drop-attributes",
+        ))
     }
-    let resealing = vault
-        .reseal(|so_far| {
-            bar.set_length(so_far.total as u64);
-            bar.set_position(so_far.done as u64);
-        })
-        .await;
-    bar.finish_and_clear();
-    Ok(resealing?)
+
+    async fn reseal(&self, context: &Context, keys: &Keys) -> Result<Resealing, Failure> {
+        let builder = FileVault::builder(&context.places.vault);
+        let vault = builder.unbound_attributes(self.attributes.unbound()).open_with(keys).await?;
+        // Nothing is drawn where there is no terminal.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} accounts") {
+            bar.set_style(style);
+        }
+        let resealing = vault
+            .reseal(|so_far| {
+                bar.set_length(so_far.total as u64);
+                bar.set_position(so_far.done as u64);
+            })
+            .await;
+        bar.finish_and_clear();
+        Ok(resealing?)
+    }
 }
 
 /// Refuses to end while something still needs the old key.

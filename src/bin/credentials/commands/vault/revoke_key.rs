@@ -1,0 +1,50 @@
+//! `vault revoke-key`: an old key is trusted no more.
+
+use clap::Args;
+use tower_credentials::vault::VaultError;
+use tower_credentials::vault::key::KeyId;
+
+use super::no_vault;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::keys::KeyPlaceExt;
+use crate::output;
+
+/// Trust a key no more that the vault had before
+///
+/// After `vault rotate-key` nothing needs the key before, but `vault check --fix --restored` takes accounts that were
+/// sealed with it, from a backup. Whoever else has that key could put such accounts there. Once it is revoked, nobody
+/// takes them, and that can't be undone.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  credentials vault rotate-key
+  credentials vault revoke-key 33eda49e8c74be7f")]
+pub(crate) struct RevokeKey {
+    /// The key's id, as `vault rotate-key` and `vault check` write it
+    #[arg(value_name = "KEY-ID")]
+    key: KeyId,
+}
+
+impl RevokeKey {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let Some(vault) = context.vault().await? else { return Err(no_vault(context)) };
+        vault.revoke(self.key).await.map_err(|error| match error {
+            error @ VaultError::Key(_) => {
+                Failure::from(error).way_out("credentials vault rotate-key; then the same again")
+            }
+            error => error.into(),
+        })?;
+        output::say(format_args!(
+            "The key {} is revoked: what it has sealed is let in no more",
+            self.key
+        ));
+        if let Some(file) = context.keys.kept_file(self.key) {
+            let file = output::path(&file);
+            output::say(format_args!(
+                "It is still in {file}; remove that unless another vault needs it"
+            ));
+        }
+        Ok(Exit::Done)
+    }
+}
