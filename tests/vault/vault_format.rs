@@ -4,6 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::{aead, hkdf, hmac};
 use serde_json::Value;
 use tempfile::TempDir;
 use tower_credentials::standing::{
@@ -85,7 +88,7 @@ fn cooldown(until: u64, set_at: u64, reason: Reason, scope: Option<&str>) -> Coo
     Cooldown { until, set_at, reason, scope: scope.map(Scope::new), generation: None }
 }
 
-/// Everything that the fixtures `vault-v1` and `vault-v2` hold: the same was done to both.
+/// Everything that the fixtures `vault-v1` to `vault-v3` hold: the same was done to all.
 async fn assert_whole(vault: &FileVault) {
     let loaded = vault.load_pool(example()).await.unwrap();
     assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
@@ -367,6 +370,113 @@ async fn changes_of_a_vault_of_version_2_work() {
     assert_changes(&place).await;
     let seals = &place.json("key.json")["seals"][key().id().to_string()];
     assert!(seals.as_u64().unwrap() > 1024, "seals are counted on from what was there: {seals}");
+}
+
+#[tokio::test]
+async fn a_vault_of_version_3_opens_whole() {
+    let place = Place::new("vault-v3");
+    for number in 1..=6 {
+        assert_eq!(place.record(number)["secret"]["version"], 3);
+    }
+    let files = ["key.json".to_owned(), format!("{EXAMPLE}.log"), format!("{ACME}.log")];
+    let read = || files.each_ref().map(|path| fs::read(place.root().join(path)).unwrap());
+    let before = read();
+    assert_whole(&place.open().await).await;
+    assert_whole(&place.open().await).await;
+    assert_eq!(read(), before, "to read it changes nothing");
+    // It goes on not to let in what it has given up.
+    let two = Place::new("vault-v2-two-keys");
+    fs::copy(
+        two.root().join(format!("records/{}.json", id(1))),
+        place.root().join(format!("records/{}.json", id(1))),
+    )
+    .unwrap();
+    let old = VaultKey::from_base64(OLD_KEY).unwrap();
+    let vault = FileVault::builder(place.root()).old_key(&old).open(&key()).await.unwrap();
+    let error = vault.get(id(1)).await.unwrap_err().to_string();
+    assert!(error.contains("has given up"), "{error}");
+}
+
+#[tokio::test]
+async fn changes_of_a_vault_of_version_3_work() {
+    let place = Place::new("vault-v3");
+    assert_changes(&place).await;
+    for number in [1, 2, 3, 4, 6, 8] {
+        let secret = &place.record(number)["secret"];
+        assert_eq!((&secret["version"], &secret["vault"]), (&3.into(), &VAULT.into()), "{number}");
+    }
+}
+
+/// The id of the vault in the fixture of version 3.
+const VAULT: &str = "334aeb59e8f89e712dd297bdbabae93f";
+
+/// Each field preceded by its length, as the specification has it.
+fn joined(fields: &[&[u8]]) -> Vec<u8> {
+    let with_length = |field: &&[u8]| [&(field.len() as u64).to_be_bytes()[..], field].concat();
+    fields.iter().flat_map(with_length).collect()
+}
+
+/// By other code than the crate's.
+#[test]
+fn a_vault_of_version_3_is_as_specified() {
+    let place = Place::new("vault-v3");
+    let decode = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
+    let key: Vec<u8> = (0..32).collect();
+    let vault = u128::from_str_radix(VAULT, 16).unwrap().to_be_bytes();
+
+    let marker = place.json("key.json");
+    assert_eq!((&marker["version"], &marker["vault"]["id"]), (&2.into(), &VAULT.into()));
+    let derived = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&key);
+    let mut mac_key = [0; 32];
+    let derived = derived.expand(&[b"tower-credentials vault mac v1"], hkdf::HKDF_SHA256);
+    derived.unwrap().fill(&mut mac_key).unwrap();
+    let message = joined(&[
+        b"tower-credentials key.json",
+        &vault,
+        &3_u32.to_be_bytes(),
+        b"97940b138434457f",
+        b"0123456789abcdef",
+    ]);
+    let signature = decode(&marker["vault"]["signatures"]["9990f94e66ddc541"]);
+    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &mac_key), &message, &signature).unwrap();
+
+    let record = place.record(1);
+    let secret = &record["secret"];
+    let data = joined(&[
+        b"tower-credentials sealed secret",
+        &3_u32.to_be_bytes(),
+        &vault,
+        &[0x11; 16],
+        b"example",
+        b"default",
+        b"oauth",
+        &2_u64.to_be_bytes(),
+        b"account",
+        b"acct-1",
+        b"host",
+        b"api.example.com",
+    ]);
+    let nonce = aead::Nonce::try_assume_unique_for_key(&decode(&secret["nonce"])).unwrap();
+    let opener = aead::LessSafeKey::new(aead::UnboundKey::new(&aead::AES_256_GCM, &key).unwrap());
+    let mut sealed = decode(&secret["ciphertext"]);
+    let opened = opener.open_in_place(nonce, aead::Aad::from(data), &mut sealed).unwrap();
+    let plain: Value = serde_json::from_slice(opened).unwrap();
+    assert_eq!((&plain["type"], &plain["access"]), (&"oauth".into(), &"access-1b".into()));
+}
+
+#[tokio::test]
+async fn a_process_that_has_an_older_vault_open_goes_on_when_another_gives_it_an_id() {
+    let place = Place::new("vault-v2");
+    let (one, two) = (place.open().await, place.open().await);
+    assert_eq!(one.load_pool(example()).await.unwrap().credentials.len(), 4);
+    two.replace_secret(id(2), Generation::FIRST, Secret::api_key("sk-2b")).await.unwrap();
+    let loaded = one.load_pool(example()).await.unwrap();
+    assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
+    one.replace_secret(id(3), Generation::FIRST, loaded.credentials[2].secret.clone()).await.unwrap();
+    let vaults = [2, 3].map(|number| place.record(number)["secret"]["vault"].clone());
+    assert_eq!(vaults[0], vaults[1], "both know the one id");
+    let loaded = two.load_pool(example()).await.unwrap();
+    assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
 }
 
 #[tokio::test]

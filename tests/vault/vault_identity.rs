@@ -138,6 +138,18 @@ async fn what_a_vault_says_of_itself_can_not_be_edited() {
         fs::remove_file(place.root().join("key.damaged-1")).unwrap();
         fs::write(&path, &whole).unwrap();
     }
+    // Nor by who says that the key is just being changed to one of their own.
+    edit(&path, |json| {
+        json["previous"] = vec![place.key.id().to_string()].into();
+        json["key_id"] = zeros.into();
+        json["vault"] = serde_json::json!({ "id": random, "least": 1, "signatures": {} });
+    });
+    let VaultError::Key(reason) = FileVault::open(place.root(), &place.key).await.unwrap_err() else {
+        panic!()
+    };
+    assert!(reason.contains(zeros), "{reason}");
+    assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
+    fs::write(&path, &whole).unwrap();
     // That of another vault with the same key is vouched for, and opens nothing here.
     fs::copy(other.root().join("key.json"), &path).unwrap();
     let there = place.open().await;

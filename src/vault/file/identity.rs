@@ -96,31 +96,30 @@ impl Identity {
         self.least = self.least.max(least);
     }
 
-    /// Has those of these keys vouch for it that are among `of`, and no others.
+    /// Has those of these keys vouch for it that are among `of`. What others of them have said before stays, and holds
+    /// as long as it is of the same.
     pub(super) fn sign(&mut self, signers: &[Signer], of: &[KeyId]) {
         let fields = self.fields();
-        let signers = signers.iter().filter(|signer| of.contains(&signer.id()));
-        let sign = |signer: &Signer| (signer.id(), STANDARD.encode(signer.sign(&fields)));
-        self.signatures = signers.map(sign).collect();
+        self.signatures.retain(|key, _| of.contains(key));
+        for signer in signers.iter().filter(|signer| of.contains(&signer.id())) {
+            self.signatures.insert(signer.id(), STANDARD.encode(signer.sign(&fields)));
+        }
     }
 
-    /// Whether the vault's keys vouch for it, of which the present one comes first. Who has that one trusts nobody else;
-    /// who has only one before it takes what no signature contradicts, until it has found the present one.
+    /// Whether those of the vault's keys that are at hand vouch for it, each of them: a file that names another key as
+    /// the present one may be anybody's.
     pub(super) fn is_vouched_for(&self, signers: &[Signer], keys: &[KeyId]) -> Vouched {
         let fields = self.fields();
-        let mut vouched = Vouched::Unknown;
-        for signer in signers.iter().filter(|signer| keys.contains(&signer.id())) {
-            let signature = self.signatures.get(&signer.id());
-            let is_signed = signature.map(|signature| {
-                STANDARD.decode(signature).is_ok_and(|signature| signer.is_signed(&fields, &signature))
-            });
-            match is_signed {
-                Some(true) => vouched = Vouched::Yes,
-                None if keys.first() != Some(&signer.id()) => {}
-                Some(false) | None => return Vouched::No,
-            }
+        let mut signers = signers.iter().filter(|signer| keys.contains(&signer.id())).peekable();
+        if signers.peek().is_none() {
+            return Vouched::Unknown;
         }
-        vouched
+        let is_signed = |signer: &Signer| {
+            let signature = self.signatures.get(&signer.id());
+            let signature = signature.and_then(|signature| STANDARD.decode(signature).ok());
+            signature.is_some_and(|signature| signer.is_signed(&fields, &signature))
+        };
+        if signers.all(is_signed) { Vouched::Yes } else { Vouched::No }
     }
 
     fn fields(&self) -> Vec<Vec<u8>> {

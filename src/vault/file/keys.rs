@@ -208,7 +208,15 @@ impl Keys {
         let Some(&key) = keys.first() else { return Err(VaultError::UnexpectedResponse) };
         let (marker, damage) = match self.read() {
             Ok(marker) => (marker, None),
-            Err(VaultError::Damaged(damage)) if !is_newer::<Marker>(&self.path)? => (None, Some(damage)),
+            Err(VaultError::Damaged(damage)) if !is_newer::<Marker>(&self.path)? => {
+                // One that names another key as the present one is not ours to make anew.
+                if let Ok(Some(marker)) = Marker::read(&self.path)
+                    && !keys.contains(&marker.key_id)
+                {
+                    return Err(wrong_key(marker.key_id, key));
+                }
+                (None, Some(damage))
+            }
             Err(error) => return Err(error),
         };
         let Some(marker) = marker else {
