@@ -54,6 +54,14 @@ struct Change {
     rules: Rules,
 }
 
+impl Change {
+    /// Whether the file says so far what it did when this was made. That others count their seals changes nothing.
+    fn is_instead_of(&self, marker: Option<&Marker>) -> bool {
+        let says = |marker: &Marker| (marker.key_id, marker.previous.clone(), marker.vault.clone());
+        self.instead_of.as_ref().map(says) == marker.map(says)
+    }
+}
+
 impl Keys {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, signers: Vec::new(), known: None, left: 0, unwritten: None }
@@ -76,7 +84,7 @@ impl Keys {
             (marker, _) => marker?,
         };
         Ok(match (&self.unwritten, marker) {
-            (Some(Unwritten { change, .. }), marker) if change.instead_of == marker => {
+            (Some(Unwritten { change, .. }), marker) if change.is_instead_of(marker.as_ref()) => {
                 Some((change.marker.key_id, change.rules.clone()))
             }
             (_, marker) => marker.map(|marker| (marker.key_id, marker.rules())),
