@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::keys::Marker;
 use super::log::{Line, Lines};
+use super::marker::Marker;
 use super::pool::State;
 use super::record::{Read, VERSION, Versioned, Written, parse, to_json};
 use crate::credential::{CredentialId, PoolKey};

@@ -1,14 +1,13 @@
-//! Which key seals the vault, and how many seals were made under it: `key.json`.
+//! Which key seals the vault, and how many seals were made under it: what this process knows of `key.json`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 use super::identity::{Identity, SeveralVaults, Vouched};
-use super::record::{VERSION, Versioned, is_newer, read_json, write_json};
+use super::marker::{IDENTIFIED, Marker};
+use super::record::{VERSION, is_newer, write_json};
 use super::records::Seal;
 use crate::vault::disk::{self, FileId, ops};
 use crate::vault::key::{KeyId, Signer};
@@ -24,84 +23,6 @@ pub(super) const MANY: u64 = 1 << 31;
 /// How many seals are counted at once, before they are made: a process that ends has counted too many,
 /// never too few.
 const BATCH: u64 = 1 << 10;
-
-/// The file as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Marker {
-    version: u32,
-    /// The key that seals from now on.
-    key_id: KeyId,
-    /// Keys under which records may still be sealed, while they are sealed anew.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    previous: Vec<KeyId>,
-    /// How many seals were made under each key, at the most.
-    seals: BTreeMap<KeyId, u64>,
-    /// Since version 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    vault: Option<Identity>,
-}
-
-/// The version of the file that says which vault it is.
-const IDENTIFIED: u32 = 2;
-
-impl Marker {
-    /// Reads the file; `None` where there is none.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, VaultError> {
-        let marker: Option<Self> = read_json(path, WAY_OUT)?;
-        match marker {
-            Some(Self { version: IDENTIFIED.., vault: None, .. }) => Err(Self::forged(path)),
-            marker => Ok(marker),
-        }
-    }
-
-    pub(super) fn key_id(&self) -> KeyId {
-        self.key_id
-    }
-
-    pub(super) fn previous(&self) -> &[KeyId] {
-        &self.previous
-    }
-
-    /// Which seals the vault lets in.
-    pub(super) fn rules(&self) -> Rules {
-        self.vault.as_ref().map(Identity::rules).unwrap_or_default()
-    }
-
-    /// The keys that may seal.
-    fn keys(&self) -> Vec<KeyId> {
-        [self.key_id].iter().chain(&self.previous).copied().collect()
-    }
-
-    /// Whether the vault's keys, as far as they are among these, vouch for what it says of itself.
-    pub(super) fn is_vouched_for(&self, signers: &[Signer]) -> Vouched {
-        match &self.vault {
-            Some(vault) => vault.is_vouched_for(signers, &self.keys()),
-            None => Vouched::Unknown,
-        }
-    }
-
-    /// The file's damage where nobody vouches for it who should.
-    pub(super) fn forged(path: &Path) -> VaultError {
-        disk::damaged(path, format!("it was changed by somebody without the vault's key; {WAY_OUT}"))
-    }
-
-    /// How many seals a key has made, at the most.
-    pub(super) fn seals(&self, key: KeyId) -> u64 {
-        self.seals.get(&key).copied().unwrap_or(0)
-    }
-}
-
-/// What helps where it can't be read.
-const WAY_OUT: &str =
-    "it is kept under another name and made anew; seal the vault anew with another key";
-
-impl Versioned for Marker {
-    const NEWEST: u32 = IDENTIFIED;
-
-    fn version(&self) -> u32 {
-        self.version
-    }
-}
 
 /// What this process knows of the file. The methods block and want the vault's lock held.
 pub(super) struct Keys {
@@ -133,6 +54,14 @@ struct Change {
     rules: Rules,
 }
 
+impl Change {
+    /// Whether the file says so far what it did when this was made. That others count their seals changes nothing.
+    fn is_instead_of(&self, marker: Option<&Marker>) -> bool {
+        let says = |marker: &Marker| (marker.key_id, marker.previous.clone(), marker.vault.clone());
+        self.instead_of.as_ref().map(says) == marker.map(says)
+    }
+}
+
 impl Keys {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, signers: Vec::new(), known: None, left: 0, unwritten: None }
@@ -155,7 +84,7 @@ impl Keys {
             (marker, _) => marker?,
         };
         Ok(match (&self.unwritten, marker) {
-            (Some(Unwritten { change, .. }), marker) if change.instead_of == marker => {
+            (Some(Unwritten { change, .. }), marker) if change.is_instead_of(marker.as_ref()) => {
                 Some((change.marker.key_id, change.rules.clone()))
             }
             (_, marker) => marker.map(|marker| (marker.key_id, marker.rules())),

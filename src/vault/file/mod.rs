@@ -40,6 +40,7 @@ mod identity;
 mod keys;
 mod lock;
 mod log;
+mod marker;
 mod name;
 mod opening;
 mod pool;

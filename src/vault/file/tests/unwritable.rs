@@ -269,6 +269,10 @@ fn a_change_of_keys_counts_before_it_is_written_unless_another_process_has_writt
         on_unwritable(how, || store.open(&signers(&keys), false)).0.unwrap();
         let facts = || on_unwritable(how, || store.facts()).0.unwrap();
         assert_eq!(facts(), Some((new.id(), rules.clone())), "{how:?}");
+        // That another process counts its seals is no change.
+        let more = sealed(&case.keys[0], &account(pool(), "more"));
+        copy.open().answer(&VaultRequest::Put(more)).unwrap();
+        assert_eq!(facts(), Some((new.id(), rules.clone())), "{how:?}");
         opened(&copy.root(), &[third.clone(), case.keys[0].clone()]);
         assert_eq!(facts(), Some((third.id(), rules)), "{how:?}");
     }
