@@ -31,7 +31,8 @@ impl<S> Shared<S> {
     #[inline]
     pub(super) fn attempt(&self, number: u32, lease: Lease, tick: u64, is_expired: bool) -> Sent {
         let started = self.pool.is_observed().then(Instant::now);
-        Sent { lease, number, began: tick, started, is_expired }
+        let beside = lease.in_flight().count().saturating_sub(1);
+        Sent { lease, number, began: tick, beside, started, is_expired }
     }
 }
 

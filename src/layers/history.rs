@@ -16,6 +16,8 @@ pub(super) struct Sent {
     pub(super) number: u32,
     /// The pool's tick when it began.
     pub(super) began: u64,
+    /// How many other requests its credential had then.
+    pub(super) beside: u32,
     /// When it began, if somebody looks at events.
     pub(super) started: Option<Instant>,
     /// Whether the token has expired, and nobody has tried to renew it yet.
@@ -46,6 +48,9 @@ impl Renewal {
     }
 }
 
+/// How often a request may be tried again with a credential that had too many requests at once.
+const TRIES_AGAIN: u32 = 3;
+
 /// What all attempts of a request have in common.
 #[derive(Default)]
 pub(super) struct History {
@@ -54,8 +59,8 @@ pub(super) struct History {
     /// The latest attempt that has begun since the history was made.
     pub(super) latest: Option<Sent>,
     pub(super) tried: Vec<SlotIndex>,
-    /// Those of them that had too many requests at once: once if one may be tried again, twice if it was.
-    pub(super) turned_away: Vec<SlotIndex>,
+    /// Those of them that had too many requests at once: how often, and whether one may be tried again.
+    pub(super) turned_away: Vec<(SlotIndex, u32, bool)>,
     /// Those of them that lacked a token, so that nothing was sent with them.
     pub(super) unsent: Vec<SlotIndex>,
     /// The credentials whose secrets were to be renewed.
@@ -86,20 +91,28 @@ impl History {
         let slot = lease.slot();
         if !self.tried.contains(&slot) {
             self.tried.push(slot);
-        } else if self.may_try_again(slot) {
-            self.turned_away.push(slot);
+        } else if let Some((_, _, may_again)) = self.turned_away(slot) {
+            *may_again = false;
         }
     }
 
-    /// A credential has too many requests at once. It may be tried again once, when it has fewer.
+    /// A credential has too many requests at once. It may be tried again when it has fewer, a few times.
     pub(super) fn turns_away(&mut self, lease: &Lease) {
-        if !self.turned_away.contains(&lease.slot()) {
-            self.turned_away.push(lease.slot());
+        match self.turned_away(lease.slot()) {
+            Some((_, times, may_again)) => {
+                *times += 1;
+                *may_again = *times <= TRIES_AGAIN;
+            }
+            None => self.turned_away.push((lease.slot(), 1, true)),
         }
+    }
+
+    fn turned_away(&mut self, slot: SlotIndex) -> Option<&mut (SlotIndex, u32, bool)> {
+        self.turned_away.iter_mut().find(|(known, ..)| *known == slot)
     }
 
     fn may_try_again(&self, slot: SlotIndex) -> bool {
-        self.turned_away.iter().filter(|known| **known == slot).count() == 1
+        self.turned_away.iter().any(|(known, _, may_again)| *known == slot && *may_again)
     }
 
     /// A credential is passed over: it lacks a token, and none can be had now.

@@ -35,7 +35,9 @@ pub(super) fn learn<R>(
             let finding = finding.unwrap_or_default();
             let scope = scope.filter(|_| finding.limit_of != Some(LimitOf::Account));
             match finding.limit_of {
-                Some(LimitOf::Concurrency) if pool.crowded(lease, *began, scope, finding.retry_at) => {
+                Some(LimitOf::Concurrency)
+                    if pool.crowded(lease, (*began, sent.beside), scope, finding.retry_at) =>
+                {
                     history.lock(Some(sent)).turns_away(lease);
                 }
                 Some(LimitOf::Concurrency) => {}

@@ -44,16 +44,16 @@ impl Pool {
     pub(crate) fn crowded(
         &self,
         lease: &Lease,
-        began: u64,
+        (began, beside): (u64, u32),
         scope: Option<&Scope>,
         stated: Option<Timestamp>,
     ) -> bool {
         let now = self.now();
         let lesson = Lesson { lease, began, scope: None, now };
-        let lowered = self.with_book(|book, config| book.lower_cap(&lesson, stated, config));
+        let lowered = self.with_book(|book, config| book.lower_cap(&lesson, beside, stated, config));
         match lowered {
             None => self.limited(lease, began, scope, stated),
-            Some(LoweredCap { most, until, is_news: true }) => self.emit(&Event::CapLowered {
+            Some(LoweredCap { most, until, is_news: true, .. }) => self.emit(&Event::CapLowered {
                 credential: lease.credential(),
                 most,
                 wait: until.since(now),

@@ -34,13 +34,18 @@ struct Count {
 /// An upstream that serves this many requests of each token at once, a second each, and turns others away.
 #[derive(Clone)]
 struct Crowded {
-    cap: usize,
+    caps: fn(&str) -> usize,
+    /// When it turns a request away. So that all that are sent at once are sent before the first is, it takes a while.
+    refuses_after: Duration,
+    /// How long after its answer a request's place is free.
+    frees_after: Duration,
     counts: Arc<Mutex<HashMap<String, Count>>>,
 }
 
 impl Crowded {
-    fn new(cap: usize) -> Self {
-        Self { cap, counts: Arc::default() }
+    fn new(caps: fn(&str) -> usize) -> Self {
+        let refuses_after = Duration::from_millis(10);
+        Self { caps, refuses_after, frees_after: Duration::ZERO, counts: Arc::default() }
     }
 
     fn count(&self, token: &str) -> Count {
@@ -61,20 +66,25 @@ impl Crowded {
         let is_full = {
             let mut counts = self.counts.lock().unwrap();
             let count = counts.entry(token.to_owned()).or_default();
-            let is_full = count.now == self.cap;
+            let is_full = count.now == (self.caps)(token);
             count.turned_away += usize::from(is_full);
             count.now += usize::from(!is_full);
             count.most = count.most.max(count.now);
             is_full
         };
         if is_full {
-            // So that all that are sent at once are sent before the first is turned away.
-            sleep(Duration::from_millis(10)).await;
+            sleep(self.refuses_after).await;
             let response = Response::builder().status(429).header("x-busy", "yes");
             return Ok(response.body(Full::from("too many requests at once")).unwrap());
         }
-        let _place = Place { counts: self.counts.clone(), token: token.to_owned() };
+        let place = Place { counts: self.counts.clone(), token: token.to_owned() };
         sleep(seconds(1)).await;
+        if !self.frees_after.is_zero() {
+            tokio::spawn(async move {
+                sleep(self.frees_after).await;
+                drop(place);
+            });
+        }
         Ok(Response::new(Full::from(token.to_owned())))
     }
 }
@@ -110,7 +120,7 @@ async fn all_answered(service: &Stack, requests: usize) {
 #[tokio::test(start_paused = true)]
 async fn of_20_requests_at_once_to_accounts_that_take_three_each_none_fails_and_nobody_is_parked() {
     for stacked in STACKS {
-        let (upstream, events) = (Crowded::new(3), Journal::new());
+        let (upstream, events) = (Crowded::new(|_| 3), Journal::new());
         let vault = keys(["a", "b", "c", "d"]).await;
         let pool = busy_vendor(vault).on_event(events.observer()).open().await.unwrap();
         let service = stacked(&pool, upstream.service());
@@ -165,11 +175,11 @@ async fn if_none_of_ours_is_under_way_it_is_a_limit_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_is_asked_once_more_when_it_has_fewer_requests_and_not_a_third_time() {
+async fn an_account_that_takes_none_is_asked_again_a_few_times_and_parked_by_nobody() {
     for stacked in ORDERS {
         let gate = Arc::new(Semaphore::new(0));
         let busy = Answer::status(429).header("x-busy", "yes");
-        let script = [held(&gate), busy.clone(), busy];
+        let script = [held(&gate), busy];
         let upstream = Upstream::new().answers("a", script);
         let pool = busy_vendor(keys(["a"]).await).open().await.unwrap();
         let service = stacked(&pool, upstream.clone());
@@ -181,9 +191,49 @@ async fn an_account_is_asked_once_more_when_it_has_fewer_requests_and_not_a_thir
         assert!(!second.is_finished(), "it waits for the first to end");
         gate.add_permits(1);
         assert_eq!(first.await.unwrap().0, 200);
+        let began = tokio::time::Instant::now();
         assert_eq!(second.await.unwrap().0, 429);
-        assert_eq!(upstream.count("a"), 3);
-        assert!(cools(&pool, "a") >= seconds(30), "somebody else takes what there is");
+        assert_eq!(upstream.count("a"), 1 + 1 + 3);
+        assert_eq!(
+            began.elapsed(),
+            Duration::from_millis(100 + 200),
+            "a pause before each but the first"
+        );
+        assert_eq!(cools(&pool, "a"), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_counts_is_what_was_under_way_when_a_request_was_sent() {
+    // They are turned away when the others have been answered already.
+    for stacked in STACKS {
+        let mut upstream = Crowded::new(|token| if token == "a" { 1 } else { 2 });
+        upstream.refuses_after = Duration::from_millis(1_005);
+        let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
+        all_answered(&stacked(&pool, upstream.service()), 8).await;
+        for status in pool.status() {
+            assert_eq!(learnt(&status.standing), Standing::default(), "{}", status.credential.label);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_counts_for_longer_than_the_head_of_a_response_parks_nobody() {
+    for stacked in STACKS {
+        for labels in [&["a"][..], &["a", "b"]] {
+            let mut upstream = Crowded::new(|_| 1);
+            upstream.frees_after = Duration::from_millis(50);
+            let vault = MemoryVault::new();
+            for label in labels {
+                let key = Credential::new(key(), *label, Secret::api_key(*label));
+                vault::VaultExt::put(&vault, key).await.unwrap();
+            }
+            let pool = busy_vendor(vault).open().await.unwrap();
+            all_answered(&stacked(&pool, upstream.service()), 6).await;
+            for status in pool.status() {
+                assert_eq!(learnt(&status.standing), Standing::default(), "{}", status.credential.label);
+            }
+        }
     }
 }
 
