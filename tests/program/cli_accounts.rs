@@ -365,6 +365,46 @@ async fn a_namespace_without_accounts_is_named_and_many_accounts_are_told_in_sho
 }
 
 #[tokio::test]
+async fn a_tier_comes_before_the_order_and_move_and_activate_stay_within_it() {
+    let home = Home::new();
+    home.settings("[providers.openai]\nmode = \"all\"\n");
+    for label in ["paid", "spare"] {
+        home.add("openai", label, &format!("sk-secret-{label}")).await;
+    }
+    let tokens = OAuthTokens::new("at-secret-1").refresh("rt-secret-1");
+    home.add_to(PoolKey::new("openai"), "work", tokens).await;
+    let labels = || {
+        let listed = home.run(["list", "--json"]).ok().json();
+        let listed = listed.as_array().unwrap().iter();
+        listed
+            .map(|one| (one["label"].as_str().unwrap().to_owned(), one["tier"].as_u64().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let tiers = |expected: &[(&str, u64)]| {
+        let expected: Vec<_> =
+            expected.iter().map(|(label, tier)| ((*label).to_owned(), *tier)).collect();
+        assert_eq!(labels(), expected);
+    };
+    tiers(&[("work", 0), ("paid", 1), ("spare", 1)]);
+    let run =
+        home.run(["activate", "openai/spare"]).ok().says("openai/spare is 1 of the 2 of tier 1 now");
+    run.says("credentials tier openai/spare --to 0");
+    tiers(&[("work", 0), ("spare", 1), ("paid", 1)]);
+    home.run(["move", "openai/spare", "--to", "9"]).ok().says("2 of the 2 of tier 1");
+    tiers(&[("work", 0), ("paid", 1), ("spare", 1)]);
+    home.run_showing(["headers", "openai"], "").ok().prints("Bearer at-secret-1");
+    home.run(["tier", "openai/paid", "--to", "0"]).ok().says("openai/paid is in tier 0 now");
+    home.run(["activate", "openai/paid"]).ok().says("1 of the 2 of tier 0");
+    tiers(&[("paid", 0), ("work", 0), ("spare", 1)]);
+    home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-paid");
+    home.run(["show", "openai/paid"]).ok().prints("tier");
+    home.run(["tier", "openai/paid", "--usual"]).ok().says("in tier 1");
+    tiers(&[("work", 0), ("spare", 1), ("paid", 1)]);
+    home.run(["tier", "openai/paid"]).code(2).says("--to");
+    home.run(["tier", "openai/paid", "--to", "999"]).code(2).says("--to");
+}
+
+#[tokio::test]
 async fn in_80_columns_no_state_of_several_accounts_loses_a_word() {
     let home = Home::new();
     for number in 0..3 {

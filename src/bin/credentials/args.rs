@@ -166,6 +166,7 @@ pub(crate) enum Command {
     Rename(commands::rename::Rename),
     Move(commands::order::Move),
     Activate(commands::order::Activate),
+    Tier(commands::order::Tier),
     Pause(commands::standing::Pause),
     Resume(commands::standing::Resume),
     Reset(commands::standing::Reset),

@@ -24,6 +24,7 @@ impl Account {
         Json {
             identity: Identity::of(credential),
             active: self.is_active,
+            tier: self.standing.tier(credential.kind),
             state,
             cooling_until: until,
             cooling_scopes: self
@@ -74,6 +75,7 @@ pub(crate) struct Json<'a> {
     #[serde(flatten)]
     identity: Identity<'a>,
     active: bool,
+    tier: u8,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cooling_until: Option<String>,

@@ -11,8 +11,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tower_credentials::events::Event;
+use tower_credentials::standing::Standings;
 use tower_credentials::vault::{Damage, Vault, VaultExt};
-use tower_credentials::{CredentialStatus, Pool, PoolKey};
+use tower_credentials::{CredentialStatus, Metadata, Pool, PoolKey};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -47,6 +48,8 @@ pub(crate) async fn load(
                 continue;
             }
         };
+        let standings = stored.standings.clone();
+        stored.credentials.sort_by_key(|record| tier(&standings, &record.metadata));
         let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
         let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
         let choice = Choice::of(context, &key, kinds, &stored.damaged);
@@ -92,6 +95,12 @@ pub(crate) async fn load(
     damaged.sort_by(|one, other| one.record.cmp(&other.record));
     damaged.dedup_by(|one, other| (&one.record, &one.reason) == (&other.record, &other.reason));
     Ok((accounts, damaged))
+}
+
+/// Which tier an account is in.
+pub(crate) fn tier(standings: &Standings, account: &Metadata) -> u8 {
+    let standing = standings.credentials.get(&account.id).cloned().unwrap_or_default();
+    standing.tier(account.kind)
 }
 
 /// What a pool can't use, as its events tell it: a key of the environment, too, which is no record of the vault's.

@@ -33,6 +33,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Rename(command) => command.run(&context()?).await,
         Command::Move(command) => command.run(&context()?).await,
         Command::Activate(command) => command.run(&context()?).await,
+        Command::Tier(command) => command.run(&context()?).await,
         Command::Pause(command) => command.run(&context()?).await,
         Command::Resume(command) => command.run(&context()?).await,
         Command::Reset(command) => command.run(&context()?).await,

@@ -1,17 +1,19 @@
-//! `move` and `activate`: the order in which requests take a pool's accounts.
+//! `move`, `activate` and `tier`: the order in which requests take a pool's accounts.
 
 use clap::Args;
 use tower_credentials::Metadata;
-use tower_credentials::vault::VaultExt;
+use tower_credentials::standing::{Change, Outcome, Standing};
 use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::{StoredPool, VaultExt};
 
 use crate::account::{self, Choice};
 use crate::args::OneAccount;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::shell::quoted;
 
-/// Move an account to another place in the order in which requests take them
+/// Move an account to another place in the order in which requests take those of its tier
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  credentials move openai/spare --to 2")]
 pub(crate) struct Move {
@@ -30,7 +32,7 @@ impl Move {
     }
 }
 
-/// Make an account the first that requests take
+/// Make an account the first of its tier that requests take
 ///
 /// A request still takes another while this one is cooling down: see `reset` for that.
 #[derive(Debug, Args)]
@@ -59,7 +61,38 @@ impl Activate {
     }
 }
 
-/// Puts an account at a place that is counted from 1, and says where it is then.
+/// Say which accounts come before which, whatever their order
+///
+/// Requests take ready accounts of a lower tier first, and go back to them as soon as one is ready again. Sign-ins are in
+/// tier 0 and keys in tier 1 until you say otherwise.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  credentials tier openai/spare --to 2\n  credentials tier openai/spare --usual"
+)]
+pub(crate) struct Tier {
+    #[command(flatten)]
+    account: OneAccount,
+    /// The tier, from 0
+    #[arg(long, value_name = "N", required_unless_present = "usual")]
+    to: Option<u8>,
+    /// The tier of its kind again
+    #[arg(long, conflicts_with = "to")]
+    usual: bool,
+}
+
+impl Tier {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let vault = context.vault_with_accounts().await?;
+        let meant = account::find(context, &vault, &self.account).await?;
+        let change = Change::Tier { tier: self.to };
+        vault.record(meant.pool.clone(), vec![Outcome { id: meant.id, change }]).await?;
+        let tier = Standing { tier: self.to, ..Standing::default() }.tier(meant.kind);
+        output::say(format_args!("{} is in tier {tier} now", account::name(&meant)));
+        Ok(Exit::Done)
+    }
+}
+
+/// Puts an account at a place of its tier that is counted from 1, and says where it is then.
 async fn put(
     context: &Context,
     vault: &FileVault,
@@ -67,17 +100,29 @@ async fn put(
     place: u32,
 ) -> Result<Metadata, Failure> {
     let meant = account::find(context, vault, which).await?;
-    let from_zero = usize::try_from(place - 1).unwrap_or(usize::MAX);
-    vault.move_to(meant.id, from_zero).await?;
-    let pool: Vec<Metadata> = vault
-        .list()
-        .await?
-        .credentials
-        .into_iter()
-        .filter(|credential| credential.pool == meant.pool)
-        .collect();
-    let place =
-        pool.iter().position(|credential| credential.id == meant.id).map_or(0, |place| place + 1);
-    output::say(format_args!("{} is {place} of {} now", account::name(&meant), pool.len()));
+    let StoredPool { credentials, standings, .. } = vault.load_pool(meant.pool.clone()).await?;
+    let tier_of = |one: &Metadata| account::tier(&standings, one);
+    let tier = tier_of(&meant);
+    let others: Vec<_> =
+        credentials.iter().map(|stored| &stored.metadata).filter(|one| one.id != meant.id).collect();
+    let places = others.iter().enumerate().filter(|(_, one)| tier_of(one) == tier);
+    let places: Vec<_> = places.map(|(place, _)| place).collect();
+    let wanted = usize::try_from(place - 1).unwrap_or(usize::MAX).min(places.len());
+    let last = places.last().map_or(usize::MAX, |place| place + 1);
+    vault.move_to(meant.id, places.get(wanted).copied().unwrap_or(last)).await?;
+    let name = account::name(&meant);
+    let (place, count) = (wanted + 1, places.len() + 1);
+    if count == others.len() + 1 {
+        output::say(format_args!("{name} is {place} of {count} now"));
+        return Ok(meant);
+    }
+    output::say(format_args!("{name} is {place} of the {count} of tier {tier} now"));
+    if others.iter().any(|one| tier_of(one) < tier) {
+        let first = credentials.iter().map(|stored| tier_of(&stored.metadata)).min().unwrap_or_default();
+        output::say(format_args!(
+            "Accounts of lower tiers come before it; to put it among them: credentials tier {} --to {first}",
+            quoted(&name)
+        ));
+    }
     Ok(meant)
 }

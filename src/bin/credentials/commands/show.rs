@@ -51,6 +51,7 @@ impl Show {
             ("id", credential.id.to_string()),
             ("kind", credential.kind.to_string()),
             ("active", if account.is_active { "yes" } else { "no" }.to_owned()),
+            ("tier", account.standing.tier(credential.kind).to_string()),
             ("state", account.describe_state(now)),
         ];
         if let Health::NeedsSignIn { reason, .. }
