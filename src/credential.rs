@@ -304,7 +304,6 @@ impl Secret {
     }
 
     /// Whether two would do the same.
-    #[cfg(any(feature = "backup", feature = "migrate"))]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         fn parts(secret: &Secret) -> (&str, Option<&str>, Option<&str>) {
             let variable = match secret {

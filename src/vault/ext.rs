@@ -25,6 +25,9 @@ macro_rules! ask {
     }};
 }
 
+/// The lease of whoever sees to it that a credential is there.
+const ENSURE: &str = "the keys of a configuration";
+
 /// A method for each [`VaultRequest`], on every [`Vault`] and on every vault inside layers.
 ///
 /// Each method works on a clone of the vault: it waits until the clone is ready, calls it, and gives the
@@ -71,6 +74,47 @@ pub trait VaultExt: Vault {
     /// [`VaultError::WrongKind`], or when the vault cannot be written.
     fn put(&self, credential: Credential) -> impl Future<Output = Result<Metadata, VaultError>> + Send {
         ask!(self, VaultRequest::Put(credential), VaultResponse::Stored(metadata) => metadata)
+    }
+
+    /// Sees to it that a credential is there, for keys that a program's configuration has: each start may say the same.
+    /// Answers its metadata as stored, and what that is:
+    ///
+    /// - the one in its pool with this very secret, whatever its label;
+    /// - else the one of this label and kind, which gets the secret: a key was exchanged in the configuration;
+    /// - else it is [put](Self::put).
+    ///
+    /// Of several processes that say so at once, one puts it.
+    ///
+    /// # Errors
+    /// As at [`put`](Self::put) and [`replace_secret`](Self::replace_secret), and [`VaultError::Damaged`] if a record of
+    /// the pool can't be read: it may be this one.
+    fn ensure(
+        &self,
+        credential: Credential,
+    ) -> impl Future<Output = Result<Metadata, VaultError>> + Send {
+        let vault = self.clone();
+        async move {
+            let _one_at_a_time = vault.lease_client(ENSURE.into()).await?;
+            let stored = vault.load_pool(credential.metadata.pool.clone()).await?;
+            let known = stored.credentials.iter();
+            if let Some(same) = known.clone().find(|known| known.secret.is_same(&credential.secret)) {
+                return Ok(same.metadata.clone());
+            }
+            let Metadata { label, kind, .. } = &credential.metadata;
+            let of_label =
+                |known: &&Credential| known.metadata.label == *label && known.metadata.kind == *kind;
+            let Some(known) = known.clone().find(of_label) else {
+                return match stored.damaged.into_iter().next() {
+                    Some(damage) => Err(VaultError::Damaged(damage)),
+                    None => vault.put(credential).await,
+                };
+            };
+            let Metadata { id, generation, .. } = known.metadata;
+            match vault.replace_secret(id, generation, credential.secret).await? {
+                Replaced::Swapped(_) => vault.get(id).await.map(|stored| stored.metadata),
+                Replaced::Conflict(stored) => Ok(stored.metadata),
+            }
+        }
     }
 
     /// Gives a credential another label and answers its metadata as stored.

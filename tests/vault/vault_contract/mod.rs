@@ -31,6 +31,7 @@ macro_rules! every_promise {
             a_secret_of_another_kind_is_refused,
             names_that_cannot_be_stored_are_refused,
             relabel_refuses_a_taken_label,
+            keys_of_a_configuration_are_put_once_and_exchanged_where_they_are,
             move_changes_the_order_and_past_the_end_is_the_back,
             a_reset_restores_the_place_that_a_person_has_given,
             remove_forgets_the_credential_and_how_it_stood,
@@ -247,6 +248,39 @@ pub(crate) async fn relabel_refuses_a_taken_label(vault: impl Vault) {
     assert_eq!(&*vault.relabel(one, "uno").await.unwrap().label, "uno");
     assert_eq!(order(&vault).await, ["uno", "two"]);
     assert_eq!(token(&vault, one).await, format!("{PLANTED}-one"));
+}
+
+pub(crate) async fn keys_of_a_configuration_are_put_once_and_exchanged_where_they_are(
+    vault: impl Vault,
+) {
+    let key = |label: &str, secret: &str| Credential::new(pool(), label, Secret::api_key(secret));
+    for _ in 0..2 {
+        let both = futures_of(&vault, [key("one", "sk-1"), key("two", "sk-2")]).await;
+        assert_eq!(both.iter().map(|known| &*known.label).collect::<Vec<_>>(), ["one", "two"]);
+    }
+    assert_eq!(order(&vault).await, ["one", "two"]);
+    // The same key under another label is the same account.
+    assert_eq!(&*vault.ensure(key("uno", "sk-1")).await.unwrap().label, "one");
+    let exchanged = vault.ensure(key("two", "sk-3")).await.unwrap();
+    assert_eq!(exchanged.generation, Generation::FIRST.next());
+    assert_eq!(vault.get(exchanged.id).await.unwrap().secret.token().expose(), "sk-3");
+    assert_eq!(order(&vault).await, ["one", "two"]);
+    // A sign-in of the same label is another account.
+    vault.put(account("three")).await.unwrap();
+    assert_eq!(&*vault.ensure(key("three", "sk-4")).await.unwrap().label, "three-2");
+    assert_eq!(order(&vault).await, ["one", "two", "three", "three-2"]);
+}
+
+/// All at once, as several processes would.
+async fn futures_of<const N: usize>(vault: &impl Vault, keys: [Credential; N]) -> Vec<Metadata> {
+    let mut all = Vec::new();
+    for task in keys.map(|key| {
+        let vault = vault.clone();
+        tokio::spawn(async move { vault.ensure(key).await.unwrap() })
+    }) {
+        all.push(task.await.unwrap());
+    }
+    all
 }
 
 pub(crate) async fn move_changes_the_order_and_past_the_end_is_the_back(vault: impl Vault) {
