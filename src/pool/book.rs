@@ -377,7 +377,7 @@ impl Book {
     ) -> Option<(Timestamp, bool)> {
         let lane = self.lane(scope);
         if lane.ready().next().is_some() {
-            return Some((now, true));
+            return Some((now, false));
         }
         lane.soonest().map(|soonest| (soonest, self.is_stated(soonest, config)))
     }
