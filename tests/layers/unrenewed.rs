@@ -117,7 +117,7 @@ async fn an_expired_token_that_a_closing_program_renews_no_more_parks_nobody() {
 }
 
 /// Fails so many times, with this, and then works.
-fn failing(times: usize, with: fn() -> RefreshError, asked: &Journal<String>) -> Refresher {
+fn failing(times: usize, with: Failure, asked: &Journal<String>) -> Refresher {
     let noted = asked.clone();
     Refresher::new(move |credential: Credential| {
         noted.push(credential.metadata.label.to_string());
@@ -129,9 +129,11 @@ fn failing(times: usize, with: fn() -> RefreshError, asked: &Journal<String>) ->
     })
 }
 
+type Failure = fn() -> RefreshError;
+
 /// How a token endpoint fails without a verdict, and the token after it has worked. An answer that can't be read makes
 /// a generation of its own, since it is kept.
-const HICCUPS: [(&str, fn() -> RefreshError, &str); 3] = [
+const HICCUPS: [(&str, Failure, &str); 3] = [
     ("a limit", || RefreshError::AskAgain { after: seconds(2), error: "429".into() }, "a-2"),
     ("trouble", || RefreshError::Failed("503".into()), "a-2"),
     ("a broken answer", || RefreshError::Unread { received: "{".into(), error: "broken".into() }, "a-3"),
