@@ -70,8 +70,8 @@ impl ErrorResponseLayer {
 
 impl Options {
     /// Says when the first credential is ready, if that is known.
-    fn state(self, headers: &mut HeaderMap, wait: Duration, is_stated: bool) {
-        if is_stated {
+    fn state(self, headers: &mut HeaderMap, wait: Duration, is_known: bool) {
+        if is_known {
             let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             // Whole seconds, and never too few.
             headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
@@ -152,7 +152,9 @@ where
                     && response.status() == StatusCode::TOO_MANY_REQUESTS
                     && let Some(next) = response.extensions().get::<NextReady>().copied()
                 {
-                    this.options.state(response.headers_mut(), next.wait(), next.is_stated());
+                    // That one is ready now is no guess.
+                    let is_known = next.is_stated() || next.wait().is_zero();
+                    this.options.state(response.headers_mut(), next.wait(), is_known);
                 }
                 Ok(response.map(Either::Left))
             }

@@ -11,12 +11,13 @@ use crate::pool::{Lease, Pool, SlotIndex, Suspect};
 
 impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// The credential has failed for good, as far as this request goes. Returns whether this run rotates; a
-    /// rotate layer outside does so by itself.
+    /// rotate layer outside does so by itself. A verdict of the vendor's puts the credential out of use where it is
+    /// made, so only a token that nobody knew to have expired makes a suspect.
     pub(super) fn fail(&mut self, lease: &Lease, class: ResponseClass) -> bool {
         let own = self.sent.as_ref().map_or(0, |sent| sent.began);
         let mut history = self.history();
         history.failed.push(lease.slot());
-        if let Some(refusal) = class.refusal().filter(|_| !history.was_not_renewed(lease)) {
+        if let Some(refusal) = class.refusal().filter(|_| !history.was_known_to_have_expired(lease)) {
             let is_renewed = history.was_renewed(lease);
             let began = history.latest.as_ref().map_or(own, |latest| latest.began);
             history.suspects.push(Suspect { lease: lease.clone(), began, refusal });

@@ -38,8 +38,8 @@ pub(super) struct Renewal {
     slot: SlotIndex,
     /// Which secret that was.
     before: Generation,
-    /// Whether nobody could ask the vendor, or save what it has answered.
-    was_unavailable: bool,
+    /// Whether that secret was known to have expired.
+    had_expired: bool,
 }
 
 impl Renewal {
@@ -123,10 +123,10 @@ impl History {
         }
     }
 
-    /// This secret is being renewed.
-    pub(super) fn refreshes(&mut self, lease: &Lease) {
+    /// This secret is being renewed. `has_expired` if that much is known of it.
+    pub(super) fn refreshes(&mut self, lease: &Lease, has_expired: bool) {
         let before = lease.credential().generation;
-        self.refreshed.push(Renewal { slot: lease.slot(), before, was_unavailable: false });
+        self.refreshed.push(Renewal { slot: lease.slot(), before, had_expired: has_expired });
         self.latest.iter_mut().for_each(|latest| latest.is_expired = false);
     }
 
@@ -141,16 +141,10 @@ impl History {
         self.refreshed.iter().any(|renewal| renewal.slot == lease.slot() && renewal.before < generation)
     }
 
-    /// This secret could not be renewed, by no fault of the credential's.
-    pub(super) fn could_not_renew(&mut self, lease: &Lease) {
-        let is_of = |renewal: &&mut Renewal| renewal.is_of(lease);
-        self.refreshed.iter_mut().filter(is_of).for_each(|renewal| renewal.was_unavailable = true);
-    }
-
-    /// Whether this secret is one that could not be renewed, by no fault of the credential's. If it has expired, its
-    /// refusal says nothing of the account.
-    pub(super) fn was_not_renewed(&self, lease: &Lease) -> bool {
-        self.refreshed.iter().any(|renewal| renewal.was_unavailable && renewal.is_of(lease))
+    /// Whether this secret had expired before it was refused, and its renewal has brought no other: its refusal was
+    /// expected, and says nothing of the account.
+    pub(super) fn was_known_to_have_expired(&self, lease: &Lease) -> bool {
+        self.refreshed.iter().any(|renewal| renewal.had_expired && renewal.is_of(lease))
     }
 
     /// Which credentials may be tried next. The pool has this many.

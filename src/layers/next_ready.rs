@@ -30,14 +30,14 @@ impl NextReady {
         self.at
     }
 
-    /// Whether that credential's upstream has stated that time, or it is ready now. Otherwise the time is a guess, or was
-    /// stated to another process.
+    /// Whether that credential's upstream has stated that time. Otherwise it is a guess, or was stated to another
+    /// process, or the credential is ready now and nobody had to state anything.
     pub fn is_stated(&self) -> bool {
         self.is_stated
     }
 
-    /// How long that was from when the response came; zero where another one was ready, as after a request
-    /// that can't be sent again.
+    /// How long that was from when the response came; zero if one was ready, as after a request that can't be
+    /// sent again, or one that was refused to all.
     pub fn wait(&self) -> Duration {
         self.wait
     }

@@ -218,7 +218,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Begins to renew this lease's secret.
     pub(super) fn refresh(&mut self, lease: &Lease, refresher: &Refresher) -> Refreshing {
-        self.history().refreshes(lease);
+        let has_expired = self.pool().has_expired(lease);
+        self.history().refreshes(lease, has_expired);
         self.sent.iter_mut().for_each(|sent| sent.is_expired = false);
         self.pool().refresh(lease, refresher, self.stack_roles().has(Roles::PERSIST))
     }

@@ -42,8 +42,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Some(self.refresh(&lease, &refresher))
     }
 
-    /// The wait for a new secret is over. If there is none, the old one is sent: the clock may be wrong. If nobody
-    /// could ask for one, its refusal will say nothing of the account.
+    /// The wait for a new secret is over. If there is none, the old one is sent: the clock may be wrong.
     pub(super) fn renewed(
         &mut self,
         refreshed: Refreshed,
@@ -51,12 +50,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     ) -> Result<(), Error> {
         let Some(sent) = &mut self.sent else { return Ok(()) };
         match refreshed {
-            Refreshed::NoHelp => Ok(()),
-            Refreshed::Unavailable => {
-                let lease = sent.lease.clone();
-                self.history().could_not_renew(&lease);
-                Ok(())
-            }
+            Refreshed::NoHelp | Refreshed::Unavailable => Ok(()),
             Refreshed::New(lease) => {
                 sent.lease = lease.clone();
                 if let Some(latest) = &mut self.history().latest {

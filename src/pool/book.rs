@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tower::util::rng::{HasherRng, Rng};
 
 use super::affinity::AffinityMap;
-use super::config::Config;
+use super::config::{Config, Mode};
 use super::journal::Journal;
 use super::lane::{At, Key, Lane, SlotIndex};
 use super::lease::{BlemishCount, Lease, Mints};
@@ -181,7 +181,18 @@ impl Book {
     /// There is none, or none that the mode allows.
     pub(crate) fn no_credential(&self, key: &PoolKey, config: &Config) -> Error {
         let allowed = |kind| config.mode.allows(kind, self.has_oauth);
-        let damaged = self.damaged.iter().find(|damage| damage.may_be(allowed)).cloned();
+        let mut damaged = self.damaged.iter().find(|damage| damage.may_be(allowed)).cloned();
+        // Which kind it is of is not known, and keys are there that would be used but for that.
+        if let Some(damage) = &mut damaged
+            && config.mode == Mode::Auto
+            && damage.kind.is_none()
+            && self.slots.iter().any(|slot| slot.live)
+        {
+            damage.reason.push_str(
+                "; it may be of a sign-in, so no API key is used in its place: restore it, remove it, or set \
+                 `mode = \"api\"` (Mode::Api) to use the keys",
+            );
+        }
         Error::NoCredential {
             pool: key.clone(),
             wanted: config.mode.wanted(),
@@ -377,7 +388,7 @@ impl Book {
     ) -> Option<(Timestamp, bool)> {
         let lane = self.lane(scope);
         if lane.ready().next().is_some() {
-            return Some((now, true));
+            return Some((now, false));
         }
         lane.soonest().map(|soonest| (soonest, self.is_stated(soonest, config)))
     }

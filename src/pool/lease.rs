@@ -174,6 +174,11 @@ impl Lease {
         self.has_refresh_token() || self.0.mints.is_set()
     }
 
+    /// Whether its latest renewal has brought an answer that could not be read: its token is as old as before.
+    pub(crate) fn has_unread_answer(&self) -> bool {
+        self.0.secret.has_unread_answer()
+    }
+
     /// Whether there is no token yet, so that it can't be sent. An empty key that nothing is minted for is its owner's
     /// affair: a provider of theirs may need none.
     pub(crate) fn lacks_token(&self) -> bool {

@@ -376,3 +376,14 @@ async fn a_retry_after_of_nothing_that_is_not_true_is_believed_less_each_time() 
     assert_eq!(ask(&service, post()).await.0, 429);
     assert_eq!(cools(&pool, "a"), NONE, "a success forgives");
 }
+
+#[tokio::test]
+async fn where_all_are_refused_nobody_has_stated_when_to_ask_again() {
+    let upstream = Upstream::new().answers("a", always(401)).answers("b", always(401));
+    let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
+    let service = stack(four(&pool, &no_refresh()), upstream);
+    let response = tower::ServiceExt::oneshot(service, post()).await.unwrap();
+    assert_eq!(response.status(), 401);
+    let next = response.extensions().get::<NextReady>().copied().unwrap();
+    assert!(next.wait().is_zero() && !next.is_stated(), "{next:?}");
+}

@@ -1,9 +1,10 @@
-//! An expired token that nobody could renew before it was sent, since the vault or another process was in the way: its
-//! refusal is expected, and says nothing of the account.
+//! An expired token that could not be renewed, by no verdict of its vendor's: the vault or another process was in the
+//! way, or the token endpoint failed. Its refusal is expected, and says nothing of the account.
 
 use std::time::Duration;
 
 use tower::util::MapRequestLayer;
+use tower_credentials::standing::Health;
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
@@ -24,6 +25,11 @@ fn upstream() -> Upstream {
 
 /// The layers in several orders, alone and with something of the user's in between, and as one.
 fn arrangements(pool: &Pool, refresher: &Refresher) -> [Stack; 5] {
+    arrangements_over(&upstream(), pool, refresher)
+}
+
+fn arrangements_over(upstream: &Upstream, pool: &Pool, refresher: &Refresher) -> [Stack; 5] {
+    let upstream = || upstream.clone();
     let user = || MapRequestLayer::new(|request: Asked| request);
     let as_one = CredentialsLayer::new(pool.clone()).refresher(refresher.clone());
     let recommended = stack(four(pool, refresher), upstream());
@@ -110,17 +116,134 @@ async fn an_expired_token_that_a_closing_program_renews_no_more_parks_nobody() {
     }
 }
 
-/// The vendor itself has not renewed it: then its refusal counts as any other.
+/// Fails so many times, with this, and then works.
+fn failing(times: usize, with: Failure, asked: &Journal<String>) -> Refresher {
+    let noted = asked.clone();
+    Refresher::new(move |credential: Credential| {
+        noted.push(credential.metadata.label.to_string());
+        let answer = match noted.all().len() <= times {
+            true => Err(with()),
+            false => Ok(renewed(&credential.metadata)),
+        };
+        async move { answer }
+    })
+}
+
+type Failure = fn() -> RefreshError;
+
+/// How a token endpoint fails without a verdict, and the token after it has worked. An answer that can't be read makes
+/// a generation of its own, since it is kept.
+const HICCUPS: [(&str, Failure, &str); 3] = [
+    ("a limit", || RefreshError::AskAgain { after: seconds(2), error: "429".into() }, "a-2"),
+    ("trouble", || RefreshError::Failed("503".into()), "a-2"),
+    ("a broken answer", || RefreshError::Unread { received: "{".into(), error: "broken".into() }, "a-3"),
+];
+
 #[tokio::test(start_paused = true)]
-async fn an_expired_token_that_its_vendor_does_not_renew_is_judged_as_any_other() {
+async fn one_hiccup_of_the_token_endpoint_parks_nobody() {
+    let clock = tokio_clock();
+    for (hiccup, with, new) in HICCUPS {
+        for (order, has_key) in (0..5).flat_map(|order| [(order, true), (order, false)]) {
+            let why = format!("{hiccup}, order {order}, a key: {has_key}");
+            let vault = vault(&clock).await;
+            let other = if has_key { "paid" } else { "b-1" };
+            if has_key {
+                let b = vault.load_pool(key()).await.unwrap().credentials.pop().unwrap();
+                vault.remove(b.metadata.id).await.unwrap();
+                vault.put(Credential::new(key(), "paid", Secret::api_key("paid"))).await.unwrap();
+            }
+            let pool = builder(vault.clone()).clock(clock.clone()).mode(Mode::All).open().await.unwrap();
+            let asked = Journal::new();
+            let service = arrangements(&pool, &failing(1, with, &asked))[order].clone();
+            for _ in 0..3 {
+                assert_eq!(ask(&service, post()).await, (200, other.into()), "{why}");
+                is_blameless(&pool, &vault, &why).await;
+                assert_eq!(order_of_use(&pool), "a", "{why}: it is no suspect");
+            }
+            assert_eq!(asked.all(), ["a"], "{why}");
+            tokio::time::sleep(seconds(3)).await;
+            assert_eq!(ask(&service, post()).await, (200, new.into()), "{why}");
+            assert_eq!(asked.all(), ["a", "a"], "{why}");
+        }
+    }
+}
+
+/// Which account comes first.
+fn order_of_use(pool: &Pool) -> String {
+    let id = pool.active().unwrap();
+    let is_it = |status: &CredentialStatus| status.credential.id == id;
+    pool.status().into_iter().find(is_it).unwrap().credential.label.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_account_that_a_request_rotates_to_is_not_parked_by_a_hiccup_either() {
+    let clock = tokio_clock();
+    for (hiccup, with, new) in HICCUPS {
+        for order in 0..5 {
+            let why = format!("{hiccup}, order {order}");
+            let vault = MemoryVault::new();
+            vault.put(account("first")).await.unwrap();
+            let tokens = OAuthTokens::new("a-1").refresh("refresh-a").expires_at(clock.now());
+            vault.put(Credential::new(key(), "a", tokens)).await.unwrap();
+            vault.put(account("b")).await.unwrap();
+            let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
+            let asked = Journal::new();
+            let limited = upstream().answers("first-1", [Answer::limited(3600)]);
+            let service = arrangements_over(&limited, &pool, &failing(1, with, &asked))[order].clone();
+            assert_eq!(ask(&service, post()).await, (200, "b-1".into()), "{why}");
+            assert_eq!(cools(&pool, "a"), Duration::ZERO, "{why}");
+            assert_eq!(order_of_use(&pool), "a", "{why}");
+            tokio::time::sleep(seconds(3)).await;
+            assert_eq!(ask(&service, post()).await, (200, new.into()), "{why}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_account_waits_behind_nobody_after_a_request_that_is_sent_once() {
+    let clock = tokio_clock();
+    for (hiccup, with, _) in HICCUPS {
+        let vault = vault(&clock).await;
+        let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
+        let asked = Journal::new();
+        let refresher = failing(1, with, &asked);
+        let service = arrangements(&pool, &refresher)[0].clone();
+        let mut pinned: Asked = post();
+        pinned.extensions_mut().insert(Pin::label("a"));
+        assert_eq!(ask(&service, pinned).await.0, 401, "{hiccup}");
+        is_blameless(&pool, &vault, hiccup).await;
+        assert_eq!(order_of_use(&pool), "a", "{hiccup}");
+    }
+}
+
+/// The vendor itself has told that it does not renew it: that puts it out of use, and nothing else does.
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_whose_vendor_refuses_to_renew_it_needs_a_sign_in() {
     let clock = tokio_clock();
     for order in 0..5 {
         let pool = builder(vault(&clock).await).clock(clock.clone()).open().await.unwrap();
-        let refresher = Refresher::new(|_: Credential| async {
-            Err::<Secret, _>(RefreshError::Failed("no network".into()))
-        });
-        let service = arrangements(&pool, &refresher)[order].clone();
+        let service = arrangements(&pool, &no_refresh())[order].clone();
         assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
-        assert_eq!(cools(&pool, "a"), seconds(300), "order {order}");
+        let standing = status_of(&pool, "a").standing;
+        assert!(matches!(standing.health, Health::NeedsSignIn { .. }), "order {order}: {standing:?}");
+        assert!(standing.cooldowns.is_empty(), "order {order}: {standing:?}");
+    }
+}
+
+/// Nobody knew that this token was no good, so its refusal counts, whatever the token endpoint does.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_not_expired_is_judged_as_any_other() {
+    let clock = tokio_clock();
+    for (hiccup, with, _) in HICCUPS {
+        for order in 0..5 {
+            let vault = accounts(["a", "b"]).await;
+            let pool = builder(vault).clock(clock.clone()).open().await.unwrap();
+            let asked = Journal::new();
+            let service = arrangements(&pool, &failing(1, with, &asked))[order].clone();
+            for _ in 0..2 {
+                assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
+            }
+            assert_eq!(cools(&pool, "a"), seconds(300), "{hiccup}, order {order}");
+        }
     }
 }

@@ -114,6 +114,107 @@ async fn a_damaged_sign_in_never_lets_an_api_key_pay() {
     }
 }
 
+/// What comes of a record's text.
+type Spoiled = fn(&str) -> Vec<u8>;
+
+/// What may come of a record of which not even the kind can be read.
+const UNREADABLE: [(&str, Spoiled); 4] = [
+    ("an empty file", |_| Vec::new()),
+    ("the beginning of a file", |text| text.as_bytes()[..20].to_vec()),
+    ("another file", |_| b"\xff\xfe nothing of ours".to_vec()),
+    ("zeros", |text| vec![0; text.len()]),
+];
+
+/// A vault of two API keys and the path of the first one's record.
+async fn two_keys(directory: &TempDir, key: &VaultKey) -> PathBuf {
+    let vault = FileVault::open(directory.path().join("vault"), key).await.unwrap();
+    let put = async |label: &str| {
+        let stored = Credential::new(self::key(), label, Secret::api_key(format!("of-{label}")));
+        vault.put(stored).await.unwrap().id
+    };
+    let first = put("first").await;
+    put("second").await;
+    directory.path().join(format!("vault/records/{first}.json"))
+}
+
+/// The pool's log of this vault.
+fn log_of(directory: &TempDir) -> PathBuf {
+    let pools = std::fs::read_dir(directory.path().join("vault/pools")).unwrap();
+    let mut paths = pools.map(|entry| entry.unwrap().path());
+    paths.find(|path| path.extension().is_some_and(|ending| ending == "log")).unwrap()
+}
+
+#[tokio::test]
+async fn one_unreadable_key_takes_no_other_key_out_of_use() {
+    for (case, damaged) in UNREADABLE {
+        let (directory, key) = (TempDir::new().unwrap(), VaultKey::generate());
+        let record = two_keys(&directory, &key).await;
+        let text = std::fs::read_to_string(&record).unwrap();
+        std::fs::write(&record, damaged(&text)).unwrap();
+        let vault = FileVault::open(directory.path().join("vault"), &key).await.unwrap();
+        let stored = vault.load_pool(self::key()).await.unwrap();
+        assert_eq!(stored.damaged[0].kind, Some(Kind::Api), "{case}");
+        assert_eq!(vault.list().await.unwrap().damaged[0].kind, Some(Kind::Api), "{case}");
+        let pool = Pool::builder(provider(), vault).open().await.unwrap();
+        assert_eq!(taken(&pool).await.unwrap(), "of-second", "{case}");
+    }
+}
+
+/// The log of this vault as a version would have written it that knew no kinds.
+fn without_kinds(directory: &TempDir) {
+    let path = log_of(directory);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut older = String::new();
+    for line in text.lines() {
+        let entry = line[9..].replace(r#","kind":"api""#, "");
+        let entry = match entry.find(r#","kinds":{"#) {
+            Some(at) => {
+                let end = at + entry[at..].find('}').unwrap() + 1;
+                format!("{}{}", &entry[..at], &entry[end..])
+            }
+            None => entry,
+        };
+        older += &format!("{:08x} {entry}\n", crc32fast::hash(entry.as_bytes()));
+    }
+    assert_ne!(older, text);
+    std::fs::write(path, older).unwrap();
+}
+
+#[tokio::test]
+async fn a_log_without_kinds_learns_them_when_it_is_loaded() {
+    let (directory, key) = (TempDir::new().unwrap(), VaultKey::generate());
+    let record = two_keys(&directory, &key).await;
+    without_kinds(&directory);
+    let vault = FileVault::open(directory.path().join("vault"), &key).await.unwrap();
+    assert!(vault.load_pool(self::key()).await.unwrap().damaged.is_empty());
+    let log = std::fs::read(log_of(&directory)).unwrap();
+    vault.load_pool(self::key()).await.unwrap();
+    assert_eq!(std::fs::read(log_of(&directory)).unwrap(), log, "once");
+    std::fs::write(record, "").unwrap();
+    let vault = FileVault::open(directory.path().join("vault"), &key).await.unwrap();
+    let pool = Pool::builder(provider(), vault).open().await.unwrap();
+    assert_eq!(taken(&pool).await.unwrap(), "of-second");
+}
+
+#[tokio::test]
+async fn where_a_records_kind_is_known_nowhere_the_error_names_the_ways_out() {
+    let (directory, key) = (TempDir::new().unwrap(), VaultKey::generate());
+    let record = two_keys(&directory, &key).await;
+    without_kinds(&directory);
+    std::fs::write(&record, "").unwrap();
+    let open = async || FileVault::open(directory.path().join("vault"), &key).await.unwrap();
+    let pool = Pool::builder(provider(), open().await).open().await.unwrap();
+    let error = taken(&pool).await.unwrap_err().to_string();
+    for way_out in [record.to_str().unwrap(), "mode = \"api\"", "remove it"] {
+        assert!(error.contains(way_out), "{error}");
+    }
+    let api = Pool::builder(provider(), open().await).mode(Mode::Api).open().await.unwrap();
+    assert_eq!(taken(&api).await.unwrap(), "of-second");
+    std::fs::remove_file(record).unwrap();
+    let pool = Pool::builder(provider(), open().await).open().await.unwrap();
+    assert_eq!(taken(&pool).await.unwrap(), "of-second");
+}
+
 #[tokio::test]
 async fn a_damaged_key_lets_no_key_of_the_environment_pay() {
     let vault = MemoryVault::new();

@@ -1,8 +1,8 @@
-//! What a pool knows of the refreshers of its layers.
+//! What a pool knows of the refreshers of its layers, and which tokens need one.
 
 use std::sync::PoisonError;
 
-use super::{KnownRefresher, Refresher};
+use super::{KnownRefresher, Refresher, lapses_at};
 use crate::pool::{Lease, Pool};
 
 impl Pool {
@@ -20,6 +20,11 @@ impl Pool {
             // What is published was good for longer without one.
             self.with_book(|_, _| ());
         }
+    }
+
+    /// Whether this lease's token is known to have expired, so that it is to be renewed before it is sent.
+    pub(crate) fn has_expired(&self, lease: &Lease) -> bool {
+        lapses_at(lease).is_some_and(|at| at <= self.now())
     }
 
     /// What renews this lease's secret: the pool's own refresher, or that of one of its layers, wherever it stands.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::credential::{CredentialId, PoolKey};
+use crate::credential::{CredentialId, Kind, Metadata, PoolKey};
 use crate::standing::{Outcome, Standings};
 
 /// The version of the log's format. Version 1 was a file of JSON that was replaced whole.
@@ -30,8 +30,14 @@ pub(super) enum Entry {
     Snapshot(Snapshot),
     /// Outcomes, merged in this order.
     Outcomes(Vec<Outcome>),
-    /// A credential has this label; one that was no member is one now, the last in the order.
-    Member { id: CredentialId, label: Arc<str> },
+    /// A credential has this label and is of this kind; one that was no member is one now, the last in the order.
+    Member {
+        id: CredentialId,
+        label: Arc<str>,
+        /// Older versions don't write it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<Kind>,
+    },
     /// A credential has another place in the order, counted from 0.
     Moved { id: CredentialId, place: usize },
     /// A credential is gone.
@@ -47,6 +53,17 @@ pub(super) struct Snapshot {
     pub(super) pool: PoolKey,
     pub(super) standings: Standings,
     pub(super) labels: HashMap<CredentialId, Arc<str>>,
+    /// Older versions don't write it.
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub(super) kinds: HashMap<CredentialId, Kind>,
+}
+
+impl Entry {
+    /// That this credential is a member.
+    pub(super) fn member(metadata: &Metadata) -> Self {
+        let Metadata { id, label, kind, .. } = metadata;
+        Self::Member { id: *id, label: label.clone(), kind: Some(*kind) }
+    }
 }
 
 /// What some bytes of a log came to.

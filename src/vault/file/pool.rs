@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::log::{self, Entry, FORMAT, Line, Lines, Snapshot};
 use super::record::{Versioned, read_json};
-use crate::credential::{CredentialId, PoolKey};
+use crate::credential::{CredentialId, Kind, Metadata, PoolKey};
 use crate::standing::Standings;
 use crate::vault::disk::{self, FileId, ops};
 use crate::vault::{Damage, Revision, VaultError};
@@ -42,8 +42,14 @@ pub(super) struct Pool {
 pub(super) struct State {
     sequence: u64,
     pub(super) standings: Standings,
-    /// The members, and the label of each where it is known.
-    pub(super) members: HashMap<CredentialId, Option<Arc<str>>>,
+    pub(super) members: HashMap<CredentialId, Member>,
+}
+
+/// What the log says of a member, as far as that is known.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Member {
+    label: Option<Arc<str>>,
+    kind: Option<Kind>,
 }
 
 /// The log as it was last read.
@@ -89,7 +95,17 @@ impl Pool {
     }
 
     pub(super) fn label(&self, id: CredentialId) -> Option<&Arc<str>> {
-        self.state.members.get(&id)?.as_ref()
+        self.state.members.get(&id)?.label.as_ref()
+    }
+
+    pub(super) fn kind(&self, id: CredentialId) -> Option<Kind> {
+        self.state.members.get(&id)?.kind
+    }
+
+    /// Whether it says of this credential what its record says.
+    pub(super) fn names(&self, metadata: &Metadata) -> bool {
+        let Metadata { id, label, kind, .. } = metadata;
+        self.label(*id) == Some(label) && self.kind(*id) == Some(*kind)
     }
 
     /// Who else has this label. Several may, of whom some are gone, or never came.
@@ -98,7 +114,7 @@ impl Pool {
         label: &str,
         but: CredentialId,
     ) -> impl Iterator<Item = CredentialId> {
-        let has = move |known: &Option<Arc<str>>| known.as_deref() == Some(label);
+        let has = move |known: &Member| known.label.as_deref() == Some(label);
         let members = self.state.members.iter();
         members.filter(move |(id, known)| **id != but && has(known)).map(|(id, _)| *id)
     }
@@ -191,7 +207,7 @@ impl Pool {
         let way_out = "remove it: order and cooldowns then begin anew";
         let trouble = match read_json::<Old>(&path, way_out) {
             Ok(Some(old)) if old.pool == self.key => {
-                state.members = old.standings.order.iter().map(|id| (*id, None)).collect();
+                state.members = old.standings.order.iter().map(|id| (*id, Member::default())).collect();
                 state.standings = old.standings;
                 None
             }
@@ -302,7 +318,7 @@ impl Pool {
                     log.snapshot = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0) as u64;
                 }
             }
-            if let Entry::Member { id, label } = &line.entry
+            if let Entry::Member { id, label, .. } = &line.entry
                 && self.label(*id).is_some_and(|known| known != label)
             {
                 // Whoever wrote it may have died before the record had this label.
@@ -422,12 +438,13 @@ impl Pool {
 impl State {
     /// All of it as one line.
     pub(super) fn snapshot(&self, key: &PoolKey) -> Line {
-        let known = |(id, label): (&CredentialId, &Option<Arc<str>>)| Some((*id, label.clone()?));
+        let members = || self.members.iter();
         let snapshot = Snapshot {
             format: FORMAT,
             pool: key.clone(),
             standings: self.standings.clone(),
-            labels: self.members.iter().filter_map(known).collect(),
+            labels: members().filter_map(|(id, known)| Some((*id, known.label.clone()?))).collect(),
+            kinds: members().filter_map(|(id, known)| Some((*id, known.kind?))).collect(),
         };
         Line { sequence: self.sequence, entry: Entry::Snapshot(snapshot) }
     }
@@ -438,17 +455,17 @@ impl State {
             Entry::Snapshot(snapshot) => {
                 self.standings = snapshot.standings;
                 self.standings.complete();
-                let mut labels = snapshot.labels;
-                let order = self.standings.order.iter();
-                self.members = order.map(|id| (*id, labels.remove(id))).collect();
+                let (mut labels, kinds) = (snapshot.labels, snapshot.kinds);
+                let mut known = |id| Member { label: labels.remove(id), kind: kinds.get(id).copied() };
+                self.members = self.standings.order.iter().map(|id| (*id, known(id))).collect();
             }
             Entry::Outcomes(outcomes) => outcomes.iter().for_each(|outcome| {
-                self.admit(outcome.id, None);
+                self.admit(outcome.id, Member::default());
                 self.standings.merge(outcome);
             }),
-            Entry::Member { id, label } => self.admit(id, Some(label)),
+            Entry::Member { id, label, kind } => self.admit(id, Member { label: Some(label), kind }),
             Entry::Moved { id, place } => {
-                self.admit(id, None);
+                self.admit(id, Member::default());
                 self.standings.move_to(id, place);
             }
             Entry::Removed(id) => {
@@ -460,12 +477,14 @@ impl State {
     }
 
     /// Makes it a member, if it is none: what made it one may be on a line that can't be read.
-    fn admit(&mut self, id: CredentialId, label: Option<Arc<str>>) {
+    fn admit(&mut self, id: CredentialId, Member { label, kind }: Member) {
         let is_new = !self.members.contains_key(&id);
         let known = self.members.entry(id).or_default();
         if label.is_some() {
-            *known = label;
+            known.label = label;
         }
+        // It never changes.
+        known.kind = known.kind.or(kind);
         if is_new {
             self.standings.push(id);
         }

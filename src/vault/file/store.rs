@@ -23,7 +23,7 @@ use crate::vault::key::{KeyId, Signer};
 use crate::vault::seal::{OTHER_FORMAT, Rules, Sealed};
 use crate::vault::turns::Turn;
 use crate::vault::{
-    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
+    Begun, Damage, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
     VaultRequest, VaultResponse, check_name, check_names, free_label, now,
 };
 
@@ -356,6 +356,7 @@ impl Store {
                 damaged.push(as_damage(&self.pool_path(&key, "log"), error));
             }
             damaged.extend(pool.damage());
+            name_kinds(&pool, &mut damaged);
             sort(&mut members, pool.standings(), |metadata| metadata);
             credentials.append(&mut members);
         }
@@ -364,7 +365,7 @@ impl Store {
 
     fn put(&self, record: &Record<Sealed>) -> Result<Metadata, Stopped> {
         check_names(&record.metadata)?;
-        let Metadata { id, pool: key, label, .. } = &record.metadata;
+        let Metadata { id, pool: key, label, kind, .. } = &record.metadata;
         let _vault = self.lock.take()?;
         if self.records.exists(*id)? {
             return Err(VaultError::Exists(*id).into());
@@ -376,7 +377,7 @@ impl Store {
             self.reconcile(&mut pool, key)?;
             let label = free_label(label, |label| self.is_taken(&pool, label, *id));
             // First: a credential that is named and not there is forgotten, the reverse has lost its place.
-            pool.append([Entry::Member { id: *id, label: label.clone() }])?;
+            pool.append([Entry::Member { id: *id, label: label.clone(), kind: Some(*kind) }])?;
             label
         };
         let record = Record {
@@ -416,7 +417,7 @@ impl Store {
             if self.is_taken(&pool, label, id) {
                 return Err(VaultError::LabelTaken(label.clone()).into());
             }
-            pool.append([Entry::Member { id, label: label.clone() }])?;
+            pool.append([Entry::Member { id, label: label.clone(), kind: Some(record.metadata.kind) }])?;
         }
         record.metadata.label = label.clone();
         if let Err(error) = record::write(&self.records.path(id), &record) {
@@ -601,6 +602,13 @@ fn sort<T>(members: &mut [T], standings: &Standings, metadata: impl Fn(&T) -> &M
         let place = places.get(&metadata.id).copied().unwrap_or(usize::MAX);
         (place, metadata.created_at, metadata.id)
     });
+}
+
+/// Gives these of the pool's records their kinds, if the log knows them and the records don't show them.
+fn name_kinds(pool: &Pool, damaged: &mut [Damage]) {
+    for damage in damaged {
+        damage.kind = damage.kind.or_else(|| pool.kind(damage.id?));
+    }
 }
 
 fn warn_of<T>(result: Result<T, VaultError>, what: &str) {

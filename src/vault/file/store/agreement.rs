@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::{Store, warn_of};
-use crate::credential::{CredentialId, Metadata, PoolKey, Record};
+use super::{Store, name_kinds, warn_of};
+use crate::credential::{CredentialId, PoolKey, Record};
 use crate::vault::file::busy::Stopped;
 use crate::vault::file::log::Entry;
 use crate::vault::file::pool::Pool;
@@ -112,6 +112,7 @@ impl Store {
                 Err(error) => damaged.push(record::damage(&path, *id, error)),
             }
         }
+        name_kinds(pool, damaged);
     }
 
     /// Whether a credential that the log does not name is of the pool all the same: a power cut may have
@@ -119,17 +120,15 @@ impl Store {
     pub(super) fn admit(&self, id: CredentialId, key: &PoolKey, entries: &mut Vec<Entry>) -> bool {
         let record = record::read(&self.records.path(id), id).ok().flatten();
         let Some(record) = record.filter(|record| record.metadata.pool == *key) else { return false };
-        entries.push(Entry::Member { id, label: record.metadata.label });
+        entries.push(Entry::member(&record.metadata));
         true
     }
 }
 
-/// What makes the log name these credentials of its pool by their labels, the oldest first.
+/// What makes the log name these credentials of its pool by their labels and kinds, the oldest first.
 fn renamed(pool: &Pool, records: &[Record<Sealed>]) -> Vec<Entry> {
     let members = records.iter().map(|record| &record.metadata);
-    let mut unknown: Vec<_> =
-        members.filter(|metadata| pool.label(metadata.id) != Some(&metadata.label)).collect();
+    let mut unknown: Vec<_> = members.filter(|metadata| !pool.names(metadata)).collect();
     unknown.sort_by_key(|metadata| (metadata.created_at, metadata.id));
-    let member = |metadata: &Metadata| Entry::Member { id: metadata.id, label: metadata.label.clone() };
-    unknown.into_iter().map(member).collect()
+    unknown.into_iter().map(Entry::member).collect()
 }
