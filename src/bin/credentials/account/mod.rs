@@ -16,6 +16,7 @@ use tower_credentials::{CredentialStatus, Pool, PoolKey};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output;
 
 pub(crate) use json::Identity;
 pub(crate) use left_out::{
@@ -26,7 +27,7 @@ pub(crate) use select::{
     ambiguous, find, find_all, find_some, login, name, names, own_name, renewal, resumption, setting,
     test,
 };
-pub(crate) use state::{Account, State, unread_answer};
+pub(crate) use state::{Account, State, UNREAD_ANSWER, unread_answer};
 pub(crate) use trouble::Trouble;
 
 /// The accounts of these pools, in each pool's order, and what could not be read. A key of the environment that
@@ -105,6 +106,13 @@ impl Unusable {
             if let Event::Damaged { damage } = event {
                 told.lock().unwrap_or_else(PoisonError::into_inner).push((*damage).clone());
             }
+        }
+    }
+
+    /// Warns of what a pool can't use, but for these. A pool that can use nothing says so by its error.
+    pub(crate) fn warn(&self, pool: &Pool, known: &[Damage]) {
+        if !pool.status().is_empty() {
+            self.beside(known).iter().for_each(output::warn);
         }
     }
 

@@ -34,6 +34,10 @@ pub(crate) fn unread_answer(secret: &Secret) -> Option<&SecretString> {
     }
 }
 
+/// Why an account with such an answer has no new token.
+pub(crate) const UNREAD_ANSWER: &str =
+    "the last answer of its token endpoint could not be read, and is kept";
+
 /// Whether an account can be used now.
 pub(crate) enum State {
     Ready,
