@@ -108,8 +108,12 @@ async fn a_second_signal_ends_it_at_once_and_it_says_what_may_be_lost() {
     signal(&child, "TERM");
     says(&mut child, "Waiting").await;
     signal(&child, "INT");
-    says(&mut child, "the renewal of openai/work was cut off: its new token may be lost").await;
+    let lost = "the renewal of openai/work was cut off: its new token may be lost; `credentials vault check` names it";
+    says(&mut child, lost).await;
     assert_eq!(code(child).await, Some(130));
+    let run =
+        scene.home.run(["vault", "check"]).ok().prints("a refresh of work of the pool openai/default");
+    run.prints("the next refresh presents the token once more");
     gate.let_go();
 }
 
