@@ -69,6 +69,16 @@ impl Test {
         if tested.is_empty() && !is_whole {
             return Ok(Exit::Vault);
         }
+        let cut_off = account::cut_off(context).await;
+        for Tested { credential, .. } in
+            tested.iter().filter(|tested| cut_off.contains(&tested.credential.id))
+        {
+            output::warn(format_args!(
+                "{}: {}",
+                output::plain(&account::name(credential)),
+                account::CUT_OFF
+            ));
+        }
         match self.show(context, &tested)? {
             Exit::Done if !is_whole => Ok(Exit::Vault),
             exit => Ok(exit),
