@@ -56,7 +56,13 @@ fn rule(raw: &Raw<'_>) -> Result<ResponseRule, String> {
         }
     }
     let what_to_do = get("what_to_do").map(Raw::text).transpose().map_err(of("what_to_do"))?;
-    rule = rule.meaning(means, what_to_do.unwrap_or("see to the account").to_owned());
+    // Of anything else, nobody is told what to do.
+    let is_shown = matches!(means, Means::Spent | Means::Dead | Means::Stopped);
+    if what_to_do.is_some() && !is_shown {
+        return Err("`what_to_do` is for what is `spent`, `dead` or `stopped`".to_owned());
+    }
+    let usual = if is_shown { "see to the account" } else { "" };
+    rule = rule.meaning(means, what_to_do.unwrap_or(usual).to_owned());
     for path in get("until").map(texts).transpose().map_err(of("until"))?.unwrap_or_default() {
         rule = rule.until(path);
     }

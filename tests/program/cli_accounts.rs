@@ -300,7 +300,8 @@ async fn a_damaged_record_is_named_and_can_be_removed_by_its_id() {
     std::fs::write(&path, "{").unwrap();
     let run = home.run(["list"]).code(5).prints("good").says(path.to_str().unwrap());
     assert!(!run.stdout.contains("bad"), "{run:?}");
-    home.run(["logout", &bad.id.to_string(), "--yes"]).ok();
+    let run = home.run(["logout", &bad.id.to_string(), "--yes"]).ok().says("Removed the record");
+    assert_eq!(run.stderr.matches("warning: ").count(), 1, "{run:?}");
     assert!(!path.exists());
     assert_eq!(home.run(["list"]).ok().stderr, "");
 }
@@ -503,7 +504,14 @@ async fn what_a_person_is_told_to_type_can_be_typed() {
     home.run(["pause", "my key $HOME"]).ok();
     home.run(["status"]).code(0).prints("try: credentials resume 'acme/my key $HOME'\n");
     home.run(["headers", "openai", "--url", "nonsense"]).code(2).says("no URL such as https://");
-    home.run(["headers", "openai", "--url", "/v1/models"]).code(2).says("no URL such as https://");
+    let run = home.run(["headers", "openai", "--url", "/v1/models"]).code(2);
+    run.says("needs a whole URL").says("no URL such as https://");
+    home.run(["move", "my key $HOME", "--to", "0"]).code(2).says("counted from 1");
+    home.run(["move", "my key $HOME", "--to", "first"]).code(2).says("counted from 1");
+    let id = home.run(["show", "my key $HOME", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
+    home.run(["show", &id[..3]]).code(3).says("4 digits are needed at least");
+    home.run(["show", &id[..4]]).ok();
+    home.run(["--help"]).ok().prints("the settings file goes before it");
     home.run(["models", "openai", "-n", "other"])
         .code(3)
         .says("try: credentials login openai --namespace other\n");

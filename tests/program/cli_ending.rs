@@ -108,8 +108,21 @@ async fn a_second_signal_ends_it_at_once_and_it_says_what_may_be_lost() {
     signal(&child, "TERM");
     says(&mut child, "Waiting").await;
     signal(&child, "INT");
-    says(&mut child, "the renewal of openai/work was cut off: its new token may be lost").await;
+    let lost =
+        "the renewal of openai/work was cut off: its new token may be lost; `credentials list` names it";
+    says(&mut child, lost).await;
     assert_eq!(code(child).await, Some(130));
+    let run =
+        scene.home.run(["vault", "check"]).ok().prints("a refresh of work of the pool openai/default");
+    run.prints("the next refresh presents the token once more");
+    const CUT_OFF: &str = "openai/work: a renewal of its token was cut off, and the new one may be lost";
+    scene.home.run(["list"]).ok().says(CUT_OFF);
+    assert_eq!(scene.home.run(["list", "--json"]).ok().json()[0]["renewal_cut_off"], true);
+    scene.home.run(["show", "work"]).ok().prints("was cut off");
+    scene.home.run(["status"]).ok().prints("was cut off");
+    // While it is paused, no test renews it.
+    scene.home.run(["pause", "openai/work"]).ok();
+    scene.home.run(["test", "openai"]).code(2).says(CUT_OFF);
     gate.let_go();
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
+use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
 
@@ -87,6 +87,65 @@ async fn an_expired_token_is_renewed_first_and_kept() {
     assert_eq!(server.granted(Kind::Refresh), 1);
 }
 
+#[tokio::test]
+async fn a_token_that_is_too_new_to_be_renewed_is_written_as_the_layers_send_it() {
+    let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
+    let home = Home::new();
+    home.settings(&server.settings(true));
+    let mut tokens = server.account().await.tokens.clone();
+    let stored = home.add_to(PoolKey::new("openai"), "work", tokens.clone()).await;
+    // As from a server whose tokens live for a second.
+    tokens.expires_at = Some(Clock::system().now().before(Duration::from_secs(1)));
+    let secret = Secret::OAuth(tokens.clone());
+    home.vault().await.replace_secret(stored.id, stored.generation, secret).await.unwrap();
+    let run = home.run_showing(["headers", "openai"], "").ok();
+    assert!(run.stdout.contains(tokens.access.expose()), "{run:?}");
+    assert_eq!((run.stderr.as_str(), server.asked(Kind::Refresh)), ("", 0));
+}
+
+#[tokio::test]
+async fn a_spent_account_is_named_with_the_reason_and_the_command() {
+    let home = Home::new();
+    let work = home.add("openai", "work", "sk-secret-1").await;
+    let health = Health::Spent { reason: "no money".to_owned(), generation: work.generation };
+    let outcome = Outcome { id: work.id, change: Change::Health(health) };
+    home.vault().await.record(PoolKey::new("openai"), vec![outcome]).await.unwrap();
+    let run =
+        home.run(["headers", "openai/work"]).code(6).says("openai/work is spent\n").says("no money");
+    let run = run.says("try: credentials test openai/work");
+    assert!(!run.stderr.contains("Pool::") && !run.stderr.contains("pinned"), "{run:?}");
+    let run = home.run(["headers", "openai"]).code(6).says("try: credentials test openai");
+    assert!(!run.stderr.contains("Pool::"), "{run:?}");
+    let run =
+        home.run(["models", "openai"]).code(6).says("is spent").says("try: credentials test openai");
+    assert!(!run.stderr.contains("Pool::"), "{run:?}");
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_told_where_another_account_is_taken_in_its_place() {
+    let mut home = Home::new();
+    home.set("TOWER_CREDENTIALS_OPENAI_MODE", "all");
+    home.add("openai", "paid", "sk-secret-1").await;
+    let work = home.add_to(PoolKey::new("openai"), "work", OAuthTokens::new("at-secret-1")).await;
+    let path = home.vault_directory().join(format!("records/{}.json", work.id));
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"generation\": 1,", "\"generation\": 2,")).unwrap();
+    for account in ["openai", "openai/paid"] {
+        let run = home.run_showing(["headers", account], "").ok().prints("Bearer sk-secret-1");
+        assert_eq!(run.stderr.matches("warning: ").count(), 1, "{run:?}");
+        run.says(path.to_str().unwrap());
+    }
+    // One that can't be read at all, too.
+    std::fs::write(&path, "{").unwrap();
+    for account in ["openai", "openai/paid"] {
+        let run = home.run_showing(["headers", account], "").ok().prints("Bearer sk-secret-1");
+        assert_eq!(run.stderr.matches("warning: ").count(), 1, "{run:?}");
+        run.says(path.to_str().unwrap());
+    }
+    let run = home.run(["models", "openai"]);
+    assert_eq!(run.stderr.matches(path.to_str().unwrap()).count(), 1, "{run:?}");
+}
+
 /// A vendor, and an account at it whose token has expired.
 async fn expired(home: &Home, change: impl FnOnce(&mut OAuthTokens)) -> AuthorizationServer {
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
@@ -167,6 +226,14 @@ async fn an_answer_that_could_not_be_read_is_kept_and_told() {
     assert!(!run.stdout.contains("-secret"), "{run:?}");
     let run = home.run_showing(["show", "at work", "--unread-answer"], "").ok();
     assert_eq!(run.stdout, format!("{TWO}\n"));
+    // The layers leave what has just been stored alone, and so nobody asks again yet.
+    let run = home.run(["headers", "openai"]).code(6).says("could not be read").says("--unread-answer");
+    assert_eq!((run.stdout.as_str(), server.asked(Kind::Refresh)), ("", 1));
+    let more = "models_url = \"/resource\"\n[providers.openai.oauth]";
+    home.settings(&server.settings(true).replace("[providers.openai.oauth]", more));
+    home.run(["test", "openai"])
+        .code(6)
+        .prints("could not be renewed: the last answer of its token endpoint");
     // Whoever does not look at this account is told as well.
     let id = home.run(["show", "at work", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
     let command = format!("credentials show {id} --unread-answer");

@@ -318,7 +318,9 @@ async fn a_sign_in_that_is_broken_off_leaves_nothing_behind() {
 async fn what_is_wrong_is_said_with_the_way_out() {
     let server = server(Vendor::OpenAi);
     let home = Home::new();
-    home.run(["login", "openai"]).code(2).says("client_id").says("credentials login openai --api-key");
+    let run = home.run(["login", "openai"]).code(2).says("client_id");
+    let run = run.says("credentials login openai --api-key");
+    assert!(!run.stderr.contains("OAuthConfig"), "{run:?}");
     let with_id = server.settings(true).replace("client_id", "#");
     home.settings(&with_id);
     home.run(["login", "openai"]).code(2).says("client_id");
@@ -338,6 +340,21 @@ async fn what_is_wrong_is_said_with_the_way_out() {
     std::fs::set_permissions(home.key_file(), PermissionsExt::from_mode(0o644)).unwrap();
     let run = home.run(["login", "openai"]).code(5).says("chmod 600");
     assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
+}
+
+#[tokio::test]
+async fn an_account_of_another_kind_is_not_replaced_and_nobody_signs_in_in_vain() {
+    let server = server(Vendor::OpenAi);
+    let home = home_of(&server);
+    home.add("openai", "paid", "sk-secret-1").await;
+    for way in ["--no-browser", "--device", "--paste-code"] {
+        let run = home.run(["login", "openai", way, "--label", "paid", "--replace"]);
+        let run = run.code(2).says("openai/paid is of the kind api").says("without --replace");
+        assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
+    }
+    sign_in(&server, &home, &["login", "openai", "--label", "work"]).await.ok();
+    let run = home.run(["login", "openai", "--api-key", "--label", "work", "--replace"]);
+    run.code(2).says("openai/work is of the kind oauth");
 }
 
 #[tokio::test]
@@ -369,7 +386,7 @@ async fn an_account_of_a_label_is_replaced_where_that_is_said_and_added_where_no
     let server = server(Vendor::OpenAi);
     home.settings(&server.settings(true));
     let arguments = ["login", "openai", "-l", "work", "--replace"];
-    sign_in(&server, &home, &arguments).await.code(2).says("of the kind api");
+    home.run(arguments).code(2).says("of the kind api");
     sign_in(&server, &home, &["login", "openai", "-l", "dead"]).await.ok();
     sign_in(&server, &home, &["login", "openai", "-l", "dead", "--replace"])
         .await

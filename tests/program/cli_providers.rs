@@ -69,6 +69,25 @@ fn what_the_answers_of_one_mean_is_a_table() {
 }
 
 #[test]
+fn a_limit_has_nothing_that_is_to_be_done() {
+    let home = Home::new();
+    let rule = "[providers.acme]\ntype = \"generic\"\norigins = [\"https://api.acme.test\"]\n\n\
+                [[providers.acme.responses]]\nstatus = 409\nmeans = \"MEANS\"\n";
+    for means in ["limit", "not-the-account", "this-request", "insufficient-scope", "refused"] {
+        let rule = rule.replace("MEANS", means);
+        home.settings(&rule);
+        let json = home.run(["providers", "--responses", "acme", "--json"]).ok().json();
+        assert!(json[0].get("what_to_do").is_none(), "{json}");
+        home.settings(&format!("{rule}what_to_do = \"wait\"\n"));
+        home.run(["config", "check"])
+            .code(2)
+            .says("`what_to_do` is for what is `spent`, `dead` or `stopped`");
+    }
+    home.settings(&rule.replace("MEANS", "dead"));
+    home.run(["providers", "--responses", "acme"]).ok().prints("see to the account");
+}
+
+#[test]
 fn one_that_is_not_known_is_an_error() {
     Home::new().run(["providers", "--responses", "antropic"]).code(3).says("antropic");
 }

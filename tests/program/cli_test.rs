@@ -145,6 +145,59 @@ async fn what_answers_every_request_well_is_no_provider() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_the_vendors_proves_no_account() {
+    let page = |status| Answer::status(status).header("content-type", "text/html").body("<html>Blocked");
+    let upstream = upstream()
+        .answers("sk-secret-1", [page(401)])
+        .answers("sk-secret-2", [page(403)])
+        .answers("sk-secret-3", [Answer::status(403).header("cf-mitigated", "challenge")])
+        .answers("sk-secret-4", [Answer::status(503).header("x-vercel-mitigated", "challenge")])
+        .answers("sk-secret-5", [Answer::limited(60).header("cf-mitigated", "challenge")]);
+    let accounts = [
+        ("a", "sk-secret-1"),
+        ("b", "sk-secret-2"),
+        ("c", "sk-secret-3"),
+        ("d", "sk-secret-4"),
+        ("e", "sk-secret-5"),
+    ];
+    let (home, _server) = example(&upstream, &accounts).await;
+    let run = home.run(["test", "--json"]).code(6).says("5 of 5 accounts can't be used now");
+    // A new sign-in would meet the same.
+    assert!(!run.stderr.contains("login"), "{run:?}");
+    assert_eq!(results(&run.json()), accounts.map(|(label, _)| (label, "not_the_vendor")));
+    let run = home.run(["test", "example/b"]).code(6).prints("an answer that is not the vendor's");
+    assert!(!run.stdout.contains(" now "), "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_verdict_on_a_refusal_is_the_layers_own() {
+    const SPENT: &str = r#"{"error": {"code": "insufficient_quota"}}"#;
+    let padding =
+        format!("{{\"error\": {{\"code\": \"missing_scope\"}}, \"more\": \"{}\"}}", "x".repeat(40_000));
+    let upstream = upstream()
+        .answers("sk-secret-1", [Answer::status(403).header("retry-after", "60")])
+        .answers("sk-secret-2", [Answer::status(429).body(SPENT)])
+        .answers("sk-secret-3", [Answer::status(403).body(padding)]);
+    let server = Server::start(&upstream).await;
+    let home = Home::new();
+    home.settings(&format!("[providers.openai]\norigins = [{:?}]\n", server.origin()));
+    for (label, key) in [("limited", "sk-secret-1"), ("spent", "sk-secret-2"), ("narrow", "sk-secret-3")]
+    {
+        home.add("openai", label, key).await;
+    }
+    let json = home.run(["test", "--json"]).code(6).json();
+    assert_eq!(results(&json), [("limited", "limited"), ("spent", "spent"), ("narrow", "not_allowed")]);
+    assert!(json[0]["cooling_until"].is_string(), "{json}");
+    let shown = home.run(["test", "openai/limited"]).code(6).stdout;
+    assert!(
+        shown.contains("limited") && (shown.contains("in 59s") || shown.contains("in 1m")),
+        "{shown}"
+    );
+    let shown = home.run(["test", "openai/spent"]).code(6).stdout;
+    assert!(shown.contains("spent: ") && !shown.contains(" now "), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_breaks_off_is_none() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());

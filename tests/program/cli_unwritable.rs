@@ -311,6 +311,15 @@ async fn a_vault_whose_directories_may_not_be_written_to_is_read() {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
     }
     run(&["rename", "openai/work", "home"]).ok();
+    // What may not be read is named once.
+    let record = fs::read_dir(vault.join("records")).unwrap().next().unwrap().unwrap().path();
+    fs::set_permissions(&record, fs::Permissions::from_mode(0o000)).unwrap();
+    for command in [&["list"][..], &["vault", "check"]] {
+        let run = run(command).code(5);
+        let told = format!("{}{}", run.stdout, run.stderr);
+        let told = told.lines().find(|line| line.contains("could not read it")).expect("it is told");
+        assert_eq!(told.matches(record.to_str().unwrap()).count(), 1, "{told}");
+    }
 }
 
 fn user() -> u32 {

@@ -141,6 +141,10 @@ fn what_is_wrong_is_named_with_the_way_out() {
         ("status = 403\nmeans = \"limit\"\nof = \"all\"", "`of` must be one of"),
         ("status = 403\nmeans = \"dead\"\nlasts = 5", "is for limits"),
         ("status = 403\nmeans = \"dead\"\nuntil = \"x\"", "is for limits"),
+        (
+            "status = 403\nmeans = \"limit\"\nwhat_to_do = \"wait\"",
+            "`what_to_do` is for what is `spent`",
+        ),
     ] {
         let good = "[[providers.acme.responses]]\nstatus = 402\nmeans = \"spent\"\n";
         let error = registry(&format!("{good}[[providers.acme.responses]]\n{rule}\n")).unwrap_err();

@@ -29,7 +29,7 @@ Environment:
                                where the key is, as --key-command
   TOWER_CREDENTIALS_KEYRING    1: the key is in the keyring, as with --keyring
   TOWER_CREDENTIALS_<PROVIDER>_<SETTING>
-                               a setting of one provider's, before the settings file's
+                               a setting of one provider's; the settings file goes before it
   NO_COLOR                     no colours
 
 Exit codes:

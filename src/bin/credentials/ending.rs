@@ -138,9 +138,8 @@ fn report(lost: impl IntoIterator<Item = Metadata>) {
     for account in lost {
         let name = account::name(&account);
         output::warn(format_args!(
-            "the renewal of {name} was cut off: its new token may be lost; {} says whether a new sign-in is \
-             needed",
-            account::test(&account.pool)
+            "the renewal of {name} was cut off: its new token may be lost; `credentials list` names it until the next \
+             renewal, which shows whether a new sign-in is needed"
         ));
     }
 }

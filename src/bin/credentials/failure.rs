@@ -12,9 +12,20 @@ use tower_credentials::vault::VaultError;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{BoxError, Error};
 
+use crate::account;
 use crate::output;
 use crate::shell::quoted;
 use crate::time::brief;
+
+/// Without the place in a program at which a setting could be set, which errors of OAuth name last.
+pub(crate) fn in_settings(text: String) -> String {
+    const PLACE: &str = ", or OAuthConfig::";
+    let Some(at) = text.find(PLACE) else { return text };
+    let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let rest = text[at + PLACE.len()..].trim_start_matches(is_name);
+    format!("{}{rest}", &text[..at])
+        .replace(" in the settings file, TOWER", " in the settings file, or TOWER")
+}
 
 /// How the program ends. `credentials --help` has the same table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +73,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), causes: Vec::new(), way_out: None }
+        Self { exit, message: in_settings(message.into()), causes: Vec::new(), way_out: None }
     }
 
     pub(crate) fn failed(message: impl Into<String>) -> Self {
@@ -98,7 +109,7 @@ impl Failure {
     /// With what lies behind it.
     #[must_use]
     pub(crate) fn because(mut self, cause: impl Display) -> Self {
-        self.causes.push(cause.to_string());
+        self.causes.push(in_settings(cause.to_string()));
         self
     }
 
@@ -237,20 +248,36 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Vault(error) => error.into(),
-            Error::AllCoolingDown { pool, retry_after, .. } => Self::new(
-                Exit::Unavailable,
-                format!(
-                    "every account of {pool} is limited; the first is ready in {}",
-                    brief(retry_after)
-                ),
-            ),
-            Error::Paused { pool, pin: None } => {
-                Self::failed(format!("every account of {pool} that requests may take is paused"))
-                    .way_out("credentials resume ACCOUNT")
-            }
-            error => Self::of(exit_of(&error), &error),
+            error => in_words(&error).unwrap_or_else(|| Self::of(exit_of(&error), &error)),
         }
     }
+}
+
+/// An error of the layers' that tells programs what they could call: what a person can do instead.
+fn in_words(error: &Error) -> Option<Failure> {
+    Some(match error {
+        Error::AllCoolingDown { pool, retry_after, .. } => Failure::new(
+            Exit::Unavailable,
+            format!("every account of {pool} is limited; the first is ready in {}", brief(*retry_after)),
+        ),
+        Error::Paused { pool, pin: None } => {
+            Failure::failed(format!("every account of {pool} that requests may take is paused"))
+                .way_out("credentials resume ACCOUNT")
+        }
+        Error::Spent { pool, pin: None } => {
+            let message = format!(
+                "every account of {pool} that is not paused is spent, or needs a new sign-in: see to their billing"
+            );
+            Failure::new(Exit::Unavailable, message)
+                .way_out(format!("{}, which puts to use again what works", account::test(pool)))
+        }
+        Error::NoToken { pool, label } => {
+            let message =
+                format!("{label} of {pool} has no access token, and none could be made for it");
+            Failure::new(Exit::Refused, message).way_out(account::test(pool))
+        }
+        _ => return None,
+    })
 }
 
 /// An error and what lies behind it, on one line.
@@ -280,6 +307,9 @@ impl From<DiscoveryError> for Failure {
     fn from(error: DiscoveryError) -> Self {
         let exit = match error.kind() {
             DiscoveryErrorKind::Failed(cause) => {
+                if let Some(failure) = cause.downcast_ref().and_then(in_words) {
+                    return failure;
+                }
                 // What isn't a layer's is the client's: nothing was reached.
                 cause.downcast_ref().map_or(Exit::Unavailable, exit_of)
             }

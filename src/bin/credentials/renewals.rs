@@ -7,6 +7,7 @@ use tower_credentials::CredentialId;
 use tower_credentials::events::Event;
 
 use crate::ending;
+use crate::failure::in_settings;
 
 /// Why accounts have no new token, as a pool's events tell it.
 #[derive(Clone, Default)]
@@ -26,7 +27,7 @@ impl Renewals {
         let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::RefreshFailed { credential, error } => {
-                failed.insert(credential.id, (*error).to_owned());
+                failed.insert(credential.id, in_settings((*error).to_owned()));
             }
             Event::SecretNotSaved { credential, error } => {
                 let reason = format!("it was renewed, and the new token could not be saved: {error}");

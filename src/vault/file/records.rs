@@ -192,7 +192,13 @@ pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
         error => {
             let may_pass = matches!(error, VaultError::Io { .. });
             let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
-            let reason = format!("{error}{}", source.unwrap_or_default());
+            let mut reason = format!("{error}{}", source.unwrap_or_default());
+            if let VaultError::Io { path: of, .. } = &error
+                && of == path
+            {
+                // The record's name says it.
+                reason = reason.replacen(&path.display().to_string(), "it", 1);
+            }
             Damage { may_pass, ..Damage::new(path.display().to_string(), reason) }
         }
     }

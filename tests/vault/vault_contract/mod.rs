@@ -272,7 +272,10 @@ pub(crate) async fn keys_of_a_configuration_are_put_once_and_exchanged_where_the
 }
 
 /// All at once, as several processes would.
-async fn futures_of<const N: usize>(vault: &impl Vault, keys: [Credential; N]) -> Vec<Metadata> {
+async fn futures_of<const N: usize>(
+    vault: &impl Vault,
+    keys: [Credential; N],
+) -> Vec<tower_credentials::Metadata> {
     let mut all = Vec::new();
     for task in keys.map(|key| {
         let vault = vault.clone();

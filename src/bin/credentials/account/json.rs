@@ -33,6 +33,7 @@ impl Account {
                 .collect(),
             reason,
             unread_answer: self.has_unread_answer,
+            renewal_cut_off: self.is_cut_off,
             not_used: self.left_out.map(|why| why.to_string()),
             not_renewable: self.unrenewable.map(|why| why.to_string()),
             expires_at: self.expires_at.map(rfc3339),
@@ -85,6 +86,9 @@ pub(crate) struct Json<'a> {
     reason: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unread_answer: bool,
+    /// Whether its new token may be lost.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    renewal_cut_off: bool,
     /// Why requests use others in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_used: Option<String>,

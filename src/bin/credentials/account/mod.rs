@@ -17,17 +17,18 @@ use tower_credentials::{CredentialStatus, Metadata, Pool, PoolKey};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output;
 
 pub(crate) use json::Identity;
 pub(crate) use left_out::{
     Choice, LeftOut, tell as tell_left_out, tell_of as tell_left_out_of, way_out as use_left_out,
 };
-pub(crate) use renewal::Unrenewable;
+pub(crate) use renewal::{CUT_OFF, Unrenewable, cut_off};
 pub(crate) use select::{
     ambiguous, find, find_all, find_some, login, name, names, own_name, renewal, resumption, setting,
     test,
 };
-pub(crate) use state::{Account, State, unread_answer};
+pub(crate) use state::{Account, State, UNREAD_ANSWER, unread_answer};
 pub(crate) use trouble::Trouble;
 
 /// The accounts of these pools, in each pool's order, and what could not be read. A key of the environment that
@@ -39,6 +40,7 @@ pub(crate) async fn load(
 ) -> Result<(Vec<Account>, Vec<Damage>), Failure> {
     // What can't be read at all may be of any pool, and of one that is not listed.
     let (mut accounts, mut damaged) = (Vec::new(), vault.list().await?.damaged);
+    let cut_off = cut_off(context).await;
     for key in pools {
         let mut stored = match vault.load_pool(key.clone()).await {
             Ok(stored) => stored,
@@ -73,6 +75,7 @@ pub(crate) async fn load(
                 left_out: left_out(record.metadata.kind),
                 is_known: choice.is_some(),
                 has_unread_answer: unread_answer(&record.secret).is_some(),
+                is_cut_off: cut_off.contains(&id),
                 is_active: active == Some(id),
                 credential: record.metadata,
             });
@@ -87,6 +90,7 @@ pub(crate) async fn load(
                 left_out: left_out(credential.kind),
                 is_known: true,
                 has_unread_answer: false,
+                is_cut_off: false,
                 is_active: active == Some(credential.id),
                 credential,
             }
@@ -114,6 +118,13 @@ impl Unusable {
             if let Event::Damaged { damage } = event {
                 told.lock().unwrap_or_else(PoisonError::into_inner).push((*damage).clone());
             }
+        }
+    }
+
+    /// Warns of what a pool can't use, but for these. A pool that can use nothing says so by its error.
+    pub(crate) fn warn(&self, pool: &Pool, known: &[Damage]) {
+        if !pool.status().is_empty() {
+            self.beside(known).iter().for_each(output::warn);
         }
     }
 

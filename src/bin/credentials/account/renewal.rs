@@ -1,11 +1,30 @@
 //! Whether the token of a sign-in is renewed when it ends.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::path::Path;
+use std::time::Duration;
 
-use tower_credentials::{Metadata, OAuthTokens, PoolKey, Secret};
+use tower_credentials::vault::file::{Check, FindingKind};
+use tower_credentials::{CredentialId, Metadata, OAuthTokens, PoolKey, Secret};
 
 use super::{select, setting};
 use crate::context::Context;
+
+/// The accounts of which a renewal has begun that nobody goes on with. Their old tokens may still work, and the new ones
+/// may be lost: the next renewal shows it. None where the vault can't be looked through just now.
+pub(crate) async fn cut_off(context: &Context) -> HashSet<CredentialId> {
+    let looking = Check::new(&context.places.vault).lock_timeout(Duration::ZERO);
+    let findings = looking.run().await.map(|report| report.findings).unwrap_or_default();
+    let of_renewals = findings.iter().filter(|finding| finding.kind == FindingKind::UnfinishedRefresh);
+    let ids =
+        of_renewals.filter_map(|finding| Path::new(&finding.path).file_stem()?.to_str()?.parse().ok());
+    ids.collect()
+}
+
+/// What is said of such an account, after its name.
+pub(crate) const CUT_OFF: &str = "a renewal of its token was cut off, and the new one may be lost: the next renewal shows \
+     whether a new sign-in is needed";
 
 /// Why nothing renews the token of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

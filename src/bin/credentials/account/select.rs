@@ -121,7 +121,8 @@ fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> 
     let is_of_provider = |credential: &Metadata| {
         credential.pool.provider() == text || (rest.is_none() && credential.pool.provider() == provider)
     };
-    let begins = |credential: &Metadata| text.len() >= 4 && credential.id.to_string().starts_with(text);
+    let begins =
+        |credential: &Metadata| text.len() >= DIGITS && credential.id.to_string().starts_with(text);
     // Either may be meant.
     let is_label_or_beginning = |credential: &Metadata| *credential.label == *text || begins(credential);
     let by: [&dyn Fn(&Metadata) -> bool; 4] = [
@@ -137,6 +138,9 @@ fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> 
     by.iter().find_map(found).unwrap_or_default()
 }
 
+/// How many digits of an id's beginning name an account, at least.
+const DIGITS: usize = 4;
+
 fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     let provider = own_name(context, text.split('/').next().unwrap_or(text));
     if let Some(variable) = of_the_environment_alone(context, known, &provider) {
@@ -151,6 +155,11 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     let others: Vec<_> =
         known.iter().filter(|other| other.pool.provider() == provider).cloned().collect();
     let failure = Failure::not_found(format!("there is no account {text}"));
+    let is_short = !text.is_empty() && text.len() < DIGITS;
+    if is_short && known.iter().any(|other| other.id.to_string().starts_with(text)) {
+        let because = format!("of an id's beginning, {DIGITS} digits are needed at least");
+        return failure.because(because).way_out("credentials list");
+    }
     if !others.is_empty() {
         return failure
             .because(format!("{provider} has {}", names(&others)))

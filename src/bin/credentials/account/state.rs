@@ -22,6 +22,8 @@ pub(crate) struct Account {
     pub(crate) is_known: bool,
     /// Whether a request takes it that names none.
     pub(crate) is_active: bool,
+    /// Whether a renewal of its token has begun that nobody goes on with.
+    pub(crate) is_cut_off: bool,
     /// Whether an answer of its token endpoint is kept that could not be read.
     pub(crate) has_unread_answer: bool,
 }
@@ -33,6 +35,10 @@ pub(crate) fn unread_answer(secret: &Secret) -> Option<&SecretString> {
         _ => None,
     }
 }
+
+/// Why an account with such an answer has no new token.
+pub(crate) const UNREAD_ANSWER: &str =
+    "the last answer of its token endpoint could not be read, and is kept";
 
 /// Whether an account can be used now.
 pub(crate) enum State {

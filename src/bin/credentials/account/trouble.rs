@@ -70,6 +70,9 @@ impl Account {
             let text = format!("{}can't be renewed: {why}", ends.unwrap_or_default());
             return done(text, why.way_out(context, &self.credential));
         }
+        if self.is_cut_off {
+            return done(super::CUT_OFF.to_owned(), None);
+        }
         let answer = self.standing.last_answer?;
         if !matches!(answer.status, 401 | 403) {
             return None;

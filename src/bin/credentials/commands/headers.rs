@@ -110,6 +110,7 @@ fn url(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("it is no URL: {error}"))?;
     match (uri.scheme_str(), uri.authority()) {
         (Some("https" | "http"), Some(_)) => Ok(uri),
-        _ => Err("it is no URL such as https://api.example.com/v1/models".to_owned()),
+        _ => Err("it needs a whole URL, and this is no URL such as https://api.example.com/v1/models"
+            .to_owned()),
     }
 }

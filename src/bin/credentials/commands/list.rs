@@ -68,6 +68,10 @@ impl List {
         } else if !accounts.is_empty() {
             output::print(shown(&accounts))?;
             say_unread(&accounts);
+            for account in accounts.iter().filter(|account| account.is_cut_off) {
+                let name = output::plain(&account::name(&account.credential));
+                output::say(format_args!("{}: {}", output::strong(name), account::CUT_OFF));
+            }
             tell_ways_out(context, &accounts);
         }
         Ok(exit)

@@ -98,7 +98,8 @@ impl Login {
         context.check_vault().await?;
         if self.replace {
             let vault = context.vault_with_accounts().await?;
-            self.to_replace(&vault, pool).await?;
+            let kind = if self.way.api_key { Kind::Api } else { Kind::OAuth };
+            self.to_replace_with(&vault, pool, kind).await?;
         }
         Ok(())
     }

@@ -68,7 +68,13 @@ impl Logout {
         let Ok(id) = CredentialId::from_str(&self.account) else { return Err(failure) };
         match vault.get(id).await {
             Err(VaultError::NotFound(_)) => return Err(failure),
-            Err(VaultError::Damaged(damage)) => output::warn(damage),
+            // What the list names was told when it was looked through.
+            Err(VaultError::Damaged(damage)) => {
+                let told = vault.list().await?.damaged;
+                if told.iter().all(|told| told.record != damage.record) {
+                    output::warn(damage);
+                }
+            }
             _ => {}
         }
         self.ask(&format!("the record {id}")).await?;

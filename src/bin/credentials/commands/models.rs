@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use tower_credentials::discovery::{Discovery, Model, Stale};
+use tower_credentials::events::Event;
 
-use crate::account;
+use crate::account::{self, Unusable};
 use crate::args::{self, Namespace};
 use crate::context::{Body, Context};
 use crate::ending;
@@ -44,7 +45,16 @@ impl Models {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let key = context.pool_key(&self.provider, self.namespace.namespace.as_deref())?;
         let vault = context.vault_or_empty().await?;
-        let pool = ending::open(context.pool(&key, vault.clone())?).await?;
+        let unusable = Unusable::default();
+        let observe = {
+            let unusable = unusable.observer();
+            move |event: &Event<'_>| {
+                ending::tell(event);
+                unusable(event);
+            }
+        };
+        let pool = ending::open(context.pool(&key, vault.clone())?.on_event(observe)).await?;
+        unusable.warn(&pool, &[]);
         let client = context.client(&pool)?;
         let discovery = Discovery::builder::<_, Body, _>(&pool, client)
             .cache_dir(context.places.cache.join("models"))

@@ -20,7 +20,7 @@ pub(crate) struct Move {
     #[command(flatten)]
     account: OneAccount,
     /// The place, counted from 1; one past the end means the last
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = place)]
     to: u32,
 }
 
@@ -29,6 +29,14 @@ impl Move {
         let vault = context.vault_with_accounts().await?;
         put(context, &vault, &self.account, self.to).await?;
         Ok(Exit::Done)
+    }
+}
+
+fn place(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) => Err("places are counted from 1".to_owned()),
+        Ok(place) => Ok(place),
+        Err(_) => Err("it is no place: they are counted from 1".to_owned()),
     }
 }
 

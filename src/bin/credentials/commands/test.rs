@@ -69,6 +69,16 @@ impl Test {
         if tested.is_empty() && !is_whole {
             return Ok(Exit::Vault);
         }
+        let cut_off = account::cut_off(context).await;
+        for Tested { credential, .. } in
+            tested.iter().filter(|tested| cut_off.contains(&tested.credential.id))
+        {
+            output::warn(format_args!(
+                "{}: {}",
+                output::plain(&account::name(credential)),
+                account::CUT_OFF
+            ));
+        }
         match self.show(context, &tested)? {
             Exit::Done if !is_whole => Ok(Exit::Vault),
             exit => Ok(exit),
@@ -283,10 +293,12 @@ where
     let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
     let standing = status.map(|status| status.standing).unwrap_or_default();
     let stored = vault.get(credential.id).await.ok();
-    let end = stored.and_then(|stored| stored.secret.expires_at());
+    let end = stored.as_ref().and_then(|stored| stored.secret.expires_at());
+    let unread = stored.as_ref().and_then(|stored| account::unread_answer(&stored.secret));
     let renewal = Renewal {
         failed: renewals.failure(credential.id),
         unrenewable,
+        has_unread_answer: unread.is_some(),
         is_expired: end.is_some_and(|end| end <= pool.now()),
     };
     Tested::new(credential, answer, took, &standing, renewal, pool.now())

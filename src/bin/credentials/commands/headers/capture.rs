@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, Uri};
 use tower::{Layer, ServiceExt, service_fn};
+use tower_credentials::events::Event;
 use tower_credentials::standing::{Health, Reason};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{
@@ -13,12 +14,13 @@ use tower_credentials::{
     WhenAllCoolingDown,
 };
 
-use crate::account::{self, Choice, Unrenewable};
+use crate::account::{self, Choice, Unrenewable, Unusable};
 use crate::context::{AnyVault, Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::renewals::Renewals;
+use crate::shell::quoted;
 use crate::time::{brief, now};
 
 /// Where a request for this URL would go, and with which headers: those of this account, or of the pool's next.
@@ -29,13 +31,23 @@ pub(super) async fn capture(
     account: Option<&Metadata>,
     uri: &Uri,
 ) -> Result<(Uri, HeaderMap), Failure> {
-    let renewals = Renewals::default();
-    let pool = context.pool(key, vault.clone())?.on_event(renewals.observer());
+    let (renewals, unusable) = (Renewals::default(), Unusable::default());
+    let observe = {
+        let (renewals, unusable) = (renewals.observer(), unusable.observer());
+        move |event: &Event<'_>| {
+            renewals(event);
+            unusable(event);
+        }
+    };
+    let pool = context.pool(key, vault.clone())?.on_event(observe);
     let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
     let pool = match ending::open(pool).await {
         Ok(pool) => pool,
         Err(error) => return Err(not_sent(context, &vault, key, account, &[], error.into()).await),
     };
+    // Of an account that is named, the list has been looked through, and what is damaged in it told.
+    let known = if account.is_some() { vault.list().await?.damaged } else { Vec::new() };
+    unusable.warn(&pool, &known);
     let layers = context.layer(&pool);
     let mut passed_over = HashSet::new();
     loop {
@@ -58,7 +70,9 @@ pub(super) async fn capture(
         };
         // The layers send it all the same: its vendor has the last word. Here nobody asks.
         let failed = renewals.failure(lease.credential().id);
-        let failure = expired(context, &vault, &pool, lease.credential(), failed).await;
+        let Some(failure) = expired(context, &vault, &pool, lease.credential(), failed).await else {
+            return Ok((parts.uri, parts.headers));
+        };
         passed_over.insert(lease.credential().id);
         match pool.active() {
             Some(next) if account.is_none() && !passed_over.contains(&next) => failure.warn(),
@@ -130,6 +144,7 @@ async fn not_sent(
             return Failure::failed(message).way_out(account::resumption(account));
         }
         (Some(Error::Paused { .. }), None) => return all_paused(context, key, accounts),
+        (Some(Error::Spent { .. }), Some(account)) => return spent(account, accounts),
         _ => {}
     }
     let way_out = match error.downcast_ref() {
@@ -141,6 +156,18 @@ async fn not_sent(
         _ => None,
     };
     with(Failure::from(error), way_out)
+}
+
+/// That an account is spent.
+fn spent(account: &Metadata, accounts: &[CredentialStatus]) -> Failure {
+    let name = account::name(account);
+    let failure = Failure::new(Exit::Unavailable, format!("{name} is spent"))
+        .way_out(format!("credentials test {}, which puts it to use again if it works", quoted(&name)));
+    let of_it = accounts.iter().find(|status| status.credential.id == account.id);
+    match of_it.map(|status| &status.standing.health) {
+        Some(Health::Spent { reason, .. }) => failure.because(reason),
+        _ => failure,
+    }
 }
 
 /// What of accounts that all cool down is to be said, if some do so for more than a limit.
@@ -196,35 +223,42 @@ fn with(failure: Failure, way_out: Option<String>) -> Failure {
     }
 }
 
-/// Why an account's token has expired and was not renewed.
+/// Why an account's token has expired and was not renewed. `None` where nobody has tried to: the layers leave a new
+/// token alone for a while, whatever is said of its end.
 async fn expired(
     context: &Context,
     vault: &AnyVault,
     pool: &Pool,
     credential: &Metadata,
     failed: Option<String>,
-) -> Failure {
+) -> Option<Failure> {
     let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
     let health = status.map(|status| status.standing.health).unwrap_or_default();
-    let cause = match health {
-        Health::NeedsSignIn { reason, .. } => Some(reason),
-        _ => match vault.get(credential.id).await {
-            Ok(stored) if stored.secret.refresh_token().is_some() => None,
-            Ok(_) => Some("its token has expired, and there is nothing to renew it with".to_owned()),
-            Err(error) => return error.into(),
-        },
+    let needs_sign_in =
+        |cause: &str| Some(needs_sign_in(context, credential).because(output::plain(cause)));
+    if let Health::NeedsSignIn { reason, .. } = health {
+        return needs_sign_in(&reason);
+    }
+    let stored = match vault.get(credential.id).await {
+        Ok(stored) => stored,
+        Err(error) => return Some(error.into()),
     };
-    if let Some(cause) = cause {
-        return needs_sign_in(context, credential).because(output::plain(&cause));
+    if stored.secret.refresh_token().is_none() {
+        return needs_sign_in("its token has expired, and there is nothing to renew it with");
     }
     if let Some(failure) = unrenewable(context, vault, credential).await {
-        return failure;
+        return Some(failure);
     }
     if let Err(failure) = context.oauth(pool.key().provider()) {
-        return failure;
+        return Some(failure);
     }
-    let cause = failed.unwrap_or_else(|| "nothing has come of its renewal in time".to_owned());
     let name = account::name(credential);
     let message = format!("the token of {name} has expired, and could not be renewed");
-    Failure::new(Exit::Unavailable, message).because(output::plain(&cause))
+    let failure = Failure::new(Exit::Unavailable, message);
+    if let Some(cause) = failed {
+        return Some(failure.because(output::plain(&cause)));
+    }
+    account::unread_answer(&stored.secret)?;
+    let way_out = format!("credentials show {} --unread-answer", credential.id);
+    Some(failure.because(account::UNREAD_ANSWER).way_out(way_out))
 }

@@ -3,9 +3,10 @@
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
+use bytes::{Buf, BufMut};
 use http::{Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
 use tower_credentials::BoxError;
@@ -17,15 +18,15 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most that is read of an answer, in bytes.
 const MOST: usize = 4 * 1024 * 1024;
 
-/// The most that is read of a refusal, in bytes.
+/// The most that is read of an answer that is no success, in bytes: as much as the layers read.
 const MOST_OF_REFUSAL: usize = 16 * 1024;
 
 /// An answer that has come whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    /// Whether a refusal says that it is not the account's fault.
-    pub(super) is_excused: bool,
+    /// What the provider reads in one that is no success, as it does for the layers.
+    pub(super) says: Option<Verdict>,
     /// Whether it may be a list of models: an object or an array of JSON (RFC 8259). Not asked of one that is no
     /// success.
     pub(super) is_json: bool,
@@ -53,16 +54,14 @@ impl Answer {
         };
         let (head, body) = response.into_parts();
         let status = head.status;
-        if matches!(status.as_u16(), 401 | 403) {
-            let body = Limited::new(body, MOST_OF_REFUSAL).collect();
-            let body = timeout_at(end, body).await.ok().and_then(Result::ok).map(Collected::to_bytes);
-            let answer = provider::Answer::new(status, &head.headers, SystemTime::now().into());
-            let finding = read(&answer.body(&body.unwrap_or_default()));
-            let is_excused = !matches!(finding.verdict, None | Some(Verdict::Refused));
-            return Ok(Self { status, is_excused, is_json: false });
-        }
         if !status.is_success() {
-            return Ok(Self { status, is_excused: false, is_json: false });
+            let mut prefix = Vec::new();
+            // However much of it comes.
+            let _ = timeout_at(end, read_prefix(body, &mut prefix)).await;
+            let answer = provider::Answer::new(status, &head.headers, SystemTime::now().into());
+            let is_error = status.is_client_error() || status.is_server_error();
+            let says = is_error.then(|| read(&answer.body(&prefix)).verdict).flatten();
+            return Ok(Self { status, says, is_json: false });
         }
         let body = timeout_at(end, Limited::new(body, MOST).collect())
             .await
@@ -72,7 +71,19 @@ impl Answer {
             Err(error) if error.is::<LengthLimitError>() => false,
             Err(error) => return Err(error),
         };
-        Ok(Self { status, is_excused: false, is_json })
+        Ok(Self { status, says: None, is_json })
+    }
+}
+
+/// Reads the beginning of a body, up to where it ends or breaks off.
+async fn read_prefix(body: impl Body, prefix: &mut Vec<u8>) {
+    let mut body = pin!(body);
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else { return };
+        prefix.put(data.take(MOST_OF_REFUSAL - prefix.len()));
+        if prefix.len() == MOST_OF_REFUSAL {
+            return;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 use tower_credentials::standing::{Cooldown, Health, Reason, Standing};
-use tower_credentials::{BoxError, Error, Metadata, Timestamp};
+use tower_credentials::{BoxError, Error, Metadata, Timestamp, provider};
 
 use super::answer::Answer;
 use crate::account::{self, Identity, Unrenewable};
@@ -30,6 +30,8 @@ pub(super) struct Renewal {
     pub(super) failed: Option<String>,
     /// Why nothing can renew it.
     pub(super) unrenewable: Option<Unrenewable>,
+    /// Whether the last answer of the token endpoint is kept, and could not be read.
+    pub(super) has_unread_answer: bool,
     /// Whether the token that is there now has expired.
     pub(super) is_expired: bool,
 }
@@ -57,6 +59,8 @@ pub(super) enum Verdict {
     NotThere,
     /// It is the vendor that fails.
     Failing,
+    /// What has answered is not the vendor: nothing is known of the account.
+    Foreign,
     Unexpected,
     Unreachable(String),
     Paused,
@@ -79,9 +83,10 @@ impl Tested {
         now: Timestamp,
     ) -> Self {
         let cooldown = standing.cooldown(None).filter(|cooldown| cooldown.until > now);
+        let verdict = Verdict::of(&answer, &standing.health, cooldown, renewal);
         Self {
             credential,
-            verdict: Verdict::of(&answer, &standing.health, cooldown, renewal),
+            verdict,
             answer: answer.ok().map(|answer| (answer.status, took)),
             cooling_until: cooldown.map(|cooldown| cooldown.until),
         }
@@ -113,8 +118,8 @@ impl Verdict {
             Health::Spent { reason, .. } => return Self::Spent(reason.clone()),
             _ => {}
         }
-        let Answer { status, is_excused, is_json } = match answer {
-            Ok(answer) => *answer,
+        let Answer { status, says, is_json } = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 return match error.downcast_ref() {
                     Some(Error::Paused { .. }) => Self::Paused,
@@ -122,7 +127,6 @@ impl Verdict {
                 };
             }
         };
-        let reason = cooldown.map(|cooldown| cooldown.reason);
         if matches!(status.as_u16(), 401 | 403) || (renewal.is_expired && status.is_success()) {
             // An answer to a token that has expired is no sign that it is taken: some lists are everybody's.
             match renewal {
@@ -131,28 +135,60 @@ impl Verdict {
                     return Self::NeedsSignIn(reason.to_owned());
                 }
                 Renewal { unrenewable: Some(why), is_expired, .. }
-                    if why.is_of_settings() && (is_expired || !is_excused) =>
+                    if why.is_of_settings() && (is_expired || is_refusal(says.as_ref())) =>
                 {
                     return Self::Unrenewable(why);
                 }
                 Renewal { failed: Some(reason), .. } => return Self::NotRenewed(reason),
+                Renewal { has_unread_answer: true, is_expired: true, .. } => {
+                    return Self::NotRenewed(account::UNREAD_ANSWER.to_owned());
+                }
                 Renewal { is_expired: true, .. } => {
-                    return Self::NotRenewed("its token has expired".to_owned());
+                    let reason =
+                        "its token has expired, and is too new to be renewed: test again in a minute";
+                    return Self::NotRenewed(reason.to_owned());
                 }
                 _ => {}
             }
         }
+        // What the provider reads in it, the layers go by, too: it comes before the status.
+        match says {
+            Some(provider::Verdict::NotTheAccount) => Self::Foreign,
+            Some(provider::Verdict::Limited) => Self::Limited,
+            Some(provider::Verdict::Spent { reason, .. }) => Self::Spent(reason.clone()),
+            Some(provider::Verdict::Dead { reason }) => Self::Dead(reason.clone()),
+            Some(provider::Verdict::Stopped { reason }) => Self::NeedsSignIn(reason.clone()),
+            Some(provider::Verdict::InsufficientScope | provider::Verdict::ThisRequest) => {
+                Self::NotAllowed
+            }
+            Some(provider::Verdict::Refused) => Self::Refused,
+            _ => Self::of_status(*status, *is_json, cooldown.map(|cooldown| cooldown.reason)),
+        }
+    }
+
+    /// By the status alone.
+    fn of_status(status: StatusCode, is_json: bool, cools_for: Option<Reason>) -> Self {
         match status.as_u16() {
             _ if status.is_success() && is_json => Self::Works,
             _ if status.is_success() => Self::NotJson,
-            _ if reason == Some(Reason::Spent) => Self::Spent("it can be used again later".to_owned()),
-            401 | 403 if is_excused => Self::NotAllowed,
+            _ if cools_for == Some(Reason::Spent) => {
+                Self::Spent("it can be used again later".to_owned())
+            }
             401 | 403 => Self::Refused,
-            _ if reason == Some(Reason::Limited) => Self::Limited,
+            429 => Self::Limited,
+            _ if cools_for == Some(Reason::Limited) => Self::Limited,
             404 | 405 | 410 => Self::NotThere,
             _ if status.is_server_error() => Self::Failing,
             _ => Self::Unexpected,
         }
+    }
+
+    /// Whether nothing that was answered keeps the account from use.
+    fn is_ready(&self) -> bool {
+        matches!(
+            self,
+            Self::Works | Self::NotAllowed | Self::NotThere | Self::Failing | Self::Unexpected
+        )
     }
 
     /// The exit code that it asks for, if the account can't be used.
@@ -165,6 +201,7 @@ impl Verdict {
             | Self::Spent(_)
             | Self::Limited
             | Self::Failing
+            | Self::Foreign
             | Self::Unrenewable(_)
             | Self::Unreachable(_) => Some(Exit::Unavailable),
             Self::NotJson | Self::NotThere | Self::Unexpected => Some(Exit::Failed),
@@ -186,6 +223,7 @@ impl Verdict {
             Self::Limited => ("limited", None),
             Self::NotThere => ("not_there", None),
             Self::Failing => ("failing", None),
+            Self::Foreign => ("not_the_vendor", None),
             Self::Unexpected => ("unexpected", None),
             Self::Unreachable(reason) => ("unreachable", Some(reason)),
             Self::Paused => ("paused", None),
@@ -216,6 +254,10 @@ impl Verdict {
             Self::Limited => output::doubtful("limited").to_string(),
             Self::NotThere => output::bad("no models are there; set `models_url`").to_string(),
             Self::Failing => output::bad("the vendor's server fails").to_string(),
+            Self::Foreign => {
+                output::bad("an answer that is not the vendor's: a proxy or a firewall has answered")
+                    .to_string()
+            }
             Self::Unexpected => output::bad("an answer that nobody expects").to_string(),
             Self::Unreachable(reason) => output::bad(with("no answer", reason)).to_string(),
             Self::Paused => output::doubtful("paused, not tested").to_string(),
@@ -223,6 +265,11 @@ impl Verdict {
             Self::Untested(reason) => output::doubtful(with("not tested", reason)).to_string(),
         }
     }
+}
+
+/// Whether an answer with this verdict, and a status of a refusal, is about the credential.
+fn is_refusal(says: Option<&provider::Verdict>) -> bool {
+    matches!(says, None | Some(provider::Verdict::Refused))
 }
 
 pub(super) fn shown(tested: &[Tested]) -> String {
@@ -234,7 +281,7 @@ pub(super) fn shown(tested: &[Tested]) -> String {
         };
         let ready = match (tested.cooling_until, tested.answer) {
             (Some(until), _) => format!("in {}", brief(until.since(now))),
-            (None, Some(_)) if tested.verdict.failure() != Some(Exit::Refused) => "now".to_owned(),
+            (None, Some(_)) if tested.verdict.is_ready() => "now".to_owned(),
             (None, _) => String::new(),
         };
         [account::name(&tested.credential), status, took, ready, tested.verdict.describe()]
