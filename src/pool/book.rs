@@ -53,6 +53,8 @@ pub(crate) struct Slot {
     turn: u64,
     allowance: Option<Allowance>,
     lowered_cap: Option<LoweredCap>,
+    /// Whether it was at its cap when it was last filed: then it is in no lane, whatever has ended since.
+    was_busy: bool,
     probes: u32,
     /// At which tick the cooldown of each scope was last set.
     cooled_at: Vec<(Option<Scope>, u64)>,
@@ -278,10 +280,12 @@ impl Book {
     /// Puts a credential where it now belongs in every lane.
     fn refile(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
         let slot = &self.slots[index];
-        let usable = self.is_allowed(slot, config) && !slot.is_out_of_use() && !slot.is_busy(config);
+        let is_busy = slot.is_busy(config);
+        let usable = self.is_allowed(slot, config) && !slot.is_out_of_use() && !is_busy;
         // One that was away does not catch up on the turns it has missed.
         let turn = slot.turn.max(self.turn);
         self.slots[index].turn = turn;
+        self.slots[index].was_busy = is_busy;
         let key = self.key(index, turn, config);
         let slot = &self.slots[index];
         let at = |scope: Option<&Scope>| match slot.cools_until(scope) {

@@ -168,6 +168,7 @@ impl Book {
             turn: self.turn,
             allowance: None,
             lowered_cap: None,
+            was_busy: false,
             probes: 0,
             cooled_at: Vec::new(),
             suspected: None,

@@ -125,9 +125,8 @@ impl Book {
         if !self.has_caps(config) {
             return None;
         }
-        let busy = |slot: &&Slot| {
-            self.is_allowed(slot, config) && slot.is_busy(config) && !slot.is_out_of_use()
-        };
+        let busy =
+            |slot: &&Slot| self.is_allowed(slot, config) && slot.was_busy && !slot.is_out_of_use();
         self.slots.iter().filter(busy).map(|slot| slot.cools_until(scope)).min()
     }
 
@@ -155,7 +154,7 @@ impl Book {
         let busy = |(index, slot): (SlotIndex, &Slot)| {
             may_take(index)
                 && self.is_allowed(slot, config)
-                && slot.is_busy(config)
+                && slot.was_busy
                 && !slot.is_out_of_use()
                 && slot.cools_until(scope) <= now
         };

@@ -11,7 +11,7 @@ use crate::credential::{CredentialId, PoolKey, Record};
 use crate::vault::disk::{self, ops};
 use crate::vault::key::KeyId;
 use crate::vault::seal::{Sealed, VaultId};
-use crate::vault::{Damage, VaultError};
+use crate::vault::{Damage, VaultError, way_out};
 
 /// How many records are worth a thread of their own to be read: to begin one takes as long as a few records.
 const SHARE: usize = 256;
@@ -192,14 +192,31 @@ pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
         error => {
             let may_pass = matches!(error, VaultError::Io { .. });
             let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
-            let mut reason = format!("{error}{}", source.unwrap_or_default());
-            if let VaultError::Io { path: of, .. } = &error
-                && of == path
-            {
-                // The record's name says it.
-                reason = reason.replacen(&path.display().to_string(), "it", 1);
-            }
+            let words = match &error {
+                // The damage names the file already.
+                VaultError::Io { action, path: of, source } if of == path => {
+                    format!("could not {action} it{}", way_out(source.kind()))
+                }
+                error => error.to_string(),
+            };
+            let reason = format!("{words}{}", source.unwrap_or_default());
             Damage { may_pass, ..Damage::new(path.display().to_string(), reason) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_names_its_file_once() {
+        let path = Path::new("/vault/records/one.json");
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let damage = as_damage(path, disk::failed("read", path)(denied));
+        let text = damage.to_string();
+        assert_eq!(text.matches("one.json").count(), 1, "{text}");
+        assert!(text.contains("could not read it; make it yours to read"), "{text}");
+        assert!(damage.may_pass);
     }
 }
