@@ -76,6 +76,8 @@
 //! | `tls` | no | `https`: an HTTPS client for `oauth` and others, over hyper-util and rustls. Implies `oauth`. |
 //! | `migrate` | no | `migrate`: the legacy auth files of other programs, as credentials. |
 //! | `discovery` | no | `discovery`: the models that an upstream offers, cached. Implies `file`. |
+//! | `backup` | no | `vault::backup`: all accounts in one sealed file. Implies `seal`. |
+//! | `setup` | no | `setup`: where vault, key and settings are, the same for all programs. Implies `config` and `file`. |
 //! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers; `connect`, for early answers. |
 //! | `reqwest` | no | `reqwest_client`: the layers over a reqwest client. |
 //! | `reqwest-middleware` | no | `reqwest_client::CredentialsMiddleware` and `TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |

@@ -35,17 +35,8 @@ impl std::io::Write for Lines {
     }
 }
 
-#[tokio::test]
-async fn events_are_lines_with_fields_at_levels_that_fit() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_ansi(false)
-        .without_time()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+/// A limit, a sign-in that is needed, a good answer and a pause.
+async fn something_happens() {
     let upstream = Upstream::new()
         .answers("a-1", [Answer::limited(30)])
         .answers("b-1", [Answer::status(401)])
@@ -57,6 +48,22 @@ async fn events_are_lines_with_fields_at_levels_that_fit() {
     assert_eq!(ask(&service, post()).await.0, 200);
     let last = pool.status().into_iter().find(|one| &*one.credential.label == "c").unwrap();
     pool.pause(last.credential.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn events_are_lines_with_fields_at_levels_that_fit() {
+    // Once before anybody looks: what is logged for the first time meanwhile, on another thread, may be missed.
+    something_happens().await;
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    something_happens().await;
 
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     let ours = |line: &&str| line.contains(" tower_credentials::event: ");

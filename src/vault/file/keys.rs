@@ -160,7 +160,8 @@ impl Keys {
             return Ok((Some(follow(marker, key)?), None));
         }
         if marker.previous.contains(&key) {
-            tracing::warn!(
+            // Whoever has a place for it finds the new key there; and who hasn't is told when that is needed.
+            tracing::info!(
                 "the vault is being sealed anew with the key {current}; the key {key} opens only what was \
                  not reached yet"
             );

@@ -7,13 +7,13 @@ mod select;
 mod state;
 mod trouble;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tower_credentials::events::Event;
-use tower_credentials::standing::Standings;
+use tower_credentials::standing::{Standing, Standings};
 use tower_credentials::vault::{Damage, Vault, VaultExt};
-use tower_credentials::{CredentialStatus, Metadata, Pool, PoolKey};
+use tower_credentials::{CredentialId, CredentialStatus, Metadata, Mode, Pool, PoolKey};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -50,8 +50,8 @@ pub(crate) async fn load(
                 continue;
             }
         };
-        let standings = stored.standings.clone();
-        stored.credentials.sort_by_key(|record| tier(&standings, &record.metadata));
+        let tiers = Tiers::of(context, &key, &stored.standings);
+        stored.credentials.sort_by_key(|record| tiers.tier(&record.metadata));
         let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
         let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
         let choice = Choice::of(context, &key, kinds, &stored.damaged);
@@ -101,10 +101,27 @@ pub(crate) async fn load(
     Ok((accounts, damaged))
 }
 
-/// Which tier an account is in.
-pub(crate) fn tier(standings: &Standings, account: &Metadata) -> u8 {
-    let standing = standings.credentials.get(&account.id).cloned().unwrap_or_default();
-    standing.tier(account.kind)
+/// The tiers of a pool's accounts.
+pub(crate) struct Tiers {
+    /// Those that persons have put accounts into; nothing if all are in one as far as requests go, since their mode takes
+    /// one kind and nobody has said otherwise.
+    said: Option<HashMap<CredentialId, Option<u8>>>,
+}
+
+impl Tiers {
+    pub(crate) fn of(context: &Context, pool: &PoolKey, standings: &Standings) -> Self {
+        let said: HashMap<_, _> =
+            standings.credentials.iter().map(|(id, standing)| (*id, standing.tier)).collect();
+        let takes_all = context.registry.mode(pool.provider()).is_ok_and(|mode| mode == Mode::All);
+        let is_said = said.values().any(Option::is_some);
+        Self { said: (takes_all || is_said).then_some(said) }
+    }
+
+    pub(crate) fn tier(&self, account: &Metadata) -> u8 {
+        let Some(said) = &self.said else { return 0 };
+        let tier = said.get(&account.id).copied().flatten();
+        Standing { tier, ..Standing::default() }.tier(account.kind)
+    }
 }
 
 /// What a pool can't use, as its events tell it: a key of the environment, too, which is no record of the vault's.

@@ -109,7 +109,8 @@ async fn put(
 ) -> Result<Metadata, Failure> {
     let meant = account::find(context, vault, which).await?;
     let StoredPool { credentials, standings, .. } = vault.load_pool(meant.pool.clone()).await?;
-    let tier_of = |one: &Metadata| account::tier(&standings, one);
+    let tiers = account::Tiers::of(context, &meant.pool, &standings);
+    let tier_of = |one: &Metadata| tiers.tier(one);
     let tier = tier_of(&meant);
     let others: Vec<_> =
         credentials.iter().map(|stored| &stored.metadata).filter(|one| one.id != meant.id).collect();
