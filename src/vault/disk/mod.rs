@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Damage, VaultError};
 use crate::plain::Shown;
+#[cfg(feature = "file")]
 pub(crate) use owner::pass_on;
 
 /// Says of an I/O error what was being done, and to which file.

@@ -85,6 +85,7 @@ impl Cipher {
     }
 
     /// Lets in what a person has put back.
+    #[cfg(feature = "file")]
     pub(super) fn trust_restored(&mut self) {
         self.restored = true;
     }
