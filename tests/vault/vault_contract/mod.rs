@@ -266,7 +266,7 @@ pub(crate) async fn keys_of_a_configuration_are_put_once_and_exchanged_where_the
     assert_eq!(vault.get(exchanged.id).await.unwrap().secret.token().expose(), "sk-3");
     assert_eq!(order(&vault).await, ["one", "two"]);
     // A sign-in of the same label is another account.
-    vault.put(account("three")).await.unwrap();
+    vault.put(Credential::new(pool(), "three", OAuthTokens::new("token"))).await.unwrap();
     assert_eq!(&*vault.ensure(key("three", "sk-4")).await.unwrap().label, "three-2");
     assert_eq!(order(&vault).await, ["one", "two", "three", "three-2"]);
 }
