@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::hex_id::hex_id;
 use crate::plain::Shown;
 use crate::secret::SecretString;
 
@@ -37,78 +37,7 @@ impl CredentialId {
     }
 }
 
-impl fmt::Display for CredentialId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
-        let mut digits = [0; 32];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
-        }
-        // At once: it is a part of every record's path and of every outcome.
-        f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
-    }
-}
-
-impl fmt::Debug for CredentialId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// The text was not 32 lower-case hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidId;
-
-impl fmt::Display for InvalidId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a credential id is 32 lower-case hexadecimal digits")
-    }
-}
-
-impl std::error::Error for InvalidId {}
-
-impl FromStr for CredentialId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let digits = text.as_bytes();
-        let valid = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        if digits.len() != 32 || !digits.iter().all(valid) {
-            return Err(InvalidId);
-        }
-        let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let value = |digit: u8| (digit as char).to_digit(16).unwrap_or(0) as u8;
-            *byte = value(pair[0]) << 4 | value(pair[1]);
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl Serialize for CredentialId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for CredentialId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl serde::de::Visitor<'_> for Text {
-            type Value = CredentialId;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("32 lower-case hexadecimal digits")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<CredentialId, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
+hex_id!(CredentialId, InvalidId, "a credential id", "32");
 
 /// Which pool: a provider and a namespace under it. Credentials of one key stand in for each other.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

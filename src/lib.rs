@@ -103,6 +103,7 @@ pub mod discovery;
 mod error;
 mod error_response;
 pub mod events;
+mod hex_id;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod https;

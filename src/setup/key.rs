@@ -1,10 +1,7 @@
 //! Where a vault's key is kept.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::task::{Context, Poll};
-
-use tower_service::Service;
+use std::path::Path;
 
 use super::SetupError;
 use super::places::Places;
@@ -14,7 +11,7 @@ use crate::vault::VaultError;
 #[cfg(feature = "keyring")]
 use crate::vault::key::KeyringKey;
 use crate::vault::key::{
-    CommandKey, EnvKey, FileKey, KeptKey, KeyFuture, KeyRequest, Rotation, VaultKey,
+    CommandKey, EnvKey, FileKey, KeptKey, KeyFuture, KeyRequest, Rotation, VaultKey, answers,
 };
 
 /// The place of a vault's key: as the program, the environment or the settings name it, or the key file.
@@ -98,7 +95,7 @@ impl KeyPlace {
     pub fn source(&self) -> KeySource {
         match &self.kind {
             Kind::Variable => KeySource::Variable,
-            Kind::File(file) => KeySource::File(PathBuf::from(file.path())),
+            Kind::File(file) => KeySource::File(file.path().to_owned()),
             Kind::Command(words) => KeySource::Command(words.clone()),
             #[cfg(feature = "keyring")]
             Kind::Keyring(_) => KeySource::Keyring,
@@ -106,23 +103,16 @@ impl KeyPlace {
     }
 }
 
-impl Service<KeyRequest> for KeyPlace {
-    type Response = Option<VaultKey>;
-    type Error = VaultError;
-    type Future = KeyFuture;
+answers!(KeyPlace);
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
-        // So are all of them.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: KeyRequest) -> KeyFuture {
-        match &mut self.kind {
-            Kind::Variable => EnvKey::default().call(request),
-            Kind::File(file) => file.call(request),
-            Kind::Command(words) => command(words).call(request),
+impl KeyPlace {
+    fn answer(&self, request: KeyRequest) -> KeyFuture {
+        match &self.kind {
+            Kind::Variable => EnvKey::default().answer(request),
+            Kind::File(file) => file.answer(request),
+            Kind::Command(words) => command(words).answer(request),
             #[cfg(feature = "keyring")]
-            Kind::Keyring(keyring) => keyring.call(request),
+            Kind::Keyring(keyring) => keyring.answer(request),
         }
     }
 }

@@ -13,16 +13,15 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::VaultError;
 use super::disk::{self, ops};
+use crate::hex_id::hex_id;
 use crate::secret::{SecretString, leaving_no_copy};
 
 #[cfg(all(test, feature = "file"))]
@@ -37,6 +36,8 @@ pub use change::{KeptKey, Keys, Rotation};
 #[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
 pub use keyring::KeyringKey;
 pub use places::{CommandKey, EnvKey, FileKey, KeyFuture};
+#[cfg(feature = "setup")]
+pub(crate) use service::answers;
 pub use service::{KeyRequest, KeyService, KeyServiceExt, Or, OrFuture};
 
 /// A key for AES-256-GCM. It stays at one place in memory, is wiped from there when dropped, and is never printed.
@@ -183,54 +184,7 @@ impl fmt::Debug for VaultKey {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 8]);
 
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", u64::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// The text was not 16 lower-case hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidKeyId;
-
-impl fmt::Display for InvalidKeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key's id is 16 lower-case hexadecimal digits")
-    }
-}
-
-impl std::error::Error for InvalidKeyId {}
-
-impl FromStr for KeyId {
-    type Err = InvalidKeyId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidKeyId> {
-        let valid = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 16 || !text.bytes().all(valid) {
-            return Err(InvalidKeyId);
-        }
-        u64::from_str_radix(text, 16).map(|id| Self(id.to_be_bytes())).map_err(|_| InvalidKeyId)
-    }
-}
-
-impl Serialize for KeyId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for KeyId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+hex_id!(KeyId, InvalidKeyId, "a key's id", "16");
 
 fn from_variable(name: &OsStr) -> Result<Option<VaultKey>, VaultError> {
     let Some(value) = std::env::var_os(name) else { return Ok(None) };

@@ -3,18 +3,16 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use keyring_core::{CredentialStore, Entry, Error};
 use tokio::task::spawn_blocking;
-use tower_service::Service;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::change::{self, KeptKey, Rotation, Slot, Slots};
 use super::places::KeyFuture;
-use super::service::KeyRequest;
+use super::service::{KeyRequest, answers};
 use super::{EXPECTED, VaultKey};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, lock};
@@ -256,16 +254,10 @@ impl Slots for KeyringKey {
     }
 }
 
-impl Service<KeyRequest> for KeyringKey {
-    type Response = Option<VaultKey>;
-    type Error = VaultError;
-    type Future = KeyFuture;
+answers!(KeyringKey);
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+impl KeyringKey {
+    pub(crate) fn answer(&self, request: KeyRequest) -> KeyFuture {
         let place = self.clone();
         KeyFuture::working(spawn_blocking(move || match request {
             KeyRequest::Load => place.load(Slot::Current),

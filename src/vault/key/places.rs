@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
-use tower_service::Service;
 use zeroize::Zeroizing;
 
 use super::change::{self, KeptKey, Rotation, Slot, Slots};
-use super::service::KeyRequest;
+use super::service::{KeyRequest, answers};
 use super::{EXPECTED, VaultKey};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
@@ -43,16 +42,10 @@ impl Default for EnvKey {
     }
 }
 
-impl Service<KeyRequest> for EnvKey {
-    type Response = Option<VaultKey>;
-    type Error = VaultError;
-    type Future = KeyFuture;
+answers!(EnvKey);
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+impl EnvKey {
+    pub(crate) fn answer(&self, request: KeyRequest) -> KeyFuture {
         KeyFuture::known(match request {
             KeyRequest::LoadPrevious => Ok(None),
             KeyRequest::Load | KeyRequest::LoadOrCreate => super::from_variable(&self.variable),
@@ -115,16 +108,10 @@ impl FileKey {
     }
 }
 
-impl Service<KeyRequest> for FileKey {
-    type Response = Option<VaultKey>;
-    type Error = VaultError;
-    type Future = KeyFuture;
+answers!(FileKey);
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+impl FileKey {
+    pub(crate) fn answer(&self, request: KeyRequest) -> KeyFuture {
         let place = self.clone();
         KeyFuture::working(spawn_blocking(move || match request {
             KeyRequest::Load => super::load(&place.path),
@@ -210,16 +197,10 @@ impl CommandKey {
     }
 }
 
-impl Service<KeyRequest> for CommandKey {
-    type Response = Option<VaultKey>;
-    type Error = VaultError;
-    type Future = KeyFuture;
+answers!(CommandKey);
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: KeyRequest) -> KeyFuture {
+impl CommandKey {
+    pub(crate) fn answer(&self, request: KeyRequest) -> KeyFuture {
         if request == KeyRequest::LoadPrevious {
             return KeyFuture::known(Ok(None));
         }

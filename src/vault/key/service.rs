@@ -59,6 +59,29 @@ impl<S> KeyService for S where
 {
 }
 
+/// Makes a place a [`KeyService`] that is always ready, by its method `answer`.
+macro_rules! answers {
+    ($place:ident) => {
+        impl tower_service::Service<$crate::vault::key::KeyRequest> for $place {
+            type Response = Option<$crate::vault::key::VaultKey>;
+            type Error = $crate::vault::VaultError;
+            type Future = $crate::vault::key::KeyFuture;
+
+            fn poll_ready(
+                &mut self,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), $crate::vault::VaultError>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, request: $crate::vault::key::KeyRequest) -> Self::Future {
+                self.answer(request)
+            }
+        }
+    };
+}
+pub(crate) use answers;
+
 /// A method for each [`KeyRequest`], and one that combines two services.
 pub trait KeyServiceExt: KeyService {
     /// The key that is kept there, if there is one.

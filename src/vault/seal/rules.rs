@@ -1,17 +1,15 @@
 //! What a vault says of itself, by which a sealed secret is let in or not.
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
+use crate::hex_id::hex_id;
 use crate::vault::key::KeyId;
 
 /// A vault's name for life: 128 random bits, written as 32 lower-case hexadecimal digits. A seal is bound to it,
 /// so that what was sealed in one vault opens in no other, whoever else has the key. A copy of a whole vault has
 /// the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VaultId(u128);
+pub struct VaultId([u8; 16]);
 
 impl VaultId {
     /// A new random id.
@@ -26,63 +24,16 @@ impl VaultId {
 
     /// The id made of these bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(u128::from_be_bytes(bytes))
+        Self(bytes)
     }
 
     /// The bytes of the id.
     pub const fn to_bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+        self.0
     }
 }
 
-impl fmt::Display for VaultId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for VaultId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// The text was not 32 lower-case hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidVaultId;
-
-impl fmt::Display for InvalidVaultId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a vault's id is 32 lower-case hexadecimal digits")
-    }
-}
-
-impl std::error::Error for InvalidVaultId {}
-
-impl FromStr for VaultId {
-    type Err = InvalidVaultId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidVaultId> {
-        let valid = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 32 || !text.bytes().all(valid) {
-            return Err(InvalidVaultId);
-        }
-        u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidVaultId)
-    }
-}
-
-impl Serialize for VaultId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for VaultId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+hex_id!(VaultId, InvalidVaultId, "a vault's id", "32");
 
 /// Which seals a vault lets in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

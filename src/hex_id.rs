@@ -1,0 +1,94 @@
+//! Ids that are written as lower-case hexadecimal digits.
+
+use std::fmt;
+
+/// The most bytes of an id.
+const MOST: usize = 16;
+
+/// Writes bytes as twice as many digits, at once: an id is a part of every record's path and of every outcome.
+pub(crate) fn write(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+    let mut digits = [0; 2 * MOST];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(*byte)]);
+    }
+    f.write_str(str::from_utf8(&digits[..2 * bytes.len()]).map_err(|_| fmt::Error)?)
+}
+
+/// The bytes that so many digits stand for.
+pub(crate) fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    let valid = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    if digits.len() != 2 * N || !digits.iter().all(valid) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let value = |digit: u8| (digit as char).to_digit(16).unwrap_or(0) as u8;
+        *byte = value(pair[0]) << 4 | value(pair[1]);
+    }
+    Some(bytes)
+}
+
+/// Writes and reads an id, a newtype of at most 16 bytes, as this many digits, for people and for serde.
+macro_rules! hex_id {
+    ($id:ident, $invalid:ident, $what:literal, $digits:literal) => {
+        impl std::fmt::Display for $id {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $crate::hex_id::write(&self.0, f)
+            }
+        }
+
+        impl std::fmt::Debug for $id {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+
+        #[doc = concat!("The text was not ", $digits, " lower-case hexadecimal digits.")]
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct $invalid;
+
+        impl std::fmt::Display for $invalid {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!($what, " is ", $digits, " lower-case hexadecimal digits"))
+            }
+        }
+
+        impl std::error::Error for $invalid {}
+
+        impl std::str::FromStr for $id {
+            type Err = $invalid;
+
+            fn from_str(text: &str) -> Result<Self, $invalid> {
+                $crate::hex_id::read(text).map(Self).ok_or($invalid)
+            }
+        }
+
+        impl serde::Serialize for $id {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $id {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl serde::de::Visitor<'_> for Text {
+                    type Value = $id;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str(concat!($digits, " lower-case hexadecimal digits"))
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$id, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+    };
+}
+pub(crate) use hex_id;
