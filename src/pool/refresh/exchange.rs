@@ -116,13 +116,11 @@ impl Exchange {
     async fn hold_off(&self, trouble: &Trouble) {
         let Some(hold_off) = trouble.hold_off() else { return };
         let (slot, reason) = (self.lease.slot(), trouble.to_string());
-        let (failed, now) = self.pool.with_book(|book, _| {
-            let failed = book.refresh_failed(slot, hold_off, reason);
-            // An answer that could not be read is kept as a generation of its own.
-            (failed, book.slots[slot].lease.credential().clone())
-        });
+        let failed = self.pool.with_book(|book, _| book.refresh_failed(slot, hold_off, reason));
         if let HoldOff::Vendor { .. } = hold_off {
-            let Metadata { id, generation, .. } = now;
+            // Void after an answer that could not be read, which is kept as a generation of its own: another process tries
+            // the old refresh token once more.
+            let Metadata { id, generation, .. } = *self.credential();
             // If it can't be told, others find out by themselves.
             let _ = self.pool.vault().refresh_failed(id, generation, failed).await;
         }
