@@ -10,15 +10,6 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// Two accounts; the first one's token has expired.
-async fn vault(clock: &Clock) -> MemoryVault {
-    let vault = MemoryVault::new();
-    let tokens = OAuthTokens::new("a-1").refresh("refresh-a").expires_at(clock.now());
-    vault.put(Credential::new(key(), "a", tokens)).await.unwrap();
-    vault.put(account("b")).await.unwrap();
-    vault
-}
-
 fn upstream() -> Upstream {
     Upstream::new().answers("a-1", vec![Answer::status(401); 1000])
 }
@@ -42,12 +33,21 @@ fn arrangements_over(upstream: &Upstream, pool: &Pool, refresher: &Refresher) ->
     [stack(as_one, upstream()), recommended, inside_out, apart, refresh_outside]
 }
 
-/// That the account is neither parked nor held to have failed, here and in the vault.
-async fn is_blameless(pool: &Pool, vault: &MemoryVault, why: &str) {
-    assert_eq!(cools(pool, "a"), Duration::ZERO, "{why}");
-    let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
-    for standing in stored.values().chain([&status_of(pool, "a").standing]) {
-        assert!(standing.cooldowns.is_empty() && standing.failures == 0, "{why}: {standing:?}");
+/// A pool with an expired account, under one of the arrangements, and whose tokens were renewed.
+struct Scene {
+    vault: MemoryVault,
+    pool: Pool,
+    asked: Journal<String>,
+    service: Stack,
+}
+
+impl Scene {
+    async fn new(clock: &Clock, order: usize) -> Self {
+        let vault = with_an_expired_one(clock).await;
+        let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
+        let asked = Journal::new();
+        let service = arrangements(&pool, &renewing(&asked))[order].clone();
+        Self { vault, pool, asked, service }
     }
 }
 
@@ -57,7 +57,7 @@ async fn trouble_of_the_vault_before_an_expired_token_is_sent_parks_nobody() {
     for broken in ["lease_client", "lease", "revision", "begin"] {
         for order in 0..5 {
             let why = format!("{broken}, order {order}");
-            let vault = vault(&clock).await;
+            let vault = with_an_expired_one(&clock).await;
             let spy = Planned::new(&vault, move |kind, before| match kind {
                 kind if kind == broken && before < 3 => Plan::Fail,
                 _ => Plan::Pass,
@@ -82,10 +82,7 @@ async fn an_expired_token_whose_lease_a_stopped_process_holds_parks_nobody() {
     let clock = tokio_clock();
     for order in 0..5 {
         let why = format!("order {order}");
-        let vault = vault(&clock).await;
-        let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
-        let asked = Journal::new();
-        let service = arrangements(&pool, &renewing(&asked))[order].clone();
+        let Scene { vault, pool, asked, service } = Scene::new(&clock, order).await;
         let held = vault.lease_refresh(status_of(&pool, "a").credential.id).await.unwrap();
         // Many at once, as they come together when the wait is over.
         let requests: Vec<_> = (0..20).map(|_| tokio::spawn(ask(&service, post()))).collect();
@@ -105,10 +102,7 @@ async fn an_expired_token_that_a_closing_program_renews_no_more_parks_nobody() {
     let clock = tokio_clock();
     for order in 0..5 {
         let why = format!("order {order}");
-        let vault = vault(&clock).await;
-        let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
-        let asked = Journal::new();
-        let service = arrangements(&pool, &renewing(&asked))[order].clone();
+        let Scene { vault, pool, asked, service } = Scene::new(&clock, order).await;
         pool.close(seconds(1)).await.unwrap();
         assert_eq!(ask(&service, post()).await, (200, "b-1".into()), "{why}");
         is_blameless(&pool, &vault, &why).await;
@@ -145,7 +139,7 @@ async fn one_hiccup_of_the_token_endpoint_parks_nobody() {
     for (hiccup, with, new) in HICCUPS {
         for (order, has_key) in (0..5).flat_map(|order| [(order, true), (order, false)]) {
             let why = format!("{hiccup}, order {order}, a key: {has_key}");
-            let vault = vault(&clock).await;
+            let vault = with_an_expired_one(&clock).await;
             let other = if has_key { "paid" } else { "b-1" };
             if has_key {
                 let b = vault.load_pool(key()).await.unwrap().credentials.pop().unwrap();
@@ -203,7 +197,7 @@ async fn an_expired_account_that_a_request_rotates_to_is_not_parked_by_a_hiccup_
 async fn an_expired_account_waits_behind_nobody_after_a_request_that_is_sent_once() {
     let clock = tokio_clock();
     for (hiccup, with, _) in HICCUPS {
-        let vault = vault(&clock).await;
+        let vault = with_an_expired_one(&clock).await;
         let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
         let asked = Journal::new();
         let refresher = failing(1, with, &asked);
@@ -221,7 +215,7 @@ async fn an_expired_account_waits_behind_nobody_after_a_request_that_is_sent_onc
 async fn an_expired_token_whose_vendor_refuses_to_renew_it_needs_a_sign_in() {
     let clock = tokio_clock();
     for order in 0..5 {
-        let pool = builder(vault(&clock).await).clock(clock.clone()).open().await.unwrap();
+        let pool = builder(with_an_expired_one(&clock).await).clock(clock.clone()).open().await.unwrap();
         let service = arrangements(&pool, &no_refresh())[order].clone();
         assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
         let standing = status_of(&pool, "a").standing;

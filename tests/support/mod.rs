@@ -305,6 +305,15 @@ pub(crate) async fn accounts<const N: usize>(labels: [&str; N]) -> MemoryVault {
     vault
 }
 
+/// A vault with the OAuth accounts `a`, whose token `a-1` has expired, and `b`.
+pub(crate) async fn with_an_expired_one(clock: &Clock) -> MemoryVault {
+    let vault = MemoryVault::new();
+    let tokens = OAuthTokens::new("a-1").refresh("refresh-a").expires_at(clock.now());
+    vault.put(Credential::new(key(), "a", tokens)).await.unwrap();
+    vault.put(account("b")).await.unwrap();
+    vault
+}
+
 pub(crate) fn account(label: &str) -> Credential {
     let tokens = OAuthTokens::new(format!("{label}-1")).refresh(format!("refresh-{label}"));
     Credential::new(key(), label, tokens)
@@ -475,6 +484,15 @@ pub(crate) fn learnt(standing: &Standing) -> Standing {
 /// How long the credential still cools down as a whole.
 pub(crate) fn cools(pool: &Pool, label: &str) -> Duration {
     status_of(pool, label).ready_in(pool.now())
+}
+
+/// That the account `a` is neither parked nor held to have failed, here and in the vault.
+pub(crate) async fn is_blameless(pool: &Pool, vault: &MemoryVault, why: &str) {
+    assert_eq!(cools(pool, "a"), Duration::ZERO, "{why}");
+    let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
+    for standing in stored.values().chain([&status_of(pool, "a").standing]) {
+        assert!(standing.cooldowns.is_empty() && standing.failures == 0, "{why}: {standing:?}");
+    }
 }
 
 pub(crate) const fn seconds(seconds: u64) -> Duration {

@@ -45,3 +45,14 @@ impl Renewals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 }
+
+/// Tells both of a pool's events.
+pub(crate) fn both(
+    one: impl Fn(&Event<'_>) + Send + Sync + 'static,
+    other: impl Fn(&Event<'_>) + Send + Sync + 'static,
+) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+    move |event| {
+        one(event);
+        other(event);
+    }
+}

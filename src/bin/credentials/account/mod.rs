@@ -7,13 +7,13 @@ mod select;
 mod state;
 mod trouble;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tower_credentials::events::Event;
 use tower_credentials::standing::{Standing, Standings};
-use tower_credentials::vault::{Damage, Vault, VaultExt};
-use tower_credentials::{CredentialId, CredentialStatus, Metadata, Mode, Pool, PoolKey};
+use tower_credentials::vault::{Damage, Listing, Vault, VaultExt};
+use tower_credentials::{CredentialStatus, Metadata, Mode, Pool, PoolKey};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -31,15 +31,40 @@ pub(crate) use select::{
 pub(crate) use state::{Account, State, UNREAD_ANSWER, unread_answer};
 pub(crate) use trouble::Trouble;
 
+/// The accounts of this provider or of all, in this namespace or in all; and what could not be read.
+pub(crate) async fn load_meant(
+    context: &Context,
+    vault: &impl Vault,
+    provider: Option<&str>,
+    namespace: Option<&str>,
+) -> Result<(Vec<Account>, Vec<Damage>), Failure> {
+    let listing = vault.list().await?;
+    let pools = pools(context, &listing, provider, namespace);
+    if let Some(provider) = provider.filter(|_| pools.is_empty()) {
+        // One that nobody knows and of which there is no account is a slip of the keyboard.
+        context.registry.provider(provider)?;
+    }
+    // What can't be read at all may be of any pool, and of one that is not listed.
+    let (accounts, damaged) = load(context, vault, pools).await;
+    let mut damaged: Vec<_> = listing.damaged.into_iter().chain(damaged).collect();
+    damaged.sort_by(|one, other| one.record.cmp(&other.record));
+    damaged.dedup_by(|one, other| is_same(one, other));
+    Ok((accounts, damaged))
+}
+
+/// Whether the same is wrong with the same record.
+fn is_same(one: &Damage, other: &Damage) -> bool {
+    (&one.record, &one.reason) == (&other.record, &other.reason)
+}
+
 /// The accounts of these pools, in each pool's order, and what could not be read. A key of the environment that
 /// a pool uses is one of them.
 pub(crate) async fn load(
     context: &Context,
     vault: &impl Vault,
     pools: impl IntoIterator<Item = PoolKey>,
-) -> Result<(Vec<Account>, Vec<Damage>), Failure> {
-    // What can't be read at all may be of any pool, and of one that is not listed.
-    let (mut accounts, mut damaged) = (Vec::new(), vault.list().await?.damaged);
+) -> (Vec<Account>, Vec<Damage>) {
+    let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
     let cut_off = cut_off(context).await;
     for key in pools {
         let mut stored = match vault.load_pool(key.clone()).await {
@@ -96,31 +121,29 @@ pub(crate) async fn load(
             }
         }));
     }
-    damaged.sort_by(|one, other| one.record.cmp(&other.record));
-    damaged.dedup_by(|one, other| (&one.record, &one.reason) == (&other.record, &other.reason));
-    Ok((accounts, damaged))
+    (accounts, damaged)
 }
 
 /// The tiers of a pool's accounts.
-pub(crate) struct Tiers {
-    /// Those that persons have put accounts into; nothing if all are in one as far as requests go, since their mode takes
-    /// one kind and nobody has said otherwise.
-    said: Option<HashMap<CredentialId, Option<u8>>>,
+pub(crate) struct Tiers<'a> {
+    standings: &'a Standings,
+    /// Whether requests come by accounts of several: the pool's mode takes all kinds, or a person has said so.
+    are_several: bool,
 }
 
-impl Tiers {
-    pub(crate) fn of(context: &Context, pool: &PoolKey, standings: &Standings) -> Self {
-        let said: HashMap<_, _> =
-            standings.credentials.iter().map(|(id, standing)| (*id, standing.tier)).collect();
+impl<'a> Tiers<'a> {
+    pub(crate) fn of(context: &Context, pool: &PoolKey, standings: &'a Standings) -> Self {
         let takes_all = context.registry.mode(pool.provider()).is_ok_and(|mode| mode == Mode::All);
-        let is_said = said.values().any(Option::is_some);
-        Self { said: (takes_all || is_said).then_some(said) }
+        let is_said = standings.credentials.values().any(|standing| standing.tier.is_some());
+        Self { standings, are_several: takes_all || is_said }
     }
 
     pub(crate) fn tier(&self, account: &Metadata) -> u8 {
-        let Some(said) = &self.said else { return 0 };
-        let tier = said.get(&account.id).copied().flatten();
-        Standing { tier, ..Standing::default() }.tier(account.kind)
+        if !self.are_several {
+            return 0;
+        }
+        let standing = self.standings.credentials.get(&account.id);
+        standing.unwrap_or(&Standing::default()).tier(account.kind)
     }
 }
 
@@ -148,30 +171,27 @@ impl Unusable {
     /// What is not among these.
     pub(crate) fn beside(&self, known: &[Damage]) -> Vec<Damage> {
         let mut told = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        told.retain(|damage| {
-            known.iter().all(|known| (&known.record, &known.reason) != (&damage.record, &damage.reason))
-        });
+        told.retain(|damage| !known.iter().any(|known| is_same(known, damage)));
         told
     }
 }
 
 /// The pools that hold credentials, of this provider or of all, in this namespace or in all.
-pub(crate) async fn pools(
+pub(crate) fn pools(
     context: &Context,
-    vault: &impl Vault,
+    listing: &Listing,
     provider: Option<&str>,
     namespace: Option<&str>,
-) -> Result<BTreeSet<PoolKey>, Failure> {
-    let listing = vault.list().await?;
+) -> BTreeSet<PoolKey> {
     let provider = provider.map(|name| own_name(context, name));
     let mut pools: BTreeSet<_> =
-        listing.credentials.into_iter().map(|credential| credential.pool).collect();
+        listing.credentials.iter().map(|credential| credential.pool.clone()).collect();
     pools.extend(context.registry.names().filter_map(|name| of_the_environment(context, name)));
     pools.retain(|pool| {
         provider.as_deref().is_none_or(|provider| pool.provider() == provider)
             && namespace.is_none_or(|namespace| pool.namespace() == namespace)
     });
-    Ok(pools)
+    pools
 }
 
 /// The provider's pool, if the environment has a key for it.

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
-use tower_credentials::vault::file::{Check, FindingKind};
+use tower_credentials::vault::file::Check;
 use tower_credentials::{CredentialId, Metadata, OAuthTokens, PoolKey, Secret};
 
 use super::{select, setting};
@@ -15,11 +14,7 @@ use crate::context::Context;
 /// may be lost: the next renewal shows it. None where the vault can't be looked through just now.
 pub(crate) async fn cut_off(context: &Context) -> HashSet<CredentialId> {
     let looking = Check::new(&context.places.vault).lock_timeout(Duration::ZERO);
-    let findings = looking.run().await.map(|report| report.findings).unwrap_or_default();
-    let of_renewals = findings.iter().filter(|finding| finding.kind == FindingKind::UnfinishedRefresh);
-    let ids =
-        of_renewals.filter_map(|finding| Path::new(&finding.path).file_stem()?.to_str()?.parse().ok());
-    ids.collect()
+    looking.unfinished_refreshes().await.unwrap_or_default().into_iter().collect()
 }
 
 /// What is said of such an account, after its name.

@@ -2,11 +2,12 @@
 
 use clap::Args;
 use tower_credentials::PoolKey;
+use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
 
 use crate::account::{self, Account};
 use crate::args;
-use crate::context::Context;
+use crate::context::{AnyVault, Context};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::shell::{option, quoted};
@@ -34,7 +35,9 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let (accounts, damaged) = self.load(context).await?;
+        let vault = context.vault_or_empty().await?;
+        let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
+        let (accounts, damaged) = account::load_meant(context, &vault, provider, namespace).await?;
         let is_whole = damaged.is_empty();
         let exit = if is_whole { Exit::Done } else { Exit::Vault };
         for damage in damaged {
@@ -53,10 +56,10 @@ impl List {
                 (None, Some(namespace)) => format!(" in the namespace {namespace}"),
                 (None, None) => String::new(),
             };
-            let vault = &context.places.vault;
-            let why = match FileVault::is_at(vault) {
-                true => self.others(context).await?,
-                false => format!(": there is no vault in {} yet", output::path(vault)),
+            let directory = &context.places.vault;
+            let why = match FileVault::is_at(directory) {
+                true => others(context, &vault).await?,
+                false => format!(": there is no vault in {} yet", output::path(directory)),
             };
             let provider = self.provider.as_deref().map_or_else(|| "PROVIDER".to_owned(), quoted);
             let namespace = self.namespace.namespace.as_ref();
@@ -76,35 +79,17 @@ impl List {
         }
         Ok(exit)
     }
+}
 
-    /// Whose accounts there are, where there are none of those that were asked for.
-    async fn others(&self, context: &Context) -> Result<String, Failure> {
-        let vault = context.vault_or_empty().await?;
-        let mut pools: Vec<_> = account::pools(context, &vault, None, None)
-            .await?
-            .iter()
-            .map(|pool| output::plain(&pool.to_string()))
-            .collect();
-        pools.dedup();
-        Ok(match pools.is_empty() {
-            true => String::new(),
-            false => format!("; there are some of {}", pools.join(", ")),
-        })
-    }
-
-    async fn load(
-        &self,
-        context: &Context,
-    ) -> Result<(Vec<Account>, Vec<tower_credentials::vault::Damage>), Failure> {
-        let vault = context.vault_or_empty().await?;
-        let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
-        let pools = account::pools(context, &vault, provider, namespace).await?;
-        if let Some(provider) = provider.filter(|_| pools.is_empty()) {
-            // One that nobody knows and of which there is no account is a slip of the keyboard.
-            context.registry.provider(provider)?;
-        }
-        account::load(context, &vault, pools).await
-    }
+/// Whose accounts there are, if there are none of those that were asked for.
+async fn others(context: &Context, vault: &AnyVault) -> Result<String, Failure> {
+    let pools = account::pools(context, &vault.list().await?, None, None);
+    let mut pools: Vec<_> = pools.iter().map(|pool| output::plain(&pool.to_string())).collect();
+    pools.dedup();
+    Ok(match pools.is_empty() {
+        true => String::new(),
+        false => format!("; there are some of {}", pools.join(", ")),
+    })
 }
 
 /// What came of a renewal and is of no use yet is shown by another command.

@@ -94,7 +94,7 @@ impl Tier {
         let meant = account::find(context, &vault, &self.account).await?;
         let change = Change::Tier { tier: self.to };
         vault.record(meant.pool.clone(), vec![Outcome { id: meant.id, change }]).await?;
-        let tier = Standing { tier: self.to, ..Standing::default() }.tier(meant.kind);
+        let tier = self.to.unwrap_or_else(|| Standing::default().tier(meant.kind));
         output::say(format_args!("{} is in tier {tier} now", account::name(&meant)));
         Ok(Exit::Done)
     }

@@ -31,7 +31,7 @@ impl Show {
         if self.unread_answer {
             return write_unread(&vault.get(meant.id).await?);
         }
-        let (accounts, _) = account::load(context, &vault, [meant.pool.clone()]).await?;
+        let (accounts, _) = account::load(context, &vault, [meant.pool.clone()]).await;
         let account = accounts.into_iter().find(|account| account.credential.id == meant.id);
         let Some(account) = account else {
             // What is listed and not loaded does not open.

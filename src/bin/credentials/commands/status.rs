@@ -76,11 +76,7 @@ impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_or_empty().await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
-        let pools = account::pools(context, &vault, provider, namespace).await?;
-        if let Some(provider) = provider.filter(|_| pools.is_empty()) {
-            context.registry.provider(provider)?;
-        }
-        let (accounts, damaged) = account::load(context, &vault, pools).await?;
+        let (accounts, damaged) = account::load_meant(context, &vault, provider, namespace).await?;
         let now = now();
         let mut troubles: Vec<Line<'_>> = damaged
             .iter()

@@ -11,9 +11,8 @@ use std::time::Instant;
 use clap::Args;
 use http::{Request, Response, Uri};
 use tower::{Service, ServiceExt};
-use tower_credentials::events::Event;
 use tower_credentials::provider::Provider;
-use tower_credentials::vault::{Damage, VaultExt};
+use tower_credentials::vault::{Damage, Listing, VaultExt};
 use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
 use crate::account::{self, Unrenewable, Unusable};
@@ -22,7 +21,7 @@ use crate::context::{AnyVault, Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
-use crate::renewals::Renewals;
+use crate::renewals::{Renewals, both};
 use answer::Answer;
 use queue::Queue;
 use tested::{Renewal, Tested, Verdict};
@@ -55,9 +54,11 @@ type Meant = BTreeMap<PoolKey, Option<BTreeSet<CredentialId>>>;
 impl Test {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_or_empty().await?;
-        let mut listed = vault.list().await?.credentials;
+        let listing = vault.list().await?;
+        let meant = self.meant(context, &vault, &listing).await?;
+        let mut listed = listing.credentials;
         let (mut queue, mut is_whole) = (Queue::new(), true);
-        for (key, only) in self.meant(context, &vault).await? {
+        for (key, only) in meant {
             let is_meant = |id| only.as_ref().is_none_or(|only| only.contains(&id));
             let stored = listed.extract_if(.., |account| account.pool == key && is_meant(account.id));
             let stored = stored.collect();
@@ -85,13 +86,16 @@ impl Test {
         }
     }
 
-    async fn meant(&self, context: &Context, vault: &AnyVault) -> Result<Meant, Failure> {
+    async fn meant(
+        &self,
+        context: &Context,
+        vault: &AnyVault,
+        listing: &Listing,
+    ) -> Result<Meant, Failure> {
         let namespace = self.namespace.namespace.as_deref();
-        let pools = account::pools(context, vault, self.account.as_deref(), namespace).await?;
+        let pools = account::pools(context, listing, self.account.as_deref(), namespace);
         if !pools.is_empty() || self.account.is_none() {
-            for damage in vault.list().await?.damaged {
-                output::warn(damage);
-            }
+            listing.damaged.iter().for_each(output::warn);
             return Ok(pools.into_iter().map(|key| (key, None)).collect());
         }
         let mut meant = Meant::new();
@@ -191,13 +195,7 @@ async fn begin(
     };
     // An account is tested whatever kinds the settings let requests use.
     let (renewals, unusable) = (Renewals::default(), Unusable::default());
-    let observe = {
-        let (renewals, unusable) = (renewals.observer(), unusable.observer());
-        move |event: &Event<'_>| {
-            renewals(event);
-            unusable(event);
-        }
-    };
+    let observe = both(renewals.observer(), unusable.observer());
     let pool = context.pool(key, vault.clone())?.mode(Mode::Auto).on_event(observe);
     let pool = match ending::open(pool).await {
         Ok(pool) => pool,

@@ -6,6 +6,7 @@ mod key_file;
 mod mend;
 mod pools;
 mod records;
+mod refreshes;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,6 +22,7 @@ use super::directory::finished;
 use super::lock::{Held, LockFile};
 use super::opening::{self, LOCK};
 use super::records::Records;
+use crate::credential::CredentialId;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, lock, ops};
 use crate::vault::key::{KeyId, Keys, VaultKey};
@@ -107,23 +109,57 @@ impl Check {
     /// or, where it is to be mended, its lock can't be made.
     /// Whatever is wrong with the vault is no error, but a [`Finding`].
     pub async fn run(self) -> Result<Report, VaultError> {
+        self.until_free(Self::look).await
+    }
+
+    /// The accounts of which a refresh has begun that is not going on, as [`run`](Self::run) finds them. It reads
+    /// nothing else, and mends nothing. None while others change the vault for longer than they are waited for.
+    ///
+    /// # Errors
+    /// As at [`run`](Self::run).
+    pub async fn unfinished_refreshes(self) -> Result<Vec<CredentialId>, VaultError> {
+        self.until_free(Self::look_for_refreshes).await
+    }
+
+    async fn until_free<T: Send + 'static>(
+        self,
+        look: fn(&Self, bool) -> Result<T, Stopped>,
+    ) -> Result<T, VaultError> {
         let deadline = Instant::now() + self.patience;
         loop {
             let (check, is_last) = (self.clone(), Instant::now() >= deadline);
-            let done = spawn_blocking(move || check.look(is_last)).await;
+            let done = spawn_blocking(move || look(&check, is_last)).await;
             match finished(done, &self.directory)? {
-                Ok(report) => return Ok(report),
+                Ok(seen) => return Ok(seen),
                 Err(Stopped::Failed(error)) => return Err(error),
                 Err(Stopped::Busy(_)) => sleep(Duration::from_millis(5)).await,
             }
         }
     }
 
-    fn look(&self, although_locked: bool) -> Result<Report, Stopped> {
-        if !self.directory.is_dir() {
-            return Err(VaultError::DirectoryGone(self.directory.clone()).into());
+    fn lock_file(&self) -> Result<LockFile, VaultError> {
+        match self.directory.is_dir() {
+            true => Ok(LockFile::new(self.directory.join(LOCK))),
+            false => Err(VaultError::DirectoryGone(self.directory.clone())),
         }
-        let lock_file = LockFile::new(self.directory.join(LOCK));
+    }
+
+    fn look_for_refreshes(&self, although_locked: bool) -> Result<Vec<CredentialId>, Stopped> {
+        let lock_file = self.lock_file()?;
+        let held = match self.lock(&lock_file) {
+            Err(Stopped::Busy(_)) if although_locked => None,
+            held => held?,
+        };
+        if held.is_none() {
+            return Ok(Vec::new());
+        }
+        let records = Records::new(self.directory.join(opening::RECORDS));
+        let unfinished = refreshes::unfinished(&self.directory, &records);
+        Ok(unfinished.into_iter().map(|refresh| refresh.metadata.id).collect())
+    }
+
+    fn look(&self, although_locked: bool) -> Result<Report, Stopped> {
+        let lock_file = self.lock_file()?;
         let held = match self.lock(&lock_file) {
             Err(Stopped::Busy(busy)) if although_locked => Err(busy.path),
             held => Ok(held?),

@@ -1,4 +1,4 @@
-//! The records, the key that is theirs, and refreshes that have begun.
+//! The records, and the key that is theirs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -6,12 +6,11 @@ use std::path::Path;
 use super::{Finding, FindingKind, Looking, SealedWith, Severity};
 use crate::credential::{CredentialId, Metadata, PoolKey, Record};
 use crate::vault::VaultError;
-use crate::vault::disk::{self, ops};
-use crate::vault::file::begun;
+use crate::vault::disk;
 use crate::vault::file::identity::{BOUND, Vouched};
 use crate::vault::file::keys::{MANY, MOST};
 use crate::vault::file::marker::Marker;
-use crate::vault::file::opening::{KEYS, LEASES, RECORDS};
+use crate::vault::file::opening::{KEYS, RECORDS};
 use crate::vault::file::records::Records;
 use crate::vault::key::{KeyId, Signer, VaultKey};
 use crate::vault::seal::{Barred, Opener, Rules, Sealed, Shut, other_key};
@@ -218,50 +217,4 @@ impl Looking<'_> {
         all[place].records += 1;
         all[place].providers.insert(metadata.pool.provider().to_owned());
     }
-
-    /// Refreshes that have begun and are not going on.
-    pub(super) fn leases(&mut self, records: &Records) {
-        let leases = self.root.join(LEASES);
-        for entry in disk::entries(&leases).into_iter().flatten() {
-            let path = entry.path();
-            let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(".begun")?.parse().ok());
-            let Some(id) = id else { continue };
-            let Ok(Record { metadata, .. }) = records.get(id) else { continue };
-            if !self.is_still || is_leased(&leases, id) {
-                continue;
-            }
-            match begun::read(&path) {
-                Ok(Some((generation, _))) if generation != metadata.generation => {}
-                Ok(Some((_, begun_at))) => {
-                    let begun_at = std::time::UNIX_EPOCH
-                        .checked_add(std::time::Duration::from_millis(begun_at.as_millis()))
-                        .map(httpdate::fmt_http_date)
-                        .unwrap_or_default();
-                    let what = format!(
-                        "a refresh of {} of the pool {} began on {begun_at}, and nothing was stored",
-                        metadata.label, metadata.pool
-                    );
-                    let kind = FindingKind::UnfinishedRefresh;
-                    let finding = Finding::new(kind, Severity::Note, &path, what);
-                    self.found(finding.way_out(
-                        "the next refresh presents the token once more; if the vendor refuses it, sign in again",
-                    ));
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    let mut finding = Finding::damage(FindingKind::UnfinishedRefresh, &path, error);
-                    finding.severity = Severity::Note;
-                    self.found(finding);
-                }
-            }
-        }
-    }
-}
-
-/// Whether somebody is refreshing the credential just now. Makes no file.
-fn is_leased(leases: &Path, id: CredentialId) -> bool {
-    let path = leases.join(format!("{id}.lock"));
-    let Ok(file) = ops::open_lock(&path) else { return false };
-    !ops::try_lock(&file, &path).unwrap_or(true)
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, Uri};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_credentials::events::Event;
 use tower_credentials::standing::{Health, Reason};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{
@@ -19,7 +18,7 @@ use crate::context::{AnyVault, Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::renewals::Renewals;
+use crate::renewals::{Renewals, both};
 use crate::shell::quoted;
 use crate::time::{brief, now};
 
@@ -32,13 +31,7 @@ pub(super) async fn capture(
     uri: &Uri,
 ) -> Result<(Uri, HeaderMap), Failure> {
     let (renewals, unusable) = (Renewals::default(), Unusable::default());
-    let observe = {
-        let (renewals, unusable) = (renewals.observer(), unusable.observer());
-        move |event: &Event<'_>| {
-            renewals(event);
-            unusable(event);
-        }
-    };
+    let observe = both(renewals.observer(), unusable.observer());
     let pool = context.pool(key, vault.clone())?.on_event(observe);
     let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
     let pool = match ending::open(pool).await {
