@@ -51,6 +51,15 @@ impl Renewal {
 /// How often a request may be tried again with a credential that had too many requests at once.
 const TRIES_AGAIN: u32 = 3;
 
+/// A credential that had too many requests at once.
+pub(super) struct TurnedAway {
+    slot: SlotIndex,
+    /// How often it was so for this request.
+    times: u32,
+    /// Whether the request was not sent with it since, and may be.
+    may_again: bool,
+}
+
 /// What all attempts of a request have in common.
 #[derive(Default)]
 pub(super) struct History {
@@ -59,8 +68,8 @@ pub(super) struct History {
     /// The latest attempt that has begun since the history was made.
     pub(super) latest: Option<Sent>,
     pub(super) tried: Vec<SlotIndex>,
-    /// Those of them that had too many requests at once: how often, and whether one may be tried again.
-    pub(super) turned_away: Vec<(SlotIndex, u32, bool)>,
+    /// Those of them that had too many requests at once.
+    pub(super) turned_away: Vec<TurnedAway>,
     /// Those of them that lacked a token, so that nothing was sent with them.
     pub(super) unsent: Vec<SlotIndex>,
     /// The credentials whose secrets were to be renewed.
@@ -91,28 +100,29 @@ impl History {
         let slot = lease.slot();
         if !self.tried.contains(&slot) {
             self.tried.push(slot);
-        } else if let Some((_, _, may_again)) = self.turned_away(slot) {
-            *may_again = false;
+        } else if let Some(known) = self.turned_away(slot) {
+            known.may_again = false;
         }
     }
 
     /// A credential has too many requests at once. It may be tried again when it has fewer, a few times.
     pub(super) fn turns_away(&mut self, lease: &Lease) {
-        match self.turned_away(lease.slot()) {
-            Some((_, times, may_again)) => {
-                *times += 1;
-                *may_again = *times <= TRIES_AGAIN;
+        let slot = lease.slot();
+        match self.turned_away(slot) {
+            Some(known) => {
+                known.times += 1;
+                known.may_again = known.times <= TRIES_AGAIN;
             }
-            None => self.turned_away.push((lease.slot(), 1, true)),
+            None => self.turned_away.push(TurnedAway { slot, times: 1, may_again: true }),
         }
     }
 
-    fn turned_away(&mut self, slot: SlotIndex) -> Option<&mut (SlotIndex, u32, bool)> {
-        self.turned_away.iter_mut().find(|(known, ..)| *known == slot)
+    fn turned_away(&mut self, slot: SlotIndex) -> Option<&mut TurnedAway> {
+        self.turned_away.iter_mut().find(|known| known.slot == slot)
     }
 
     fn may_try_again(&self, slot: SlotIndex) -> bool {
-        self.turned_away.iter().any(|(known, _, may_again)| *known == slot && *may_again)
+        self.turned_away.iter().any(|known| known.slot == slot && known.may_again)
     }
 
     /// A credential is passed over: it lacks a token, and none can be had now.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tower::service_fn;
 use tower_credentials::provider::{GenericProvider, LimitOf, ResponseRule};
@@ -110,6 +111,47 @@ fn held(gate: &Arc<Semaphore>) -> Answer {
     })
 }
 
+/// A pool whose first account has a request that its upstream holds; the next ones it answers like this.
+struct Busy {
+    upstream: Upstream,
+    pool: Pool,
+    service: Stack,
+    gate: Arc<Semaphore>,
+    first: JoinHandle<(u16, String)>,
+}
+
+impl Busy {
+    async fn new<const N: usize>(
+        stacked: fn(&Pool, Upstream) -> Stack,
+        labels: [&str; N],
+        then: impl IntoIterator<Item = Answer>,
+    ) -> Self {
+        let gate = Arc::new(Semaphore::new(0));
+        let upstream = Upstream::new().answers("a", [held(&gate)].into_iter().chain(then));
+        let pool = busy_vendor(keys(labels).await).open().await.unwrap();
+        let service = stacked(&pool, upstream.clone());
+        let first = tokio::spawn(ask(&service, post()));
+        upstream.seen.reaches(1).await;
+        Self { upstream, pool, service, gate, first }
+    }
+
+    /// The upstream answers the first request well.
+    async fn first_ends(&mut self) {
+        self.gate.add_permits(1);
+        assert_eq!((&mut self.first).await.unwrap().0, 200);
+    }
+}
+
+fn too_many() -> Answer {
+    Answer::status(429).header("x-busy", "yes")
+}
+
+fn nobody_is_parked(pool: &Pool) {
+    for status in pool.status() {
+        assert_eq!(learnt(&status.standing), Standing::default(), "{}", status.credential.label);
+    }
+}
+
 async fn all_answered(service: &Stack, requests: usize) {
     let requests: Vec<_> = (0..requests).map(|_| tokio::spawn(ask(service, post()))).collect();
     for request in requests {
@@ -144,29 +186,22 @@ async fn of_20_requests_at_once_to_accounts_that_take_three_each_none_fails_and_
 
 #[tokio::test(start_paused = true)]
 async fn a_time_that_the_answer_names_is_how_long_the_cap_is_lower() {
-    let gate = Arc::new(Semaphore::new(0));
-    let busy = Answer::status(429).header("x-busy", "yes").header("retry-after", "5");
-    let upstream = Upstream::new().answers("a", [held(&gate), busy, Answer::ok()]);
-    let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
-    let service = stack(four(&pool, &no_refresh()), upstream.clone());
-    let first = tokio::spawn(ask(&service, post()));
-    upstream.seen.reaches(1).await;
-    assert_eq!(ask(&service, post()).await, (200, "b".into()));
+    let then = [too_many().header("retry-after", "5"), Answer::ok()];
+    let mut busy = Busy::new(ORDERS[0], ["a", "b"], then).await;
+    assert_eq!(ask(&busy.service, post()).await, (200, "b".into()));
     sleep(Duration::from_millis(4_900)).await;
-    assert_eq!(ask(&service, post()).await, (200, "b".into()));
-    assert_eq!(upstream.count("a"), 2, "the first has its request, and gets no other");
+    assert_eq!(ask(&busy.service, post()).await, (200, "b".into()));
+    assert_eq!(busy.upstream.count("a"), 2, "the first has its request, and gets no other");
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(ask(&service, post()).await.0, 200);
-    assert_eq!(upstream.count("a"), 3);
-    gate.add_permits(1);
-    assert_eq!(first.await.unwrap().0, 200);
+    assert_eq!(ask(&busy.service, post()).await.0, 200);
+    assert_eq!(busy.upstream.count("a"), 3);
+    busy.first_ends().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn if_none_of_ours_is_under_way_it_is_a_limit_like_any_other() {
     for stacked in ORDERS {
-        let busy = Answer::status(429).header("x-busy", "yes").header("retry-after", "12");
-        let upstream = Upstream::new().answers("a", [busy]);
+        let upstream = Upstream::new().answers("a", [too_many().header("retry-after", "12")]);
         let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
         let service = stacked(&pool, upstream.clone());
         assert_eq!(ask(&service, post()).await, (200, "b".into()));
@@ -177,29 +212,21 @@ async fn if_none_of_ours_is_under_way_it_is_a_limit_like_any_other() {
 #[tokio::test(start_paused = true)]
 async fn an_account_that_takes_none_is_asked_again_a_few_times_and_parked_by_nobody() {
     for stacked in ORDERS {
-        let gate = Arc::new(Semaphore::new(0));
-        let busy = Answer::status(429).header("x-busy", "yes");
-        let script = [held(&gate), busy];
-        let upstream = Upstream::new().answers("a", script);
-        let pool = busy_vendor(keys(["a"]).await).open().await.unwrap();
-        let service = stacked(&pool, upstream.clone());
-        let first = tokio::spawn(ask(&service, post()));
-        upstream.seen.reaches(1).await;
-        let second = tokio::spawn(ask(&service, post()));
-        upstream.seen.reaches(2).await;
+        let mut busy = Busy::new(stacked, ["a"], [too_many()]).await;
+        let second = tokio::spawn(ask(&busy.service, post()));
+        busy.upstream.seen.reaches(2).await;
         sleep(seconds(1)).await;
         assert!(!second.is_finished(), "it waits for the first to end");
-        gate.add_permits(1);
-        assert_eq!(first.await.unwrap().0, 200);
+        busy.first_ends().await;
         let began = tokio::time::Instant::now();
         assert_eq!(second.await.unwrap().0, 429);
-        assert_eq!(upstream.count("a"), 1 + 1 + 3);
+        assert_eq!(busy.upstream.count("a"), 1 + 1 + 3);
         assert_eq!(
             began.elapsed(),
             Duration::from_millis(100 + 200),
             "a pause before each but the first"
         );
-        assert_eq!(cools(&pool, "a"), Duration::ZERO);
+        assert_eq!(cools(&busy.pool, "a"), Duration::ZERO);
     }
 }
 
@@ -211,9 +238,7 @@ async fn what_counts_is_what_was_under_way_when_a_request_was_sent() {
         upstream.refuses_after = Duration::from_millis(1_005);
         let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
         all_answered(&stacked(&pool, upstream.service()), 8).await;
-        for status in pool.status() {
-            assert_eq!(learnt(&status.standing), Standing::default(), "{}", status.credential.label);
-        }
+        nobody_is_parked(&pool);
     }
 }
 
@@ -230,9 +255,7 @@ async fn a_vendor_that_counts_for_longer_than_the_head_of_a_response_parks_nobod
             }
             let pool = busy_vendor(vault).open().await.unwrap();
             all_answered(&stacked(&pool, upstream.service()), 6).await;
-            for status in pool.status() {
-                assert_eq!(learnt(&status.standing), Standing::default(), "{}", status.credential.label);
-            }
+            nobody_is_parked(&pool);
         }
     }
 }
@@ -240,38 +263,27 @@ async fn a_vendor_that_counts_for_longer_than_the_head_of_a_response_parks_nobod
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_given_up_makes_room_for_the_next() {
     for stacked in ORDERS {
-        let gate = Arc::new(Semaphore::new(0));
-        let busy = Answer::status(429).header("x-busy", "yes").header("retry-after", "3600");
-        let upstream = Upstream::new().answers("a", [held(&gate), busy, Answer::ok()]);
-        let pool = busy_vendor(keys(["a"]).await).open().await.unwrap();
-        let service = stacked(&pool, upstream.clone());
-        let first = tokio::spawn(ask(&service, post()));
-        upstream.seen.reaches(1).await;
-        let second = tokio::spawn(ask(&service, post()));
-        upstream.seen.reaches(2).await;
-        first.abort();
+        let then = [too_many().header("retry-after", "3600"), Answer::ok()];
+        let busy = Busy::new(stacked, ["a"], then).await;
+        let second = tokio::spawn(ask(&busy.service, post()));
+        busy.upstream.seen.reaches(2).await;
+        busy.first.abort();
         assert_eq!(second.await.unwrap().0, 200);
-        assert_eq!(upstream.count("a"), 3);
+        assert_eq!(busy.upstream.count("a"), 3);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_are_pinned_wait_for_their_account_and_a_reset_lifts_its_cap() {
-    let gate = Arc::new(Semaphore::new(0));
-    let busy = Answer::status(429).header("x-busy", "yes").header("retry-after", "3600");
-    let upstream = Upstream::new().answers("a", [held(&gate), busy, Answer::ok()]);
-    let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
-    let service = stack(four(&pool, &no_refresh()), upstream.clone());
-    let first = tokio::spawn(ask(&service, post()));
-    upstream.seen.reaches(1).await;
-    assert_eq!(ask(&service, post()).await, (200, "b".into()));
+    let then = [too_many().header("retry-after", "3600"), Answer::ok()];
+    let mut busy = Busy::new(ORDERS[0], ["a", "b"], then).await;
+    assert_eq!(ask(&busy.service, post()).await, (200, "b".into()));
     let mut pinned = post();
     pinned.extensions_mut().insert(Pin::label("a"));
-    let pinned = tokio::spawn(ask(&service, pinned));
+    let pinned = tokio::spawn(ask(&busy.service, pinned));
     sleep(seconds(1)).await;
     assert!(!pinned.is_finished());
-    pool.reset(status_of(&pool, "a").credential.id).await.unwrap();
+    busy.pool.reset(status_of(&busy.pool, "a").credential.id).await.unwrap();
     assert_eq!(pinned.await.unwrap().0, 200);
-    gate.add_permits(1);
-    assert_eq!(first.await.unwrap().0, 200);
+    busy.first_ends().await;
 }

@@ -6,21 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tower_credentials::standing::Health;
-use tower_credentials::vault::{MemoryVault, VaultExt};
+use tower_credentials::vault::VaultExt;
 use tower_credentials::*;
 
 use crate::support::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Two accounts; the first one's token has expired.
-async fn vault(clock: &Clock) -> MemoryVault {
-    let vault = MemoryVault::new();
-    let tokens = OAuthTokens::new("a-1").refresh("refresh-a").expires_at(clock.now());
-    vault.put(Credential::new(key(), "a", tokens)).await.unwrap();
-    vault.put(account("b")).await.unwrap();
-    vault
-}
 
 /// The vendor takes `a`'s tokens for as long as they live; those of generations up to `dead` are over.
 fn upstream(dead: u32) -> Upstream {
@@ -47,19 +38,11 @@ fn answering_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> R
     })
 }
 
-async fn is_blameless(pool: &Pool, vault: &MemoryVault) {
-    assert_eq!(cools(pool, "a"), Duration::ZERO);
-    let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
-    for standing in stored.values().chain([&status_of(pool, "a").standing]) {
-        assert!(standing.cooldowns.is_empty() && standing.failures == 0, "{standing:?}");
-    }
-}
-
 /// As after a night with the lid closed: the answer lies in the socket, and the token is long over.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_has_come_too_late_is_renewed_once_more_before_anyone_uses_it() {
     let clock = tokio_clock();
-    let vault = vault(&clock).await;
+    let vault = with_an_expired_one(&clock).await;
     let asked = Journal::new();
     let refresher = answering_after(&clock, &[8 * HOUR], &asked);
     let upstream = upstream(2);
@@ -81,14 +64,14 @@ async fn a_token_that_has_come_too_late_is_renewed_once_more_before_anyone_uses_
     assert_eq!(asked.all(), [2, 3]);
     assert_eq!(upstream.tokens(), ["a-3"; 20], "nobody has used the other one");
     for pool in &pools {
-        is_blameless(pool, &vault).await;
+        is_blameless(pool, &vault, "").await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_could_not_be_saved_for_its_whole_life_is_renewed_once_more() {
     let clock = tokio_clock();
-    let vault = vault(&clock).await;
+    let vault = with_an_expired_one(&clock).await;
     let is_full = Arc::new(AtomicUsize::new(1));
     let planned = is_full.clone();
     let spy = Planned::new(&vault, move |kind, _| match kind {
@@ -106,14 +89,14 @@ async fn a_token_that_could_not_be_saved_for_its_whole_life_is_renewed_once_more
     pool.renewed().await;
     assert_eq!(ask(&service, post()).await, (200, "a-3".into()));
     assert_eq!((asked.all(), upstream.count("a-2")), (vec![2, 3], 0));
-    is_blameless(&pool, &vault).await;
+    is_blameless(&pool, &vault, "").await;
 }
 
 /// Were it renewed again and again, a server that is that slow would be asked for ever.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_comes_too_late_twice_is_taken_as_it_is() {
     let clock = tokio_clock();
-    let vault = vault(&clock).await;
+    let vault = with_an_expired_one(&clock).await;
     let asked = Journal::new();
     let refresher = answering_after(&clock, &[2 * HOUR; 9], &asked);
     let pool = builder(vault).clock(clock.clone()).renewal_patience(None).open().await.unwrap();
@@ -126,7 +109,7 @@ async fn a_token_that_comes_too_late_twice_is_taken_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn a_verdict_on_the_token_that_came_too_late_is_kept() {
     let clock = tokio_clock();
-    let vault = vault(&clock).await;
+    let vault = with_an_expired_one(&clock).await;
     let slow = clock.clone();
     let refresher = Refresher::new(move |credential: Credential| {
         let expiry = slow.now().after(HOUR);

@@ -73,17 +73,21 @@ fn a_file_that_only_its_owner_or_nobody_writes_is_believed() {
     Registry::builder().optional_file(place.directory().join("none.toml")).build().unwrap();
 }
 
+fn is_refused_until_it_is_done_as_told(place: &Place, mode: u32) {
+    for path in [place.file(), place.link()] {
+        let text = refused(&path);
+        assert!(text.contains(&format!("whose mode is 0{mode:o}")), "{text}");
+    }
+    do_as_told(&refused(&place.file()));
+    Registry::builder().file(place.file()).build().unwrap();
+}
+
 #[test]
 fn a_file_that_others_may_write_is_refused_with_the_command_that_mends_it() {
     for mode in [0o620, 0o602, 0o666, 0o664] {
         let place = Place::new();
         set_mode(&place.file(), mode);
-        for path in [place.file(), place.link()] {
-            let text = refused(&path);
-            assert!(text.contains(&format!("whose mode is 0{mode:o}")), "{text}");
-        }
-        do_as_told(&refused(&place.file()));
-        Registry::builder().file(place.file()).build().unwrap();
+        is_refused_until_it_is_done_as_told(&place, mode);
     }
 }
 
@@ -92,12 +96,7 @@ fn a_file_in_a_directory_that_others_may_write_is_refused() {
     for mode in [0o720, 0o702, 0o777, 0o770] {
         let place = Place::new();
         set_mode(&place.directory(), mode);
-        for path in [place.file(), place.link()] {
-            let text = refused(&path);
-            assert!(text.contains(&format!("whose mode is 0{mode:o}")), "{text}");
-        }
-        do_as_told(&refused(&place.file()));
-        Registry::builder().file(place.file()).build().unwrap();
+        is_refused_until_it_is_done_as_told(&place, mode);
     }
 }
 

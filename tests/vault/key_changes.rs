@@ -101,15 +101,31 @@ async fn ask(vault: &FileVault, what: &str, id: CredentialId) -> Result<(), Vaul
     Ok(())
 }
 
-#[tokio::test]
-async fn whatever_is_asked_first_after_a_change_finds_the_new_key() {
-    for what in FIRST {
+/// A vault that was open while another process has changed its key, which is not where it is kept yet.
+struct Changed {
+    place: Place,
+    kept: Kept,
+    vault: FileVault,
+    id: CredentialId,
+    new: VaultKey,
+}
+
+impl Changed {
+    async fn new() -> Self {
         let place = Place::new();
         let kept = Kept::new(&place.key);
         let vault = open(&place, kept.clone()).await;
         let [id] = put_all(&vault, ["a"]).await;
         let new = VaultKey::generate();
         change(&place, &new).await;
+        Self { place, kept, vault, id, new }
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_asked_first_after_a_change_finds_the_new_key() {
+    for what in FIRST {
+        let Changed { place, kept, vault, id, new } = Changed::new().await;
         kept.exchange(&new);
         let before = kept.asked();
         ask(&vault, what, id).await.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -192,12 +208,7 @@ async fn a_place_is_asked_only_for_a_key_that_is_needed() {
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_until_the_new_key_is_where_it_is_kept() {
     for what in FIRST {
-        let place = Place::new();
-        let kept = Kept::new(&place.key);
-        let vault = open(&place, kept.clone()).await;
-        let [id] = put_all(&vault, ["a"]).await;
-        let new = VaultKey::generate();
-        change(&place, &new).await;
+        let Changed { place: _place, kept, vault, id, new } = Changed::new().await;
         let began = Instant::now();
         let exchange = async {
             tokio::time::sleep(Duration::from_secs(5)).await;

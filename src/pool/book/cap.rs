@@ -37,6 +37,15 @@ impl Slot {
             .min()
             .is_some_and(|cap: u32| self.lease.in_flight().count() >= cap)
     }
+
+    /// Lifts its lowered cap. Returns whether it had one.
+    fn lift_cap(&mut self) -> bool {
+        let had_one = self.lowered_cap.take().is_some();
+        if had_one {
+            self.lease.in_flight().watch(false);
+        }
+        had_one
+    }
 }
 
 impl Book {
@@ -103,7 +112,7 @@ impl Book {
                 cap.full_until = None;
             }
             if cap.until <= now {
-                self.lift_cap(index);
+                self.slots[index].lift_cap();
             }
             self.refile(index, config, now);
         }
@@ -112,9 +121,7 @@ impl Book {
     }
 
     pub(super) fn lift_cap(&mut self, index: SlotIndex) {
-        let slot = &mut self.slots[index];
-        if slot.lowered_cap.take().is_some() {
-            slot.lease.in_flight().watch(false);
+        if self.slots[index].lift_cap() {
             self.set_caps_end();
         }
     }

@@ -83,19 +83,19 @@ impl Book {
                 self.no_credential(key, config)
             });
         };
-        let is_stated = self.is_stated(soonest, config);
-        let fail =
-            || Error::AllCoolingDown { pool: key.clone(), retry_after: soonest.since(now), is_stated };
         match config.when_all_cooling_down {
             WhenAllCoolingDown::TrySoonest => {
-                let slot = self.soonest_unprobed(scope);
-                Ok(self.take(slot.ok_or_else(fail)?, true, config, now))
+                if let Some(slot) = self.soonest_unprobed(scope) {
+                    return Ok(self.take(slot, true, config, now));
+                }
             }
             WhenAllCoolingDown::WaitUpTo(bound) if soonest <= patience.unwrap_or(now.after(bound)) => {
-                Ok(Picked::Pending(Wakeup { until: Some(soonest), change: self.wait() }))
+                return Ok(Picked::Pending(Wakeup { until: Some(soonest), change: self.wait() }));
             }
-            WhenAllCoolingDown::WaitUpTo(_) | WhenAllCoolingDown::Fail => Err(fail()),
+            WhenAllCoolingDown::WaitUpTo(_) | WhenAllCoolingDown::Fail => {}
         }
+        let (retry_after, is_stated) = (soonest.since(now), self.is_stated(soonest, config));
+        Err(Error::AllCoolingDown { pool: key.clone(), retry_after, is_stated })
     }
 
     /// Whether no credential of a lower tier is ready.
