@@ -3,7 +3,8 @@
 //! A server may refuse an upload by an early answer, a 429 mostly, and close the connection without reading the rest.
 //! The system's reset ends the upload, and hyper returns that error of writing, with the answer unread behind it (hyper
 //! 1.12, HTTP/1.1): there is nothing then to rotate on. Over this layer the answer is read first, and the error is returned
-//! only if there is none.
+//! only if there is none. When the layers throw such a response away, its connection ends with it, since few servers say that
+//! they close it.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -21,6 +22,7 @@
 //! `HttpsClient` has it already. reqwest lets no layer of its connectors change the connection
 //! (`ClientBuilder::connector_layer`, reqwest 0.13).
 
+mod reuse;
 mod stream;
 
 use std::fmt;
@@ -34,6 +36,7 @@ use tower_service::Service;
 
 use crate::access::access;
 
+pub(crate) use reuse::Reuse;
 pub use stream::EarlyAnswerStream;
 
 /// Makes a connector's connections read an early answer. See the [module](self).

@@ -39,6 +39,8 @@ enum Early {
     AnswerAndReset,
     /// Closes its side, and reads to the end.
     AnswerAndLinger,
+    /// The system has taken the whole upload, and the reset comes only once another request has begun.
+    AnswerAndCloseLater,
     /// Half of an answer's head.
     BreakOff,
     Reset,
@@ -78,11 +80,7 @@ async fn serve(mut stream: TcpStream, early: Early, requests: Arc<AtomicUsize>) 
     }
     requests.fetch_add(1, Ordering::SeqCst);
     if !String::from_utf8_lossy(&head).contains("limited") {
-        let mut left = LENGTH;
-        let mut buffer = vec![0; 64 * 1024];
-        while left > 0 {
-            left -= stream.read(&mut buffer).await?;
-        }
+        read_upload(&mut stream).await?;
         return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     }
     match early {
@@ -92,9 +90,20 @@ async fn serve(mut stream: TcpStream, early: Early, requests: Arc<AtomicUsize>) 
             stream.shutdown().await?;
             tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
         }
+        Early::AnswerAndCloseLater => {
+            read_upload(&mut stream).await?;
+            stream.write_all(LIMITED).await?;
+            stream.read_u8().await.map(drop)
+        }
         Early::BreakOff => stream.write_all(&LIMITED[..20]).await,
         Early::Reset => Ok(()),
     }
+}
+
+async fn read_upload(stream: &mut TcpStream) -> std::io::Result<()> {
+    let read = tokio::io::copy(&mut stream.take(LENGTH as u64), &mut tokio::io::sink()).await?;
+    assert_eq!(read, LENGTH as u64);
+    Ok(())
 }
 
 fn reading() -> EarlyAnswer<HttpConnector> {
@@ -123,7 +132,7 @@ fn upload() -> Full<Bytes> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_upload_goes_on_with_the_next_account() {
-    for early in [Early::AnswerAndReset, Early::AnswerAndLinger] {
+    for early in [Early::AnswerAndReset, Early::AnswerAndLinger, Early::AnswerAndCloseLater] {
         for _ in 0..rounds() {
             let server = Server::start(early).await;
             let pool = server.pool().await;
