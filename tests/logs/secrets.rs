@@ -1,17 +1,12 @@
 //! Nothing secret in any log, event, error or `Debug` output.
-#![cfg(feature = "file")]
-
-mod support;
 
 use std::fmt::Debug;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use http::{Request, Response};
 use http_body_util::Full;
-use support::*;
 use tower::{Layer, ServiceExt};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::file::FileVault;
@@ -19,43 +14,11 @@ use tower_credentials::vault::key::{FileKey, KeyRequest, VaultKey};
 use tower_credentials::vault::{MemoryVault, VaultExt, VaultRequest};
 use tower_credentials::*;
 
+use crate::log;
+use crate::support::*;
+
 /// Every secret here has this in it, at its begin.
 const PLANTED: &str = "pLaNtEdSeCrEt";
-
-/// What was logged in this process, at all levels, by whatever thread and crate.
-fn log() -> &'static Log {
-    static LOG: OnceLock<Log> = OnceLock::new();
-    LOG.get_or_init(|| {
-        let log = Log::default();
-        let writer = log.clone();
-        tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .init();
-        log
-    })
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
 
 /// Looks for the secret as it is, in base64 wherever it may begin in it, in hex and as a list of bytes.
 fn has_secret(text: &str) -> Option<String> {
@@ -240,6 +203,7 @@ async fn an_error_of_the_refresher_that_quotes_a_secret_is_not_passed_on_as_it_i
 
 #[tokio::test]
 async fn a_token_that_begins_with_another_is_taken_out_whole() {
+    log();
     let events = Journal::new();
     let vault = MemoryVault::new();
     let tokens = OAuthTokens::new("short").refresh(format!("short-{PLANTED}"));
