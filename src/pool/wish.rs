@@ -8,6 +8,7 @@ use http::Extensions;
 use super::lane::SlotIndex;
 use crate::credential::CredentialId;
 use crate::standing::Scope;
+use crate::vault::Damage;
 
 /// Pins a request to one credential: it is used whatever its cooldown, and the request is not rotated. To
 /// one that is paused or out of use, it is an error; see [`check`](Self::check).
@@ -54,6 +55,14 @@ impl Pin {
 
     pub(crate) fn is_check(&self) -> bool {
         self.is_check
+    }
+
+    /// Whether it names the credential of this record.
+    pub(crate) fn is_to(&self, damage: &Damage) -> bool {
+        match &self.to {
+            PinTo::Id(id) => damage.id == Some(*id),
+            PinTo::Label(label) => damage.label.as_ref() == Some(label),
+        }
     }
 
     /// The credential that it names, by the indexes of a pool.

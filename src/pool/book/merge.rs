@@ -41,7 +41,8 @@ impl Book {
                 Ok(slot) => order.push(slot),
                 Err(error) => damaged.push(
                     Damage::new(format!("credential {label:?} ({id})"), error.to_string())
-                        .of(*id, Some(credential.metadata.kind)),
+                        .of(*id, Some(credential.metadata.kind))
+                        .label(label.clone()),
                 ),
             }
         }
