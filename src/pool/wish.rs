@@ -8,7 +8,6 @@ use http::Extensions;
 use super::lane::SlotIndex;
 use crate::credential::CredentialId;
 use crate::standing::Scope;
-use crate::vault::Damage;
 
 /// Pins a request to one credential: it is used whatever its cooldown, and the request is not rotated. To
 /// one that is paused or out of use, it is an error; see [`check`](Self::check).
@@ -57,11 +56,11 @@ impl Pin {
         self.is_check
     }
 
-    /// Whether it names the credential of this record.
-    pub(crate) fn is_to(&self, damage: &Damage) -> bool {
+    /// The id of the credential that it names, if these labels tell.
+    pub(crate) fn to_one_of(&self, labels: &HashMap<Arc<str>, CredentialId>) -> Option<CredentialId> {
         match &self.to {
-            PinTo::Id(id) => damage.id == Some(*id),
-            PinTo::Label(label) => damage.label.as_ref() == Some(label),
+            PinTo::Id(id) => Some(*id),
+            PinTo::Label(label) => labels.get(label).copied(),
         }
     }
 

@@ -133,7 +133,9 @@ pub use error::VaultError;
 #[cfg(feature = "file")]
 use error::way_out;
 pub use ext::VaultExt;
-pub(crate) use ext::{put_again, record, replace_as_it_came};
+#[cfg(feature = "backup")]
+pub(crate) use ext::put_again;
+pub(crate) use ext::{record, replace_as_it_came};
 pub use memory::{MemoryFuture, MemoryVault};
 #[cfg(feature = "file")]
 pub(crate) use storable::check_stored_names;
@@ -364,8 +366,6 @@ pub struct Damage {
     pub reason: String,
     /// The credential whose record it is, if it is one of the pool that was asked for.
     pub id: Option<CredentialId>,
-    /// The credential's label, if that can be read.
-    pub label: Option<Arc<str>>,
     /// The kind that is written on it, if that can be read. The credential counts as one of this kind, and one that may
     /// be of any as one of each: a damaged sign-in must not bill an API key instead.
     pub kind: Option<Kind>,
@@ -377,21 +377,13 @@ pub struct Damage {
 impl Damage {
     /// That `record` cannot be read, because of `reason`.
     pub fn new(record: impl Into<String>, reason: impl Into<String>) -> Self {
-        let (record, reason) = (record.into(), reason.into());
-        Self { record, reason, id: None, label: None, kind: None, may_pass: false }
+        Self { record: record.into(), reason: reason.into(), id: None, kind: None, may_pass: false }
     }
 
     /// It is this credential's record, and this kind is written on it, if any can be read.
     #[must_use]
     pub fn of(mut self, id: CredentialId, kind: Option<Kind>) -> Self {
         (self.id, self.kind) = (Some(id), kind);
-        self
-    }
-
-    /// The credential has this label.
-    #[must_use]
-    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
-        self.label = Some(label.into());
         self
     }
 

@@ -166,7 +166,8 @@ impl Book {
 
     /// There is none to which the request is pinned, or none that can be used.
     fn no_such(&self, pin: &Pin, key: &PoolKey) -> Error {
-        match self.damaged.iter().find(|damage| pin.is_to(damage)) {
+        let id = pin.to_one_of(&self.unusable);
+        match self.damaged.iter().find(|damage| id.is_some() && damage.id == id) {
             Some(damage) => Error::Vault(VaultError::Damaged(damage.clone())),
             None => Error::UnknownPin { pool: key.clone(), pin: pin.to_string() },
         }

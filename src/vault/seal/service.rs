@@ -427,8 +427,7 @@ impl Opening {
                 Ok(secret) => self.opened.credentials.push(Record { metadata, secret }),
                 Err(shut) => {
                     let damage = seals.cipher.damage(shut, (seals.name)(metadata.id));
-                    let damage = damage.of(metadata.id, Some(metadata.kind)).label(metadata.label);
-                    self.opened.damaged.push(damage);
+                    self.opened.damaged.push(damage.of(metadata.id, Some(metadata.kind)));
                 }
             }
         }
