@@ -220,6 +220,21 @@ impl Secret {
         self.token().expose().trim().is_empty()
     }
 
+    /// Whether a header takes what a request would carry.
+    pub(crate) fn fits_a_header(&self) -> bool {
+        !self.token().expose().chars().any(char::is_control)
+    }
+
+    /// The same with an empty token, which is renewed before it is sent.
+    pub(crate) fn without_token(mut self) -> Self {
+        match &mut self {
+            Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.access = "".into(),
+            Secret::Api { key } => *key = "".into(),
+            Secret::WellKnown { token, .. } => *token = "".into(),
+        }
+        self
+    }
+
     /// Every text in it that is secret.
     fn texts(&self) -> impl Iterator<Item = &str> {
         let (first, tokens) = match self {

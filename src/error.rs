@@ -9,8 +9,27 @@ use crate::vault::{Damage, VaultError};
 
 /// Any error: what tower's own middleware uses where layers of several crates meet.
 ///
-/// It is no `std::error::Error` itself, so anyhow's `?` does not take it: `anyhow::Error::from_boxed` does, as in
-/// `client.oneshot(request).await.map_err(anyhow::Error::from_boxed)?`. The other errors of this crate go through `?`.
+/// It is no `std::error::Error` itself, so anyhow's `?` does not take it: `anyhow::Error::from_boxed` does. All other errors
+/// of this crate are types of their own and go through `?`; a `BoxError` comes from layers, since services of others are in
+/// between.
+///
+/// ```
+/// use tower_credentials::{BoxError, Error};
+///
+/// fn sent() -> Result<(), BoxError> {
+///     # Err(Error::LostBody.into())
+///     // client.oneshot(request).await
+/// }
+///
+/// fn run() -> anyhow::Result<()> {
+///     Ok(sent().map_err(anyhow::Error::from_boxed)?)
+/// }
+///
+/// let error = run().unwrap_err();
+/// // What is ours is found in the box.
+/// let own = error.downcast_ref::<BoxError>().and_then(|error| error.downcast_ref::<Error>());
+/// assert!(matches!(own, Some(Error::LostBody)));
+/// ```
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a layer or a pool of this crate failed. A layer's error is a [`BoxError`] that is either the

@@ -15,7 +15,7 @@ use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::client::legacy::{Client, Error, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -37,7 +37,11 @@ use proxy::ProxyConnector;
 ///
 /// Proxies are those of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in either case), or else of
 /// the system's settings on macOS and Windows: HTTP proxies by `CONNECT` (RFC 9110, section 9.3.6), and
-/// `socks5` ones. Plain HTTP, which credentials are sent by to a loopback host only, goes through none.
+/// `socks5` ones. Plain HTTP goes through none: credentials are sent by it to a loopback host, and to
+/// [private origins](crate::provider::Origin::plain_http) that are named.
+///
+/// There are as many connections as requests under way, so no request waits for another's. A client of HTTP/2 has one
+/// connection, and as many requests on it as its server allows.
 ///
 /// ```no_run
 /// use bytes::Bytes;
@@ -92,11 +96,11 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     type Response = Response<Incoming>;
-    type Error = BoxError;
+    type Error = Error;
     type Future = HttpsFuture;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Service::poll_ready(&mut self.client, cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Service::poll_ready(&mut self.client, cx)
     }
 
     fn call(&mut self, request: Request<B>) -> HttpsFuture {
@@ -114,10 +118,10 @@ pin_project! {
 }
 
 impl Future for HttpsFuture {
-    type Output = Result<Response<Incoming>, BoxError>;
+    type Output = Result<Response<Incoming>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx).map_err(Into::into)
+        self.project().inner.poll(cx)
     }
 }
 

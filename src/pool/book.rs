@@ -145,8 +145,10 @@ pub(crate) struct Book {
     random: HasherRng,
     pub(crate) journal: Journal,
     pub(crate) revision: Revision,
-    /// What could not be read when the vault was last loaded.
+    /// What could not be read or used when the vault was last loaded.
     damaged: Vec<Damage>,
+    /// Those of them that could be read, by label.
+    unusable: HashMap<Arc<str>, CredentialId>,
 }
 
 impl Book {
@@ -172,6 +174,7 @@ impl Book {
             journal: Journal::default(),
             revision: Revision::default(),
             damaged: Vec::new(),
+            unusable: HashMap::new(),
         }
     }
 

@@ -56,6 +56,14 @@ impl Pin {
         self.is_check
     }
 
+    /// The id of the credential that it names, if these labels tell.
+    pub(crate) fn to_one_of(&self, labels: &HashMap<Arc<str>, CredentialId>) -> Option<CredentialId> {
+        match &self.to {
+            PinTo::Id(id) => Some(*id),
+            PinTo::Label(label) => labels.get(label).copied(),
+        }
+    }
+
     /// The credential that it names, by the indexes of a pool.
     pub(crate) fn lookup(
         &self,

@@ -42,7 +42,7 @@ impl Configured {
         Arc::new(Self {
             responses,
             own_responses,
-            origins: settings.values().origins.clone().unwrap_or_default(),
+            origins: settings.origins().cloned().collect(),
             default_headers,
             models_url: settings.values().models_url.clone(),
             models_shape: settings.values().models_shape,

@@ -251,13 +251,16 @@ impl ListElement {
     }
 }
 
-/// A secret can't be sent in a header: it holds a line break, say.
+/// A secret, or what goes into a header beside it, can't be sent in one: it holds a line break, say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnusableSecret;
 
 impl std::fmt::Display for UnusableSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the secret can't be sent in a header; store it anew, without line breaks")
+        f.write_str(
+            "the secret, or what goes beside it, can't be sent in a header; store it anew, without line breaks and \
+             control characters",
+        )
     }
 }
 

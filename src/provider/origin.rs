@@ -154,8 +154,8 @@ impl Origin {
     /// An origin of plain HTTP in a network of one's own: a private address, a name of one label, or one under `.local`,
     /// `.internal`, `.home.arpa`, `.svc` or `.lan`, as in `http://10.0.0.5:8080` and `http://llm.tools.svc.cluster.local`.
     ///
-    /// Whoever can listen in on that network reads each credential that is sent there. So this is said for each origin, and
-    /// no text of settings is taken for it.
+    /// Whoever can listen in on that network reads each credential that is sent there. So this is said for each origin, by
+    /// a program or by the setting `insecure_http_origins`, and no other text of settings is taken for it.
     ///
     /// # Errors
     /// Where the text is no such origin.

@@ -23,6 +23,7 @@ impl ProviderSettings {
         let set = [
             ("api_key_variable", values.api_key_variable.is_some()),
             ("origins", values.origins.is_some()),
+            ("insecure_http_origins", values.insecure_http_origins.is_some()),
             ("endpoint_hosts", values.endpoint_hosts.is_some()),
             ("subscription_endpoint", values.subscription_endpoint.is_some()),
             ("models_url", values.models_url.is_some()),

@@ -1,6 +1,6 @@
 //! The names of the settings, and what each sets.
 
-use super::raw::{Raw, header_name, origin};
+use super::raw::{Raw, header_name, insecure_origin, origin, trusted_origin};
 use super::{Headers, ProviderSettings, SettingsError, nearest, responses};
 use crate::provider::Origin;
 
@@ -47,15 +47,16 @@ keys! {
     "cooldown_refused" => cooldown_refused: raw.duration(),
     "cooldown_cap" => cooldown_cap: raw.duration(),
     "api_key_variable" => api_key_variable: raw.variable(),
-    "origins" => origins: raw.list_of(origin),
+    "origins" => origins: raw.list_of(trusted_origin),
+    "insecure_http_origins" => insecure_http_origins: raw.list_of(insecure_origin),
     "endpoint_hosts" => endpoint_hosts: raw.list_of(host),
     "subscription_endpoint" => subscription_endpoint: raw.endpoint(),
     "models_url" => models_url: raw.models_url(),
     "models_shape" => models_shape: raw.models_shape(),
     "header" => header: raw.header_name(),
-    "prefix" => prefix: raw.text().map(str::to_owned),
+    "prefix" => prefix: raw.prefix(),
     "oauth_header" => oauth_header: raw.header_name(),
-    "oauth_prefix" => oauth_prefix: raw.text().map(str::to_owned),
+    "oauth_prefix" => oauth_prefix: raw.prefix(),
     "query_names" => query_names: raw.list_of(name),
     "aliases" => aliases: raw.list_of(name),
     "responses" => responses: responses::rules(raw),

@@ -15,6 +15,7 @@
 //! | `cooldown_cap` | The longest cooldown that is guessed. | `1h` |
 //! | `api_key_variable` | The environment variable of an API key for a pool without one; empty for none. | the vendor's |
 //! | `origins` | To where credentials may go, too. The first is where the program `credentials` and `discovery` ask, in place of the vendor's own. | none |
+//! | `insecure_http_origins` | To where they may go in clear, too: `http://` with a private address, or with a name that is nobody's on the internet ([`Origin::plain_http`]). Whoever listens in on that network reads them. After `origins`. | none |
 //! | `endpoint_hosts` | Which hosts an account may name for its requests, too (Copilot, Qwen). | none |
 //! | `subscription_endpoint` | Where OAuth accounts' requests go (OpenAI). | where the caller says |
 //! | `models_url` | Where the models are told: a URL, or a path at the provider's origin. | the vendor's |
@@ -183,6 +184,7 @@ layered! {
         cooldown_cap: Duration,
         api_key_variable: String,
         origins: Vec<Origin>,
+        insecure_http_origins: Vec<Origin>,
         endpoint_hosts: Vec<Origin>,
         subscription_endpoint: Endpoint,
         models_url: ModelsUrl,
@@ -307,6 +309,12 @@ impl ProviderSettings {
 
     pub(crate) fn values(&self) -> &Values {
         &self.values
+    }
+
+    /// To where credentials may go, besides the provider's own.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &Origin> {
+        let Values { origins, insecure_http_origins, .. } = &self.values;
+        origins.iter().chain(insecure_http_origins).flatten()
     }
 
     pub(crate) fn headers(&self) -> &Headers {

@@ -103,6 +103,12 @@ impl<'a> Raw<'a> {
             .map_err(|_| "can't be a header's value: it must be one line of plain text".to_owned())
     }
 
+    /// What stands before a token in a header.
+    pub(super) fn prefix(&self) -> Read<String> {
+        self.header_value()?;
+        self.text().map(str::to_owned)
+    }
+
     pub(super) fn endpoint(&self) -> Read<Endpoint> {
         shown(self.text()?.parse())
     }
@@ -148,6 +154,22 @@ pub(super) fn header_name(text: &str) -> Read<HeaderName> {
 
 pub(super) fn origin(text: &str) -> Read<Origin> {
     shown(text.parse())
+}
+
+/// An origin where credentials may go: over plain HTTP to this machine alone.
+pub(super) fn trusted_origin(text: &str) -> Read<Origin> {
+    origin(text).map_err(|reason| match Origin::plain_http(text) {
+        Ok(_) => format!(
+            "{reason}; if it is in a network of your own in which nobody listens in, name it in \
+             `insecure_http_origins` instead"
+        ),
+        Err(_) => reason,
+    })
+}
+
+/// An origin of plain HTTP, which is named as what it is.
+pub(super) fn insecure_origin(text: &str) -> Read<Origin> {
+    shown(Origin::plain_http(text))
 }
 
 /// What is wrong, after the setting's name.

@@ -15,6 +15,7 @@ impl VaultError {
             Self::WrongKind { id, expected, given } => {
                 Self::WrongKind { id: *id, expected: *expected, given: *given }
             }
+            Self::InvalidSecret { field, reason } => Self::InvalidSecret { field, reason },
             Self::Damaged(damage) => Self::Damaged(damage.clone()),
             Self::Key(reason) => Self::Key(reason.clone()),
             Self::Locked { path, holder, waited } => {
@@ -34,6 +35,7 @@ impl VaultError {
                 },
             },
             Self::Layer(error) => Self::Layer(error.to_string().into()),
+            Self::Unsupported { request } => Self::Unsupported { request },
             Self::UnexpectedResponse => Self::UnexpectedResponse,
         }
     }

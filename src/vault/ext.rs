@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{
     Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, Vault, VaultError,
-    VaultRequest, VaultResponse,
+    VaultRequest, VaultResponse, check_secret,
 };
 use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Secret};
 use crate::standing::Outcome;
@@ -71,9 +71,15 @@ pub trait VaultExt: Vault {
     ///
     /// # Errors
     /// [`VaultError::Exists`] for an id that is taken, [`VaultError::InvalidName`],
-    /// [`VaultError::WrongKind`], or when the vault cannot be written.
+    /// [`VaultError::InvalidSecret`] for a key or a token that no request could carry, [`VaultError::WrongKind`], or when
+    /// the vault cannot be written.
     fn put(&self, credential: Credential) -> impl Future<Output = Result<Metadata, VaultError>> + Send {
-        ask!(self, VaultRequest::Put(credential), VaultResponse::Stored(metadata) => metadata)
+        let checked = check_secret(&credential.secret);
+        let put = put_again(self.clone(), credential);
+        async move {
+            checked?;
+            put.await
+        }
     }
 
     /// Sees to it that a credential is there, for keys that a program's configuration has: each start may say the same.
@@ -94,6 +100,7 @@ pub trait VaultExt: Vault {
     ) -> impl Future<Output = Result<Metadata, VaultError>> + Send {
         let vault = self.clone();
         async move {
+            check_secret(&credential.secret)?;
             let _one_at_a_time = vault.lease_client(ENSURE.into()).await?;
             let stored = vault.load_pool(credential.metadata.pool.clone()).await?;
             let known = stored.credentials.iter();
@@ -164,7 +171,7 @@ pub trait VaultExt: Vault {
     /// is an answer, not an error: it carries what someone else has stored.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], [`VaultError::WrongKind`], [`VaultError::Damaged`],
+    /// [`VaultError::NotFound`], [`VaultError::InvalidSecret`], [`VaultError::WrongKind`], [`VaultError::Damaged`],
     /// [`VaultError::Key`], or when the vault cannot be written. The stored secret is then the old one.
     fn replace_secret(
         &self,
@@ -172,12 +179,13 @@ pub trait VaultExt: Vault {
         expected: Generation,
         secret: impl Into<Secret>,
     ) -> impl Future<Output = Result<Replaced, VaultError>> + Send {
-        let (secret, attributes) = (secret.into(), None);
-        ask!(
-            self,
-            VaultRequest::ReplaceSecret { id, expected, secret, attributes },
-            VaultResponse::Replaced(replaced) => replaced
-        )
+        let secret = secret.into();
+        let checked = check_secret(&secret);
+        let replace = replace_as_it_came(self.clone(), id, expected, secret);
+        async move {
+            checked?;
+            replace.await
+        }
     }
 
     /// As [`replace_secret`](Self::replace_secret), and the attributes with it.
@@ -192,11 +200,16 @@ pub trait VaultExt: Vault {
         attributes: BTreeMap<String, String>,
     ) -> impl Future<Output = Result<Replaced, VaultError>> + Send {
         let (secret, attributes) = (secret.into(), Some(attributes));
-        ask!(
+        let checked = check_secret(&secret);
+        let replace = ask!(
             self,
             VaultRequest::ReplaceSecret { id, expected, secret, attributes },
             VaultResponse::Replaced(replaced) => replaced
-        )
+        );
+        async move {
+            checked?;
+            replace.await
+        }
     }
 
     /// Merges outcomes into a pool's standings, in order, and answers the pool's revision after that. An
@@ -284,6 +297,26 @@ pub(crate) async fn record(
         VaultResponse::Revision(_) => Ok(()),
         _ => Err(VaultError::UnexpectedResponse),
     }
+}
+
+/// [`VaultExt::put`] of what was in a vault before: nothing that is known is lost for what is wrong with its secret.
+pub(crate) async fn put_again(
+    vault: impl Vault,
+    credential: Credential,
+) -> Result<Metadata, VaultError> {
+    ask!(vault, VaultRequest::Put(credential), VaultResponse::Stored(metadata) => metadata).await
+}
+
+/// [`VaultExt::replace_secret`] with what a token endpoint has given, or what was in a vault before: the old one may be
+/// spent, so this is stored whatever it is.
+pub(crate) async fn replace_as_it_came(
+    vault: impl Vault,
+    id: CredentialId,
+    expected: Generation,
+    secret: Secret,
+) -> Result<Replaced, VaultError> {
+    let request = VaultRequest::ReplaceSecret { id, expected, secret, attributes: None };
+    ask!(vault, request, VaultResponse::Replaced(replaced) => replaced).await
 }
 
 async fn ask<V: Vault>(mut vault: V, request: VaultRequest) -> Result<VaultResponse, VaultError> {

@@ -6,6 +6,86 @@
 //! A *backend* is the same service over sealed secrets, `VaultRequest<Sealed>`; the `SealLayer`
 //! of the `seal` module turns one into a vault. So a backend never sees a secret, and writing one
 //! takes no cryptography.
+//!
+//! # A backend of one's own
+//!
+//! - **A request that is not known**, or that this backend does not do, is answered with [`VaultError::Unsupported`], and
+//!   never with [`Done`](VaultResponse::Done): requests may be added, so a `match` ends in an arm for the others. A pool
+//!   reads by `Load` and `Revision` and saves by `Record`. Without the two leases, `BeginRefresh` and `ReplaceSecret` no
+//!   token of it is renewed, and an event says why. If `RefreshFailed` is not done, each process finds out by itself.
+//! - **A missing record** is [`VaultError::NotFound`], and nothing else is: it says that the vault has looked and there is
+//!   none. Trouble of the backend's own (no connection, a time-out) is any other error, of any type: what is no
+//!   `VaultError` becomes [`VaultError::Layer`]. No account cools down for it; it is tried again. A pool that was never
+//!   put into is no error: it is empty, at any revision.
+//! - **One record that can't be read** fails no `Load` and no `List`. It is named in `damaged`, with its credential's id
+//!   and kind as far as they are known, and [`may_pass`](Damage::may_pass) if the record itself may be well: it then stays in
+//!   use as it was. `Get` answers it with [`VaultError::Damaged`].
+//! - **Names** are checked by [`check_name`] on `Put` and `Relabel`: providers, namespaces and labels have 1 to
+//!   [`MAX_NAME_LEN`] bytes and no character that is not seen. They are any other text: escape them in paths and queries.
+//!   A label is unique in its pool, and an id in the vault.
+//! - **A revision** changes with everything that a `Load` would answer otherwise, whoever has changed it, and no later
+//!   than that can be read: `Put`, `Relabel`, `Move`, `Remove`, `ReplaceSecret`, and a `Record` that is merged. `Reseal`
+//!   changes none, nor do reads, leases and the notes of refreshes.
+//! - **Compare and swap** (`ReplaceSecret`, `Reseal`) is one step for all processes: of several that expect one
+//!   generation one gets [`Replaced::Swapped`], and the others what is stored by then.
+//! - **Outcomes** are merged into what is stored by [`Standings::merge`], in order. A [`Standing`](crate::standing::Standing)
+//!   that was read before is never written back whole.
+//! - **A lease** ends when its [`RefreshLease`] is dropped, and with its process.
+//!
+//! `tests/vault/vault_contract` in the crate's repository has a test for each of these promises, to be run over any vault.
+//! The least that a pool can use is a fixed list that others keep:
+//!
+//! ```
+//! use std::future::{Ready, ready};
+//! use std::sync::Arc;
+//! use std::task::{Context, Poll};
+//!
+//! use tower_credentials::provider::GenericProvider;
+//! use tower_credentials::standing::Standings;
+//! use tower_credentials::vault::*;
+//! use tower_credentials::{Credential, Pool, PoolKey, Secret};
+//! use tower_service::Service;
+//!
+//! #[derive(Clone)]
+//! struct Fixed(Arc<[Credential]>);
+//!
+//! impl Service<VaultRequest> for Fixed {
+//!     type Response = VaultResponse;
+//!     type Error = VaultError;
+//!     type Future = Ready<Result<VaultResponse, VaultError>>;
+//!
+//!     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+//!         Poll::Ready(Ok(()))
+//!     }
+//!
+//!     fn call(&mut self, request: VaultRequest) -> Self::Future {
+//!         let all = self.0.iter();
+//!         ready(match request {
+//!             VaultRequest::Load(key) => {
+//!                 let credentials = all.filter(|known| known.metadata.pool == key).cloned().collect();
+//!                 let (standings, revision) = (Standings::default(), Revision::new(1));
+//!                 Ok(VaultResponse::Pool(StoredPool::new(credentials, standings, revision, Vec::new())))
+//!             }
+//!             VaultRequest::Revision(_) => Ok(VaultResponse::Revision(Revision::new(1))),
+//!             VaultRequest::Get { id } => {
+//!                 let found = all.clone().find(|known| known.metadata.id == id).cloned();
+//!                 found.map(VaultResponse::Credential).ok_or(VaultError::NotFound(id))
+//!             }
+//!             // Whatever else there is, now or in a later version: put, record, leases.
+//!             other => Err(VaultError::Unsupported { request: other.name() }),
+//!         })
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let work = Credential::new(PoolKey::new("example"), "work", Secret::api_key("sk-1"));
+//! let provider = GenericProvider::bearer("example").origin("https://api.example.com")?;
+//! let pool = Pool::builder(provider, Fixed([work].into())).open().await?;
+//! assert_eq!(pool.status().len(), 1);
+//! # Ok(())
+//! # }
+//! ```
 
 mod copy;
 #[cfg(feature = "seal")]
@@ -13,8 +93,10 @@ mod copy;
 pub(crate) mod disk;
 #[cfg(feature = "providers")]
 mod environment;
+mod error;
 mod ext;
 mod memory;
+mod storable;
 mod turns;
 
 #[cfg(feature = "backup")]
@@ -33,7 +115,6 @@ pub mod seal;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,17 +123,27 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind, Metadata, PoolKey, Record, Secret};
-use crate::plain::{Shown, is_odd, was_odd};
+use crate::plain::Shown;
 use crate::standing::{Outcome, Standings};
 
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use environment::{EnvironmentFuture, EnvironmentLayer, EnvironmentVault};
+pub use error::VaultError;
+#[cfg(feature = "file")]
+use error::way_out;
 pub use ext::VaultExt;
-pub(crate) use ext::record;
+#[cfg(feature = "backup")]
+pub(crate) use ext::put_again;
+pub(crate) use ext::{record, replace_as_it_came};
 pub use memory::{MemoryFuture, MemoryVault};
+#[cfg(feature = "file")]
+pub(crate) use storable::check_stored_names;
+pub use storable::{MAX_NAME_LEN, check_name};
+pub(crate) use storable::{check_kind, check_names, check_secret};
 
-/// A service that keeps credentials: every `Service<VaultRequest, Response = VaultResponse>` is one.
+/// A service that keeps credentials: every `Service<VaultRequest, Response = VaultResponse>` is one. What it has to keep to
+/// is at [the module](self#a-backend-of-ones-own).
 pub trait Vault:
     Service<VaultRequest, Response = VaultResponse, Error: Into<BoxError>, Future: Send>
     + Clone
@@ -69,7 +160,8 @@ impl<S> Vault for S where
 {
 }
 
-/// What a vault is asked. `T` is a [`Secret`] for a vault, a sealed one for a backend.
+/// What a vault is asked. `T` is a [`Secret`] for a vault, a sealed one for a backend. A later version may ask for more:
+/// see [what to answer](self#a-backend-of-ones-own).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum VaultRequest<T = Secret> {
@@ -120,7 +212,8 @@ pub enum VaultRequest<T = Secret> {
         attributes: Option<BTreeMap<String, String>>,
     },
     /// Stores a secret in place of the same one, at the same generation: what seals it anew under another
-    /// key asks its backend for. Durable before it is answered, by [`VaultResponse::Replaced`].
+    /// key asks its backend for. Makes no new revision, since nothing that a pool reads is another. Durable before it is
+    /// answered, by [`VaultResponse::Replaced`].
     Reseal {
         /// Which credential.
         id: CredentialId,
@@ -172,6 +265,29 @@ pub enum VaultRequest<T = Secret> {
     /// Which revision a pool is at; cheap enough to ask every second. Answered by
     /// [`VaultResponse::Revision`].
     Revision(PoolKey),
+}
+
+impl<T> VaultRequest<T> {
+    /// What the request is called: `load`, `replace secret`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Load(_) => "load",
+            Self::List => "list",
+            Self::Put(_) => "put",
+            Self::Relabel { .. } => "relabel",
+            Self::Move { .. } => "move",
+            Self::Remove { .. } => "remove",
+            Self::Get { .. } => "get",
+            Self::ReplaceSecret { .. } => "replace secret",
+            Self::Reseal { .. } => "reseal",
+            Self::Record { .. } => "record",
+            Self::LeaseRefresh { .. } => "lease refresh",
+            Self::LeaseClient { .. } => "lease client",
+            Self::BeginRefresh { .. } => "begin refresh",
+            Self::RefreshFailed { .. } => "refresh failed",
+            Self::Revision(_) => "revision",
+        }
+    }
 }
 
 /// What a vault answers. Which variant answers which request is said at [`VaultRequest`].
@@ -353,227 +469,6 @@ impl RefreshLease {
 impl fmt::Debug for RefreshLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RefreshLease")
-    }
-}
-
-/// Why a vault could not do what it was asked.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum VaultError {
-    /// There is no such credential.
-    NotFound(CredentialId),
-    /// A credential of this id exists already.
-    Exists(CredentialId),
-    /// Another credential of the pool has this label.
-    LabelTaken(Arc<str>),
-    /// A name can't be stored.
-    InvalidName {
-        /// Which: `provider`, `namespace` or `label`.
-        field: &'static str,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// A credential's kind and its secret's are not the same.
-    WrongKind {
-        /// Which credential.
-        id: CredentialId,
-        /// The kind in its metadata.
-        expected: Kind,
-        /// The kind of the secret.
-        given: Kind,
-    },
-    /// A record can't be read.
-    Damaged(Damage),
-    /// The key is not the one that sealed the vault, or is no key at all.
-    Key(String),
-    /// Another request has held a lock for too long.
-    Locked {
-        /// The file that is locked.
-        path: PathBuf,
-        /// The id of the process that holds it, where the system tells.
-        holder: Option<u32>,
-        /// How long it was waited for.
-        waited: Duration,
-    },
-    /// The vault's directory, or a part of it, is no longer there.
-    DirectoryGone(PathBuf),
-    /// The vault is on a network file system, where locks and renames may not do what it needs.
-    NetworkFileSystem {
-        /// The vault's directory.
-        path: PathBuf,
-        /// The file system's name.
-        name: &'static str,
-    },
-    /// A credential is too long to be stored.
-    TooLong {
-        /// How long its record would be.
-        bytes: usize,
-        /// How long a record may be.
-        most: usize,
-    },
-    /// A file operation failed.
-    Io {
-        /// What was being done, as in `write` or `lock`.
-        action: &'static str,
-        /// To which file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A layer around the vault failed: a timeout, say.
-    Layer(BoxError),
-    /// The vault answered with something else than what was asked for.
-    UnexpectedResponse,
-}
-
-/// Files may have any names, and a log may be read at a terminal.
-impl fmt::Display for VaultError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Shown(Described(self)).fmt(f)
-    }
-}
-
-struct Described<'a>(&'a VaultError);
-
-impl fmt::Display for Described<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use VaultError::*;
-        match self.0 {
-            NotFound(id) => write!(f, "no credential {id} in the vault"),
-            Exists(id) => write!(f, "credential {id} is in the vault already"),
-            LabelTaken(label) => {
-                write!(f, "the label {label:?} is taken in this pool; choose another")
-            }
-            InvalidName { field, reason } => write!(f, "the {field} can't be stored: {reason}"),
-            WrongKind { id, expected, given } => {
-                write!(f, "credential {id} is of kind {expected}, the secret of kind {given}")
-            }
-            Damaged(damage) => damage.fmt(f),
-            Key(reason) => write!(f, "vault key: {reason}"),
-            Locked { path, holder, waited } if waited.is_zero() => {
-                write!(f, "{} is locked by ", path.display())?;
-                match holder {
-                    Some(id) => write!(f, "the process {id}")?,
-                    None => f.write_str("another process")?,
-                }
-                f.write_str("; try again when it is done")
-            }
-            Locked { path, holder, waited } => {
-                write!(f, "{} was locked for {} s by ", path.display(), waited.as_secs_f64())?;
-                match holder {
-                    Some(id) if *id == std::process::id() => f.write_str("this process itself"),
-                    Some(id) => write!(f, "the process {id}; see what it is doing, or end it"),
-                    None => f.write_str("another process; see which one has the file open, or end it"),
-                }
-            }
-            DirectoryGone(path) => {
-                write!(f, "{} is gone; restore it, or open the vault anew to make it", path.display())
-            }
-            NetworkFileSystem { path, name } => write!(
-                f,
-                "{} is on a network file system ({name}), where locks may not hold; keep the vault on a \
-                 local disk, or allow it by FileVaultBuilder::allow_network_file_system",
-                path.display()
-            ),
-            TooLong { bytes, most } => write!(
-                f,
-                "the credential's record would have {bytes} bytes, and {most} are the most; shorten its \
-                 secret or its attributes"
-            ),
-            Io { action, path, source } => {
-                write!(f, "could not {action} {}", path.display())?;
-                f.write_str(way_out(source.kind()))
-            }
-            Layer(error) => write!(f, "a layer around the vault failed: {error}"),
-            UnexpectedResponse => f.write_str("the vault answered something else than was asked"),
-        }
-    }
-}
-
-/// What helps against an I/O error, after what it is.
-fn way_out(kind: std::io::ErrorKind) -> &'static str {
-    use std::io::ErrorKind;
-    match kind {
-        ErrorKind::PermissionDenied => "; make it yours to read and write (see its owner and mode)",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the disk, then try again",
-        ErrorKind::ReadOnlyFilesystem => {
-            "; it is mounted read-only: mount it writable, or keep the vault elsewhere"
-        }
-        ErrorKind::AlreadyExists => "; move away what has its name",
-        ErrorKind::NotADirectory => "; move away what is there in place of a directory",
-        _ => "",
-    }
-}
-
-impl std::error::Error for VaultError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            Self::Layer(error) => error.source(),
-            _ => None,
-        }
-    }
-}
-
-impl From<BoxError> for VaultError {
-    fn from(error: BoxError) -> Self {
-        match error.downcast::<VaultError>() {
-            Ok(error) => *error,
-            Err(error) => VaultError::Layer(error),
-        }
-    }
-}
-
-/// The longest name, in bytes, that a provider, a namespace or a label may have.
-pub const MAX_NAME_LEN: usize = 200;
-
-/// Refuses names that are empty or blank, too long, or hold control characters or others that are not seen.
-pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), VaultError> {
-    check_stored_name(field, name)?;
-    if name.chars().any(is_odd) {
-        let reason = "it has characters that are not seen, or turn a line around";
-        return Err(VaultError::InvalidName { field, reason });
-    }
-    Ok(())
-}
-
-/// Refuses what no version has stored: fewer characters counted as unseen before.
-fn check_stored_name(field: &'static str, name: &str) -> Result<(), VaultError> {
-    let reason = match name {
-        "" => "it is empty",
-        name if name.len() > MAX_NAME_LEN => "it is longer than 200 bytes",
-        name if name.trim().is_empty() => "it is blank",
-        name if name.chars().any(char::is_control) => "it has control characters",
-        name if name.chars().any(was_odd) => {
-            "it has characters that are not seen, or turn a line around"
-        }
-        _ => return Ok(()),
-    };
-    Err(VaultError::InvalidName { field, reason })
-}
-
-/// Checks every name of a record that is about to be stored.
-pub(crate) fn check_names(metadata: &Metadata) -> Result<(), VaultError> {
-    check_name("provider", metadata.pool.provider())?;
-    check_name("namespace", metadata.pool.namespace())?;
-    check_name("label", &metadata.label)
-}
-
-/// Checks every name of a record that is stored.
-#[cfg(feature = "file")]
-pub(crate) fn check_stored_names(metadata: &Metadata) -> Result<(), VaultError> {
-    check_stored_name("provider", metadata.pool.provider())?;
-    check_stored_name("namespace", metadata.pool.namespace())?;
-    check_stored_name("label", &metadata.label)
-}
-
-/// Refuses a secret whose kind is not the metadata's. A sealed secret was checked when it was sealed.
-pub(crate) fn check_kind<T: 'static>(metadata: &Metadata, secret: &T) -> Result<(), VaultError> {
-    match (secret as &dyn Any).downcast_ref::<Secret>().map(Secret::kind) {
-        Some(given) if given != metadata.kind => {
-            Err(VaultError::WrongKind { id: metadata.id, expected: metadata.kind, given })
-        }
-        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,7 @@ mod thorough;
 #[path = "../wire/mod.rs"]
 mod wire;
 
+mod anyhow_errors;
 mod clients_hyper;
 mod credentials_middleware;
 mod early_answers;
@@ -24,5 +25,6 @@ mod reqwest_bodies;
 mod reqwest_clients;
 mod reqwest_middleware;
 mod reqwest_redirects;
+mod stream_limits;
 mod unprocessed;
 mod upgrades;

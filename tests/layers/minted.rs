@@ -290,6 +290,44 @@ async fn a_token_that_is_empty_but_has_a_refresh_token_is_renewed_before_it_is_s
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refresher_that_gives_a_token_which_no_header_takes_has_failed_and_its_refresh_token_is_kept()
+{
+    let clock = tokio_clock();
+    let old = OAuthTokens::new("a-1").refresh("refresh-1").expires_at(clock.now());
+    let vault = vault([("a", old.into())]).await;
+    let calls = Journal::new();
+    let noted = calls.clone();
+    let refresher = Refresher::new(move |credential: Credential| {
+        let presented = credential.secret.refresh_token().unwrap().expose().to_owned();
+        noted.push(presented.clone());
+        async move {
+            Ok::<_, RefreshError>(match presented.as_str() {
+                "refresh-1" => OAuthTokens::new("planted\n").refresh("refresh-2"),
+                _ => OAuthTokens::new("a-3").refresh("refresh-3"),
+            })
+        }
+    });
+    let events = Journal::new();
+    let told = events.clone();
+    let observe = move |event: &events::Event<'_>| {
+        if let events::Event::RefreshFailed { error, .. } = event {
+            told.push((*error).to_owned());
+        }
+    };
+    let pool = builder(vault.clone()).clock(clock.clone()).on_event(observe).open().await.unwrap();
+    let upstream = Upstream::new();
+    let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream.clone());
+    // As after any renewal that does not help, the old one is sent: the clock may be wrong.
+    assert_eq!(ask(&service, post()).await, (200, "a-1".to_owned()));
+    let told = events.all().join("; ");
+    assert!(told.contains("no header takes") && !told.contains("planted"), "{told}");
+    // The old refresh token is spent: the next renewal has the new one.
+    tokio::time::sleep(seconds(60)).await;
+    assert_eq!(ask(&service, post()).await, (200, "a-3".to_owned()));
+    assert_eq!(calls.all(), ["refresh-1", "refresh-2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refresher_that_gives_an_empty_token_has_failed() {
     let calls = Journal::new();
     let noted = calls.clone();

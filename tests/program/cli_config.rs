@@ -58,6 +58,7 @@ fn what_the_file_explains_is_well_when_it_is_put_to_use_and_is_everything() {
         "cooldown_cap",
         "api_key_variable",
         "origins",
+        "insecure_http_origins",
         "endpoint_hosts",
         "subscription_endpoint",
         "models_url",
@@ -108,6 +109,28 @@ fn a_slip_of_the_keyboard_is_told_with_what_was_meant() {
     // Where it is, is told all the same.
     home.run(["config", "path"]).ok().prints("config.toml");
     home.run(["config", "chekc"]).code(2).says("check");
+}
+
+#[tokio::test]
+async fn plain_http_in_a_private_network_takes_its_own_setting_and_is_told_of() {
+    let home = Home::new();
+    let settings =
+        |line: &str| home.settings(&format!("[providers.acme]\ntype = \"generic\"\n{line}\n"));
+    settings("origins = [\"http://10.0.0.5:8080\"]");
+    home.run(["config", "check"]).code(2).says("config.toml, line 3").says("`insecure_http_origins`");
+    settings("insecure_http_origins = [\"http://api.example.com\"]");
+    home.run(["config", "check"]).code(2).says("config.toml, line 3").says("not public");
+    settings("insecure_http_origins = [\"http://10.0.0.5:8080\"]");
+    home.run(["config", "check"])
+        .ok()
+        .says("acme")
+        .says("http://10.0.0.5:8080 in clear")
+        .says("is well");
+    home.run(["config", "show", "acme"]).ok().prints("http://10.0.0.5:8080");
+    home.add("acme", "work", "sk-1").await;
+    let run = home.run_showing(["headers", "acme", "--json"], "").ok();
+    assert_eq!(run.json()["url"], "http://10.0.0.5:8080/");
+    home.run(["headers", "acme", "--url", "http://10.0.0.6:8080/"]).code(1).says("may not be sent to");
 }
 
 #[test]

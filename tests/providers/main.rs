@@ -12,6 +12,7 @@ mod discovery;
 mod discovery_cache;
 mod discovery_flight;
 mod endpoints;
+mod insecure_origins;
 mod limits_table;
 mod origins_table;
 mod provider_environment;

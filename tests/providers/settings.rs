@@ -38,7 +38,10 @@ fn of_three(
         builder = builder.set(provider, ProviderSettings::new().set(key, value).unwrap());
     }
     if let Some(value) = file {
-        let is_list = matches!(key, "origins" | "endpoint_hosts" | "oauth.scopes" | "oauth.flows");
+        let is_list = matches!(
+            key,
+            "origins" | "insecure_http_origins" | "endpoint_hosts" | "oauth.scopes" | "oauth.flows"
+        );
         let value = if is_list { format!("[{value:?}]") } else { format!("{value:?}") };
         builder = builder.toml("credentials.toml", format!("[providers.{provider}]\n{key} = {value}"));
     }
@@ -65,6 +68,11 @@ async fn effect(registry: &Registry, key: &str) -> String {
             let trusts = |host: &&str| provider.trusts(&format!("https://{host}/").parse().unwrap());
             let hosts = ["a.test", "b.test", "c.test"].into_iter().filter(trusts);
             hosts.map(|host| format!("https://{host}")).collect::<Vec<_>>().join(" ")
+        }
+        "insecure_http_origins" => {
+            let trusts = |host: &&str| provider.trusts(&format!("http://{host}/").parse().unwrap());
+            let hosts = ["10.0.0.1", "b.svc", "c"].into_iter().filter(trusts);
+            hosts.map(|host| format!("http://{host}")).collect::<Vec<_>>().join(" ")
         }
         "endpoint_hosts" => {
             let copilot = registry.provider("github-copilot").unwrap();
@@ -185,6 +193,7 @@ const KEYS: &[(&str, [&str; 3])] = &[
     ("cooldown_refused", ["10s", "20s", "40s"]),
     ("api_key_variable", ["A", "B", "C"]),
     ("origins", ["https://a.test", "https://b.test", "https://c.test"]),
+    ("insecure_http_origins", ["http://10.0.0.1", "http://b.svc", "http://c"]),
     ("endpoint_hosts", ["a.test", "b.test", "c.test"]),
     ("subscription_endpoint", ["https://a.test/x", "https://b.test", "https://c.test"]),
     ("models_url", ["https://a.test/x", "https://b.test/x?y=z", "http://127.0.0.1:1/x"]),

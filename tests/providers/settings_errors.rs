@@ -113,6 +113,14 @@ const WRONG_FILES: &[(&str, &[&str])] = &[
         &["\"claude\" is taken by anthropic"],
     ),
     ("[providers.mine]\ntype = \"generic\"\nquery_names = [\"\"]", &["empty name"]),
+    (
+        "[providers.mine]\ntype = \"generic\"\nprefix = \"Bearer\\n\"",
+        &["`providers.mine.prefix`", "one line of plain text"],
+    ),
+    (
+        "[providers.mine]\ntype = \"generic\"\noauth_prefix = \"Bearer\\n\"",
+        &["`providers.mine.oauth_prefix`", "one line of plain text"],
+    ),
     ("[providers.mine]\ntype = \"generic\"\nheader = \"a b\"", &["header's name"]),
     ("[providers.openai]\naliases = [\"oai\"]", &["openai", "`aliases`", "credentials.toml, line 1"]),
     ("[providers.\"\"]\ntype = \"generic\"", &["line 1", "it is empty"]),

@@ -133,6 +133,15 @@ impl Wire {
         F: Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
         Answer: Future<Output = WireReply> + Send + 'static,
     {
+        Self::start_with(200, answer).await
+    }
+
+    /// One that takes this many requests at once on each connection of HTTP/2.
+    pub(crate) async fn start_with<F, Answer>(streams: u32, answer: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
+        Answer: Future<Output = WireReply> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -148,7 +157,8 @@ impl Wire {
                     async move { Ok::<_, Infallible>(reply.await) }
                 });
                 tokio::spawn(async move {
-                    let builder = auto::Builder::new(TokioExecutor::new());
+                    let mut builder = auto::Builder::new(TokioExecutor::new());
+                    builder.http2().max_concurrent_streams(streams);
                     // A client that goes away is part of many tests.
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });

@@ -162,7 +162,9 @@ impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let exit = match &error {
             VaultError::NotFound(_) => Exit::NotFound,
-            VaultError::LabelTaken(_) | VaultError::InvalidName { .. } => Exit::Usage,
+            VaultError::LabelTaken(_)
+            | VaultError::InvalidName { .. }
+            | VaultError::InvalidSecret { .. } => Exit::Usage,
             _ => Exit::Vault,
         };
         Self::of(exit, &error)

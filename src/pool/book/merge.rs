@@ -29,6 +29,7 @@ impl Book {
         now: Timestamp,
     ) -> Vec<Damage> {
         let mut damaged = stored.damaged;
+        let mut unusable = HashMap::new();
         let mut order = Vec::new();
         let mut seen = HashSet::new();
         let mut standings = stored.standings;
@@ -39,10 +40,13 @@ impl Book {
             let Metadata { id, label, .. } = &credential.metadata;
             match self.upsert(credential, provider, false, now) {
                 Ok(slot) => order.push(slot),
-                Err(error) => damaged.push(
-                    Damage::new(format!("credential {label:?} ({id})"), error.to_string())
-                        .of(*id, Some(credential.metadata.kind)),
-                ),
+                Err(error) => {
+                    damaged.push(
+                        Damage::new(format!("credential {label:?} ({id})"), error.to_string())
+                            .of(*id, Some(credential.metadata.kind)),
+                    );
+                    unusable.insert(label.clone(), *id);
+                }
             }
         }
         for damage in &mut damaged {
@@ -109,6 +113,7 @@ impl Book {
         if is_news {
             self.wake();
         }
+        self.unusable = unusable;
         let known = std::mem::replace(&mut self.damaged, damaged);
         self.damaged.iter().filter(|damage| !known.contains(damage)).cloned().collect()
     }

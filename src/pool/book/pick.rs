@@ -11,6 +11,7 @@ use crate::pool::lane::SlotIndex;
 use crate::pool::refresh::lapses_at;
 use crate::pool::wish::{Pin, Wish};
 use crate::standing::{Health, Scope};
+use crate::vault::VaultError;
 
 /// Why a credential that is out of use is.
 fn out_of_use(slot: &Slot, key: &PoolKey, pin: Option<String>) -> Error {
@@ -33,8 +34,7 @@ impl Book {
     ) -> Result<Picked, Error> {
         if let Some(pin) = &wish.pin {
             let slot = self.pinned(pin);
-            let slot =
-                slot.ok_or_else(|| Error::UnknownPin { pool: key.clone(), pin: pin.to_string() })?;
+            let slot = slot.ok_or_else(|| self.no_such(pin, key))?;
             if self.slots[slot].standing.paused {
                 return Err(Error::Paused { pool: key.clone(), pin: Some(pin.to_string()) });
             }
@@ -162,6 +162,15 @@ impl Book {
             return self.pending();
         }
         Picked::None
+    }
+
+    /// There is none to which the request is pinned, or none that can be used.
+    fn no_such(&self, pin: &Pin, key: &PoolKey) -> Error {
+        let id = pin.to_one_of(&self.unusable);
+        match self.damaged.iter().find(|damage| id.is_some() && damage.id == id) {
+            Some(damage) => Error::Vault(VaultError::Damaged(damage.clone())),
+            None => Error::UnknownPin { pool: key.clone(), pin: pin.to_string() },
+        }
     }
 
     fn has_caps(&self, config: &Config) -> bool {

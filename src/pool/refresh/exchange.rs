@@ -15,7 +15,7 @@ use crate::events::{Event, Tally};
 use crate::patience::within;
 use crate::pool::{Lease, Pool};
 use crate::standing::{Change, Health};
-use crate::vault::{Begun, RefreshLease, Replaced, VaultError, VaultExt};
+use crate::vault::{Begun, RefreshLease, Replaced, VaultError, VaultExt, replace_as_it_came};
 
 /// How often a new secret is tried to be saved before those who wait are told that it did not work;
 /// after that it is tried on, alone.
@@ -253,7 +253,13 @@ impl Exchange {
         self.running(|running| running.presented_at = Some(now));
         let exchanged = refresher.exchange(stored.clone()).await;
         match exchanged.map_err(|error| error.redacted(&stored.secret)) {
-            Ok(secret) if secret.is_blank() => self.store_empty(stored, secret).await,
+            Ok(secret) if secret.is_blank() => {
+                self.store_without_token(stored, secret, "the refresher has given an empty token").await
+            }
+            Ok(secret) if !secret.fits_a_header() => {
+                const UNUSABLE: &str = "the refresher has given a token with a line break or another control character, which no header takes";
+                self.store_without_token(stored, secret.without_token(), UNUSABLE).await
+            }
             Ok(secret) => self.store(stored, secret).await,
             Err(RefreshError::Unread { received, error }) => {
                 Err(Trouble::Vendor(self.keep(stored, received, error).await))
@@ -279,13 +285,18 @@ impl Exchange {
         }
     }
 
-    /// The refresher has given no token. A refresh token that came in its place is saved all the same: the old one may
-    /// be spent.
-    async fn store_empty(&self, old: Credential, secret: Secret) -> Result<Lease, Trouble> {
+    /// The refresher has given no token that can be used. A refresh token that came in its place is saved all the same:
+    /// the old one may be spent.
+    async fn store_without_token(
+        &self,
+        old: Credential,
+        secret: Secret,
+        why: &'static str,
+    ) -> Result<Lease, Trouble> {
         if secret.refresh_token().is_some() {
             self.store(old, secret).await?;
         }
-        Err(Trouble::Vendor(RefreshError::Failed("the refresher has given an empty token".into())))
+        Err(Trouble::Vendor(RefreshError::Failed(why.into())))
     }
 
     /// Notes that the exchange begins. No note is made that no exchange follows.
@@ -303,7 +314,7 @@ impl Exchange {
         let mut backoff = BACKOFF.0;
         let mut tries = 0;
         loop {
-            match self.pool.vault().replace_secret(id, generation, secret.clone()).await {
+            match replace_as_it_came(self.pool.vault(), id, generation, secret.clone()).await {
                 Ok(Replaced::Swapped(generation)) => {
                     let in_older_vault = old.metadata.generation < self.credential().generation;
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };

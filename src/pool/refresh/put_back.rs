@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use crate::credential::{Credential, Metadata, Record};
 use crate::events::Event;
 use crate::pool::{Lease, Pool, SlotIndex};
-use crate::vault::{Replaced, StoredPool, VaultError, VaultExt};
+use crate::vault::{Replaced, StoredPool, VaultError, VaultExt, replace_as_it_came};
 
 /// What is stored in place of what an older vault had.
 pub(super) enum PutBack {
@@ -67,7 +67,7 @@ impl Pool {
         let Some(secret) = lease.secret().filter(|_| is_newer(&lease, &stored.metadata)) else {
             return Ok(PutBack::Theirs(stored));
         };
-        let replaced = self.vault().replace_secret(id, generation, secret.clone()).await?;
+        let replaced = replace_as_it_came(self.vault(), id, generation, secret.clone()).await?;
         let credential = match replaced {
             Replaced::Conflict(theirs) => return Ok(PutBack::Theirs(theirs)),
             Replaced::Swapped(generation) => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::Provider;
+use super::{Origin, Provider};
 use crate::CredentialsLayer;
 use crate::credential::PoolKey;
 #[cfg(feature = "oauth")]
@@ -122,6 +122,14 @@ impl Registry {
     /// [`SettingsError::UnknownProvider`].
     pub fn api_key_variable(&self, name: &str) -> Result<Option<&str>, SettingsError> {
         Ok(self.entry(name)?.1.api_key_variable.as_deref())
+    }
+
+    /// To where the provider's credentials may go in clear, by its settings: whoever listens in on that network reads them.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn insecure_http_origins(&self, name: &str) -> Result<&[Origin], SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().insecure_http_origins.as_deref().unwrap_or_default())
     }
 
     /// The provider's pool in this vault, with its settings: to be opened, or changed first. A pool that has

@@ -3,7 +3,7 @@
 use super::{Account, Backup};
 use crate::credential::{Credential, Metadata};
 use crate::standing::{Change, Outcome};
-use crate::vault::{Vault, VaultError, VaultExt};
+use crate::vault::{Vault, VaultError, VaultExt, put_again};
 
 /// What has become of an account of a backup.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultErr
         return Ok(Restored { account, what: RestoredAs::Kept });
     }
     let credential = Credential { metadata: metadata.clone(), secret: secret.clone() };
-    let account = match vault.put(credential).await {
+    let account = match put_again(vault.clone(), credential).await {
         Ok(account) => account,
         // Its record can't even be listed.
         Err(VaultError::Exists(_)) => {

@@ -6,12 +6,13 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use tower::ServiceExt;
 use tower_credentials::standing::{
     Change, Cooldown, Health, LastAnswer, Outcome, Reason, Scope, Standing,
 };
-use tower_credentials::vault::{Replaced, Vault, VaultError, VaultExt};
+use tower_credentials::vault::{Replaced, Vault, VaultError, VaultExt, VaultRequest, VaultResponse};
 use tower_credentials::{
-    Credential, CredentialId, Generation, Kind, OAuthTokens, PoolKey, Secret, Timestamp,
+    BoxError, Credential, CredentialId, Generation, Kind, OAuthTokens, PoolKey, Secret, Timestamp,
 };
 
 pub(crate) const PLANTED: &str = "sk-planted-0123456789-abcdefghijklmnop";
@@ -29,6 +30,7 @@ macro_rules! every_promise {
             a_label_is_free_in_another_pool_and_namespace,
             a_taken_id_is_refused_and_nothing_changes,
             a_secret_of_another_kind_is_refused,
+            a_key_that_no_header_takes_is_refused,
             names_that_cannot_be_stored_are_refused,
             relabel_refuses_a_taken_label,
             keys_of_a_configuration_are_put_once_and_exchanged_where_they_are,
@@ -49,6 +51,7 @@ macro_rules! every_promise {
             a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_is_not,
             a_pause_and_the_latest_answer_are_kept_through_a_reset_and_a_new_secret,
             every_change_makes_a_new_revision_and_reading_makes_none,
+            a_secret_sealed_anew_makes_no_new_revision,
             a_lease_waits_until_the_other_is_dropped,
             a_lease_of_another_credential_does_not_wait,
             who_stops_waiting_for_a_lease_does_not_keep_it_from_others,
@@ -131,7 +134,7 @@ pub(crate) async fn a_credential_comes_back_as_it_was_put(vault: impl Vault) {
 }
 
 pub(crate) async fn every_kind_of_secret_comes_back_whole(vault: impl Vault) {
-    let mut tokens = OAuthTokens::new("access \"quoted\" \u{1} é")
+    let mut tokens = OAuthTokens::new("access \"quoted\" \\u0001 é")
         .refresh("refresh")
         .expires_at(Timestamp::from_millis(1_700_000_000_123));
     tokens.extra.insert("id_token".into(), "extra".into());
@@ -216,6 +219,22 @@ pub(crate) async fn a_secret_of_another_kind_is_refused(vault: impl Vault) {
     mixed.metadata.kind = Kind::Mcp;
     assert!(matches!(vault.put(mixed).await, Err(VaultError::WrongKind { .. })));
     assert_eq!(order(&vault).await, ["key"]);
+}
+
+pub(crate) async fn a_key_that_no_header_takes_is_refused(vault: impl Vault) {
+    let [id] = put_all(&vault, ["work"]).await;
+    let unusable = || Secret::api_key(format!("{PLANTED}\n"));
+    for refused in [
+        vault.put(Credential::new(pool(), "other", unusable())).await.map(drop),
+        vault.ensure(Credential::new(pool(), "work", unusable())).await.map(drop),
+        vault.replace_secret(id, Generation::FIRST, unusable()).await.map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, VaultError::InvalidSecret { field: "API key", .. }), "{error:?}");
+        assert!(!error.to_string().contains(PLANTED), "{error}");
+    }
+    assert_eq!(token(&vault, id).await, format!("{PLANTED}-work"));
+    assert_eq!(order(&vault).await, ["work"]);
 }
 
 pub(crate) async fn names_that_cannot_be_stored_are_refused(vault: impl Vault) {
@@ -568,6 +587,25 @@ pub(crate) async fn every_change_makes_a_new_revision_and_reading_makes_none(vau
     vault.record(pool(), Vec::new()).await.unwrap();
     vault.put(Credential::new(PoolKey::new("other"), "x", Secret::api_key("k"))).await.unwrap();
     assert_eq!(vault.revision(pool()).await.unwrap(), last);
+}
+
+pub(crate) async fn a_secret_sealed_anew_makes_no_new_revision(vault: impl Vault) {
+    let [id] = put_all(&vault, ["a"]).await;
+    let before = vault.revision(pool()).await.unwrap();
+    let stored = vault.get(id).await.unwrap();
+    let reseal = async |expected| {
+        let request = VaultRequest::Reseal { id, expected, secret: stored.secret.clone() };
+        vault.clone().oneshot(request).await.map_err(Into::<BoxError>::into).unwrap()
+    };
+    let answer = reseal(Generation::FIRST).await;
+    assert!(
+        matches!(answer, VaultResponse::Replaced(Replaced::Swapped(Generation::FIRST))),
+        "{answer:?}"
+    );
+    let other = reseal(Generation::new(7)).await;
+    assert!(matches!(other, VaultResponse::Replaced(Replaced::Conflict(_))), "{other:?}");
+    assert_eq!(vault.revision(pool()).await.unwrap(), before);
+    assert_eq!(vault.get(id).await.unwrap().metadata, stored.metadata);
 }
 
 pub(crate) async fn a_lease_waits_until_the_other_is_dropped(vault: impl Vault) {

@@ -118,6 +118,13 @@ impl Check {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
         let path = &context.places.config;
         let providers = context.registry.names().count();
+        for name in context.registry.names() {
+            for origin in context.registry.insecure_http_origins(name)? {
+                output::warn(format_args!(
+                    "accounts of {name} may go to {origin} in clear: whoever listens in on that network reads them"
+                ));
+            }
+        }
         match path.exists() {
             true => {
                 output::say(format_args!("{} is well; {providers} providers are known", path.display()))

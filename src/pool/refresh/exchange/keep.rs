@@ -5,7 +5,7 @@ use crate::BoxError;
 use crate::credential::{Credential, Metadata, OAuthTokens, Record, Secret};
 use crate::pool::refresh::RefreshError;
 use crate::secret::SecretString;
-use crate::vault::{Replaced, VaultExt};
+use crate::vault::{Replaced, replace_as_it_came};
 
 impl Exchange {
     /// Stores what was received beside the tokens, sealed as they are, and answers what to say of it.
@@ -23,7 +23,7 @@ impl Exchange {
         tokens.extra.insert(OAuthTokens::UNREAD_ANSWER.to_owned(), received);
         let mut backoff = BACKOFF.0;
         for tries in 1..=TRIES {
-            match self.pool.vault().replace_secret(id, generation, secret.clone()).await {
+            match replace_as_it_came(self.pool.vault(), id, generation, secret.clone()).await {
                 Ok(Replaced::Swapped(generation)) => {
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };
                     // Under the tokens that it has, which may still be good.

@@ -1,0 +1,195 @@
+//! Why a vault could not do what it was asked.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Damage;
+use crate::BoxError;
+use crate::credential::{CredentialId, Kind};
+use crate::plain::Shown;
+
+/// Why a vault could not do what it was asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// There is no such credential.
+    NotFound(CredentialId),
+    /// A credential of this id exists already.
+    Exists(CredentialId),
+    /// Another credential of the pool has this label.
+    LabelTaken(Arc<str>),
+    /// A name can't be stored.
+    InvalidName {
+        /// Which: `provider`, `namespace` or `label`.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A credential's kind and its secret's are not the same.
+    WrongKind {
+        /// Which credential.
+        id: CredentialId,
+        /// The kind in its metadata.
+        expected: Kind,
+        /// The kind of the secret.
+        given: Kind,
+    },
+    /// A secret can't be stored, since no request could carry it.
+    InvalidSecret {
+        /// Which: `API key`, `access token` or `token`.
+        field: &'static str,
+        /// What is wrong with it, and the way out.
+        reason: &'static str,
+    },
+    /// A record can't be read.
+    Damaged(Damage),
+    /// The key is not the one that sealed the vault, or is no key at all.
+    Key(String),
+    /// Another request has held a lock for too long.
+    Locked {
+        /// The file that is locked.
+        path: PathBuf,
+        /// The id of the process that holds it, where the system tells.
+        holder: Option<u32>,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The vault's directory, or a part of it, is no longer there.
+    DirectoryGone(PathBuf),
+    /// The vault is on a network file system, where locks and renames may not do what it needs.
+    NetworkFileSystem {
+        /// The vault's directory.
+        path: PathBuf,
+        /// The file system's name.
+        name: &'static str,
+    },
+    /// A credential is too long to be stored.
+    TooLong {
+        /// How long its record would be.
+        bytes: usize,
+        /// How long a record may be.
+        most: usize,
+    },
+    /// A file operation failed.
+    Io {
+        /// What was being done, as in `write` or `lock`.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A layer around the vault failed, a timeout say, or a vault whose error is of another type: its backend's trouble.
+    Layer(BoxError),
+    /// The vault does not know this request. Its backend is older than the program, or does not do this.
+    Unsupported {
+        /// The request's [name](super::VaultRequest::name).
+        request: &'static str,
+    },
+    /// The vault answered with something else than what was asked for.
+    UnexpectedResponse,
+}
+
+/// Files may have any names, and a log may be read at a terminal.
+impl fmt::Display for VaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Shown(Described(self)).fmt(f)
+    }
+}
+
+struct Described<'a>(&'a VaultError);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use VaultError::*;
+        match self.0 {
+            NotFound(id) => write!(f, "no credential {id} in the vault"),
+            Exists(id) => write!(f, "credential {id} is in the vault already"),
+            LabelTaken(label) => {
+                write!(f, "the label {label:?} is taken in this pool; choose another")
+            }
+            InvalidName { field, reason } => write!(f, "the {field} can't be stored: {reason}"),
+            WrongKind { id, expected, given } => {
+                write!(f, "credential {id} is of kind {expected}, the secret of kind {given}")
+            }
+            InvalidSecret { field, reason } => write!(f, "the {field} can't be stored: {reason}"),
+            Damaged(damage) => damage.fmt(f),
+            Key(reason) => write!(f, "vault key: {reason}"),
+            Locked { path, holder, waited } if waited.is_zero() => {
+                write!(f, "{} is locked by ", path.display())?;
+                match holder {
+                    Some(id) => write!(f, "the process {id}")?,
+                    None => f.write_str("another process")?,
+                }
+                f.write_str("; try again when it is done")
+            }
+            Locked { path, holder, waited } => {
+                write!(f, "{} was locked for {} s by ", path.display(), waited.as_secs_f64())?;
+                match holder {
+                    Some(id) if *id == std::process::id() => f.write_str("this process itself"),
+                    Some(id) => write!(f, "the process {id}; see what it is doing, or end it"),
+                    None => f.write_str("another process; see which one has the file open, or end it"),
+                }
+            }
+            DirectoryGone(path) => {
+                write!(f, "{} is gone; restore it, or open the vault anew to make it", path.display())
+            }
+            NetworkFileSystem { path, name } => write!(
+                f,
+                "{} is on a network file system ({name}), where locks may not hold; keep the vault on a \
+                 local disk, or allow it by FileVaultBuilder::allow_network_file_system",
+                path.display()
+            ),
+            TooLong { bytes, most } => write!(
+                f,
+                "the credential's record would have {bytes} bytes, and {most} are the most; shorten its \
+                 secret or its attributes"
+            ),
+            Io { action, path, source } => {
+                write!(f, "could not {action} {}", path.display())?;
+                f.write_str(way_out(source.kind()))
+            }
+            Layer(error) => write!(f, "the vault, or a layer around it, failed: {error}"),
+            Unsupported { request } => {
+                write!(f, "this vault does not do {request:?}; update its backend, or do without")
+            }
+            UnexpectedResponse => f.write_str("the vault answered something else than was asked"),
+        }
+    }
+}
+
+/// What helps against an I/O error, after what it is.
+pub(super) fn way_out(kind: std::io::ErrorKind) -> &'static str {
+    use std::io::ErrorKind;
+    match kind {
+        ErrorKind::PermissionDenied => "; make it yours to read and write (see its owner and mode)",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the disk, then try again",
+        ErrorKind::ReadOnlyFilesystem => {
+            "; it is mounted read-only: mount it writable, or keep the vault elsewhere"
+        }
+        ErrorKind::AlreadyExists => "; move away what has its name",
+        ErrorKind::NotADirectory => "; move away what is there in place of a directory",
+        _ => "",
+    }
+}
+
+impl std::error::Error for VaultError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Layer(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<BoxError> for VaultError {
+    fn from(error: BoxError) -> Self {
+        match error.downcast::<VaultError>() {
+            Ok(error) => *error,
+            Err(error) => VaultError::Layer(error),
+        }
+    }
+}

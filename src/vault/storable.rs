@@ -1,0 +1,94 @@
+//! What may be stored: names, kinds and secrets.
+
+use std::any::Any;
+
+use super::VaultError;
+use crate::credential::{Metadata, Secret};
+use crate::plain::{is_odd, was_odd};
+
+/// The longest name, in bytes, that a provider, a namespace or a label may have.
+pub const MAX_NAME_LEN: usize = 200;
+
+/// Refuses a name that is empty or blank, longer than [`MAX_NAME_LEN`], or has control characters or others that are not
+/// seen or turn a line around. Vaults check the provider, the namespace and the label of what is put, and a new label.
+///
+/// ```
+/// use tower_credentials::vault::check_name;
+///
+/// assert!(check_name("label", "work, the second").is_ok());
+/// assert!(check_name("label", "work\n").is_err());
+/// ```
+///
+/// # Errors
+/// [`VaultError::InvalidName`], with this field and the reason.
+pub fn check_name(field: &'static str, name: &str) -> Result<(), VaultError> {
+    check_stored_name(field, name)?;
+    if name.chars().any(is_odd) {
+        let reason = "it has characters that are not seen, or turn a line around";
+        return Err(VaultError::InvalidName { field, reason });
+    }
+    Ok(())
+}
+
+/// Refuses what no version has stored: fewer characters counted as unseen before.
+fn check_stored_name(field: &'static str, name: &str) -> Result<(), VaultError> {
+    let reason = match name {
+        "" => "it is empty",
+        name if name.len() > MAX_NAME_LEN => "it is longer than 200 bytes",
+        name if name.trim().is_empty() => "it is blank",
+        name if name.chars().any(char::is_control) => "it has control characters",
+        name if name.chars().any(was_odd) => {
+            "it has characters that are not seen, or turn a line around"
+        }
+        _ => return Ok(()),
+    };
+    Err(VaultError::InvalidName { field, reason })
+}
+
+/// Checks every name of a record that is about to be stored.
+pub(crate) fn check_names(metadata: &Metadata) -> Result<(), VaultError> {
+    check_name("provider", metadata.pool.provider())?;
+    check_name("namespace", metadata.pool.namespace())?;
+    check_name("label", &metadata.label)
+}
+
+/// Checks every name of a record that is stored.
+#[cfg(feature = "file")]
+pub(crate) fn check_stored_names(metadata: &Metadata) -> Result<(), VaultError> {
+    check_stored_name("provider", metadata.pool.provider())?;
+    check_stored_name("namespace", metadata.pool.namespace())?;
+    check_stored_name("label", &metadata.label)
+}
+
+/// Refuses a secret whose kind is not the metadata's. A sealed secret was checked when it was sealed.
+pub(crate) fn check_kind<T: 'static>(metadata: &Metadata, secret: &T) -> Result<(), VaultError> {
+    match (secret as &dyn Any).downcast_ref::<Secret>().map(Secret::kind) {
+        Some(given) if given != metadata.kind => {
+            Err(VaultError::WrongKind { id: metadata.id, expected: metadata.kind, given })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a secret whose token no request could carry. One that is empty or blank is no token yet: it is renewed or
+/// minted before it is sent.
+pub(crate) fn check_secret(secret: &Secret) -> Result<(), VaultError> {
+    let field = match secret {
+        Secret::OAuth(_) | Secret::Mcp(_) => "access token",
+        Secret::Api { .. } => "API key",
+        Secret::WellKnown { .. } => "token",
+    };
+    let text = secret.token().expose();
+    let within = text.trim();
+    let reason = if within.chars().any(char::is_control) {
+        "it has a line break or another control character in it, which no header takes; store it without"
+    } else if text.chars().any(char::is_control) {
+        "it begins or ends with a line break or another control character, which no header takes; store it without, \
+         as SecretString::api_key gives it"
+    } else if within.len() < text.len() && !within.is_empty() {
+        "it begins or ends with white space, which no header keeps; store it without, as SecretString::api_key gives it"
+    } else {
+        return Ok(());
+    };
+    Err(VaultError::InvalidSecret { field, reason })
+}

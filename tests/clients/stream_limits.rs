@@ -1,0 +1,88 @@
+//! A server of HTTP/2 takes so many requests at once on a connection. What stands beside that limit, and how to be over it.
+
+#![cfg(feature = "hyper")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use tower::balance::p2c::Balance;
+use tower::discover::ServiceList;
+use tower::limit::ConcurrencyLimit;
+use tower::load::Constant;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::{CredentialsLayer, Pool};
+
+use crate::support::keys;
+use crate::wire::{Wire, full, soon};
+
+type Body = Full<Bytes>;
+
+/// A server that answers nobody until this many requests are there at once.
+async fn all_at_once(requests: usize, streams: u32) -> Wire {
+    let barrier = Arc::new(Barrier::new(requests));
+    Wire::start_with(streams, move |_| {
+        let barrier = barrier.clone();
+        async move {
+            barrier.wait().await;
+            http::Response::new(full("answer"))
+        }
+    })
+    .await
+}
+
+async fn pool(server: &Wire) -> Pool {
+    let provider = GenericProvider::bearer("x").origin(&server.origin()).unwrap();
+    Pool::builder(provider, keys(["a"]).await).open().await.unwrap()
+}
+
+#[tokio::test]
+async fn several_clients_side_by_side_have_as_many_connections() {
+    const STREAMS: u32 = 4;
+    const CLIENTS: usize = 3;
+    let requests = STREAMS as usize * CLIENTS;
+    let server = all_at_once(requests, STREAMS).await;
+    // Each has a connection of its own. One that has as many requests as its server takes is not ready, so the next gets
+    // the request.
+    let clients = (0..CLIENTS)
+        .map(|_| Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Body>())
+        .map(|client| Constant::new(ConcurrencyLimit::new(client, STREAMS as usize), 0));
+    let client = ServiceBuilder::new()
+        .layer(CredentialsLayer::new(pool(&server).await))
+        .buffer(requests)
+        .service(Balance::<_, Request<Body>>::new(ServiceList::new(clients)));
+    let mut answers = JoinSet::new();
+    for _ in 0..requests {
+        let request = Request::get(server.origin()).body(Body::default()).unwrap();
+        answers.spawn(client.clone().oneshot(request));
+    }
+    for answer in soon("all are under way at once", answers.join_all()).await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    assert_eq!(server.connections(), CLIENTS);
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn the_client_that_comes_with_the_crate_has_a_connection_for_each_request_under_way() {
+    use tower_credentials::https::HttpsClient;
+    const REQUESTS: usize = 120;
+    let server = all_at_once(REQUESTS, 1).await;
+    let client = CredentialsLayer::new(pool(&server).await);
+    let client = tower::Layer::layer(&client, HttpsClient::<Body>::new().unwrap());
+    let mut answers = JoinSet::new();
+    for _ in 0..REQUESTS {
+        let request = Request::get(server.origin()).body(Body::default()).unwrap();
+        answers.spawn(client.clone().oneshot(request));
+    }
+    for answer in soon("all are under way at once", answers.join_all()).await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    assert_eq!(server.connections(), REQUESTS);
+}
