@@ -22,6 +22,7 @@ mod cli_headers;
 mod cli_keyring;
 mod cli_left_out;
 mod cli_login;
+mod cli_logout;
 mod cli_migrate;
 mod cli_models;
 mod cli_providers;
