@@ -206,6 +206,13 @@ impl Standing {
         })
     }
 
+    /// Leaves out what a clock that was wrong has dated: cooldowns that were set more than a minute in the future, which a
+    /// pool ends when it is loaded, and such a last answer. For what shows a standing as a vault has it.
+    pub fn forget_misdated(&mut self, now: Timestamp) {
+        self.cooldowns.retain(|cooldown| !cooldown.set_at.is_misdated(now));
+        self.last_answer = self.last_answer.filter(|answer| answer.is_believable(now));
+    }
+
     /// Whether a success would change it.
     pub(crate) fn is_blemished(&self) -> bool {
         !self.cooldowns.is_empty() || self.failures > 0 || self.health != Health::Good

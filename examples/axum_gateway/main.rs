@@ -160,6 +160,12 @@ fn setup(arguments: &Arguments) -> Result<(Setup, Option<String>), BoxError> {
 async fn accounts(setup: &Setup, arguments: &Arguments) -> Result<Pool, BoxError> {
     let (name, registry) = (&arguments.provider, setup.registry());
     let vault = setup.vault_or_new().await?;
+    if let Some(key) = setup.key_in_vault() {
+        let key = key.display();
+        eprintln!(
+            "the key {key} is in the vault's directory: a copy of the vault has its key; move it elsewhere"
+        );
+    }
     let mut builder = registry
         .pool(name, vault)?
         // A client that waits can be told for how long; a connection that hangs tells nothing.

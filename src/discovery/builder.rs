@@ -50,8 +50,8 @@ impl DiscoveryBuilder {
         self
     }
 
-    /// Keeps answers in this directory, where other processes find them: a file for each pool and URL. The
-    /// directory is made when there is something to keep, with mode 0700, and files have mode 0600. Without a
+    /// Keeps answers in this directory, where other processes find them: a file for each pool and URL, with the last
+    /// answer. It counts for a pool with the same accounts alone, so not for one of another vault. The directory is made when there is something to keep, with mode 0700, and files have mode 0600. Without a
     /// directory, answers are kept in memory.
     ///
     /// A file that is damaged, or that isn't one of these, is as good as none and is replaced; that one can't

@@ -2,8 +2,9 @@
 //!
 //! A file is a line with the format's version and the digest of what follows, and then JSON. Of what isn't
 //! exactly that there is nothing to be had, which is as good as no file: damaged ones, half-written ones, those
-//! of another version, and those of another pool or URL.
+//! of another version, and those of another pool, URL or accounts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,20 +16,35 @@ use sha2::{Digest, Sha256};
 
 use super::{Model, page};
 use crate::clock::Timestamp;
-use crate::credential::PoolKey;
+use crate::credential::{CredentialId, PoolKey};
 use crate::provider::ModelsShape;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, Temporary, ops};
 use crate::vault::file::pool_file;
 
 /// What a file begins with.
-const FORMAT: &str = "tower-credentials models 1";
+const FORMAT: &str = "tower-credentials models 2";
 
 /// The most bytes of a file that are read or written.
 const MOST: u64 = 64 * 1024 * 1024;
 
 /// From when on nobody is still writing a temporary file.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
+/// Whose answer it is: the accounts of a pool. Ids are random, so those of two vaults are never the same; what one of
+/// them may see is not shown to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Accounts(String);
+
+impl Accounts {
+    pub(super) fn of(ids: impl IntoIterator<Item = CredentialId>) -> Self {
+        // However they are ordered just now.
+        let ids = ids.into_iter().collect::<BTreeSet<_>>();
+        let digest = ids.iter().fold(Sha256::new(), |digest, id| digest.chain_update(id.as_bytes()));
+        Self(hex(&digest.finalize()))
+    }
+}
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -47,7 +63,7 @@ impl Cached {
 }
 
 pub(super) enum Store {
-    Memory(Mutex<Option<Cached>>),
+    Memory(Mutex<Option<(Accounts, Cached)>>),
     File(Arc<CacheFile>),
 }
 
@@ -60,24 +76,29 @@ impl Store {
         Self::File(Arc::new(CacheFile::new(directory, pool, shape, uri)))
     }
 
-    pub(super) async fn load(&self) -> Option<Cached> {
+    /// The last answer to these accounts.
+    pub(super) async fn load(&self, accounts: &Accounts) -> Option<Cached> {
         match self {
-            Self::Memory(cached) => cached.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Self::Memory(kept) => {
+                let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.as_ref().filter(|(of, _)| of == accounts).map(|(_, cached)| cached.clone())
+            }
             Self::File(file) => {
-                let file = file.clone();
-                tokio::task::spawn_blocking(move || file.read()).await.ok().flatten()
+                let (file, accounts) = (file.clone(), accounts.clone());
+                tokio::task::spawn_blocking(move || file.read(&accounts)).await.ok().flatten()
             }
         }
     }
 
-    pub(super) async fn save(&self, cached: &Cached) {
+    pub(super) async fn save(&self, accounts: &Accounts, cached: &Cached) {
         match self {
             Self::Memory(kept) => {
-                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached.clone());
+                let cached = (accounts.clone(), cached.clone());
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached);
             }
             Self::File(file) => {
-                let (file, cached) = (file.clone(), cached.clone());
-                let written = tokio::task::spawn_blocking(move || file.write(&cached)).await;
+                let (file, accounts, cached) = (file.clone(), accounts.clone(), cached.clone());
+                let written = tokio::task::spawn_blocking(move || file.write(accounts, &cached)).await;
                 if let Ok(Err(error)) = written {
                     tracing::warn!(%error, "the list of models could not be kept");
                 }
@@ -100,6 +121,7 @@ struct Content<M> {
     pool: PoolKey,
     shape: String,
     url: String,
+    accounts: Accounts,
     fetched_at: Timestamp,
     etag: Option<String>,
     models: Vec<M>,
@@ -113,24 +135,25 @@ impl CacheFile {
         Self { path: directory.join(name), pool: pool.clone(), shape, url }
     }
 
-    fn read(&self) -> Option<Cached> {
+    fn read(&self, accounts: &Accounts) -> Option<Cached> {
         let (file, metadata) = disk::open_plain(&self.path).ok()??;
         if metadata.len() > MOST {
             return None;
         }
         let mut bytes = Vec::new();
         ops::read(&file, &self.path, MOST, &mut bytes).ok()?;
-        self.parse(&bytes)
+        self.parse(&bytes, accounts)
     }
 
-    fn parse(&self, bytes: &[u8]) -> Option<Cached> {
+    fn parse(&self, bytes: &[u8], accounts: &Accounts) -> Option<Cached> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let (line, json) = (&bytes[..end], &bytes[end + 1..]);
         if line != first_line(json).as_bytes() {
             return None;
         }
         let content: Content<Box<RawValue>> = serde_json::from_slice(json).ok()?;
-        if content.pool != self.pool || content.url != self.url || content.shape != self.shape.as_str() {
+        let is_of_this_url = content.url == self.url && content.shape == self.shape.as_str();
+        if content.pool != self.pool || content.accounts != *accounts || !is_of_this_url {
             return None;
         }
         let models = content.models.into_iter().map(|raw| page::model(self.shape, raw));
@@ -143,19 +166,20 @@ impl CacheFile {
         })
     }
 
-    fn write(&self, cached: &Cached) -> Result<(), VaultError> {
-        let bytes = self.bytes(cached)?;
+    fn write(&self, accounts: Accounts, cached: &Cached) -> Result<(), VaultError> {
+        let bytes = self.bytes(accounts, cached)?;
         let directory = disk::parent(&self.path);
         disk::make_dir(directory)?;
         sweep(directory);
         Temporary::write(&self.path, &bytes)?.replace(&self.path)
     }
 
-    fn bytes(&self, cached: &Cached) -> Result<Vec<u8>, VaultError> {
+    fn bytes(&self, accounts: Accounts, cached: &Cached) -> Result<Vec<u8>, VaultError> {
         let content = Content {
             pool: self.pool.clone(),
             shape: self.shape.to_string(),
             url: self.url.clone(),
+            accounts,
             fetched_at: cached.fetched_at,
             etag: cached.etag.clone(),
             models: cached.models.iter().map(|model| &model.raw).collect(),

@@ -93,7 +93,7 @@ impl fmt::Display for DiscoveryError {
                 if let Some(message) = message {
                     write!(f, ": {message}")?;
                 }
-                if *status == StatusCode::NOT_FOUND {
+                if status.is_redirection() || matches!(status.as_u16(), 400 | 404 | 405 | 410) {
                     f.write_str("; if the list is elsewhere, set `models_url`")?;
                 }
                 Ok(())

@@ -42,6 +42,7 @@
 //! after that: with `If-None-Match` (RFC 9110, section 13.1.2), where the upstream gave an `ETag` to a list of
 //! one page. When it can't be had, the last one is given, [marked](Models::stale) with its age and the error, and
 //! for half a minute nobody is asked again.
+//! An answer is that of the accounts which the pool had: with others, it is asked for anew.
 //! However many ask at once, one request is sent; whoever stops waiting stops nobody else's.
 
 mod ask;
@@ -65,7 +66,7 @@ use crate::clock::Timestamp;
 use crate::pool::Pool;
 use crate::provider::ModelsShape;
 use ask::Exchange;
-use cache::{Cached, Store};
+use cache::{Accounts, Cached, Store};
 use flight::Flight;
 
 pub use builder::DiscoveryBuilder;
@@ -155,7 +156,7 @@ impl Discovery {
 
 impl Inner {
     async fn get(self: Arc<Self>) -> Answer {
-        if let Some(cached) = self.store.load().await {
+        if let Some(cached) = self.store.load(&self.accounts()).await {
             let now = self.pool.now();
             if cached.is_fresh(now, self.limits.time_to_live) {
                 return Ok(self.shown(&cached, None));
@@ -180,13 +181,15 @@ impl Inner {
     }
 
     async fn ask(&self) -> Answer {
-        let known = self.store.load().await;
+        // Before anyone is asked: whoever joins the pool meanwhile has had no part in the answer.
+        let accounts = self.accounts();
+        let known = self.store.load(&accounts).await;
         let asked = self.ask_upstream(known.as_ref()).await;
         let failed = asked.as_ref().err().map(|error| (self.pool.now(), error.clone()));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         let error = match asked {
             Ok(cached) => {
-                self.store.save(&cached).await;
+                self.store.save(&accounts, &cached).await;
                 return Ok(self.shown(&cached, None));
             }
             Err(error) => error,
@@ -194,6 +197,10 @@ impl Inner {
         let Some(known) = known else { return Err(error) };
         tracing::debug!(%error, "the models are those of an older answer");
         Ok(self.stale(&known, error))
+    }
+
+    fn accounts(&self) -> Accounts {
+        Accounts::of(self.pool.status().into_iter().map(|status| status.credential.id))
     }
 
     fn stale(&self, known: &Cached, error: DiscoveryError) -> Models {

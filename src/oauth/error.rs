@@ -178,6 +178,11 @@ impl fmt::Display for WhereToSet<'_> {
     }
 }
 
+/// Whether an error's code is the answer's status, for want of one.
+fn is_status(code: &str) -> bool {
+    code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// What helps against a server's error code, after what it is.
 fn way_out(code: &str) -> Option<&'static str> {
     match code {
@@ -239,10 +244,20 @@ impl fmt::Display for OAuthError {
                  {origin} is not the vendor's"
             ),
             Self::TooLong { url, most } => write!(f, "the answer of {url} is longer than {most} bytes"),
+            Self::Malformed { url, status, .. } if status.is_redirection() => write!(
+                f,
+                "{url} answers {status}, a redirect, and nothing secret is sent on to where it leads; set that URL in the \
+                 settings to the endpoint itself, or try another network: sign-in pages of networks redirect, too"
+            ),
             Self::Malformed { url, status, is_page: true, .. } => write!(
                 f,
                 "the answer of {url} ({status}) is a web page: a network's sign-in page, a proxy or a block has \
                  answered in the server's place, or the URL is wrong; open it in a browser, or try another network"
+            ),
+            Self::Malformed { url, status, .. } if !status.is_success() => write!(
+                f,
+                "{url} answers {status}, and gives no reason that can be read (RFC 6749, section 5.2); see whether that \
+                 URL, the client_id and the token_encoding in the settings are right"
             ),
             Self::Malformed { url, status, expected, .. } => {
                 write!(
@@ -251,7 +266,10 @@ impl fmt::Display for OAuthError {
                 )
             }
             Self::Refused { provider, code, description } => {
-                write!(f, "{provider} refuses: {code}")?;
+                match is_status(code) {
+                    true => write!(f, "{provider} refuses with the status {code}")?,
+                    false => write!(f, "{provider} refuses: {code}")?,
+                }
                 if let Some(description) = description {
                     write!(f, ": {description}")?;
                 }

@@ -126,7 +126,8 @@ impl Default for Cooldowns {
 const LEAST: Duration = Duration::from_secs(1);
 
 impl Cooldowns {
-    /// How long a limited credential cools down if the answer names no time: 30 s unless set.
+    /// How long a limited credential cools down if the answer names no time: 30 s unless set, and up to 10 % more at random
+    /// ([`jitter`](Self::jitter)). Each failure in a row doubles it ([`growth`](Self::growth)).
     #[must_use]
     pub fn limited(mut self, duration: Duration) -> Self {
         self.limited = duration;

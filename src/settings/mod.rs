@@ -10,7 +10,7 @@
 //! | `namespace` | Which of the provider's pools. | `default` |
 //! | `max_attempts` | With how many credentials a request is tried, at most; from 1 on. | all of the pool |
 //! | `max_in_flight` | How many requests one credential serves at once, at most; from 1 on. Others wait. | no bound |
-//! | `cooldown_limited` | How long a limited credential cools down if the answer names no time. | `30s` |
+//! | `cooldown_limited` | How long a limited credential cools down if the answer names no time; up to 10 % more at random, and twice as long with each failure in a row. | `30s` |
 //! | `cooldown_refused` | How long a refused one does that no refresh helped. | `5m` |
 //! | `cooldown_cap` | The longest cooldown that is guessed. | `1h` |
 //! | `api_key_variable` | The environment variable of an API key for a pool without one; empty for none. | the vendor's |
@@ -57,6 +57,10 @@
 //!
 //! Each table `[[providers.NAME.responses]]` is a rule, a [`ResponseRule`]; the first that holds counts, and all of them go
 //! before the vendor's own.
+//!
+//! A rule with `body` or `text` never holds, and `until` finds no field, unless somebody reads the bodies of errors: a program
+//! needs an [`ErrorBodyLayer`](crate::ErrorBodyLayer) under the other layers for that. `CredentialsLayer` alone reads
+//! none. The program `credentials` and the gateway have one.
 //!
 //! | Key | What it says |
 //! |---|---|

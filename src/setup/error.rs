@@ -28,19 +28,42 @@ pub enum SetupError {
     NotADirectory(PathBuf),
     /// The directory is no vault, and has other files in it.
     Occupied(PathBuf),
-    /// There is a vault, and its key is missing. None is made: it would open nothing.
-    MissingKey {
+    /// A vault was to be made whose key file lies in its directory: a copy of the vault would have its key.
+    KeyInVault {
+        /// The key file.
+        key: PathBuf,
         /// The vault's directory.
         vault: PathBuf,
-        /// Where the key was looked for.
-        place: String,
-        /// Whether somebody has named that place.
-        is_named: bool,
-        /// A key file of the vault's name, beside it.
-        beside: Option<PathBuf>,
     },
+    /// There is a vault, and its key is missing. None is made: it would open nothing.
+    MissingKey(MissingKey),
     /// The vault does not open.
     Vault(VaultError),
+}
+
+/// That a vault's key is missing. As text, without the way out: that depends on who shows it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct MissingKey {
+    /// The vault's directory.
+    pub vault: PathBuf,
+    /// Where the key was looked for.
+    pub place: String,
+    /// Whether somebody has named that place.
+    pub is_named: bool,
+    /// A key file of the vault's name, beside it.
+    pub beside: Option<PathBuf>,
+}
+
+impl fmt::Display for MissingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { vault, place, is_named, .. } = self;
+        write!(f, "the key of the vault {} is missing: ", vault.display())?;
+        match is_named {
+            true => write!(f, "there is none in {place}"),
+            false => write!(f, "neither is {} set, nor is there {place}", VaultKey::VARIABLE),
+        }
+    }
 }
 
 impl fmt::Display for SetupError {
@@ -63,17 +86,19 @@ impl fmt::Display for SetupError {
             Self::Occupied(path) => {
                 write!(f, "{} is no vault, and there are other files in it", path.display())
             }
-            Self::MissingKey { vault, place, is_named, beside } => {
-                write!(f, "the key of the vault {} is missing: ", vault.display())?;
-                match is_named {
-                    true => write!(f, "there is none in {place}")?,
-                    false => write!(f, "neither is {} set, nor is there {place}", VaultKey::VARIABLE)?,
+            Self::KeyInVault { key, vault } => write!(
+                f,
+                "the key file {} lies in the vault's directory {}, so a copy of the vault would have its key; name \
+                 another key file",
+                key.display(),
+                vault.display()
+            ),
+            Self::MissingKey(missing) => match &missing.beside {
+                Some(file) => {
+                    write!(f, "{missing}; TOWER_CREDENTIALS_KEY_FILE may name {}", file.display())
                 }
-                match beside {
-                    Some(file) => write!(f, "; TOWER_CREDENTIALS_KEY_FILE may name {}", file.display()),
-                    None => f.write_str("; bring it back from a backup: credentials vault import"),
-                }
-            }
+                None => write!(f, "{missing}; bring it back from a backup: credentials vault import"),
+            },
         }
     }
 }

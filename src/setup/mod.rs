@@ -12,7 +12,8 @@
 //! `$XDG_DATA_HOME` and `$XDG_CACHE_HOME`. `TOWER_CREDENTIALS_VAULT` is another name of `TOWER_CREDENTIALS_DIR`.
 //!
 //! A place that is named is the only one that is asked. A key is made only together with a vault: one that is there needs
-//! the key that it was sealed with, and no other would open anything of it.
+//! the key that it was sealed with, and no other would open anything of it. Neither is made if the key file would lie in
+//! the vault's directory: a copy of the vault would have its key.
 //!
 //! ```no_run
 //! use tower_credentials::BoxError;
@@ -40,7 +41,7 @@ use crate::vault::file::FileVault;
 use crate::vault::key::{KeyServiceExt, Keys};
 use places::Places;
 
-pub use error::SetupError;
+pub use error::{MissingKey, SetupError};
 pub use key::KeyPlace;
 
 /// Where a program's vault, its key and its settings are: see [the module](self).
@@ -184,7 +185,7 @@ impl Setup {
     /// The vault; a new one, with the key that is there or a new one, if there is none.
     ///
     /// # Errors
-    /// As at [`vault`](Self::vault), and where none can be made: [`SetupError::Occupied`].
+    /// As at [`vault`](Self::vault), and if none may be made there, as at [`has_room`](Self::has_room).
     pub async fn vault_or_new(&self) -> Result<FileVault, SetupError> {
         if let Some(vault) = self.vault().await? {
             return Ok(vault);
@@ -200,21 +201,31 @@ impl Setup {
     pub async fn vault_key(&self) -> Result<Keys, SetupError> {
         match self.key.load_keys().await? {
             Some(keys) => Ok(keys),
-            None => Err(SetupError::MissingKey {
+            None => Err(SetupError::MissingKey(MissingKey {
                 vault: self.places.vault.clone(),
                 place: self.key.to_string(),
                 is_named: !self.key.is_default(),
                 beside: self.places.key_beside_vault(),
-            }),
+            })),
         }
     }
 
-    /// Whether a vault may be made in its directory: not among files of something else.
+    /// Whether a vault may be made in its directory: not among files of something else, nor with its key.
     ///
     /// # Errors
-    /// [`SetupError::Occupied`].
+    /// [`SetupError::Occupied`] and [`SetupError::KeyInVault`].
     pub fn has_room(&self) -> Result<(), SetupError> {
-        self.places.has_room(self.key.file())
+        if let Some(key) = self.key_in_vault() {
+            let vault = self.places.vault.clone();
+            return Err(SetupError::KeyInVault { key: key.to_owned(), vault });
+        }
+        self.places.has_room()
+    }
+
+    /// The key file, if it lies in the vault's directory. Whoever has a copy of the vault has its key then, so no vault is
+    /// made so. One that is there opens all the same: programs should warn of it.
+    pub fn key_in_vault(&self) -> Option<&Path> {
+        self.key.file().filter(|file| self.places.is_in_vault(file))
     }
 }
 

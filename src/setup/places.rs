@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirEntry};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use etcetera::app_strategy::{AppStrategy, AppStrategyArgs, choose_app_strategy};
 
@@ -73,16 +73,19 @@ impl Places {
         Some(PathBuf::from(path)).filter(|path| path.is_file())
     }
 
+    /// Whether this file lies in the vault's directory, or would: neither has to be there.
+    pub(super) fn is_in_vault(&self, file: &Path) -> bool {
+        let directory = file.parent().map(without_links);
+        directory.is_some_and(|directory| directory.starts_with(without_links(&self.vault)))
+    }
+
     /// Refuses to make a vault among files of something else.
-    pub(super) fn has_room(&self, key: Option<&Path>) -> Result<(), SetupError> {
-        let key = key.and_then(Path::file_name).unwrap_or_default().as_encoded_bytes();
+    pub(super) fn has_room(&self) -> Result<(), SetupError> {
+        // What a first run has left that was killed is nobody else's.
         let is_other = |entry: io::Result<DirEntry>| {
             let name = entry.map(|entry| entry.file_name()).unwrap_or_default();
             let name = name.as_encoded_bytes();
-            // The key's files, and what a first run has left that was killed.
-            let is_of_key = !key.is_empty() && name.starts_with(key);
-            let is_temporary = name.starts_with(b".") && name.ends_with(b".tmp");
-            !(is_of_key || is_temporary)
+            !(name.starts_with(b".") && name.ends_with(b".tmp"))
         };
         // In this order: a vault that another program makes meanwhile is none of them.
         let has_others = fs::read_dir(&self.vault).is_ok_and(|mut entries| entries.any(is_other));
@@ -91,6 +94,20 @@ impl Places {
             false => Ok(()),
         }
     }
+}
+
+/// Where a path leads, as far as it is there.
+fn without_links(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let Some((above, mut real)) = there else { return path };
+    for component in path.strip_prefix(above).unwrap_or(Path::new("")).components() {
+        match component {
+            Component::ParentDir => drop(real.pop()),
+            component => real.push(component),
+        }
+    }
+    real
 }
 
 /// The vault that the environment names.

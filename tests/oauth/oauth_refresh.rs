@@ -420,7 +420,10 @@ async fn github_s_own_token_is_renewed_when_it_has_expired_and_never_lost() {
     let policy = Fault::Text(StatusCode::FORBIDDEN, r#"{"message": "the policy says no"}"#);
     server.fail_next([policy.clone()]);
     let error = refresh(&client, &renewed).await.unwrap_err();
-    assert_eq!(failure(&error).to_string(), "github-copilot refuses: 403: the policy says no");
+    assert_eq!(
+        failure(&error).to_string(),
+        "github-copilot refuses with the status 403: the policy says no"
+    );
     // Nor does it lose what GitHub's token was renewed to.
     server.advance(Duration::from_secs(24 * 3600));
     server.fail_next([Fault::None, Fault::None, policy]);

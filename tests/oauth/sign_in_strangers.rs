@@ -219,3 +219,41 @@ async fn a_pasted_address_without_a_state_is_refused_and_the_right_one_still_wor
         sign_in.finish().await.unwrap();
     }
 }
+
+/// Only root can be two users.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_program_of_another_user_gets_no_answer_and_does_not_end_the_sign_in() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let server = server();
+    let mut sign_in = begin(&server).await;
+    let url = start(&sign_in);
+    let first = Url::parse(&url).unwrap();
+    let script = format!(
+        "for turn in 1 2 3; do exec 3<>/dev/tcp/127.0.0.1/{}; printf 'GET {} HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n' >&3; \
+         cat <&3; done",
+        first.port().unwrap(),
+        first.path()
+    );
+    let mut stranger = tokio::process::Command::new("bash");
+    stranger.args(["-c", &script]).uid(65534).gid(65534).current_dir("/");
+    let (shown, told) = {
+        let stranger = stranger.output();
+        tokio::pin!(stranger);
+        let mut told = Vec::new();
+        loop {
+            tokio::select! {
+                progress = sign_in.next() => told.push(progress.unwrap().unwrap().to_string()),
+                output = &mut stranger => break (output.unwrap(), told),
+            }
+        }
+    };
+    assert!(shown.stdout.is_empty(), "{shown:?}");
+    // Once, however often they come.
+    assert!(matches!(&told[..], [told] if told.contains("another user")), "{told:?}");
+    // The first page is still the person's.
+    let (signed_in, _) = tokio::join!(sign_in.finish(), browse(&url));
+    signed_in.unwrap();
+}

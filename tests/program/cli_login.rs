@@ -315,6 +315,33 @@ async fn a_sign_in_that_is_broken_off_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn who_has_the_browser_elsewhere_finds_how_in_the_help_and_while_it_waits() {
+    let help = home_help();
+    for told in ["by ssh", "--no-browser", "--device", "--paste-code", "--no-loopback"] {
+        assert!(help.contains(told), "{told}: {help}");
+    }
+    let server = server(Vendor::OpenAi);
+    let home = home_of(&server);
+    let mut terminal = home.terminal(["login", "openai", "--no-browser"]);
+    terminal.exp_string("In a browser of another machine? Open this page there:").unwrap();
+    terminal.exp_string("Paste the address here, and press Enter.").unwrap();
+    terminal.send_control('c').unwrap();
+    end_of(terminal);
+    // Without a terminal nothing can be pasted into this one.
+    let run = sign_in(&server, &home, &["login", "openai"]).await.ok();
+    run.says("In a browser of another machine? The same in a terminal").says("--device or --paste-code");
+    let table = "[providers.openai.oauth]";
+    let loopback = format!("{table}\nflows = [\"loopback\"]");
+    home.settings(&server.settings(true).replace(table, &loopback));
+    let run = home.run(["login", "openai", "--no-loopback"]).code(2);
+    run.says("no sign-in by pasted code").says("the same with --no-browser");
+}
+
+fn home_help() -> String {
+    Home::new().run(["login", "--help"]).ok().stdout
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_with_the_way_out() {
     let server = server(Vendor::OpenAi);
     let home = Home::new();

@@ -28,6 +28,36 @@ fn needs_sign_in() -> Change {
     Change::Health(Health::NeedsSignIn { reason, generation: Generation::FIRST })
 }
 
+#[tokio::test]
+async fn a_cooldown_that_a_wrong_clock_has_set_counts_here_as_in_a_pool_for_nothing() {
+    let home = Home::new();
+    let mut accounts = vec![home.add("openai", "key", "sk-secret-1").await];
+    // A key that the mode leaves out is shown by the same rule.
+    let tokens = OAuthTokens::new("at-secret-1").refresh("rt-secret-1");
+    accounts.push(home.add_to(PoolKey::new("anthropic"), "work", tokens).await);
+    accounts.push(home.add("anthropic", "left-out", "sk-secret-3").await);
+    let now = Clock::system().now();
+    let set_at = now.after(Duration::from_secs(8 * 24 * 3600));
+    let until = set_at.after(Duration::from_secs(600));
+    for account in &accounts {
+        let cooldown =
+            Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+        learn(&home, account, Change::CooledDown { cooldown, failure: true, to_back: false }).await;
+    }
+    for (name, state) in [("key", "ready"), ("work", "ready"), ("left-out", "ready")] {
+        let json = home.run(["show", name, "--json"]).ok().json();
+        assert_eq!((&json["state"], json.get("cooling_until")), (&json!(state), None), "{json}");
+    }
+    let listed = home.run(["list"]).ok();
+    assert!(!listed.stdout.contains("cooling"), "{listed:?}");
+    let run = home.run(["status"]).ok();
+    assert!(!run.stdout.contains("cooling"), "{run:?}");
+    // One of the present does count.
+    let other = home.add("openai", "other", "sk-secret-2").await;
+    learn(&home, &other, cooldown()).await;
+    assert_eq!(home.run(["show", "other", "--json"]).ok().json()["state"], "cooling");
+}
+
 #[test]
 fn without_accounts_the_first_command_is_told() {
     let home = Home::new();

@@ -198,6 +198,45 @@ async fn the_verdict_on_a_refusal_is_the_layers_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_says_nothing_of_the_account_says_so_and_where_to_look() {
+    let moved = |place: &str| Answer::status(302).header("location", place);
+    let upstream = upstream()
+        .answers("sk-secret-1", [moved("https://me:pw-secret@login.test/in?token=query-secret")])
+        .answers("sk-secret-2", [moved("/v2/models"), moved("/v2/models")])
+        .answers("sk-secret-3", [Answer::status(301)])
+        .answers("sk-secret-4", [Answer::status(400).body("{\"error\": \"what?\"}")])
+        .answers("sk-secret-5", [Answer::status(418)]);
+    let expected = [
+        ("a", "the server redirects to https://login.test/in, which is not followed; set `origins`"),
+        ("b", "the server redirects to /v2/models, which is not followed"),
+        ("c", "the server redirects (301 Moved Permanently), and says not where to"),
+        (
+            "d",
+            "the server does not understand the request (400 Bad Request); set `origins` or `models_url`",
+        ),
+        ("e", "the server answers 418 I'm a teapot"),
+    ];
+    let keys = ["sk-secret-1", "sk-secret-2", "sk-secret-3", "sk-secret-4", "sk-secret-5"];
+    let accounts: Vec<_> = expected.iter().map(|(label, _)| *label).zip(keys).collect();
+    let (home, _server) = example(&upstream, &accounts).await;
+    home.secret("pw-secret");
+    home.secret("query-secret");
+    let json = home.run(["test", "--json"]).code(1).json();
+    for (place, (label, words)) in expected.iter().enumerate() {
+        assert_eq!(
+            (&json[place]["label"], &json[place]["result"]),
+            (&(*label).into(), &"unexpected".into())
+        );
+        let reason = json[place]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("nothing is known of the account: "), "{reason}");
+        assert!(reason.contains(words), "{reason}");
+    }
+    let shown = home.run(["test", "example/a"]).code(1).stdout;
+    assert!(shown.contains("redirects to https://login.test/in") && !shown.contains(" now "), "{shown}");
+    home.run(["models", "example"]).code(1).says("302 Found").says("set `models_url`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_breaks_off_is_none() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -437,6 +476,10 @@ async fn why_a_token_could_not_be_renewed_is_said_and_no_sign_in_that_would_not_
         (StatusCode::TOO_MANY_REQUESTS, "{}", "429 Too Many Requests"),
         (StatusCode::OK, "<html>Sign in to this network</html>", "is a web page"),
         (StatusCode::FORBIDDEN, "<!doctype html>", "is a web page"),
+        (StatusCode::FOUND, "", "302 Found, a redirect, and nothing secret is sent on"),
+        (StatusCode::FOUND, "<html>Moved</html>", "set that URL in the settings to the endpoint itself"),
+        (StatusCode::BAD_REQUEST, "", "400 Bad Request, and gives no reason that can be read"),
+        (StatusCode::BAD_REQUEST, r#"{"message": "no"}"#, "openai refuses with the status 400: no"),
         (
             StatusCode::FORBIDDEN,
             r#"{"error": {"code": "unsupported_country_region_territory", "message": "Country not supported"}}"#,

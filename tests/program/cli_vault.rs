@@ -99,12 +99,6 @@ async fn no_vault_is_made_among_other_files_and_none_are_moved() {
         home.run(["--vault", "work", "list"]).ok();
         let _ = fs::remove_file(work.join(other));
     }
-    // The key may be beside the vault's files.
-    let key = ["--vault", "both", "--key-file", "both/key"];
-    home.run([&key, &["vault", "init"][..]].concat()).ok();
-    fs::remove_dir_all(home.path().join("both/records")).unwrap();
-    fs::remove_file(home.path().join("both/key.json")).unwrap();
-    home.run([&key, &["list"][..]].concat()).ok();
 }
 
 #[tokio::test]

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tower_credentials::discovery::{Discovery, DiscoveryErrorKind};
+use tower_credentials::discovery::{Discovery, DiscoveryBuilder, DiscoveryErrorKind};
 use tower_credentials::provider::{ModelsEndpoint, ModelsShape};
+use tower_credentials::vault::VaultExt;
+use tower_credentials::{Credential, PoolKey, Secret};
 
 use ModelsShape::{Anthropic, Google, OpenAi};
 
@@ -82,13 +84,14 @@ async fn a_refresh_does_not_mind_how_young_the_answer_is() {
 #[tokio::test]
 async fn an_answer_from_the_future_is_old() {
     let directory = TempDir::new().unwrap();
-    let late = rig().await;
+    let vault = keys(["token-a"]).await;
+    let late = Rig::new(vault.clone()).await;
     late.clock.advance(2 * HOUR);
     late.upstream.set("token-a", [list(&["a"])]);
     cached(&late, &directory).models().await.unwrap();
     // As another process sees it, after the clock was set back.
     let uri = format!("{}/v1/models", late.server.origin());
-    let early = rig().await;
+    let early = Rig::new(vault).await;
     let endpoint = ModelsEndpoint::new(OpenAi, &uri).unwrap();
     let discovery = early.builder(OpenAi).endpoint(endpoint).cache_dir(directory.path().join("cache"));
     let models = discovery.build().unwrap().models().await.unwrap();
@@ -118,6 +121,40 @@ async fn an_answer_outlives_its_process_and_is_only_for_its_own_pool_and_url() {
     for path in paths {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("x+default+") && name.ends_with(".models"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_only_for_the_accounts_that_it_was_given_to() {
+    let directory = TempDir::new().unwrap();
+    for in_memory in [true, false] {
+        let vault = keys(["token-a"]).await;
+        let rig = Rig::new(vault.clone()).await;
+        let keep = |builder: DiscoveryBuilder| {
+            if in_memory { builder } else { builder.cache_dir(directory.path()) }.build().unwrap()
+        };
+        rig.upstream.set("token-a", [list(&["a"]), list(&["a", "more"]), Answer::status(500)]);
+        rig.upstream.set("token-b", [list(&["b"])]);
+        let discovery = keep(rig.builder(OpenAi));
+        assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
+        // Of another vault, whoever has the same provider, namespace and labels there.
+        let other = rig.beside(keys(["token-b"]).await).await;
+        assert_eq!(ids(&keep(other.builder(OpenAi)).models().await.unwrap()), ["b"]);
+        // And the other way round.
+        let (kept, requests) = (keep(rig.builder(OpenAi)), rig.requests());
+        let shown = if in_memory { &["a"][..] } else { &["a", "more"] };
+        assert_eq!(ids(&if in_memory { &discovery } else { &kept }.models().await.unwrap()), shown);
+        assert_eq!(rig.requests() - requests, usize::from(!in_memory));
+        // With another account, another may answer. The last answer was given to other accounts, so it is none.
+        vault.put(Credential::new(PoolKey::new("x"), "new", Secret::api_key("token-c"))).await.unwrap();
+        rig.pool.sync().await.unwrap();
+        rig.upstream.set("token-a", [Answer::status(500)]);
+        rig.upstream.set("token-c", [Answer::status(500)]);
+        let discovery = if in_memory { discovery } else { kept };
+        assert_eq!(
+            discovery.models().await.unwrap_err().status().map(|status| status.as_u16()),
+            Some(500)
+        );
     }
 }
 
@@ -292,7 +329,7 @@ async fn a_file_of_another_version_or_of_something_else_is_as_good_as_none() {
     discovery.models().await.unwrap();
     let path = file(&directory);
     let text = fs::read_to_string(&path).unwrap();
-    let newer = text.replacen("models 1 ", "models 2 ", 1);
+    let newer = text.replacen("models 2 ", "models 3 ", 1);
     assert_ne!(newer, text);
     is_replaced(&rig, &discovery, &path, newer.as_bytes(), "newer").await;
     // Well made, but with other words in it.
@@ -301,6 +338,7 @@ async fn a_file_of_another_version_or_of_something_else_is_as_good_as_none() {
         ("\"namespace\":\"default\"", "\"namespace\":\"other\""),
         ("/v1/models", "/v2/models"),
         ("\"shape\":\"openai\"", "\"shape\":\"google\""),
+        ("\"accounts\":\"", "\"accounts\":\"0"),
         ("\"id\":\"a\"", "\"id\":\"c\""),
         ("\"id\":\"a\"", "\"id\":\"b\""),
         ("\"id\":\"a\"", "\"name\":\"a\""),
@@ -311,7 +349,7 @@ async fn a_file_of_another_version_or_of_something_else_is_as_good_as_none() {
         assert!(!text.ends_with(&json), "{from}");
         let digest = <sha2::Sha256 as sha2::Digest>::digest(&json);
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let made = format!("tower-credentials models 1 {digest}\n{json}");
+        let made = format!("tower-credentials models 2 {digest}\n{json}");
         is_replaced(&rig, &discovery, &path, made.as_bytes(), to).await;
     }
 }

@@ -238,6 +238,7 @@ where
 }
 
 /// The upstream on a socket.
+#[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) connections: Arc<AtomicUsize>,

@@ -16,7 +16,7 @@ use tower_credentials::provider::Registry;
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::setup::{KeyPlace, Setup, SetupBuilder};
 use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::key::Keys;
+use tower_credentials::vault::key::{KeyId, Keys};
 use tower_credentials::vault::{MemoryVault, Vault};
 use tower_credentials::{
     Credentials, CredentialsLayer, ErrorBody, ErrorBodyLayer, Kind, OAuthTokens, Pool, PoolBuilder,
@@ -66,6 +66,16 @@ impl Context {
         global: &Global,
         settings: Option<(&str, ProviderSettings)>,
     ) -> Result<Self, Failure> {
+        let context = Self::untold(global, settings)?;
+        context.tell();
+        Ok(context)
+    }
+
+    /// As [`with_settings`](Self::with_settings), but without a word to a person, who has been told or reads nothing.
+    pub(crate) fn untold(
+        global: &Global,
+        settings: Option<(&str, ProviderSettings)>,
+    ) -> Result<Self, Failure> {
         let mut builder = named(global)?;
         if let Some((provider, settings)) = settings {
             builder = builder.registry(Registry::builder().set(provider, settings));
@@ -73,14 +83,34 @@ impl Context {
         let setup = builder.build()?;
         let (places, keys, registry) =
             (Places::of(&setup), setup.key().clone(), setup.registry().clone());
-        for from in registry.from_environment() {
+        Ok(Self { setup, places, keys, registry })
+    }
+
+    /// Tells what is in use, if a person may not know or would not want it so.
+    fn tell(&self) {
+        let Self { places, keys, .. } = self;
+        for from in self.registry.from_environment() {
             output::note(from);
         }
         let (vault, settings) = (places.vault.display(), places.config.display());
         tracing::info!(%vault, key = %keys, %settings, "in use");
         #[cfg(unix)]
         say_whose(&places.vault);
-        Ok(Self { setup, places, keys, registry })
+        // Of a vault that is not there yet, it is an error when it is made.
+        if self.is_key_in_vault() && FileVault::is_at(&places.vault) {
+            output::warn(format_args!(
+                "the key file {keys} lies in the vault's directory: whoever has a copy of the vault has its key"
+            ));
+            output::way_out(format_args!(
+                "move it elsewhere, and name it there by --key-file, or by key_file in the table [vault] of {}",
+                output::path(&places.config)
+            ));
+        }
+    }
+
+    /// Whether the vault's key is a file in the vault's directory.
+    pub(crate) fn is_key_in_vault(&self) -> bool {
+        self.setup.key_in_vault().is_some()
     }
 
     /// The vault, where there is one.
@@ -98,12 +128,35 @@ impl Context {
         Ok(FileVault::builder(&self.places.vault).open_with(keys).await?)
     }
 
-    /// The vault; a new one, and a key for it, where there is none.
+    /// The vault; a new one, and a key for it, if there is none. That is told.
     pub(crate) async fn vault_or_new(&self) -> Result<FileVault, Failure> {
-        Ok(self.setup.vault_or_new().await?)
+        if let Some(vault) = self.vault().await? {
+            return Ok(vault);
+        }
+        let vault = self.setup.vault_or_new().await?;
+        self.say_made(None);
+        Ok(vault)
     }
 
-    /// Refuses to make a vault among files of something else.
+    /// Says that a vault was made, where, and what is to be kept of it.
+    pub(crate) fn say_made(&self, id: Option<KeyId>) {
+        let id = id.map(|id| format!(" {id}")).unwrap_or_default();
+        let is_kept = self.keys.can_keep();
+        output::say(format_args!(
+            "Made the vault {}; its key{id} {} {}",
+            output::path(&self.places.vault),
+            if is_kept { "is in" } else { "comes from" },
+            self.keys
+        ));
+        if is_kept {
+            output::say(
+                "Without that key nothing opens the vault. Keep a copy elsewhere: credentials vault export --output FILE; \
+                 or of all accounts: credentials backup FILE",
+            );
+        }
+    }
+
+    /// Refuses to make a vault among files of something else, or with its key in it.
     pub(crate) fn has_room(&self) -> Result<(), Failure> {
         Ok(self.setup.has_room()?)
     }

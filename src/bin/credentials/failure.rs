@@ -9,7 +9,6 @@ use tower_credentials::oauth::OAuthError;
 use tower_credentials::settings::SettingsError;
 use tower_credentials::setup::SetupError;
 use tower_credentials::vault::VaultError;
-use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{BoxError, Error};
 
 use crate::account;
@@ -188,14 +187,12 @@ impl From<SetupError> for Failure {
             SetupError::Occupied(_) => {
                 Self::usage(error.to_string()).way_out("--vault DIR with a directory of its own")
             }
-            SetupError::MissingKey { vault, place, is_named, beside } => {
-                let because = match is_named {
-                    true => format!("there is none in {place}"),
-                    false => format!("neither is {} set, nor is there {place}", VaultKey::VARIABLE),
-                };
-                let message = format!("the key of the vault {} is missing", vault.display());
-                let failure = Self::new(Exit::Vault, message).because(because);
-                failure.way_out(match beside {
+            SetupError::KeyInVault { .. } => {
+                Self::usage(error.to_string()).way_out("--key-file FILE with a file elsewhere")
+            }
+            SetupError::MissingKey(missing) => {
+                let failure = Self::new(Exit::Vault, missing.to_string());
+                failure.way_out(match missing.beside {
                     Some(file) => format!("the same with --key-file {}", quoted(file.display())),
                     None => "credentials vault import".to_owned(),
                 })

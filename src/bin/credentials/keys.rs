@@ -20,7 +20,7 @@ pub(crate) trait KeyPlaceExt {
     /// That the program can't put a key there.
     fn is_read_only(&self) -> Failure;
 
-    /// The file of a key that gave way to this one, where it is kept.
+    /// The file of a key that gave way to this one, if it is kept.
     fn kept_file(&self, id: KeyId) -> Option<PathBuf>;
 
     /// What sort of place it is, for scripts.

@@ -20,6 +20,7 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::listen::{Listeners, Target};
 use super::page::Page;
+use super::peer;
 use super::visit::{Event, Reply, Visits};
 
 /// The most connections at once. Browsers open spare ones, and so can anybody on this machine.
@@ -42,6 +43,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How long after the end a second load of the callback gets the page that the first one got.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// What becomes of a connection from a program of another user.
+const STRANGER: &str = "it comes from a program of another user of this machine; if that was a browser of yours, open the page \
+                        for browsers of other machines in it, and paste the address at which it ends";
 
 /// Sends a page to all who wait for it, and waits until it was written.
 pub(super) async fn reply_all(replies: Vec<Reply>, page: &Page) {
@@ -67,6 +72,8 @@ pub(super) struct Loopback {
     connections: VecDeque<Connection>,
     graceful: GracefulShutdown,
     events: mpsc::Receiver<Event>,
+    /// Whether it was told that another user's program has come.
+    is_stranger_told: bool,
 }
 
 /// A connection that is served.
@@ -93,6 +100,7 @@ impl Loopback {
             connections: VecDeque::new(),
             graceful: GracefulShutdown::new(),
             events,
+            is_stranger_told: false,
         }
     }
 
@@ -109,6 +117,12 @@ impl Loopback {
                 Some(_) = self.tasks.join_next() => {}
                 accepted = self.listeners.accept() => {
                     match accepted {
+                        // They take nobody's place, and get no answer. To tell of each would fill the terminal.
+                        Ok(stream) if peer::is_a_strangers(&stream) => {
+                            if !std::mem::replace(&mut self.is_stranger_told, true) {
+                                return Event::Ignored(STRANGER);
+                            }
+                        }
                         Ok(stream) => self.serve(stream),
                         // No more file descriptors, say: not to be asked for again at once.
                         Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -6,6 +6,7 @@ mod listen;
 mod loopback;
 mod page;
 mod paste;
+mod peer;
 mod visit;
 
 use std::fmt;

@@ -151,6 +151,18 @@ impl FileVault {
         self.directory.work(Store::check_writable).await
     }
 
+    /// Takes off the disk what the pools' logs still say of these removed credentials, their labels above all, which are
+    /// email addresses often. Lines about a credential that is [removed](crate::vault::VaultExt::remove) stay until the log
+    /// is next written anew by itself, which takes a while; and of a record that could not be read, no pool has been told.
+    /// Once after several were removed is enough. A credential that is still there is left alone.
+    ///
+    /// # Errors
+    /// When a log can't be written; the others are forgotten all the same if it is called again.
+    pub async fn forget_removed(&self, ids: &[CredentialId]) -> Result<(), VaultError> {
+        let ids: Arc<[_]> = ids.into();
+        self.directory.work(move |store| store.forget_removed(&ids)).await
+    }
+
     /// The vault's directory.
     pub fn directory(&self) -> &Path {
         self.directory.store().root()

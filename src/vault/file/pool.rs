@@ -38,11 +38,21 @@ pub(super) struct Pool {
 }
 
 /// How the pool stands by what was read of its log.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     sequence: u64,
     pub(super) standings: Standings,
     pub(super) members: HashMap<CredentialId, Member>,
+    /// Whether there are lines about a member that is gone.
+    has_removed: bool,
+}
+
+/// Whether they say the same. A log that was written anew says what it said before, in fewer lines.
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        (self.sequence, &self.standings, &self.members)
+            == (other.sequence, &other.standings, &other.members)
+    }
 }
 
 /// What the log says of a member, as far as that is known.
@@ -139,6 +149,11 @@ impl Pool {
             Trouble::Newer => "a newer version of this program wrote it; use that one".to_owned(),
         };
         Some(Damage::new(self.path.display().to_string(), reason))
+    }
+
+    /// Whether the log still has lines about a member that is gone.
+    pub(super) fn has_removed(&self) -> bool {
+        self.state.has_removed
     }
 
     /// Whether some lines can't be read and the others count.
@@ -457,6 +472,7 @@ impl State {
                 self.standings.complete();
                 let (mut labels, kinds) = (snapshot.labels, snapshot.kinds);
                 let mut known = |id| Member { label: labels.remove(id), kind: kinds.get(id).copied() };
+                self.has_removed = false;
                 self.members = self.standings.order.iter().map(|id| (*id, known(id))).collect();
             }
             Entry::Outcomes(outcomes) => outcomes.iter().for_each(|outcome| {
@@ -469,6 +485,7 @@ impl State {
                 self.standings.move_to(id, place);
             }
             Entry::Removed(id) => {
+                self.has_removed = true;
                 self.members.remove(&id);
                 self.standings.remove(id);
             }

@@ -2,6 +2,7 @@
 //! millisecond: one that finds a lock held has changed nothing and says so.
 
 mod agreement;
+mod removed;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

@@ -26,7 +26,22 @@ impl Rig {
     pub(crate) async fn with_refresher(vault: MemoryVault, refresher: &Refresher) -> Self {
         let upstream = Upstream::new();
         let server = Server::start(&upstream).await;
-        let clock = HandClock::new();
+        Self::at(upstream, server, HandClock::new(), vault, refresher).await
+    }
+
+    /// Another pool's accounts at the same upstream.
+    pub(crate) async fn beside(&self, vault: MemoryVault) -> Self {
+        let (upstream, server, clock) = (self.upstream.clone(), self.server.clone(), self.clock.clone());
+        Self::at(upstream, server, clock, vault, &no_refresh()).await
+    }
+
+    async fn at(
+        upstream: Upstream,
+        server: Server,
+        clock: HandClock,
+        vault: MemoryVault,
+        refresher: &Refresher,
+    ) -> Self {
         let provider = GenericProvider::bearer("x").origin(&server.origin()).unwrap();
         let pool = Pool::builder(provider, vault).clock(clock.clock()).open().await.unwrap();
         let layer = CredentialsLayer::new(pool.clone()).refresher(refresher.clone());

@@ -18,6 +18,7 @@ use tower_credentials::{CredentialStatus, Metadata, Mode, Pool, PoolKey};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
+use crate::time::now;
 
 pub(crate) use json::Identity;
 pub(crate) use left_out::{
@@ -28,7 +29,7 @@ pub(crate) use select::{
     ambiguous, find, find_all, find_some, login, name, names, own_name, renewal, resumption, setting,
     test,
 };
-pub(crate) use state::{Account, State, UNREAD_ANSWER, unread_answer};
+pub(crate) use state::{Account, State, unread_answer};
 pub(crate) use trouble::Trouble;
 
 /// The accounts of this provider or of all, in this namespace or in all; and what could not be read.
@@ -65,7 +66,7 @@ pub(crate) async fn load(
     pools: impl IntoIterator<Item = PoolKey>,
 ) -> (Vec<Account>, Vec<Damage>) {
     let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
-    let cut_off = cut_off(context).await;
+    let (cut_off, now) = (cut_off(context).await, now());
     for key in pools {
         let mut stored = match vault.load_pool(key.clone()).await {
             Ok(stored) => stored,
@@ -93,8 +94,11 @@ pub(crate) async fn load(
         let in_use = pool.map(|pool| pool.status()).unwrap_or_default();
         for record in stored.credentials {
             let id = record.metadata.id;
+            let mut standing = stored.standings.credentials.remove(&id).unwrap_or_default();
+            // As the pool takes it.
+            standing.forget_misdated(now);
             accounts.push(Account {
-                standing: stored.standings.credentials.remove(&id).unwrap_or_default(),
+                standing,
                 expires_at: record.secret.expires_at(),
                 unrenewable: Unrenewable::of(context, &key, &record.secret),
                 left_out: left_out(record.metadata.kind),

@@ -14,7 +14,7 @@ pub(crate) struct Account {
     pub(crate) standing: Standing,
     /// When its access token stops working.
     pub(crate) expires_at: Option<Timestamp>,
-    /// Why nothing renews that, where it is to be renewed.
+    /// Why nothing renews that, if it is to be renewed.
     pub(crate) unrenewable: Option<Unrenewable>,
     /// Why the pool's mode leaves it out.
     pub(crate) left_out: Option<LeftOut>,
@@ -35,10 +35,6 @@ pub(crate) fn unread_answer(secret: &Secret) -> Option<&SecretString> {
         _ => None,
     }
 }
-
-/// Why an account with such an answer has no new token.
-pub(crate) const UNREAD_ANSWER: &str =
-    "the last answer of its token endpoint could not be read, and is kept";
 
 /// Whether an account can be used now.
 pub(crate) enum State {

@@ -35,7 +35,7 @@ impl Complete {
         if asked == Asked::Nothing || typed.starts_with('-') {
             return Ok(Exit::Done);
         }
-        let Ok(context) = Context::new(global) else { return Ok(Exit::Done) };
+        let Ok(context) = Context::untold(global, None) else { return Ok(Exit::Done) };
         let mut names = Vec::new();
         if asked != Asked::Namespace {
             names.extend(context.registry.names().map(str::to_owned));

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tower_credentials::vault::file::FileVault;
 
 use crate::args::{Global, Json};
 use crate::context::Context;
@@ -125,9 +126,18 @@ impl Check {
                 ));
             }
         }
+        let is_key_in_vault = context.is_key_in_vault();
+        if is_key_in_vault && !FileVault::is_at(&context.places.vault) {
+            // No vault can be made so.
+            context.has_room()?;
+        }
         match path.exists() {
             true => {
-                output::say(format_args!("{} is well; {providers} providers are known", path.display()))
+                let but = if is_key_in_vault { ", but for that" } else { "" };
+                output::say(format_args!(
+                    "{} is well{but}; {providers} providers are known",
+                    path.display()
+                ))
             }
             false => output::say(format_args!(
                 "There is no {}, which is well: nothing has to be set. To make one: credentials config init",

@@ -28,12 +28,17 @@ pub(crate) use browser::OpenPage;
 /// Signing in again to an account that is there renews its tokens and keeps its label, where the vendor tells whose
 /// they are; where it does not, --replace says which account is meant. Without it, a label that is taken gets `-2`.
 /// Tokens of another account than the one that is meant are not stored, where the vendor tells.
+///
+/// On another machine, by ssh say, no browser here is needed: the command prints a page for a browser anywhere, and takes
+/// the address at which that ends, pasted in the terminal. --device and --paste-code listen for no browser on this machine
+/// at all, where the provider has them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   credentials login openai --api-key --label work
   pass show openai/key | credentials login openai --api-key
   credentials login google --client-id 1234.apps.googleusercontent.com
+  credentials login google --no-browser     # by ssh: open the second page at home, and paste where it ends
   credentials login github-copilot --device")]
 pub(crate) struct Login {
     /// The provider, or another name of it
@@ -52,7 +57,7 @@ pub(crate) struct Login {
     /// The id of the OAuth client, in place of the one in the settings
     #[arg(long, value_name = "ID", conflicts_with = "api_key")]
     client_id: Option<String>,
-    /// Only print the page's address; open no browser
+    /// Only print the page's address, for a browser here or elsewhere; open none
     #[arg(long)]
     no_browser: bool,
 }
@@ -66,8 +71,8 @@ struct Way {
     /// Sign in by a code that is typed in on any device
     #[arg(long)]
     device: bool,
-    /// Sign in by a code that the browser shows, to be pasted here
-    #[arg(long, alias = "pasted-code")]
+    /// Sign in by a code that the browser shows, to be pasted here; nothing listens for a browser on this machine
+    #[arg(long, alias = "pasted-code", visible_alias = "no-loopback")]
     paste_code: bool,
 }
 
@@ -160,6 +165,13 @@ impl Login {
                     self.by_key()
                 ))
             }
+            OAuthError::UnsupportedFlow { flow: FlowKind::PastedCode, .. }
+                if client.config().flows.contains(&FlowKind::Loopback) =>
+            {
+                Failure::from(error).way_out(
+                    "the same with --no-browser in its place: the address at which a browser elsewhere ends is pasted then, too",
+                )
+            }
             OAuthError::PortTaken { .. } => Failure::from(error).way_out("the same with --paste-code"),
             error => error.into(),
         })?;
@@ -181,7 +193,7 @@ impl Login {
     fn tell_of_renewal(&self, global: &Global, pool: &PoolKey) {
         let Some(id) = &self.client_id else { return };
         // Without what was typed.
-        let Ok(context) = Context::new(global) else { return };
+        let Ok(context) = Context::untold(global, None) else { return };
         let provider = context.registry.provider(pool.provider()).ok();
         let known = provider.as_ref().and_then(|provider| provider.oauth()?.client_id.as_deref());
         if known == Some(id.as_str()) {
@@ -325,7 +337,7 @@ impl Login {
     }
 }
 
-/// Tells whose account it is, where its label doesn't: it could be another one than was meant.
+/// Tells whose account it is, if its label doesn't: it could be another one than was meant.
 fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
     if let Some(name) = signed_in.name().filter(|name| *name != &*metadata.label) {
         output::say(format_args!("The account is {}", output::plain(name)));

@@ -60,6 +60,7 @@ impl Logout {
             }
             output::say(format_args!("Removed {}", account::name(credential)));
         }
+        forget(&vault, &found.iter().map(|credential| credential.id).collect::<Vec<_>>()).await;
         Ok(Exit::Done)
     }
 
@@ -80,6 +81,7 @@ impl Logout {
         self.ask(&format!("the record {id}")).await?;
         vault.remove(id).await?;
         output::say(format_args!("Removed the record {id}"));
+        forget(vault, &[id]).await;
         Ok(Exit::Done)
     }
 
@@ -88,5 +90,12 @@ impl Logout {
             true => Ok(()),
             false => prompt::confirm(&format!("Remove {what} from the vault?"), "--yes").await,
         }
+    }
+}
+
+/// Takes the names of accounts that are gone off the disk. They are removed, whatever comes of it.
+async fn forget(vault: &FileVault, ids: &[CredentialId]) {
+    if let Err(error) = vault.forget_removed(ids).await {
+        output::warn(format_args!("the vault's log may still have their names in it: {error}"));
     }
 }

@@ -12,7 +12,7 @@ use crate::output;
 
 /// Write the completions for a shell to standard output
 ///
-/// In bash, zsh and fish they know the providers and the accounts of the vault, where its key is in a file or a variable:
+/// In bash, zsh and fish they know the providers and the accounts of the vault, if its key is in a file or a variable:
 /// no keyring and no command is asked while somebody types.
 #[derive(Debug, Args)]
 #[command(after_help = "\

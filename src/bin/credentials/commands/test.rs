@@ -292,11 +292,9 @@ where
     let standing = status.map(|status| status.standing).unwrap_or_default();
     let stored = vault.get(credential.id).await.ok();
     let end = stored.as_ref().and_then(|stored| stored.secret.expires_at());
-    let unread = stored.as_ref().and_then(|stored| account::unread_answer(&stored.secret));
     let renewal = Renewal {
         failed: renewals.failure(credential.id),
         unrenewable,
-        has_unread_answer: unread.is_some(),
         is_expired: end.is_some_and(|end| end <= pool.now()),
     };
     Tested::new(credential, answer, took, &standing, renewal, pool.now())

@@ -145,7 +145,7 @@ fn read(key: &PoolKey, path: &Path) -> Result<Pool, VaultError> {
 }
 
 /// The pool that a log says it is of; `None` where whoever made it has not come to its first line.
-fn named_by(path: &Path) -> Result<Option<PoolKey>, VaultError> {
+pub(in crate::vault::file) fn named_by(path: &Path) -> Result<Option<PoolKey>, VaultError> {
     let Some((file, metadata)) = disk::open_plain(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     ops::read(&file, path, metadata.len(), &mut bytes).map_err(disk::failed("read", path))?;

@@ -216,7 +216,7 @@ fn with(failure: Failure, way_out: Option<String>) -> Failure {
     }
 }
 
-/// Why an account's token has expired and was not renewed. `None` where nobody has tried to: the layers leave a new
+/// Why an account's token has expired and was not renewed. `None` if nobody has tried to: the layers leave a new
 /// token alone for a while, whatever is said of its end.
 async fn expired(
     context: &Context,
@@ -245,13 +245,8 @@ async fn expired(
     if let Err(failure) = context.oauth(pool.key().provider()) {
         return Some(failure);
     }
+    let cause = failed?;
     let name = account::name(credential);
     let message = format!("the token of {name} has expired, and could not be renewed");
-    let failure = Failure::new(Exit::Unavailable, message);
-    if let Some(cause) = failed {
-        return Some(failure.because(output::plain(&cause)));
-    }
-    account::unread_answer(&stored.secret)?;
-    let way_out = format!("credentials show {} --unread-answer", credential.id);
-    Some(failure.because(account::UNREAD_ANSWER).way_out(way_out))
+    Some(Failure::new(Exit::Unavailable, message).because(output::plain(&cause)))
 }

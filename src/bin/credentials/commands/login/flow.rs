@@ -25,14 +25,20 @@ pub(super) async fn follow(
             if kind != FlowKind::LinkPoll {
                 open(url);
             }
-            if let Some(elsewhere) = elsewhere
-                && takes_paste
-                && prompt::can_ask()
-            {
-                output::say(format_args!(
-                    "In a browser of another machine? Open this page there:\n\n  {elsewhere}\n"
-                ));
-                output::say("Paste the address here at which it ends.");
+            match elsewhere.as_ref().filter(|_| takes_paste) {
+                Some(elsewhere) if prompt::can_ask() => {
+                    output::say(format_args!(
+                        "In a browser of another machine? Open this page there:\n\n  {elsewhere}\n"
+                    ));
+                    output::say(
+                        "It ends at an address that does not open there. Paste the address here, and press Enter.",
+                    );
+                }
+                Some(_) => output::say(
+                    "In a browser of another machine? The same in a terminal, where its last address can be pasted; or \
+                     with --device or --paste-code.",
+                ),
+                None => {}
             }
         }
         Prompt::Paste { url } => {

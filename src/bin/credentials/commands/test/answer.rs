@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BufMut};
-use http::{Response, StatusCode};
+use http::header::LOCATION;
+use http::{HeaderMap, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::IgnoredAny;
@@ -30,6 +31,8 @@ pub(super) struct Answer {
     /// Whether it may be a list of models: an object or an array of JSON (RFC 8259). Not asked of one that is no
     /// success.
     pub(super) is_json: bool,
+    /// Where a redirect leads, without a query.
+    pub(super) leads_to: Option<String>,
 }
 
 impl Answer {
@@ -61,7 +64,8 @@ impl Answer {
             let answer = provider::Answer::new(status, &head.headers, SystemTime::now().into());
             let is_error = status.is_client_error() || status.is_server_error();
             let says = is_error.then(|| read(&answer.body(&prefix)).verdict).flatten();
-            return Ok(Self { status, says, is_json: false });
+            let leads_to = status.is_redirection().then(|| leads_to(&head.headers)).flatten();
+            return Ok(Self { status, says, is_json: false, leads_to });
         }
         let body = timeout_at(end, Limited::new(body, MOST).collect())
             .await
@@ -71,8 +75,18 @@ impl Answer {
             Err(error) if error.is::<LengthLimitError>() => false,
             Err(error) => return Err(error),
         };
-        Ok(Self { status, says: None, is_json })
+        Ok(Self { status, says: None, is_json, leads_to: None })
     }
+}
+
+/// Where a redirect leads (RFC 9110, section 10.2.2): not what is asked for there, which may be secret.
+fn leads_to(headers: &HeaderMap) -> Option<String> {
+    let location: Uri = headers.get(LOCATION)?.to_str().ok()?.parse().ok()?;
+    let host = location.authority().map(|authority| {
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        format!("{}://{host}", location.scheme_str().unwrap_or("https"))
+    });
+    Some(format!("{}{}", host.unwrap_or_default(), location.path()))
 }
 
 /// Reads the beginning of a body, up to where it ends or breaks off.

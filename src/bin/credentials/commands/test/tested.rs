@@ -30,8 +30,6 @@ pub(super) struct Renewal {
     pub(super) failed: Option<String>,
     /// Why nothing can renew it.
     pub(super) unrenewable: Option<Unrenewable>,
-    /// Whether the last answer of the token endpoint is kept, and could not be read.
-    pub(super) has_unread_answer: bool,
     /// Whether the token that is there now has expired.
     pub(super) is_expired: bool,
 }
@@ -61,7 +59,8 @@ pub(super) enum Verdict {
     Failing,
     /// What has answered is not the vendor: nothing is known of the account.
     Foreign,
-    Unexpected,
+    /// A status that says nothing of the account, and what a person may make of it.
+    Unexpected(String),
     Unreachable(String),
     Paused,
     /// The vault does not give its secret.
@@ -118,7 +117,7 @@ impl Verdict {
             Health::Spent { reason, .. } => return Self::Spent(reason.clone()),
             _ => {}
         }
-        let Answer { status, says, is_json } = match answer {
+        let Answer { status, says, is_json, leads_to } = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 return match error.downcast_ref() {
@@ -140,9 +139,6 @@ impl Verdict {
                     return Self::Unrenewable(why);
                 }
                 Renewal { failed: Some(reason), .. } => return Self::NotRenewed(reason),
-                Renewal { has_unread_answer: true, is_expired: true, .. } => {
-                    return Self::NotRenewed(account::UNREAD_ANSWER.to_owned());
-                }
                 Renewal { is_expired: true, .. } => {
                     let reason =
                         "its token has expired, and is too new to be renewed: test again in a minute";
@@ -162,12 +158,20 @@ impl Verdict {
                 Self::NotAllowed
             }
             Some(provider::Verdict::Refused) => Self::Refused,
-            _ => Self::of_status(*status, *is_json, cooldown.map(|cooldown| cooldown.reason)),
+            _ => {
+                let cools_for = cooldown.map(|cooldown| cooldown.reason);
+                Self::of_status(*status, *is_json, leads_to.as_deref(), cools_for)
+            }
         }
     }
 
     /// By the status alone.
-    fn of_status(status: StatusCode, is_json: bool, cools_for: Option<Reason>) -> Self {
+    fn of_status(
+        status: StatusCode,
+        is_json: bool,
+        leads_to: Option<&str>,
+        cools_for: Option<Reason>,
+    ) -> Self {
         match status.as_u16() {
             _ if status.is_success() && is_json => Self::Works,
             _ if status.is_success() => Self::NotJson,
@@ -179,16 +183,13 @@ impl Verdict {
             _ if cools_for == Some(Reason::Limited) => Self::Limited,
             404 | 405 | 410 => Self::NotThere,
             _ if status.is_server_error() => Self::Failing,
-            _ => Self::Unexpected,
+            _ => Self::Unexpected(unexpected(status, leads_to)),
         }
     }
 
     /// Whether nothing that was answered keeps the account from use.
     fn is_ready(&self) -> bool {
-        matches!(
-            self,
-            Self::Works | Self::NotAllowed | Self::NotThere | Self::Failing | Self::Unexpected
-        )
+        matches!(self, Self::Works | Self::NotAllowed | Self::NotThere | Self::Failing)
     }
 
     /// The exit code that it asks for, if the account can't be used.
@@ -204,7 +205,7 @@ impl Verdict {
             | Self::Foreign
             | Self::Unrenewable(_)
             | Self::Unreachable(_) => Some(Exit::Unavailable),
-            Self::NotJson | Self::NotThere | Self::Unexpected => Some(Exit::Failed),
+            Self::NotJson | Self::NotThere | Self::Unexpected(_) => Some(Exit::Failed),
         }
     }
 
@@ -224,7 +225,7 @@ impl Verdict {
             Self::NotThere => ("not_there", None),
             Self::Failing => ("failing", None),
             Self::Foreign => ("not_the_vendor", None),
-            Self::Unexpected => ("unexpected", None),
+            Self::Unexpected(reason) => ("unexpected", Some(reason)),
             Self::Unreachable(reason) => ("unreachable", Some(reason)),
             Self::Paused => ("paused", None),
             Self::Shut(reason) => ("shut", Some(reason)),
@@ -258,12 +259,34 @@ impl Verdict {
                 output::bad("an answer that is not the vendor's: a proxy or a firewall has answered")
                     .to_string()
             }
-            Self::Unexpected => output::bad("an answer that nobody expects").to_string(),
+            Self::Unexpected(reason) => output::bad(output::plain(reason)).to_string(),
             Self::Unreachable(reason) => output::bad(with("no answer", reason)).to_string(),
             Self::Paused => output::doubtful("paused, not tested").to_string(),
             Self::Shut(reason) => output::bad(with("not tested", reason)).to_string(),
             Self::Untested(reason) => output::doubtful(with("not tested", reason)).to_string(),
         }
+    }
+}
+
+/// What an answer is that says nothing of the account, and what helps: where it was asked for is what settings say.
+fn unexpected(status: StatusCode, leads_to: Option<&str>) -> String {
+    const ELSEWHERE: &str = "set `origins` or `models_url` to where the API is";
+    match (status.as_u16(), leads_to) {
+        (300..400, Some(place)) => {
+            format!(
+                "nothing is known of the account: the server redirects to {place}, which is not followed; {ELSEWHERE}"
+            )
+        }
+        (300..400, None) => {
+            format!(
+                "nothing is known of the account: the server redirects ({status}), and says not where to; {ELSEWHERE}"
+            )
+        }
+        (400, _) => format!(
+            "nothing is known of the account: the server does not understand the request ({status}); {ELSEWHERE}, or \
+             `models_shape`"
+        ),
+        _ => format!("nothing is known of the account: the server answers {status}; {ELSEWHERE}"),
     }
 }
 

@@ -48,6 +48,7 @@ impl Init {
             return Err(context.keys.is_read_only().way_out(way_out));
         }
         match &report {
+            Some(_) if context.is_key_in_vault() => return Err(key_would_move(context)),
             Some(report) => is_alone(report)?,
             None => context.has_room()?,
         }
@@ -78,11 +79,7 @@ impl Init {
 
     async fn made(&self, context: &Context, key: &VaultKey) -> Result<Exit, Failure> {
         FileVault::open(&context.places.vault, key).await?;
-        let vault = output::path(&context.places.vault);
-        output::say(format_args!("Made the vault {vault}; its key {} is in {}", key.id(), context.keys));
-        if context.keys.can_keep() {
-            output::say("Keep a copy of the key elsewhere: credentials vault export --output FILE");
-        }
+        context.say_made(Some(key.id()));
         Ok(Exit::Done)
     }
 }
@@ -113,6 +110,15 @@ fn is_alone(report: &Report) -> Result<(), Failure> {
     let message =
         format!("{} is none of the vault's, and would be moved with it", output::plain(&other.path));
     Err(Failure::failed(message).way_out("move it elsewhere; or --vault DIR with another directory"))
+}
+
+/// That the key is in the directory that gets another name.
+fn key_would_move(context: &Context) -> Failure {
+    let message = format!(
+        "the key file {} lies in the vault's directory, and would be moved with it",
+        context.keys
+    );
+    Failure::usage(message).way_out("move it elsewhere, and the same with --key-file FILE")
 }
 
 /// Gives the vault another name.
