@@ -103,30 +103,45 @@ fn row<const N: usize>(
     widths: &[Option<usize>; N],
     wrapped: Option<usize>,
 ) -> Vec<String> {
-    let shown = cells.iter().zip(widths).enumerate();
-    let columns: Vec<(usize, Vec<String>)> = shown
-        .filter_map(|(column, (cell, width))| {
-            let width = (*width)?;
-            let texts = match wrapped == Some(column) {
-                true => wrap(cell, width),
-                false if measured(cell) <= width => vec![cell.clone()],
-                false => vec![console::pad_str(cell, width, Alignment::Left, Some("…")).into_owned()],
-            };
-            Some((width, texts))
-        })
-        .collect();
-    let height = columns.iter().map(|(_, texts)| texts.len()).max().unwrap_or(0);
-    let line = |number: usize| {
-        let mut line = String::new();
-        for (width, texts) in &columns {
-            let text = texts.get(number).map(String::as_str).unwrap_or_default();
-            line.push_str(text);
-            line.extend(std::iter::repeat_n(' ', width.saturating_sub(measured(text)) + GAP.len()));
-        }
-        line.truncate(line.trim_end().len());
-        line
+    let shown = || {
+        cells
+            .iter()
+            .zip(widths)
+            .enumerate()
+            .filter_map(|(column, (cell, width))| Some((column, cell, (*width)?)))
     };
-    (0..height).map(line).collect()
+    if shown().all(|(_, cell, width)| measured(cell) <= width) {
+        return vec![line(shown().map(|(_, cell, width)| (cell.as_str(), width)))];
+    }
+    let lines_of = |(column, cell, width): (usize, &String, usize)| {
+        let texts = match wrapped == Some(column) {
+            true => wrap(cell, width),
+            false => vec![console::pad_str(cell, width, Alignment::Left, Some("…")).into_owned()],
+        };
+        (texts, width)
+    };
+    let columns: Vec<(Vec<String>, usize)> = shown().map(lines_of).collect();
+    let height = columns.iter().map(|(texts, _)| texts.len()).max().unwrap_or(0);
+    (0..height)
+        .map(|number| {
+            line(
+                columns
+                    .iter()
+                    .map(|(texts, width)| (texts.get(number).map_or("", String::as_str), *width)),
+            )
+        })
+        .collect()
+}
+
+/// One line of these texts, each as wide as is said.
+fn line<'a>(cells: impl Iterator<Item = (&'a str, usize)>) -> String {
+    let mut line = String::new();
+    for (text, width) in cells {
+        line.push_str(text);
+        line.extend(std::iter::repeat_n(' ', width.saturating_sub(measured(text)) + GAP.len()));
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// What ends a style.

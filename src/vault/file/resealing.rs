@@ -7,6 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::FileVault;
 use super::directory::{Directory, finished};
+use super::store::Store;
 use crate::credential::{CredentialId, Generation};
 use crate::vault::seal::{Resealed, Sealed, Seals};
 use crate::vault::{Damage, RefreshLease, VaultError};
@@ -49,6 +50,8 @@ struct Prepared {
     _leases: Vec<RefreshLease>,
     /// Those that need no new seal.
     present: Vec<CredentialId>,
+    /// How many records were looked at.
+    reached: usize,
 }
 
 impl FileVault {
@@ -104,18 +107,21 @@ impl FileVault {
         (resealing.total, resealing.done) = (ids.len(), 0);
         resealing.damaged.clear();
         resealing.unconfirmed.clear();
-        for ids in ids.chunks(AT_ONCE) {
-            let (present, stored) = self.reseal_at_once(seals, ids).await?;
-            for id in ids {
+        let mut rest = ids.as_slice();
+        while !rest.is_empty() {
+            let prepared = self.reseal_at_once(seals, &rest[..rest.len().min(AT_ONCE)]).await?;
+            let (reached, then) = rest.split_at(prepared.reached);
+            for id in reached {
                 let resealed = match () {
-                    () if stored.contains(id) => Ok(Resealed::Done),
-                    () if present.contains(id) => Ok(Resealed::Already),
+                    () if prepared.stored.contains(id) => Ok(Resealed::Done),
+                    () if prepared.present.contains(id) => Ok(Resealed::Already),
                     // Somebody has its lease, which is waited for, or there is something to be said of it.
                     () => self.seal_with(seals.clone()).reseal(*id).await,
                 };
                 self.note(*id, resealed, resealing)?;
                 progress(resealing);
             }
+            rest = then;
         }
         Ok(())
     }
@@ -141,28 +147,37 @@ impl FileVault {
         Ok(())
     }
 
-    /// Seals those of these records anew of which nothing else is to be said, and that nobody refreshes just now. Answers
-    /// which needed no new seal, and which have one now.
+    /// Seals those of these records anew of which nothing else is to be said, up to the first that somebody refreshes just
+    /// now.
     async fn reseal_at_once(
         &self,
         seals: &Arc<Seals>,
         ids: &[CredentialId],
-    ) -> Result<(Vec<CredentialId>, Vec<CredentialId>), VaultError> {
+    ) -> Result<AtOnce, VaultError> {
         let (directory, seals, ids) = (self.directory.clone(), seals.clone(), ids.to_vec());
         let prepared = spawn_blocking(move || Prepared::of(&directory, &seals, &ids)).await;
         // The leases outlast the work, even if no one waits for that.
         let prepared = Arc::new(finished(prepared, self.directory())?);
-        if prepared.sealed.is_empty() {
-            return Ok((prepared.present.clone(), Vec::new()));
+        let mut at_once =
+            AtOnce { reached: prepared.reached, present: prepared.present.clone(), stored: Vec::new() };
+        if !prepared.sealed.is_empty() {
+            at_once.stored = match self.directory.work(move |store| store.reseal(&prepared.sealed)).await
+            {
+                // The vault is another key's by now, which is said of each record.
+                Err(VaultError::Key(_)) => Vec::new(),
+                stored => stored?,
+            };
         }
-        let work = prepared.clone();
-        let stored = match self.directory.work(move |store| store.reseal(&work.sealed)).await {
-            // The vault is another key's by now, which is said of each record.
-            Err(VaultError::Key(_)) => Vec::new(),
-            stored => stored?,
-        };
-        Ok((prepared.present.clone(), stored))
+        Ok(at_once)
     }
+}
+
+/// What was done at once.
+struct AtOnce {
+    /// How many records were looked at.
+    reached: usize,
+    present: Vec<CredentialId>,
+    stored: Vec<CredentialId>,
 }
 
 impl Prepared {
@@ -170,9 +185,14 @@ impl Prepared {
         let store = directory.store();
         let mut prepared = Self::default();
         for id in ids.iter().copied() {
+            prepared.reached += 1;
             match store.get(id) {
                 Ok(stored) if seals.is_present(&stored.secret) => prepared.present.push(id),
-                Ok(_) => prepared.seal(directory, seals, id),
+                Ok(_) => match directory.free_lease(id) {
+                    Some(lease) => prepared.seal(store, seals, id, lease),
+                    // It is waited for before those after it are looked at, and by who holds no other.
+                    None => break,
+                },
                 // It is read once more by whoever names it.
                 Err(_) => {}
             }
@@ -180,10 +200,9 @@ impl Prepared {
         prepared
     }
 
-    fn seal(&mut self, directory: &Directory, seals: &Seals, id: CredentialId) {
-        let Some(lease) = directory.free_lease(id) else { return };
+    fn seal(&mut self, store: &Store, seals: &Seals, id: CredentialId, lease: RefreshLease) {
         // Whoever had the lease may have stored another secret.
-        let Ok(stored) = directory.store().get(id) else { return };
+        let Ok(stored) = store.get(id) else { return };
         if seals.is_present(&stored.secret) {
             self.present.push(id);
             return;

@@ -38,7 +38,10 @@ impl Store {
         for (key, credentials) in members {
             // Before it is mended.
             self.look_at(&key, &mut listing.damaged);
-            let pool = self.with_log(&key, credentials, unread.clone(), vault.as_ref())?;
+            // As where it is loaded alone, nothing is said of what is known to be another pool's.
+            let may_be = |id| self.records.owner(id).is_none_or(|owner| owner == key);
+            let unread = unread.iter().filter(|damage| damage.id.is_none_or(may_be)).cloned().collect();
+            let pool = self.with_log(&key, credentials, unread, vault.as_ref())?;
             listing.credentials.extend(pool.credentials.iter().map(|record| record.metadata.clone()));
             pools.push((key, pool));
         }

@@ -1,7 +1,7 @@
 //! Records that are sealed anew at once, cut off at each operation and by a power cut at each: every one of them is as
 //! before or sealed anew, whatever the others are.
 
-use super::fault::{Fault, run};
+use super::fault::{Fault, Operation, run};
 use super::power_cuts::{BOTH, Trace, survives};
 use super::*;
 use crate::vault::file::resealing::SealedAnew;
@@ -39,6 +39,38 @@ fn done(copy: &Copy<'_>, before: &State) -> Result<usize, String> {
         *sealed_with = new;
     }
     if state == before { Ok(done) } else { Err(format!("{state:?} in place of {before:?}")) }
+}
+
+#[test]
+fn a_directory_is_synced_once_for_all_that_is_sealed_anew_at_once() {
+    let (place, keys, _) = template();
+    let store = opened(&root(place.path()), &keys);
+    let sealed = anew(&store, &keys);
+    let records = root(place.path()).join("records");
+    let (_, report) = run(None, || store.reseal(&sealed).unwrap());
+    let is_sync = |operation: &&Operation| match operation {
+        Operation::Sync(path) => path.starts_with(&records),
+        Operation::SyncDir(path) => *path == records,
+        _ => false,
+    };
+    let syncs: Vec<_> = report.operations.iter().filter(is_sync).collect();
+    assert!(
+        matches!(syncs[..], [Operation::Sync(_), Operation::Sync(_), Operation::SyncDir(_)]),
+        "{syncs:?}"
+    );
+}
+
+#[test]
+fn a_record_is_read_once_where_all_pools_are_loaded() {
+    let (place, keys, _) = template();
+    let store = opened(&root(place.path()), &keys);
+    let (loaded, report) = run(None, || store.load_all().unwrap());
+    for metadata in loaded.0.credentials {
+        let path = root(place.path()).join(format!("records/{}.json", metadata.id));
+        let reads =
+            report.operations.iter().filter(|operation| **operation == Operation::Open(path.clone()));
+        assert_eq!(reads.count(), 1);
+    }
 }
 
 #[test]
