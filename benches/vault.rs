@@ -13,7 +13,10 @@
 //!   A request that is answered 429 first and 200 then goes through the four layers, over a vault in memory
 //!   and over one in files.
 //! - *open*: a vault of 10,000 records opened and its pool loaded, beside reading the same files and
-//!   decrypting their secrets with the least that this takes. All of them are in the system's cache.
+//!   decrypting their secrets with the least that this takes; and the same vault listed, and checked. All of them
+//!   are in the system's cache.
+//! - *reseal*: a vault of 500 records sealed anew with another key, beside as many files replaced durably, one after
+//!   another.
 //! - *follow*: how soon a pool knows what another process has recorded, once it asks; beside the question
 //!   alone, where nothing has changed.
 //! - *get*: one credential read, beside its file read and decrypted.
@@ -47,11 +50,11 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{spawn, spawn_blocking};
-use tower::Service;
+use tower::{Layer, Service};
 use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
-use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::key::VaultKey;
-use tower_credentials::vault::seal::{Seal, Sealed};
+use tower_credentials::vault::file::{Check, FileVault};
+use tower_credentials::vault::key::{Keys, VaultKey};
+use tower_credentials::vault::seal::{Seal, SealLayer, Sealed, VaultId};
 use tower_credentials::vault::{MemoryVault, VaultExt, VaultRequest, VaultResponse};
 use tower_credentials::{
     Credential, CredentialId, Metadata, OAuthTokens, Pool, Record, Secret, Timestamp,
@@ -185,7 +188,9 @@ impl Place {
             secret: Sealed,
         }
         let mut backend = MemoryVault::<Sealed>::new();
-        let seal = Seal::new(backend.clone(), &vault_key());
+        let report = runtime.block_on(Check::new(self.root()).run()).expect("a report");
+        let id = report.vault.expect("a vault with an id");
+        let seal = SealLayer::new(&vault_key()).vault(id).layer(backend.clone());
         for number in 0..count {
             at_once(seal.put(account(number))).expect("a vault that stores");
         }
@@ -284,6 +289,7 @@ struct Names<'a> {
 #[derive(Deserialize)]
 struct Encrypted<'a> {
     version: u32,
+    vault: &'a str,
     nonce: &'a str,
     ciphertext: &'a str,
 }
@@ -302,6 +308,7 @@ fn decrypt(aes: &Aes256Gcm, bytes: &[u8]) -> Secret {
     };
     bind(b"tower-credentials sealed secret");
     bind(&secret.version.to_be_bytes());
+    bind(&secret.vault.parse::<VaultId>().expect("an id").to_bytes());
     bind(id.as_bytes());
     bind(metadata.pool.provider.as_bytes());
     bind(metadata.pool.namespace.as_bytes());
@@ -592,6 +599,40 @@ fn opening(runtimes: &Runtimes) -> Table {
             sum
         }
     });
+    table.case("opened, and all accounts listed", {
+        let (place, runtime) = (place.clone(), runtime.clone());
+        move |times| {
+            let root = place.root();
+            task(&runtime, async move {
+                let mut sum = Duration::ZERO;
+                for _ in 0..times {
+                    let start = Instant::now();
+                    let vault = FileVault::open(&root, &vault_key()).await.expect("a vault");
+                    let listing = vault.list().await.expect("a listing");
+                    sum += start.elapsed();
+                    assert_eq!((listing.credentials.len(), listing.damaged.len()), (count, 0));
+                }
+                sum
+            })
+        }
+    });
+    table.case("checked", {
+        let (place, runtime) = (place.clone(), runtime.clone());
+        move |times| {
+            let root = place.root();
+            task(&runtime, async move {
+                let mut sum = Duration::ZERO;
+                for _ in 0..times {
+                    let start = Instant::now();
+                    let check = Check::new(&root).keys(&Keys::new(vault_key()));
+                    let report = check.run().await.expect("a report");
+                    sum += start.elapsed();
+                    assert_eq!((report.opened, report.is_healthy()), (count, true));
+                }
+                sum
+            })
+        }
+    });
     table.case(OPEN, move |times| {
         let root = place.root();
         task(&runtime, async move {
@@ -605,6 +646,46 @@ fn opening(runtimes: &Runtimes) -> Table {
             }
             sum
         })
+    });
+    table
+}
+
+/// As many records as make the waiting for the disk count, and don't take minutes one by one.
+const RESEALED: usize = 500;
+
+fn resealing(runtimes: &Runtimes) -> Table {
+    let runtime = runtimes.many.clone();
+    let place = Rc::new(Place::new(&runtime));
+    let ids = place.fill(&runtime, RESEALED);
+    let mut table = Table::new("500 records sealed anew", 7, 1);
+    table.beside("each replaced by hand, and synced twice", {
+        let directory = place.directory.path().join("bare");
+        fs::create_dir(&directory).expect("a directory");
+        let bytes = fs::read(place.record(ids[0])).expect("a record");
+        move |times| {
+            timed(|| {
+                for number in 0..times as usize * RESEALED {
+                    let name = directory.join(format!("{}.json", number % RESEALED));
+                    replace(&name, &bytes, true, true);
+                }
+            })
+        }
+    });
+    let mut key = vault_key();
+    table.case("sealed anew with another key", move |times| {
+        let mut sum = Duration::ZERO;
+        for _ in 0..times {
+            let old = std::mem::replace(&mut key, VaultKey::generate());
+            let builder = FileVault::builder(place.root()).old_key(&old);
+            let vault = runtime.block_on(builder.open(&key)).expect("a vault");
+            sum += task(&runtime, async move {
+                let start = Instant::now();
+                let resealing = vault.reseal(|_| ()).await.expect("a vault that stores");
+                assert_eq!((resealing.sealed, resealing.left), (RESEALED, 0));
+                start.elapsed()
+            });
+        }
+        sum
     });
     table
 }
@@ -774,14 +855,14 @@ fn main() {
     let mut cooldown = cooldown(&runtimes);
     let mut request = request(&runtimes);
     let mut opening = opening(&runtimes);
+    let mut resealing = resealing(&runtimes);
     let mut follow = follow(&runtimes);
     let mut get = get(&runtimes);
 
     let criterion = Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(100));
     let mut criterion = criterion.measurement_time(Duration::from_millis(400)).configure_from_args();
-    for table in
-        [&mut secret, &mut put, &mut cooldown, &mut request, &mut opening, &mut follow, &mut get]
-    {
+    let tables = [&mut secret, &mut put, &mut cooldown, &mut request, &mut opening, &mut resealing];
+    for table in tables.into_iter().chain([&mut follow, &mut get]) {
         let mut group = criterion.benchmark_group(table.name);
         group.sampling_mode(SamplingMode::Flat);
         for case in &mut table.cases {
@@ -801,6 +882,7 @@ fn main() {
     }
     let put = put.measure(measures);
     let opening = opening.measure(measures);
+    resealing.measure(measures);
     let cooldown = cooldown.measure(measures);
     println!(
         "\nvault ratio open={:.2} put={:.2} cooldown_us={:.1}",

@@ -1,5 +1,7 @@
 //! Text that must not be seen: zeroized on drop, never printed.
 
+#[cfg(feature = "seal")]
+use std::cell::Cell;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -66,10 +68,21 @@ impl<'de> Deserialize<'de> for SecretString {
 const STACK: usize = 64 * 1024;
 
 /// Does something with a secret by value, and overwrites the part of the stack that this has used: a value that is moved
-/// leaves a copy where it was, which nobody wipes.
+/// leaves a copy where it was, which nobody wipes. Around many such calls, it does so once for all of them.
 #[cfg(feature = "seal")]
 #[inline(never)]
 pub(crate) fn leaving_no_copy<T>(work: impl FnOnce() -> T) -> T {
+    thread_local! {
+        static IS_WITHIN: Cell<bool> = const { Cell::new(false) };
+    }
+
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            IS_WITHIN.set(false);
+        }
+    }
+
     #[inline(never)]
     fn called<T>(work: impl FnOnce() -> T) -> T {
         work()
@@ -80,6 +93,10 @@ pub(crate) fn leaving_no_copy<T>(work: impl FnOnce() -> T) -> T {
         std::hint::black_box(&mut [0_u8; STACK]);
     }
 
+    if IS_WITHIN.replace(true) {
+        return work();
+    }
+    let _end = End;
     let done = called(work);
     overwrite();
     done

@@ -40,6 +40,17 @@ impl<K: Clone + Eq + Hash> Turns<K> {
         Wait { place: Some(Place { turns: self.clone(), key, called }) }
     }
 
+    /// The turn of `key` if nobody has it.
+    #[cfg(feature = "file")]
+    pub(crate) fn take_free(&self, key: K) -> Option<Turn<K>> {
+        let mut queues = lock(&self.queues);
+        if queues.contains_key(&key) {
+            return None;
+        }
+        queues.insert(key.clone(), VecDeque::new());
+        Some(Turn { turns: self.clone(), key })
+    }
+
     fn pass_on(&self, key: &K) {
         let mut queues = lock(&self.queues);
         let Some(queue) = queues.get_mut(key) else { return };

@@ -23,6 +23,7 @@ mod vault_identity;
 mod vault_keyring;
 mod vault_keys;
 mod vault_layers;
+mod vault_loaded;
 mod vault_memory;
 mod vault_reseal;
 mod vault_rotation;

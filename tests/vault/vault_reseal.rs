@@ -189,6 +189,47 @@ async fn a_record_is_not_sealed_anew_while_somebody_refreshes_it() {
 }
 
 #[tokio::test]
+async fn a_lease_of_this_process_is_waited_for_too() {
+    let place = Place::new();
+    let [a, _, _] = put_all(&place.open_old().await, ["a", "b", "c"]).await;
+    let vault = place.open_both().await;
+    let lease = vault.lease_refresh(a).await.unwrap();
+    let mut resealing = Box::pin(vault.reseal(|_| ()));
+    for _ in 0..1000 {
+        assert!(poll_once(resealing.as_mut()).is_pending());
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+    }
+    assert_eq!(place.sealed_with(a), place.old.id().to_string());
+    drop(lease);
+    let done = resealing.await.unwrap();
+    assert_eq!((done.sealed, done.left), (3, 0));
+}
+
+#[tokio::test]
+async fn more_records_than_are_sealed_anew_at_once_are_told_one_by_one() {
+    let place = Place::new();
+    let old = place.open_old().await;
+    let ids: Vec<_> = put_many(&old, 150).await;
+    let path = |id| place.root().join(format!("records/{id}.json"));
+    fs::write(path(ids[70]), "{").unwrap();
+    let vault = place.open_both().await;
+    let mut seen = Vec::new();
+    let done = vault.reseal(|so_far| seen.push((so_far.done, so_far.total))).await.unwrap();
+    assert_eq!(seen, (1..=150).map(|done| (done, 150)).collect::<Vec<_>>());
+    assert_eq!((done.sealed, done.damaged.len(), done.left), (149, 1, 1));
+    assert_eq!(done.damaged[0].record, path(ids[70]).display().to_string());
+}
+
+/// So many accounts, one after another.
+async fn put_many(vault: &FileVault, count: usize) -> Vec<CredentialId> {
+    let mut ids = Vec::new();
+    for number in 0..count {
+        ids.push(vault.put(account(&number.to_string())).await.unwrap().id);
+    }
+    ids
+}
+
+#[tokio::test]
 async fn a_damaged_record_is_named_and_keeps_the_old_key_needed() {
     let place = Place::new();
     let [a, b] = put_all(&place.open_old().await, ["a", "b"]).await;

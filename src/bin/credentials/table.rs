@@ -36,19 +36,28 @@ fn fitted<const N: usize>(
 ) -> String {
     let mut lines = vec![header.map(|name| strong(name).to_string())];
     lines.extend(rows);
-    let width = |rows: &[[String; N]], column: usize| {
-        rows.iter().map(|cells| console::measure_text_width(&cells[column])).max().unwrap_or(0)
-    };
-    let mut widths: [Option<usize>; N] = std::array::from_fn(|column| Some(width(&lines, column)));
-    let is_empty: [bool; N] = std::array::from_fn(|column| {
-        yielding.idle.contains(&header[column]) || width(&lines[1..], column) == 0
-    });
+    let widest =
+        |column: usize| lines[1..].iter().map(|cells| measured(&cells[column])).max().unwrap_or(0);
+    let texts: [usize; N] = std::array::from_fn(widest);
+    let mut widths: [Option<usize>; N] =
+        std::array::from_fn(|column| Some(texts[column].max(measured(&lines[0][column]))));
+    let is_empty: [bool; N] =
+        std::array::from_fn(|column| yielding.idle.contains(&header[column]) || texts[column] == 0);
     if let Some(room) = room {
         fit(&mut widths, is_empty, header, yielding, room);
     }
     let wrapped = header.iter().position(|name| *name == yielding.wrapped);
     let lines = lines.iter().flat_map(|cells| row(cells, &widths, wrapped));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// How many cells of a terminal a text takes.
+fn measured(text: &str) -> usize {
+    // Most are plain, and a list may have many.
+    match text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        true => text.len(),
+        false => console::measure_text_width(text),
+    }
 }
 
 /// What is between two columns.
@@ -94,26 +103,45 @@ fn row<const N: usize>(
     widths: &[Option<usize>; N],
     wrapped: Option<usize>,
 ) -> Vec<String> {
-    let shown = cells.iter().zip(widths).enumerate();
-    let columns: Vec<(usize, Vec<String>)> = shown
-        .filter_map(|(column, (cell, width))| {
-            let width = (*width)?;
-            let texts = match wrapped == Some(column) {
-                true => wrap(cell, width),
-                false => vec![console::pad_str(cell, width, Alignment::Left, Some("…")).into_owned()],
-            };
-            Some((width, texts))
-        })
-        .collect();
-    let height = columns.iter().map(|(_, texts)| texts.len()).max().unwrap_or(0);
-    let line = |number: usize| {
-        let cell = |(width, texts): &(usize, Vec<String>)| {
-            let text = texts.get(number).map(String::as_str).unwrap_or_default();
-            console::pad_str(text, *width, Alignment::Left, None).into_owned()
-        };
-        columns.iter().map(cell).collect::<Vec<_>>().join(GAP).trim_end().to_owned()
+    let shown = || {
+        cells
+            .iter()
+            .zip(widths)
+            .enumerate()
+            .filter_map(|(column, (cell, width))| Some((column, cell, (*width)?)))
     };
-    (0..height).map(line).collect()
+    if shown().all(|(_, cell, width)| measured(cell) <= width) {
+        return vec![line(shown().map(|(_, cell, width)| (cell.as_str(), width)))];
+    }
+    let lines_of = |(column, cell, width): (usize, &String, usize)| {
+        let texts = match wrapped == Some(column) {
+            true => wrap(cell, width),
+            false => vec![console::pad_str(cell, width, Alignment::Left, Some("…")).into_owned()],
+        };
+        (texts, width)
+    };
+    let columns: Vec<(Vec<String>, usize)> = shown().map(lines_of).collect();
+    let height = columns.iter().map(|(texts, _)| texts.len()).max().unwrap_or(0);
+    (0..height)
+        .map(|number| {
+            line(
+                columns
+                    .iter()
+                    .map(|(texts, width)| (texts.get(number).map_or("", String::as_str), *width)),
+            )
+        })
+        .collect()
+}
+
+/// One line of these texts, each as wide as is said.
+fn line<'a>(cells: impl Iterator<Item = (&'a str, usize)>) -> String {
+    let mut line = String::new();
+    for (text, width) in cells {
+        line.push_str(text);
+        line.extend(std::iter::repeat_n(' ', width.saturating_sub(measured(text)) + GAP.len()));
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// What ends a style.

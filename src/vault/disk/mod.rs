@@ -251,9 +251,7 @@ impl Temporary {
     /// Writes `bytes` beside `target`, so that they will outlast a power cut. They are sealed: where the file system
     /// keeps no modes, a token that was renewed is better there than lost.
     pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<Self, VaultError> {
-        let set_mode =
-            |path: &Path, mode| ops::set_mode(path, mode).map_err(failed("set the mode of", path));
-        Self::write_by(target, bytes, set_mode)
+        Self::write_by(target, bytes, try_mode)
     }
 
     /// As [`write`](Self::write), for what is not sealed: nothing is written where others could read it.
@@ -267,8 +265,12 @@ impl Temporary {
         set_mode: impl Fn(&Path, u32) -> Result<(), VaultError>,
     ) -> Result<Self, VaultError> {
         let (temporary, file) = Self::begin(target, bytes, set_mode)?;
-        ops::sync(&file, &temporary.path).map_err(failed("sync", &temporary.path))?;
+        temporary.sync(&file)?;
         Ok(temporary)
+    }
+
+    fn sync(&self, file: &File) -> Result<(), VaultError> {
+        ops::sync(file, &self.path).map_err(failed("sync", &self.path))
     }
 
     /// Sees whether so many bytes could be written beside `target`.
@@ -296,10 +298,15 @@ impl Temporary {
     }
 
     /// Gives the file its name, in place of one that has it already, durably.
-    pub(crate) fn replace(mut self, target: &Path) -> Result<(), VaultError> {
+    pub(crate) fn replace(self, target: &Path) -> Result<(), VaultError> {
+        self.rename(target)?;
+        sync_names(target)
+    }
+
+    fn rename(mut self, target: &Path) -> Result<(), VaultError> {
         ops::rename(&self.path, target).map_err(failed("replace", target))?;
         self.is_renamed = true;
-        sync_names(target)
+        Ok(())
     }
 
     /// Gives the file its name if it is free, durably, and answers whether it was.
@@ -319,6 +326,26 @@ impl Drop for Temporary {
             let _ = ops::remove(&self.path);
         }
     }
+}
+
+/// Sets the mode of what is sealed.
+fn try_mode(path: &Path, mode: u32) -> Result<(), VaultError> {
+    ops::set_mode(path, mode).map_err(failed("set the mode of", path))
+}
+
+/// Replaces files of one directory, each as [`Temporary::write`] and [`Temporary::replace`] do, so that each is the old one
+/// or the new one, whatever happens. All are written before the first is synced, and the directory is synced once: the
+/// disk has then to be waited for a few times, and not twice for each file.
+#[cfg(feature = "file")]
+pub(crate) fn replace_all(files: &[(PathBuf, Vec<u8>)]) -> Result<(), VaultError> {
+    let Some((first, _)) = files.first() else { return Ok(()) };
+    let write = |(target, bytes): &(PathBuf, Vec<u8>)| Temporary::begin(target, bytes, try_mode);
+    let written = files.iter().map(write).collect::<Result<Vec<_>, _>>()?;
+    written.iter().try_for_each(|(temporary, file)| temporary.sync(file))?;
+    for ((temporary, _), (target, _)) in written.into_iter().zip(files) {
+        temporary.rename(target)?;
+    }
+    sync_names(first)
 }
 
 /// Makes what happened to the names beside `path` outlast a power cut.

@@ -17,10 +17,11 @@ use tower_service::Service;
 use super::busy::{Busy, Stopped};
 use super::claim::Claim;
 use super::store::Store;
+use crate::credential::CredentialId;
 use crate::vault::key::KeyId;
 use crate::vault::seal::{Rules, Sealed};
 use crate::vault::turns::{Turn, Turns, Wait};
-use crate::vault::{VaultError, VaultRequest, VaultResponse, disk};
+use crate::vault::{RefreshLease, VaultError, VaultRequest, VaultResponse, disk};
 
 /// How long to wait before a lock is tried again: at first, and at most. The most bounds how long a lock
 /// stays unused after its holder has died.
@@ -71,6 +72,12 @@ impl Directory {
     pub(super) async fn facts(&self) -> Result<Option<(KeyId, Rules)>, VaultError> {
         let store = self.store.clone();
         finished(spawn_blocking(move || store.facts()).await, self.store.root())?
+    }
+
+    /// The credential's lease, if nobody has it. Blocks for no longer than a file takes to be locked.
+    pub(super) fn free_lease(&self, id: CredentialId) -> Option<RefreshLease> {
+        let turn = self.turns.take_free(Claim::Lease(id))?;
+        self.store.lease(id, turn).ok()
     }
 
     /// Does work that claims the vault, as often as it takes until no lock is in its way.

@@ -38,6 +38,7 @@ mod directory;
 pub mod fuzz;
 mod identity;
 mod keys;
+mod loaded;
 mod lock;
 mod log;
 mod marker;
@@ -46,7 +47,9 @@ mod opening;
 mod pool;
 mod record;
 mod records;
+mod resealing;
 mod ring;
+mod shares;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -60,14 +63,16 @@ use std::time::Duration;
 use tower_service::Service;
 
 use super::key::{KeyId, KeyPlace, KeyService, KeyServiceExt, Keys, Place, Signer, VaultKey};
-use super::seal::{Resealed, Seal, Seals, UnboundAttributes};
-use super::{Damage, VaultError, VaultRequest, VaultResponse};
+use super::seal::{Seal, Seals, UnboundAttributes};
+use super::{VaultError, VaultRequest, VaultResponse};
 use crate::credential::CredentialId;
 pub use answering::FileFuture;
 pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity};
 use directory::{Directory, Patience};
+pub use loaded::Loaded;
 #[cfg(feature = "discovery")]
 pub(crate) use name::pool_file;
+pub use resealing::Resealing;
 use ring::Ring;
 use store::Store;
 
@@ -173,47 +178,6 @@ impl FileVault {
         Seal::with_seals(self.directory.clone(), seals)
     }
 
-    /// Seals every record that needs an [old key](FileVaultBuilder::old_key), or is in an older format, anew with the
-    /// vault's key, one after another; `progress` is called after each. What others add meanwhile under the old key is taken up, too.
-    /// Records that are done are passed over, so that a
-    /// call that was cut off at any point is simply made again. Other processes may use the vault
-    /// meanwhile, with either key; whoever has only the old one can't read what is done.
-    ///
-    /// A record is sealed anew while nobody refreshes it. The old key can be thrown away when
-    /// [`Resealing::left`] is 0; until then it opens what is left.
-    ///
-    /// ```no_run
-    /// use tower_credentials::vault::file::FileVault;
-    /// use tower_credentials::vault::key::VaultKey;
-    ///
-    /// # async fn run(old: VaultKey, new: VaultKey) -> Result<(), tower_credentials::vault::VaultError> {
-    /// let vault = FileVault::builder("/home/me/.config/example/vault").old_key(&old).open(&new).await?;
-    /// let resealing = vault.reseal(|so_far| println!("{} of {}", so_far.done, so_far.total)).await?;
-    /// assert_eq!(resealing.left, 0, "{:?}", resealing.damaged);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// When the vault cannot be read or written, or a lease is held for too long; what is done is done. A
-    /// record that does not open is no error: [`Resealing::damaged`] names it.
-    pub async fn reseal(&self, mut progress: impl FnMut(&Resealing)) -> Result<Resealing, VaultError> {
-        self.ring.identify(&self.directory).await?;
-        let vault = self.seal_with(self.ring.seals());
-        let key = vault.key_id();
-        let mut resealing = Resealing::default();
-        loop {
-            let before = resealing.sealed;
-            self.reseal_once(&vault, &mut resealing, &mut progress).await?;
-            resealing.left = self.directory.work(move |store| store.forget_previous_keys(key)).await?;
-            // Until then others go on with the old key, and what they have added meanwhile is taken up.
-            let stays = resealing.damaged.len() + resealing.unconfirmed.len();
-            if resealing.left <= stays || resealing.sealed == before {
-                return Ok(resealing);
-            }
-        }
-    }
-
     /// Trusts a key no more that sealed the vault before, for good: what was sealed with it is let in by nobody, not even as
     /// [restored](FileVaultBuilder::restored). For a key that somebody else may have.
     ///
@@ -223,54 +187,6 @@ impl FileVault {
     pub async fn revoke(&self, key: KeyId) -> Result<(), VaultError> {
         self.directory.work(move |store| store.revoke(key)).await
     }
-
-    /// Goes through all records that there are now.
-    async fn reseal_once(
-        &self,
-        vault: &Seal<Directory>,
-        resealing: &mut Resealing,
-        progress: &mut impl FnMut(&Resealing),
-    ) -> Result<(), VaultError> {
-        let ids = self.directory.work(|store| Ok(store.record_ids()?)).await?;
-        (resealing.total, resealing.done) = (ids.len(), 0);
-        resealing.damaged.clear();
-        resealing.unconfirmed.clear();
-        for id in ids {
-            match vault.reseal(id).await {
-                Ok(Resealed::Done) => resealing.sealed += 1,
-                Ok(Resealed::Unconfirmed) => resealing.unconfirmed.push(id),
-                Ok(Resealed::Already) | Err(VaultError::NotFound(_)) => {}
-                Err(VaultError::Damaged(damage)) => resealing.damaged.push(damage),
-                Err(VaultError::Key(reason)) => {
-                    let path = self.directory.store().record_path(id);
-                    resealing.damaged.push(Damage::new(path.display().to_string(), reason));
-                }
-                Err(error) => return Err(error),
-            }
-            resealing.done += 1;
-            progress(resealing);
-        }
-        Ok(())
-    }
-}
-
-/// What sealing a vault anew has come to.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Resealing {
-    /// How many records there were when it began, or began once more for what was added meanwhile.
-    pub total: usize,
-    /// How many of them were looked at.
-    pub done: usize,
-    /// How many of those needed the old key, or were in an older format, and were sealed anew.
-    pub sealed: usize,
-    /// Which have attributes that no seal has bound, of which
-    /// [nothing was said](FileVaultBuilder::unbound_attributes). They are left as they are.
-    pub unconfirmed: Vec<CredentialId>,
-    /// Records that can't be read or do not open. They are left as they are.
-    pub damaged: Vec<Damage>,
-    /// How many records still need another key, in the end; damaged and unconfirmed ones count.
-    pub left: usize,
 }
 
 /// Settings of a [`FileVault`]; made by [`FileVault::builder`], ended by [`open`](Self::open).

@@ -4,6 +4,7 @@ use std::fs::{self, DirEntry, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::shares;
 use crate::plain::Shown;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
@@ -70,8 +71,8 @@ pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
             Err(VaultError::DirectoryGone(_)) => continue,
             entries => entries?,
         };
-        for entry in entries {
-            if disk::is_temporary(&entry) {
+        for (entry, metadata) in looked_at(&entries) {
+            if disk::is_temporary(entry) {
                 let path = entry.path();
                 // Temporary files are made under the lock: whoever began this one is gone. But for a key
                 // file's, which removes it by itself, or makes another.
@@ -85,10 +86,10 @@ pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
                     }
                     _ => {}
                 }
-            } else if let Ok(metadata) = entry.metadata()
+            } else if let Some(metadata) = metadata
                 && disk::open_to_others(&metadata) != 0
                 && metadata.is_file()
-                && (!directory.is_empty() || is_ours(&entry))
+                && (!directory.is_empty() || is_ours(entry))
             {
                 wide.narrow(&entry.path(), &metadata, 0o600)?;
             }
@@ -96,6 +97,13 @@ pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
     }
     wide.tell();
     Ok(())
+}
+
+/// What is known of each entry, but for one that is gone meanwhile.
+pub(super) fn looked_at(entries: &[DirEntry]) -> impl Iterator<Item = (&DirEntry, Option<Metadata>)> {
+    let look = |entry: &DirEntry| entry.metadata().ok();
+    let metadata = shares::work(entries, |entries| entries.iter().map(look).collect::<Vec<_>>());
+    entries.iter().zip(metadata.into_iter().flatten())
 }
 
 /// Whether an entry of the root is a part of the vault.

@@ -62,18 +62,27 @@ fn kind_on(bytes: &[u8]) -> Option<Kind> {
 
 /// Writes a record, durably.
 pub(super) fn write(path: &Path, record: &Record<Sealed>) -> Result<(), VaultError> {
+    disk::Temporary::write(path, &bytes(path, record)?)?.replace(path)
+}
+
+/// The bytes of the file at `path` that holds this record.
+pub(super) fn bytes(path: &Path, record: &Record<Sealed>) -> Result<Vec<u8>, VaultError> {
     let Record { metadata, secret } = record;
-    write_json(path, &Written { version: VERSION, metadata, secret })
+    bytes_of(path, &Written { version: VERSION, metadata, secret })
 }
 
 /// Writes a file of JSON, durably.
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), VaultError> {
+    disk::Temporary::write(path, &bytes_of(path, value)?)?.replace(path)
+}
+
+fn bytes_of(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, VaultError> {
     let failed = |error: serde_json::Error| disk::failed("write", path)(error.into());
     let bytes = to_json(value).map_err(failed)?;
     if bytes.len() as u64 > MAX_LEN {
         return Err(VaultError::TooLong { bytes: bytes.len(), most: MAX_LEN as usize });
     }
-    disk::Temporary::write(path, &bytes)?.replace(path)
+    Ok(bytes)
 }
 
 /// The bytes of a file of JSON.

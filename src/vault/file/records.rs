@@ -4,20 +4,13 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::ScopedJoinHandle;
 
-use super::record;
+use super::{record, shares};
 use crate::credential::{CredentialId, PoolKey, Record};
 use crate::vault::disk::{self, ops};
 use crate::vault::key::KeyId;
 use crate::vault::seal::{Sealed, VaultId};
 use crate::vault::{Damage, VaultError, way_out};
-
-/// How many records are worth a thread of their own to be read: to begin one takes as long as a few records.
-const SHARE: usize = 256;
-
-/// How many threads read records at once, at the most.
-const MOST_READERS: usize = 4;
 
 /// The directory of the records, and what this process knows of them.
 pub(super) struct Records {
@@ -108,31 +101,11 @@ impl Records {
     /// Reads these records, many of them on several threads, and remembers whose they are. One that is gone
     /// meanwhile is left out.
     pub(super) fn read(&self, ids: &[CredentialId], damaged: &mut Vec<Damage>) -> Vec<Record<Sealed>> {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = (ids.len() / SHARE).clamp(1, processors.min(MOST_READERS));
-        let (first, others) = ids.split_at(ids.len() / threads);
         let mut records = Vec::with_capacity(ids.len());
-        std::thread::scope(|scope| {
-            let mut readers = Vec::new();
-            for ids in others.chunks(ids.len().div_ceil(threads).max(1)) {
-                let read = move || self.read_some(ids);
-                let thread = std::thread::Builder::new().spawn_scoped(scope, read);
-                readers.push((ids, thread));
-            }
-            let mut take = |(some, damages): (Vec<_>, Vec<_>)| {
-                records.extend(some);
-                damaged.extend(damages);
-            };
-            take(self.read_some(first));
-            for (ids, thread) in readers {
-                take(match thread.map(ScopedJoinHandle::join) {
-                    Ok(Ok(read)) => read,
-                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
-                    // The system has no thread to spare.
-                    Err(_) => self.read_some(ids),
-                });
-            }
-        });
+        for (some, damages) in shares::work(ids, |ids| self.read_some(ids)) {
+            records.extend(some);
+            damaged.extend(damages);
+        }
         let mut owners = self.owners();
         for Record { metadata, .. } in &records {
             owners.entry(metadata.id).or_insert_with(|| metadata.pool.clone());

@@ -2,6 +2,7 @@
 //! millisecond: one that finds a lock held has changed nothing and says so.
 
 mod agreement;
+mod loading;
 mod removed;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,17 +16,18 @@ use super::keys::Keys;
 use super::lock::{Held, LockFile};
 use super::log::Entry;
 use super::pool::Pool;
-use super::records::{Records, as_damage};
+use super::records::Records;
+use super::resealing::SealedAnew;
 use super::{begun, name, opening, record};
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
-use crate::standing::{Outcome, Standings};
+use crate::standing::Outcome;
 use crate::vault::disk::{self, ops};
 use crate::vault::key::{KeyId, Signer};
 use crate::vault::seal::{OTHER_FORMAT, Rules, Sealed};
 use crate::vault::turns::Turn;
 use crate::vault::{
-    Begun, Damage, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
-    VaultRequest, VaultResponse, check_name, check_names, free_label, now,
+    Begun, Damage, FailedRefresh, RefreshLease, Replaced, Revision, VaultError, VaultRequest,
+    VaultResponse, check_name, check_names, free_label, now,
 };
 
 /// The vault's directory, and what this process knows of it.
@@ -162,6 +164,11 @@ impl Store {
         Ok(self.keys_to_seal()?.revoke(key)?)
     }
 
+    /// A record, as it is now.
+    pub(super) fn get(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
+        self.records.get(id)
+    }
+
     pub(super) fn record_path(&self, id: CredentialId) -> PathBuf {
         self.records.path(id)
     }
@@ -281,7 +288,7 @@ impl Store {
                 self.remove(*id)?;
                 VaultResponse::Done
             }
-            VaultRequest::Get { id } => VaultResponse::Credential(self.records.get(*id)?),
+            VaultRequest::Get { id } => VaultResponse::Credential(self.get(*id)?),
             VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
                 let new = New { secret, attributes: attributes.as_ref(), generation: expected.next() };
                 VaultResponse::Replaced(self.swap(*id, *expected, new)?)
@@ -305,63 +312,6 @@ impl Store {
                 return Err(VaultError::UnexpectedResponse.into());
             }
         })
-    }
-
-    fn load(&self, key: &PoolKey) -> Result<StoredPool<Sealed>, Stopped> {
-        // Held while the records are read, so that no credential is seen in the log and not on the disk.
-        let vault = self.lock.take_to_read()?;
-        let is_writable = vault.as_ref().is_some_and(Held::is_writable);
-        let (ids, mut damaged) = self.records.ids()?;
-        let ids = self.records.candidates(ids, key);
-        let mut credentials = self.records.read(&ids, &mut damaged);
-        credentials.retain(|record| record.metadata.pool == *key);
-        let files = self.pool(key);
-        let (pool, standings) = {
-            let mut pool = files.pool();
-            let held = match files.lock.take_to_read() {
-                // Nobody can have made it.
-                Err(Stopped::Failed(VaultError::DirectoryGone(_))) if !is_writable => None,
-                held => held?,
-            };
-            let can_mend = is_writable && held.as_ref().is_some_and(Held::is_writable);
-            let refreshed = pool.refresh();
-            // Before it is mended, which may set a file aside.
-            damaged.extend(pool.damage());
-            match refreshed {
-                Ok(()) if can_mend => self.mend(&mut pool, &credentials)?,
-                Ok(()) => {}
-                // What was not read is not to be written over.
-                Err(error) => damaged.push(as_damage(&self.pool_path(key, "log"), error)),
-            }
-            drop(held);
-            self.name_missing(&pool, key, &credentials, &mut damaged);
-            let standings = pool.standings().clone();
-            (pool, standings)
-        };
-        sort(&mut credentials, &standings, |record| &record.metadata);
-        Ok(StoredPool::new(credentials, standings, pool.revision(), damaged))
-    }
-
-    fn list(&self) -> Result<Listing, Stopped> {
-        let _vault = self.lock.take_to_read()?;
-        let (ids, mut damaged) = self.records.ids()?;
-        let mut pools: BTreeMap<PoolKey, Vec<Metadata>> = BTreeMap::new();
-        for Record { metadata, .. } in self.records.read(&ids, &mut damaged) {
-            pools.entry(metadata.pool.clone()).or_default().push(metadata);
-        }
-        let mut credentials = Vec::new();
-        for (key, mut members) in pools {
-            let files = self.pool(&key);
-            let mut pool = files.pool();
-            if let Err(error) = pool.refresh() {
-                damaged.push(as_damage(&self.pool_path(&key, "log"), error));
-            }
-            damaged.extend(pool.damage());
-            name_kinds(&pool, &mut damaged);
-            sort(&mut members, pool.standings(), |metadata| metadata);
-            credentials.append(&mut members);
-        }
-        Ok(Listing { credentials, damaged })
     }
 
     fn put(&self, record: &Record<Sealed>) -> Result<Metadata, Stopped> {
@@ -509,6 +459,28 @@ impl Store {
         Ok(Replaced::Swapped(new.generation))
     }
 
+    /// Stores secrets that were sealed anew, at once: the disk is waited for once for all of them. Answers which; not those
+    /// that were replaced meanwhile.
+    pub(super) fn reseal(&self, sealed: &[SealedAnew]) -> Result<Vec<CredentialId>, Stopped> {
+        let _vault = self.lock.take()?;
+        let (mut ids, mut files) = (Vec::new(), Vec::new());
+        for SealedAnew { id, expected, secret } in sealed {
+            // What can't be read any more is named by whoever asks for it next.
+            let Ok(mut record) = self.records.get(*id) else { continue };
+            if record.metadata.generation != *expected {
+                continue;
+            }
+            self.keys_to_seal()?.count(secret.key_id())?;
+            record.secret = secret.clone();
+            let path = self.records.path(*id);
+            let bytes = record::bytes(&path, &record)?;
+            files.push((path, bytes));
+            ids.push(*id);
+        }
+        disk::replace_all(&files)?;
+        Ok(ids)
+    }
+
     /// Ends the change of keys if no record needs another than this one; answers how many do.
     pub(super) fn forget_previous_keys(&self, key: KeyId) -> Result<usize, Stopped> {
         let _vault = self.lock.take()?;
@@ -592,17 +564,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// Sorts as the order says; who is not named in it comes last, by age.
-fn sort<T>(members: &mut [T], standings: &Standings, metadata: impl Fn(&T) -> &Metadata) {
-    let places: HashMap<_, _> =
-        standings.order.iter().enumerate().map(|(place, id)| (*id, place)).collect();
-    members.sort_by_cached_key(|member| {
-        let metadata = metadata(member);
-        let place = places.get(&metadata.id).copied().unwrap_or(usize::MAX);
-        (place, metadata.created_at, metadata.id)
-    });
 }
 
 /// Gives these of the pool's records their kinds, if the log knows them and the records don't show them.

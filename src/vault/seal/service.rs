@@ -17,6 +17,7 @@ use super::cipher::{Cipher, Shut};
 use super::rules::{Barred, Rules, VaultId};
 use crate::BoxError;
 use crate::credential::{Credential, CredentialId, Generation, Metadata, Record, Secret};
+use crate::secret::leaving_no_copy;
 use crate::vault::key::{KeyId, VaultKey};
 use crate::vault::{Begun, Replaced, StoredPool, VaultError, VaultRequest, VaultResponse};
 
@@ -134,7 +135,7 @@ where
     /// [`VaultError::Key`] where none of the keys opens it, [`VaultError::Damaged`] where it does not open,
     /// or whatever the backend answers. The record is then as it was.
     pub async fn reseal(&self, id: CredentialId) -> Result<Resealed, VaultError> {
-        if self.is_present(&self.stored(id).await?.secret) {
+        if self.seals.is_present(&self.stored(id).await?.secret) {
             return Ok(Resealed::Already);
         }
         let VaultResponse::Lease(_lease) = self.ask(VaultRequest::LeaseRefresh { id }).await? else {
@@ -142,7 +143,7 @@ where
         };
         loop {
             let stored = self.stored(id).await?;
-            if self.is_present(&stored.secret) {
+            if self.seals.is_present(&stored.secret) {
                 return Ok(Resealed::Already);
             }
             let was_bound = Seals::binds_attributes(&stored);
@@ -170,12 +171,6 @@ where
                 _ => return Err(VaultError::UnexpectedResponse),
             }
         }
-    }
-
-    /// Whether it is sealed with the present key and in the present format.
-    fn is_present(&self, sealed: &Sealed) -> bool {
-        let cipher = &self.seals.cipher;
-        sealed.key_id() == cipher.key_id() && sealed.version() >= cipher.version()
     }
 
     async fn stored(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
@@ -422,6 +417,11 @@ impl Opening {
 
     /// Opens some more; whether these were the last.
     fn go_on(&mut self, seals: &Seals, noted: &mut Noted) -> bool {
+        leaving_no_copy(|| self.open_some(seals, noted));
+        self.sealed.len() == 0
+    }
+
+    fn open_some(&mut self, seals: &Seals, noted: &mut Noted) {
         for Record { metadata, secret } in self.sealed.by_ref().take(AT_ONCE) {
             match seals.try_open(&metadata, secret, noted) {
                 Ok(secret) => self.opened.credentials.push(Record { metadata, secret }),
@@ -431,7 +431,6 @@ impl Opening {
                 }
             }
         }
-        self.sealed.len() == 0
     }
 
     fn finish(self, seals: &Seals, shut: &[(KeyId, CredentialId)]) -> Result<StoredPool, VaultError> {
@@ -464,6 +463,22 @@ impl Seals {
     /// Whether the record's seal vouches for its attributes, if it has any.
     fn binds_attributes(record: &Record<Sealed>) -> bool {
         record.secret.version() > UNBOUND || record.metadata.attributes.is_empty()
+    }
+
+    /// Whether it is sealed with the present key and in the present format.
+    pub(crate) fn is_present(&self, sealed: &Sealed) -> bool {
+        sealed.key_id() == self.cipher.key_id() && sealed.version() >= self.cipher.version()
+    }
+
+    /// The record's secret sealed anew, at the same generation and beside the same metadata. `None` where there is more to
+    /// it: it does not open, or has attributes that nothing has bound and nobody wants kept.
+    #[cfg(feature = "file")]
+    pub(crate) fn seal_anew(&self, record: Record<Sealed>) -> Option<Sealed> {
+        if !Self::binds_attributes(&record) && self.unbound != UnboundAttributes::Keep {
+            return None;
+        }
+        let Record { metadata, secret } = self.open(record, &mut Noted::default()).ok()?;
+        self.cipher.seal(&metadata, &secret).ok()
     }
 
     /// The same, for a vault with these rules.
@@ -601,6 +616,15 @@ impl Seals {
             VaultResponse::Revision(revision) => VaultResponse::Revision(revision),
             VaultResponse::Done => VaultResponse::Done,
         })
+    }
+
+    /// The pool with its secrets open. `None` if that needs more than these keys, or another look at what the vault says of
+    /// itself.
+    #[cfg(feature = "file")]
+    pub(crate) fn open_pool(&self, pool: StoredPool<Sealed>) -> Option<StoredPool> {
+        let (mut opening, mut noted) = (Opening::new(pool), Noted::default());
+        while !opening.go_on(self, &mut noted) {}
+        (noted.shut.is_empty() && !noted.is_strange).then_some(opening.opened)
     }
 
     fn open(&self, record: Record<Sealed>, noted: &mut Noted) -> Result<Credential, VaultError> {

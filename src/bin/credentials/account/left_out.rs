@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tower_credentials::vault::{Damage, Vault, VaultExt};
+use tower_credentials::vault::{Damage, StoredPool, Vault, VaultExt};
 use tower_credentials::{Kind, Metadata, Mode, PoolKey};
 
 use super::{names, setting};
@@ -76,8 +76,13 @@ pub(crate) fn way_out(context: &Context, pool: &PoolKey) -> String {
 pub(crate) async fn tell(context: &Context, vault: &impl Vault, pool: &PoolKey) {
     // What does not open has been said, or will be.
     let Ok(stored) = vault.load_pool(pool.clone()).await else { return };
-    let accounts = stored.credentials.into_iter().map(|record| record.metadata);
-    tell_of(context, pool, &accounts.collect::<Vec<_>>(), &stored.damaged);
+    tell_of_stored(context, pool, &stored);
+}
+
+/// The same of a pool that was read.
+pub(crate) fn tell_of_stored(context: &Context, pool: &PoolKey, stored: &StoredPool) {
+    let accounts: Vec<_> = stored.credentials.iter().map(|record| record.metadata.clone()).collect();
+    tell_of(context, pool, &accounts, &stored.damaged);
 }
 
 /// The same of a pool that has, or will have, these accounts.

@@ -2,6 +2,7 @@
 
 mod json;
 mod left_out;
+mod read_once;
 mod renewal;
 mod select;
 mod state;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tower_credentials::events::Event;
 use tower_credentials::standing::{Standing, Standings};
 use tower_credentials::vault::{Damage, Listing, Vault, VaultExt};
-use tower_credentials::{CredentialStatus, Metadata, Mode, Pool, PoolKey};
+use tower_credentials::{Credential, CredentialStatus, Metadata, Mode, Pool, PoolKey};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -22,8 +23,10 @@ use crate::time::now;
 
 pub(crate) use json::Identity;
 pub(crate) use left_out::{
-    Choice, LeftOut, tell as tell_left_out, tell_of as tell_left_out_of, way_out as use_left_out,
+    Choice, LeftOut, tell as tell_left_out, tell_of as tell_left_out_of,
+    tell_of_stored as tell_left_out_of_stored, way_out as use_left_out,
 };
+pub(crate) use read_once::{ReadOnce, read_all};
 pub(crate) use renewal::{CUT_OFF, Unrenewable, cut_off};
 pub(crate) use select::{
     ambiguous, find, find_all, find_some, login, name, names, own_name, renewal, resumption, setting,
@@ -68,7 +71,7 @@ pub(crate) async fn load(
     let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
     let (cut_off, now) = (cut_off(context).await, now());
     for key in pools {
-        let mut stored = match vault.load_pool(key.clone()).await {
+        let stored = match vault.load_pool(key.clone()).await {
             Ok(stored) => stored,
             // The others are not affected.
             Err(error) => {
@@ -77,38 +80,44 @@ pub(crate) async fn load(
             }
         };
         let tiers = Tiers::of(context, &key, &stored.standings);
-        stored.credentials.sort_by_key(|record| tiers.tier(&record.metadata));
+        let mut by_tier: Vec<_> = stored.credentials.iter().collect();
+        by_tier.sort_by_key(|record| tiers.tier(&record.metadata));
         let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
         let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
         let choice = Choice::of(context, &key, kinds, &stored.damaged);
         let left_out = |kind| choice.and_then(|choice| choice.leaves_out(kind));
-        damaged.append(&mut stored.damaged);
+        damaged.extend_from_slice(&stored.damaged);
+        let standing = |id| {
+            let mut standing = stored.standings.credentials.get(&id).cloned().unwrap_or_default();
+            // As the pool takes it.
+            standing.forget_misdated(now);
+            standing
+        };
+        let stand = |record: &Credential| Account {
+            standing: standing(record.metadata.id),
+            expires_at: record.secret.expires_at(),
+            unrenewable: Unrenewable::of(context, &key, &record.secret),
+            left_out: left_out(record.metadata.kind),
+            is_known: choice.is_some(),
+            has_unread_answer: unread_answer(&record.secret).is_some(),
+            is_cut_off: cut_off.contains(&record.metadata.id),
+            is_active: false,
+            credential: record.metadata.clone(),
+        };
+        let first = accounts.len();
+        accounts.extend(by_tier.into_iter().map(stand));
         let unusable = Unusable::default();
         // Nothing where the settings name no such provider, or its mode allows none of these.
-        let pool = match context.pool(&key, vault.clone()) {
+        let pool = match context.pool(&key, ReadOnce::new(vault.clone(), &key, Some(stored))) {
             Ok(pool) => pool.on_event(unusable.observer()).open().await.ok(),
             Err(_) => None,
         };
         damaged.extend(unusable.beside(&damaged));
         let active = pool.as_ref().and_then(Pool::active);
-        let in_use = pool.map(|pool| pool.status()).unwrap_or_default();
-        for record in stored.credentials {
-            let id = record.metadata.id;
-            let mut standing = stored.standings.credentials.remove(&id).unwrap_or_default();
-            // As the pool takes it.
-            standing.forget_misdated(now);
-            accounts.push(Account {
-                standing,
-                expires_at: record.secret.expires_at(),
-                unrenewable: Unrenewable::of(context, &key, &record.secret),
-                left_out: left_out(record.metadata.kind),
-                is_known: choice.is_some(),
-                has_unread_answer: unread_answer(&record.secret).is_some(),
-                is_cut_off: cut_off.contains(&id),
-                is_active: active == Some(id),
-                credential: record.metadata,
-            });
+        for account in &mut accounts[first..] {
+            account.is_active = active == Some(account.credential.id);
         }
+        let in_use = pool.map(|pool| pool.status()).unwrap_or_default();
         let of_the_environment =
             in_use.into_iter().filter(|status| !known.contains(&status.credential.id));
         accounts.extend(of_the_environment.map(|CredentialStatus { credential, standing, .. }| {

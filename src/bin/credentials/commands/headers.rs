@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use clap::Args;
 use http::Uri;
 use serde::Serialize;
+use tower_credentials::vault::VaultExt;
 use tower_credentials::{Metadata, PoolKey};
 use zeroize::Zeroizing;
 
-use crate::account;
+use crate::account::{self, ReadOnce};
 use crate::args::{Json, Namespace};
 use crate::context::{AnyVault, Context};
 use crate::failure::{Exit, Failure};
@@ -50,9 +51,15 @@ impl Headers {
         let vault = context.vault_or_empty().await?;
         let (pool, account) = self.meant(context, &vault).await?;
         let uri = self.uri(context, &pool)?;
-        if account.is_none() {
-            account::tell_left_out(context, &vault, &pool).await;
+        // What does not open is said below.
+        let stored = match account {
+            Some(_) => None,
+            None => vault.load_pool(pool.clone()).await.ok(),
+        };
+        if let Some(stored) = &stored {
+            account::tell_left_out_of_stored(context, &pool, stored);
         }
+        let vault = ReadOnce::new(vault, &pool, stored);
         let (uri, headers) = capture::capture(context, vault, &pool, account.as_ref(), &uri).await?;
         let mut lines: Vec<(&str, Zeroizing<String>)> = Vec::new();
         for (name, value) in &headers {

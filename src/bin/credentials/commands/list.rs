@@ -2,12 +2,12 @@
 
 use clap::Args;
 use tower_credentials::PoolKey;
-use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::{Vault, VaultExt};
 
 use crate::account::{self, Account};
 use crate::args;
-use crate::context::{AnyVault, Context};
+use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::shell::{option, quoted};
@@ -35,7 +35,7 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let vault = context.vault_or_empty().await?;
+        let vault = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
         let (accounts, damaged) = account::load_meant(context, &vault, provider, namespace).await?;
         let is_whole = damaged.is_empty();
@@ -82,7 +82,7 @@ impl List {
 }
 
 /// Whose accounts there are, if there are none of those that were asked for.
-async fn others(context: &Context, vault: &AnyVault) -> Result<String, Failure> {
+async fn others(context: &Context, vault: &impl Vault) -> Result<String, Failure> {
     let pools = account::pools(context, &vault.list().await?, None, None);
     let mut pools: Vec<_> = pools.iter().map(|pool| output::plain(&pool.to_string())).collect();
     pools.dedup();

@@ -74,7 +74,7 @@ struct Line<'a> {
 
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let vault = context.vault_or_empty().await?;
+        let vault = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
         let (accounts, damaged) = account::load_meant(context, &vault, provider, namespace).await?;
         let now = now();

@@ -101,11 +101,11 @@ impl Looking<'_> {
             Ok(entries) => entries,
             Err(error) => return self.damaged(FindingKind::MissingDirectory, &path, error),
         };
-        for entry in &entries {
+        for (entry, metadata) in opening::looked_at(&entries) {
             if disk::is_temporary(entry) {
                 self.leftover(entry);
             } else if is_known(name, entry) {
-                self.file(entry);
+                self.looked_at(entry, metadata);
             } else if name == POOLS && is_set_aside(entry) {
                 self.set_aside(entry);
             } else {
@@ -119,8 +119,15 @@ impl Looking<'_> {
 
     /// A file that belongs where it is.
     fn file(&mut self, entry: &DirEntry) {
+        self.looked_at(entry, entry.metadata().ok());
+    }
+
+    fn looked_at(&mut self, entry: &DirEntry, metadata: Option<Metadata>) {
         // One that is gone meanwhile is not looked at.
-        let Ok(metadata) = entry.metadata() else { return };
+        let Some(metadata) = metadata else { return };
+        if metadata.is_file() && disk::open_to_others(&metadata) == 0 && self.is_owners(&metadata) {
+            return;
+        }
         let path = entry.path();
         if metadata.is_file() {
             self.touchable(&path, &metadata, 0o600);
@@ -132,6 +139,17 @@ impl Looking<'_> {
         }
     }
 
+    /// Whether it belongs to whoever has the vault.
+    fn is_owners(&self, metadata: &Metadata) -> bool {
+        #[cfg(unix)]
+        return self.owner.is_none_or(|owner| owner == std::os::unix::fs::MetadataExt::uid(metadata));
+        #[cfg(not(unix))]
+        return {
+            let _ = metadata;
+            true
+        };
+    }
+
     /// Who may touch it, and whose it is.
     pub(super) fn touchable(&mut self, path: &Path, metadata: &Metadata, mode: u32) {
         if disk::open_to_others(metadata) != 0 {
@@ -141,8 +159,7 @@ impl Looking<'_> {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
-            let owner = std::fs::metadata(self.root).map(|root| root.uid());
-            if owner.is_ok_and(|owner| owner != metadata.uid()) {
+            if !self.is_owners(metadata) {
                 let what = format!("belongs to the user {}, unlike the vault", metadata.uid());
                 let finding = Finding::new(FindingKind::ForeignOwner, Severity::Warning, path, what);
                 self.found(finding.way_out("give it to the vault's owner by chown"));

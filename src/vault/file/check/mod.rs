@@ -9,7 +9,11 @@ mod records;
 mod refreshes;
 
 use std::collections::BTreeSet;
+#[cfg(unix)]
+use std::fs;
 use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -172,6 +176,8 @@ impl Check {
             keys: &self.keys,
             key_file: self.key_file.as_deref(),
             is_key_in_root: self.is_key_in_root(),
+            #[cfg(unix)]
+            owner: fs::metadata(&self.directory).ok().map(|root| MetadataExt::uid(&root)),
             is_still,
             report: Report::new(&self.directory),
             mends: Vec::new(),
@@ -289,6 +295,9 @@ struct Looking<'a> {
     key_file: Option<&'a Path>,
     /// Whether that lies in the vault's directory.
     is_key_in_root: bool,
+    /// Whose the vault's directory is.
+    #[cfg(unix)]
+    owner: Option<u32>,
     /// Whether nobody changes it meanwhile.
     is_still: bool,
     report: Report,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Finding, FindingKind, Looking, SealedWith, Severity};
 use crate::credential::{CredentialId, Metadata, PoolKey, Record};
+use crate::secret::leaving_no_copy;
 use crate::vault::VaultError;
 use crate::vault::disk;
 use crate::vault::file::identity::{BOUND, Vouched};
@@ -12,6 +13,7 @@ use crate::vault::file::keys::{MANY, MOST};
 use crate::vault::file::marker::Marker;
 use crate::vault::file::opening::{KEYS, RECORDS};
 use crate::vault::file::records::Records;
+use crate::vault::file::shares;
 use crate::vault::key::{KeyId, Signer, VaultKey};
 use crate::vault::seal::{Barred, Opener, Rules, Sealed, Shut, other_key};
 
@@ -118,19 +120,19 @@ impl Looking<'_> {
         }
         let opener = Opener::new(self.keys, self.rules(marker, &read));
         let mut needed: BTreeMap<KeyId, usize> = BTreeMap::new();
+        let mut opened = opener.map(|opener| opened(&opener, &read)).unwrap_or_default().into_iter();
         for Record { metadata, secret } in read {
             let path = records.path(metadata.id);
             let (sealed_with, version) = (secret.key_id(), secret.version());
             self.sealed(sealed_with, &metadata);
             self.report.older += usize::from(version < BOUND);
-            let opened = opener.as_ref().map(|opener| opener.open(&metadata, secret));
-            match opened {
-                Some(Ok(secret)) => {
+            match opened.next() {
+                Some(Ok(has_unread_answer)) => {
                     self.report.opened += 1;
                     if version == 1 && !metadata.attributes.is_empty() {
                         self.unbound(&path, &metadata);
                     }
-                    if secret.has_unread_answer() {
+                    if has_unread_answer {
                         self.unread_answer(&path, &metadata);
                     }
                     if self.keys.first().is_some_and(|key| key.id() != sealed_with) {
@@ -217,4 +219,14 @@ impl Looking<'_> {
         all[place].records += 1;
         all[place].providers.insert(metadata.pool.provider().to_owned());
     }
+}
+
+/// What of each of these opens, in their order: whether it keeps an answer that could not be read.
+fn opened(opener: &Opener, records: &[Record<Sealed>]) -> Vec<Result<bool, Shut>> {
+    let open = |Record { metadata, secret }: &Record<Sealed>| {
+        Ok(opener.open(metadata, secret.clone())?.has_unread_answer())
+    };
+    let open_some =
+        |records: &[Record<Sealed>]| leaving_no_copy(|| records.iter().map(open).collect::<Vec<_>>());
+    shares::work(records, open_some).into_iter().flatten().collect()
 }

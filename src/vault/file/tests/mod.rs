@@ -5,6 +5,7 @@ mod faults;
 mod key_changes;
 mod modes;
 mod power_cuts;
+mod sealed_at_once;
 mod unwritable;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -7,14 +7,14 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, Uri};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_credentials::standing::{Health, Reason};
-use tower_credentials::vault::VaultExt;
+use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{
     Attempt, BoxError, CredentialStatus, CredentialsLayer, Error, Lease, Metadata, Pin, Pool, PoolKey,
     WhenAllCoolingDown,
 };
 
 use crate::account::{self, Choice, Unrenewable, Unusable};
-use crate::context::{AnyVault, Body, Context};
+use crate::context::{Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -25,7 +25,7 @@ use crate::time::{brief, now};
 /// Where a request for this URL would go, and with which headers: those of this account, or of the pool's next.
 pub(super) async fn capture(
     context: &Context,
-    vault: AnyVault,
+    vault: impl Vault,
     key: &PoolKey,
     account: Option<&Metadata>,
     uri: &Uri,
@@ -104,7 +104,7 @@ fn lapsed<'a>(parts: &'a Parts, pool: &Pool) -> Option<&'a Lease> {
 /// Why the layers have sent nothing, and what helps.
 async fn not_sent(
     context: &Context,
-    vault: &AnyVault,
+    vault: &impl Vault,
     key: &PoolKey,
     account: Option<&Metadata>,
     accounts: &[CredentialStatus],
@@ -192,7 +192,7 @@ fn all_paused(context: &Context, key: &PoolKey, accounts: &[CredentialStatus]) -
 }
 
 /// That the settings don't let anything renew the token of this account, if it has expired.
-async fn unrenewable(context: &Context, vault: &AnyVault, account: &Metadata) -> Option<Failure> {
+async fn unrenewable(context: &Context, vault: &impl Vault, account: &Metadata) -> Option<Failure> {
     let stored = vault.get(account.id).await.ok()?;
     let is_expired = stored.secret.expires_at().is_some_and(|end| end <= now());
     let why = Unrenewable::of(context, &account.pool, &stored.secret)?;
@@ -220,7 +220,7 @@ fn with(failure: Failure, way_out: Option<String>) -> Failure {
 /// token alone for a while, whatever is said of its end.
 async fn expired(
     context: &Context,
-    vault: &AnyVault,
+    vault: &impl Vault,
     pool: &Pool,
     credential: &Metadata,
     failed: Option<String>,

@@ -1,0 +1,100 @@
+//! What a command has read of the vault is used as it was read: the vault is not asked for it once more.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use tower::Service;
+use tower::util::Either;
+use tower_credentials::vault::file::Loaded;
+use tower_credentials::vault::{Listing, StoredPool, Vault, VaultError, VaultRequest, VaultResponse};
+use tower_credentials::{BoxError, PoolKey};
+
+use crate::context::AnyVault;
+
+/// A vault that answers the first question for a pool, or for the list, with what is known of it already. Whoever opens the
+/// pool then has it as if it had been opened at that moment, and learns by its revision what has changed since.
+#[derive(Clone)]
+pub(crate) struct ReadOnce<V> {
+    vault: V,
+    read: Arc<Mutex<Read>>,
+}
+
+#[derive(Default)]
+struct Read {
+    listing: Option<Listing>,
+    pools: BTreeMap<PoolKey, StoredPool>,
+}
+
+/// The vault, read whole, for a command that is about all accounts.
+pub(crate) async fn read_all(vault: AnyVault) -> Result<ReadOnce<AnyVault>, VaultError> {
+    let read = match &vault {
+        Either::Left(files) => {
+            let Loaded { listing, pools, .. } = files.load_all().await?;
+            Read { listing: Some(listing), pools }
+        }
+        Either::Right(_) => Read::default(),
+    };
+    Ok(ReadOnce { vault, read: Arc::new(Mutex::new(read)) })
+}
+
+impl<V> ReadOnce<V> {
+    /// With what was read of the pool; as the vault is, where nothing could be.
+    pub(crate) fn new(vault: V, key: &PoolKey, read: Option<StoredPool>) -> Self {
+        let pools = read.map(|stored| (key.clone(), stored)).into_iter().collect();
+        Self { vault, read: Arc::new(Mutex::new(Read { listing: None, pools })) }
+    }
+
+    fn take(&self, request: &VaultRequest) -> Option<VaultResponse> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        match request {
+            VaultRequest::Load(key) => read.pools.remove(key).map(VaultResponse::Pool),
+            VaultRequest::List => read.listing.take().map(VaultResponse::List),
+            _ => None,
+        }
+    }
+}
+
+impl<V: Vault> Service<VaultRequest> for ReadOnce<V> {
+    type Response = VaultResponse;
+    type Error = BoxError;
+    type Future = Answer<V::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.vault.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: VaultRequest) -> Answer<V::Future> {
+        match self.take(&request) {
+            Some(read) => Answer::Read { read: Some(read) },
+            None => Answer::Asked { answer: self.vault.call(request) },
+        }
+    }
+}
+
+pin_project! {
+    #[project = AnswerProj]
+    pub(crate) enum Answer<F> {
+        Read { read: Option<VaultResponse> },
+        Asked { #[pin] answer: F },
+    }
+}
+
+impl<F, E> Future for Answer<F>
+where
+    F: Future<Output = Result<VaultResponse, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<VaultResponse, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AnswerProj::Read { read } => {
+                read.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+            }
+            AnswerProj::Asked { answer } => answer.poll(cx).map_err(Into::into),
+        }
+    }
+}

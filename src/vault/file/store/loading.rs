@@ -1,0 +1,124 @@
+//! Pools as they are, by their records and their logs: one, all, or what may be seen of all.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Store, name_kinds};
+use crate::credential::{Metadata, PoolKey, Record};
+use crate::standing::Standings;
+use crate::vault::file::busy::Stopped;
+use crate::vault::file::lock::Held;
+use crate::vault::file::records::as_damage;
+use crate::vault::seal::Sealed;
+use crate::vault::{Damage, Listing, StoredPool, VaultError};
+
+impl Store {
+    pub(super) fn load(&self, key: &PoolKey) -> Result<StoredPool<Sealed>, Stopped> {
+        // Held while the records are read, so that no credential is seen in the log and not on the disk.
+        let vault = self.lock.take_to_read()?;
+        let (ids, mut damaged) = self.records.ids()?;
+        let ids = self.records.candidates(ids, key);
+        let mut credentials = self.records.read(&ids, &mut damaged);
+        credentials.retain(|record| record.metadata.pool == *key);
+        self.with_log(key, credentials, damaged, vault.as_ref())
+    }
+
+    /// Every pool that has a record, as [`load`](Self::load) and [`list`](Self::list) have them, of one moment. No record
+    /// is read twice.
+    pub(in crate::vault::file) fn load_all(
+        &self,
+    ) -> Result<(Listing, Vec<(PoolKey, StoredPool<Sealed>)>), Stopped> {
+        let vault = self.lock.take_to_read()?;
+        let (ids, damaged) = self.records.ids()?;
+        let mut listing = Listing { credentials: Vec::with_capacity(ids.len()), damaged };
+        let mut members: BTreeMap<PoolKey, Vec<Record<Sealed>>> = BTreeMap::new();
+        for record in self.records.read(&ids, &mut listing.damaged) {
+            members.entry(record.metadata.pool.clone()).or_default().push(record);
+        }
+        let (unread, mut pools) = (listing.damaged.clone(), Vec::new());
+        for (key, credentials) in members {
+            // Before it is mended.
+            self.look_at(&key, &mut listing.damaged);
+            // As where it is loaded alone, nothing is said of what is known to be another pool's.
+            let may_be = |id| self.records.owner(id).is_none_or(|owner| owner == key);
+            let unread = unread.iter().filter(|damage| damage.id.is_none_or(may_be)).cloned().collect();
+            let pool = self.with_log(&key, credentials, unread, vault.as_ref())?;
+            listing.credentials.extend(pool.credentials.iter().map(|record| record.metadata.clone()));
+            pools.push((key, pool));
+        }
+        Ok((listing, pools))
+    }
+
+    /// The pool of these credentials, by its log, which is made to agree with them. Wants the vault's lock held.
+    fn with_log(
+        &self,
+        key: &PoolKey,
+        mut credentials: Vec<Record<Sealed>>,
+        mut damaged: Vec<Damage>,
+        vault: Option<&Held<'_>>,
+    ) -> Result<StoredPool<Sealed>, Stopped> {
+        let is_writable = vault.is_some_and(Held::is_writable);
+        let files = self.pool(key);
+        let (pool, standings) = {
+            let mut pool = files.pool();
+            let held = match files.lock.take_to_read() {
+                // Nobody can have made it.
+                Err(Stopped::Failed(VaultError::DirectoryGone(_))) if !is_writable => None,
+                held => held?,
+            };
+            let can_mend = is_writable && held.as_ref().is_some_and(Held::is_writable);
+            let refreshed = pool.refresh();
+            // Before it is mended, which may set a file aside.
+            damaged.extend(pool.damage());
+            match refreshed {
+                Ok(()) if can_mend => self.mend(&mut pool, &credentials)?,
+                Ok(()) => {}
+                // What was not read is not to be written over.
+                Err(error) => damaged.push(as_damage(&self.pool_path(key, "log"), error)),
+            }
+            drop(held);
+            self.name_missing(&pool, key, &credentials, &mut damaged);
+            let standings = pool.standings().clone();
+            (pool, standings)
+        };
+        sort(&mut credentials, &standings, |record| &record.metadata);
+        Ok(StoredPool::new(credentials, standings, pool.revision(), damaged))
+    }
+
+    pub(super) fn list(&self) -> Result<Listing, Stopped> {
+        let _vault = self.lock.take_to_read()?;
+        let (ids, mut damaged) = self.records.ids()?;
+        let mut pools: BTreeMap<PoolKey, Vec<Metadata>> = BTreeMap::new();
+        for Record { metadata, .. } in self.records.read(&ids, &mut damaged) {
+            pools.entry(metadata.pool.clone()).or_default().push(metadata);
+        }
+        let mut credentials = Vec::new();
+        for (key, mut members) in pools {
+            self.look_at(&key, &mut damaged);
+            sort(&mut members, self.pool(&key).pool().standings(), |metadata| metadata);
+            credentials.append(&mut members);
+        }
+        Ok(Listing { credentials, damaged })
+    }
+
+    /// Reads what is new in the pool's log, and names what can't be read of it.
+    fn look_at(&self, key: &PoolKey, damaged: &mut Vec<Damage>) {
+        let files = self.pool(key);
+        let mut pool = files.pool();
+        if let Err(error) = pool.refresh() {
+            damaged.push(as_damage(&self.pool_path(key, "log"), error));
+        }
+        damaged.extend(pool.damage());
+        name_kinds(&pool, damaged);
+    }
+}
+
+/// Sorts as the order says; who is not named in it comes last, by age.
+fn sort<T>(members: &mut [T], standings: &Standings, metadata: impl Fn(&T) -> &Metadata) {
+    let places: HashMap<_, _> =
+        standings.order.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+    members.sort_by_cached_key(|member| {
+        let metadata = metadata(member);
+        let place = places.get(&metadata.id).copied().unwrap_or(usize::MAX);
+        (place, metadata.created_at, metadata.id)
+    });
+}
