@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::hex_id::hex_id;
-use crate::plain::Shown;
+use crate::printable::Shown;
 use crate::secret::SecretString;
 
 /// A credential's name for life: 128 random bits, written as 32 lower-case hexadecimal digits.
@@ -158,7 +158,7 @@ pub struct OAuthTokens {
 impl OAuthTokens {
     /// The entry of [`extra`](Self::extra) with an answer of the token endpoint that could not be read, as it
     /// came: the refresh token may be spent on it. It is gone with the next renewal or sign-in that works.
-    pub const UNREAD_ANSWER: &'static str = "unread_answer";
+    pub const UNREAD_ANSWER: &'static str = "unread_response";
 
     /// An access token and nothing else.
     pub fn new(access: impl Into<SecretString>) -> Self {
@@ -182,7 +182,7 @@ impl OAuthTokens {
 
 impl Secret {
     /// Whether an answer is kept with it that could not be read.
-    pub(crate) fn has_unread_answer(&self) -> bool {
+    pub(crate) fn has_unread_response(&self) -> bool {
         match self {
             Self::OAuth(tokens) | Self::Mcp(tokens) => {
                 tokens.extra.contains_key(OAuthTokens::UNREAD_ANSWER)

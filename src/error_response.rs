@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::access::access;
+use crate::accessors::accessors;
 use crate::error::Error;
 use crate::layers::NextReady;
 
@@ -108,7 +108,7 @@ pub struct ErrorResponse<S> {
     options: Options,
 }
 
-access!(ErrorResponse, inner);
+accessors!(ErrorResponse, inner);
 
 impl<S, B, R> Service<Request<B>> for ErrorResponse<S>
 where

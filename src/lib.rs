@@ -87,11 +87,11 @@
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod access;
-#[cfg(any(feature = "oauth", feature = "migrate"))]
-mod account;
+mod accessors;
 mod api_key;
 mod body;
+#[cfg(any(feature = "oauth", feature = "migrate"))]
+mod claims;
 mod clock;
 #[cfg(any(feature = "hyper", feature = "tls"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "hyper", feature = "tls"))))]
@@ -117,8 +117,8 @@ pub mod oauth;
 #[cfg(any(feature = "oauth", feature = "discovery"))]
 mod own_origin;
 mod patience;
-mod plain;
 mod pool;
+mod printable;
 pub mod provider;
 pub mod rate_limit;
 #[cfg(feature = "follow-redirect")]
@@ -138,7 +138,7 @@ pub mod standing;
 pub mod vault;
 
 pub use api_key::NotAnApiKey;
-pub use body::{Once, ReplayBody, ReplayError, TryCloneBody};
+pub use body::{ReplayBody, ReplayError, SendOnce, TryCloneBody};
 pub use clock::{Clock, Timestamp};
 pub use credential::{
     Credential, CredentialId, Generation, InvalidId, Kind, Metadata, OAuthTokens, PoolKey, Record,
@@ -150,7 +150,7 @@ pub use layers::{
     AnsweredBy, Attempt, AuthHeader, AuthHeaderLayer, CooldownPersist, CooldownPersistLayer,
     Credentials, CredentialsLayer, ErrorBody, ErrorBodyFuture, ErrorBodyLayer, NetworkRetry, NextReady,
     PeekedBody, RefreshOn401, RefreshOn401Layer, Replay, ReplayLayer, RotateOn429, RotateOn429Layer,
-    is_before_send,
+    is_connect_error,
 };
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]

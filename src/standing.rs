@@ -153,15 +153,15 @@ pub struct Standing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<u8>,
     /// When its latest request was answered, and with which status. Saved with whatever else is, and by itself
-    /// [once in a while](crate::PoolBuilder::save_answers_every) only, so that a request that goes well costs
+    /// [once in a while](crate::PoolBuilder::save_last_responses_every) only, so that a request that goes well costs
     /// no write.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_answer: Option<LastAnswer>,
+    #[serde(default, alias = "last_answer", skip_serializing_if = "Option::is_none")]
+    pub last_response: Option<LastResponse>,
 }
 
 /// An answer of the upstream's. Of two, the later one is the larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct LastAnswer {
+pub struct LastResponse {
     /// When its head came. Up to a second late where the pool goes by the system's clock, which is not read
     /// for it; outside of a runtime, when it was first asked for.
     pub at: Timestamp,
@@ -169,7 +169,7 @@ pub struct LastAnswer {
     pub status: u16,
 }
 
-impl LastAnswer {
+impl LastResponse {
     /// Whether it is not from the future: the clock that dated such a one was wrong, and it would hide all
     /// that come until then.
     pub(crate) fn is_believable(&self, now: Timestamp) -> bool {
@@ -210,11 +210,11 @@ impl Standing {
     /// pool ends when it is loaded, and such a last answer. For what shows a standing as a vault has it.
     pub fn forget_misdated(&mut self, now: Timestamp) {
         self.cooldowns.retain(|cooldown| !cooldown.set_at.is_misdated(now));
-        self.last_answer = self.last_answer.filter(|answer| answer.is_believable(now));
+        self.last_response = self.last_response.filter(|answer| answer.is_believable(now));
     }
 
     /// Whether a success would change it.
-    pub(crate) fn is_blemished(&self) -> bool {
+    pub(crate) fn is_penalized(&self) -> bool {
         !self.cooldowns.is_empty() || self.failures > 0 || self.health != Health::Good
     }
 
@@ -250,15 +250,15 @@ impl Standing {
             }
             Change::Health(health) => self.health = health.clone(),
             Change::Reset => {
-                let Self { paused, tier, last_answer, .. } = *self;
-                *self = Self { paused, tier, last_answer, ..Self::default() };
+                let Self { paused, tier, last_response, .. } = *self;
+                *self = Self { paused, tier, last_response, ..Self::default() };
             }
             Change::Paused => self.paused = true,
             Change::Resumed => self.paused = false,
             Change::Tier { tier } => self.tier = *tier,
             Change::Answered(answer) => {
-                let known = self.last_answer.filter(|known| known.at.since(answer.at) <= MISDATED);
-                self.last_answer = known.max(Some(*answer));
+                let known = self.last_response.filter(|known| known.at.since(answer.at) <= MISDATED);
+                self.last_response = known.max(Some(*answer));
             }
         }
     }
@@ -304,7 +304,7 @@ pub enum Change {
     },
     /// A request with it was answered. Of two such changes the later answer stays, whichever comes first; but
     /// one that is more than a day later gives way to what is merged after it, since its clock was wrong.
-    Answered(LastAnswer),
+    Answered(LastResponse),
 }
 
 impl Change {

@@ -90,7 +90,7 @@ pub(crate) fn template() -> Request<Body> {
 }
 
 /// What an API's good answer comes with: six headers, three of them about limits.
-pub(crate) fn answer_headers() -> HeaderMap {
+pub(crate) fn response_headers() -> HeaderMap {
     let headers = [
         ("content-type", "application/json"),
         ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
@@ -130,7 +130,7 @@ impl Upstream {
 
     /// With what an API says in the head of an answer.
     pub(crate) fn with_headers(mut self) -> Self {
-        let headers = answer_headers();
+        let headers = response_headers();
         drop(headers.clone());
         self.headers = Some(Arc::new(headers));
         self

@@ -36,7 +36,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_credentials::connect::{EarlyAnswer, EarlyAnswerLayer};
+use tower_credentials::connect::{EarlyResponse, EarlyResponseLayer};
 use tower_credentials::events::Event;
 use tower_credentials::oauth::OAuthHttp;
 use tower_credentials::provider::Registry;
@@ -203,7 +203,7 @@ fn tell(event: &Event<'_>) {
     }
 }
 
-type UpstreamClient<B> = Client<HttpsConnector<EarlyAnswer<HttpConnector>>, B>;
+type UpstreamClient<B> = Client<HttpsConnector<EarlyResponse<HttpConnector>>, B>;
 
 /// What sends requests to the upstream, over HTTP/1.1 and HTTP/2.
 fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError> {
@@ -228,7 +228,7 @@ fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError>
     };
     let connector = builder.https_or_http().enable_all_versions();
     // An upload that is refused early may have its connection closed under it.
-    let connector = connector.wrap_connector(EarlyAnswerLayer::new().layer(http));
+    let connector = connector.wrap_connector(EarlyResponseLayer::new().layer(http));
     Ok(Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

@@ -26,7 +26,7 @@ pub struct Upstream {
 
 struct State {
     api_requests: AtomicU32,
-    team_answers: AtomicU32,
+    team_responses: AtomicU32,
     /// The refresh token of `team`. It is good for one exchange, as most vendors' are.
     team_refresh: Mutex<&'static str>,
 }
@@ -38,7 +38,7 @@ impl Upstream {
         let address = listener.local_addr()?;
         let state = Arc::new(State {
             api_requests: AtomicU32::new(0),
-            team_answers: AtomicU32::new(0),
+            team_responses: AtomicU32::new(0),
             team_refresh: Mutex::new("team-refresh-1"),
         });
         let served = state.clone();
@@ -85,7 +85,7 @@ impl State {
         match authorization.map(header::HeaderValue::as_bytes) {
             Some(b"Bearer work-access") => limited("30"),
             Some(b"Bearer team-access-2") => {
-                if self.team_answers.fetch_add(1, Ordering::Relaxed) < TEAM_ALLOWANCE {
+                if self.team_responses.fetch_add(1, Ordering::Relaxed) < TEAM_ALLOWANCE {
                     plain(StatusCode::OK, "hello, team")
                 } else {
                     limited("60")

@@ -23,12 +23,12 @@ pub use replay::{ReplayBody, ReplayError};
 /// qualify, a stream doesn't. [`Clone`] alone says neither, as two copies of a channel's receiver share
 /// what comes in.
 ///
-/// A body of a type that has no implementation can be wrapped in [`Once`], to be sent once, or in
+/// A body of a type that has no implementation can be wrapped in [`SendOnce`], to be sent once, or in
 /// [`ReplayBody`], to be recorded as it is sent.
 ///
 /// ```
 /// use http_body_util::Full;
-/// use tower_credentials::{Once, TryCloneBody};
+/// use tower_credentials::{SendOnce, TryCloneBody};
 ///
 /// let body = Full::new(bytes::Bytes::from("again and again"));
 /// assert!(body.try_clone().is_some());
@@ -36,7 +36,7 @@ pub use replay::{ReplayBody, ReplayError};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "it isn't known whether the body `{Self}` can be sent again",
-    note = "implement `TryCloneBody` for it, or wrap it in `tower_credentials::Once` to have it sent at most once, or put `tower_credentials::ReplayLayer` over the layers to have it recorded as it is sent"
+    note = "implement `TryCloneBody` for it, or wrap it in `tower_credentials::SendOnce` to have it sent at most once, or put `tower_credentials::ReplayLayer` over the layers to have it recorded as it is sent"
 )]
 pub trait TryCloneBody: Sized {
     /// A body that sends what this one would send from here on; `None` where there can't be a second
@@ -130,7 +130,7 @@ never! {
     [S] Limited<StreamBody<S>>,
     [D, E] Limited<BoxBody<D, E>>,
     [D, E] Limited<UnsyncBoxBody<D, E>>,
-    [B] Once<B>,
+    [B] SendOnce<B>,
 }
 
 #[cfg(feature = "hyper")]
@@ -207,13 +207,13 @@ pin_project! {
     ///
     /// For a body whose type doesn't implement [`TryCloneBody`].
     #[derive(Debug, Default)]
-    pub struct Once<B> {
+    pub struct SendOnce<B> {
         #[pin]
         inner: B,
     }
 }
 
-impl<B> Once<B> {
+impl<B> SendOnce<B> {
     /// Wraps a body.
     pub fn new(inner: B) -> Self {
         Self { inner }
@@ -235,13 +235,13 @@ impl<B> Once<B> {
     }
 }
 
-impl<B> From<B> for Once<B> {
+impl<B> From<B> for SendOnce<B> {
     fn from(inner: B) -> Self {
         Self::new(inner)
     }
 }
 
-impl<B: Body> Body for Once<B> {
+impl<B: Body> Body for SendOnce<B> {
     type Data = B::Data;
     type Error = B::Error;
 

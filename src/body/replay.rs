@@ -40,7 +40,7 @@ pub(crate) const BOUND: u64 = 2 * 1024 * 1024;
 /// ```
 /// use bytes::Bytes;
 /// use http_body_util::{BodyExt, Full};
-/// use tower_credentials::{Once, ReplayBody, TryCloneBody};
+/// use tower_credentials::{SendOnce, ReplayBody, TryCloneBody};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower_credentials::BoxError> {

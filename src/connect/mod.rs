@@ -12,9 +12,9 @@
 //! use hyper_util::client::legacy::{Client, connect::HttpConnector};
 //! use hyper_util::rt::TokioExecutor;
 //! use tower::Layer;
-//! use tower_credentials::connect::EarlyAnswerLayer;
+//! use tower_credentials::connect::EarlyResponseLayer;
 //!
-//! let connector = EarlyAnswerLayer::new().layer(HttpConnector::new());
+//! let connector = EarlyResponseLayer::new().layer(HttpConnector::new());
 //! let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
 //! ```
 //!
@@ -34,78 +34,78 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::access::access;
+use crate::accessors::accessors;
 
 pub(crate) use reuse::Reuse;
-pub use stream::EarlyAnswerStream;
+pub use stream::EarlyResponseStream;
 
 /// Makes a connector's connections read an early answer. See the [module](self).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct EarlyAnswerLayer(());
+pub struct EarlyResponseLayer(());
 
-impl EarlyAnswerLayer {
+impl EarlyResponseLayer {
     /// The layer.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
-impl<C> Layer<C> for EarlyAnswerLayer {
-    type Service = EarlyAnswer<C>;
+impl<C> Layer<C> for EarlyResponseLayer {
+    type Service = EarlyResponse<C>;
 
-    fn layer(&self, inner: C) -> EarlyAnswer<C> {
-        EarlyAnswer { inner }
+    fn layer(&self, inner: C) -> EarlyResponse<C> {
+        EarlyResponse { inner }
     }
 }
 
-/// The connector of [`EarlyAnswerLayer`].
+/// The connector of [`EarlyResponseLayer`].
 #[derive(Clone, Copy, Debug)]
-pub struct EarlyAnswer<C> {
+pub struct EarlyResponse<C> {
     inner: C,
 }
 
-access!(EarlyAnswer, inner);
+accessors!(EarlyResponse, inner);
 
-impl<C, U, T> Service<U> for EarlyAnswer<C>
+impl<C, U, T> Service<U> for EarlyResponse<C>
 where
     C: Service<U, Response = TokioIo<T>>,
 {
-    type Response = TokioIo<EarlyAnswerStream<T>>;
+    type Response = TokioIo<EarlyResponseStream<T>>;
     type Error = C::Error;
-    type Future = EarlyAnswerFuture<C::Future>;
+    type Future = EarlyResponseFuture<C::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, to: U) -> Self::Future {
-        EarlyAnswerFuture { connecting: self.inner.call(to) }
+        EarlyResponseFuture { connecting: self.inner.call(to) }
     }
 }
 
 pin_project! {
-    /// The connection of [`EarlyAnswer`], while it is made.
+    /// The connection of [`EarlyResponse`], while it is made.
     #[must_use = "a future does nothing unless polled"]
-    pub struct EarlyAnswerFuture<F> {
+    pub struct EarlyResponseFuture<F> {
         #[pin]
         connecting: F,
     }
 }
 
-impl<F, T, E> Future for EarlyAnswerFuture<F>
+impl<F, T, E> Future for EarlyResponseFuture<F>
 where
     F: Future<Output = Result<TokioIo<T>, E>>,
 {
-    type Output = Result<TokioIo<EarlyAnswerStream<T>>, E>;
+    type Output = Result<TokioIo<EarlyResponseStream<T>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let made = ready!(self.project().connecting.poll(cx));
-        Poll::Ready(made.map(|stream| TokioIo::new(EarlyAnswerStream::new(stream.into_inner()))))
+        Poll::Ready(made.map(|stream| TokioIo::new(EarlyResponseStream::new(stream.into_inner()))))
     }
 }
 
-impl<F> fmt::Debug for EarlyAnswerFuture<F> {
+impl<F> fmt::Debug for EarlyResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EarlyAnswerFuture").finish_non_exhaustive()
+        f.debug_struct("EarlyResponseFuture").finish_non_exhaustive()
     }
 }

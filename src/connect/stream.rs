@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::reuse::{Reuse, UPLOAD};
 
-/// A connection of [`EarlyAnswer`](super::EarlyAnswer). Once the other side has closed it, writing waits, and reading goes
+/// A connection of [`EarlyResponse`](super::EarlyResponse). Once the other side has closed it, writing waits, and reading goes
 /// on: what had arrived is still there. The error of writing is told when there is nothing more to read.
 #[derive(Debug)]
-pub struct EarlyAnswerStream<T> {
+pub struct EarlyResponseStream<T> {
     inner: T,
     state: State,
     /// Bytes written since something was read last.
@@ -32,7 +32,7 @@ enum State {
     },
 }
 
-impl<T> EarlyAnswerStream<T> {
+impl<T> EarlyResponseStream<T> {
     pub(super) fn new(inner: T) -> Self {
         Self { inner, state: State::Told, written: 0, reuse: Reuse::default() }
     }
@@ -83,7 +83,7 @@ fn is_closed_by_peer(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for EarlyAnswerStream<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for EarlyResponseStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -108,7 +108,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for EarlyAnswerStream<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for EarlyAnswerStream<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for EarlyResponseStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -140,7 +140,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for EarlyAnswerStream<T> {
     }
 }
 
-impl<T: Connection> Connection for EarlyAnswerStream<T> {
+impl<T: Connection> Connection for EarlyResponseStream<T> {
     fn connected(&self) -> Connected {
         self.inner.connected().extra(self.reuse.clone())
     }

@@ -18,7 +18,7 @@ use super::{DiscoveryError, Inner, Limits, page};
 use crate::BoxError;
 use crate::own_origin::OwnOriginOnly;
 use crate::patience::within;
-use crate::plain::one_line;
+use crate::printable::one_line;
 use crate::provider::error_fields;
 
 /// How many bytes of a refusal are read, for the upstream's own words.

@@ -22,7 +22,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::connect::{EarlyAnswer, EarlyAnswerLayer};
+use crate::connect::{EarlyResponse, EarlyResponseLayer};
 use proxy::ProxyConnector;
 
 /// hyper-util's client over rustls, HTTP/1.1, with the machine's proxies and certificates. It follows no
@@ -58,7 +58,7 @@ use proxy::ProxyConnector;
 /// # }
 /// ```
 pub struct HttpsClient<B = Full<Bytes>> {
-    client: Client<HttpsConnector<EarlyAnswer<ProxyConnector>>, B>,
+    client: Client<HttpsConnector<EarlyResponse<ProxyConnector>>, B>,
 }
 
 impl<B: Body<Data: Send> + Send> HttpsClient<B> {
@@ -72,7 +72,7 @@ impl<B: Body<Data: Send> + Send> HttpsClient<B> {
             .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))?
             .https_or_http()
             .enable_http1()
-            .wrap_connector(EarlyAnswerLayer::new().layer(ProxyConnector::of_the_system()?));
+            .wrap_connector(EarlyResponseLayer::new().layer(ProxyConnector::of_the_system()?));
         let client =
             Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         Ok(Self { client })

@@ -71,7 +71,7 @@ pub(super) fn compare(
     let is_convicted =
         |suspect: &mut Suspect| suspect.lease.slot() != slot && suspect.refusal.is_convicted_by(answer);
     let convicted: Vec<_> = history.suspects.extract_if(.., is_convicted).collect();
-    let scope = history.wish.scope.clone();
+    let scope = history.options.scope.clone();
     drop(history);
     pool.convict(&convicted, scope.as_ref());
 }

@@ -112,13 +112,13 @@ impl HistoryCell {
 
     /// The scope of the request's limits.
     pub(super) fn scope(&mut self) -> Option<Scope> {
-        self.lock_if_any()?.wish.scope.clone()
+        self.lock_if_any()?.options.scope.clone()
     }
 
     /// Whether the request is sent to see whether a credential that is out of use is well again.
     pub(super) fn is_check(&mut self) -> bool {
         let history = self.lock_if_any();
-        history.is_some_and(|history| history.wish.pin.as_ref().is_some_and(Pin::is_check))
+        history.is_some_and(|history| history.options.pin.as_ref().is_some_and(Pin::is_check))
     }
 
     /// Ends the request's use of a credential. To drop the permit gives it back.

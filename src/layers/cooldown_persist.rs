@@ -19,7 +19,7 @@ use crate::pool::Pool;
 /// [event](crate::events::Event::SaveFailed) tells.
 ///
 /// When each account last answered is saved along with that, and by itself
-/// [once a minute](crate::PoolBuilder::save_answers_every), by no request.
+/// [once a minute](crate::PoolBuilder::save_last_responses_every), by no request.
 ///
 /// Alone it saves whatever the pool has learnt by other means.
 #[derive(Clone, Debug)]

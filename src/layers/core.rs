@@ -13,13 +13,13 @@ use super::jobs::{Jobs, Roles};
 use super::run::{Duty, Run};
 use super::sends::Sends;
 use crate::BoxError;
-use crate::pool::{KnownHead, Pool};
+use crate::pool::{CachedPick, Pool};
 
 /// A layer around an inner service.
 pub(super) struct Core<S> {
     pub(super) inner: S,
     shared: Arc<Shared<S>>,
-    known: KnownHead,
+    known: CachedPick,
 }
 
 impl<S: Clone> Core<S> {
@@ -32,7 +32,7 @@ impl<S: Clone> Core<S> {
         }
         let (run, again) = Run::around(&inner, pool.address(), jobs);
         let shared = Arc::new(Shared { pool, run, again: Mutex::new(again) });
-        Self { inner, shared, known: KnownHead::default() }
+        Self { inner, shared, known: CachedPick::default() }
     }
 
     /// A clone, for the clone of a service of this type.

@@ -36,7 +36,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
                 Some(_) => history.budget = budget,
                 None => budget = history.budget,
             }
-            is_pinned = history.wish.pin.is_some();
+            is_pinned = history.options.pin.is_some();
         }
         let has_others = shared.pool.size() > 1 && budget.is_none_or(|budget| budget.get() > 1);
         let may_rotate = has_others && !is_pinned;
@@ -86,7 +86,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     pub(super) fn tell_sent_once(&mut self) {
         let (scope, is_pinned) = {
             let history = self.history();
-            (history.wish.scope.clone(), history.wish.pin.is_some())
+            (history.options.scope.clone(), history.options.pin.is_some())
         };
         let (pool, now) = (self.pool(), self.pool().now());
         let is_ready = pool.next_ready(scope.as_ref()).is_some_and(|(at, _)| at <= now);

@@ -15,7 +15,7 @@ use super::run::Run;
 use super::sends::Sends;
 use crate::clock::Timestamp;
 use crate::events::Tally;
-use crate::pool::{Lease, Pool, SlotIndex, Wish};
+use crate::pool::{Lease, Pool, RequestOptions, SlotIndex};
 
 /// What all clones of a layer's service share.
 pub(super) struct Shared<S> {
@@ -107,8 +107,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if roles != Roles::ALL || pool.exposes_attempts() {
             driver.history = HistoryCell::open(pool.address(), roles);
         }
-        if let Some(wish) = Wish::of(extensions) {
-            driver.history().wish = wish;
+        if let Some(options) = RequestOptions::of(extensions) {
+            driver.history().options = options;
         }
         driver
     }

@@ -15,7 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::content_coding;
-use crate::access::access;
+use crate::accessors::accessors;
 use crate::pool::Pool;
 
 /// The most that is read of a body, whatever a provider asks for, in bytes.
@@ -77,7 +77,7 @@ pub struct ErrorBody<S> {
     pool: Pool,
 }
 
-access!(ErrorBody, inner);
+accessors!(ErrorBody, inner);
 
 impl<S, B, R> Service<Request<B>> for ErrorBody<S>
 where

@@ -18,7 +18,7 @@ use super::steps::Rotation;
 use super::wait::Blocked;
 use crate::BoxError;
 use crate::error::Error;
-use crate::pool::{KnownHead, Lease, Refreshed, Refreshing, Saving};
+use crate::pool::{CachedPick, Lease, Refreshed, Refreshing, Saving};
 
 pin_project! {
     /// The response of any of the layers.
@@ -184,7 +184,7 @@ where
                         driver.renewed(renewed, first)?;
                     }
                 }
-                let blocked = driver.prepare(first, &mut KnownHead::default())?;
+                let blocked = driver.prepare(first, &mut CachedPick::default())?;
                 let request = request.take();
                 Next::Stage(match blocked {
                     Some(on) => Stage::Blocked { on, request },

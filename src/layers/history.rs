@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::apply::Home;
 use super::jobs::RotateOptions;
 use crate::credential::Generation;
-use crate::pool::{Lease, Permit, SlotIndex, Suspect, Wish};
+use crate::pool::{Lease, Permit, RequestOptions, SlotIndex, Suspect};
 
 /// One sending of a request: with which credential, and when it began.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ pub(super) struct TurnedAway {
 #[derive(Default)]
 pub(super) struct History {
     /// What the caller asks for.
-    pub(super) wish: Wish,
+    pub(super) options: RequestOptions,
     /// The latest attempt that has begun since the history was made.
     pub(super) latest: Option<Sent>,
     pub(super) tried: Vec<SlotIndex>,
@@ -174,7 +174,7 @@ impl History {
     /// Empties it for another request, which uses its memory.
     pub(super) fn clear(&mut self) {
         let Self {
-            wish,
+            options,
             latest,
             tried,
             turned_away,
@@ -186,7 +186,7 @@ impl History {
             budget,
             home,
         } = self;
-        wish.clear();
+        options.clear();
         *latest = None;
         tried.clear();
         turned_away.clear();

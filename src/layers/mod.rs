@@ -24,11 +24,11 @@ mod future;
 mod grpc;
 mod history;
 mod jobs;
-mod learn;
 #[cfg(feature = "providers")]
 mod model_scope;
 mod network;
 mod next_ready;
+mod record;
 mod refresh_on_401;
 mod replay;
 mod response_class;
@@ -51,7 +51,7 @@ pub use error_body::{ErrorBody, ErrorBodyFuture, ErrorBodyLayer, PeekedBody};
 pub use future::ResponseFuture;
 #[cfg(feature = "providers")]
 pub use model_scope::{ModelScope, ModelScopeLayer};
-pub use network::{NetworkRetry, is_before_send};
+pub use network::{NetworkRetry, is_connect_error};
 pub use next_ready::NextReady;
 pub use refresh_on_401::{RefreshOn401, RefreshOn401Layer};
 pub use replay::{Replay, ReplayLayer};

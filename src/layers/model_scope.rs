@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::access::access;
+use crate::accessors::accessors;
 use crate::body::TryCloneBody;
 use crate::pool::Pool;
 use crate::standing::Scope;
@@ -63,7 +63,7 @@ pub struct ModelScope<S> {
     pool: Pool,
 }
 
-access!(ModelScope, inner);
+accessors!(ModelScope, inner);
 
 impl<S, B> Service<Request<B>> for ModelScope<S>
 where

@@ -35,7 +35,7 @@ impl Default for NetworkRetry {
         // The bounds are in order and the jitter is below 1, so this is always the first one.
         let backoff = ExponentialBackoffMaker::new(min, max, 0.5, HasherRng::new())
             .unwrap_or_else(|_| ExponentialBackoffMaker::default());
-        Self { times: 1, backoff, when: Arc::new(is_before_send) }
+        Self { times: 1, backoff, when: Arc::new(is_connect_error) }
     }
 }
 
@@ -47,7 +47,7 @@ impl NetworkRetry {
         self
     }
 
-    /// Sets the errors after which to send again. Defaults to [`is_before_send`]. An error that came after the request may have
+    /// Sets the errors after which to send again. Defaults to [`is_connect_error`]. An error that came after the request may have
     /// been sent is a request that may be billed twice.
     #[must_use]
     pub fn when(mut self, repeat: impl Fn(&BoxError) -> bool + Send + Sync + 'static) -> Self {
@@ -96,7 +96,7 @@ impl fmt::Debug for NetworkRetry {
 ///
 /// Any other reset, and a connection that breaks without a `GOAWAY` of an earlier stream, say nothing of what the server
 /// has done with the request.
-pub fn is_before_send(error: &BoxError) -> bool {
+pub fn is_connect_error(error: &BoxError) -> bool {
     let first: &(dyn StdError + 'static) = &**error;
     let sources = || std::iter::successors(Some(first), |&error| error.source());
     // A client tells by itself whether there was a connection. What the system says of one that breaks may sound alike.

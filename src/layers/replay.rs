@@ -7,7 +7,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::access::access;
+use crate::accessors::accessors;
 use crate::body::{BOUND, ReplayBody};
 
 /// Makes the body of each request a [`ReplayBody`], so that the layers under this one can send the
@@ -86,7 +86,7 @@ impl<S> Replay<S> {
     }
 }
 
-access!(Replay, inner);
+accessors!(Replay, inner);
 
 impl<S, B> Service<Request<B>> for Replay<S>
 where

@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 
 use super::{BodyPrefix, grpc};
 use crate::pool::{Pool, Refusal};
-use crate::provider::{Finding, Verdict};
+use crate::provider::{Assessment, Verdict};
 
 /// What a response means for the credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) enum ResponseClass {
 impl ResponseClass {
     /// A response's class, and what the provider has read in it if it is not good.
     #[inline]
-    pub(super) fn of<R>(pool: &Pool, response: &Response<R>) -> (Self, Option<Finding>) {
+    pub(super) fn of<R>(pool: &Pool, response: &Response<R>) -> (Self, Option<Assessment>) {
         let (status, headers) = (response.status(), response.headers());
         if status.is_success() && !pool.is_limited(status) && !grpc::is_trouble(headers) {
             return (Self::Good, None);
@@ -38,27 +38,27 @@ impl ResponseClass {
             // An upgrade is granted after authentication.
             return (Self::Good, None);
         }
-        let (class, finding) = Self::of_trouble(pool, response);
-        (class, Some(finding))
+        let (class, assessment) = Self::of_trouble(pool, response);
+        (class, Some(assessment))
     }
 
     #[cold]
-    fn of_trouble<R>(pool: &Pool, response: &Response<R>) -> (Self, Finding) {
+    fn of_trouble<R>(pool: &Pool, response: &Response<R>) -> (Self, Assessment) {
         let (headers, mut status) = (response.headers(), response.status());
         let mut retry_at = None;
         if status.is_success() && !pool.is_limited(status) {
-            let Some(said) = grpc::status(headers) else { return (Self::Other, Finding::default()) };
+            let Some(said) = grpc::status(headers) else { return (Self::Other, Assessment::default()) };
             status = said;
             retry_at = grpc::retry_at(headers, pool.now());
         }
         let is_limited = pool.is_limited(status);
         let is_error = status.is_client_error() || status.is_server_error();
         if !is_error && !is_limited {
-            return (Self::Other, Finding::default());
+            return (Self::Other, Assessment::default());
         }
         let body = response.extensions().get::<BodyPrefix>().map_or(&[][..], |prefix| &prefix.0);
-        let finding = pool.read(status, headers, body).or_retry_at(retry_at);
-        let class = match &finding.verdict {
+        let assessment = pool.read(status, headers, body).or_retry_at(retry_at);
+        let class = match &assessment.verdict {
             Some(Verdict::Stopped { .. }) => Self::Stopped,
             Some(Verdict::Dead { .. } | Verdict::Spent { .. }) => Self::Spent,
             Some(Verdict::NotTheAccount) => Self::Other,
@@ -71,7 +71,7 @@ impl ResponseClass {
             None if status == StatusCode::FORBIDDEN => Self::Forbidden,
             None => Self::Other,
         };
-        (class, finding)
+        (class, assessment)
     }
 
     /// Whether one of the layers may send the request again.

@@ -3,7 +3,7 @@
 /// Implements a layer's service, which is a newtype of `Core`.
 macro_rules! service {
     ($service:ident, $sends:ty) => {
-        $crate::access::access!($service, 0.inner);
+        $crate::accessors::accessors!($service, 0.inner);
 
         impl<S: Clone> Clone for $service<S> {
             fn clone(&self) -> Self {

@@ -16,8 +16,8 @@ use super::copy::PartsCopy;
 use super::driver::Driver;
 use super::history::Sent;
 use super::jobs::Roles;
-use super::learn::learn;
 use super::next_ready::NextReady;
+use super::record::learn;
 use super::response_class::ResponseClass;
 use super::run::Word;
 use super::sends::Sends;
@@ -25,7 +25,7 @@ use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
 use crate::events::{Event, Tally};
-use crate::pool::{KnownHead, Lease, Picked, Refresher, Refreshing, Saving};
+use crate::pool::{CachedPick, Lease, Picked, Refresher, Refreshing, Saving};
 
 /// What came of looking for another credential.
 pub(super) enum Rotation {
@@ -42,7 +42,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     pub(super) fn prepare(
         &mut self,
         request: &mut Request<B>,
-        known: &mut KnownHead,
+        known: &mut CachedPick,
     ) -> Result<Option<Blocked>, Error> {
         let is_trusted = self.check(request)?;
         if self.written {
@@ -87,7 +87,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Picks a credential, unless the request has one. Returns a wait if there is none now.
     #[inline]
-    fn pick(&mut self, known: &mut KnownHead) -> Result<Option<Wait>, Error> {
+    fn pick(&mut self, known: &mut CachedPick) -> Result<Option<Wait>, Error> {
         if self.sent.is_some() || !self.roles.intersects(Roles::PICK) {
             return Ok(None);
         }
@@ -104,7 +104,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Picks by what the caller asks for, and by the pool's policy.
     #[inline(never)]
-    fn pick_locked(&mut self, known: &mut KnownHead, tick: u64) -> Result<Option<Wait>, Error> {
+    fn pick_locked(&mut self, known: &mut CachedPick, tick: u64) -> Result<Option<Wait>, Error> {
         let Self { shared, history, retries, .. } = self;
         let mut history = history.lock(None);
         if let Some(latest) = &history.latest {
@@ -113,7 +113,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             return Ok(None);
         }
         let patience = retries.as_ref().and_then(|retries| retries.patience);
-        match shared.pool.pick_first(&history.wish, known, patience)? {
+        match shared.pool.pick_first(&history.options, known, patience)? {
             (Picked::Lease { lease, expired, .. }, permit) => {
                 history.permit = permit;
                 let mut sent = shared.attempt(1, lease, tick, expired);
@@ -181,7 +181,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Judges a response, and records what it teaches, unless a run further in has.
     #[inline]
     pub(super) fn judge(&mut self, response: &mut Response<R>) -> ResponseClass {
-        let (class, finding) = ResponseClass::of(self.pool(), response);
+        let (class, assessment) = ResponseClass::of(self.pool(), response);
         // The use ends with the head of the response, unless the credential may be used again.
         if !class.needs_action() {
             self.end_own_use();
@@ -199,7 +199,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             AnsweredBy::mark(response, pool, sent);
             let is_second = sent.number > 1;
             if class != ResponseClass::Good || is_second || pool.learns_from_good(response.headers()) {
-                learn(pool, sent, history, response, (class, finding), recorded);
+                learn(pool, sent, history, response, (class, assessment), recorded);
             }
         }
         class
@@ -247,7 +247,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let mut history = history.lock(sent.as_ref());
         let tick = pool.tick();
         let may_take = history.may_take(shared.run.jobs.rotate.as_ref(), pool.size());
-        let (lease, permit) = match pool.pick_next(may_take, &history.wish) {
+        let (lease, permit) = match pool.pick_next(may_take, &history.options) {
             (Picked::None, _) => return Rotation::UsedUp,
             (Picked::Pending(wakeup), _) => {
                 return Rotation::Blocked(Blocked::OnCredential(Wait::new(wakeup, pool)));

@@ -81,7 +81,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         history.passes_over(missing);
         let tick = pool.tick();
         let may_take = |slot| !history.tried.contains(&slot);
-        let (lease, permit, is_expired) = match pool.pick_next(may_take, &history.wish) {
+        let (lease, permit, is_expired) = match pool.pick_next(may_take, &history.options) {
             (Picked::Lease { lease, expired, .. }, permit) => (lease, permit, expired),
             (Picked::Pending(wakeup), _) => {
                 return Ok(Some(Blocked::OnCredential(Wait::new(wakeup, pool))));

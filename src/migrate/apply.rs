@@ -12,7 +12,7 @@ use super::formats;
 use super::found::{Entry, Found, Origin, tokens_mut};
 use super::source::Source;
 use super::stored::{Known, Shut, Stored};
-use crate::account::ACCOUNT;
+use crate::claims::ACCOUNT;
 use crate::credential::{Credential, CredentialId, Kind, Metadata, PoolKey, Secret};
 use crate::provider::Registry;
 use crate::standing::{Change, Outcome};
@@ -96,7 +96,7 @@ impl fmt::Display for Failure {
 /// What becomes, or has become, of everything that was found.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Report {
+pub struct MigrationReport {
     /// By file and in each file's order.
     pub steps: Vec<Step>,
     /// What the vault did not take. Everything else is in it.
@@ -117,7 +117,7 @@ pub async fn plan(
     vault: &impl Vault,
     registry: &Registry,
     files: &[Found],
-) -> Result<Report, VaultError> {
+) -> Result<MigrationReport, VaultError> {
     // Done to a copy, so that it is what will be done.
     let copy = MemoryVault::new();
     let providers: BTreeSet<_> = files
@@ -153,12 +153,12 @@ pub async fn plan(
 ///
 /// # Errors
 /// Where the vault can't be read, or its turn doesn't come. Where it does not take one entry, or has a record of
-/// it that does not open, the others are brought in, and [`Report::failures`] names it.
+/// it that does not open, the others are brought in, and [`MigrationReport::failures`] names it.
 pub async fn apply(
     vault: &impl Vault,
     registry: &Registry,
     files: &[Found],
-) -> Result<Report, VaultError> {
+) -> Result<MigrationReport, VaultError> {
     let _turn = vault.lease_client(TURN.into()).await?;
     bring_all(vault, registry, files, &BTreeMap::new()).await
 }
@@ -174,8 +174,8 @@ async fn bring_all(
     registry: &Registry,
     files: &[Found],
     shut: &BTreeMap<String, Shut>,
-) -> Result<Report, VaultError> {
-    let mut report = Report::default();
+) -> Result<MigrationReport, VaultError> {
+    let mut report = MigrationReport::default();
     for found in files {
         for entry in &found.entries {
             match bring(vault, registry, found, entry, shut).await {

@@ -2,7 +2,7 @@
 
 use super::found::{Entry, Note, Origin, digest_of, tokens};
 use super::stored::{Known, Shut, ShutRecord};
-use crate::account::ACCOUNT;
+use crate::claims::ACCOUNT;
 use crate::credential::{Credential, Metadata, PoolKey};
 use crate::secret::SecretString;
 use crate::standing::Health;

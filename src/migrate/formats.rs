@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::found::{Entry, Skipped};
 use super::json::{Object, Problem, shown};
 use super::source::Source;
-use crate::account::ACCOUNT;
+use crate::claims::ACCOUNT;
 use crate::clock::Timestamp;
 use crate::credential::{OAuthTokens, Secret};
 use crate::secret::SecretString;

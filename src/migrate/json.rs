@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
-use crate::plain::{is_odd, is_plain};
+use crate::printable::{is_plain, is_unprintable};
 use crate::secret::SecretString;
 
 /// What is wrong with one member, without what is in it.
@@ -254,7 +254,7 @@ impl<'t> Object<'t> {
     pub(super) fn words(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let words = |value: Value<'_>| {
             let words = value.words()?;
-            match words.chars().any(is_odd) {
+            match words.chars().any(is_unprintable) {
                 true => Err(value.problem(ODD)),
                 false => Ok(words),
             }

@@ -64,7 +64,7 @@ mod remove;
 mod source;
 mod stored;
 
-pub use apply::{Action, Failure, Report, Step, apply, plan};
+pub use apply::{Action, Failure, MigrationReport, Step, apply, plan};
 pub use error::MigrateError;
 pub use file::read;
 pub use found::{Entry, Found, Skipped};

@@ -5,15 +5,15 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde::Deserialize;
 
-use super::answer::{LIFETIME, keep_extra};
 use super::client::OAuthClient;
 use super::error::OAuthError;
 use super::grant::{self, NotRenewed};
-use super::http::Answer;
+use super::http::EndpointResponse;
 use super::redact::Secrets;
 use super::refusal::refused;
 use super::seconds::Seconds;
-use crate::account::{ENDPOINT, lenient};
+use super::token_response::{LIFETIME, keep_extra};
+use crate::claims::{ENDPOINT, lenient};
 use crate::clock::Timestamp;
 use crate::credential::OAuthTokens;
 use crate::secret::SecretString;
@@ -176,7 +176,7 @@ async fn get(
     (setting, url): (&'static str, Option<&String>),
     github: &SecretString,
     secrets: &Secrets,
-) -> Result<Answer, OAuthError> {
+) -> Result<EndpointResponse, OAuthError> {
     let url = client.url(setting, url)?;
     let mut value = HeaderValue::try_from(format!("token {}", github.expose()))
         .map_err(|_| refused(client, secrets, NOT_GOOD, Some("GitHub's token fits in no header")))?;

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::answer::TokenAnswer;
 use super::client::OAuthClient;
 use super::error::OAuthError;
 use super::grant::NotRenewed;
@@ -15,6 +14,7 @@ use super::http::Received;
 use super::redact::Secrets;
 use super::refusal::refused;
 use super::sign_in::{Events, Progress};
+use super::token_response::TokenResponse;
 use crate::credential::OAuthTokens;
 use crate::patience::within;
 
@@ -58,7 +58,7 @@ pub(super) async fn poll(
     client: &OAuthClient,
     ticket: Ticket,
     events: Events,
-) -> Result<TokenAnswer, OAuthError> {
+) -> Result<TokenResponse, OAuthError> {
     let url = client.url("poll_url", client.config().poll_url.as_ref())?;
     let secrets = Secrets::new([ticket.uuid.as_str(), ticket.verifier.as_str()]);
     let uri: http::Uri =
@@ -76,7 +76,7 @@ pub(super) async fn poll(
                 {
                     continue;
                 }
-                sent => sent.and_then(|answer| TokenAnswer::read(answer, client, &secrets)),
+                sent => sent.and_then(|answer| TokenResponse::read(answer, client, &secrets)),
             };
             match read {
                 Err(error) if error.is_transient() => {
@@ -121,7 +121,7 @@ pub(super) async fn refresh(
         return Err(refused(client, &secrets, LOGGED_OUT, Some("the session has ended")).into());
     }
     let body = answer.status.is_success().then(|| Received(answer.body.clone()));
-    match TokenAnswer::read(answer, client, &secrets) {
+    match TokenResponse::read(answer, client, &secrets) {
         Ok(answer) => Ok(answer.renewed(tokens, client.dialect(), now)),
         Err(error @ OAuthError::Malformed { .. }) => {
             Err(NotRenewed { error, received: body.and_then(Received::into_secret) })

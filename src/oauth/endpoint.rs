@@ -16,15 +16,15 @@ use serde_json::json;
 use url::{Url, form_urlencoded};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::answer::EXPECTED;
 use super::client::OAuthClient;
 use super::config::TokenEncoding;
 use super::error::OAuthError;
-use super::http::{Answer, Received};
+use super::http::{EndpointResponse, Received};
 use super::members::members;
 use super::redact::Secrets;
 use super::refusal::{Refusal, refused};
 use super::sign_in::{Events, Progress};
+use super::token_response::EXPECTED;
 use crate::secret::SecretString;
 
 /// An endpoint of a vendor's, made to speak as the `oauth2` crate expects it.
@@ -110,7 +110,11 @@ impl<'a> Endpoint<'a> {
 
     /// Who is asked again and again is asked on after an answer that may be another at another time: the crate goes
     /// on after an error of the way there, and ends at any answer that it can't read.
-    fn end_only_for_good(&self, answer: &Answer, refusal: Option<&Refusal>) -> Result<(), OAuthError> {
+    fn end_only_for_good(
+        &self,
+        answer: &EndpointResponse,
+        refusal: Option<&Refusal>,
+    ) -> Result<(), OAuthError> {
         let error = match refusal {
             Some(Refusal { code, words }) => refused(self.client, &self.secrets, code, words.as_deref()),
             None if answer.is_a_page() => answer.unreadable(self.expected),

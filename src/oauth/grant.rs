@@ -13,17 +13,17 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::answer::TokenAnswer;
 use super::client::OAuthClient;
 use super::config::{Dialect, TokenEncoding};
 use super::endpoint::Endpoint;
 use super::error::OAuthError;
 use super::seconds::Seconds;
 use super::sign_in::Events;
-use crate::account::lenient;
+use super::token_response::TokenResponse;
+use crate::claims::lenient;
 use crate::credential::OAuthTokens;
 use crate::patience::{Elapsed, within};
-use crate::plain::is_plain;
+use crate::printable::is_plain;
 use crate::secret::SecretString;
 
 /// The longest that a device waits before it asks a server again that did not answer.
@@ -40,7 +40,7 @@ const MOST_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 type Standard = oauth2::Client<
     BasicErrorResponse,
-    TokenAnswer,
+    TokenResponse,
     BasicTokenIntrospectionResponse,
     StandardRevocableToken,
     BasicRevocationErrorResponse,
@@ -71,7 +71,7 @@ pub(super) async fn exchange_code(
     verifier: PkceCodeVerifier,
     redirect: &RedirectUrl,
     state: &str,
-) -> Result<TokenAnswer, OAuthError> {
+) -> Result<TokenResponse, OAuthError> {
     let secrets = [code.secret(), verifier.secret(), state];
     let endpoint = Endpoint::new(client, client.token_url()?, secrets);
     let standard = standard(client)?.set_token_uri(TokenUrl::from_url(endpoint.url.clone()));
@@ -160,7 +160,7 @@ pub(super) async fn device_tokens(
     details: &DeviceDetails,
     verifier: Option<PkceCodeVerifier>,
     events: Events,
-) -> Result<TokenAnswer, OAuthError> {
+) -> Result<TokenResponse, OAuthError> {
     let verifier = verifier.as_ref().map(PkceCodeVerifier::secret);
     let secrets = [details.device_code().secret(), details.user_code().secret()].map(String::as_str);
     let secrets = secrets.into_iter().chain(verifier.map(String::as_str));

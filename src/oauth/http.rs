@@ -127,7 +127,7 @@ impl OAuthHttp {
         &self,
         request: Request<Vec<u8>>,
         secrets: &Secrets,
-    ) -> Result<Answer, OAuthError> {
+    ) -> Result<EndpointResponse, OAuthError> {
         self.send_keeping(request, secrets, &mut Received::default()).await
     }
 
@@ -137,7 +137,7 @@ impl OAuthHttp {
         request: Request<Vec<u8>>,
         secrets: &Secrets,
         received: &mut Received,
-    ) -> Result<Answer, OAuthError> {
+    ) -> Result<EndpointResponse, OAuthError> {
         let uri = request.uri();
         let url = format!(
             "{}://{}{}",
@@ -157,7 +157,7 @@ impl OAuthHttp {
         match within(timeout, self.answer(request, received)).await {
             Ok(Ok((head, true))) => {
                 let (status, body) = (head.status, std::mem::take(&mut received.0));
-                Ok(Answer { url, status, retry_after: retry_after(&head.headers), body })
+                Ok(EndpointResponse { url, status, retry_after: retry_after(&head.headers), body })
             }
             Ok(Ok((_, false))) => Err(OAuthError::TooLong { url, most: MOST }),
             Ok(Err(error)) => {
@@ -257,7 +257,7 @@ impl fmt::Debug for OAuthHttp {
 }
 
 /// An answer, read whole.
-pub(super) struct Answer {
+pub(super) struct EndpointResponse {
     /// Whose it is, without a query.
     pub(super) url: String,
     pub(super) status: StatusCode,
@@ -266,7 +266,7 @@ pub(super) struct Answer {
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
-impl Answer {
+impl EndpointResponse {
     /// The answer, if the server isn't only too busy for one.
     pub(super) fn available(self) -> Result<Self, OAuthError> {
         match self.status {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::redact::fit_to_show;
 use super::signed_in::SignedIn;
-use crate::account::{ACCOUNT, ACCOUNT_ID, Claims, ID_TOKEN, within};
+use crate::claims::{ACCOUNT, ACCOUNT_ID, Claims, ID_TOKEN, within};
 use crate::credential::{Credential, OAuthTokens, Secret};
 
 /// What is known of who has signed in.

@@ -49,7 +49,6 @@
 //! [`Prompt`] shows and a browser brings is not, and of what goes through the `oauth2` crate, the
 //! HTTP client and the TLS library on its way, copies may stay in freed memory.
 
-mod answer;
 mod client;
 mod client_credentials;
 mod config;
@@ -69,6 +68,7 @@ mod sign_in;
 mod signed_in;
 #[cfg(feature = "tls")]
 mod tls;
+mod token_response;
 mod vendors;
 
 pub use client::OAuthClient;

@@ -2,7 +2,7 @@
 
 use url::form_urlencoded;
 
-use crate::plain::{MOST, one_line};
+use crate::printable::{MOST, one_line};
 use crate::secret::SecretString;
 use crate::vault::MAX_NAME_LEN;
 

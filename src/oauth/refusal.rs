@@ -4,10 +4,10 @@ use serde::Deserialize;
 
 use super::client::OAuthClient;
 use super::error::OAuthError;
-use super::http::Answer;
+use super::http::EndpointResponse;
 use super::redact::Secrets;
 use super::{copilot, cursor};
-use crate::account::lenient;
+use crate::claims::lenient;
 
 /// An answer that says no: the standard's form (RFC 6749, section 5.2), an object in place of the code, or a
 /// code and words beside no `error`.
@@ -55,7 +55,7 @@ enum ErrorField {
 }
 
 impl Refusal {
-    pub(super) fn read(answer: &Answer) -> Option<Self> {
+    pub(super) fn read(answer: &EndpointResponse) -> Option<Self> {
         let wire: Wire = answer.read()?;
         let words = wire.error_description.or(wire.message).or(wire.msg).or(wire.detail);
         match wire.error {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::identity::Identity;
-use crate::account;
+use crate::claims;
 use crate::credential::{Credential, CredentialId, Kind, Metadata, OAuthTokens, PoolKey, Secret};
 use crate::vault::{Replaced, Vault, VaultError, VaultExt};
 
@@ -23,7 +23,7 @@ pub struct SignedIn {
 
 impl SignedIn {
     /// The attribute of a record that has the [account's](Self::account) id.
-    pub const ACCOUNT: &'static str = account::ACCOUNT;
+    pub const ACCOUNT: &'static str = claims::ACCOUNT;
 
     /// What people know the account by, or else the vendor's id of it.
     pub fn name(&self) -> Option<&str> {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use super::lane::SlotIndex;
-use super::wish::Affinity;
+use super::pick_index::SlotIndex;
+use super::request_options::Affinity;
 
 /// The keys used last. Two halves: when the young one is full it becomes the old one, and what was
 /// not used since is forgotten; so the memory is bounded, and nothing is searched or sorted.

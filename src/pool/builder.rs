@@ -9,14 +9,14 @@ use tokio::sync::watch;
 use tower::util::BoxCloneService;
 use tower_service::Service;
 
-use super::answers::Answers;
-use super::book::Book;
 use super::config::{Config, Cooldowns, Mode, WhenAllCoolingDown};
-use super::head::Head;
 use super::header_names::CredentialHeaderNames;
-use super::lease::{BlemishCount, Mints};
+use super::last_responses::Answers;
+use super::lease::{Mints, PenaltyCount};
 use super::policy::Policy;
+use super::published_pick::PublishedPick;
 use super::refresh::Refresher;
+use super::state::PoolState;
 use super::{BoxVault, Inner, Pool, save};
 use crate::clock::Clock;
 use crate::credential::PoolKey;
@@ -147,15 +147,15 @@ impl PoolBuilder {
         self
     }
 
-    /// How often the [latest answer](crate::standing::Standing::last_answer) to each credential's requests is
+    /// How often the [latest answer](crate::standing::Standing::last_response) to each credential's requests is
     /// saved at the most, where nothing else is to be saved that it goes along with. Every minute unless set;
     /// with other things and by [`Pool::save`] only where this is `None`. By the task that
     /// [syncs](Self::sync_every) the pool, so never more often than that, and once there is a
     /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) or a [`CredentialsLayer`](crate::CredentialsLayer)
     /// for the pool; no request waits for it.
     #[must_use]
-    pub fn save_answers_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.config.save_answers_every = interval.into();
+    pub fn save_last_responses_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.config.save_last_responses_every = interval.into();
         self
     }
 
@@ -167,7 +167,7 @@ impl PoolBuilder {
     /// credentials may come.
     pub async fn open(self) -> Result<Pool, Error> {
         let key = PoolKey::with_namespace(self.provider.name(), self.namespace);
-        let blemishes = BlemishCount::default();
+        let penalties = PenaltyCount::default();
         let tick = Arc::new(AtomicU64::new(0));
         let credential_headers = CredentialHeaderNames::new(self.provider.header_names());
         let mints = Mints::default();
@@ -181,11 +181,11 @@ impl PoolBuilder {
             provider: self.provider,
             config: self.config,
             vault: Mutex::new(self.vault),
-            book: Mutex::new(Book::new(tick.clone(), blemishes.clone(), mints.clone())),
-            head: Head::default(),
+            state: Mutex::new(PoolState::new(tick.clone(), penalties.clone(), mints.clone())),
+            published: PublishedPick::default(),
             size: AtomicU64::new(0),
             tick,
-            blemishes,
+            penalties,
             unsaved: AtomicBool::new(false),
             saver: Mutex::new(save::Saver::default()),
             answers,
@@ -201,7 +201,7 @@ impl PoolBuilder {
         if mode == Mode::Subscription {
             let has_one = pool.status().iter().any(|status| mode.allows(status.credential.kind, true));
             if !has_one {
-                return Err(pool.with_book(|book, config| book.no_credential(pool.key(), config)));
+                return Err(pool.with_state(|state, config| state.no_credential(pool.key(), config)));
             }
         }
         if let Some(every) = pool.0.config.sync_every {

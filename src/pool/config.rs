@@ -264,7 +264,7 @@ pub(crate) struct Config {
     /// How often the pool looks for what others have changed; never where this is `None`.
     pub(crate) sync_every: Option<Duration>,
     /// How often the latest answers are saved by themselves; never where this is `None`.
-    pub(crate) save_answers_every: Option<Duration>,
+    pub(crate) save_last_responses_every: Option<Duration>,
     /// What renews tokens ahead of their expiry.
     pub(crate) refresher: Option<Refresher>,
     /// How long requests wait for a refresh; as long as it takes where this is `None`.
@@ -283,7 +283,7 @@ impl Default for Config {
             observer: Observer::default(),
             exposes_attempts: false,
             sync_every: Some(Duration::from_secs(1)),
-            save_answers_every: Some(Duration::from_secs(60)),
+            save_last_responses_every: Some(Duration::from_secs(60)),
             refresher: None,
             renewal_patience: Some(Duration::from_secs(30)),
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InFlight(Arc<AtomicU32>);
 
-/// Whether the book is to be told of each use that ends. In the same word as the count: whoever sets it knows how
+/// Whether the state is to be told of each use that ends. In the same word as the count: whoever sets it knows how
 /// many uses will end after that, and each of those sees it.
 const WATCHED: u32 = 1 << 31;
 
@@ -17,7 +17,7 @@ impl InFlight {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Returns whether the book is to be told.
+    /// Returns whether the state is to be told.
     #[inline]
     pub(crate) fn end(&self) -> bool {
         self.0.fetch_sub(1, Ordering::AcqRel) & WATCHED != 0

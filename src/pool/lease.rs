@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::config::Mode;
 use super::in_flight::InFlight;
-use super::lane::SlotIndex;
+use super::pick_index::SlotIndex;
 use crate::clock::Timestamp;
 use crate::credential::{Credential, Metadata, Secret};
 use crate::provider::{CredentialHeaders, Endpoint, Provider, UnusableSecret};
@@ -29,7 +29,7 @@ struct Inner {
     /// If it can be renewed, it may be newer than what a vault has.
     secret: Secret,
     mints: Mints,
-    blemish: Blemish,
+    penalty: Penalty,
     in_flight: InFlight,
 }
 
@@ -52,18 +52,18 @@ impl Mints {
 /// Whether a credential has a cooldown or a failure that a success would clear; shared by all of its
 /// generations, so that a success on one that has none takes no lock.
 #[derive(Clone, Debug)]
-pub(crate) struct Blemish {
+pub(crate) struct Penalty {
     own: Arc<AtomicBool>,
-    count: BlemishCount,
+    count: PenaltyCount,
 }
 
 /// How many credentials of a pool have one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct BlemishCount(Arc<AtomicUsize>);
+pub(crate) struct PenaltyCount(Arc<AtomicUsize>);
 
-impl BlemishCount {
-    pub(crate) fn none(&self) -> Blemish {
-        Blemish { own: Arc::default(), count: self.clone() }
+impl PenaltyCount {
+    pub(crate) fn none(&self) -> Penalty {
+        Penalty { own: Arc::default(), count: self.clone() }
     }
 
     pub(crate) fn any(&self) -> bool {
@@ -71,11 +71,11 @@ impl BlemishCount {
     }
 }
 
-impl Blemish {
-    pub(crate) fn set(&self, blemished: bool) {
-        if self.own.swap(blemished, Ordering::AcqRel) != blemished {
+impl Penalty {
+    pub(crate) fn set(&self, penalized: bool) {
+        if self.own.swap(penalized, Ordering::AcqRel) != penalized {
             let count = &self.count.0;
-            let change = if blemished { AtomicUsize::fetch_add } else { AtomicUsize::fetch_sub };
+            let change = if penalized { AtomicUsize::fetch_add } else { AtomicUsize::fetch_sub };
             change(count, 1, Ordering::AcqRel);
         }
     }
@@ -90,10 +90,10 @@ impl Lease {
         slot: SlotIndex,
         credential: &Credential,
         provider: &dyn Provider,
-        blemish: Blemish,
+        penalty: Penalty,
         mints: Mints,
     ) -> Result<Self, UnusableSecret> {
-        Self::of(slot, credential, provider, (blemish, mints, InFlight::default()))
+        Self::of(slot, credential, provider, (penalty, mints, InFlight::default()))
     }
 
     /// The same credential at another generation.
@@ -102,15 +102,15 @@ impl Lease {
         credential: &Credential,
         provider: &dyn Provider,
     ) -> Result<Self, UnusableSecret> {
-        let Inner { slot, mints, blemish, in_flight, .. } = &*self.0;
-        Self::of(*slot, credential, provider, (blemish.clone(), mints.clone(), in_flight.clone()))
+        let Inner { slot, mints, penalty, in_flight, .. } = &*self.0;
+        Self::of(*slot, credential, provider, (penalty.clone(), mints.clone(), in_flight.clone()))
     }
 
     fn of(
         slot: SlotIndex,
         credential: &Credential,
         provider: &dyn Provider,
-        (blemish, mints, in_flight): (Blemish, Mints, InFlight),
+        (penalty, mints, in_flight): (Penalty, Mints, InFlight),
     ) -> Result<Self, UnusableSecret> {
         // A sign-in without a token has nothing to be put into a header, and isn't sent.
         let is_missing = credential.secret.is_blank() && Mode::is_oauth(credential.secret.kind());
@@ -127,7 +127,7 @@ impl Lease {
             endpoint: provider.endpoint(credential),
             secret: credential.secret.clone(),
             mints,
-            blemish,
+            penalty,
             in_flight,
         };
         Ok(Self(Arc::new(inner)))
@@ -175,8 +175,8 @@ impl Lease {
     }
 
     /// Whether its latest renewal has brought an answer that could not be read: its token is as old as before.
-    pub(crate) fn has_unread_answer(&self) -> bool {
-        self.0.secret.has_unread_answer()
+    pub(crate) fn has_unread_response(&self) -> bool {
+        self.0.secret.has_unread_response()
     }
 
     /// Whether there is no token yet, so that it can't be sent. An empty key that nothing is minted for is its owner's
@@ -191,8 +191,8 @@ impl Lease {
         self.is_refreshable().then_some(&self.0.secret)
     }
 
-    pub(crate) fn blemish(&self) -> &Blemish {
-        &self.0.blemish
+    pub(crate) fn penalty(&self) -> &Penalty {
+        &self.0.penalty
     }
 
     /// How many requests are under way with the credential.

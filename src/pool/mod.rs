@@ -1,24 +1,24 @@
 //! The credentials of one provider and namespace, of which each request takes one.
 
 mod affinity;
-mod answers;
-mod book;
 mod builder;
 mod config;
-mod guard;
-mod head;
 mod header_names;
 mod in_flight;
 mod journal;
-mod lane;
-mod learn;
+mod last_responses;
 mod lease;
+mod origin_check;
 mod pick;
+mod pick_index;
 pub mod policy;
+mod published_pick;
+mod record;
 mod refresh;
+mod request_options;
 mod save;
+mod state;
 mod sync;
-mod wish;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,27 +35,27 @@ use crate::provider::Provider;
 use crate::standing::{Change, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
-use answers::Answers;
-use book::{Book, Slot};
 use config::Config;
-use head::Head;
-use lease::{BlemishCount, Mints};
+use last_responses::Answers;
+use lease::{Mints, PenaltyCount};
+use published_pick::PublishedPick;
 use refresh::KnownRefresher;
+use state::{PoolState, Slot};
 
 pub use builder::PoolBuilder;
 pub use config::{Cooldowns, Mode, WhenAllCoolingDown};
 pub use lease::Lease;
 pub use refresh::{RefreshError, Refresher, Unfinished};
-pub use wish::{Affinity, Pin};
+pub use request_options::{Affinity, Pin};
 
-pub(crate) use book::{Picked, Refusal, Suspect, Wakeup};
-pub(crate) use head::KnownHead;
 pub(crate) use header_names::CredentialHeaderNames;
-pub(crate) use lane::SlotIndex;
 pub(crate) use pick::Permit;
+pub(crate) use pick_index::SlotIndex;
+pub(crate) use published_pick::CachedPick;
 pub(crate) use refresh::{Refreshed, Refreshing};
+pub(crate) use request_options::RequestOptions;
 pub(crate) use save::Saving;
-pub(crate) use wish::Wish;
+pub(crate) use state::{Picked, Refusal, Suspect, Wakeup};
 
 type BoxVault = BoxCloneService<VaultRequest, VaultResponse, VaultError>;
 
@@ -91,12 +91,12 @@ struct Inner {
     credential_headers: CredentialHeaderNames,
     /// Behind a lock for its clones only: a service need not be `Sync`.
     vault: Mutex<BoxVault>,
-    book: Mutex<Book>,
-    head: Head,
+    state: Mutex<PoolState>,
+    published: PublishedPick,
     size: AtomicU64,
     tick: Arc<AtomicU64>,
-    blemishes: BlemishCount,
-    /// Whether the book has outcomes that no vault has.
+    penalties: PenaltyCount,
+    /// Whether the state has outcomes that no vault has.
     unsaved: AtomicBool,
     saver: Mutex<save::Saver>,
     answers: Answers,
@@ -147,26 +147,26 @@ impl Pool {
     /// The credentials, first to last, and how each stands.
     pub fn status(&self) -> Vec<CredentialStatus> {
         let now = self.now();
-        self.with_book(|book, _| {
+        self.with_state(|state, _| {
             let status = |slot: SlotIndex| {
-                let Slot { lease, standing, .. } = &book.slots[slot];
-                let saved = standing.last_answer.filter(|answer| answer.is_believable(now));
-                let last_answer = saved.max(self.0.answers.get(slot, now));
-                let standing = Standing { last_answer, ..standing.clone() };
+                let Slot { lease, standing, .. } = &state.slots[slot];
+                let saved = standing.last_response.filter(|answer| answer.is_believable(now));
+                let last_response = saved.max(self.0.answers.get(slot, now));
+                let standing = Standing { last_response, ..standing.clone() };
                 let (credential, expires_at) = (lease.credential().clone(), lease.expires_at());
                 CredentialStatus { credential, standing, expires_at }
             };
-            book.in_order().into_iter().map(status).collect()
+            state.in_order().into_iter().map(status).collect()
         })
     }
 
-    /// The credential that a request without wishes would take now. `None` where it would wait or fail. To
+    /// The credential that a request without options would take now. `None` where it would wait or fail. To
     /// ask changes nothing: a round robin goes on where it was.
     pub fn active(&self) -> Option<CredentialId> {
         let now = self.now();
-        self.with_book(|book, config| {
-            let slot = book.active(config, now)?;
-            Some(book.slots[slot].lease.credential().id)
+        self.with_state(|state, config| {
+            let slot = state.active(config, now)?;
+            Some(state.slots[slot].lease.credential().id)
         })
     }
 
@@ -187,7 +187,7 @@ impl Pool {
     /// [`VaultError::NotFound`] where the pool has no such credential; and what the vault says, if it can't be saved.
     /// This process keeps to the order all the same, and tries again in the background to save it.
     pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
-        self.decree(id, Change::Reset)?;
+        self.apply_manual_change(id, Change::Reset)?;
         self.save().await
     }
 
@@ -201,7 +201,7 @@ impl Pool {
     /// As at [`reset`](Self::reset): after an error of the vault's the credential is paused in this process, and
     /// perhaps in no other.
     pub async fn pause(&self, id: CredentialId) -> Result<(), VaultError> {
-        if let Some(lease) = self.decree(id, Change::Paused)? {
+        if let Some(lease) = self.apply_manual_change(id, Change::Paused)? {
             self.emit(&Event::Paused { credential: lease.credential() });
         }
         self.save().await
@@ -212,7 +212,7 @@ impl Pool {
     /// # Errors
     /// As at [`reset`](Self::reset).
     pub async fn resume(&self, id: CredentialId) -> Result<(), VaultError> {
-        if let Some(lease) = self.decree(id, Change::Resumed)? {
+        if let Some(lease) = self.apply_manual_change(id, Change::Resumed)? {
             self.emit(&Event::Resumed { credential: lease.credential() });
             // Its token may be due.
             self.0.renewals.send_replace(());
@@ -226,19 +226,23 @@ impl Pool {
     /// # Errors
     /// As at [`reset`](Self::reset).
     pub async fn set_tier(&self, id: CredentialId, tier: Option<u8>) -> Result<(), VaultError> {
-        self.decree(id, Change::Tier { tier })?;
+        self.apply_manual_change(id, Change::Tier { tier })?;
         self.save().await
     }
 
     /// Makes a change by a person's word; whose that is, where it is news here. It is passed on where it is
     /// none, too: what is known of another process's word is up to a second old.
-    fn decree(&self, id: CredentialId, change: Change) -> Result<Option<Lease>, VaultError> {
+    fn apply_manual_change(
+        &self,
+        id: CredentialId,
+        change: Change,
+    ) -> Result<Option<Lease>, VaultError> {
         let now = self.now();
-        self.with_book(|book, config| {
-            let slot = book.find(id).ok_or(VaultError::NotFound(id))?;
-            let before = book.slots[slot].standing.clone();
-            book.change(slot, change, config, now);
-            let Slot { lease, standing, .. } = &book.slots[slot];
+        self.with_state(|state, config| {
+            let slot = state.find(id).ok_or(VaultError::NotFound(id))?;
+            let before = state.slots[slot].standing.clone();
+            state.change(slot, change, config, now);
+            let Slot { lease, standing, .. } = &state.slots[slot];
             Ok((*standing != before).then(|| lease.clone()))
         })
     }
@@ -247,15 +251,16 @@ impl Pool {
         self.0.vault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads or changes the book, and publishes what a plain pick takes from now on.
-    fn with_book<T>(&self, work: impl FnOnce(&mut Book, &Config) -> T) -> T {
-        let mut book: MutexGuard<'_, Book> = self.0.book.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = work(&mut book, &self.0.config);
+    /// Reads or changes the state, and publishes what a plain pick takes from now on.
+    fn with_state<T>(&self, work: impl FnOnce(&mut PoolState, &Config) -> T) -> T {
+        let mut state: MutexGuard<'_, PoolState> =
+            self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut state, &self.0.config);
         if self.0.config.picks_without_lock() {
-            let (lease, until) = book.head();
-            self.0.head.publish(lease, until);
+            let (lease, until) = state.published();
+            self.0.published.publish(lease, until);
         }
-        if book.journal.is_urgent() {
+        if state.journal.is_urgent() {
             self.0.unsaved.store(true, Ordering::Release);
         }
         result
@@ -292,28 +297,28 @@ impl Pool {
         self.0.tick.load(Ordering::Acquire)
     }
 
-    /// Of what kind the credential is that a request without a wish takes, or would take once it is ready.
+    /// Of what kind the credential is that a request without options takes, or would take once it is ready.
     #[cfg(feature = "discovery")]
     pub(crate) fn next_kind(&self) -> Option<crate::Kind> {
         let now = self.now();
-        self.with_book(|book, config| {
-            let slot = book.active(config, now).or_else(|| book.first_allowed(config))?;
-            Some(book.slots[slot].lease.credential().kind)
+        self.with_state(|state, config| {
+            let slot = state.active(config, now).or_else(|| state.first_allowed(config))?;
+            Some(state.slots[slot].lease.credential().kind)
         })
     }
 
     /// A text without what of it is a secret of the pool's.
     #[cfg(feature = "discovery")]
     pub(crate) fn redact(&self, text: &str) -> String {
-        self.with_book(|book, _| {
-            book.slots.iter().fold(text.to_owned(), |text, slot| slot.lease.redact(&text))
+        self.with_state(|state, _| {
+            state.slots.iter().fold(text.to_owned(), |text, slot| slot.lease.redact(&text))
         })
     }
 
     /// When the next credential is ready for requests of this scope.
     pub(crate) fn next_ready(&self, scope: Option<&Scope>) -> Option<(Timestamp, bool)> {
         let now = self.now();
-        self.with_book(|book, config| book.next_ready(scope, config, now))
+        self.with_state(|state, config| state.next_ready(scope, config, now))
     }
 
     /// What tells this pool's requests from another's, while it lives.

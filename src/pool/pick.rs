@@ -1,8 +1,8 @@
 //! Picking a credential for a request.
 
-use super::book::Picked;
 use super::config::WhenAllCoolingDown;
-use super::{KnownHead, Lease, Pool, SlotIndex, Wish};
+use super::state::Picked;
+use super::{CachedPick, Lease, Pool, RequestOptions, SlotIndex};
 use crate::clock::Timestamp;
 use crate::error::Error;
 
@@ -21,28 +21,28 @@ impl Drop for Permit {
 }
 
 impl Pool {
-    /// The credential for the first attempt of a request without wishes, if that is known without a lock.
+    /// The credential for the first attempt of a request without options, if that is known without a lock.
     #[inline]
-    pub(crate) fn pick_published(&self, known: &mut KnownHead) -> Option<Lease> {
-        self.0.head.read(&self.0.config, known)
+    pub(crate) fn pick_published(&self, known: &mut CachedPick) -> Option<Lease> {
+        self.0.published.read(&self.0.config, known)
     }
 
     /// The credential for a request's first attempt.
     pub(crate) fn pick_first(
         &self,
-        wish: &Wish,
-        known: &mut KnownHead,
+        options: &RequestOptions,
+        known: &mut CachedPick,
         patience: Option<Timestamp>,
     ) -> Result<(Picked, Option<Permit>), Error> {
-        if wish.is_none()
+        if options.is_none()
             && let Some(lease) = self.pick_published(known)
         {
             lease.in_flight().begin();
             return Ok(self.permit(Picked::Lease { lease, is_probe: false, expired: false }));
         }
         let now = self.now();
-        let picked =
-            self.with_book(|book, config| book.pick_first(self.key(), wish, config, now, patience))?;
+        let picked = self
+            .with_state(|state, config| state.pick_first(self.key(), options, config, now, patience))?;
         Ok(self.permit(picked))
     }
 
@@ -50,10 +50,10 @@ impl Pool {
     pub(crate) fn pick_next(
         &self,
         may_take: impl Fn(SlotIndex) -> bool,
-        wish: &Wish,
+        options: &RequestOptions,
     ) -> (Picked, Option<Permit>) {
         let now = self.now();
-        self.permit(self.with_book(|book, config| book.pick_next(may_take, wish, config, now)))
+        self.permit(self.with_state(|state, config| state.pick_next(may_take, options, config, now)))
     }
 
     fn permit(&self, picked: Picked) -> (Picked, Option<Permit>) {
@@ -71,7 +71,7 @@ impl Pool {
     pub(crate) fn give_back(&self, lease: &Lease, is_probe: bool) {
         if lease.in_flight().end() || is_probe || self.0.config.max_in_flight.is_some() {
             let now = self.now();
-            self.with_book(|book, config| book.release(lease.slot(), is_probe, config, now));
+            self.with_state(|state, config| state.release(lease.slot(), is_probe, config, now));
         }
     }
 

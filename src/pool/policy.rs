@@ -16,9 +16,9 @@ pub struct Candidate<'a> {
     pub allowance: Option<&'a Allowance>,
     /// When it was last picked, as a number that grows with each pick; 0 means never.
     pub last_used: u64,
-    /// Its turn: grows with each pick by the policy's [`stride`](Policy::stride), and never lags
+    /// Its pass: grows with each pick by the policy's [`stride`](Policy::stride), and never lags
     /// behind the others for having been away.
-    pub turn: u64,
+    pub pass: u64,
 }
 
 /// A rank, or several of which the later ones break ties. The lowest is picked.
@@ -74,7 +74,7 @@ pub trait Policy: Send + Sync + 'static {
         false
     }
 
-    /// How far one use moves a credential's turn.
+    /// How far one use moves a credential's pass.
     fn stride(&self, _metadata: &Metadata) -> u64 {
         1
     }
@@ -111,7 +111,7 @@ pub struct RoundRobin;
 
 impl Policy for RoundRobin {
     fn rank(&self, candidate: &Candidate<'_>) -> Rank {
-        Rank::new(candidate.turn)
+        Rank::new(candidate.pass)
     }
 
     fn moves_on_use(&self) -> bool {
@@ -155,7 +155,7 @@ impl<F: Fn(&Metadata) -> u32 + Send + Sync + 'static> Weighted<F> {
 
 impl<F: Fn(&Metadata) -> u32 + Send + Sync + 'static> Policy for Weighted<F> {
     fn rank(&self, candidate: &Candidate<'_>) -> Rank {
-        Rank::new(candidate.turn)
+        Rank::new(candidate.pass)
     }
 
     fn moves_on_use(&self) -> bool {

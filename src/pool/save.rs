@@ -90,7 +90,7 @@ impl Pool {
     /// background. A vault that does not answer has no bound here: put a timeout around it.
     pub async fn save(&self) -> Result<(), VaultError> {
         self.hurry_saving();
-        if !self.has_unsaved() && !self.has_unsaved_answers() {
+        if !self.has_unsaved() && !self.has_unsaved_responses() {
             return Ok(());
         }
         let runtime = Handle::try_current().map_err(|error| VaultError::Layer(error.into()))?;
@@ -112,7 +112,7 @@ impl Pool {
 
     /// Makes whatever no vault has worth a write.
     pub(crate) fn hurry_saving(&self) {
-        self.with_book(|book, _| book.journal.hurry());
+        self.with_state(|state, _| state.journal.hurry());
     }
 
     /// Saves what was worth no write of its own when it was learnt, if some layer saves what the pool learns.
@@ -210,14 +210,14 @@ impl Task {
     async fn save_batch(&self, mut waiters: Waiters) -> bool {
         let pool = &self.pool;
         let now = pool.now();
-        let outcomes = pool.with_book(|book, _| book.start_saving(&pool.0.answers, now));
+        let outcomes = pool.with_state(|state, _| state.start_saving(&pool.0.answers, now));
         let count = outcomes.len();
         let result =
             if outcomes.is_empty() { Ok(()) } else { self.record(outcomes, &mut waiters).await };
         match result {
-            Ok(()) => pool.with_book(|book, _| {
-                book.saved();
-                if !book.journal.is_urgent() {
+            Ok(()) => pool.with_state(|state, _| {
+                state.saved();
+                if !state.journal.is_urgent() {
                     pool.0.unsaved.store(false, Ordering::Release);
                 }
             }),
@@ -262,6 +262,6 @@ impl Task {
 
     /// Keeps what was on its way into the vault for another try.
     fn put_back(&self) {
-        self.pool.with_book(|book, _| book.journal.put_back());
+        self.pool.with_state(|state, _| state.journal.put_back());
     }
 }

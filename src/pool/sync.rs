@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Pool;
-use super::book::Book;
+use super::state::PoolState;
 use crate::events::Event;
 use crate::vault::{VaultError, VaultExt};
 
@@ -25,13 +25,13 @@ impl Pool {
     /// Whatever the vault answers; the pool is then as it was.
     pub async fn sync(&self) -> Result<(), VaultError> {
         let revision = self.vault().revision(self.key().clone()).await?;
-        let is_read = |book: &mut Book| book.revision == revision && !book.is_to_be_read_again();
-        if !self.with_book(|book, _| is_read(book)) {
+        let is_read = |state: &mut PoolState| state.revision == revision && !state.is_to_be_read_again();
+        if !self.with_state(|state, _| is_read(state)) {
             self.load().await?;
         }
         // The clock may have been set since.
         let now = self.now();
-        self.with_book(|book, config| book.end_misdated(config, now));
+        self.with_state(|state, config| state.end_misdated(config, now));
         Ok(())
     }
 
@@ -45,7 +45,7 @@ impl Pool {
             let mut ticks = interval_at(Instant::now() + every, every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut told = None;
-            let mut saved_answers = Instant::now();
+            let mut saved_responses = Instant::now();
             loop {
                 let now = ticks.tick().await;
                 let Some(pool) = pool.upgrade().map(Pool) else { return };
@@ -59,10 +59,10 @@ impl Pool {
                 }
                 told = trouble;
                 pool.save_pending();
-                let save_every = pool.0.config.save_answers_every;
-                if save_every.is_some_and(|every| now.duration_since(saved_answers) >= every) {
-                    saved_answers = now;
-                    pool.save_answers();
+                let save_every = pool.0.config.save_last_responses_every;
+                if save_every.is_some_and(|every| now.duration_since(saved_responses) >= every) {
+                    saved_responses = now;
+                    pool.save_last_responses();
                 }
             }
         });
@@ -72,7 +72,7 @@ impl Pool {
     /// must count once: such a load is made again, a few times, and then left to the next sync.
     pub(super) async fn load(&self) -> Result<(), VaultError> {
         for _ in 0..TRIES {
-            let Some(batches) = self.with_book(|book, _| book.journal.settled()) else {
+            let Some(batches) = self.with_state(|state, _| state.journal.settled()) else {
                 match self.run_saver() {
                     Some(saving) => saving.await,
                     // The vault hangs.
@@ -83,10 +83,10 @@ impl Pool {
             let stored = self.vault().load_pool(self.key().clone()).await?;
             let newer = self.newer_than(&stored);
             let now = self.now();
-            let damaged = self.with_book(|book, config| {
-                (book.journal.settled() == Some(batches)).then(|| {
-                    let damaged = book.load(stored, &*self.0.provider, config, now);
-                    self.0.size.store(book.size() as u64, Ordering::Relaxed);
+            let damaged = self.with_state(|state, config| {
+                (state.journal.settled() == Some(batches)).then(|| {
+                    let damaged = state.load(stored, &*self.0.provider, config, now);
+                    self.0.size.store(state.size() as u64, Ordering::Relaxed);
                     damaged
                 })
             });

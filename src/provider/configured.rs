@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use super::responses::{self, BODY_PREFIX, ResponseRule};
 use super::{
-    Answer, CredentialHeaders, Endpoint, Finding, GenericProvider, ListElement, ModelsEndpoint,
-    ModelsShape, ModelsUrl, Origin, Provider, UnusableSecret,
+    Assessment, CredentialHeaders, Endpoint, GenericProvider, ListElement, ModelsEndpoint, ModelsShape,
+    ModelsUrl, Origin, Provider, ResponseView, UnusableSecret,
 };
 use crate::credential::{Credential, Kind};
 #[cfg(feature = "oauth")]
@@ -128,12 +128,12 @@ impl Provider for Configured {
         self.inner.body_prefix(status).max(if own { BODY_PREFIX } else { 0 })
     }
 
-    fn read(&self, answer: &Answer<'_>) -> Finding {
+    fn read(&self, answer: &ResponseView<'_>) -> Assessment {
         let own = &self.responses[..self.own_responses];
         if own.is_empty() {
             return self.inner.read(answer);
         }
-        let in_headers = Finding::in_headers(answer);
+        let in_headers = Assessment::in_headers(answer);
         responses::read(own, self.inner.name(), answer, &in_headers)
             .unwrap_or_else(|| self.inner.read(answer))
     }

@@ -202,8 +202,8 @@ impl Provider for GenericProvider {
     }
 
     #[cfg(feature = "providers")]
-    fn read(&self, answer: &super::Answer<'_>) -> super::Finding {
-        let in_headers = super::Finding::in_headers(answer);
+    fn read(&self, answer: &super::ResponseView<'_>) -> super::Assessment {
+        let in_headers = super::Assessment::in_headers(answer);
         let found = super::responses::read(&self.responses, &self.name, answer, &in_headers);
         found.unwrap_or(in_headers)
     }

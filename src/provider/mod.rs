@@ -1,6 +1,5 @@
 //! What differs from one provider to the next.
 
-mod answer;
 #[cfg(feature = "providers")]
 mod configured;
 mod endpoint;
@@ -11,6 +10,7 @@ mod models;
 mod origin;
 #[cfg(feature = "providers")]
 mod registry;
+mod response_view;
 #[cfg(feature = "providers")]
 mod responses;
 mod value;
@@ -23,7 +23,6 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
 use crate::credential::{Credential, Kind};
 
-pub use answer::{Answer, Finding, LimitOf, Verdict};
 pub use endpoint::Endpoint;
 pub use generic::GenericProvider;
 pub use models::{ModelsEndpoint, ModelsShape};
@@ -31,6 +30,7 @@ pub use origin::{InvalidOrigin, Origin};
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use registry::{Registry, RegistryBuilder};
+pub use response_view::{Assessment, LimitOf, ResponseView, Verdict};
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use responses::{IntoPatterns, ResponseRule};
@@ -124,8 +124,8 @@ pub trait Provider: Send + Sync + 'static {
 
     /// What an answer that isn't a success says of the account: when to ask again, and whether there is
     /// any use in it.
-    fn read(&self, answer: &Answer<'_>) -> Finding {
-        Finding::in_headers(answer)
+    fn read(&self, answer: &ResponseView<'_>) -> Assessment {
+        Assessment::in_headers(answer)
     }
 
     /// The rules by which [`read`](Provider::read) reads, first to last, to be shown to people. A provider that reads
@@ -206,7 +206,7 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
         (**self).body_prefix(status)
     }
 
-    fn read(&self, answer: &Answer<'_>) -> Finding {
+    fn read(&self, answer: &ResponseView<'_>) -> Assessment {
         (**self).read(answer)
     }
 

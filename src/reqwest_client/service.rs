@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::body::{KnownUrl, RequestBody, ResponseBody};
 use super::convert::{Guard, Sent, http_request, reqwest_request, reqwest_response};
-use crate::access::access;
+use crate::accessors::accessors;
 use crate::{BoxError, Error};
 
 /// A stack of layers over `http`'s types as a layer over reqwest's. See the [module](super).
@@ -44,7 +44,7 @@ pub struct ReqwestService<S> {
     inner: S,
 }
 
-access!(ReqwestService, inner);
+accessors!(ReqwestService, inner);
 
 impl<S> ReqwestService<S> {
     /// Wraps a service.
@@ -141,7 +141,7 @@ pub struct HttpService<C> {
     client: C,
 }
 
-access!(HttpService, client);
+accessors!(HttpService, client);
 
 impl<C> HttpService<C> {
     /// Wraps a client.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::SetupError;
 use super::places::Places;
-use crate::plain::Shown;
+use crate::printable::Shown;
 use crate::settings::KeySource;
 use crate::vault::VaultError;
 #[cfg(feature = "keyring")]

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::turns::{Turns, Wait};
+use super::fair_lock::{FairLock, Wait};
 use super::{
     Begun, Damage, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
     VaultResponse, check_kind, now,
@@ -65,7 +65,7 @@ impl EnvironmentLayer {
         id.copy_from_slice(&digest[..16]);
         let id = CredentialId::from_bytes(id);
         let state = Mutex::new(State::default());
-        let shared = Shared { id, pool, variable, read: Box::new(read), state, leases: Turns::new() };
+        let shared = Shared { id, pool, variable, read: Box::new(read), state, leases: FairLock::new() };
         Self { shared: Arc::new(shared) }
     }
 }
@@ -218,7 +218,7 @@ struct Shared {
     variable: String,
     read: Box<dyn Fn() -> Option<SecretString> + Send + Sync>,
     state: Mutex<State>,
-    leases: Turns<CredentialId>,
+    leases: FairLock<CredentialId>,
 }
 
 #[derive(Default)]

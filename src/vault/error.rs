@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Damage;
 use crate::BoxError;
 use crate::credential::{CredentialId, Kind};
-use crate::plain::Shown;
+use crate::printable::Shown;
 
 /// Why a vault could not do what it was asked.
 #[derive(Debug)]

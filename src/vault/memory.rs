@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::turns::{Turns, Wait};
+use super::fair_lock::{FairLock, Wait};
 use super::{
     Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
     VaultRequest, VaultResponse, check_kind, check_name, check_names, free_label, now,
@@ -25,7 +25,7 @@ use crate::standing::{Outcome, Standings};
 /// A clone is the same vault.
 pub struct MemoryVault<T = Secret> {
     state: Arc<Mutex<State<T>>>,
-    leases: Turns<Leased>,
+    leases: FairLock<Leased>,
 }
 
 /// What can be leased.
@@ -44,7 +44,7 @@ impl<T> MemoryVault<T> {
             failed: HashMap::new(),
             pools: HashMap::new(),
         };
-        Self { state: Arc::new(Mutex::new(state)), leases: Turns::new() }
+        Self { state: Arc::new(Mutex::new(state)), leases: FairLock::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {

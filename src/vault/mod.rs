@@ -95,9 +95,9 @@ pub(crate) mod disk;
 mod environment;
 mod error;
 mod ext;
+mod fair_lock;
 mod memory;
 mod storable;
-mod turns;
 
 #[cfg(feature = "backup")]
 #[cfg_attr(docsrs, doc(cfg(feature = "backup")))]
@@ -123,7 +123,7 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind, Metadata, PoolKey, Record, Secret};
-use crate::plain::Shown;
+use crate::printable::Shown;
 use crate::standing::{Outcome, Standings};
 
 #[cfg(feature = "providers")]

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use super::VaultError;
 use crate::credential::{Metadata, Secret};
-use crate::plain::{is_odd, was_odd};
+use crate::printable::{is_unprintable, was_unprintable};
 
 /// The longest name, in bytes, that a provider, a namespace or a label may have.
 pub const MAX_NAME_LEN: usize = 200;
@@ -23,7 +23,7 @@ pub const MAX_NAME_LEN: usize = 200;
 /// [`VaultError::InvalidName`], with this field and the reason.
 pub fn check_name(field: &'static str, name: &str) -> Result<(), VaultError> {
     check_stored_name(field, name)?;
-    if name.chars().any(is_odd) {
+    if name.chars().any(is_unprintable) {
         let reason = "it has characters that are not seen, or turn a line around";
         return Err(VaultError::InvalidName { field, reason });
     }
@@ -37,7 +37,7 @@ fn check_stored_name(field: &'static str, name: &str) -> Result<(), VaultError> 
         name if name.len() > MAX_NAME_LEN => "it is longer than 200 bytes",
         name if name.trim().is_empty() => "it is blank",
         name if name.chars().any(char::is_control) => "it has control characters",
-        name if name.chars().any(was_odd) => {
+        name if name.chars().any(was_unprintable) => {
             "it has characters that are not seen, or turn a line around"
         }
         _ => return Ok(()),

@@ -15,11 +15,11 @@ use super::answers::{Said, api, refusal, tokens};
 use super::books::{Kind, No, no};
 use super::hooks::Fault;
 use super::rules::{CLIENT_ID, Vendor, config};
-use super::wire::Answer;
+use super::wire::Canned;
 
 type Params = HashMap<String, String>;
 
-pub(super) async fn answer<B: Body>(shared: &Shared, request: Request<B>) -> Response<Answer> {
+pub(super) async fn answer<B: Body>(shared: &Shared, request: Request<B>) -> Response<Canned> {
     let (parts, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
         return respond(Said::Text(StatusCode::BAD_REQUEST, "the body broke off".to_owned()));
@@ -50,7 +50,7 @@ pub(super) async fn answer<B: Body>(shared: &Shared, request: Request<B>) -> Res
     respond(said)
 }
 
-fn respond(said: Said) -> Response<Answer> {
+fn respond(said: Said) -> Response<Canned> {
     let (status, sort, value, body) = match said {
         Said::Json(status, value) => {
             (status, header::CONTENT_TYPE, "application/json".to_owned(), value.to_string())
@@ -58,10 +58,10 @@ fn respond(said: Said) -> Response<Answer> {
         Said::To(url) => (StatusCode::FOUND, header::LOCATION, url, String::new()),
         Said::Text(status, text) => (status, header::CONTENT_TYPE, "text/html".to_owned(), text),
     };
-    Response::builder().status(status).header(sort, value).body(Answer::whole(body)).unwrap()
+    Response::builder().status(status).header(sort, value).body(Canned::whole(body)).unwrap()
 }
 
-async fn suffer(fault: Fault, said: Said, body: &str, headers: &HeaderMap) -> Response<Answer> {
+async fn suffer(fault: Fault, said: Said, body: &str, headers: &HeaderMap) -> Response<Canned> {
     let text = match &said {
         Said::Json(_, value) => value.to_string(),
         _ => "{\"access_token\": \"".to_owned(),
@@ -70,12 +70,12 @@ async fn suffer(fault: Fault, said: Said, body: &str, headers: &HeaderMap) -> Re
     match fault {
         Fault::None => respond(said),
         Fault::Never => std::future::pending().await,
-        Fault::Cut => json.body(Answer::cut(text[..text.len() / 2].to_owned())).unwrap(),
-        Fault::Oversized => json.body(Answer::whole(format!("{text}{}", " ".repeat(1 << 20)))).unwrap(),
-        Fault::Text(status, text) => json.status(status).body(Answer::whole(text.to_owned())).unwrap(),
+        Fault::Cut => json.body(Canned::cut(text[..text.len() / 2].to_owned())).unwrap(),
+        Fault::Oversized => json.body(Canned::whole(format!("{text}{}", " ".repeat(1 << 20)))).unwrap(),
+        Fault::Text(status, text) => json.status(status).body(Canned::whole(text.to_owned())).unwrap(),
         Fault::Quoting(status, text) => {
             let text = text.replace("{}", &secret_of(body, headers));
-            json.status(status).body(Answer::whole(text)).unwrap()
+            json.status(status).body(Canned::whole(text)).unwrap()
         }
     }
 }

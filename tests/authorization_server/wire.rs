@@ -21,12 +21,12 @@ use tokio::task::JoinSet;
 use super::{Shared, endpoints};
 
 /// A body that may break off.
-pub(crate) struct Answer {
+pub(crate) struct Canned {
     data: Option<Bytes>,
     breaks_off: bool,
 }
 
-impl Answer {
+impl Canned {
     pub(super) fn whole(text: String) -> Self {
         Self { data: Some(text.into()), breaks_off: false }
     }
@@ -36,7 +36,7 @@ impl Answer {
     }
 }
 
-impl Body for Answer {
+impl Body for Canned {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -19,7 +19,7 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{
-    BoxError, Credential, CredentialsLayer, NextReady, Pool, ReplayLayer, Secret, is_before_send,
+    BoxError, Credential, CredentialsLayer, NextReady, Pool, ReplayLayer, Secret, is_connect_error,
 };
 
 use crate::children;
@@ -340,7 +340,7 @@ async fn a_connection_that_can_not_be_made_is_tried_once_more_and_is_the_callers
         });
         let client = CredentialsLayer::new(pool.clone()).layer(counted);
         let error: BoxError = client.oneshot(post(&wire, Full::from("hi"))).await.unwrap_err();
-        assert!(is_before_send(&error), "{error:?}");
+        assert!(is_connect_error(&error), "{error:?}");
         assert!(error.is::<hyper_util::client::legacy::Error>(), "the client's own");
         assert_eq!(attempts.load(Ordering::SeqCst), 2);
         assert_eq!(pool.status()[0].standing, Default::default(), "nobody is blamed");

@@ -12,7 +12,7 @@ use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Attempt, Credential, CredentialsLayer, Error, NextReady, Pin, PoolKey, Secret};
 
 use crate::reqwest_rig::*;
-use crate::support::{Answer, Journal, Upstream, keys, seconds};
+use crate::support::{Canned, Journal, Upstream, keys, seconds};
 
 /// What the middleware further in finds and leaves.
 struct Further(Journal<String>);
@@ -52,7 +52,7 @@ fn label(extensions: &Extensions) -> String {
 #[tokio::test]
 async fn the_caller_finds_the_extensions_of_the_last_attempt_and_may_use_them_again() {
     each_middleware(async |layered| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
         let (client, found) = watched(layered(&pool));
@@ -79,7 +79,7 @@ async fn the_caller_finds_the_extensions_of_the_last_attempt_and_may_use_them_ag
 
 #[tokio::test]
 async fn without_a_wish_for_attempts_nothing_is_put_into_the_extensions() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
     let client = ClientBuilder::new(client().build().unwrap())
@@ -119,7 +119,7 @@ async fn wishes_reach_the_layers_from_the_request_and_from_the_middlewares_exten
 #[tokio::test]
 async fn the_last_answer_of_a_used_up_pool_says_when_to_come_back() {
     each_middleware(async |layered| {
-        let limited = || [Answer::limited(30).body("slow down")];
+        let limited = || [Canned::limited(30).body("slow down")];
         let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
@@ -155,7 +155,7 @@ impl Middleware for Inside {
 #[tokio::test]
 async fn each_attempt_is_the_callers_request_with_its_timeout_and_its_own_extensions() {
     each_middleware(async |layered| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
         let seen = Journal::new();
@@ -185,10 +185,10 @@ async fn each_attempt_is_the_callers_request_with_its_timeout_and_its_own_extens
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_given_up_leaves_the_extensions_as_they_were() {
     each_middleware(async |layered| {
-        let hangs = Answer::ok().after_time(seconds(3600));
+        let hangs = Canned::ok().after_time(seconds(3600));
         let upstream = Upstream::new()
-            .answers("a", [Answer::limited(30)])
-            .answers("b", [hangs, Answer::ok().body("at last")]);
+            .answers("a", [Canned::limited(30)])
+            .answers("b", [hangs, Canned::ok().body("at last")]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
         let (client, _) = watched(layered(&pool));
@@ -232,7 +232,7 @@ async fn many_at_once_each_get_their_own_answer() {
 #[tokio::test]
 async fn middlewares_of_one_pool_are_one_and_of_two_pools_are_apart() {
     each_middleware(async |layered| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let site = Site::of(&upstream).await;
         let pool = async |labels| site.builder(keys(labels).await).open().await.unwrap();
         let (one, other) = (pool(["a", "b"]).await, pool(["c", "d"]).await);
@@ -322,7 +322,7 @@ async fn it_can_be_cloned_shared_and_shown() {
 #[tokio::test]
 async fn a_stream_is_sent_once_and_the_next_request_takes_the_next_account() {
     each_middleware(async |layered| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
         let client = ClientBuilder::new(client().build().unwrap()).with_arc(layered(&pool)).build();

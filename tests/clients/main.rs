@@ -18,7 +18,7 @@ mod wire;
 mod anyhow_errors;
 mod clients_hyper;
 mod credentials_middleware;
-mod early_answers;
+mod early_responses;
 mod gateway;
 mod host;
 mod reqwest_bodies;

@@ -14,7 +14,7 @@ use tower_credentials::provider::GenericProvider;
 use tower_credentials::reqwest_client::{HttpService, LayerError, RequestBody, ReqwestLayer};
 use tower_credentials::{
     AnsweredBy, BoxError, CredentialsLayer, Error, ErrorBodyLayer, NextReady, Pin, Pool, TryCloneBody,
-    is_before_send,
+    is_connect_error,
 };
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::DecompressionLayer;
@@ -23,7 +23,7 @@ use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::reqwest_rig::{self, *};
-use crate::support::{self, Answer, Journal, Upstream, accounts, cools, keys, order, renewing, seconds};
+use crate::support::{self, Canned, Journal, Upstream, accounts, cools, keys, order, renewing, seconds};
 
 /// Each kind of client, over each version of HTTP.
 async fn each_way(test: impl AsyncFn(usize, reqwest::ClientBuilder, Version)) {
@@ -38,7 +38,7 @@ async fn a_response_says_which_account_has_answered_if_it_is_asked_to() {
     each_way(async |way, builder, _| {
         let plain = builder.build().unwrap();
         for exposes in [true, false] {
-            let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+            let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
             let site = Site::of(&upstream).await;
             let pool = site.builder(keys(["a", "b"]).await).expose_attempts(exposes);
             let layer = CredentialsLayer::new(pool.open().await.unwrap());
@@ -55,7 +55,7 @@ async fn a_response_says_which_account_has_answered_if_it_is_asked_to() {
 #[tokio::test]
 async fn a_layer_may_change_where_a_request_goes() {
     each_way(async |way, builder, _| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
         let elsewhere = tower::util::MapRequestLayer::new(|mut request: Request<RequestBody>| {
@@ -82,7 +82,7 @@ async fn a_layer_may_change_where_a_request_goes() {
 #[tokio::test]
 async fn a_limited_request_is_sent_again_with_the_next_account() {
     each_way(async |way, builder, version| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30).body("slow down")]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30).body("slow down")]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
         let client = &clients!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
@@ -115,7 +115,7 @@ async fn a_limited_request_is_sent_again_with_the_next_account() {
 #[tokio::test]
 async fn a_429_is_drained_so_that_its_connection_serves_the_next_attempt() {
     each_way(async |way, builder, _| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30).body(vec![b'x'; 40_000])]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30).body(vec![b'x'; 40_000])]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
         let client = &clients!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
@@ -131,7 +131,7 @@ async fn a_429_is_drained_so_that_its_connection_serves_the_next_attempt() {
 #[tokio::test]
 async fn a_refused_token_is_renewed_and_the_request_sent_again() {
     each_way(async |way, builder, _| {
-        let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+        let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
         let site = Site::of(&upstream).await;
         let refreshes = Journal::new();
         let pool = site.builder(accounts(["a", "b"]).await).open().await.unwrap();
@@ -149,7 +149,7 @@ async fn a_refused_token_is_renewed_and_the_request_sent_again() {
 #[tokio::test]
 async fn what_was_learnt_is_saved_for_the_next_client() {
     each_way(async |way, builder, _| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(3600)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(3600)]);
         let site = Site::of(&upstream).await;
         let vault = keys(["a", "b"]).await;
         let builder = builder.build().unwrap();
@@ -169,7 +169,7 @@ async fn what_was_learnt_is_saved_for_the_next_client() {
 #[tokio::test]
 async fn an_upload_that_streams_is_sent_once_and_its_answer_returned() {
     each_way(async |way, builder, _| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30).body("slow down")]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30).body("slow down")]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
         let client = &clients!(CredentialsLayer::new(pool.clone()), builder.build().unwrap())[way];
@@ -189,7 +189,7 @@ async fn an_upload_that_streams_is_sent_once_and_its_answer_returned() {
 #[tokio::test]
 async fn the_answer_of_a_used_up_pool_is_the_last_one_and_says_when_to_come_back() {
     each_way(async |way, builder, _| {
-        let limited = || [Answer::limited(30).body("slow down")];
+        let limited = || [Canned::limited(30).body("slow down")];
         let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
@@ -219,7 +219,7 @@ async fn a_pin_in_the_extensions_of_a_request_reaches_the_layers() {
 
 #[tokio::test]
 async fn a_stack_over_a_client_takes_requests_of_http_as_well() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
     let service = ServiceBuilder::new()
@@ -286,7 +286,7 @@ async fn an_error_of_connecting_is_tried_again_with_the_same_account() {
 
 #[tokio::test]
 async fn an_error_after_the_request_was_sent_is_the_callers() {
-    let upstream = Upstream::new().answers("a", [Answer::fails(std::io::ErrorKind::Other)]);
+    let upstream = Upstream::new().answers("a", [Canned::fails(std::io::ErrorKind::Other)]);
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
     let clients = clients!(CredentialsLayer::new(pool.clone()), client().build().unwrap());
@@ -295,7 +295,7 @@ async fn an_error_after_the_request_was_sent_is_the_callers() {
         let is_reqwest = error.is::<reqwest::Error>()
             || matches!(error.downcast_ref(), Some(reqwest_middleware::Error::Reqwest(_)));
         assert!(is_reqwest, "{error:?}");
-        assert!(!is_before_send(&error));
+        assert!(!is_connect_error(&error));
         assert_eq!(upstream.tokens().len(), sent + 1);
     }
 }
@@ -339,7 +339,7 @@ async fn what_a_layer_fails_with_can_be_told() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_of_reqwests_bounds_each_attempt() {
     for way in 0..CLIENTS {
-        let slow = Answer::ok().body("slow").after_time(seconds(10));
+        let slow = Canned::ok().body("slow").after_time(seconds(10));
         let upstream = Upstream::new().answers("a", [slow]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a"]).await).open().await.unwrap();
@@ -371,7 +371,7 @@ async fn a_timeout_of_reqwests_bounds_each_attempt() {
 #[tokio::test]
 async fn a_proxy_of_the_clients_gets_the_requests() {
     for way in 0..CLIENTS {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let proxy = Site::of(&upstream).await;
         // Nobody listens there: what comes from it comes from the proxy.
         let origin = "http://127.0.0.1:9";
@@ -397,8 +397,8 @@ async fn a_compressed_answer_is_decompressed_by_the_client() {
     each_way(async |way, builder, _| {
         let text = "over and over again, ".repeat(100);
         let upstream = Upstream::new()
-            .answers("a", [Answer::limited(30).body(text.clone())])
-            .answers("b", [Answer::ok().body(text.clone())]);
+            .answers("a", [Canned::limited(30).body(text.clone())])
+            .answers("b", [Canned::ok().body(text.clone())]);
         let compressing = ServiceBuilder::new().layer(CompressionLayer::new()).service(upstream.clone());
         let site = Site::start(move |request| {
             let answer = compressing.clone().oneshot(request);
@@ -443,8 +443,8 @@ async fn a_layer_that_looks_into_the_answer_leaves_its_url() {
 async fn layers_of_tower_https_stand_above_and_below() {
     let text = "over and over again, ".repeat(100);
     let upstream = Upstream::new()
-        .answers("a", [Answer::limited(30)])
-        .answers("b", [Answer::ok().body(text.clone())]);
+        .answers("a", [Canned::limited(30)])
+        .answers("b", [Canned::ok().body(text.clone())]);
     let compressing = ServiceBuilder::new().layer(CompressionLayer::new()).service(upstream.clone());
     let site = Site::start(move |request| {
         let answer = compressing.clone().oneshot(request);
@@ -471,7 +471,7 @@ async fn layers_of_tower_https_stand_above_and_below() {
 
 #[tokio::test]
 async fn a_client_with_middleware_is_a_client_like_another() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
     let inner = reqwest_middleware::ClientBuilder::new(client().build().unwrap()).build();

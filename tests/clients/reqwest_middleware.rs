@@ -20,7 +20,7 @@ use tower_credentials::{
 };
 
 use crate::reqwest_rig::*;
-use crate::support::{Answer, Journal, Upstream, keys, seconds};
+use crate::support::{Canned, Journal, Upstream, keys, seconds};
 
 struct OnceMore;
 
@@ -45,8 +45,8 @@ async fn pool(site: &Site) -> Pool {
 async fn reqwest_retry_above_sends_a_new_request_through_the_layers() {
     each_middleware(async |layered| {
         let upstream = Upstream::new()
-            .answers("a", [Answer::limited(30)])
-            .answers("b", [Answer::status(503), Answer::ok().body("at last")]);
+            .answers("a", [Canned::limited(30)])
+            .answers("b", [Canned::status(503), Canned::ok().body("at last")]);
         let site = Site::of(&upstream).await;
         let pool = pool(&site).await;
         let client =
@@ -61,7 +61,7 @@ async fn reqwest_retry_above_sends_a_new_request_through_the_layers() {
 #[tokio::test]
 async fn reqwest_retry_below_repeats_each_attempt() {
     each_middleware(async |layered| {
-        let upstream = Upstream::new().answers("a", [Answer::status(503), Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::status(503), Canned::limited(30)]);
         let site = Site::of(&upstream).await;
         let pool = pool(&site).await;
         let client =
@@ -110,7 +110,7 @@ impl ReqwestOtelSpanBackend for Noting {
 #[tokio::test]
 async fn reqwest_tracing_sees_the_callers_extensions_on_either_side_and_the_layers() {
     each_middleware(async |layered| {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
         let client = ClientBuilder::new(client().build().unwrap())
@@ -148,7 +148,7 @@ impl Middleware for Adding {
 
 #[tokio::test]
 async fn extensions_go_both_ways_and_a_second_request_with_them_begins_anew() {
-    let upstream = Upstream::new().answers("b", [Answer::limited(0), Answer::ok().body("b")]);
+    let upstream = Upstream::new().answers("b", [Canned::limited(0), Canned::ok().body("b")]);
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
     // Not complete, so that the context of the layers travels in the extensions.
@@ -176,7 +176,7 @@ async fn extensions_go_both_ways_and_a_second_request_with_them_begins_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_requests_timeout_is_not_the_next_ones() {
     each_middleware(async |layered| {
-        let slow = Answer::ok().body("slow").after_time(seconds(10));
+        let slow = Canned::ok().body("slow").after_time(seconds(10));
         let upstream = Upstream::new().answers("a", [slow]);
         let site = Site::of(&upstream).await;
         let pool = site.builder(keys(["a"]).await).open().await.unwrap();
@@ -194,7 +194,7 @@ async fn a_requests_timeout_is_not_the_next_ones() {
 
 #[tokio::test]
 async fn layers_in_two_middlewares_are_one_stack() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
     let client = ClientBuilder::new(client().build().unwrap())
@@ -254,8 +254,8 @@ impl Middleware for Guarded {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_a_layer_gives_up_is_over_further_in_before_the_next_begins() {
-    let hangs = Answer::ok().after_time(seconds(3600));
-    let upstream = Upstream::new().answers("a", [hangs, Answer::ok().body("at last")]);
+    let hangs = Canned::ok().after_time(seconds(3600));
+    let upstream = Upstream::new().answers("a", [hangs, Canned::ok().body("at last")]);
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
     let noted = Journal::new();
@@ -274,7 +274,7 @@ async fn an_attempt_that_a_layer_gives_up_is_over_further_in_before_the_next_beg
 
 #[tokio::test]
 async fn a_stack_may_send_several_at_once_and_from_other_tasks() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
     // Sends each request twice at once, from tasks of its own, and wants both answers.
@@ -305,7 +305,7 @@ async fn a_stack_may_send_several_at_once_and_from_other_tasks() {
 
 #[tokio::test]
 async fn requests_of_several_callers_go_through_one_buffer() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
     let layers = ServiceBuilder::new().layer(CredentialsLayer::new(pool)).buffer(4);

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, ServiceExt};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::Standing;
-use tower_credentials::{CredentialsLayer, Pool, is_before_send};
+use tower_credentials::{CredentialsLayer, Pool, is_connect_error};
 
 use crate::reqwest_rig::{CLIENTS, clients};
 use crate::support::{keys, learnt};
@@ -32,7 +32,7 @@ const HTTP_1_1_REQUIRED: u32 = 13;
 /// What the server does about a request.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    Answer,
+    Canned,
     Reset(u32),
     /// The last stream is the one before the request's.
     GoAwayBefore(u32),
@@ -102,10 +102,10 @@ async fn serve(
         if !matches!(kind, 0 | 1) || flags & 1 == 0 {
             continue;
         }
-        let act = script.lock().unwrap().pop_front().unwrap_or(Act::Answer);
+        let act = script.lock().unwrap().pop_front().unwrap_or(Act::Canned);
         match act {
             // `:status: 200` (RFC 7541, appendix A), with the end of the headers and of the stream.
-            Act::Answer => send(&mut stream, 1, 5, id, &[0x88]).await?,
+            Act::Canned => send(&mut stream, 1, 5, id, &[0x88]).await?,
             Act::Reset(code) => send(&mut stream, 3, 0, id, &code.to_be_bytes()).await?,
             Act::GoAwayBefore(code) => go_away(&mut stream, id.saturating_sub(2), code).await?,
             Act::GoAwayWith(code) => {
@@ -166,7 +166,7 @@ async fn by_hyper(server: &Frames, pool: &Pool) -> Outcome {
     let client = CredentialsLayer::new(pool.clone()).layer(client);
     let request = Request::post(&server.origin).body(Full::<Bytes>::from("hi")).unwrap();
     let answer = soon("an answer", client.oneshot(request)).await;
-    answer.map(|response| response.status().as_u16()).map_err(|error| is_before_send(&error))
+    answer.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
 }
 
 async fn by_reqwest(server: &Frames, pool: &Pool, way: usize) -> Outcome {
@@ -180,7 +180,7 @@ async fn by_reqwest(server: &Frames, pool: &Pool, way: usize) -> Outcome {
     let mut request = reqwest::Request::new(reqwest::Method::POST, server.origin.parse().unwrap());
     *request.body_mut() = Some("hi".into());
     let answer = soon("an answer", client.execute(request)).await;
-    answer.map(|response| response.status().as_u16()).map_err(|error| is_before_send(&error))
+    answer.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
 }
 
 async fn by_each(script: &[Act], test: impl AsyncFn(&Frames, &Pool, Outcome)) {
@@ -243,7 +243,7 @@ async fn an_answer_that_has_begun_is_not_asked_for_again() {
 
 #[tokio::test]
 async fn a_connection_that_says_goodbye_is_left_and_the_next_request_goes_well() {
-    let server = Frames::start([Act::Answer, Act::GoAwayBefore(NO_ERROR)]).await;
+    let server = Frames::start([Act::Canned, Act::GoAwayBefore(NO_ERROR)]).await;
     let pool = server.pool().await;
     use hyper_util::{client::legacy::Client, rt::TokioExecutor};
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();

@@ -84,10 +84,10 @@ async fn run(steps: &[Step], open: Open, looks: bool) -> Vec<String> {
             Step::Kept => drop(request.extensions_mut().insert(Affinity::new("chat"))),
             Step::Scoped => drop(request.extensions_mut().insert(Scope::new("model"))),
             Step::Limit(which, time) => {
-                upstream.set(LABELS[*which], [Answer::limited(*time), Answer::ok()])
+                upstream.set(LABELS[*which], [Canned::limited(*time), Canned::ok()])
             }
             Step::Allow(which, left, reset) => {
-                let allowance = Answer::ok()
+                let allowance = Canned::ok()
                     .header("x-ratelimit-limit-requests", "100")
                     .header("x-ratelimit-remaining-requests", &left.to_string())
                     .header("x-ratelimit-reset-requests", &format!("{reset}s"));
@@ -139,7 +139,7 @@ async fn there_is_none_where_a_request_would_wait_or_fail() {
     let empty = builder(keys([]).await).open().await.unwrap();
     assert_eq!(active(&empty), None);
 
-    let upstream = Upstream::new().answers("a", [Answer::limited(100).after_time(seconds(1))]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(100).after_time(seconds(1))]);
     let open = builder(keys(["a"]).await).clock(tokio_clock()).max_in_flight(NonZeroU32::MIN);
     let open = open.when_all_cooling_down(WhenAllCoolingDown::WaitUpTo(seconds(500)));
     let pool = open.open().await.unwrap();

@@ -62,7 +62,7 @@ fn settable() -> (std::sync::Arc<std::sync::atomic::AtomicU64>, Clock) {
 async fn a_limit_that_was_learnt_by_a_wrong_clock_ends_when_the_clock_is_right() {
     use std::sync::atomic::Ordering;
     let (time, clock) = settable();
-    let upstream = Upstream::new().answers("a", [Answer::limited(60), Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(60), Canned::ok()]);
     let pool = builder(keys(["a", "b"]).await).clock(clock).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
     time.fetch_add(400 * DAY, Ordering::SeqCst);
@@ -71,7 +71,7 @@ async fn a_limit_that_was_learnt_by_a_wrong_clock_ends_when_the_clock_is_right()
     time.fetch_sub(400 * DAY, Ordering::SeqCst);
     pool.sync().await.unwrap();
     assert_eq!(cools(&pool, "a"), seconds(0));
-    upstream.set("b", [Answer::limited(60)]);
+    upstream.set("b", [Canned::limited(60)]);
     assert_eq!(ask(&service, post()).await.0, 200);
     assert_eq!(upstream.tokens(), ["a", "b", "b", "a"]);
 }

@@ -14,7 +14,7 @@ use tower_credentials::*;
 use crate::support::*;
 
 /// Lets nothing through until permits are added.
-fn gated(answer: Answer, gate: &Arc<Semaphore>) -> Answer {
+fn gated(answer: Canned, gate: &Arc<Semaphore>) -> Canned {
     let gate = gate.clone();
     answer.after(move || {
         let gate = gate.clone();
@@ -27,7 +27,7 @@ fn gated(answer: Answer, gate: &Arc<Semaphore>) -> Answer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_100_requests_at_once_when_an_account_becomes_limited_none_fails_and_it_is_moved_once() {
     let all = Arc::new(Barrier::new(100));
-    let together = Answer::limited(3000).after(move || {
+    let together = Canned::limited(3000).after(move || {
         let all = all.clone();
         async move {
             all.wait().await;
@@ -56,8 +56,8 @@ async fn no_attempt_goes_to_an_account_after_its_429_was_seen() {
     // One request learns of the limit while 30 others, that it was too late for, are with the upstream;
     // all that begin later go to the next account at once.
     let gate = Arc::new(Semaphore::new(0));
-    let slow = gated(Answer::limited(3000), &gate);
-    let script = (0..30).map(|_| slow.clone()).chain([Answer::limited(3000)]);
+    let slow = gated(Canned::limited(3000), &gate);
+    let script = (0..30).map(|_| slow.clone()).chain([Canned::limited(3000)]);
     let upstream = Upstream::new().answers("a", script);
     let pool = builder(keys(["a", "b"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -113,7 +113,7 @@ impl HeldRefresh {
                 }
             })
         };
-        let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+        let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
         let vault = accounts(["a", "b"]).await;
         let spy = Planned::new(&vault, |_, _| Plan::Pass);
         let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
@@ -147,8 +147,8 @@ async fn of_200_requests_with_an_expired_token_one_refreshes_and_all_are_answere
 #[tokio::test]
 async fn a_stale_401_costs_no_refresh() {
     let gate = Arc::new(Semaphore::new(0));
-    let slow = gated(Answer::status(401), &gate);
-    let upstream = Upstream::new().answers("a-1", [slow, Answer::status(401)]);
+    let slow = gated(Canned::status(401), &gate);
+    let upstream = Upstream::new().answers("a-1", [slow, Canned::status(401)]);
     let pool = builder(accounts(["a", "b"]).await).open().await.unwrap();
     let refreshes = Journal::new();
     let service = stack(four(&pool, &renewing(&refreshes)), upstream.clone());
@@ -166,7 +166,7 @@ async fn a_secret_that_another_process_has_renewed_is_taken_over_without_a_refre
     let pool = builder(vault.clone()).open().await.unwrap();
     let stored = pool.status()[0].credential.clone();
     vault.replace_secret(stored.id, stored.generation, renewed(&stored)).await.unwrap();
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let refreshes = Journal::new();
     let service = stack(four(&pool, &renewing(&refreshes)), upstream);
     assert_eq!(ask(&service, post()).await, (200, "a-2".into()));
@@ -227,7 +227,7 @@ async fn a_new_secret_that_cannot_be_saved_is_used_by_nobody_until_it_is_and_nev
     });
     let (events, refreshes) = (Journal::new(), Journal::new());
     let pool = builder(spy).clock(tokio_clock()).on_event(events.observer()).open().await.unwrap();
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let service = stack(four(&pool, &renewing(&refreshes)), upstream.clone());
     assert_eq!(ask(&service, post()).await, (200, "b-1".into()), "the request goes on without it");
     assert!(upstream.count("a-2") == 0 && events.count("SecretNotSaved") >= 3);
@@ -248,8 +248,8 @@ async fn a_request_that_is_dropped_loses_nothing_that_was_learnt() {
     let gate = Arc::new(Semaphore::new(0));
     for outside in [false, true] {
         let upstream = Upstream::new()
-            .answers("a", [Answer::limited(3000)])
-            .answers("b", [gated(Answer::ok(), &gate)]);
+            .answers("a", [Canned::limited(3000)])
+            .answers("b", [gated(Canned::ok(), &gate)]);
         let (vault, events) = (keys(["a", "b"]).await, Journal::new());
         let pool = builder(vault.clone()).on_event(events.observer()).open().await.unwrap();
         let (rotate, refresh, auth, persist) = four(&pool, &no_refresh());
@@ -276,7 +276,7 @@ async fn capped<const N: usize>(labels: [&str; N], cap: u32) -> (Pool, Stack, Up
     let gate = Arc::new(Semaphore::new(0));
     let upstream = labels
         .iter()
-        .fold(Upstream::new(), |upstream, label| upstream.answers(label, [gated(Answer::ok(), &gate)]));
+        .fold(Upstream::new(), |upstream, label| upstream.answers(label, [gated(Canned::ok(), &gate)]));
     let cap = NonZeroU32::new(cap).unwrap();
     let pool = builder(keys(labels).await).max_in_flight(cap).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -324,11 +324,11 @@ async fn a_dropped_request_gives_its_place_back_whether_it_was_sent_or_waited() 
 #[tokio::test]
 async fn a_request_that_fails_gives_its_place_back() {
     let (_pool, service, upstream, gate) = capped(["a"], 1).await;
-    upstream.set("a", [Answer::fails(std::io::ErrorKind::BrokenPipe)]);
+    upstream.set("a", [Canned::fails(std::io::ErrorKind::BrokenPipe)]);
     for _ in 0..3 {
         service.clone().oneshot(post()).await.unwrap_err();
     }
-    upstream.set("a", [Answer::ok()]);
+    upstream.set("a", [Canned::ok()]);
     assert_eq!(ask(&service, post()).await.0, 200);
     drop(gate);
 }
@@ -337,8 +337,8 @@ async fn a_request_that_fails_gives_its_place_back() {
 async fn what_is_sent_again_after_a_refresh_counts_against_the_cap() {
     let gate = Arc::new(Semaphore::new(0));
     let upstream = Upstream::new()
-        .answers("a-1", [Answer::status(401)])
-        .answers("a-2", [gated(Answer::ok(), &gate)]);
+        .answers("a-1", [Canned::status(401)])
+        .answers("a-2", [gated(Canned::ok(), &gate)]);
     let pool = builder(accounts(["a"]).await).max_in_flight(NonZeroU32::MIN).open().await.unwrap();
     let service = stack(four(&pool, &renewing(&Journal::new())), upstream.clone());
     let first = tokio::spawn(ask(&service, post()));
@@ -353,7 +353,7 @@ async fn what_is_sent_again_after_a_refresh_counts_against_the_cap() {
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_again_after_a_short_limit_counts_against_the_cap() {
     let gate = Arc::new(Semaphore::new(0));
-    let upstream = Upstream::new().answers("a", [Answer::limited(1), gated(Answer::ok(), &gate)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(1), gated(Canned::ok(), &gate)]);
     let pool = builder(keys(["a"]).await)
         .clock(tokio_clock())
         .max_in_flight(NonZeroU32::MIN)
@@ -375,15 +375,15 @@ async fn what_is_sent_again_after_a_short_limit_counts_against_the_cap() {
 async fn two_requests_that_change_accounts_under_a_cap_do_not_wait_for_each_other() {
     // Each is limited where it is, and the other's account is the next one.
     let both = Arc::new(Barrier::new(2));
-    let limited = Answer::limited(0).after(move || {
+    let limited = Canned::limited(0).after(move || {
         let both = both.clone();
         async move {
             both.wait().await;
         }
     });
     let upstream = Upstream::new()
-        .answers("a", [limited.clone(), Answer::ok()])
-        .answers("b", [limited, Answer::ok()]);
+        .answers("a", [limited.clone(), Canned::ok()])
+        .answers("b", [limited, Canned::ok()]);
     let pool = builder(keys(["a", "b"]).await).max_in_flight(NonZeroU32::MIN).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
     let requests = [(); 2].map(|()| tokio::spawn(ask(&service, post())));
@@ -397,7 +397,7 @@ async fn two_requests_that_change_accounts_under_a_cap_do_not_wait_for_each_othe
 #[tokio::test]
 async fn where_all_cool_down_and_that_is_an_error_nobody_waits_for_a_busy_account() {
     let gate = Arc::new(Semaphore::new(0));
-    let upstream = Upstream::new().answers("a", [gated(Answer::ok(), &gate)]);
+    let upstream = Upstream::new().answers("a", [gated(Canned::ok(), &gate)]);
     let vault = keys(["a"]).await;
     let pool = builder(vault.clone())
         .max_in_flight(NonZeroU32::MIN)
@@ -410,7 +410,7 @@ async fn where_all_cool_down_and_that_is_an_error_nobody_waits_for_a_busy_accoun
     upstream.seen.reaches(1).await;
     // Another process finds it limited.
     let other = builder(vault).open().await.unwrap();
-    let limited = Upstream::new().answers("a", [Answer::limited(3000)]);
+    let limited = Upstream::new().answers("a", [Canned::limited(3000)]);
     ask(&stack(four(&other, &no_refresh()), limited), post()).await;
     pool.sync().await.unwrap();
     let asked = tokio::spawn(service.clone().oneshot(post()));
@@ -426,7 +426,7 @@ async fn where_all_cool_down_and_that_is_an_error_nobody_waits_for_a_busy_accoun
 async fn under_load_from_many_threads_the_cap_holds_and_everybody_is_answered() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counter, maximum) = (now.clone(), most.clone());
-    let counted = Answer::ok().after(move || {
+    let counted = Canned::ok().after(move || {
         let (counter, maximum) = (counter.clone(), maximum.clone());
         async move {
             maximum.fetch_max(counter.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -455,7 +455,7 @@ async fn who_waits_for_a_cooldown_goes_on_as_soon_as_a_person_resets_it() {
         .open()
         .await
         .unwrap();
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000), Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000), Canned::ok()]);
     let service = stack(four(&pool, &no_refresh()), upstream);
     assert_eq!(ask(&service, post()).await.0, 429);
     let waiting = tokio::spawn(ask(&service, post()));
@@ -471,7 +471,7 @@ async fn who_waits_for_a_credential_goes_on_when_one_is_added() {
     let gate = Arc::new(Notify::new());
     let vault = keys(["a"]).await;
     let hold = gate.clone();
-    let held = Answer::ok().after(move || {
+    let held = Canned::ok().after(move || {
         let hold = hold.clone();
         async move { hold.notified().await }
     });

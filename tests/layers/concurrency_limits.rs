@@ -103,9 +103,9 @@ impl Drop for Place {
 }
 
 /// A good answer, once the gate lets it through.
-fn held(gate: &Arc<Semaphore>) -> Answer {
+fn held(gate: &Arc<Semaphore>) -> Canned {
     let gate = gate.clone();
-    Answer::ok().after(move || {
+    Canned::ok().after(move || {
         let gate = gate.clone();
         async move { gate.acquire().await.unwrap().forget() }
     })
@@ -124,7 +124,7 @@ impl Busy {
     async fn new<const N: usize>(
         stacked: fn(&Pool, Upstream) -> Stack,
         labels: [&str; N],
-        then: impl IntoIterator<Item = Answer>,
+        then: impl IntoIterator<Item = Canned>,
     ) -> Self {
         let gate = Arc::new(Semaphore::new(0));
         let upstream = Upstream::new().answers("a", [held(&gate)].into_iter().chain(then));
@@ -142,8 +142,8 @@ impl Busy {
     }
 }
 
-fn too_many() -> Answer {
-    Answer::status(429).header("x-busy", "yes")
+fn too_many() -> Canned {
+    Canned::status(429).header("x-busy", "yes")
 }
 
 fn nobody_is_parked(pool: &Pool) {
@@ -186,7 +186,7 @@ async fn of_20_requests_at_once_to_accounts_that_take_three_each_none_fails_and_
 
 #[tokio::test(start_paused = true)]
 async fn a_time_that_the_answer_names_is_how_long_the_cap_is_lower() {
-    let then = [too_many().header("retry-after", "5"), Answer::ok()];
+    let then = [too_many().header("retry-after", "5"), Canned::ok()];
     let mut busy = Busy::new(ORDERS[0], ["a", "b"], then).await;
     assert_eq!(ask(&busy.service, post()).await, (200, "b".into()));
     sleep(Duration::from_millis(4_900)).await;
@@ -263,7 +263,7 @@ async fn a_vendor_that_counts_for_longer_than_the_head_of_a_response_parks_nobod
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_given_up_makes_room_for_the_next() {
     for stacked in ORDERS {
-        let then = [too_many().header("retry-after", "3600"), Answer::ok()];
+        let then = [too_many().header("retry-after", "3600"), Canned::ok()];
         let busy = Busy::new(stacked, ["a"], then).await;
         let second = tokio::spawn(ask(&busy.service, post()));
         busy.upstream.seen.reaches(2).await;
@@ -275,7 +275,7 @@ async fn a_request_that_is_given_up_makes_room_for_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_are_pinned_wait_for_their_account_and_a_reset_lifts_its_cap() {
-    let then = [too_many().header("retry-after", "3600"), Answer::ok()];
+    let then = [too_many().header("retry-after", "3600"), Canned::ok()];
     let mut busy = Busy::new(ORDERS[0], ["a", "b"], then).await;
     assert_eq!(ask(&busy.service, post()).await, (200, "b".into()));
     let mut pinned = post();

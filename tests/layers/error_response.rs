@@ -10,9 +10,9 @@ use tower_credentials::*;
 use crate::support::*;
 
 /// A pool whose accounts are limited for so many seconds each, and what a first request is answered.
-async fn first_answer(
+async fn first_response(
     layer: ErrorResponseLayer,
-    limits: [Answer; 2],
+    limits: [Canned; 2],
 ) -> (impl AsyncFn() -> HeaderMap, (u16, HeaderMap, String)) {
     let [a, b] = limits;
     let upstream = Upstream::new().answers("a", [a]).answers("b", [b]);
@@ -35,14 +35,14 @@ fn told(headers: &HeaderMap) -> [Option<&str>; 3] {
         .map(|name| headers.get(name).map(|value| value.to_str().unwrap()))
 }
 
-fn limited(seconds: u64) -> Answer {
-    Answer::limited(seconds).header("x-should-retry", "true").body("of the last one")
+fn limited(seconds: u64) -> Canned {
+    Canned::limited(seconds).header("x-should-retry", "true").body("of the last one")
 }
 
 #[tokio::test(start_paused = true)]
 async fn unless_asked_for_the_last_429_comes_as_it_is() {
     let (_, (status, headers, _)) =
-        first_answer(ErrorResponseLayer::new(), [limited(7), limited(3000)]).await;
+        first_response(ErrorResponseLayer::new(), [limited(7), limited(3000)]).await;
     assert_eq!(status, 429);
     assert_eq!(told(&headers), [Some("3000"), None, Some("true")]);
 }
@@ -50,7 +50,7 @@ async fn unless_asked_for_the_last_429_comes_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn the_last_429_can_name_the_soonest_account_with_its_body_as_it_came() {
     let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
-    let (again, (status, headers, body)) = first_answer(layer, [limited(7), limited(3000)]).await;
+    let (again, (status, headers, body)) = first_response(layer, [limited(7), limited(3000)]).await;
     assert_eq!((status, &*body), (429, "of the last one"));
     assert_eq!(told(&headers), [Some("7"), Some("7000"), None]);
     tokio::time::advance(Duration::from_millis(500)).await;
@@ -61,7 +61,7 @@ async fn the_last_429_can_name_the_soonest_account_with_its_body_as_it_came() {
 async fn callers_are_told_not_to_retry_where_the_soonest_account_is_further_than_the_bound() {
     for (soonest, says) in [(60, None), (61, Some("false"))] {
         let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
-        let (again, (_, headers, _)) = first_answer(layer, [limited(3000), limited(soonest)]).await;
+        let (again, (_, headers, _)) = first_response(layer, [limited(3000), limited(soonest)]).await;
         assert_eq!(told(&headers)[2], says);
         assert_eq!(told(&again().await)[2], says);
     }
@@ -70,15 +70,15 @@ async fn callers_are_told_not_to_retry_where_the_soonest_account_is_further_than
 #[tokio::test(start_paused = true)]
 async fn other_answers_are_left_alone() {
     let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(0));
-    let refused = || Answer::status(401).header("retry-after", "9");
-    let (_, (status, headers, _)) = first_answer(layer, [refused(), refused()]).await;
+    let refused = || Canned::status(401).header("retry-after", "9");
+    let (_, (status, headers, _)) = first_response(layer, [refused(), refused()]).await;
     assert_eq!(status, 401);
     assert_eq!(told(&headers), [Some("9"), None, None]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_guess_is_not_restated_and_a_stated_time_is() {
-    let guessed = || Answer::status(429).body("slow down");
+    let guessed = || Canned::status(429).body("slow down");
     for (limits, says) in [
         // The soonest is the guess of 30 s, whatever the last one has stated.
         ([guessed(), limited(3000)], [None; 3]),
@@ -89,7 +89,7 @@ async fn a_guess_is_not_restated_and_a_stated_time_is() {
         ([limited(25), guessed()], [Some("25"), Some("25000"), None]),
     ] {
         let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
-        let (again, (status, headers, _)) = first_answer(layer, limits).await;
+        let (again, (status, headers, _)) = first_response(layer, limits).await;
         assert_eq!((status, told(&headers)), (429, says));
         assert_eq!(told(&again().await), says, "nothing was sent");
     }
@@ -97,10 +97,10 @@ async fn a_guess_is_not_restated_and_a_stated_time_is() {
 
 #[tokio::test(start_paused = true)]
 async fn beyond_the_bound_callers_are_told_not_to_retry_a_guess_either() {
-    let guessed = || Answer::status(429).body("slow down");
+    let guessed = || Canned::status(429).body("slow down");
     for (bound, says) in [(20, Some("false")), (60, None)] {
         let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(bound));
-        let (again, (_, headers, _)) = first_answer(layer, [guessed(), guessed()]).await;
+        let (again, (_, headers, _)) = first_response(layer, [guessed(), guessed()]).await;
         assert_eq!(told(&headers), [None, None, says]);
         assert_eq!(told(&again().await), [None, None, says]);
     }

@@ -111,7 +111,7 @@ async fn a_401_mints_once_for_all_requests_at_once() {
             let clock = tokio_clock();
             let vault = vault([("a", secret)]).await;
             let (pool, mint) = (open(&vault, &clock).await, Mint::new(&clock));
-            let upstream = Upstream::new().answers("old", [Answer::status(401)]);
+            let upstream = Upstream::new().answers("old", [Canned::status(401)]);
             let service = &arrangements(&pool, &mint.refresher(), &upstream)[number];
             let answers = at_once([service; 20]).await;
             assert!(answers.iter().all(|(status, body)| (*status, &**body) == (200, "a-2")), "{number}");
@@ -200,7 +200,7 @@ async fn the_next_account_is_minted_before_a_rotation_to_it() {
         let vault = vault([("a", plain("a-1")), ("b", empty()), ("c", plain("c-1"))]).await;
         let (pool, mint) = (open(&vault, &clock).await, Mint::new(&clock));
         mint.is_down.store(is_down, Ordering::SeqCst);
-        let upstream = Upstream::new().answers("a-1", [Answer::status(429)]);
+        let upstream = Upstream::new().answers("a-1", [Canned::status(429)]);
         let service = &arrangements(&pool, &mint.refresher(), &upstream)[number];
         let next = if is_down { "c-1" } else { "b-2" };
         assert_eq!(ask(service, post()).await, (200, next.to_owned()), "{number}");
@@ -266,7 +266,7 @@ async fn keys_and_plain_tokens_are_left_alone_without_one() {
     for number in 0..ARRANGEMENTS {
         for (mode, token) in [(Mode::Api, "a-1"), (Mode::Subscription, "b-1")] {
             let pool = builder(vault.clone()).clock(clock.clone()).mode(mode).open().await.unwrap();
-            let upstream = Upstream::new().answers(token, [Answer::status(401)]);
+            let upstream = Upstream::new().answers(token, [Canned::status(401)]);
             let service = &arrangements(&pool, &renewing(&calls), &upstream)[number];
             assert_eq!(ask(service, post()).await.0, 401);
             assert_eq!(upstream.tokens(), [token], "{number}");

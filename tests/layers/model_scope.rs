@@ -81,12 +81,12 @@ async fn a_scope_of_the_callers_stays() {
 #[tokio::test]
 async fn a_recorded_body_is_looked_into_if_its_length_is_known_and_is_sent_whole() {
     let text = r#"{"model":"large","messages":[]}"#;
-    let body = ReplayBody::new(Once::new(Full::<Bytes>::from(text)));
+    let body = ReplayBody::new(SendOnce::new(Full::<Bytes>::from(text)));
     let request = Request::post(ORIGIN).body(body).unwrap();
     let pool = builder(accounts(["a"]).await).open().await.unwrap();
     let upstream = Upstream::new();
     let inner = upstream.clone();
-    let inner = service_fn(move |request: Request<ReplayBody<Once<Full<Bytes>>>>| {
+    let inner = service_fn(move |request: Request<ReplayBody<SendOnce<Full<Bytes>>>>| {
         assert_eq!(request.extensions().get::<Scope>(), Some(&Scope::new("large")));
         inner.clone().oneshot(request)
     });
@@ -99,12 +99,12 @@ async fn a_body_that_streams_has_no_scope_and_is_sent_whole() {
     let text = r#"{"model":"large","messages":[]}"#;
     for length in [None, Some(text.len() as u64)] {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let body = ReplayBody::with_bound(Once::new(Late(receiver, length)), 40);
+        let body = ReplayBody::with_bound(SendOnce::new(Late(receiver, length)), 40);
         let request = Request::post(ORIGIN).body(body).unwrap();
         let pool = builder(accounts(["a"]).await).open().await.unwrap();
         let upstream = Upstream::new();
         let inner = upstream.clone();
-        let inner = service_fn(move |request: Request<ReplayBody<Once<Late>>>| {
+        let inner = service_fn(move |request: Request<ReplayBody<SendOnce<Late>>>| {
             assert_eq!(request.extensions().get::<Scope>(), None);
             inner.clone().oneshot(request)
         });
@@ -153,8 +153,8 @@ async fn pool(provider: impl Provider, name: &str) -> Pool {
 async fn requests_for_other_models_go_on_with_an_account_of_which_one_is_limited() {
     let pool = pool(GenericProvider::bearer("x").origin(ORIGIN).unwrap(), "x").await;
     let upstream = Upstream::new()
-        .answers("a-1", [Answer::limited(300), Answer::ok()])
-        .answers("b-1", [Answer::limited(300), Answer::ok()]);
+        .answers("a-1", [Canned::limited(300), Canned::ok()])
+        .answers("b-1", [Canned::limited(300), Canned::ok()]);
     let layers = ServiceBuilder::new()
         .layer(ModelScopeLayer::new(pool.clone()))
         .layer(CredentialsLayer::new(pool.clone()))
@@ -172,7 +172,7 @@ async fn a_limit_that_is_the_accounts_holds_for_every_model() {
     let model = r#"{"error":{"code":"rate_limit_exceeded","resets_in_seconds":300}}"#;
     for (body, second) in [(account, "b-1"), (model, "a-1")] {
         let pool = pool(OpenAi::new().origin(ORIGIN).unwrap(), "openai").await;
-        let upstream = Upstream::new().answers("a-1", [Answer::status(429).body(body), Answer::ok()]);
+        let upstream = Upstream::new().answers("a-1", [Canned::status(429).body(body), Canned::ok()]);
         let layers = ServiceBuilder::new()
             .layer(ModelScopeLayer::new(pool.clone()))
             .layer(CredentialsLayer::new(pool.clone()))

@@ -195,7 +195,7 @@ async fn the_callers_own_key_headers_are_removed_whatever_the_providers_header()
         let provider =
             GenericProvider::header("x", HeaderName::from_static(name)).origin(ORIGIN).unwrap();
         let pool = pool_for(provider).await;
-        let upstream = Upstream::new().answers("planted-a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("planted-a", [Canned::limited(30)]);
         let service = stack(four(&pool, &no_refresh()), upstream.clone());
         let mut request = post();
         for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key", "x-vendor-token"] {
@@ -267,7 +267,7 @@ async fn hosts_sent(
 ) -> Vec<Vec<String>> {
     let provider = GenericProvider::bearer("x").origin(ORIGIN).unwrap().relative_uris();
     let pool = pool_for(provider).await;
-    let upstream = Upstream::new().answers("planted-a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("planted-a", [Canned::limited(30)]);
     let mut request = to(uri);
     for host in hosts {
         request.headers_mut().append(header::HOST, HeaderValue::from_bytes(host).unwrap());
@@ -377,7 +377,7 @@ async fn several() -> Pool {
 #[tokio::test]
 async fn header_values_that_hold_a_secret_are_marked_sensitive() {
     let pool = pool_for(GenericProvider::bearer("x").origin(ORIGIN).unwrap()).await;
-    let upstream = Upstream::new().answers("planted-a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("planted-a", [Canned::limited(30)]);
     ask(&stack(four(&pool, &no_refresh()), upstream.clone()), post()).await;
     let seen = upstream.seen.all();
     assert_eq!(seen.len(), 2);
@@ -400,7 +400,7 @@ async fn each_attempt_carries_its_own_credentials_headers_never_a_mix_of_two() {
     for stacked in ORDERS {
         let pool = several().await;
         let upstream = ["a", "b", "c"].iter().fold(Upstream::new(), |upstream, label| {
-            upstream.answers(&format!("Token token-{label}"), [Answer::limited(30)])
+            upstream.answers(&format!("Token token-{label}"), [Canned::limited(30)])
         });
         let mut request = post();
         request.headers_mut().insert("x-project", "callers-own".parse().unwrap());

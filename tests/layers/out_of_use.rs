@@ -2,7 +2,9 @@
 //! the time that the vendor names.
 
 use http::StatusCode;
-use tower_credentials::provider::{Answer as Said, Finding, GenericProvider, Provider, Verdict};
+use tower_credentials::provider::{
+    Assessment, GenericProvider, Provider, ResponseView as Said, Verdict,
+};
 use tower_credentials::standing::{Health, Reason};
 use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::*;
@@ -15,8 +17,8 @@ struct Frank(GenericProvider);
 impl Provider for Frank {
     as_the_generic_one!();
 
-    fn read(&self, answer: &Said<'_>) -> Finding {
-        let finding = Finding::in_headers(answer);
+    fn read(&self, answer: &Said<'_>) -> Assessment {
+        let finding = Assessment::in_headers(answer);
         let says = answer.headers.get("x-says").map(|says| says.to_str().unwrap());
         let reason = String::from("so it is with a-1");
         let after = |time| Some(answer.now.after(seconds(time)));
@@ -40,8 +42,8 @@ fn frank() -> Frank {
     Frank(GenericProvider::bearer("x").origin(ORIGIN).unwrap())
 }
 
-fn says(verdict: &str) -> Answer {
-    Answer::status(400).header("x-says", verdict)
+fn says(verdict: &str) -> Canned {
+    Canned::status(400).header("x-says", verdict)
 }
 
 struct Rig {
@@ -100,8 +102,8 @@ async fn what_is_known_is_saved_without_the_token_and_read_by_the_next_process()
 #[tokio::test]
 async fn one_that_names_a_time_is_back_at_that_time() {
     let rig = rig(accounts(["a", "b"]).await, &Journal::new()).await;
-    rig.upstream.set("a-1", [says("spent for 20 days"), Answer::ok()]);
-    rig.upstream.set("b-1", [Answer::ok(), Answer::limited(60)]);
+    rig.upstream.set("a-1", [says("spent for 20 days"), Canned::ok()]);
+    rig.upstream.set("b-1", [Canned::ok(), Canned::limited(60)]);
     ask(&rig.service, post()).await;
     let cooldown = status_of(&rig.pool, "a").standing.cooldowns[0].clone();
     assert_eq!((cooldown.reason, cools(&rig.pool, "a")), (Reason::Spent, seconds(20 * 86_400)));
@@ -132,7 +134,7 @@ async fn a_check_is_sent_with_it_and_a_good_answer_puts_it_to_use() {
     for verdict in ["spent", "dead"] {
         let events = Journal::new();
         let rig = rig(accounts(["a", "b"]).await, &events).await;
-        rig.upstream.set("a-1", [says(verdict), says(verdict), Answer::ok()]);
+        rig.upstream.set("a-1", [says(verdict), says(verdict), Canned::ok()]);
         ask(&rig.service, post()).await;
         let pinned = |pin: Pin| {
             let mut request = post();
@@ -157,7 +159,7 @@ async fn a_reset_or_another_secret_puts_it_to_use() {
     for by_secret in [false, true] {
         let vault = accounts(["a", "b"]).await;
         let rig = rig(vault.clone(), &Journal::new()).await;
-        rig.upstream.set("a-1", [says("spent"), Answer::ok()]);
+        rig.upstream.set("a-1", [says("spent"), Canned::ok()]);
         ask(&rig.service, post()).await;
         let id = status_of(&rig.pool, "a").credential.id;
         if by_secret {
@@ -193,7 +195,7 @@ async fn the_other_verdicts_hold_whatever_the_status() {
 async fn trouble_of_the_upstreams_teaches_nothing_whatever_it_says_of_times() {
     for status in [500, 502, 503, 504, 529] {
         let rig = rig(accounts(["a", "b"]).await, &Journal::new()).await;
-        rig.upstream.set("a-1", [Answer::status(status).header("retry-after", "60")]);
+        rig.upstream.set("a-1", [Canned::status(status).header("retry-after", "60")]);
         let response = tower::ServiceExt::oneshot(rig.service.clone(), post()).await.unwrap();
         assert_eq!(response.status(), status);
         assert_eq!(response.headers()["retry-after"], "60");

@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The vendor takes `a`'s tokens for as long as they live; those of generations up to `dead` are over.
 fn upstream(dead: u32) -> Upstream {
     (1..=dead).fold(Upstream::new(), |upstream, generation| {
-        upstream.answers(&format!("a-{generation}"), vec![Answer::status(401); 1000])
+        upstream.answers(&format!("a-{generation}"), vec![Canned::status(401); 1000])
     })
 }
 

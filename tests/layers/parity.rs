@@ -52,7 +52,7 @@ impl Rig {
 
 #[tokio::test]
 async fn a_429_with_retry_after_cools_the_credential_and_the_next_answers_the_same_request() {
-    let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [Answer::limited(30)])).await;
+    let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [Canned::limited(30)])).await;
 
     assert_eq!(rig.ask().await, (200, "b".into()));
 
@@ -68,7 +68,7 @@ async fn a_429_with_retry_after_cools_the_credential_and_the_next_answers_the_sa
 
 #[tokio::test]
 async fn a_credential_answers_again_when_its_retry_after_is_over() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30), Answer::ok().body("a")]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30), Canned::ok().body("a")]);
     let rig = rig(keys(["a"]).await, upstream).await;
     assert_eq!(rig.ask().await.0, 429);
     rig.clock.advance(seconds(30));
@@ -83,9 +83,9 @@ async fn a_credential_answers_again_when_its_retry_after_is_over() {
 async fn of_several_accounts_of_a_provider_the_right_records_secret_is_updated() {
     let vault = accounts(["a", "b", "c"]).await;
     let upstream = Upstream::new()
-        .answers("a-1", [Answer::limited(30)])
-        .answers("b-1", [Answer::status(401)])
-        .answers("b-2", [Answer::ok()]);
+        .answers("a-1", [Canned::limited(30)])
+        .answers("b-1", [Canned::status(401)])
+        .answers("b-2", [Canned::ok()]);
     let rig = rig(vault.clone(), upstream).await;
     assert_eq!(rig.ask().await.0, 200);
     let stored = vault.load_pool(key()).await.unwrap().credentials;
@@ -102,7 +102,7 @@ async fn of_several_accounts_of_a_provider_the_right_records_secret_is_updated()
 
 async fn is_refreshed_once_and_answers(status: u16) {
     let vault = accounts(["a", "b"]).await;
-    let upstream = Upstream::new().answers("a-1", [Answer::status(status)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(status)]);
     let rig = rig(vault.clone(), upstream).await;
     assert_eq!(rig.ask().await, (200, "a-2".into()));
     assert_eq!(rig.upstream.tokens(), ["a-1", "a-2"]);
@@ -129,7 +129,7 @@ async fn a_403_forces_one_refresh_and_the_same_credential_answers() {
 #[tokio::test]
 async fn after_a_refresh_that_does_not_help_the_next_answers_and_the_failed_one_cools_for_5_minutes() {
     let upstream =
-        Upstream::new().answers("a-1", [Answer::status(401)]).answers("a-2", [Answer::status(401)]);
+        Upstream::new().answers("a-1", [Canned::status(401)]).answers("a-2", [Canned::status(401)]);
     let rig = rig(accounts(["a", "b"]).await, upstream).await;
     assert_eq!(rig.ask().await, (200, "b-1".into()));
     assert_eq!(rig.upstream.tokens(), ["a-1", "a-2", "b-1"]);
@@ -141,7 +141,7 @@ async fn after_a_refresh_that_does_not_help_the_next_answers_and_the_failed_one_
 
 #[tokio::test]
 async fn after_a_refresh_that_fails_the_next_answers_and_the_failed_one_cools_for_5_minutes() {
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let rig = rig(accounts(["a", "b"]).await, upstream).await;
     let broken = Refresher::new(|_| async { Err::<Secret, BoxError>("no network".into()) });
     let service = stack(four(&rig.pool, &broken), client());
@@ -154,14 +154,14 @@ async fn after_a_refresh_that_fails_the_next_answers_and_the_failed_one_cools_fo
 
 #[tokio::test]
 async fn a_402_rotates() {
-    let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [Answer::status(402)])).await;
+    let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [Canned::status(402)])).await;
     assert_eq!(rig.ask().await, (200, "b".into()));
     assert!(cools(&rig.pool, "a") >= seconds(30));
 }
 
 #[tokio::test]
 async fn a_402_does_not_rotate_where_the_policy_says_so() {
-    let upstream = Upstream::new().answers("a", [Answer::status(402)]);
+    let upstream = Upstream::new().answers("a", [Canned::status(402)]);
     let server = Server::start(&upstream).await;
     let only_429 = Cooldowns::default().limited_statuses(|status| status == 429);
     let pool = server.builder(keys(["a", "b"]).await).cooldowns(only_429).open().await.unwrap();
@@ -175,8 +175,8 @@ async fn a_402_does_not_rotate_where_the_policy_says_so() {
 
 #[tokio::test]
 async fn the_active_credential_is_kept_until_it_is_limited() {
-    let ok = Answer::ok;
-    let upstream = Upstream::new().answers("a", [ok(), ok(), ok(), Answer::limited(30), ok()]);
+    let ok = Canned::ok;
+    let upstream = Upstream::new().answers("a", [ok(), ok(), ok(), Canned::limited(30), ok()]);
     let rig = rig(keys(["a", "b", "c"]).await, upstream).await;
     for _ in 0..5 {
         assert_eq!(rig.ask().await.0, 200);
@@ -191,13 +191,13 @@ async fn the_active_credential_is_kept_until_it_is_limited() {
 
 #[tokio::test]
 async fn a_body_that_cannot_be_sent_again_is_sent_once_and_the_next_request_takes_the_next() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30).body("too much")]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30).body("too much")]);
     let server = Server::start(&upstream).await;
     let pool = server.builder(keys(["a", "b"]).await).open().await.unwrap();
-    let client: hyper_util::client::legacy::Client<_, Once<Full<Bytes>>> =
+    let client: hyper_util::client::legacy::Client<_, SendOnce<Full<Bytes>>> =
         hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
     let service = four(&pool, &no_refresh()).layer(client);
-    let request = || server.post().map(Once::new);
+    let request = || server.post().map(SendOnce::new);
     let response = service.clone().oneshot(request()).await.unwrap();
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
@@ -213,9 +213,9 @@ async fn a_body_that_cannot_be_sent_again_is_sent_once_and_the_next_request_take
 async fn when_every_credential_is_used_up_the_last_response_is_returned_whole() {
     let long = "the last word ".repeat(100_000);
     let upstream = Upstream::new()
-        .answers("a", [Answer::limited(30).body("first")])
-        .answers("b", [Answer::status(402).body("second")])
-        .answers("c", [Answer::limited(20).header("x-request-id", "7").body(long.clone())]);
+        .answers("a", [Canned::limited(30).body("first")])
+        .answers("b", [Canned::status(402).body("second")])
+        .answers("c", [Canned::limited(20).header("x-request-id", "7").body(long.clone())]);
     let rig = rig(keys(["a", "b", "c"]).await, upstream).await;
     let response = rig.service.clone().oneshot(rig.server.post()).await.unwrap();
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
@@ -245,7 +245,7 @@ async fn a_network_error_is_tried_again_once_with_the_same_credential_and_does_n
     let service: Stack<Incoming> = stack(four(&pool, &no_refresh()), client());
     let request = Request::post(format!("http://{closed}/")).body(Full::from("hi")).unwrap();
     let error = service.oneshot(request).await.unwrap_err();
-    assert!(is_before_send(&error), "the client's own error comes out: {error:?}");
+    assert!(is_connect_error(&error), "the client's own error comes out: {error:?}");
     let counters = pool.counters();
     assert_eq!((counters.attempts, counters.rotations), (2, 0));
     assert_eq!(events.count("Repeated"), 1);
@@ -256,8 +256,8 @@ async fn a_network_error_is_tried_again_once_with_the_same_credential_and_does_n
 
 #[tokio::test(start_paused = true)]
 async fn a_request_whose_connection_is_made_at_the_second_try_is_answered() {
-    let refused = Answer::fails(std::io::ErrorKind::ConnectionRefused);
-    let upstream = Upstream::new().answers("a", [refused, Answer::ok()]);
+    let refused = Canned::fails(std::io::ErrorKind::ConnectionRefused);
+    let upstream = Upstream::new().answers("a", [refused, Canned::ok()]);
     let pool = builder(keys(["a", "b"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 200);
@@ -270,7 +270,7 @@ async fn a_request_whose_connection_is_made_at_the_second_try_is_answered() {
 async fn a_retry_after_that_is_a_date_sets_the_cooldown_to_that_very_time() {
     let date = httpdate::fmt_http_date(SystemTime::now() + seconds(4000));
     let meant = Timestamp::from(httpdate::parse_http_date(&date).unwrap());
-    let upstream = Upstream::new().answers("a", [Answer::status(429).header("retry-after", &date)]);
+    let upstream = Upstream::new().answers("a", [Canned::status(429).header("retry-after", &date)]);
     let server = Server::start(&upstream).await;
     let pool = server.builder(keys(["a"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), client());
@@ -283,7 +283,7 @@ async fn a_retry_after_that_is_a_date_sets_the_cooldown_to_that_very_time() {
 #[tokio::test]
 async fn a_pinned_request_is_not_rotated() {
     let rig =
-        rig(keys(["a", "b", "c"]).await, Upstream::new().answers("b", [Answer::limited(30)])).await;
+        rig(keys(["a", "b", "c"]).await, Upstream::new().answers("b", [Canned::limited(30)])).await;
     let pinned = || {
         let mut request = rig.server.post();
         request.extensions_mut().insert(Pin::label("b"));
@@ -297,7 +297,7 @@ async fn a_pinned_request_is_not_rotated() {
 
 #[tokio::test]
 async fn a_pinned_request_is_still_refreshed() {
-    let upstream = Upstream::new().answers("b-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("b-1", [Canned::status(401)]);
     let rig = rig(accounts(["a", "b"]).await, upstream).await;
     let mut request = rig.server.post();
     request.extensions_mut().insert(Pin::id(status_of(&rig.pool, "b").credential.id));
@@ -321,7 +321,7 @@ async fn order_and_cooldowns_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let key_ = VaultKey::generate();
     let upstream =
-        Upstream::new().answers("a", [Answer::limited(3000)]).answers("b", [Answer::status(402)]);
+        Upstream::new().answers("a", [Canned::limited(3000)]).answers("b", [Canned::status(402)]);
     let server = Server::start(&upstream).await;
     let clock = HandClock::new();
     let before = {
@@ -349,7 +349,7 @@ async fn order_and_cooldowns_survive_a_restart() {
 #[tokio::test]
 async fn a_scopes_cooldown_survives_a_restart() {
     let vault = keys(["a", "b"]).await;
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000), Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000), Canned::ok()]);
     let clock = HandClock::new();
     let of_model = || {
         let mut request = post();
@@ -366,7 +366,7 @@ async fn a_scopes_cooldown_survives_a_restart() {
 #[tokio::test]
 async fn a_pools_cooldowns_are_seen_by_another_pool_of_the_same_vault() {
     let vault = keys(["a", "b"]).await;
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
     let first = builder(vault.clone()).open().await.unwrap();
     let second = builder(vault).open().await.unwrap();
     ask(&stack(four(&first, &no_refresh()), upstream.clone()), post()).await;
@@ -381,7 +381,7 @@ async fn a_pools_cooldowns_are_seen_by_another_pool_of_the_same_vault() {
 #[tokio::test]
 async fn two_requests_at_once_that_both_get_a_429_move_the_credential_once() {
     let both = Arc::new(Barrier::new(2));
-    let limited = Answer::limited(30).after(move || {
+    let limited = Canned::limited(30).after(move || {
         let both = both.clone();
         async move {
             both.wait().await;
@@ -437,7 +437,7 @@ async fn mode_subscription_is_an_early_error_without_an_account() {
 
 #[tokio::test]
 async fn mode_auto_never_rotates_from_an_account_to_a_key() {
-    let upstream = Upstream::new().answers("sub-1", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("sub-1", [Canned::limited(30)]);
     let pool = builder(mixed().await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 429);
@@ -448,7 +448,7 @@ async fn mode_auto_never_rotates_from_an_account_to_a_key() {
 
 #[tokio::test]
 async fn the_callers_own_credentials_never_leave_beside_ours() {
-    let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [Answer::limited(30)])).await;
+    let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [Canned::limited(30)])).await;
     let mut request = rig.server.post();
     for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {
         request.headers_mut().append(name, "Bearer callers-own".parse().unwrap());
@@ -481,7 +481,7 @@ async fn retry_after_ms_comes_before_retry_after_with_fractions_clamped_and_neve
     ];
     for (headers, expected) in cases {
         let answer =
-            headers.iter().fold(Answer::status(429), |answer, (name, value)| answer.header(name, value));
+            headers.iter().fold(Canned::status(429), |answer, (name, value)| answer.header(name, value));
         let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [answer])).await;
         assert_eq!(rig.ask().await, (200, "b".into()));
         assert_eq!(cools(&rig.pool, "a"), Duration::from_millis(expected), "{headers:?}");

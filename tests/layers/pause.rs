@@ -95,12 +95,12 @@ async fn no_policy_takes_a_paused_credential_until_it_is_resumed() {
 #[tokio::test(start_paused = true)]
 async fn no_order_of_the_layers_takes_it_first_or_next_or_as_the_soonest_of_all() {
     for order in ORDERS {
-        let upstream = Upstream::new().answers("a", [Answer::limited(10)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(10)]);
         let pool = builder(keys(["a", "b", "c"]).await).clock(tokio_clock()).open().await.unwrap();
         let service = order(&pool, upstream.clone());
         pause(&pool, ["b"]).await;
         assert_eq!(ask(&service, post()).await.1, "c", "not next");
-        upstream.set("c", [Answer::limited(20)]);
+        upstream.set("c", [Canned::limited(20)]);
         assert_eq!(ask(&service, post()).await.0, 429);
         pause(&pool, ["a"]).await;
         assert_eq!(ask(&service, post()).await.0, 429, "a is ready sooner, but is paused");
@@ -173,7 +173,7 @@ async fn neither_a_reset_nor_a_success_nor_a_new_sign_in_nor_a_restart_resumes_i
     let vault = accounts(["a", "b"]).await;
     let release = Arc::new(Notify::new());
     let held = release.clone();
-    let slow = Answer::ok().after(move || {
+    let slow = Canned::ok().after(move || {
         let held = held.clone();
         async move { held.notified().await }
     });
@@ -205,7 +205,7 @@ async fn neither_a_reset_nor_a_success_nor_a_new_sign_in_nor_a_restart_resumes_i
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_leaves_the_cooldown_as_it_was() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(100)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(100)]);
     let pool = builder(keys(["a", "b"]).await).clock(tokio_clock()).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream);
     ask(&service, post()).await;
@@ -255,7 +255,7 @@ async fn a_pause_that_is_known_here_already_is_passed_on_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_wait_for_it_are_told() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(1000)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(1000)]);
     let pool = builder(keys(["a"]).await)
         .clock(tokio_clock())
         .when_all_cooling_down(WhenAllCoolingDown::WaitUpTo(seconds(5000)))
@@ -370,7 +370,7 @@ enum Step {
     Sync,
     Pass(u64),
     /// A credential's answers from now on.
-    Answer(usize, u16),
+    Canned(usize, u16),
     Ask,
     Pinned(usize),
     Kept(u8),
@@ -389,7 +389,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Sync),
         1 => (0_u64..60).prop_map(Step::Pass),
         2 => (which.clone(), prop::sample::select(vec![200, 429, 401, 500]))
-            .prop_map(|(which, status)| Step::Answer(which, status)),
+            .prop_map(|(which, status)| Step::Canned(which, status)),
         4 => Just(Step::Ask),
         1 => which.prop_map(Step::Pinned),
         2 => (0_u8..3).prop_map(Step::Kept),
@@ -438,7 +438,7 @@ async fn run(steps: Vec<Step>, order: usize, moves: bool) {
                 known = stored.clone();
             }
             Step::Pass(time) => tokio::time::advance(seconds(time)).await,
-            Step::Answer(which, status) => upstream.set(LABELS[which], [Answer::status(status)]),
+            Step::Canned(which, status) => upstream.set(LABELS[which], [Canned::status(status)]),
             Step::Ask => asked = Some((post(), None)),
             Step::Pinned(which) => asked = Some((with(Pin::id(ids[which])), Some(which))),
             Step::Kept(chat) => asked = Some((with(Affinity::new(chat.to_string())), None)),

@@ -46,8 +46,8 @@ async fn by<const N: usize>(policy: impl Policy, labels: [&str; N], upstream: Up
 }
 
 /// A good answer that says how much is left, of a hundred, until when.
-fn left(remaining: u64, reset: u64) -> Answer {
-    Answer::ok()
+fn left(remaining: u64, reset: u64) -> Canned {
+    Canned::ok()
         .header("x-ratelimit-limit-requests", "100")
         .header("x-ratelimit-remaining-requests", &remaining.to_string())
         .header("x-ratelimit-reset-requests", &format!("{reset}s"))
@@ -57,7 +57,7 @@ fn left(remaining: u64, reset: u64) -> Answer {
 
 #[tokio::test(start_paused = true)]
 async fn sticky_keeps_to_the_first_until_it_is_limited_and_does_not_go_back() {
-    let upstream = Upstream::new().answers("a", [Answer::ok(), Answer::limited(10), Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [Canned::ok(), Canned::limited(10), Canned::ok()]);
     let rig = by(Sticky, ["a", "b"], upstream).await;
     assert_eq!(rig.tokens(3).await, ["a", "a", "b", "b"]);
     tokio::time::advance(seconds(11)).await;
@@ -66,7 +66,7 @@ async fn sticky_keeps_to_the_first_until_it_is_limited_and_does_not_go_back() {
 
 #[tokio::test(start_paused = true)]
 async fn round_robin_takes_each_in_turn_and_one_that_was_away_does_not_catch_up() {
-    let upstream = Upstream::new().answers("b", [Answer::ok(), Answer::limited(10), Answer::ok()]);
+    let upstream = Upstream::new().answers("b", [Canned::ok(), Canned::limited(10), Canned::ok()]);
     let rig = by(RoundRobin, ["a", "b", "c"], upstream).await;
     assert_eq!(rig.tokens(4).await, ["a", "b", "c", "a"]);
     assert_eq!(rig.tokens(1).await, ["b", "c"]);
@@ -79,7 +79,7 @@ async fn round_robin_takes_each_in_turn_and_one_that_was_away_does_not_catch_up(
 
 #[tokio::test(start_paused = true)]
 async fn least_recently_used_takes_the_one_that_rested_longest() {
-    let upstream = Upstream::new().answers("b", [Answer::limited(10), Answer::ok()]);
+    let upstream = Upstream::new().answers("b", [Canned::limited(10), Canned::ok()]);
     let rig = by(LeastRecentlyUsed, ["a", "b", "c"], upstream).await;
     assert_eq!(rig.tokens(4).await, ["a", "b", "c", "a", "c"]);
     tokio::time::advance(seconds(11)).await;
@@ -121,7 +121,7 @@ async fn soonest_reset_takes_the_one_whose_allowance_is_renewed_first() {
         ask(&rig.service, request).await;
     }
     assert_eq!(rig.tokens(2).await, ["b", "b"]);
-    rig.upstream.set("b", [Answer::limited(50)]);
+    rig.upstream.set("b", [Canned::limited(50)]);
     assert_eq!(rig.tokens(1).await, ["b", "c"]);
 }
 
@@ -169,7 +169,7 @@ async fn affinity_keeps_a_conversation_on_its_account_falls_over_and_stays_there
     }
     assert_eq!(rig.upstream.tokens(), ["a", "b", "a", "a", "b"]);
 
-    rig.upstream.set("a", [Answer::limited(10), Answer::ok()]);
+    rig.upstream.set("a", [Canned::limited(10), Canned::ok()]);
     ask(&rig.service, kept_on("one")).await;
     let fallen_to = rig.upstream.tokens().pop().unwrap();
     assert_ne!(fallen_to, "a");
@@ -201,7 +201,7 @@ fn of_model(name: &'static str) -> Asked {
 
 #[tokio::test(start_paused = true)]
 async fn a_models_limit_cools_the_account_for_that_model_only() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000), Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000), Canned::ok()]);
     let rig = by(Sticky, ["a", "b"], upstream).await;
     ask(&rig.service, of_model("big")).await;
     ask(&rig.service, of_model("small")).await;
@@ -223,7 +223,7 @@ async fn a_models_limit_cools_the_account_for_that_model_only() {
 
 #[tokio::test(start_paused = true)]
 async fn an_accounts_limit_holds_for_every_model() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
     let rig = by(Sticky, ["a", "b"], upstream).await;
     ask(&rig.service, post()).await;
     ask(&rig.service, of_model("big")).await;
@@ -240,7 +240,7 @@ async fn an_answer_that_says_nothing_remains_cools_before_a_429() {
     let standing = status_of(&rig.pool, "a").standing;
     assert_eq!((standing.failures, standing.cooldowns[0].reason), (0, Reason::UsedUp));
     tokio::time::advance(seconds(60)).await;
-    rig.upstream.set("b", [Answer::limited(10)]);
+    rig.upstream.set("b", [Canned::limited(10)]);
     assert_eq!(rig.tokens(1).await, ["b", "a"]);
 }
 
@@ -264,7 +264,7 @@ async fn patient(upstream: Upstream, bound: Duration) -> (Pool, Stack) {
 
 #[tokio::test(start_paused = true)]
 async fn a_short_limit_is_waited_out_and_a_long_one_rotated_away_from() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(2), Answer::ok(), Answer::limited(6)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(2), Canned::ok(), Canned::limited(6)]);
     let (_pool, service) = patient(upstream.clone(), seconds(5)).await;
     let start = Instant::now();
     assert_eq!(ask(&service, post()).await.0, 200);
@@ -276,8 +276,8 @@ async fn a_short_limit_is_waited_out_and_a_long_one_rotated_away_from() {
 #[tokio::test(start_paused = true)]
 async fn each_limit_is_waited_out_once_and_all_waits_of_a_request_together_keep_to_the_bound() {
     let upstream = Upstream::new()
-        .answers("a", [Answer::limited(2)])
-        .answers("b", [Answer::limited(4), Answer::ok()]);
+        .answers("a", [Canned::limited(2)])
+        .answers("b", [Canned::limited(4), Canned::ok()]);
     let (_pool, service) = patient(upstream.clone(), seconds(5)).await;
     let start = Instant::now();
     assert_eq!(ask(&service, post()).await.0, 429);
@@ -289,8 +289,8 @@ async fn each_limit_is_waited_out_once_and_all_waits_of_a_request_together_keep_
 
 async fn all_cooling(then: WhenAllCoolingDown, first: [u64; 2]) -> Rig {
     let upstream = Upstream::new()
-        .answers("a", [Answer::limited(first[0]), Answer::ok()])
-        .answers("b", [Answer::limited(first[1]), Answer::ok()]);
+        .answers("a", [Canned::limited(first[0]), Canned::ok()])
+        .answers("b", [Canned::limited(first[1]), Canned::ok()]);
     let rig = Rig::new(builder(keys(["a", "b"]).await).when_all_cooling_down(then), upstream).await;
     assert_eq!(rig.ask().await, 429);
     rig
@@ -352,8 +352,8 @@ async fn the_attempts_budget_counts_credentials_not_refreshes() {
     let labels = ["a", "b", "c"];
     let upstream = labels.iter().fold(Upstream::new(), |upstream, label| {
         upstream
-            .answers(&format!("{label}-1"), [Answer::status(401)])
-            .answers(&format!("{label}-2"), [Answer::limited(30)])
+            .answers(&format!("{label}-1"), [Canned::status(401)])
+            .answers(&format!("{label}-2"), [Canned::limited(30)])
     });
     for (budget, expected) in [(1, 2), (2, 4), (3, 6), (9, 6)] {
         let upstream = upstream.clone();
@@ -371,7 +371,7 @@ async fn the_attempts_budget_counts_credentials_not_refreshes() {
 async fn any_statuses_can_mean_a_limit() {
     let cooldowns = Cooldowns::default().limited_statuses(|status| status == 529);
     let upstream =
-        Upstream::new().answers("a", [Answer::status(529)]).answers("b", [Answer::limited(30)]);
+        Upstream::new().answers("a", [Canned::status(529)]).answers("b", [Canned::limited(30)]);
     let rig = Rig::new(builder(keys(["a", "b", "c"]).await).cooldowns(cooldowns), upstream).await;
     assert_eq!(rig.ask().await, 429, "which is then none");
     assert_eq!(rig.upstream.tokens(), ["a", "b"]);
@@ -380,7 +380,7 @@ async fn any_statuses_can_mean_a_limit() {
 
 /// The cooldowns that are guessed for one limit after the other.
 async fn guessed(cooldowns: Cooldowns, limits: usize) -> Vec<Duration> {
-    let upstream = Upstream::new().answers("a", [Answer::status(429)]);
+    let upstream = Upstream::new().answers("a", [Canned::status(429)]);
     let rig = Rig::new(builder(keys(["a"]).await).cooldowns(cooldowns), upstream).await;
     let mut guessed = Vec::new();
     for _ in 0..limits {
@@ -416,8 +416,8 @@ async fn jitter_only_prolongs_and_by_no_more_than_its_part() {
 
 #[tokio::test(start_paused = true)]
 async fn a_success_begins_the_growth_anew() {
-    let limited = || Answer::status(429);
-    let upstream = Upstream::new().answers("a", [limited(), limited(), Answer::ok(), limited()]);
+    let limited = || Canned::status(429);
+    let upstream = Upstream::new().answers("a", [limited(), limited(), Canned::ok(), limited()]);
     let cooldowns = Cooldowns::default().jitter(0.0);
     let rig = Rig::new(builder(keys(["a"]).await).cooldowns(cooldowns), upstream).await;
     for expected in [30, 60, 0, 30] {
@@ -430,7 +430,7 @@ async fn a_success_begins_the_growth_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_credentials_cooldown_can_be_set() {
     let cooldowns = Cooldowns::default().refused(seconds(7)).growth(1.0);
-    let upstream = Upstream::new().answers("a", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a", [Canned::status(401)]);
     let rig = Rig::new(builder(keys(["a", "b"]).await).cooldowns(cooldowns), upstream).await;
     assert_eq!(rig.tokens(1).await, ["a", "b"]);
     assert_eq!(cools(&rig.pool, "a"), seconds(7));
@@ -439,7 +439,7 @@ async fn a_refused_credentials_cooldown_can_be_set() {
 #[tokio::test(start_paused = true)]
 async fn a_status_that_is_said_to_mean_a_limit_does_even_if_it_is_a_403() {
     let cooldowns = Cooldowns::default().limited_statuses(|status| status == 429 || status == 403);
-    let upstream = Upstream::new().answers("a-1", [Answer::status(403).header("retry-after", "60")]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(403).header("retry-after", "60")]);
     let pool = builder(accounts(["a", "b"]).await)
         .clock(tokio_clock())
         .cooldowns(cooldowns)

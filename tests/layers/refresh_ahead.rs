@@ -259,8 +259,8 @@ async fn what_another_process_has_renewed_is_not_renewed_again() {
 // Before it is sent
 
 /// A request that can be sent only once.
-fn once() -> Request<Once<http_body_util::Full<bytes::Bytes>>> {
-    post().map(Once::new)
+fn once() -> Request<SendOnce<http_body_util::Full<bytes::Bytes>>> {
+    post().map(SendOnce::new)
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,7 +272,7 @@ async fn an_expired_token_is_renewed_before_the_request_leaves_whatever_the_orde
         tokio::time::advance(2 * HOUR).await;
         let server = Server::new(&clock, HOUR);
         let pool = builder(vault).clock(clock.clone()).open().await.unwrap();
-        let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+        let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
         let refresher = server.refresher();
         let (rotate, refresh, auth, persist) = four(&pool, &refresher);
         let nothing = tower::util::MapRequestLayer::new(|request: Request<_>| request);
@@ -357,7 +357,7 @@ async fn a_new_token_is_used_for_its_first_half_minute_whatever_is_said_of_its_e
         let server = Server::new(&clock, life);
         // The vault writes down when by the system's clock.
         let pool = builder(vault).clock(clock.clone()).sync_every(None).open().await.unwrap();
-        let upstream = Upstream::new().answers("a-3", [Answer::status(200), Answer::status(401)]);
+        let upstream = Upstream::new().answers("a-3", [Canned::status(200), Canned::status(401)]);
         let layer = CredentialsLayer::new(pool).refresher(server.refresher());
         let service = stack(layer, upstream.clone());
         for _ in 0..5 {
@@ -420,7 +420,7 @@ async fn refreshes_of_one_client_are_made_one_at_a_time_unless_told_otherwise() 
         let refresher = set(gated(&gate, &most, &begun));
         let pool = builder(accounts(["a", "b", "c"]).await).clock(tokio_clock()).open().await.unwrap();
         let answers = |upstream: Upstream, label: &&str| {
-            upstream.answers(&format!("{label}-1"), [Answer::status(401)])
+            upstream.answers(&format!("{label}-1"), [Canned::status(401)])
         };
         let upstream = ["a", "b", "c"].iter().fold(Upstream::new(), answers);
         let service = stack(CredentialsLayer::new(pool).refresher(refresher), upstream.clone());
@@ -446,7 +446,7 @@ async fn who_waits_for_half_a_minute_goes_on_and_the_exchange_too() {
     let (gate, most, begun) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)), Journal::new());
     let vault = accounts(["a", "b"]).await;
     let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let all = CredentialsLayer::new(pool.clone()).refresher(gated(&gate, &most, &begun));
     let service = stack(all, upstream.clone());
     let began = tokio::time::Instant::now();
@@ -477,7 +477,7 @@ async fn a_new_secret_that_can_never_be_stored_holds_up_no_other_refresh() {
             _ => renewed(&credential.metadata),
         })
     });
-    let refused = || [Answer::status(401)];
+    let refused = || [Canned::status(401)];
     let upstream = Upstream::new().answers("a-1", refused()).answers("b-1", refused());
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 200);
@@ -509,7 +509,7 @@ async fn an_older_vault_that_was_put_in_place_gets_the_newer_token_and_that_is_w
         noted.push(credential.secret.refresh_token().unwrap().expose().to_owned());
         async move { Ok::<_, RefreshError>(renewed(&credential.metadata)) }
     });
-    let upstream = Upstream::new().answers("a-4", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-4", [Canned::status(401)]);
     let all = CredentialsLayer::new(pool.clone()).refresher(refresher);
     assert_eq!(ask(&stack(all, upstream.clone()), post()).await.0, 200);
     assert_eq!(presented.all(), ["r-a-4"], "never the one of the older vault, which is spent");

@@ -44,7 +44,7 @@ impl Server {
 
 /// Polls the caller's request this many times, then drops it; whether that was before its end.
 async fn dropped_after(polls: usize, pool: &Pool, refresher: Refresher) -> bool {
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let service = CredentialsLayer::new(pool.clone()).refresher(refresher).layer(upstream);
     let mut request = Box::pin(service.oneshot(post()));
     for _ in 0..polls {
@@ -92,7 +92,7 @@ fn ended_after(steps: usize, vault: &MemoryVault, server: &Server) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let done = runtime.block_on(async {
         let pool = builder(vault.clone()).sync_every(None).open().await.unwrap();
-        let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+        let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
         let service = CredentialsLayer::new(pool).refresher(server.refresher()).layer(upstream);
         let request = tokio::spawn(service.oneshot(post()));
         for _ in 0..steps {
@@ -121,7 +121,7 @@ fn a_process_that_ends_at_any_point_leaves_a_token_that_works_or_says_why_not() 
             runtime.block_on(async {
                 let stored = token(&vault).await;
                 let pool = builder(vault.clone()).open().await.unwrap();
-                let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+                let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
                 let service =
                     CredentialsLayer::new(pool.clone()).refresher(server.refresher()).layer(upstream);
                 let status = service.oneshot(post()).await.unwrap().status();
@@ -166,7 +166,7 @@ async fn a_vault_that_cannot_be_written_costs_no_token() {
             Planned::new(&vault, move |kind, _| if kind == broken { Plan::Fail } else { Plan::Pass });
         let pool = builder(planned).open().await.unwrap();
         let server = Server::default();
-        let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+        let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
         let service = CredentialsLayer::new(pool.clone()).refresher(server.refresher()).layer(upstream);
         assert_eq!(service.oneshot(post()).await.unwrap().status(), 401);
         assert_eq!(server.exchanges(), 0, "{broken}");

@@ -32,7 +32,7 @@ fn failing(
 }
 
 fn refused(label: &str) -> Upstream {
-    Upstream::new().answers(&format!("{label}-1"), vec![Answer::status(401); 1000])
+    Upstream::new().answers(&format!("{label}-1"), vec![Canned::status(401); 1000])
 }
 
 /// Lets all tasks do what they can do now.
@@ -90,8 +90,8 @@ async fn to_close_a_pool_waits_for_the_exchange_and_its_save_and_begins_no_other
     let vault = accounts(["a", "b"]).await;
     let pool = open(vault.clone()).await;
     let upstream = Upstream::new()
-        .answers("a-1", vec![Answer::status(401); 9])
-        .answers("b-1", vec![Answer::status(401); 9]);
+        .answers("a-1", vec![Canned::status(401); 9])
+        .answers("b-1", vec![Canned::status(401); 9]);
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream);
     assert!(pool.renewing().is_empty());
     let first = tokio::spawn(ask(&service, post()));
@@ -131,7 +131,7 @@ async fn to_close_a_pool_waits_for_what_was_learnt_and_says_what_is_not_saved() 
             _ => Plan::Pass,
         });
         let pool = open(spy).await;
-        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         ask(&stack(four(&pool, &no_refresh()), upstream), post()).await;
         let closed = pool.close(seconds(10)).await;
         assert_eq!(closed.is_ok(), fails < usize::MAX);
@@ -175,7 +175,7 @@ async fn ten_accounts_that_take_turns_at_a_slow_endpoint_park_nobody() {
         Ok::<_, RefreshError>(renewed(&credential.metadata))
     });
     let upstream = labels.iter().fold(Upstream::new(), |upstream, label| {
-        upstream.answers(&format!("{label}-1"), vec![Answer::status(401); 100])
+        upstream.answers(&format!("{label}-1"), vec![Canned::status(401); 100])
     });
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream);
     let requests = labels.iter().map(|label| {

@@ -15,8 +15,8 @@ use crate::support::*;
 
 const NONE: Duration = Duration::ZERO;
 
-fn always(status: u16) -> [Answer; 1] {
-    [Answer::status(status)]
+fn always(status: u16) -> [Canned; 1] {
+    [Canned::status(status)]
 }
 
 fn pinned(label: &str) -> Asked {
@@ -45,7 +45,7 @@ async fn a_request_that_every_account_refuses_is_at_fault_itself() {
         let spy = Planned::new(&vault, |_, _| Plan::Pass);
         let events = Journal::new();
         let upstream = ["a", "b", "c"].into_iter().fold(Upstream::new(), |upstream, key| {
-            upstream.answers(key, [Answer::status(status).body(key)])
+            upstream.answers(key, [Canned::status(status).body(key)])
         });
         let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
         let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -56,7 +56,7 @@ async fn a_request_that_every_account_refuses_is_at_fault_itself() {
         assert_eq!(order(&pool), ["a", "b", "c"]);
         assert_eq!(spy.count("record"), 0, "there is nothing to save");
         assert_eq!(events.count("CooledDown") + events.count("Suspected"), 0);
-        upstream.set("a", [Answer::ok()]);
+        upstream.set("a", [Canned::ok()]);
         assert_eq!(ask(&service, post()).await.0, 200, "the next request finds every account as it was");
         assert_eq!(upstream.tokens().last().unwrap(), "a");
     }
@@ -75,7 +75,7 @@ async fn a_pool_of_one_is_never_convicted_and_its_token_is_renewed_once() {
             assert_eq!(cools(&pool, "a"), NONE, "in round {round}");
         }
         // Once it is answered well, the next refusal may be for want of a new token again.
-        upstream.set("a-2", [Answer::ok(), Answer::status(status)]);
+        upstream.set("a-2", [Canned::ok(), Canned::status(status)]);
         assert_eq!(ask(&service, post()).await.0, 200);
         assert_eq!(ask(&service, post()).await, (200, "a-3".into()));
         assert_eq!(refreshes.all().len(), 2);
@@ -84,7 +84,7 @@ async fn a_pool_of_one_is_never_convicted_and_its_token_is_renewed_once() {
 
 #[tokio::test]
 async fn a_fresh_token_that_is_refused_by_a_403_is_still_renewed_for_a_401() {
-    let answers = [Answer::status(403), Answer::status(401)];
+    let answers = [Canned::status(403), Canned::status(401)];
     let upstream = Upstream::new().answers("a-1", always(403)).answers("a-2", answers);
     let (pool, _) = pool_of(&accounts(["a"]).await).await;
     let refreshes = Journal::new();
@@ -110,8 +110,8 @@ async fn only_an_answer_that_shows_that_another_was_accepted_convicts() {
             assert_eq!(ask(&service, post()).await.0, answer);
             let expected = if convicts { seconds(300) } else { NONE };
             assert_eq!(cools(&pool, "a"), expected, "a {refusal}, then a {answer}");
-            upstream.set("a", [Answer::ok()]);
-            upstream.set("b", [Answer::ok()]);
+            upstream.set("a", [Canned::ok()]);
+            upstream.set("b", [Canned::ok()]);
             ask(&service, post()).await;
             assert_eq!(upstream.tokens().last().unwrap(), "b", "either way it is behind the other");
         }
@@ -121,7 +121,7 @@ async fn only_an_answer_that_shows_that_another_was_accepted_convicts() {
 #[tokio::test]
 async fn a_403_convicts_for_the_scope_that_was_asked_for_and_a_401_for_all() {
     for (status, elsewhere) in [(403, "a"), (401, "b")] {
-        let upstream = Upstream::new().answers("a", [Answer::status(status), Answer::ok()]);
+        let upstream = Upstream::new().answers("a", [Canned::status(status), Canned::ok()]);
         let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
         let service = stack(four(&pool, &no_refresh()), upstream.clone());
         assert_eq!(ask(&service, scoped("large")).await.0, 200);
@@ -137,7 +137,7 @@ async fn refused_without_comparison(how: &str, pool: &Pool, upstream: &Upstream)
     match how {
         "a body that is sent once" => {
             let service = four.layer(upstream.clone());
-            let request = post().map(Once::<Full<bytes::Bytes>>::new);
+            let request = post().map(SendOnce::<Full<bytes::Bytes>>::new);
             assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::FORBIDDEN);
         }
         "a pin" => assert_eq!(ask(&stack(four, upstream.clone()), pinned("a")).await.0, 403),
@@ -147,11 +147,11 @@ async fn refused_without_comparison(how: &str, pool: &Pool, upstream: &Upstream)
             assert_eq!(ask(&service, post()).await.0, 403);
         }
         "an upstream in trouble" => {
-            upstream.set("b", [Answer::status(500), Answer::ok()]);
+            upstream.set("b", [Canned::status(500), Canned::ok()]);
             assert_eq!(ask(&stack(four, upstream.clone()), post()).await.0, 500);
         }
         "a caller who goes away" => {
-            upstream.set("b", [Answer::ok().after(std::future::pending), Answer::ok()]);
+            upstream.set("b", [Canned::ok().after(std::future::pending), Canned::ok()]);
             let asking = tokio::spawn(ask(&stack(four, upstream.clone()), post()));
             upstream.seen.reaches(2).await;
             asking.abort();
@@ -167,7 +167,7 @@ async fn one_that_could_not_be_compared_goes_behind_the_others_until_it_is_answe
     for how in ways.into_iter().chain(["a caller who goes away"]) {
         let vault = keys(["a", "b"]).await;
         let spy = Planned::new(&vault, |_, _| Plan::Pass);
-        let upstream = Upstream::new().answers("a", [Answer::status(403), Answer::ok()]);
+        let upstream = Upstream::new().answers("a", [Canned::status(403), Canned::ok()]);
         let events = Journal::new();
         let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
         refused_without_comparison(how, &pool, &upstream).await;
@@ -186,7 +186,7 @@ async fn one_that_could_not_be_compared_goes_behind_the_others_until_it_is_answe
 
 #[tokio::test]
 async fn one_that_is_refused_while_the_others_are_limited_is_not_convicted() {
-    let limited = || [Answer::limited(100)];
+    let limited = || [Canned::limited(100)];
     let upstream =
         Upstream::new().answers("a", always(401)).answers("b", limited()).answers("c", limited());
     let (pool, clock) = pool_of(&keys(["b", "a", "c"]).await).await;
@@ -195,19 +195,19 @@ async fn one_that_is_refused_while_the_others_are_limited_is_not_convicted() {
     assert_eq!(upstream.tokens(), ["b", "a", "c"]);
     assert_eq!(cools(&pool, "a"), NONE);
     clock.advance(seconds(100));
-    upstream.set("b", [Answer::ok()]);
+    upstream.set("b", [Canned::ok()]);
     assert_eq!(ask(&service, post()).await.0, 200);
     assert_eq!(upstream.tokens().last().unwrap(), "b", "it is behind the others");
 }
 
 #[tokio::test]
 async fn a_suspect_is_convicted_by_another_suspect_that_is_answered_well() {
-    let upstream = Upstream::new().answers("b", [Answer::status(403), Answer::ok()]);
+    let upstream = Upstream::new().answers("b", [Canned::status(403), Canned::ok()]);
     let (pool, _) = pool_of(&keys(["a", "b", "c"]).await).await;
     refused_without_comparison("a pin", &pool, &upstream.clone().answers("a", always(403))).await;
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
     ask(&service, pinned("b")).await;
-    upstream.set("c", [Answer::limited(100)]);
+    upstream.set("c", [Canned::limited(100)]);
     assert_eq!(ask(&service, post()).await.0, 200);
     assert_eq!(upstream.tokens(), ["a", "b", "c", "a", "b"]);
     assert_eq!(cools(&pool, "a"), seconds(300));
@@ -224,7 +224,7 @@ async fn requests_of_a_conversation_leave_a_suspect() {
         request
     };
     ask(&service, of_conversation()).await;
-    upstream.set("a", [Answer::status(403), Answer::ok()]);
+    upstream.set("a", [Canned::status(403), Canned::ok()]);
     ask(&service, pinned("a")).await;
     ask(&service, of_conversation()).await;
     ask(&service, of_conversation()).await;
@@ -233,7 +233,7 @@ async fn requests_of_a_conversation_leave_a_suspect() {
 
 #[tokio::test]
 async fn a_person_s_reset_clears_a_suspicion() {
-    let upstream = Upstream::new().answers("a", [Answer::status(403), Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [Canned::status(403), Canned::ok()]);
     let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
     refused_without_comparison("a pin", &pool, &upstream).await;
     pool.reset(status_of(&pool, "a").credential.id).await.unwrap();
@@ -282,8 +282,8 @@ async fn a_new_secret_ends_a_cooldown_that_was_for_want_of_one_whoever_brings_it
     };
     assert_eq!(learnt(&saved(vault.clone()).await), Standing::default());
     // What is learnt of the new one is not taken for the old one's.
-    upstream.set("a-2", [Answer::limited(60)]);
-    upstream.set("b", [Answer::limited(1)]);
+    upstream.set("a-2", [Canned::limited(60)]);
+    upstream.set("b", [Canned::limited(1)]);
     assert_eq!(ask(&service, post()).await.0, 429);
     let standing = saved(vault).await;
     assert_eq!(standing.failures, 1);
@@ -295,7 +295,7 @@ async fn a_new_secret_ends_a_cooldown_that_was_for_want_of_one_whoever_brings_it
 #[tokio::test]
 async fn a_new_secret_does_not_end_a_limit() {
     let vault = keys(["a", "b"]).await;
-    let upstream = Upstream::new().answers("a", [Answer::limited(60)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(60)]);
     let (pool, _) = pool_of(&vault).await;
     ask(&stack(four(&pool, &no_refresh()), upstream), post()).await;
     let Metadata { id, generation, .. } = status_of(&pool, "a").credential;
@@ -340,7 +340,7 @@ async fn a_token_endpoint_in_trouble_counts_once_whoever_asks() {
 
 #[tokio::test]
 async fn a_limit_without_a_time_doubles_once_for_each_cooldown_that_was_served() {
-    let limited = || [Answer::status(429)];
+    let limited = || [Canned::status(429)];
     let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
     let (pool, clock) = pool_of(&keys(["a", "b"]).await).await;
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -355,7 +355,7 @@ async fn a_limit_without_a_time_doubles_once_for_each_cooldown_that_was_served()
     }
     // A probe that is told a time learns it all the same.
     ask(&service, post()).await;
-    upstream.set("a", [Answer::limited(3000)]);
+    upstream.set("a", [Canned::limited(3000)]);
     ask(&service, pinned("a")).await;
     assert_eq!(cools(&pool, "a"), seconds(3000));
     assert_eq!(status_of(&pool, "a").standing.failures, 4);
@@ -363,7 +363,7 @@ async fn a_limit_without_a_time_doubles_once_for_each_cooldown_that_was_served()
 
 #[tokio::test]
 async fn a_retry_after_of_nothing_that_is_not_true_is_believed_less_each_time() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(0)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(0)]);
     let (pool, clock) = pool_of(&keys(["a"]).await).await;
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
     for cooldown in [0, 1, 2, 4, 8, 16, 30, 30] {
@@ -371,7 +371,7 @@ async fn a_retry_after_of_nothing_that_is_not_true_is_believed_less_each_time() 
         assert_eq!(cools(&pool, "a"), seconds(cooldown));
         clock.advance(seconds(cooldown));
     }
-    upstream.set("a", [Answer::ok(), Answer::limited(0)]);
+    upstream.set("a", [Canned::ok(), Canned::limited(0)]);
     assert_eq!(ask(&service, post()).await.0, 200);
     assert_eq!(ask(&service, post()).await.0, 429);
     assert_eq!(cools(&pool, "a"), NONE, "a success forgives");

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Either, Empty, Full, Limited, StreamBody};
-use tower_credentials::{Once, ReplayBody, TryCloneBody};
+use tower_credentials::{ReplayBody, SendOnce, TryCloneBody};
 
 async fn text<B: Body>(body: B) -> Vec<u8> {
     let Ok(collected) = body.collect().await else { panic!("the body failed") };
@@ -181,7 +181,7 @@ fn whether_a_body_can_be_sent_again_is_told_as_it_is_done() {
     check(&Full::new(Bytes::new()), true);
     check(&None::<Boxed>, true);
     check(&Full::<Bytes>::default().boxed(), false);
-    check(&Once::new(String::new()), false);
+    check(&SendOnce::new(String::new()), false);
 }
 
 #[test]
@@ -201,14 +201,14 @@ fn what_wraps_a_recorded_body_takes_over_with_it() {
 
 #[test]
 fn once_is_never_sent_again() {
-    assert!(Once::new("text").try_clone().is_none());
-    assert!(Once::new(Full::<Bytes>::default()).try_clone().is_none());
-    assert!(Once::new(Script::default()).try_clone().is_none());
+    assert!(SendOnce::new("text").try_clone().is_none());
+    assert!(SendOnce::new(Full::<Bytes>::default()).try_clone().is_none());
+    assert!(SendOnce::new(Script::default()).try_clone().is_none());
 }
 
 #[tokio::test]
 async fn once_passes_on_frames_trailers_hints_and_the_end() {
-    let mut body = Once::new(Script::default());
+    let mut body = SendOnce::new(Script::default());
     assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (2, Some(6)));
     assert!(!body.is_end_stream());
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
@@ -222,20 +222,20 @@ async fn once_passes_on_frames_trailers_hints_and_the_end() {
 
 #[tokio::test]
 async fn once_passes_on_errors() {
-    let mut body = Once::new(Limited::new(Full::new(Bytes::from_static(b"too long")), 3));
+    let mut body = SendOnce::new(Limited::new(Full::new(Bytes::from_static(b"too long")), 3));
     assert!(body.frame().await.unwrap().is_err());
 }
 
 #[tokio::test]
 async fn once_takes_bodies_that_are_not_unpin() {
-    let mut body = pin!(Once::new(Pinned::default()));
+    let mut body = pin!(SendOnce::new(Pinned::default()));
     let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
     assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "one");
 }
 
 #[test]
 fn once_gives_back_what_it_wraps() {
-    let mut body = Once::from(String::from("text"));
+    let mut body = SendOnce::from(String::from("text"));
     assert_eq!(body.get_ref(), "text");
     body.get_mut().push('s');
     assert_eq!(body.into_inner(), "texts");

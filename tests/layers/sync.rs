@@ -16,7 +16,7 @@ async fn pass(time: Duration) {
 }
 
 async fn limit(pool: &Pool, label: &str) {
-    let upstream = Upstream::new().answers(label, [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers(label, [Canned::limited(3000)]);
     ask(&stack(four(pool, &no_refresh()), upstream), post()).await;
 }
 
@@ -45,8 +45,8 @@ async fn a_recovery_is_saved_within_a_second() {
     let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);
     let pool = builder(spy.clone()).clock(tokio_clock()).open().await.unwrap();
     let upstream = Upstream::new()
-        .answers("a", [Answer::limited(1), Answer::ok()])
-        .answers("b", [Answer::ok(), Answer::limited(3000)]);
+        .answers("a", [Canned::limited(1), Canned::ok()])
+        .answers("b", [Canned::ok(), Canned::limited(3000)]);
     let client = stack(four(&pool, &no_refresh()), upstream.clone());
     ask(&client, post()).await;
     pass(seconds(2)).await;

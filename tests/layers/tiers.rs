@@ -28,8 +28,8 @@ fn of_all(vault: MemoryVault) -> PoolBuilder {
 async fn subscriptions_come_first_a_paid_key_last_and_the_first_again_when_it_is_ready() {
     for stacked in ORDERS {
         let upstream = Upstream::new()
-            .answers("first-1", [Answer::limited(60), Answer::ok().body("first-1")])
-            .answers("second-1", [Answer::limited(90), Answer::ok().body("second-1")]);
+            .answers("first-1", [Canned::limited(60), Canned::ok().body("first-1")])
+            .answers("second-1", [Canned::limited(90), Canned::ok().body("second-1")]);
         let pool = of_all(mixed().await).clock(tokio_clock()).open().await.unwrap();
         let service = stacked(&pool, upstream);
         assert_eq!(order(&pool), ["first", "second", "paid"]);
@@ -74,7 +74,7 @@ async fn in_a_pool_of_one_kind_tiers_come_before_every_policy_and_affinity() {
         |pool| pool.policy(policy::LeastRecentlyUsed),
     ];
     for with_policy in policies {
-        let upstream = Upstream::new().answers("b", [Answer::limited(30), Answer::ok().body("b")]);
+        let upstream = Upstream::new().answers("b", [Canned::limited(30), Canned::ok().body("b")]);
         let built = builder(keys(["a", "b", "c"]).await).clock(tokio_clock());
         let pool = with_policy(built).open().await.unwrap();
         for label in ["a", "c"] {
@@ -98,7 +98,7 @@ async fn in_a_pool_of_one_kind_tiers_come_before_every_policy_and_affinity() {
 
 #[tokio::test(start_paused = true)]
 async fn a_suspect_goes_behind_the_others_of_its_tier_and_not_behind_a_paid_key() {
-    let upstream = Upstream::new().answers("first-1", [Answer::status(403), Answer::ok()]);
+    let upstream = Upstream::new().answers("first-1", [Canned::status(403), Canned::ok()]);
     let pool = of_all(mixed().await).clock(tokio_clock()).open().await.unwrap();
     let service = stack(CredentialsLayer::new(pool.clone()), upstream);
     let mut pinned = post();
@@ -112,7 +112,7 @@ async fn a_suspect_goes_behind_the_others_of_its_tier_and_not_behind_a_paid_key(
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_of_one_model_leaves_the_tiers_of_the_others() {
-    let upstream = Upstream::new().answers("first-1", [Answer::limited(60), Answer::ok().body("x")]);
+    let upstream = Upstream::new().answers("first-1", [Canned::limited(60), Canned::ok().body("x")]);
     let vault = mixed().await;
     let pool = of_all(vault).clock(tokio_clock()).open().await.unwrap();
     pool.set_tier(id(&pool, "second"), Some(1)).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_limit_does_not_lose_a_persons_order_and_a_reset_restores_it() {
     assert_eq!(order(&pool), ["c", "a", "b"]);
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
     for label in ["c", "a"] {
-        upstream.set(label, [Answer::limited(600)]);
+        upstream.set(label, [Canned::limited(600)]);
         assert_eq!(ask(&service, post()).await.0, 200);
     }
     assert_eq!(order(&pool), ["b", "c", "a"], "two were limited, one after the other");
@@ -187,7 +187,7 @@ async fn agree(steps: &[Step]) {
     for step in steps {
         match *step {
             Step::Limit(which) => {
-                upstream.set(LABELS[which], [Answer::limited(1), Answer::ok()]);
+                upstream.set(LABELS[which], [Canned::limited(1), Canned::ok()]);
                 let mut pinned = post();
                 pinned.extensions_mut().insert(Pin::label(LABELS[which]));
                 assert_eq!(ask(&service, pinned).await.0, 429);

@@ -9,7 +9,7 @@ use crate::support::*;
 #[tokio::test]
 async fn a_response_says_which_account_has_answered_whatever_the_layers() {
     for make in ORDERS {
-        let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let pool = builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
         let service = make(&pool, upstream);
         for attempts in [2, 1] {
@@ -33,7 +33,7 @@ async fn a_pools_status_says_when_each_token_expires() {
 
 #[tokio::test]
 async fn a_refresher_may_answer_with_tokens_alone() {
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let refresher =
         Refresher::new(|_| async { Ok::<_, RefreshError>(OAuthTokens::new("new").refresh("newer")) });
     let pool = builder(accounts(["a"]).await).open().await.unwrap();
@@ -44,8 +44,8 @@ async fn a_refresher_may_answer_with_tokens_alone() {
 
 #[tokio::test]
 async fn an_event_says_that_a_body_could_not_be_sent_again() {
-    let once = || post().map(Once::<Full<bytes::Bytes>>::new);
-    let limited = || [Answer::limited(30)];
+    let once = || post().map(SendOnce::<Full<bytes::Bytes>>::new);
+    let limited = || [Canned::limited(30)];
     let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
     let pool_of = async |vault: vault::MemoryVault| {
         let events = Journal::new();

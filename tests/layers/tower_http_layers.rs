@@ -14,7 +14,9 @@ use tower::load_shed::LoadShedLayer;
 use tower::load_shed::error::Overloaded;
 use tower::util::{AndThenLayer, BoxCloneSyncService, MapRequestLayer};
 use tower::{Layer, ServiceExt};
-use tower_credentials::provider::{Answer as Read, Finding, GenericProvider, Provider, Verdict};
+use tower_credentials::provider::{
+    Assessment, GenericProvider, Provider, ResponseView as Read, Verdict,
+};
 use tower_credentials::standing::{Health, Standing};
 use tower_credentials::*;
 use tower_http::compression::CompressionLayer;
@@ -27,7 +29,7 @@ use crate::support::*;
 
 async fn ours() -> (Pool, Upstream) {
     let pool = builder(keys(["a", "b"]).await).clock(tokio_clock()).open().await.unwrap();
-    (pool, Upstream::new().answers("a", [Answer::limited(3000)]))
+    (pool, Upstream::new().answers("a", [Canned::limited(3000)]))
 }
 
 /// Turns the body that a layer has made into the one of the tests' stacks.
@@ -47,7 +49,7 @@ macro_rules! collected {
 async fn an_answer_that_a_timeout_makes_is_the_callers_and_blames_nobody() {
     for place in 0..5 {
         let (pool, _) = ours().await;
-        let upstream = Upstream::new().answers("a", [Answer::ok().after_time(seconds(10))]);
+        let upstream = Upstream::new().answers("a", [Canned::ok().after_time(seconds(10))]);
         let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, seconds(1));
         let service = between(place, four(&pool, &no_refresh()), timeout, boxed(&upstream));
         let start = Instant::now();
@@ -93,10 +95,12 @@ impl Provider for ReadsBodies {
         if status == StatusCode::FORBIDDEN { 1024 } else { 0 }
     }
 
-    fn read(&self, answer: &Read<'_>) -> Finding {
+    fn read(&self, answer: &Read<'_>) -> Assessment {
         match answer.body {
-            b"suspended" => Finding::default().verdict(Verdict::Stopped { reason: "suspended".into() }),
-            _ => Finding::default(),
+            b"suspended" => {
+                Assessment::default().verdict(Verdict::Stopped { reason: "suspended".into() })
+            }
+            _ => Assessment::default(),
         }
     }
 }
@@ -106,7 +110,7 @@ async fn what_a_compressed_error_says_is_read_over_a_decompression_and_under_one
     for over in [true, false] {
         let provider = ReadsBodies(GenericProvider::bearer("x").origin(ORIGIN).unwrap());
         let pool = Pool::builder(provider, keys(["a"]).await).open().await.unwrap();
-        let upstream = Upstream::new().answers("a", [Answer::status(403).body("suspended")]);
+        let upstream = Upstream::new().answers("a", [Canned::status(403).body("suspended")]);
         let (read, plain) = (ErrorBodyLayer::new(pool.clone()), DecompressionLayer::new());
         let inner = if over {
             stack((collected!(), read, plain), compressing(&upstream))
@@ -191,8 +195,8 @@ async fn a_request_that_is_shed_is_an_error_of_its_callers_alone() {
             }
         };
         let upstream = Upstream::new()
-            .answers("a", [Answer::limited(3000)])
-            .answers("b", [Answer::ok().body("b").after(waits)]);
+            .answers("a", [Canned::limited(3000)])
+            .answers("b", [Canned::ok().body("b").after(waits)]);
         let users = (LoadShedLayer::new(), ConcurrencyLimitLayer::new(1));
         let service = between(place, four(&pool, &no_refresh()), users, boxed(&upstream));
         let first = tokio::spawn(ask(&service, post()));
@@ -235,7 +239,7 @@ async fn a_hedge_anywhere_gets_the_faster_answer_with_the_same_account() {
         let (pool, _) = ours().await;
         let upstream = Upstream::new().answers(
             "a",
-            [Answer::ok().body("slow").after_time(seconds(100)), Answer::ok().body("fast")],
+            [Canned::ok().body("slow").after_time(seconds(100)), Canned::ok().body("fast")],
         );
         let layer = CredentialsLayer::new(pool.clone());
         let service = match over {
@@ -255,7 +259,7 @@ async fn a_hedge_anywhere_gets_the_faster_answer_with_the_same_account() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_both_of_a_hedges_requests_meet_is_counted_once() {
     let (pool, _) = ours().await;
-    let limited = || Answer::limited(3000).after_time(Duration::from_millis(1500));
+    let limited = || Canned::limited(3000).after_time(Duration::from_millis(1500));
     let upstream = Upstream::new().answers("a", [limited(), limited()]);
     let service = hedged(stack(CredentialsLayer::new(pool.clone()), boxed(&upstream)));
     assert_eq!(ask(&service, post()).await, (200, "b".into()));

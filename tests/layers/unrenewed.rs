@@ -11,7 +11,7 @@ use tower_credentials::*;
 use crate::support::*;
 
 fn upstream() -> Upstream {
-    Upstream::new().answers("a-1", vec![Answer::status(401); 1000])
+    Upstream::new().answers("a-1", vec![Canned::status(401); 1000])
 }
 
 /// The layers in several orders, alone and with something of the user's in between, and as one.
@@ -182,7 +182,7 @@ async fn an_expired_account_that_a_request_rotates_to_is_not_parked_by_a_hiccup_
             vault.put(account("b")).await.unwrap();
             let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
             let asked = Journal::new();
-            let limited = upstream().answers("first-1", [Answer::limited(3600)]);
+            let limited = upstream().answers("first-1", [Canned::limited(3600)]);
             let service = arrangements_over(&limited, &pool, &failing(1, with, &asked))[order].clone();
             assert_eq!(ask(&service, post()).await, (200, "b-1".into()), "{why}");
             assert_eq!(cools(&pool, "a"), Duration::ZERO, "{why}");

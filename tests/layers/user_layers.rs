@@ -28,7 +28,7 @@ use crate::support::*;
 
 async fn ours() -> (Pool, Upstream) {
     let pool = builder(keys(["a", "b", "c"]).await).clock(tokio_clock()).open().await.unwrap();
-    (pool, Upstream::new().answers("a", [Answer::limited(3000)]))
+    (pool, Upstream::new().answers("a", [Canned::limited(3000)]))
 }
 
 // Timeouts
@@ -37,8 +37,8 @@ async fn ours() -> (Pool, Upstream) {
 async fn a_timeout_under_rotate_bounds_an_attempt() {
     let (pool, _) = ours().await;
     let upstream = Upstream::new()
-        .answers("a", [Answer::limited(3000).after_time(Duration::from_millis(800))])
-        .answers("b", [Answer::ok().after_time(Duration::from_millis(800))]);
+        .answers("a", [Canned::limited(3000).after_time(Duration::from_millis(800))])
+        .answers("b", [Canned::ok().after_time(Duration::from_millis(800))]);
     let service =
         between(1, four(&pool, &no_refresh()), TimeoutLayer::new(seconds(1)), boxed(&upstream));
     let start = Instant::now();
@@ -50,8 +50,8 @@ async fn a_timeout_under_rotate_bounds_an_attempt() {
 async fn a_timeout_over_rotate_bounds_the_whole_and_nothing_learnt_is_lost() {
     let (pool, _) = ours().await;
     let upstream = Upstream::new()
-        .answers("a", [Answer::limited(3000).after_time(Duration::from_millis(800))])
-        .answers("b", [Answer::ok().after_time(Duration::from_millis(800))]);
+        .answers("a", [Canned::limited(3000).after_time(Duration::from_millis(800))])
+        .answers("b", [Canned::ok().after_time(Duration::from_millis(800))]);
     let service =
         between(0, four(&pool, &no_refresh()), TimeoutLayer::new(seconds(1)), boxed(&upstream));
     let start = Instant::now();
@@ -67,8 +67,8 @@ async fn a_timeout_over_rotate_bounds_the_whole_and_nothing_learnt_is_lost() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_timed_out_is_not_sent_again_unless_the_user_says_so() {
     let (pool, _) = ours().await;
-    let slow = Answer::ok().after_time(seconds(10));
-    let upstream = Upstream::new().answers("a", [slow, Answer::ok()]);
+    let slow = Canned::ok().after_time(seconds(10));
+    let upstream = Upstream::new().answers("a", [slow, Canned::ok()]);
     let (rotate, _, auth, _) = four(&pool, &no_refresh());
     let timeout = TimeoutLayer::new(seconds(1));
     let service = stack((rotate.clone(), timeout.clone(), auth.clone()), upstream.clone());
@@ -77,7 +77,7 @@ async fn an_attempt_that_timed_out_is_not_sent_again_unless_the_user_says_so() {
     assert_eq!(upstream.tokens(), ["a"]);
     assert_eq!(learnt(&status_of(&pool, "a").standing), Standing::default());
 
-    upstream.set("a", [Answer::ok().after_time(seconds(10)), Answer::ok()]);
+    upstream.set("a", [Canned::ok().after_time(seconds(10)), Canned::ok()]);
     let rotate = rotate.network(NetworkRetry::default().when(|error| error.is::<Elapsed>()));
     let service = stack((rotate, timeout, auth), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 200);
@@ -121,9 +121,9 @@ async fn the_body_of_a_trace_layer_goes_through_ours() {
 #[tokio::test]
 async fn a_concurrency_limit_of_one_between_any_two_layers_never_deadlocks() {
     let upstream = Upstream::new()
-        .answers("a-1", [Answer::limited(3000)])
-        .answers("b-1", [Answer::status(401)])
-        .answers("b-2", [Answer::ok()]);
+        .answers("a-1", [Canned::limited(3000)])
+        .answers("b-1", [Canned::status(401)])
+        .answers("b-2", [Canned::ok()]);
     for place in 0..5 {
         let pool = builder(accounts(["a", "b"]).await).open().await.unwrap();
         let layers = four(&pool, &renewing(&Journal::new()));
@@ -143,7 +143,7 @@ async fn a_caller_who_keeps_the_service_while_the_request_waits_for_a_credential
         .open()
         .await
         .unwrap();
-    let upstream = Upstream::new().answers("a", [Answer::limited(30), Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30), Canned::ok()]);
     let limit = ConcurrencyLimitLayer::new(1);
     let mut service = between(4, four(&pool, &no_refresh()), limit, boxed(&upstream));
     let first = service.ready().await.unwrap().call(post()).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_concurrency_limit_and_a_cap_per_account_do_not_block_each_other() {
     for place in 0..5 {
         let release = Arc::new(Notify::new());
         let hold = release.clone();
-        let limited = Answer::limited(3000).after(move || {
+        let limited = Canned::limited(3000).after(move || {
             let hold = hold.clone();
             async move { hold.notified().await }
         });
@@ -190,8 +190,8 @@ async fn a_concurrency_limit_and_a_cap_per_account_do_not_block_each_other() {
 async fn a_buffer_between_any_two_layers_changes_nothing() {
     for place in 0..5 {
         let upstream = Upstream::new()
-            .answers("a-1", [Answer::limited(3000)])
-            .answers("b-1", [Answer::status(401)]);
+            .answers("a-1", [Canned::limited(3000)])
+            .answers("b-1", [Canned::status(401)]);
         let vault = accounts(["a", "b"]).await;
         let pool = builder(vault.clone()).open().await.unwrap();
         let refreshes = Journal::new();
@@ -293,8 +293,8 @@ async fn a_retry_layer_between_auth_header_and_rotate_keeps_the_attempts_own_cre
     for auth_outside in [false, true] {
         let pool = builder(keys(["a", "b", "c"]).await).open().await.unwrap();
         let upstream = Upstream::new()
-            .answers("a", [Answer::limited(3000)])
-            .answers("b", [Answer::status(500), Answer::status(500), Answer::ok().body("b at last")]);
+            .answers("a", [Canned::limited(3000)])
+            .answers("b", [Canned::status(500), Canned::status(500), Canned::ok().body("b at last")]);
         let (rotate, _, auth, persist) = four(&pool, &no_refresh());
         let retry = tower::retry::RetryLayer::new(OnServerError(2));
         let service = if auth_outside {
@@ -319,7 +319,7 @@ async fn a_retry_layer_between_auth_header_and_rotate_keeps_the_attempts_own_cre
 #[tokio::test]
 async fn a_retry_layer_that_sends_with_a_limited_credential_is_moved_to_the_next() {
     let pool = builder(keys(["a", "b", "c"]).await).open().await.unwrap();
-    let upstream = Upstream::new().answers("a", [Answer::status(500), Answer::limited(3000)]);
+    let upstream = Upstream::new().answers("a", [Canned::status(500), Canned::limited(3000)]);
     let (rotate, _, auth, persist) = four(&pool, &no_refresh());
     let retry = tower::retry::RetryLayer::new(OnServerError(2));
     let service = stack(auth, stack(retry, stack((rotate, persist), boxed(&upstream))));
@@ -337,7 +337,7 @@ async fn a_retry_layer_between_persist_and_the_others_has_an_expired_token_renew
     vault.put(Credential::new(key(), "a", Secret::from(tokens))).await.unwrap();
     let pool = builder(vault).open().await.unwrap();
     let renewals = Journal::new();
-    let upstream = Upstream::new().answers("a-2", [Answer::status(500), Answer::ok()]);
+    let upstream = Upstream::new().answers("a-2", [Canned::status(500), Canned::ok()]);
     let (rotate, refresh, auth, persist) = four(&pool, &renewing(&renewals));
     let retry = tower::retry::RetryLayer::new(OnServerError(2));
     let service = stack(persist, stack(retry, stack((rotate, refresh, auth), boxed(&upstream))));

@@ -12,7 +12,9 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::mpsc;
 use tower::{ServiceExt, service_fn};
-use tower_credentials::provider::{Answer as Said, Finding, GenericProvider, Provider, Verdict};
+use tower_credentials::provider::{
+    Assessment, GenericProvider, Provider, ResponseView as Said, Verdict,
+};
 use tower_credentials::standing::Health;
 use tower_credentials::*;
 
@@ -28,10 +30,10 @@ impl Provider for Talkative {
         if matches!(status.as_u16(), 401 | 403 | 429) { 32 } else { 0 }
     }
 
-    fn read(&self, answer: &Said<'_>) -> Finding {
+    fn read(&self, answer: &Said<'_>) -> Assessment {
         assert!(answer.body.len() <= 32);
         let body = String::from_utf8_lossy(answer.body);
-        let found = Finding::in_headers(answer);
+        let found = Assessment::in_headers(answer);
         match body.split_once(' ') {
             Some(("wait", time)) => {
                 found.or_retry_at(time.trim().parse().ok().map(|time| answer.now.after(seconds(time))))
@@ -75,9 +77,9 @@ async fn a_limit_that_only_the_body_names_is_kept_to_and_the_body_is_whole() {
         let pool = pool(["a", "b", "c"]).await;
         let long = format!("wait 7200{}", " ".repeat(100_000));
         let upstream = Upstream::new()
-            .answers("a-1", [Answer::status(429).body("wait 5")])
-            .answers("b-1", [Answer::status(429).body(long.clone())])
-            .answers("c-1", [Answer::status(429).body("nothing")]);
+            .answers("a-1", [Canned::status(429).body("wait 5")])
+            .answers("b-1", [Canned::status(429).body(long.clone())])
+            .answers("c-1", [Canned::status(429).body("nothing")]);
         let (status, body) = ask(&stacks(&pool, &no_refresh(), &upstream)[order], post()).await;
         assert_eq!((status, body.as_str()), (429, "nothing"));
         assert_eq!(cools(&pool, "a"), seconds(5));
@@ -91,7 +93,7 @@ async fn a_limit_that_only_the_body_names_is_kept_to_and_the_body_is_whole() {
 async fn the_last_answer_is_returned_whole_after_its_beginning_was_read() {
     let pool = pool(["a", "b", "c"]).await;
     let long: String = (0..20_000).map(|number| format!("{number} ")).collect();
-    let answer = || Answer::status(429).body(long.clone());
+    let answer = || Canned::status(429).body(long.clone());
     let upstream = ["a", "b", "c"]
         .iter()
         .fold(Upstream::new(), |upstream, label| upstream.answers(&format!("{label}-1"), [answer()]));
@@ -107,7 +109,7 @@ async fn an_account_that_is_stopped_is_not_refreshed_and_no_other_is_shown_to_th
             let pool = pool(["a", "b", "c"]).await;
             let calls = Journal::new();
             let upstream =
-                Upstream::new().answers("a-1", [Answer::status(status).body("stop invalidated a-1")]);
+                Upstream::new().answers("a-1", [Canned::status(status).body("stop invalidated a-1")]);
             let stack = &stacks(&pool, &renewing(&calls), &upstream)[order];
             let answer = ask(stack, post()).await;
             assert_eq!(answer, (status, "stop invalidated a-1".to_owned()));
@@ -130,7 +132,7 @@ async fn a_stop_is_saved_and_told_without_the_token() {
     let pool =
         Pool::builder(provider(), vault.clone()).on_event(events.observer()).open().await.unwrap();
     let upstream =
-        Upstream::new().answers("planted-1", [Answer::status(401).body("stop for planted-1")]);
+        Upstream::new().answers("planted-1", [Canned::status(401).body("stop for planted-1")]);
     ask(&stacks(&pool, &no_refresh(), &upstream)[0], post()).await;
     assert_eq!(events.count("NeedsSignIn"), 1);
     let restarted = Pool::builder(provider(), vault).open().await.unwrap();
@@ -148,11 +150,11 @@ async fn a_stop_that_answers_an_older_secret_says_nothing_of_the_new_one() {
     let upstream = Upstream::new().answers(
         "a-1",
         [
-            Answer::status(401).body("stop late").after(move || {
+            Canned::status(401).body("stop late").after(move || {
                 let gate = waits.clone();
                 async move { gate.notified().await }
             }),
-            Answer::status(401),
+            Canned::status(401),
         ],
     );
     let calls = Journal::new();
@@ -173,7 +175,7 @@ async fn a_token_that_may_not_do_it_is_neither_refreshed_nor_cooled_down_and_ano
         for status in [401, 403] {
             let pool = pool(["a", "b", "c"]).await;
             let calls = Journal::new();
-            let answer = Answer::status(status).header("www-authenticate", challenge);
+            let answer = Canned::status(status).header("www-authenticate", challenge);
             let upstream = Upstream::new().answers("a-1", [answer]);
             let stack = &stacks(&pool, &renewing(&calls), &upstream)[order];
             assert_eq!(ask(stack, post()).await.0, 200);
@@ -187,7 +189,7 @@ async fn a_token_that_may_not_do_it_is_neither_refreshed_nor_cooled_down_and_ano
 #[tokio::test]
 async fn without_the_layer_a_body_is_not_read_and_the_limit_is_guessed() {
     let pool = pool(["a", "b", "c"]).await;
-    let upstream = Upstream::new().answers("a-1", [Answer::status(429).body("wait 7200")]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(429).body("wait 7200")]);
     ask(&stack(four(&pool, &no_refresh()), upstream), post()).await;
     assert!((seconds(30)..=seconds(33)).contains(&cools(&pool, "a")), "{:?}", cools(&pool, "a"));
 }
@@ -305,9 +307,9 @@ fn a_challenge_whose_quotation_never_ends_is_read_once() {
     headers.append("www-authenticate", http::HeaderValue::from_bytes(&endless).unwrap());
     let now = Clock::default().now();
     let refused = Said::new(StatusCode::UNAUTHORIZED, &headers, now);
-    assert_eq!(Finding::in_headers(&refused).verdict, None);
+    assert_eq!(Assessment::in_headers(&refused).verdict, None);
     let bearer = http::HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
     headers.append("www-authenticate", bearer);
     let refused = Said::new(StatusCode::UNAUTHORIZED, &headers, now);
-    assert_eq!(Finding::in_headers(&refused).verdict, Some(Verdict::InsufficientScope));
+    assert_eq!(Assessment::in_headers(&refused).verdict, Some(Verdict::InsufficientScope));
 }

@@ -43,7 +43,7 @@ fn pinned(label: &str) -> Asked {
 async fn a_slow_200_that_began_before_a_429_does_not_clear_the_fresh_cooldown() {
     let release = Arc::new(Notify::new());
     let upstream =
-        Upstream::new().answers("a", [Answer::ok().after(until(&release)), Answer::limited(30)]);
+        Upstream::new().answers("a", [Canned::ok().after(until(&release)), Canned::limited(30)]);
     let vault = keys(["a", "b"]).await;
     let pool = builder(vault.clone()).clock(HandClock::new().clock()).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -59,7 +59,7 @@ async fn a_slow_200_that_began_before_a_429_does_not_clear_the_fresh_cooldown() 
 
 #[tokio::test]
 async fn a_200_that_began_after_a_429_clears_the_cooldown() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(30), Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30), Canned::ok()]);
     let vault = keys(["a", "b"]).await;
     let events = Journal::new();
     let pool = builder(vault.clone()).on_event(events.observer()).open().await.unwrap();
@@ -77,7 +77,7 @@ async fn a_200_that_began_after_a_429_clears_the_cooldown() {
 #[tokio::test]
 async fn a_slow_200_does_not_clear_a_cooldown_that_another_process_has_set_meanwhile() {
     let release = Arc::new(Notify::new());
-    let upstream = Upstream::new().answers("a", [Answer::ok().after(until(&release))]);
+    let upstream = Upstream::new().answers("a", [Canned::ok().after(until(&release))]);
     let vault = keys(["a", "b"]).await;
     let clock = HandClock::new();
     let pool = builder(vault.clone()).clock(clock.clock()).open().await.unwrap();
@@ -104,7 +104,7 @@ fn cooled(id: CredentialId, now: Timestamp, seconds_: u64) -> Outcome {
 #[tokio::test]
 async fn a_later_shorter_deadline_never_shortens_a_longer_one() {
     let upstream = Upstream::new()
-        .answers("a", [Answer::limited(3000), Answer::limited(10), Answer::limited(4000)]);
+        .answers("a", [Canned::limited(3000), Canned::limited(10), Canned::limited(4000)]);
     let vault = keys(["a", "b"]).await;
     let pool = builder(vault.clone()).clock(HandClock::new().clock()).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream);
@@ -129,7 +129,7 @@ async fn of_429s_at_once_the_longest_deadline_counts_whatever_their_order() {
         let (one, two) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let upstream = Upstream::new().answers(
             "a",
-            [Answer::limited(first).after(until(&one)), Answer::limited(second).after(until(&two))],
+            [Canned::limited(first).after(until(&one)), Canned::limited(second).after(until(&two))],
         );
         let pool = builder(keys(["a"]).await).clock(HandClock::new().clock()).open().await.unwrap();
         let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -150,7 +150,7 @@ async fn of_429s_at_once_the_longest_deadline_counts_whatever_their_order() {
 #[tokio::test]
 async fn an_unavailable_upstream_parks_no_account() {
     for status in [500, 502, 503, 529] {
-        let answer = Answer::status(status).header("retry-after", "60");
+        let answer = Canned::status(status).header("retry-after", "60");
         let upstream = Upstream::new().answers("a", [answer]);
         let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);
         let pool = builder(spy.clone()).open().await.unwrap();
@@ -165,7 +165,7 @@ async fn an_unavailable_upstream_parks_no_account() {
 
 #[tokio::test]
 async fn a_503_rotates_where_the_policy_says_so() {
-    let upstream = Upstream::new().answers("a", [Answer::status(503).header("retry-after", "60")]);
+    let upstream = Upstream::new().answers("a", [Canned::status(503).header("retry-after", "60")]);
     let cooldowns = Cooldowns::default().limited_statuses(|status| status == 429 || status == 503);
     let clock = HandClock::new().clock();
     let pool = builder(keys(["a", "b"]).await).clock(clock).cooldowns(cooldowns).open().await.unwrap();
@@ -176,7 +176,7 @@ async fn a_503_rotates_where_the_policy_says_so() {
 
 #[tokio::test]
 async fn a_verdict_that_a_token_is_dead_stops_the_credential_at_once_and_visibly() {
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let vault = accounts(["a", "b"]).await;
     let (events, clock) = (Journal::new(), HandClock::new());
     let pool =
@@ -187,7 +187,7 @@ async fn a_verdict_that_a_token_is_dead_stops_the_credential_at_once_and_visibly
     assert!(matches!(&health, Health::NeedsSignIn { reason, .. } if reason == "revoked"), "{health:?}");
     assert_eq!(events.count("NeedsSignIn"), 1);
     clock.advance(seconds(100_000));
-    upstream.set("b-1", [Answer::limited(30)]);
+    upstream.set("b-1", [Canned::limited(30)]);
     assert_eq!(ask(&service, post()).await.0, 429, "it is not even a last resort");
     assert_eq!(upstream.tokens(), ["a-1", "b-1", "b-1"]);
 
@@ -205,7 +205,7 @@ async fn a_verdict_that_a_token_is_dead_stops_the_credential_at_once_and_visibly
 
 #[tokio::test]
 async fn when_all_need_a_new_sign_in_that_is_the_error() {
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let pool = builder(accounts(["a"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 401, "the answer that taught it is returned");
@@ -220,13 +220,13 @@ async fn when_all_cool_down_50_requests_at_once_do_not_pile_on_one_account() {
     let all = Arc::new(Barrier::new(50));
     let upstream = labels.iter().fold(Upstream::new(), |upstream, label| {
         let all = all.clone();
-        let together = Answer::limited(60).after(move || {
+        let together = Canned::limited(60).after(move || {
             let all = all.clone();
             async move {
                 all.wait().await;
             }
         });
-        upstream.answers(label, [Answer::limited(60), together])
+        upstream.answers(label, [Canned::limited(60), together])
     });
     let pool = builder(keys(labels).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -260,7 +260,7 @@ async fn a_success_writes_nothing() {
 async fn a_cooldown_write_touches_no_secret() {
     let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);
     let pool = builder(spy.clone()).open().await.unwrap();
-    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     ask(&stack(four(&pool, &no_refresh()), upstream), post()).await;
     assert_eq!(spy.calls.all(), ["load", "record"]);
 }
@@ -281,7 +281,7 @@ async fn a_vault_that_fails_fails_no_response_an_event_tells_and_it_is_saved_in_
     let events = Journal::new();
     let pool =
         builder(spy.clone()).clock(tokio_clock()).on_event(events.observer()).open().await.unwrap();
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
     let service = stack(four(&pool, &no_refresh()), upstream);
     let start = tokio::time::Instant::now();
     assert_eq!(ask(&service, post()).await, (200, "b".into()));
@@ -311,8 +311,8 @@ async fn a_vault_that_hangs_holds_up_no_response_for_long_and_an_event_tells() {
     let pool =
         builder(spy.clone()).clock(tokio_clock()).on_event(events.observer()).open().await.unwrap();
     let upstream = Upstream::new()
-        .answers("a", [Answer::limited(3000)])
-        .answers("b", [Answer::ok(), Answer::limited(3000)]);
+        .answers("a", [Canned::limited(3000)])
+        .answers("b", [Canned::ok(), Canned::limited(3000)]);
     let service = stack(four(&pool, &no_refresh()), upstream);
     let start = tokio::time::Instant::now();
     assert_eq!(ask(&service, post()).await.0, 200);
@@ -336,7 +336,7 @@ async fn a_vault_that_hangs_for_ever_is_survived_by_a_timeout_around_it() {
     let guarded = tower::timeout::Timeout::new(spy, seconds(5));
     let events = Journal::new();
     let pool = builder(guarded).clock(tokio_clock()).on_event(events.observer()).open().await.unwrap();
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
     let service = stack(four(&pool, &no_refresh()), upstream);
     assert_eq!(ask(&service, post()).await.0, 200);
     events.has("Saved").await;
@@ -347,8 +347,8 @@ async fn a_vault_that_hangs_for_ever_is_survived_by_a_timeout_around_it() {
 async fn what_was_learnt_before_a_network_error_is_saved_whatever_the_order_of_layers() {
     let upstream = || {
         Upstream::new()
-            .answers("a", [Answer::limited(3000)])
-            .answers("b", [Answer::fails(ErrorKind::ConnectionReset)])
+            .answers("a", [Canned::limited(3000)])
+            .answers("b", [Canned::fails(ErrorKind::ConnectionReset)])
     };
     type Stacked = fn(&Pool, Upstream) -> Stack;
     let orders: [(&str, Stacked); 3] = [
@@ -382,7 +382,7 @@ async fn a_sync_that_was_overtaken_by_a_save_does_not_forget_the_cooldown() {
         _ => Plan::Pass,
     });
     let pool = builder(spy.clone()).open().await.unwrap();
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
     let service = stack(four(&pool, &no_refresh()), upstream);
     // Another process renames b, so that there is something to read.
     vault.relabel(status_of(&pool, "b").credential.id, "bee").await.unwrap();
@@ -430,7 +430,7 @@ async fn a_post_is_not_sent_again_after_an_error_that_came_after_it_may_have_bee
     let service: Stack<Incoming> = stack(four(&pool, &no_refresh()), client());
     let request = || Request::post(&origin).body(Full::from("a question")).unwrap();
     let error = service.oneshot(request()).await.unwrap_err();
-    assert!(!is_before_send(&error), "{error:?}");
+    assert!(!is_connect_error(&error), "{error:?}");
     assert_eq!(count.load(Ordering::SeqCst), 1);
     assert_eq!((pool.counters().attempts, pool.counters().rotations), (1, 0));
 
@@ -474,10 +474,10 @@ async fn one_request_costs_at_most_an_attempt_for_each_credential_one_for_each_r
     let labels = ["a", "b", "c"];
     let upstream = labels.iter().fold(Upstream::new(), |upstream, label| {
         upstream
-            .answers(&format!("{label}-1"), [Answer::status(401)])
-            .answers(&format!("{label}-2"), [Answer::limited(30)])
+            .answers(&format!("{label}-1"), [Canned::status(401)])
+            .answers(&format!("{label}-2"), [Canned::limited(30)])
     });
-    let refused = [Answer::fails(ErrorKind::ConnectionRefused), Answer::status(401)];
+    let refused = [Canned::fails(ErrorKind::ConnectionRefused), Canned::status(401)];
     let upstream = upstream.answers("a-1", refused);
     let pool = builder(accounts(labels).await).open().await.unwrap();
     let refreshes = Journal::new();
@@ -497,8 +497,8 @@ async fn every_credential_is_tried_in_one_request_whatever_the_others_refreshes_
     let labels = ["a", "b", "c", "d"];
     let upstream = ["a", "b", "c"].iter().fold(Upstream::new(), |upstream, label| {
         upstream
-            .answers(&format!("{label}-1"), [Answer::status(401)])
-            .answers(&format!("{label}-2"), [Answer::status(401)])
+            .answers(&format!("{label}-1"), [Canned::status(401)])
+            .answers(&format!("{label}-2"), [Canned::status(401)])
     });
     let pool = builder(accounts(labels).await).open().await.unwrap();
     let service = stack(four(&pool, &renewing(&Journal::new())), upstream.clone());
@@ -511,7 +511,7 @@ async fn every_credential_is_tried_in_one_request_whatever_the_others_refreshes_
 async fn a_first_request_is_repeated_no_more_often_than_a_later_one() {
     for stacked in ORDERS {
         let pool = builder(keys(["a", "b"]).await).open().await.unwrap();
-        let refused = Answer::fails(std::io::ErrorKind::ConnectionRefused);
+        let refused = Canned::fails(std::io::ErrorKind::ConnectionRefused);
         let upstream = Upstream::new().answers("a", [refused]);
         let service = stacked(&pool, upstream.clone());
         for attempts in [2, 4] {

@@ -8,9 +8,9 @@ use crate::support::*;
 /// A limit, a sign-in that is needed, a good answer and a pause.
 async fn something_happens() {
     let upstream = Upstream::new()
-        .answers("limited-1", [Answer::limited(30)])
-        .answers("signed out-1", [Answer::status(401)])
-        .answers("good-1", [Answer::ok()]);
+        .answers("limited-1", [Canned::limited(30)])
+        .answers("signed out-1", [Canned::status(401)])
+        .answers("good-1", [Canned::ok()]);
     let refused =
         Refresher::new(|_| async { Err::<Secret, _>(RefreshError::rejected("invalid_grant\u{1b}[2J")) });
     let pool = builder(accounts(["limited", "signed out", "good"]).await).open().await.unwrap();

@@ -83,11 +83,11 @@ async fn no_path_of_a_request_logs_or_tells_a_secret() {
     let log = log();
     // The answers: a is limited, b's token is renewed, c's is dead, d's network fails, e is good.
     let upstream = Upstream::new()
-        .answers(&planted_token("a"), [Answer::limited(3000)])
-        .answers(&planted_token("b"), [Answer::status(401)])
-        .answers(&planted_token("renewed"), [Answer::status(403)])
-        .answers(&planted_token("c"), [Answer::status(401)])
-        .answers(&planted_token("d"), [Answer::status(402)]);
+        .answers(&planted_token("a"), [Canned::limited(3000)])
+        .answers(&planted_token("b"), [Canned::status(401)])
+        .answers(&planted_token("renewed"), [Canned::status(403)])
+        .answers(&planted_token("c"), [Canned::status(401)])
+        .answers(&planted_token("d"), [Canned::status(402)]);
     let server = Server::start(&upstream).await;
     let spy = Planned::new(&planted(["a", "b", "c", "d", "e"]).await, |kind, before| match kind {
         "record" | "replace" if before == 0 => Plan::Fail,
@@ -152,7 +152,7 @@ async fn no_error_tells_a_secret() {
         .open()
         .await
         .unwrap();
-    let upstream = Upstream::new().answers(&planted_token("a"), [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers(&planted_token("a"), [Canned::limited(3000)]);
     let service = stack(four(&pool, &no_refresh()), upstream);
     let with_userinfo = format!("https://{PLANTED}:{PLANTED}@evil.test/?api_key={PLANTED}");
     for uri in ["https://evil.test/", &with_userinfo, "/relative"] {
@@ -183,8 +183,8 @@ async fn an_error_of_the_refresher_that_quotes_a_secret_is_not_passed_on_as_it_i
     let log = log();
     let events = Journal::new();
     let upstream = Upstream::new()
-        .answers(&planted_token("a"), [Answer::status(401)])
-        .answers(&planted_token("b"), [Answer::status(401)]);
+        .answers(&planted_token("a"), [Canned::status(401)])
+        .answers(&planted_token("b"), [Canned::status(401)]);
     let pool = builder(planted(["a", "b"]).await).on_event(events.observer()).open().await.unwrap();
     let refresher = Refresher::new(|credential: Credential| async move {
         let quoted = credential.secret.refresh_token().unwrap().expose().to_owned();
@@ -214,7 +214,7 @@ async fn a_token_that_begins_with_another_is_taken_out_whole() {
         let quoted = credential.secret.refresh_token().unwrap().expose().to_owned();
         Err::<Secret, BoxError>(format!("no: {quoted}").into())
     });
-    let upstream = Upstream::new().answers("short", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("short", [Canned::status(401)]);
     ask(&stack(four(&pool, &refresher), upstream), post()).await;
     assert_eq!(events.count("RefreshFailed"), 1);
     events.all().iter().for_each(|event| is_clean("an event", event));

@@ -10,7 +10,9 @@ use std::task::{Context, Waker};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tower_credentials::migrate::{Action, Found, MigrateError, Report, Source, apply, plan, remove_old};
+use tower_credentials::migrate::{
+    Action, Found, MigrateError, MigrationReport, Source, apply, plan, remove_old,
+};
 use tower_credentials::provider::Registry;
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::standing::{Change, Health, Outcome};
@@ -30,7 +32,7 @@ fn registry() -> Registry {
 }
 
 /// What became of each entry, and as what.
-fn story(report: &Report) -> Vec<(String, Action, String)> {
+fn story(report: &MigrationReport) -> Vec<(String, Action, String)> {
     let failures: Vec<_> = report.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{failures:?}");
     let step = |step: &tower_credentials::migrate::Step| {
@@ -39,7 +41,7 @@ fn story(report: &Report) -> Vec<(String, Action, String)> {
     report.steps.iter().map(step).collect()
 }
 
-async fn run(vault: &impl Vault, found: &[Found]) -> Report {
+async fn run(vault: &impl Vault, found: &[Found]) -> MigrationReport {
     let planned = plan(vault, &registry(), found).await.unwrap();
     let applied = apply(vault, &registry(), found).await.unwrap();
     assert_eq!(story(&planned), story(&applied), "what was planned is what was done");

@@ -14,5 +14,5 @@ mod oauth_sign_in;
 mod oauth_tls;
 mod redirected_tokens;
 mod sign_in_strangers;
-mod token_answers;
+mod token_responses;
 mod vendors_end_to_end;

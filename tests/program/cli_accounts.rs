@@ -3,7 +3,7 @@
 #![cfg(feature = "cli")]
 
 use std::time::Duration;
-use tower_credentials::standing::{Change, Cooldown, Health, LastAnswer, Outcome, Reason, Scope};
+use tower_credentials::standing::{Change, Cooldown, Health, LastResponse, Outcome, Reason, Scope};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey, Secret};
 
@@ -63,7 +63,7 @@ async fn the_list_tells_how_each_account_stands_and_which_is_active() {
     learn(&home, &refused, Change::Health(health)).await;
     let subscribed = home.add_to(pool, "subscribed", tokens).await;
     let at = Clock::system().now().before(Duration::from_secs(200));
-    learn(&home, &subscribed, Change::Answered(LastAnswer { at, status: 529 })).await;
+    learn(&home, &subscribed, Change::Answered(LastResponse { at, status: 529 })).await;
 
     let listed = home.run(["list"]).ok().stdout;
     let lines: Vec<Vec<&str>> = listed
@@ -420,7 +420,7 @@ async fn in_80_columns_no_state_of_several_accounts_loses_a_word() {
     .await;
     let limited = home.add_to(pool, "limited", OAuthTokens::new("at-secret-2")).await;
     learn(&home, &limited, cooldown(300, None)).await;
-    learn(&home, &limited, Change::Answered(LastAnswer { at: Clock::system().now(), status: 429 }))
+    learn(&home, &limited, Change::Answered(LastResponse { at: Clock::system().now(), status: 429 }))
         .await;
     let (shown, _) = end_of(home.terminal_of(80, ["list", "--color", "never"]));
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

@@ -217,7 +217,7 @@ async fn a_token_that_can_not_be_renewed_now_is_not_written_but_why() {
 async fn an_answer_that_could_not_be_read_is_kept_and_told() {
     let home = Home::new();
     let server = expired(&home, |_| {}).await;
-    home.run(["show", "at work", "--unread-answer"]).code(3).says("no answer is kept");
+    home.run(["show", "at work", "--unread-response"]).code(3).says("no answer is kept");
     const TWO: &str = r#"{"access_token": "one-secret", "access_token": "two-secret"}"#;
     // Whoever asks again meets trouble.
     let trouble = std::iter::repeat_n(Fault::Text(StatusCode::SERVICE_UNAVAILABLE, "busy"), 8);
@@ -227,22 +227,22 @@ async fn an_answer_that_could_not_be_read_is_kept_and_told() {
     // Another process asks once more, and tells what comes of it.
     let run = home.run(["headers", "openai"]).code(6).says("because ").says("503");
     assert_eq!((run.stdout.as_str(), server.asked(Kind::Refresh)), ("", 2));
-    let run = home.run(["show", "at work"]).ok().prints("--unread-answer");
+    let run = home.run(["show", "at work"]).ok().prints("--unread-response");
     assert!(!run.stdout.contains("-secret"), "{run:?}");
-    let run = home.run_showing(["show", "at work", "--unread-answer"], "").ok();
+    let run = home.run_showing(["show", "at work", "--unread-response"], "").ok();
     assert_eq!(run.stdout, format!("{TWO}\n"));
     let more = "models_url = \"/resource\"\n[providers.openai.oauth]";
     home.settings(&server.settings(true).replace("[providers.openai.oauth]", more));
     home.run(["test", "openai"]).code(6).prints("could not be renewed: ");
     // Whoever does not look at this account is told as well.
     let id = home.run(["show", "at work", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
-    let command = format!("credentials show {id} --unread-answer");
+    let command = format!("credentials show {id} --unread-response");
     home.run(["list"]).ok().says("openai/at work keeps an answer").says(&command);
-    assert_eq!(home.run(["list", "--json"]).ok().json()[0]["unread_answer"], true);
+    assert_eq!(home.run(["list", "--json"]).ok().json()[0]["unread_response"], true);
     home.run(["vault", "check"]).ok().prints("note: ").prints(&format!("try: {command}"));
     let report = home.run(["vault", "check", "--json"]).ok().json();
     let findings = report["findings"].as_array().unwrap();
-    let finding = findings.iter().find(|finding| finding["kind"] == "unread_answer").unwrap();
+    let finding = findings.iter().find(|finding| finding["kind"] == "unread_response").unwrap();
     assert_eq!(finding["severity"], "note");
     assert!(finding["path"].as_str().unwrap().contains(&id), "{finding}");
     // New tokens are the end of it.
@@ -252,7 +252,7 @@ async fn an_answer_that_could_not_be_read_is_kept_and_told() {
     vault.replace_secret(id, generation, Secret::OAuth(tokens)).await.unwrap();
     let run = home.run(["list"]).ok();
     assert!(!run.stderr.contains("keeps an answer"), "{run:?}");
-    assert!(home.run(["list", "--json"]).ok().json()[0].get("unread_answer").is_none());
+    assert!(home.run(["list", "--json"]).ok().json()[0].get("unread_response").is_none());
 }
 
 #[tokio::test]

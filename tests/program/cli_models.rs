@@ -4,10 +4,10 @@
 use tower_credentials::PoolKey;
 
 use crate::cli::Home;
-use crate::support::{Answer, Server, Upstream};
+use crate::support::{Canned, Server, Upstream};
 
 /// A home whose provider `example` is at an upstream, which answers the account `work` so.
-async fn example(answers: impl IntoIterator<Item = Answer>) -> (Home, Upstream, Server) {
+async fn example(answers: impl IntoIterator<Item = Canned>) -> (Home, Upstream, Server) {
     let upstream = Upstream::new().answers("sk-secret-1", answers);
     let server = Server::start(&upstream).await;
     let home = Home::new();
@@ -19,9 +19,9 @@ async fn example(answers: impl IntoIterator<Item = Answer>) -> (Home, Upstream, 
     (home, upstream, server)
 }
 
-fn list(ids: &[&str]) -> Answer {
+fn list(ids: &[&str]) -> Canned {
     let models: Vec<_> = ids.iter().map(|id| serde_json::json!({ "id": id })).collect();
-    Answer::ok().body(serde_json::json!({ "data": models }).to_string())
+    Canned::ok().body(serde_json::json!({ "data": models }).to_string())
 }
 
 /// The cells of each line of a table that have something in them.
@@ -36,7 +36,7 @@ async fn models_are_listed_by_their_ids_with_what_is_known_of_them() {
         {"id": "small"},
         {"id": "large", "name": "The Large One", "owned_by": "example", "context_length": 8192, "created": 1686935002}
     ]}"#;
-    let (home, upstream, server) = example([Answer::ok().body(body)]).await;
+    let (home, upstream, server) = example([Canned::ok().body(body)]).await;
     let run = home.run(["models", "example"]).ok();
     assert_eq!(run.stderr, "");
     assert_eq!(
@@ -97,7 +97,7 @@ async fn a_filter_takes_a_part_of_an_id_or_a_pattern() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_provider_fails_the_last_list_is_given_with_a_warning() {
-    let broken = Answer::status(503).body("{\"message\": \"out\\u001b[2J of sk-secret-1\"}");
+    let broken = Canned::status(503).body("{\"message\": \"out\\u001b[2J of sk-secret-1\"}");
     let (home, _, _server) = example([list(&["a"]), broken]).await;
     home.run(["models", "example"]).ok();
     let run = home.run(["models", "example", "--refresh"]).ok();
@@ -110,7 +110,7 @@ async fn when_the_provider_fails_the_last_list_is_given_with_a_warning() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limited_account_is_rotated_away_from_and_that_is_remembered() {
-    let (home, upstream, _server) = example([Answer::limited(600)]).await;
+    let (home, upstream, _server) = example([Canned::limited(600)]).await;
     home.add("example", "spare", "sk-secret-2").await;
     upstream.set("sk-secret-2", [list(&["a"])]);
     home.run(["models", "example"]).ok().prints("a");
@@ -124,8 +124,8 @@ async fn a_vendors_pages_are_all_listed_for_each_namespace_on_its_own() {
         r#"{"data": [{"id": "opus", "display_name": "Opus"}], "has_more": true, "last_id": "opus"}"#;
     let last = r#"{"data": [{"id": "haiku"}], "has_more": false}"#;
     let upstream = Upstream::new()
-        .answers("sk-secret-1", [Answer::ok().body(first), Answer::ok().body(last)])
-        .answers("sk-secret-2", [Answer::ok().body(last)]);
+        .answers("sk-secret-1", [Canned::ok().body(first), Canned::ok().body(last)])
+        .answers("sk-secret-2", [Canned::ok().body(last)]);
     let server = Server::start(&upstream).await;
     let home = Home::new();
     home.settings(&format!("[providers.anthropic]\norigins = [{:?}]\n", server.origin()));
@@ -163,13 +163,13 @@ async fn what_goes_wrong_is_told_with_the_way_out_and_a_code() {
     home.add("cursor", "work", "sk-secret-2").await;
     home.run(["models", "cursor"]).code(2).says("`models_url`");
     for (answer, code, says) in [
-        (Answer::status(401), 4, "credentials test example"),
-        (Answer::status(404), 1, "`models_url`"),
-        (Answer::status(500), 6, "500"),
-        (Answer::limited(60), 6, "429"),
-        (Answer::ok().body("<html>"), 1, "no JSON"),
-        (Answer::ok().body("x".repeat(5 * 1024 * 1024)), 1, "bytes"),
-        (Answer::fails(std::io::ErrorKind::ConnectionReset), 6, "no list of example's models"),
+        (Canned::status(401), 4, "credentials test example"),
+        (Canned::status(404), 1, "`models_url`"),
+        (Canned::status(500), 6, "500"),
+        (Canned::limited(60), 6, "429"),
+        (Canned::ok().body("<html>"), 1, "no JSON"),
+        (Canned::ok().body("x".repeat(5 * 1024 * 1024)), 1, "bytes"),
+        (Canned::fails(std::io::ErrorKind::ConnectionReset), 6, "no list of example's models"),
     ] {
         upstream.set("sk-secret-1", [answer]);
         home.run(["reset", "example/work"]).ok();

@@ -2,7 +2,7 @@
 #![cfg(feature = "cli")]
 
 use crate::cli::Home;
-use crate::support::{Answer, Server, Upstream};
+use crate::support::{Canned, Server, Upstream};
 
 const SETTINGS: &str = r#"
     [providers.acme]
@@ -103,8 +103,8 @@ async fn acme(server: &Server) -> Home {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spent_account_is_shown_as_such_and_a_test_or_a_reset_puts_it_to_use() {
-    let broke = || Answer::status(403).body(r#"{"error":{"code":"quota"}}"#);
-    let models = || Answer::ok().body(r#"{"data":[{"id":"m"}]}"#);
+    let broke = || Canned::status(403).body(r#"{"error":{"code":"quota"}}"#);
+    let models = || Canned::ok().body(r#"{"data":[{"id":"m"}]}"#);
     let upstream =
         Upstream::new().answers("sk-secret-1", [broke(), broke(), models(), broke(), models()]);
     let server = Server::start(&upstream).await;
@@ -127,8 +127,8 @@ async fn a_spent_account_is_shown_as_such_and_a_test_or_a_reset_puts_it_to_use()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_key_is_shown_as_such_until_it_works_or_is_replaced() {
-    let dead = || Answer::status(400).body("key deleted");
-    let models = || Answer::ok().body(r#"{"data":[{"id":"m"}]}"#);
+    let dead = || Canned::status(400).body("key deleted");
+    let models = || Canned::ok().body(r#"{"data":[{"id":"m"}]}"#);
     let upstream = Upstream::new().answers("sk-secret-1", [dead(), dead(), models()]);
     let server = Server::start(&upstream).await;
     let home = acme(&server).await;

@@ -11,7 +11,7 @@ use tower_credentials::{Clock, OAuthTokens, PoolKey, Timestamp};
 
 use crate::cli::{Home, Run};
 use crate::legacy::{PLANTED, claude, fixture};
-use crate::support::{Answer, Server, Upstream};
+use crate::support::{Canned, Server, Upstream};
 
 const SET: &str = "providers.anthropic.oauth.client_id";
 
@@ -103,7 +103,7 @@ async fn each_reason_has_a_word_and_what_never_ends_has_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_that_nothing_renews_works_nowhere_whatever_a_server_answers() {
-    let models = || Answer::ok().body(r#"{"data": []}"#);
+    let models = || Canned::ok().body(r#"{"data": []}"#);
     let upstream = Upstream::new().answers("at-secret-1", [models()]).answers("at-secret-2", [models()]);
     let server = Server::start(&upstream).await;
     let home = Home::new();

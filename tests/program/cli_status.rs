@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tower_credentials::standing::{Change, Cooldown, Health, LastAnswer, Outcome, Reason};
+use tower_credentials::standing::{Change, Cooldown, Health, LastResponse, Outcome, Reason};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey};
 
@@ -80,7 +80,7 @@ async fn each_trouble_has_its_reason_and_what_mends_it() {
     learn(&home, &paused, Change::Paused).await;
     let refused = home.add("openai", "refused", "sk-secret-4").await;
     let at = Clock::system().now();
-    learn(&home, &refused, Change::Answered(LastAnswer { at, status: 401 })).await;
+    learn(&home, &refused, Change::Answered(LastResponse { at, status: 401 })).await;
     home.add("nobody", "work", "sk-secret-5").await;
     home.add("google", "paid", "sk-secret-6").await;
     let gone = home.add_to(PoolKey::new("google"), "gone", OAuthTokens::new("at-secret-7")).await;

@@ -15,7 +15,7 @@ use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
 
 use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor};
 use crate::cli::Home;
-use crate::support::{Answer, Server, Upstream};
+use crate::support::{Canned, Server, Upstream};
 
 /// A home whose provider `example` is at an upstream, with accounts of these labels and keys.
 async fn example(upstream: &Upstream, accounts: &[(&str, &str)]) -> (Home, Server) {
@@ -32,8 +32,8 @@ async fn example(upstream: &Upstream, accounts: &[(&str, &str)]) -> (Home, Serve
 }
 
 /// An answer with no models, which is one all the same.
-fn listing() -> Answer {
-    Answer::ok().body(r#"{"data": []}"#)
+fn listing() -> Canned {
+    Canned::ok().body(r#"{"data": []}"#)
 }
 
 /// An upstream that lists none to any of the tests' keys.
@@ -57,12 +57,12 @@ fn results(json: &serde_json::Value) -> Vec<(&str, &str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_account_is_tested_once_and_what_its_answer_says_is_told_and_kept() {
     let upstream = upstream()
-        .answers("sk-secret-2", [Answer::limited(600)])
-        .answers("sk-secret-3", [Answer::status(401)])
-        .answers("sk-secret-4", [Answer::status(503)])
-        .answers("sk-secret-5", [Answer::status(404)])
-        .answers("sk-secret-6", [Answer::status(418)])
-        .answers("sk-secret-7", [Answer::fails(std::io::ErrorKind::ConnectionReset)]);
+        .answers("sk-secret-2", [Canned::limited(600)])
+        .answers("sk-secret-3", [Canned::status(401)])
+        .answers("sk-secret-4", [Canned::status(503)])
+        .answers("sk-secret-5", [Canned::status(404)])
+        .answers("sk-secret-6", [Canned::status(418)])
+        .answers("sk-secret-7", [Canned::fails(std::io::ErrorKind::ConnectionReset)]);
     let accounts = [
         ("good", "sk-secret-1"),
         ("limited", "sk-secret-2"),
@@ -118,9 +118,9 @@ async fn the_code_says_what_is_most_to_be_done() {
     let upstream = upstream();
     let (home, server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
     home.run(["test"]).ok().prints("works");
-    upstream.set("sk-secret-1", [Answer::status(404)]);
+    upstream.set("sk-secret-1", [Canned::status(404)]);
     home.run(["test"]).code(1).says("1 of 2 accounts");
-    upstream.set("sk-secret-2", [Answer::status(500)]);
+    upstream.set("sk-secret-2", [Canned::status(500)]);
     home.run(["test"]).code(6).says("2 of 2 accounts");
     // Something listens no more.
     drop(server);
@@ -135,7 +135,7 @@ async fn the_code_says_what_is_most_to_be_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_answers_every_request_well_is_no_provider() {
     let page =
-        Answer::ok().header("content-type", "text/html").body("<html>Sign in to the network</html>");
+        Canned::ok().header("content-type", "text/html").body("<html>Sign in to the network</html>");
     let upstream = upstream().answers("sk-secret-2", [page]);
     let (home, _server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
     let json = home.run(["test", "--json"]).code(1).says("1 of 2 accounts").json();
@@ -146,13 +146,13 @@ async fn what_answers_every_request_well_is_no_provider() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_the_vendors_proves_no_account() {
-    let page = |status| Answer::status(status).header("content-type", "text/html").body("<html>Blocked");
+    let page = |status| Canned::status(status).header("content-type", "text/html").body("<html>Blocked");
     let upstream = upstream()
         .answers("sk-secret-1", [page(401)])
         .answers("sk-secret-2", [page(403)])
-        .answers("sk-secret-3", [Answer::status(403).header("cf-mitigated", "challenge")])
-        .answers("sk-secret-4", [Answer::status(503).header("x-vercel-mitigated", "challenge")])
-        .answers("sk-secret-5", [Answer::limited(60).header("cf-mitigated", "challenge")]);
+        .answers("sk-secret-3", [Canned::status(403).header("cf-mitigated", "challenge")])
+        .answers("sk-secret-4", [Canned::status(503).header("x-vercel-mitigated", "challenge")])
+        .answers("sk-secret-5", [Canned::limited(60).header("cf-mitigated", "challenge")]);
     let accounts = [
         ("a", "sk-secret-1"),
         ("b", "sk-secret-2"),
@@ -175,9 +175,9 @@ async fn the_verdict_on_a_refusal_is_the_layers_own() {
     let padding =
         format!("{{\"error\": {{\"code\": \"missing_scope\"}}, \"more\": \"{}\"}}", "x".repeat(40_000));
     let upstream = upstream()
-        .answers("sk-secret-1", [Answer::status(403).header("retry-after", "60")])
-        .answers("sk-secret-2", [Answer::status(429).body(SPENT)])
-        .answers("sk-secret-3", [Answer::status(403).body(padding)]);
+        .answers("sk-secret-1", [Canned::status(403).header("retry-after", "60")])
+        .answers("sk-secret-2", [Canned::status(429).body(SPENT)])
+        .answers("sk-secret-3", [Canned::status(403).body(padding)]);
     let server = Server::start(&upstream).await;
     let home = Home::new();
     home.settings(&format!("[providers.openai]\norigins = [{:?}]\n", server.origin()));
@@ -199,13 +199,13 @@ async fn the_verdict_on_a_refusal_is_the_layers_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_says_nothing_of_the_account_says_so_and_where_to_look() {
-    let moved = |place: &str| Answer::status(302).header("location", place);
+    let moved = |place: &str| Canned::status(302).header("location", place);
     let upstream = upstream()
         .answers("sk-secret-1", [moved("https://me:pw-secret@login.test/in?token=query-secret")])
         .answers("sk-secret-2", [moved("/v2/models"), moved("/v2/models")])
-        .answers("sk-secret-3", [Answer::status(301)])
-        .answers("sk-secret-4", [Answer::status(400).body("{\"error\": \"what?\"}")])
-        .answers("sk-secret-5", [Answer::status(418)]);
+        .answers("sk-secret-3", [Canned::status(301)])
+        .answers("sk-secret-4", [Canned::status(400).body("{\"error\": \"what?\"}")])
+        .answers("sk-secret-5", [Canned::status(418)]);
     let expected = [
         ("a", "the server redirects to https://login.test/in, which is not followed; set `origins`"),
         ("b", "the server redirects to /v2/models, which is not followed"),
@@ -313,7 +313,7 @@ async fn pools_are_tested_side_by_side_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_account_is_tested_alone_and_no_other_stands_in_for_it() {
-    let upstream = upstream().answers("sk-secret-1", [Answer::limited(60)]);
+    let upstream = upstream().answers("sk-secret-1", [Canned::limited(60)]);
     let (home, _server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
     let json = home.run(["test", "example/a", "--json"]).code(6).json();
     assert_eq!(results(&json), [("a", "limited")]);
@@ -346,7 +346,7 @@ async fn a_paused_account_is_not_tested_and_that_is_said() {
 async fn each_kind_of_account_has_its_own_way_out_and_no_more_than_three_are_told() {
     let upstream = Upstream::new();
     for name in ["1", "2", "3", "4", "5", "6"] {
-        upstream.set(&format!("sk-secret-{name}"), [Answer::status(401)]);
+        upstream.set(&format!("sk-secret-{name}"), [Canned::status(401)]);
     }
     let (home, server) = example(&upstream, &[("a", "sk-secret-1")]).await;
     let run = home.run(["test"]).code(4).says("error: example/a can't be used now\n");
@@ -375,7 +375,7 @@ async fn each_kind_of_account_has_its_own_way_out_and_no_more_than_three_are_tol
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_the_environment_is_changed_where_it_is() {
-    let upstream = Upstream::new().answers("sk-secret-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("sk-secret-1", [Canned::status(401)]);
     let (mut home, _server) = example(&upstream, &[]).await;
     let path = home.config_directory().join("config.toml");
     let settings = std::fs::read_to_string(&path).unwrap();
@@ -426,9 +426,9 @@ async fn a_vendors_verdict_is_told_and_kept_and_a_lack_of_rights_is_none() {
     let upstream = upstream()
         .answers(
             "sk-secret-1",
-            [Answer::status(401).body(r#"{"error": {"code": "account_deactivated"}}"#)],
+            [Canned::status(401).body(r#"{"error": {"code": "account_deactivated"}}"#)],
         )
-        .answers("sk-secret-2", [Answer::status(403).body(r#"{"error": {"code": "missing_scope"}}"#)]);
+        .answers("sk-secret-2", [Canned::status(403).body(r#"{"error": {"code": "missing_scope"}}"#)]);
     let server = Server::start(&upstream).await;
     let home = Home::new();
     home.settings(&format!("[providers.openai]\norigins = [{:?}]\n", server.origin()));
@@ -512,7 +512,7 @@ async fn why_a_token_could_not_be_renewed_is_said_and_no_sign_in_that_would_not_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_without_a_refresh_token_is_refused_as_it_is() {
-    let upstream = upstream().answers("at-secret-1", [Answer::status(401)]);
+    let upstream = upstream().answers("at-secret-1", [Canned::status(401)]);
     let (home, _server) = example(&upstream, &[]).await;
     home.add_to(PoolKey::new("example"), "work", OAuthTokens::new("at-secret-1")).await;
     let json = home.run(["test", "--json"]).code(4).json();
@@ -521,7 +521,7 @@ async fn an_account_without_a_refresh_token_is_refused_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_that_does_not_open_keeps_no_other_from_being_tested() {
-    let upstream = upstream().answers("sk-secret-1", [Answer::status(500)]);
+    let upstream = upstream().answers("sk-secret-1", [Canned::status(500)]);
     let (home, _server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
     // Accounts of another vault, and so of another key, as from a backup.
     let other = Home::new();
@@ -552,7 +552,7 @@ async fn a_pool_that_does_not_open_keeps_no_other_from_being_tested() {
     home.run(["test", "openai"]).code(5).says("openai/d can't be used now").prints("give the key");
     home.run(["test", "example/b"]).ok();
     // A key that the vendor refuses is for a person, too, and before that.
-    upstream.set("sk-secret-2", [Answer::status(401)]);
+    upstream.set("sk-secret-2", [Canned::status(401)]);
     home.run(["test"]).code(4).says("--label b --api-key --replace");
 }
 

@@ -19,13 +19,13 @@ use ModelsShape::{Anthropic, Google, OpenAi};
 
 use crate::discovery_rig::{Rig, ids, list};
 use crate::support::{
-    Answer, Journal, Upstream, account, accounts, builder, keys, no_refresh, renewing, seconds, stack,
+    Canned, Journal, Upstream, account, accounts, builder, keys, no_refresh, renewing, seconds, stack,
     status_of,
 };
 use crate::wire::{Wire, WireReply, frames, wire_client};
 
-fn page(body: &str) -> Answer {
-    Answer::ok().body(body.to_owned())
+fn page(body: &str) -> Canned {
+    Canned::ok().body(body.to_owned())
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_limited_account_is_in_nobodys_way_not_even_between_two_pages() {
     let rig = Rig::new(keys(["a", "b"]).await).await;
     let first = page(r#"{"data": [{"id": "x"}], "has_more": true, "last_id": "x"}"#);
     let second = page(r#"{"data": [{"id": "y"}], "has_more": false}"#);
-    rig.upstream.set("a", [first, Answer::limited(60)]);
+    rig.upstream.set("a", [first, Canned::limited(60)]);
     rig.upstream.set("b", [second]);
     let models = rig.builder(Anthropic).build().unwrap().models().await.unwrap();
     assert_eq!(ids(&models), ["x", "y"]);
@@ -107,7 +107,7 @@ async fn a_token_that_has_expired_is_renewed_between_two_pages() {
     let refreshed = Journal::new();
     let rig = Rig::with_refresher(accounts(["a"]).await, &renewing(&refreshed)).await;
     let first = page(r#"{"models": [{"name": "models/x"}], "nextPageToken": "t"}"#);
-    rig.upstream.set("a-1", [first, Answer::status(401)]);
+    rig.upstream.set("a-1", [first, Canned::status(401)]);
     rig.upstream.set("a-2", [page(r#"{"models": [{"name": "models/y"}]}"#)]);
     let models = rig.builder(Google).build().unwrap().models().await.unwrap();
     assert_eq!(ids(&models), ["x", "y"]);
@@ -125,7 +125,7 @@ async fn a_filter_says_which_models_are_given() {
 }
 
 /// The error of an upstream that answers like this.
-async fn refused(shape: ModelsShape, answers: impl IntoIterator<Item = Answer>) -> DiscoveryError {
+async fn refused(shape: ModelsShape, answers: impl IntoIterator<Item = Canned>) -> DiscoveryError {
     let rig = Rig::new(keys(["token-a"]).await).await;
     rig.upstream.set("token-a", answers);
     let builder = rig.builder(shape).max_pages(3).max_page_bytes(200).max_models(4);
@@ -194,7 +194,7 @@ async fn what_is_just_within_the_bounds_is_taken() {
 #[tokio::test]
 async fn an_error_names_the_provider_and_the_url_and_what_helps_but_no_secret() {
     let body = r#"{"error": {"message": "no such\r\n\u001b[2Jkey: token-a"}}"#;
-    let error = refused(Anthropic, [Answer::status(404).body(body)]).await;
+    let error = refused(Anthropic, [Canned::status(404).body(body)]).await;
     let text = error.to_string();
     for part in ["x's models", "http://127.0.0.1:", "/v1/models:", "404", "key: …", "`models_url`"] {
         assert!(text.contains(part), "no {part:?} in {text}");
@@ -204,7 +204,7 @@ async fn an_error_names_the_provider_and_the_url_and_what_helps_but_no_secret() 
     }
     assert_eq!((error.provider(), error.status().map(|status| status.as_u16())), ("x", Some(404)));
     let long = format!(r#"{{"message": "{}"}}"#, "y".repeat(5000));
-    let text = refused(OpenAi, [Answer::status(500).body(long)]).await.to_string();
+    let text = refused(OpenAi, [Canned::status(500).body(long)]).await.to_string();
     assert!(text.contains("yyy…") && text.len() < 500, "{text}");
     let text = refused(OpenAi, [page("<html>token-a")]).await.to_string();
     assert!(text.contains("no JSON") && text.contains("`models_shape`"), "{text}");

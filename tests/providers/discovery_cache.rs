@@ -14,7 +14,7 @@ use tower_credentials::{Credential, PoolKey, Secret};
 use ModelsShape::{Anthropic, Google, OpenAi};
 
 use crate::discovery_rig::{Rig, ids, list};
-use crate::support::{Answer, accounts, keys, seconds};
+use crate::support::{Canned, accounts, keys, seconds};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -133,7 +133,7 @@ async fn an_answer_is_only_for_the_accounts_that_it_was_given_to() {
         let keep = |builder: DiscoveryBuilder| {
             if in_memory { builder } else { builder.cache_dir(directory.path()) }.build().unwrap()
         };
-        rig.upstream.set("token-a", [list(&["a"]), list(&["a", "more"]), Answer::status(500)]);
+        rig.upstream.set("token-a", [list(&["a"]), list(&["a", "more"]), Canned::status(500)]);
         rig.upstream.set("token-b", [list(&["b"])]);
         let discovery = keep(rig.builder(OpenAi));
         assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
@@ -148,8 +148,8 @@ async fn an_answer_is_only_for_the_accounts_that_it_was_given_to() {
         // With another account, another may answer. The last answer was given to other accounts, so it is none.
         vault.put(Credential::new(PoolKey::new("x"), "new", Secret::api_key("token-c"))).await.unwrap();
         rig.pool.sync().await.unwrap();
-        rig.upstream.set("token-a", [Answer::status(500)]);
-        rig.upstream.set("token-c", [Answer::status(500)]);
+        rig.upstream.set("token-a", [Canned::status(500)]);
+        rig.upstream.set("token-c", [Canned::status(500)]);
         let discovery = if in_memory { discovery } else { kept };
         assert_eq!(
             discovery.models().await.unwrap_err().status().map(|status| status.as_u16()),
@@ -163,7 +163,7 @@ async fn an_upstream_that_gave_a_tag_is_asked_whether_its_answer_still_holds() {
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
     let tagged = list(&["a"]).header("etag", "W/\"1\"");
-    rig.upstream.set("token-a", [tagged, Answer::status(304), Answer::status(304), list(&["b"])]);
+    rig.upstream.set("token-a", [tagged, Canned::status(304), Canned::status(304), list(&["b"])]);
     let discovery = cached(&rig, &directory);
     discovery.models().await.unwrap();
     rig.clock.advance(HOUR);
@@ -190,7 +190,7 @@ async fn of_several_pages_no_tag_is_kept() {
     let rig = rig().await;
     let first = r#"{"models": [{"name": "models/a"}], "nextPageToken": "t"}"#;
     let last = r#"{"models": [{"name": "models/b"}]}"#;
-    let tagged = |body: &str| Answer::ok().body(body.to_owned()).header("etag", "\"1\"");
+    let tagged = |body: &str| Canned::ok().body(body.to_owned()).header("etag", "\"1\"");
     rig.upstream.set("token-a", [tagged(first), tagged(last), tagged(first), tagged(last)]);
     let discovery = rig.builder(Google).build().unwrap();
     discovery.models().await.unwrap();
@@ -203,7 +203,7 @@ async fn of_several_pages_no_tag_is_kept() {
 #[tokio::test]
 async fn a_304_that_nobody_asked_for_is_an_error() {
     let rig = rig().await;
-    rig.upstream.set("token-a", [Answer::status(304)]);
+    rig.upstream.set("token-a", [Canned::status(304)]);
     let error = rig.builder(OpenAi).build().unwrap().models().await.unwrap_err();
     assert_eq!(error.status().map(|status| status.as_u16()), Some(304));
 }
@@ -217,14 +217,14 @@ async fn when_the_upstream_fails_the_last_answer_is_given_and_marked() {
     discovery.models().await.unwrap();
     let mut age = Duration::ZERO;
     for failure in [
-        Answer::status(500),
-        Answer::status(404).body("{}"),
-        Answer::status(204),
-        Answer::ok().body("{\"data\": [{\"id\": \"b\"}"),
-        Answer::ok().body("{\"data\": [{}]}"),
-        Answer::fails(std::io::ErrorKind::ConnectionReset),
-        Answer::ok().body(vec![b' '; 5 * 1024 * 1024]),
-        Answer::limited(1),
+        Canned::status(500),
+        Canned::status(404).body("{}"),
+        Canned::status(204),
+        Canned::ok().body("{\"data\": [{\"id\": \"b\"}"),
+        Canned::ok().body("{\"data\": [{}]}"),
+        Canned::fails(std::io::ErrorKind::ConnectionReset),
+        Canned::ok().body(vec![b' '; 5 * 1024 * 1024]),
+        Canned::limited(1),
     ] {
         rig.clock.advance(HOUR);
         age += HOUR;
@@ -250,7 +250,7 @@ async fn after_a_failure_the_last_answer_is_given_at_once_for_half_a_minute() {
         rig.upstream.set("token-a", [list(&["a"])]);
         let fetched_at = discovery.refresh().await.unwrap().fetched_at();
         rig.clock.advance(HOUR);
-        rig.upstream.set("token-a", [Answer::status(500)]);
+        rig.upstream.set("token-a", [Canned::status(500)]);
         let before = rig.requests();
         for (wait, requests) in [(0, 1), (0, 1), (29, 1), (1, 2), (29, 2), (1, 3)] {
             rig.clock.advance(seconds(wait));
@@ -263,7 +263,7 @@ async fn after_a_failure_the_last_answer_is_given_at_once_for_half_a_minute() {
         // Whoever wants a new one is not put off, and one that comes ends it.
         assert!(discovery.refresh().await.unwrap().stale().is_some());
         assert_eq!(rig.requests() - before, 4);
-        rig.upstream.set("token-a", [list(&["b"]), Answer::status(500)]);
+        rig.upstream.set("token-a", [list(&["b"]), Canned::status(500)]);
         assert!(discovery.refresh().await.unwrap().stale().is_none());
         rig.clock.advance(HOUR);
         discovery.models().await.unwrap();
@@ -275,7 +275,7 @@ async fn after_a_failure_the_last_answer_is_given_at_once_for_half_a_minute() {
 async fn without_a_last_answer_the_error_is_given_and_nothing_is_kept() {
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
-    rig.upstream.set("token-a", [Answer::status(500), list(&["a"])]);
+    rig.upstream.set("token-a", [Canned::status(500), list(&["a"])]);
     let discovery = cached(&rig, &directory);
     discovery.models().await.unwrap_err();
     assert!(!directory.path().join("cache").exists());

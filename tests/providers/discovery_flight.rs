@@ -8,10 +8,10 @@ use tower_credentials::discovery::{Discovery, DiscoveryErrorKind};
 use tower_credentials::provider::{ModelsEndpoint, ModelsShape};
 
 use crate::discovery_rig::{Rig, ids, list};
-use crate::support::{self, Answer, builder, keys, stack};
+use crate::support::{self, Canned, builder, keys, stack};
 
 /// An answer that comes once this is notified.
-fn held(answer: Answer) -> (Arc<Notify>, Answer) {
+fn held(answer: Canned) -> (Arc<Notify>, Canned) {
     let release = Arc::new(Notify::new());
     let waiting = release.clone();
     let answer = answer.after(move || {
@@ -21,7 +21,7 @@ fn held(answer: Answer) -> (Arc<Notify>, Answer) {
     (release, answer)
 }
 
-async fn rig(answers: impl IntoIterator<Item = Answer>) -> (Rig, Discovery) {
+async fn rig(answers: impl IntoIterator<Item = Canned>) -> (Rig, Discovery) {
     let rig = Rig::new(keys(["a"]).await).await;
     rig.upstream.set("a", answers);
     let discovery = rig.builder(ModelsShape::OpenAi).build().unwrap();
@@ -50,7 +50,7 @@ async fn fifty_callers_share_one_request() {
 
 #[tokio::test]
 async fn fifty_callers_share_one_failure() {
-    let (release, answer) = held(Answer::status(500));
+    let (release, answer) = held(Canned::status(500));
     let (rig, discovery) = rig([answer]).await;
     let callers: Vec<_> = (0..50)
         .map(|_| {
@@ -108,7 +108,7 @@ async fn an_answer_that_nobody_waits_for_any_more_is_kept() {
 
 #[tokio::test]
 async fn after_an_end_there_is_a_new_beginning() {
-    let (rig, discovery) = rig([Answer::status(500), list(&["a"]), list(&["b"])]).await;
+    let (rig, discovery) = rig([Canned::status(500), list(&["a"]), list(&["b"])]).await;
     discovery.models().await.unwrap_err();
     assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
     assert_eq!(ids(&discovery.refresh().await.unwrap()), ["b"]);

@@ -61,7 +61,7 @@ async fn pool(accounts: &[(&str, Option<&str>)]) -> Pool {
 }
 
 fn limits(labels: &[&str]) -> Upstream {
-    let limited = |upstream: Upstream, label: &&str| upstream.answers(label, [Answer::limited(30)]);
+    let limited = |upstream: Upstream, label: &&str| upstream.answers(label, [Canned::limited(30)]);
     labels.iter().fold(Upstream::new(), limited)
 }
 
@@ -127,7 +127,7 @@ async fn a_path_that_only_begins_like_the_prefix_loses_nothing_of_it() {
     vault.put(away).await.unwrap();
     vault.put(Credential::new(key(), "b", tokens("b"))).await.unwrap();
     let pool = Pool::builder(Vendor::new(), vault).open().await.unwrap();
-    let upstream = limits(&["a"]).answers("b", [Answer::status(401)]);
+    let upstream = limits(&["a"]).answers("b", [Canned::status(401)]);
     let refresher = Refresher::new(|_| async { Ok::<Secret, BoxError>(OAuthTokens::new("b-2").into()) });
     let (rotate, refresh, auth, persist) = four(&pool, &refresher);
     let between = tower::util::MapRequestLayer::new(|request: Asked| request);

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use proptest::prelude::*;
 use tower_credentials::Timestamp;
 use tower_credentials::provider::{
-    Answer, Anthropic, Copilot, Cursor, Finding, Google, OpenAi, Provider, Qwen, Verdict,
+    Anthropic, Assessment, Copilot, Cursor, Google, OpenAi, Provider, Qwen, ResponseView, Verdict,
 };
 use tower_credentials::rate_limit::MAX_STATED;
 
@@ -27,15 +27,15 @@ fn vendors() -> [Box<dyn Provider>; 6] {
     ]
 }
 
-fn read(vendor: &dyn Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> Finding {
+fn read(vendor: &dyn Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> Assessment {
     let status = StatusCode::from_u16(status).unwrap();
     // What a layer would read of it.
     let body = &body[..body.len().min(vendor.body_prefix(status))];
-    vendor.read(&Answer::new(status, headers, Timestamp::from_millis(NOW)).body(body))
+    vendor.read(&ResponseView::new(status, headers, Timestamp::from_millis(NOW)).body(body))
 }
 
 /// What a finding comes to, in the table's words but for the word of a reason.
-fn told(finding: &Finding) -> (Option<u64>, String) {
+fn told(finding: &Assessment) -> (Option<u64>, String) {
     let wait = finding.retry_at.map(|moment| moment.as_millis() - NOW);
     let verdict = match &finding.verdict {
         None => "-".to_owned(),

@@ -7,7 +7,6 @@ mod support;
 #[path = "../wire/mod.rs"]
 mod wire;
 
-mod answers_table;
 mod discovery;
 mod discovery_cache;
 mod discovery_flight;
@@ -19,6 +18,7 @@ mod provider_environment;
 mod provider_registry;
 mod provider_requests;
 mod response_settings;
+mod responses_table;
 mod settings;
 mod settings_errors;
 #[cfg(unix)]

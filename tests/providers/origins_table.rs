@@ -571,8 +571,8 @@ async fn a_redirect_carries_a_credential_only_to_where_it_may_go() {
         let key = Credential::new(PoolKey::new("openai"), "a", Secret::api_key("planted"));
         vault::VaultExt::put(&vault, key).await.unwrap();
         let pool = Pool::builder(OpenAi::new(), vault).open().await.unwrap();
-        let redirect = Answer::status(307).header("location", location);
-        let upstream = Upstream::new().answers("planted", [redirect, Answer::ok()]);
+        let redirect = Canned::status(307).header("location", location);
+        let upstream = Upstream::new().answers("planted", [redirect, Canned::ok()]);
         let credentials = CredentialsLayer::new(pool).layer(upstream.clone());
         let service = FollowRedirectLayer::new().layer(credentials);
         let request = Request::get("https://api.openai.com/v1/a/b").body(Full::from("")).unwrap();

@@ -15,7 +15,7 @@ use tower_credentials::{
 };
 
 use crate::support::{
-    Answer, Plan, Planned, Upstream, ask, builder, cools, key, order, post, seconds, stack, status_of,
+    Canned, Plan, Planned, Upstream, ask, builder, cools, key, order, post, seconds, stack, status_of,
     tokio_clock,
 };
 
@@ -349,7 +349,7 @@ async fn a_pool_uses_it_and_keeps_its_cooldown_while_the_process_lives() {
     let clock = tokio_clock();
     let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
     assert_eq!(order(&pool), ["$X_API_KEY"]);
-    let upstream = Upstream::new().answers("planted", [Answer::limited(60), Answer::ok()]);
+    let upstream = Upstream::new().answers("planted", [Canned::limited(60), Canned::ok()]);
     let service = stack(CredentialsLayer::new(pool.clone()), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 429);
     assert_eq!(cools(&pool, "$X_API_KEY"), seconds(60));

@@ -13,7 +13,7 @@ use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, Error, OAuthTokens, Pool, PoolKey, Secret};
 
-use crate::support::{self, Answer, Upstream, ask, cools, seconds, stack, tokio_clock};
+use crate::support::{self, Canned, Upstream, ask, cools, seconds, stack, tokio_clock};
 
 fn with_file(text: &str) -> RegistryBuilder {
     Registry::builder().toml("credentials.toml", text)
@@ -290,7 +290,7 @@ async fn pools_of_one_registry_share_how_the_environments_key_stands() {
         builder.open().await.unwrap()
     };
     let first = open().await;
-    let upstream = Upstream::new().answers("planted", [Answer::limited(60)]);
+    let upstream = Upstream::new().answers("planted", [Canned::limited(60)]);
     ask(&stack(CredentialsLayer::new(first.clone()), upstream), get()).await;
     first.save().await.unwrap();
     assert_eq!(cools(&open().await, "$OPENAI_API_KEY"), seconds(60));

@@ -10,7 +10,7 @@ use tower_credentials::provider::{
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, Kind, OAuthTokens, Pool, PoolKey, Secret};
 
-use crate::support::{self, Answer, Server, Stack, Upstream, ask, client, stack};
+use crate::support::{self, Canned, Server, Stack, Upstream, ask, client, stack};
 
 /// Headers of a request that carry a credential, wherever it is for.
 const NAMES: [&str; 9] = [
@@ -168,7 +168,7 @@ async fn the_account_and_the_projects_are_of_the_same_credential_in_each_attempt
     ];
     let rig = rig(VENDORS[1].1, credentials).await;
     for label in ["a", "b", "c"] {
-        rig.upstream.set(label, [Answer::limited(30)]);
+        rig.upstream.set(label, [Canned::limited(30)]);
     }
     assert_eq!(rig.ask().await, 429);
     let own = |text: &str| text.to_owned();
@@ -196,7 +196,7 @@ async fn two_subscriptions_never_mix_their_account_ids() {
     }
     let rig = rig(VENDORS[1].1, [account("a"), second, account("c")]).await;
     for label in ["a", "b", "c"] {
-        rig.upstream.set(label, [Answer::limited(30)]);
+        rig.upstream.set(label, [Canned::limited(30)]);
     }
     rig.ask().await;
     let ids = rig.upstream.seen.all().into_iter().map(|seen| {

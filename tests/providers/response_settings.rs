@@ -4,7 +4,7 @@
 
 use http::{HeaderMap, StatusCode};
 use tower_credentials::Timestamp;
-use tower_credentials::provider::{Answer, Finding, LimitOf, Provider, Registry, Verdict};
+use tower_credentials::provider::{Assessment, LimitOf, Provider, Registry, ResponseView, Verdict};
 
 fn registry(rules: &str) -> Result<Registry, String> {
     let text =
@@ -14,14 +14,19 @@ fn registry(rules: &str) -> Result<Registry, String> {
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-fn read(provider: &dyn Provider, status: u16, headers: &[(&'static str, &str)], body: &str) -> Finding {
+fn read(
+    provider: &dyn Provider,
+    status: u16,
+    headers: &[(&'static str, &str)],
+    body: &str,
+) -> Assessment {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(*name, value.parse().unwrap());
     }
     let status = StatusCode::from_u16(status).unwrap();
     let seen = &body.as_bytes()[..body.len().min(provider.body_prefix(status))];
-    provider.read(&Answer::new(status, &map, NOW).body(seen))
+    provider.read(&ResponseView::new(status, &map, NOW).body(seen))
 }
 
 #[test]

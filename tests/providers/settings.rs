@@ -11,7 +11,7 @@ use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, Error, Kind, OAuthTokens, PoolKey, Secret};
 
-use crate::support::{self, Answer, Upstream, ask, cools, seconds, stack, tokio_clock};
+use crate::support::{self, Canned, Upstream, ask, cools, seconds, stack, tokio_clock};
 
 fn with_file(text: &str) -> RegistryBuilder {
     Registry::builder().toml("credentials.toml", text)
@@ -155,7 +155,7 @@ async fn at_once(registry: &Registry) -> String {
     let vault = MemoryVault::new();
     vault.put(Credential::new(key, "k", Secret::api_key("key"))).await.unwrap();
     let pool = registry.pool("openai", vault).unwrap().open().await.unwrap();
-    let upstream = Upstream::new().answers("key", [Answer::ok().after(std::future::pending)]);
+    let upstream = Upstream::new().answers("key", [Canned::ok().after(std::future::pending)]);
     let service = stack(CredentialsLayer::new(pool), upstream.clone());
     let requests: Vec<_> = (0..5).map(|_| tokio::spawn(ask(&service, get()))).collect();
     // Time is paused: it moves once every request waits.
@@ -173,7 +173,7 @@ async fn cooldown(registry: &Registry, status: u16) -> String {
         vault.put(Credential::new(key.clone(), label, Secret::api_key(secret))).await.unwrap();
     }
     let pool = registry.pool("openai", vault).unwrap().clock(tokio_clock()).open().await.unwrap();
-    let upstream = Upstream::new().answers("key", [Answer::status(status)]);
+    let upstream = Upstream::new().answers("key", [Canned::status(status)]);
     ask(&stack(CredentialsLayer::new(pool.clone()), upstream), get()).await;
     // A guess is prolonged by a tenth at most.
     let wait = cools(&pool, "k");

@@ -86,7 +86,7 @@ impl Journal<String> {
 
 /// What the upstream says.
 #[derive(Clone)]
-pub(crate) struct Answer {
+pub(crate) struct Canned {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
@@ -94,7 +94,7 @@ pub(crate) struct Answer {
     before: Option<Arc<dyn Fn() -> BoxFuture<()> + Send + Sync>>,
 }
 
-impl Answer {
+impl Canned {
     pub(crate) fn status(status: u16) -> Self {
         Self {
             status: StatusCode::from_u16(status).unwrap(),
@@ -156,7 +156,7 @@ pub(crate) struct Seen {
 /// without any is answered by a 200 that names it.
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    scripts: Arc<Mutex<HashMap<String, VecDeque<Answer>>>>,
+    scripts: Arc<Mutex<HashMap<String, VecDeque<Canned>>>>,
     pub(crate) seen: Journal<Seen>,
 }
 
@@ -165,13 +165,13 @@ impl Upstream {
         Self { scripts: Arc::default(), seen: Journal::new() }
     }
 
-    pub(crate) fn answers(self, token: &str, answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) fn answers(self, token: &str, answers: impl IntoIterator<Item = Canned>) -> Self {
         self.set(token, answers);
         self
     }
 
     /// Replaces a token's script.
-    pub(crate) fn set(&self, token: &str, answers: impl IntoIterator<Item = Answer>) {
+    pub(crate) fn set(&self, token: &str, answers: impl IntoIterator<Item = Canned>) {
         self.scripts.lock().unwrap().insert(token.to_owned(), answers.into_iter().collect());
     }
 
@@ -184,12 +184,12 @@ impl Upstream {
         self.tokens().iter().filter(|seen| *seen == token).count()
     }
 
-    fn next(&self, token: &str) -> Answer {
+    fn next(&self, token: &str) -> Canned {
         let mut scripts = self.scripts.lock().unwrap();
         match scripts.get_mut(token) {
             Some(script) if script.len() > 1 => script.pop_front().unwrap(),
             Some(script) => script.front().unwrap().clone(),
-            None => Answer::ok().body(token.to_owned()),
+            None => Canned::ok().body(token.to_owned()),
         }
     }
 }
@@ -479,7 +479,7 @@ pub(crate) fn status_of(pool: &Pool, label: &str) -> tower_credentials::Credenti
 
 /// How the credential stands but for its latest answer, which every request leaves behind.
 pub(crate) fn learnt(standing: &Standing) -> Standing {
-    Standing { last_answer: None, ..standing.clone() }
+    Standing { last_response: None, ..standing.clone() }
 }
 
 /// How long the credential still cools down as a whole.

@@ -10,7 +10,7 @@ use ring::{aead, hkdf, hmac};
 use serde_json::Value;
 use tempfile::TempDir;
 use tower_credentials::standing::{
-    Change, Cooldown, Health, LastAnswer, Outcome, Reason, Scope, Standing,
+    Change, Cooldown, Health, LastResponse, Outcome, Reason, Scope, Standing,
 };
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
@@ -301,7 +301,7 @@ async fn a_vault_of_version_1_can_be_sealed_anew_with_another_key() {
 async fn pauses_and_answers_are_written_and_read_as_specified() {
     let place = Place::new("vault-v2");
     let vault = place.open().await;
-    let answer = |at, status| LastAnswer { at: Timestamp::from_millis(at), status };
+    let answer = |at, status| LastResponse { at: Timestamp::from_millis(at), status };
     let changes = [
         (1, Change::Paused),
         (1, Change::Answered(answer(1_790_000_000_001, 429))),
@@ -325,7 +325,7 @@ async fn pauses_and_answers_are_written_and_read_as_specified() {
         let standings = vault.load_pool(example()).await.unwrap().standings.credentials;
         let of_first = &standings[&id(1)];
         assert_eq!((of_first.paused, of_first.failures), (true, 2));
-        assert_eq!(of_first.last_answer, Some(answer(1_790_000_000_001, 429)));
+        assert_eq!(of_first.last_response, Some(answer(1_790_000_000_001, 429)));
         assert_eq!(standings[&id(2)], Standing::default());
     }
     // A snapshot, as another program may write it; what is there of the first line is theirs.
@@ -335,11 +335,12 @@ async fn pauses_and_answers_are_written_and_read_as_specified() {
     assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
     let of_first = Standing {
         failures: 1,
-        last_answer: Some(answer(1_790_000_000_001, 429)),
+        last_response: Some(answer(1_790_000_000_001, 429)),
         ..Standing::default()
     };
     assert_eq!(loaded.standings.credentials[&id(1)], of_first);
-    let of_second = Standing { paused: true, last_answer: Some(answer(5, 401)), ..Standing::default() };
+    let of_second =
+        Standing { paused: true, last_response: Some(answer(5, 401)), ..Standing::default() };
     assert_eq!(loaded.standings.credentials[&id(2)], of_second);
 }
 

@@ -128,19 +128,19 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) async fn start<F, Answer>(answer: F) -> Self
+    pub(crate) async fn start<F, Canned>(answer: F) -> Self
     where
-        F: Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
-        Answer: Future<Output = WireReply> + Send + 'static,
+        F: Fn(Request<Incoming>) -> Canned + Clone + Send + 'static,
+        Canned: Future<Output = WireReply> + Send + 'static,
     {
         Self::start_with(200, answer).await
     }
 
     /// One that takes this many requests at once on each connection of HTTP/2.
-    pub(crate) async fn start_with<F, Answer>(streams: u32, answer: F) -> Self
+    pub(crate) async fn start_with<F, Canned>(streams: u32, answer: F) -> Self
     where
-        F: Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
-        Answer: Future<Output = WireReply> + Send + 'static,
+        F: Fn(Request<Incoming>) -> Canned + Clone + Send + 'static,
+        Canned: Future<Output = WireReply> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

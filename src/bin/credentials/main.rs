@@ -17,8 +17,6 @@ mod failure;
 mod files;
 mod keys;
 mod memory;
-#[path = "../../plain/odd.rs"]
-mod odd;
 mod output;
 mod places;
 mod progress;
@@ -28,6 +26,8 @@ mod shell;
 mod signals;
 mod table;
 mod time;
+#[path = "../../printable/unprintable.rs"]
+mod unprintable;
 
 use std::process::ExitCode;
 use std::time::Duration;

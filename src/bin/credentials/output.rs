@@ -20,8 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::odd::is_odd;
 use crate::progress;
+use crate::unprintable::is_unprintable;
 
 /// When to write in colour.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -215,7 +215,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// JSON with what is odd in its strings escaped, which JSON's own rules leave to the writer.
 fn escaped(json: String) -> String {
-    let is_plain = |char: char| char == '\n' || !is_odd(char);
+    let is_plain = |char: char| char == '\n' || !is_unprintable(char);
     if json.chars().all(is_plain) {
         return json;
     }
@@ -251,7 +251,7 @@ const STYLES: [&str; 5] = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m",
 /// of this module. It may have a secret in it.
 fn shown(text: impl Display) -> Zeroizing<String> {
     let text = Zeroizing::new(text.to_string());
-    if !text.contains(|char| char != '\n' && is_odd(char)) {
+    if !text.contains(|char| char != '\n' && is_unprintable(char)) {
         return text;
     }
     // A mark has three bytes, and stands for one at least.
@@ -261,7 +261,7 @@ fn shown(text: impl Display) -> Zeroizing<String> {
         let style = STYLES.into_iter().find(|style| rest.starts_with(style));
         match style {
             Some(style) => shown.push_str(style),
-            None if char == '\n' || !is_odd(char) => shown.push(char),
+            None if char == '\n' || !is_unprintable(char) => shown.push(char),
             None => shown.push(char::REPLACEMENT_CHARACTER),
         }
         rest = &rest[style.map_or(char.len_utf8(), str::len)..];
@@ -276,5 +276,5 @@ pub(crate) fn path(path: &Path) -> String {
 
 /// A text that comes from somewhere else, without what a terminal would obey.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|char| if is_odd(char) { '\u{fffd}' } else { char }).collect()
+    text.chars().map(|char| if is_unprintable(char) { '\u{fffd}' } else { char }).collect()
 }

@@ -2,11 +2,11 @@
 
 use super::opencode::openai;
 use super::{Account, Reading, keep_rest, mcp, tokens};
-use crate::account::{ACCOUNT, Claims, ENDPOINT, ID_TOKEN};
+use crate::claims::{ACCOUNT, Claims, ENDPOINT, ID_TOKEN};
 use crate::credential::Secret;
 use crate::migrate::json::{Object, Problem};
 use crate::migrate::source::Source;
-use crate::plain::is_plain;
+use crate::printable::is_plain;
 use crate::secret::SecretString;
 
 /// A key, an account, or both.

@@ -4,7 +4,7 @@ use super::{Account, Reading, UNFINISHED, keep_rest, tokens};
 use crate::credential::{OAuthTokens, Secret};
 use crate::migrate::json::{Object, Problem, Value};
 use crate::migrate::source::Source;
-use crate::plain::is_plain;
+use crate::printable::is_plain;
 use crate::provider::Origin;
 use crate::secret::SecretString;
 

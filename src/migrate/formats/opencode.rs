@@ -1,11 +1,11 @@
 //! opencode's `auth.json`.
 
 use super::{Account, Reading, keep_rest, tokens};
-use crate::account::{ACCOUNT, ACCOUNT_ID, Claims, ENDPOINT, within};
+use crate::claims::{ACCOUNT, ACCOUNT_ID, Claims, ENDPOINT, within};
 use crate::credential::{OAuthTokens, Secret};
 use crate::migrate::json::{Object, Problem, Value};
 use crate::migrate::source::Source;
-use crate::plain::is_plain;
+use crate::printable::is_plain;
 
 /// Of providers' ids, each with an account, a key, or a token with the name of its variable.
 pub(super) fn read(object: Object<'_>, reading: &mut Reading) {

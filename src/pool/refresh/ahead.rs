@@ -37,7 +37,7 @@ pub(crate) fn lapses_at(lease: &Lease) -> Option<Timestamp> {
     let Metadata { generation, updated_at, .. } = lease.credential();
     // Put into the vault as one that has expired, or known to be no good by who has renewed it.
     let is_known_dead = *generation == Generation::FIRST && expiry <= *updated_at;
-    let is_left_alone = !is_known_dead && expiry != Timestamp::default() && !lease.has_unread_answer();
+    let is_left_alone = !is_known_dead && expiry != Timestamp::default() && !lease.has_unread_response();
     Some(if is_left_alone { expiry.max(updated_at.after(SHORTEST_LIFE)) } else { expiry })
 }
 
@@ -78,7 +78,7 @@ impl Renewal {
             let life = expiry.since(lease.credential().updated_at);
             let margin = MARGIN.min(life / 10);
             let due = expiry.before(margin.mul_f64(1.0 - random / 2.0));
-            if lease.has_unread_answer() {
+            if lease.has_unread_response() {
                 return due;
             }
             // Not at once again, where a server says that its tokens are dead when they come.
@@ -140,7 +140,7 @@ impl Pool {
                 changes.mark_unchanged();
                 let Some(pool) = alive() else { return };
                 let now = pool.now();
-                let (due, next) = pool.with_book(|book, config| book.renewals(config, now));
+                let (due, next) = pool.with_state(|state, config| state.renewals(config, now));
                 drop(pool);
                 for lease in due.into_iter().filter(|lease| refresher.renews(lease)) {
                     let Some(pool) = alive() else { return };

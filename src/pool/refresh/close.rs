@@ -72,17 +72,17 @@ impl Pool {
         };
         within(most, finish).await.map_err(|_| Unfinished {
             renewals: self.renewing(),
-            unsaved: self.has_unsaved() || self.has_unsaved_answers(),
+            unsaved: self.has_unsaved() || self.has_unsaved_responses(),
         })
     }
 
     /// The accounts that are being renewed: whose refresh token was presented, and whose new one is not saved yet.
     pub fn renewing(&self) -> Vec<Metadata> {
-        self.with_book(|book, _| {
+        self.with_state(|state, _| {
             let is_presented = |stage: &RefreshStage| {
                 matches!(stage, RefreshStage::Running(Running { presented_at: Some(_), .. }))
             };
-            let slots = book.slots.iter().filter(|slot| is_presented(&slot.refresh));
+            let slots = state.slots.iter().filter(|slot| is_presented(&slot.refresh));
             slots.map(|slot| slot.lease.credential().clone()).collect()
         })
     }
@@ -104,7 +104,7 @@ impl Pool {
     }
 
     fn is_refreshing(&self) -> bool {
-        self.with_book(|book, _| book.slots.iter().any(|slot| slot.refresh.is_running()))
+        self.with_state(|state, _| state.slots.iter().any(|slot| slot.refresh.is_running()))
     }
 
     pub(super) fn is_closing(&self) -> bool {

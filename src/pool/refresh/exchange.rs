@@ -42,7 +42,7 @@ struct Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let before =
-            self.pool.with_book(|book, _| std::mem::take(&mut book.slots[self.lease.slot()].refresh));
+            self.pool.with_state(|state, _| std::mem::take(&mut state.slots[self.lease.slot()].refresh));
         self.pool.0.renewals.send_replace(());
         if let RefreshStage::Running(running) = before {
             running.tell(&self.told);
@@ -116,7 +116,7 @@ impl Exchange {
     async fn hold_off(&self, trouble: &Trouble) {
         let Some(hold_off) = trouble.hold_off() else { return };
         let (slot, reason) = (self.lease.slot(), trouble.to_string());
-        let failed = self.pool.with_book(|book, _| book.refresh_failed(slot, hold_off, reason));
+        let failed = self.pool.with_state(|state, _| state.refresh_failed(slot, hold_off, reason));
         if let HoldOff::Vendor { .. } = hold_off {
             // Void after an answer that could not be read, which is kept as a generation of its own: another process tries
             // the old refresh token once more.
@@ -152,7 +152,7 @@ impl Exchange {
     }
 
     fn running<T>(&self, change: impl FnOnce(&mut Running) -> T) -> Option<T> {
-        self.pool.with_book(|book, _| match &mut book.slots[self.lease.slot()].refresh {
+        self.pool.with_state(|state, _| match &mut state.slots[self.lease.slot()].refresh {
             RefreshStage::Running(running) => Some(change(running)),
             RefreshStage::Idle => None,
         })
@@ -195,8 +195,8 @@ impl Exchange {
 
     /// Another process's verdict on this very secret.
     fn known_verdict(&self) -> Option<Trouble> {
-        let known = self.pool.with_book(|book, _| {
-            let slot = &book.slots[self.lease.slot()];
+        let known = self.pool.with_state(|state, _| {
+            let slot = &state.slots[self.lease.slot()];
             slot.is_of(&self.lease).then(|| slot.standing.health.clone())
         });
         match known {
@@ -213,7 +213,7 @@ impl Exchange {
 
     fn change(&self, change: Change) {
         let now = self.pool.now();
-        self.pool.with_book(|book, config| book.change(self.lease.slot(), change, config, now));
+        self.pool.with_state(|state, config| state.change(self.lease.slot(), change, config, now));
     }
 
     async fn exchange(&self, refresher: &Refresher) -> Result<Lease, Trouble> {
@@ -244,7 +244,7 @@ impl Exchange {
         };
         if let Some(failed) = failed {
             let slot = self.lease.slot();
-            self.pool.with_book(|book, _| book.slots[slot].renewal.have_failed(failed.in_a_row));
+            self.pool.with_state(|state, _| state.slots[slot].renewal.have_failed(failed.in_a_row));
             if !failed.wait.is_zero() {
                 return Err(Trouble::HeldOff(failed));
             }
@@ -273,7 +273,7 @@ impl Exchange {
                             "an earlier renewal was cut off before its new token was saved";
                         Err(self.reject(format!("{reason}; {CUT_OFF}")).await)
                     }
-                    _ if stored.secret.has_unread_answer() => {
+                    _ if stored.secret.has_unread_response() => {
                         const UNREAD: &str =
                             "an earlier answer could not be read, and is kept with the account";
                         Err(self.reject(format!("{reason}; {UNREAD}")).await)
@@ -351,7 +351,7 @@ impl Exchange {
         let now = self.pool.now();
         let provider = self.pool.provider();
         self.pool
-            .with_book(|book, config| book.adopt(credential, in_older_vault, provider, config, now))
+            .with_state(|state, config| state.adopt(credential, in_older_vault, provider, config, now))
             .map_err(|error| Trouble::Vendor(RefreshError::Failed(error.into())))
     }
 }

@@ -18,7 +18,7 @@ impl Pool {
         };
         if is_news {
             // What is published was good for longer without one.
-            self.with_book(|_, _| ());
+            self.with_state(|_, _| ());
         }
     }
 

@@ -80,8 +80,8 @@ impl Pool {
     pub(crate) fn refresh(&self, lease: &Lease, refresher: &Refresher, saves: bool) -> Refreshing {
         let (sender, receiver) = oneshot::channel();
         let mut lease = lease.clone();
-        let is_first = self.with_book(|book, _| {
-            let slot = &mut book.slots[lease.slot()];
+        let is_first = self.with_state(|state, _| {
+            let slot = &mut state.slots[lease.slot()];
             if slot.lease.credential().generation > lease.credential().generation {
                 if !slot.lease.lacks_token() {
                     return Err(Refreshed::New(slot.lease.clone()));

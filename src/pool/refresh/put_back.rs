@@ -20,9 +20,9 @@ impl Pool {
     /// Those whose secret here is newer than what the vault has.
     pub(in crate::pool) fn newer_than(&self, stored: &StoredPool) -> Vec<Lease> {
         let stored = &stored.credentials;
-        self.with_book(|book, _| {
+        self.with_state(|state, _| {
             let known = |record: &Credential| {
-                let lease = &book.slots[*book.by_id.get(&record.metadata.id)?].lease;
+                let lease = &state.slots[*state.by_id.get(&record.metadata.id)?].lease;
                 is_newer(lease, &record.metadata).then(|| lease.clone())
             };
             stored.iter().filter_map(known).collect()
@@ -59,7 +59,7 @@ impl Pool {
         stored: Credential,
     ) -> Result<PutBack, VaultError> {
         // Not that of when the older vault was found: another task may have done this since.
-        let lease = self.with_book(|book, _| book.slots[slot].lease.clone());
+        let lease = self.with_state(|state, _| state.slots[slot].lease.clone());
         let Metadata { id, generation, .. } = stored.metadata;
         if lease.credential().generation == generation {
             return Ok(PutBack::Ours(stored));
@@ -79,8 +79,8 @@ impl Pool {
         self.emit(&Event::OlderVault { credential: &credential.metadata });
         let now = self.now();
         // It was usable before.
-        let _ =
-            self.with_book(|book, config| book.adopt(&credential, true, self.provider(), config, now));
+        let _ = self
+            .with_state(|state, config| state.adopt(&credential, true, self.provider(), config, now));
         Ok(PutBack::Ours(credential))
     }
 }

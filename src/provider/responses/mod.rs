@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{Answer, LimitOf};
+use super::{LimitOf, ResponseView};
 use pattern::Pattern;
 
 pub(crate) use body::values;
@@ -223,7 +223,7 @@ impl ResponseRule {
         self.means(means, what_to_do)
     }
 
-    fn is_for(&self, answer: &Answer<'_>) -> bool {
+    fn is_for(&self, answer: &ResponseView<'_>) -> bool {
         let status = answer.status.as_u16();
         status >= 400 && self.statuses.contains(&status)
     }

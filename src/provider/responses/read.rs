@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::{Means, Place, ResponseRule, Test, values};
 use crate::clock::Timestamp;
-use crate::provider::{Answer, Finding, Verdict};
+use crate::provider::{Assessment, ResponseView, Verdict};
 use crate::rate_limit::{self, MAX_SPENT, MAX_STATED};
 
 /// Whether one of these rules has to see the body of an answer with this status.
@@ -19,9 +19,9 @@ pub(in crate::provider) fn wants_body(rules: &[ResponseRule], status: StatusCode
 pub(in crate::provider) fn read(
     rules: &[ResponseRule],
     vendor: &str,
-    answer: &Answer<'_>,
-    headers: &Finding,
-) -> Option<Finding> {
+    answer: &ResponseView<'_>,
+    headers: &Assessment,
+) -> Option<Assessment> {
     let rules = || rules.iter().filter(|rule| rule.is_for(answer));
     let mut paths: Vec<&str> = Vec::new();
     for rule in rules() {
@@ -40,7 +40,7 @@ pub(in crate::provider) fn read(
 
 /// What there is to see of an answer.
 struct Seen<'a> {
-    answer: &'a Answer<'a>,
+    answer: &'a ResponseView<'a>,
     paths: Vec<&'a str>,
     found: Vec<(usize, String)>,
 }
@@ -78,7 +78,7 @@ impl Seen<'_> {
         test.patterns.iter().find_map(matching)
     }
 
-    fn judge(&self, rule: &ResponseRule, vendor: &str, headers: &Finding) -> Option<Finding> {
+    fn judge(&self, rule: &ResponseRule, vendor: &str, headers: &Assessment) -> Option<Assessment> {
         let mut all = Held::default();
         for test in &rule.tests {
             let held = self.holds(test)?;
@@ -91,9 +91,9 @@ impl Seen<'_> {
             Some(code) => format!("{vendor} answered {code}: {}", rule.reason),
             None => format!("{vendor}: {}", rule.reason),
         };
-        let mut finding = headers.clone();
-        finding.verdict = Some(match rule.means {
-            Means::Limited => return Some(self.limit(rule, all.time.as_deref(), finding)),
+        let mut assessment = headers.clone();
+        assessment.verdict = Some(match rule.means {
+            Means::Limited => return Some(self.limit(rule, all.time.as_deref(), assessment)),
             Means::Spent => {
                 let until = self.ends(rule, all.time.as_deref(), MAX_SPENT);
                 Verdict::Spent { reason: reason(), until }
@@ -105,30 +105,30 @@ impl Seen<'_> {
             Means::InsufficientScope => Verdict::InsufficientScope,
             // What these statuses say by themselves is no verdict.
             Means::Refused if matches!(self.answer.status.as_u16(), 401 | 403) => {
-                return Some(Finding { verdict: None, ..finding });
+                return Some(Assessment { verdict: None, ..assessment });
             }
             Means::Refused => Verdict::Refused,
         });
-        Some(finding)
+        Some(assessment)
     }
 
     /// A limit. A rule that asks for nothing but the status only knows where the time is.
-    fn limit(&self, rule: &ResponseRule, time: Option<&str>, mut finding: Finding) -> Finding {
-        if finding.verdict.is_none() || !rule.tests.is_empty() {
+    fn limit(&self, rule: &ResponseRule, time: Option<&str>, mut assessment: Assessment) -> Assessment {
+        if assessment.verdict.is_none() || !rule.tests.is_empty() {
             // What these statuses say by themselves is no verdict.
             let is_plain = matches!(self.answer.status.as_u16(), 402 | 429);
-            finding.verdict = (!is_plain).then_some(Verdict::Limited);
+            assessment.verdict = (!is_plain).then_some(Verdict::Limited);
         }
         // Of several limits that are used up, the longest holds.
-        let stated = finding.retry_at.max(self.ends(rule, time, MAX_STATED));
-        finding.retry_at = stated.or_else(|| Some(self.answer.now.after(rule.wait?)));
-        finding.limit_of = rule.limit_of.or(finding.limit_of);
-        finding
+        let stated = assessment.retry_at.max(self.ends(rule, time, MAX_STATED));
+        assessment.retry_at = stated.or_else(|| Some(self.answer.now.after(rule.wait?)));
+        assessment.limit_of = rule.limit_of.or(assessment.limit_of);
+        assessment
     }
 
     /// When what the rule is about ends, by what it knows of: the latest, at most this far ahead.
     fn ends(&self, rule: &ResponseRule, time: Option<&str>, most: Duration) -> Option<Timestamp> {
-        let Answer { headers, now, .. } = *self.answer;
+        let ResponseView { headers, now, .. } = *self.answer;
         let texts = rule.until.iter().flat_map(|place| self.texts(place));
         let resets = texts.filter_map(|text| rate_limit::any_reset(text.trim().as_bytes()));
         let resets = resets.chain(time.and_then(rate_limit::date_and_minute));

@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
-use super::answer::is_html;
+use super::response_view::is_html;
 use super::responses::{self, BODY_PREFIX, ResponseRule};
 use super::value::secret_value;
 use super::{
-    Answer, CredentialHeaders, Endpoint, Finding, InvalidOrigin, LimitOf, ListElement, ModelsEndpoint,
-    ModelsShape, Origin, Provider, UnusableSecret, Verdict,
+    Assessment, CredentialHeaders, Endpoint, InvalidOrigin, LimitOf, ListElement, ModelsEndpoint,
+    ModelsShape, Origin, Provider, ResponseView, UnusableSecret, Verdict,
 };
 use crate::clock::Timestamp;
 use crate::credential::{Credential, Kind as SecretKind};
@@ -80,7 +80,7 @@ pub(super) struct Vendor {
     /// What its answers mean.
     responses: Vec<ResponseRule>,
     /// When a limit ends, by headers of the vendor's own, where the body doesn't say.
-    window: fn(&Answer<'_>) -> Option<Timestamp>,
+    window: fn(&ResponseView<'_>) -> Option<Timestamp>,
     /// The shape and the path of the models that accounts of this kind are told.
     models: fn(&Vendor, SecretKind) -> Option<(ModelsShape, &'static str)>,
     #[cfg(feature = "oauth")]
@@ -154,21 +154,22 @@ impl Vendor {
         if responses::wants_body(&self.responses, status) { BODY_PREFIX } else { 0 }
     }
 
-    fn read(&self, answer: &Answer<'_>) -> Finding {
-        let in_headers = Finding::in_headers(answer);
-        let Some(mut finding) = responses::read(&self.responses, self.title, answer, &in_headers) else {
+    fn read(&self, answer: &ResponseView<'_>) -> Assessment {
+        let in_headers = Assessment::in_headers(answer);
+        let Some(mut assessment) = responses::read(&self.responses, self.title, answer, &in_headers)
+        else {
             return in_headers;
         };
-        if finding.retry_at == in_headers.retry_at {
+        if assessment.retry_at == in_headers.retry_at {
             // Of several limits that are used up, the longest holds.
-            finding.retry_at = finding.retry_at.max((self.window)(answer));
+            assessment.retry_at = assessment.retry_at.max((self.window)(answer));
         }
         // The API speaks JSON, and tells its limits: a page is a proxy's.
-        let is_plain = finding.verdict.is_none() && answer.status == StatusCode::TOO_MANY_REQUESTS;
+        let is_plain = assessment.verdict.is_none() && answer.status == StatusCode::TOO_MANY_REQUESTS;
         if is_plain && is_html(answer.headers) && !rate_limit::has_limits(answer.headers) {
-            return finding.verdict(Verdict::NotTheAccount);
+            return assessment.verdict(Verdict::NotTheAccount);
         }
-        finding
+        assessment
     }
 }
 
@@ -317,7 +318,7 @@ macro_rules! adapter {
                 self.0.body_prefix(status)
             }
 
-            fn read(&self, answer: &crate::provider::Answer<'_>) -> crate::provider::Finding {
+            fn read(&self, answer: &crate::provider::ResponseView<'_>) -> crate::provider::Assessment {
                 self.0.read(answer)
             }
 

@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName};
 
 use super::endpoints::Endpoints;
 use super::{
-    Account, Answer, Credential, CredentialHeaders, InvalidOrigin, ModelsShape, Rule, Scope, SecretKind,
-    UnusableSecret, Vendor, adapter, attribute, bearer, is_oauth, on, secret_value,
+    Account, Credential, CredentialHeaders, InvalidOrigin, ModelsShape, ResponseView, Rule, Scope,
+    SecretKind, UnusableSecret, Vendor, adapter, attribute, bearer, is_oauth, on, secret_value,
 };
 use crate::clock::Timestamp;
 use crate::credential::Secret;
@@ -103,7 +103,7 @@ fn responses() -> Vec<Rule> {
 
 /// When the last of the account's windows ends that are used up: what a subscription's answers say in
 /// headers beside the body.
-fn used_up_window(answer: &Answer<'_>) -> Option<Timestamp> {
+fn used_up_window(answer: &ResponseView<'_>) -> Option<Timestamp> {
     if !matches!(answer.status.as_u16(), 402 | 429) {
         return None;
     }

@@ -12,7 +12,7 @@ use std::io::ErrorKind::{PermissionDenied, Unsupported};
 use std::path::{Path, PathBuf};
 
 use super::{Damage, VaultError};
-use crate::plain::Shown;
+use crate::printable::Shown;
 #[cfg(feature = "file")]
 pub(crate) use owner::pass_on;
 

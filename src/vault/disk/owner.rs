@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::ops;
-use crate::plain::Shown;
+use crate::printable::Shown;
 
 /// Gives a file that was just made to whoever has the directory. `path` is the name that it is to have.
 pub(crate) fn pass_on(file: &File, path: &Path) {

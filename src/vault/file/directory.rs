@@ -18,9 +18,9 @@ use super::busy::{Busy, Stopped};
 use super::claim::Claim;
 use super::store::Store;
 use crate::credential::CredentialId;
+use crate::vault::fair_lock::{FairLock, FairLockGuard, Wait};
 use crate::vault::key::KeyId;
 use crate::vault::seal::{Rules, Sealed};
-use crate::vault::turns::{Turn, Turns, Wait};
 use crate::vault::{RefreshLease, VaultError, VaultRequest, VaultResponse, disk};
 
 /// How long to wait before a lock is tried again: at first, and at most. The most bounds how long a lock
@@ -43,7 +43,7 @@ pub(super) struct Patience {
 #[derive(Clone)]
 pub(super) struct Directory {
     store: Arc<Store>,
-    turns: Turns<Claim>,
+    locks: FairLock<Claim>,
     patience: Patience,
 }
 
@@ -54,7 +54,7 @@ impl Directory {
         patience: Patience,
         open: impl Fn(&Store) -> Result<(), Stopped> + Clone + Send + 'static,
     ) -> Result<Self, VaultError> {
-        let this = Self { store: Arc::new(store), turns: Turns::new(), patience };
+        let this = Self { store: Arc::new(store), locks: FairLock::new(), patience };
         this.work(open).await?;
         Ok(this)
     }
@@ -76,7 +76,7 @@ impl Directory {
 
     /// The credential's lease, if nobody has it. Blocks for no longer than a file takes to be locked.
     pub(super) fn free_lease(&self, id: CredentialId) -> Option<RefreshLease> {
-        let turn = self.turns.take_free(Claim::Lease(id))?;
+        let turn = self.locks.take_free(Claim::Lease(id))?;
         self.store.lease(id, turn).ok()
     }
 
@@ -86,7 +86,7 @@ impl Directory {
         work: impl Fn(&Store) -> Result<T, Stopped> + Clone + Send + 'static,
     ) -> Result<T, VaultError> {
         let deadline = Instant::now() + self.patience.lock;
-        let _turn = self.turns.take(Claim::Vault).await;
+        let _turn = self.locks.take(Claim::Vault).await;
         let mut pause = PAUSE.0;
         loop {
             let (store, work) = (self.store.clone(), work.clone());
@@ -123,7 +123,7 @@ impl Service<VaultRequest<Sealed>> for Directory {
         };
         let state = match Claim::of(&request) {
             Some(claim) => {
-                State::Waiting { place: Some((self.turns.take(claim), request)), timer: None }
+                State::Waiting { place: Some((self.locks.take(claim), request)), timer: None }
             }
             None => {
                 let store = store.clone();
@@ -135,7 +135,7 @@ impl Service<VaultRequest<Sealed>> for Directory {
 }
 
 /// A request that found a lock held, and its turn.
-type Again = (Busy, VaultRequest<Sealed>, Turn<Claim>);
+type Again = (Busy, VaultRequest<Sealed>, FairLockGuard<Claim>);
 
 /// What one try came to.
 enum Tried {
@@ -145,7 +145,11 @@ enum Tried {
 
 /// One try, on a thread for blocking work. The turn goes along: it must outlast the work, even if no one
 /// waits for that.
-fn answer(store: &Arc<Store>, request: VaultRequest<Sealed>, turn: Option<Turn<Claim>>) -> Tried {
+fn answer(
+    store: &Arc<Store>,
+    request: VaultRequest<Sealed>,
+    turn: Option<FairLockGuard<Claim>>,
+) -> Tried {
     let (result, turn) = match (&request, turn) {
         (VaultRequest::LeaseRefresh { id }, Some(turn)) => match store.lease(*id, turn) {
             Ok(lease) => (Ok(VaultResponse::Lease(lease)), None),

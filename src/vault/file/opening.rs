@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::shares;
-use crate::plain::Shown;
+use crate::printable::Shown;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use super::directory::Directory;
 use crate::patience::within;
 use crate::vault::VaultError;
+use crate::vault::fair_lock::FairLock;
 use crate::vault::key::{KeyId, KeyPlace, Signer};
 use crate::vault::seal::Seals;
-use crate::vault::turns::Turns;
 
 /// How long after a question for a key the same is asked again: at first, and at most. The place may be a command
 /// that asks a person.
@@ -27,7 +27,7 @@ pub(super) struct Ring {
     /// The keys that were asked for in vain.
     asked: Mutex<HashMap<KeyId, Asked>>,
     /// Who looks for a key: one at a time.
-    turns: Turns<()>,
+    locks: FairLock<()>,
 }
 
 /// A key that was asked for in vain.
@@ -60,7 +60,12 @@ pub(super) enum Found {
 
 impl Ring {
     pub(super) fn new(seals: Seals, place: Option<Arc<dyn KeyPlace>>) -> Self {
-        Self { seals: Mutex::new(Arc::new(seals)), place, asked: Mutex::default(), turns: Turns::new() }
+        Self {
+            seals: Mutex::new(Arc::new(seals)),
+            place,
+            asked: Mutex::default(),
+            locks: FairLock::new(),
+        }
     }
 
     /// The present ones.
@@ -92,7 +97,7 @@ impl Ring {
         used: &Arc<Seals>,
         mut unknown: Vec<KeyId>,
     ) -> Found {
-        let _turn = self.turns.take(()).await;
+        let _turn = self.locks.take(()).await;
         loop {
             let seals = self.seals();
             // Somebody else has found it meanwhile.

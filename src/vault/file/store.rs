@@ -22,9 +22,9 @@ use super::{begun, name, opening, record};
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
 use crate::standing::Outcome;
 use crate::vault::disk::{self, ops};
+use crate::vault::fair_lock::FairLockGuard;
 use crate::vault::key::{KeyId, Signer};
 use crate::vault::seal::{OTHER_FORMAT, Rules, Sealed};
-use crate::vault::turns::Turn;
 use crate::vault::{
     Begun, Damage, FailedRefresh, RefreshLease, Replaced, Revision, VaultError, VaultRequest,
     VaultResponse, check_name, check_names, free_label, now,
@@ -71,7 +71,10 @@ struct New<'a> {
 }
 
 /// Locks the file of a lease, made where it is missing.
-fn lease(path: &Path, turn: Turn<Claim>) -> Result<RefreshLease, (Stopped, Turn<Claim>)> {
+fn lease(
+    path: &Path,
+    turn: FairLockGuard<Claim>,
+) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
     match disk::lock::take(path) {
         // In this order: the file is unlocked before the next one here takes its turn.
         Ok(Some(file)) => Ok(RefreshLease::new((file, turn))),
@@ -220,8 +223,8 @@ impl Store {
     pub(super) fn lease(
         &self,
         id: CredentialId,
-        turn: Turn<Claim>,
-    ) -> Result<RefreshLease, (Stopped, Turn<Claim>)> {
+        turn: FairLockGuard<Claim>,
+    ) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
         match self.records.exists(id).map_err(Stopped::from) {
             Ok(true) => {}
             Ok(false) => return Err((self.records.not_found(id).into(), turn)),
@@ -234,8 +237,8 @@ impl Store {
     pub(super) fn lease_client(
         &self,
         client: &str,
-        turn: Turn<Claim>,
-    ) -> Result<RefreshLease, (Stopped, Turn<Claim>)> {
+        turn: FairLockGuard<Claim>,
+    ) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
         lease(&self.client_path(client), turn)
     }
 

@@ -6,7 +6,7 @@ use tower_credentials::vault::VaultExt;
 use tower_credentials::{OAuthTokens, PoolKey};
 
 use super::process::{Gateway, Home, PROVIDER};
-use crate::support::{Answer, Server, Upstream};
+use crate::support::{Canned, Server, Upstream};
 use crate::wire::{frames, full, soon, whole, wire_client};
 
 async fn send(gateway: &Gateway, method: &str, body: &'static str) -> (u16, String) {
@@ -19,7 +19,7 @@ async fn send(gateway: &Gateway, method: &str, body: &'static str) -> (u16, Stri
 
 #[tokio::test]
 async fn a_limited_account_gives_way_to_the_next_within_one_request() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a", "b"]).await;
     let gateway = home.gateway(&server.origin(), &[]).await;
@@ -33,7 +33,7 @@ async fn a_limited_account_gives_way_to_the_next_within_one_request() {
 #[tokio::test]
 async fn a_body_that_streams_is_sent_again_if_it_fits_into_the_bound() {
     for (bound, status, tokens) in [("8", 200, &["a", "b"][..]), ("7", 429, &["a"])] {
-        let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+        let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
         let server = Server::start(&upstream).await;
         let home = Home::with_keys(&["a", "b"]).await;
         let gateway = home.gateway(&server.origin(), &["--replay", bound]).await;
@@ -52,7 +52,7 @@ async fn a_body_that_streams_is_sent_again_if_it_fits_into_the_bound() {
 
 #[tokio::test]
 async fn cooldowns_outlive_the_process() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a", "b"]).await;
     let gateway = home.gateway(&server.origin(), &[]).await;
@@ -66,7 +66,7 @@ async fn cooldowns_outlive_the_process() {
 
 #[tokio::test]
 async fn a_cooldown_of_one_gateway_is_seen_by_another() {
-    let upstream = Upstream::new().answers("a", [Answer::limited(3000)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a", "b"]).await;
     let one = home.gateway(&server.origin(), &[]).await;
@@ -88,11 +88,11 @@ async fn a_cooldown_of_one_gateway_is_seen_by_another() {
 
 #[tokio::test]
 async fn a_token_that_is_refused_is_renewed_and_saved() {
-    let upstream = Upstream::new().answers("old", [Answer::status(401)]).answers("new", [Answer::ok()]);
+    let upstream = Upstream::new().answers("old", [Canned::status(401)]).answers("new", [Canned::ok()]);
     let server = Server::start(&upstream).await;
     let tokens =
         r#"{"access_token":"new","refresh_token":"refresh-2","token_type":"bearer","expires_in":3600}"#;
-    let json = Answer::ok().header("content-type", "application/json").body(tokens);
+    let json = Canned::ok().header("content-type", "application/json").body(tokens);
     let token_server = Upstream::new().answers("", [json]);
     let token_endpoint = Server::start(&token_server).await;
     let home = Home::with_keys(&[]).await;

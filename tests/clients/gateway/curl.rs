@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use super::process::Home;
-use crate::support::{Answer, Server, Upstream};
+use crate::support::{Canned, Server, Upstream};
 use crate::wire::{Wire, channel, full, soon, whole};
 
 async fn curl(arguments: &[&str]) -> String {
@@ -87,7 +87,7 @@ async fn curl_sees_server_sent_events_as_they_come() {
 
 #[tokio::test]
 async fn curl_is_told_how_long_to_wait_when_every_account_is_limited() {
-    let limited = |seconds| Answer::limited(seconds).body("slow down");
+    let limited = |seconds| Canned::limited(seconds).body("slow down");
     let upstream = Upstream::new().answers("a", [limited(3000)]).answers("b", [limited(4000)]);
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a", "b"]).await;

@@ -3,10 +3,10 @@
 #![cfg(all(feature = "config", feature = "file", feature = "hyper", feature = "tls", unix))]
 
 mod accounts;
-mod answers;
 mod curl;
 mod ending;
 mod forwarding;
 mod process;
+mod responses;
 mod starting;
 mod streaming;

@@ -26,8 +26,8 @@ use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{
     AuthHeaderLayer, BoxError, Clock, CooldownPersistLayer, Cooldowns, Credential, CredentialId,
-    CredentialsLayer, OAuthTokens, Once, Pool, PoolKey, RefreshError, RefreshOn401Layer, Refresher,
-    RotateOn429Layer, Secret,
+    CredentialsLayer, OAuthTokens, Pool, PoolKey, RefreshError, RefreshOn401Layer, Refresher,
+    RotateOn429Layer, Secret, SendOnce,
 };
 
 use crate::thorough::is_thorough;
@@ -35,7 +35,7 @@ use crate::thorough::is_thorough;
 use model::{Account, Attempt, Layers};
 use script::{AccountScript, Refresh, Script};
 
-type Body = Either<Full<Bytes>, Once<Full<Bytes>>>;
+type Body = Either<Full<Bytes>, SendOnce<Full<Bytes>>>;
 type Client = BoxCloneService<Request<Body>, Response<Full<Bytes>>, BoxError>;
 
 /// Everything that one arrangement needs to run one script.
@@ -161,7 +161,7 @@ impl World {
             let (before, refreshed) = (self.attempts(), self.refreshes.load(Ordering::SeqCst));
             let body = Full::from("question");
             let body =
-                if request.repeatable { Either::Left(body) } else { Either::Right(Once::new(body)) };
+                if request.repeatable { Either::Left(body) } else { Either::Right(SendOnce::new(body)) };
             let uri = format!("{}/v1", self.url);
             let request = Request::post(uri).body(body).unwrap();
             let response = client.ready().await.unwrap().call(request).await;

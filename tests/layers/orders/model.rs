@@ -1,7 +1,7 @@
 //! What a set of layers must come to, whatever their order: the rules written down once more, as one
 //! plain loop that knows nothing of layers, futures or the crate.
 
-use super::script::{Answer, Refresh, Script};
+use super::script::{Canned, Refresh, Script};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layers {
@@ -199,7 +199,7 @@ impl Run<'_> {
         }
     }
 
-    fn upstream(&mut self, account: Option<usize>) -> Answer {
+    fn upstream(&mut self, account: Option<usize>) -> Canned {
         let seen = account
             .filter(|_| self.layers.auth_header)
             .map(|account| (account, self.account(account).generation));

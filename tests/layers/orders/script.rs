@@ -31,18 +31,18 @@ pub struct Script {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Canned {
     pub status: u16,
     pub retry_after: Option<u64>,
 }
 
 impl Script {
     /// What the upstream answers when one asks for the nth time.
-    pub fn answer(&self, asker: Option<(usize, u64)>, nth: usize) -> Answer {
+    pub fn answer(&self, asker: Option<(usize, u64)>, nth: usize) -> Canned {
         let mut dice = Dice::new((self.seed, asker, nth));
         let status = dice.pick(&[200, 200, 200, 429, 429, 429, 401, 401, 403, 403, 404, 409, 500]);
         let retry_after = dice.pick(&[None, Some(0), Some(10), Some(60), Some(4000)]);
-        Answer { status, retry_after: retry_after.filter(|_| status == 429) }
+        Canned { status, retry_after: retry_after.filter(|_| status == 429) }
     }
 
     pub fn generate(seed: u64) -> Self {

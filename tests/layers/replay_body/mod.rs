@@ -17,7 +17,7 @@ use model::{Model, Operation};
 use proptest::prelude::*;
 use script::{End, Hint, Script, Scripted, Step, content, trailers};
 use tokio::sync::Barrier;
-use tower_credentials::{BoxError, Once, ReplayBody, ReplayError, TryCloneBody};
+use tower_credentials::{BoxError, ReplayBody, ReplayError, SendOnce, TryCloneBody};
 
 fn scripts() -> impl Strategy<Value = Script> {
     let step = prop_oneof![
@@ -122,7 +122,7 @@ async fn the_bound_holds_to_the_byte() {
 async fn two_mebibytes_are_recorded_unless_set() {
     let most = 2 * 1024 * 1024;
     for (length, is_repeatable) in [(most, true), (most + 1, false)] {
-        let body = ReplayBody::from(Once::new(Full::new(Bytes::from(vec![7; length]))));
+        let body = ReplayBody::from(SendOnce::new(Full::new(Bytes::from(vec![7; length]))));
         assert_eq!(body.is_repeatable(), is_repeatable);
         assert_eq!(body.size_hint().exact(), Some(length as u64));
         assert_eq!(body.collect().await.unwrap().to_bytes().len(), length);

@@ -7,7 +7,7 @@ use tower_credentials::provider::{GenericProvider, ModelsEndpoint, ModelsShape};
 use tower_credentials::vault::MemoryVault;
 use tower_credentials::{CredentialsLayer, Pool, Refresher};
 
-use crate::support::{Answer, HandClock, Server, Stack, Upstream, client, no_refresh, stack};
+use crate::support::{Canned, HandClock, Server, Stack, Upstream, client, no_refresh, stack};
 
 /// An upstream on a socket, and a pool of accounts at it.
 pub(crate) struct Rig {
@@ -66,9 +66,9 @@ impl Rig {
 }
 
 /// A list of models in OpenAI's shape.
-pub(crate) fn list(ids: &[&str]) -> Answer {
+pub(crate) fn list(ids: &[&str]) -> Canned {
     let models: Vec<_> = ids.iter().map(|id| serde_json::json!({ "id": id })).collect();
-    Answer::ok().body(serde_json::json!({ "object": "list", "data": models }).to_string())
+    Canned::ok().body(serde_json::json!({ "object": "list", "data": models }).to_string())
 }
 
 pub(crate) fn ids(models: &Models) -> Vec<&str> {

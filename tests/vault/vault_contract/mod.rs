@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use tower::ServiceExt;
 use tower_credentials::standing::{
-    Change, Cooldown, Health, LastAnswer, Outcome, Reason, Scope, Standing,
+    Change, Cooldown, Health, LastResponse, Outcome, Reason, Scope, Standing,
 };
 use tower_credentials::vault::{Replaced, Vault, VaultError, VaultExt, VaultRequest, VaultResponse};
 use tower_credentials::{
@@ -546,11 +546,11 @@ pub(crate) async fn a_pause_and_the_latest_answer_are_kept_through_a_reset_and_a
     vault: impl Vault,
 ) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
-    let answer = |at| LastAnswer { at: Timestamp::from_millis(at), status: 200 };
+    let answer = |at| LastResponse { at: Timestamp::from_millis(at), status: 200 };
     let changes = [Change::Answered(answer(7)), Change::Paused, Change::Answered(answer(6))];
     let outcomes = changes.map(|change| Outcome { id: a, change });
     vault.record(pool(), outcomes.to_vec()).await.unwrap();
-    let expected = Standing { paused: true, last_answer: Some(answer(7)), ..Standing::default() };
+    let expected = Standing { paused: true, last_response: Some(answer(7)), ..Standing::default() };
     let standing = || async {
         let mut standings = vault.load_pool(pool()).await.unwrap().standings.credentials;
         assert_eq!(standings.get(&b).cloned().unwrap_or_default(), Standing::default());

@@ -32,14 +32,14 @@ impl Account {
                 .map(|(scope, until)| CoolingScope { scope, cooling_until: rfc3339(until) })
                 .collect(),
             reason,
-            unread_answer: self.has_unread_answer,
+            unread_response: self.has_unread_response,
             renewal_cut_off: self.is_cut_off,
             not_used: self.left_out.map(|why| why.to_string()),
             not_renewable: self.unrenewable.map(|why| why.to_string()),
             expires_at: self.expires_at.map(rfc3339),
             failures: self.standing.failures,
-            last_status: self.standing.last_answer.map(|answer| answer.status),
-            last_used_at: self.standing.last_answer.map(|answer| rfc3339(answer.at)),
+            last_status: self.standing.last_response.map(|answer| answer.status),
+            last_used_at: self.standing.last_response.map(|answer| rfc3339(answer.at)),
             created_at: rfc3339(credential.created_at),
             updated_at: rfc3339(credential.updated_at),
             generation: credential.generation,
@@ -85,7 +85,7 @@ pub(crate) struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    unread_answer: bool,
+    unread_response: bool,
     /// Whether its new token may be lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     renewal_cut_off: bool,

@@ -32,7 +32,7 @@ pub(crate) use select::{
     ambiguous, find, find_all, find_some, login, name, names, own_name, renewal, resumption, setting,
     test,
 };
-pub(crate) use state::{Account, State, unread_answer};
+pub(crate) use state::{Account, State, unread_response};
 pub(crate) use trouble::Trouble;
 
 /// The accounts of this provider or of all, in this namespace or in all; and what could not be read.
@@ -99,7 +99,7 @@ pub(crate) async fn load(
             unrenewable: Unrenewable::of(context, &key, &record.secret),
             left_out: left_out(record.metadata.kind),
             is_known: choice.is_some(),
-            has_unread_answer: unread_answer(&record.secret).is_some(),
+            has_unread_response: unread_response(&record.secret).is_some(),
             is_cut_off: cut_off.contains(&record.metadata.id),
             is_active: false,
             credential: record.metadata.clone(),
@@ -127,7 +127,7 @@ pub(crate) async fn load(
                 unrenewable: None,
                 left_out: left_out(credential.kind),
                 is_known: true,
-                has_unread_answer: false,
+                has_unread_response: false,
                 is_cut_off: false,
                 is_active: active == Some(credential.id),
                 credential,

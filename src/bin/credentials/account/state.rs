@@ -25,11 +25,11 @@ pub(crate) struct Account {
     /// Whether a renewal of its token has begun that nobody goes on with.
     pub(crate) is_cut_off: bool,
     /// Whether an answer of its token endpoint is kept that could not be read.
-    pub(crate) has_unread_answer: bool,
+    pub(crate) has_unread_response: bool,
 }
 
 /// An answer of the token endpoint that could not be read: the tokens in it are nowhere else.
-pub(crate) fn unread_answer(secret: &Secret) -> Option<&SecretString> {
+pub(crate) fn unread_response(secret: &Secret) -> Option<&SecretString> {
     match secret {
         Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.extra.get(OAuthTokens::UNREAD_ANSWER),
         _ => None,

@@ -73,7 +73,7 @@ impl Account {
         if self.is_cut_off {
             return done(super::CUT_OFF.to_owned(), None);
         }
-        let answer = self.standing.last_answer?;
+        let answer = self.standing.last_response?;
         if !matches!(answer.status, 401 | 403) {
             return None;
         }

@@ -94,11 +94,11 @@ async fn others(context: &Context, vault: &impl Vault) -> Result<String, Failure
 
 /// What came of a renewal and is of no use yet is shown by another command.
 fn say_unread(accounts: &[Account]) {
-    for account in accounts.iter().filter(|account| account.has_unread_answer) {
+    for account in accounts.iter().filter(|account| account.has_unread_response) {
         let name = account::name(&account.credential);
         output::say(format_args!(
             "{name} keeps an answer of its token endpoint that could not be read: credentials show {} \
-             --unread-answer",
+             --unread-response",
             account.credential.id
         ));
     }
@@ -130,7 +130,7 @@ fn shown(accounts: &[Account]) -> String {
     let now = now();
     let rows = accounts.iter().map(|account| {
         let credential = &account.credential;
-        let last = account.standing.last_answer;
+        let last = account.standing.last_response;
         let mut state = account.describe_state(now);
         for (scope, until) in account.limited_scopes(now) {
             let (scope, left) = (output::plain(scope), brief(until.since(now)));

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
-use tower_credentials::migrate::{self, Found, MigrateError, Report, Source};
+use tower_credentials::migrate::{self, Found, MigrateError, MigrationReport, Source};
 use tower_credentials::vault::Vault;
 use tower_credentials::{Kind, PoolKey};
 
@@ -103,7 +103,7 @@ impl Migrate {
                 migrate::plan(&context.vault_or_empty().await?, &context.registry, &found).await?
             }
             // A vault is made only for something to be in it.
-            (false, false) => Report::default(),
+            (false, false) => MigrationReport::default(),
             (false, true) => {
                 let vault = context.vault_or_new().await?;
                 let report = migrate::apply(&vault, &context.registry, &found).await?;

@@ -19,7 +19,7 @@ pub(crate) struct Show {
     account: OneAccount,
     /// Write the answer of the token endpoint that could not be read, with its secrets, to standard output
     #[arg(long, conflicts_with = "json")]
-    unread_answer: bool,
+    unread_response: bool,
     #[command(flatten)]
     output: args::Json,
 }
@@ -28,7 +28,7 @@ impl Show {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_with_accounts().await?;
         let meant = account::find(context, &vault, &self.account).await?;
-        if self.unread_answer {
+        if self.unread_response {
             return write_unread(&vault.get(meant.id).await?);
         }
         let (accounts, _) = account::load(context, &vault, [meant.pool.clone()]).await;
@@ -67,12 +67,12 @@ impl Show {
             lines.push(("cooldown", format!("{scope}, until {}", rfc3339(cooldown.until))));
         }
         lines.push(("failures", account.standing.failures.to_string()));
-        if let Some(answer) = account.standing.last_answer {
+        if let Some(answer) = account.standing.last_response {
             lines.push(("last status", super::list::status(answer.status)));
             lines.push(("last used", rfc3339(answer.at)));
         }
-        if account.has_unread_answer {
-            let command = format!("credentials show {} --unread-answer", credential.id);
+        if account.has_unread_response {
+            let command = format!("credentials show {} --unread-response", credential.id);
             lines.push(("unread answer", format!("the token endpoint's last one is kept: {command}")));
         }
         lines.extend(account.is_cut_off.then(|| ("renewal", account::CUT_OFF.to_owned())));
@@ -91,7 +91,7 @@ impl Show {
 }
 
 fn write_unread(record: &Credential) -> Result<Exit, Failure> {
-    let Some(answer) = account::unread_answer(&record.secret) else {
+    let Some(answer) = account::unread_response(&record.secret) else {
         let message = format!("no answer is kept with {}", account::name(&record.metadata));
         return Err(Failure::not_found(message));
     };

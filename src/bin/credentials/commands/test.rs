@@ -1,7 +1,7 @@
 //! `test`: whether the accounts can be used, by a request with each.
 
-mod answer;
 mod queue;
+mod response;
 mod tested;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -22,8 +22,8 @@ use crate::ending;
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use crate::renewals::{Renewals, both};
-use answer::Answer;
 use queue::Queue;
+use response::TestResponse;
 use tested::{Renewal, Tested, Verdict};
 
 /// Test accounts, by one cheap request with each
@@ -283,8 +283,8 @@ where
     request.extensions_mut().insert(Pin::id(credential.id).check());
     let began = Instant::now();
     let is_renewing = || pool.renewing().iter().any(|renewing| renewing.id == credential.id);
-    let read = |answer: &tower_credentials::provider::Answer<'_>| provider.read(answer);
-    let answer = Answer::to(client.oneshot(request), is_renewing, read).await;
+    let read = |answer: &tower_credentials::provider::ResponseView<'_>| provider.read(answer);
+    let answer = TestResponse::to(client.oneshot(request), is_renewing, read).await;
     let took = began.elapsed();
     // What was learnt is not what was asked for.
     let _ = pool.save().await;

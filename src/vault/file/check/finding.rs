@@ -75,7 +75,7 @@ pub enum FindingKind {
     /// A refresh has begun and nothing was stored.
     UnfinishedRefresh,
     /// An answer of a token endpoint that could not be read is kept with a credential.
-    UnreadAnswer,
+    UnreadResponse,
     /// `key.json`, which says which key is the vault's, is missing or can't be read.
     Marker,
     /// The key that was given is not the vault's.

@@ -127,13 +127,13 @@ impl Looking<'_> {
             self.sealed(sealed_with, &metadata);
             self.report.older += usize::from(version < BOUND);
             match opened.next() {
-                Some(Ok(has_unread_answer)) => {
+                Some(Ok(has_unread_response)) => {
                     self.report.opened += 1;
                     if version == 1 && !metadata.attributes.is_empty() {
                         self.unbound(&path, &metadata);
                     }
-                    if has_unread_answer {
-                        self.unread_answer(&path, &metadata);
+                    if has_unread_response {
+                        self.unread_response(&path, &metadata);
                     }
                     if self.keys.first().is_some_and(|key| key.id() != sealed_with) {
                         *needed.entry(sealed_with).or_default() += 1;
@@ -201,12 +201,12 @@ impl Looking<'_> {
         self.found(finding.way_out("look at them, then seal the vault anew with them or without"));
     }
 
-    fn unread_answer(&mut self, path: &Path, metadata: &Metadata) {
+    fn unread_response(&mut self, path: &Path, metadata: &Metadata) {
         let what = format!(
             "an answer of the token endpoint that could not be read is kept with {} of the pool {}",
             metadata.label, metadata.pool
         );
-        let finding = Finding::new(FindingKind::UnreadAnswer, Severity::Note, path, what);
+        let finding = Finding::new(FindingKind::UnreadResponse, Severity::Note, path, what);
         self.found(finding.way_out("see what is in it: the tokens in it are nowhere else"));
     }
 
@@ -224,7 +224,7 @@ impl Looking<'_> {
 /// What of each of these opens, in their order: whether it keeps an answer that could not be read.
 fn opened(opener: &Opener, records: &[Record<Sealed>]) -> Vec<Result<bool, Shut>> {
     let open = |Record { metadata, secret }: &Record<Sealed>| {
-        Ok(opener.open(metadata, secret.clone())?.has_unread_answer())
+        Ok(opener.open(metadata, secret.clone())?.has_unread_response())
     };
     let open_some =
         |records: &[Record<Sealed>]| leaving_no_copy(|| records.iter().map(open).collect::<Vec<_>>());

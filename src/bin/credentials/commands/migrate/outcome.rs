@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
-use tower_credentials::migrate::{self, Action, Found, Report, Source};
+use tower_credentials::migrate::{self, Action, Found, MigrationReport, Source};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Credential, CredentialId, Kind, Metadata, OAuthTokens, PoolKey, Secret};
 
@@ -87,7 +87,7 @@ impl Problem {
 }
 
 impl Outcome {
-    pub(super) fn add(&mut self, context: &Context, found: &[Found], report: Report) {
+    pub(super) fn add(&mut self, context: &Context, found: &[Found], report: MigrationReport) {
         let not_renewable = |step: &migrate::Step| {
             let of_file = found.iter().filter(|found| found.path == step.path);
             let mut entries = of_file.flat_map(|found| &found.entries);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tower_credentials::standing::{Cooldown, Health, Reason, Standing};
 use tower_credentials::{BoxError, Error, Metadata, Timestamp, provider};
 
-use super::answer::Answer;
+use super::response::TestResponse;
 use crate::account::{self, Identity, Unrenewable};
 use crate::failure::{Exit, chain};
 use crate::output;
@@ -75,7 +75,7 @@ impl Tested {
 
     pub(super) fn new(
         credential: Metadata,
-        answer: Result<Answer, BoxError>,
+        answer: Result<TestResponse, BoxError>,
         took: Duration,
         standing: &Standing,
         renewal: Renewal,
@@ -106,7 +106,7 @@ impl Tested {
 
 impl Verdict {
     fn of(
-        answer: &Result<Answer, BoxError>,
+        answer: &Result<TestResponse, BoxError>,
         health: &Health,
         cooldown: Option<&Cooldown>,
         renewal: Renewal,
@@ -117,7 +117,7 @@ impl Verdict {
             Health::Spent { reason, .. } => return Self::Spent(reason.clone()),
             _ => {}
         }
-        let Answer { status, says, is_json, leads_to } = match answer {
+        let TestResponse { status, says, is_json, leads_to } = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 return match error.downcast_ref() {

@@ -154,9 +154,9 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
     let is_kept = || report.sealed.iter().any(|sealed| keys.kept_file(sealed.key).is_some());
     let command = match finding.kind {
         _ if finding.is_fixed => return None,
-        FindingKind::UnreadAnswer => {
+        FindingKind::UnreadResponse => {
             let id = Path::new(&finding.path).file_stem()?.to_string_lossy().into_owned();
-            return Some(format!("credentials show {} --unread-answer", output::plain(&id)));
+            return Some(format!("credentials show {} --unread-response", output::plain(&id)));
         }
         _ if finding.can_fix => Some("credentials vault check --fix"),
         FindingKind::OlderFormat => Some("credentials vault check --fix"),

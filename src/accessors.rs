@@ -1,7 +1,7 @@
 //! What every service around another one has: access to it.
 
 /// Implements access to the service that is in this field.
-macro_rules! access {
+macro_rules! accessors {
     ($service:ident, $($field:tt).+) => {
         impl<S> $service<S> {
             /// The inner service.
@@ -21,4 +21,4 @@ macro_rules! access {
         }
     };
 }
-pub(crate) use access;
+pub(crate) use accessors;

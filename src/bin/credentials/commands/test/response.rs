@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
 use tower_credentials::BoxError;
-use tower_credentials::provider::{self, Finding, Verdict};
+use tower_credentials::provider::{self, Assessment, Verdict};
 
 /// How long an answer is waited for, to its end.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ const MOST_OF_REFUSAL: usize = 16 * 1024;
 
 /// An answer that has come whole.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct TestResponse {
     pub(super) status: StatusCode,
     /// What the provider reads in one that is no success, as it does for the layers.
     pub(super) says: Option<Verdict>,
@@ -35,12 +35,12 @@ pub(super) struct Answer {
     pub(super) leads_to: Option<String>,
 }
 
-impl Answer {
+impl TestResponse {
     /// The answer to this request. A renewal of the account's token before it is sent has a bound of its own.
     pub(super) async fn to<R>(
         request: impl Future<Output = Result<Response<R>, BoxError>>,
         is_renewing: impl Fn() -> bool,
-        read: impl Fn(&provider::Answer<'_>) -> Finding,
+        read: impl Fn(&provider::ResponseView<'_>) -> Assessment,
     ) -> Result<Self, BoxError>
     where
         R: Body<Error: Into<BoxError>>,
@@ -61,7 +61,7 @@ impl Answer {
             let mut prefix = Vec::new();
             // However much of it comes.
             let _ = timeout_at(end, read_prefix(body, &mut prefix)).await;
-            let answer = provider::Answer::new(status, &head.headers, SystemTime::now().into());
+            let answer = provider::ResponseView::new(status, &head.headers, SystemTime::now().into());
             let is_error = status.is_client_error() || status.is_server_error();
             let says = is_error.then(|| read(&answer.body(&prefix)).verdict).flatten();
             let leads_to = status.is_redirection().then(|| leads_to(&head.headers)).flatten();
@@ -120,7 +120,7 @@ mod tests {
 
     async fn is_json(body: impl Into<Bytes>) -> bool {
         let response = Response::new(Full::new(body.into()));
-        Answer::to(ready(Ok(response)), || false, |_| Finding::default()).await.unwrap().is_json
+        TestResponse::to(ready(Ok(response)), || false, |_| Assessment::default()).await.unwrap().is_json
     }
 
     #[tokio::test]
@@ -139,7 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_does_not_come_or_does_not_end_is_none() {
         let never = pending::<Result<Response<Piece>, BoxError>>();
-        let error = Answer::to(never, || false, |_| Finding::default()).await.unwrap_err();
+        let error = TestResponse::to(never, || false, |_| Assessment::default()).await.unwrap_err();
         assert_eq!(error.to_string(), "the request was not answered within 30 s");
 
         let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
@@ -150,7 +150,7 @@ mod tests {
             tokio::time::sleep(TIMEOUT / 2).await;
             Ok(Response::new(body))
         };
-        let error = Answer::to(late, || false, |_| Finding::default()).await.unwrap_err();
+        let error = TestResponse::to(late, || false, |_| Assessment::default()).await.unwrap_err();
         assert_eq!(error.to_string(), "the answer began but did not end within 30 s");
         assert_eq!(began.elapsed(), TIMEOUT);
         drop(sender);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-use super::lane::SlotIndex;
+use super::pick_index::SlotIndex;
 use crate::credential::CredentialId;
 use crate::standing::Scope;
 
@@ -102,13 +102,13 @@ impl Affinity {
 
 /// What one request asks for.
 #[derive(Debug, Default)]
-pub(crate) struct Wish {
+pub(crate) struct RequestOptions {
     pub(crate) pin: Option<Pin>,
     pub(crate) affinity: Option<Affinity>,
     pub(crate) scope: Option<Scope>,
 }
 
-impl Wish {
+impl RequestOptions {
     /// What a request that has these extensions asks for, if anything.
     #[inline]
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
@@ -118,8 +118,8 @@ impl Wish {
     #[cold]
     fn look_up(extensions: &Extensions) -> Option<Self> {
         let (pin, affinity) = (extensions.get().cloned(), extensions.get().cloned());
-        let wish = Self { pin, affinity, scope: extensions.get().cloned() };
-        if wish.is_none() { None } else { Some(wish) }
+        let options = Self { pin, affinity, scope: extensions.get().cloned() };
+        if options.is_none() { None } else { Some(options) }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -1,4 +1,4 @@
-//! What a request without a wish takes, read without a lock while it stays the same.
+//! What a request without options takes, read without a lock while it stays the same.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,9 +7,9 @@ use super::config::Config;
 use super::lease::Lease;
 use crate::clock::Timestamp;
 
-/// What a request without a wish takes, published for services to read.
+/// What a request without options takes, published for services to read.
 #[derive(Default)]
-pub(super) struct Head {
+pub(super) struct PublishedPick {
     /// Grows with each change of what is published.
     version: AtomicU64,
     /// Locked by a service only if the version is news to it.
@@ -26,13 +26,13 @@ struct Published {
 
 /// What a service knows of a pool's head, so that it need not be read for each request.
 #[derive(Clone, Default)]
-pub(crate) struct KnownHead {
+pub(crate) struct CachedPick {
     version: u64,
     published: Published,
 }
 
-impl Head {
-    /// The caller holds the book's lock, so that one head is published at a time.
+impl PublishedPick {
+    /// The caller holds the state's lock, so that one is published at a time.
     pub(super) fn publish(&self, lease: Option<&Lease>, until: Timestamp) {
         let until = until.as_millis();
         let mut known = self.lock();
@@ -50,7 +50,7 @@ impl Head {
 
     /// The published lease, while it holds. The clock is read only if something cools down.
     #[inline]
-    pub(super) fn read(&self, config: &Config, known: &mut KnownHead) -> Option<Lease> {
+    pub(super) fn read(&self, config: &Config, known: &mut CachedPick) -> Option<Lease> {
         if known.version != self.version.load(Ordering::Acquire) {
             self.read_anew(known);
         }
@@ -62,10 +62,10 @@ impl Head {
     }
 
     #[cold]
-    fn read_anew(&self, known: &mut KnownHead) {
+    fn read_anew(&self, known: &mut CachedPick) {
         let published = self.lock();
         *known =
-            KnownHead { version: self.version.load(Ordering::Acquire), published: published.clone() };
+            CachedPick { version: self.version.load(Ordering::Acquire), published: published.clone() };
     }
 
     fn lock(&self) -> MutexGuard<'_, Published> {

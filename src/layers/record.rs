@@ -8,7 +8,7 @@ use super::history::Sent;
 use super::response_class::ResponseClass;
 use crate::events::Event;
 use crate::pool::Pool;
-use crate::provider::{Finding, LimitOf, Verdict};
+use crate::provider::{Assessment, LimitOf, Verdict};
 
 /// Tells the pool what a response to this attempt says of its credential.
 pub(super) fn learn<R>(
@@ -16,7 +16,7 @@ pub(super) fn learn<R>(
     sent: &Sent,
     history: &mut HistoryCell,
     response: &Response<R>,
-    (class, finding): (ResponseClass, Option<Finding>),
+    (class, assessment): (ResponseClass, Option<Assessment>),
     recorded: Recorded,
 ) {
     let Sent { lease, began, started, .. } = sent;
@@ -32,24 +32,26 @@ pub(super) fn learn<R>(
     let permit = if class.needs_action() { None } else { history.end_use() };
     match class {
         ResponseClass::Limited => {
-            let finding = finding.unwrap_or_default();
-            let scope = scope.filter(|_| finding.limit_of != Some(LimitOf::Account));
-            match finding.limit_of {
+            let assessment = assessment.unwrap_or_default();
+            let scope = scope.filter(|_| assessment.limit_of != Some(LimitOf::Account));
+            match assessment.limit_of {
                 Some(LimitOf::Concurrency)
-                    if pool.crowded(lease, (*began, sent.beside), scope, finding.retry_at) =>
+                    if pool.crowded(lease, (*began, sent.beside), scope, assessment.retry_at) =>
                 {
                     history.lock(Some(sent)).turns_away(lease);
                 }
                 Some(LimitOf::Concurrency) => {}
-                _ => pool.limited(lease, *began, scope, finding.retry_at),
+                _ => pool.limited(lease, *began, scope, assessment.retry_at),
             }
         }
         ResponseClass::Stopped => {
-            if let Some(Verdict::Stopped { reason }) = finding.and_then(|finding| finding.verdict) {
+            if let Some(Verdict::Stopped { reason }) =
+                assessment.and_then(|assessment| assessment.verdict)
+            {
                 pool.stopped(lease, &reason);
             }
         }
-        ResponseClass::Spent => match finding.and_then(|finding| finding.verdict) {
+        ResponseClass::Spent => match assessment.and_then(|assessment| assessment.verdict) {
             Some(Verdict::Spent { reason, until }) => pool.spent(lease, *began, &reason, until),
             Some(Verdict::Dead { reason }) => pool.dead(lease, &reason),
             _ => {}

@@ -1,11 +1,11 @@
 //! What a clock that was wrong has left behind.
 
-use super::Book;
+use super::PoolState;
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::standing::{Change, Cooldown};
 
-impl Book {
+impl PoolState {
     /// Ends the cooldowns that were set in the future. The clock that set them was wrong, so nobody knows when they
     /// end. If a credential is still limited, its next answer says so.
     pub(crate) fn end_misdated(&mut self, config: &Config, now: Timestamp) {

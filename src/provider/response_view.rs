@@ -8,7 +8,7 @@ use crate::rate_limit::{self, string, token};
 /// An answer as a [`Provider`](super::Provider) reads it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Answer<'a> {
+pub struct ResponseView<'a> {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
@@ -21,7 +21,7 @@ pub struct Answer<'a> {
     pub now: Timestamp,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> ResponseView<'a> {
     /// An answer with an empty body.
     pub fn new(status: StatusCode, headers: &'a HeaderMap, now: Timestamp) -> Self {
         Self { status, headers, body: &[], now }
@@ -38,7 +38,7 @@ impl<'a> Answer<'a> {
 /// What a [`Provider`](super::Provider) reads in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Finding {
+pub struct Assessment {
     /// When the account may be asked again, where the answer says so.
     pub retry_at: Option<Timestamp>,
     /// What the answer says of the account besides.
@@ -60,7 +60,7 @@ pub enum LimitOf {
     Concurrency,
 }
 
-impl Finding {
+impl Assessment {
     /// What every HTTP answer may say:
     ///
     /// - the limit [headers](rate_limit::retry_at). On a 403 they make it a [limit](Verdict::Limited) if there is
@@ -70,8 +70,8 @@ impl Finding {
     /// - that it is not of the service that was asked ([`Verdict::NotTheAccount`]): a challenge or a block of a
     ///   firewall by its header (`cf-mitigated`, `x-amzn-waf-action`, `x-vercel-mitigated`), a page of HTML with
     ///   a 403, or with a 401 that has no `www-authenticate`.
-    pub fn in_headers(answer: &Answer<'_>) -> Self {
-        let Answer { status, headers, now, .. } = *answer;
+    pub fn in_headers(answer: &ResponseView<'_>) -> Self {
+        let ResponseView { status, headers, now, .. } = *answer;
         let retry_at = rate_limit::retry_at(headers, now);
         let found = |verdict| Self { retry_at, verdict: Some(verdict), limit_of: None };
         let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::book::{Lesson, LoweredCap, Refusal, Suspect};
+use super::state::{LoweredCap, Observation, Refusal, Suspect};
 use super::{Lease, Pool};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
 use crate::events::Event;
-use crate::provider::{Answer, Finding};
+use crate::provider::{Assessment, ResponseView};
 use crate::rate_limit;
 use crate::standing::{Change, Health, Reason, Scope};
 
@@ -20,8 +20,8 @@ impl Pool {
     }
 
     /// What an answer that isn't a success says of its account.
-    pub(crate) fn read(&self, status: http::StatusCode, headers: &HeaderMap, body: &[u8]) -> Finding {
-        self.0.provider.read(&Answer::new(status, headers, self.now()).body(body))
+    pub(crate) fn read(&self, status: http::StatusCode, headers: &HeaderMap, body: &[u8]) -> Assessment {
+        self.0.provider.read(&ResponseView::new(status, headers, self.now()).body(body))
     }
 
     /// An attempt came back with a status that says the account has had enough, and when to ask again
@@ -34,9 +34,9 @@ impl Pool {
         stated: Option<Timestamp>,
     ) {
         let now = self.now();
-        let lesson = Lesson { lease, began, scope, now };
-        let until = self.with_book(|book, config| book.limited(&lesson, stated, config));
-        self.emit_cooled_down(&lesson, until, Reason::Limited);
+        let observation = Observation { lease, began, scope, now };
+        let until = self.with_state(|state, config| state.limited(&observation, stated, config));
+        self.emit_cooled_down(&observation, until, Reason::Limited);
     }
 
     /// An attempt was turned away since the account has too many requests under way. Its cap is lowered to the others,
@@ -49,8 +49,9 @@ impl Pool {
         stated: Option<Timestamp>,
     ) -> bool {
         let now = self.now();
-        let lesson = Lesson { lease, began, scope: None, now };
-        let lowered = self.with_book(|book, config| book.lower_cap(&lesson, beside, stated, config));
+        let observation = Observation { lease, began, scope: None, now };
+        let lowered =
+            self.with_state(|state, config| state.lower_cap(&observation, beside, stated, config));
         match lowered {
             None => self.limited(lease, began, scope, stated),
             Some(LoweredCap { most, until, is_news: true, .. }) => self.emit(&Event::CapLowered {
@@ -88,15 +89,15 @@ impl Pool {
         let health = health(reason.clone(), lease.credential().generation);
         let (is_spent, is_final) =
             (matches!(health, Health::Spent { .. }), matches!(health, Health::NeedsSignIn { .. }));
-        let is_news = self.with_book(|book, config| {
-            let slot = &book.slots[lease.slot()];
+        let is_news = self.with_state(|state, config| {
+            let slot = &state.slots[lease.slot()];
             let is_out = match &slot.standing.health {
                 Health::Good => false,
                 known => !is_final || matches!(known, Health::NeedsSignIn { .. }),
             };
             let is_news = slot.is_of(lease) && !is_out;
             if is_news {
-                book.change(lease.slot(), Change::Health(health), config, now);
+                state.change(lease.slot(), Change::Health(health), config, now);
             }
             is_news
         });
@@ -116,9 +117,9 @@ impl Pool {
             // A time that has passed ends nothing: how long it goes on is a guess.
             Some(until) if until <= now => self.limited(lease, began, None, None),
             Some(until) => {
-                let lesson = Lesson { lease, began, scope: None, now };
-                self.with_book(|book, config| book.spent(&lesson, until, config));
-                self.emit_cooled_down(&lesson, Some(until), Reason::Spent);
+                let observation = Observation { lease, began, scope: None, now };
+                self.with_state(|state, config| state.spent(&observation, until, config));
+                self.emit_cooled_down(&observation, Some(until), Reason::Spent);
             }
             None => {
                 let health = |reason, generation| Health::Spent { reason, generation };
@@ -130,11 +131,11 @@ impl Pool {
     /// A request that was sent to see whether this credential is well again was answered well.
     pub(crate) fn proved_well(&self, lease: &Lease) {
         let now = self.now();
-        let is_news = self.with_book(|book, config| {
-            let slot = &book.slots[lease.slot()];
+        let is_news = self.with_state(|state, config| {
+            let slot = &state.slots[lease.slot()];
             let is_news = slot.is_of(lease) && slot.standing.health != Health::Good;
             if is_news {
-                book.change(lease.slot(), Change::Health(Health::Good), config, now);
+                state.change(lease.slot(), Change::Health(Health::Good), config, now);
             }
             is_news
         });
@@ -147,16 +148,16 @@ impl Pool {
     pub(crate) fn convict(&self, suspects: &[Suspect], scope: Option<&Scope>) {
         for Suspect { lease, began, refusal } in suspects {
             let scope = scope.filter(|_| *refusal == Refusal::Forbidden);
-            let lesson = Lesson { lease, began: *began, scope, now: self.now() };
-            let until = self.with_book(|book, config| book.convict(&lesson, config));
-            self.emit_cooled_down(&lesson, until, Reason::Refused);
+            let observation = Observation { lease, began: *began, scope, now: self.now() };
+            let until = self.with_state(|state, config| state.convict(&observation, config));
+            self.emit_cooled_down(&observation, until, Reason::Refused);
         }
     }
 
     /// A request has ended in which these were refused, and compared with nobody.
     pub(crate) fn suspect(&self, suspects: &[Suspect]) {
         let now = self.now();
-        for lease in self.with_book(|book, config| book.suspect(suspects, config, now)) {
+        for lease in self.with_state(|state, config| state.suspect(suspects, config, now)) {
             self.emit(&Event::Suspected { credential: lease.credential() });
         }
     }
@@ -169,9 +170,9 @@ impl Pool {
         scope: Option<&Scope>,
         headers: &HeaderMap,
     ) {
-        if lease.blemish().is_set() {
-            let lesson = Lesson { lease, began, scope, now: self.now() };
-            if self.with_book(|book, config| book.succeeded(&lesson, config)) {
+        if lease.penalty().is_set() {
+            let observation = Observation { lease, began, scope, now: self.now() };
+            if self.with_state(|state, config| state.succeeded(&observation, config)) {
                 self.emit(&Event::Recovered { credential: lease.credential() });
             }
         }
@@ -179,11 +180,12 @@ impl Pool {
         if !reads_all && !self.may_be_used_up(headers) {
             return;
         }
-        let lesson = Lesson { lease, began, scope, now: self.now() };
-        let Some(allowance) = rate_limit::allowance(headers, lesson.now) else { return };
+        let observation = Observation { lease, began, scope, now: self.now() };
+        let Some(allowance) = rate_limit::allowance(headers, observation.now) else { return };
         if reads_all || allowance.used_up_until.is_some() {
-            let until = self.with_book(|book, config| book.allowance(&lesson, allowance, config));
-            self.emit_cooled_down(&lesson, until, Reason::UsedUp);
+            let until =
+                self.with_state(|state, config| state.allowance(&observation, allowance, config));
+            self.emit_cooled_down(&observation, until, Reason::UsedUp);
         }
     }
 
@@ -191,7 +193,7 @@ impl Pool {
     #[inline]
     pub(crate) fn learns_from_good(&self, headers: &HeaderMap) -> bool {
         self.is_observed()
-            || self.0.blemishes.any()
+            || self.0.penalties.any()
             || self.0.config.max_in_flight.is_some()
             || self.0.config.policy.reads_allowance()
             || self.may_be_used_up(headers)
@@ -201,14 +203,14 @@ impl Pool {
         self.0.config.cooldowns.heeds_allowance() && rate_limit::may_be_used_up(headers)
     }
 
-    fn emit_cooled_down(&self, lesson: &Lesson<'_>, until: Option<Timestamp>, reason: Reason) {
+    fn emit_cooled_down(&self, observation: &Observation<'_>, until: Option<Timestamp>, reason: Reason) {
         if let Some(until) = until {
             self.emit(&Event::CooledDown {
-                credential: lesson.lease.credential(),
+                credential: observation.lease.credential(),
                 until,
-                wait: until.since(lesson.now),
+                wait: until.since(observation.now),
                 reason,
-                scope: lesson.scope,
+                scope: observation.scope,
             });
         }
     }
@@ -216,21 +218,21 @@ impl Pool {
     /// How long this credential still cools down for requests of this scope.
     pub(crate) fn cooling_for(&self, lease: &Lease, scope: Option<&Scope>) -> Duration {
         let now = self.now();
-        self.with_book(|book, _| book.slots[lease.slot()].cools_until(scope).since(now))
+        self.with_state(|state, _| state.slots[lease.slot()].cools_until(scope).since(now))
     }
 
     /// Whether a newer secret than this lease's is known.
     pub(crate) fn has_newer(&self, lease: &Lease) -> bool {
-        self.with_book(|book, _| !book.slots[lease.slot()].is_of(lease))
+        self.with_state(|state, _| !state.slots[lease.slot()].is_of(lease))
     }
 
     /// Whether this secret was refused in this way right after its renewal: another one would not help.
     pub(crate) fn was_refused_fresh(&self, lease: &Lease, refusal: Refusal) -> bool {
-        self.with_book(|book, _| book.was_refused_fresh(lease, refusal))
+        self.with_state(|state, _| state.was_refused_fresh(lease, refusal))
     }
 
     /// This secret was refused in this way right after its renewal.
     pub(crate) fn set_refused_fresh(&self, lease: &Lease, refusal: Refusal) {
-        self.with_book(|book, _| book.set_refused_fresh(lease, refusal));
+        self.with_state(|state, _| state.set_refused_fresh(lease, refusal));
     }
 }

@@ -1,7 +1,7 @@
 //! What no text of other people's may do to a terminal. The program has this file as a module, too.
 
 /// What moves a terminal's cursor, turns its text around, or is not seen at all.
-pub(crate) fn is_odd(char: char) -> bool {
+pub(crate) fn is_unprintable(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_control();
     }
@@ -14,7 +14,7 @@ pub(crate) fn is_odd(char: char) -> bool {
 
 /// What counted as odd before the first release: vaults have no other names with these in them, but may have the rest.
 #[allow(dead_code, reason = "the program reads no names")]
-pub(crate) fn was_odd(char: char) -> bool {
+pub(crate) fn was_unprintable(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -64,10 +64,10 @@ mod tests {
     fn letters_of_all_scripts_and_plain_emoji_are_not_odd() {
         for char in "aÄß€ 漢字 кириллица العربية עברית हिन्दी ไทย 한국어 🦀 ☁ \u{a0}\u{3000}".chars()
         {
-            assert!(!is_odd(char), "U+{:04X}", u32::from(char));
+            assert!(!is_unprintable(char), "U+{:04X}", u32::from(char));
         }
         for char in "\u{1b}\u{7f}\u{9b}\n\t\u{ad}\u{200b}\u{202e}\u{2066}\u{2028}\u{3164}\u{2800}\u{fff9}\u{e0041}\u{fe0f}".chars() {
-            assert!(is_odd(char), "U+{:04X}", u32::from(char));
+            assert!(is_unprintable(char), "U+{:04X}", u32::from(char));
         }
     }
 }

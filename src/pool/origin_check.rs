@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Uri};
 
-use super::book::Slot;
+use super::state::Slot;
 use super::{CredentialHeaderNames, Lease, Pool};
 use crate::error::Error;
 
@@ -22,7 +22,7 @@ impl Pool {
     pub(crate) fn check_unmarked(&self, headers: &HeaderMap) -> Result<(), Error> {
         for value in self.0.credential_headers.sensitive(headers) {
             let carries = |slot: &Slot| slot.lease.headers().iter().any(|(_, ours)| ours == value);
-            if self.with_book(|book, _| book.slots.iter().any(carries)) {
+            if self.with_state(|state, _| state.slots.iter().any(carries)) {
                 return Err(Error::LostContext { pool: self.key().clone() });
             }
         }
@@ -44,7 +44,7 @@ impl Pool {
         let goes_there = |slot: &Slot| {
             slot.live && slot.lease.endpoint().is_some_and(|endpoint| endpoint.contains(uri))
         };
-        self.with_book(|book, _| book.slots.iter().any(goes_there))
+        self.with_state(|state, _| state.slots.iter().any(goes_there))
     }
 
     /// Refuses a request that may not carry this credential.

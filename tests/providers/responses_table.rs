@@ -17,9 +17,9 @@ use tower_credentials::standing::{Cooldown, Health, Reason, Scope};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
-use crate::support::{Answer, Journal, Upstream, learnt, renewing, seconds, stack, status_of};
+use crate::support::{Canned, Journal, Upstream, learnt, renewing, seconds, stack, status_of};
 
-const TABLE: &str = include_str!("answers_table.tsv");
+const TABLE: &str = include_str!("responses_table.tsv");
 const ORIGIN: &str = "https://api.example.com";
 
 fn provider(name: &str) -> Box<dyn Provider> {
@@ -137,7 +137,7 @@ async fn taught(row: &Row<'_>, coding: Coding) -> String {
     let clock = Clock::from_fn(|| UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let pool = Pool::builder(provider, vault).clock(clock).open().await.unwrap();
     let sent = Bytes::from(coding.encode(row.body.as_bytes()));
-    let mut answer = Answer::status(row.status).body(sent.clone());
+    let mut answer = Canned::status(row.status).body(sent.clone());
     for (name, value) in &row.headers {
         answer = answer.header(name, value);
     }
@@ -277,7 +277,7 @@ async fn taught_as_it_is(row: &Row<'_>) -> String {
     vault.put(Credential::new(PoolKey::new(provider.name()), "a", tokens)).await.unwrap();
     let pool =
         Pool::builder(std::sync::Arc::<dyn Provider>::from(provider), vault).open().await.unwrap();
-    let answer = Answer::status(row.status).header(name, coding).body(row.body.to_owned());
+    let answer = Canned::status(row.status).header(name, coding).body(row.body.to_owned());
     let upstream = Upstream::new().answers("a-1", [answer]);
     let calls = Journal::new();
     let layers = (

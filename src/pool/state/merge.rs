@@ -6,18 +6,18 @@ use std::sync::atomic::Ordering;
 use tower::util::rng::Rng;
 
 use super::blame::RefusedFresh;
-use super::{Book, Slot};
+use super::{PoolState, Slot};
 use crate::clock::Timestamp;
 use crate::credential::{Credential, Metadata};
 use crate::pool::config::{Config, Mode};
-use crate::pool::lane::SlotIndex;
 use crate::pool::lease::Lease;
+use crate::pool::pick_index::SlotIndex;
 use crate::pool::refresh::{RefreshStage, Renewal};
 use crate::provider::{Provider, UnusableSecret};
 use crate::standing::{Cooldown, Outcome, Standing};
 use crate::vault::{Damage, StoredPool};
 
-impl Book {
+impl PoolState {
     /// Takes over what the vault has: credentials that came, went or were renewed, and how all stand.
     /// What is not saved yet is kept. Credentials that can't be used are named, if that is news. One that could not be
     /// read this time stays in use, as it is in memory.
@@ -103,7 +103,7 @@ impl Book {
         let cooldowns = self.slots.iter().flat_map(|slot| &slot.standing.cooldowns);
         let scopes = cooldowns.filter(|known| known.until > now).filter_map(|known| known.scope.clone());
         for scope in scopes.collect::<HashSet<_>>() {
-            self.lanes.entry(scope).or_default();
+            self.by_scope.entry(scope).or_default();
         }
         for slot in 0..self.slots.len() {
             self.slots[slot].mark();
@@ -122,11 +122,11 @@ impl Book {
     /// no success of an attempt that is under way ends it. Whether that may change which one a request takes.
     fn take_over(&mut self, index: SlotIndex, mut standing: Standing, now: Timestamp) -> bool {
         let slot = &mut self.slots[index];
-        if standing.last_answer.is_some_and(|answer| !answer.is_believable(now)) {
-            standing.last_answer = slot.standing.last_answer;
+        if standing.last_response.is_some_and(|answer| !answer.is_believable(now)) {
+            standing.last_response = slot.standing.last_response;
         }
         let mut known = std::mem::replace(&mut slot.standing, standing);
-        known.last_answer = slot.standing.last_answer;
+        known.last_response = slot.standing.last_response;
         let is_news = known != slot.standing;
         let fresh = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
         let scopes: Vec<_> =
@@ -161,7 +161,7 @@ impl Book {
             return Ok(slot);
         }
         let slot = self.slots.len();
-        let lease = Lease::new(slot, credential, provider, self.blemishes.none(), self.mints.clone())?;
+        let lease = Lease::new(slot, credential, provider, self.penalties.none(), self.mints.clone())?;
         let renewal = Renewal::of(&lease, now, self.random.next_f64());
         self.slots.push(Slot {
             lease,
@@ -170,7 +170,7 @@ impl Book {
             place: 0,
             preferred: 0,
             last_used: 0,
-            turn: self.turn,
+            pass: self.pass,
             allowance: None,
             lowered_cap: None,
             was_busy: false,

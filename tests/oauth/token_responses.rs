@@ -1,6 +1,6 @@
 //! What token endpoints answer, and what is learnt of it: a table, each row over a real socket.
 //!
-//! The rows are in `token_answers.tsv`: where the answer is documented, the status, the headers, the body, and
+//! The rows are in `token_responses.tsv`: where the answer is documented, the status, the headers, the body, and
 //! what is learnt. `\u{feff}` in a body stands for a byte order mark.
 
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use tower_credentials::{OAuthTokens, RefreshError, Timestamp};
 
 use crate::authorization_server::{client, refresh};
 
-const TABLE: &str = include_str!("token_answers.tsv");
+const TABLE: &str = include_str!("token_responses.tsv");
 
 struct Row {
     line: usize,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tower_credentials::Secret;
 
 use super::process::{Gateway, Home};
-use crate::support::{Answer, Server, Upstream};
+use crate::support::{Canned, Server, Upstream};
 use crate::wire::{Wire, full, soon, whole, wire_client};
 
 async fn ask(request: Request<crate::wire::WireBody>) -> (u16, HeaderMap, String) {
@@ -92,8 +92,8 @@ async fn the_upstream_is_asked_only_for_codings_in_which_an_error_can_be_read() 
 async fn when_every_account_is_limited_the_answer_is_429_with_the_soonest() {
     for (limits, seconds, should_retry) in [([300, 40], 40, None), ([4000, 61], 61, Some("false"))] {
         let upstream = Upstream::new()
-            .answers("a", [Answer::limited(limits[0]).body("from a")])
-            .answers("b", [Answer::limited(limits[1]).body("from b")]);
+            .answers("a", [Canned::limited(limits[0]).body("from a")])
+            .answers("b", [Canned::limited(limits[1]).body("from b")]);
         let server = Server::start(&upstream).await;
         let home = Home::with_keys(&["a", "b"]).await;
         let gateway = home.gateway(&server.origin(), &[]).await;
@@ -207,7 +207,7 @@ async fn origins_that_are_named_may_use_it_and_no_others() {
 #[tokio::test]
 async fn a_websocket_is_refused_with_426_before_an_account_is_used() {
     let upstream =
-        Upstream::new().answers("a", [Answer::status(401)]).answers("b", [Answer::status(401)]);
+        Upstream::new().answers("a", [Canned::status(401)]).answers("b", [Canned::status(401)]);
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a", "b"]).await;
     let gateway = home.gateway(&server.origin(), &["--admin"]).await;
@@ -230,7 +230,7 @@ async fn a_websocket_is_refused_with_426_before_an_account_is_used() {
 #[tokio::test]
 async fn a_guess_is_no_retry_after_and_the_bound_for_telling_not_to_retry_is_a_flag() {
     for (flags, should_retry) in [(&["--no-retry-beyond", "20"][..], Some("false")), (&[][..], None)] {
-        let upstream = Upstream::new().answers("a", [Answer::status(429).body("slow down")]);
+        let upstream = Upstream::new().answers("a", [Canned::status(429).body("slow down")]);
         let server = Server::start(&upstream).await;
         let home = Home::with_keys(&["a"]).await;
         let gateway = home.gateway(&server.origin(), flags).await;
@@ -288,7 +288,7 @@ async fn connect_is_refused_and_opens_no_tunnel() {
 
 #[tokio::test]
 async fn the_admin_paths_tell_of_the_accounts_and_reset_them() {
-    let upstream = Upstream::new().answers("planted-a", [Answer::limited(3000), Answer::ok().body("a")]);
+    let upstream = Upstream::new().answers("planted-a", [Canned::limited(3000), Canned::ok().body("a")]);
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&[]).await;
     let vault = home.open().await;

@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 
 use http::StatusCode;
 
-use super::{Book, Lesson, Slot};
+use super::{Observation, PoolState, Slot};
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
-use crate::pool::lane::SlotIndex;
 use crate::pool::lease::Lease;
+use crate::pool::pick_index::SlotIndex;
 use crate::standing::{Cooldown, Reason, Scope};
 
 /// What a refusal is about.
@@ -86,24 +86,28 @@ impl Slot {
     }
 }
 
-impl Book {
+impl PoolState {
     /// Another credential was answered well where this one was refused. It cools down: longer each time in a row,
     /// but once for each cooldown that was served.
-    pub(crate) fn convict(&mut self, lesson: &Lesson<'_>, config: &Config) -> Option<Timestamp> {
-        let index = lesson.lease.slot();
+    pub(crate) fn convict(
+        &mut self,
+        observation: &Observation<'_>,
+        config: &Config,
+    ) -> Option<Timestamp> {
+        let index = observation.lease.slot();
         let slot = &mut self.slots[index];
-        let is_old = lesson.began < slot.cooled_at(None).max(slot.cooled_at(lesson.scope));
-        if is_old || !slot.is_of(lesson.lease) || slot.is_out_of_use() {
+        let is_old = observation.began < slot.cooled_at(None).max(slot.cooled_at(observation.scope));
+        if is_old || !slot.is_of(observation.lease) || slot.is_out_of_use() {
             return None;
         }
-        if slot.is_convicted(lesson.scope, lesson.now) {
+        if slot.is_convicted(observation.scope, observation.now) {
             return None;
         }
-        let again = slot.conviction(lesson.scope).is_some();
+        let again = slot.conviction(observation.scope).is_some();
         let failures = if again { slot.standing.failures } else { 0 };
         slot.suspected = None;
-        let until = config.cooldowns.guess_refused(lesson.now, failures);
-        self.cool_down(lesson, until, Reason::Refused, true, config);
+        let until = config.cooldowns.guess_refused(observation.now, failures);
+        self.cool_down(observation, until, Reason::Refused, true, config);
         Some(until)
     }
 

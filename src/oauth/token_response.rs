@@ -8,15 +8,15 @@ use std::time::Duration;
 use super::client::OAuthClient;
 use super::config::Dialect;
 use super::error::OAuthError;
-use super::http::Answer;
+use super::http::EndpointResponse;
 use super::redact::{Secrets, fit_to_show};
 use super::refusal::Refusal;
 use super::seconds::Seconds;
 use super::signed_in::SignedIn;
-use crate::account::{ACCOUNT_ID, Claims, ENDPOINT, ID_TOKEN, lenient, within};
+use crate::claims::{ACCOUNT_ID, Claims, ENDPOINT, ID_TOKEN, lenient, within};
 use crate::clock::Timestamp;
 use crate::credential::OAuthTokens;
-use crate::plain::is_plain;
+use crate::printable::is_plain;
 use crate::secret::SecretString;
 
 /// How long an access token lives of which the server doesn't say, or says nothing that is of use.
@@ -27,7 +27,7 @@ pub(super) const EXPECTED: &str = "JSON with one access token";
 
 /// A successful answer (RFC 6749, section 5.1), with what vendors add. Only an access token must be in it:
 /// a field of an odd type counts as absent, since the grant is spent and the tokens are good.
-pub(super) struct TokenAnswer {
+pub(super) struct TokenResponse {
     access: AccessToken,
     refresh: Option<RefreshToken>,
     lifetime: Option<Duration>,
@@ -73,7 +73,7 @@ struct Party {
     email_address: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for TokenAnswer {
+impl<'de> Deserialize<'de> for TokenResponse {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
         let two = |_| serde::de::Error::custom("two tokens that differ");
@@ -103,19 +103,19 @@ fn one<T>(a: Option<T>, b: Option<T>, text: fn(&T) -> &String) -> Result<Option<
 struct TwoTokens;
 
 /// The `oauth2` crate asks for it and never uses it: nothing secret is written.
-impl Serialize for TokenAnswer {
+impl Serialize for TokenResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit_struct("TokenAnswer")
+        serializer.serialize_unit_struct("TokenResponse")
     }
 }
 
-impl std::fmt::Debug for TokenAnswer {
+impl std::fmt::Debug for TokenResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenAnswer(…)")
+        f.write_str("TokenResponse(…)")
     }
 }
 
-impl oauth2::TokenResponse for TokenAnswer {
+impl oauth2::TokenResponse for TokenResponse {
     type TokenType = BasicTokenType;
 
     fn access_token(&self) -> &AccessToken {
@@ -141,10 +141,10 @@ impl oauth2::TokenResponse for TokenAnswer {
     }
 }
 
-impl TokenAnswer {
+impl TokenResponse {
     /// Reads an answer that isn't known to be a success.
     pub(super) fn read(
-        answer: Answer,
+        answer: EndpointResponse,
         client: &OAuthClient,
         secrets: &Secrets,
     ) -> Result<Self, OAuthError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Book;
+use super::PoolState;
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::standing::Cooldown;
@@ -24,7 +24,7 @@ impl Stated {
     }
 }
 
-impl Book {
+impl PoolState {
     /// Whether a cooldown that ends at this time does so by an upstream's word. What another process was told counts
     /// as a guess, unless no guess is that long.
     pub(super) fn is_stated(&self, until: Timestamp, config: &Config) -> bool {

@@ -7,8 +7,8 @@ use tower_credentials::*;
 use crate::support::*;
 
 /// A trailers-only answer with this status.
-fn only(status: &str) -> Answer {
-    Answer::ok().header("content-type", "application/grpc").header("grpc-status", status)
+fn only(status: &str) -> Canned {
+    Canned::ok().header("content-type", "application/grpc").header("grpc-status", status)
 }
 
 /// A `google.rpc.Status` with a `Help` and a `RetryInfo`, whose delay this is.
@@ -27,7 +27,7 @@ fn details(delay: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-async fn after(answer: Answer) -> (Pool, Vec<String>, usize) {
+async fn after(answer: Canned) -> (Pool, Vec<String>, usize) {
     let clock = HandClock::new();
     let pool = builder(accounts(["a", "b"]).await).clock(clock.clock()).open().await.unwrap();
     let upstream = Upstream::new().answers("a-1", [answer]);
@@ -95,15 +95,15 @@ async fn any_other_status_teaches_nothing_and_ends_no_cooldown() {
 async fn what_is_no_trailers_only_answer_is_as_good_as_it_was() {
     for answer in [
         only("0"),
-        Answer::ok().header("content-type", "application/grpc+proto"),
-        Answer::ok().header("content-type", "application/json").header("grpc-status", "8"),
-        Answer::ok().header("grpc-status", "16"),
+        Canned::ok().header("content-type", "application/grpc+proto"),
+        Canned::ok().header("content-type", "application/json").header("grpc-status", "8"),
+        Canned::ok().header("grpc-status", "16"),
     ] {
         let (_, tokens, renewed) = after(answer).await;
         assert_eq!((tokens.len(), renewed), (1, 0));
     }
     let (_, tokens, _) = after(
-        Answer::ok().header("content-type", "application/grpc-web+proto").header("grpc-status", "8"),
+        Canned::ok().header("content-type", "application/grpc-web+proto").header("grpc-status", "8"),
     )
     .await;
     assert_eq!(tokens.len(), 2);

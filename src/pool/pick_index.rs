@@ -12,9 +12,9 @@ pub(crate) type SlotIndex = usize;
 /// What a ready credential is sorted by: its tier, whether it is a suspect, its rank, and its place in the pool's order.
 pub(crate) type Key = (u8, bool, Rank, u64);
 
-/// Where one credential is in a lane.
+/// Where one credential is in an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum At {
+pub(crate) enum Position {
     /// Not to be picked: gone, of the wrong kind, out of order, or at its cap.
     Out,
     /// Ready.
@@ -25,28 +25,28 @@ pub(crate) enum At {
 
 /// The index for requests of one scope, or for those of none.
 #[derive(Debug, Default)]
-pub(crate) struct Lane {
-    at: Vec<At>,
+pub(crate) struct PickIndex {
+    at: Vec<Position>,
     ready: BTreeSet<(Key, SlotIndex)>,
     cooling: BTreeSet<(Timestamp, SlotIndex)>,
 }
 
-impl Lane {
+impl PickIndex {
     /// Puts a credential where it belongs, out of where it was.
-    pub(crate) fn place(&mut self, slot: SlotIndex, at: At) {
+    pub(crate) fn place(&mut self, slot: SlotIndex, at: Position) {
         if slot >= self.at.len() {
-            self.at.resize(slot + 1, At::Out);
+            self.at.resize(slot + 1, Position::Out);
         }
         match self.at[slot] {
             before if before == at => return,
-            At::Out => false,
-            At::Ready(key) => self.ready.remove(&(key, slot)),
-            At::Cooling(until) => self.cooling.remove(&(until, slot)),
+            Position::Out => false,
+            Position::Ready(key) => self.ready.remove(&(key, slot)),
+            Position::Cooling(until) => self.cooling.remove(&(until, slot)),
         };
         match at {
-            At::Out => false,
-            At::Ready(key) => self.ready.insert((key, slot)),
-            At::Cooling(until) => self.cooling.insert((until, slot)),
+            Position::Out => false,
+            Position::Ready(key) => self.ready.insert((key, slot)),
+            Position::Cooling(until) => self.cooling.insert((until, slot)),
         };
         self.at[slot] = at;
     }
@@ -68,7 +68,7 @@ impl Lane {
 
     /// Whether this credential is ready.
     pub(crate) fn is_ready(&self, slot: SlotIndex) -> bool {
-        matches!(self.at.get(slot), Some(At::Ready(_)))
+        matches!(self.at.get(slot), Some(Position::Ready(_)))
     }
 
     /// The credentials that cool down, soonest first.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::sync::Notify;
 use tower::ServiceExt;
-use tower_credentials::standing::{Change, LastAnswer, Outcome, Standing};
+use tower_credentials::standing::{Change, LastResponse, Outcome, Standing};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{MemoryVault, VaultExt};
@@ -23,7 +23,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The status of its latest answer, and how long ago that was.
 fn last(pool: &Pool, label: &str) -> Option<(u16, Duration)> {
-    let answer = status_of(pool, label).standing.last_answer?;
+    let answer = status_of(pool, label).standing.last_response?;
     Some((answer.status, pool.now().since(answer.at)))
 }
 
@@ -32,12 +32,12 @@ async fn saved(vault: &MemoryVault, label: &str) -> Option<u16> {
     let stored = vault.load_pool(key()).await.unwrap();
     let of_label = |stored: &&Credential| &*stored.metadata.label == label;
     let id = stored.credentials.iter().find(of_label).unwrap().metadata.id;
-    Some(stored.standings.credentials.get(&id)?.last_answer?.status)
+    Some(stored.standings.credentials.get(&id)?.last_response?.status)
 }
 
 fn answered(id: CredentialId, at: u64, status: u16) -> Outcome {
     let at = Timestamp::from_millis(at);
-    Outcome { id, change: Change::Answered(LastAnswer { at, status }) }
+    Outcome { id, change: Change::Answered(LastResponse { at, status }) }
 }
 
 async fn pass(time: Duration) {
@@ -50,8 +50,8 @@ async fn pass(time: Duration) {
 async fn every_attempts_status_counts_in_every_order_of_the_layers() {
     for order in ORDERS {
         let upstream = Upstream::new()
-            .answers("a", [Answer::limited(10), Answer::ok()])
-            .answers("b", [Answer::status(401), Answer::status(503), Answer::status(204)]);
+            .answers("a", [Canned::limited(10), Canned::ok()])
+            .answers("b", [Canned::status(401), Canned::status(503), Canned::status(204)]);
         let pool = builder(keys(["a", "b", "c", "d"]).await).clock(tokio_clock()).open().await.unwrap();
         let service = order(&pool, upstream);
         assert_eq!(["a", "b", "c", "d"].map(|label| last(&pool, label)), [None; 4]);
@@ -75,12 +75,12 @@ async fn every_attempts_status_counts_in_every_order_of_the_layers() {
 
 #[tokio::test(start_paused = true)]
 async fn the_answer_to_a_renewed_token_comes_after_the_refusal() {
-    let upstream = Upstream::new().answers("a-1", [Answer::status(401)]);
+    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let pool = builder(accounts(["a", "b"]).await).clock(tokio_clock()).open().await.unwrap();
     let service = stack(four(&pool, &renewing(&Journal::new())), upstream.clone());
     assert_eq!(ask(&service, post()).await.1, "a-2");
     assert_eq!(last(&pool, "a"), Some((200, Duration::ZERO)));
-    upstream.set("a-2", [Answer::status(418)]);
+    upstream.set("a-2", [Canned::status(418)]);
     ask(&service, post()).await;
     assert_eq!(last(&pool, "a"), Some((418, Duration::ZERO)), "of a later generation, too");
 }
@@ -88,8 +88,8 @@ async fn the_answer_to_a_renewed_token_comes_after_the_refusal() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_of_the_network_leaves_it() {
     for order in ORDERS {
-        let refused = || Answer::fails(std::io::ErrorKind::ConnectionRefused);
-        let upstream = Upstream::new().answers("a", [Answer::ok(), refused()]);
+        let refused = || Canned::fails(std::io::ErrorKind::ConnectionRefused);
+        let upstream = Upstream::new().answers("a", [Canned::ok(), refused()]);
         let pool = builder(keys(["a"]).await).clock(tokio_clock()).open().await.unwrap();
         let service = order(&pool, upstream);
         ask(&service, post()).await;
@@ -108,15 +108,15 @@ async fn by_the_systems_clock_it_is_when_the_answer_came_or_when_it_was_looked_a
     let service = stack(four(&pool, &no_refresh()), Upstream::new());
     let before = pool.now();
     ask(&service, post()).await;
-    let first = status_of(&pool, "a").standing.last_answer.unwrap();
+    let first = status_of(&pool, "a").standing.last_response.unwrap();
     assert!((before..=pool.now()).contains(&first.at), "{first:?}");
-    assert_eq!(status_of(&pool, "a").standing.last_answer, Some(first), "it does not move");
+    assert_eq!(status_of(&pool, "a").standing.last_response, Some(first), "it does not move");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reset_leaves_it_and_a_success_of_another_account_does() {
     let vault = keys(["a", "b"]).await;
-    let upstream = Upstream::new().answers("a", [Answer::limited(10)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(10)]);
     let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream);
     ask(&service, post()).await;
@@ -156,7 +156,7 @@ async fn good_answers_are_saved_once_a_minute_and_by_no_request() {
 async fn how_often_is_the_programs_to_say() {
     for (every, expected) in [(Some(seconds(5)), 20), (Some(seconds(1)), 100), (None, 0)] {
         let spy = Planned::new(&keys(["a"]).await, |_, _| Plan::Pass);
-        let open = builder(spy.clone()).clock(tokio_clock()).save_answers_every(every);
+        let open = builder(spy.clone()).clock(tokio_clock()).save_last_responses_every(every);
         let pool = open.open().await.unwrap();
         let service = stack(four(&pool, &no_refresh()), Upstream::new());
         pass(Duration::from_millis(500)).await;
@@ -189,7 +189,7 @@ async fn a_pool_whose_stacks_never_save_stays_unsaved_but_for_a_call_of_save() {
 async fn it_goes_along_with_what_else_is_saved() {
     let vault = keys(["a", "b"]).await;
     let spy = Planned::new(&vault, |_, _| Plan::Pass);
-    let upstream = Upstream::new().answers("a", [Answer::ok(), Answer::limited(10)]);
+    let upstream = Upstream::new().answers("a", [Canned::ok(), Canned::limited(10)]);
     let pool = builder(spy.clone()).clock(tokio_clock()).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream);
     ask(&service, post()).await;
@@ -265,11 +265,11 @@ async fn another_pools_answers_wake_no_request_that_waits() {
     let vault = keys(["a"]).await;
     let release = Arc::new(Notify::new());
     let held = release.clone();
-    let slow = Answer::ok().after(move || {
+    let slow = Canned::ok().after(move || {
         let held = held.clone();
         async move { held.notified().await }
     });
-    let upstream = Upstream::new().answers("a", [slow, Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [slow, Canned::ok()]);
     let open = builder(vault.clone()).clock(tokio_clock()).sync_every(None);
     let pool = open.max_in_flight(std::num::NonZeroU32::MIN).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -302,7 +302,7 @@ async fn of_two_pools_answers_the_later_one_stays_whoever_saves_first() {
         let open = async |status| {
             let open = builder(vault.clone()).clock(clock.clone()).sync_every(None);
             let pool = open.open().await.unwrap();
-            let upstream = Upstream::new().answers("a", [Answer::status(status)]);
+            let upstream = Upstream::new().answers("a", [Canned::status(status)]);
             (pool.clone(), stack(four(&pool, &no_refresh()), upstream))
         };
         let (early, early_service) = open(201).await;
@@ -356,7 +356,7 @@ async fn a_pool_whose_clock_was_set_right_tells_of_what_comes_after() {
         std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000 + years * 365 * 24 * 60 * 60)
     });
     let pool = builder(spy.clone()).clock(clock).sync_every(None).open().await.unwrap();
-    let upstream = Upstream::new().answers("a", [Answer::status(418), Answer::ok()]);
+    let upstream = Upstream::new().answers("a", [Canned::status(418), Canned::ok()]);
     let service = stack(four(&pool, &no_refresh()), upstream);
     ask(&service, post()).await;
     pool.save().await.unwrap();
@@ -388,7 +388,7 @@ proptest! {
         };
         let expected = merged(&mut outcomes.iter());
         let latest = answers.iter().map(|(at, _)| *at).max().unwrap();
-        prop_assert_eq!(expected.last_answer.unwrap().at.as_millis(), latest);
+        prop_assert_eq!(expected.last_response.unwrap().at.as_millis(), latest);
         prop_assert_eq!(learnt(&expected), Standing::default());
         prop_assert_eq!(&merged(&mut outcomes.iter().rev()), &expected);
         let repeated = again.iter().map(|index| index.get(&outcomes));
@@ -421,8 +421,8 @@ async fn a_directory_keeps_the_last_one_only_and_does_not_grow() {
     vault.record(key(), vec![answered(id, 1_500, 500)]).await.unwrap();
     for vault in [vault, other, open().await] {
         let standing = vault.load_pool(key()).await.unwrap().standings.credentials[&id].clone();
-        let last_answer = LastAnswer { at: Timestamp::from_millis(2_000), status: 200 };
-        assert_eq!(standing, Standing { last_answer: Some(last_answer), ..Standing::default() });
+        let last_response = LastResponse { at: Timestamp::from_millis(2_000), status: 200 };
+        assert_eq!(standing, Standing { last_response: Some(last_response), ..Standing::default() });
     }
 }
 
@@ -447,7 +447,7 @@ async fn two_openings_of_one_directory_know_of_each_others_answers() {
     clock.advance(seconds(3));
     second.sync().await.unwrap();
     assert_eq!(last(&second, "a"), Some((200, seconds(3))));
-    let upstream = Upstream::new().answers("a", [Answer::limited(30)]);
+    let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     ask(&stack(four(&second, &no_refresh()), upstream), post()).await;
     second.save().await.unwrap();
     clock.advance(seconds(4));

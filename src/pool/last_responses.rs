@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::StatusCode;
 
 use super::Pool;
-use super::book::{Book, Slot};
-use super::lane::SlotIndex;
+use super::pick_index::SlotIndex;
+use super::state::{PoolState, Slot};
 use crate::clock::Timestamp;
-use crate::standing::{Change, LastAnswer, Outcome};
+use crate::standing::{Change, LastResponse, Outcome};
 
 /// The latest answer to each slot's requests, each in one number that is written without a lock. In chunks,
 /// each twice as long as the one before, so that none moves while the pool grows.
@@ -50,7 +50,7 @@ impl Answers {
     }
 
     /// The latest answer that this pool has seen. One that has no time yet has come just now.
-    pub(super) fn get(&self, slot: SlotIndex, now: Timestamp) -> Option<LastAnswer> {
+    pub(super) fn get(&self, slot: SlotIndex, now: Timestamp) -> Option<LastResponse> {
         let (chunk, index) = place(slot);
         read(&self.chunks.get(chunk)?.get()?[index], now)
     }
@@ -64,7 +64,7 @@ impl Answers {
     }
 }
 
-fn read(cell: &AtomicU64, now: Timestamp) -> Option<LastAnswer> {
+fn read(cell: &AtomicU64, now: Timestamp) -> Option<LastResponse> {
     let timed = |packed| packed | now.as_millis() << STATUS_BITS;
     let has_none = |packed: &u64| *packed != 0 && *packed >> STATUS_BITS == 0;
     let update = |packed| Some(packed).filter(has_none).map(timed);
@@ -75,7 +75,7 @@ fn read(cell: &AtomicU64, now: Timestamp) -> Option<LastAnswer> {
     let at = Timestamp::from_millis(packed >> STATUS_BITS);
     // Nothing is lost: these are the bits below those of the time.
     let status = (packed & ((1 << STATUS_BITS) - 1)) as u16;
-    (packed != 0).then_some(LastAnswer { at, status })
+    (packed != 0).then_some(LastResponse { at, status })
 }
 
 /// In which chunk a slot's number is, and where in that.
@@ -86,7 +86,7 @@ fn place(slot: SlotIndex) -> (usize, usize) {
     ((log - FIRST_CHUNK.ilog2()) as usize, number - (1 << log))
 }
 
-impl Book {
+impl PoolState {
     /// Takes what no vault has, to be saved now.
     pub(super) fn start_saving(&mut self, answers: &Answers, now: Timestamp) -> Vec<Outcome> {
         self.journal.start(unsaved(&self.slots, answers, now))
@@ -97,7 +97,7 @@ impl Book {
         let Self { journal, slots, by_id, .. } = self;
         for Outcome { id, change } in journal.arrived() {
             if let (Change::Answered(answer), Some(slot)) = (change, by_id.get(&id)) {
-                slots[*slot].standing.last_answer = Some(answer);
+                slots[*slot].standing.last_response = Some(answer);
             }
         }
     }
@@ -109,7 +109,7 @@ fn unsaved(slots: &[Slot], answers: &Answers, now: Timestamp) -> impl Iterator<I
     (0..slots.len()).filter_map(move |index| {
         let answer = answers.get(index, now).filter(|answer| answer.is_believable(now))?;
         let Slot { lease, standing, live, .. } = &slots[index];
-        let known = standing.last_answer.filter(|answer| answer.is_believable(now));
+        let known = standing.last_response.filter(|answer| answer.is_believable(now));
         let is_news = *live && known.is_none_or(|known| answer > known);
         let id = lease.credential().id;
         is_news.then_some(Outcome { id, change: Change::Answered(answer) })
@@ -136,15 +136,15 @@ impl Pool {
     }
 
     /// Whether answers have come that the vault has not got.
-    pub(super) fn has_unsaved_answers(&self) -> bool {
+    pub(super) fn has_unsaved_responses(&self) -> bool {
         let now = self.now();
-        self.with_book(|book, _| unsaved(&book.slots, &self.0.answers, now).next().is_some())
+        self.with_state(|state, _| unsaved(&state.slots, &self.0.answers, now).next().is_some())
     }
 
     /// Saves the latest answers, where some layer saves what the pool learns. Nobody waits for it: a vault that
     /// hangs is the saving task's matter.
-    pub(super) fn save_answers(&self) {
-        if self.0.saves.load(Ordering::Relaxed) && self.has_unsaved_answers() {
+    pub(super) fn save_last_responses(&self) {
+        if self.0.saves.load(Ordering::Relaxed) && self.has_unsaved_responses() {
             drop(self.run_saver());
         }
     }
@@ -172,7 +172,7 @@ mod tests {
         assert!(slots().all(|slot| answers.get(slot, NOW).is_none()));
         slots().for_each(|slot| answers.set(slot, at(slot), status(code(slot))));
         for slot in slots() {
-            let expected = LastAnswer { at: at(slot), status: code(slot) };
+            let expected = LastResponse { at: at(slot), status: code(slot) };
             assert_eq!(answers.get(slot, NOW), Some(expected));
         }
         assert_eq!(answers.get(1001, NOW), None);
@@ -185,10 +185,10 @@ mod tests {
         let later = |millis| NOW.after(Duration::from_millis(millis));
         answers.set(0, Timestamp::default(), status(200));
         answers.date(NOW);
-        assert_eq!(answers.get(0, later(1)), Some(LastAnswer { at: NOW, status: 200 }));
+        assert_eq!(answers.get(0, later(1)), Some(LastResponse { at: NOW, status: 200 }));
         for code in [200, 429] {
             answers.set(0, Timestamp::default(), status(code));
-            let expected = LastAnswer { at: later(u64::from(code)), status: code };
+            let expected = LastResponse { at: later(u64::from(code)), status: code };
             assert_eq!(answers.get(0, expected.at), Some(expected));
             assert_eq!(answers.get(0, later(5000)), Some(expected));
         }

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Book, Lesson, Slot};
+use super::{Observation, PoolState, Slot};
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
-use crate::pool::lane::SlotIndex;
+use crate::pool::pick_index::SlotIndex;
 
 /// What a vendor has shown that it serves at once: it has turned a request away while it had this many others.
 #[derive(Clone, Copy, Debug)]
@@ -48,18 +48,18 @@ impl Slot {
     }
 }
 
-impl Book {
+impl PoolState {
     /// The upstream has turned this attempt away since it serves too many of the credential's at once. There were this
     /// many others when the attempt began. Returns the cap, which is how many others there are; `None` if there are
     /// none, and were none that could have made it full.
     pub(crate) fn lower_cap(
         &mut self,
-        lesson: &Lesson<'_>,
+        observation: &Observation<'_>,
         beside: u32,
         stated: Option<Timestamp>,
         config: &Config,
     ) -> Option<LoweredCap> {
-        let index = lesson.lease.slot();
+        let index = observation.lease.slot();
         let slot = &mut self.slots[index];
         slot.lease.in_flight().watch(true);
         // The attempt itself still counts. If none is left, those count that have been answered before it.
@@ -67,7 +67,7 @@ impl Book {
             0 => beside,
             others => others,
         };
-        let until = stated.unwrap_or_else(|| config.cooldowns.unstated(lesson.now));
+        let until = stated.unwrap_or_else(|| config.cooldowns.unstated(observation.now));
         let cap = match slot.lowered_cap {
             None if others == 0 => {
                 slot.lease.in_flight().watch(false);
@@ -78,12 +78,12 @@ impl Book {
                 LoweredCap { most: others, until, is_news: true, full_until: None, was_full: 0, since }
             }
             // It was sent because of the cap, and yet there was no room.
-            Some(known) if lesson.began >= known.since && others < known.most => {
+            Some(known) if observation.began >= known.since && others < known.most => {
                 let pause = FULL.0.saturating_mul(1 << known.was_full.min(6)).min(FULL.1);
                 LoweredCap {
                     until: until.max(known.until),
                     is_news: false,
-                    full_until: Some(lesson.now.after(pause)),
+                    full_until: Some(observation.now.after(pause)),
                     was_full: known.was_full + 1,
                     ..known
                 }
@@ -97,7 +97,7 @@ impl Book {
         };
         slot.lowered_cap = Some(cap);
         self.set_caps_end();
-        self.refile(index, config, lesson.now);
+        self.refile(index, config, observation.now);
         Some(cap)
     }
 

@@ -1,4 +1,4 @@
-//! What a pool knows, under its lock: the credentials, how they stand, and the lanes they are picked
+//! What a pool knows, under its lock: the credentials, how they stand, and the indexes they are picked
 //! from. No method here waits, calls out or reads a clock.
 
 mod blame;
@@ -20,8 +20,8 @@ use tower::util::rng::{HasherRng, Rng};
 use super::affinity::AffinityMap;
 use super::config::{Config, Mode};
 use super::journal::Journal;
-use super::lane::{At, Key, Lane, SlotIndex};
-use super::lease::{BlemishCount, Lease, Mints};
+use super::lease::{Lease, Mints, PenaltyCount};
+use super::pick_index::{Key, PickIndex, Position, SlotIndex};
 use super::policy::Candidate;
 use super::refresh::{HoldOff, RefreshStage, Renewal, lapses_at};
 use crate::clock::Timestamp;
@@ -33,12 +33,12 @@ use crate::vault::{Damage, FailedRefresh, Revision};
 
 pub(crate) use blame::{Refusal, Suspect};
 pub(crate) use cap::LoweredCap;
-pub(crate) use record::Lesson;
+pub(crate) use record::Observation;
 
 use blame::RefusedFresh;
 use stated::Stated;
 
-/// One credential's place in the book. A slot is never given to another credential, so an index stays
+/// One credential's place in the state. A slot is never given to another credential, so an index stays
 /// right for as long as anybody holds it.
 pub(crate) struct Slot {
     pub(crate) lease: Lease,
@@ -50,10 +50,10 @@ pub(crate) struct Slot {
     /// Its place in the order that a person has given.
     preferred: usize,
     last_used: u64,
-    turn: u64,
+    pass: u64,
     allowance: Option<Allowance>,
     lowered_cap: Option<LoweredCap>,
-    /// Whether it was at its cap when it was last filed: then it is in no lane, whatever has ended since.
+    /// Whether it was at its cap when it was last filed: then it is in no index, whatever has ended since.
     was_busy: bool,
     probes: u32,
     /// At which tick the cooldown of each scope was last set.
@@ -102,13 +102,13 @@ impl Slot {
 
     fn mark(&self) {
         let is_held_against_it = self.is_suspected() || self.refused_fresh.is_any();
-        self.lease.blemish().set(is_held_against_it || self.standing.is_blemished());
+        self.lease.penalty().set(is_held_against_it || self.standing.is_penalized());
     }
 }
 
 /// What a pick came to.
 pub(crate) enum Picked {
-    /// This one. It counts as used until [`Book::release`]; with `is_probe` it is tried though it cools down. Its token
+    /// This one. It counts as used until [`PoolState::release`]; with `is_probe` it is tried though it cools down. Its token
     /// may have expired.
     Lease { lease: Lease, is_probe: bool, expired: bool },
     /// None yet.
@@ -123,20 +123,20 @@ pub(crate) struct Wakeup {
     pub(crate) change: oneshot::Receiver<()>,
 }
 
-pub(crate) struct Book {
+pub(crate) struct PoolState {
     pub(crate) slots: Vec<Slot>,
     pub(super) by_id: HashMap<CredentialId, SlotIndex>,
     by_label: HashMap<Arc<str>, SlotIndex>,
-    base: Lane,
-    lanes: HashMap<Scope, Lane>,
+    unscoped: PickIndex,
+    by_scope: HashMap<Scope, PickIndex>,
     next_place: u64,
     uses: u64,
-    turn: u64,
+    pass: u64,
     stated: Stated,
     /// Grows with each cooldown; what tells a success that began before one from one that began after.
     tick: Arc<AtomicU64>,
     has_oauth: bool,
-    blemishes: BlemishCount,
+    penalties: PenaltyCount,
     mints: Mints,
     affinity: AffinityMap,
     waiters: Vec<oneshot::Sender<()>>,
@@ -151,21 +151,21 @@ pub(crate) struct Book {
     unusable: HashMap<Arc<str>, CredentialId>,
 }
 
-impl Book {
-    pub(crate) fn new(tick: Arc<AtomicU64>, blemishes: BlemishCount, mints: Mints) -> Self {
+impl PoolState {
+    pub(crate) fn new(tick: Arc<AtomicU64>, penalties: PenaltyCount, mints: Mints) -> Self {
         Self {
             slots: Vec::new(),
             by_id: HashMap::new(),
             by_label: HashMap::new(),
-            base: Lane::default(),
-            lanes: HashMap::new(),
+            unscoped: PickIndex::default(),
+            by_scope: HashMap::new(),
             next_place: 0,
             uses: 0,
-            turn: 0,
+            pass: 0,
             stated: Stated::default(),
             tick,
             has_oauth: false,
-            blemishes,
+            penalties,
             mints,
             affinity: AffinityMap::default(),
             waiters: Vec::new(),
@@ -280,60 +280,60 @@ impl Book {
         slot.live && config.mode.allows(slot.lease.credential().kind, self.has_oauth)
     }
 
-    /// Puts a credential where it now belongs in every lane.
+    /// Puts a credential where it now belongs in every index.
     fn refile(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
         let slot = &self.slots[index];
         let is_busy = slot.is_busy(config);
         let usable = self.is_allowed(slot, config) && !slot.is_out_of_use() && !is_busy;
         // One that was away does not catch up on the turns it has missed.
-        let turn = slot.turn.max(self.turn);
-        self.slots[index].turn = turn;
+        let pass = slot.pass.max(self.pass);
+        self.slots[index].pass = pass;
         self.slots[index].was_busy = is_busy;
-        let key = self.key(index, turn, config);
+        let key = self.key(index, pass, config);
         let slot = &self.slots[index];
         let at = |scope: Option<&Scope>| match slot.cools_until(scope) {
-            _ if !usable => At::Out,
-            until if until > now => At::Cooling(until),
-            _ => At::Ready(key),
+            _ if !usable => Position::Out,
+            until if until > now => Position::Cooling(until),
+            _ => Position::Ready(key),
         };
-        self.base.place(index, at(None));
-        for (scope, lane) in &mut self.lanes {
-            lane.place(index, at(Some(scope)));
+        self.unscoped.place(index, at(None));
+        for (scope, picks) in &mut self.by_scope {
+            picks.place(index, at(Some(scope)));
         }
     }
 
-    /// What a credential is sorted by among the ready ones, were this its turn.
-    fn key(&self, index: SlotIndex, turn: u64, config: &Config) -> Key {
+    /// What a credential is sorted by among the ready ones, were this its pass.
+    fn key(&self, index: SlotIndex, pass: u64, config: &Config) -> Key {
         let slot = &self.slots[index];
         let candidate = Candidate {
             metadata: slot.lease.credential(),
             allowance: slot.allowance.as_ref(),
             last_used: slot.last_used,
-            turn,
+            pass,
         };
         (slot.tier(), slot.is_suspected(), config.policy.rank(&candidate), slot.place)
     }
 
-    /// Makes sure that requests of this scope have a lane of their own.
+    /// Makes sure that requests of this scope have an index of their own.
     fn open_lane(&mut self, scope: &Scope, config: &Config, now: Timestamp) {
-        if !self.lanes.contains_key(scope) {
-            // One in which nothing cools down any more says the same as the base lane.
-            self.lanes.retain(|_, lane| lane.cooling().any(|(until, _)| until > now));
-            self.lanes.insert(scope.clone(), Lane::default());
+        if !self.by_scope.contains_key(scope) {
+            // One in which nothing cools down any more says the same as the unscoped index.
+            self.by_scope.retain(|_, picks| picks.cooling().any(|(until, _)| until > now));
+            self.by_scope.insert(scope.clone(), PickIndex::default());
             for slot in 0..self.slots.len() {
                 self.refile(slot, config, now);
             }
         }
     }
 
-    fn lane(&self, scope: Option<&Scope>) -> &Lane {
-        scope.and_then(|scope| self.lanes.get(scope)).unwrap_or(&self.base)
+    fn picks(&self, scope: Option<&Scope>) -> &PickIndex {
+        scope.and_then(|scope| self.by_scope.get(scope)).unwrap_or(&self.unscoped)
     }
 
     /// Moves those whose cooldown has ended among the ready ones.
     fn promote(&mut self, scope: Option<&Scope>, config: &Config, now: Timestamp) {
         self.end_caps(config, now);
-        while let Some(slot) = self.lane(scope).ended(now) {
+        while let Some(slot) = self.picks(scope).ended(now) {
             self.refile(slot, config, now);
         }
     }
@@ -375,15 +375,15 @@ impl Book {
         *change == Change::Reset
     }
 
-    /// The credential that any request without a wish takes, and until when that holds.
-    pub(crate) fn head(&self) -> (Option<&Lease>, Timestamp) {
-        let head = self.base.ready().next().map(|slot| &self.slots[slot]);
+    /// The credential that any request without options takes, and until when that holds.
+    pub(crate) fn published(&self) -> (Option<&Lease>, Timestamp) {
+        let published = self.unscoped.ready().next().map(|slot| &self.slots[slot]);
         // If its cap is lowered, it is picked under the lock, which keeps to that.
-        let head = head.filter(|slot| slot.lowered_cap.is_none()).map(|slot| &slot.lease);
+        let published = published.filter(|slot| slot.lowered_cap.is_none()).map(|slot| &slot.lease);
         // One that has expired is to be renewed before it is sent.
-        let expiry = head.and_then(lapses_at);
-        let changes = self.base.soonest().into_iter().chain(expiry).chain(self.caps_end).min();
-        (head, changes.unwrap_or(Timestamp::from_millis(u64::MAX)))
+        let expiry = published.and_then(lapses_at);
+        let changes = self.unscoped.soonest().into_iter().chain(expiry).chain(self.caps_end).min();
+        (published, changes.unwrap_or(Timestamp::from_millis(u64::MAX)))
     }
 
     /// When the next credential is ready for requests of this scope, and whether an upstream has stated that.
@@ -393,10 +393,10 @@ impl Book {
         config: &Config,
         now: Timestamp,
     ) -> Option<(Timestamp, bool)> {
-        let lane = self.lane(scope);
-        if lane.ready().next().is_some() {
+        let picks = self.picks(scope);
+        if picks.ready().next().is_some() {
             return Some((now, false));
         }
-        lane.soonest().map(|soonest| (soonest, self.is_stated(soonest, config)))
+        picks.soonest().map(|soonest| (soonest, self.is_stated(soonest, config)))
     }
 }

@@ -18,9 +18,9 @@ use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, ServiceExt};
-use tower_credentials::connect::{EarlyAnswer, EarlyAnswerLayer};
+use tower_credentials::connect::{EarlyResponse, EarlyResponseLayer};
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::{BoxError, CredentialsLayer, Once, Pool};
+use tower_credentials::{BoxError, CredentialsLayer, Pool, SendOnce};
 
 use crate::support::keys;
 use crate::thorough::is_thorough;
@@ -106,8 +106,8 @@ async fn read_upload(stream: &mut TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn reading() -> EarlyAnswer<HttpConnector> {
-    EarlyAnswerLayer::new().layer(HttpConnector::new())
+fn reading() -> EarlyResponse<HttpConnector> {
+    EarlyResponseLayer::new().layer(HttpConnector::new())
 }
 
 async fn ask<C, B>(server: &Server, pool: &Pool, connector: C, body: B) -> Result<(u16, Bytes), BoxError>
@@ -148,7 +148,7 @@ async fn one_that_can_not_be_sent_again_gets_its_answer_whole_and_is_not_read_on
     let server = Server::start(Early::AnswerAndReset).await;
     let pool = server.pool().await;
     let read = Arc::new(AtomicUsize::new(0));
-    let body = Once::new(Endless(read.clone()));
+    let body = SendOnce::new(Endless(read.clone()));
     let answer = ask(&server, &pool, reading(), body).await.unwrap();
     assert_eq!(answer, (429, "busy".into()));
     // What the system's buffers take, and not what there is.

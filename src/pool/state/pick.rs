@@ -1,15 +1,15 @@
-//! Picking from the book.
+//! Picking from the state.
 
 use tokio::sync::oneshot;
 
-use super::{Book, Picked, Slot, Wakeup};
+use super::{Picked, PoolState, Slot, Wakeup};
 use crate::clock::Timestamp;
 use crate::credential::PoolKey;
 use crate::error::Error;
 use crate::pool::config::{Config, WhenAllCoolingDown};
-use crate::pool::lane::SlotIndex;
+use crate::pool::pick_index::SlotIndex;
 use crate::pool::refresh::lapses_at;
-use crate::pool::wish::{Pin, Wish};
+use crate::pool::request_options::{Pin, RequestOptions};
 use crate::standing::{Health, Scope};
 use crate::vault::VaultError;
 
@@ -22,17 +22,17 @@ fn out_of_use(slot: &Slot, key: &PoolKey, pin: Option<String>) -> Error {
     }
 }
 
-impl Book {
+impl PoolState {
     /// The first pick of a request.
     pub(crate) fn pick_first(
         &mut self,
         key: &PoolKey,
-        wish: &Wish,
+        options: &RequestOptions,
         config: &Config,
         now: Timestamp,
         patience: Option<Timestamp>,
     ) -> Result<Picked, Error> {
-        if let Some(pin) = &wish.pin {
+        if let Some(pin) = &options.pin {
             let slot = self.pinned(pin);
             let slot = slot.ok_or_else(|| self.no_such(pin, key))?;
             if self.slots[slot].standing.paused {
@@ -50,21 +50,21 @@ impl Book {
                 self.take(slot, false, config, now)
             });
         }
-        let scope = wish.scope.as_ref();
+        let scope = options.scope.as_ref();
         self.promote(scope, config, now);
-        if let Some(affinity) = &wish.affinity
+        if let Some(affinity) = &options.affinity
             && let Some(slot) = self.affinity.get(affinity)
-            && self.lane(scope).is_ready(slot)
+            && self.picks(scope).is_ready(slot)
             && !self.slots[slot].is_suspected()
             && self.is_of_first_tier(slot, scope)
         {
             return Ok(self.take(slot, false, config, now));
         }
-        let ready = self.lane(scope).ready().next();
+        let ready = self.picks(scope).ready().next();
         if let Some(slot) = ready {
-            return Ok(self.take_for(slot, wish, config, now));
+            return Ok(self.take_for(slot, options, config, now));
         }
-        let idle = self.lane(scope).soonest();
+        let idle = self.picks(scope).soonest();
         let busy = self.soonest_busy(scope, config);
         let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
         if busy.is_some_and(|until| until <= now || (tries && idle.is_none())) {
@@ -100,19 +100,19 @@ impl Book {
 
     /// Whether no credential of a lower tier is ready.
     fn is_of_first_tier(&self, slot: SlotIndex, scope: Option<&Scope>) -> bool {
-        let best = self.lane(scope).best();
+        let best = self.picks(scope).best();
         best.is_none_or(|((tier, ..), _)| self.slots[slot].tier() <= tier)
     }
 
-    /// The one that a request without a wish would take now. Changes nothing: one whose cooldown has ended
+    /// The one that a request without options would take now. Changes nothing: one whose cooldown has ended
     /// is ranked as if it were among the ready ones, where the next pick puts it.
     pub(crate) fn active(&self, config: &Config, now: Timestamp) -> Option<SlotIndex> {
-        let ended = self.base.cooling().take_while(|(until, _)| *until <= now);
+        let ended = self.unscoped.cooling().take_while(|(until, _)| *until <= now);
         let as_ready = |(_, slot): (Timestamp, SlotIndex)| {
-            let turn = self.slots[slot].turn.max(self.turn);
-            (self.key(slot, turn, config), slot)
+            let pass = self.slots[slot].pass.max(self.pass);
+            (self.key(slot, pass, config), slot)
         };
-        if let Some((_, slot)) = self.base.best().into_iter().chain(ended.map(as_ready)).min() {
+        if let Some((_, slot)) = self.unscoped.best().into_iter().chain(ended.map(as_ready)).min() {
             return Some(slot);
         }
         let waits = self.soonest_busy(None, config).is_some_and(|until| until <= now);
@@ -138,18 +138,18 @@ impl Book {
     pub(crate) fn pick_next(
         &mut self,
         may_take: impl Fn(SlotIndex) -> bool,
-        wish: &Wish,
+        options: &RequestOptions,
         config: &Config,
         now: Timestamp,
     ) -> Picked {
-        if wish.pin.is_some() {
+        if options.pin.is_some() {
             return Picked::None;
         }
-        let scope = wish.scope.as_ref();
+        let scope = options.scope.as_ref();
         self.promote(scope, config, now);
-        let ready = self.lane(scope).ready().find(|slot| may_take(*slot));
+        let ready = self.picks(scope).ready().find(|slot| may_take(*slot));
         if let Some(slot) = ready {
-            return self.take_for(slot, wish, config, now);
+            return self.take_for(slot, options, config, now);
         }
         let busy = |(index, slot): (SlotIndex, &Slot)| {
             may_take(index)
@@ -187,13 +187,19 @@ impl Book {
     fn soonest_unprobed(&self, scope: Option<&Scope>) -> Option<SlotIndex> {
         // Bounded: where this many are being tried, one more on the first makes no difference.
         const LOOK: usize = 64;
-        let cooling = || self.lane(scope).cooling().map(|(_, slot)| slot);
+        let cooling = || self.picks(scope).cooling().map(|(_, slot)| slot);
         let unprobed = cooling().take(LOOK).min_by_key(|slot| self.slots[*slot].probes);
         unprobed.or_else(|| cooling().next())
     }
 
-    fn take_for(&mut self, slot: SlotIndex, wish: &Wish, config: &Config, now: Timestamp) -> Picked {
-        if let Some(affinity) = &wish.affinity {
+    fn take_for(
+        &mut self,
+        slot: SlotIndex,
+        options: &RequestOptions,
+        config: &Config,
+        now: Timestamp,
+    ) -> Picked {
+        if let Some(affinity) = &options.affinity {
             self.affinity.set(affinity, slot);
         }
         self.take(slot, false, config, now)
@@ -206,8 +212,8 @@ impl Book {
         if config.policy.moves_on_use() {
             self.uses += 1;
             slot.last_used = self.uses;
-            self.turn = self.turn.max(slot.turn);
-            slot.turn += config.policy.stride(slot.lease.credential());
+            self.pass = self.pass.max(slot.pass);
+            slot.pass += config.policy.stride(slot.lease.credential());
         }
         slot.probes += u32::from(is_probe);
         if self.has_caps(config) || config.policy.moves_on_use() {

@@ -1,4 +1,4 @@
-//! Taking turns, in the order of asking: one holder for each key at a time.
+//! A lock that is taken in the order of asking: one holder for each key at a time.
 //!
 //! Waiting is a future with a name, unlike with tokio's semaphore, so no service here boxes one.
 
@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 /// Who waits for each key that is held; a key that no one holds has no entry.
 type Queues<K> = HashMap<K, VecDeque<oneshot::Sender<()>>>;
 
-pub(crate) struct Turns<K> {
+pub(crate) struct FairLock<K> {
     queues: Arc<Mutex<Queues<K>>>,
 }
 
-impl<K: Clone + Eq + Hash> Turns<K> {
+impl<K: Clone + Eq + Hash> FairLock<K> {
     pub(crate) fn new() -> Self {
         Self { queues: Arc::default() }
     }
@@ -37,18 +37,18 @@ impl<K: Clone + Eq + Hash> Turns<K> {
                 Called::By(called)
             }
         };
-        Wait { place: Some(Place { turns: self.clone(), key, called }) }
+        Wait { place: Some(Place { locks: self.clone(), key, called }) }
     }
 
     /// The turn of `key` if nobody has it.
     #[cfg(feature = "file")]
-    pub(crate) fn take_free(&self, key: K) -> Option<Turn<K>> {
+    pub(crate) fn take_free(&self, key: K) -> Option<FairLockGuard<K>> {
         let mut queues = lock(&self.queues);
         if queues.contains_key(&key) {
             return None;
         }
         queues.insert(key.clone(), VecDeque::new());
-        Some(Turn { turns: self.clone(), key })
+        Some(FairLockGuard { locks: self.clone(), key })
     }
 
     fn pass_on(&self, key: &K) {
@@ -63,7 +63,7 @@ impl<K: Clone + Eq + Hash> Turns<K> {
     }
 }
 
-impl<K> Clone for Turns<K> {
+impl<K> Clone for FairLock<K> {
     fn clone(&self) -> Self {
         Self { queues: self.queues.clone() }
     }
@@ -80,12 +80,12 @@ enum Called {
 }
 
 struct Place<K> {
-    turns: Turns<K>,
+    locks: FairLock<K>,
     key: K,
     called: Called,
 }
 
-/// Ends with the [`Turn`]. Dropped before, it leaves the line.
+/// Ends with the [`FairLockGuard`]. Dropped before, it leaves the line.
 pub(crate) struct Wait<K: Clone + Eq + Hash> {
     place: Option<Place<K>>,
 }
@@ -93,15 +93,15 @@ pub(crate) struct Wait<K: Clone + Eq + Hash> {
 impl<K: Clone + Eq + Hash> Unpin for Wait<K> {}
 
 impl<K: Clone + Eq + Hash> Future for Wait<K> {
-    type Output = Turn<K>;
+    type Output = FairLockGuard<K>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn<K>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FairLockGuard<K>> {
         if let Some(Place { called: Called::By(receiver), .. }) = &mut self.place {
             // The sender waits in the queue until it sends, and the queue lives as long as this place.
             let _ = ready!(Pin::new(receiver).poll(cx));
         }
         match self.place.take() {
-            Some(Place { turns, key, .. }) => Poll::Ready(Turn { turns, key }),
+            Some(Place { locks, key, .. }) => Poll::Ready(FairLockGuard { locks, key }),
             None => Poll::Pending,
         }
     }
@@ -109,7 +109,7 @@ impl<K: Clone + Eq + Hash> Future for Wait<K> {
 
 impl<K: Clone + Eq + Hash> Drop for Wait<K> {
     fn drop(&mut self) {
-        let Some(Place { turns, key, mut called }) = self.place.take() else { return };
+        let Some(Place { locks, key, mut called }) = self.place.take() else { return };
         let was_called = match &mut called {
             Called::Already => true,
             Called::By(receiver) => {
@@ -118,19 +118,19 @@ impl<K: Clone + Eq + Hash> Drop for Wait<K> {
             }
         };
         if was_called {
-            turns.pass_on(&key);
+            locks.pass_on(&key);
         }
     }
 }
 
 /// Whoever has it is the only one; dropped, it is the next one's turn.
-pub(crate) struct Turn<K: Clone + Eq + Hash> {
-    turns: Turns<K>,
+pub(crate) struct FairLockGuard<K: Clone + Eq + Hash> {
+    locks: FairLock<K>,
     key: K,
 }
 
-impl<K: Clone + Eq + Hash> Drop for Turn<K> {
+impl<K: Clone + Eq + Hash> Drop for FairLockGuard<K> {
     fn drop(&mut self) {
-        self.turns.pass_on(&self.key);
+        self.locks.pass_on(&self.key);
     }
 }
