@@ -100,6 +100,7 @@ mod credential;
 #[cfg(feature = "discovery")]
 #[cfg_attr(docsrs, doc(cfg(feature = "discovery")))]
 pub mod discovery;
+mod endpoint;
 mod error;
 mod error_response;
 pub mod events;
@@ -114,6 +115,7 @@ pub mod migrate;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
+mod origin;
 #[cfg(any(feature = "oauth", feature = "discovery"))]
 mod own_origin;
 mod patience;
@@ -124,6 +126,9 @@ pub mod rate_limit;
 #[cfg(feature = "follow-redirect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "follow-redirect")))]
 pub mod redirect;
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub mod registry;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod reqwest_client;

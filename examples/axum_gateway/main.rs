@@ -39,7 +39,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_credentials::connect::{EarlyResponse, EarlyResponseLayer};
 use tower_credentials::events::Event;
 use tower_credentials::oauth::OAuthHttp;
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 use tower_credentials::settings::{KeySource, ProviderSettings, SettingsError};
 use tower_credentials::setup::{Setup, SetupError};
 use tower_credentials::{

@@ -11,7 +11,7 @@
 //! use http_body_util::Full;
 //! use tower::ServiceBuilder;
 //! use tower_credentials::discovery::Discovery;
-//! use tower_credentials::provider::Registry;
+//! use tower_credentials::registry::Registry;
 //! use tower_credentials::vault::{MemoryVault, VaultExt};
 //! use tower_credentials::{BoxError, Credential, PoolKey, Secret};
 //!

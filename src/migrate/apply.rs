@@ -14,7 +14,7 @@ use super::source::Source;
 use super::stored::{Known, Shut, Stored};
 use crate::claims::ACCOUNT;
 use crate::credential::{Credential, CredentialId, Kind, Metadata, PoolKey, Secret};
-use crate::provider::Registry;
+use crate::registry::Registry;
 use crate::standing::{Change, Outcome};
 use crate::vault::{MemoryVault, Replaced, Vault, VaultError, VaultExt};
 

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! use tower_credentials::migrate::{self, Source};
-//! use tower_credentials::provider::Registry;
+//! use tower_credentials::registry::Registry;
 //! use tower_credentials::vault::MemoryVault;
 //!
 //! # async fn example() -> Result<(), tower_credentials::BoxError> {

@@ -9,7 +9,7 @@ use super::file;
 use super::found::{Entry, Found, Note};
 use super::stored::Stored;
 use crate::credential::Credential;
-use crate::provider::Registry;
+use crate::registry::Registry;
 use crate::vault::Vault;
 
 /// Removes a file that was migrated: plain text of the secrets that the vault seals. Every entry is read back

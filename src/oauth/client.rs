@@ -12,7 +12,7 @@ use super::http::OAuthHttp;
 use super::refresher::TokenRefresher;
 use super::sign_in::{self, SignIn};
 use crate::clock::{Clock, Timestamp};
-use crate::provider::Origin;
+use crate::origin::Origin;
 
 /// Signs in to accounts of one provider, and renews their tokens. Clones are cheap.
 #[derive(Clone)]

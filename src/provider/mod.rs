@@ -1,21 +1,15 @@
 //! What differs from one provider to the next.
 
-#[cfg(feature = "providers")]
-mod configured;
-mod endpoint;
 mod generic;
 #[cfg(feature = "providers")]
 mod model;
 mod models;
-mod origin;
-#[cfg(feature = "providers")]
-mod registry;
 mod response_view;
 #[cfg(feature = "providers")]
-mod responses;
+pub(crate) mod responses;
 mod value;
 #[cfg(feature = "providers")]
-mod vendor;
+pub(crate) mod vendor;
 
 use std::sync::Arc;
 
@@ -23,13 +17,10 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
 use crate::credential::{Credential, Kind};
 
-pub use endpoint::Endpoint;
+pub use crate::endpoint::Endpoint;
+pub use crate::origin::{InvalidOrigin, Origin};
 pub use generic::GenericProvider;
 pub use models::{ModelsEndpoint, ModelsShape};
-pub use origin::{InvalidOrigin, Origin};
-#[cfg(feature = "providers")]
-#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
-pub use registry::{Registry, RegistryBuilder};
 pub use response_view::{Assessment, LimitOf, ResponseView, Verdict};
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]

@@ -82,7 +82,7 @@ impl ModelsEndpoint {
     }
 
     #[cfg(feature = "providers")]
-    pub(super) fn at(shape: ModelsShape, url: ModelsUrl) -> Self {
+    pub(crate) fn at(shape: ModelsShape, url: ModelsUrl) -> Self {
         Self { shape, url }
     }
 

@@ -2,7 +2,7 @@
 
 use super::raw::{Raw, header_name, insecure_origin, origin, trusted_origin};
 use super::{Headers, ProviderSettings, SettingsError, nearest, responses};
-use crate::provider::Origin;
+use crate::origin::Origin;
 
 /// Why a value was not taken.
 pub(super) enum Problem {
@@ -134,7 +134,7 @@ fn unknown(path: &[&str]) -> Problem {
 
 #[cfg(all(test, not(feature = "oauth")))]
 mod tests {
-    use crate::provider::Registry;
+    use crate::registry::Registry;
     use crate::settings::ProviderSettings;
 
     #[test]

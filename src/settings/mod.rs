@@ -1,7 +1,7 @@
 //! What can be set for each provider, in code, in a file and in the environment.
 //!
 //! Each setting is taken from the first of these that has it: the program
-//! ([`RegistryBuilder::set`](crate::provider::RegistryBuilder::set)), the file, the environment. Tables are
+//! ([`RegistryBuilder::set`](crate::registry::RegistryBuilder::set)), the file, the environment. Tables are
 //! taken entry by entry, lists as a whole.
 //!
 //! | Setting | What it says | Unless set |

@@ -15,7 +15,7 @@ use super::{SettingsError, nearest};
 /// meaning.
 ///
 /// ```
-/// use tower_credentials::provider::Registry;
+/// use tower_credentials::registry::Registry;
 /// use tower_credentials::settings::KeySource;
 ///
 /// let text = "vault.key_command = 'pass show \"my vault\"'";

@@ -35,7 +35,7 @@ mod places;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::provider::{Registry, RegistryBuilder};
+use crate::registry::{Registry, RegistryBuilder};
 use crate::settings::KeySource;
 use crate::vault::file::FileVault;
 use crate::vault::key::{KeyServiceExt, Keys};

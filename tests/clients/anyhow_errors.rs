@@ -8,7 +8,8 @@ use http::Request;
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_credentials::https::HttpsClient;
-use tower_credentials::provider::{GenericProvider, Registry};
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::registry::Registry;
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{
     BoxError, Credential, CredentialsLayer, Error, Pool, PoolKey, Secret, SecretString,

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tower_credentials::migrate::{
     Action, Found, MigrateError, MigrationReport, Source, apply, plan, remove_old,
 };
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::standing::{Change, Health, Outcome};
 use tower_credentials::vault::file::FileVault;

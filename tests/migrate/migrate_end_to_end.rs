@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tower_credentials::migrate::{Action, Source, Step, apply, remove_old};
 use tower_credentials::oauth::{OAuthHttp, SignedIn};
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 use tower_credentials::standing::Health;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use tempfile::TempDir;
 use tower::{Layer, ServiceExt};
 use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthHttp};
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 use tower_credentials::standing::Health;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;

@@ -2,7 +2,7 @@
 #![cfg(all(feature = "migrate", feature = "file"))]
 
 use tower_credentials::migrate::{Action, Source, apply, read};
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 
 use crate::cli::Home;
 

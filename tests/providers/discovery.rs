@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tower_credentials::discovery::{Discovery, DiscoveryError, DiscoveryErrorKind};
-use tower_credentials::provider::{GenericProvider, ModelsEndpoint, ModelsShape, Registry};
+use tower_credentials::provider::{GenericProvider, ModelsEndpoint, ModelsShape};
+use tower_credentials::registry::Registry;
 use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{

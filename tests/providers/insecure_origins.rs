@@ -3,7 +3,7 @@
 #![cfg(feature = "config")]
 
 use http::Uri;
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, Error, PoolKey, Secret};
 

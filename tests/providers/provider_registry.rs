@@ -6,9 +6,8 @@
 use std::num::NonZeroU32;
 
 use http::{HeaderName, HeaderValue, Uri, header};
-use tower_credentials::provider::{
-    CredentialHeaders, GenericProvider, Provider, Registry, RegistryBuilder, UnusableSecret,
-};
+use tower_credentials::provider::{CredentialHeaders, GenericProvider, Provider, UnusableSecret};
+use tower_credentials::registry::{Registry, RegistryBuilder};
 use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, Error, OAuthTokens, Pool, PoolKey, Secret};

@@ -4,7 +4,8 @@
 
 use http::{HeaderMap, StatusCode};
 use tower_credentials::Timestamp;
-use tower_credentials::provider::{Assessment, LimitOf, Provider, Registry, ResponseView, Verdict};
+use tower_credentials::provider::{Assessment, LimitOf, Provider, ResponseView, Verdict};
+use tower_credentials::registry::Registry;
 
 fn registry(rules: &str) -> Result<Registry, String> {
     let text =

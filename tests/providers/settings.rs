@@ -6,7 +6,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tower_credentials::oauth::{Dialect, FlowKind, TokenEncoding};
-use tower_credentials::provider::{Provider, Registry, RegistryBuilder};
+use tower_credentials::provider::Provider;
+use tower_credentials::registry::{Registry, RegistryBuilder};
 use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, Error, Kind, OAuthTokens, PoolKey, Secret};

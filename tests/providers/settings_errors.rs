@@ -4,7 +4,8 @@
 
 use std::num::NonZeroU32;
 
-use tower_credentials::provider::{Provider, Registry, RegistryBuilder};
+use tower_credentials::provider::Provider;
+use tower_credentials::registry::{Registry, RegistryBuilder};
 use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::MemoryVault;
 

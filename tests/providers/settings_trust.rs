@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 use tower_credentials::settings::SettingsError;
 
 /// A directory of the user's with a settings file in it.
@@ -43,7 +43,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 /// The error, which is the same for a file that must be there and for one that need not.
 fn refused(path: &Path) -> String {
-    let error = |builder: tower_credentials::provider::RegistryBuilder| match builder.build() {
+    let error = |builder: tower_credentials::registry::RegistryBuilder| match builder.build() {
         Err(error @ SettingsError::NotTrusted { .. }) => error.to_string(),
         other => panic!("{}: {other:?}", path.display()),
     };

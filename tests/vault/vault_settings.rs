@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 use tower_credentials::settings::{KeySource, SettingsError, VaultSettings};
 
 fn read(text: &str) -> Result<VaultSettings, SettingsError> {

@@ -12,7 +12,7 @@ use tower::Layer;
 use tower::util::{Either, MapRequest};
 use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::setup::{KeyPlace, Setup, SetupBuilder};
 use tower_credentials::vault::file::FileVault;

@@ -4,8 +4,8 @@ use super::{Account, Reading, UNFINISHED, keep_rest, tokens};
 use crate::credential::{OAuthTokens, Secret};
 use crate::migrate::json::{Object, Problem, Value};
 use crate::migrate::source::Source;
+use crate::origin::Origin;
 use crate::printable::is_plain;
-use crate::provider::Origin;
 use crate::secret::SecretString;
 
 /// Of servers' names, each with tokens, the client that was registered for them, and what a sign-in had under

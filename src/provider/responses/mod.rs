@@ -14,10 +14,10 @@ use super::{LimitOf, ResponseView};
 use pattern::Pattern;
 
 pub(crate) use body::values;
-pub(super) use read::{read, wants_body};
+pub(crate) use read::{read, wants_body};
 
 /// How much of an answer's body is read: vendors' errors are shorter, some with several links by kilobytes.
-pub(super) const BODY_PREFIX: usize = 16 * 1024;
+pub(crate) const BODY_PREFIX: usize = 16 * 1024;
 
 /// One rule of what answers mean: on these statuses, with these headers and these fields of a JSON body, this.
 ///

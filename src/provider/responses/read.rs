@@ -10,13 +10,13 @@ use crate::provider::{Assessment, ResponseView, Verdict};
 use crate::rate_limit::{self, MAX_SPENT, MAX_STATED};
 
 /// Whether one of these rules has to see the body of an answer with this status.
-pub(in crate::provider) fn wants_body(rules: &[ResponseRule], status: StatusCode) -> bool {
+pub(crate) fn wants_body(rules: &[ResponseRule], status: StatusCode) -> bool {
     rules.iter().any(|rule| rule.asks_for_body() && rule.statuses.contains(&status.as_u16()))
 }
 
 /// What the first of these rules that holds makes of an answer, in which the headers say this much; `None` where
 /// none holds. Reasons name the vendor by this name.
-pub(in crate::provider) fn read(
+pub(crate) fn read(
     rules: &[ResponseRule],
     vendor: &str,
     answer: &ResponseView<'_>,

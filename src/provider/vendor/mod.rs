@@ -38,17 +38,17 @@ pub use openai::OpenAi;
 pub use qwen::Qwen;
 
 /// A vendor's adapter, as settings know it.
-pub(super) struct Kind {
-    pub(super) name: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
     /// The environment variable that programs expect the vendor's API key in.
-    pub(super) api_key_variable: Option<&'static str>,
-    pub(super) make: Make,
+    pub(crate) api_key_variable: Option<&'static str>,
+    pub(crate) make: Make,
 }
 
 /// Makes an adapter, changed by what it is given.
 type Make = fn(&mut dyn FnMut(&mut Vendor)) -> Arc<dyn Provider>;
 
-pub(super) const KINDS: &[Kind] = &[
+pub(crate) const KINDS: &[Kind] = &[
     Kind::new("anthropic", Some("ANTHROPIC_API_KEY"), Anthropic::changed),
     Kind::new("openai", Some("OPENAI_API_KEY"), OpenAi::changed),
     Kind::new("google", Some("GEMINI_API_KEY"), Google::changed),
@@ -65,7 +65,7 @@ impl Kind {
 
 /// What the adapters have in common, and in what they differ.
 #[derive(Clone, Debug)]
-pub(super) struct Vendor {
+pub(crate) struct Vendor {
     name: Cow<'static, str>,
     aliases: &'static [&'static str],
     origins: Vec<Origin>,
@@ -122,20 +122,20 @@ impl Vendor {
     }
 
     /// Makes it the same adapter for another pool, whose server isn't the vendor's.
-    pub(super) fn rename(&mut self, name: &str) {
+    pub(crate) fn rename(&mut self, name: &str) {
         self.name = name.to_owned().into();
         self.aliases = &[];
         self.origins.clear();
     }
 
     /// Lets accounts name these hosts; whether they may name any.
-    pub(super) fn allow_endpoints(&mut self, origins: &[Origin]) -> bool {
+    pub(crate) fn allow_endpoints(&mut self, origins: &[Origin]) -> bool {
         origins.iter().for_each(|origin| self.endpoints.allow(origin.clone()));
         matches!(self.endpoints, Endpoints::Named(_))
     }
 
     /// Sets where OAuth accounts' requests go; whether that can be set.
-    pub(super) fn set_subscription_endpoint(&mut self, endpoint: Option<&Endpoint>) -> bool {
+    pub(crate) fn set_subscription_endpoint(&mut self, endpoint: Option<&Endpoint>) -> bool {
         let Endpoints::OfOAuth(of_oauth) = &mut self.endpoints else { return false };
         *of_oauth = endpoint.cloned();
         true
@@ -223,7 +223,7 @@ macro_rules! adapter {
                 self
             }
 
-            pub(super) fn changed(
+            pub(crate) fn changed(
                 change: &mut dyn FnMut(&mut super::Vendor),
             ) -> std::sync::Arc<dyn crate::provider::Provider> {
                 let mut adapter = Self::new();

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use clap::Args;
-use tower_credentials::provider::Registry;
+use tower_credentials::registry::Registry;
 
 use crate::failure::{Exit, Failure};
 

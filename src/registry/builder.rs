@@ -10,9 +10,9 @@ use std::sync::Arc;
 #[cfg(feature = "config")]
 use zeroize::Zeroizing;
 
+use super::configured::{self, Configured};
 use super::names::Names;
 use super::{Entry, Registry, pool_key};
-use crate::provider::configured::{self, Configured};
 use crate::provider::{Provider, vendor};
 use crate::secret::SecretString;
 #[cfg(feature = "config")]

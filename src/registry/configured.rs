@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 
-use super::responses::{self, BODY_PREFIX, ResponseRule};
-use super::{
-    Assessment, CredentialHeaders, Endpoint, GenericProvider, ListElement, ModelsEndpoint, ModelsShape,
-    ModelsUrl, Origin, Provider, ResponseView, UnusableSecret,
-};
 use crate::credential::{Credential, Kind};
 #[cfg(feature = "oauth")]
 use crate::oauth::OAuthConfig;
+use crate::provider::responses::{self, BODY_PREFIX, ResponseRule};
+use crate::provider::{
+    Assessment, CredentialHeaders, Endpoint, GenericProvider, ListElement, ModelsEndpoint, ModelsShape,
+    ModelsUrl, Origin, Provider, ResponseView, UnusableSecret,
+};
 use crate::settings::ProviderSettings;
 
 /// Whatever provider it is, with more origins, other default headers and another way to sign in.

@@ -1,6 +1,7 @@
 //! Providers by name, with their settings.
 
 mod builder;
+mod configured;
 mod names;
 
 use std::collections::BTreeMap;
@@ -10,12 +11,13 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{Origin, Provider};
 use crate::CredentialsLayer;
 use crate::credential::PoolKey;
 #[cfg(feature = "oauth")]
 use crate::oauth::{OAuthClient, OAuthHttp};
+use crate::origin::Origin;
 use crate::pool::{Mode, Pool, PoolBuilder};
+use crate::provider::Provider;
 #[cfg(feature = "config")]
 use crate::settings::VaultSettings;
 use crate::settings::{FromEnvironment, ProviderSettings, SettingsError, nearest};
@@ -27,7 +29,7 @@ pub use builder::RegistryBuilder;
 /// its [settings](crate::settings).
 ///
 /// ```
-/// use tower_credentials::provider::Registry;
+/// use tower_credentials::registry::Registry;
 /// use tower_credentials::vault::MemoryVault;
 ///
 /// # #[tokio::main(flavor = "current_thread")]

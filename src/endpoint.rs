@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
-use super::{InvalidOrigin, Origin};
+use crate::origin::{InvalidOrigin, Origin};
 
 /// An origin and a prefix of paths under it: `https://api.individual.example.com`,
 /// `https://portal.example.com/v1`.
