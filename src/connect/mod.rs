@@ -3,8 +3,11 @@
 //! A server may refuse an upload by an early answer, a 429 mostly, and close the connection without reading the rest.
 //! The system's reset ends the upload, and hyper returns that error of writing, with the answer unread behind it (hyper
 //! 1.12, HTTP/1.1): there is nothing then to rotate on. Over this layer the answer is read first, and the error is returned
-//! only if there is none. When the layers throw such a response away, its connection ends with it, since few servers say that
-//! they close it.
+//! only if there is none.
+//!
+//! A server that is about to close the connection should say so in that response, by `connection: close` (RFC 9112, section
+//! 9.6). If one does not, and the system's buffers have taken all of the upload, the client believes the connection to be
+//! idle: the next attempt may be sent on it, and fails with it. The layers do not repeat a request that was sent.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -22,7 +25,6 @@
 //! `HttpsClient` has it already. reqwest lets no layer of its connectors change the connection
 //! (`ClientBuilder::connector_layer`, reqwest 0.13).
 
-mod reuse;
 mod stream;
 
 use std::fmt;
@@ -36,7 +38,6 @@ use tower_service::Service;
 
 use crate::accessors::accessors;
 
-pub(crate) use reuse::Reuse;
 pub use stream::EarlyResponseStream;
 
 /// Makes a connector's connections read an early answer. See the [module](self).

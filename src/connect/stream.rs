@@ -7,17 +7,12 @@ use std::task::{Context, Poll, Waker, ready};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::reuse::{Reuse, UPLOAD};
-
 /// A connection of [`EarlyResponse`](super::EarlyResponse). Once the other side has closed it, writing waits, and reading goes
 /// on: what had arrived is still there. The error of writing is told when there is nothing more to read.
 #[derive(Debug)]
 pub struct EarlyResponseStream<T> {
     inner: T,
     state: State,
-    /// Bytes written since something was read last.
-    written: usize,
-    reuse: Reuse,
 }
 
 #[derive(Debug)]
@@ -34,22 +29,12 @@ enum State {
 
 impl<T> EarlyResponseStream<T> {
     pub(super) fn new(inner: T) -> Self {
-        Self { inner, state: State::Told, written: 0, reuse: Reuse::default() }
+        Self { inner, state: State::Told }
     }
 
     /// The connection.
     pub fn get_ref(&self) -> &T {
         &self.inner
-    }
-
-    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = written {
-            self.written = self.written.saturating_add(bytes);
-            if self.written >= UPLOAD {
-                self.reuse.carries_upload();
-            }
-        }
-        written
     }
 
     /// Writes, unless an error of that waits for what is read.
@@ -61,7 +46,6 @@ impl<T> EarlyResponseStream<T> {
     where
         T: Unpin,
     {
-        self.reuse.check()?;
         if let State::Held { writer, .. } = &mut self.state {
             writer.clone_from(cx.waker());
             return Poll::Pending;
@@ -89,10 +73,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for EarlyResponseStream<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.reuse.check()?;
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
-        self.written = 0;
         if let State::Held { error, writer } = &mut self.state {
             if read.is_ok() && buf.filled().len() > before {
                 *error = None;
@@ -114,8 +96,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for EarlyResponseStream<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = self.write(cx, |inner, cx| inner.poll_write(cx, buf));
-        self.count(written)
+        self.write(cx, |inner, cx| inner.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -123,8 +104,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for EarlyResponseStream<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.write(cx, |inner, cx| inner.poll_write_vectored(cx, bufs));
-        self.count(written)
+        self.write(cx, |inner, cx| inner.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -142,6 +122,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for EarlyResponseStream<T> {
 
 impl<T: Connection> Connection for EarlyResponseStream<T> {
     fn connected(&self) -> Connected {
-        self.inner.connected().extra(self.reuse.clone())
+        self.inner.connected()
     }
 }

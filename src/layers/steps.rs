@@ -306,8 +306,6 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Reads what is left of a response that is thrown away.
     pub(super) fn drain(&self, response: Response<R>) -> M::Drain {
-        #[cfg(any(feature = "hyper", feature = "tls"))]
-        crate::connect::Reuse::end_after_upload(&response);
         let bound = self.rotate_options().map(|rotate| rotate.drain).unwrap_or_default();
         M::drain(response.into_body(), bound)
     }
