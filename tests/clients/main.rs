@@ -21,6 +21,7 @@ mod credentials_middleware;
 mod early_responses;
 mod gateway;
 mod host;
+mod readme;
 mod reqwest_bodies;
 mod reqwest_clients;
 mod reqwest_middleware;
