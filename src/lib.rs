@@ -176,9 +176,13 @@ pub mod service {
 #[doc = include_str!("../README.md")]
 pub struct ReadmeExample;
 
-/// The guides' examples, as doc tests.
+/// The tutorial's and the guides' examples, as doc tests.
 #[cfg(all(doctest, feature = "file", feature = "oauth"))]
 mod guides {
+    #[cfg(feature = "setup")]
+    #[doc = include_str!("../specs/tutorial.md")]
+    struct Tutorial;
+
     #[doc = include_str!("../specs/guides/provider.md")]
     struct Provider;
 

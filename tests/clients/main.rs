@@ -18,6 +18,7 @@ mod wire;
 mod anyhow_errors;
 mod clients_hyper;
 mod credentials_middleware;
+mod documents;
 mod early_responses;
 mod gateway;
 mod host;
