@@ -20,7 +20,9 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 fn documents() -> Vec<PathBuf> {
     let mut documents = files(&root().join("specs"));
-    documents.extend(["README.md", "CHANGELOG.md", "SECURITY.md"].map(|name| root().join(name)));
+    documents.extend(
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name)),
+    );
     documents
 }
 
@@ -86,7 +88,8 @@ fn every_test_that_the_security_page_names_exists() {
             }
             None => code.clone(),
         };
-        let is_name = test.contains('_') && test.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let is_name = test.contains('_')
+            && test.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if let (true, Some(file)) = (is_name, file)
             && !fs::read_to_string(file).unwrap().contains(&format!("fn {test}("))
         {

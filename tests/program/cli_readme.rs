@@ -64,6 +64,8 @@ async fn every_command_of_the_tutorial_works() {
     let (settings, _) = rest.split_once("```").expect("its end");
     let place = "http://127.0.0.1:34803";
     let (_, server, home) = rig(&settings.replace(place, "ORIGIN")).await;
+    fs::create_dir(home.path().join(".codex")).unwrap();
+    fs::write(home.path().join(".codex/auth.json"), r#"{"OPENAI_API_KEY": "sk-secret-codex"}"#).unwrap();
     let script: String = tutorial
         .lines()
         .filter_map(|line| line.strip_prefix("$ "))

@@ -21,7 +21,7 @@ pub async fn hello(origin: &str, directory: &Path) -> Result<StatusCode, BoxErro
         .layer(CredentialsLayer::new(pool.clone())) // apply, rotate, refresh, save
         .service(Client::builder(TokioExecutor::new()).build_http()); // or a client with TLS
     let request = Request::post(format!("{origin}/v1")).body(Full::<Bytes>::from("hello"))?;
-    let status = client.oneshot(request).await?.status();
+    let response = client.oneshot(request).await;
     pool.close(Duration::from_secs(60)).await?; // waits for tokens that are being renewed
-    Ok(status)
+    Ok(response?.status())
 }
