@@ -176,7 +176,22 @@ pub mod service {
 #[doc = include_str!("../README.md")]
 pub struct ReadmeExample;
 
-/// The examples of the page on providers, as doc tests.
-#[cfg(all(doctest, feature = "oauth"))]
-#[doc = include_str!("../specs/providers.md")]
-pub struct ProvidersExamples;
+/// The tutorial's and the guides' examples, as doc tests.
+#[cfg(all(doctest, feature = "file", feature = "oauth"))]
+mod guides {
+    #[cfg(feature = "setup")]
+    #[doc = include_str!("../specs/tutorial.md")]
+    struct Tutorial;
+
+    #[doc = include_str!("../specs/guides/provider.md")]
+    struct Provider;
+
+    #[doc = include_str!("../specs/guides/vault.md")]
+    struct Vault;
+
+    #[doc = include_str!("../specs/guides/policy.md")]
+    struct Policy;
+
+    #[doc = include_str!("../specs/guides/refresher.md")]
+    struct Refresher;
+}

@@ -27,6 +27,7 @@ mod cli_migrate;
 mod cli_models;
 mod cli_providers;
 mod cli_proxy;
+mod cli_readme;
 mod cli_renewal;
 mod cli_root;
 mod cli_rotate_key;
