@@ -14,7 +14,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// rotate layer outside does so by itself. A verdict of the vendor's puts the credential out of use where it is
     /// made, so only a token that nobody knew to have expired makes a suspect.
     pub(super) fn fail(&mut self, lease: &Lease, class: ResponseClass) -> bool {
-        let own = self.sent.as_ref().map_or(0, |sent| sent.began);
+        let own = self.sent.as_ref().map(|sent| sent.began).unwrap_or_default();
         let mut history = self.history();
         history.failed.push(lease.slot());
         if let Some(refusal) = class.refusal().filter(|_| !history.was_known_to_have_expired(lease)) {

@@ -13,6 +13,7 @@ use super::config::{Config, Cooldowns, Mode, WhenAllCoolingDown};
 use super::header_names::CredentialHeaderNames;
 use super::last_responses::Answers;
 use super::lease::{Mints, PenaltyCount};
+use super::logical_time::LogicalClock;
 use super::policy::Policy;
 use super::published_pick::PublishedPick;
 use super::refresh::Refresher;
@@ -168,7 +169,7 @@ impl PoolBuilder {
     pub async fn open(self) -> Result<Pool, Error> {
         let key = PoolKey::with_namespace(self.provider.name(), self.namespace);
         let penalties = PenaltyCount::default();
-        let tick = Arc::new(AtomicU64::new(0));
+        let logical_clock = LogicalClock::default();
         let credential_headers = CredentialHeaderNames::new(self.provider.header_names());
         let mints = Mints::default();
         if self.config.refresher.as_ref().is_some_and(Refresher::is_minting) {
@@ -181,10 +182,10 @@ impl PoolBuilder {
             provider: self.provider,
             config: self.config,
             vault: Mutex::new(self.vault),
-            state: Mutex::new(PoolState::new(tick.clone(), penalties.clone(), mints.clone())),
+            state: Mutex::new(PoolState::new(logical_clock.clone(), penalties.clone(), mints.clone())),
             published: PublishedPick::default(),
             size: AtomicU64::new(0),
-            tick,
+            logical_clock,
             penalties,
             unsaved: AtomicBool::new(false),
             saver: Mutex::new(save::Saver::default()),

@@ -8,6 +8,7 @@ mod in_flight;
 mod journal;
 mod last_responses;
 mod lease;
+mod logical_time;
 mod origin_check;
 mod pick;
 mod pick_index;
@@ -38,6 +39,7 @@ use crate::vault::{VaultError, VaultRequest, VaultResponse};
 use config::Config;
 use last_responses::Answers;
 use lease::{Mints, PenaltyCount};
+use logical_time::LogicalClock;
 use published_pick::PublishedPick;
 use refresh::KnownRefresher;
 use state::{PoolState, Slot};
@@ -49,6 +51,7 @@ pub use refresh::{RefreshError, Refresher, Unfinished};
 pub use request_options::{Affinity, Pin};
 
 pub(crate) use header_names::CredentialHeaderNames;
+pub(crate) use logical_time::LogicalTime;
 pub(crate) use pick::Permit;
 pub(crate) use pick_index::SlotIndex;
 pub(crate) use published_pick::CachedPick;
@@ -94,7 +97,7 @@ struct Inner {
     state: Mutex<PoolState>,
     published: PublishedPick,
     size: AtomicU64,
-    tick: Arc<AtomicU64>,
+    logical_clock: LogicalClock,
     penalties: PenaltyCount,
     /// Whether the state has outcomes that no vault has.
     unsaved: AtomicBool,
@@ -292,9 +295,10 @@ impl Pool {
         u32::try_from(self.0.size.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
-    /// The moment on the pool's own count of cooldowns, to judge by what came before what.
-    pub(crate) fn tick(&self) -> u64 {
-        self.0.tick.load(Ordering::Acquire)
+    /// Returns the time on the pool's logical clock, for an attempt that begins now.
+    #[inline]
+    pub(crate) fn logical_time(&self) -> LogicalTime {
+        self.0.logical_clock.now()
     }
 
     /// Of what kind the credential is that a request without options takes, or would take once it is ready.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::state::{LoweredCap, Observation, Refusal, Suspect};
-use super::{Lease, Pool};
+use super::{Lease, LogicalTime, Pool};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
 use crate::events::Event;
@@ -29,7 +29,7 @@ impl Pool {
     pub(crate) fn limited(
         &self,
         lease: &Lease,
-        began: u64,
+        began: LogicalTime,
         scope: Option<&Scope>,
         stated: Option<Timestamp>,
     ) {
@@ -44,7 +44,7 @@ impl Pool {
     pub(crate) fn crowded(
         &self,
         lease: &Lease,
-        (began, beside): (u64, u32),
+        (began, beside): (LogicalTime, u32),
         scope: Option<&Scope>,
         stated: Option<Timestamp>,
     ) -> bool {
@@ -111,7 +111,13 @@ impl Pool {
 
     /// The upstream says that the account is spent, until this time or until a person acts. An answer to an older
     /// secret counts as well where a time is named: it is the account that is spent, not the secret.
-    pub(crate) fn spent(&self, lease: &Lease, began: u64, reason: &str, until: Option<Timestamp>) {
+    pub(crate) fn spent(
+        &self,
+        lease: &Lease,
+        began: LogicalTime,
+        reason: &str,
+        until: Option<Timestamp>,
+    ) {
         let now = self.now();
         match until {
             // A time that has passed ends nothing: how long it goes on is a guess.
@@ -166,7 +172,7 @@ impl Pool {
     pub(crate) fn succeeded(
         &self,
         lease: &Lease,
-        began: u64,
+        began: LogicalTime,
         scope: Option<&Scope>,
         headers: &HeaderMap,
     ) {

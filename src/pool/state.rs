@@ -11,7 +11,6 @@ mod stated;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -21,6 +20,7 @@ use super::affinity::AffinityMap;
 use super::config::{Config, Mode};
 use super::journal::Journal;
 use super::lease::{Lease, Mints, PenaltyCount};
+use super::logical_time::{LogicalClock, LogicalTime};
 use super::pick_index::{Key, PickIndex, Position, SlotIndex};
 use super::policy::Candidate;
 use super::refresh::{HoldOff, RefreshStage, Renewal, lapses_at};
@@ -56,25 +56,25 @@ pub(crate) struct Slot {
     /// Whether it was at its cap when it was last filed: then it is in no index, whatever has ended since.
     was_busy: bool,
     probes: u32,
-    /// At which tick the cooldown of each scope was last set.
-    cooled_at: Vec<(Option<Scope>, u64)>,
-    /// At which tick it became a suspect: it was refused, and compared with nobody since.
-    suspected: Option<u64>,
+    /// When the cooldown of each scope was last set.
+    cooled_at: Vec<(Option<Scope>, LogicalTime)>,
+    /// When it became a suspect: it was refused, and has not been compared with another since.
+    suspected: Option<LogicalTime>,
     refused_fresh: RefusedFresh,
     pub(crate) refresh: RefreshStage,
     pub(crate) renewal: Renewal,
 }
 
 impl Slot {
-    fn cooled_at(&self, scope: Option<&Scope>) -> u64 {
-        let at = |(known, tick): &(Option<Scope>, u64)| (known.as_ref() == scope).then_some(*tick);
-        self.cooled_at.iter().find_map(at).unwrap_or(0)
+    fn cooled_at(&self, scope: Option<&Scope>) -> LogicalTime {
+        let cooldown = self.cooled_at.iter().find(|(known, _)| known.as_ref() == scope);
+        cooldown.map(|(_, at)| *at).unwrap_or_default()
     }
 
-    fn set_cooled_at(&mut self, scope: Option<&Scope>, tick: u64) {
+    fn set_cooled_at(&mut self, scope: Option<&Scope>, at: LogicalTime) {
         match self.cooled_at.iter_mut().find(|(known, _)| known.as_ref() == scope) {
-            Some((_, at)) => *at = tick,
-            None => self.cooled_at.push((scope.cloned(), tick)),
+            Some((_, known)) => *known = at,
+            None => self.cooled_at.push((scope.cloned(), at)),
         }
     }
 
@@ -133,8 +133,7 @@ pub(crate) struct PoolState {
     uses: u64,
     pass: u64,
     stated: Stated,
-    /// Grows with each cooldown; what tells a success that began before one from one that began after.
-    tick: Arc<AtomicU64>,
+    logical_clock: LogicalClock,
     has_oauth: bool,
     penalties: PenaltyCount,
     mints: Mints,
@@ -152,7 +151,7 @@ pub(crate) struct PoolState {
 }
 
 impl PoolState {
-    pub(crate) fn new(tick: Arc<AtomicU64>, penalties: PenaltyCount, mints: Mints) -> Self {
+    pub(crate) fn new(logical_clock: LogicalClock, penalties: PenaltyCount, mints: Mints) -> Self {
         Self {
             slots: Vec::new(),
             by_id: HashMap::new(),
@@ -163,7 +162,7 @@ impl PoolState {
             uses: 0,
             pass: 0,
             stated: Stated::default(),
-            tick,
+            logical_clock,
             has_oauth: false,
             penalties,
             mints,

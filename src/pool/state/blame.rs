@@ -3,14 +3,13 @@
 //! are refused, it is the request. If there was nothing to compare with, the credential stays a suspect: it goes
 //! behind the others, so that one of the next requests compares.
 
-use std::sync::atomic::Ordering;
-
 use http::StatusCode;
 
 use super::{Observation, PoolState, Slot};
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::pool::lease::Lease;
+use crate::pool::logical_time::LogicalTime;
 use crate::pool::pick_index::SlotIndex;
 use crate::standing::{Cooldown, Reason, Scope};
 
@@ -40,8 +39,8 @@ impl Refusal {
 #[derive(Clone)]
 pub(crate) struct Suspect {
     pub(crate) lease: Lease,
-    /// The tick at which the attempt began.
-    pub(crate) began: u64,
+    /// When the attempt began.
+    pub(crate) began: LogicalTime,
     pub(crate) refusal: Refusal,
 }
 
@@ -150,8 +149,7 @@ impl PoolState {
                 continue;
             }
             // A success of an attempt that began before says nothing.
-            let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
-            if slot.suspected.replace(tick).is_none() {
+            if slot.suspected.replace(self.logical_clock.advance()).is_none() {
                 news.push(lease.clone());
             }
             slot.mark();

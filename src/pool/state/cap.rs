@@ -1,11 +1,11 @@
 //! How many requests a credential serves at once: what the settings allow, and for a while what its vendor does.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Observation, PoolState, Slot};
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
+use crate::pool::logical_time::LogicalTime;
 use crate::pool::pick_index::SlotIndex;
 
 /// What a vendor has shown that it serves at once: it has turned a request away while it had this many others.
@@ -20,8 +20,8 @@ pub(crate) struct LoweredCap {
     full_until: Option<Timestamp>,
     /// How often in a row that was so.
     was_full: u32,
-    /// The tick at which it was set.
-    since: u64,
+    /// When it was set.
+    since: LogicalTime,
 }
 
 /// How long a credential is left alone that takes no request though it has fewer than its cap: at first, and at most.
@@ -74,7 +74,7 @@ impl PoolState {
                 return None;
             }
             None => {
-                let since = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
+                let since = self.logical_clock.advance();
                 LoweredCap { most: others, until, is_news: true, full_until: None, was_full: 0, since }
             }
             // It was sent because of the cap, and yet there was no room.

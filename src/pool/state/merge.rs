@@ -1,7 +1,6 @@
 //! Taking over what the vault has.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
 
 use tower::util::rng::Rng;
 
@@ -132,8 +131,7 @@ impl PoolState {
         let scopes: Vec<_> =
             slot.standing.cooldowns.iter().filter(fresh).map(|fresh| fresh.scope.clone()).collect();
         for scope in scopes {
-            let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
-            slot.set_cooled_at(scope.as_ref(), tick);
+            slot.set_cooled_at(scope.as_ref(), self.logical_clock.advance());
         }
         is_news
     }

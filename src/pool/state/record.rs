@@ -1,21 +1,20 @@
 //! Taking in what attempts teach.
 
-use std::sync::atomic::Ordering;
-
 use tower::util::rng::Rng;
 
 use super::PoolState;
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::pool::lease::Lease;
+use crate::pool::logical_time::LogicalTime;
 use crate::rate_limit::Allowance;
 use crate::standing::{Change, Cooldown, Reason, Scope};
 
 /// What an attempt taught about its credential, and what is needed to judge it.
 pub(crate) struct Observation<'a> {
     pub(crate) lease: &'a Lease,
-    /// The tick at which the attempt began.
-    pub(crate) began: u64,
+    /// When the attempt began.
+    pub(crate) began: LogicalTime,
     pub(crate) scope: Option<&'a Scope>,
     pub(crate) now: Timestamp,
 }
@@ -83,8 +82,8 @@ impl PoolState {
             // A model's limit says nothing of the account's place for the others.
             to_back: is_first && observation.scope.is_none(),
         };
-        let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
-        self.slots[observation.lease.slot()].set_cooled_at(observation.scope, tick);
+        let at = self.logical_clock.advance();
+        self.slots[observation.lease.slot()].set_cooled_at(observation.scope, at);
         if let Some(scope) = observation.scope {
             self.open_lane(scope, config, observation.now);
         }
