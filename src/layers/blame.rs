@@ -48,7 +48,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if self.is_outermost && !history.suspects.is_empty() {
             let suspects = std::mem::take(&mut history.suspects);
             drop(history);
-            self.shared.pool.suspect(&suspects);
+            self.shared.pool.record_suspects(&suspects);
         }
     }
 }
@@ -68,10 +68,11 @@ pub(super) fn compare(
     if class == ResponseClass::Good {
         history.suspects.retain(|suspect| suspect.lease.slot() != slot);
     }
-    let is_convicted =
-        |suspect: &mut Suspect| suspect.lease.slot() != slot && suspect.refusal.is_convicted_by(answer);
+    let is_convicted = |suspect: &mut Suspect| {
+        suspect.lease.slot() != slot && suspect.refusal.is_credentials_fault(answer)
+    };
     let convicted: Vec<_> = history.suspects.extract_if(.., is_convicted).collect();
     let scope = history.options.scope.clone();
     drop(history);
-    pool.convict(&convicted, scope.as_ref());
+    pool.cool_down_refused(&convicted, scope.as_ref());
 }

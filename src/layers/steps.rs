@@ -198,11 +198,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             && recorded != Recorded::Already
         {
             if recorded == Recorded::Never {
-                pool.answered(sent.lease.slot(), response.status());
+                pool.record_status(sent.lease.slot(), response.status());
             }
             AnsweredBy::mark(response, pool, sent);
             let is_second = sent.number > 1;
-            if class != ResponseClass::Good || is_second || pool.learns_from_good(response.headers()) {
+            if class != ResponseClass::Good || is_second || pool.must_record_success(response.headers())
+            {
                 learn(pool, sent, history, response, (class, assessment), recorded);
             }
         }
