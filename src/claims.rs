@@ -18,8 +18,8 @@ pub(crate) const ID_TOKEN: &str = "id_token";
 /// The key of the endpoint for the account's requests.
 pub(crate) const ENDPOINT: &str = "endpoint";
 
-/// Returns an account id that distinguishes both workspaces and persons: a person has an account in each workspace, and a
-/// workspace has accounts of several persons.
+/// Returns an account id that distinguishes both workspaces and persons: a person has an account in each workspace,
+/// and a workspace has accounts of several persons.
 pub(crate) fn within(workspace: Option<String>, person: Option<String>) -> Option<String> {
     let named = |id: &String| !id.is_empty();
     match (workspace.filter(named), person.filter(named)) {

@@ -22,8 +22,8 @@ impl Timestamp {
         self.0
     }
 
-    /// Returns whether a wrong clock has set this: it is further in the future than the clocks of processes that share a vault
-    /// may differ.
+    /// Returns whether a wrong clock has set this: it is further in the future than the clocks of processes that share
+    /// a vault may differ.
     pub(crate) fn is_misdated(self, now: Timestamp) -> bool {
         const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
         self > now.after(CLOCKS_DIFFER)
@@ -34,8 +34,8 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Returns the moment this much later. A fraction of a millisecond is rounded up, so that a wait until then is never too
-    /// short.
+    /// Returns the moment this much later. A fraction of a millisecond is rounded up, so that a wait until then is
+    /// never too short.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let milliseconds = duration.as_nanos().div_ceil(1_000_000);
@@ -52,8 +52,8 @@ impl Timestamp {
 /// The last moment that RFC 3339 can express, in milliseconds.
 const END_OF_9999: u64 = 253_402_300_799_999;
 
-/// Formats it by RFC 3339, in UTC to the millisecond: `2026-11-28T22:33:44.000Z`. A moment after the year 9999 is shown as
-/// the end of that year.
+/// Formats it by RFC 3339, in UTC to the millisecond: `2026-11-28T22:33:44.000Z`. A moment after the year 9999 is
+/// shown as the end of that year.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = UNIX_EPOCH + Duration::from_millis(self.0.min(END_OF_9999));
@@ -79,8 +79,8 @@ impl From<SystemTime> for Timestamp {
 
 /// The clock of a pool: the system's wall clock, or a function, for example one over tokio's paused clock in a test.
 ///
-/// It is a wall clock because cooldowns are saved and shared: they must mean the same after a restart, after a suspended
-/// laptop wakes up, and in another process.
+/// It is a wall clock because cooldowns are saved and shared: they must mean the same after a restart, after a
+/// suspended laptop wakes up, and in another process.
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>);
 

@@ -59,8 +59,8 @@ impl fmt::Debug for PoolKey {
     }
 }
 
-/// A number that grows with each new secret of a credential; the first is 1. It shows whether a response was to an older
-/// secret, and is what a compare-and-swap compares.
+/// A number that grows with each new secret of a credential; the first is 1. It shows whether a response was to an
+/// older secret, and is what a compare-and-swap compares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(u64);

@@ -130,8 +130,8 @@ impl FromStr for Origin {
     }
 }
 
-/// Returns whether a host is not public: an address of a private network (RFC 1918, 4193, 6598) or of a link, a name of one
-/// label, or a name under a domain that is reserved for private use (RFC 6762, 8375, and `.internal`).
+/// Returns whether a host is not public: an address of a private network (RFC 1918, 4193, 6598) or of a link, a name
+/// of one label, or a name under a domain that is reserved for private use (RFC 6762, 8375, and `.internal`).
 fn is_private(host: &str) -> bool {
     const ENDS: [&str; 6] = [".local", ".internal", ".home.arpa", ".svc", ".lan", ".localhost"];
     let bare = host.trim_start_matches('[').trim_end_matches(']');

@@ -17,9 +17,9 @@ pub(crate) struct Elapsed;
 
 /// Waits for a future, at most this long.
 ///
-/// If the process was stopped (Ctrl-Z, a paused container), that time does not count: data that came meanwhile is still in a
-/// socket, and its reader has not run either. So the time is measured in steps, and a step that took far longer than it
-/// should does not count.
+/// If the process was stopped (Ctrl-Z, a paused container), that time does not count: data that came meanwhile is
+/// still in a socket, and its reader has not run either. So the time is measured in steps, and a step that took far
+/// longer than it should does not count.
 pub(crate) async fn within<F: Future>(most: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
     let step = (most / STEPS).clamp(Duration::from_millis(1), STEP);

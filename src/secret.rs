@@ -7,7 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A token, a key or a password. It is zeroized on drop, its `Debug` output is `SecretString(…)`, and it has no `Display`.
+/// A token, a key or a password. It is zeroized on drop, its `Debug` output is `SecretString(…)`, and it has no
+/// `Display`.
 ///
 /// ```
 /// use tower_credentials::SecretString;
@@ -66,8 +67,8 @@ impl<'de> Deserialize<'de> for SecretString {
 #[cfg(feature = "seal")]
 const STACK: usize = 64 * 1024;
 
-/// Calls `work`, then overwrites the part of the stack that it has used: a secret that is moved leaves a copy behind, which is
-/// not zeroized. Nested calls overwrite it once, at the end of the outermost one.
+/// Calls `work`, then overwrites the part of the stack that it has used: a secret that is moved leaves a copy behind,
+/// which is not zeroized. Nested calls overwrite it once, at the end of the outermost one.
 #[cfg(feature = "seal")]
 #[inline(never)]
 pub(crate) fn leaving_no_copy<T>(work: impl FnOnce() -> T) -> T {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind};
 
-/// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns without
-/// one.
+/// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns
+/// without one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scope(Arc<str>);
@@ -54,8 +54,8 @@ pub enum Reason {
     UsedUp,
     /// The upstream refused the credential (401, 403), and a refresh did not help.
     Refused,
-    /// The account is out of money, or has reached its owner's spending limit, and the upstream has stated when it can be used
-    /// again.
+    /// The account is out of money, or has reached its owner's spending limit, and the upstream has stated when it can
+    /// be used again.
     Spent,
 }
 
@@ -102,8 +102,8 @@ pub enum Health {
         #[serde(default)]
         generation: Generation,
     },
-    /// The account is out of money, or has reached its owner's spending limit, and the vendor has not stated when that ends.
-    /// Another secret, a reset, or the success of a request that [checks](crate::Pin::check) it ends this.
+    /// The account is out of money, or has reached its owner's spending limit, and the vendor has not stated when that
+    /// ends. Another secret, a reset, or the success of a request that [checks](crate::Pin::check) it ends this.
     Spent {
         /// The vendor's reason, in words.
         reason: String,
@@ -124,8 +124,8 @@ impl Health {
         }
     }
 
-    /// Returns whether a person may check by a request whether it works again. A secret that a vendor has refused permanently
-    /// must not be sent again.
+    /// Returns whether a person may check by a request whether it works again. A secret that a vendor has refused
+    /// permanently must not be sent again.
     pub(crate) fn may_be_checked(&self) -> bool {
         !matches!(self, Health::NeedsSignIn { .. })
     }
@@ -143,7 +143,8 @@ pub struct Standing {
     /// Whether it can be used at all.
     #[serde(default)]
     pub health: Health,
-    /// Whether a person has taken it out of use. Only an explicit call ends that, not a success, a new sign-in or a reset.
+    /// Whether a person has taken it out of use. Only an explicit call ends that, not a success, a new sign-in or a
+    /// reset.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
     /// The tier that a person has set; `None` means the default tier of its kind. See [`tier`](Self::tier).
@@ -158,23 +159,23 @@ pub struct Standing {
 /// A response of the upstream's. Of two, the later one is the larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LastResponse {
-    /// When its head arrived. May be up to one second late with the system clock; outside of a runtime, it is the time when
-    /// this was first read.
+    /// When its head arrived. May be up to one second late with the system clock; outside of a runtime, it is the time
+    /// when this was first read.
     pub at: Timestamp,
     /// Its HTTP status.
     pub status: u16,
 }
 
 impl LastResponse {
-    /// Returns whether it is not from the future. A wrong clock has dated such a response, and it would hide all that come
-    /// until then.
+    /// Returns whether it is not from the future. A wrong clock has dated such a response, and it would hide all that
+    /// come until then.
     pub(crate) fn is_believable(&self, now: Timestamp) -> bool {
         !self.at.is_misdated(now)
     }
 }
 
-/// How much later a known response may be than one that is merged after it. Pools save theirs within minutes, so one that is
-/// further ahead was dated by a wrong clock, and would hide all others until then.
+/// How much later a known response may be than one that is merged after it. Pools save theirs within minutes, so one
+/// that is further ahead was dated by a wrong clock, and would hide all others until then.
 const MISDATED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Standing {
@@ -192,9 +193,9 @@ impl Standing {
         }
     }
 
-    /// Returns its tier. Requests take accounts of a lower tier first, and return to them as soon as one is ready again.
-    /// Defaults to 0 for OAuth accounts and 1 for API keys, so that accounts billed monthly come before keys billed per
-    /// request.
+    /// Returns its tier. Requests take accounts of a lower tier first, and return to them as soon as one is ready
+    /// again. Defaults to 0 for OAuth accounts and 1 for API keys, so that accounts billed monthly come before keys
+    /// billed per request.
     pub fn tier(&self, kind: Kind) -> u8 {
         self.tier.unwrap_or(match kind {
             Kind::OAuth | Kind::Mcp => 0,
@@ -202,8 +203,8 @@ impl Standing {
         })
     }
 
-    /// Removes what a wrong clock has dated: cooldowns that were set more than a minute in the future, which a pool ends when
-    /// it is loaded, and such a last response. For code that shows a vault's standing without a pool.
+    /// Removes what a wrong clock has dated: cooldowns that were set more than a minute in the future, which a pool
+    /// ends when it is loaded, and such a last response. For code that shows a vault's standing without a pool.
     pub fn forget_misdated(&mut self, now: Timestamp) {
         self.cooldowns.retain(|cooldown| !cooldown.set_at.is_misdated(now));
         self.last_response = self.last_response.filter(|response| response.is_believable(now));
@@ -269,8 +270,8 @@ pub enum Change {
     CooledDown {
         /// Until when, and for which requests.
         cooldown: Cooldown,
-        /// Whether it counts as a failure. The first response of a limit does. Responses to requests that were under way then
-        /// do not, nor does a success that uses up the allowance.
+        /// Whether it counts as a failure. The first response of a limit does. Responses to requests that were under
+        /// way then do not, nor does a success that uses up the allowance.
         failure: bool,
         /// Whether it also goes to the back of the order.
         to_back: bool,
@@ -285,8 +286,8 @@ pub enum Change {
     },
     /// Its health has changed.
     Health(Health),
-    /// A person has reset it. It has no cooldown and no failure, its health is good, and it is at its place in the order that a
-    /// person has set. A pause, its tier and the last response stay.
+    /// A person has reset it. It has no cooldown and no failure, its health is good, and it is at its place in the
+    /// order that a person has set. A pause, its tier and the last response stay.
     Reset,
     /// A person has taken it out of use.
     Paused,
@@ -297,8 +298,8 @@ pub enum Change {
         /// The tier; `None` is the default tier of its kind.
         tier: Option<u8>,
     },
-    /// A request with it got a response. Of two such changes the later response wins, in either order, unless its time is more
-    /// than a day ahead of the other's: its clock was wrong, and what is merged after it wins.
+    /// A request with it got a response. Of two such changes the later response wins, in either order, unless its time
+    /// is more than a day ahead of the other's: its clock was wrong, and what is merged after it wins.
     Answered(LastResponse),
 }
 
@@ -324,8 +325,8 @@ pub struct Outcome {
 /// The standing of a whole pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standings {
-    /// The credentials from first to last, in the order in which they are taken within a [tier](Standing::tier). One that is
-    /// missing here comes last.
+    /// The credentials from first to last, in the order in which they are taken within a [tier](Standing::tier). One
+    /// that is missing here comes last.
     pub order: Vec<CredentialId>,
     /// The order that a person has set, by default that in which they were added. A limit changes only
     /// [`order`](Self::order).
@@ -352,8 +353,8 @@ impl Standings {
         self.preferred.push(id);
     }
 
-    /// Moves a credential to a place in the order, counted from 0, as a person asks for; a place past the end means the back.
-    /// From then on it is preferred to the credential after it.
+    /// Moves a credential to a place in the order, counted from 0, as a person asks for; a place past the end means
+    /// the back. From then on it is preferred to the credential after it.
     pub fn move_to(&mut self, id: CredentialId, place: usize) {
         insert(&mut self.order, id, place);
         let next = self.order.iter().skip_while(|other| **other != id).nth(1).copied();
@@ -375,7 +376,8 @@ impl Standings {
         self.preferred.extend(self.order.iter().filter(|id| !known.contains(*id)));
     }
 
-    /// Moves a credential to where a person prefers it: before the first of those that the preferred order has after it.
+    /// Moves a credential to where a person prefers it: before the first of those that the preferred order has after
+    /// it.
     fn put_back(&mut self, id: CredentialId) {
         let Some(own) = self.preferred.iter().position(|other| *other == id) else { return };
         let later: HashSet<_> = self.preferred[own + 1..].iter().copied().collect();

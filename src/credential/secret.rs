@@ -81,8 +81,8 @@ pub struct OAuthTokens {
 }
 
 impl OAuthTokens {
-    /// The key in [`extra`](Self::extra) of a token response that could not be read. It is kept unchanged, since the refresh
-    /// token may be spent. The next successful renewal or sign-in removes it.
+    /// The key in [`extra`](Self::extra) of a token response that could not be read. It is kept unchanged, since the
+    /// refresh token may be spent. The next successful renewal or sign-in removes it.
     pub const UNREAD_ANSWER: &'static str = "unread_response";
 
     /// Creates tokens with an access token only.

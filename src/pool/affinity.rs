@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use super::pick_index::SlotIndex;
 use super::request_options::Affinity;
 
-/// The credentials of the keys used last. It has two halves: when the young one is full, it replaces the old one, whose keys
-/// are forgotten unless they were used since. So the memory is bounded, and nothing is searched or sorted.
+/// The credentials of the keys used last. It has two halves: when the young one is full, it replaces the old one,
+/// whose keys are forgotten unless they were used since. So the memory is bounded, and nothing is searched or sorted.
 #[derive(Debug, Default)]
 pub(crate) struct AffinityMap {
     hasher: RandomState,

@@ -82,8 +82,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets the maximum number of concurrent requests per credential. Defaults to no maximum. A request counts until its
-    /// response's head arrives. If every ready credential is at its cap, requests wait.
+    /// Sets the maximum number of concurrent requests per credential. Defaults to no maximum. A request counts until
+    /// its response's head arrives. If every ready credential is at its cap, requests wait.
     ///
     /// If a provider recognizes the vendor's own limit
     /// ([`LimitOf::Concurrency`](crate::provider::LimitOf::Concurrency)), that lowers an account's cap for a while.
@@ -107,9 +107,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets whether each attempt's request always has an [`Attempt`](crate::Attempt) extension, which shows the credential to
-    /// a service under the layers, and each response an [`AnsweredBy`](crate::AnsweredBy) extension, which shows it to the
-    /// caller. Defaults to false, since it costs some hundred nanoseconds per request.
+    /// Sets whether each attempt's request always has an [`Attempt`](crate::Attempt) extension, which shows the
+    /// credential to a service under the layers, and each response an [`AnsweredBy`](crate::AnsweredBy) extension,
+    /// which shows it to the caller. Defaults to false, since it costs some hundred nanoseconds per request.
     #[must_use]
     pub fn expose_attempts(mut self, expose: bool) -> Self {
         self.config.exposes_attempts = expose;
@@ -118,10 +118,10 @@ impl PoolBuilder {
 
     /// Renews tokens with this refresher ahead of their expiry. Defaults to none.
     ///
-    /// A token is renewed five minutes before its expiry, or a tenth of its lifetime if that is shorter, less a random part
-    /// of up to half of that. A task does this in the runtime in which the pool is opened, as long as any clone of the pool
-    /// lives. After a failure it retries, one second later at first and five minutes later at most. A refresher that
-    /// [mints](Refresher::mints) also makes the first token if the vault has an empty one.
+    /// A token is renewed five minutes before its expiry, or a tenth of its lifetime if that is shorter, less a random
+    /// part of up to half of that. A task does this in the runtime in which the pool is opened, as long as any clone
+    /// of the pool lives. After a failure it retries, one second later at first and five minutes later at most. A
+    /// refresher that [mints](Refresher::mints) also makes the first token if the vault has an empty one.
     ///
     /// [`CredentialsLayer`](crate::CredentialsLayer) also renews refused tokens with it; a
     /// [`RefreshOn401Layer`](crate::RefreshOn401Layer) has its own refresher.
@@ -131,23 +131,24 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets how long a request waits for the renewal of a token. Defaults to 30 seconds, for the wait for other renewals and
-    /// for the exchange each.
+    /// Sets how long a request waits for the renewal of a token. Defaults to 30 seconds, for the wait for other
+    /// renewals and for the exchange each.
     ///
-    /// After that the request continues without the new token, and the renewal continues, too. `None` waits as long as it
-    /// takes, for example until there is room on the disk for the new token. That is for programs that make one request and
-    /// have nothing else to do.
+    /// After that the request continues without the new token, and the renewal continues, too. `None` waits as long as
+    /// it takes, for example until there is room on the disk for the new token. That is for programs that make one
+    /// request and have nothing else to do.
     #[must_use]
     pub fn renewal_patience(mut self, patience: impl Into<Option<Duration>>) -> Self {
         self.config.renewal_patience = patience.into();
         self
     }
 
-    /// Sets how often the pool checks the vault for changes by other processes; `None` disables it. Defaults to one second.
+    /// Sets how often the pool checks the vault for changes by other processes; `None` disables it. Defaults to one
+    /// second.
     ///
-    /// So a cooldown that another process has set is unknown here for this long at most. The check is one request that reads
-    /// no file if nothing has changed. A task makes it in the runtime in which the pool is opened, as long as any clone of
-    /// the pool lives.
+    /// So a cooldown that another process has set is unknown here for this long at most. The check is one request that
+    /// reads no file if nothing has changed. A task makes it in the runtime in which the pool is opened, as long as
+    /// any clone of the pool lives.
     #[must_use]
     pub fn sync_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.sync_every = interval.into();
@@ -155,12 +156,12 @@ impl PoolBuilder {
     }
 
     /// Sets the minimum interval between saves that contain nothing but [last
-    /// responses](crate::standing::Standing::last_response). Defaults to one minute; `None` saves them only along with other
-    /// changes, and on [`Pool::save`].
+    /// responses](crate::standing::Standing::last_response). Defaults to one minute; `None` saves them only along with
+    /// other changes, and on [`Pool::save`].
     ///
-    /// The task that [syncs](Self::sync_every) the pool does this, so never more often than that, and only once the pool has a
-    /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) or a [`CredentialsLayer`](crate::CredentialsLayer). No request
-    /// waits for it.
+    /// The task that [syncs](Self::sync_every) the pool does this, so never more often than that, and only once the
+    /// pool has a [`CooldownPersistLayer`](crate::CooldownPersistLayer) or a
+    /// [`CredentialsLayer`](crate::CredentialsLayer). No request waits for it.
     #[must_use]
     pub fn save_last_responses_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.save_last_responses_every = interval.into();
@@ -170,8 +171,8 @@ impl PoolBuilder {
     /// Opens the pool, with the credentials in its vault.
     ///
     /// # Errors
-    /// [`Error::Vault`] if the vault can't be read, and [`Error::NoCredential`] if the mode is [`Mode::Subscription`] and there
-    /// is no OAuth account. In every other mode a pool may be empty, since credentials may be added later.
+    /// [`Error::Vault`] if the vault can't be read, and [`Error::NoCredential`] if the mode is [`Mode::Subscription`]
+    /// and there is no OAuth account. In every other mode a pool may be empty, since credentials may be added later.
     pub async fn open(self) -> Result<Pool, Error> {
         let key = PoolKey::with_namespace(self.provider.name(), self.namespace);
         let penalties = PenaltyCount::default();

@@ -10,7 +10,8 @@ use crate::clock::Timestamp;
 
 /// How long credentials cool down, and for which statuses.
 ///
-/// If the upstream states no time, a credential cools down for a default time, which grows with each consecutive failure.
+/// If the upstream states no time, a credential cools down for a default time, which grows with each consecutive
+/// failure.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,16 +54,16 @@ impl Default for Cooldowns {
 const MINIMUM: Duration = Duration::from_secs(1);
 
 impl Cooldowns {
-    /// How long a limited credential cools down if the response states no time. Defaults to 30 seconds, plus up to 10 % at
-    /// random ([`jitter`](Self::jitter)). Each consecutive failure doubles it ([`growth`](Self::growth)).
+    /// How long a limited credential cools down if the response states no time. Defaults to 30 seconds, plus up to 10
+    /// % at random ([`jitter`](Self::jitter)). Each consecutive failure doubles it ([`growth`](Self::growth)).
     #[must_use]
     pub fn limited(mut self, duration: Duration) -> Self {
         self.limited = duration;
         self
     }
 
-    /// How long a credential cools down that was refused, if no refresh helped and another credential succeeded in the same
-    /// request. Defaults to five minutes.
+    /// How long a credential cools down that was refused, if no refresh helped and another credential succeeded in the
+    /// same request. Defaults to five minutes.
     #[must_use]
     pub fn refused(mut self, duration: Duration) -> Self {
         self.refused = duration;
@@ -92,16 +93,16 @@ impl Cooldowns {
         self
     }
 
-    /// Whether a successful response that says the allowance is used up (nothing remaining, with a reset time) cools the
-    /// credential down, before the next request meets a 429. Defaults to true.
+    /// Whether a successful response that says the allowance is used up (nothing remaining, with a reset time) cools
+    /// the credential down, before the next request meets a 429. Defaults to true.
     #[must_use]
     pub fn heed_allowance(mut self, heed: bool) -> Self {
         self.heed_allowance = heed;
         self
     }
 
-    /// Which statuses mean that the account has reached a limit, so that it cools down and the request is rotated. Defaults
-    /// to 429 and 402. A 503 or 529 is the upstream's trouble, not the account's.
+    /// Which statuses mean that the account has reached a limit, so that it cools down and the request is rotated.
+    /// Defaults to 429 and 402. A 503 or 529 is the upstream's trouble, not the account's.
     #[must_use]
     pub fn limited_statuses(
         mut self,
@@ -139,8 +140,8 @@ impl Cooldowns {
         self.grown(now, self.refused, failures, 0.0)
     }
 
-    /// Returns the earliest end of a limit after this many consecutive failures, whatever its response states. After each
-    /// `retry-after: 0` that was not true it is one second, two, four, and so on up to the default time.
+    /// Returns the earliest end of a limit after this many consecutive failures, whatever its response states. After
+    /// each `retry-after: 0` that was not true it is one second, two, four, and so on up to the default time.
     pub(crate) fn minimum(&self, now: Timestamp, failures: u32) -> Timestamp {
         let Some(exponent) = failures.checked_sub(1) else { return now };
         let minimum = self.grown(now, MINIMUM, exponent, 0.0);

@@ -13,8 +13,8 @@ const USUAL: [HeaderName; 4] = [
 
 /// The provider's header names and the usual ones.
 ///
-/// A look-up in a header map hashes the name. Most requests have none of these headers, so it is cheaper to scan the names
-/// that are there: length and first byte rule out most of them.
+/// A look-up in a header map hashes the name. Most requests have none of these headers, so it is cheaper to scan the
+/// names that are there: length and first byte rule out most of them.
 #[derive(Clone, Debug)]
 pub(crate) struct CredentialHeaderNames {
     names: Vec<HeaderName>,

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InFlight(Arc<AtomicU32>);
 
-/// The bit that says whether the state must be told of each use that ends. It shares a word with the count, so whoever sets
-/// it knows how many uses will see it when they end.
+/// The bit that says whether the state must be notified of each use that ends. It shares a word with the count, so
+/// whoever sets it knows how many uses will see it when they end.
 const WATCHED: u32 = 1 << 31;
 
 impl InFlight {
@@ -17,7 +17,7 @@ impl InFlight {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Returns whether the state must be told.
+    /// Returns whether the state must be notified.
     #[inline]
     pub(crate) fn end(&self) -> bool {
         self.0.fetch_sub(1, Ordering::AcqRel) & WATCHED != 0

@@ -55,8 +55,8 @@ impl Journal {
         self.saving.iter().chain(&self.pending)
     }
 
-    /// Takes the urgent outcomes, to be saved now, together with the last responses. The others stay; else it would depend on
-    /// the timing of a layer's save whether they are saved.
+    /// Takes the urgent outcomes, to be saved now, together with the last responses. The others stay; else it would
+    /// depend on the timing of a layer's save whether they are saved.
     pub(crate) fn start(&mut self, responses: impl Iterator<Item = Outcome>) -> Vec<Outcome> {
         let urgent = std::mem::take(&mut self.urgent);
         self.saving.clear();
@@ -76,8 +76,8 @@ impl Journal {
         self.saving.is_empty().then_some(self.saves)
     }
 
-    /// Makes the outcomes pending again that were being saved, after a failure. Last responses are left out, since each save
-    /// reads the current ones.
+    /// Makes the outcomes pending again that were being saved, after a failure. Last responses are left out, since
+    /// each save reads the current ones.
     pub(crate) fn put_back(&mut self) {
         self.saving.retain(|outcome| !matches!(outcome.change, Change::Answered(_)));
         self.urgent += self.saving.len();

@@ -9,11 +9,11 @@ use super::pick_index::SlotIndex;
 use crate::clock::Timestamp;
 use crate::standing::LastResponse;
 
-/// The last response of each slot, each in one number that is written without a lock. The numbers are in chunks, each twice
-/// as long as the one before, so that none moves while the pool grows.
+/// The last response of each slot, each in one number that is written without a lock. The numbers are in chunks, each
+/// twice as long as the one before, so that none moves while the pool grows.
 ///
-/// To read the clock would cost a successful request more than all else here. So it records the status alone, and the next
-/// reader adds the time: the task that syncs the pool does so each second.
+/// To read the clock would cost a successful request more than all else here. So it records the status alone, and the
+/// next reader adds the time: the task that syncs the pool does so each second.
 #[derive(Debug)]
 pub(super) struct LastResponses {
     chunks: [OnceLock<Box<[AtomicU64]>>; CHUNKS],

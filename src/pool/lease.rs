@@ -13,8 +13,8 @@ use crate::clock::Timestamp;
 use crate::credential::{Credential, Metadata, Secret};
 use crate::provider::{CredentialHeaders, Endpoint, Provider, UnusableSecret};
 
-/// One credential at one generation, with the headers that apply it. Built once and shared by every request that uses it.
-/// Cheap to clone. `Debug` shows the metadata only.
+/// One credential at one generation, with the headers that apply it. Built once and shared by every request that uses
+/// it. Cheap to clone. `Debug` shows the metadata only.
 ///
 /// An attempt's request carries its lease to the services under the layers in the
 /// [`Attempt`](crate::Attempt) extension.
@@ -33,8 +33,8 @@ struct Inner {
     in_flight: InFlight,
 }
 
-/// Whether the pool or one of its layers has a refresher that [mints](crate::Refresher::mints). Shared by all leases of the
-/// pool, since a layer may bring one after they were made.
+/// Whether the pool or one of its layers has a refresher that [mints](crate::Refresher::mints). Shared by all leases
+/// of the pool, since a layer may bring one after they were made.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mints(Arc<AtomicBool>);
 
@@ -49,8 +49,8 @@ impl Mints {
     }
 }
 
-/// Whether a credential has a cooldown or a failure that a success would clear. Shared by all of its generations, so that a
-/// success without one takes no lock.
+/// Whether a credential has a cooldown or a failure that a success would clear. Shared by all of its generations, so
+/// that a success without one takes no lock.
 #[derive(Clone, Debug)]
 pub(crate) struct Penalty {
     own: Arc<AtomicBool>,
@@ -180,8 +180,8 @@ impl Lease {
         self.0.secret.has_unread_response()
     }
 
-    /// Returns whether it has no token yet, so that it can't be sent. An empty key is sent unless a refresher mints: the
-    /// provider may need none.
+    /// Returns whether it has no token yet, so that it can't be sent. An empty key is sent unless a refresher mints:
+    /// the provider may need none.
     pub(crate) fn lacks_token(&self) -> bool {
         let Inner { secret, mints, .. } = &*self.0;
         secret.is_blank() && (Mode::is_oauth(secret.kind()) || mints.is_set())

@@ -66,11 +66,11 @@ pub(crate) use state::{Picked, Refusal, Suspect, Wakeup};
 
 type BoxVault = BoxCloneService<VaultRequest, VaultResponse, VaultError>;
 
-/// The credentials of one provider and namespace, with their order, cooldowns and health. Kept in memory for requests, and
-/// saved in a vault. Cheap to clone; every clone is the same pool.
+/// The credentials of one provider and namespace, with their order, cooldowns and health. Kept in memory for requests,
+/// and saved in a vault. Cheap to clone; every clone is the same pool.
 ///
-/// Renewals and saves run in tasks of their own. [Close](Self::close) the pool before the program ends, also on a signal: a
-/// renewal that is aborted loses its account.
+/// Renewals and saves run in tasks of their own. [Close](Self::close) the pool before the program ends, also on a
+/// signal: a renewal that is aborted loses its account.
 ///
 /// ```
 /// use tower_credentials::provider::GenericProvider;
@@ -125,16 +125,16 @@ struct Inner {
 pub struct CredentialStatus {
     /// The credential.
     pub credential: Metadata,
-    /// Its cooldowns, failures and health, whether it is paused, and its last response, as far as this process knows them,
-    /// saved or not.
+    /// Its cooldowns, failures and health, whether it is paused, and its last response, as far as this process knows
+    /// them, saved or not.
     pub standing: Standing,
     /// When its token expires, if that is known. A token that can be renewed is renewed before.
     pub expires_at: Option<Timestamp>,
 }
 
 impl CredentialStatus {
-    /// Returns how long it still cools down for requests without a scope; zero if it does not. A credential that is paused or
-    /// needs a sign-in may have a zero here, too.
+    /// Returns how long it still cools down for requests without a scope; zero if it does not. A credential that is
+    /// paused or needs a sign-in may have a zero here, too.
     pub fn ready_in(&self, now: Timestamp) -> Duration {
         self.standing.cooldown(None).map_or(Duration::ZERO, |cooldown| cooldown.until.since(now))
     }
@@ -167,8 +167,8 @@ impl Pool {
         })
     }
 
-    /// Returns the credential that a request without options would use now, or `None` if it would wait or fail. Does not
-    /// advance a round robin.
+    /// Returns the credential that a request without options would use now, or `None` if it would wait or fail. Does
+    /// not advance a round robin.
     pub fn active(&self) -> Option<CredentialId> {
         let now = self.now();
         self.with_state(|state, config| {
@@ -187,26 +187,26 @@ impl Pool {
         self.0.config.clock.now()
     }
 
-    /// Clears a credential's cooldowns and failures, and moves it back to its place in the order that a person has set. A
-    /// paused credential stays paused. Saved immediately.
+    /// Clears a credential's cooldowns and failures, and moves it back to its place in the order that a person has
+    /// set. A paused credential stays paused. Saved immediately.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] if the pool has no such credential, and the vault's error if it can't be saved. The change
-    /// still applies in this process, and the pool retries to save it in the background.
+    /// [`VaultError::NotFound`] if the pool has no such credential, and the vault's error if it can't be saved. The
+    /// change still applies in this process, and the pool retries to save it in the background.
     pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
         self.apply_manual_change(id, Change::Reset)?;
         self.save().await
     }
 
-    /// Takes a credential out of use until [`resume`](Self::resume). No request takes it, not even one that is pinned to it,
-    /// and it is not renewed ahead of its expiry. Requests that are under way with it continue. No success, new sign-in or
-    /// [`reset`](Self::reset) ends the pause. Saved immediately.
+    /// Takes a credential out of use until [`resume`](Self::resume). No request takes it, not even one that is pinned
+    /// to it, and it is not renewed ahead of its expiry. Requests that are under way with it continue. No success, new
+    /// sign-in or [`reset`](Self::reset) ends the pause. Saved immediately.
     ///
     /// In [`Mode::Auto`] paused accounts still count as accounts: API keys do not take their place.
     ///
     /// # Errors
-    /// The same as for [`reset`](Self::reset). After an error of the vault's, the credential is paused in this process, but
-    /// perhaps not in others.
+    /// The same as for [`reset`](Self::reset). After an error of the vault's, the credential is paused in this
+    /// process, but perhaps not in others.
     pub async fn pause(&self, id: CredentialId) -> Result<(), VaultError> {
         if let Some(lease) = self.apply_manual_change(id, Change::Paused)? {
             self.emit(&Event::Paused { credential: lease.credential() });
@@ -237,8 +237,8 @@ impl Pool {
         self.save().await
     }
 
-    /// Makes a change that a person asks for. Returns the lease if it changes the standing here. If it does not, it is saved
-    /// all the same: another process may have made the opposite change a moment ago.
+    /// Makes a change that a person asks for. Returns the lease if it changes the standing here. If it does not, it is
+    /// saved all the same: another process may have made the opposite change a moment ago.
     fn apply_manual_change(
         &self,
         id: CredentialId,
@@ -323,7 +323,8 @@ impl Pool {
         })
     }
 
-    /// Returns when the next credential is ready for requests of this scope, and whether an upstream has stated that time.
+    /// Returns when the next credential is ready for requests of this scope, and whether an upstream has stated that
+    /// time.
     pub(crate) fn next_ready(&self, scope: Option<&Scope>) -> Option<(Timestamp, bool)> {
         let now = self.now();
         self.with_state(|state, config| state.next_ready(scope, config, now))

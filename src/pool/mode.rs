@@ -32,8 +32,8 @@ impl Mode {
         }
     }
 
-    /// Returns whether requests use credentials of this kind. `has_oauth` says whether the pool holds OAuth accounts; one
-    /// that is paused, needs a sign-in or can't be read counts, so that an API key is never billed in its place.
+    /// Returns whether requests use credentials of this kind. `has_oauth` says whether the pool holds OAuth accounts;
+    /// one that is paused, needs a sign-in or can't be read counts, so that an API key is never billed in its place.
     pub fn allows(self, kind: Kind, has_oauth: bool) -> bool {
         let oauth = Self::is_oauth(kind);
         match self {

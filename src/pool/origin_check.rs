@@ -29,8 +29,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Refuses a request that may not carry any credential of this pool. Returns whether the provider trusts its origin; if
-    /// not, it is some credential's endpoint.
+    /// Refuses a request that may not carry any credential of this pool. Returns whether the provider trusts its
+    /// origin; if not, it is some credential's endpoint.
     #[inline]
     pub(crate) fn check_origin(&self, uri: &Uri) -> Result<bool, Error> {
         if self.0.provider.trusts(uri) {

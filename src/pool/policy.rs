@@ -16,8 +16,8 @@ pub struct Candidate<'a> {
     pub allowance: Option<&'a Allowance>,
     /// When it was last picked: a number that grows with each pick of the pool. 0 means never.
     pub last_used: u64,
-    /// Its pass, which grows with each pick by the policy's [`stride`](Policy::stride). A credential that was unavailable does
-    /// not lag behind the others.
+    /// Its pass, which grows with each pick by the policy's [`stride`](Policy::stride). A credential that was
+    /// unavailable does not lag behind the others.
     pub pass: u64,
 }
 
@@ -55,8 +55,8 @@ impl Rank {
     }
 }
 
-/// Ranks the credentials of a pool. The ready one with the lowest rank is picked; of equal ones, the first in the pool's
-/// order.
+/// Ranks the credentials of a pool. The ready one with the lowest rank is picked; of equal ones, the first in the
+/// pool's order.
 ///
 /// A credential is ranked again when something about it changes, not for each request, so a rank must depend on the
 /// [`Candidate`] alone.
@@ -94,8 +94,8 @@ pub trait Policy: Send + Sync + 'static {
     }
 }
 
-/// Takes the first credential in the pool's order until it is limited, which moves it to the back. This is the default: it
-/// starts the allowance window of one account at a time, and keeps prompt caches warm.
+/// Takes the first credential in the pool's order until it is limited, which moves it to the back. This is the
+/// default: it starts the allowance window of one account at a time, and keeps prompt caches warm.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sticky;
 
@@ -173,8 +173,8 @@ impl<F> fmt::Debug for Weighted<F> {
     }
 }
 
-/// Takes the credential whose allowance resets soonest, since the rest of it is lost soonest. Those without a known reset
-/// come last.
+/// Takes the credential whose allowance resets soonest, since the rest of it is lost soonest. Those without a known
+/// reset come last.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SoonestReset;
 

@@ -38,9 +38,9 @@ impl Pool {
         self.emit_cooled_down(&observation, until, Reason::Limited);
     }
 
-    /// Records a response that says that the account has too many concurrent requests. Lowers its cap to the number of the
-    /// other requests. If there are none, other programs use the account, and it is a limit like any other. Returns whether
-    /// the cap was lowered.
+    /// Records a response that says that the account has too many concurrent requests. Lowers its cap to the number of
+    /// the other requests. If there are none, other programs use the account, and it is a limit like any other.
+    /// Returns whether the cap was lowered.
     pub(crate) fn record_concurrency_limit(
         &self,
         lease: &Lease,
@@ -76,8 +76,8 @@ impl Pool {
         self.put_out_of_use(lease, reason, health);
     }
 
-    /// Takes a credential out of use until a person acts. A response to an older secret says nothing of the current one. Of
-    /// several such responses the first counts, unless a later one forbids to ask again.
+    /// Takes a credential out of use until a person acts. A response to an older secret says nothing of the current
+    /// one. Of several such responses the first counts, unless a later one forbids to ask again.
     fn put_out_of_use(
         &self,
         lease: &Lease,

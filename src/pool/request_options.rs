@@ -9,8 +9,8 @@ use super::pick_index::SlotIndex;
 use crate::credential::CredentialId;
 use crate::standing::Scope;
 
-/// Pins a request to one credential. It is used even if it cools down, and the request is not rotated. If the credential is
-/// paused or out of use, the request fails; see [`check`](Self::check).
+/// Pins a request to one credential. It is used even if it cools down, and the request is not rotated. If the
+/// credential is paused or out of use, the request fails; see [`check`](Self::check).
 ///
 /// ```
 /// use tower_credentials::Pin;
@@ -44,8 +44,8 @@ impl Pin {
     }
 
     /// Sends the request even if the credential is [spent](crate::standing::Health::Spent) or
-    /// [dead](crate::standing::Health::Dead), to check whether it works again: a success puts it back to use. For requests
-    /// that a person makes, not for automatic ones. A credential that needs a sign-in stays out of use.
+    /// [dead](crate::standing::Health::Dead), to check whether it works again: a success puts it back to use. For
+    /// requests that a person makes, not for automatic ones. A credential that needs a sign-in stays out of use.
     #[must_use]
     pub fn check(mut self) -> Self {
         self.is_check = true;
@@ -86,8 +86,8 @@ impl std::fmt::Display for Pin {
     }
 }
 
-/// Keeps requests with the same key on one credential while it is ready. For example, a conversation's id as the key keeps
-/// its prompt cache warm. If that credential is limited, the key moves to the next one and stays there.
+/// Keeps requests with the same key on one credential while it is ready. For example, a conversation's id as the key
+/// keeps its prompt cache warm. If that credential is limited, the key moves to the next one and stays there.
 ///
 /// A pool remembers thousands of the keys used last. A forgotten key gets a credential as a new key does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

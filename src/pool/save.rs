@@ -16,7 +16,8 @@ use crate::patience::within;
 use crate::standing::Outcome;
 use crate::vault::{self, VaultError};
 
-/// How long a response waits until its outcome is saved. If the vault takes longer, the wait continues in the background.
+/// How long a response waits until its outcome is saved. If the vault takes longer, the wait continues in the
+/// background.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long to wait after a failed save: at first, and at most.
@@ -80,8 +81,8 @@ impl Pool {
 
     /// Saves all outcomes, such as cooldowns, in the vault. Returns immediately if there is nothing to save.
     ///
-    /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) saves after each request. A program without that layer must call
-    /// this before it ends.
+    /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) saves after each request. A program without that layer
+    /// must call this before it ends.
     ///
     /// # Errors
     /// The vault's error. The outcomes still apply in this process, and the pool retries in the background. There is no
@@ -139,8 +140,9 @@ impl Pool {
         }
     }
 
-    /// Starts a save. If the vault responds immediately, it is done on return; else it continues in a task of its own, so that
-    /// a caller that is dropped does not abort it. Returns `None` if there is nothing to wait for, or no runtime.
+    /// Starts a save. If the vault responds immediately, it is done on return; else it continues in a task of its own,
+    /// so that a caller that is dropped does not abort it. Returns `None` if there is nothing to wait for, or no
+    /// runtime.
     pub(crate) fn start_saving(&self) -> Option<Saving> {
         if self.has_unsaved() { self.run_saver() } else { None }
     }
@@ -265,8 +267,8 @@ impl Task {
         }
     }
 
-    /// Lets no response wait until the vault works again. To drop a response's waiter ends its wait. Returns what ends the
-    /// pause after a failure.
+    /// Lets no response wait until the vault works again. To drop a response's waiter ends its wait. Returns what ends
+    /// the pause after a failure.
     fn stop_waiting(&self) -> Arc<Notify> {
         let mut saver = self.pool.saver();
         saver.stage = Stage::Overdue;

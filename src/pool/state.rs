@@ -1,5 +1,5 @@
-//! A pool's state, under its lock: its credentials, how they stand, and the indexes they are picked from. No method here
-//! waits, calls out or reads a clock.
+//! A pool's state, under its lock: its credentials, how they stand, and the indexes they are picked from. No method
+//! here waits, calls out or reads a clock.
 
 mod blame;
 mod cap;
@@ -112,8 +112,8 @@ impl PoolState {
         }
     }
 
-    /// Returns whether the vault must be loaded again even if it has not changed: a record that could not be read may be
-    /// readable now.
+    /// Returns whether the vault must be loaded again even if it has not changed: a record that could not be read may
+    /// be readable now.
     pub(crate) fn must_reload(&self) -> bool {
         self.damaged.iter().any(|damage| damage.may_pass)
     }
@@ -185,8 +185,8 @@ impl PoolState {
         self.is_wanted(slot, config) && !slot.standing.paused
     }
 
-    /// Returns whether it is live, and of a kind that the mode allows. A paused credential counts: to pause the last account
-    /// must not bill an API key instead.
+    /// Returns whether it is live, and of a kind that the mode allows. A paused credential counts: to pause the last
+    /// account must not bill an API key instead.
     fn is_wanted(&self, slot: &Slot, config: &Config) -> bool {
         slot.live && config.mode.allows(slot.lease.credential().kind, self.has_oauth)
     }
@@ -229,7 +229,8 @@ impl PoolState {
         (lease, until.unwrap_or(Timestamp::from_millis(u64::MAX)))
     }
 
-    /// Returns when the next credential is ready for requests of this scope, and whether an upstream has stated that time.
+    /// Returns when the next credential is ready for requests of this scope, and whether an upstream has stated that
+    /// time.
     pub(crate) fn next_ready(
         &self,
         scope: Option<&Scope>,
@@ -243,8 +244,8 @@ impl PoolState {
         index.soonest().map(|soonest| (soonest, self.is_stated(soonest, config)))
     }
 
-    /// Returns whether an upstream has stated this end of a cooldown. A time that was stated to another process counts as a
-    /// default, unless no default is that long.
+    /// Returns whether an upstream has stated this end of a cooldown. A time that was stated to another process counts
+    /// as a default, unless no default is that long.
     fn is_stated(&self, until: Timestamp, config: &Config) -> bool {
         let is_too_long = |cooldown: &Cooldown| {
             let length = cooldown.until.since(cooldown.set_at);

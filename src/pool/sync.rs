@@ -15,8 +15,8 @@ use crate::vault::{VaultError, VaultExt};
 const TRIES: usize = 8;
 
 impl Pool {
-    /// Loads what others have changed in the vault: credentials that were added, removed, moved or renewed, and cooldowns.
-    /// This is one cheap request if nothing has changed.
+    /// Loads what others have changed in the vault: credentials that were added, removed, moved or renewed, and
+    /// cooldowns. This is one cheap request if nothing has changed.
     ///
     /// A pool does this automatically, as often as [`PoolBuilder::sync_every`](super::PoolBuilder::sync_every) says: by
     /// default, each second.
@@ -35,8 +35,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Starts a task that syncs the pool. It ends with the last clone of the pool, or with the current runtime. Outside of a
-    /// runtime this does nothing.
+    /// Starts a task that syncs the pool. It ends with the last clone of the pool, or with the current runtime.
+    /// Outside of a runtime this does nothing.
     pub(super) fn keep_syncing(&self, every: Duration) {
         let Ok(runtime) = Handle::try_current() else { return };
         let pool = std::sync::Arc::downgrade(&self.0);
@@ -68,8 +68,8 @@ impl Pool {
         });
     }
 
-    /// Loads the vault. If a save overlaps with the load, its outcomes may be in the loaded pool or not, but they must count
-    /// once: the load is then repeated, a few times, and after that left to the next sync.
+    /// Loads the vault. If a save overlaps with the load, its outcomes may be in the loaded pool or not, but they must
+    /// count once: the load is then repeated, a few times, and after that left to the next sync.
     pub(super) async fn load(&self) -> Result<(), VaultError> {
         for _ in 0..TRIES {
             let Some(saves) = self.with_state(|state, _| state.journal.settled()) else {

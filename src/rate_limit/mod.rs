@@ -1,11 +1,11 @@
-//! Reading the limits in a response's headers: when a limited account may be asked again, and how much of its allowance is
-//! left.
+//! Reading the limits in a response's headers: when a limited account may be asked again, and how much of its
+//! allowance is left.
 //!
-//! Vendors agree on little here. Headers are read leniently if their form is known to be in use, and ignored otherwise: a
-//! wrong time is worse than none. Nothing here allocates.
+//! Vendors agree on little here. Headers are read leniently if their form is known to be in use, and ignored
+//! otherwise: a wrong time is worse than none. Nothing here allocates.
 //!
-//! Absolute times are those of the upstream's clock. If the response has a `date` header (RFC 9110, section 6.6.1), they are
-//! read relative to it, so that a wrong local clock changes no wait.
+//! Absolute times are those of the upstream's clock. If the response has a `date` header (RFC 9110, section 6.6.1),
+//! they are read relative to it, so that a wrong local clock changes no wait.
 
 mod ietf;
 mod limits;
@@ -25,16 +25,16 @@ pub(crate) use values::Reset;
 #[cfg(feature = "providers")]
 pub(crate) use values::{any_reset, date_and_minute, go_duration};
 
-/// The longest wait that an upstream may state: 8 days, since the longest limits in use are weekly. A later time counts as
-/// this.
+/// The longest wait that an upstream may state: 8 days, since the longest limits in use are weekly. A later time
+/// counts as this.
 pub const MAX_STATED: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
-/// The longest time that an upstream may state until a spent account can be used again: 35 days, since spending limits are
-/// monthly.
+/// The longest time that an upstream may state until a spent account can be used again: 35 days, since spending limits
+/// are monthly.
 pub const MAX_SPENT: Duration = Duration::from_secs(35 * 24 * 60 * 60);
 
-/// Returns when the account may be asked again, by a response's headers; `None` if they don't say. For responses that refuse
-/// (429, 402, 503).
+/// Returns when the account may be asked again, by a response's headers; `None` if they don't say. For responses that
+/// refuse (429, 402, 503).
 ///
 /// The first of these that can be read decides:
 /// 1. `retry-after-ms`: milliseconds, also with a fraction; large numbers as in the next.
@@ -54,9 +54,9 @@ pub const MAX_SPENT: Duration = Duration::from_secs(35 * 24 * 60 * 60);
 /// 8. `ratelimit-reset`: seconds from now (draft-ietf-httpapi-ratelimit-headers-06), or since the Unix
 ///    epoch if it is a large number.
 ///
-/// From the fourth on, there may be several limits. Of those with nothing remaining, the latest reset counts; if there are
-/// none, that of the limits that don't say what remains. A limit that has something left, or was never granted (a limit of
-/// 0), says nothing about this refusal.
+/// From the fourth on, there may be several limits. Of those with nothing remaining, the latest reset counts; if there
+/// are none, that of the limits that don't say what remains. A limit that has something left, or was never granted (a
+/// limit of 0), says nothing about this refusal.
 ///
 /// A number of seconds is digits: `+30` isn't one. Something negative or past means now; nothing is
 /// later than [`MAX_STATED`] from now. Fractions of a millisecond are rounded up.
@@ -90,8 +90,8 @@ pub fn retry_at(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// Returns when the account may be asked again, if the headers prove that a limit is the reason for a refusal: by a
-/// `retry-after`, or by a limit with nothing remaining and a known reset. For a status such as 403, which has other reasons,
-/// too: many servers send their limits with every response.
+/// `retry-after`, or by a limit with nothing remaining and a known reset. For a status such as 403, which has other
+/// reasons, too: many servers send their limits with every response.
 pub(crate) fn refused_by_limit(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     if headers.is_empty() {
         return None;
@@ -126,17 +126,17 @@ pub struct Allowance {
     pub headroom: Option<u16>,
     /// The soonest reset that is still ahead, of any limit.
     pub resets_at: Option<Timestamp>,
-    /// When the last of the limits with nothing remaining resets; `None` if there are none, or if their resets are past.
-    /// Until then the upstream would refuse requests.
+    /// When the last of the limits with nothing remaining resets; `None` if there are none, or if their resets are
+    /// past. Until then the upstream would refuse requests.
     pub used_up_until: Option<Timestamp>,
 }
 
 /// Reads the limit headers of a successful response (2xx). Returns `None` if there are none that can be read.
 ///
-/// Reads the limit, remaining and reset headers that [`retry_at`] knows, from its fourth entry on, the
-/// quotas in `ratelimit-policy`, and the account's windows of
-/// `anthropic-ratelimit-unified-{5h,7d}-{utilization,reset}`. Such a window never counts as used up: a success in spite of
-/// it shows that the account may continue, as paid overage. The windows of single models are ignored.
+/// Reads the limit, remaining and reset headers that [`retry_at`] knows, from its fourth entry on, the quotas in
+/// `ratelimit-policy`, and the account's windows of `anthropic-ratelimit-unified-{5h,7d}-{utilization,reset}`. Such a
+/// window never counts as used up: a success in spite of it shows that the account may continue, as paid overage. The
+/// windows of single models are ignored.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
@@ -222,8 +222,8 @@ fn unified_reset(headers: &HeaderMap) -> Option<Reset> {
     first(headers, "anthropic-ratelimit-unified-reset", epoch_or_text)
 }
 
-/// How far behind the local clock a `date` header may be and still count as the same time: it is in whole seconds, and the
-/// response took a while. A stated time is then exact to the millisecond.
+/// How far behind the local clock a `date` header may be and still count as the same time: it is in whole seconds, and
+/// the response took a while. A stated time is then exact to the millisecond.
 const SAME_TIME: std::ops::Range<i64> = 0..2_000;
 
 /// Converts the times in headers to local time.

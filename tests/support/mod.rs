@@ -151,8 +151,8 @@ pub(crate) struct Seen {
     pub(crate) body: Bytes,
 }
 
-/// An upstream that follows a script. Each token has its responses, the last of which repeats; a token without any gets a 200
-/// with the token in its body.
+/// An upstream that follows a script. Each token has its responses, the last of which repeats; a token without any
+/// gets a 200 with the token in its body.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     scripts: Arc<Mutex<HashMap<String, VecDeque<Canned>>>>,
@@ -366,8 +366,8 @@ where
     BoxCloneSyncService::new(layers.layer(inner).map_err(Into::into))
 }
 
-/// The four layers with one of the user's among them: 0 is above them all, 4 below them. Both sides are boxed, which keeps
-/// the types, and so the compile time, small.
+/// The four layers with one of the user's among them: 0 is above them all, 4 below them. Both sides are boxed, which
+/// keeps the types, and so the compile time, small.
 pub(crate) fn between<L>(
     place: usize,
     (rotate, refresh, auth, persist): Four,

@@ -12,8 +12,8 @@ use crate::pool::Pool;
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 impl Pool {
-    /// Starts a task that renews tokens. It ends with the last clone of the pool, or with the current runtime. Outside of a
-    /// runtime this does nothing.
+    /// Starts a task that renews tokens. It ends with the last clone of the pool, or with the current runtime. Outside
+    /// of a runtime this does nothing.
     pub(in crate::pool) fn keep_renewing(&self, refresher: Refresher) {
         let Ok(runtime) = Handle::try_current() else { return };
         let pool = std::sync::Arc::downgrade(&self.0);

@@ -15,8 +15,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// Accounts whose refresh token was sent to the vendor, and whose new one is not saved. If the program ends now, the
-    /// new one may be lost, and a new sign-in needed.
+    /// Accounts whose refresh token was sent to the vendor, and whose new one is not saved. If the program ends now,
+    /// the new one may be lost, and a new sign-in needed.
     pub renewals: Vec<Metadata>,
     /// Whether some outcome, such as a cooldown, is not in the vault.
     pub unsaved: bool,
@@ -33,7 +33,7 @@ impl fmt::Display for Unfinished {
         }
         if self.unsaved {
             f.write_str(if self.renewals.is_empty() { "" } else { "; " })?;
-            f.write_str("what was learnt of the accounts last is not saved")?;
+            f.write_str("the latest changes to the accounts' standing are not saved")?;
         }
         Ok(())
     }
@@ -44,13 +44,13 @@ impl std::error::Error for Unfinished {}
 impl Pool {
     /// Closes the pool. Call it whenever the program ends, also on a signal.
     ///
-    /// Starts no more renewals. Waits, at most this long, until those under way have ended and their new tokens are saved,
-    /// together with all other outcomes. A renewal that is aborted loses the account at most vendors: the old refresh token
-    /// is spent, and the new one was not saved yet.
+    /// Starts no more renewals. Waits, at most this long, until those under way have ended and their new tokens are
+    /// saved, together with all other outcomes. A renewal that is aborted loses the account at most vendors: the old
+    /// refresh token is spent, and the new one was not saved yet.
     ///
-    /// A token endpoint usually answers within a second; a minute is a good bound. Later requests are sent with the tokens
-    /// that the pool has. [`renewing`](Self::renewing) returns the accounts that are waited for. A second call continues to
-    /// wait.
+    /// A token endpoint usually answers within a second; a minute is a good bound. Later requests are sent with the
+    /// tokens that the pool has. [`renewing`](Self::renewing) returns the accounts that are waited for. A second call
+    /// continues to wait.
     ///
     /// ```
     /// # use tower_credentials::{Pool, provider::GenericProvider, vault::MemoryVault};
@@ -77,8 +77,8 @@ impl Pool {
         })
     }
 
-    /// Returns the accounts that are being renewed: their refresh token was sent to the vendor, and the new one is not saved
-    /// yet.
+    /// Returns the accounts that are being renewed: their refresh token was sent to the vendor, and the new one is not
+    /// saved yet.
     pub fn renewing(&self) -> Vec<Metadata> {
         self.with_state(|state, _| {
             let is_presented = |stage: &RefreshStage| {

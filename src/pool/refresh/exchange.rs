@@ -84,9 +84,9 @@ impl Exchange {
         self.patiently(Refreshed::NoHelp, exchange).await
     }
 
-    /// Returns whether the new token expired before it was stored: this process was stopped, its computer was suspended, or
-    /// the vault failed for long. No request gets that token; it is renewed once more. A server whose tokens are dead when
-    /// they come is asked once only, since the next token would be no better.
+    /// Returns whether the new token expired before it was stored: this process was stopped, its computer was
+    /// suspended, or the vault failed for long. No request gets that token; it is renewed once more. A server whose
+    /// tokens are dead when they come is asked once only, since the next token would be no better.
     fn has_outlived(&self, lease: &Lease) -> bool {
         let (now, presented_at) = (self.pool.now(), self.running(|running| running.presented_at));
         let is_late = presented_at.flatten().is_some_and(|at| now.since(at) > SHORTEST_LIFE);
@@ -111,8 +111,8 @@ impl Exchange {
         let (slot, reason) = (self.lease.slot(), failure.to_string());
         let failed = self.pool.with_state(|state, _| state.refresh_failed(slot, hold_off, reason));
         if let HoldOff::Vendor { .. } = hold_off {
-            // Without effect after a response that could not be read, which is stored as a new generation: another process
-            // tries the old refresh token once more.
+            // Without effect after a response that could not be read, which is stored as a new generation: another
+            // process tries the old refresh token once more.
             let Metadata { id, generation, .. } = *self.credential();
             // If this fails, other processes find out by asking the vendor.
             let _ = self.pool.vault().refresh_failed(id, generation, failed).await;
@@ -171,8 +171,8 @@ impl Exchange {
         .await
     }
 
-    /// Records the vendor's verdict, in the vault before another process gets the leases: a spent token that is sent again
-    /// and again looks like a thief's.
+    /// Records the vendor's verdict, in the vault before another process gets the leases: a spent token that is sent
+    /// again and again looks like a thief's.
     async fn reject(&self, reason: String) -> Failure {
         let credential = self.credential();
         self.pool.emit(&Event::NeedsSignIn { credential, reason: &reason });
@@ -278,8 +278,8 @@ impl Exchange {
         }
     }
 
-    /// Fails, since the refresher has given no token that can be used. If a refresh token came without it, that is saved
-    /// all the same: the old one may be spent.
+    /// Fails, since the refresher has given no token that can be used. If a refresh token came without it, that is
+    /// saved all the same: the old one may be spent.
     async fn store_without_token(
         &self,
         old: Credential,
@@ -300,8 +300,8 @@ impl Exchange {
         Ok(self.pool.vault().begin_refresh(self.credential().id, expected).await?)
     }
 
-    /// Saves the new secret; only then is it used. The old refresh token is spent, so this retries until it succeeds, unless
-    /// it never can: others wait for the leases.
+    /// Saves the new secret; only then is it used. The old refresh token is spent, so this retries until it succeeds,
+    /// unless it never can: others wait for the leases.
     async fn store(&self, old: Credential, secret: Secret) -> Result<Lease, Failure> {
         let Metadata { id, generation, .. } = old.metadata;
         let mut backoff = BACKOFF.0;

@@ -47,8 +47,8 @@ impl Future for Refreshing {
 }
 
 impl Pool {
-    /// Renews this lease's secret, unless that has been done, is under way, or has failed a moment ago. With `saves`, the
-    /// vendor's verdict is saved.
+    /// Renews this lease's secret, unless that has been done, is under way, or has failed a moment ago. With `saves`,
+    /// the vendor's verdict is saved.
     pub(crate) fn refresh(&self, lease: &Lease, refresher: &Refresher, saves: bool) -> Refreshing {
         let (sender, receiver) = oneshot::channel();
         let mut lease = lease.clone();

@@ -1,5 +1,5 @@
-//! What to do if an older vault, such as a backup, replaces that of a running pool. Its refresh tokens are spent, and to
-//! use one ends the whole sign-in at most vendors. The pool has newer ones, and stores them again.
+//! What to do if an older vault, such as a backup, replaces that of a running pool. Its refresh tokens are spent, and
+//! to use one ends the whole sign-in at most vendors. The pool has newer ones, and stores them again.
 
 use tokio::runtime::Handle;
 
@@ -85,8 +85,8 @@ impl Pool {
     }
 }
 
-/// Returns whether this lease's secret is newer than the stored one, whose generation is smaller. Generations start again
-/// in an older vault, so a new sign-in there has a small one, too; its time tells them apart.
+/// Returns whether this lease's secret is newer than the stored one, whose generation is smaller. Generations start
+/// again in an older vault, so a new sign-in there has a small one, too; its time tells them apart.
 fn is_newer(lease: &Lease, stored: &Metadata) -> bool {
     let known = lease.credential();
     lease.secret().is_some()

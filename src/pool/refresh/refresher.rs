@@ -87,13 +87,13 @@ impl Refresher {
         Self { exchange, concurrency: Concurrency::OnePerProvider, mints: false }
     }
 
-    /// Declares that this refresher makes secrets without a refresh token of the credential: an installation token of a
-    /// GitHub App, a token for client credentials (RFC 6749, section 4.4), a service account's token, or one of a security
-    /// token service.
+    /// Declares that this refresher makes secrets without a refresh token of the credential: an installation token of
+    /// a GitHub App, a token for client credentials (RFC 6749, section 4.4), a service account's token, or one of a
+    /// security token service.
     ///
-    /// It is then called for credentials of every kind: after a 401, after the expiry, and before the first request if the
-    /// vault has an empty token (`OAuthTokens::new("")`); once for all requests and all processes, like any refresh.
-    /// Without this it is called only for credentials that have a refresh token.
+    /// It is then called for credentials of every kind: after a 401, after the expiry, and before the first request if
+    /// the vault has an empty token (`OAuthTokens::new("")`); once for all requests and all processes, like any
+    /// refresh. Without this it is called only for credentials that have a refresh token.
     ///
     /// ```
     /// # use tower_credentials::{Credential, OAuthTokens, RefreshError, Refresher};
@@ -119,8 +119,8 @@ impl Refresher {
         self
     }
 
-    /// Refreshes different credentials at the same time, for vendors that are known to allow it. Refreshes of one credential
-    /// are never concurrent.
+    /// Refreshes different credentials at the same time, for vendors that are known to allow it. Refreshes of one
+    /// credential are never concurrent.
     #[must_use]
     pub fn concurrent(mut self) -> Self {
         self.concurrency = Concurrency::Unlimited;
@@ -180,16 +180,16 @@ pub enum RefreshError {
     },
     /// A temporary failure, such as one of the network or of a server.
     Failed(BoxError),
-    /// Like [`Failed`](Self::Failed), but the token endpoint has stated when to ask again (`retry-after`, RFC 9110, section
-    /// 10.2.3). No process that shares the vault refreshes this credential before that time.
+    /// Like [`Failed`](Self::Failed), but the token endpoint has stated when to ask again (`retry-after`, RFC 9110,
+    /// section 10.2.3). No process that shares the vault refreshes this credential before that time.
     AskAgain {
         /// How long to wait from when the response arrived. More than eight days count as eight.
         after: Duration,
         /// The error.
         error: BoxError,
     },
-    /// Like [`Failed`](Self::Failed), but the token endpoint has sent a response that could not be read, or not all of it.
-    /// The refresh token may be spent, so the received text is kept with the credential, as
+    /// Like [`Failed`](Self::Failed), but the token endpoint has sent a response that could not be read, or not all of
+    /// it. The refresh token may be spent, so the received text is kept with the credential, as
     /// [`UNREAD_ANSWER`](crate::OAuthTokens::UNREAD_ANSWER).
     Unread {
         /// The text that was received.

@@ -92,8 +92,8 @@ impl Renewal {
         Self { due, ..Self::default() }
     }
 
-    /// Records a refresh that failed without a verdict of the vendor's. Returns how long to wait for the next one, and how
-    /// many have failed in a row.
+    /// Records a refresh that failed without a verdict of the vendor's. Returns how long to wait for the next one, and
+    /// how many have failed in a row.
     pub(crate) fn failed(&mut self, hold_off: HoldOff, random: f64) -> (Duration, u32) {
         let grown = BACKOFF.0.saturating_mul(2u32.saturating_pow(self.failures));
         let (wait, result) = match hold_off {

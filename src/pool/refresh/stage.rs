@@ -35,8 +35,8 @@ impl RefreshStage {
 pub(crate) struct Running {
     /// The requests that wait for it.
     pub(super) waiters: Vec<oneshot::Sender<Refreshed>>,
-    /// Set if it takes too long, or if the new secret can't be saved yet. Requests then get this result and do not wait,
-    /// and no second refresh starts.
+    /// Set if it takes too long, or if the new secret can't be saved yet. Requests then get this result and do not
+    /// wait, and no second refresh starts.
     pub(super) overdue: Option<Refreshed>,
     /// Since when the vendor has the refresh token: to abort the refresh now may lose the new one.
     pub(super) presented_at: Option<Timestamp>,

@@ -1,7 +1,7 @@
-//! Finding out who is to blame for a refusal that gives no reason: the credential, or the request. Only a comparison tells.
-//! If another credential succeeds within the same request, the refused one cools down. If all are refused, the request is
-//! to blame. If there was nothing to compare with, the credential stays a suspect: it moves behind the others, so that one
-//! of the next requests compares.
+//! Finding out who is to blame for a refusal that gives no reason: the credential, or the request. Only a comparison
+//! tells. If another credential succeeds within the same request, the refused one cools down. If all are refused, the
+//! request is to blame. If there was nothing to compare with, the credential stays a suspect: it moves behind the
+//! others, so that one of the next requests compares.
 
 use super::{Observation, PoolState, Refusal, Slot, Suspect};
 use crate::clock::Timestamp;
@@ -11,8 +11,8 @@ use crate::pool::pick_index::SlotIndex;
 use crate::standing::Reason;
 
 impl PoolState {
-    /// Cools a refused credential down, since another one has succeeded. The cooldown grows with each consecutive refusal,
-    /// but once only for each cooldown that has ended. Returns its end, if there is a new one.
+    /// Cools a refused credential down, since another one has succeeded. The cooldown grows with each consecutive
+    /// refusal, but once only for each cooldown that has ended. Returns its end, if there is a new one.
     pub(crate) fn cool_down_refused(
         &mut self,
         observation: &Observation<'_>,

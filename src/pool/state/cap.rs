@@ -11,9 +11,9 @@ use crate::pool::pick_index::SlotIndex;
 const FULL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 impl PoolState {
-    /// Lowers a credential's cap, since the upstream has turned this attempt away for too many concurrent requests. `beside` is
-    /// how many others there were when the attempt began. Returns the cap, which is how many others there are; `None` if
-    /// there are none, and were none.
+    /// Lowers a credential's cap, since the upstream has turned this attempt away for too many concurrent requests.
+    /// `beside` is how many others there were when the attempt began. Returns the cap, which is how many others there
+    /// are; `None` if there are none, and were none.
     pub(crate) fn lower_cap(
         &mut self,
         observation: &Observation<'_>,

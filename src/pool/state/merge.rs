@@ -17,9 +17,9 @@ use crate::standing::{Cooldown, Outcome, Standing};
 use crate::vault::{Damage, StoredPool};
 
 impl PoolState {
-    /// Merges what the vault has: credentials that were added, removed or renewed, and their standings. Unsaved outcomes are
-    /// kept. A credential that could not be read this time stays in use, as it is in memory. Returns the damage that is
-    /// new.
+    /// Merges what the vault has: credentials that were added, removed or renewed, and their standings. Unsaved
+    /// outcomes are kept. A credential that could not be read this time stays in use, as it is in memory. Returns the
+    /// damage that is new.
     pub(crate) fn load(
         &mut self,
         stored: StoredPool,
@@ -166,8 +166,8 @@ impl PoolState {
         Ok(slot)
     }
 
-    /// Adopts a renewed secret, unless a newer one is known. `in_older_vault` says that the vault was replaced by an older
-    /// one, in which generations start again.
+    /// Adopts a renewed secret, unless a newer one is known. `in_older_vault` says that the vault was replaced by an
+    /// older one, in which generations start again.
     pub(crate) fn adopt(
         &mut self,
         credential: &Credential,

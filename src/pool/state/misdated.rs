@@ -6,8 +6,8 @@ use crate::pool::config::Config;
 use crate::standing::{Change, Cooldown};
 
 impl PoolState {
-    /// Ends the cooldowns that were set in the future. The clock that set them was wrong, so nobody knows when they end. If
-    /// a credential is still limited, its next response says so.
+    /// Ends the cooldowns that were set in the future. The clock that set them was wrong, so nobody knows when they
+    /// end. If a credential is still limited, its next response says so.
     pub(crate) fn end_misdated(&mut self, config: &Config, now: Timestamp) {
         for index in 0..self.slots.len() {
             let cooldowns = &self.slots[index].standing.cooldowns;

@@ -27,7 +27,8 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Returns whether the credential is to blame for this refusal, by another credential's response to the same request.
+    /// Returns whether the credential is to blame for this refusal, by another credential's response to the same
+    /// request.
     pub(crate) fn is_credentials_fault(self, other: StatusCode) -> bool {
         match other.as_u16() {
             // It was carried out, or it has met the state of its target (RFC 9110, section 13.2.1).

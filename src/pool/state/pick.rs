@@ -104,8 +104,8 @@ impl PoolState {
         best.is_none_or(|((tier, ..), _)| self.slots[slot].tier() <= tier)
     }
 
-    /// Returns the credential that a request without options would take now. Changes nothing: one whose cooldown has ended
-    /// is ranked among the ready ones, where the next pick moves it.
+    /// Returns the credential that a request without options would take now. Changes nothing: one whose cooldown has
+    /// ended is ranked among the ready ones, where the next pick moves it.
     pub(crate) fn active(&self, config: &Config, now: Timestamp) -> Option<SlotIndex> {
         let ended = self.index.cooling().take_while(|(until, _)| *until <= now);
         let as_ready = |(_, slot): (Timestamp, SlotIndex)| {

@@ -24,8 +24,8 @@ pub(crate) struct Slot {
     pub(super) pass: u64,
     pub(super) allowance: Option<Allowance>,
     pub(super) lowered_cap: Option<LoweredCap>,
-    /// Whether it was at its cap when it was last indexed. It is then in no index, even if some of its requests have ended
-    /// since.
+    /// Whether it was at its cap when it was last indexed. It is then in no index, even if some of its requests have
+    /// ended since.
     pub(super) was_busy: bool,
     pub(super) probes: u32,
     /// When the cooldown of each scope was last set.
@@ -45,8 +45,8 @@ pub(crate) struct LoweredCap {
     pub(crate) until: Timestamp,
     /// Whether it is lower than before.
     pub(crate) is_news: bool,
-    /// Until when the credential takes no request at all, though it has fewer than its cap here: a vendor counts a request
-    /// until the end of its response's body, which the pool does not see.
+    /// Until when the credential takes no request at all, though it has fewer than its cap here: a vendor counts a
+    /// request until the end of its response's body, which the pool does not see.
     pub(super) full_until: Option<Timestamp>,
     /// How many times in a row that has happened.
     pub(super) was_full: u32,
