@@ -1,20 +1,20 @@
-//! What every service around another one has: access to it.
+//! Accessors of the inner service, which every service around another one has.
 
-/// Implements access to the service that is in this field.
+/// Implements accessors of the inner service in this field.
 macro_rules! accessors {
     ($service:ident, $($field:tt).+) => {
         impl<S> $service<S> {
-            /// The inner service.
+            /// Returns the inner service.
             pub fn get_ref(&self) -> &S {
                 &self.$($field).+
             }
 
-            /// The inner service.
+            /// Returns the inner service, mutably.
             pub fn get_mut(&mut self) -> &mut S {
                 &mut self.$($field).+
             }
 
-            /// Gives the inner service back.
+            /// Returns the inner service, by value.
             pub fn into_inner(self) -> S {
                 self.$($field).+
             }

@@ -1,4 +1,4 @@
-//! What an API key looks like: one rule, whether it is typed, piped in or set in the environment.
+//! Checking the form of an API key, whether it is typed, piped in or set in the environment.
 
 use std::error::Error;
 use std::fmt;
@@ -6,11 +6,10 @@ use std::fmt;
 use crate::secret::SecretString;
 
 impl SecretString {
-    /// The API key that somebody has typed, copied or set: without the white space around it.
+    /// Creates the secret of an API key that a person has typed, copied or set. Removes white space around it.
     ///
-    /// A key of any vendor is made of visible ASCII characters. What was copied with more than the key is refused
-    /// rather than mended: quotes, a `Bearer ` in front, a byte order mark, a second line. The key that such a text
-    /// means can only be guessed.
+    /// Every vendor's keys consist of visible ASCII characters. A text with more than the key, such as quotes, a
+    /// `Bearer ` in front, a byte order mark or a second line, is refused, since the key in it could only be guessed.
     ///
     /// ```
     /// use tower_credentials::SecretString;
@@ -22,7 +21,7 @@ impl SecretString {
     /// ```
     ///
     /// # Errors
-    /// [`NotAnApiKey`], which says why and does not show the text.
+    /// [`NotAnApiKey`] if the text is not an API key. It says why, and does not show the text.
     pub fn api_key(text: &str) -> Result<Self, NotAnApiKey> {
         let key = text.trim();
         let is_quote = |char| matches!(char, '"' | '\'' | '`');
@@ -45,7 +44,7 @@ impl SecretString {
     }
 }
 
-/// A text is no API key, for this reason.
+/// The error of a text that is not an API key. `Display` shows the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAnApiKey(&'static str);
 

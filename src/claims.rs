@@ -1,4 +1,4 @@
-//! Whose an account is, as vendors' tokens tell it, and where a record has that.
+//! The claims of vendors' tokens that identify an account, and where a record stores them.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -8,18 +8,18 @@ use zeroize::Zeroizing;
 
 use crate::secret::SecretString;
 
-/// The attribute of a record that has the vendor's own id of the account.
+/// The attribute of a record that holds the vendor's own id of the account.
 pub(crate) const ACCOUNT: &str = "account";
 
-/// The entry of [`OAuthTokens::extra`](crate::OAuthTokens::extra) that has an account's id for requests' headers.
+/// The key in [`OAuthTokens::extra`](crate::OAuthTokens::extra) of an account id for request headers.
 pub(crate) const ACCOUNT_ID: &str = "account_id";
-/// The entry that has the id token.
+/// The key of the id token.
 pub(crate) const ID_TOKEN: &str = "id_token";
-/// The entry that has where the account's requests go.
+/// The key of the endpoint for the account's requests.
 pub(crate) const ENDPOINT: &str = "endpoint";
 
-/// An account's id that also tells one workspace's from another's: the same person has an account in
-/// each, and several persons have accounts in the same.
+/// Returns an account id that distinguishes both workspaces and persons: a person has an account in each workspace,
+/// and a workspace has accounts of several persons.
 pub(crate) fn within(workspace: Option<String>, person: Option<String>) -> Option<String> {
     let named = |id: &String| !id.is_empty();
     match (workspace.filter(named), person.filter(named)) {
@@ -28,18 +28,18 @@ pub(crate) fn within(workspace: Option<String>, person: Option<String>) -> Optio
     }
 }
 
-/// What a signed token says of its holder (RFC 7519, section 4). Its signature isn't checked: it came from
+/// The claims of a signed token (RFC 7519, section 4). Its signature isn't checked, since it came from
 /// the token endpoint itself, over TLS (OpenID Connect Core 1.0, section 3.1.3.7, item 6).
 #[derive(Default, Deserialize)]
 pub(crate) struct Claims {
     #[serde(default, deserialize_with = "lenient")]
     pub(crate) sub: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
-    #[cfg_attr(not(feature = "oauth"), allow(dead_code, reason = "a sign-in's label is made of it"))]
+    #[cfg_attr(not(feature = "oauth"), allow(dead_code, reason = "only a sign-in's label needs it"))]
     pub(crate) email: Option<String>,
-    /// When the token stops working, in seconds since the Unix epoch.
+    /// When the token expires, in seconds since the Unix epoch.
     #[serde(default, deserialize_with = "lenient")]
-    #[cfg_attr(not(feature = "migrate"), allow(dead_code, reason = "a token's answer says it better"))]
+    #[cfg_attr(not(feature = "migrate"), allow(dead_code, reason = "a token response says it better"))]
     pub(crate) exp: Option<u64>,
     #[serde(default, rename = "https://api.openai.com/auth", deserialize_with = "lenient")]
     openai: Option<OpenAiClaim>,
@@ -66,7 +66,7 @@ impl Claims {
     }
 }
 
-/// A value, or `None` for one of another type.
+/// Reads a value, or `None` if it is of another type.
 pub(crate) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

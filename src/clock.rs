@@ -1,4 +1,4 @@
-//! What time it is, for deadlines that outlive the process.
+//! Wall-clock time, for deadlines that outlive the process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,54 +6,54 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// A moment in milliseconds since the Unix epoch; what deadlines and records are written in.
+/// A moment, in milliseconds since the Unix epoch. Deadlines and records use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The moment that lies `milliseconds` after the Unix epoch.
+    /// Creates the moment that is this many milliseconds after the Unix epoch.
     pub const fn from_millis(milliseconds: u64) -> Self {
         Self(milliseconds)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// Whether this was told by a clock that was wrong: it lies further in the future than the clocks of those who share
-    /// a vault may be apart.
+    /// Returns whether a wrong clock has set this: it is further in the future than the clocks of processes that share
+    /// a vault may differ.
     pub(crate) fn is_misdated(self, now: Timestamp) -> bool {
         const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
         self > now.after(CLOCKS_DIFFER)
     }
 
-    /// How long after `earlier` this moment lies; zero where it does not.
+    /// Returns how long after `earlier` this moment is; zero if it is not after it.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// The moment `duration` later. A fraction of a millisecond is rounded up, so that a wait until
-    /// the result is never too short.
+    /// Returns the moment this much later. A fraction of a millisecond is rounded up, so that a wait until then is
+    /// never too short.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let milliseconds = duration.as_nanos().div_ceil(1_000_000);
         Self(self.0.saturating_add(u64::try_from(milliseconds).unwrap_or(u64::MAX)))
     }
 
-    /// The moment this long before.
+    /// Returns the moment this much earlier.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 }
 
-/// The last moment that RFC 3339 has a text for, in milliseconds.
+/// The last moment that RFC 3339 can express, in milliseconds.
 const END_OF_9999: u64 = 253_402_300_799_999;
 
-/// As RFC 3339 has it, in UTC to the millisecond: `2026-11-28T22:33:44.000Z`. What is after the year 9999 is shown as
-/// its end.
+/// Formats it by RFC 3339, in UTC to the millisecond: `2026-11-28T22:33:44.000Z`. A moment after the year 9999 is
+/// shown as the end of that year.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = UNIX_EPOCH + Duration::from_millis(self.0.min(END_OF_9999));
@@ -62,7 +62,7 @@ impl fmt::Display for Timestamp {
 }
 
 impl From<Timestamp> for SystemTime {
-    /// What the system has no time for becomes the end of the year 9999.
+    /// A moment that the system cannot express becomes the end of the year 9999.
     fn from(timestamp: Timestamp) -> Self {
         let exact = UNIX_EPOCH.checked_add(Duration::from_millis(timestamp.0));
         exact.unwrap_or(UNIX_EPOCH + Duration::from_millis(END_OF_9999))
@@ -77,31 +77,30 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// Where a pool reads the time: the system's wall clock, or a function of yours, such as one over
-/// tokio's paused clock in a test.
+/// The clock of a pool: the system's wall clock, or a function, for example one over tokio's paused clock in a test.
 ///
-/// The wall clock, since a cooldown is saved and shared: it must mean the same after a restart, after
-/// a suspended laptop wakes up, and in another process.
+/// It is a wall clock because cooldowns are saved and shared: they must mean the same after a restart, after a
+/// suspended laptop wakes up, and in another process.
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>);
 
 impl Clock {
-    /// The system's wall clock.
+    /// Returns the system's wall clock.
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// A clock that asks `now`.
+    /// Creates a clock that calls `now`.
     pub fn from_fn(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(now)))
     }
 
-    /// Whether it is the system's.
+    /// Returns whether it is the system's.
     pub(crate) fn is_system(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The time now.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             None => SystemTime::now().into(),
@@ -121,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_shown_as_rfc_3339_has_it_and_comes_back_as_the_systems_time() {
+    fn a_moment_is_shown_by_rfc_3339_and_converts_to_system_time_and_back() {
         for (milliseconds, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_399_999, "2000-02-28T23:59:59.999Z"),

@@ -1,4 +1,4 @@
-//! The place that one account's requests go to, where that isn't the same for all of a provider's.
+//! An endpoint that only one account's requests use.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,17 +29,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The origin.
+    /// Returns the origin.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The host, in lower case, without the port.
+    /// Returns the host, in lower case, without the port.
     pub fn host(&self) -> &str {
         self.authority.host()
     }
 
-    /// What every path begins with: empty, or beginning with a slash and not ending with one.
+    /// Returns the prefix of every path: empty, or with a slash at its beginning and none at its end.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -52,7 +52,7 @@ impl Endpoint {
         &self.authority
     }
 
-    /// Whether a URI is of this endpoint's origin. See [`Origin::contains`].
+    /// Returns whether a URI has this endpoint's origin. See [`Origin::contains`].
     pub fn contains(&self, uri: &Uri) -> bool {
         self.origin.contains(uri)
     }
@@ -72,10 +72,10 @@ impl FromStr for Endpoint {
             return Err(invalid("it must have no query and no fragment"));
         }
         if prefix.contains('\\') {
-            // Some read it as a slash.
+            // Some clients read it as a slash.
             return Err(invalid("its path must have no backslash"));
         }
-        // Also in the form that RFC 3986, section 6.2.2.2, says to be the same.
+        // Also in the equivalent form of RFC 3986, section 6.2.2.2.
         let is_dots =
             |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
         if prefix.split('/').any(is_dots) {

@@ -2,20 +2,20 @@
 
 use std::fmt;
 
-/// The most bytes of an id.
-const MOST: usize = 16;
+/// The maximum length of an id, in bytes.
+const MAX_BYTES: usize = 16;
 
-/// Writes bytes as twice as many digits, at once: an id is a part of every record's path and of every outcome.
+/// Writes bytes as twice as many digits. Fast, since an id is part of every record's path and of every outcome.
 pub(crate) fn write(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
-    let mut digits = [0; 2 * MOST];
+    let mut digits = [0; 2 * MAX_BYTES];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(&[digit(byte >> 4), digit(*byte)]);
     }
     f.write_str(str::from_utf8(&digits[..2 * bytes.len()]).map_err(|_| fmt::Error)?)
 }
 
-/// The bytes that so many digits stand for.
+/// Reads exactly as many digits as the bytes need.
 pub(crate) fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {
@@ -27,16 +27,16 @@ pub(crate) fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
         all |= high | low;
         *byte = high << 4 | low;
     }
-    // Looked at once: the log of a large pool has tens of thousands of them.
-    (all & NO_DIGIT == 0).then_some(bytes)
+    // Checked once for all digits: the log of a large pool has tens of thousands of ids.
+    (all & NOT_A_DIGIT == 0).then_some(bytes)
 }
 
-/// What is no digit.
-const NO_DIGIT: u8 = 0x80;
+/// The value of a byte that is not a digit.
+const NOT_A_DIGIT: u8 = 0x80;
 
-/// What each byte stands for.
+/// The value of each byte as a digit.
 const VALUES: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
+    let mut values = [NOT_A_DIGIT; 256];
     let mut value = 0;
     while value < 16 {
         values[b"0123456789abcdef"[value as usize] as usize] = value;
@@ -45,7 +45,7 @@ const VALUES: [u8; 256] = {
     values
 };
 
-/// Writes and reads an id, a newtype of at most 16 bytes, as this many digits, for people and for serde.
+/// Implements `Display`, `FromStr` and serde for an id, a newtype of at most 16 bytes, as this many digits.
 macro_rules! hex_id {
     ($id:ident, $invalid:ident, $what:literal, $digits:literal) => {
         impl std::fmt::Display for $id {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
-/// A scheme, a host and a port (RFC 6454, section 4). Always HTTPS, but for a loopback host, and for
+/// A scheme, a host and a port (RFC 6454, section 4). Always HTTPS, except for a loopback host and for
 /// [`plain_http`](Self::plain_http).
 ///
 /// ```
@@ -28,14 +28,14 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// `https://HOST`, for a host that is known to be one, in lower case.
+    /// Creates `https://HOST` from a valid host in lower case.
     #[cfg(feature = "providers")]
     pub(super) fn https(host: &str) -> Self {
         Self { https: true, host: host.to_owned(), port: 443 }
     }
 
-    /// Whether a URI is of this origin. One without scheme or host is of none, nor is one that names a
-    /// user: `https://api.example.com@evil.test` is written to be misread.
+    /// Returns whether a URI has this origin. A URI without a scheme or host never has, nor one with a user name:
+    /// `https://api.example.com@evil.test` is meant to be misread.
     pub fn contains(&self, uri: &Uri) -> bool {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else { return false };
         let scheme = if self.https { *scheme == Scheme::HTTPS } else { *scheme == Scheme::HTTP };
@@ -72,7 +72,7 @@ fn default_port(https: bool) -> u16 {
 }
 
 /// A name (RFC 1034, section 3.5, and the underscores that are in use), or an address (RFC 3986, section
-/// 3.2.2). No name that isn't ASCII, none that is escaped and no wildcard is ever a request's.
+/// 3.2.2). A request's host is never non-ASCII, escaped or a wildcard.
 fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
         return address.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
@@ -81,8 +81,8 @@ fn is_host(host: &str) -> bool {
     host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_part))
 }
 
-/// Loopback as RFC 8252, section 8.3, has it: the addresses, and `localhost` which browsers and
-/// resolvers bind to them (RFC 6761, section 6.3).
+/// Returns whether a host is a loopback host (RFC 8252, section 8.3): an address, or `localhost`, which browsers and
+/// resolvers bind to one (RFC 6761, section 6.3).
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse() {
@@ -92,7 +92,7 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// Text that is no origin a credential may be sent to.
+/// The error of a text that is not an origin to which credentials may be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidOrigin {
@@ -102,7 +102,7 @@ pub struct InvalidOrigin {
 
 impl InvalidOrigin {
     pub(crate) fn new(text: &str, reason: &'static str) -> Self {
-        // Without a user's name and password, which an error must not tell.
+        // Without a user name and password, which an error must not show.
         let text = match text.rsplit_once('@') {
             None => text.to_owned(),
             Some((before, after)) => {
@@ -130,8 +130,8 @@ impl FromStr for Origin {
     }
 }
 
-/// Whether a name or an address is of no public host: an address of a private network (RFC 1918, 4193, 6598) or of a link, a
-/// name of one label, or one that ends as names do that are no one's on the internet (RFC 6762, 8375, and `.internal`).
+/// Returns whether a host is not public: an address of a private network (RFC 1918, 4193, 6598) or of a link, a name
+/// of one label, or a name under a domain that is reserved for private use (RFC 6762, 8375, and `.internal`).
 fn is_private(host: &str) -> bool {
     const ENDS: [&str; 6] = [".local", ".internal", ".home.arpa", ".svc", ".lan", ".localhost"];
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -144,21 +144,22 @@ fn is_private(host: &str) -> bool {
         Ok(IpAddr::V6(address)) => {
             address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback()
         }
-        // One that begins with a digit may be a number that some take for an address.
+        // A name that begins with a digit may be a number, which some clients read as an address.
         Err(_) if !host.contains('.') => !host.starts_with(|first: char| first.is_ascii_digit()),
         Err(_) => ENDS.iter().any(|end| host.ends_with(end)),
     }
 }
 
 impl Origin {
-    /// An origin of plain HTTP in a network of one's own: a private address, a name of one label, or one under `.local`,
-    /// `.internal`, `.home.arpa`, `.svc` or `.lan`, as in `http://10.0.0.5:8080` and `http://llm.tools.svc.cluster.local`.
+    /// Creates an origin with plain HTTP in a private network: a private address, a name of one label, or a name under
+    /// `.local`, `.internal`, `.home.arpa`, `.svc` or `.lan`, as in `http://10.0.0.5:8080` and
+    /// `http://llm.tools.svc.cluster.local`.
     ///
-    /// Whoever can listen in on that network reads each credential that is sent there. So this is said for each origin, by
-    /// a program or by the setting `insecure_http_origins`, and no other text of settings is taken for it.
+    /// Anyone who can listen on that network can read each credential that is sent there. So a program, or the setting
+    /// `insecure_http_origins`, must allow each origin explicitly; other settings do not accept one.
     ///
     /// # Errors
-    /// Where the text is no such origin.
+    /// If the text is not such an origin.
     pub fn plain_http(text: &str) -> Result<Self, InvalidOrigin> {
         let origin = Self::read(text, true)?;
         let reason = match &origin {

@@ -1,6 +1,6 @@
-//! Requests whose bodies, or whose answers, are for one origin alone.
+//! Requests whose bodies or responses are for one origin only.
 
-/// In a request's extensions: no client may send it on to another origin, and an answer from there is nobody's. Tokens
-/// are in its body, or are expected in the answer.
+/// An extension of a request with tokens in its body or response: no client may send it on to another origin, and a
+/// response from there must be ignored.
 #[derive(Clone, Copy)]
 pub(crate) struct OwnOriginOnly;

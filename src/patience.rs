@@ -1,25 +1,25 @@
-//! Waiting with a bound, in a process that may be stopped meanwhile.
+//! A timeout that is right even if the process is stopped meanwhile.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-/// The longest step in which time is counted.
+/// The longest step in which time is measured.
 const STEP: Duration = Duration::from_secs(1);
 
-/// In how many steps a short time is counted.
+/// How many steps a short time is divided into.
 const STEPS: u32 = 8;
 
 /// The time is up.
 #[derive(Debug)]
 pub(crate) struct Elapsed;
 
-/// Waits for a future, at most for so long.
+/// Waits for a future, at most this long.
 ///
-/// A process that was stopped (Ctrl-Z, a container that is paused) has not waited meanwhile: what came in the
-/// meantime lies in a socket, and whoever reads that has not run either. So the time is counted in steps, and one
-/// that took far longer than it should does not count.
+/// If the process was stopped (Ctrl-Z, a paused container), that time does not count: data that came meanwhile is
+/// still in a socket, and its reader has not run either. So the time is measured in steps, and a step that took far
+/// longer than it should does not count.
 pub(crate) async fn within<F: Future>(most: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
     let step = (most / STEPS).clamp(Duration::from_millis(1), STEP);
@@ -39,7 +39,7 @@ pub(crate) async fn within<F: Future>(most: Duration, future: F) -> Result<F::Ou
     }
 }
 
-/// From when on a step has taken so long that the process must have been stopped.
+/// Returns how long a step takes at least if the process was stopped meanwhile.
 fn late(step: Duration) -> Duration {
     2 * step + STEP
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_is_kept_to_the_millisecond() {
+    async fn the_timeout_is_exact_to_a_fraction_of_a_second() {
         for most in [0, 1, 7, 250, 1_000, 1_001, 30_000, 300_000].map(Duration::from_millis) {
             let began = Instant::now();
             assert!(within(most, std::future::pending::<()>()).await.is_err());
@@ -60,9 +60,9 @@ mod tests {
         }
     }
 
-    /// Whoever reads the socket runs once more after the timer has fired.
+    /// The reader of the socket runs once more after the timer has fired.
     #[tokio::test(start_paused = true)]
-    async fn what_came_while_the_process_was_stopped_is_read_before_the_time_is_up() {
+    async fn data_that_came_while_the_process_was_stopped_is_read_before_the_timeout() {
         for most in [Duration::from_millis(250), Duration::from_secs(30)] {
             let (sender, receiver) = oneshot::channel();
             let waiting = tokio::spawn(within(most, receiver));

@@ -1,4 +1,4 @@
-//! Other people's text: what of it may be shown as it is, and the rest made fit for one line of a terminal.
+//! Showing text from elsewhere on one line of a terminal.
 
 mod unprintable;
 
@@ -6,19 +6,19 @@ use std::fmt::{self, Display, Write};
 
 pub(crate) use unprintable::{is_unprintable, was_unprintable};
 
-/// A text with a name from elsewhere in it, on one line of a terminal.
+/// Shows a text from elsewhere on one line of a terminal.
 pub(crate) struct Shown<T>(pub(crate) T);
 
 impl<T: Display> Display for Shown<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Plain(f), "{}", self.0)
+        write!(Printable(f), "{}", self.0)
     }
 }
 
-/// Writes a mark in the place of whatever is odd.
-struct Plain<'a, 'f>(&'a mut fmt::Formatter<'f>);
+/// Writes a replacement character for each unprintable one.
+struct Printable<'a, 'f>(&'a mut fmt::Formatter<'f>);
 
-impl Write for Plain<'_, '_> {
+impl Write for Printable<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut parts = text.split(is_unprintable);
         self.0.write_str(parts.next().unwrap_or_default())?;
@@ -29,17 +29,17 @@ impl Write for Plain<'_, '_> {
     }
 }
 
-/// The most characters of somebody else's text that are quoted.
+/// The maximum length of a text from elsewhere that is quoted, in characters.
 #[cfg(any(feature = "oauth", feature = "migrate"))]
 pub(crate) const MOST: usize = 300;
 
-/// Whether a text may be shown as it is.
+/// Returns whether a text may be shown unchanged.
 #[cfg(any(feature = "oauth", feature = "migrate"))]
 pub(crate) fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= MOST && !text.chars().any(is_unprintable)
 }
 
-/// So many characters at most, none of which moves a terminal's cursor.
+/// Returns at most this many characters of a text, with blanks for the unprintable ones.
 #[cfg(any(feature = "discovery", feature = "oauth"))]
 pub(crate) fn one_line(text: &str, most: usize) -> String {
     let mut line: String =

@@ -1,4 +1,4 @@
-//! Text that must not be seen: zeroized on drop, never printed.
+//! Secret text: zeroized on drop, never printed.
 
 #[cfg(feature = "seal")]
 use std::cell::Cell;
@@ -7,8 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A token, a key or a password. It is wiped from memory when dropped, its `Debug` output is
-/// `SecretString(…)`, and it has no `Display`.
+/// A token, a key or a password. It is zeroized on drop, its `Debug` output is `SecretString(…)`, and it has no
+/// `Display`.
 ///
 /// ```
 /// use tower_credentials::SecretString;
@@ -21,12 +21,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub struct SecretString(String);
 
 impl SecretString {
-    /// The text itself. Every use of it is a place where a secret may leak: keep them few.
+    /// Returns the text. Every call is a place where a secret may leak, so keep them few.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether the text is empty.
+    /// Returns whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -50,7 +50,7 @@ impl fmt::Debug for SecretString {
     }
 }
 
-/// Serialized as the text itself: only a vault's sealing does so, into memory that is wiped.
+/// Serialized as the text itself. Only a vault's sealing does this, into memory that is zeroized.
 impl Serialize for SecretString {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
@@ -63,12 +63,12 @@ impl<'de> Deserialize<'de> for SecretString {
     }
 }
 
-/// How much of the stack is overwritten: more than the deepest call of a cipher or a hash takes.
+/// How much of the stack is overwritten: more than the deepest call of a cipher or a hash uses.
 #[cfg(feature = "seal")]
 const STACK: usize = 64 * 1024;
 
-/// Does something with a secret by value, and overwrites the part of the stack that this has used: a value that is moved
-/// leaves a copy where it was, which nobody wipes. Around many such calls, it does so once for all of them.
+/// Calls `work`, then overwrites the part of the stack that it has used: a secret that is moved leaves a copy behind,
+/// which is not zeroized. Nested calls overwrite it once, at the end of the outermost one.
 #[cfg(feature = "seal")]
 #[inline(never)]
 pub(crate) fn leaving_no_copy<T>(work: impl FnOnce() -> T) -> T {

@@ -1,8 +1,7 @@
-//! How a pool's credentials stand: their order, cooldowns and health, and the outcomes that change it.
+//! The standing of a pool's credentials: their order, cooldowns and health, and the outcomes that change it.
 //!
-//! A vault keeps [`Standings`] and merges [`Outcome`]s into them; the pool of each process does the
-//! same with its own. What was learnt is passed on as outcomes, never as a whole state, so two
-//! processes that learn at once both keep what they learnt.
+//! A vault keeps [`Standings`] and merges [`Outcome`]s into them; the pool of each process does the same with its own.
+//! Processes share outcomes, never a whole state, so that concurrent changes of two processes are both kept.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -14,19 +13,19 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind};
 
-/// What a cooldown is limited to, such as a model's name. A request that names no scope is held up
-/// only by cooldowns without one.
+/// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns
+/// without one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scope(Arc<str>);
 
 impl Scope {
-    /// The scope of this name.
+    /// Creates the scope with this name.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -49,18 +48,18 @@ impl fmt::Debug for Scope {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// The upstream said that the account has had enough (429, 402).
+    /// The account has reached a limit (429, 402).
     Limited,
-    /// A good response said that the account's allowance is used up.
+    /// A successful response said that the account's allowance is used up.
     UsedUp,
     /// The upstream refused the credential (401, 403), and a refresh did not help.
     Refused,
-    /// The upstream said that the account is out of money, or has reached a bound of its owner's, and named the
-    /// time at which it can be used again.
+    /// The account is out of money, or has reached its owner's spending limit, and the upstream has stated when it can
+    /// be used again.
     Spent,
 }
 
-/// Until when a credential is not to be picked, and for what.
+/// Until when a credential is not picked, and for which requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cooldown {
     /// The first moment at which it may be picked again.
@@ -69,11 +68,11 @@ pub struct Cooldown {
     pub set_at: Timestamp,
     /// Why.
     pub reason: Reason,
-    /// What it is limited to; the whole credential where this is `None`.
+    /// The scope that it is limited to; `None` means all requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// Which of its secrets the answer was to. A newer one makes a cooldown void that is for want of it: one whose
-    /// reason is [`Reason::Refused`].
+    /// The generation of the secret that has caused it. A newer secret ends a cooldown whose reason is
+    /// [`Reason::Refused`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
 }
@@ -86,37 +85,36 @@ pub enum Health {
     /// It can be used, now or when its cooldown ends.
     #[default]
     Good,
-    /// The vendor has refused it for good: only a new sign-in helps.
+    /// The vendor has refused it permanently: only a new sign-in helps.
     NeedsSignIn {
         /// The vendor's reason, in words.
         reason: String,
-        /// Which of its secrets was refused. A newer one is a new sign-in, and makes this void.
+        /// The generation of the secret that was refused. A newer one is a new sign-in, and ends this.
         #[serde(default)]
         generation: Generation,
     },
-    /// The vendor says that the key is of no use any more: it was revoked or deleted. Another secret ends that, a
-    /// reset, or a good answer to a request that [checks](crate::Pin::check) it.
+    /// The vendor says that the key was revoked or deleted. Another secret, a reset, or the success of a request that
+    /// [checks](crate::Pin::check) it ends this.
     Dead {
         /// The vendor's reason, in words.
         reason: String,
-        /// Which of its secrets that was.
+        /// The generation of that secret.
         #[serde(default)]
         generation: Generation,
     },
-    /// The account is out of money, or has reached a bound of its owner's, and the vendor has named no time at
-    /// which that ends. A reset ends it, another secret, or a good answer to a request that
-    /// [checks](crate::Pin::check) it.
+    /// The account is out of money, or has reached its owner's spending limit, and the vendor has not stated when that
+    /// ends. Another secret, a reset, or the success of a request that [checks](crate::Pin::check) it ends this.
     Spent {
         /// The vendor's reason, in words.
         reason: String,
-        /// Which of its secrets that was.
+        /// The generation of that secret.
         #[serde(default)]
         generation: Generation,
     },
 }
 
 impl Health {
-    /// Which of its secrets the vendor has refused, where it has.
+    /// Returns the generation of the secret that the vendor has refused, if it has.
     pub(crate) fn refused(&self) -> Option<Generation> {
         match self {
             Health::Good => None,
@@ -126,14 +124,14 @@ impl Health {
         }
     }
 
-    /// Whether a person may see whether it is well again, by a request. What a vendor has refused for good it is
-    /// not to be shown again.
+    /// Returns whether a person may check by a request whether it works again. A secret that a vendor has refused
+    /// permanently must not be sent again.
     pub(crate) fn may_be_checked(&self) -> bool {
         !matches!(self, Health::NeedsSignIn { .. })
     }
 }
 
-/// How one credential stands.
+/// The standing of one credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// Its cooldowns, at most one for each scope.
@@ -145,44 +143,43 @@ pub struct Standing {
     /// Whether it can be used at all.
     #[serde(default)]
     pub health: Health,
-    /// Whether a person has taken it out of use. Only a person's word ends that: no success, no new sign-in
-    /// and no reset does.
+    /// Whether a person has taken it out of use. Only an explicit call ends that, not a success, a new sign-in or a
+    /// reset.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
-    /// The tier that a person has put it into; the one of its kind if this is `None`. See [`tier`](Self::tier).
+    /// The tier that a person has set; `None` means the default tier of its kind. See [`tier`](Self::tier).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<u8>,
-    /// When its latest request was answered, and with which status. Saved with whatever else is, and by itself
-    /// [once in a while](crate::PoolBuilder::save_last_responses_every) only, so that a request that goes well costs
-    /// no write.
+    /// The response to its latest request. Saved along with other changes, and on its own only
+    /// [now and then](crate::PoolBuilder::save_last_responses_every), so that a successful request costs no write.
     #[serde(default, alias = "last_answer", skip_serializing_if = "Option::is_none")]
     pub last_response: Option<LastResponse>,
 }
 
-/// An answer of the upstream's. Of two, the later one is the larger.
+/// A response of the upstream's. Of two, the later one is the larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LastResponse {
-    /// When its head came. Up to a second late where the pool goes by the system's clock, which is not read
-    /// for it; outside of a runtime, when it was first asked for.
+    /// When its head arrived. May be up to one second late with the system clock; outside of a runtime, it is the time
+    /// when this was first read.
     pub at: Timestamp,
     /// Its HTTP status.
     pub status: u16,
 }
 
 impl LastResponse {
-    /// Whether it is not from the future: the clock that dated such a one was wrong, and it would hide all
-    /// that come until then.
+    /// Returns whether it is not from the future. A wrong clock has dated such a response, and it would hide all that
+    /// come until then.
     pub(crate) fn is_believable(&self, now: Timestamp) -> bool {
         !self.at.is_misdated(now)
     }
 }
 
-/// How much later than an answer that is merged after it an answer may be. Pools tell theirs within minutes, so
-/// what lies further in their future comes of a clock that was wrong, and would hide all others until then.
+/// How much later a known response may be than one that is merged after it. Pools save theirs within minutes, so one
+/// that is further ahead was dated by a wrong clock, and would hide all others until then.
 const MISDATED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Standing {
-    /// Forgets what an older secret than this one was the reason for: the vendor's verdict, and refusals.
+    /// Forgets what older secrets than this one have caused: the vendor's verdict, and refusals.
     pub(crate) fn forget_before(&mut self, current: Generation) {
         if self.health.refused().is_some_and(|generation| generation < current) {
             self.health = Health::Good;
@@ -196,9 +193,9 @@ impl Standing {
         }
     }
 
-    /// Its tier: requests take accounts of a lower tier first, and go back to them as soon as one is ready again. Unless
-    /// a person says otherwise, it is 0 for OAuth accounts and 1 for API keys: what is paid for by the month comes before
-    /// what is paid for by the request.
+    /// Returns its tier. Requests take accounts of a lower tier first, and return to them as soon as one is ready
+    /// again. Defaults to 0 for OAuth accounts and 1 for API keys, so that accounts billed monthly come before keys
+    /// billed per request.
     pub fn tier(&self, kind: Kind) -> u8 {
         self.tier.unwrap_or(match kind {
             Kind::OAuth | Kind::Mcp => 0,
@@ -206,24 +203,24 @@ impl Standing {
         })
     }
 
-    /// Leaves out what a clock that was wrong has dated: cooldowns that were set more than a minute in the future, which a
-    /// pool ends when it is loaded, and such a last answer. For what shows a standing as a vault has it.
+    /// Removes what a wrong clock has dated: cooldowns that were set more than a minute in the future, which a pool
+    /// ends when it is loaded, and such a last response. For code that shows a vault's standing without a pool.
     pub fn forget_misdated(&mut self, now: Timestamp) {
         self.cooldowns.retain(|cooldown| !cooldown.set_at.is_misdated(now));
-        self.last_response = self.last_response.filter(|answer| answer.is_believable(now));
+        self.last_response = self.last_response.filter(|response| response.is_believable(now));
     }
 
-    /// Whether a success would change it.
+    /// Returns whether a success would change it.
     pub(crate) fn is_penalized(&self) -> bool {
         !self.cooldowns.is_empty() || self.failures > 0 || self.health != Health::Good
     }
 
-    /// The cooldown of exactly this scope, ended or not.
+    /// Returns the cooldown of exactly this scope, ended or not.
     pub fn cooldown(&self, scope: Option<&Scope>) -> Option<&Cooldown> {
         self.cooldowns.iter().find(|cooldown| cooldown.scope.as_ref() == scope)
     }
 
-    /// Merges an outcome. A deadline only ever moves later, but for a reset.
+    /// Merges an outcome. The end of a cooldown can only move later, except by a reset.
     pub fn merge(&mut self, change: &Change) {
         match change {
             Change::CooledDown { cooldown, failure, .. } => {
@@ -256,59 +253,58 @@ impl Standing {
             Change::Paused => self.paused = true,
             Change::Resumed => self.paused = false,
             Change::Tier { tier } => self.tier = *tier,
-            Change::Answered(answer) => {
-                let known = self.last_response.filter(|known| known.at.since(answer.at) <= MISDATED);
-                self.last_response = known.max(Some(*answer));
+            Change::Answered(response) => {
+                let known = self.last_response.filter(|known| known.at.since(response.at) <= MISDATED);
+                self.last_response = known.max(Some(*response));
             }
         }
     }
 }
 
-/// What changed for one credential.
+/// A change of one credential's standing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {
     /// It cools down.
     CooledDown {
-        /// Until when, and for what.
+        /// Until when, and for which requests.
         cooldown: Cooldown,
-        /// Whether it counts as a failure: the first answer of a limit does, those to requests that
-        /// were under way then don't, nor does a good answer that uses up the allowance.
+        /// Whether it counts as a failure. The first response of a limit does. Responses to requests that were under
+        /// way then do not, nor does a success that uses up the allowance.
         failure: bool,
         /// Whether it also goes to the back of the order.
         to_back: bool,
     },
-    /// A request that began after its cooldowns were set succeeded: they end, and its failures are
-    /// forgiven.
+    /// A request that began after its cooldowns were set has succeeded: they end, and its failures are cleared.
     Succeeded {
-        /// Cooldowns set up to this moment end; one that another process has set since stays.
+        /// Cooldowns that were set up to this time end. One that another process has set since stays.
         set_until: Timestamp,
         /// The scope of the request that succeeded. Cooldowns of other scopes stay.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scope: Option<Scope>,
     },
-    /// It can be used from now on, or can't.
+    /// Its health has changed.
     Health(Health),
-    /// A person has reset it: no cooldown, no failure, good health, and its place in the order is the one that a person
-    /// has given it. A pause, its tier and the last answer stay.
+    /// A person has reset it. It has no cooldown and no failure, its health is good, and it is at its place in the
+    /// order that a person has set. A pause, its tier and the last response stay.
     Reset,
     /// A person has taken it out of use.
     Paused,
-    /// A person has put it to use again.
+    /// A person has ended the pause.
     Resumed,
-    /// A person has put it into this [tier](Standing::tier), or into that of its kind again.
+    /// A person has set its [tier](Standing::tier), or has removed that setting.
     Tier {
-        /// Which; `None` is that of its kind.
+        /// The tier; `None` is the default tier of its kind.
         tier: Option<u8>,
     },
-    /// A request with it was answered. Of two such changes the later answer stays, whichever comes first; but
-    /// one that is more than a day later gives way to what is merged after it, since its clock was wrong.
+    /// A request with it got a response. Of two such changes the later response wins, in either order, unless its time
+    /// is more than a day ahead of the other's: its clock was wrong, and what is merged after it wins.
     Answered(LastResponse),
 }
 
 impl Change {
-    /// Which of its secrets the vendor has refused for good, where that is what changes.
+    /// Returns the generation of the secret that the vendor has refused permanently, if that is the change.
     pub(crate) fn refuses(&self) -> Option<Generation> {
         match self {
             Change::Health(health) => health.refused(),
@@ -317,32 +313,31 @@ impl Change {
     }
 }
 
-/// A change and whose it is: what processes tell each other through the vault.
+/// A change and its credential. Processes share outcomes through the vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Whose.
+    /// The credential.
     pub id: CredentialId,
-    /// What changed.
+    /// The change.
     pub change: Change,
 }
 
-/// How a whole pool stands.
+/// The standing of a whole pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standings {
-    /// The credentials from first to last, as they are taken within a [tier](Standing::tier). One that is missing here
-    /// comes after those that are not.
+    /// The credentials from first to last, in the order in which they are taken within a [tier](Standing::tier). One
+    /// that is missing here comes last.
     pub order: Vec<CredentialId>,
-    /// The order that a person has given them, or else in which they were added. A limit changes [`order`](Self::order)
-    /// alone.
+    /// The order that a person has set, by default that in which they were added. A limit changes only
+    /// [`order`](Self::order).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preferred: Vec<CredentialId>,
-    /// How each stands; one that is missing here is in good standing.
+    /// The standing of each credential. One that is missing here is in good standing.
     pub credentials: HashMap<CredentialId, Standing>,
 }
 
 impl Standings {
-    /// Merges an outcome: into the credential's standing, and into the order if it goes to the back or to the place that
-    /// a person has given it.
+    /// Merges an outcome into the credential's standing, and into the order if it moves the credential.
     pub fn merge(&mut self, outcome: &Outcome) {
         self.credentials.entry(outcome.id).or_default().merge(&outcome.change);
         match outcome.change {
@@ -358,8 +353,8 @@ impl Standings {
         self.preferred.push(id);
     }
 
-    /// By a person's word, moves a credential to a place in the order, counted from 0; one past the end means the
-    /// back. It is preferred to the one that comes after it then.
+    /// Moves a credential to a place in the order, counted from 0, as a person asks for; a place past the end means
+    /// the back. From then on it is preferred to the credential after it.
     pub fn move_to(&mut self, id: CredentialId, place: usize) {
         insert(&mut self.order, id, place);
         let next = self.order.iter().skip_while(|other| **other != id).nth(1).copied();
@@ -375,14 +370,14 @@ impl Standings {
         self.credentials.remove(&id);
     }
 
-    /// Sees to it that each credential in the order has a place among the preferred ones: one of a vault that knew no
-    /// such places has the one that it has.
+    /// Adds the credentials to the preferred order that are missing there: an older vault has no such order.
     pub(crate) fn complete(&mut self) {
         let known: HashSet<_> = self.preferred.iter().copied().collect();
         self.preferred.extend(self.order.iter().filter(|id| !known.contains(*id)));
     }
 
-    /// Puts a credential where a person prefers it: before the first that comes after it by that.
+    /// Moves a credential to where a person prefers it: before the first of those that the preferred order has after
+    /// it.
     fn put_back(&mut self, id: CredentialId) {
         let Some(own) = self.preferred.iter().position(|other| *other == id) else { return };
         let later: HashSet<_> = self.preferred[own + 1..].iter().copied().collect();
@@ -392,7 +387,7 @@ impl Standings {
     }
 }
 
-/// Puts a credential at a place, counted from 0, out of where it was; one past the end means the back.
+/// Moves a credential to a place, counted from 0; a place past the end means the back.
 fn insert(order: &mut Vec<CredentialId>, id: CredentialId, place: usize) {
     order.retain(|other| *other != id);
     order.insert(place.min(order.len()), id);

@@ -14,7 +14,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// rotate layer outside does so by itself. A verdict of the vendor's puts the credential out of use where it is
     /// made, so only a token that nobody knew to have expired makes a suspect.
     pub(super) fn fail(&mut self, lease: &Lease, class: ResponseClass) -> bool {
-        let own = self.sent.as_ref().map_or(0, |sent| sent.began);
+        let own = self.sent.as_ref().map(|sent| sent.began).unwrap_or_default();
         let mut history = self.history();
         history.failed.push(lease.slot());
         if let Some(refusal) = class.refusal().filter(|_| !history.was_known_to_have_expired(lease)) {
@@ -48,7 +48,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if self.is_outermost && !history.suspects.is_empty() {
             let suspects = std::mem::take(&mut history.suspects);
             drop(history);
-            self.shared.pool.suspect(&suspects);
+            self.shared.pool.record_suspects(&suspects);
         }
     }
 }
@@ -68,10 +68,11 @@ pub(super) fn compare(
     if class == ResponseClass::Good {
         history.suspects.retain(|suspect| suspect.lease.slot() != slot);
     }
-    let is_convicted =
-        |suspect: &mut Suspect| suspect.lease.slot() != slot && suspect.refusal.is_convicted_by(answer);
+    let is_convicted = |suspect: &mut Suspect| {
+        suspect.lease.slot() != slot && suspect.refusal.is_credentials_fault(answer)
+    };
     let convicted: Vec<_> = history.suspects.extract_if(.., is_convicted).collect();
     let scope = history.options.scope.clone();
     drop(history);
-    pool.convict(&convicted, scope.as_ref());
+    pool.cool_down_refused(&convicted, scope.as_ref());
 }

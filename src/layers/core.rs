@@ -28,7 +28,7 @@ impl<S: Clone> Core<S> {
             pool.set_saves();
         }
         if let Some(refresh) = &jobs.refresh {
-            pool.knows(&refresh.refresher);
+            pool.remember_refresher(&refresh.refresher);
         }
         let (run, again) = Run::around(&inner, pool.address(), jobs);
         let shared = Arc::new(Shared { pool, run, again: Mutex::new(again) });

@@ -15,7 +15,7 @@ use super::run::Run;
 use super::sends::Sends;
 use crate::clock::Timestamp;
 use crate::events::Tally;
-use crate::pool::{Lease, Pool, RequestOptions, SlotIndex};
+use crate::pool::{Lease, LogicalTime, Pool, RequestOptions, SlotIndex};
 
 /// What all clones of a layer's service share.
 pub(super) struct Shared<S> {
@@ -29,10 +29,16 @@ pub(super) struct Shared<S> {
 impl<S> Shared<S> {
     /// An attempt that begins now.
     #[inline]
-    pub(super) fn attempt(&self, number: u32, lease: Lease, tick: u64, is_expired: bool) -> Sent {
+    pub(super) fn attempt(
+        &self,
+        number: u32,
+        lease: Lease,
+        began: LogicalTime,
+        is_expired: bool,
+    ) -> Sent {
         let started = self.pool.is_observed().then(Instant::now);
         let beside = lease.in_flight().count().saturating_sub(1);
-        Sent { lease, number, began: tick, beside, started, is_expired }
+        Sent { lease, number, began, beside, started, is_expired }
     }
 }
 
@@ -172,11 +178,11 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// The first attempt begins, with this lease, and without a history.
     #[inline]
-    pub(super) fn begin_first(&mut self, lease: Lease, tick: u64) {
+    pub(super) fn begin_first(&mut self, lease: Lease, began: LogicalTime) {
         Tally::add(&self.pool().tally().requests);
         lease.in_flight().begin();
         self.is_use = true;
-        self.sent = Some(self.shared.attempt(1, lease, tick, false));
+        self.sent = Some(self.shared.attempt(1, lease, began, false));
     }
 
     /// The attempt's use of its credential ends, if this run counts it.
@@ -196,10 +202,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     /// Another attempt begins, with this lease.
-    pub(super) fn begin_again(&mut self, lease: Lease, tick: u64) {
+    pub(super) fn begin_again(&mut self, lease: Lease, began: LogicalTime) {
         Tally::add(&self.pool().tally().repeats);
         let number = self.sent.as_ref().map_or(0, |sent| sent.number) + 1;
-        let sent = self.sent.insert(self.shared.attempt(number, lease, tick, false));
+        let sent = self.sent.insert(self.shared.attempt(number, lease, began, false));
         self.history.begin(sent);
     }
 

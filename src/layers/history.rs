@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::apply::Home;
 use super::jobs::RotateOptions;
 use crate::credential::Generation;
-use crate::pool::{Lease, Permit, RequestOptions, SlotIndex, Suspect};
+use crate::pool::{Lease, LogicalTime, Permit, RequestOptions, SlotIndex, Suspect};
 
 /// One sending of a request: with which credential, and when it began.
 #[derive(Clone)]
@@ -14,8 +14,8 @@ pub(super) struct Sent {
     pub(super) lease: Lease,
     /// Which attempt of the request it is, from 1.
     pub(super) number: u32,
-    /// The pool's tick when it began.
-    pub(super) began: u64,
+    /// When it began, on the pool's logical clock.
+    pub(super) began: LogicalTime,
     /// How many other requests its credential had then.
     pub(super) beside: u32,
     /// When it began, if somebody looks at events.

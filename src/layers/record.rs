@@ -36,30 +36,35 @@ pub(super) fn learn<R>(
             let scope = scope.filter(|_| assessment.limit_of != Some(LimitOf::Account));
             match assessment.limit_of {
                 Some(LimitOf::Concurrency)
-                    if pool.crowded(lease, (*began, sent.beside), scope, assessment.retry_at) =>
+                    if pool.record_concurrency_limit(
+                        lease,
+                        (*began, sent.beside),
+                        scope,
+                        assessment.retry_at,
+                    ) =>
                 {
                     history.lock(Some(sent)).turns_away(lease);
                 }
                 Some(LimitOf::Concurrency) => {}
-                _ => pool.limited(lease, *began, scope, assessment.retry_at),
+                _ => pool.record_limit(lease, *began, scope, assessment.retry_at),
             }
         }
         ResponseClass::Stopped => {
             if let Some(Verdict::Stopped { reason }) =
                 assessment.and_then(|assessment| assessment.verdict)
             {
-                pool.stopped(lease, &reason);
+                pool.record_stopped(lease, &reason);
             }
         }
         ResponseClass::Spent => match assessment.and_then(|assessment| assessment.verdict) {
-            Some(Verdict::Spent { reason, until }) => pool.spent(lease, *began, &reason, until),
-            Some(Verdict::Dead { reason }) => pool.dead(lease, &reason),
+            Some(Verdict::Spent { reason, until }) => pool.record_spent(lease, *began, &reason, until),
+            Some(Verdict::Dead { reason }) => pool.record_dead(lease, &reason),
             _ => {}
         },
         ResponseClass::Good => {
-            pool.succeeded(lease, *began, scope, response.headers());
+            pool.record_success(lease, *began, scope, response.headers());
             if history.is_check() {
-                pool.proved_well(lease);
+                pool.record_recovery(lease);
             }
         }
         ResponseClass::Refused

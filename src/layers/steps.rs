@@ -25,7 +25,7 @@ use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
 use crate::events::{Event, Tally};
-use crate::pool::{CachedPick, Lease, Picked, Refresher, Refreshing, Saving};
+use crate::pool::{CachedPick, Lease, LogicalTime, Picked, Refresher, Refreshing, Saving};
 
 /// What came of looking for another credential.
 pub(super) enum Rotation {
@@ -92,19 +92,23 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             return Ok(None);
         }
         // Read before the pick: a cooldown that is set between the two came while it was under way.
-        let tick = self.pool().tick();
+        let began = self.pool().logical_time();
         if let HistoryCell::Own(None) = self.history
             && let Some(lease) = self.pool().pick_published(known)
         {
-            self.begin_first(lease, tick);
+            self.begin_first(lease, began);
             return Ok(None);
         }
-        self.pick_locked(known, tick)
+        self.pick_locked(known, began)
     }
 
     /// Picks by what the caller asks for, and by the pool's policy.
     #[inline(never)]
-    fn pick_locked(&mut self, known: &mut CachedPick, tick: u64) -> Result<Option<Wait>, Error> {
+    fn pick_locked(
+        &mut self,
+        known: &mut CachedPick,
+        began: LogicalTime,
+    ) -> Result<Option<Wait>, Error> {
         let Self { shared, history, retries, .. } = self;
         let mut history = history.lock(None);
         if let Some(latest) = &history.latest {
@@ -116,7 +120,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         match shared.pool.pick_first(&history.options, known, patience)? {
             (Picked::Lease { lease, expired, .. }, permit) => {
                 history.permit = permit;
-                let mut sent = shared.attempt(1, lease, tick, expired);
+                let mut sent = shared.attempt(1, lease, began, expired);
                 history.begin(&mut sent);
                 self.sent = Some(sent);
                 Tally::add(&shared.pool.tally().requests);
@@ -194,11 +198,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             && recorded != Recorded::Already
         {
             if recorded == Recorded::Never {
-                pool.answered(sent.lease.slot(), response.status());
+                pool.record_status(sent.lease.slot(), response.status());
             }
             AnsweredBy::mark(response, pool, sent);
             let is_second = sent.number > 1;
-            if class != ResponseClass::Good || is_second || pool.learns_from_good(response.headers()) {
+            if class != ResponseClass::Good || is_second || pool.must_record_success(response.headers())
+            {
                 learn(pool, sent, history, response, (class, assessment), recorded);
             }
         }
@@ -228,8 +233,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     pub(super) fn send_again(&mut self, lease: &Lease) -> bool {
         let can_be = M::take_over(&self.body);
         if can_be {
-            let tick = self.pool().tick();
-            self.begin_again(lease.clone(), tick);
+            let began = self.pool().logical_time();
+            self.begin_again(lease.clone(), began);
         }
         can_be
     }
@@ -245,7 +250,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let Self { shared, history, sent, body, .. } = self;
         let pool = &shared.pool;
         let mut history = history.lock(sent.as_ref());
-        let tick = pool.tick();
+        let began = pool.logical_time();
         let may_take = history.may_take(shared.run.jobs.rotate.as_ref(), pool.size());
         let (lease, permit) = match pool.pick_next(may_take, &history.options) {
             (Picked::None, _) => return Rotation::UsedUp,
@@ -268,7 +273,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if let Some(before) = before {
             pool.emit(&Event::Rotated { from: before.credential(), to: lease.credential() });
         }
-        self.begin_again(lease, tick);
+        self.begin_again(lease, began);
         Rotation::Send
     }
 

@@ -79,7 +79,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let (pool, Some(sent)) = (&shared.pool, sent) else { return Ok(None) };
         let mut history = history.lock(None);
         history.passes_over(missing);
-        let tick = pool.tick();
+        let began = pool.logical_time();
         let may_take = |slot| !history.tried.contains(&slot);
         let (lease, permit, is_expired) = match pool.pick_next(may_take, &history.options) {
             (Picked::Lease { lease, expired, .. }, permit) => (lease, permit, expired),
@@ -94,7 +94,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         };
         history.permit = permit;
         history.tries(&lease);
-        let next = shared.attempt(sent.number, lease, tick, is_expired);
+        let next = shared.attempt(sent.number, lease, began, is_expired);
         if let Some(latest) = &mut history.latest {
             *latest = next.clone();
         }

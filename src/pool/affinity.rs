@@ -1,4 +1,4 @@
-//! Which credential a caller's key is kept on.
+//! Which credential each affinity key uses.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use super::pick_index::SlotIndex;
 use super::request_options::Affinity;
 
-/// The keys used last. Two halves: when the young one is full it becomes the old one, and what was
-/// not used since is forgotten; so the memory is bounded, and nothing is searched or sorted.
+/// The credentials of the keys used last. It has two halves: when the young one is full, it replaces the old one,
+/// whose keys are forgotten unless they were used since. So the memory is bounded, and nothing is searched or sorted.
 #[derive(Debug, Default)]
 pub(crate) struct AffinityMap {
     hasher: RandomState,
@@ -19,8 +19,8 @@ pub(crate) struct AffinityMap {
 const HALF: usize = 8192;
 
 impl AffinityMap {
-    /// Where the key is kept. The 64-bit hash stands for the key: two keys that share one merely share
-    /// an account.
+    /// Returns the key's credential. The 64-bit hash stands for the key: two keys with the same hash merely share an
+    /// account.
     pub(crate) fn get(&mut self, key: &Affinity) -> Option<SlotIndex> {
         let hash = self.hasher.hash_one(key);
         if let Some(slot) = self.young.get(&hash) {

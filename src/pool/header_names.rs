@@ -1,9 +1,9 @@
-//! The names of headers that may carry a credential, found in a request at little cost.
+//! Finding headers that may carry a credential, at little cost.
 
 use http::header::{AUTHORIZATION, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Where clients put credentials, whatever the provider.
+/// The headers in which clients usually put credentials, whatever the provider.
 const USUAL: [HeaderName; 4] = [
     AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
@@ -11,14 +11,14 @@ const USUAL: [HeaderName; 4] = [
     HeaderName::from_static("x-goog-api-key"),
 ];
 
-/// The provider's names and the usual ones.
+/// The provider's header names and the usual ones.
 ///
-/// A look-up in a header map hashes the name. Most requests carry none of these, so it is cheaper to
-/// pass over the names that are there, most of which their length rules out.
+/// A look-up in a header map hashes the name. Most requests have none of these headers, so it is cheaper to scan the
+/// names that are there: length and first byte rule out most of them.
 #[derive(Clone, Debug)]
 pub(crate) struct CredentialHeaderNames {
     names: Vec<HeaderName>,
-    /// The marks of all names. Most other names are told by theirs.
+    /// The marks of all names. Most other names have a mark that is not among them.
     marks: u64,
 }
 
@@ -49,7 +49,7 @@ impl CredentialHeaderNames {
         }
     }
 
-    /// The values of these names that are marked sensitive.
+    /// Returns the values of these headers that are marked sensitive.
     pub(crate) fn sensitive<'a>(
         &'a self,
         headers: &'a HeaderMap,
@@ -60,7 +60,7 @@ impl CredentialHeaderNames {
     }
 }
 
-/// A bit for a name's length and first byte.
+/// Returns a bit for a name's length and first byte.
 #[inline]
 fn mark(name: &HeaderName) -> u64 {
     let name = name.as_str().as_bytes();

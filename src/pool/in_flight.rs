@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How many requests are under way with a credential; shared by all of its generations.
+/// How many requests are under way with a credential. Shared by all of its generations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InFlight(Arc<AtomicU32>);
 
-/// Whether the state is to be told of each use that ends. In the same word as the count: whoever sets it knows how
-/// many uses will end after that, and each of those sees it.
+/// The bit that says whether the state must be notified of each use that ends. It shares a word with the count, so
+/// whoever sets it knows how many uses will see it when they end.
 const WATCHED: u32 = 1 << 31;
 
 impl InFlight {
@@ -17,7 +17,7 @@ impl InFlight {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Returns whether the state is to be told.
+    /// Returns whether the state must be notified.
     #[inline]
     pub(crate) fn end(&self) -> bool {
         self.0.fetch_sub(1, Ordering::AcqRel) & WATCHED != 0

@@ -1,4 +1,4 @@
-//! What a pool has learnt and no vault has yet.
+//! Outcomes that are not in the vault yet.
 
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
@@ -6,29 +6,29 @@ use std::mem::{Discriminant, discriminant};
 use crate::credential::CredentialId;
 use crate::standing::{Change, Outcome, Scope};
 
-/// Outcomes that wait to be saved, and those that are on their way.
+/// Outcomes that wait to be saved, and those that are being saved.
 ///
-/// Bounded: in a program that never saves, what later outcomes have overtaken is forgotten.
+/// Bounded: in a program that never saves, outcomes that later ones supersede are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     pending: Vec<Outcome>,
     saving: Vec<Outcome>,
-    /// How many batches were begun: a load that one has overtaken may have it or not.
-    batches: u64,
-    /// How many of the pending are to be saved: up to the last one that is worth a write of its own.
+    /// How many saves have started: a load that overlaps with one may have its outcomes or not.
+    saves: u64,
+    /// How many of the pending ones must be saved: up to the last one that is worth a write of its own.
     urgent: usize,
-    /// At how many outcomes it is compacted next.
+    /// The number of outcomes at which it is compacted next.
     limit: usize,
 }
 
-/// How many outcomes are kept, at the least, before any is forgotten.
+/// How many outcomes are kept at least before any is dropped.
 const LIMIT: usize = 1024;
 
 /// How many outcomes of one kind, credential and scope outlive a compaction.
 const KEPT: usize = 2;
 
 impl Journal {
-    /// One that is not urgent is saved with the next one that is.
+    /// Adds an outcome. One that is not urgent is saved with the next one that is.
     pub(crate) fn push(&mut self, outcome: Outcome, urgent: bool) {
         self.pending.push(outcome);
         if urgent {
@@ -40,44 +40,44 @@ impl Journal {
         }
     }
 
-    /// Whether something is to be saved now.
+    /// Returns whether something must be saved now.
     pub(crate) fn is_urgent(&self) -> bool {
         self.urgent > 0
     }
 
-    /// Makes whatever is pending urgent.
+    /// Makes all pending outcomes urgent.
     pub(crate) fn hurry(&mut self) {
         self.urgent = self.pending.len();
     }
 
-    /// All outcomes that are not known to be in the vault, oldest first.
+    /// Returns the outcomes that are not known to be in the vault, oldest first.
     pub(crate) fn unsaved(&self) -> impl Iterator<Item = &Outcome> {
         self.saving.iter().chain(&self.pending)
     }
 
-    /// Takes what is urgent, to be saved now, together with the latest answers. What came later stays: else
-    /// it would be saved or not depending on when a layer saves.
-    pub(crate) fn start(&mut self, answers: impl Iterator<Item = Outcome>) -> Vec<Outcome> {
+    /// Takes the urgent outcomes, to be saved now, together with the last responses. The others stay; else it would
+    /// depend on the timing of a layer's save whether they are saved.
+    pub(crate) fn start(&mut self, responses: impl Iterator<Item = Outcome>) -> Vec<Outcome> {
         let urgent = std::mem::take(&mut self.urgent);
         self.saving.clear();
         self.saving.extend(self.pending.drain(..urgent));
-        self.saving.extend(answers);
-        self.batches += 1;
+        self.saving.extend(responses);
+        self.saves += 1;
         self.saving.clone()
     }
 
-    /// What was on its way has arrived.
+    /// Returns the outcomes that were being saved, which are in the vault now.
     pub(crate) fn arrived(&mut self) -> std::vec::Drain<'_, Outcome> {
         self.saving.drain(..)
     }
 
-    /// How many batches were begun, if none of them is on its way.
+    /// Returns how many saves have started, if none is under way.
     pub(crate) fn settled(&self) -> Option<u64> {
-        self.saving.is_empty().then_some(self.batches)
+        self.saving.is_empty().then_some(self.saves)
     }
 
-    /// What was on its way has not arrived, and is pending again; but for answers, of which the latest are
-    /// asked for each time.
+    /// Makes the outcomes pending again that were being saved, after a failure. Last responses are left out, since
+    /// each save reads the current ones.
     pub(crate) fn put_back(&mut self) {
         self.saving.retain(|outcome| !matches!(outcome.change, Change::Answered(_)));
         self.urgent += self.saving.len();
@@ -113,7 +113,7 @@ impl Journal {
         if self.urgent > 0 {
             self.hurry();
         }
-        // A deadline that was later than those that are kept is not lost.
+        // A deadline later than those of the kept outcomes is not lost.
         for outcome in &mut self.pending {
             if let Change::CooledDown { cooldown, .. } = &mut outcome.change
                 && let Some(until) = longest.get(&(outcome.id, cooldown.scope.clone()))
@@ -137,9 +137,9 @@ mod tests {
         Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: true } }
     }
 
-    /// No public call sees the journal, and only a program that never saves lets it grow.
+    /// The public API does not show the journal, and it grows only in a program that never saves.
     #[test]
-    fn a_journal_that_nobody_saves_stays_small_and_keeps_the_latest_deadline() {
+    fn a_journal_that_is_never_saved_stays_small_and_keeps_the_latest_deadline() {
         let ids = [CredentialId::random(), CredentialId::random()];
         let mut journal = Journal::default();
         journal.push(cooled(ids[0], 1_000_000), true);

@@ -1,4 +1,4 @@
-//! Which credential, at which generation, an attempt uses.
+//! A credential at one generation, as an attempt uses it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue};
 
-use super::config::Mode;
 use super::in_flight::InFlight;
+use super::mode::Mode;
 use super::pick_index::SlotIndex;
 use crate::clock::Timestamp;
 use crate::credential::{Credential, Metadata, Secret};
 use crate::provider::{CredentialHeaders, Endpoint, Provider, UnusableSecret};
 
-/// One credential at one generation, with the headers that apply it, built once and shared by every
-/// request that uses it. Cheap to clone; `Debug` shows the metadata only.
+/// One credential at one generation, with the headers that apply it. Built once and shared by every request that uses
+/// it. Cheap to clone. `Debug` shows the metadata only.
 ///
 /// An attempt's request carries its lease to the services under the layers in the
 /// [`Attempt`](crate::Attempt) extension.
@@ -26,20 +26,20 @@ struct Inner {
     metadata: Metadata,
     headers: CredentialHeaders,
     endpoint: Option<Endpoint>,
-    /// If it can be renewed, it may be newer than what a vault has.
+    /// If it can be renewed, it may be newer than the vault's.
     secret: Secret,
     mints: Mints,
     penalty: Penalty,
     in_flight: InFlight,
 }
 
-/// Whether a refresher is known to the pool that [mints](crate::Refresher::mints). Shared by all leases of the pool:
-/// a layer may bring one after they were made.
+/// Whether the pool or one of its layers has a refresher that [mints](crate::Refresher::mints). Shared by all leases
+/// of the pool, since a layer may bring one after they were made.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mints(Arc<AtomicBool>);
 
 impl Mints {
-    /// Whether that is news.
+    /// Returns whether it was not set before.
     pub(super) fn set(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
@@ -49,20 +49,21 @@ impl Mints {
     }
 }
 
-/// Whether a credential has a cooldown or a failure that a success would clear; shared by all of its
-/// generations, so that a success on one that has none takes no lock.
+/// Whether a credential has a cooldown or a failure that a success would clear. Shared by all of its generations, so
+/// that a success without one takes no lock.
 #[derive(Clone, Debug)]
 pub(crate) struct Penalty {
     own: Arc<AtomicBool>,
     count: PenaltyCount,
 }
 
-/// How many credentials of a pool have one.
+/// How many credentials of a pool have a penalty.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PenaltyCount(Arc<AtomicUsize>);
 
 impl PenaltyCount {
-    pub(crate) fn none(&self) -> Penalty {
+    /// Returns the penalty of a new credential, which is not set.
+    pub(crate) fn new_penalty(&self) -> Penalty {
         Penalty { own: Arc::default(), count: self.clone() }
     }
 
@@ -96,7 +97,7 @@ impl Lease {
         Self::of(slot, credential, provider, (penalty, mints, InFlight::default()))
     }
 
-    /// The same credential at another generation.
+    /// Creates the lease of another generation of this credential.
     pub(super) fn succeeded_by(
         &self,
         credential: &Credential,
@@ -112,7 +113,7 @@ impl Lease {
         provider: &dyn Provider,
         (penalty, mints, in_flight): (Penalty, Mints, InFlight),
     ) -> Result<Self, UnusableSecret> {
-        // A sign-in without a token has nothing to be put into a header, and isn't sent.
+        // A sign-in without a token has nothing for a header. It is renewed before it is sent.
         let is_missing = credential.secret.is_blank() && Mode::is_oauth(credential.secret.kind());
         let mut headers = if is_missing { Vec::new() } else { provider.headers(credential)? };
         for (_, value) in &mut headers {
@@ -133,30 +134,30 @@ impl Lease {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The credential.
+    /// Returns the credential's metadata.
     pub fn credential(&self) -> &Metadata {
         &self.0.metadata
     }
 
-    /// The headers that apply it. Those that hold the secret are marked sensitive.
+    /// Returns the headers that apply the credential. Those that hold the secret are marked sensitive.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.0.headers
     }
 
-    /// Where this credential's requests go, if that isn't where the caller sends them.
+    /// Returns the endpoint that this credential's requests must use instead of the caller's origin, if it has one.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.0.endpoint.as_ref()
     }
 
-    /// When the access token stops working, where that is known.
+    /// Returns when the access token expires, if that is known.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.0.secret.expires_at()
     }
 
-    /// A text without what of it is secret: upstreams quote tokens, and their words are shown.
+    /// Removes this lease's secrets from a text: upstreams quote tokens, and their messages are shown.
     pub(crate) fn redact(&self, text: &str) -> String {
         let secret = self.0.headers.iter().filter(|(_, value)| value.is_sensitive());
-        // `Bearer` and the like aren't.
+        // A scheme such as `Bearer` is not secret.
         let words = secret.filter_map(|(_, value)| value.to_str().ok()?.split(' ').next_back());
         words.filter(|word| !word.is_empty()).fold(text.to_owned(), |text, word| text.replace(word, "…"))
     }
@@ -169,24 +170,24 @@ impl Lease {
         self.0.secret.refresh_token().is_some()
     }
 
-    /// Whether a refresher that is known to the pool may renew it.
+    /// Returns whether the pool or one of its layers has a refresher that may renew it.
     pub(crate) fn is_refreshable(&self) -> bool {
         self.has_refresh_token() || self.0.mints.is_set()
     }
 
-    /// Whether its latest renewal has brought an answer that could not be read: its token is as old as before.
+    /// Returns whether the response to its latest renewal could not be read, so that its token is as old as before.
     pub(crate) fn has_unread_response(&self) -> bool {
         self.0.secret.has_unread_response()
     }
 
-    /// Whether there is no token yet, so that it can't be sent. An empty key that nothing is minted for is its owner's
-    /// affair: a provider of theirs may need none.
+    /// Returns whether it has no token yet, so that it can't be sent. An empty key is sent unless a refresher mints:
+    /// the provider may need none.
     pub(crate) fn lacks_token(&self) -> bool {
         let Inner { secret, mints, .. } = &*self.0;
         secret.is_blank() && (Mode::is_oauth(secret.kind()) || mints.is_set())
     }
 
-    /// The whole secret, if it can be renewed.
+    /// Returns the whole secret, if it can be renewed.
     pub(super) fn secret(&self) -> Option<&Secret> {
         self.is_refreshable().then_some(&self.0.secret)
     }
@@ -195,7 +196,7 @@ impl Lease {
         &self.0.penalty
     }
 
-    /// How many requests are under way with the credential.
+    /// Counts the requests that are under way with the credential.
     #[inline]
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.0.in_flight

@@ -1,13 +1,16 @@
-//! The credentials of one provider and namespace, of which each request takes one.
+//! The pool: the credentials of one provider and namespace, from which each request takes one.
 
 mod affinity;
 mod builder;
 mod config;
+mod cooldowns;
 mod header_names;
 mod in_flight;
 mod journal;
 mod last_responses;
 mod lease;
+mod logical_time;
+mod mode;
 mod origin_check;
 mod pick;
 mod pick_index;
@@ -36,19 +39,23 @@ use crate::standing::{Change, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
 use config::Config;
-use last_responses::Answers;
+use last_responses::LastResponses;
 use lease::{Mints, PenaltyCount};
+use logical_time::LogicalClock;
 use published_pick::PublishedPick;
 use refresh::KnownRefresher;
 use state::{PoolState, Slot};
 
 pub use builder::PoolBuilder;
-pub use config::{Cooldowns, Mode, WhenAllCoolingDown};
+pub use config::WhenAllCoolingDown;
+pub use cooldowns::Cooldowns;
 pub use lease::Lease;
+pub use mode::Mode;
 pub use refresh::{RefreshError, Refresher, Unfinished};
 pub use request_options::{Affinity, Pin};
 
 pub(crate) use header_names::CredentialHeaderNames;
+pub(crate) use logical_time::LogicalTime;
 pub(crate) use pick::Permit;
 pub(crate) use pick_index::SlotIndex;
 pub(crate) use published_pick::CachedPick;
@@ -59,11 +66,11 @@ pub(crate) use state::{Picked, Refusal, Suspect, Wakeup};
 
 type BoxVault = BoxCloneService<VaultRequest, VaultResponse, VaultError>;
 
-/// The credentials of one provider and namespace: their order, their cooldowns and their health, kept
-/// in memory for requests and in a vault for ever. Cheap to clone; every clone is the same pool.
+/// The credentials of one provider and namespace, with their order, cooldowns and health. Kept in memory for requests,
+/// and saved in a vault. Cheap to clone; every clone is the same pool.
 ///
-/// Renewals and saves run in tasks of their own. [Close](Self::close) the pool before the program ends, whatever ends
-/// it: a renewal that is cut off loses its account.
+/// Renewals and saves run in tasks of their own. [Close](Self::close) the pool before the program ends, also on a
+/// signal: a renewal that is aborted loses its account.
 ///
 /// ```
 /// use tower_credentials::provider::GenericProvider;
@@ -89,69 +96,69 @@ struct Inner {
     provider: Box<dyn Provider>,
     config: Config,
     credential_headers: CredentialHeaderNames,
-    /// Behind a lock for its clones only: a service need not be `Sync`.
+    /// Locked only to clone it, since a service need not be `Sync`.
     vault: Mutex<BoxVault>,
     state: Mutex<PoolState>,
     published: PublishedPick,
     size: AtomicU64,
-    tick: Arc<AtomicU64>,
+    logical_clock: LogicalClock,
     penalties: PenaltyCount,
-    /// Whether the state has outcomes that no vault has.
+    /// Whether outcomes must be saved.
     unsaved: AtomicBool,
     saver: Mutex<save::Saver>,
-    answers: Answers,
+    last_responses: LastResponses,
     mints: Mints,
-    /// The refresher of a layer.
+    /// The refresher of one of the layers.
     known_refresher: Mutex<Option<KnownRefresher>>,
-    /// Whether a layer saves what the pool learns.
+    /// Whether a layer saves for the pool.
     saves: AtomicBool,
-    /// Tells the task that renews tokens ahead that they have changed, and its end.
+    /// Notified when a new token, or the end of a renewal, may change what must be renewed next.
     renewals: watch::Sender<()>,
-    /// Whether the pool is being closed: no refresh is begun any more.
+    /// Whether the pool is being closed, so that no refresh starts.
     closing: watch::Sender<bool>,
     tally: Tally,
 }
 
-/// How one credential of a pool stands.
+/// The status of one credential of a pool.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CredentialStatus {
-    /// Which.
+    /// The credential.
     pub credential: Metadata,
-    /// Its cooldowns, failures and health, whether it is paused, and its latest answer: all that is known
-    /// here, saved or not.
+    /// Its cooldowns, failures and health, whether it is paused, and its last response, as far as this process knows
+    /// them, saved or not.
     pub standing: Standing,
-    /// When its token expires, where that is known. One that can be renewed is renewed before.
+    /// When its token expires, if that is known. A token that can be renewed is renewed before.
     pub expires_at: Option<Timestamp>,
 }
 
 impl CredentialStatus {
-    /// How long it still cools down for requests of no scope; zero where it does not. Whether it is paused, or
-    /// needs a sign-in, is not a matter of time.
+    /// Returns how long it still cools down for requests without a scope; zero if it does not. A credential that is
+    /// paused or needs a sign-in may have a zero here, too.
     pub fn ready_in(&self, now: Timestamp) -> Duration {
         self.standing.cooldown(None).map_or(Duration::ZERO, |cooldown| cooldown.until.since(now))
     }
 }
 
 impl Pool {
-    /// A pool of the provider's credentials in this vault.
+    /// Configures a pool of the provider's credentials in this vault.
     pub fn builder(provider: impl Provider, vault: impl crate::vault::Vault) -> PoolBuilder {
         PoolBuilder::new(Box::new(provider), vault)
     }
 
-    /// Which pool this is.
+    /// Returns the pool's key.
     pub fn key(&self) -> &PoolKey {
         &self.0.key
     }
 
-    /// The credentials, first to last, and how each stands.
+    /// Returns the status of each credential, first to last.
     pub fn status(&self) -> Vec<CredentialStatus> {
         let now = self.now();
         self.with_state(|state, _| {
             let status = |slot: SlotIndex| {
                 let Slot { lease, standing, .. } = &state.slots[slot];
-                let saved = standing.last_response.filter(|answer| answer.is_believable(now));
-                let last_response = saved.max(self.0.answers.get(slot, now));
+                let saved = standing.last_response.filter(|response| response.is_believable(now));
+                let last_response = saved.max(self.0.last_responses.get(slot, now));
                 let standing = Standing { last_response, ..standing.clone() };
                 let (credential, expires_at) = (lease.credential().clone(), lease.expires_at());
                 CredentialStatus { credential, standing, expires_at }
@@ -160,8 +167,8 @@ impl Pool {
         })
     }
 
-    /// The credential that a request without options would take now. `None` where it would wait or fail. To
-    /// ask changes nothing: a round robin goes on where it was.
+    /// Returns the credential that a request without options would use now, or `None` if it would wait or fail. Does
+    /// not advance a round robin.
     pub fn active(&self) -> Option<CredentialId> {
         let now = self.now();
         self.with_state(|state, config| {
@@ -170,36 +177,36 @@ impl Pool {
         })
     }
 
-    /// How often things happened since the pool was opened.
+    /// Returns how often things happened since the pool was opened.
     pub fn counters(&self) -> Counters {
         self.0.tally.read()
     }
 
-    /// The time by the pool's clock.
+    /// Returns the time on the pool's clock.
     pub fn now(&self) -> Timestamp {
         self.0.config.clock.now()
     }
 
-    /// Clears a credential's cooldowns and failures, as a person may who knows better, and puts it back to the place in
-    /// the order that a person has given it; one that is paused stays so. Saved before it returns.
+    /// Clears a credential's cooldowns and failures, and moves it back to its place in the order that a person has
+    /// set. A paused credential stays paused. Saved immediately.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] where the pool has no such credential; and what the vault says, if it can't be saved.
-    /// This process keeps to the order all the same, and tries again in the background to save it.
+    /// [`VaultError::NotFound`] if the pool has no such credential, and the vault's error if it can't be saved. The
+    /// change still applies in this process, and the pool retries to save it in the background.
     pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
         self.apply_manual_change(id, Change::Reset)?;
         self.save().await
     }
 
-    /// Takes a credential out of use until [`resume`](Self::resume): no request takes it, not even one that
-    /// is pinned to it, and it is not renewed ahead of its expiry. Requests that are under way with it go on.
-    /// No success, no new sign-in and no [`reset`](Self::reset) ends that. Saved before it returns.
+    /// Takes a credential out of use until [`resume`](Self::resume). No request takes it, not even one that is pinned
+    /// to it, and it is not renewed ahead of its expiry. Requests that are under way with it continue. No success, new
+    /// sign-in or [`reset`](Self::reset) ends the pause. Saved immediately.
     ///
     /// In [`Mode::Auto`] paused accounts still count as accounts: API keys do not take their place.
     ///
     /// # Errors
-    /// As at [`reset`](Self::reset): after an error of the vault's the credential is paused in this process, and
-    /// perhaps in no other.
+    /// The same as for [`reset`](Self::reset). After an error of the vault's, the credential is paused in this
+    /// process, but perhaps not in others.
     pub async fn pause(&self, id: CredentialId) -> Result<(), VaultError> {
         if let Some(lease) = self.apply_manual_change(id, Change::Paused)? {
             self.emit(&Event::Paused { credential: lease.credential() });
@@ -207,31 +214,31 @@ impl Pool {
         self.save().await
     }
 
-    /// Puts a credential to use again that was paused. Saved before it returns.
+    /// Ends the [pause](Self::pause) of a credential. Saved immediately.
     ///
     /// # Errors
-    /// As at [`reset`](Self::reset).
+    /// The same as for [`reset`](Self::reset).
     pub async fn resume(&self, id: CredentialId) -> Result<(), VaultError> {
         if let Some(lease) = self.apply_manual_change(id, Change::Resumed)? {
             self.emit(&Event::Resumed { credential: lease.credential() });
-            // Its token may be due.
+            // Its token may be due for renewal.
             self.0.renewals.send_replace(());
         }
         self.save().await
     }
 
-    /// Puts a credential into a [tier](crate::standing::Standing::tier); into the one of its kind with `None`. Saved before
-    /// it returns.
+    /// Moves a credential to a [tier](crate::standing::Standing::tier); `None` is the default tier of its kind. Saved
+    /// immediately.
     ///
     /// # Errors
-    /// As at [`reset`](Self::reset).
+    /// The same as for [`reset`](Self::reset).
     pub async fn set_tier(&self, id: CredentialId, tier: Option<u8>) -> Result<(), VaultError> {
         self.apply_manual_change(id, Change::Tier { tier })?;
         self.save().await
     }
 
-    /// Makes a change by a person's word; whose that is, where it is news here. It is passed on where it is
-    /// none, too: what is known of another process's word is up to a second old.
+    /// Makes a change that a person asks for. Returns the lease if it changes the standing here. If it does not, it is
+    /// saved all the same: another process may have made the opposite change a moment ago.
     fn apply_manual_change(
         &self,
         id: CredentialId,
@@ -251,13 +258,13 @@ impl Pool {
         self.0.vault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads or changes the state, and publishes what a plain pick takes from now on.
+    /// Reads or changes the state, and publishes the credential that a request without options takes from now on.
     fn with_state<T>(&self, work: impl FnOnce(&mut PoolState, &Config) -> T) -> T {
         let mut state: MutexGuard<'_, PoolState> =
             self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut state, &self.0.config);
         if self.0.config.picks_without_lock() {
-            let (lease, until) = state.published();
+            let (lease, until) = state.pick_to_publish();
             self.0.published.publish(lease, until);
         }
         if state.journal.is_urgent() {
@@ -278,7 +285,7 @@ impl Pool {
         &self.0.tally
     }
 
-    /// What renews the tokens ahead of their expiry.
+    /// Returns the refresher that renews tokens ahead of their expiry.
     pub(crate) fn refresher(&self) -> Option<Refresher> {
         self.0.config.refresher.clone()
     }
@@ -287,17 +294,18 @@ impl Pool {
         &*self.0.provider
     }
 
-    /// How many credentials the pool has.
+    /// Returns how many credentials the pool has.
     pub(crate) fn size(&self) -> u32 {
         u32::try_from(self.0.size.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
-    /// The moment on the pool's own count of cooldowns, to judge by what came before what.
-    pub(crate) fn tick(&self) -> u64 {
-        self.0.tick.load(Ordering::Acquire)
+    /// Returns the time on the pool's logical clock, for an attempt that begins now.
+    #[inline]
+    pub(crate) fn logical_time(&self) -> LogicalTime {
+        self.0.logical_clock.now()
     }
 
-    /// Of what kind the credential is that a request without options takes, or would take once it is ready.
+    /// Returns the kind of the credential that a request without options takes, or would take once one is ready.
     #[cfg(feature = "discovery")]
     pub(crate) fn next_kind(&self) -> Option<crate::Kind> {
         let now = self.now();
@@ -307,7 +315,7 @@ impl Pool {
         })
     }
 
-    /// A text without what of it is a secret of the pool's.
+    /// Removes the pool's secrets from a text.
     #[cfg(feature = "discovery")]
     pub(crate) fn redact(&self, text: &str) -> String {
         self.with_state(|state, _| {
@@ -315,13 +323,14 @@ impl Pool {
         })
     }
 
-    /// When the next credential is ready for requests of this scope.
+    /// Returns when the next credential is ready for requests of this scope, and whether an upstream has stated that
+    /// time.
     pub(crate) fn next_ready(&self, scope: Option<&Scope>) -> Option<(Timestamp, bool)> {
         let now = self.now();
         self.with_state(|state, config| state.next_ready(scope, config, now))
     }
 
-    /// What tells this pool's requests from another's, while it lives.
+    /// Returns a number that identifies this pool while it lives.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }

@@ -1,4 +1,4 @@
-//! Keeps credentials from going where they must not.
+//! Refusing requests that would leak a credential.
 
 use http::{HeaderMap, Uri};
 
@@ -7,18 +7,18 @@ use super::{CredentialHeaderNames, Lease, Pool};
 use crate::error::Error;
 
 impl Pool {
-    /// The names of the headers that may hold a credential.
+    /// Returns the names of the headers that may hold a credential.
     #[inline]
     pub(crate) fn credential_header_names(&self) -> &CredentialHeaderNames {
         &self.0.credential_headers
     }
 
-    /// Removes whatever credential a request carries, the caller's or ours.
+    /// Removes every credential from a request, the caller's or the pool's.
     pub(crate) fn remove_credentials(&self, headers: &mut HeaderMap) {
         self.0.credential_headers.remove_from(headers);
     }
 
-    /// Refuses a request of nobody's that carries a credential of this pool: it has lost its context.
+    /// Refuses a request without a context that carries a credential of this pool: it has lost its context on the way.
     pub(crate) fn check_unmarked(&self, headers: &HeaderMap) -> Result<(), Error> {
         for value in self.0.credential_headers.sensitive(headers) {
             let carries = |slot: &Slot| slot.lease.headers().iter().any(|(_, ours)| ours == value);
@@ -29,8 +29,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Refuses a request that may carry no credential of this pool. Whether the provider trusts where it
-    /// goes; else it is the endpoint of one credential or another.
+    /// Refuses a request that may not carry any credential of this pool. Returns whether the provider trusts its
+    /// origin; if not, it is some credential's endpoint.
     #[inline]
     pub(crate) fn check_origin(&self, uri: &Uri) -> Result<bool, Error> {
         if self.0.provider.trusts(uri) {
@@ -56,7 +56,7 @@ impl Pool {
     fn untrusted(&self, uri: &Uri) -> Error {
         let origin = match (uri.scheme_str(), uri.authority()) {
             (Some(scheme), Some(authority)) => {
-                // Without a user's name and password, which an error must not tell.
+                // Without a user name and password, which an error must not show.
                 let authority = authority.as_str().rsplit('@').next().unwrap_or_default();
                 format!("{scheme}://{authority}")
             }

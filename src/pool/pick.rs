@@ -6,7 +6,7 @@ use super::{CachedPick, Lease, Pool, RequestOptions, SlotIndex};
 use crate::clock::Timestamp;
 use crate::error::Error;
 
-/// A use of a credential; given back on drop.
+/// A use of a credential. It ends on drop.
 #[derive(Debug)]
 pub(crate) struct Permit {
     pool: Pool,
@@ -21,21 +21,21 @@ impl Drop for Permit {
 }
 
 impl Pool {
-    /// The credential for the first attempt of a request without options, if that is known without a lock.
+    /// Returns the credential for the first attempt of a request without options, if the published one is valid.
     #[inline]
-    pub(crate) fn pick_published(&self, known: &mut CachedPick) -> Option<Lease> {
-        self.0.published.read(&self.0.config, known)
+    pub(crate) fn pick_published(&self, cached: &mut CachedPick) -> Option<Lease> {
+        self.0.published.read(&self.0.config, cached)
     }
 
-    /// The credential for a request's first attempt.
+    /// Picks the credential for a request's first attempt.
     pub(crate) fn pick_first(
         &self,
         options: &RequestOptions,
-        known: &mut CachedPick,
+        cached: &mut CachedPick,
         patience: Option<Timestamp>,
     ) -> Result<(Picked, Option<Permit>), Error> {
         if options.is_none()
-            && let Some(lease) = self.pick_published(known)
+            && let Some(lease) = self.pick_published(cached)
         {
             lease.in_flight().begin();
             return Ok(self.permit(Picked::Lease { lease, is_probe: false, expired: false }));
@@ -46,7 +46,7 @@ impl Pool {
         Ok(self.permit(picked))
     }
 
-    /// Another credential for the same request.
+    /// Picks another credential for the same request.
     pub(crate) fn pick_next(
         &self,
         may_take: impl Fn(SlotIndex) -> bool,
@@ -66,7 +66,7 @@ impl Pool {
         (picked, permit)
     }
 
-    /// A use of this credential has ended. Takes a lock only if somebody may wait for that.
+    /// Ends a use of this credential. Takes a lock only if somebody may wait for that.
     #[inline]
     pub(crate) fn give_back(&self, lease: &Lease, is_probe: bool) {
         if lease.in_flight().end() || is_probe || self.0.config.max_in_flight.is_some() {
@@ -75,7 +75,7 @@ impl Pool {
         }
     }
 
-    /// How long a request may wait for its first credential, where that is bounded.
+    /// Returns until when a request may wait for its first credential, if that is bounded.
     pub(crate) fn patience(&self) -> Option<Timestamp> {
         match self.0.config.when_all_cooling_down {
             WhenAllCoolingDown::WaitUpTo(bound) => Some(self.now().after(bound)),

@@ -1,4 +1,4 @@
-//! Which ready credential a request takes: small policies that combine.
+//! Which ready credential a request takes: small policies that can be combined.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use crate::clock::Timestamp;
 use crate::credential::Metadata;
 use crate::rate_limit::Allowance;
 
-/// What a policy may look at. Only credentials that are ready are ranked.
+/// A credential as a policy sees it. Only ready credentials are ranked.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Candidate<'a> {
-    /// The credential.
+    /// The credential's metadata.
     pub metadata: &'a Metadata,
-    /// What its limit headers said last.
+    /// Its allowance by its latest limit headers.
     pub allowance: Option<&'a Allowance>,
-    /// When it was last picked, as a number that grows with each pick; 0 means never.
+    /// When it was last picked: a number that grows with each pick of the pool. 0 means never.
     pub last_used: u64,
-    /// Its pass: grows with each pick by the policy's [`stride`](Policy::stride), and never lags
-    /// behind the others for having been away.
+    /// Its pass, which grows with each pick by the policy's [`stride`](Policy::stride). A credential that was
+    /// unavailable does not lag behind the others.
     pub pass: u64,
 }
 
-/// A rank, or several of which the later ones break ties. The lowest is picked.
+/// A rank, or several; later ones break ties. The lowest is picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
     keys: [u64; Rank::DEPTH],
@@ -29,20 +29,20 @@ pub struct Rank {
 }
 
 impl Rank {
-    /// How many ranks can be combined; those beyond are ignored.
+    /// How many ranks can be combined. Further ones are ignored.
     pub const DEPTH: usize = 4;
 
-    /// The rank that all share: the pool's order decides.
+    /// The same rank for all, so that the pool's order decides.
     pub const EQUAL: Rank = Rank { keys: [0; Self::DEPTH], len: 0 };
 
-    /// A rank by one number.
+    /// Creates a rank from one number.
     pub const fn new(key: u64) -> Self {
         let mut keys = [0; Self::DEPTH];
         keys[0] = key;
         Self { keys, len: 1 }
     }
 
-    /// This rank, and where it is equal, the other.
+    /// Combines this rank with another one, which breaks ties.
     #[must_use]
     pub fn then(mut self, other: Rank) -> Self {
         for key in &other.keys[..usize::from(other.len)] {
@@ -55,31 +55,31 @@ impl Rank {
     }
 }
 
-/// Ranks the credentials of a pool; the ready one of the lowest rank is picked, and of equal ones the
-/// first in the pool's order.
+/// Ranks the credentials of a pool. The ready one with the lowest rank is picked; of equal ones, the first in the
+/// pool's order.
 ///
-/// A credential is ranked anew when something about it changes, not for each request, so a rank must
-/// be a function of the [`Candidate`] alone.
+/// A credential is ranked again when something about it changes, not for each request, so a rank must depend on the
+/// [`Candidate`] alone.
 pub trait Policy: Send + Sync + 'static {
-    /// The candidate's rank.
+    /// Returns the candidate's rank.
     fn rank(&self, candidate: &Candidate<'_>) -> Rank;
 
-    /// Whether being picked changes a credential's rank. While it does not, picking takes no lock.
+    /// Returns whether a pick changes the credential's rank. Defaults to false; picks then take no lock.
     fn moves_on_use(&self) -> bool {
         false
     }
 
-    /// Whether the rank depends on what the limit headers say.
+    /// Returns whether the rank depends on the limit headers. Defaults to false.
     fn reads_allowance(&self) -> bool {
         false
     }
 
-    /// How far one use moves a credential's pass.
+    /// Returns how far one pick moves a credential's pass. Defaults to 1.
     fn stride(&self, _metadata: &Metadata) -> u64 {
         1
     }
 
-    /// This policy, and where it ranks two credentials equal, the other one.
+    /// Combines this policy with another one, which decides between credentials of equal rank.
     ///
     /// ```
     /// use tower_credentials::policy::{LeastRecentlyUsed, MostHeadroom, Policy};
@@ -94,8 +94,8 @@ pub trait Policy: Send + Sync + 'static {
     }
 }
 
-/// Keeps to the first credential in the pool's order until it is limited, which sends it to the back.
-/// The default: it wastes no allowance of several windows at once, and keeps prompt caches warm.
+/// Takes the first credential in the pool's order until it is limited, which moves it to the back. This is the
+/// default: it starts the allowance window of one account at a time, and keeps prompt caches warm.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sticky;
 
@@ -105,7 +105,7 @@ impl Policy for Sticky {
     }
 }
 
-/// Each credential in turn.
+/// Takes each credential in turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoundRobin;
 
@@ -119,7 +119,7 @@ impl Policy for RoundRobin {
     }
 }
 
-/// The credential that has not been used for longest.
+/// Takes the credential that has not been used for the longest time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeastRecentlyUsed;
 
@@ -133,15 +133,15 @@ impl Policy for LeastRecentlyUsed {
     }
 }
 
-/// Each credential in proportion to its weight, spread evenly (stride scheduling).
+/// Takes each credential in proportion to its weight, spread evenly (stride scheduling).
 pub struct Weighted<F>(F);
 
-/// The stride of a credential of weight 1; a weight above it counts as this one.
+/// The stride of a credential of weight 1. Weights above this number count as this number.
 const STRIDE: u64 = 1 << 20;
 
 impl<F: Fn(&Metadata) -> u32 + Send + Sync + 'static> Weighted<F> {
-    /// Weights by a function of the metadata. A weight of 0 counts as 1: to pause a credential is not
-    /// a matter of weight.
+    /// Creates the policy from a function that returns each credential's weight. A weight of 0 counts as 1; use
+    /// [`Pool::pause`](crate::Pool::pause) to take a credential out of use.
     ///
     /// ```
     /// use tower_credentials::policy::Weighted;
@@ -173,8 +173,8 @@ impl<F> fmt::Debug for Weighted<F> {
     }
 }
 
-/// The credential whose allowance is renewed soonest: what is left of it is lost soonest. Those of
-/// which nothing is known come last.
+/// Takes the credential whose allowance resets soonest, since the rest of it is lost soonest. Those without a known
+/// reset come last.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SoonestReset;
 
@@ -189,8 +189,8 @@ impl Policy for SoonestReset {
     }
 }
 
-/// The credential that has the largest part of its allowance left. One of which nothing is known
-/// counts as untouched, so that it is tried and becomes known.
+/// Takes the credential with the largest part of its allowance left. One without a known allowance counts as unused, so
+/// that it is tried and becomes known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MostHeadroom;
 
@@ -205,7 +205,7 @@ impl Policy for MostHeadroom {
     }
 }
 
-/// One policy, and another where the first ranks two credentials equal. Made by [`Policy::then`].
+/// Two policies; the second decides between credentials that the first ranks equal. Returned by [`Policy::then`].
 #[derive(Clone, Copy, Debug)]
 pub struct Then<A, B> {
     first: A,

@@ -1,4 +1,4 @@
-//! What a request without options takes, read without a lock while it stays the same.
+//! The credential that a request without options takes, read without a lock while it stays the same.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,54 +7,54 @@ use super::config::Config;
 use super::lease::Lease;
 use crate::clock::Timestamp;
 
-/// What a request without options takes, published for services to read.
+/// The credential that a request without options takes, published for services to read.
 #[derive(Default)]
 pub(super) struct PublishedPick {
-    /// Grows with each change of what is published.
+    /// Grows with each change of the pick.
     version: AtomicU64,
     /// Locked by a service only if the version is news to it.
-    published: Mutex<Published>,
+    pick: Mutex<Pick>,
 }
 
-/// A lease and its time are read together: after that time no service takes it.
+/// A lease, and until when a service may take it.
 #[derive(Clone, Default)]
-struct Published {
+struct Pick {
     lease: Option<Lease>,
-    /// From when on another credential may be the right one, in milliseconds since the epoch.
+    /// When another credential may be the right one, in milliseconds since the Unix epoch; `u64::MAX` means never.
     until: u64,
 }
 
-/// What a service knows of a pool's head, so that it need not be read for each request.
+/// A service's copy of the published pick, so that it takes the lock only after a change.
 #[derive(Clone, Default)]
 pub(crate) struct CachedPick {
     version: u64,
-    published: Published,
+    pick: Pick,
 }
 
 impl PublishedPick {
-    /// The caller holds the state's lock, so that one is published at a time.
+    /// Publishes a pick. The caller holds the state's lock, so only one is published at a time.
     pub(super) fn publish(&self, lease: Option<&Lease>, until: Timestamp) {
         let until = until.as_millis();
-        let mut known = self.lock();
-        let same = match (&known.lease, lease) {
+        let mut pick = self.lock();
+        let same = match (&pick.lease, lease) {
             (Some(known), Some(lease)) => known.ptr_eq(lease),
             (None, None) => true,
             _ => false,
         };
-        if !same || known.until != until {
-            *known = Published { lease: lease.cloned(), until };
-            // Before the lock is given up, so that whoever reads this sees its number with it.
+        if !same || pick.until != until {
+            *pick = Pick { lease: lease.cloned(), until };
+            // Before the lock is released, so that a reader sees the version of this pick.
             self.version.fetch_add(1, Ordering::Release);
         }
     }
 
-    /// The published lease, while it holds. The clock is read only if something cools down.
+    /// Returns the published lease, while it is valid. The clock is read only if that has an end.
     #[inline]
-    pub(super) fn read(&self, config: &Config, known: &mut CachedPick) -> Option<Lease> {
-        if known.version != self.version.load(Ordering::Acquire) {
-            self.read_anew(known);
+    pub(super) fn read(&self, config: &Config, cached: &mut CachedPick) -> Option<Lease> {
+        if cached.version != self.version.load(Ordering::Acquire) {
+            self.update(cached);
         }
-        let Published { lease, until } = &known.published;
+        let Pick { lease, until } = &cached.pick;
         if *until != u64::MAX && config.clock.now().as_millis() >= *until {
             return None;
         }
@@ -62,13 +62,12 @@ impl PublishedPick {
     }
 
     #[cold]
-    fn read_anew(&self, known: &mut CachedPick) {
-        let published = self.lock();
-        *known =
-            CachedPick { version: self.version.load(Ordering::Acquire), published: published.clone() };
+    fn update(&self, cached: &mut CachedPick) {
+        let pick = self.lock();
+        *cached = CachedPick { version: self.version.load(Ordering::Acquire), pick: pick.clone() };
     }
 
-    fn lock(&self) -> MutexGuard<'_, Published> {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Pick> {
+        self.pick.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

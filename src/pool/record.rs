@@ -1,11 +1,11 @@
-//! What answers teach a pool of its credentials.
+//! Recording what responses say of the pool's credentials.
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use super::state::{LoweredCap, Observation, Refusal, Suspect};
-use super::{Lease, Pool};
+use super::{Lease, LogicalTime, Pool, SlotIndex};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
 use crate::events::Event;
@@ -14,37 +14,37 @@ use crate::rate_limit;
 use crate::standing::{Change, Health, Reason, Scope};
 
 impl Pool {
-    /// Whether this status says that the account has had enough.
-    pub(crate) fn is_limited(&self, status: http::StatusCode) -> bool {
+    /// Returns whether this status means that the account has reached a limit.
+    pub(crate) fn is_limited(&self, status: StatusCode) -> bool {
         self.0.config.cooldowns.is_limited(status)
     }
 
-    /// What an answer that isn't a success says of its account.
-    pub(crate) fn read(&self, status: http::StatusCode, headers: &HeaderMap, body: &[u8]) -> Assessment {
+    /// Returns what a response that isn't a success says of its account.
+    pub(crate) fn read(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Assessment {
         self.0.provider.read(&ResponseView::new(status, headers, self.now()).body(body))
     }
 
-    /// An attempt came back with a status that says the account has had enough, and when to ask again
-    /// where that was stated.
-    pub(crate) fn limited(
+    /// Records a response that says that the account has reached a limit, and when to ask again if it states that.
+    pub(crate) fn record_limit(
         &self,
         lease: &Lease,
-        began: u64,
+        began: LogicalTime,
         scope: Option<&Scope>,
         stated: Option<Timestamp>,
     ) {
         let now = self.now();
         let observation = Observation { lease, began, scope, now };
-        let until = self.with_state(|state, config| state.limited(&observation, stated, config));
+        let until = self.with_state(|state, config| state.record_limit(&observation, stated, config));
         self.emit_cooled_down(&observation, until, Reason::Limited);
     }
 
-    /// An attempt was turned away since the account has too many requests under way. Its cap is lowered to the others,
-    /// if there are any; else others take what there is, and it is a limit like any other. Returns which it is.
-    pub(crate) fn crowded(
+    /// Records a response that says that the account has too many concurrent requests. Lowers its cap to the number of
+    /// the other requests. If there are none, other programs use the account, and it is a limit like any other.
+    /// Returns whether the cap was lowered.
+    pub(crate) fn record_concurrency_limit(
         &self,
         lease: &Lease,
-        (began, beside): (u64, u32),
+        (began, beside): (LogicalTime, u32),
         scope: Option<&Scope>,
         stated: Option<Timestamp>,
     ) -> bool {
@@ -53,7 +53,7 @@ impl Pool {
         let lowered =
             self.with_state(|state, config| state.lower_cap(&observation, beside, stated, config));
         match lowered {
-            None => self.limited(lease, began, scope, stated),
+            None => self.record_limit(lease, began, scope, stated),
             Some(LoweredCap { most, until, is_news: true, .. }) => self.emit(&Event::CapLowered {
                 credential: lease.credential(),
                 most,
@@ -64,20 +64,20 @@ impl Pool {
         lowered.is_some()
     }
 
-    /// The upstream says that the account's owner has to act.
-    pub(crate) fn stopped(&self, lease: &Lease, reason: &str) {
+    /// Records a response that says that the account's owner must act.
+    pub(crate) fn record_stopped(&self, lease: &Lease, reason: &str) {
         let health = |reason, generation| Health::NeedsSignIn { reason, generation };
         self.put_out_of_use(lease, reason, health);
     }
 
-    /// The upstream says that the key is of no use any more.
-    pub(crate) fn dead(&self, lease: &Lease, reason: &str) {
+    /// Records a response that says that the key will never work again.
+    pub(crate) fn record_dead(&self, lease: &Lease, reason: &str) {
         let health = |reason, generation| Health::Dead { reason, generation };
         self.put_out_of_use(lease, reason, health);
     }
 
-    /// Takes a credential out of use until a person acts. An answer to an older secret says nothing of the present
-    /// one; of several such answers the first counts, but for one that forbids to ask again.
+    /// Takes a credential out of use until a person acts. A response to an older secret says nothing of the current
+    /// one. Of several such responses the first counts, unless a later one forbids to ask again.
     fn put_out_of_use(
         &self,
         lease: &Lease,
@@ -109,16 +109,22 @@ impl Pool {
         }
     }
 
-    /// The upstream says that the account is spent, until this time or until a person acts. An answer to an older
-    /// secret counts as well where a time is named: it is the account that is spent, not the secret.
-    pub(crate) fn spent(&self, lease: &Lease, began: u64, reason: &str, until: Option<Timestamp>) {
+    /// Records a response that says that the account is spent, until this time or until a person acts. With a time, a
+    /// response to an older secret counts, too, since the account is spent, not the secret.
+    pub(crate) fn record_spent(
+        &self,
+        lease: &Lease,
+        began: LogicalTime,
+        reason: &str,
+        until: Option<Timestamp>,
+    ) {
         let now = self.now();
         match until {
-            // A time that has passed ends nothing: how long it goes on is a guess.
-            Some(until) if until <= now => self.limited(lease, began, None, None),
+            // A time in the past does not say when it ends.
+            Some(until) if until <= now => self.record_limit(lease, began, None, None),
             Some(until) => {
                 let observation = Observation { lease, began, scope: None, now };
-                self.with_state(|state, config| state.spent(&observation, until, config));
+                self.with_state(|state, config| state.record_spent(&observation, until, config));
                 self.emit_cooled_down(&observation, Some(until), Reason::Spent);
             }
             None => {
@@ -128,8 +134,8 @@ impl Pool {
         }
     }
 
-    /// A request that was sent to see whether this credential is well again was answered well.
-    pub(crate) fn proved_well(&self, lease: &Lease) {
+    /// Puts a credential back to use after a successful check.
+    pub(crate) fn record_recovery(&self, lease: &Lease) {
         let now = self.now();
         let is_news = self.with_state(|state, config| {
             let slot = &state.slots[lease.slot()];
@@ -144,35 +150,35 @@ impl Pool {
         }
     }
 
-    /// These were refused where another credential was answered well.
-    pub(crate) fn convict(&self, suspects: &[Suspect], scope: Option<&Scope>) {
+    /// Cools suspects down, since another credential has succeeded in the same request.
+    pub(crate) fn cool_down_refused(&self, suspects: &[Suspect], scope: Option<&Scope>) {
         for Suspect { lease, began, refusal } in suspects {
             let scope = scope.filter(|_| *refusal == Refusal::Forbidden);
             let observation = Observation { lease, began: *began, scope, now: self.now() };
-            let until = self.with_state(|state, config| state.convict(&observation, config));
+            let until = self.with_state(|state, config| state.cool_down_refused(&observation, config));
             self.emit_cooled_down(&observation, until, Reason::Refused);
         }
     }
 
-    /// A request has ended in which these were refused, and compared with nobody.
-    pub(crate) fn suspect(&self, suspects: &[Suspect]) {
+    /// Records the suspects of a request that has ended without comparing them.
+    pub(crate) fn record_suspects(&self, suspects: &[Suspect]) {
         let now = self.now();
-        for lease in self.with_state(|state, config| state.suspect(suspects, config, now)) {
+        for lease in self.with_state(|state, config| state.record_suspects(suspects, config, now)) {
             self.emit(&Event::Suspected { credential: lease.credential() });
         }
     }
 
-    /// An attempt came back well. Takes a lock only where that changes something.
-    pub(crate) fn succeeded(
+    /// Records a success. Takes a lock only if that changes something.
+    pub(crate) fn record_success(
         &self,
         lease: &Lease,
-        began: u64,
+        began: LogicalTime,
         scope: Option<&Scope>,
         headers: &HeaderMap,
     ) {
         if lease.penalty().is_set() {
             let observation = Observation { lease, began, scope, now: self.now() };
-            if self.with_state(|state, config| state.succeeded(&observation, config)) {
+            if self.with_state(|state, config| state.record_success(&observation, config)) {
                 self.emit(&Event::Recovered { credential: lease.credential() });
             }
         }
@@ -184,19 +190,30 @@ impl Pool {
         let Some(allowance) = rate_limit::allowance(headers, observation.now) else { return };
         if reads_all || allowance.used_up_until.is_some() {
             let until =
-                self.with_state(|state, config| state.allowance(&observation, allowance, config));
+                self.with_state(|state, config| state.record_allowance(&observation, allowance, config));
             self.emit_cooled_down(&observation, until, Reason::UsedUp);
         }
     }
 
-    /// Whether a good answer with these headers may change anything, or somebody wants to know of it.
+    /// Returns whether a success with these headers must be recorded: it may change something, or somebody observes it.
     #[inline]
-    pub(crate) fn learns_from_good(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn must_record_success(&self, headers: &HeaderMap) -> bool {
         self.is_observed()
             || self.0.penalties.any()
             || self.0.config.max_in_flight.is_some()
             || self.0.config.policy.reads_allowance()
             || self.may_be_used_up(headers)
+    }
+
+    /// Records the status of an attempt's response.
+    #[inline]
+    pub(crate) fn record_status(&self, slot: SlotIndex, status: StatusCode) {
+        self.0.last_responses.record(slot, status, || self.now());
+    }
+
+    /// Adds the time to the last responses that have none yet.
+    pub(super) fn date_last_responses(&self) {
+        self.0.last_responses.date(self.now());
     }
 
     fn may_be_used_up(&self, headers: &HeaderMap) -> bool {
@@ -215,23 +232,23 @@ impl Pool {
         }
     }
 
-    /// How long this credential still cools down for requests of this scope.
+    /// Returns how long this credential still cools down for requests of this scope.
     pub(crate) fn cooling_for(&self, lease: &Lease, scope: Option<&Scope>) -> Duration {
         let now = self.now();
         self.with_state(|state, _| state.slots[lease.slot()].cools_until(scope).since(now))
     }
 
-    /// Whether a newer secret than this lease's is known.
+    /// Returns whether a newer secret than this lease's is known.
     pub(crate) fn has_newer(&self, lease: &Lease) -> bool {
         self.with_state(|state, _| !state.slots[lease.slot()].is_of(lease))
     }
 
-    /// Whether this secret was refused in this way right after its renewal: another one would not help.
+    /// Returns whether this secret was refused in this way right after its renewal: another renewal would not help.
     pub(crate) fn was_refused_fresh(&self, lease: &Lease, refusal: Refusal) -> bool {
         self.with_state(|state, _| state.was_refused_fresh(lease, refusal))
     }
 
-    /// This secret was refused in this way right after its renewal.
+    /// Records that this secret was refused in this way right after its renewal.
     pub(crate) fn set_refused_fresh(&self, lease: &Lease, refusal: Refusal) {
         self.with_state(|state, _| state.set_refused_fresh(lease, refusal));
     }

@@ -1,4 +1,4 @@
-//! What a caller may ask for, one request at a time, by an extension of the request.
+//! Options that a caller sets for one request, as extensions of the request.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use super::pick_index::SlotIndex;
 use crate::credential::CredentialId;
 use crate::standing::Scope;
 
-/// Pins a request to one credential: it is used whatever its cooldown, and the request is not rotated. To
-/// one that is paused or out of use, it is an error; see [`check`](Self::check).
+/// Pins a request to one credential. It is used even if it cools down, and the request is not rotated. If the
+/// credential is paused or out of use, the request fails; see [`check`](Self::check).
 ///
 /// ```
 /// use tower_credentials::Pin;
@@ -33,19 +33,19 @@ enum PinTo {
 }
 
 impl Pin {
-    /// To the credential of this id.
+    /// Pins to the credential with this id.
     pub fn id(id: CredentialId) -> Self {
         Self { to: PinTo::Id(id), is_check: false }
     }
 
-    /// To the credential of this label.
+    /// Pins to the credential with this label.
     pub fn label(label: impl Into<Arc<str>>) -> Self {
         Self { to: PinTo::Label(label.into()), is_check: false }
     }
 
-    /// Sends the request also with a credential that is [spent](crate::standing::Health::Spent) or
-    /// [dead](crate::standing::Health::Dead), to see whether it is well again: a good answer puts it to use. For a
-    /// person's word, not for requests that come by themselves. One that needs a sign-in stays out of use.
+    /// Sends the request even if the credential is [spent](crate::standing::Health::Spent) or
+    /// [dead](crate::standing::Health::Dead), to check whether it works again: a success puts it back to use. For
+    /// requests that a person makes, not for automatic ones. A credential that needs a sign-in stays out of use.
     #[must_use]
     pub fn check(mut self) -> Self {
         self.is_check = true;
@@ -56,15 +56,15 @@ impl Pin {
         self.is_check
     }
 
-    /// The id of the credential that it names, if these labels tell.
-    pub(crate) fn to_one_of(&self, labels: &HashMap<Arc<str>, CredentialId>) -> Option<CredentialId> {
+    /// Returns the id of the pinned credential; `labels` maps a label to its id.
+    pub(crate) fn id_among(&self, labels: &HashMap<Arc<str>, CredentialId>) -> Option<CredentialId> {
         match &self.to {
             PinTo::Id(id) => Some(*id),
             PinTo::Label(label) => labels.get(label).copied(),
         }
     }
 
-    /// The credential that it names, by the indexes of a pool.
+    /// Returns the pinned credential, by the indexes of a pool.
     pub(crate) fn lookup(
         &self,
         by_id: &HashMap<CredentialId, SlotIndex>,
@@ -86,21 +86,21 @@ impl std::fmt::Display for Pin {
     }
 }
 
-/// Keeps requests of one key on one credential while it is ready: a conversation's id keeps its prompt
-/// cache warm. When that credential is limited, the key moves to the next one and stays there.
+/// Keeps requests with the same key on one credential while it is ready. For example, a conversation's id as the key
+/// keeps its prompt cache warm. If that credential is limited, the key moves to the next one and stays there.
 ///
-/// A pool remembers the thousands of keys used last; one that is forgotten is placed anew.
+/// A pool remembers thousands of the keys used last. A forgotten key gets a credential as a new key does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Affinity(Arc<str>);
 
 impl Affinity {
-    /// The affinity of this key.
+    /// Creates the affinity of this key.
     pub fn new(key: impl Into<Arc<str>>) -> Self {
         Self(key.into())
     }
 }
 
-/// What one request asks for.
+/// The options of one request.
 #[derive(Debug, Default)]
 pub(crate) struct RequestOptions {
     pub(crate) pin: Option<Pin>,
@@ -109,7 +109,7 @@ pub(crate) struct RequestOptions {
 }
 
 impl RequestOptions {
-    /// What a request that has these extensions asks for, if anything.
+    /// Returns the options in these extensions, if there are any.
     #[inline]
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
         if extensions.is_empty() { None } else { Self::look_up(extensions) }
@@ -126,7 +126,7 @@ impl RequestOptions {
         *self = Self::default();
     }
 
-    /// Whether any ready credential will do.
+    /// Returns whether there are none, so that any ready credential will do.
     pub(crate) fn is_none(&self) -> bool {
         self.pin.is_none() && self.affinity.is_none() && self.scope.is_none()
     }

@@ -1,4 +1,4 @@
-//! Saving what was learnt: off the request's task, in batches, tried again until it is done.
+//! Saving outcomes: outside of the request's task, in batches, with retries until it succeeds.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,14 +16,14 @@ use crate::patience::within;
 use crate::standing::Outcome;
 use crate::vault::{self, VaultError};
 
-/// How long a response waits for what it taught to be saved. A vault that takes longer is waited for
-/// in the background.
+/// How long a response waits until its outcome is saved. If the vault takes longer, the wait continues in the
+/// background.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long after a failure saving is tried again: at first, and at most.
+/// How long to wait after a failed save: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// What the saving task is doing, and who waits for it.
+/// The state of the saving task, and who waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Saver {
     stage: Stage,
@@ -34,20 +34,20 @@ pub(crate) struct Saver {
 
 #[derive(Debug, Default)]
 struct Waiters {
-    /// Responses, which go on without if it takes too long.
+    /// Responses, which continue if it takes too long.
     responses: Vec<oneshot::Sender<()>>,
-    /// Those who want to know what the vault says.
-    askers: Vec<oneshot::Sender<Result<(), VaultError>>>,
+    /// Callers of [`Pool::save`], which get the result.
+    callers: Vec<oneshot::Sender<Result<(), VaultError>>>,
 }
 
 impl Waiters {
     fn is_empty(&self) -> bool {
-        self.responses.is_empty() && self.askers.is_empty()
+        self.responses.is_empty() && self.callers.is_empty()
     }
 
-    fn tell(self, result: &Result<(), VaultError>) {
-        for asker in self.askers {
-            let _ = asker.send(result.as_ref().copied().map_err(VaultError::copy));
+    fn finish(self, result: &Result<(), VaultError>) {
+        for caller in self.callers {
+            let _ = caller.send(result.as_ref().copied().map_err(VaultError::copy));
         }
     }
 }
@@ -57,11 +57,11 @@ enum Stage {
     #[default]
     Idle,
     Saving,
-    /// The vault fails or hangs: nobody is made to wait for it.
-    Late,
+    /// The vault fails or hangs: no response waits for it.
+    Overdue,
 }
 
-/// Ends when what was learnt until now is saved, or is known to take longer.
+/// Resolves when the outcomes so far are saved, or if that takes too long.
 #[derive(Debug)]
 pub(crate) struct Saving(oneshot::Receiver<()>);
 
@@ -74,34 +74,33 @@ impl Future for Saving {
 }
 
 impl Pool {
-    /// Whether something was learnt that no vault has, and that is worth a write.
+    /// Returns whether an outcome is not in the vault that is worth a write of its own.
     pub(crate) fn has_unsaved(&self) -> bool {
         self.0.unsaved.load(Ordering::Acquire)
     }
 
-    /// Waits until everything that was learnt is in the vault, or until the vault says that it can't be; returns
-    /// at once if there is nothing to save.
+    /// Saves all outcomes, such as cooldowns, in the vault. Returns immediately if there is nothing to save.
     ///
-    /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) saves for each request; call this yourself in a program
-    /// without that layer, before the program ends.
+    /// [`CooldownPersistLayer`](crate::CooldownPersistLayer) saves after each request. A program without that layer
+    /// must call this before it ends.
     ///
     /// # Errors
-    /// What the vault says. What is not saved holds in this process all the same, and is tried again in the
-    /// background. A vault that does not answer has no bound here: put a timeout around it.
+    /// The vault's error. The outcomes still apply in this process, and the pool retries in the background. There is no
+    /// timeout here for a vault that does not answer; put one around it.
     pub async fn save(&self) -> Result<(), VaultError> {
         self.hurry_saving();
         if !self.has_unsaved() && !self.has_unsaved_responses() {
             return Ok(());
         }
         let runtime = Handle::try_current().map_err(|error| VaultError::Layer(error.into()))?;
-        let answer = self.ask_saver(&runtime).await;
-        answer.unwrap_or_else(|_| Err(VaultError::Layer("the runtime is shutting down".into())))
+        let result = self.request_save(&runtime).await;
+        result.unwrap_or_else(|_| Err(VaultError::Layer("the runtime is shutting down".into())))
     }
 
-    fn ask_saver(&self, runtime: &Handle) -> oneshot::Receiver<Result<(), VaultError>> {
+    fn request_save(&self, runtime: &Handle) -> oneshot::Receiver<Result<(), VaultError>> {
         let (sender, receiver) = oneshot::channel();
         let mut saver = self.saver();
-        saver.waiters.askers.push(sender);
+        saver.waiters.callers.push(sender);
         saver.hurry.notify_one();
         if saver.stage == Stage::Idle {
             saver.stage = Stage::Saving;
@@ -110,13 +109,12 @@ impl Pool {
         receiver
     }
 
-    /// Makes whatever no vault has worth a write.
+    /// Makes all outcomes that are not in the vault worth a write of their own.
     pub(crate) fn hurry_saving(&self) {
         self.with_state(|state, _| state.journal.hurry());
     }
 
-    /// Saves what was worth no write of its own when it was learnt, if some layer saves what the pool learns.
-    /// Nobody waits for it.
+    /// Saves outcomes that were not worth a write of their own, if a layer saves for the pool. Does not wait for it.
     pub(super) fn save_pending(&self) {
         if self.0.saves.load(Ordering::Relaxed) {
             self.hurry_saving();
@@ -124,18 +122,36 @@ impl Pool {
         }
     }
 
-    /// Begins to save. A vault that answers at once is done with then; for any other, a task of its own
-    /// goes on, so that nobody who goes away can cut it off. `None` where there is nothing to wait for,
-    /// or no runtime to do it.
+    /// Declares that a layer saves for this pool.
+    pub(crate) fn set_saves(&self) {
+        self.0.saves.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a last response is later than the vault's.
+    pub(super) fn has_unsaved_responses(&self) -> bool {
+        let now = self.now();
+        self.with_state(|state, _| state.has_unsaved_responses(&self.0.last_responses, now))
+    }
+
+    /// Saves the last responses, if a layer saves for the pool. Does not wait for it.
+    pub(super) fn save_last_responses(&self) {
+        if self.0.saves.load(Ordering::Relaxed) && self.has_unsaved_responses() {
+            drop(self.run_saver());
+        }
+    }
+
+    /// Starts a save. If the vault responds immediately, it is done on return; else it continues in a task of its own,
+    /// so that a caller that is dropped does not abort it. Returns `None` if there is nothing to wait for, or no
+    /// runtime.
     pub(crate) fn start_saving(&self) -> Option<Saving> {
         if self.has_unsaved() { self.run_saver() } else { None }
     }
 
-    /// Begins to save even what is worth no write of its own.
+    /// Starts a save even if no outcome is worth a write of its own.
     pub(super) fn run_saver(&self) -> Option<Saving> {
         let runtime = Handle::try_current().ok()?;
         let mut saver = self.saver();
-        if saver.stage == Stage::Late {
+        if saver.stage == Stage::Overdue {
             return None;
         }
         if saver.stage == Stage::Idle {
@@ -162,18 +178,18 @@ impl Pool {
     }
 }
 
-/// The one task that saves for a pool.
+/// The only task that saves for a pool.
 struct Task {
     pool: Pool,
     done: bool,
 }
 
-/// Where a runtime is shut down in the middle, another one's task can take over.
+/// If its runtime shuts down meanwhile, a task of another runtime can take over.
 impl Drop for Task {
     fn drop(&mut self) {
         if !self.done {
             self.put_back();
-            // Dropping the waiters tells them.
+            // To drop the waiters ends their waits.
             *self.pool.saver() = Saver::default();
         }
     }
@@ -183,7 +199,7 @@ impl Task {
     async fn run(mut self) {
         let mut backoff = BACKOFF.0;
         loop {
-            // Taken before the outcomes are, so that nobody is told of a save that came too early.
+            // Taken before the outcomes, so that no save ends a wait that began after it.
             let waiters = std::mem::take(&mut self.pool.saver().waiters);
             if self.save_batch(waiters).await {
                 backoff = BACKOFF.0;
@@ -198,7 +214,7 @@ impl Task {
         }
     }
 
-    /// Whether there is nothing left to do. From then on another task may begin.
+    /// Returns whether there is nothing left to do. If so, another task may start.
     fn is_done(&mut self) -> bool {
         let mut saver = self.pool.saver();
         self.done = saver.waiters.is_empty() && !self.pool.has_unsaved();
@@ -206,11 +222,11 @@ impl Task {
         self.done
     }
 
-    /// Saves what there is, and tells those who wait; whether it worked.
+    /// Saves the outcomes, and ends the waits for that. Returns whether it succeeded.
     async fn save_batch(&self, mut waiters: Waiters) -> bool {
         let pool = &self.pool;
         let now = pool.now();
-        let outcomes = pool.with_state(|state, _| state.start_saving(&pool.0.answers, now));
+        let outcomes = pool.with_state(|state, _| state.start_saving(&pool.0.last_responses, now));
         let count = outcomes.len();
         let result =
             if outcomes.is_empty() { Ok(()) } else { self.record(outcomes, &mut waiters).await };
@@ -228,14 +244,14 @@ impl Task {
             Ok(()) => pool.emit(&Event::Saved { outcomes: count }),
             Err(ref error) => pool.emit(&Event::SaveFailed { error: &error.to_string() }),
         }
-        waiters.tell(&result);
+        waiters.finish(&result);
         result.is_ok()
     }
 
     async fn record(&self, outcomes: Vec<Outcome>, waiters: &mut Waiters) -> Result<(), VaultError> {
         let (vault, key) = (self.pool.vault(), self.pool.key().clone());
         let mut recording = std::pin::pin!(vault::record(vault, key, outcomes));
-        // One that answers at once needs no timer.
+        // A vault that responds immediately needs no timer.
         if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(recording.as_mut().poll(cx))).await {
             return result;
         }
@@ -251,16 +267,16 @@ impl Task {
         }
     }
 
-    /// From now on no response waits, until the vault works again. Dropping its waiter tells it. What ends the
-    /// pause.
+    /// Lets no response wait until the vault works again. To drop a response's waiter ends its wait. Returns what ends
+    /// the pause after a failure.
     fn stop_waiting(&self) -> Arc<Notify> {
         let mut saver = self.pool.saver();
-        saver.stage = Stage::Late;
+        saver.stage = Stage::Overdue;
         saver.waiters.responses.clear();
         saver.hurry.clone()
     }
 
-    /// Keeps what was on its way into the vault for another try.
+    /// Keeps the outcomes that were being saved for another try.
     fn put_back(&self) {
         self.pool.with_state(|state, _| state.journal.put_back());
     }

@@ -1,4 +1,4 @@
-//! Taking over what others have changed in the vault.
+//! Loading what others have changed in the vault.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,32 +11,32 @@ use super::state::PoolState;
 use crate::events::Event;
 use crate::vault::{VaultError, VaultExt};
 
-/// How often a load is made until none of the pool's own outcomes is on its way meanwhile.
+/// How many times a load is tried until it does not overlap with a save of this pool.
 const TRIES: usize = 8;
 
 impl Pool {
-    /// Takes over what others have changed in the vault: credentials that were added, removed, moved
-    /// or renewed, and cooldowns. One cheap request where nothing has changed.
+    /// Loads what others have changed in the vault: credentials that were added, removed, moved or renewed, and
+    /// cooldowns. This is one cheap request if nothing has changed.
     ///
-    /// A pool does this by itself, every second unless
-    /// [set otherwise](super::PoolBuilder::sync_every).
+    /// A pool does this automatically, as often as [`PoolBuilder::sync_every`](super::PoolBuilder::sync_every) says: by
+    /// default, each second.
     ///
     /// # Errors
-    /// Whatever the vault answers; the pool is then as it was.
+    /// The vault's error. The pool is then unchanged.
     pub async fn sync(&self) -> Result<(), VaultError> {
         let revision = self.vault().revision(self.key().clone()).await?;
-        let is_read = |state: &mut PoolState| state.revision == revision && !state.is_to_be_read_again();
-        if !self.with_state(|state, _| is_read(state)) {
+        let is_current = |state: &mut PoolState| state.revision == revision && !state.must_reload();
+        if !self.with_state(|state, _| is_current(state)) {
             self.load().await?;
         }
-        // The clock may have been set since.
+        // The clock may have been set since the last load.
         let now = self.now();
         self.with_state(|state, config| state.end_misdated(config, now));
         Ok(())
     }
 
-    /// Keeps syncing while any clone of the pool lives and the present runtime does; without effect
-    /// outside of one.
+    /// Starts a task that syncs the pool. It ends with the last clone of the pool, or with the current runtime.
+    /// Outside of a runtime this does nothing.
     pub(super) fn keep_syncing(&self, every: Duration) {
         let Ok(runtime) = Handle::try_current() else { return };
         let pool = std::sync::Arc::downgrade(&self.0);
@@ -44,20 +44,20 @@ impl Pool {
             let every = every.max(Duration::from_millis(1));
             let mut ticks = interval_at(Instant::now() + every, every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut told = None;
+            let mut reported = None;
             let mut saved_responses = Instant::now();
             loop {
                 let now = ticks.tick().await;
                 let Some(pool) = pool.upgrade().map(Pool) else { return };
-                pool.date_answers();
-                // Told once, not every second.
-                let trouble = pool.sync().await.err().map(|error| error.to_string());
-                if trouble != told
-                    && let Some(error) = &trouble
+                pool.date_last_responses();
+                // Logged once, not every second.
+                let error = pool.sync().await.err().map(|error| error.to_string());
+                if error != reported
+                    && let Some(error) = &error
                 {
                     tracing::warn!(target: "tower_credentials", %error, "could not read the vault");
                 }
-                told = trouble;
+                reported = error;
                 pool.save_pending();
                 let save_every = pool.0.config.save_last_responses_every;
                 if save_every.is_some_and(|every| now.duration_since(saved_responses) >= every) {
@@ -68,11 +68,11 @@ impl Pool {
         });
     }
 
-    /// Takes over what the vault has. What is on its way into the vault may be in what was loaded or not, and
-    /// must count once: such a load is made again, a few times, and then left to the next sync.
+    /// Loads the vault. If a save overlaps with the load, its outcomes may be in the loaded pool or not, but they must
+    /// count once: the load is then repeated, a few times, and after that left to the next sync.
     pub(super) async fn load(&self) -> Result<(), VaultError> {
         for _ in 0..TRIES {
-            let Some(batches) = self.with_state(|state, _| state.journal.settled()) else {
+            let Some(saves) = self.with_state(|state, _| state.journal.settled()) else {
                 match self.run_saver() {
                     Some(saving) => saving.await,
                     // The vault hangs.
@@ -84,7 +84,7 @@ impl Pool {
             let newer = self.newer_than(&stored);
             let now = self.now();
             let damaged = self.with_state(|state, config| {
-                (state.journal.settled() == Some(batches)).then(|| {
+                (state.journal.settled() == Some(saves)).then(|| {
                     let damaged = state.load(stored, &*self.0.provider, config, now);
                     self.0.size.store(state.size() as u64, Ordering::Relaxed);
                     damaged

@@ -1,27 +1,29 @@
-//! What no text of other people's may do to a terminal. The program has this file as a module, too.
+//! Characters that a text from elsewhere must not send to a terminal. The program has this file as a module, too.
 
-/// What moves a terminal's cursor, turns its text around, or is not seen at all.
+/// Returns whether a character moves a terminal's cursor, changes the direction of its text, or is invisible.
 pub(crate) fn is_unprintable(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_control();
     }
-    // What the second pattern has is invisible, too, though Unicode does not have it ignored: line and paragraph
-    // separators, a blank pattern of Braille, marks of annotations and hieroglyphs, and a note without a head.
+    // The last pattern is invisible, too, though not ignorable by Unicode: line and paragraph separators, the blank
+    // Braille pattern, marks of annotations and hieroglyphs, and a note without a head.
     char.is_control()
         || is_ignorable(char)
         || matches!(char, '\u{2028}' | '\u{2029}' | '\u{2800}' | '\u{fff9}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}' | '\u{1d159}')
 }
 
-/// What counted as odd before the first release: vaults have no other names with these in them, but may have the rest.
+/// Returns whether a character was refused in names before the first release. Vaults have no names with these, but may
+/// have names with others.
 #[allow(dead_code, reason = "the program reads no names")]
 pub(crate) fn was_unprintable(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What is not shown where a font does not know it: the property `Default_Ignorable_Code_Point` of Unicode 17.0, in
-/// DerivedCoreProperties.txt. It has the marks that turn text around, and places for what is to come, so that it seldom
-/// changes; a test compares it with the crate `icu_properties`.
+/// Returns whether a character has the property `Default_Ignorable_Code_Point` of Unicode 17.0
+/// (DerivedCoreProperties.txt): it is invisible even if a font does not know it. The property includes the marks of
+/// text direction, and reserved code points, so that it seldom changes. A test compares it with the crate
+/// `icu_properties`.
 fn is_ignorable(char: char) -> bool {
     matches!(
         char,
@@ -61,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_all_scripts_and_plain_emoji_are_not_odd() {
+    fn letters_of_all_scripts_and_simple_emoji_are_printable() {
         for char in "aÄß€ 漢字 кириллица العربية עברית हिन्दी ไทย 한국어 🦀 ☁ \u{a0}\u{3000}".chars()
         {
             assert!(!is_unprintable(char), "U+{:04X}", u32::from(char));

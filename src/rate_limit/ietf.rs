@@ -10,7 +10,7 @@ use super::values::{Reset, milliseconds, number, quota};
 #[derive(Clone, Copy, Default)]
 pub(super) struct Item<'a> {
     pub(super) name: &'a [u8],
-    /// What remains.
+    /// The remaining quota.
     pub(super) r: Option<u64>,
     /// Seconds until the reset.
     pub(super) t: Option<u64>,
@@ -18,7 +18,7 @@ pub(super) struct Item<'a> {
     pub(super) q: Option<u64>,
 }
 
-/// The quota of the policy of this name (draft-ietf-httpapi-ratelimit-headers-10).
+/// Returns the quota of the policy with this name (draft-ietf-httpapi-ratelimit-headers-10).
 pub(super) fn policy_quota(headers: &HeaderMap, name: &[u8]) -> Option<u64> {
     first(headers, "ratelimit-policy", |text| {
         let mut quota = None;
@@ -32,7 +32,7 @@ pub(super) fn policy_quota(headers: &HeaderMap, name: &[u8]) -> Option<u64> {
 }
 
 /// Calls `each` for the items of a structured list of strings or tokens with parameters (RFC 9651,
-/// section 3.1); `None` where the text isn't one.
+/// section 3.1). Returns `None` if the text isn't one.
 pub(super) fn for_each_item<'a>(mut text: &'a [u8], mut each: impl FnMut(Item<'a>)) -> Option<()> {
     loop {
         let mut item = Item::default();
@@ -84,7 +84,7 @@ fn bare_item(text: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// What stands between quotes, as it is written, and what follows.
+/// Splits off a quoted string: its unescaped contents as written, and the rest.
 pub(crate) fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut end = 1;
     loop {
@@ -96,7 +96,7 @@ pub(crate) fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// The characters of a token (RFC 9651, section 3.3.4), which are also those of a number.
+/// Splits off a token (RFC 9651, section 3.3.4), or a number, which has the same characters.
 pub(crate) fn token(text: &[u8]) -> (&[u8], &[u8]) {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(byte);
     text.split_at(text.iter().take_while(|byte| is_part(byte)).count())

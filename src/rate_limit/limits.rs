@@ -1,4 +1,4 @@
-//! Which limits the headers of an answer tell of, and what they come to together.
+//! The limits in a response's headers, and their sum.
 
 use http::{HeaderMap, HeaderValue};
 
@@ -6,7 +6,7 @@ use super::UpstreamClock;
 use super::ietf::{draft_07, for_each_item, policy_quota};
 use super::values::{MILLIONTHS, Reset, any_reset, epoch_or_text, milliseconds, number, quota, rfc3339};
 
-/// What is known of one limit.
+/// One limit.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Bucket {
     pub(super) limit: Option<u64>,
@@ -14,7 +14,7 @@ pub(super) struct Bucket {
     pub(super) reset: Option<Reset>,
 }
 
-/// What several limits come to. Times are milliseconds from now.
+/// Several limits together. Times are milliseconds from now.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Sum {
     pub(super) headroom: Option<u16>,
@@ -46,7 +46,7 @@ impl Sum {
         self.headroom = Some(self.headroom.map_or(permille, |known| known.min(permille)));
     }
 
-    /// A reset that is past was the last one: when the next will be isn't known.
+    /// Records a reset. One in the past was the last one, and the next one is unknown.
     fn resets(&mut self, ahead: i64) {
         if ahead > 0 {
             self.soonest = Some(self.soonest.map_or(ahead, |known| known.min(ahead)));
@@ -64,7 +64,7 @@ impl Sum {
         self.unsaid = self.unsaid.max(other.unsaid);
     }
 
-    /// How long these limits hold up requests, if it is they that do.
+    /// Returns how long these limits block requests, if they do.
     pub(super) fn blocked(&self) -> Option<i64> {
         self.used_up.or(self.unsaid)
     }
@@ -97,8 +97,8 @@ enum Field {
 }
 
 impl Field {
-    fn named(word: &str) -> Option<Self> {
-        match word {
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
             "limit" => Some(Self::Limit),
             "remaining" => Some(Self::Remaining),
             "reset" => Some(Self::Reset),
@@ -107,18 +107,18 @@ impl Field {
     }
 }
 
-/// What a header of this name is about.
+/// The meaning of a header name.
 enum Meaning {
     Bucket(usize, Field),
     /// The reset of a window of Anthropic's unified limits.
     UnifiedReset,
-    /// The part of such a window that is used.
+    /// The used part of such a window.
     UnifiedUsed,
     /// `ratelimit` itself.
     Ietf,
 }
 
-/// Nearly all names are turned away by their length, or by their first few bytes.
+/// Returns the meaning of a header name. Length and first bytes rule out nearly all names.
 #[inline]
 fn meaning(name: &str) -> Option<Meaning> {
     if name.len() < "ratelimit".len() {
@@ -142,30 +142,30 @@ fn anthropic(rest: &str) -> Option<Meaning> {
     }
     let (kind, field) = rest.rsplit_once('-')?;
     let kind = ANTHROPIC_KINDS.iter().position(|known| *known == kind)?;
-    Some(Meaning::Bucket(ANTHROPIC.start + kind, Field::named(field)?))
+    Some(Meaning::Bucket(ANTHROPIC.start + kind, Field::from_name(field)?))
 }
 
 fn x_ratelimit(rest: &str) -> Option<Meaning> {
     let Some((field, kind)) = rest.split_once('-') else {
-        return Some(Meaning::Bucket(X_RATELIMIT_ALL.start, Field::named(rest)?));
+        return Some(Meaning::Bucket(X_RATELIMIT_ALL.start, Field::from_name(rest)?));
     };
     let kind = X_RATELIMIT_KINDS.iter().position(|known| *known == kind)?;
-    Some(Meaning::Bucket(X_RATELIMIT.start + kind, Field::named(field)?))
+    Some(Meaning::Bucket(X_RATELIMIT.start + kind, Field::from_name(field)?))
 }
 
 fn ietf(rest: &str) -> Option<Meaning> {
     if rest.is_empty() {
         return Some(Meaning::Ietf);
     }
-    Some(Meaning::Bucket(RATELIMIT.start, Field::named(rest.strip_prefix('-')?)?))
+    Some(Meaning::Bucket(RATELIMIT.start, Field::from_name(rest.strip_prefix('-')?)?))
 }
 
-/// Everything that the headers say about limits.
+/// All limits in the headers.
 #[derive(Default)]
 pub(super) struct Limits {
     buckets: [Bucket; BUCKETS],
     pub(super) ietf: Sum,
-    /// How many items of `ratelimit` there were, in all of its lines.
+    /// The number of items of `ratelimit`, in all of its lines.
     ietf_items: usize,
     pub(super) unified: Sum,
 }
@@ -215,7 +215,7 @@ impl Limits {
         let (mut sum, mut items) = (self.ietf, self.ietf_items);
         let whole = for_each_item(text, |item| {
             items += 1;
-            // Each look-up reads all policies: a long list must not make that costly.
+            // Each look-up reads all policies, so a long list must not cause many.
             let limit = if items <= 8 { policy_quota(clock.headers, item.name) } else { None };
             let reset = item.t.map(|seconds| Reset::In(milliseconds(seconds)));
             sum.count(&Bucket { limit, remaining: item.r, reset }, clock);

@@ -1,11 +1,11 @@
-//! What the headers of an answer say about limits: when a limited account may be asked again, and how
-//! much of its allowance is left.
+//! Reading the limits in a response's headers: when a limited account may be asked again, and how much of its
+//! allowance is left.
 //!
-//! Vendors agree on little here, so headers are read leniently where a shape is known to be in use, and
-//! otherwise ignored: a wrong time is worse than none. Nothing here allocates.
+//! Vendors agree on little here. Headers are read leniently if their form is known to be in use, and ignored
+//! otherwise: a wrong time is worse than none. Nothing here allocates.
 //!
-//! Absolute times are those of the upstream's clock. Where the answer has a `date` header (RFC 9110,
-//! section 6.6.1), they are read against it, so a local clock that goes wrong changes no wait.
+//! Absolute times are those of the upstream's clock. If the response has a `date` header (RFC 9110, section 6.6.1),
+//! they are read relative to it, so that a wrong local clock changes no wait.
 
 mod ietf;
 mod limits;
@@ -25,38 +25,38 @@ pub(crate) use values::Reset;
 #[cfg(feature = "providers")]
 pub(crate) use values::{any_reset, date_and_minute, go_duration};
 
-/// How far ahead a time that the upstream states is believed: 8 days, since the longest limits in use
-/// are weekly ones.
+/// The longest wait that an upstream may state: 8 days, since the longest limits in use are weekly. A later time
+/// counts as this.
 pub const MAX_STATED: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
-/// How far ahead the time is believed at which an account that is spent can be used again: 35 days, since
-/// spending limits are monthly ones.
+/// The longest time that an upstream may state until a spent account can be used again: 35 days, since spending limits
+/// are monthly.
 pub const MAX_SPENT: Duration = Duration::from_secs(35 * 24 * 60 * 60);
 
-/// When the account that an answer is for may be asked again, by the answer's headers; `None` where
-/// they don't say. Meant for an answer that refuses (429, 402, 503).
+/// Returns when the account may be asked again, by a response's headers; `None` if they don't say. For responses that
+/// refuse (429, 402, 503).
 ///
 /// The first of these that can be read decides:
 /// 1. `retry-after-ms`: milliseconds, also with a fraction; large numbers as in the next.
 /// 2. `retry-after`: seconds, also with a fraction, or an HTTP date in any of its three forms
 ///    (RFC 9110, sections 10.2.3 and 5.6.7). A number that is too large for a wait, from 10⁹ on, is a moment:
 ///    seconds or milliseconds since the Unix epoch.
-/// 3. `anthropic-ratelimit-unified-reset`: seconds since the Unix epoch. Not where
-///    `anthropic-ratelimit-unified-status` says that the account was allowed: the answer is then about
+/// 3. `anthropic-ratelimit-unified-reset`: seconds since the Unix epoch. Not if
+///    `anthropic-ratelimit-unified-status` says that the account was allowed: the response is then about
 ///    another, shorter limit.
 /// 4. `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-reset`: RFC 3339.
 /// 5. `x-ratelimit-reset-{requests,tokens}`, and the same ending in `-minute`, `-hour` or `-day`:
 ///    durations as Go writes them (`6m0s`, `20ms`), or what the next one may hold.
-/// 6. `x-ratelimit-reset`: seconds since the Unix epoch, or seconds from now where that is a small
+/// 6. `x-ratelimit-reset`: seconds since the Unix epoch, or seconds from now if it is a small
 ///    number; also milliseconds since the epoch.
 /// 7. `ratelimit`, as `"burst";r=0;t=30` or `limit=10, remaining=0, reset=30`, with seconds from now
 ///    (draft-ietf-httpapi-ratelimit-headers-10 and -07).
 /// 8. `ratelimit-reset`: seconds from now (draft-ietf-httpapi-ratelimit-headers-06), or since the Unix
-///    epoch where that is a large number.
+///    epoch if it is a large number.
 ///
-/// From the fourth on, several limits may be told of. The latest reset counts of those with nothing
-/// remaining; where there are none, of those that don't say what remains. A limit that has something
-/// left, or was never granted (a limit of 0), says nothing about this refusal.
+/// From the fourth on, there may be several limits. Of those with nothing remaining, the latest reset counts; if there
+/// are none, that of the limits that don't say what remains. A limit that has something left, or was never granted (a
+/// limit of 0), says nothing about this refusal.
 ///
 /// A number of seconds is digits: `+30` isn't one. Something negative or past means now; nothing is
 /// later than [`MAX_STATED`] from now. Fractions of a millisecond are rounded up.
@@ -89,9 +89,9 @@ pub fn retry_at(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     Some(clock.local(ahead))
 }
 
-/// When the account may be asked again, if the headers say for certain that it is a limit that has refused:
-/// by a `retry-after`, or by a limit of which nothing remains and whose reset is named. Meant for a status, such
-/// as 403, that says other things too: many servers send their limits with every answer.
+/// Returns when the account may be asked again, if the headers prove that a limit is the reason for a refusal: by a
+/// `retry-after`, or by a limit with nothing remaining and a known reset. For a status such as 403, which has other
+/// reasons, too: many servers send their limits with every response.
 pub(crate) fn refused_by_limit(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     if headers.is_empty() {
         return None;
@@ -110,34 +110,33 @@ pub(crate) fn refused_by_limit(headers: &HeaderMap, now: Timestamp) -> Option<Ti
     sum.used_up.map(|ahead| clock.local(ahead))
 }
 
-/// Whether there is any header of a limit, but for `retry-after`, which proxies send too.
+/// Returns whether there is any header of a limit, except `retry-after`, which proxies send, too.
 #[cfg(feature = "providers")]
 pub(crate) fn has_limits(headers: &HeaderMap) -> bool {
     headers.contains_key(UNIFIED_STATUS)
         || Limits::read(headers, &UpstreamClock::new(headers, Timestamp::default())).is_some()
 }
 
-/// How much an account may still do, by the limit headers of a good answer.
+/// The allowance that an account has left, by the limit headers of a successful response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Allowance {
-    /// The part that is left of the limit that is closest to its end, in thousandths (0 to 1000),
-    /// rounded up: 0 means that nothing is left of it.
+    /// The remaining part of the limit that is closest to its end, in thousandths (0 to 1000), rounded up. 0 means that
+    /// nothing remains.
     pub headroom: Option<u16>,
     /// The soonest reset that is still ahead, of any limit.
     pub resets_at: Option<Timestamp>,
-    /// When the last of those limits resets of which nothing is left; `None` where there are none, or
-    /// their resets aren't ahead. Until then the account would refuse.
+    /// When the last of the limits with nothing remaining resets; `None` if there are none, or if their resets are
+    /// past. Until then the upstream would refuse requests.
     pub used_up_until: Option<Timestamp>,
 }
 
-/// What the limit headers of a good answer (2xx) say; `None` where there are none that can be read.
+/// Reads the limit headers of a successful response (2xx). Returns `None` if there are none that can be read.
 ///
-/// Reads the limit, remaining and reset headers that [`retry_at`] knows, from its fourth entry on, the
-/// quotas in `ratelimit-policy`, and the account's windows of
-/// `anthropic-ratelimit-unified-{5h,7d}-{utilization,reset}`. Such a window does not count as used up:
-/// an answer that was good in spite of it shows that the account may go on, as paid overage. Those of
-/// single models are ignored.
+/// Reads the limit, remaining and reset headers that [`retry_at`] knows, from its fourth entry on, the quotas in
+/// `ratelimit-policy`, and the account's windows of `anthropic-ratelimit-unified-{5h,7d}-{utilization,reset}`. Such a
+/// window never counts as used up: a success in spite of it shows that the account may continue, as paid overage. The
+/// windows of single models are ignored.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
@@ -167,15 +166,15 @@ pub fn allowance(headers: &HeaderMap, now: Timestamp) -> Option<Allowance> {
     (allowance != Allowance::default()).then_some(allowance)
 }
 
-/// When a time comes that the body of an answer with these headers states, at most this far ahead.
+/// Converts a time from the body of a response with these headers to local time, at most this far ahead.
 #[cfg(feature = "providers")]
 pub(crate) fn stated(headers: &HeaderMap, now: Timestamp, reset: Reset, most: Duration) -> Timestamp {
     let clock = UpstreamClock::new(headers, now);
     clock.local_within(clock.ahead(reset), most)
 }
 
-/// Whether [`allowance`] could find one that is used up: something remains to the amount of nothing. On
-/// nearly every answer this is a no, and costs far less than reading what remains.
+/// Returns whether [`allowance`] could find one that is used up, with nothing remaining. This is false for nearly every
+/// response, and costs far less than to read the headers.
 #[inline]
 pub(crate) fn may_be_used_up(headers: &HeaderMap) -> bool {
     !headers.is_empty()
@@ -185,7 +184,7 @@ pub(crate) fn may_be_used_up(headers: &HeaderMap) -> bool {
         })
 }
 
-/// The first value of a header that can be read.
+/// Returns the first value of a header that can be read.
 fn first<T>(
     headers: &HeaderMap,
     name: impl AsHeaderName,
@@ -194,7 +193,7 @@ fn first<T>(
     headers.get_all(name).iter().find_map(|value| read(value.as_bytes().trim_ascii()))
 }
 
-/// No wait of milliseconds is as large as a moment, in seconds or milliseconds since the epoch.
+/// Reads `retry-after-ms`. No wait in milliseconds is as large as a moment in seconds or milliseconds since the epoch.
 fn retry_after_ms(text: &[u8]) -> Option<Reset> {
     match delay_or_epoch(text)? {
         Reset::In(_) => {
@@ -223,11 +222,11 @@ fn unified_reset(headers: &HeaderMap) -> Option<Reset> {
     first(headers, "anthropic-ratelimit-unified-reset", epoch_or_text)
 }
 
-/// Up to how far behind the local clock a `date` header counts as the same time: the header is in whole
-/// seconds, and the answer has taken a while. A stated time is then kept to the millisecond.
+/// How far behind the local clock a `date` header may be and still count as the same time: it is in whole seconds, and
+/// the response took a while. A stated time is then exact to the millisecond.
 const SAME_TIME: std::ops::Range<i64> = 0..2_000;
 
-/// Turns what headers state into times of the local clock.
+/// Converts the times in headers to local time.
 struct UpstreamClock<'a> {
     headers: &'a HeaderMap,
     now: Timestamp,
@@ -239,7 +238,7 @@ impl<'a> UpstreamClock<'a> {
         Self { headers, now, upstream: OnceCell::new() }
     }
 
-    /// The upstream's time when it answered. Read only where it matters.
+    /// Returns the upstream's time when it answered. Read only if needed.
     fn upstream(&self) -> i64 {
         *self.upstream.get_or_init(|| {
             let local = clamped(self.now.as_millis());
@@ -249,7 +248,7 @@ impl<'a> UpstreamClock<'a> {
         })
     }
 
-    /// How many milliseconds lie ahead of a reset; negative where it is past.
+    /// Returns how many milliseconds ahead a reset is; negative if it is past.
     fn ahead(&self, reset: Reset) -> i64 {
         match reset {
             Reset::In(milliseconds) => milliseconds,

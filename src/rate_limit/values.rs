@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-/// A time that an answer states, in milliseconds.
+/// A time that a response states, in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) enum Reset {
     /// From now.
@@ -11,10 +11,10 @@ pub(crate) enum Reset {
     At(i64),
 }
 
-/// What numbers are counted in: enough for fractions, and for the milliseconds of some centuries.
+/// The unit of numbers: fine enough for fractions, and coarse enough for the milliseconds of some centuries.
 pub(super) const MILLIONTHS: u64 = 1_000_000;
 
-/// Digits, and maybe a point and more digits, in millionths: rounded up, and at most `u64::MAX`.
+/// Reads digits, and maybe a point and more digits, as millionths: rounded up, and at most `u64::MAX`.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     let (number, rest) = leading_number(text)?;
     rest.is_empty().then_some(number)
@@ -45,7 +45,7 @@ fn leading_digits(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (length > 0).then(|| text.split_at(length))
 }
 
-/// A number of seconds or the like to wait: none where it is negative.
+/// Reads a number of seconds or the like to wait; 0 if it is negative.
 pub(super) fn delay(text: &[u8]) -> Option<u64> {
     match text.strip_prefix(b"-") {
         Some(negative) => number(negative).map(|_| 0),
@@ -53,7 +53,7 @@ pub(super) fn delay(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// The millionths of a second in milliseconds.
+/// Converts millionths of a second to milliseconds.
 pub(super) fn milliseconds(millionths: u64) -> i64 {
     clamped(millionths.div_ceil(1_000))
 }
@@ -62,16 +62,16 @@ pub(super) fn clamped(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A limit, maybe followed by windows, as in `100, 100;w=60`
+/// Reads a limit, maybe followed by windows, as in `100, 100;w=60`
 /// (draft-ietf-httpapi-ratelimit-headers-06, section 5.1).
 pub(super) fn quota(text: &[u8]) -> Option<u64> {
     let (number, rest) = leading_number(text)?;
     matches!(rest.first(), None | Some(b',' | b';' | b' ')).then_some(number)
 }
 
-/// Numbers below are too small for seconds since the epoch, which it reached in 2001.
+/// From this number on, a number may be seconds since the epoch: the year 2001.
 const EPOCH_SECONDS: u64 = 1_000_000_000 * MILLIONTHS;
-/// Numbers from here on are too large for them, but right for milliseconds since 1973.
+/// From this number on, it is too large for seconds, but right for milliseconds since 1973.
 const EPOCH_MILLISECONDS: u64 = 100_000_000_000 * MILLIONTHS;
 
 fn epoch(number: u64) -> Reset {
@@ -86,14 +86,14 @@ pub(super) fn epoch_or_text(text: &[u8]) -> Option<Reset> {
     delay(text).map(epoch).or_else(|| rfc3339(text).map(Reset::At))
 }
 
-/// A number of seconds to wait; one that is too large for that is a moment.
+/// Reads a number of seconds to wait, or a moment if it is too large for a wait.
 pub(super) fn delay_or_epoch(text: &[u8]) -> Option<Reset> {
     let number = delay(text)?;
     let is_epoch = number >= EPOCH_SECONDS;
     Some(if is_epoch { epoch(number) } else { Reset::In(milliseconds(number)) })
 }
 
-/// A reset in any of the ways that are in use.
+/// Reads a reset in any of the forms that are in use.
 pub(crate) fn any_reset(text: &[u8]) -> Option<Reset> {
     if let Some(reset) = delay_or_epoch(text) {
         return Some(reset);
@@ -102,8 +102,8 @@ pub(crate) fn any_reset(text: &[u8]) -> Option<Reset> {
     duration.or_else(|| rfc3339(text).or_else(|| http_date(text)).map(Reset::At))
 }
 
-/// A duration as Go's `time.Duration` prints it, such as `1h2m3.5s` or `20ms`, and also with days, in
-/// milliseconds; none where it is negative.
+/// Reads a duration as Go's `time.Duration` prints it, such as `1h2m3.5s` or `20ms`, and also with days. Returns
+/// milliseconds; 0 if it is negative.
 pub(crate) fn go_duration(text: &[u8]) -> Option<i64> {
     let negative = text.strip_prefix(b"-");
     let mut rest = negative.unwrap_or(text);
@@ -134,14 +134,14 @@ pub(crate) fn go_duration(text: &[u8]) -> Option<i64> {
     Some(if negative.is_some() { 0 } else { milliseconds })
 }
 
-/// An HTTP date (RFC 9110, section 5.6.7) in milliseconds since the Unix epoch.
+/// Reads an HTTP date (RFC 9110, section 5.6.7) in milliseconds since the Unix epoch.
 pub(super) fn http_date(text: &[u8]) -> Option<i64> {
     let time = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
     let since_epoch = time.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since_epoch.as_millis()).ok()
 }
 
-/// A date and time of RFC 3339, section 5.6, in milliseconds since the Unix epoch.
+/// Reads a date and time of RFC 3339, section 5.6, in milliseconds since the Unix epoch.
 pub(super) fn rfc3339(text: &[u8]) -> Option<i64> {
     let (year, text) = digits::<4>(text)?;
     let (month, text) = digits::<2>(text.strip_prefix(b"-")?)?;
@@ -175,14 +175,14 @@ pub(super) fn rfc3339(text: &[u8]) -> Option<i64> {
     Some((minutes * 60 + second) * 1_000 + fraction)
 }
 
-/// A date and a minute of UTC as `2026-12-01 at 00:00`, which is how a vendor writes them in a sentence.
+/// Reads a date and minute in UTC such as `2026-12-01 at 00:00`, which a vendor writes in a sentence.
 #[cfg(feature = "providers")]
 pub(crate) fn date_and_minute(text: &str) -> Option<Reset> {
     let (date, minute) = text.split_once(" at ")?;
     rfc3339(format!("{}T{}:00Z", date.trim(), minute.trim()).as_bytes()).map(Reset::At)
 }
 
-/// In milliseconds, rounded up.
+/// Reads a fraction of a second as milliseconds, rounded up.
 fn fraction_of_second(text: &[u8]) -> Option<(i64, &[u8])> {
     let (digits, rest) = leading_digits(text)?;
     let mut fraction = 0;
@@ -195,7 +195,7 @@ fn fraction_of_second(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((fraction + i64::from(more), rest))
 }
 
-/// A number of exactly so many digits, and what follows.
+/// Splits off a number of exactly this many digits.
 fn digits<const N: usize>(text: &[u8]) -> Option<(i64, &[u8])> {
     let (digits, rest) = text.split_at_checked(N)?;
     let mut number = 0;

@@ -1,5 +1,4 @@
-//! What the tests share: an upstream that answers by script, over sockets or in memory, a vault that
-//! does as planned, and clocks.
+//! Test support: an upstream that follows a script, over sockets or in memory, a vault that follows a plan, and clocks.
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
 use std::collections::{HashMap, VecDeque};
@@ -40,7 +39,7 @@ pub(crate) type Reply = Response<Full<Bytes>>;
 pub(crate) type Stack<R = Full<Bytes>> = BoxCloneSyncService<Asked, Response<R>, BoxError>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A list that grows, and that can be waited for.
+/// A growing list; a test can wait for its entries.
 #[derive(Clone)]
 pub(crate) struct Journal<T>(Arc<watch::Sender<Vec<T>>>);
 
@@ -60,7 +59,7 @@ impl<T: Clone> Journal<T> {
     pub(crate) async fn until(&self, done: impl Fn(&[T]) -> bool) {
         let mut items = self.0.subscribe();
         let waited = tokio::time::timeout(seconds(60), items.wait_for(|items| done(items))).await;
-        waited.expect("what is waited for has not happened").unwrap();
+        waited.expect("the expected entries did not come").unwrap();
     }
 
     pub(crate) async fn reaches(&self, length: usize) {
@@ -69,7 +68,7 @@ impl<T: Clone> Journal<T> {
 }
 
 impl Journal<String> {
-    /// How many entries begin like this: for events, how often one of this name happened.
+    /// Counts the entries with this prefix: for events, how often one of this name happened.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.0.borrow().iter().filter(|entry| entry.starts_with(name)).count()
     }
@@ -84,7 +83,7 @@ impl Journal<String> {
     }
 }
 
-/// What the upstream says.
+/// A scripted response.
 #[derive(Clone)]
 pub(crate) struct Canned {
     status: StatusCode,
@@ -114,7 +113,7 @@ impl Canned {
         Self::status(429).header("retry-after", &seconds.to_string())
     }
 
-    /// No answer but an error; over sockets, a connection that is closed after the request was read.
+    /// An error instead of a response; over sockets, a connection that is closed after the request was read.
     pub(crate) fn fails(kind: io::ErrorKind) -> Self {
         Self { error: Some(kind), ..Self::ok() }
     }
@@ -128,7 +127,7 @@ impl Canned {
         Self { body: body.into(), ..self }
     }
 
-    /// Given only once this future has ended.
+    /// Sent only after this future.
     pub(crate) fn after<F>(mut self, wait: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -142,7 +141,7 @@ impl Canned {
     }
 }
 
-/// What the upstream saw of one request.
+/// A request that the upstream has seen.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) token: String,
@@ -152,8 +151,8 @@ pub(crate) struct Seen {
     pub(crate) body: Bytes,
 }
 
-/// An upstream that answers by script: each token has its answers, the last of which stays; a token
-/// without any is answered by a 200 that names it.
+/// An upstream that follows a script. Each token has its responses, the last of which repeats; a token without any
+/// gets a 200 with the token in its body.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     scripts: Arc<Mutex<HashMap<String, VecDeque<Canned>>>>,
@@ -165,17 +164,17 @@ impl Upstream {
         Self { scripts: Arc::default(), seen: Journal::new() }
     }
 
-    pub(crate) fn answers(self, token: &str, answers: impl IntoIterator<Item = Canned>) -> Self {
-        self.set(token, answers);
+    pub(crate) fn answers(self, token: &str, responses: impl IntoIterator<Item = Canned>) -> Self {
+        self.set(token, responses);
         self
     }
 
     /// Replaces a token's script.
-    pub(crate) fn set(&self, token: &str, answers: impl IntoIterator<Item = Canned>) {
-        self.scripts.lock().unwrap().insert(token.to_owned(), answers.into_iter().collect());
+    pub(crate) fn set(&self, token: &str, responses: impl IntoIterator<Item = Canned>) {
+        self.scripts.lock().unwrap().insert(token.to_owned(), responses.into_iter().collect());
     }
 
-    /// The tokens it saw, in order.
+    /// Returns the tokens it has seen, in order.
     pub(crate) fn tokens(&self) -> Vec<String> {
         self.seen.all().into_iter().map(|seen| seen.token).collect()
     }
@@ -220,24 +219,24 @@ where
             let (parts, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             let token = token(&parts.headers);
-            let answer = this.next(&token);
+            let canned = this.next(&token);
             let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
             this.seen.push(Seen { token, method, uri, headers, body });
-            if let Some(before) = &answer.before {
+            if let Some(before) = &canned.before {
                 before().await;
             }
-            if let Some(kind) = answer.error {
+            if let Some(kind) = canned.error {
                 return Err(io::Error::from(kind).into());
             }
-            let mut response = Response::new(Full::new(answer.body));
-            *response.status_mut() = answer.status;
-            *response.headers_mut() = answer.headers;
+            let mut response = Response::new(Full::new(canned.body));
+            *response.status_mut() = canned.status;
+            *response.headers_mut() = canned.headers;
             Ok(response)
         })
     }
 }
 
-/// The upstream on a socket.
+/// An upstream on a loopback socket.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -288,7 +287,7 @@ pub(crate) fn key() -> PoolKey {
     PoolKey::new("x")
 }
 
-/// A vault with an API key for each label, which is also the key.
+/// A vault with an API key for each label. The label is also the key.
 pub(crate) async fn keys<const N: usize>(labels: [&str; N]) -> MemoryVault {
     let vault = MemoryVault::new();
     for label in labels {
@@ -324,7 +323,7 @@ pub(crate) fn builder<V: tower_credentials::vault::Vault>(vault: V) -> PoolBuild
     Pool::builder(GenericProvider::bearer("x").origin(ORIGIN).unwrap(), vault)
 }
 
-/// Renews to `LABEL-N` with N the new generation, and notes the label.
+/// A refresher that renews to `LABEL-N`, with N the new generation, and records the label.
 pub(crate) fn renewing(calls: &Journal<String>) -> Refresher {
     let calls = calls.clone();
     Refresher::new(move |credential: Credential| {
@@ -354,7 +353,7 @@ pub(crate) fn four(pool: &Pool, refresher: &Refresher) -> Four {
     )
 }
 
-/// The service that these layers make, with its type put away.
+/// A service with these layers, boxed.
 pub(crate) fn stack<L, S, R>(layers: L, inner: S) -> Stack<R>
 where
     L: Layer<S>,
@@ -367,8 +366,8 @@ where
     BoxCloneSyncService::new(layers.layer(inner).map_err(Into::into))
 }
 
-/// The four layers with one of the user's at a place among them: 0 is over them all, 4 under them. What
-/// is on either side is boxed, which keeps the types, and so the time to compile, small.
+/// The four layers with one of the user's among them: 0 is above them all, 4 below them. Both sides are boxed, which
+/// keeps the types, and so the compile time, small.
 pub(crate) fn between<L>(
     place: usize,
     (rotate, refresh, auth, persist): Four,
@@ -392,12 +391,12 @@ where
     }
 }
 
-/// The upstream as a service whose type is put away.
+/// The upstream as a boxed service.
 pub(crate) fn boxed(upstream: &Upstream) -> Stack {
     stack((), upstream.clone())
 }
 
-/// What a provider must have, as the [`GenericProvider`] in its first field has it.
+/// The required methods of a provider, by the [`GenericProvider`] in its first field.
 #[allow(unused_macros, reason = "each test binary uses a part of it")]
 macro_rules! as_the_generic_one {
     () => {
@@ -427,7 +426,7 @@ macro_rules! as_the_generic_one {
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub(crate) use as_the_generic_one;
 
-/// The four layers in several orders, with and without something of the user's in between, and as one.
+/// The four layers in several orders, with and without a layer of the user's in between, and as one.
 pub(crate) const STACKS: [fn(&Pool, Stack) -> Stack; 4] = [
     |pool, inner| stack(four(pool, &no_refresh()), inner),
     |pool, inner| {
@@ -435,7 +434,7 @@ pub(crate) const STACKS: [fn(&Pool, Stack) -> Stack; 4] = [
         stack((auth, persist, refresh, rotate), inner)
     },
     |pool, inner| {
-        // Something of the user's in between, which makes the context travel in the extensions.
+        // A layer of the user's in between makes the context travel in the extensions.
         let (rotate, refresh, auth, persist) = four(pool, &no_refresh());
         let nothing = tower::util::MapRequestLayer::new(|request: Asked| request);
         stack((refresh, auth, nothing.clone(), rotate, nothing, persist), inner)
@@ -443,7 +442,7 @@ pub(crate) const STACKS: [fn(&Pool, Stack) -> Stack; 4] = [
     |pool, inner| stack(CredentialsLayer::new(pool.clone()), inner),
 ];
 
-/// The same over an upstream.
+/// The same stacks above an upstream.
 pub(crate) const ORDERS: [fn(&Pool, Upstream) -> Stack; 4] = [
     |pool, upstream| STACKS[0](pool, boxed(&upstream)),
     |pool, upstream| STACKS[1](pool, boxed(&upstream)),
@@ -451,7 +450,7 @@ pub(crate) const ORDERS: [fn(&Pool, Upstream) -> Stack; 4] = [
     |pool, upstream| STACKS[3](pool, boxed(&upstream)),
 ];
 
-/// Sends a request; the status and the text of the answer.
+/// Sends a request. Returns the status and text of the response.
 pub(crate) fn ask<R>(
     service: &Stack<R>,
     request: Asked,
@@ -459,9 +458,9 @@ pub(crate) fn ask<R>(
 where
     R: Body<Data: Send, Error: Debug> + Send + 'static,
 {
-    let answer = service.clone().oneshot(request);
+    let response = service.clone().oneshot(request);
     async move {
-        let response = answer.await.unwrap();
+        let response = response.await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -477,17 +476,17 @@ pub(crate) fn status_of(pool: &Pool, label: &str) -> tower_credentials::Credenti
     pool.status().into_iter().find(|status| &*status.credential.label == label).unwrap()
 }
 
-/// How the credential stands but for its latest answer, which every request leaves behind.
+/// A standing without its last response, which every request changes.
 pub(crate) fn learnt(standing: &Standing) -> Standing {
     Standing { last_response: None, ..standing.clone() }
 }
 
-/// How long the credential still cools down as a whole.
+/// How long the credential still cools down for requests without a scope.
 pub(crate) fn cools(pool: &Pool, label: &str) -> Duration {
     status_of(pool, label).ready_in(pool.now())
 }
 
-/// That the account `a` is neither parked nor held to have failed, here and in the vault.
+/// Asserts that the account `a` has neither a cooldown nor a failure, here and in the vault.
 pub(crate) async fn is_blameless(pool: &Pool, vault: &MemoryVault, why: &str) {
     assert_eq!(cools(pool, "a"), Duration::ZERO, "{why}");
     let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
@@ -506,10 +505,10 @@ pub(crate) fn tokio_clock() -> Clock {
     Clock::from_fn(move || UNIX_EPOCH + START + start.elapsed())
 }
 
-/// Since the Unix epoch: when the tests' clocks begin.
+/// When the tests' clocks begin, since the Unix epoch.
 const START: Duration = Duration::from_secs(4_000_000_000);
 
-/// A clock that moves when told to, for tests over sockets.
+/// A clock that a test advances, for tests over sockets.
 #[derive(Clone)]
 pub(crate) struct HandClock(Arc<AtomicU64>);
 
@@ -530,17 +529,17 @@ impl HandClock {
     }
 }
 
-/// What a vault does with a request.
+/// What the vault does with a request.
 #[derive(Clone)]
 pub(crate) enum Plan {
     Pass,
     Fail,
     Hang,
-    /// Does it now and answers once this is notified.
+    /// Does it now, and responds once this is notified.
     Hold(Arc<tokio::sync::Notify>),
 }
 
-/// A vault that notes what it is asked, and does as planned.
+/// A vault that records its requests, and follows a plan.
 #[derive(Clone)]
 pub(crate) struct Planned {
     inner: MemoryVault,
@@ -549,7 +548,7 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
-    /// The plan is told the kind of the request, and how many of this kind there were before.
+    /// Calls `plan` with the kind of each request, and how many of that kind there were before.
     pub(crate) fn new(
         inner: &MemoryVault,
         plan: impl Fn(&'static str, usize) -> Plan + Send + Sync + 'static,
@@ -589,15 +588,15 @@ impl Service<VaultRequest> for Planned {
             Plan::Fail => Box::pin(async { Err(VaultError::Key("as planned".into()).into()) }),
             Plan::Hang => Box::pin(std::future::pending()),
             Plan::Pass => {
-                let answer = self.inner.call(request);
-                Box::pin(async { Ok(answer.await?) })
+                let response = self.inner.call(request);
+                Box::pin(async { Ok(response.await?) })
             }
             Plan::Hold(release) => {
-                let answer = self.inner.call(request);
+                let response = self.inner.call(request);
                 Box::pin(async move {
-                    let answer = answer.await?;
+                    let response = response.await?;
                     release.notified().await;
-                    Ok(answer)
+                    Ok(response)
                 })
             }
         }

@@ -1,11 +1,11 @@
-//! How much the slow tests try.
+//! How many cases the slow tests try.
 
 use std::env::VarError;
 
 const VARIABLE: &str = "TOWER_CREDENTIALS_TESTS";
 
-/// Whether they try all that they can, as `.ci/run` has it with `TOWER_CREDENTIALS_TESTS=thorough`. Without it,
-/// they try a part of each sort.
+/// Returns whether they try all cases: `.ci/run` sets `TOWER_CREDENTIALS_TESTS=thorough`. Otherwise they try some of
+/// each kind.
 pub(crate) fn is_thorough() -> bool {
     match std::env::var(VARIABLE).as_deref() {
         Ok("thorough") => true,

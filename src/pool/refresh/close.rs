@@ -1,24 +1,24 @@
-//! Ending a pool's work without losing a token.
+//! Closing a pool without losing a token.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::{RefreshStage, Running};
+use super::stage::{RefreshStage, Running};
 use crate::credential::Metadata;
 use crate::patience::within;
 use crate::pool::Pool;
 
-/// How long after a save that failed the next one is asked for, while a pool is closed.
+/// How long to wait after a failed save, while a pool is being closed.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What a pool has not finished when it was [closed](Pool::close).
+/// What a pool had not finished when [`Pool::close`] returned.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// Accounts whose refresh token was presented, and whose new one is not saved. If the program ends now, the
-    /// new one may be lost, and a new sign-in is needed.
+    /// Accounts whose refresh token was sent to the vendor, and whose new one is not saved. If the program ends now,
+    /// the new one may be lost, and a new sign-in needed.
     pub renewals: Vec<Metadata>,
-    /// Whether something that was learnt, a cooldown for instance, is not in the vault.
+    /// Whether some outcome, such as a cooldown, is not in the vault.
     pub unsaved: bool,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Unfinished {
         }
         if self.unsaved {
             f.write_str(if self.renewals.is_empty() { "" } else { "; " })?;
-            f.write_str("what was learnt of the accounts last is not saved")?;
+            f.write_str("the latest changes to the accounts' standing are not saved")?;
         }
         Ok(())
     }
@@ -42,14 +42,15 @@ impl fmt::Display for Unfinished {
 impl std::error::Error for Unfinished {}
 
 impl Pool {
-    /// Ends the pool's work: call it before the program ends, at every end, a signal's too. Begins no renewal any
-    /// more; waits, for so long at most, until those that are under way have ended and their new tokens are
-    /// saved, and whatever else was learnt. To cut a renewal off loses the account at most vendors: the old
+    /// Closes the pool. Call it whenever the program ends, also on a signal.
+    ///
+    /// Starts no more renewals. Waits, at most this long, until those under way have ended and their new tokens are
+    /// saved, together with all other outcomes. A renewal that is aborted loses the account at most vendors: the old
     /// refresh token is spent, and the new one was not saved yet.
     ///
-    /// A token endpoint mostly answers within a second; a minute is a good bound. Requests that come later are sent
-    /// with the tokens that are there. [`renewing`](Self::renewing) tells what is waited for. To call it again goes on
-    /// waiting.
+    /// A token endpoint usually answers within a second; a minute is a good bound. Later requests are sent with the
+    /// tokens that the pool has. [`renewing`](Self::renewing) returns the accounts that are waited for. A second call
+    /// continues to wait.
     ///
     /// ```
     /// # use tower_credentials::{Pool, provider::GenericProvider, vault::MemoryVault};
@@ -61,7 +62,7 @@ impl Pool {
     /// ```
     ///
     /// # Errors
-    /// What is not finished by then. It goes on while the runtime does.
+    /// [`Unfinished`], if something is not done by then. It continues while the runtime does.
     pub async fn close(&self, most: Duration) -> Result<(), Unfinished> {
         self.0.closing.send_replace(true);
         let finish = async {
@@ -76,7 +77,8 @@ impl Pool {
         })
     }
 
-    /// The accounts that are being renewed: whose refresh token was presented, and whose new one is not saved yet.
+    /// Returns the accounts that are being renewed: their refresh token was sent to the vendor, and the new one is not
+    /// saved yet.
     pub fn renewing(&self) -> Vec<Metadata> {
         self.with_state(|state, _| {
             let is_presented = |stage: &RefreshStage| {
@@ -87,12 +89,12 @@ impl Pool {
         })
     }
 
-    /// Waits until no account is [being renewed](Self::renewing) any more.
+    /// Waits until no account is [being renewed](Self::renewing).
     pub async fn renewed(&self) {
         self.renewals_end(|pool| pool.renewing().is_empty()).await;
     }
 
-    /// Waits for the ends of refreshes until this is so.
+    /// Waits until this holds. Checks at the end of each refresh.
     async fn renewals_end(&self, done: impl Fn(&Self) -> bool) {
         let mut ends = self.0.renewals.subscribe();
         loop {
@@ -111,15 +113,9 @@ impl Pool {
         *self.0.closing.borrow()
     }
 
-    /// Waits until the pool is being closed.
+    /// Waits until somebody closes the pool.
     pub(super) async fn closing(&self) {
         // The pool has the sender.
         let _ = self.0.closing.subscribe().wait_for(|closing| *closing).await;
-    }
-}
-
-impl RefreshStage {
-    pub(crate) fn is_running(&self) -> bool {
-        matches!(self, Self::Running(_))
     }
 }

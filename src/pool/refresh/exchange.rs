@@ -6,10 +6,11 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::ahead::SHORTEST_LIFE;
+use super::failure::Failure;
 use super::put_back::PutBack;
-use super::trouble::Trouble;
-use super::{HoldOff, RefreshError, RefreshStage, Refreshed, Refresher, Running};
+use super::renewal::{HoldOff, SHORTEST_LIFE};
+use super::stage::{RefreshStage, Refreshed, Running};
+use super::{RefreshError, Refresher};
 use crate::credential::{Credential, Generation, Metadata, Record, Secret};
 use crate::events::{Event, Tally};
 use crate::patience::within;
@@ -17,25 +18,25 @@ use crate::pool::{Lease, Pool};
 use crate::standing::{Change, Health};
 use crate::vault::{Begun, RefreshLease, Replaced, VaultError, VaultExt, replace_as_it_came};
 
-/// How often a new secret is tried to be saved before those who wait are told that it did not work;
-/// after that it is tried on, alone.
+/// How many times the task tries to save a new secret before the waiting requests continue without it. It keeps trying
+/// after that.
 const TRIES: u32 = 3;
 
-/// How long after a failed save the next try is made: at first, and at most.
+/// How long to wait after a failed save: at first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// Begins the exchange, in a task of its own: whoever asked for it may go away.
+/// Starts the exchange in a task of its own, since the request that asked for it may be dropped.
 pub(super) fn start(pool: Pool, lease: Lease, refresher: Refresher, saves: bool) {
-    let exchange = Exchange { pool, lease, told: Refreshed::Unavailable, saves };
+    let exchange = Exchange { pool, lease, result: Refreshed::Unavailable, saves };
     tokio::spawn(exchange.run(refresher));
 }
 
-/// The one task that renews a credential's secret. However it ends, those who wait are told.
+/// The only task that renews a credential's secret. However it ends, the waiting requests get a result.
 struct Exchange {
     pool: Pool,
     lease: Lease,
-    /// What those who wait are told at its end.
-    told: Refreshed,
+    /// The result for the waiting requests.
+    result: Refreshed,
     saves: bool,
 }
 
@@ -45,37 +46,29 @@ impl Drop for Exchange {
             self.pool.with_state(|state, _| std::mem::take(&mut state.slots[self.lease.slot()].refresh));
         self.pool.0.renewals.send_replace(());
         if let RefreshStage::Running(running) = before {
-            running.tell(&self.told);
-        }
-    }
-}
-
-impl Running {
-    fn tell(self, told: &Refreshed) {
-        for waiter in self.waiters {
-            let _ = waiter.send(told.clone());
+            running.finish(&self.result);
         }
     }
 }
 
 impl Exchange {
     async fn run(mut self, refresher: Refresher) {
-        match self.take_turn(&refresher).await {
-            // Somebody has put an empty one there meanwhile.
-            Ok(lease) if lease.lacks_token() => self.told = Refreshed::NoHelp,
-            Ok(lease) => self.told = Refreshed::New(lease),
-            Err(trouble) => {
-                self.told = trouble.told();
+        match self.exchange_leased(&refresher).await {
+            // Somebody has stored an empty token meanwhile.
+            Ok(lease) if lease.lacks_token() => self.result = Refreshed::NoHelp,
+            Ok(lease) => self.result = Refreshed::New(lease),
+            Err(failure) => {
+                self.result = failure.result();
                 let credential = self.credential();
-                self.pool.emit(&Event::RefreshFailed { credential, error: &trouble.to_string() });
+                self.pool.emit(&Event::RefreshFailed { credential, error: &failure.to_string() });
             }
         }
     }
 
-    /// Waits for the leases, and exchanges then. To wait is nobody's failure, and has a bound of its own.
-    async fn take_turn(&mut self, refresher: &Refresher) -> Result<Lease, Trouble> {
-        let turn = self.or_hold_off(self.turn(refresher));
-        let _leases = self.patiently(Refreshed::Unavailable, turn).await?;
+    /// Waits for the leases, then exchanges. The wait has a bound of its own, and is not a failure of the vendor's.
+    async fn exchange_leased(&mut self, refresher: &Refresher) -> Result<Lease, Failure> {
+        let leases = self.or_hold_off(self.lease(refresher));
+        let _leases = self.patiently(Refreshed::Unavailable, leases).await?;
         let lease = self.exchange_patiently(refresher).await?;
         if !self.has_outlived(&lease) {
             return Ok(lease);
@@ -84,70 +77,70 @@ impl Exchange {
         self.exchange_patiently(refresher).await
     }
 
-    async fn exchange_patiently(&self, refresher: &Refresher) -> Result<Lease, Trouble> {
-        // Others wait for the leases, too: who waits from now on waits for the vendor.
-        self.running(|running| running.late = None);
+    async fn exchange_patiently(&self, refresher: &Refresher) -> Result<Lease, Failure> {
+        // From now on requests wait for the vendor, not for other holders of the leases.
+        self.running(|running| running.overdue = None);
         let exchange = self.or_hold_off(self.exchange(refresher));
         self.patiently(Refreshed::NoHelp, exchange).await
     }
 
-    /// Whether the new token's life was over before it was stored: this process was stopped, or asleep with its
-    /// computer, or could not save it for long. Nobody is told of that token: it is renewed once more. A server whose
-    /// tokens are dead when they come is asked once, since the next one would be no better.
+    /// Returns whether the new token expired before it was stored: this process was stopped, its computer was
+    /// suspended, or the vault failed for long. No request gets that token; it is renewed once more. A server whose
+    /// tokens are dead when they come is asked once only, since the next token would be no better.
     fn has_outlived(&self, lease: &Lease) -> bool {
         let (now, presented_at) = (self.pool.now(), self.running(|running| running.presented_at));
         let is_late = presented_at.flatten().is_some_and(|at| now.since(at) > SHORTEST_LIFE);
         is_late && !self.pool.is_closing() && lease.expires_at().is_some_and(|expiry| expiry <= now)
     }
 
-    /// Where this fails, leaves the token endpoint alone for a while. Others are told before it is their turn.
+    /// Does this. If it fails, no refresh starts for a while; others know that before they get the leases.
     async fn or_hold_off<T>(
         &self,
-        work: impl Future<Output = Result<T, Trouble>>,
-    ) -> Result<T, Trouble> {
-        let done = work.await;
-        if let Err(trouble) = &done {
-            self.hold_off(trouble).await;
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let result = work.await;
+        if let Err(failure) = &result {
+            self.hold_off(failure).await;
         }
-        done
+        result
     }
 
-    /// Leaves the token endpoint alone for a while, here and in other processes.
-    async fn hold_off(&self, trouble: &Trouble) {
-        let Some(hold_off) = trouble.hold_off() else { return };
-        let (slot, reason) = (self.lease.slot(), trouble.to_string());
+    /// Starts no refresh for a while, here and in other processes.
+    async fn hold_off(&self, failure: &Failure) {
+        let Some(hold_off) = failure.hold_off() else { return };
+        let (slot, reason) = (self.lease.slot(), failure.to_string());
         let failed = self.pool.with_state(|state, _| state.refresh_failed(slot, hold_off, reason));
         if let HoldOff::Vendor { .. } = hold_off {
-            // Void after an answer that could not be read, which is kept as a generation of its own: another process tries
-            // the old refresh token once more.
+            // Without effect after a response that could not be read, which is stored as a new generation: another
+            // process tries the old refresh token once more.
             let Metadata { id, generation, .. } = *self.credential();
-            // If it can't be told, others find out by themselves.
+            // If this fails, other processes find out by asking the vendor.
             let _ = self.pool.vault().refresh_failed(id, generation, failed).await;
         }
     }
 
-    /// Goes on with this for as long as it takes: to cut an exchange off may lose the new token. Those who wait
-    /// for it are told after a while.
-    async fn patiently<T>(&self, told: Refreshed, work: impl Future<Output = T>) -> T {
+    /// Does this for as long as it takes, since an aborted exchange may lose the new token. After a while the waiting
+    /// requests continue with this result.
+    async fn patiently<T>(&self, result: Refreshed, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         if let Some(patience) = self.pool.0.config.renewal_patience {
             if let Ok(done) = within(patience, &mut work).await {
                 return done;
             }
-            self.late(told);
+            self.stop_waiting(result);
         }
         work.await
     }
 
-    /// Those who wait are told this, and so are those who come until this is over.
-    fn late(&self, told: Refreshed) {
+    /// Gives this result to the waiting requests, and to those that come until the refresh ends.
+    fn stop_waiting(&self, result: Refreshed) {
         let waiters = self.running(|running| {
-            running.late = Some(told.clone());
+            running.overdue = Some(result.clone());
             let waiters = std::mem::take(&mut running.waiters);
             Running { waiters, ..Running::default() }
         });
         if let Some(waiters) = waiters {
-            waiters.tell(&told);
+            waiters.finish(&result);
         }
     }
 
@@ -158,29 +151,29 @@ impl Exchange {
         })
     }
 
-    /// Takes the leases, unless the pool is closed before it is this one's turn.
-    async fn turn(&self, refresher: &Refresher) -> Result<[Option<RefreshLease>; 2], Trouble> {
+    /// Takes the leases, unless the pool is closed meanwhile.
+    async fn lease(&self, refresher: &Refresher) -> Result<[Option<RefreshLease>; 2], Failure> {
         let (vault, id) = (self.pool.vault(), self.credential().id);
-        let turns = refresher.turns(self.pool.key());
+        let lock = refresher.lock_name(self.pool.key());
         let leases = async move {
-            // In this order everywhere, so that no two wait for each other.
-            let client = match turns {
-                Some(client) => Some(vault.lease_client(client).await?),
+            // Always in this order, so that no two wait for each other.
+            let client = match lock {
+                Some(name) => Some(vault.lease_client(name).await?),
                 None => None,
             };
             Ok([client, Some(vault.lease_refresh(id).await?)])
         };
         let (mut leases, mut closing) = (pin!(leases), pin!(self.pool.closing()));
         std::future::poll_fn(|cx| match closing.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(Trouble::Closing)),
-            Poll::Pending => leases.as_mut().poll(cx).map_err(Trouble::Vault),
+            Poll::Ready(()) => Poll::Ready(Err(Failure::Closing)),
+            Poll::Pending => leases.as_mut().poll(cx).map_err(Failure::Vault),
         })
         .await
     }
 
-    /// The vendor's verdict is in the vault before another process has its turn: a spent token that is
-    /// presented again and again looks like a thief's.
-    async fn reject(&self, reason: String) -> Trouble {
+    /// Records the vendor's verdict, in the vault before another process gets the leases: a spent token that is sent
+    /// again and again looks like a thief's.
+    async fn reject(&self, reason: String) -> Failure {
         let credential = self.credential();
         self.pool.emit(&Event::NeedsSignIn { credential, reason: &reason });
         let generation = credential.generation;
@@ -190,18 +183,18 @@ impl Exchange {
         {
             saving.await;
         }
-        Trouble::Vendor(RefreshError::Rejected { reason })
+        Failure::Vendor(RefreshError::Rejected { reason })
     }
 
-    /// Another process's verdict on this very secret.
-    fn known_verdict(&self) -> Option<Trouble> {
+    /// Returns the verdict on this very secret, if another process has got one.
+    fn known_verdict(&self) -> Option<Failure> {
         let known = self.pool.with_state(|state, _| {
             let slot = &state.slots[self.lease.slot()];
             slot.is_of(&self.lease).then(|| slot.standing.health.clone())
         });
         match known {
             Some(Health::NeedsSignIn { reason, .. }) => {
-                Some(Trouble::Vendor(RefreshError::Rejected { reason }))
+                Some(Failure::Vendor(RefreshError::Rejected { reason }))
             }
             _ => None,
         }
@@ -216,10 +209,10 @@ impl Exchange {
         self.pool.with_state(|state, config| state.change(self.lease.slot(), change, config, now));
     }
 
-    async fn exchange(&self, refresher: &Refresher) -> Result<Lease, Trouble> {
+    async fn exchange(&self, refresher: &Refresher) -> Result<Lease, Failure> {
         let id = self.credential().id;
         let vault = self.pool.vault();
-        // What others have come to while this one waited.
+        // Others may have renewed it while this task waited.
         self.pool.sync().await?;
         if let Some(verdict) = self.known_verdict() {
             return Err(verdict);
@@ -233,7 +226,7 @@ impl Exchange {
                 }
                 self.begin(begun.record.metadata.generation).await?
             }
-            // An older vault was put in place of the one that was read.
+            // An older vault has replaced the one that was loaded.
             begun if begun.record.metadata.generation < known => {
                 match self.pool.put_back(self.lease.slot(), begun.record).await? {
                     PutBack::Theirs(newer) => return self.take_over(&newer, true),
@@ -246,7 +239,7 @@ impl Exchange {
             let slot = self.lease.slot();
             self.pool.with_state(|state, _| state.slots[slot].renewal.have_failed(failed.in_a_row));
             if !failed.wait.is_zero() {
-                return Err(Trouble::HeldOff(failed));
+                return Err(Failure::HeldOff(failed));
             }
         }
         let now = self.pool.now();
@@ -262,10 +255,10 @@ impl Exchange {
             }
             Ok(secret) => self.store(stored, secret).await,
             Err(RefreshError::Unread { received, error }) => {
-                Err(Trouble::Vendor(self.keep(stored, received, error).await))
+                Err(Failure::Vendor(self.keep(stored, received, error).await))
             }
             Err(RefreshError::Rejected { reason }) => {
-                // Whoever has rotated the token meanwhile has made the verdict void.
+                // If somebody has renewed the token meanwhile, the verdict is void.
                 match vault.get(id).await {
                     Ok(now) if now.metadata.generation > stored.metadata.generation => self.adopt(&now),
                     _ if unfinished.is_some() && stored.secret.refresh_token().is_some() => {
@@ -281,35 +274,35 @@ impl Exchange {
                     _ => Err(self.reject(reason).await),
                 }
             }
-            Err(error) => Err(Trouble::Vendor(error)),
+            Err(error) => Err(Failure::Vendor(error)),
         }
     }
 
-    /// The refresher has given no token that can be used. A refresh token that came in its place is saved all the same:
-    /// the old one may be spent.
+    /// Fails, since the refresher has given no token that can be used. If a refresh token came without it, that is
+    /// saved all the same: the old one may be spent.
     async fn store_without_token(
         &self,
         old: Credential,
         secret: Secret,
         why: &'static str,
-    ) -> Result<Lease, Trouble> {
+    ) -> Result<Lease, Failure> {
         if secret.refresh_token().is_some() {
             self.store(old, secret).await?;
         }
-        Err(Trouble::Vendor(RefreshError::Failed(why.into())))
+        Err(Failure::Vendor(RefreshError::Failed(why.into())))
     }
 
-    /// Notes that the exchange begins. No note is made that no exchange follows.
-    async fn begin(&self, expected: Generation) -> Result<Begun, Trouble> {
+    /// Notes in the vault that the exchange begins, unless the pool is being closed and none will follow.
+    async fn begin(&self, expected: Generation) -> Result<Begun, Failure> {
         if self.pool.is_closing() {
-            return Err(Trouble::Closing);
+            return Err(Failure::Closing);
         }
         Ok(self.pool.vault().begin_refresh(self.credential().id, expected).await?)
     }
 
-    /// Saves the new secret; only then is it used. The old refresh token is spent, so this is tried
-    /// until it works, unless it never will: others wait for their turns.
-    async fn store(&self, old: Credential, secret: Secret) -> Result<Lease, Trouble> {
+    /// Saves the new secret; only then is it used. The old refresh token is spent, so this retries until it succeeds,
+    /// unless it never can: others wait for the leases.
+    async fn store(&self, old: Credential, secret: Secret) -> Result<Lease, Failure> {
         let Metadata { id, generation, .. } = old.metadata;
         let mut backoff = BACKOFF.0;
         let mut tries = 0;
@@ -328,13 +321,13 @@ impl Exchange {
                     error @ (VaultError::NotFound(_)
                     | VaultError::WrongKind { .. }
                     | VaultError::TooLong { .. }),
-                ) => return Err(Trouble::Vendor(RefreshError::Failed(error.into()))),
+                ) => return Err(Failure::Vendor(RefreshError::Failed(error.into()))),
                 Err(error) => {
                     let credential = self.credential();
                     self.pool.emit(&Event::SecretNotSaved { credential, error: &error.to_string() });
                     tries += 1;
                     if tries == TRIES && self.pool.0.config.renewal_patience.is_some() {
-                        self.late(Refreshed::Unavailable);
+                        self.stop_waiting(Refreshed::Unavailable);
                     }
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF.1);
@@ -343,15 +336,15 @@ impl Exchange {
         }
     }
 
-    fn adopt(&self, credential: &Credential) -> Result<Lease, Trouble> {
+    fn adopt(&self, credential: &Credential) -> Result<Lease, Failure> {
         self.take_over(credential, false)
     }
 
-    fn take_over(&self, credential: &Credential, in_older_vault: bool) -> Result<Lease, Trouble> {
+    fn take_over(&self, credential: &Credential, in_older_vault: bool) -> Result<Lease, Failure> {
         let now = self.pool.now();
         let provider = self.pool.provider();
         self.pool
             .with_state(|state, config| state.adopt(credential, in_older_vault, provider, config, now))
-            .map_err(|error| Trouble::Vendor(RefreshError::Failed(error.into())))
+            .map_err(|error| Failure::Vendor(RefreshError::Failed(error.into())))
     }
 }

@@ -1,4 +1,4 @@
-//! What a pool knows of the refreshers of its layers, and which tokens need one.
+//! Which refresher renews a token: the pool's own, or one of its layers'.
 
 use std::sync::PoisonError;
 
@@ -6,8 +6,8 @@ use super::{KnownRefresher, Refresher, lapses_at};
 use crate::pool::{Lease, Pool};
 
 impl Pool {
-    /// A layer of this pool has this refresher. Of several, one that mints is remembered rather than another.
-    pub(crate) fn knows(&self, refresher: &Refresher) {
+    /// Remembers the refresher of a layer of this pool. One that mints takes the place of one that does not.
+    pub(crate) fn remember_refresher(&self, refresher: &Refresher) {
         let is_news = {
             let mut known = self.0.known_refresher.lock().unwrap_or_else(PoisonError::into_inner);
             let before = known.as_ref().and_then(KnownRefresher::get);
@@ -17,17 +17,17 @@ impl Pool {
             refresher.is_minting() && self.0.mints.set()
         };
         if is_news {
-            // What is published was good for longer without one.
+            // Without a refresher, the published pick would be valid for longer.
             self.with_state(|_, _| ());
         }
     }
 
-    /// Whether this lease's token is known to have expired, so that it is to be renewed before it is sent.
+    /// Returns whether this lease's token is known to have expired, so that it must be renewed before it is sent.
     pub(crate) fn has_expired(&self, lease: &Lease) -> bool {
         lapses_at(lease).is_some_and(|at| at <= self.now())
     }
 
-    /// What renews this lease's secret: the pool's own refresher, or that of one of its layers, wherever it stands.
+    /// Returns the refresher for this lease's secret: the pool's own, or that of any of its layers.
     pub(crate) fn renewer(&self, lease: &Lease) -> Option<Refresher> {
         let known = || {
             let known = self.0.known_refresher.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! An older vault that was put in the place of a running pool's: a backup, most often. Its refresh tokens are spent,
-//! and to present one ends the whole sign-in at most vendors. The pool has newer ones, and stores them again.
+//! What to do if an older vault, such as a backup, replaces that of a running pool. Its refresh tokens are spent, and
+//! to use one ends the whole sign-in at most vendors. The pool has newer ones, and stores them again.
 
 use tokio::runtime::Handle;
 
@@ -8,16 +8,16 @@ use crate::events::Event;
 use crate::pool::{Lease, Pool, SlotIndex};
 use crate::vault::{Replaced, StoredPool, VaultError, VaultExt, replace_as_it_came};
 
-/// What is stored in place of what an older vault had.
+/// The credential in the vault after a newer secret was stored again.
 pub(super) enum PutBack {
-    /// The secret of this pool's.
+    /// With this pool's secret.
     Ours(Credential),
-    /// One that came after the vault was put there: a new sign-in.
+    /// With a secret that came after the vault was replaced: a new sign-in.
     Theirs(Credential),
 }
 
 impl Pool {
-    /// Those whose secret here is newer than what the vault has.
+    /// Returns the leases whose secret is newer than the vault's.
     pub(in crate::pool) fn newer_than(&self, stored: &StoredPool) -> Vec<Lease> {
         let stored = &stored.credentials;
         self.with_state(|state, _| {
@@ -29,7 +29,7 @@ impl Pool {
         })
     }
 
-    /// Stores these again, in a task of its own.
+    /// Stores these secrets again, each in a task of its own.
     pub(in crate::pool) fn put_all_back(&self, newer: Vec<Lease>) {
         let Ok(runtime) = Handle::try_current() else { return };
         for lease in newer {
@@ -52,13 +52,13 @@ impl Pool {
         self.put_back(lease.slot(), stored).await.map(drop)
     }
 
-    /// Stores the secret that is known here again in place of an older one. Wants the refresh leased.
+    /// Stores this pool's secret again in place of an older one. The caller must hold the refresh lease.
     pub(super) async fn put_back(
         &self,
         slot: SlotIndex,
         stored: Credential,
     ) -> Result<PutBack, VaultError> {
-        // Not that of when the older vault was found: another task may have done this since.
+        // Read now, since another task may have done this after the older vault was found.
         let lease = self.with_state(|state, _| state.slots[slot].lease.clone());
         let Metadata { id, generation, .. } = stored.metadata;
         if lease.credential().generation == generation {
@@ -85,8 +85,8 @@ impl Pool {
     }
 }
 
-/// Whether the secret of this lease came after what is stored, whose number is smaller. Numbers begin again in an
-/// older vault, so a new sign-in there has a small one, too: it is told by its time.
+/// Returns whether this lease's secret is newer than the stored one, whose generation is smaller. Generations start
+/// again in an older vault, so a new sign-in there has a small one, too; its time tells them apart.
 fn is_newer(lease: &Lease, stored: &Metadata) -> bool {
     let known = lease.credential();
     lease.secret().is_some()

@@ -1,4 +1,4 @@
-//! What exchanges one secret for another, and how that fails.
+//! Exchanging one secret for another, and how that fails.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,10 +9,10 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::credential::{Credential, PoolKey, Secret};
-use crate::pool::Lease;
+use crate::pool::lease::Lease;
 use crate::secret::SecretString;
 
-/// Exchanges a credential for a new secret, at the vendor's token endpoint for instance.
+/// Exchanges a credential for a new secret, for example at the vendor's token endpoint.
 ///
 /// ```
 /// use tower_credentials::{Credential, OAuthTokens, RefreshError, Refresher};
@@ -26,39 +26,42 @@ use crate::secret::SecretString;
 #[derive(Clone)]
 pub struct Refresher {
     exchange: Arc<Exchange>,
-    turns: Turns,
+    concurrency: Concurrency,
     mints: bool,
 }
 
 type Exchange = Mutex<BoxCloneService<Credential, Secret, BoxError>>;
 
-/// A refresher for as long as others have it: it may hold the pool that knows it.
+/// A weak reference to a refresher, since a refresher may hold the pool that remembers it.
 #[derive(Clone)]
 pub(in crate::pool) struct KnownRefresher {
     exchange: Weak<Exchange>,
-    turns: Turns,
+    concurrency: Concurrency,
     mints: bool,
 }
 
 impl KnownRefresher {
     pub(in crate::pool) fn get(&self) -> Option<Refresher> {
-        let Self { exchange, turns, mints } = self;
-        Some(Refresher { exchange: exchange.upgrade()?, turns: turns.clone(), mints: *mints })
+        let Self { exchange, concurrency, mints } = self;
+        Some(Refresher {
+            exchange: exchange.upgrade()?,
+            concurrency: concurrency.clone(),
+            mints: *mints,
+        })
     }
 }
 
-/// Which refreshes are made one at a time.
+/// How many refreshes of different credentials may run at once.
 #[derive(Clone)]
-enum Turns {
-    OfProvider,
-    OfClient(Arc<str>),
-    None,
+enum Concurrency {
+    OnePerProvider,
+    OnePerClient(Arc<str>),
+    Unlimited,
 }
 
 impl Refresher {
-    /// A refresher that calls an async function, from a credential to its new secret: a [`Secret`], or
-    /// [`OAuthTokens`](crate::OAuthTokens). The function's error may be a [`RefreshError`]; any other is taken for a failure
-    /// that may pass.
+    /// Creates a refresher from an async function that takes a credential and returns its new secret: a [`Secret`], or
+    /// [`OAuthTokens`](crate::OAuthTokens). Its error may be a [`RefreshError`]; any other counts as temporary.
     pub fn new<F, Fut, T, E>(exchange: F) -> Self
     where
         F: FnMut(Credential) -> Fut + Clone + Send + 'static,
@@ -69,7 +72,8 @@ impl Refresher {
         Self::from_service(tower::service_fn(exchange))
     }
 
-    /// A refresher that calls a service: one with a timeout around it, say. Errors as at [`new`](Self::new).
+    /// Creates a refresher from a service, for example one with a timeout around it. Errors count as they do for
+    /// [`new`](Self::new).
     pub fn from_service<S>(service: S) -> Self
     where
         S: Service<Credential, Response: Into<Secret>, Error: Into<BoxError>, Future: Send + 'static>
@@ -80,15 +84,16 @@ impl Refresher {
         let service = tower::util::MapErr::new(service, Into::into as fn(S::Error) -> BoxError);
         let service = tower::util::MapResponse::new(service, Into::into as fn(S::Response) -> Secret);
         let exchange = Arc::new(Mutex::new(BoxCloneService::new(service)));
-        Self { exchange, turns: Turns::OfProvider, mints: false }
+        Self { exchange, concurrency: Concurrency::OnePerProvider, mints: false }
     }
 
-    /// Says that it makes secrets from what it has itself, without a refresh token of the credential's: an installation
-    /// token of a GitHub App, a token for client credentials (RFC 6749, section 4.4), a service account's, one of a
-    /// security token service. Then it is called for credentials of every kind: after a 401, after the expiry, and
-    /// before the first request where the vault has an empty token (`OAuthTokens::new("")`). Once for all requests and
-    /// all processes, as any refresh. Without this it is called for credentials that have a refresh token, and for no
-    /// other.
+    /// Declares that this refresher makes secrets without a refresh token of the credential: an installation token of
+    /// a GitHub App, a token for client credentials (RFC 6749, section 4.4), a service account's token, or one of a
+    /// security token service.
+    ///
+    /// It is then called for credentials of every kind: after a 401, after the expiry, and before the first request if
+    /// the vault has an empty token (`OAuthTokens::new("")`); once for all requests and all processes, like any
+    /// refresh. Without this it is called only for credentials that have a refresh token.
     ///
     /// ```
     /// # use tower_credentials::{Credential, OAuthTokens, RefreshError, Refresher};
@@ -106,46 +111,49 @@ impl Refresher {
         self
     }
 
-    /// Makes the refreshes of all credentials that go by this OAuth client one at a time, whatever their
-    /// provider. Unless set, those of one provider are: some vendors revoke sibling sign-ins that are
-    /// renewed at the same time.
+    /// Refreshes all credentials of this OAuth client one at a time, whatever their provider. By default, those of one
+    /// provider are: some vendors revoke sibling sign-ins that are renewed at the same time.
     #[must_use]
     pub fn client(mut self, client_id: impl Into<Arc<str>>) -> Self {
-        self.turns = Turns::OfClient(client_id.into());
+        self.concurrency = Concurrency::OnePerClient(client_id.into());
         self
     }
 
-    /// Makes refreshes of different credentials at the same time, where the vendor is known to bear that.
-    /// Those of one credential are never.
+    /// Refreshes different credentials at the same time, for vendors that are known to allow it. Refreshes of one
+    /// credential are never concurrent.
     #[must_use]
     pub fn concurrent(mut self) -> Self {
-        self.turns = Turns::None;
+        self.concurrency = Concurrency::Unlimited;
         self
     }
 
-    /// By what name the refreshes of this pool's credentials take turns.
-    pub(super) fn turns(&self, pool: &PoolKey) -> Option<Arc<str>> {
-        match &self.turns {
-            // No client id is named like this.
-            Turns::OfProvider => Some(format!("provider {}", pool.provider()).into()),
-            Turns::OfClient(client) => Some(client.clone()),
-            Turns::None => None,
+    /// Returns the name of the lock that this pool's refreshes share, if they are not concurrent.
+    pub(super) fn lock_name(&self, pool: &PoolKey) -> Option<Arc<str>> {
+        match &self.concurrency {
+            // No client id looks like this.
+            Concurrency::OnePerProvider => Some(format!("provider {}", pool.provider()).into()),
+            Concurrency::OnePerClient(client) => Some(client.clone()),
+            Concurrency::Unlimited => None,
         }
     }
 
-    /// Whether it makes secrets by itself.
+    /// Returns whether it makes secrets without a refresh token.
     pub(in crate::pool) fn is_minting(&self) -> bool {
         self.mints
     }
 
-    /// Whether it may renew what this lease has.
+    /// Returns whether it may renew this lease's secret.
     pub(crate) fn renews(&self, lease: &Lease) -> bool {
         self.mints || lease.has_refresh_token()
     }
 
     pub(in crate::pool) fn known(&self) -> KnownRefresher {
-        let Self { exchange, turns, mints } = self;
-        KnownRefresher { exchange: Arc::downgrade(exchange), turns: turns.clone(), mints: *mints }
+        let Self { exchange, concurrency, mints } = self;
+        KnownRefresher {
+            exchange: Arc::downgrade(exchange),
+            concurrency: concurrency.clone(),
+            mints: *mints,
+        }
     }
 
     pub(super) async fn exchange(&self, credential: Credential) -> Result<Secret, RefreshError> {
@@ -165,40 +173,39 @@ impl fmt::Debug for Refresher {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RefreshError {
-    /// The vendor's own verdict that the refresh token is no good (`invalid_grant`, RFC 6749, section
-    /// 5.2): only a new sign-in helps.
+    /// The vendor has rejected the refresh token (`invalid_grant`, RFC 6749, section 5.2): only a new sign-in helps.
     Rejected {
-        /// The vendor's reason, in words. Shown to people and saved: nothing secret.
+        /// The vendor's reason, in words. It is shown and saved, so it must not contain a secret.
         reason: String,
     },
-    /// Anything that may pass: the network, a server's trouble.
+    /// A temporary failure, such as one of the network or of a server.
     Failed(BoxError),
-    /// As [`Failed`](Self::Failed), and the token endpoint has stated when to ask again (`retry-after`, RFC 9110,
-    /// section 10.2.3). No process that shares the vault asks for this credential before.
+    /// Like [`Failed`](Self::Failed), but the token endpoint has stated when to ask again (`retry-after`, RFC 9110,
+    /// section 10.2.3). No process that shares the vault refreshes this credential before that time.
     AskAgain {
-        /// In how long, from the answer on. More than eight days are not believed.
+        /// How long to wait from when the response arrived. More than eight days count as eight.
         after: Duration,
-        /// What has failed.
+        /// The error.
         error: BoxError,
     },
-    /// The token endpoint has answered, and the answer could not be read, or not whole. The refresh token may be
-    /// spent, so what was received is kept with the credential, as
-    /// [`UNREAD_ANSWER`](crate::OAuthTokens::UNREAD_ANSWER). As [`Failed`](Self::Failed) otherwise.
+    /// Like [`Failed`](Self::Failed), but the token endpoint has sent a response that could not be read, or not all of
+    /// it. The refresh token may be spent, so the received text is kept with the credential, as
+    /// [`UNREAD_ANSWER`](crate::OAuthTokens::UNREAD_ANSWER).
     Unread {
-        /// What was received.
+        /// The text that was received.
         received: SecretString,
-        /// What was wrong with it.
+        /// Why it could not be read.
         error: BoxError,
     },
 }
 
 impl RefreshError {
-    /// That the vendor has rejected the refresh token.
+    /// Creates the error of a vendor that has rejected the refresh token.
     pub fn rejected(reason: impl Into<String>) -> Self {
         Self::Rejected { reason: reason.into() }
     }
 
-    /// When the token endpoint wants to be asked again, where it has stated that.
+    /// Returns how long to wait, if the token endpoint has stated that.
     pub(super) fn ask_again_in(&self) -> Option<Duration> {
         match self {
             Self::AskAgain { after, .. } => Some((*after).min(crate::rate_limit::MAX_STATED)),
@@ -206,7 +213,7 @@ impl RefreshError {
         }
     }
 
-    /// Without the secret, where its text quotes it: token endpoints do that, and errors are shown.
+    /// Removes the secret from the text: token endpoints quote it, and errors are shown.
     pub(super) fn redacted(self, secret: &Secret) -> Self {
         match self {
             Self::Rejected { reason } => Self::Rejected { reason: secret.redact(reason) },

@@ -1,26 +1,25 @@
-//! Taking over what the vault has.
+//! Merging the vault's credentials and standings into the state.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
 
 use tower::util::rng::Rng;
 
-use super::blame::RefusedFresh;
 use super::{PoolState, Slot};
 use crate::clock::Timestamp;
 use crate::credential::{Credential, Metadata};
-use crate::pool::config::{Config, Mode};
+use crate::pool::config::Config;
 use crate::pool::lease::Lease;
+use crate::pool::mode::Mode;
 use crate::pool::pick_index::SlotIndex;
-use crate::pool::refresh::{RefreshStage, Renewal};
+use crate::pool::refresh::Renewal;
 use crate::provider::{Provider, UnusableSecret};
 use crate::standing::{Cooldown, Outcome, Standing};
 use crate::vault::{Damage, StoredPool};
 
 impl PoolState {
-    /// Takes over what the vault has: credentials that came, went or were renewed, and how all stand.
-    /// What is not saved yet is kept. Credentials that can't be used are named, if that is news. One that could not be
-    /// read this time stays in use, as it is in memory.
+    /// Merges what the vault has: credentials that were added, removed or renewed, and their standings. Unsaved
+    /// outcomes are kept. A credential that could not be read this time stays in use, as it is in memory. Returns the
+    /// damage that is new.
     pub(crate) fn load(
         &mut self,
         stored: StoredPool,
@@ -68,9 +67,9 @@ impl PoolState {
             let mut standing = standings.credentials.remove(&id).unwrap_or_default();
             let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
             unsaved.for_each(|outcome| standing.merge(&outcome.change));
-            // The vault has left out its own; ours may be on a secret that others have replaced.
+            // The vault has forgotten its own; an unsaved outcome may be of a secret that others have replaced.
             standing.forget_before(generation);
-            is_news |= self.take_over(slot, standing, now);
+            is_news |= self.replace_standing(slot, standing, now);
             self.send_to_back(slot);
         }
         for slot in &mut self.slots {
@@ -103,12 +102,10 @@ impl PoolState {
         let cooldowns = self.slots.iter().flat_map(|slot| &slot.standing.cooldowns);
         let scopes = cooldowns.filter(|known| known.until > now).filter_map(|known| known.scope.clone());
         for scope in scopes.collect::<HashSet<_>>() {
-            self.by_scope.entry(scope).or_default();
+            self.scope_indexes.entry(scope).or_default();
         }
-        for slot in 0..self.slots.len() {
-            self.slots[slot].mark();
-            self.refile(slot, config, now);
-        }
+        self.slots.iter().for_each(Slot::update_penalty);
+        self.reindex_all(config, now);
         self.end_misdated(config, now);
         if is_news {
             self.wake();
@@ -118,26 +115,26 @@ impl PoolState {
         self.damaged.iter().filter(|damage| !known.contains(damage)).cloned().collect()
     }
 
-    /// Takes over how a credential stands. A cooldown that others have set is as fresh as one of ours:
-    /// no success of an attempt that is under way ends it. Whether that may change which one a request takes.
-    fn take_over(&mut self, index: SlotIndex, mut standing: Standing, now: Timestamp) -> bool {
+    /// Replaces a credential's standing by the vault's. A cooldown that others have set counts as set now, so that no
+    /// success of an attempt that is under way ends it. Returns whether a pick may change.
+    fn replace_standing(&mut self, index: SlotIndex, mut standing: Standing, now: Timestamp) -> bool {
         let slot = &mut self.slots[index];
-        if standing.last_response.is_some_and(|answer| !answer.is_believable(now)) {
+        if standing.last_response.is_some_and(|response| !response.is_believable(now)) {
             standing.last_response = slot.standing.last_response;
         }
         let mut known = std::mem::replace(&mut slot.standing, standing);
         known.last_response = slot.standing.last_response;
         let is_news = known != slot.standing;
-        let fresh = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
+        let is_new = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
         let scopes: Vec<_> =
-            slot.standing.cooldowns.iter().filter(fresh).map(|fresh| fresh.scope.clone()).collect();
+            slot.standing.cooldowns.iter().filter(is_new).map(|new| new.scope.clone()).collect();
         for scope in scopes {
-            let tick = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
-            slot.set_cooled_at(scope.as_ref(), tick);
+            slot.set_cooled_at(scope.as_ref(), self.logical_clock.advance());
         }
         is_news
     }
 
+    /// Adds a credential, or replaces its secret unless a newer one is known.
     fn upsert(
         &mut self,
         credential: &Credential,
@@ -154,39 +151,23 @@ impl PoolState {
                 let lease = self.slots[slot].lease.succeeded_by(credential, provider)?;
                 if is_renewed {
                     self.slots[slot].renewal = Renewal::of(&lease, now, self.random.next_f64());
-                    self.slots[slot].acquit();
+                    self.slots[slot].clear_suspicion();
                 }
                 self.slots[slot].lease = lease;
             }
             return Ok(slot);
         }
         let slot = self.slots.len();
-        let lease = Lease::new(slot, credential, provider, self.penalties.none(), self.mints.clone())?;
+        let lease =
+            Lease::new(slot, credential, provider, self.penalties.new_penalty(), self.mints.clone())?;
         let renewal = Renewal::of(&lease, now, self.random.next_f64());
-        self.slots.push(Slot {
-            lease,
-            standing: Standing::default(),
-            live: true,
-            place: 0,
-            preferred: 0,
-            last_used: 0,
-            pass: self.pass,
-            allowance: None,
-            lowered_cap: None,
-            was_busy: false,
-            probes: 0,
-            cooled_at: Vec::new(),
-            suspected: None,
-            refused_fresh: RefusedFresh::default(),
-            refresh: RefreshStage::Idle,
-            renewal,
-        });
+        self.slots.push(Slot::new(lease, renewal, self.pass));
         self.by_id.insert(id, slot);
         Ok(slot)
     }
 
-    /// Takes over a renewed secret. Without effect where a newer one is known, unless that is of a vault
-    /// in whose place an older one was put: its numbers begin again.
+    /// Adopts a renewed secret, unless a newer one is known. `in_older_vault` says that the vault was replaced by an
+    /// older one, in which generations start again.
     pub(crate) fn adopt(
         &mut self,
         credential: &Credential,
@@ -198,8 +179,8 @@ impl PoolState {
         let slot = self.upsert(credential, provider, in_older_vault, now)?;
         let generation = self.slots[slot].lease.credential().generation;
         self.slots[slot].standing.forget_before(generation);
-        self.slots[slot].mark();
-        self.refile(slot, config, now);
+        self.slots[slot].update_penalty();
+        self.reindex(slot, config, now);
         self.wake();
         Ok(self.slots[slot].lease.clone())
     }

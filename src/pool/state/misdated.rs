@@ -1,4 +1,4 @@
-//! What a clock that was wrong has left behind.
+//! Ending cooldowns that a wrong clock has set.
 
 use super::PoolState;
 use crate::clock::Timestamp;
@@ -7,7 +7,7 @@ use crate::standing::{Change, Cooldown};
 
 impl PoolState {
     /// Ends the cooldowns that were set in the future. The clock that set them was wrong, so nobody knows when they
-    /// end. If a credential is still limited, its next answer says so.
+    /// end. If a credential is still limited, its next response says so.
     pub(crate) fn end_misdated(&mut self, config: &Config, now: Timestamp) {
         for index in 0..self.slots.len() {
             let cooldowns = &self.slots[index].standing.cooldowns;

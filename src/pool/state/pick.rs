@@ -1,4 +1,4 @@
-//! Picking from the state.
+//! Picking a credential, under the lock.
 
 use tokio::sync::oneshot;
 
@@ -13,7 +13,7 @@ use crate::pool::request_options::{Pin, RequestOptions};
 use crate::standing::{Health, Scope};
 use crate::vault::VaultError;
 
-/// Why a credential that is out of use is.
+/// Returns why a credential is out of use.
 fn out_of_use(slot: &Slot, key: &PoolKey, pin: Option<String>) -> Error {
     let pool = key.clone();
     match slot.standing.health {
@@ -23,7 +23,7 @@ fn out_of_use(slot: &Slot, key: &PoolKey, pin: Option<String>) -> Error {
 }
 
 impl PoolState {
-    /// The first pick of a request.
+    /// Picks the credential for a request's first attempt.
     pub(crate) fn pick_first(
         &mut self,
         key: &PoolKey,
@@ -34,7 +34,7 @@ impl PoolState {
     ) -> Result<Picked, Error> {
         if let Some(pin) = &options.pin {
             let slot = self.pinned(pin);
-            let slot = slot.ok_or_else(|| self.no_such(pin, key))?;
+            let slot = slot.ok_or_else(|| self.unknown_pin(pin, key))?;
             if self.slots[slot].standing.paused {
                 return Err(Error::Paused { pool: key.clone(), pin: Some(pin.to_string()) });
             }
@@ -54,17 +54,17 @@ impl PoolState {
         self.promote(scope, config, now);
         if let Some(affinity) = &options.affinity
             && let Some(slot) = self.affinity.get(affinity)
-            && self.picks(scope).is_ready(slot)
+            && self.index_for(scope).is_ready(slot)
             && !self.slots[slot].is_suspected()
             && self.is_of_first_tier(slot, scope)
         {
             return Ok(self.take(slot, false, config, now));
         }
-        let ready = self.picks(scope).ready().next();
+        let ready = self.index_for(scope).ready().next();
         if let Some(slot) = ready {
             return Ok(self.take_for(slot, options, config, now));
         }
-        let idle = self.picks(scope).soonest();
+        let idle = self.index_for(scope).soonest();
         let busy = self.soonest_busy(scope, config);
         let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
         if busy.is_some_and(|until| until <= now || (tries && idle.is_none())) {
@@ -73,7 +73,7 @@ impl PoolState {
         let Some(soonest) = idle.into_iter().chain(busy).min() else {
             let mut allowed = self.slots.iter().filter(|slot| self.is_allowed(slot, config));
             let is_spent = |slot: &&Slot| matches!(slot.standing.health, Health::Spent { .. });
-            // Money is the lesser trouble.
+            // To be spent is the lesser trouble.
             let first = allowed.clone().find(is_spent).or_else(|| allowed.next());
             return Err(if let Some(slot) = first {
                 out_of_use(slot, key, None)
@@ -98,21 +98,21 @@ impl PoolState {
         Err(Error::AllCoolingDown { pool: key.clone(), retry_after, is_stated })
     }
 
-    /// Whether no credential of a lower tier is ready.
+    /// Returns whether no credential of a lower tier is ready.
     fn is_of_first_tier(&self, slot: SlotIndex, scope: Option<&Scope>) -> bool {
-        let best = self.picks(scope).best();
+        let best = self.index_for(scope).best();
         best.is_none_or(|((tier, ..), _)| self.slots[slot].tier() <= tier)
     }
 
-    /// The one that a request without options would take now. Changes nothing: one whose cooldown has ended
-    /// is ranked as if it were among the ready ones, where the next pick puts it.
+    /// Returns the credential that a request without options would take now. Changes nothing: one whose cooldown has
+    /// ended is ranked among the ready ones, where the next pick moves it.
     pub(crate) fn active(&self, config: &Config, now: Timestamp) -> Option<SlotIndex> {
-        let ended = self.unscoped.cooling().take_while(|(until, _)| *until <= now);
+        let ended = self.index.cooling().take_while(|(until, _)| *until <= now);
         let as_ready = |(_, slot): (Timestamp, SlotIndex)| {
             let pass = self.slots[slot].pass.max(self.pass);
-            (self.key(slot, pass, config), slot)
+            (self.sort_key(slot, pass, config), slot)
         };
-        if let Some((_, slot)) = self.unscoped.best().into_iter().chain(ended.map(as_ready)).min() {
+        if let Some((_, slot)) = self.index.best().into_iter().chain(ended.map(as_ready)).min() {
             return Some(slot);
         }
         let waits = self.soonest_busy(None, config).is_some_and(|until| until <= now);
@@ -120,7 +120,7 @@ impl PoolState {
         if tries && !waits { self.soonest_unprobed(None) } else { None }
     }
 
-    /// When the first of those that are at their cap would be ready otherwise.
+    /// Returns when the first of the credentials at their cap would be ready without it.
     fn soonest_busy(&self, scope: Option<&Scope>, config: &Config) -> Option<Timestamp> {
         if !self.has_caps(config) {
             return None;
@@ -134,7 +134,7 @@ impl PoolState {
         pin.lookup(&self.by_id, &self.by_label).filter(|slot| self.slots[*slot].live)
     }
 
-    /// The pick of a request that has tried some credentials already: one that is ready, and that it may take.
+    /// Picks a credential for another attempt: one that is ready, and that the request may take.
     pub(crate) fn pick_next(
         &mut self,
         may_take: impl Fn(SlotIndex) -> bool,
@@ -147,7 +147,7 @@ impl PoolState {
         }
         let scope = options.scope.as_ref();
         self.promote(scope, config, now);
-        let ready = self.picks(scope).ready().find(|slot| may_take(*slot));
+        let ready = self.index_for(scope).ready().find(|slot| may_take(*slot));
         if let Some(slot) = ready {
             return self.take_for(slot, options, config, now);
         }
@@ -164,9 +164,9 @@ impl PoolState {
         Picked::None
     }
 
-    /// There is none to which the request is pinned, or none that can be used.
-    fn no_such(&self, pin: &Pin, key: &PoolKey) -> Error {
-        let id = pin.to_one_of(&self.unusable);
+    /// Returns the error of a pin to a credential that does not exist, or that can't be used.
+    fn unknown_pin(&self, pin: &Pin, key: &PoolKey) -> Error {
+        let id = pin.id_among(&self.unusable);
         match self.damaged.iter().find(|damage| id.is_some() && damage.id == id) {
             Some(damage) => Error::Vault(VaultError::Damaged(damage.clone())),
             None => Error::UnknownPin { pool: key.clone(), pin: pin.to_string() },
@@ -177,17 +177,17 @@ impl PoolState {
         config.max_in_flight.is_some() || self.caps_end.is_some()
     }
 
-    /// One is free when a request ends, or when a lowered cap does.
+    /// Waits for the end of a request, or of a lowered cap.
     fn pending(&mut self) -> Picked {
         Picked::Pending(Wakeup { until: self.caps_end, change: self.wait() })
     }
 
-    /// Of the credentials that cool down the one that is ready soonest, but rather one that no other
-    /// request is trying already.
+    /// Returns the credential that is ready soonest of those that cool down, preferably one that no other request is
+    /// trying.
     fn soonest_unprobed(&self, scope: Option<&Scope>) -> Option<SlotIndex> {
-        // Bounded: where this many are being tried, one more on the first makes no difference.
+        // Bounded: if this many are being tried, one more request on the first makes no difference.
         const LOOK: usize = 64;
-        let cooling = || self.picks(scope).cooling().map(|(_, slot)| slot);
+        let cooling = || self.index_for(scope).cooling().map(|(_, slot)| slot);
         let unprobed = cooling().take(LOOK).min_by_key(|slot| self.slots[*slot].probes);
         unprobed.or_else(|| cooling().next())
     }
@@ -217,18 +217,18 @@ impl PoolState {
         }
         slot.probes += u32::from(is_probe);
         if self.has_caps(config) || config.policy.moves_on_use() {
-            self.refile(index, config, now);
+            self.reindex(index, config, now);
         }
         let expired = lapses_at(&lease).is_some_and(|at| at <= now);
         Picked::Lease { lease, is_probe, expired }
     }
 
-    /// A use has ended, which others may wait for.
+    /// Ends a use of a credential, which others may wait for.
     pub(crate) fn release(&mut self, index: SlotIndex, is_probe: bool, config: &Config, now: Timestamp) {
         let slot = &mut self.slots[index];
         slot.probes = slot.probes.saturating_sub(u32::from(is_probe));
         if self.has_caps(config) {
-            self.refile(index, config, now);
+            self.reindex(index, config, now);
             self.wake();
         }
     }
@@ -240,7 +240,7 @@ impl PoolState {
         receiver
     }
 
-    /// Lets all who wait for a change ask again.
+    /// Lets all waiting requests pick again.
     pub(super) fn wake(&mut self) {
         for waiter in self.waiters.drain(..) {
             let _ = waiter.send(());

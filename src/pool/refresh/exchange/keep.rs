@@ -1,4 +1,4 @@
-//! Keeps an answer that could not be read: the refresh token that it has cost may be spent.
+//! Keeps a token response that could not be read, since the refresh token may be spent.
 
 use super::{BACKOFF, Exchange, TRIES};
 use crate::BoxError;
@@ -8,7 +8,7 @@ use crate::secret::SecretString;
 use crate::vault::{Replaced, replace_as_it_came};
 
 impl Exchange {
-    /// Stores what was received beside the tokens, sealed as they are, and answers what to say of it.
+    /// Stores the received text beside the tokens, sealed as they are. Returns the error to report.
     pub(super) async fn keep(
         &self,
         old: Credential,
@@ -26,12 +26,12 @@ impl Exchange {
             match replace_as_it_came(self.pool.vault(), id, generation, secret.clone()).await {
                 Ok(Replaced::Swapped(generation)) => {
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };
-                    // Under the tokens that it has, which may still be good.
+                    // The tokens stay, since they may still work.
                     let _ = self.adopt(&Record { metadata, secret });
                     break;
                 }
                 Ok(Replaced::Conflict(theirs)) => {
-                    // Somebody has newer ones, and these were for older.
+                    // Somebody has newer tokens, and the response was for older ones.
                     let _ = self.adopt(&theirs);
                     return RefreshError::Failed(error);
                 }

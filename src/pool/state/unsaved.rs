@@ -1,0 +1,53 @@
+//! Which outcomes are in memory but not in the vault.
+
+use super::{PoolState, Slot};
+use crate::clock::Timestamp;
+use crate::pool::last_responses::LastResponses;
+use crate::standing::{Change, Outcome};
+
+impl PoolState {
+    /// Takes the outcomes that are to be saved now.
+    pub(in crate::pool) fn start_saving(
+        &mut self,
+        responses: &LastResponses,
+        now: Timestamp,
+    ) -> Vec<Outcome> {
+        self.journal.start(unsaved_responses(&self.slots, responses, now))
+    }
+
+    /// Records that the outcomes that were being saved are in the vault.
+    pub(in crate::pool) fn saved(&mut self) {
+        let Self { journal, slots, by_id, .. } = self;
+        for Outcome { id, change } in journal.arrived() {
+            if let (Change::Answered(response), Some(slot)) = (change, by_id.get(&id)) {
+                slots[*slot].standing.last_response = Some(response);
+            }
+        }
+    }
+
+    /// Returns whether a last response is later than the vault's.
+    pub(in crate::pool) fn has_unsaved_responses(
+        &self,
+        responses: &LastResponses,
+        now: Timestamp,
+    ) -> bool {
+        unsaved_responses(&self.slots, responses, now).next().is_some()
+    }
+}
+
+/// Returns the last responses that are later than those that the vault is known to have.
+fn unsaved_responses(
+    slots: &[Slot],
+    responses: &LastResponses,
+    now: Timestamp,
+) -> impl Iterator<Item = Outcome> {
+    // A credential without a response is passed over without a look at its slot.
+    (0..slots.len()).filter_map(move |index| {
+        let response = responses.get(index, now).filter(|response| response.is_believable(now))?;
+        let Slot { lease, standing, live, .. } = &slots[index];
+        let known = standing.last_response.filter(|known| known.is_believable(now));
+        let is_news = *live && known.is_none_or(|known| response > known);
+        let id = lease.credential().id;
+        is_news.then_some(Outcome { id, change: Change::Answered(response) })
+    })
+}
