@@ -1,25 +1,25 @@
-//! What a discovery is made of.
+//! Builds a discovery.
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use super::ask::Exchange;
 use super::cache::Store;
-use super::flight::Flight;
-use super::{Discovery, Filter, Inner, Limits, Model};
+use super::model::Model;
+use super::upstream::{Exchange, Limits, Upstream};
+use super::{Discovery, Filter};
 use crate::credential::Kind;
 use crate::pool::Pool;
 use crate::provider::ModelsEndpoint;
 use crate::settings::SettingsError;
 
-/// What a [`Discovery`] is made of.
+/// The builder of a [`Discovery`].
 pub struct DiscoveryBuilder {
     pool: Pool,
     exchange: Exchange,
     endpoint: Option<ModelsEndpoint>,
     directory: Option<PathBuf>,
+    time_to_live: Duration,
     limits: Limits,
     filter: Option<Filter>,
 }
@@ -31,8 +31,8 @@ impl DiscoveryBuilder {
             exchange,
             endpoint: None,
             directory: None,
+            time_to_live: Duration::from_secs(60 * 60),
             limits: Limits {
-                time_to_live: Duration::from_secs(60 * 60),
                 timeout: Duration::from_secs(30),
                 pages: 50,
                 page_bytes: 4 * 1024 * 1024,
@@ -43,82 +43,81 @@ impl DiscoveryBuilder {
         }
     }
 
-    /// Asks there, in place of where the provider says.
+    /// Sets the endpoint of the list. Defaults to the provider's.
     #[must_use]
     pub fn endpoint(mut self, endpoint: ModelsEndpoint) -> Self {
         self.endpoint = Some(endpoint);
         self
     }
 
-    /// Keeps answers in this directory, where other processes find them: a file for each pool and URL, with the last
-    /// answer. It counts for a pool with the same accounts alone, so not for one of another vault. The directory is made when there is something to keep, with mode 0700, and files have mode 0600. Without a
-    /// directory, answers are kept in memory.
+    /// Keeps lists in this directory, where other processes find them: one file for each pool and URL, with the last list. It
+    /// counts only for a pool with the same accounts, so not for a pool of another vault. The directory is created with the
+    /// first list, with mode 0700; files have mode 0600. By default, lists are kept in memory.
     ///
-    /// A file that is damaged, or that isn't one of these, is as good as none and is replaced; that one can't
-    /// be written is a warning and no error.
+    /// A file that is damaged, or isn't one of these, is ignored and replaced. If a file can't be written, that is a warning
+    /// and not an error.
     #[must_use]
     pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// How long an answer is used before another is asked for; one hour unless set. By the pool's
-    /// [clock](crate::PoolBuilder::clock).
+    /// Sets how long a list is used before a new one is requested, by the pool's [clock](crate::PoolBuilder::clock). Defaults
+    /// to one hour.
     #[must_use]
     pub fn time_to_live(mut self, time: Duration) -> Self {
-        self.limits.time_to_live = time;
+        self.time_to_live = time;
         self
     }
 
-    /// How long an answer is waited for, with all of its pages; 30 s unless set.
+    /// Sets the timeout of a list with all of its pages. Defaults to 30 seconds.
     #[must_use]
     pub fn timeout(mut self, time: Duration) -> Self {
         self.limits.timeout = time;
         self
     }
 
-    /// How many pages an answer may have; 50 unless set. One that has more is an error.
+    /// Sets the maximum number of pages of a list; more are an error. Defaults to 50.
     #[must_use]
     pub fn max_pages(mut self, pages: usize) -> Self {
         self.limits.pages = pages;
         self
     }
 
-    /// How many bytes a page may have; 4 MiB unless set. No more are read, and one that has more is an error.
+    /// Sets the maximum size of a page in bytes. No more are read; a longer page is an error. Defaults to 4 MiB.
     #[must_use]
     pub fn max_page_bytes(mut self, bytes: usize) -> Self {
         self.limits.page_bytes = bytes;
         self
     }
 
-    /// How many bytes the pages of an answer may have together; 16 MiB unless set. No more are read, and one that
-    /// has more is an error. A list of more than 32 MiB is not kept in a directory.
+    /// Sets the maximum size of all pages of a list together, in bytes. No more are read; a longer list is an error. Defaults
+    /// to 16 MiB. A list of more than 32 MiB is not kept in a directory.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
         self
     }
 
-    /// How many models an answer may have, those counted that are there twice; 10,000 unless set. One that has
-    /// more is an error.
+    /// Sets the maximum number of models of a list, including duplicates; more are an error. Defaults to 10,000.
     #[must_use]
     pub fn max_models(mut self, models: usize) -> Self {
         self.limits.models = models;
         self
     }
 
-    /// Gives only models that this says yes to. All are kept.
+    /// Returns only models for which this is true. All are kept.
     #[must_use]
     pub fn filter(mut self, filter: impl Fn(&Model) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
     }
 
-    /// The discovery. Where the provider has several URLs for accounts of several kinds, it is that of the
-    /// account which a request would take now; of an empty pool, that of API keys.
+    /// Builds the discovery. If the provider has different URLs for different kinds of accounts, the URL is that of the
+    /// account that a request would use now; for an empty pool, that of API keys.
     ///
     /// # Errors
-    /// [`SettingsError::Invalid`] where the provider doesn't say where it tells its models.
+    /// [`SettingsError::Invalid`] if the provider has no list of models.
     pub fn build(self) -> Result<Discovery, SettingsError> {
         let provider = self.pool.provider();
         let endpoint =
@@ -129,31 +128,19 @@ impl DiscoveryBuilder {
             reason: reason.to_owned(),
         };
         let endpoint = endpoint.ok_or_else(|| {
-            invalid("models_url", "is not set, and the provider doesn't say where it tells its models")
+            invalid("models_url", "is not set, and the provider has no list of models")
         })?;
         let uri = endpoint.uri(provider.origin()).ok_or_else(|| {
-            invalid("origins", "is not set: without any, nobody can be asked for the models")
+            invalid("origins", "is not set; without an origin, no models can be requested")
         })?;
         let shape = endpoint.shape();
         let store = match self.directory {
             Some(directory) => Store::in_directory(&directory, self.pool.key(), shape, &uri),
             None => Store::in_memory(),
         };
-        Ok(Discovery(
-            Inner {
-                shape,
-                uri,
-                exchange: self.exchange,
-                store,
-                limits: self.limits,
-                filter: self.filter,
-                failed: Mutex::default(),
-                gets: Flight::default(),
-                asks: Flight::default(),
-                pool: self.pool,
-            }
-            .into(),
-        ))
+        let Self { pool, exchange, limits, time_to_live, filter, .. } = self;
+        let upstream = Upstream { pool, exchange, uri, shape, limits };
+        Ok(Discovery::new(upstream, store, time_to_live, filter))
     }
 }
 
@@ -163,6 +150,7 @@ impl fmt::Debug for DiscoveryBuilder {
             .field("pool", self.pool.key())
             .field("endpoint", &self.endpoint)
             .field("directory", &self.directory)
+            .field("time_to_live", &self.time_to_live)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

@@ -1,8 +1,7 @@
-//! Where an answer is kept: in memory, or in a file that other processes read and replace.
+//! Keeps the last list, in memory or in a file that other processes read and replace.
 //!
-//! A file is a line with the format's version and the digest of what follows, and then JSON. Of what isn't
-//! exactly that there is nothing to be had, which is as good as no file: damaged ones, half-written ones, those
-//! of another version, and those of another pool, URL or accounts.
+//! A file is a line with the format's version and the digest of the rest, and then JSON. Any other file is ignored: a damaged
+//! or half-written one, one of another version, and one of another pool, URL or accounts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::{Model, page};
+use super::model::Model;
+use super::page;
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, PoolKey};
 use crate::provider::ModelsShape;
@@ -22,41 +22,41 @@ use crate::vault::VaultError;
 use crate::vault::disk::{self, Temporary, ops};
 use crate::vault::file::pool_file;
 
-/// What a file begins with.
+/// The beginning of a file.
 const FORMAT: &str = "tower-credentials models 2";
 
-/// The most bytes of a file that are read or written.
-const MOST: u64 = 64 * 1024 * 1024;
+/// The maximum size of a file in bytes, for reading and writing.
+const MAX_SIZE: u64 = 64 * 1024 * 1024;
 
-/// From when on nobody is still writing a temporary file.
+/// The age at which nobody can still be writing a temporary file.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
-/// Whose answer it is: the accounts of a pool. Ids are random, so those of two vaults are never the same; what one of
-/// them may see is not shown to another.
+/// The accounts of the pool for which a list was requested. Ids are random, so two vaults never share one, and a list that
+/// one vault's accounts may see is never shown to another's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Accounts(String);
 
 impl Accounts {
     pub(super) fn of(ids: impl IntoIterator<Item = CredentialId>) -> Self {
-        // However they are ordered just now.
+        // Independent of their order in the pool.
         let ids = ids.into_iter().collect::<BTreeSet<_>>();
         let digest = ids.iter().fold(Sha256::new(), |digest, id| digest.chain_update(id.as_bytes()));
         Self(hex(&digest.finalize()))
     }
 }
 
-/// An answer.
+/// A list from the upstream.
 #[derive(Clone, Debug)]
 pub(super) struct Cached {
     pub(super) fetched_at: Timestamp,
     pub(super) etag: Option<String>,
-    /// By their ids, none of them twice.
+    /// Sorted by id, without duplicates.
     pub(super) models: Arc<[Model]>,
 }
 
 impl Cached {
-    /// One from the future is not: the clock has been set back since.
+    /// A list from the future is not fresh: the clock has been set back since.
     pub(super) fn is_fresh(&self, now: Timestamp, time_to_live: Duration) -> bool {
         self.fetched_at <= now && now.since(self.fetched_at) < time_to_live
     }
@@ -76,7 +76,7 @@ impl Store {
         Self::File(Arc::new(CacheFile::new(directory, pool, shape, uri)))
     }
 
-    /// The last answer to these accounts.
+    /// The last list for these accounts.
     pub(super) async fn load(&self, accounts: &Accounts) -> Option<Cached> {
         match self {
             Self::Memory(kept) => {
@@ -107,7 +107,7 @@ impl Store {
     }
 }
 
-/// The file of one pool's answers from one URL.
+/// The file of one pool's list from one URL.
 pub(super) struct CacheFile {
     path: PathBuf,
     pool: PoolKey,
@@ -115,7 +115,7 @@ pub(super) struct CacheFile {
     url: String,
 }
 
-/// What a file holds; `M` is a model as the upstream wrote it.
+/// The contents of a file. `M` is a model as the upstream wrote it.
 #[derive(Serialize, Deserialize)]
 struct Content<M> {
     pool: PoolKey,
@@ -137,11 +137,11 @@ impl CacheFile {
 
     fn read(&self, accounts: &Accounts) -> Option<Cached> {
         let (file, metadata) = disk::open_plain(&self.path).ok()??;
-        if metadata.len() > MOST {
+        if metadata.len() > MAX_SIZE {
             return None;
         }
         let mut bytes = Vec::new();
-        ops::read(&file, &self.path, MOST, &mut bytes).ok()?;
+        ops::read(&file, &self.path, MAX_SIZE, &mut bytes).ok()?;
         self.parse(&bytes, accounts)
     }
 
@@ -186,7 +186,7 @@ impl CacheFile {
         };
         let failed = |error| disk::failed("write", &self.path)(error);
         let json = serde_json::to_vec(&content).map_err(|error| failed(error.into()))?;
-        if json.len() as u64 > MOST / 2 {
+        if json.len() as u64 > MAX_SIZE / 2 {
             return Err(failed(std::io::Error::other("it is too long to be kept")));
         }
         let mut bytes = first_line(&json).into_bytes();
@@ -204,7 +204,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Removes what processes have left that were killed as they wrote.
+/// Removes temporary files of processes that were killed while they wrote.
 fn sweep(directory: &Path) {
     let is_abandoned = |entry: &std::fs::DirEntry| {
         let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();

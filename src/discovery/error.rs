@@ -1,4 +1,4 @@
-//! Why there is no list of models.
+//! Errors of a discovery.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{StatusCode, Uri};
 
-/// Why there is no new list of models. It names the provider and the URL, and nothing that is secret.
+/// The reason why there is no new list of models. It names the provider and the URL, and contains no secrets.
 #[derive(Clone, Debug)]
 pub struct DiscoveryError {
     provider: Arc<str>,
@@ -15,22 +15,22 @@ pub struct DiscoveryError {
     kind: DiscoveryErrorKind,
 }
 
-/// What has happened.
+/// The kind of a [`DiscoveryError`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DiscoveryErrorKind {
-    /// There is no answer: the client has failed, or a layer (an [`Error`](crate::Error) of this crate's).
+    /// There is no response: the client failed, or a layer did (with an [`Error`](crate::Error) of this crate).
     Failed(Arc<dyn Error + Send + Sync>),
-    /// There was no whole answer within this time.
+    /// No complete list arrived within this time.
     TimedOut(Duration),
-    /// The upstream has refused.
+    /// The response is not a success.
     Status {
-        /// How.
+        /// The status.
         status: StatusCode,
-        /// Its own words, cut short.
+        /// The upstream's own words, shortened.
         message: Option<String>,
     },
-    /// What came is no list of models.
+    /// The response is not a list of models.
     Malformed {
         /// Why.
         reason: String,
@@ -43,9 +43,9 @@ pub enum DiscoveryErrorKind {
     TooManyPages(usize),
     /// There are more models than this.
     TooManyModels(usize),
-    /// The page that is to come next was there before.
+    /// A page names an earlier page as the next one.
     RepeatedPage,
-    /// The task that was asking has ended too soon: the client has panicked, or the runtime is gone.
+    /// The task of the request ended early: the client panicked, or the runtime was shut down.
     Interrupted,
 }
 
@@ -56,22 +56,22 @@ impl DiscoveryError {
         Self { provider: provider.into(), url: url.into(), kind }
     }
 
-    /// Whose models were asked for.
+    /// Returns the provider's name.
     pub fn provider(&self) -> &str {
         &self.provider
     }
 
-    /// Where, without a query. An account may have its own host, which this isn't.
+    /// Returns the URL of the list, without a query. If the account has its own host, this is not that one.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What has happened.
+    /// Returns the kind of error.
     pub fn kind(&self) -> &DiscoveryErrorKind {
         &self.kind
     }
 
-    /// The status, where the upstream has refused.
+    /// Returns the response's status, if it is not a success.
     pub fn status(&self) -> Option<StatusCode> {
         match self.kind {
             DiscoveryErrorKind::Status { status, .. } => Some(status),
@@ -87,7 +87,7 @@ impl fmt::Display for DiscoveryError {
         write!(f, "no list of {provider}'s models from {url}: ")?;
         match kind {
             Kind::Failed(error) => write!(f, "{error}"),
-            Kind::TimedOut(after) => write!(f, "no answer within {} s", after.as_secs_f64()),
+            Kind::TimedOut(after) => write!(f, "no list within {} s", after.as_secs_f64()),
             Kind::Status { status, message } => {
                 write!(f, "it answered {status}")?;
                 if let Some(message) = message {
@@ -105,8 +105,8 @@ impl fmt::Display for DiscoveryError {
             Kind::TooLong(most) => write!(f, "its pages have more than {most} bytes"),
             Kind::TooManyPages(most) => write!(f, "it has more than {most} pages"),
             Kind::TooManyModels(most) => write!(f, "it has more than {most} models"),
-            Kind::RepeatedPage => f.write_str("its pages go round in a circle"),
-            Kind::Interrupted => f.write_str("the task that asked has ended too soon"),
+            Kind::RepeatedPage => f.write_str("its pages refer to each other in a circle"),
+            Kind::Interrupted => f.write_str("the task of the request ended early"),
         }
     }
 }
@@ -114,7 +114,7 @@ impl fmt::Display for DiscoveryError {
 impl Error for DiscoveryError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
-            // It is told as a part of this error, so what lies behind it follows.
+            // This error's text includes it, so its own source follows.
             DiscoveryErrorKind::Failed(error) => error.source(),
             _ => None,
         }

@@ -1,10 +1,10 @@
-//! One piece of work for all who ask for it while it is done.
+//! A single flight: one piece of work, shared by all callers that want its result.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// Work that is under way once at most. It goes on whoever stops waiting for it.
+/// Work that runs at most once at a time. It goes on even if callers stop waiting.
 pub(super) struct Flight<T>(Mutex<Option<watch::Receiver<Option<T>>>>);
 
 impl<T> Default for Flight<T> {
@@ -14,8 +14,8 @@ impl<T> Default for Flight<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flight<T> {
-    /// What comes of the work that is under way, or else of this. `None` where it came to no end: it has
-    /// panicked, or its runtime is gone.
+    /// Waits for the work in progress, or else starts this. `None` if it didn't finish: it panicked, or its runtime was shut
+    /// down.
     pub(super) async fn join<F>(&self, start: impl FnOnce() -> F) -> Option<T>
     where
         F: Future<Output = T> + Send + 'static,
@@ -28,8 +28,8 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(result) = &*under_way
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(result) = &*current
             && result.has_changed().is_ok()
             && result.borrow().is_none()
         {
@@ -38,7 +38,7 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
         let (sender, result) = watch::channel(None);
         let work = start();
         tokio::spawn(async move { sender.send_replace(Some(work.await)) });
-        *under_way = Some(result.clone());
+        *current = Some(result.clone());
         result
     }
 }

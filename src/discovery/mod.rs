@@ -1,9 +1,9 @@
-//! The models that an upstream offers, asked for through the layers, so that an account that is limited or
-//! whose token has expired is in nobody's way; and kept for a while.
+//! The models that an upstream offers, cached for a while. The requests go through the layers, so a limited account or an
+//! expired token does not prevent them.
 //!
-//! Nobody is asked before a [`Discovery`] is. Where the list is, and in which shape, the provider says
-//! ([`Provider::models`](crate::provider::Provider::models)), or the settings `models_url` and `models_shape`
-//! do.
+//! A [`Discovery`] sends requests only when it is asked. The provider
+//! ([`Provider::models`](crate::provider::Provider::models)), or the settings `models_url` and `models_shape`, name the
+//! list's URL and shape.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -38,20 +38,19 @@
 //! # }
 //! ```
 //!
-//! An answer is used for an hour unless [told otherwise](DiscoveryBuilder::time_to_live), and asked for again
-//! after that: with `If-None-Match` (RFC 9110, section 13.1.2), where the upstream gave an `ETag` to a list of
-//! one page. When it can't be had, the last one is given, [marked](Models::stale) with its age and the error, and
-//! for half a minute nobody is asked again.
-//! An answer is that of the accounts which the pool had: with others, it is asked for anew.
-//! However many ask at once, one request is sent; whoever stops waiting stops nobody else's.
+//! A list is used for its [time to live](DiscoveryBuilder::time_to_live), by default an hour, and then requested again: with
+//! `If-None-Match` (RFC 9110, section 13.1.2), if the upstream gave an `ETag` to a list of one page. If that fails, the last
+//! list is returned, [marked](Models::stale) with its age and the error, and no request is sent for half a minute.
+//! A list belongs to the accounts that the pool had; if they change, it is requested again.
+//! Concurrent callers share one request, and it goes on if some of them stop waiting.
 
-mod ask;
 mod builder;
 mod cache;
 mod error;
 mod flight;
 mod model;
 mod page;
+mod upstream;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,57 +63,42 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::pool::Pool;
-use crate::provider::ModelsShape;
-use ask::Exchange;
 use cache::{Accounts, Cached, Store};
 use flight::Flight;
+use upstream::{Exchange, Upstream};
 
 pub use builder::DiscoveryBuilder;
 pub use error::{DiscoveryError, DiscoveryErrorKind};
 pub use model::{Model, Models, Stale};
 
-/// What asks for a provider's models, and keeps the answer. Cheap to clone; every clone is the same.
+/// Requests a provider's models, and keeps the list. Cheap to clone; clones share everything.
 ///
 /// See [the module](self) for an example.
 #[derive(Clone)]
 pub struct Discovery(Arc<Inner>);
 
 struct Inner {
-    pool: Pool,
-    shape: ModelsShape,
-    uri: Uri,
-    exchange: Exchange,
+    upstream: Upstream,
     store: Store,
-    limits: Limits,
+    time_to_live: Duration,
     filter: Option<Filter>,
-    /// When there was no new answer last, and why.
+    /// The time and the error of the last request, if it failed.
     failed: Mutex<Option<(Timestamp, DiscoveryError)>>,
-    /// Looks into the store first.
-    gets: Flight<Answer>,
-    asks: Flight<Answer>,
+    /// Callers of [`Discovery::models`], which looks into the store first.
+    lookups: Flight<Outcome>,
+    refreshes: Flight<Outcome>,
 }
 
-/// How long after a failure the last answer is given without asking.
+/// The time after a failure in which the last list is returned without a request.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-type Answer = Result<Models, DiscoveryError>;
+type Outcome = Result<Models, DiscoveryError>;
 
 type Filter = Box<dyn Fn(&Model) -> bool + Send + Sync>;
 
-/// What an answer may take, and how long it is good for.
-#[derive(Clone, Debug)]
-struct Limits {
-    time_to_live: Duration,
-    timeout: Duration,
-    pages: usize,
-    page_bytes: usize,
-    bytes: usize,
-    models: usize,
-}
-
 impl Discovery {
-    /// What asks for the models of a pool's provider by this service: an HTTP client with the layers of this
-    /// pool over it. It sends requests with an empty body, `B::default()`.
+    /// Returns a builder of a discovery for a pool's provider. The service is an HTTP client with the layers of this
+    /// pool over it. It gets requests with an empty body, `B::default()`.
     pub fn builder<S, B, R>(pool: &Pool, service: S) -> DiscoveryBuilder
     where
         S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>, Future: Send>
@@ -127,38 +111,54 @@ impl Discovery {
         DiscoveryBuilder::new(pool, Exchange::new(service))
     }
 
-    /// The models: those of the last answer while it is young enough, else of a new one, else of the last one
-    /// in any case, [marked](Models::stale) as stale. For half a minute after a failure that one is given at once,
-    /// so that an upstream that hangs does not make everybody wait; [`refresh`](Self::refresh) asks all the same.
-    ///
-    /// # Errors
-    /// Where there is no answer, neither a new nor an old one. [`DiscoveryError`] says why there is no new one.
-    pub async fn models(&self) -> Result<Models, DiscoveryError> {
-        let inner = self.0.clone();
-        let answer = self.0.gets.join(|| async move { inner.get().await }).await;
-        answer.unwrap_or_else(|| Err(self.0.error(DiscoveryErrorKind::Interrupted)))
+    fn new(upstream: Upstream, store: Store, time_to_live: Duration, filter: Option<Filter>) -> Self {
+        Self(Arc::new(Inner {
+            upstream,
+            store,
+            time_to_live,
+            filter,
+            failed: Mutex::default(),
+            lookups: Flight::default(),
+            refreshes: Flight::default(),
+        }))
     }
 
-    /// The models of a new answer, however young the last one is. It is given, marked as stale, where there is
-    /// no new one.
+    /// Returns the models: from the last list while it is fresh, or else from a new one. If there is no new one, the last
+    /// list is returned, [marked](Models::stale) as stale. For half a minute after a failure it is returned immediately, so
+    /// that a hanging upstream doesn't make everybody wait; [`refresh`](Self::refresh) sends a request all the same.
     ///
     /// # Errors
-    /// As for [`models`](Self::models).
+    /// If there is neither a new list nor an old one. [`DiscoveryError`] says why there is no new one.
+    pub async fn models(&self) -> Result<Models, DiscoveryError> {
+        let inner = self.0.clone();
+        let outcome = self.0.lookups.join(|| async move { inner.look_up().await }).await;
+        outcome.unwrap_or_else(|| Err(self.0.interrupted()))
+    }
+
+    /// Requests a new list, however fresh the last one is. If there is no new one, the last list is returned, marked as
+    /// stale.
+    ///
+    /// # Errors
+    /// The same as [`models`](Self::models).
     pub async fn refresh(&self) -> Result<Models, DiscoveryError> {
         self.0.refresh().await
     }
 
-    /// Where the list is asked for, unless an account has its own host.
+    /// Returns the URL of the list. Requests of an account with its own host go there instead.
     pub fn uri(&self) -> &Uri {
-        &self.0.uri
+        &self.0.upstream.uri
     }
 }
 
 impl Inner {
-    async fn get(self: Arc<Self>) -> Answer {
+    fn pool(&self) -> &Pool {
+        &self.upstream.pool
+    }
+
+    async fn look_up(self: Arc<Self>) -> Outcome {
         if let Some(cached) = self.store.load(&self.accounts()).await {
-            let now = self.pool.now();
-            if cached.is_fresh(now, self.limits.time_to_live) {
+            let now = self.pool().now();
+            if cached.is_fresh(now, self.time_to_live) {
                 return Ok(self.shown(&cached, None));
             }
             if let Some(error) = self.has_just_failed(now) {
@@ -174,20 +174,20 @@ impl Inner {
         failed.as_ref().filter(|(at, _)| is_recent(*at)).map(|(_, error)| error.clone())
     }
 
-    async fn refresh(self: &Arc<Self>) -> Answer {
+    async fn refresh(self: &Arc<Self>) -> Outcome {
         let inner = self.clone();
-        let answer = self.asks.join(|| async move { inner.ask().await }).await;
-        answer.unwrap_or_else(|| Err(self.error(DiscoveryErrorKind::Interrupted)))
+        let outcome = self.refreshes.join(|| async move { inner.fetch().await }).await;
+        outcome.unwrap_or_else(|| Err(self.interrupted()))
     }
 
-    async fn ask(&self) -> Answer {
-        // Before anyone is asked: whoever joins the pool meanwhile has had no part in the answer.
+    async fn fetch(&self) -> Outcome {
+        // Read before the request: an account that joins the pool meanwhile has no part in the list.
         let accounts = self.accounts();
         let known = self.store.load(&accounts).await;
-        let asked = self.ask_upstream(known.as_ref()).await;
-        let failed = asked.as_ref().err().map(|error| (self.pool.now(), error.clone()));
+        let fetched = self.upstream.fetch(known.as_ref()).await;
+        let failed = fetched.as_ref().err().map(|error| (self.pool().now(), error.clone()));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-        let error = match asked {
+        let error = match fetched {
             Ok(cached) => {
                 self.store.save(&accounts, &cached).await;
                 return Ok(self.shown(&cached, None));
@@ -195,20 +195,20 @@ impl Inner {
             Err(error) => error,
         };
         let Some(known) = known else { return Err(error) };
-        tracing::debug!(%error, "the models are those of an older answer");
+        tracing::debug!(%error, "the models are from an older list");
         Ok(self.stale(&known, error))
     }
 
     fn accounts(&self) -> Accounts {
-        Accounts::of(self.pool.status().into_iter().map(|status| status.credential.id))
+        Accounts::of(self.pool().status().into_iter().map(|status| status.credential.id))
     }
 
     fn stale(&self, known: &Cached, error: DiscoveryError) -> Models {
-        let age = self.pool.now().since(known.fetched_at);
+        let age = self.pool().now().since(known.fetched_at);
         self.shown(known, Some(Stale { age, error }))
     }
 
-    /// An answer as it is given to callers.
+    /// A list in the form that callers get.
     fn shown(&self, cached: &Cached, stale: Option<Stale>) -> Models {
         let models = match &self.filter {
             None => cached.models.clone(),
@@ -217,17 +217,18 @@ impl Inner {
         Models::new(models, cached.fetched_at, stale)
     }
 
-    fn error(&self, kind: DiscoveryErrorKind) -> DiscoveryError {
-        DiscoveryError::new(self.pool.key().provider(), &self.uri, kind)
+    fn interrupted(&self) -> DiscoveryError {
+        self.upstream.error(DiscoveryErrorKind::Interrupted)
     }
 }
 
 impl fmt::Debug for Discovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Discovery")
-            .field("pool", self.0.pool.key())
-            .field("uri", &self.0.uri)
-            .field("limits", &self.0.limits)
+            .field("pool", self.0.pool().key())
+            .field("uri", &self.0.upstream.uri)
+            .field("time_to_live", &self.0.time_to_live)
+            .field("limits", &self.0.upstream.limits)
             .finish_non_exhaustive()
     }
 }

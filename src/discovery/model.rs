@@ -1,4 +1,4 @@
-//! Models, as they are given to callers.
+//! The models that callers get.
 
 use std::slice;
 use std::sync::Arc;
@@ -6,25 +6,25 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::DiscoveryError;
+use super::error::DiscoveryError;
 use crate::clock::Timestamp;
 
-/// A model that an upstream offers. Texts are as the upstream wrote them: before a terminal shows one, what
-/// moves its cursor is to be taken out.
+/// A model that an upstream offers. Texts are as the upstream wrote them: remove control characters before a terminal shows
+/// one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Model {
-    /// What requests call it; of Google's, without `models/`.
+    /// The id for requests; without `models/` for Google's.
     pub id: String,
-    /// What people call it.
+    /// The name for people.
     pub name: Option<String>,
-    /// Whose it is.
+    /// The owner.
     pub owner: Option<String>,
-    /// Since when it is there.
+    /// When it was created.
     pub created_at: Option<Timestamp>,
-    /// How many tokens it takes, at most.
+    /// The maximum number of tokens that it takes.
     pub context_window: Option<u64>,
-    /// All that the upstream says of it: a JSON object, as it was written.
+    /// The upstream's JSON object, as it was written.
     ///
     /// ```
     /// # fn show(model: &tower_credentials::discovery::Model) -> serde_json::Result<()> {
@@ -36,7 +36,7 @@ pub struct Model {
     pub raw: Box<RawValue>,
 }
 
-/// The rest of a model is read from what the upstream says of it.
+/// Compares the id and the JSON object, from which all other fields are read.
 impl PartialEq for Model {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id && self.raw.get() == other.raw.get()
@@ -44,8 +44,8 @@ impl PartialEq for Model {
 }
 
 impl Model {
-    /// Whether its id or its name has this text in it, in upper or lower case. A `*` in the text stands for any
-    /// text; the id has to match the whole of it then.
+    /// Returns whether its id or its name contains this text, in upper or lower case. A `*` in the text matches any text;
+    /// then the whole id must match.
     ///
     /// ```
     /// # fn show(models: &tower_credentials::discovery::Models) {
@@ -69,14 +69,14 @@ fn matches_wildcards(text: &str, pattern: &str) -> bool {
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
     let Some(last) = parts.next_back() else { return rest.is_empty() };
     for part in parts {
-        // The first place is as good as any: what follows has the most room then.
+        // The first match leaves the most room for the rest.
         let Some(at) = rest.find(part) else { return false };
         rest = &rest[at + part.len()..];
     }
     rest.ends_with(last)
 }
 
-/// The models of an answer, by their ids, none of them twice. Cheap to clone.
+/// A list of models, sorted by id and without duplicates. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Models {
     models: Arc<[Model]>,
@@ -84,11 +84,11 @@ pub struct Models {
     stale: Option<Stale>,
 }
 
-/// Why models are those of an older answer.
+/// The reason why a list is an older one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stale {
-    /// How old that answer is.
+    /// The age of the list.
     pub age: Duration,
     /// Why there is no newer one.
     pub error: DiscoveryError,
@@ -99,28 +99,28 @@ impl Models {
         Self { models, fetched_at, stale }
     }
 
-    /// The models.
+    /// Returns the models.
     pub fn as_slice(&self) -> &[Model] {
         &self.models
     }
 
-    /// The models, one after another.
+    /// Iterates over the models.
     pub fn iter(&self) -> slice::Iter<'_, Model> {
         self.models.iter()
     }
 
-    /// The model of this id.
+    /// Returns the model with this id.
     pub fn get(&self, id: &str) -> Option<&Model> {
         let place = self.models.binary_search_by(|model| model.id.as_str().cmp(id)).ok()?;
         self.models.get(place)
     }
 
-    /// When the upstream gave the answer, or last said that it still holds.
+    /// Returns when the upstream sent the list, or last confirmed it.
     pub fn fetched_at(&self) -> Timestamp {
         self.fetched_at
     }
 
-    /// That the answer is older than it should be, and why; `None` for one that is not.
+    /// Returns why the list is older than its time to live; `None` if it isn't.
     pub fn stale(&self) -> Option<&Stale> {
         self.stale.as_ref()
     }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_looked_for_in_the_id_and_in_the_name() {
+    fn a_text_matches_the_id_or_the_name() {
         let model = model("gpt-5-mini", Some("Small One"));
         for (text, expected) in [
             ("", true),
@@ -175,12 +175,12 @@ mod tests {
         }
     }
 
-    /// By the definition: a star takes any number of characters.
-    fn by_the_book(text: &[char], pattern: &[char]) -> bool {
+    /// The definition itself: a star takes any number of characters.
+    fn by_definition(text: &[char], pattern: &[char]) -> bool {
         match pattern {
             [] => text.is_empty(),
-            ['*', pattern @ ..] => (0..=text.len()).any(|at| by_the_book(&text[at..], pattern)),
-            [char, pattern @ ..] => text.first() == Some(char) && by_the_book(&text[1..], pattern),
+            ['*', pattern @ ..] => (0..=text.len()).any(|at| by_definition(&text[at..], pattern)),
+            [char, pattern @ ..] => text.first() == Some(char) && by_definition(&text[1..], pattern),
         }
     }
 
@@ -188,11 +188,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn stars_match_as_they_are_defined(text in "[abé]{0,8}", pattern in "[abé*]{0,6}") {
+        fn a_star_matches_any_number_of_characters(text in "[abé]{0,8}", pattern in "[abé*]{0,6}") {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
             prop_assert_eq!(
                 matches_wildcards(&text, &pattern),
-                by_the_book(&chars(&text), &chars(&pattern))
+                by_definition(&chars(&text), &chars(&pattern))
             );
         }
     }

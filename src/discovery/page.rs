@@ -1,4 +1,4 @@
-//! One page of a list of models, in each of the shapes.
+//! Reads one page of a list of models, in each of the shapes.
 
 use std::borrow::Cow;
 
@@ -8,23 +8,23 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use url::form_urlencoded;
 
-use super::Model;
+use super::model::Model;
 use crate::clock::Timestamp;
 use crate::provider::ModelsShape;
 use crate::rate_limit::{Reset, any_reset};
 
-/// How many models are wanted at once: the most that Anthropic and Google give.
+/// The number of models per page: the maximum at Anthropic and Google.
 const SIZE: &str = "1000";
 
 /// One page.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) models: Vec<Model>,
-    /// What asks for the next one.
+    /// The token that requests the next page.
     pub(super) next: Option<String>,
 }
 
-/// The URL of the first page, or of the one that `next` asks for.
+/// The URL of the first page, or of the one that `next` requests.
 pub(super) fn uri(uri: &Uri, shape: ModelsShape, next: Option<&str>) -> Option<Uri> {
     let mut pairs = form_urlencoded::Serializer::new(String::new());
     if let Some(size) = shape.size_parameter() {
@@ -40,7 +40,7 @@ pub(super) fn uri(uri: &Uri, shape: ModelsShape, next: Option<&str>) -> Option<U
     if query.is_empty() { Some(uri.clone()) } else { format!("{uri}{separator}{query}").parse().ok() }
 }
 
-/// What is read of a page. Texts, not values: a list of small numbers takes twenty times its length as values.
+/// The fields of a page. They are unparsed: parsed values of small numbers take twenty times the space.
 #[derive(Default, Deserialize)]
 struct Parts<'a> {
     #[serde(borrow)]
@@ -52,22 +52,22 @@ struct Parts<'a> {
     next_page_token: Option<&'a RawValue>,
 }
 
-/// Reads a page, up to so many models of it, or says what is wrong with it.
+/// Reads at most this many models of a page. The error says what is wrong with it.
 pub(super) fn read(shape: ModelsShape, body: &[u8], most: usize) -> Result<Page, String> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    // Where, but not what: it may be anything.
+    // The error names the place but quotes nothing: it may be anything.
     let page: &RawValue = serde_json::from_slice(body)
         .map_err(|error| format!("no JSON, at line {} column {}", error.line(), error.column()))?;
     let page = page.get().trim_ascii_start();
     let (parts, list) = match (shape, page.as_bytes().first()) {
-        // Some servers leave out what stands around the list.
+        // Some servers send the list alone.
         (ModelsShape::OpenAi, Some(b'[')) => (Parts::default(), Some(page)),
         (_, Some(b'{')) => {
             let parts: Parts<'_> = serde_json::from_str(page).map_err(|_| TWICE)?;
             let list = list(shape, &parts, page)?;
             (parts, list)
         }
-        _ => return Err("no list of models, but other JSON".to_owned()),
+        _ => return Err("not a list of models, but other JSON".to_owned()),
     };
     let next = match shape {
         ModelsShape::OpenAi => None,
@@ -82,12 +82,12 @@ pub(super) fn read(shape: ModelsShape, body: &[u8], most: usize) -> Result<Page,
         ModelsShape::Google => match parts.next_page_token {
             None => None,
             Some(token) => {
-                Some(text(token).ok_or("`nextPageToken` is no text")?).filter(|token| !token.is_empty())
+                Some(text(token).ok_or("`nextPageToken` is not text")?).filter(|token| !token.is_empty())
             }
         },
     };
     let items: Vec<&RawValue> = match list {
-        // It was seen to be a list.
+        // `list` has checked that it is one.
         Some(list) => serde_json::from_str(list).unwrap_or_default(),
         None => Vec::new(),
     };
@@ -95,10 +95,10 @@ pub(super) fn read(shape: ModelsShape, body: &[u8], most: usize) -> Result<Page,
     Ok(Page { models: models.collect::<Result<_, _>>()?, next })
 }
 
-/// What is wrong with an object that can't be read although it is JSON.
-const TWICE: &str = "a name is there twice in one object";
+/// The only reason why a JSON object can't be read into unparsed fields.
+const TWICE: &str = "a name occurs twice in one object";
 
-/// The list of a page; `None` where it was left out since it is empty.
+/// The list of a page; `None` if it is empty and therefore left out.
 fn list<'a>(shape: ModelsShape, parts: &Parts<'a>, page: &str) -> Result<Option<&'a str>, String> {
     let (field, list) = match shape {
         ModelsShape::OpenAi | ModelsShape::Anthropic => ("data", parts.data),
@@ -106,7 +106,7 @@ fn list<'a>(shape: ModelsShape, parts: &Parts<'a>, page: &str) -> Result<Option<
     };
     match list.map(RawValue::get) {
         Some(list) if list.starts_with('[') => Ok(Some(list)),
-        // Lists that are empty are left out there (the JSON form of Protocol Buffers).
+        // The JSON form of Protocol Buffers leaves out empty lists.
         None if shape == ModelsShape::Google && has_only_a_token(page) => Ok(None),
         _ => Err(format!("no list of models in `{field}`")),
     }
@@ -122,7 +122,7 @@ fn has_only_a_token(page: &str) -> bool {
     serde_json::from_str::<Only>(page).is_ok()
 }
 
-/// What is read of a model.
+/// The fields of a model.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow)]
@@ -145,10 +145,10 @@ struct Fields<'a> {
     capabilities: Option<&'a RawValue>,
 }
 
-/// Reads a model, or says what is wrong with it.
+/// Reads a model. The error says what is wrong with it.
 pub(super) fn model(shape: ModelsShape, raw: Box<RawValue>) -> Result<Model, String> {
     if !raw.get().starts_with('{') {
-        return Err("a model that is no object".to_owned());
+        return Err("a model that is not an object".to_owned());
     }
     let fields: Fields<'_> = serde_json::from_str(raw.get()).map_err(|_| TWICE)?;
     let (field, id) = match shape {
@@ -169,7 +169,7 @@ pub(super) fn model(shape: ModelsShape, raw: Box<RawValue>) -> Result<Model, Str
         id,
         name: first(names, non_empty),
         owner: first([fields.owned_by, fields.vendor], non_empty),
-        created_at: first([fields.created, fields.created_at], moment),
+        created_at: first([fields.created, fields.created_at], timestamp),
         context_window: context_window(&fields),
         raw,
     })
@@ -195,7 +195,7 @@ fn number(value: &RawValue) -> Option<u64> {
 }
 
 /// Seconds since the Unix epoch, or a date of RFC 3339.
-fn moment(value: &RawValue) -> Option<Timestamp> {
+fn timestamp(value: &RawValue) -> Option<Timestamp> {
     let text = match value.get() {
         string if string.starts_with('"') => Cow::Owned(text(value)?),
         number => Cow::Borrowed(number),
@@ -206,7 +206,7 @@ fn moment(value: &RawValue) -> Option<Timestamp> {
     }
 }
 
-/// What servers call it: OpenRouter, Groq, Mistral, vLLM, Anthropic, Google, and Copilot deeper down.
+/// The field's names at OpenRouter, Groq, Mistral, vLLM, Anthropic and Google, and Copilot's nested field.
 fn context_window(fields: &Fields<'_>) -> Option<u64> {
     #[derive(Deserialize)]
     struct Capabilities {
@@ -249,7 +249,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_shape_says_what_it_has_to_say() {
+    fn every_shape_is_read() {
         let read = |shape: usize| read(SHAPES[shape], PAGES[shape].as_bytes(), 10).unwrap();
         let page = read(0);
         assert_eq!((page.next, page.models.len()), (None, 2));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_told_apart_from_an_empty_one() {
+    fn an_invalid_list_differs_from_an_empty_one() {
         for (shape, body, expected) in [
             (0, r#"{"data": []}"#, Ok(0)),
             (0, r#"[{"id": "a"}]"#, Ok(1)),
@@ -292,7 +292,7 @@ mod tests {
             (0, "\"a\"", Err("other JSON")),
             (0, r#"{"data": [{"id": ""}]}"#, Err("without `id`")),
             (0, r#"{"data": [{"id": 1}]}"#, Err("without `id`")),
-            (0, r#"{"data": ["a"]}"#, Err("no object")),
+            (0, r#"{"data": ["a"]}"#, Err("not an object")),
             (0, r#"{"data": [{"id": "a", "id": "b"}]}"#, Err("twice")),
             (0, r#"{"data": [], "data": []}"#, Err("twice")),
             (1, "[]", Err("other JSON")),
@@ -313,14 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_models_are_read_than_are_wanted() {
+    fn no_more_models_are_read_than_the_maximum() {
         let body = br#"[{"id": "a"}, {"id": "b"}, 3]"#;
         assert_eq!(read(ModelsShape::OpenAi, body, 2).unwrap().models.len(), 2);
         assert!(read(ModelsShape::OpenAi, body, 3).is_err());
     }
 
     #[test]
-    fn a_part_of_a_page_is_no_page() {
+    fn a_truncated_page_is_refused() {
         for (shape, page) in SHAPES.into_iter().zip(PAGES) {
             for end in 0..page.len() {
                 assert!(read(shape, &page.as_bytes()[..end], 10).is_err(), "{}", &page[..end]);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_for_the_next_page_is_escaped() {
+    fn the_next_pages_token_is_escaped() {
         let at = |text: &str, shape, next| uri(&text.parse().unwrap(), shape, next).unwrap().to_string();
         let [openai, anthropic, google] = SHAPES;
         assert_eq!(at("https://a.test/m", openai, None), "https://a.test/m");
@@ -349,7 +349,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(3000))]
 
         #[test]
-        fn whatever_comes_every_model_of_it_has_an_id(
+        fn every_model_of_a_damaged_page_has_an_id(
             which in 0..3_usize,
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..4),
         ) {
@@ -365,7 +365,7 @@ mod tests {
             if let Ok(page) = read(SHAPES[which], &body, 10) {
                 for model in page.models {
                     prop_assert!(!model.id.is_empty());
-                    // As it is read again from where it is kept.
+                    // The cache reads it again like this.
                     let again = super::model(SHAPES[which], model.raw.clone());
                     prop_assert_eq!(again.unwrap(), model);
                 }

@@ -1,4 +1,4 @@
-//! An HTTPS client for programs that have none of their own.
+//! An HTTPS client for programs without one of their own.
 
 mod proxy;
 
@@ -25,23 +25,23 @@ use crate::BoxError;
 use crate::connect::{EarlyResponse, EarlyResponseLayer};
 use proxy::ProxyConnector;
 
-/// hyper-util's client over rustls, HTTP/1.1, with the machine's proxies and certificates. It follows no
-/// redirects: they would carry credentials along. Clones share its connections. An upload that is refused early gets its
-/// [answer](crate::connect), even if the connection breaks under it. A connection that is lost in silence costs the one
-/// request on it, if any: there is one at a time on each, and idle ones are looked after by the system's keep-alive.
+/// hyper-util's HTTP/1.1 client over rustls, with the machine's proxies and certificates.
 ///
-/// Certificates are judged by the operating system's own verifier, as browsers on the machine do: what an
-/// administrator has added or taken away holds here, too. The cryptography is *ring*'s, which builds with a C
-/// compiler alone, and it is named outright: a program's choice of a default for the process neither changes
-/// it nor is changed by it.
+/// It doesn't follow redirects, which would carry credentials along. Clones share its connections. If the server refuses an
+/// upload early, the client gets that [response](crate::connect), even if the connection then breaks. A connection that is
+/// silently lost costs at most one request: each carries one at a time, and the system's keep-alive checks idle ones.
+///
+/// The operating system's own verifier checks certificates, as for browsers on the machine, so an administrator's additions
+/// and removals apply here, too. The cryptography is *ring*'s, which needs only a C compiler to build. It is chosen
+/// explicitly, so it neither changes nor depends on the process's default.
 ///
 /// Proxies are those of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in either case), or else of
-/// the system's settings on macOS and Windows: HTTP proxies by `CONNECT` (RFC 9110, section 9.3.6), and
-/// `socks5` ones. Plain HTTP goes through none: credentials are sent by it to a loopback host, and to
-/// [private origins](crate::provider::Origin::plain_http) that are named.
+/// the system's settings on macOS and Windows: HTTP proxies with `CONNECT` (RFC 9110, section 9.3.6), and
+/// `socks5` ones. Plain HTTP never goes through a proxy: it carries credentials only to a loopback host, and to explicitly
+/// allowed [private origins](crate::provider::Origin::plain_http).
 ///
-/// There are as many connections as requests under way, so no request waits for another's. A client of HTTP/2 has one
-/// connection, and as many requests on it as its server allows.
+/// Each request in progress has its own connection, so none waits for another. An HTTP/2 client has one connection, with as
+/// many requests on it as the server allows.
 ///
 /// ```no_run
 /// use bytes::Bytes;
@@ -62,11 +62,11 @@ pub struct HttpsClient<B = Full<Bytes>> {
 }
 
 impl<B: Body<Data: Send> + Send> HttpsClient<B> {
-    /// A client with no connection yet. The environment's proxies are those of this moment.
+    /// Creates a client without a connection. The environment's proxies are read now.
     ///
     /// # Errors
-    /// When the operating system's certificates can't be loaded, and [`io::ErrorKind::InvalidInput`] where the
-    /// variable that says which proxy to use holds no proxy's address: requests must not go past it.
+    /// If the operating system's certificates can't be loaded. [`io::ErrorKind::InvalidInput`] if the variable of the proxy
+    /// is not a proxy's address: requests must not bypass it.
     pub fn new() -> io::Result<Self> {
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))?

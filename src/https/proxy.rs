@@ -1,4 +1,4 @@
-//! Connections, through a proxy where the system has one for the host.
+//! Connections, through the system's proxy for the host if there is one.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,10 +18,10 @@ use tower_service::Service;
 
 use crate::BoxError;
 
-/// How long a connection may take to be made. Requests have bounds of their own.
+/// The timeout of connecting. Requests have timeouts of their own.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After how long without a word the system asks whether the other side is still there.
+/// The idle time after which the system checks whether the other side is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Makes the connections of an [`HttpsClient`](super::HttpsClient).
@@ -32,10 +32,10 @@ pub(super) struct ProxyConnector {
 }
 
 impl ProxyConnector {
-    /// With the proxies of the environment, or else of the system's settings.
+    /// Creates one with the proxies of the environment, or else of the system's settings.
     ///
     /// # Errors
-    /// When a variable names no proxy that could be asked.
+    /// If a variable is not a proxy's address.
     pub(super) fn of_the_system() -> io::Result<Self> {
         check(|name| std::env::var_os(name))?;
         Ok(Self::new(Matcher::from_system()))
@@ -43,19 +43,19 @@ impl ProxyConnector {
 
     fn new(proxies: Matcher) -> Self {
         let mut direct = HttpConnector::new();
-        // What is above does the rest of HTTPS.
+        // The connector above handles HTTPS.
         direct.enforce_http(false);
         direct.set_connect_timeout(Some(CONNECT_TIMEOUT));
         direct.set_nodelay(true);
-        // A connection that was lost in silence is found out while it is idle.
+        // Detects a silently lost connection while it is idle.
         direct.set_keepalive(Some(KEEPALIVE));
         Self { direct, proxies: Arc::new(proxies) }
     }
 }
 
-/// The matcher passes over what it can't read, and the request would go past a proxy that somebody has set. Its
-/// rules: of a pair the first that is set counts, the second pair where that is empty, and none of them in a CGI
-/// program, whose caller chooses what `HTTP_PROXY` is.
+/// Refuses a variable that the matcher would ignore, because the request would then bypass a proxy that somebody has set. The
+/// matcher's rules: the first set variable of a pair counts; if it is empty, the second pair does; and none counts in a CGI
+/// program, whose caller controls `HTTP_PROXY`.
 fn check(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<()> {
     if variable("REQUEST_METHOD").is_some() {
         return Ok(());
@@ -66,9 +66,9 @@ fn check(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<()> {
         return if value.to_str().is_some_and(is_a_proxy) {
             Ok(())
         } else {
-            // Without the value, which may hold a password.
+            // The error omits the value, which may contain a password.
             let reason = format!(
-                "the environment variable {name} holds no proxy's address; set it to http://HOST:PORT or \
+                "the environment variable {name} is not a proxy's address; set it to http://HOST:PORT or \
                  socks5h://HOST:PORT, or unset it"
             );
             Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
@@ -105,7 +105,7 @@ impl Service<Uri> for ProxyConnector {
     }
 }
 
-/// A connection through a proxy.
+/// Connects through a proxy.
 fn through(proxy: &Intercept, direct: &HttpConnector, to: Uri) -> Connecting {
     let at = proxy.uri().clone();
     match at.scheme_str() {
@@ -127,7 +127,7 @@ fn through(proxy: &Intercept, direct: &HttpConnector, to: Uri) -> Connecting {
             Box::pin(async move { Ok(connecting.await?) })
         }
         scheme => {
-            // Never past a proxy that somebody has set.
+            // A proxy that somebody has set must not be bypassed.
             let scheme = scheme.unwrap_or_default();
             let reason =
                 format!("a proxy of the kind {scheme:?} is not supported; set an http or a socks5 one");
@@ -140,8 +140,8 @@ fn through(proxy: &Intercept, direct: &HttpConnector, to: Uri) -> Connecting {
 mod tests {
     use super::check;
 
-    /// Which variable is told of, where these are set.
-    fn told(set: &[(&str, &str)]) -> Option<String> {
+    /// The variable that the error names, if these are set.
+    fn refused(set: &[(&str, &str)]) -> Option<String> {
         let value =
             |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
         let error = check(value).err()?;
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_names_no_proxy_is_told_without_its_value() {
+    fn an_invalid_proxy_variable_is_named_without_its_value() {
         for value in [
             "gopher://me:secret@127.0.0.1:9",
             "http://[secret",
@@ -161,31 +161,34 @@ mod tests {
             "http://:1 secret",
         ] {
             for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-                assert_eq!(told(&[(name, value)]).as_deref(), Some(name), "{value}");
+                assert_eq!(refused(&[(name, value)]).as_deref(), Some(name), "{value}");
             }
-            assert_eq!(told(&[("NO_PROXY", value), ("HTTP_PROXY", value)]), None);
+            assert_eq!(refused(&[("NO_PROXY", value), ("HTTP_PROXY", value)]), None);
         }
         for value in
             ["http://me:secret@host:1", "host:1", "host", "socks5://[::1]:1", "socks5h://host:1"]
         {
-            assert_eq!(told(&[("HTTPS_PROXY", value)]), None, "{value}");
+            assert_eq!(refused(&[("HTTPS_PROXY", value)]), None, "{value}");
         }
     }
 
     #[test]
-    fn the_variable_that_is_told_of_is_the_one_that_would_be_used() {
+    fn only_the_variable_that_would_be_used_is_refused() {
         let (bad, good, empty) = ("gopher://secret", "http://host:1", "");
-        assert_eq!(told(&[]), None);
-        assert_eq!(told(&[("HTTPS_PROXY", good), ("https_proxy", bad), ("ALL_PROXY", bad)]), None);
-        assert_eq!(told(&[("HTTPS_PROXY", bad), ("ALL_PROXY", good)]).as_deref(), Some("HTTPS_PROXY"));
-        assert_eq!(told(&[("HTTPS_PROXY", empty), ("https_proxy", bad), ("ALL_PROXY", good)]), None);
-        assert_eq!(told(&[("HTTPS_PROXY", empty), ("all_proxy", bad)]).as_deref(), Some("all_proxy"));
-        assert_eq!(told(&[("HTTPS_PROXY", bad), ("REQUEST_METHOD", "GET")]), None);
+        assert_eq!(refused(&[]), None);
+        assert_eq!(refused(&[("HTTPS_PROXY", good), ("https_proxy", bad), ("ALL_PROXY", bad)]), None);
+        assert_eq!(
+            refused(&[("HTTPS_PROXY", bad), ("ALL_PROXY", good)]).as_deref(),
+            Some("HTTPS_PROXY")
+        );
+        assert_eq!(refused(&[("HTTPS_PROXY", empty), ("https_proxy", bad), ("ALL_PROXY", good)]), None);
+        assert_eq!(refused(&[("HTTPS_PROXY", empty), ("all_proxy", bad)]).as_deref(), Some("all_proxy"));
+        assert_eq!(refused(&[("HTTPS_PROXY", bad), ("REQUEST_METHOD", "GET")]), None);
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_variable_that_is_no_text_names_no_proxy() {
+    fn a_variable_that_is_not_unicode_is_refused() {
         use std::os::unix::ffi::OsStringExt;
         let value =
             |name: &str| (name == "HTTPS_PROXY").then(|| OsStringExt::from_vec(vec![b'h', 0xff]));

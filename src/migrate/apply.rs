@@ -1,4 +1,4 @@
-//! Bringing what was found into a vault, or saying what that would do.
+//! Brings entries into a vault, or plans that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,23 +18,23 @@ use crate::registry::Registry;
 use crate::standing::{Change, Outcome};
 use crate::vault::{MemoryVault, Replaced, Vault, VaultError, VaultExt};
 
-/// What becomes of an entry.
+/// The effect of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Action {
-    /// It is a new record.
+    /// It becomes a new record.
     Add,
-    /// It replaces what a record has.
+    /// It replaces a record's contents.
     Update,
-    /// The vault has it.
+    /// The vault already has it.
     Unchanged,
-    /// The vault has something newer, or what may be newer; that stays.
+    /// The vault's record is newer, or may be newer, and stays.
     Keep,
 }
 
 impl Action {
-    /// Its name: `add`, `update`, `unchanged` or `keep`.
+    /// Returns its name: `add`, `update`, `unchanged` or `keep`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Add => "add",
@@ -51,27 +51,27 @@ impl fmt::Display for Action {
     }
 }
 
-/// What becomes, or has become, of one entry.
+/// The planned or completed migration of one entry.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Step {
-    /// Whose file it is in.
+    /// The source of the file.
     pub source: Source,
     /// The file.
     pub path: PathBuf,
-    /// The name that the entry has there.
+    /// The entry's name in the file.
     pub entry: String,
     /// The pool of its record.
     pub pool: PoolKey,
-    /// What sort of secret it is.
+    /// The kind of its secret.
     pub kind: Kind,
-    /// What becomes of it.
+    /// The effect.
     pub action: Action,
-    /// Its record; `None` for one that is yet to be added.
+    /// Its record; `None` if that is not added yet.
     pub id: Option<CredentialId>,
     /// The record's label.
     pub label: Arc<str>,
-    /// Why, where the action alone does not say it.
+    /// Why, if the action alone does not say.
     pub reason: Option<&'static str>,
 }
 
@@ -81,9 +81,9 @@ pub struct Step {
 pub struct Failure {
     /// The file.
     pub path: PathBuf,
-    /// The name that the entry has there.
+    /// The entry's name in the file.
     pub entry: String,
-    /// Why the vault did not take it.
+    /// The vault's error.
     pub error: VaultError,
 }
 
@@ -93,32 +93,32 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What becomes, or has become, of everything that was found.
+/// The planned or completed migration of all entries.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct MigrationReport {
-    /// By file and in each file's order.
+    /// The steps by file, in each file's order.
     pub steps: Vec<Step>,
-    /// What the vault did not take. Everything else is in it.
+    /// The entries that the vault did not take. It has all others.
     pub failures: Vec<Failure>,
 }
 
-/// What all migrations into a vault take turns by: two at once would each add what they both find missing.
+/// The client id of the lease that serializes migrations into a vault: two at once would both add what both find missing.
 const TURN: &str = "tower-credentials migrate";
 
-const NO_REFRESH: &str = "the file has no refresh token and does not say whose its tokens are; the vault's, which may \
-                          be another account's, is gone, so a new sign-in is needed when they end";
+const NO_REFRESH: &str = "the file has no refresh token and does not name its account; the vault's refresh token, which may be \
+                          another account's, is removed, so a new sign-in is needed when the tokens expire";
 
-/// What [`apply`] would do now. The vault stays as it is.
+/// Returns what [`apply`] would do now. Does not change the vault.
 ///
 /// # Errors
-/// Where the vault can't be read.
+/// If the vault can't be read.
 pub async fn plan(
     vault: &impl Vault,
     registry: &Registry,
     files: &[Found],
 ) -> Result<MigrationReport, VaultError> {
-    // Done to a copy, so that it is what will be done.
+    // Applied to a copy, so that the plan is exactly what `apply` does.
     let copy = MemoryVault::new();
     let providers: BTreeSet<_> = files
         .iter()
@@ -132,7 +132,7 @@ pub async fn plan(
             let Metadata { id, pool, .. } = copy.put(credential).await?;
             copy.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await?;
         }
-        // Their labels are taken.
+        // Placeholders, so that their labels are taken.
         for record in &stored.shut.records {
             copy.put(record.placeholder()).await?;
         }
@@ -145,15 +145,15 @@ pub async fn plan(
     Ok(report)
 }
 
-/// Brings what was found into a vault, each entry into the pool that the registry has for its provider. A
-/// provider that the registry does not know keeps its name.
+/// Brings the entries of files into a vault, each into the pool that the registry has for its provider. A provider that the
+/// registry does not know keeps its name.
 ///
-/// Whatever is in the vault already is left or updated as [the module](super) says; to do it again changes
-/// nothing. Migrations into one vault take turns, also those of other processes.
+/// Existing records are left or updated as [the module](super) says; a second run changes nothing. Migrations into one vault
+/// run one at a time, also across processes.
 ///
 /// # Errors
-/// Where the vault can't be read, or its turn doesn't come. Where it does not take one entry, or has a record of
-/// it that does not open, the others are brought in, and [`MigrationReport::failures`] names it.
+/// If the vault can't be read, or another migration holds it for too long. If the vault does not take one entry, or can't
+/// open its record, the others are still brought in, and [`MigrationReport::failures`] names it.
 pub async fn apply(
     vault: &impl Vault,
     registry: &Registry,
@@ -168,7 +168,7 @@ pub(super) fn pool_of(registry: &Registry, entry: &Entry) -> PoolKey {
     registry.pool_key(&entry.provider).unwrap_or_else(|_| PoolKey::new(&*entry.provider))
 }
 
-/// `shut` is, by provider, what a copy of a vault has placeholders for.
+/// `shut` has the unreadable records by provider for which a copy of a vault has placeholders.
 async fn bring_all(
     vault: &impl Vault,
     registry: &Registry,
@@ -235,13 +235,13 @@ async fn bring(
                 if replace(vault, record, entry, &origin).await? {
                     return Ok(step(Action::Update, record, reason));
                 }
-                // Somebody was first; what there is to do may be something else now.
+                // The record has changed meanwhile: decide again.
             }
         }
     }
 }
 
-/// Puts an entry in place of what a record has, unless that has changed by now.
+/// Replaces a record's contents with an entry, unless the record has changed meanwhile.
 async fn replace(
     vault: &impl Vault,
     record: &Credential,
@@ -249,7 +249,7 @@ async fn replace(
     origin: &Origin,
 ) -> Result<bool, VaultError> {
     let Metadata { id, generation, .. } = record.metadata;
-    // Held meanwhile: a refresh that is under way could not save what it gets.
+    // Held meanwhile, because a refresh in progress could not save its tokens after the replacement.
     let _lease = match vault.lease_refresh(id).await {
         Ok(lease) => lease,
         Err(VaultError::NotFound(_)) => return Ok(false),
@@ -260,7 +260,7 @@ async fn replace(
         && tokens.refresh.is_none()
         && is_same_account(record, entry)
     {
-        // Some vendors give one at the first sign-in only, and it goes on working.
+        // Some vendors give a refresh token at the first sign-in only, and it goes on working.
         tokens.refresh = record.secret.refresh_token().cloned();
     }
     new.metadata.generation = generation.next();
@@ -274,20 +274,19 @@ async fn replace(
     }
 }
 
-/// Whether both say whose they are, and say the same.
+/// Whether both name their account, and it is the same.
 fn is_same_account(record: &Credential, entry: &Entry) -> bool {
     let account = entry.attributes.get(ACCOUNT);
     account.is_some() && account == record.metadata.attributes.get(ACCOUNT)
 }
 
-/// Whether a record's refresh token goes, although its entry has none: it may be another account's, and would
-/// renew that one.
+/// Whether a record loses its refresh token to an entry without one. It may be another account's, and would renew that one.
 fn loses_refresh(record: &Credential, entry: &Entry) -> bool {
     let has_refresh = |secret: &Secret| secret.refresh_token().is_some();
     has_refresh(&record.secret) && !has_refresh(&entry.secret) && !is_same_account(record, entry)
 }
 
-/// Writes into a credential where it comes from.
+/// Writes a credential's origin into it.
 fn note(credential: &mut Credential, entry: &Entry, origin: &Origin) {
     if let Some(tokens) = tokens_mut(&mut credential.secret) {
         entry.note().write(tokens);

@@ -1,17 +1,15 @@
-//! A file under a name that no program writes to, so that what is read of it is what is removed.
+//! Renames a file so that no program writes to it, and the contents that are compared are those that are removed.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::error::MigrateError;
-use super::file::failed;
+use super::error::{MigrateError, failed};
 
-/// A file under another name than its program's, which may put a new one in its place, by a rename: not in this
-/// one's.
+/// A renamed file. Its program may put a new file in the old place, but not in this one's.
 pub(super) struct Aside {
-    /// The name that it had.
+    /// The original path.
     before: PathBuf,
     path: PathBuf,
 }
@@ -34,7 +32,7 @@ impl Aside {
         }
     }
 
-    /// Where it is now.
+    /// The present path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -43,11 +41,11 @@ impl Aside {
         fs::remove_file(&self.path).map_err(failed("remove", &self.path))
     }
 
-    /// Gives it its name again, unless another file has that by now or the file system has no hard links: it
-    /// stays where it is then.
+    /// Restores the original name, unless another file has it by now or the file system has no hard links. Then the file
+    /// stays where it is.
     pub(super) fn put_back(self) -> Result<(), MigrateError> {
         let Self { before: path, path: kept } = self;
-        // A rename would replace what is there.
+        // A rename would replace a new file.
         match fs::hard_link(&kept, &path) {
             Ok(()) => fs::remove_file(&kept).map_err(failed("remove", &kept)),
             Err(source) => Err(MigrateError::SetAside { path, kept, source }),

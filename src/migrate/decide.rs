@@ -1,4 +1,4 @@
-//! What becomes of an entry, given what a vault has.
+//! Decides what to do with an entry, given a vault's records.
 
 use super::found::{Entry, Note, Origin, digest_of, tokens};
 use super::stored::{Known, Shut, ShutRecord};
@@ -7,29 +7,29 @@ use crate::credential::{Credential, Metadata, PoolKey};
 use crate::secret::SecretString;
 use crate::standing::Health;
 
-/// What becomes of an entry, of which record, and why where that is to be said.
+/// What to do with an entry and which record, with the reason if people should see it.
 pub(super) enum Decision<'r> {
     Add(Option<&'static str>),
     Update(&'r Credential, Option<&'static str>),
     Unchanged(&'r Credential, Option<&'static str>),
     Keep(&'r Credential, &'static str),
-    /// Its record does not open.
+    /// Its record can't be opened.
     Shut(&'r ShutRecord),
 }
 
 const OTHER_ACCOUNT: &str = "the file has another account now; the record of the old one stays";
 const SAME_SECRET: &str = "another record has the same tokens or key";
 const DEAD: &str = "the vault's needs a new sign-in";
-const SIGNED_IN: &str = "it was signed in to anew in the other program";
+const SIGNED_IN: &str = "the other program has signed in again";
 const LATER: &str = "its token ends later than the vault's";
-const EARLIER: &str = "its token ends earlier than the vault's, which stays; to take it all the same, remove \
-                       the record first";
-const UNCLEAR: &str = "it can't be told whether it is newer than the vault's, which stays; to take it all the \
-                       same, remove the record first";
+const EARLIER: &str = "its token ends earlier than the vault's, which stays; to take the file's, remove the \
+                       record first";
+const UNCLEAR: &str = "it is unclear whether it is newer than the vault's, which stays; to take the file's, \
+                       remove the record first";
 const REPLACED: &str = "the vault's was replaced by hand, and stays; to take the file's, remove the record \
                         first";
 
-/// What becomes of an entry, where `known` and `shut` are all that the vault has of its provider.
+/// Decides about an entry. `known` and `shut` are all of the vault's records of its provider.
 pub(super) fn decide<'r>(
     entry: &Entry,
     origin: &Origin,
@@ -50,12 +50,12 @@ pub(super) fn decide<'r>(
         return Decision::Unchanged(credential, Some(SAME_SECRET));
     }
 
-    // Those that open come first.
+    // Records that open come first.
     let of_kind = || {
         let all = known.iter().map(Record::Open).chain(shut.records.iter().map(Record::Shut));
         all.filter(|record| record.metadata().kind == kind)
     };
-    // A person may have moved on to another account, or several files may have held the entry in turn.
+    // There may be several: a person may have changed to another account, or several files may have had the entry in turn.
     let own = || of_kind().filter(|record| is_own(record.metadata()));
     let account_of = |record: &Record<'r>| record.metadata().attributes.get(ACCOUNT);
     let has_account = |record: &Record<'r>| account_of(record) == account;
@@ -88,7 +88,7 @@ impl<'r> Record<'r> {
     }
 }
 
-/// What becomes of an entry whose record this is: its own, or one of the same account.
+/// Decides about an entry and its record: its own, or one of the same account.
 fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool, is_dead: bool) -> Decision<'r> {
     let attributes = &record.metadata.attributes;
     let migrated_at = attributes.get(Origin::GENERATION);
@@ -107,7 +107,7 @@ fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool, is_dead: boo
     if before.as_ref().is_some_and(|before| before.entry == now.entry) {
         return Decision::Unchanged(record, None);
     }
-    // Its own entry alone: of two files with one account, each would replace the other's again and again.
+    // Only its own entry: with one account in two files, each would replace the other's again and again.
     if is_own && is_dead {
         return Decision::Update(record, Some(DEAD));
     }
@@ -115,7 +115,7 @@ fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool, is_dead: boo
     if is_own && !is_untouched && is_new() {
         return Decision::Update(record, Some(SIGNED_IN));
     }
-    // What a refresher of another sort has not kept can't be compared with.
+    // A refresher that did not keep the note leaves nothing to compare with.
     let is_comparable = before.is_some() || migrated_at.is_none();
     match now.expires_at.zip(record.secret.expires_at()) {
         Some((new, known)) if new < known => Decision::Keep(record, EARLIER),
@@ -125,8 +125,8 @@ fn compare<'r>(entry: &Entry, record: &'r Credential, is_own: bool, is_dead: boo
     }
 }
 
-/// Whether the other program has got a refresh token by a new sign-in, where the vault's renewals have left
-/// the old one as it was. The vault's token may end later all the same, since it is renewed again and again.
+/// Whether the other program has a refresh token from a new sign-in, while the vault's renewals have kept the old one. The
+/// vault's token may still end later, since it is renewed again and again.
 fn is_new_sign_in(now: &Note, before: &Note, record: &Credential) -> bool {
     let kept = record.secret.refresh_token().map(digest_of);
     let is_kept = kept.is_some() && kept == before.refresh;

@@ -1,37 +1,38 @@
-//! Why a file can't be read, or not be removed.
+//! Errors of reading and removing files.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::source::Source;
 use crate::vault::VaultError;
 
-/// Why a legacy file can't be read, or not be removed. It names the file and the place in it, and quotes
-/// nothing of what is there.
+/// The reason why a legacy file can't be read, or was not removed. It names the file and the place in it, and quotes none of
+/// its contents.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MigrateError {
     /// A file operation failed.
     Io {
-        /// What was being done, as in `read` or `remove`.
+        /// The operation, such as `read` or `remove`.
         action: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There is no plain file of that name.
+    /// The path is not a regular file.
     NotAFile(PathBuf),
     /// The file is longer than any of its kind.
     TooLong {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// How long one may be, in bytes.
+        /// The maximum length in bytes.
         most: u64,
     },
-    /// The file is not what it should be: no JSON, or only the beginning of it.
+    /// The file is not JSON, or only the beginning of it.
     Damaged {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
@@ -40,40 +41,46 @@ pub enum MigrateError {
         /// What is wrong there.
         reason: &'static str,
     },
-    /// It can't be told whose file it is.
+    /// It is unclear which program's file it is.
     Unclear {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Whose it may be; nobody's that is known where this is empty.
+        /// The possible sources; empty if it resembles none.
         among: Vec<Source>,
     },
-    /// The file is not removed, since something in it was skipped.
+    /// The file was not removed, because something in it was skipped.
     Skipped {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// How many entries, or parts of them.
+        /// The number of skipped entries and parts of entries.
         count: usize,
     },
-    /// The file is not removed, since it has changed since it was read.
+    /// The file was not removed, because it has changed since it was read.
     Changed(PathBuf),
-    /// The file is not removed, since it has changed while it was to be, and could not be put back.
+    /// The file was not removed, because it changed during the removal, and could not be put back.
     SetAside {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where it is now.
+        /// Its present path.
         kept: PathBuf,
-        /// Why it could not be put back: another file has its name, most often.
+        /// Why it could not be put back. Usually another file has its name.
         source: std::io::Error,
     },
-    /// The file is not removed, since an entry of it is not in the vault as it is in the file.
+    /// The file was not removed, because the vault does not have one of its entries as it is in the file.
     NotStored {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which entry.
+        /// The entry.
         entry: String,
     },
     /// The vault can't be read.
     Vault(VaultError),
+}
+
+/// Names the operation and the file of a system's error.
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MigrateError {
+    let path = path.to_owned();
+    move |source| MigrateError::Io { action, path, source }
 }
 
 impl fmt::Display for MigrateError {
@@ -83,7 +90,7 @@ impl fmt::Display for MigrateError {
                 write!(f, "could not {action} {}", path.display())?;
                 match source.kind() {
                     std::io::ErrorKind::PermissionDenied => {
-                        f.write_str("; see the owner and the mode of it and of its directory")
+                        f.write_str("; check its owner and mode, and those of its directory")
                     }
                     _ => Ok(()),
                 }
@@ -93,31 +100,31 @@ impl fmt::Display for MigrateError {
             }
             Self::TooLong { path, most } => write!(
                 f,
-                "{} is longer than {most} bytes, as no file with accounts is; name the right one",
+                "{} is longer than {most} bytes, and no file with accounts is; name the right one",
                 path.display()
             ),
             Self::Damaged { path, line, column, reason } => write!(
                 f,
-                "{}, line {line}, column {column}: {reason}; mend the file, or sign in anew with the \
-                 program that it is of",
+                "{}, line {line}, column {column}: {reason}; repair the file, or sign in again with its \
+                 program",
                 path.display()
             ),
             Self::Unclear { path, among } if among.is_empty() => {
                 let names = Source::ALL.map(Source::as_str).join(", ");
                 write!(
                     f,
-                    "{} is like no file that is known; say whose it is (--from, one of {names})",
+                    "{} resembles no known file; name its source (--from, one of {names})",
                     path.display()
                 )
             }
             Self::Unclear { path, among } => {
                 let names: Vec<_> = among.iter().map(|source| source.as_str()).collect();
                 let names = names.join(" or ");
-                write!(f, "{} may be of {names}; say which (--from)", path.display())
+                write!(f, "{} may be a file of {names}; say which (--from)", path.display())
             }
             Self::Skipped { path, count } => write!(
                 f,
-                "{} is not removed: {count} of its parts were skipped and are nowhere else; see to them, \
+                "{} is not removed: {count} of its parts were skipped and are nowhere else; save them, \
                  then remove it by hand",
                 path.display()
             ),
@@ -129,14 +136,14 @@ impl fmt::Display for MigrateError {
             Self::SetAside { path, kept, .. } => write!(
                 f,
                 "{} is not removed: it has changed meanwhile, and could not be put back; it is kept as {}: move \
-                 it back, or where there is a new file by now, choose one",
+                 it back, or choose one of the two if there is a new file by now",
                 path.display(),
                 kept.display()
             ),
             Self::NotStored { path, entry } => write!(
                 f,
                 "{} is not removed: the vault does not have {entry:?} as it is in the file; migrate it \
-                 again, or where that keeps the vault's own, remove the file by hand",
+                 again, or if that keeps the vault's own, remove the file by hand",
                 path.display()
             ),
             Self::Vault(error) => error.fmt(f),

@@ -1,4 +1,4 @@
-//! The files themselves: read within bounds, and removed when all of them is in a vault.
+//! Reads files within limits, and removes them once all of their contents are in a vault.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,26 +8,24 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::aside::Aside;
-use super::error::MigrateError;
+use super::error::{MigrateError, failed};
 use super::formats::Reading;
 use super::found::Found;
 use super::json::{Syntax, Text};
 use super::source::Source;
 
-/// No file with accounts is longer, in bytes.
-const MOST: u64 = 16 << 20;
+/// The maximum length in bytes. No file with accounts is longer.
+const MAX_LEN: u64 = 16 << 20;
 
-/// Reads a file with accounts. `source` says whose it is; where that is `None`, it is told by what is in the
-/// file and by the directory it is in.
+/// Reads a file with accounts. `source` names the program; if it is `None`, the file's contents and directory decide.
 ///
-/// One entry that can't be read does not keep the others from being: [`Found::skipped`] names it. What an
-/// entry has that isn't known to this version is kept among its tokens' secrets. This reads from the disk, so
-/// where others wait for a runtime's threads, call it inside of `spawn_blocking`.
+/// If an entry can't be read, the others still are, and [`Found::skipped`] names it. Fields of an entry that this version
+/// doesn't know are kept among its tokens' secrets. This reads from the disk, so call it in `spawn_blocking` if other tasks
+/// share the runtime's threads.
 ///
 /// # Errors
-/// Where the file is missing or can't be read, is no plain file, or is longer than 16 MiB; where it is no JSON
-/// object, or only the beginning of one, with the line and the column; and [`MigrateError::Unclear`]. Nothing
-/// of what is in the file is told.
+/// If the file is missing or can't be read, is not a regular file, or is longer than 16 MiB; if it isn't a JSON object, or
+/// only the beginning of one, with the line and the column; and [`MigrateError::Unclear`]. Errors quote none of the contents.
 pub fn read(source: impl Into<Option<Source>>, path: impl Into<PathBuf>) -> Result<Found, MigrateError> {
     let path = path.into();
     let bytes = read_bytes(&path)?;
@@ -43,7 +41,7 @@ pub fn read(source: impl Into<Option<Source>>, path: impl Into<PathBuf>) -> Resu
             let before = &text[..error.valid_up_to()];
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
             let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            return Err(damaged(line, 1 + before.len() - begin, "it is no text in UTF-8 there"));
+            return Err(damaged(line, 1 + before.len() - begin, "it is not UTF-8 there"));
         }
     };
     let (object, repeated) =
@@ -71,13 +69,8 @@ pub fn read(source: impl Into<Option<Source>>, path: impl Into<PathBuf>) -> Resu
     })
 }
 
-pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MigrateError {
-    let path = path.to_owned();
-    move |source| MigrateError::Io { action, path, source }
-}
-
 fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, MigrateError> {
-    // Before it is opened: that would wait for a writer, where it is a pipe.
+    // Checked before it is opened, because opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(failed("read", path))?.is_file() {
         return Err(MigrateError::NotAFile(path.to_owned()));
     }
@@ -86,20 +79,20 @@ fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, MigrateError> {
     if !metadata.is_file() {
         return Err(MigrateError::NotAFile(path.to_owned()));
     }
-    let too_long = || MigrateError::TooLong { path: path.to_owned(), most: MOST };
-    if metadata.len() > MOST {
+    let too_long = || MigrateError::TooLong { path: path.to_owned(), most: MAX_LEN };
+    if metadata.len() > MAX_LEN {
         return Err(too_long());
     }
-    // With room for all of it and the look past its end: a buffer that grows leaves copies behind.
+    // With room for all of it and for the read past its end: a buffer that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len() as usize + 64));
-    file.take(MOST + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
-    if bytes.len() as u64 > MOST {
+    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    if bytes.len() as u64 > MAX_LEN {
         return Err(too_long());
     }
     Ok(bytes)
 }
 
-/// Removes the file, and the link to it where it was named by one, if it is still as it was read.
+/// Removes the file if it is unchanged since it was read. If its path is a link, that is removed, too.
 pub(super) fn remove(found: &Found) -> Result<(), MigrateError> {
     let changed = || MigrateError::Changed(found.path.clone());
     let whole_path = match fs::canonicalize(&found.path) {
@@ -107,7 +100,7 @@ pub(super) fn remove(found: &Found) -> Result<(), MigrateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(changed()),
         Err(error) => return Err(failed("read", &found.path)(error)),
     };
-    // What is known to have changed is not even touched.
+    // A file that is known to have changed is not touched at all.
     if whole_path != found.whole_path || is_changed(found, &whole_path)? {
         return Err(changed());
     }
@@ -118,11 +111,11 @@ pub(super) fn remove(found: &Found) -> Result<(), MigrateError> {
     }
 }
 
-/// Removes what has been taken aside, or puts it back where it isn't what was read.
+/// Removes the renamed file, or puts it back if it differs from what was read.
 fn remove_as_read(found: &Found, aside: Aside) -> Result<(), MigrateError> {
     match is_changed(found, aside.path()) {
         Ok(false) => aside.remove(),
-        // Also where it can't be read: it could be, before.
+        // This includes a file that can't be read: it could be read before.
         _ => aside.put_back().and(Err(MigrateError::Changed(found.path.clone()))),
     }
 }
@@ -166,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_took_the_name_since_it_was_compared_is_put_back() {
+    fn a_file_that_replaced_the_compared_one_is_put_back() {
         let directory = TempDir::new().unwrap();
         let found = replaced(&directory, "{ }");
         let aside = Aside::take(&found.whole_path).unwrap();
@@ -177,17 +170,17 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_read_is_put_back_too() {
+    fn an_unreadable_file_is_put_back() {
         let directory = TempDir::new().unwrap();
         let found = replaced(&directory, "");
-        fs::File::options().write(true).open(&found.path).unwrap().set_len(MOST + 1).unwrap();
+        fs::File::options().write(true).open(&found.path).unwrap().set_len(MAX_LEN + 1).unwrap();
         let error = remove_as_read(&found, Aside::take(&found.whole_path).unwrap()).unwrap_err();
         assert!(matches!(error, MigrateError::Changed(_)), "{error}");
         assert_eq!(names(&directory), ["auth.json"]);
     }
 
     #[test]
-    fn one_is_put_back_over_no_third_and_its_place_is_told() {
+    fn a_file_is_not_put_back_over_a_third_one_and_the_error_names_its_path() {
         let directory = TempDir::new().unwrap();
         let found = replaced(&directory, "{ }");
         let aside = Aside::take(&found.whole_path).unwrap();
@@ -203,7 +196,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_in_a_link_s_place_is_put_back() {
+    fn a_file_that_replaced_a_link_is_put_back() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("link");
         fs::write(&path, "new").unwrap();

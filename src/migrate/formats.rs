@@ -1,4 +1,4 @@
-//! What stands in each source's file.
+//! The formats of the sources' files.
 
 mod accounts;
 mod mcp;
@@ -15,7 +15,7 @@ use crate::credential::{OAuthTokens, Secret};
 use crate::secret::SecretString;
 use crate::vault::{VaultError, check_name};
 
-/// What has been read of a file.
+/// The entries that have been read so far.
 #[derive(Default)]
 pub(super) struct Reading {
     pub(super) entries: Vec<Entry>,
@@ -35,7 +35,7 @@ impl Reading {
         reading
     }
 
-    /// Notes what is wrong with an entry, or with a part of it.
+    /// Adds an entry, or a part of one, to the skipped ones.
     pub(super) fn skip(&mut self, entry: &str, problem: Problem) {
         let Problem { name, line, reason } = problem;
         let is_unfinished = UNFINISHED.contains(&reason);
@@ -46,7 +46,7 @@ impl Reading {
         self.skipped.push(Skipped { entry: shown(entry), line, reason, is_unfinished });
     }
 
-    /// Notes an entry, unless it can't be read or can't be stored.
+    /// Adds an entry, or skips it if it can't be read or stored.
     fn add(&mut self, name: &str, line: usize, read: Result<Account, Problem>) {
         let account = read.and_then(|account| {
             let names = [("provider", &account.provider), ("label", &account.label)];
@@ -65,7 +65,7 @@ impl Reading {
         }
     }
 
-    /// Notes the members that are left of what nothing else is to be kept of.
+    /// Skips the members that are left, if nothing can keep them.
     fn skip_rest(&mut self, entry: Option<&str>, object: Object<'_>) {
         for member in object.into_members() {
             let problem = Problem {
@@ -89,7 +89,7 @@ struct Account {
     attributes: BTreeMap<String, String>,
 }
 
-/// Whether an attribute is one that is read from files, so that it goes when its entry has none any more.
+/// Whether an attribute comes from files, so that it is removed once its entry no longer has it.
 pub(super) fn is_attribute(name: &str) -> bool {
     const NAMES: [&str; 7] = [
         ACCOUNT,
@@ -103,14 +103,14 @@ pub(super) fn is_attribute(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("metadata.")
 }
 
-/// Why there is nothing to bring in: of an account, and of one at an MCP server.
+/// Why there is nothing to bring in: for an account, and for one at an MCP server.
 const UNFINISHED: [&str; 2] = [
     "has no token: nobody is signed in, or the sign-in was never finished",
     "has no tokens: its sign-in was never finished",
 ];
 
 impl Account {
-    /// An account that was signed in to with another program, by whose name it goes.
+    /// An account from another program, whose name is its label.
     fn oauth(source: Source, provider: &str, tokens: OAuthTokens) -> Self {
         Self {
             provider: provider.to_owned(),
@@ -135,8 +135,8 @@ impl Account {
     }
 }
 
-/// An account's tokens. Without an access token they are such that it is got before a first request; without
-/// any they are none.
+/// An account's tokens. Without an access token they count as expired, so one is fetched before the first request. Without
+/// any token, that is a problem.
 fn tokens(
     object: &mut Object<'_>,
     [access, refresh, expires]: [&str; 3],
@@ -156,7 +156,7 @@ fn tokens(
     Ok(tokens)
 }
 
-/// Keeps what nobody knows of an account's entry, under the source's name: no adapter takes it for its own.
+/// Keeps an entry's unknown fields under the source's name, so that no adapter mistakes them for its own.
 fn keep_rest(tokens: &mut OAuthTokens, source: Source, rest: Option<SecretString>) {
     tokens.extra.extend(rest.map(|rest| (source.as_str().to_owned(), rest)));
 }

@@ -1,4 +1,4 @@
-//! What was found in a file.
+//! The contents of a file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,21 +12,21 @@ use crate::clock::Timestamp;
 use crate::credential::{OAuthTokens, Secret};
 use crate::secret::SecretString;
 
-/// What was found in a file: made by [`read`](super::read).
+/// The contents of a file, made by [`read`](super::read).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Found {
-    /// Whose file it is.
+    /// The source of the file.
     pub source: Source,
-    /// The file, as it was named.
+    /// The path as the caller gave it.
     pub path: PathBuf,
-    /// What can be brought into a vault, in the file's order.
+    /// The entries that can be brought into a vault, in the file's order.
     pub entries: Vec<Entry>,
-    /// What can't be.
+    /// The entries that can't.
     pub skipped: Vec<Skipped>,
-    /// The same file without links and relative parts: what a record remembers.
+    /// The path without links and relative parts, which a record remembers.
     pub(super) whole_path: PathBuf,
-    /// Of the bytes that were read.
+    /// The digest of the bytes that were read.
     pub(super) digest: [u8; 32],
 }
 
@@ -45,31 +45,31 @@ impl fmt::Debug for Found {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Entry {
-    /// The name that it has in the file.
+    /// Its name in the file.
     pub name: String,
-    /// The line that it begins on, counted from 1.
+    /// The line where it begins, counted from 1.
     pub line: usize,
     /// The provider's name or alias.
     pub provider: String,
-    /// The label that it gets, if that is free.
+    /// The label that it gets, unless that is taken.
     pub label: String,
     /// Its tokens or its key, as a sign-in would store them.
     pub secret: Secret,
-    /// What is known about it and is not secret.
+    /// The fields that are not secret.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// An entry of a file that was left there, or a part of one.
+/// An entry, or a part of one, that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// The name that the entry has in the file.
+    /// The entry's name in the file.
     pub entry: String,
     /// The line, counted from 1.
     pub line: usize,
-    /// Why, without what is in it.
+    /// Why, without quoting the entry.
     pub reason: String,
-    /// Whether there is nothing in it to bring in: nobody is signed in there.
+    /// Whether the entry has nothing to bring in, because nobody is signed in there.
     pub is_unfinished: bool,
 }
 
@@ -80,12 +80,12 @@ impl fmt::Display for Skipped {
 }
 
 impl Entry {
-    /// The tokens, where it has some.
+    /// The tokens, if it has some.
     pub(super) fn tokens(&self) -> Option<&OAuthTokens> {
         tokens(&self.secret)
     }
 
-    /// When its access token ends, where it has one and that is known.
+    /// When its access token expires, if it has one and the time is known.
     pub(super) fn expires_at(&self) -> Option<Timestamp> {
         self.secret.expires_at().filter(|_| !self.secret.token().is_empty())
     }
@@ -93,7 +93,7 @@ impl Entry {
     pub(super) fn note(&self) -> Note {
         let mut digest = Sha256::new();
         let mut add = |text: &str| {
-            // Each is preceded by its length, so no two lists of texts make the same bytes.
+            // Each text follows its length, so different lists never give the same bytes.
             digest.update((text.len() as u64).to_be_bytes());
             digest.update(text);
         };
@@ -122,7 +122,7 @@ impl Entry {
     }
 }
 
-/// The tokens of a secret that has some.
+/// The tokens of a secret, if it has some.
 pub(super) fn tokens(secret: &Secret) -> Option<&OAuthTokens> {
     match secret {
         Secret::OAuth(tokens) | Secret::Mcp(tokens) => Some(tokens),
@@ -130,7 +130,7 @@ pub(super) fn tokens(secret: &Secret) -> Option<&OAuthTokens> {
     }
 }
 
-/// As [`tokens`], to be changed.
+/// The same as [`tokens`], mutable.
 pub(super) fn tokens_mut(secret: &mut Secret) -> Option<&mut OAuthTokens> {
     match secret {
         Secret::OAuth(tokens) | Secret::Mcp(tokens) => Some(tokens),
@@ -138,20 +138,18 @@ pub(super) fn tokens_mut(secret: &mut Secret) -> Option<&mut OAuthTokens> {
     }
 }
 
-/// What a record remembers of the entry that its tokens came from, so that the entry is known again after the
-/// tokens were renewed.
+/// The note by which a record recognizes the entry that its tokens came from, even after the tokens were renewed.
 ///
-/// It is a digest of secrets, so it is among the record's secrets and sealed with them: in the metadata, which
-/// is in clear, it would tell whether a guess at a short one is right. A key has no place of that sort and
-/// needs none: nobody renews it, so the record's own key is what the entry was.
+/// It has digests of secrets, so it is sealed with the record's secrets: in the unencrypted metadata, it would reveal whether
+/// a guess at a short secret is right. A key needs no note: it is never renewed, so the record's own key is the entry's.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Note {
-    /// Of all that the entry has.
+    /// The digest of the whole entry.
     pub(super) entry: String,
-    /// Of its refresh token.
+    /// The digest of its refresh token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) refresh: Option<String>,
-    /// When its access token ends.
+    /// When its access token expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<Timestamp>,
 }
@@ -164,7 +162,7 @@ impl Note {
         serde_json::from_str(tokens(secret)?.extra.get(Self::NAME)?.expose()).ok()
     }
 
-    /// Writes it into the tokens that it is of.
+    /// Writes it into its tokens.
     pub(super) fn write(&self, tokens: &mut OAuthTokens) {
         let text = serde_json::to_string(self).expect("text is written to memory");
         tokens.extra.insert(Self::NAME.to_owned(), text.into());
@@ -179,7 +177,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where a record came from, as its attributes tell.
+/// A record's origin, which its attributes name.
 pub(super) struct Origin {
     source: Source,
     path: String,
@@ -191,8 +189,7 @@ impl Origin {
     pub(super) const SOURCE: &'static str = "migrated_from";
     const PATH: &'static str = "migrated_path";
     const ENTRY: &'static str = "migrated_entry";
-    /// The generation of the tokens or the key that came from there. Whoever has a later one has got it
-    /// elsewhere.
+    /// The generation of the tokens or the key that came from there. A record with a later one got it elsewhere.
     pub(super) const GENERATION: &'static str = "migrated_generation";
 
     pub(super) fn new(found: &Found, entry: &Entry) -> Self {

@@ -1,5 +1,4 @@
-//! JSON text, looked at in place: a member's value stays where it is in the text, which is wiped, until
-//! somebody takes it out as what it should be.
+//! JSON read in place: a member's value stays in the text, which is wiped, until a reader takes it out with its expected type.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,32 +12,32 @@ use crate::clock::Timestamp;
 use crate::printable::{is_plain, is_unprintable};
 use crate::secret::SecretString;
 
-/// What is wrong with one member, without what is in it.
+/// A problem of one member. It does not quote the value.
 #[derive(Debug)]
 pub(super) struct Problem {
-    /// The member's name, with those that it is in; empty where it is the value itself.
+    /// The member's name, with those of the objects that it is in; empty for the value itself.
     pub(super) name: String,
     pub(super) line: usize,
     pub(super) reason: &'static str,
 }
 
-/// Why a text is no JSON.
+/// Why a text is not JSON.
 pub(super) struct Syntax {
     pub(super) line: usize,
     pub(super) column: usize,
     pub(super) reason: &'static str,
 }
 
-/// A moment that lies later is no moment: JavaScript's dates end here, in milliseconds.
+/// The latest time in milliseconds that is accepted: JavaScript's dates end here.
 const LATEST: u64 = 8_640_000_000_000_000;
 
-/// The least number that counts milliseconds and not seconds: in 1973 by the one, in 5138 by the other.
-const LEAST_MILLIS: u64 = 100_000_000_000;
+/// Numbers from here on are milliseconds, smaller ones seconds. It means 1973 in milliseconds, and the year 5138 in seconds.
+const MIN_MILLIS: u64 = 100_000_000_000;
 
-/// A text of JSON.
+/// A JSON text.
 pub(super) struct Text<'t> {
     text: &'t str,
-    /// Where its lines end.
+    /// The offsets of the line ends.
     ends: Vec<usize>,
 }
 
@@ -47,9 +46,9 @@ impl<'t> Text<'t> {
         Self { text, ends: text.match_indices('\n').map(|(at, _)| at).collect() }
     }
 
-    /// The object that the text is, without the members whose names are there twice, and these.
+    /// Reads the text as an object. Members whose names occur twice are left out, and returned as problems.
     pub(super) fn object(&self) -> Result<(Object<'_>, Vec<Problem>), Syntax> {
-        // All of it first, so that what is no JSON is told from JSON of another shape.
+        // Checks the whole text first, to tell a syntax error from JSON of another shape.
         if let Err(error) = serde_json::from_str::<IgnoredAny>(self.text) {
             return Err(syntax(&error));
         }
@@ -68,7 +67,7 @@ impl<'t> Text<'t> {
         Ok((object, repeated.iter().map(problem).collect()))
     }
 
-    /// The line that a part of the text begins on, counted from 1.
+    /// The line where a part of the text begins, counted from 1.
     fn line(&self, part: &str) -> usize {
         let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         1 + self.ends.partition_point(|end| *end < offset)
@@ -77,16 +76,16 @@ impl<'t> Text<'t> {
 
 const TWICE: &str = "is there twice, and it can't be told which one counts";
 
-/// serde's own words may quote what they choke on, so only the place is passed on.
+/// Keeps only the place, because serde's own message may quote the text.
 fn syntax(error: &serde_json::Error) -> Syntax {
     let reason = match error.is_eof() {
         true => "it ends in the middle: it was not written to its end",
-        false => "it is no JSON there",
+        false => "it is not JSON there",
     };
     Syntax { line: error.line(), column: error.column(), reason }
 }
 
-/// A value, where it is in the text.
+/// A value in the text.
 #[derive(Clone, Copy)]
 pub(super) struct Value<'t> {
     text: &'t Text<'t>,
@@ -151,7 +150,7 @@ impl<'t> Value<'t> {
                 return Err(self.problem("must be a number, of milliseconds or seconds since 1970"));
             }
         };
-        let millis = if number < LEAST_MILLIS { number.saturating_mul(1000) } else { number };
+        let millis = if number < MIN_MILLIS { number.saturating_mul(1000) } else { number };
         Ok(Timestamp::from_millis(millis))
     }
 
@@ -166,8 +165,7 @@ impl<'t> Value<'t> {
     }
 }
 
-/// An object's members, in the order of the text. Each is taken once; those that are left are the ones that
-/// nobody knows.
+/// An object's members, in the order of the text. Readers take the ones that they know; the rest is unknown.
 pub(super) struct Object<'t> {
     line: usize,
     members: Vec<Member<'t>>,
@@ -179,12 +177,12 @@ pub(super) struct Member<'t> {
 }
 
 impl<'t> Object<'t> {
-    /// The line that it begins on.
+    /// The line where it begins.
     pub(super) fn line(&self) -> usize {
         self.line
     }
 
-    /// The names that several members have.
+    /// The names that occur more than once.
     fn repeated(&self) -> BTreeSet<String> {
         let mut seen = BTreeSet::new();
         let names = self.members.iter().map(|member| &member.name);
@@ -207,7 +205,7 @@ impl<'t> Object<'t> {
         self.members.iter().find(|member| member.name == name).map(|member| member.value)
     }
 
-    /// The member of this name, unless it is `null`.
+    /// Takes the member of this name, unless it is `null`.
     pub(super) fn take(&mut self, name: &str) -> Option<Value<'t>> {
         let place = self.members.iter().position(|member| member.name == name)?;
         Some(self.members.remove(place).value).filter(|value| !value.is_null())
@@ -226,12 +224,12 @@ impl<'t> Object<'t> {
         self.take_as(name, Value::object)
     }
 
-    /// A secret; an empty one is none.
+    /// Takes a secret. An empty one counts as none.
     pub(super) fn secret(&mut self, name: &str) -> Result<Option<SecretString>, Problem> {
         Ok(self.take_as(name, Value::secret)?.filter(|secret| !secret.is_empty()))
     }
 
-    /// A secret that a header must carry.
+    /// Takes a secret that must fit into a header.
     pub(super) fn token(&mut self, name: &str) -> Result<Option<SecretString>, Problem> {
         let token = self.take_as(name, |value| {
             let token = value.secret()?;
@@ -244,37 +242,37 @@ impl<'t> Object<'t> {
         Ok(token.filter(|token| !token.is_empty()))
     }
 
-    /// A text that may be seen; an empty one is none.
+    /// Takes a text that may be shown. An empty one counts as none.
     pub(super) fn plain(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let plain = |value: Value<'_>| plain(value, value.string()?);
         Ok(self.take_as(name, plain)?.filter(|text| !text.is_empty()))
     }
 
-    /// A list of words that may be seen, as one text or as an array.
+    /// Takes a list of words that may be shown, as one text or as an array.
     pub(super) fn words(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let words = |value: Value<'_>| {
             let words = value.words()?;
             match words.chars().any(is_unprintable) {
-                true => Err(value.problem(ODD)),
+                true => Err(value.problem(UNPRINTABLE)),
                 false => Ok(words),
             }
         };
         Ok(self.take_as(name, words)?.filter(|text| !text.is_empty()))
     }
 
-    /// A moment; 0 is none.
+    /// Takes a time. 0 counts as none.
     pub(super) fn moment(&mut self, name: &str) -> Result<Option<Timestamp>, Problem> {
         Ok(self.take_as(name, Value::moment)?.filter(|moment| moment.as_millis() > 0))
     }
 
-    /// What is left of it, as the text of an object; `None` where that is nothing.
+    /// The remaining members, as the text of an object; `None` if there are none.
     pub(super) fn rest(self) -> Option<SecretString> {
         let members: Vec<_> =
             self.members.into_iter().filter(|member| !member.value.is_null()).collect();
         if members.is_empty() {
             return None;
         }
-        // By name, so that the order in the file makes no difference.
+        // Sorted by name, so that the order in the file makes no difference.
         let members: BTreeMap<_, _> =
             members.iter().map(|member| (member.name.as_str(), member.value.raw)).collect();
         let room: usize = members.iter().map(|(name, raw)| 6 * name.len() + raw.get().len() + 8).sum();
@@ -284,17 +282,17 @@ impl<'t> Object<'t> {
     }
 }
 
-const ODD: &str = "is too long, or has characters that can't be shown";
+const UNPRINTABLE: &str = "is too long, or has characters that can't be shown";
 
 fn plain(value: Value<'_>, text: String) -> Result<String, Problem> {
     match text.is_empty() || is_plain(&text) {
         true => Ok(text),
-        false => Err(value.problem(ODD)),
+        false => Err(value.problem(UNPRINTABLE)),
     }
 }
 
 impl Problem {
-    /// The same problem, of a member of this one.
+    /// The same problem, with the name of the object that the member is in.
     pub(super) fn inside(mut self, name: &str) -> Self {
         self.name = match self.name.is_empty() {
             true => shown(name),
@@ -304,7 +302,7 @@ impl Problem {
     }
 }
 
-/// A name from a file, as it may be shown.
+/// A name from a file in a form that may be shown.
 pub(super) fn shown(name: &str) -> String {
     match is_plain(name) {
         true => name.to_owned(),
@@ -312,7 +310,7 @@ pub(super) fn shown(name: &str) -> String {
     }
 }
 
-/// Reads an object's members, all of them, also where two have one name.
+/// Reads all members of an object, including those with the same name.
 struct Members<'t> {
     text: &'t Text<'t>,
 }

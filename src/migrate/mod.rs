@@ -1,4 +1,4 @@
-//! The accounts and keys that other programs keep in files of plain text, brought into a vault.
+//! Migration of accounts and keys into a vault, from the plain-text files of other programs.
 //!
 //! ```no_run
 //! use tower_credentials::migrate::{self, Source};
@@ -17,7 +17,7 @@
 //! for step in &report.steps {
 //!     println!("{}: {} as {}", step.entry, step.action, step.label);
 //! }
-//! // The file is as it was, until this is asked for.
+//! // Only this changes the file.
 //! migrate::remove_old(&vault, &registry, &found).await?;
 //! # Ok(())
 //! # }
@@ -25,32 +25,30 @@
 //!
 //! # What becomes of an entry
 //!
-//! A record made of an entry is what a sign-in with this crate would have made, so the layers use it and a
-//! [`Refresher`](crate::Refresher) renews it. Accounts get the name of the program that they come from as their label, keys `default`, those of MCP
-//! servers the server's name; a taken one gets `-2`, as everywhere. A record's attributes say where it came
-//! from: `migrated_from`, `migrated_path`, `migrated_entry` and `migrated_generation`.
+//! An entry's record is the same as after a sign-in with this crate, so the layers use it and a
+//! [`Refresher`](crate::Refresher) renews it. The label of an account is the name of the program that it comes from, that of
+//! a key `default`, and that of an account at an MCP server the server's name; a taken label gets `-2`, as everywhere. The
+//! record's attributes name its origin: `migrated_from`, `migrated_path`, `migrated_entry` and `migrated_generation`.
 //!
-//! Done again, nothing is added twice:
+//! A second migration adds nothing twice:
 //!
-//! - An entry that is as it was is left alone, also after its record's tokens were renewed, or its label or its
-//!   place in the pool were changed by a person.
-//! - An entry that has changed updates its own record. A newer token is never replaced by an older one: where
-//!   the vault has renewed its own meanwhile, the one that ends later is kept, unless the other program has
-//!   signed in anew or the vault's needs a new sign-in. What was kept, and why, is said.
-//! - An account that the vault has from elsewhere, another program's file or a sign-in, is updated in its
-//!   record the same way, where the tokens tell whose they are.
-//! - A file that has another account now than before gets a record of its own for that. Claude Code's file and
-//!   opencode's entries for Anthropic and Copilot don't tell whose they are: there, another account is a changed
-//!   entry. A changed entry without a refresh token leaves its record none, unless both say that they are of one
-//!   account.
-//! - A record that was removed from the vault comes back as long as its entry is in the file: nothing remembers
-//!   it.
+//! - An unchanged entry is left alone, also after its record's tokens were renewed, or a person changed its label or its
+//!   place in the pool.
+//! - A changed entry updates its own record. An older token never replaces a newer one: if the vault has renewed its own
+//!   meanwhile, the one that expires later is kept, unless the other program has signed in again or the vault's needs a new
+//!   sign-in. The report says what was kept, and why.
+//! - An account that the vault has from elsewhere (another program's file, or a sign-in) is updated in its record in the same
+//!   way, if the tokens name their account.
+//! - If a file has another account than before, that gets a record of its own. Claude Code's file and opencode's entries for
+//!   Anthropic and Copilot don't name their account: there, another account is a changed entry. A changed entry without a
+//!   refresh token removes its record's, unless both name the same account.
+//! - A record that was removed from the vault comes back as long as its entry is in the file: nothing remembers the removal.
 //!
 //! # Two programs, one sign-in
 //!
-//! The other program and the vault hold the same refresh token. Many vendors' work once: whoever renews first
-//! signs the other out, some vendors end the whole session. After a migration, use one of the two, or sign in
-//! anew with one.
+//! The other program and the vault have the same refresh token. Many vendors accept it once: whoever renews first
+//! signs the other out, and some vendors end the whole session. After a migration, use only one of the two, or sign in
+//! again with one.
 
 mod apply;
 mod aside;

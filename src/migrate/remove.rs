@@ -1,10 +1,10 @@
-//! Removing a file whose accounts are in a vault.
+//! Removes a file whose accounts are in a vault.
 
 use tokio::task::spawn_blocking;
 
 use super::apply::pool_of;
 use super::decide::has_all;
-use super::error::MigrateError;
+use super::error::{MigrateError, failed};
 use super::file;
 use super::found::{Entry, Found, Note};
 use super::stored::Stored;
@@ -12,22 +12,20 @@ use crate::credential::Credential;
 use crate::registry::Registry;
 use crate::vault::Vault;
 
-/// Removes a file that was migrated: plain text of the secrets that the vault seals. Every entry is read back
-/// from the vault first, and must be there as it is in the file, or have been and been renewed since. A link
-/// goes with the file that it leads to.
+/// Removes a migrated file, which has the secrets that the vault seals in plain text. Every entry is first read back from
+/// the vault, which must have it as it is in the file, or have had it and renewed it since. A link is removed along with its
+/// target.
 ///
-/// The file is renamed within its directory first, then compared with what was read, then removed: one that its
-/// program puts in place meanwhile is not taken for it. One that has changed is put back.
+/// The file is renamed within its directory, compared with what was read, and then removed, so a file that its program writes
+/// meanwhile is never removed by mistake. A file that has changed is put back.
 ///
-/// Copies elsewhere, in a backup or a snapshot of the file system, are not known here; and a program that has
-/// lost its file needs a new sign-in.
+/// Copies in a backup or in a snapshot of the file system stay. The program needs a new sign-in without its file.
 ///
-/// The disk's work is done on a thread of its own, so this needs a tokio runtime.
+/// The file operations run on a blocking thread, so this needs a tokio runtime.
 ///
 /// # Errors
-/// [`MigrateError::Skipped`], [`MigrateError::Changed`] or [`MigrateError::NotStored`], and where the file or
-/// the vault can't be read. The file is there then. With [`MigrateError::SetAside`] it is there under another
-/// name, which that tells.
+/// [`MigrateError::Skipped`], [`MigrateError::Changed`] or [`MigrateError::NotStored`], and if the file or the vault can't
+/// be read. The file stays then. With [`MigrateError::SetAside`] it stays under another name, which the error has.
 pub async fn remove_old(
     vault: &impl Vault,
     registry: &Registry,
@@ -47,7 +45,7 @@ pub async fn remove_old(
         }
     }
     let whole_path = found.whole_path.clone();
-    // The secrets stay here.
+    // Without the secrets, which the thread doesn't need.
     let file = Found {
         path: found.path.clone(),
         entries: Vec::new(),
@@ -59,12 +57,12 @@ pub async fn remove_old(
         Ok(removed) => removed,
         Err(stopped) => match stopped.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(stopped) => Err(file::failed("remove", &whole_path)(std::io::Error::other(stopped))),
+            Err(stopped) => Err(failed("remove", &whole_path)(std::io::Error::other(stopped))),
         },
     }
 }
 
-/// Whether a record has all of an entry, or had it and was renewed.
+/// Whether a record has all of an entry, or had it before a renewal.
 fn has(record: &Credential, entry: &Entry) -> bool {
     let noted = Note::of(&record.secret).is_some_and(|note| note.entry == entry.note().entry);
     noted || has_all(record, entry)

@@ -1,4 +1,4 @@
-//! Whose files can be read, where they are, and how they are told apart.
+//! The programs whose files can be read, the places of their files, and how to recognize one.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::json::{Object, Value};
 
-/// A kind of file that another program keeps accounts in.
+/// A kind of file in which another program keeps accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -33,7 +33,7 @@ impl Source {
     pub const ALL: [Self; 6] =
         [Self::Opencode, Self::OpencodeMcp, Self::Codex, Self::Claude, Self::Gemini, Self::Qwen];
 
-    /// Its name: `opencode`, `opencode-mcp`, `codex`, `claude`, `gemini` or `qwen`.
+    /// Returns its name: `opencode`, `opencode-mcp`, `codex`, `claude`, `gemini` or `qwen`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Opencode => "opencode",
@@ -45,9 +45,9 @@ impl Source {
         }
     }
 
-    /// Where the program keeps its file, for the person with this home directory. `variable` gives the value
-    /// of an environment variable; those count that move the program's own directory: `XDG_DATA_HOME`,
-    /// `CODEX_HOME`, `CLAUDE_CONFIG_DIR` and `GEMINI_CLI_HOME`. An empty one is none.
+    /// Returns the path of the program's file, for the person with this home directory. `variable` returns the value
+    /// of an environment variable. Those that move the program's own directory count: `XDG_DATA_HOME`,
+    /// `CODEX_HOME`, `CLAUDE_CONFIG_DIR` and `GEMINI_CLI_HOME`. An empty value counts as none.
     ///
     /// ```
     /// use std::path::Path;
@@ -63,9 +63,9 @@ impl Source {
         let named = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         match self {
             Self::Opencode | Self::OpencodeMcp => {
-                // A relative one is to be ignored (XDG Base Directory Specification, "Basics").
+                // A relative one must be ignored (XDG Base Directory Specification, "Basics").
                 let data = named("XDG_DATA_HOME").filter(|directory| directory.is_absolute());
-                // On every system: the program uses no other directory on macOS and Windows.
+                // On every system: the program uses the same directory on macOS and Windows.
                 let data = data.unwrap_or_else(|| home.join(".local/share"));
                 data.join("opencode").join(match self {
                     Self::OpencodeMcp => "mcp-auth.json",
@@ -83,7 +83,7 @@ impl Source {
         }
     }
 
-    /// Whose file this may be, by what is in it and where it is: one, if that can be told.
+    /// The possible sources of a file, by its contents and directory. Exactly one if it is clear.
     pub(super) fn candidates(object: &Object<'_>, path: &Path) -> Vec<Self> {
         if object.has("claudeAiOauth") || object.has("mcpOAuth") {
             return vec![Self::Claude];
@@ -105,7 +105,7 @@ impl Source {
                 _ => vec![Self::Gemini, Self::Qwen],
             };
         }
-        // Both are keyed by names that can be any.
+        // Both have arbitrary names at the top.
         let any = |names: &[&str]| object.members().iter().any(|member| holds(member.value, names));
         let auth = any(&["type"]);
         let mcp = any(&["tokens", "clientInfo", "codeVerifier", "oauthState", "serverUrl"]);
@@ -124,7 +124,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// The text was no source's name.
+/// The error of a text that is not a source's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnknownSource;

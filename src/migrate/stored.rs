@@ -1,4 +1,4 @@
-//! What a vault has of a provider, whether it opens or not.
+//! A vault's records of a provider, whether they open or not.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use crate::credential::{Credential, CredentialId, Kind, Metadata, OAuthTokens, P
 use crate::standing::Health;
 use crate::vault::{Damage, StoredPool, Vault, VaultError, VaultExt};
 
-/// What a vault has of a provider, whatever the namespace.
+/// A vault's records of a provider, in all namespaces.
 pub(super) struct Stored {
     pub(super) known: Vec<Known>,
     pub(super) shut: Shut,
 }
 
-/// A credential that a vault has.
+/// A record that opens.
 pub(super) struct Known {
     pub(super) credential: Credential,
     pub(super) health: Health,
 }
 
-/// What a vault has and can't open. Whose it is, its metadata tell all the same.
+/// The records that don't open. Their metadata is still known.
 #[derive(Default)]
 pub(super) struct Shut {
     pub(super) records: Vec<ShutRecord>,
-    /// Why nothing of a pool opens.
+    /// Why a whole pool doesn't open.
     key: Option<String>,
 }
 
-/// A record that is listed and does not open.
+/// A record that is listed but doesn't open.
 pub(super) struct ShutRecord {
     pub(super) metadata: Metadata,
     reason: String,
@@ -45,7 +45,7 @@ impl ShutRecord {
         Credential { metadata: self.metadata.clone(), secret }
     }
 
-    /// Names it, where an entry is not brought in because of it.
+    /// The error of an entry that is not brought in because of this record.
     pub(super) fn error(&self) -> VaultError {
         let Metadata { id, pool, label, .. } = &self.metadata;
         let reason = format!(
@@ -61,14 +61,14 @@ impl Shut {
         self.records.iter().any(|record| record.metadata.id == id)
     }
 
-    /// Where nothing of a pool opens, the vault's key is a wrong one, and what it would seal is of no use.
+    /// If a whole pool doesn't open, the vault's key is wrong, and must not seal anything new.
     pub(super) fn check_key(&self) -> Result<(), VaultError> {
         self.key.iter().try_for_each(|reason| Err(VaultError::Key(reason.clone())))
     }
 }
 
 impl Stored {
-    /// Reads it. A record whose metadata can't be read either is as good as none.
+    /// Reads the records. A record whose metadata can't be read either is ignored.
     pub(super) async fn of(vault: &impl Vault, provider: &str) -> Result<Self, VaultError> {
         let mut pools = BTreeMap::<PoolKey, Vec<Metadata>>::new();
         for metadata in vault.list().await?.credentials {

@@ -1,20 +1,17 @@
-//! A provider's configuration, and what is made from it.
+//! The client of one provider: its configuration, and the HTTP client that carries its requests.
 
 use std::fmt;
 use std::sync::Arc;
 
 use url::Url;
 
-use super::client_credentials::ClientCredentials;
 use super::config::{Dialect, FlowKind, OAuthConfig};
 use super::error::OAuthError;
 use super::http::OAuthHttp;
-use super::refresher::TokenRefresher;
-use super::sign_in::{self, SignIn};
 use crate::clock::{Clock, Timestamp};
 use crate::origin::Origin;
 
-/// Signs in to accounts of one provider, and renews their tokens. Clones are cheap.
+/// A client that signs in to accounts of one provider and renews their tokens. Clones are cheap.
 #[derive(Clone)]
 pub struct OAuthClient(Arc<Parts>);
 
@@ -27,12 +24,12 @@ struct Parts {
 }
 
 impl OAuthClient {
-    /// For this provider, whose name errors tell, as it is set up in `config`.
+    /// Creates a client for the provider of this name, which errors quote.
     pub fn new(provider: impl Into<String>, config: OAuthConfig, http: OAuthHttp) -> Self {
         Self(Arc::new(Parts { provider: provider.into(), config, http, clock: Clock::system() }))
     }
 
-    /// Reads from this clock when tokens expire.
+    /// Sets the clock by which tokens expire. Defaults to the system's.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         Arc::make_mut(&mut self.0).clock = clock;
@@ -49,36 +46,20 @@ impl OAuthClient {
         &self.0.config
     }
 
-    /// The way to sign in that is to be offered first.
+    /// Returns the way to sign in that should be offered first.
     ///
     /// # Errors
-    /// [`OAuthError::MissingSetting`] where the configuration has none.
+    /// [`OAuthError::MissingSetting`] if the configuration has none.
     pub fn first_flow(&self) -> Result<FlowKind, OAuthError> {
         self.config().flows.first().copied().ok_or_else(|| self.missing("flows"))
     }
 
-    /// Begins to sign in. By a device code, the server is asked for it here; by a loopback address, it is
-    /// listened at from here on.
-    ///
-    /// # Errors
-    /// [`OAuthError::UnsupportedFlow`] where the configuration doesn't list this way; a setting that is
-    /// missing or wrong; [`OAuthError::PortTaken`]; or what the server's answer comes to.
-    pub async fn sign_in(&self, flow: FlowKind) -> Result<SignIn, OAuthError> {
-        sign_in::begin(self.clone(), flow).await
-    }
-
-    /// Renews tokens, for a [`Refresher`](crate::Refresher).
-    pub fn refresher(&self) -> TokenRefresher {
+    /// The same client with the longer timeout of refreshes.
+    pub(super) fn for_refreshes(&self) -> Self {
         let mut client = self.clone();
         let parts = Arc::make_mut(&mut client.0);
         parts.http = parts.http.clone().for_refreshes();
-        TokenRefresher::new(client)
-    }
-
-    /// Asks for tokens in the client's own name (RFC 6749, section 4.4), for a [`Refresher`](crate::Refresher) that
-    /// [mints](crate::Refresher::mints).
-    pub fn client_credentials(&self) -> ClientCredentials {
-        ClientCredentials::new(self.clone())
+        client
     }
 
     pub(super) fn http(&self) -> &OAuthHttp {

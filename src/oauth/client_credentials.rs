@@ -1,4 +1,4 @@
-//! Tokens for a client in its own name (RFC 6749, section 4.4).
+//! Tokens that a client gets in its own name (RFC 6749, section 4.4).
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use super::client::OAuthClient;
 use super::endpoint::Endpoint;
 use super::error::OAuthError;
 use super::grant::{scopes, standard};
-use super::refresher::{TokenRefresh, one_at_a_time, passing, tokens_of};
+use super::refresher::{TokenRefresh, not_a_verdict, one_at_a_time, tokens_of};
 use crate::credential::{Credential, OAuthTokens, Secret};
 use crate::pool::{RefreshError, Refresher};
 use crate::secret::SecretString;
 
-/// Asks a server for tokens in the client's own name, by its id and secret (RFC 6749, section 4.4): a [`Refresher`] that
-/// [mints](Refresher::mints), and a service for [`Refresher::from_service`]; made by
-/// [`OAuthClient::client_credentials`]. The credential in the vault needs no token of its own.
+/// Requests tokens in the client's own name, with its id and secret (RFC 6749, section 4.4).
+///
+/// It converts into a [`Refresher`] that [mints](Refresher::mints), and is a service for [`Refresher::from_service`]. Made
+/// by [`OAuthClient::client_credentials`]. The credential in the vault needs no token of its own.
 ///
 /// ```
 /// # use tower_credentials::oauth::{OAuthClient, OAuthConfig, OAuthHttp};
@@ -38,27 +39,31 @@ use crate::secret::SecretString;
 /// # }
 /// ```
 ///
-/// No answer is a verdict on the account, which is the client itself: that `invalid_client` is answered is trouble with a
-/// setting, and [`RefreshError::Failed`]. A server that says when to ask again is [`RefreshError::AskAgain`].
+/// No response ends the account, which is the client itself: `invalid_client` means that a setting is wrong, and becomes
+/// [`RefreshError::Failed`]. If the server says when to ask again, the error is [`RefreshError::AskAgain`].
 #[derive(Clone)]
 pub struct ClientCredentials {
     client: OAuthClient,
     params: Arc<Vec<(String, SecretString)>>,
 }
 
-impl ClientCredentials {
-    pub(super) fn new(client: OAuthClient) -> Self {
-        Self { client, params: Arc::default() }
+impl OAuthClient {
+    /// Returns a service that requests tokens in the client's own name (RFC 6749, section 4.4), for a [`Refresher`] that
+    /// [mints](Refresher::mints).
+    pub fn client_credentials(&self) -> ClientCredentials {
+        ClientCredentials { client: self.clone(), params: Arc::default() }
     }
+}
 
-    /// Sends this parameter as well: an `audience`, or a `resource` (RFC 8707), as some servers want.
+impl ClientCredentials {
+    /// Adds a parameter to the request. Some servers want an `audience`, or a `resource` (RFC 8707).
     #[must_use]
     pub fn param(mut self, name: impl Into<String>, value: impl Into<SecretString>) -> Self {
         Arc::make_mut(&mut self.params).push((name.into(), value.into()));
         self
     }
 
-    async fn ask(&self, old: &OAuthTokens) -> Result<OAuthTokens, OAuthError> {
+    async fn request(&self, old: &OAuthTokens) -> Result<OAuthTokens, OAuthError> {
         let client = &self.client;
         if client.client_secret().is_none() {
             return Err(client.missing("client_secret"));
@@ -71,13 +76,13 @@ impl ClientCredentials {
             request.add_extra_param(name.as_str(), value.expose())
         });
         let now = client.now();
-        let answer = request.request_async(&endpoint).await;
-        let answer = answer.map_err(|error| endpoint.failed(error))?;
-        Ok(answer.minted(old, client.dialect(), now))
+        let response = request.request_async(&endpoint).await;
+        let response = response.map_err(|error| endpoint.failed(error))?;
+        Ok(response.minted(old, client.dialect(), now))
     }
 }
 
-/// One request at a time for all accounts of the client's id.
+/// Sends one request at a time for all accounts of the client's id.
 impl From<ClientCredentials> for Refresher {
     fn from(service: ClientCredentials) -> Self {
         let client = service.client.clone();
@@ -98,7 +103,7 @@ impl Service<Credential> for ClientCredentials {
         let this = self.clone();
         TokenRefresh::new(async move {
             let (old, secret) = tokens_of(&credential.secret)?;
-            this.ask(old).await.map(secret).map_err(passing)
+            this.request(old).await.map(secret).map_err(not_a_verdict)
         })
     }
 }

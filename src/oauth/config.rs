@@ -1,72 +1,73 @@
-//! What a vendor's OAuth server needs to be told, and where it is.
+//! The URLs of a vendor's OAuth server, and what it expects of a client.
 
-use super::copilot::GITHUB_REFRESH;
 use crate::credential::OAuthTokens;
 use crate::secret::SecretString;
 
-/// How accounts of one provider are signed in and their tokens renewed. Every field can be changed: vendors
-/// change theirs, and a client id is the user's own to bring.
+/// The entry of [`OAuthTokens::extra`] that has the refresh token of GitHub's own token, if that expires.
+pub(super) const GITHUB_REFRESH: &str = "github_refresh_token";
+
+/// The configuration by which accounts of one provider sign in and their tokens are renewed. Every field can be changed:
+/// vendors change theirs, and the user brings the client id.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct OAuthConfig {
     /// The client's id at the vendor (RFC 6749, section 2.2). None is shipped.
     pub client_id: Option<String>,
-    /// The client's secret, where the vendor has given one (RFC 6749, section 2.3.1).
+    /// The client's secret, if the vendor has given one (RFC 6749, section 2.3.1).
     pub client_secret: Option<SecretString>,
-    /// What is asked for (RFC 6749, section 3.3).
+    /// The scopes to request (RFC 6749, section 3.3).
     pub scopes: Vec<String>,
-    /// The ways to sign in that the vendor has, the one to be offered first in front.
+    /// The ways to sign in that the vendor has, the preferred one first.
     pub flows: Vec<FlowKind>,
-    /// Where a person is sent to sign in (RFC 6749, section 3.1).
+    /// The page where a person signs in (RFC 6749, section 3.1).
     pub authorize_url: Option<String>,
     /// More parameters of that URL.
     pub authorize_params: Vec<(String, String)>,
-    /// Where the browser comes back to (RFC 8252, section 7.3).
+    /// The URI to which the browser returns (RFC 8252, section 7.3).
     pub redirect_uri: Option<String>,
-    /// Where a device asks for its code (RFC 8628, section 3.1).
+    /// The endpoint that gives a device its code (RFC 8628, section 3.1).
     pub device_url: Option<String>,
-    /// Where a grant is exchanged for tokens (RFC 6749, section 3.2).
+    /// The endpoint that exchanges a grant for tokens (RFC 6749, section 3.2).
     pub token_url: Option<String>,
-    /// Where tokens are renewed, if not there.
+    /// The endpoint that renews tokens. Defaults to `token_url`.
     pub refresh_url: Option<String>,
-    /// Where the grant's token is exchanged for one that the API takes.
+    /// The endpoint that exchanges the grant's token for one that the API takes.
     pub exchange_url: Option<String>,
-    /// Where to ask whether a person has signed in by a link.
+    /// The endpoint that says whether a person has opened the link and signed in.
     pub poll_url: Option<String>,
-    /// Where GitHub tells whose its token is, since no other answer of its does.
+    /// The endpoint at which GitHub says whose token it is. None of its other responses does.
     pub account_url: Option<String>,
-    /// What the token endpoint's requests are written in.
+    /// The encoding of requests to the token endpoint.
     pub token_encoding: TokenEncoding,
-    /// In what the vendor's server differs from the standard.
+    /// How the vendor's server differs from the standard.
     pub dialect: Dialect,
 }
 
 impl OAuthConfig {
-    /// With this client id, which you have from the vendor.
+    /// Sets the client id that you have from the vendor.
     #[must_use]
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
         self
     }
 
-    /// With this client secret. A program that is given to people can keep none (RFC 8252, section 8.5):
-    /// some vendors ask for one nevertheless.
+    /// Sets the client secret. A program that is given to people can't keep one secret (RFC 8252, section 8.5), but some
+    /// vendors require it all the same.
     #[must_use]
     pub fn client_secret(mut self, secret: impl Into<SecretString>) -> Self {
         self.client_secret = Some(secret.into());
         self
     }
 
-    /// With this address for the browser to come back to. Without a port, or with port 0, a loopback
-    /// sign-in takes any that is free (RFC 8252, section 7.3); where the vendor compares the port with a
-    /// registered one, name that.
+    /// Sets the address to which the browser returns. Without a port, or with port 0, a loopback sign-in takes any free
+    /// port (RFC 8252, section 7.3). If the vendor compares the port with a registered one, name that one.
     #[must_use]
     pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.redirect_uri = Some(uri.into());
         self
     }
 
-    /// The field without which tokens like these can't be renewed, and which is not set; `None` where all are.
+    /// Returns the first unset field that is needed to renew these tokens, or `None` if nothing is missing.
     pub fn missing_for_refresh(&self, tokens: &OAuthTokens) -> Option<&'static str> {
         let grant = [
             ("client_id", &self.client_id),
@@ -74,7 +75,7 @@ impl OAuthConfig {
         ];
         let exchange = ("exchange_url", &self.exchange_url);
         let needed = match self.dialect {
-            // GitHub's own token is renewed by the standard's grant, where it ends.
+            // If GitHub's own token expires, the standard's grant renews it.
             Dialect::Copilot if tokens.extra.contains_key(GITHUB_REFRESH) => {
                 vec![exchange, grant[0], grant[1]]
             }
@@ -95,14 +96,14 @@ pub enum FlowKind {
     Loopback,
     /// Authorization code with PKCE; a person copies the code.
     PastedCode,
-    /// A code is typed into a page on another device (RFC 8628).
+    /// A person types a code into a page on another device (RFC 8628).
     Device,
-    /// A link is opened, and the server asked until a person has signed in.
+    /// A person opens a link, and the client polls the server until they have signed in.
     LinkPoll,
 }
 
 impl FlowKind {
-    /// What it is called in settings.
+    /// Its name in settings.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Loopback => "loopback",
@@ -124,22 +125,22 @@ impl std::fmt::Display for FlowKind {
     }
 }
 
-/// What a token request is written in.
+/// The encoding of a token request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenEncoding {
-    /// `application/x-www-form-urlencoded`, as RFC 6749, appendix B, has it.
+    /// `application/x-www-form-urlencoded` (RFC 6749, appendix B).
     #[default]
     Form,
     /// `application/json`.
     Json,
 }
 
-/// In what a vendor's server differs from the standard.
+/// How a vendor's server differs from the standard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
-    /// In nothing.
+    /// Not at all.
     #[default]
     Standard,
     /// The token request carries the `state`; a pasted code may be `code#state`.
@@ -148,7 +149,7 @@ pub enum Dialect {
     OpenAi,
     /// The grant's token is exchanged for a short-lived one.
     Copilot,
-    /// The device flow carries PKCE; the token answer names the API's host.
+    /// The device flow carries PKCE; the token response names the API's host.
     Qwen,
     /// No OAuth: a link, a poll and a JSON refresh.
     Cursor,

@@ -6,11 +6,12 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde::Deserialize;
 
 use super::client::OAuthClient;
+use super::config::GITHUB_REFRESH;
 use super::error::OAuthError;
 use super::grant::{self, NotRenewed};
 use super::http::EndpointResponse;
 use super::redact::Secrets;
-use super::refusal::refused;
+use super::refusal::{NOT_EXCHANGED, NOT_GOOD, refused};
 use super::seconds::Seconds;
 use super::token_response::{LIFETIME, keep_extra};
 use crate::claims::{ENDPOINT, lenient};
@@ -18,14 +19,14 @@ use crate::clock::Timestamp;
 use crate::credential::OAuthTokens;
 use crate::secret::SecretString;
 
-/// What the exchange answers.
+/// The response of the exchange.
 #[derive(Deserialize)]
 struct Exchanged {
     token: SecretString,
     /// Seconds since the Unix epoch, by GitHub's clock.
     #[serde(default, deserialize_with = "lenient")]
     expires_at: Option<Seconds>,
-    /// How long until it is to be renewed.
+    /// How long until it should be renewed.
     #[serde(default, deserialize_with = "lenient")]
     refresh_in: Option<Seconds>,
     #[serde(default, deserialize_with = "lenient")]
@@ -33,9 +34,10 @@ struct Exchanged {
 }
 
 impl Exchanged {
-    /// How long the token lives. By a clock that is wrong, one that came a moment ago has expired, or lives for years.
+    /// How long the token lives. If our clock is wrong, `expires_at` may lie in the past or years ahead; then
+    /// `refresh_in` counts.
     fn lifetime(&self, now: Timestamp) -> Duration {
-        let left = self.expires_at.and_then(|at| at.moment()).map(|at| at.since(now));
+        let left = self.expires_at.and_then(|at| at.since_epoch()).map(|at| at.since(now));
         let left = left.filter(|left| !left.is_zero() && *left <= LONGEST);
         left.or_else(|| self.refresh_in.and_then(Seconds::duration)).unwrap_or(LIFETIME)
     }
@@ -47,20 +49,14 @@ struct Endpoints {
     api: Option<SecretString>,
 }
 
-/// The longest life of such a token that is believed. They live for half an hour.
+/// The longest lifetime that is believed. Such tokens live for half an hour.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How GitHub words what it does not do.
+/// An error of GitHub's API.
 #[derive(Deserialize)]
-struct Told {
+struct ApiError {
     message: String,
 }
-
-/// The code of a refusal by the exchange of a token that is no longer good.
-pub(super) const NOT_GOOD: &str = "bad_credentials";
-
-/// The code of its refusal of a token that it exchanges for nobody.
-pub(super) const NOT_EXCHANGED: &str = "token_not_exchanged";
 
 /// Exchanges GitHub's token, which becomes the refresh token.
 pub(super) async fn exchange(
@@ -69,12 +65,12 @@ pub(super) async fn exchange(
 ) -> Result<OAuthTokens, OAuthError> {
     let url = client.config().exchange_url.as_ref();
     let secrets = Secrets::new([github.expose()]);
-    let answer = get(client, ("exchange_url", url), github, &secrets).await?.available()?;
-    if answer.is_a_page() {
-        // Not GitHub's, whatever its status.
-        return Err(answer.unreadable("JSON"));
+    let response = get(client, ("exchange_url", url), github, &secrets).await?.available()?;
+    if response.is_page() {
+        // It isn't GitHub's, whatever its status.
+        return Err(response.unreadable("JSON"));
     }
-    match answer.status {
+    match response.status {
         StatusCode::UNAUTHORIZED => {
             let words = "GitHub's token is no longer good";
             return Err(refused(client, &secrets, NOT_GOOD, Some(words)));
@@ -85,16 +81,16 @@ pub(super) async fn exchange(
             return Err(refused(client, &secrets, NOT_EXCHANGED, Some(words)));
         }
         status if status.is_client_error() => {
-            // A policy of the account's organization, say, which GitHub's own words tell best.
-            if let Some(Told { message }) = answer.read() {
+            // A policy of the account's organization, for example. GitHub's own words explain it best.
+            if let Some(ApiError { message }) = response.read() {
                 return Err(refused(client, &secrets, status.as_str(), Some(&message)));
             }
         }
         _ => {}
     }
-    let exchanged = match answer.read::<Exchanged>() {
-        Some(exchanged) if answer.status.is_success() && !exchanged.token.is_empty() => exchanged,
-        _ => return Err(answer.unreadable("JSON with a token and its expires_at")),
+    let exchanged = match response.read::<Exchanged>() {
+        Some(exchanged) if response.status.is_success() && !exchanged.token.is_empty() => exchanged,
+        _ => return Err(response.unreadable("JSON with a token and its expires_at")),
     };
     let lifetime = exchanged.lifetime(client.now());
     let mut tokens = OAuthTokens::new(exchanged.token)
@@ -105,16 +101,12 @@ pub(super) async fn exchange(
     Ok(tokens)
 }
 
-/// The entry of [`OAuthTokens::extra`] that has the refresh token of GitHub's token, where that expires.
-pub(super) const GITHUB_REFRESH: &str = "github_refresh_token";
-
-/// Keeps what GitHub's own token can be renewed with. Tokens of GitHub Apps expire unless the app is set up
-/// otherwise.
+/// Keeps the refresh token of GitHub's own token. Tokens of GitHub Apps expire unless the app is configured otherwise.
 pub(super) fn keep_github_refresh(tokens: &mut OAuthTokens, refresh: Option<SecretString>) {
     tokens.extra.extend(refresh.map(|refresh| (GITHUB_REFRESH.to_owned(), refresh)));
 }
 
-/// Exchanges GitHub's token anew; renews that first where it has expired.
+/// Exchanges GitHub's token again. If that has expired, it is renewed first.
 pub(super) async fn renew(
     client: &OAuthClient,
     tokens: &OAuthTokens,
@@ -131,8 +123,8 @@ pub(super) async fn renew(
                 {
                     return Err(OAuthError::Refused { provider, code, description }.into());
                 }
-                // The old ones are spent, so the new ones must be saved. The exchange is made before the next
-                // request is sent.
+                // The old tokens are spent, so the new ones must be saved. They count as expired, so the exchange is
+                // tried again before the next request is sent.
                 Err(_) => OAuthTokens::new(tokens.access.clone())
                     .refresh(github.access)
                     .expires_at(Timestamp::default()),
@@ -147,8 +139,8 @@ pub(super) async fn renew(
     Ok(renewed)
 }
 
-/// Whose GitHub's token is, where that can be found out: an id for life, and what people know it by.
-pub(super) async fn whose(
+/// The account of GitHub's token, if GitHub says: an id that never changes, and the login that people know.
+pub(super) async fn account_of(
     client: &OAuthClient,
     github: &SecretString,
 ) -> Result<(Option<String>, Option<String>), OAuthError> {
@@ -163,14 +155,14 @@ pub(super) async fn whose(
         return Ok((None, None));
     }
     let secrets = Secrets::new([github.expose()]);
-    let answer = get(client, ("account_url", url), github, &secrets).await?;
-    match answer.read::<User>() {
-        Some(user) if answer.status.is_success() => Ok((Some(user.id.to_string()), user.login)),
-        _ => Err(answer.unreadable("JSON with an account's id")),
+    let response = get(client, ("account_url", url), github, &secrets).await?;
+    match response.read::<User>() {
+        Some(user) if response.status.is_success() => Ok((Some(user.id.to_string()), user.login)),
+        _ => Err(response.unreadable("JSON with an account's id")),
     }
 }
 
-/// Asks, as GitHub's token, at the URL of this setting.
+/// Sends a request with GitHub's token to the URL of this setting.
 async fn get(
     client: &OAuthClient,
     (setting, url): (&'static str, Option<&String>),

@@ -1,4 +1,4 @@
-//! Cursor: a link to open, a server to ask until somebody has, and a refresh in JSON.
+//! Cursor: a link to open, a server to poll until somebody has signed in, and a refresh in JSON.
 
 use std::time::Duration;
 
@@ -11,23 +11,20 @@ use super::client::OAuthClient;
 use super::error::OAuthError;
 use super::grant::NotRenewed;
 use super::http::Received;
+use super::progress::{Events, Progress};
 use super::redact::Secrets;
-use super::refusal::refused;
-use super::sign_in::{Events, Progress};
+use super::refusal::{LOGGED_OUT, refused};
 use super::token_response::TokenResponse;
 use crate::credential::OAuthTokens;
 use crate::patience::within;
 
-/// How often the server is asked.
+/// The interval between polls.
 const INTERVAL: Duration = Duration::from_millis(1500);
 
-/// How long a link is waited for. The server states no bound.
-pub(super) const LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// How long the link may take. The server states no limit.
+const LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// The code of a refusal to refresh.
-pub(super) const LOGGED_OUT: &str = "should_logout";
-
-/// What ties the server's answer to a link.
+/// The identifiers that tie the server's response to a link.
 pub(super) struct Ticket {
     uuid: Zeroizing<String>,
     verifier: Zeroizing<String>,
@@ -35,7 +32,7 @@ pub(super) struct Ticket {
 
 impl Ticket {
     pub(super) fn new() -> Self {
-        // A random UUID (RFC 9562, section 5.4), from the credentials' ids.
+        // A random UUID (RFC 9562, section 5.4), made from a credential's id.
         let mut bytes = *crate::CredentialId::random().as_bytes();
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
@@ -45,7 +42,7 @@ impl Ticket {
         Self { uuid: parts.join("-").into(), verifier: verifier.into_secret().into() }
     }
 
-    /// The URL, with what ties it to the others.
+    /// Adds the identifiers to a URL.
     pub(super) fn on(&self, mut url: Url) -> Url {
         let pairs = [("uuid", self.uuid.as_str()), ("verifier", self.verifier.as_str())];
         url.query_pairs_mut().extend_pairs(pairs);
@@ -53,7 +50,7 @@ impl Ticket {
     }
 }
 
-/// Asks until somebody has opened the link and signed in.
+/// Polls the server until somebody has opened the link and signed in.
 pub(super) async fn poll(
     client: &OAuthClient,
     ticket: Ticket,
@@ -70,13 +67,13 @@ pub(super) async fn poll(
             *request.method_mut() = Method::GET;
             *request.uri_mut() = uri.clone();
             let sent = client.http().send(request, &secrets).await;
-            let read = match sent.and_then(|answer| answer.available()) {
-                Ok(answer)
-                    if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) =>
+            let read = match sent.and_then(|response| response.available()) {
+                Ok(response)
+                    if matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) =>
                 {
                     continue;
                 }
-                sent => sent.and_then(|answer| TokenResponse::read(answer, client, &secrets)),
+                sent => sent.and_then(|response| TokenResponse::read(response, client, &secrets)),
             };
             match read {
                 Err(error) if error.is_transient() => {
@@ -115,14 +112,14 @@ pub(super) async fn refresh(
     let now = client.now();
     let mut received = Received::default();
     let sent = client.http().send_keeping(request, &secrets, &mut received).await;
-    let answer = sent.map_err(|error| NotRenewed { error, received: received.into_secret() })?;
-    let is_over = answer.read().is_some_and(|verdict: Verdict| verdict.should_logout);
-    if is_over && !answer.status.is_server_error() {
+    let response = sent.map_err(|error| NotRenewed { error, received: received.into_secret() })?;
+    let is_over = response.read().is_some_and(|verdict: Verdict| verdict.should_logout);
+    if is_over && !response.status.is_server_error() {
         return Err(refused(client, &secrets, LOGGED_OUT, Some("the session has ended")).into());
     }
-    let body = answer.status.is_success().then(|| Received(answer.body.clone()));
-    match TokenResponse::read(answer, client, &secrets) {
-        Ok(answer) => Ok(answer.renewed(tokens, client.dialect(), now)),
+    let body = response.status.is_success().then(|| Received(response.body.clone()));
+    match TokenResponse::read(response, client, &secrets) {
+        Ok(response) => Ok(response.renewed(tokens, client.dialect(), now)),
         Err(error @ OAuthError::Malformed { .. }) => {
             Err(NotRenewed { error, received: body.and_then(Received::into_secret) })
         }

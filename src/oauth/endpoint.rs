@@ -1,4 +1,4 @@
-//! An endpoint of a vendor's, between what it speaks and what the `oauth2` crate does.
+//! Translates between a vendor's endpoint and the `oauth2` crate.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -21,26 +21,26 @@ use super::config::TokenEncoding;
 use super::error::OAuthError;
 use super::http::{EndpointResponse, Received};
 use super::members::members;
+use super::progress::{Events, Progress};
 use super::redact::Secrets;
 use super::refusal::{Refusal, refused};
-use super::sign_in::{Events, Progress};
 use super::token_response::EXPECTED;
 use crate::secret::SecretString;
 
-/// An endpoint of a vendor's, made to speak as the `oauth2` crate expects it.
+/// A vendor's endpoint as an HTTP client of the `oauth2` crate.
 pub(super) struct Endpoint<'a> {
     client: &'a OAuthClient,
     pub(super) url: Url,
     pub(super) encoding: TokenEncoding,
     secrets: Secrets,
     pub(super) expected: &'static str,
-    /// What is made of an answer's members before they are read.
+    /// Rewrites a response's members before they are read.
     pub(super) adapt: fn(Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>>,
-    /// Where it is told what happens, if it is asked until it has an answer.
+    /// The channel of progress, if the endpoint is polled.
     pub(super) events: Option<Events>,
-    /// Of the last answer.
+    /// The status of the last response.
     status: AtomicU16,
-    /// Whether that was a web page.
+    /// Whether the last response was a web page.
     is_page: AtomicBool,
     received: Mutex<Received>,
 }
@@ -65,9 +65,8 @@ impl<'a> Endpoint<'a> {
         }
     }
 
-    /// Sends a request in the encoding that the server takes. The answer is put as the standard has it:
-    /// an error is one whatever its status (GitHub's is 200), and has its code in `error` (OpenAI's is an
-    /// object's).
+    /// Sends a request in the encoding that the server takes, and rewrites the response into the standard's form: an error has
+    /// an error's status (GitHub sends 200), and its code is in `error` (OpenAI sends an object).
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, OAuthError> {
         let request = match self.encoding {
             TokenEncoding::Form => request,
@@ -76,17 +75,18 @@ impl<'a> Endpoint<'a> {
         let mut received = Received::default();
         let sent = self.client.http().send_keeping(request, &self.secrets, &mut received).await;
         self.receive(received);
-        let answer = sent?;
-        let refusal = Refusal::read(&answer);
-        // Some servers say so by the status of a limit.
-        let waits = |refusal: &Refusal| matches!(&*refusal.code, "authorization_pending" | "slow_down");
-        let is_told_to_wait = self.events.is_some() && refusal.as_ref().is_some_and(waits);
-        let answer = if is_told_to_wait { answer } else { answer.available()? };
+        let response = sent?;
+        let refusal = Refusal::read(&response);
+        // Some servers say "keep polling" with the status of a limit.
+        let is_pending =
+            |refusal: &Refusal| matches!(&*refusal.code, "authorization_pending" | "slow_down");
+        let keeps_polling = self.events.is_some() && refusal.as_ref().is_some_and(is_pending);
+        let response = if keeps_polling { response } else { response.available()? };
         if self.events.is_some() {
-            self.end_only_for_good(&answer, refusal.as_ref())?;
+            self.check_transient(&response, refusal.as_ref())?;
         }
-        self.status.store(answer.status.as_u16(), Ordering::Relaxed);
-        self.is_page.store(answer.is_a_page(), Ordering::Relaxed);
+        self.status.store(response.status.as_u16(), Ordering::Relaxed);
+        self.is_page.store(response.is_page(), Ordering::Relaxed);
         let (status, body) = match refusal {
             Some(Refusal { code, words }) => {
                 if code == "slow_down" {
@@ -95,29 +95,29 @@ impl<'a> Endpoint<'a> {
                 let body = json!({ "error": code, "error_description": words });
                 (StatusCode::BAD_REQUEST, body.to_string().into_bytes())
             }
-            None if answer.status.is_success() => {
-                let members = members(&answer.body).map(|members| (self.adapt)(members).to_vec());
-                self.receive(Received(answer.body));
+            None if response.status.is_success() => {
+                let members = members(&response.body).map(|members| (self.adapt)(members).to_vec());
+                self.receive(Received(response.body));
                 (StatusCode::OK, members.unwrap_or_default())
             }
-            None => (answer.status, Vec::new()),
+            None => (response.status, Vec::new()),
         };
-        // Without its headers: some servers call their JSON text.
-        let mut response = HttpResponse::new(body);
-        *response.status_mut() = status;
-        Ok(response)
+        // The headers are dropped: some servers label their JSON as text.
+        let mut standard = HttpResponse::new(body);
+        *standard.status_mut() = status;
+        Ok(standard)
     }
 
-    /// Who is asked again and again is asked on after an answer that may be another at another time: the crate goes
-    /// on after an error of the way there, and ends at any answer that it can't read.
-    fn end_only_for_good(
+    /// Returns an error for a response that may be different later, so that polling goes on: the crate goes on after an error
+    /// of its HTTP client, and stops at any response that it can't read.
+    fn check_transient(
         &self,
-        answer: &EndpointResponse,
+        response: &EndpointResponse,
         refusal: Option<&Refusal>,
     ) -> Result<(), OAuthError> {
         let error = match refusal {
             Some(Refusal { code, words }) => refused(self.client, &self.secrets, code, words.as_deref()),
-            None if answer.is_a_page() => answer.unreadable(self.expected),
+            None if response.is_page() => response.unreadable(self.expected),
             None => return Ok(()),
         };
         if error.is_transient() { Err(error) } else { Ok(()) }
@@ -127,7 +127,7 @@ impl<'a> Endpoint<'a> {
         *self.received.lock().unwrap_or_else(PoisonError::into_inner) = received;
     }
 
-    /// The last answer, if it could not be read, or did not come whole.
+    /// The last response, if it could not be read, or was incomplete.
     pub(super) fn into_received(self) -> Option<SecretString> {
         self.received.into_inner().unwrap_or_else(PoisonError::into_inner).into_secret()
     }
@@ -147,11 +147,11 @@ impl<'a> Endpoint<'a> {
     {
         match error {
             RequestTokenError::Request(error) => error,
-            RequestTokenError::ServerResponse(answer) => {
-                let description = answer.error_description().map(String::as_str);
-                refused(self.client, &self.secrets, &answer.error().to_string(), description)
+            RequestTokenError::ServerResponse(error) => {
+                let description = error.error_description().map(String::as_str);
+                refused(self.client, &self.secrets, &error.error().to_string(), description)
             }
-            // What the crate says of it may quote it.
+            // The crate's own error may quote the body.
             RequestTokenError::Parse(_, mut body) => {
                 body.zeroize();
                 self.malformed()
@@ -179,23 +179,23 @@ impl<'c> AsyncHttpClient<'c> for Endpoint<'_> {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let answer = self.exchange(request).await;
-            if let Err(error) = &answer {
+            let response = self.exchange(request).await;
+            if let Err(error) = &response {
                 self.emit(Progress::NotReached { reason: error.to_string() });
             }
-            answer
+            response
         })
     }
 }
 
 const IN_MEMORY: &str = "text is written to memory";
 
-/// A form as a JSON object with the same members.
+/// Rewrites a form as a JSON object with the same members.
 fn in_json(request: HttpRequest) -> HttpRequest {
     let (mut parts, form) = request.into_parts();
     let form = Zeroizing::new(form);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // Room for all of it at once: a growing buffer leaves copies behind.
+    // Allocated once: a buffer that grows leaves copies behind.
     let mut body = Vec::with_capacity(2 * form.len() + 64);
     let mut serializer = serde_json::Serializer::new(&mut body);
     let mut members = serializer.serialize_map(None).expect(IN_MEMORY);

@@ -1,4 +1,4 @@
-//! Why a sign-in or a refresh failed.
+//! Errors of sign-ins and refreshes.
 
 use std::fmt;
 use std::io;
@@ -10,12 +10,12 @@ use http::StatusCode;
 use super::config::FlowKind;
 use crate::credential::Kind;
 
-/// Why a sign-in or a refresh failed. A URL in it has no query, and words of a server's are bounded, on one
-/// line, and without the secrets that were sent to it.
+/// An error of a sign-in or a refresh. URLs in it have no query. A server's words are bounded, on one line, and without the
+/// secrets that were sent to it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OAuthError {
-    /// A setting is needed that has no value.
+    /// A required setting has no value.
     MissingSetting {
         /// The provider.
         provider: String,
@@ -35,14 +35,14 @@ pub enum OAuthError {
     UnsupportedFlow {
         /// The provider.
         provider: String,
-        /// The way that was asked for.
+        /// The requested way.
         flow: FlowKind,
     },
-    /// The redirect URI's port can't be listened at: another program has it.
+    /// Another program listens on the redirect URI's port.
     PortTaken {
         /// The provider.
         provider: String,
-        /// On which address of this machine.
+        /// The address of this machine.
         address: IpAddr,
         /// The port.
         port: u16,
@@ -51,62 +51,62 @@ pub enum OAuthError {
     Listen {
         /// The provider.
         provider: String,
-        /// On which address.
+        /// The address of this machine.
         address: IpAddr,
-        /// The port; 0 for any that is free.
+        /// The port; 0 for any free port.
         port: u16,
         /// Why.
         source: io::Error,
     },
-    /// No answer came, or not all of it.
+    /// No response arrived, or only a part of it.
     Unreachable {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
-        /// What the HTTP client says.
+        /// The HTTP client's error.
         reason: String,
     },
-    /// No whole answer came in time.
+    /// No complete response arrived in time.
     TimedOut {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
-    /// The server can't answer now: 408, 429, 5xx, or 403 where it says when to ask again.
+    /// The server can't answer now: 408, 429, 5xx, or 403 with a time at which to try again.
     Unavailable {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
-        /// The answer's status.
+        /// The response's status.
         status: StatusCode,
-        /// In how long it wants to be asked again (RFC 9110, section 10.2.3).
+        /// The time to wait before the next request, if the server states one (RFC 9110, section 10.2.3).
         retry_after: Option<Duration>,
     },
-    /// The HTTP client has followed a redirect to another origin. The answer that came from there is not used.
+    /// The HTTP client followed a redirect to another origin. The response from there is not used.
     Redirected {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
-        /// Scheme, host and port of where the answer came from.
+        /// The scheme, host and port that the response came from.
         origin: String,
     },
-    /// The answer was longer than any of its sort can be. It wasn't read.
+    /// The response is too long to be of the expected kind. It wasn't read.
     TooLong {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
-        /// The most bytes that are read.
+        /// The maximum number of bytes that are read.
         most: usize,
     },
-    /// The answer isn't what this sort of server answers.
+    /// The response is not of the expected kind.
     Malformed {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
-        /// The answer's status.
+        /// The response's status.
         status: StatusCode,
-        /// What it should have been.
+        /// The expected contents.
         expected: &'static str,
-        /// Whether it is a web page: that of a captive portal, of a proxy, or of a block, most likely.
+        /// Whether it is a web page, most likely that of a captive portal, a proxy or a block.
         is_page: bool,
     },
-    /// The server says no (RFC 6749, sections 4.1.2.1 and 5.2).
+    /// The server refuses (RFC 6749, sections 4.1.2.1 and 5.2).
     Refused {
         /// The provider.
         provider: String,
@@ -115,31 +115,31 @@ pub enum OAuthError {
         /// The server's own words.
         description: Option<String>,
     },
-    /// The code was not typed in, or the link not followed, in time.
+    /// Nobody typed in the code, or opened the link, in time.
     Expired,
-    /// The text that was pasted belongs to another sign-in, or is forged: its state is not this one's.
+    /// The pasted text belongs to another sign-in, or is forged: its state is not this one's.
     WrongState,
-    /// The address that was pasted has no state, so nothing tells which sign-in it is of.
+    /// The pasted address has no state, so nothing says which sign-in it belongs to.
     NoState,
     /// Two browsers have opened the page of a sign-in, and one of them may be somebody else's.
     OpenedTwice,
-    /// The text that was pasted has no code in it.
+    /// The pasted text has no code in it.
     NoCode,
-    /// The sign-in has its code already, or has ended.
+    /// The sign-in already has its code, or has ended.
     Ended,
-    /// A secret that isn't OAuth's can't be renewed.
+    /// The secret is not one of OAuth, so it can't be renewed.
     NotOAuth {
-        /// Which kind it is.
+        /// Its kind.
         kind: Kind,
     },
 }
 
 impl OAuthError {
-    /// Whether the same request may be answered at another time.
+    /// Returns whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unavailable { .. } => true,
-            // A captive portal's, or a challenge to browsers. Where nothing is, the URL is wrong.
+            // The page of a captive portal, or a challenge to browsers. With another status, the URL is wrong.
             Self::Malformed { status, is_page: true, .. } => {
                 status.is_success() || *status == StatusCode::FORBIDDEN
             }
@@ -151,7 +151,7 @@ impl OAuthError {
         }
     }
 
-    /// In how long the server wants to be asked again, if it has said so.
+    /// Returns the time to wait before the next request, if the server states one.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after, .. } => *retry_after,
@@ -160,7 +160,7 @@ impl OAuthError {
     }
 }
 
-/// Where a provider's setting is set.
+/// The places in which a provider's setting can be set.
 struct WhereToSet<'a>(&'a str, &'static str);
 
 impl fmt::Display for WhereToSet<'_> {
@@ -178,12 +178,12 @@ impl fmt::Display for WhereToSet<'_> {
     }
 }
 
-/// Whether an error's code is the answer's status, for want of one.
+/// Whether an error's code is the response's status, because the response has no code.
 fn is_status(code: &str) -> bool {
     code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What helps against a server's error code, after what it is.
+/// The setting to check after a server's error code.
 fn way_out(code: &str) -> Option<&'static str> {
     match code {
         "invalid_client"
@@ -205,18 +205,18 @@ impl fmt::Display for OAuthError {
                 write!(f, "{provider}: no {setting} is set; set {}", WhereToSet(provider, setting))
             }
             Self::InvalidSetting { provider, setting, reason } => {
-                write!(f, "{provider}: {setting}: {reason}; mend {}", WhereToSet(provider, setting))
+                write!(f, "{provider}: {setting}: {reason}; correct {}", WhereToSet(provider, setting))
             }
             Self::UnsupportedFlow { provider, flow } => write!(
                 f,
-                "{provider} has no sign-in by {flow}; choose another, or add \"{}\" to {}",
+                "{provider} has no sign-in by {flow}; choose another way, or add \"{}\" to {}",
                 flow.word(),
                 WhereToSet(provider, "flows")
             ),
             Self::PortTaken { provider, address, port } => write!(
                 f,
-                "port {port} of {address}, where the browser comes back to, is taken by another program; \
-                 end that, sign in by {} instead, or name another port in {}",
+                "port {port} of {address}, to which the browser returns, is taken by another program; \
+                 end that program, sign in by {} instead, or name another port in {}",
                 FlowKind::PastedCode,
                 WhereToSet(provider, "redirect_uri")
             ),
@@ -227,9 +227,9 @@ impl fmt::Display for OAuthError {
                 FlowKind::PastedCode,
                 WhereToSet(provider, "redirect_uri")
             ),
-            Self::Unreachable { url, reason } => write!(f, "no answer from {url}: {reason}"),
+            Self::Unreachable { url, reason } => write!(f, "no response from {url}: {reason}"),
             Self::TimedOut { url, after } => {
-                write!(f, "no whole answer from {url} within {:.1} s", after.as_secs_f64())
+                write!(f, "no complete response from {url} within {:.1} s", after.as_secs_f64())
             }
             Self::Unavailable { url, status, retry_after: None } => {
                 write!(f, "{url} answers {status}; try again later")
@@ -239,11 +239,11 @@ impl fmt::Display for OAuthError {
             }
             Self::Redirected { url, origin } => write!(
                 f,
-                "the HTTP client has followed a redirect from {url} to {origin}; the answer is not used, and what was \
-                 sent may be known there. Give OAuthHttp a client that follows no redirects, and sign in anew if \
+                "the HTTP client followed a redirect from {url} to {origin}; the response is not used, and what was \
+                 sent may be known there. Give OAuthHttp a client that follows no redirects, and sign in again if \
                  {origin} is not the vendor's"
             ),
-            Self::TooLong { url, most } => write!(f, "the answer of {url} is longer than {most} bytes"),
+            Self::TooLong { url, most } => write!(f, "the response from {url} is longer than {most} bytes"),
             Self::Malformed { url, status, .. } if status.is_redirection() => write!(
                 f,
                 "{url} answers {status}, a redirect, and nothing secret is sent on to where it leads; set that URL in the \
@@ -251,18 +251,18 @@ impl fmt::Display for OAuthError {
             ),
             Self::Malformed { url, status, is_page: true, .. } => write!(
                 f,
-                "the answer of {url} ({status}) is a web page: a network's sign-in page, a proxy or a block has \
+                "the response from {url} ({status}) is a web page: a network's sign-in page, a proxy or a block has \
                  answered in the server's place, or the URL is wrong; open it in a browser, or try another network"
             ),
             Self::Malformed { url, status, .. } if !status.is_success() => write!(
                 f,
-                "{url} answers {status}, and gives no reason that can be read (RFC 6749, section 5.2); see whether that \
-                 URL, the client_id and the token_encoding in the settings are right"
+                "{url} answers {status}, and gives no readable reason (RFC 6749, section 5.2); check that URL, the \
+                 client_id and the token_encoding in the settings"
             ),
             Self::Malformed { url, status, expected, .. } => {
                 write!(
                     f,
-                    "the answer of {url} ({status}) is not {expected}; see whether the URL is right"
+                    "the response from {url} ({status}) is not {expected}; check the URL"
                 )
             }
             Self::Refused { provider, code, description } => {
@@ -281,8 +281,8 @@ impl fmt::Display for OAuthError {
                 "the pasted text belongs to another sign-in; paste what this one's page shows",
             ),
             Self::NoState => f.write_str(
-                "the pasted address has no state, so nothing tells which sign-in it is of; paste the whole address at \
-                 which the browser has ended",
+                "the pasted address has no state, so nothing says which sign-in it belongs to; paste the whole address at \
+                 which the browser ended",
             ),
             Self::OpenedTwice => f.write_str(
                 "two browsers have opened the page of this sign-in, and one of them may be somebody else's, who saw its \
@@ -290,9 +290,9 @@ impl fmt::Display for OAuthError {
             ),
             Self::NoCode => f.write_str(
                 "the pasted text has no code in it; paste the code that the page shows, or the whole \
-                 address that the browser ends at",
+                 address at which the browser ended",
             ),
-            Self::Ended => f.write_str("the sign-in has its code already, or has ended; start another"),
+            Self::Ended => f.write_str("the sign-in already has its code, or has ended; start another"),
             Self::NotOAuth { kind } => {
                 write!(f, "a credential of kind {kind} can't be renewed; store a new one in its place")
             }

@@ -1,4 +1,4 @@
-//! The standard's grants, by the `oauth2` crate, at servers that keep to the standard more or less.
+//! The standard's grants, made with the `oauth2` crate at servers that follow the standard more or less.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use super::client::OAuthClient;
 use super::config::{Dialect, TokenEncoding};
 use super::endpoint::Endpoint;
 use super::error::OAuthError;
+use super::progress::Events;
 use super::seconds::Seconds;
-use super::sign_in::Events;
 use super::token_response::TokenResponse;
 use crate::claims::lenient;
 use crate::credential::OAuthTokens;
@@ -26,17 +26,17 @@ use crate::patience::{Elapsed, within};
 use crate::printable::is_plain;
 use crate::secret::SecretString;
 
-/// The longest that a device waits before it asks a server again that did not answer.
-const MOST_BACKOFF: Duration = Duration::from_secs(60);
+/// The longest wait before the next poll of a server that did not respond.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// The shortest that a device waits before it asks again, whatever the server says.
-const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest wait before the next poll, whatever the server says.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a device's code works of which the server doesn't say.
-const USUAL_LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// The lifetime of a device's code if the server doesn't state one.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// The longest lifetime of a device's code that is told to the `oauth2` crate, which adds it to a date.
-const MOST_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The longest lifetime of a device's code that the `oauth2` crate is given, since it adds it to a date.
+const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 type Standard = oauth2::Client<
     BasicErrorResponse,
@@ -46,11 +46,10 @@ type Standard = oauth2::Client<
     BasicRevocationErrorResponse,
 >;
 
-/// What a device shows, and keeps (RFC 8628, section 3.2).
+/// The codes and URLs of a device (RFC 8628, section 3.2).
 pub(super) type DeviceDetails = StandardDeviceAuthorizationResponse;
 
-/// The client as the `oauth2` crate has it. Its secret goes into the request's body, since more servers
-/// take it there.
+/// The client in the `oauth2` crate's types. Its secret goes into the request's body, since more servers accept it there.
 pub(super) fn standard(client: &OAuthClient) -> Result<Standard, OAuthError> {
     let standard = Standard::new(ClientId::new(client.client_id()?.to_owned()))
         .set_auth_type(AuthType::RequestBody);
@@ -99,16 +98,16 @@ pub(super) async fn refresh(
     let standard = standard(client)?.set_token_uri(TokenUrl::from_url(endpoint.url.clone()));
     let refresh = Wiped(Some(RefreshToken::new(refresh.to_owned())));
     let now = client.now();
-    let answer = standard.exchange_refresh_token(refresh.token()).request_async(&endpoint).await;
-    match answer.map_err(|error| endpoint.failed(error)) {
-        Ok(answer) => Ok(answer.renewed(tokens, client.dialect(), now)),
-        // A no has cost nothing.
+    let response = standard.exchange_refresh_token(refresh.token()).request_async(&endpoint).await;
+    match response.map_err(|error| endpoint.failed(error)) {
+        Ok(response) => Ok(response.renewed(tokens, client.dialect(), now)),
+        // A refusal has not spent the refresh token.
         Err(error @ (OAuthError::Refused { .. } | OAuthError::Unavailable { .. })) => Err(error.into()),
         Err(error) => Err(NotRenewed { error, received: endpoint.into_received() }),
     }
 }
 
-/// Why tokens were not renewed, and what has come that could not be read.
+/// Why tokens were not renewed, and the response that could not be read, if there was one.
 pub(super) struct NotRenewed {
     pub(super) error: OAuthError,
     pub(super) received: Option<SecretString>,
@@ -141,7 +140,7 @@ pub(super) async fn device_details(
     }
     let details: DeviceDetails =
         request.request_async(&endpoint).await.map_err(|error| endpoint.failed(error))?;
-    // They are printed, and opened by whatever the system opens such a URL with.
+    // The code is printed, and the system opens the URL with whatever program handles its scheme.
     if is_web(details.verification_uri().url()) && is_plain(details.user_code().secret()) {
         Ok(details)
     } else {
@@ -149,12 +148,12 @@ pub(super) async fn device_details(
     }
 }
 
-/// Whether a browser is what opens this URL.
+/// Whether a browser opens this URL.
 pub(super) fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "https" | "http")
 }
 
-/// Asks for a device's tokens until somebody has typed its code in (RFC 8628, section 3.4).
+/// Polls for a device's tokens until somebody has typed its code in (RFC 8628, section 3.4).
 pub(super) async fn device_tokens(
     client: &OAuthClient,
     details: &DeviceDetails,
@@ -167,30 +166,30 @@ pub(super) async fn device_tokens(
     let mut endpoint = Endpoint::new(client, client.token_url()?, secrets);
     endpoint.events = Some(events);
     let standard = standard(client)?.set_token_uri(TokenUrl::from_url(endpoint.url.clone()));
-    let sleep = |interval: Duration| tokio::time::sleep(interval.max(LEAST_INTERVAL));
+    let sleep = |interval: Duration| tokio::time::sleep(interval.max(MIN_INTERVAL));
     let polling = async {
-        // Nobody has typed it in yet, and a server may count a question that comes too soon.
+        // Nobody can have typed it in yet, and a server may penalize a poll that comes too soon.
         sleep(details.interval()).await;
         let mut request = standard.exchange_device_access_token(details);
         if let Some(verifier) = verifier {
             request = request.add_extra_param("code_verifier", verifier.as_str());
         }
         request
-            .set_max_backoff_interval(details.interval().max(MOST_BACKOFF))
-            .request_async(&endpoint, sleep, Some(details.expires_in().min(MOST_LIFETIME)))
+            .set_max_backoff_interval(details.interval().max(MAX_BACKOFF))
+            .request_async(&endpoint, sleep, Some(details.expires_in().min(MAX_LIFETIME)))
             .await
             .map_err(|error| endpoint.failed(error))
     };
-    // By tokio's clock. The crate reads the wall clock beside it, which goes on while a computer sleeps.
+    // The limit is by tokio's clock. The crate also reads the wall clock, which goes on while a computer sleeps.
     match within(details.expires_in(), polling).await {
         Ok(Err(OAuthError::Refused { code, .. })) if code == "expired_token" => Err(OAuthError::Expired),
-        Ok(answer) => answer,
+        Ok(response) => response,
         Err(Elapsed) => Err(OAuthError::Expired),
     }
 }
 
-/// A device's code as the standard has it: whole numbers of seconds, whatever the server has written. A pause that is
-/// no use counts as none, so that it is five seconds (RFC 8628, section 3.2), and a lifetime as a usual one.
+/// Rewrites the times of a device's code as whole seconds, as the standard requires. An unusable interval is removed,
+/// which makes it five seconds (RFC 8628, section 3.2); an unusable lifetime becomes the default one.
 fn whole_seconds(members: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     #[derive(Deserialize)]
     struct Times {
@@ -205,16 +204,18 @@ fn whole_seconds(members: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     ) else {
         return members;
     };
-    let lifetime = times.expires_in.and_then(Seconds::at_most).unwrap_or(USUAL_LIFETIME);
-    let pause = times.interval.and_then(Seconds::pause).filter(|pause| *pause <= lifetime);
-    // In doubt, it ends a bit too soon, and is asked for a bit too late.
+    let lifetime = times.expires_in.and_then(Seconds::clamped).unwrap_or(DEFAULT_LIFETIME);
+    let interval = times.interval.and_then(Seconds::or_zero).filter(|interval| *interval <= lifetime);
+    // Rounded so that the code ends a bit too soon, and is polled for a bit too late.
     details.insert("expires_in".to_owned(), lifetime.as_secs().max(1).into());
-    match pause {
-        Some(pause) => details
-            .insert("interval".to_owned(), (pause + Duration::from_nanos(999_999_999)).as_secs().into()),
+    match interval {
+        Some(interval) => details.insert(
+            "interval".to_owned(),
+            (interval + Duration::from_nanos(999_999_999)).as_secs().into(),
+        ),
         None => details.remove("interval"),
     };
-    // Room for all of it at once: a growing buffer leaves copies behind.
+    // Allocated once: a buffer that grows leaves copies behind.
     let mut whole = Zeroizing::new(Vec::with_capacity(members.len() + 128));
     serde_json::to_writer(&mut *whole, &details).expect("text is written to memory");
     for value in details.values_mut() {
@@ -225,12 +226,12 @@ fn whole_seconds(members: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     whole
 }
 
-/// A refresh token of the `oauth2` crate's, wiped when dropped.
+/// A refresh token of the `oauth2` crate, wiped when dropped.
 struct Wiped(Option<RefreshToken>);
 
 impl Wiped {
     fn token(&self) -> &RefreshToken {
-        self.0.as_ref().expect("it is taken only by drop")
+        self.0.as_ref().expect("only drop takes it")
     }
 }
 

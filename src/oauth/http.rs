@@ -27,32 +27,31 @@ use crate::patience::{Elapsed, within};
 use crate::rate_limit::retry_at;
 use crate::secret::SecretString;
 
-/// The most bytes of an answer that are read. Answers with several signed tokens have about 10 KiB.
-const MOST: usize = 64 * 1024;
+/// The maximum number of bytes of a response that are read. Responses with several signed tokens have about 10 KiB.
+const MAX_BODY: usize = 64 * 1024;
 
-/// How long an answer is waited for unless told otherwise.
+/// The default timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long one to a refresh is: it may bring the only token that is left.
+/// The default timeout of a refresh, whose response may bring the only token that is left.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 type BoxService =
     BoxCloneService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
 
-/// Sends the requests of sign-ins and refreshes: any HTTP client that is a tower service. Not more than
-/// 64 KiB of an answer are read, and it is waited for 30 s, or five minutes if it brings new tokens in place of
-/// spent ones, unless [told otherwise](Self::timeout).
+/// The HTTP client of sign-ins and refreshes: any tower service that sends requests. It reads at most 64 KiB of a response.
+/// The [timeout](Self::timeout) defaults to 30 seconds, and to five minutes for refreshes.
 ///
-/// Requests go to the URLs of an [`OAuthConfig`](super::OAuthConfig) and nowhere else, by HTTPS, or by HTTP
-/// to a loopback host. So the service must follow no redirects: they would carry tokens along. A server that redirects
-/// is an error, which names the status.
+/// Requests go to the URLs of an [`OAuthConfig`](super::OAuthConfig) and nowhere else, over HTTPS, or over HTTP to a
+/// loopback host. So the service must not follow redirects: they would carry tokens along. A server that redirects causes an
+/// error that names the status.
 ///
-/// This is seen to as far as it can be. A reqwest client under a `reqwest_client::HttpService` gets a body
-/// that it can't send twice, whatever its redirect policy: it sends no token on after a 307 or 308, and an answer from
-/// another origin after a 301, 302 or 303 is refused with [`OAuthError::Redirected`]. tower-http's `FollowRedirect` sends no
-/// body on by itself; with the policy `redirect::FilterCredentials` it stays within the
-/// origin, and with any other an answer from elsewhere is refused (with the feature `follow-redirect`). A client of your
-/// own, or one that `service_fn` calls, has to be built without redirects:
+/// This crate enforces that as far as it can. A reqwest client in a `reqwest_client::HttpService` gets a body that it can't
+/// send twice, whatever its redirect policy: it sends no token on after a 307 or 308, and a response from another origin
+/// after a 301, 302 or 303 is refused with [`OAuthError::Redirected`]. tower-http's `FollowRedirect` never sends this body
+/// on; with the policy `redirect::FilterCredentials` it stays within the origin, and with any other policy a response from
+/// elsewhere is refused (with the feature `follow-redirect`). Build a client of your own, or one that `service_fn` calls,
+/// without redirects:
 ///
 /// ```no_run
 /// # #[cfg(feature = "reqwest")]
@@ -74,8 +73,8 @@ type BoxService =
 ///
 /// // In place of a client: a server that knows nobody.
 /// let server = tower::service_fn(async |_: Request<Full<Bytes>>| {
-///     let answer = Full::<Bytes>::from(r#"{"error": "invalid_client"}"#);
-///     Response::builder().status(400).body(answer).map_err(BoxError::from)
+///     let body = Full::<Bytes>::from(r#"{"error": "invalid_client"}"#);
+///     Response::builder().status(400).body(body).map_err(BoxError::from)
 /// });
 /// let http = OAuthHttp::new(server);
 /// ```
@@ -83,12 +82,11 @@ type BoxService =
 pub struct OAuthHttp {
     service: Arc<Mutex<BoxService>>,
     timeout: Option<Duration>,
-    /// How long an answer is waited for unless told otherwise.
-    usual: Duration,
+    default_timeout: Duration,
 }
 
 impl OAuthHttp {
-    /// Over this client.
+    /// Creates one over this client.
     pub fn new<S, B>(service: S) -> Self
     where
         S: Service<
@@ -104,25 +102,25 @@ impl OAuthHttp {
         let service = tower::util::MapErr::new(service, Into::into as fn(S::Error) -> BoxError);
         let service = tower::util::MapResponse::new(service, boxed as fn(Response<B>) -> _);
         let service = Arc::new(Mutex::new(BoxCloneService::new(service)));
-        Self { service, timeout: None, usual: TIMEOUT }
+        Self { service, timeout: None, default_timeout: TIMEOUT }
     }
 
-    /// Waits this long for a whole answer, a renewal's too: most servers have spent the old refresh token by then,
-    /// and the account is lost with an answer that is not waited for. Time counts while the process runs: after a
-    /// stop (Ctrl-Z, a container that is paused) what has arrived is read first.
+    /// Sets how long to wait for a complete response, in refreshes too. Don't make it short: most servers have spent the old
+    /// refresh token before they respond, so giving up on the response may lose the account. The time counts while the
+    /// process runs: after a stop (Ctrl-Z, a paused container), data that has arrived is read first.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The same for refreshes.
+    /// The same client with the default timeout of refreshes.
     pub(super) fn for_refreshes(mut self) -> Self {
-        self.usual = REFRESH_TIMEOUT;
+        self.default_timeout = REFRESH_TIMEOUT;
         self
     }
 
-    /// Sends a request and reads the answer. What must not be in an error is in `secrets`.
+    /// Sends a request and reads the response. Errors don't quote the `secrets`.
     pub(super) async fn send(
         &self,
         request: Request<Vec<u8>>,
@@ -131,7 +129,7 @@ impl OAuthHttp {
         self.send_keeping(request, secrets, &mut Received::default()).await
     }
 
-    /// As [`send`](Self::send). What has come of an answer that did not come whole is in `received`.
+    /// The same as [`send`](Self::send). If the response is incomplete, the part that arrived is in `received`.
     pub(super) async fn send_keeping(
         &self,
         request: Request<Vec<u8>>,
@@ -145,21 +143,21 @@ impl OAuthHttp {
             uri.authority().map(|authority| authority.as_str()).unwrap_or_default(),
             uri.path()
         );
-        // The body is wiped once the client has let go of it.
+        // The body is wiped once the client drops it.
         let mut request = request.map(|body| Full::new(Bytes::from_owner(Zeroizing::new(body))));
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        // GitHub refuses requests without one.
+        // GitHub refuses requests without a user agent.
         let product = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(product));
         request.extensions_mut().insert(OwnOriginOnly);
-        let timeout = self.timeout.unwrap_or(self.usual);
-        match within(timeout, self.answer(request, received)).await {
+        let timeout = self.timeout.unwrap_or(self.default_timeout);
+        match within(timeout, self.receive(request, received)).await {
             Ok(Ok((head, true))) => {
                 let (status, body) = (head.status, std::mem::take(&mut received.0));
                 Ok(EndpointResponse { url, status, retry_after: retry_after(&head.headers), body })
             }
-            Ok(Ok((_, false))) => Err(OAuthError::TooLong { url, most: MOST }),
+            Ok(Ok((_, false))) => Err(OAuthError::TooLong { url, most: MAX_BODY }),
             Ok(Err(error)) => {
                 if let Some(Error::Redirected { origin }) = error.downcast_ref() {
                     return Err(OAuthError::Redirected { url, origin: origin.clone() });
@@ -170,8 +168,8 @@ impl OAuthHttp {
         }
     }
 
-    /// The head, and whether the body has come whole; it goes into `received`.
-    async fn answer(
+    /// Returns the head, and whether the whole body was read; it goes into `received`.
+    async fn receive(
         &self,
         request: Request<Full<Bytes>>,
         received: &mut Received,
@@ -184,11 +182,11 @@ impl OAuthHttp {
         #[cfg(feature = "follow-redirect")]
         check_origin(&asked, &parts)?;
         let mut body = pin!(body);
-        // All of the room at once: a growing buffer leaves copies behind.
-        received.0 = Zeroizing::new(Vec::with_capacity(MOST));
+        // Allocated once: a buffer that grows leaves copies behind.
+        received.0 = Zeroizing::new(Vec::with_capacity(MAX_BODY));
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
-            let room = MOST - received.0.len();
+            let room = MAX_BODY - received.0.len();
             received.0.extend_from_slice(&data[..data.len().min(room)]);
             if data.len() > room {
                 return Ok((parts, false));
@@ -198,11 +196,11 @@ impl OAuthHttp {
     }
 }
 
-/// Refuses an answer that tower-http has followed a redirect for to another origin.
+/// Refuses a response for which tower-http followed a redirect to another origin.
 #[cfg(feature = "follow-redirect")]
-fn check_origin(asked: &http::Uri, answer: &response::Parts) -> Result<(), Error> {
+fn check_origin(asked: &http::Uri, head: &response::Parts) -> Result<(), Error> {
     use tower_http::follow_redirect::RequestUri;
-    match answer.extensions.get() {
+    match head.extensions.get() {
         Some(RequestUri(from)) if !crate::redirect::is_same_origin(asked, from) => {
             let authority = from.authority().map_or("", |authority| authority.as_str());
             let host = authority.rsplit('@').next().unwrap_or_default();
@@ -214,12 +212,12 @@ fn check_origin(asked: &http::Uri, answer: &response::Parts) -> Result<(), Error
     }
 }
 
-/// What has come of an answer.
+/// The bytes of a response that have arrived.
 #[derive(Default)]
 pub(super) struct Received(pub(super) Zeroizing<Vec<u8>>);
 
 impl Received {
-    /// What of it may have tokens in it.
+    /// The text, if it may have tokens in it.
     pub(super) fn into_secret(self) -> Option<SecretString> {
         let is_page = matches!(members(&self.0), Err(Unread::Page));
         let text = Zeroizing::new(String::from_utf8_lossy(&self.0).into_owned());
@@ -228,9 +226,9 @@ impl Received {
     }
 }
 
-/// In how long the server wants to be asked again.
+/// The time to wait before the next request, if the server states one.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    // Other limits in the headers of a token endpoint are not about this.
+    // Other limits in a token endpoint's headers don't say when to try again.
     let stated: HeaderMap = [header::RETRY_AFTER, header::DATE]
         .into_iter()
         .filter_map(|name| headers.get(&name).cloned().map(|value| (name, value)))
@@ -256,45 +254,45 @@ impl fmt::Debug for OAuthHttp {
     }
 }
 
-/// An answer, read whole.
+/// The complete response of an endpoint.
 pub(super) struct EndpointResponse {
-    /// Whose it is, without a query.
+    /// The endpoint's URL, without a query.
     pub(super) url: String,
     pub(super) status: StatusCode,
-    /// In how long the server wants to be asked again, if it says so.
+    /// The time to wait before the next request, if the server states one.
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
 impl EndpointResponse {
-    /// The answer, if the server isn't only too busy for one.
+    /// Returns the response, unless it only says that the server is unavailable.
     pub(super) fn available(self) -> Result<Self, OAuthError> {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(self.unavailable()),
             status if status.is_server_error() => Err(self.unavailable()),
-            // A limit, as GitHub says it.
+            // How GitHub reports a limit.
             StatusCode::FORBIDDEN if self.retry_after.is_some() => Err(self.unavailable()),
             _ => Ok(self),
         }
     }
 
-    pub(super) fn unavailable(self) -> OAuthError {
+    fn unavailable(self) -> OAuthError {
         let Self { url, status, retry_after, .. } = self;
         OAuthError::Unavailable { url, status, retry_after }
     }
 
-    /// What is in it, if it can be read as this.
+    /// Reads the members into this type, if they fit.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&members(&self.body).ok()?).ok()
     }
 
-    /// Whether it is a web page, so that most likely it isn't the server's.
-    pub(super) fn is_a_page(&self) -> bool {
+    /// Whether it is a web page, which most likely isn't the server's.
+    pub(super) fn is_page(&self) -> bool {
         matches!(members(&self.body), Err(Unread::Page))
     }
 
     pub(super) fn unreadable(&self, expected: &'static str) -> OAuthError {
-        let (url, status, is_page) = (self.url.clone(), self.status, self.is_a_page());
+        let (url, status, is_page) = (self.url.clone(), self.status, self.is_page());
         OAuthError::Malformed { url, status, expected, is_page }
     }
 }

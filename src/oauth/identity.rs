@@ -1,13 +1,12 @@
-//! Whose tokens are, as far as they and their record tell.
+//! Which account tokens belong to, as far as they and their record say.
 
 use std::fmt;
 
 use super::redact::fit_to_show;
-use super::signed_in::SignedIn;
 use crate::claims::{ACCOUNT, ACCOUNT_ID, Claims, ID_TOKEN, within};
 use crate::credential::{Credential, OAuthTokens, Secret};
 
-/// What is known of who has signed in.
+/// What is known of an account's owner.
 #[derive(Debug, Default)]
 pub(super) struct Identity {
     /// The vendor's id.
@@ -17,29 +16,33 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn of_record(record: &Credential) -> Self {
-        let told = match &record.secret {
+        let in_tokens = match &record.secret {
             Secret::OAuth(tokens) | Secret::Mcp(tokens) => Self::of_tokens(tokens),
             _ => Self::default(),
         };
         let id = record.metadata.attributes.get(ACCOUNT).cloned();
-        Self { id: id.or(told.id), email: told.email }
+        Self { id: id.or(in_tokens.id), email: in_tokens.email }
     }
 
-    pub(super) fn of_sign_in(account: &SignedIn) -> Self {
-        let told = Self::of_tokens(&account.tokens);
-        let email = account.label.clone().filter(|label| label.contains('@'));
-        Self { id: account.account.clone().or(told.id), email: email.or(told.email) }
+    /// `id` and `label` are what the token response itself says of the account.
+    pub(super) fn of_sign_in(tokens: &OAuthTokens, id: Option<&str>, label: Option<&str>) -> Self {
+        let in_tokens = Self::of_tokens(tokens);
+        let email = label.filter(|label| label.contains('@'));
+        Self {
+            id: id.map(str::to_owned).or(in_tokens.id),
+            email: email.map(str::to_owned).or(in_tokens.email),
+        }
     }
 
     fn of_tokens(tokens: &OAuthTokens) -> Self {
         let claims = tokens.extra.get(ID_TOKEN).and_then(Claims::read);
-        // Where there is no id token, an access token may be one that can be read.
+        // Without an id token, the access token may be a readable one.
         let claims = claims.or_else(|| Claims::read(&tokens.access)).unwrap_or_default();
         let workspace = tokens.extra.get(ACCOUNT_ID).map(|id| id.expose().to_owned());
         Self { id: within(claims.workspace().or(workspace), claims.sub), email: claims.email }
     }
 
-    /// Whether both are the same account; `None` where that isn't known.
+    /// Whether both are the same account; `None` if that isn't known.
     pub(super) fn is(&self, other: &Self) -> Option<bool> {
         match (&self.id, &other.id) {
             (Some(ours), Some(theirs)) => Some(is_same(ours, theirs)),
@@ -51,8 +54,8 @@ impl Identity {
     }
 }
 
-/// Whether two ids are of one account: a record may have less of it than a sign-in tells, a person without a
-/// workspace.
+/// Whether two ids belong to one account. A record may have less of the id than a sign-in: the person without the
+/// workspace, for example.
 fn is_same(a: &str, b: &str) -> bool {
     let is_part = |part: &str, whole: &str| {
         whole.strip_prefix(part).is_some_and(|rest| rest.starts_with('/'))
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn one_account_is_told_from_another_where_both_say_whose_they_are() {
+    fn two_accounts_are_distinguished_if_both_name_their_owner() {
         for (a, b, expected) in [
             (("work/alice", ""), ("work/alice", ""), Some(true)),
             (("work/alice", "a@example.com"), ("work/alice", "new@example.com"), Some(true)),

@@ -1,4 +1,4 @@
-//! The members of an answer, however a server has written them.
+//! Reads the members of a response, whatever format the server has chosen.
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -7,28 +7,29 @@ use std::fmt;
 use url::form_urlencoded;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Members of which two that differ leave a doubt that nobody can settle.
+/// Members that must not have two different values: nothing could tell which one is right.
 const TOKENS: [&str; 4] = ["access_token", "accessToken", "refresh_token", "refreshToken"];
 
-/// Members of which a form has one, if it is an answer at all: any short text may look like a form.
+/// A form must have one of these members to be a response at all: any short text may look like a form.
 const IN_FORMS: [&str; 3] = ["access_token", "error", "device_code"];
 
-/// Why an answer has no members to be read.
+/// Why no members could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It is a web page: something between here and the server has answered.
+    /// The body is a web page: something between here and the server has answered.
     Page,
-    /// There are two tokens in it where one should be.
+    /// A token has two different values.
     TwoTokens,
-    /// It is neither an object of JSON nor a form.
+    /// The body is neither a JSON object nor a form.
     Other,
 }
 
-/// The members, as an object of JSON in which each name stands once. Read are objects (RFC 8259), also with a
-/// byte order mark, inside of a text, or with a name that stands twice, and forms, which GitHub answers unless
-/// JSON was asked for. By the body alone: servers call their JSON text, and web pages JSON.
+/// Reads the members into a JSON object in which each name occurs once.
+///
+/// Accepts objects (RFC 8259), also with a byte order mark, inside a JSON string, or with a repeated name; and forms, which
+/// GitHub sends unless JSON is requested. Only the body counts: servers label JSON as text, and web pages as JSON.
 pub(super) fn members(body: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    // Words in another encoding are no reason to lose tokens. A token is ASCII.
+    // A message in another encoding must not lose the tokens, which are ASCII.
     let lossy = Zeroizing::new(String::from_utf8_lossy(body).into_owned());
     let text = lossy.trim_start_matches('\u{feff}').trim();
     match text.as_bytes().first() {
@@ -45,11 +46,11 @@ pub(super) fn members(body: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unread> {
 
 fn object(text: &str) -> Result<Zeroizing<Vec<u8>>, Unread> {
     let Pairs(pairs) = serde_json::from_str(text).map_err(|_| Unread::Other)?;
-    let mut once = Once::default();
+    let mut distinct = Distinct::default();
     for (name, value) in pairs {
-        once.add(name, value.get())?;
+        distinct.add(name, value.get())?;
     }
-    Ok(once.write())
+    Ok(distinct.write())
 }
 
 fn form(text: &str) -> Result<Zeroizing<Vec<u8>>, Unread> {
@@ -57,23 +58,27 @@ fn form(text: &str) -> Result<Zeroizing<Vec<u8>>, Unread> {
     if !text.bytes().all(is_in_form) {
         return Err(Unread::Other);
     }
-    let mut once = Once::default();
+    let mut distinct = Distinct::default();
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {
         let mut value = value.into_owned();
         let json = Zeroizing::new(serde_json::to_string(&value).expect("text is written to memory"));
         value.zeroize();
-        once.add(name.into_owned(), &json)?;
+        distinct.add(name.into_owned(), &json)?;
     }
-    if IN_FORMS.iter().any(|name| once.has(name)) { Ok(once.write()) } else { Err(Unread::Other) }
+    if IN_FORMS.iter().any(|name| distinct.has(name)) {
+        Ok(distinct.write())
+    } else {
+        Err(Unread::Other)
+    }
 }
 
-/// Members of which each name stands once.
+/// Members with distinct names.
 #[derive(Default)]
-struct Once(Vec<(String, Option<Zeroizing<String>>)>);
+struct Distinct(Vec<(String, Option<Zeroizing<String>>)>);
 
-impl Once {
-    /// Adds a member; one that is null or empty does not count. If a name has two values that differ, neither is taken,
-    /// which is an error only for a token.
+impl Distinct {
+    /// Adds a member; one that is null or empty does not count. If a name has two different values, neither is kept; for a
+    /// token, that is an error.
     fn add(&mut self, name: String, value: &str) -> Result<(), Unread> {
         if matches!(value, "null" | "\"\"") {
             return Ok(());
@@ -97,7 +102,7 @@ impl Once {
 
     fn write(self) -> Zeroizing<Vec<u8>> {
         let known = || self.0.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        // Room for all of it at once: a growing buffer leaves copies behind.
+        // Allocated once: a buffer that grows leaves copies behind.
         let length: usize = known().map(|(name, value)| 6 * name.len() + value.len() + 4).sum();
         let mut object = Zeroizing::new(Vec::with_capacity(length + 2));
         object.push(b'{');
@@ -114,12 +119,12 @@ impl Once {
     }
 }
 
-/// A value without quotes: a number is the same as text.
+/// A value without its quotes, so that a number equals the same number as text.
 fn bare(value: &str) -> &str {
     value.trim_matches('"')
 }
 
-/// An object's members, each as it is written.
+/// An object's members in order, with their values as written.
 struct Pairs<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Pairs<'de> {
@@ -155,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_doubt_is_read() {
+    fn an_unambiguous_response_is_read() {
         let tokens = r#"{"access_token":"a","refresh_token":"r"}"#;
         let quoted = serde_json::to_string(tokens).unwrap();
         for body in [
@@ -186,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_a_doubt_is_not_read() {
+    fn an_ambiguous_response_is_not_read() {
         for body in [
             r#"{"access_token":"a","access_token":"b"}"#,
             r#"{"access_token":"a","refresh_token":"a","refresh_token":"b"}"#,

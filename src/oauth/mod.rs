@@ -1,9 +1,8 @@
-//! Signing in to accounts, and renewing their tokens.
+//! Sign-in to accounts, and renewal of their tokens.
 //!
-//! An [`OAuthConfig`] says where a vendor's server is and in what it differs from the standard; an
-//! [`OAuthHttp`] carries the requests; an [`OAuthClient`] joins both under a provider's name. From it come
-//! a [`SignIn`] for each account, whose [`SignedIn`] goes into a vault, and a [`TokenRefresher`] for the
-//! pool that uses the accounts.
+//! An [`OAuthConfig`] has the URLs of a vendor's server and says how it differs from the standard; an [`OAuthHttp`] carries
+//! the requests; an [`OAuthClient`] joins both under a provider's name. It makes a [`SignIn`] for each account, whose
+//! [`SignedIn`] goes into a vault, and a [`TokenRefresher`] for the pool that uses the accounts.
 //!
 //! ```no_run
 //! use tower_credentials::oauth::{OAuthClient, OAuthConfig, OAuthHttp, Progress, Prompt};
@@ -39,15 +38,14 @@
 //!
 //! # Whose client
 //!
-//! No product's client id or secret is shipped: sign in with an OAuth client that you may use, under the
-//! vendor's terms. Without one, the error says which setting is missing.
+//! No client id or secret of any product is shipped: sign in with an OAuth client that you may use under the vendor's
+//! terms. Without one, the error names the missing setting.
 //!
 //! # Secrets
 //!
-//! No error, progress or `Debug` output quotes a token, a code or a client's secret, also where a server's
-//! own words do. Tokens, verifiers and client secrets are wiped when dropped; what a
-//! [`Prompt`] shows and a browser brings is not, and of what goes through the `oauth2` crate, the
-//! HTTP client and the TLS library on its way, copies may stay in freed memory.
+//! No error, progress or `Debug` output quotes a token, a code or a client's secret, even if the server's own words do.
+//! Tokens, verifiers and client secrets are wiped when dropped. The contents of a [`Prompt`] and the parameters that a
+//! browser brings are not wiped, and the `oauth2` crate, the HTTP client and the TLS library may leave copies in freed memory.
 
 mod client;
 mod client_credentials;
@@ -60,6 +58,7 @@ mod grant;
 mod http;
 mod identity;
 mod members;
+mod progress;
 mod redact;
 mod refresher;
 mod refusal;
@@ -76,6 +75,7 @@ pub use client_credentials::ClientCredentials;
 pub use config::{Dialect, FlowKind, OAuthConfig, TokenEncoding};
 pub use error::OAuthError;
 pub use http::OAuthHttp;
+pub use progress::Progress;
 pub use refresher::{TokenRefresh, TokenRefresher};
-pub use sign_in::{Progress, Prompt, SignIn};
+pub use sign_in::{Prompt, SignIn};
 pub use signed_in::{ReplaceError, SignedIn};

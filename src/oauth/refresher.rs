@@ -1,4 +1,4 @@
-//! Renewing a credential's tokens, for a pool.
+//! Renews a credential's tokens, for a pool.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,12 +15,15 @@ use super::{copilot, cursor, grant};
 use crate::credential::{Credential, OAuthTokens, Secret};
 use crate::pool::{RefreshError, Refresher};
 
-/// Renews a credential's tokens at its vendor's server: a [`Refresher`], and a service for
-/// [`Refresher::from_service`] where something is to be around it; made by [`OAuthClient::refresher`].
+/// Renews a credential's tokens at its vendor's server.
 ///
-/// A refresh token that the server refuses is [`RefreshError::Rejected`], with the server's words. A server that
-/// can't answer now and says when it can is [`RefreshError::AskAgain`]. Anything else is [`RefreshError::Failed`] with an [`OAuthError`]: trouble on the way, an answer that can't be
-/// read, and also a refusal of the client or of the request, which a new sign-in would meet as well.
+/// It converts into a [`Refresher`], and is a service for [`Refresher::from_service`] if other layers should wrap it. Made
+/// by [`OAuthClient::refresher`].
+///
+/// If the server refuses the refresh token, the error is [`RefreshError::Rejected`], with the server's words. If it can't
+/// answer now and says when it can, it is [`RefreshError::AskAgain`]. Anything else is [`RefreshError::Failed`] with an
+/// [`OAuthError`]: a network error, a response that can't be read, and also a refusal of the client or of the request,
+/// which would meet a new sign-in as well.
 #[derive(Clone, Debug)]
 pub struct TokenRefresher {
     client: OAuthClient,
@@ -37,14 +40,15 @@ impl TokenRefresh {
     }
 }
 
-impl TokenRefresher {
-    pub(super) fn new(client: OAuthClient) -> Self {
-        Self { client }
+impl OAuthClient {
+    /// Returns a service that renews tokens, for a [`Refresher`].
+    pub fn refresher(&self) -> TokenRefresher {
+        TokenRefresher { client: self.for_refreshes() }
     }
 }
 
-/// One refresh at a time for all accounts of the client's id: some vendors end sibling sign-ins that are
-/// renewed at once.
+/// Renews one account at a time among all accounts of the client's id: some vendors end sibling sign-ins that are
+/// renewed at the same time.
 impl From<TokenRefresher> for Refresher {
     fn from(service: TokenRefresher) -> Self {
         let client = service.client.clone();
@@ -55,12 +59,12 @@ impl From<TokenRefresher> for Refresher {
 /// Makes a secret of tokens.
 type ToSecret = fn(OAuthTokens) -> Secret;
 
-/// A sign-in's tokens, and what makes a secret of the same kind of others.
+/// The tokens of a secret, and a function that makes a secret of the same kind from others.
 pub(super) fn tokens_of(secret: &Secret) -> Result<(&OAuthTokens, ToSecret), RefreshError> {
     match secret {
         Secret::OAuth(tokens) => Ok((tokens, Secret::OAuth)),
         Secret::Mcp(tokens) => Ok((tokens, Secret::Mcp)),
-        other => Err(passing(OAuthError::NotOAuth { kind: other.kind() })),
+        other => Err(not_a_verdict(OAuthError::NotOAuth { kind: other.kind() })),
     }
 }
 
@@ -122,13 +126,13 @@ async fn renew(client: &OAuthClient, tokens: &OAuthTokens) -> Result<OAuthTokens
         }
         error => match received {
             Some(received) => RefreshError::Unread { received, error: error.into() },
-            None => passing(error),
+            None => not_a_verdict(error),
         },
     })
 }
 
-/// Trouble that is no verdict on an account.
-pub(super) fn passing(error: OAuthError) -> RefreshError {
+/// An error that says nothing about the account itself.
+pub(super) fn not_a_verdict(error: OAuthError) -> RefreshError {
     match error.retry_after() {
         Some(after) => RefreshError::AskAgain { after, error: error.into() },
         None => RefreshError::Failed(error.into()),

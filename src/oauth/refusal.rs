@@ -1,4 +1,4 @@
-//! A server's no, in its many forms, and what of it is a verdict on the account.
+//! The ways in which servers refuse a request, and which of them are a verdict on the account.
 
 use serde::Deserialize;
 
@@ -6,11 +6,19 @@ use super::client::OAuthClient;
 use super::error::OAuthError;
 use super::http::EndpointResponse;
 use super::redact::Secrets;
-use super::{copilot, cursor};
 use crate::claims::lenient;
 
-/// An answer that says no: the standard's form (RFC 6749, section 5.2), an object in place of the code, or a
-/// code and words beside no `error`.
+/// Our code for Copilot's exchange refusing a token that is no longer good.
+pub(super) const NOT_GOOD: &str = "bad_credentials";
+
+/// Our code for Copilot's exchange refusing a token of a kind that it never exchanges.
+pub(super) const NOT_EXCHANGED: &str = "token_not_exchanged";
+
+/// Our code for Cursor refusing to renew a session that has ended.
+pub(super) const LOGGED_OUT: &str = "should_logout";
+
+/// A response that refuses the request: in the standard's form (RFC 6749, section 5.2), with an object in place of the
+/// code, or with a code and words but no `error`.
 pub(super) struct Refusal {
     pub(super) code: String,
     pub(super) words: Option<String>,
@@ -55,23 +63,23 @@ enum ErrorField {
 }
 
 impl Refusal {
-    pub(super) fn read(answer: &EndpointResponse) -> Option<Self> {
-        let wire: Wire = answer.read()?;
+    pub(super) fn read(response: &EndpointResponse) -> Option<Self> {
+        let wire: Wire = response.read()?;
         let words = wire.error_description.or(wire.message).or(wire.msg).or(wire.detail);
         match wire.error {
             Some(ErrorField::Code(code)) => Some(Self { code, words }),
             Some(ErrorField::Object { code, sort, status, message }) => {
                 let code = code.or(sort).or(status);
-                // Nothing that is said so is a no where tokens are given.
+                // An empty error object beside tokens refuses nothing.
                 let says = code.is_some() || message.is_some() || wire.access_token.is_none();
                 let code = code.unwrap_or_else(|| "error".to_owned());
                 says.then(|| Self { code, words: message.or(words) })
             }
-            None if answer.status.is_success() => None,
+            None if response.status.is_success() => None,
             None => match wire.error_code.or(wire.code).or(wire.status) {
                 Some(code) => Some(Self { code, words }),
                 None => words
-                    .map(|words| Self { code: answer.status.as_str().to_owned(), words: Some(words) }),
+                    .map(|words| Self { code: response.status.as_str().to_owned(), words: Some(words) }),
             },
         }
     }
@@ -81,7 +89,7 @@ impl Refusal {
     }
 }
 
-/// The server's no, in words that may be shown.
+/// The server's refusal, in words that may be shown.
 pub(super) fn refused(
     client: &OAuthClient,
     secrets: &Secrets,
@@ -96,9 +104,9 @@ pub(super) fn refused(
     }
 }
 
-/// Codes by which only the refresh token itself, or the session behind it, is refused: of the standards (RFC 6749,
-/// section 5.2; OpenID Connect Core 1.0, section 3.1.2.6), and of vendors'.
-/// Nobody writes one of these but to say that, so they are verdicts inside of a sentence, too.
+/// Codes that refuse only the refresh token itself, or the session behind it: from the standards (RFC 6749, section 5.2;
+/// OpenID Connect Core 1.0, section 3.1.2.6) and from vendors. They have no other meaning, so they are verdicts inside a
+/// sentence, too.
 const VERDICTS: [&str; 14] = [
     "invalid_grant",
     "interaction_required",
@@ -116,18 +124,12 @@ const VERDICTS: [&str; 14] = [
     "bad_refresh_token",
 ];
 
-/// Codes that are verdicts only where they are the code.
-const VERDICTS_AS_CODES: [&str; 6] = [
-    "session_expired",
-    "session_not_found",
-    "expired_token",
-    copilot::NOT_GOOD,
-    copilot::NOT_EXCHANGED,
-    cursor::LOGGED_OUT,
-];
+/// Codes that are verdicts only as the error's code, not inside a sentence.
+const VERDICTS_AS_CODES: [&str; 6] =
+    ["session_expired", "session_not_found", "expired_token", NOT_GOOD, NOT_EXCHANGED, LOGGED_OUT];
 
-/// Codes that say what else is wrong, whatever the words beside them. `unauthorized_client` is about what the client
-/// may do (RFC 6749, section 5.2), and every account of its would be stopped for a setting.
+/// Codes that say that something else is wrong, whatever the words beside them. `unauthorized_client` is about what the
+/// client may do (RFC 6749, section 5.2): as a verdict it would stop all of the client's accounts for a wrong setting.
 const OTHER_REASONS: [&str; 15] = [
     "invalid_client",
     "unauthorized_client",
@@ -146,7 +148,7 @@ const OTHER_REASONS: [&str; 15] = [
     "internal_error",
 ];
 
-/// Beginnings of words by which a sentence may be about trouble that passes, or about what is not the case.
+/// Beginnings of words that make a sentence doubtful: it may be about passing trouble, or say that something is not so.
 const DOUBTS: [&str; 15] = [
     "not",
     "no",
@@ -165,11 +167,11 @@ const DOUBTS: [&str; 15] = [
     "connect",
 ];
 
-/// Whether a server's error is about the refresh token itself, so that only a new sign-in helps.
+/// Whether a server's error is about the refresh token itself, so that only a new sign-in can help.
 pub(super) fn is_verdict(code: &str, words: Option<&str>) -> bool {
     let code = code.trim().to_ascii_lowercase();
     if VERDICTS.iter().chain(&VERDICTS_AS_CODES).any(|verdict| *verdict == code) {
-        // One server says so of a refresh that another process is making.
+        // One server says this of a refresh that another process is making.
         return !words.is_some_and(|words| words.contains("already being processed"));
     }
     if OTHER_REASONS.contains(&code.as_str()) {
@@ -179,7 +181,7 @@ pub(super) fn is_verdict(code: &str, words: Option<&str>) -> bool {
     sentences.any(names_a_verdict)
 }
 
-/// Whether a sentence such as `failed to refresh token: invalid_grant` can mean nothing but that.
+/// Whether a sentence such as `failed to refresh token: invalid_grant` names a verdict beyond doubt.
 fn names_a_verdict(sentence: &str) -> bool {
     let sentence = sentence.to_ascii_lowercase();
     let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
@@ -187,7 +189,7 @@ fn names_a_verdict(sentence: &str) -> bool {
         sentence.split(|char| !is_part(char)).filter(|word| !word.is_empty()).collect();
     let is_doubtful = |word: &str| {
         let is_other = OTHER_REASONS.contains(&word);
-        // A status of the 500s, or of a limit.
+        // A 5xx, or 429.
         let is_status = matches!(word.as_bytes(), [b'5', b'0'..=b'9', b'0'..=b'9'] | b"429");
         let begins = |doubt: &str| if doubt.len() < 5 { word == doubt } else { word.starts_with(doubt) };
         is_other || is_status || DOUBTS.iter().any(|doubt| begins(doubt))
@@ -207,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_a_verdict_wherever_it_stands() {
+    fn a_code_is_a_verdict_wherever_it_appears() {
         for (code, words) in [
             ("invalid_grant", None),
             ("INVALID_GRANT", Some("The token is not valid or has expired.")),
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_trouble_that_passes_is_no_verdict() {
+    fn an_error_that_may_pass_is_not_a_verdict() {
         for (code, words) in [
             ("invalid_client", Some("failed to refresh token: invalid_grant")),
             ("server_error", Some("failed to refresh token: invalid_grant")),

@@ -1,4 +1,4 @@
-//! Numbers of seconds as servers write them: whole, with a fraction, as text.
+//! Numbers of seconds as servers write them: whole, with a fraction, or as text.
 
 use std::time::Duration;
 
@@ -6,33 +6,33 @@ use serde::{Deserialize, Deserializer};
 
 use crate::clock::Timestamp;
 
-/// The longest time that is believed. More is a moment in place of a duration, or a way to say "for ever".
+/// The longest duration that is believed. Anything longer is a point in time, or means "for ever".
 const MOST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
-/// A number of seconds, also as text. Any number is one, so that what can be done about an odd one is
-/// decided here: [`duration`](Self::duration) is `None` for one that is no use.
+/// A number of seconds, which may be written as text. Any number is accepted; the methods return `None` for one that
+/// makes no sense.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seconds(f64);
 
 impl Seconds {
-    /// The duration, if it is longer than nothing and not absurdly long. RFC 6749 has no word on others: taken
-    /// as they stand, a token that lives for no time would be renewed before each request.
+    /// The duration, if it is longer than zero and not absurdly long. RFC 6749 says nothing of others; a token that lives
+    /// for no time would be renewed before each request.
     pub(super) fn duration(self) -> Option<Duration> {
         Duration::try_from_secs_f64(self.0).ok().filter(|time| !time.is_zero() && *time <= MOST)
     }
 
-    /// The duration; the longest one in place of one that is longer.
-    pub(super) fn at_most(self) -> Option<Duration> {
+    /// The duration, cut to the longest one that is believed.
+    pub(super) fn clamped(self) -> Option<Duration> {
         if self.0 > MOST.as_secs_f64() { Some(MOST) } else { self.duration() }
     }
 
-    /// How long to wait, which may be for no time.
-    pub(super) fn pause(self) -> Option<Duration> {
+    /// The duration, which may be zero.
+    pub(super) fn or_zero(self) -> Option<Duration> {
         if self.0 == 0.0 { Some(Duration::ZERO) } else { self.duration() }
     }
 
-    /// The moment that lies so long after the Unix epoch.
-    pub(super) fn moment(self) -> Option<Timestamp> {
+    /// The time this long after the Unix epoch.
+    pub(super) fn since_epoch(self) -> Option<Timestamp> {
         Duration::try_from_secs_f64(self.0).ok().map(|time| Timestamp::default().after(time))
     }
 }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_read_however_it_is_written() {
+    fn a_number_is_read_in_any_notation() {
         for text in ["3600", "3600.0", "3.6e3", "\"3600\"", "\" 3600 \"", "\"3600.0\""] {
             assert_eq!(read(text), Some(Duration::from_secs(3600)), "{text}");
         }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_no_use_is_none() {
+    fn a_number_that_makes_no_sense_is_none() {
         for text in [
             "0",
             "-0.0",
@@ -79,7 +79,7 @@ mod tests {
             "1e30",
             "1e308",
             "18446744073709551615",
-            // A moment: in seconds since 1970, and in milliseconds.
+            // A time since 1970, in seconds and in milliseconds.
             "1771404540",
             "1771404540000",
             "2147483647",

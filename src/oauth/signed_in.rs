@@ -14,10 +14,10 @@ use crate::vault::{Replaced, Vault, VaultError, VaultExt};
 pub struct SignedIn {
     /// Its tokens.
     pub tokens: OAuthTokens,
-    /// The vendor's own id of the account, where its answer tells: two sign-ins with the same id are to the
-    /// same account. Where the vendor has workspaces, it is the workspace's id, a slash, and the person's.
+    /// The vendor's own id of the account, if the response has one: two sign-ins with the same id are to the same account.
+    /// If the vendor has workspaces, it is the workspace's id, a slash, and the person's.
     pub account: Option<String>,
-    /// What people know the account by, where the answer tells: an email address, a login.
+    /// The name that people know the account by, if the response has one: an email address, a login.
     pub label: Option<String>,
 }
 
@@ -25,29 +25,29 @@ impl SignedIn {
     /// The attribute of a record that has the [account's](Self::account) id.
     pub const ACCOUNT: &'static str = claims::ACCOUNT;
 
-    /// What people know the account by, or else the vendor's id of it.
+    /// Returns the [label](Self::label), or else the vendor's id of the account.
     pub fn name(&self) -> Option<&str> {
         self.label.as_deref().or(self.account.as_deref())
     }
 
-    /// Stores the tokens, and answers the record's metadata. A record of the same account in the pool gets
-    /// them in place of its old ones, and keeps its label; else they are a new record's, last in the pool.
+    /// Stores the tokens, and returns the record's metadata. If the pool has a record of the same account, they replace
+    /// its tokens, and it keeps its label; otherwise they become a new record, last in the pool.
     ///
     /// # Errors
-    /// As at [`VaultExt::put`] and [`VaultExt::replace_secret`].
+    /// The same as [`VaultExt::put`] and [`VaultExt::replace_secret`].
     pub async fn store(
         &self,
         vault: &impl Vault,
         pool: PoolKey,
         label: impl Into<Arc<str>>,
     ) -> Result<Metadata, VaultError> {
-        // One that was removed while it was looked at is not there to be updated.
+        // A record that was removed meanwhile can't be updated: look again.
         while let Some(known) = self.find(vault, &pool).await? {
             match self.replace(vault, known.id).await {
                 Err(ReplaceError::Vault(VaultError::NotFound(_))) => {}
                 Err(ReplaceError::Vault(error)) => return Err(error),
                 Ok(stored) => return Ok(stored),
-                // It has become another's meanwhile, and is looked for again.
+                // It has become another account's meanwhile: look again.
                 Err(ReplaceError::AnotherAccount { .. }) => {}
             }
         }
@@ -68,12 +68,11 @@ impl SignedIn {
         Ok(vault.list().await?.credentials.into_iter().find(is_same))
     }
 
-    /// Gives the record with this id the tokens, in place of its own, and answers its metadata. If nothing tells
-    /// whose the record is, or whose the tokens are, they are stored: see [`is_of`](Self::is_of).
+    /// Replaces the tokens of the record with this id, and returns its metadata. If nothing says whose the record is, or
+    /// whose the tokens are, they are stored: see [`is_of`](Self::is_of).
     ///
     /// # Errors
-    /// [`ReplaceError::AnotherAccount`] if both tell whose they are, and it is not the same account. Nothing
-    /// is stored then.
+    /// [`ReplaceError::AnotherAccount`] if both say whose they are, and it is not the same account. Nothing is stored then.
     pub async fn replace(&self, vault: &impl Vault, id: CredentialId) -> Result<Metadata, ReplaceError> {
         loop {
             let current = vault.get(id).await?;
@@ -81,19 +80,19 @@ impl SignedIn {
                 return Err(ReplaceError::AnotherAccount {
                     record: format!("{}/{}", current.metadata.pool.provider(), current.metadata.label),
                     stored: Identity::of_record(&current).to_string(),
-                    signed_in: Identity::of_sign_in(self).to_string(),
+                    signed_in: self.identity().to_string(),
                 });
             }
             let mut tokens = self.tokens.clone();
             if tokens.refresh.is_none() {
-                // Some vendors give one at the first sign-in only, and it goes on working.
+                // Some vendors give a refresh token at the first sign-in only, and it goes on working.
                 tokens.refresh = current.secret.refresh_token().cloned();
             }
             let mut attributes = current.metadata.attributes.clone();
             if let Some(account) = &self.account {
                 attributes.entry(Self::ACCOUNT.to_owned()).or_insert_with(|| account.clone());
             }
-            // Where a refresh comes first, its tokens are of an older sign-in than these.
+            // If a refresh comes first, its tokens are of an older sign-in than these, so they are replaced, too.
             let secret = match current.metadata.kind {
                 Kind::Mcp => Secret::Mcp(tokens),
                 _ => Secret::OAuth(tokens),
@@ -105,10 +104,14 @@ impl SignedIn {
         }
     }
 
-    /// Whether this is a sign-in to the account that the record is of, by the vendor's id of it or else by the email
-    /// address, as far as the record, its tokens and these tell; `None` where they don't.
+    /// Returns whether this is a sign-in to the record's account, by the vendor's id of it or else by the email address;
+    /// `None` if the record, its tokens and these don't say.
     pub fn is_of(&self, record: &Credential) -> Option<bool> {
-        Identity::of_record(record).is(&Identity::of_sign_in(self))
+        Identity::of_record(record).is(&self.identity())
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::of_sign_in(&self.tokens, self.account.as_deref(), self.label.as_deref())
     }
 }
 
@@ -120,12 +123,12 @@ pub enum ReplaceError {
     AnotherAccount {
         /// The record: its provider, a slash, and its label.
         record: String,
-        /// Whose it is, in words.
+        /// Its owner, in words.
         stored: String,
         /// Who has signed in, in words.
         signed_in: String,
     },
-    /// The vault has failed.
+    /// The vault failed.
     Vault(VaultError),
 }
 

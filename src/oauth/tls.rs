@@ -6,10 +6,10 @@ use super::http::OAuthHttp;
 use crate::https::HttpsClient;
 
 impl OAuthHttp {
-    /// Over an [`HttpsClient`].
+    /// Creates one over an [`HttpsClient`].
     ///
     /// # Errors
-    /// As [`HttpsClient::new`] has.
+    /// The same as [`HttpsClient::new`].
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn with_tls() -> io::Result<Self> {
         Ok(Self::new(HttpsClient::new()?))

@@ -1,4 +1,4 @@
-//! What a token endpoint answers, whichever vendor's.
+//! The successful response of a token endpoint, whatever vendor's.
 
 use oauth2::basic::BasicTokenType;
 use oauth2::{AccessToken, RefreshToken, Scope};
@@ -19,14 +19,14 @@ use crate::credential::OAuthTokens;
 use crate::printable::is_plain;
 use crate::secret::SecretString;
 
-/// How long an access token lives of which the server doesn't say, or says nothing that is of use.
+/// The lifetime of an access token if the server states none that makes sense.
 pub(super) const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// What a token endpoint answers, in an error's words.
+/// The expected response of a token endpoint, for errors.
 pub(super) const EXPECTED: &str = "JSON with one access token";
 
-/// A successful answer (RFC 6749, section 5.1), with what vendors add. Only an access token must be in it:
-/// a field of an odd type counts as absent, since the grant is spent and the tokens are good.
+/// A successful response (RFC 6749, section 5.1), with the vendors' additions. It must have an access token; any other field
+/// of an unexpected type counts as absent, since the grant is spent and the tokens are good.
 pub(super) struct TokenResponse {
     access: AccessToken,
     refresh: Option<RefreshToken>,
@@ -38,7 +38,7 @@ pub(super) struct TokenResponse {
     auth_id: Option<String>,
 }
 
-/// The answer as it may be written.
+/// The response in all its notations.
 #[derive(Deserialize)]
 struct Wire {
     #[serde(default, deserialize_with = "lenient")]
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for TokenResponse {
     }
 }
 
-/// The one of two members with the same meaning.
+/// Picks one of two members with the same meaning.
 fn one<T>(a: Option<T>, b: Option<T>, text: fn(&T) -> &String) -> Result<Option<T>, TwoTokens> {
     let is_one = |token: &T| !text(token).is_empty();
     match (a.filter(is_one), b.filter(is_one)) {
@@ -102,7 +102,7 @@ fn one<T>(a: Option<T>, b: Option<T>, text: fn(&T) -> &String) -> Result<Option<
 
 struct TwoTokens;
 
-/// The `oauth2` crate asks for it and never uses it: nothing secret is written.
+/// The `oauth2` crate requires this and never uses it, so it writes nothing secret.
 impl Serialize for TokenResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit_struct("TokenResponse")
@@ -122,7 +122,7 @@ impl oauth2::TokenResponse for TokenResponse {
         &self.access
     }
 
-    /// Every vendor's is this one, and some don't say so.
+    /// Every vendor's tokens are bearer tokens, and some vendors don't say so.
     fn token_type(&self) -> &BasicTokenType {
         static BEARER: BasicTokenType = BasicTokenType::Bearer;
         &BEARER
@@ -142,23 +142,23 @@ impl oauth2::TokenResponse for TokenResponse {
 }
 
 impl TokenResponse {
-    /// Reads an answer that isn't known to be a success.
+    /// Reads a response that may not be a success.
     pub(super) fn read(
-        answer: EndpointResponse,
+        response: EndpointResponse,
         client: &OAuthClient,
         secrets: &Secrets,
     ) -> Result<Self, OAuthError> {
-        let answer = answer.available()?;
-        if let Some(refusal) = Refusal::read(&answer) {
+        let response = response.available()?;
+        if let Some(refusal) = Refusal::read(&response) {
             return Err(refusal.into_error(client, secrets));
         }
-        match answer.read() {
-            Some(tokens) if answer.status.is_success() => Ok(tokens),
-            _ => Err(answer.unreadable(EXPECTED)),
+        match response.read() {
+            Some(tokens) if response.status.is_success() => Ok(tokens),
+            _ => Err(response.unreadable(EXPECTED)),
         }
     }
 
-    /// The tokens of a first grant, and whose they are.
+    /// The tokens of a first grant, and their account.
     pub(super) fn signed_in(self, dialect: Dialect, now: Timestamp) -> SignedIn {
         let claims = self.id_token.as_ref().and_then(Claims::read).unwrap_or_default();
         let (account, label) = match dialect {
@@ -179,7 +179,7 @@ impl TokenResponse {
         SignedIn { tokens, account, label: label.as_deref().and_then(fit_to_show) }
     }
 
-    /// The tokens of a grant that is made anew each time: a refresh token is no use beside it (RFC 6749, section 4.4.3).
+    /// The tokens of a client-credentials grant, which needs no refresh token (RFC 6749, section 4.4.3).
     pub(super) fn minted(self, old: &OAuthTokens, dialect: Dialect, now: Timestamp) -> OAuthTokens {
         let mut tokens = self.tokens(dialect, now);
         tokens.refresh = None;
@@ -187,7 +187,7 @@ impl TokenResponse {
         tokens
     }
 
-    /// The tokens that this answer makes of the old ones: what it doesn't renew stays.
+    /// The old tokens, with whatever this response renews.
     pub(super) fn renewed(self, old: &OAuthTokens, dialect: Dialect, now: Timestamp) -> OAuthTokens {
         let mut tokens = self.tokens(dialect, now);
         tokens.refresh = tokens.refresh.or_else(|| old.refresh.clone());
@@ -215,7 +215,7 @@ impl TokenResponse {
     }
 }
 
-/// Keeps what the old tokens came with and the new ones don't renew.
+/// Keeps the old tokens' extra entries that the new ones don't have.
 pub(super) fn keep_extra(tokens: &mut OAuthTokens, old: &OAuthTokens) {
     for (name, value) in old.extra.iter().filter(|(name, _)| *name != OAuthTokens::UNREAD_ANSWER) {
         tokens.extra.entry(name.clone()).or_insert_with(|| value.clone());

@@ -1,4 +1,4 @@
-//! The vendors' own configurations, as they were publicly known in December 2025. None has a client id.
+//! The vendors' own configurations, as publicly known in December 2025. None has a client id.
 
 use super::config::{Dialect, FlowKind, OAuthConfig, TokenEncoding};
 
@@ -17,7 +17,7 @@ fn url(url: &str) -> Option<String> {
 const BROWSER: [FlowKind; 2] = [FlowKind::Loopback, FlowKind::PastedCode];
 
 impl OAuthConfig {
-    /// Anthropic: a browser. Token requests are JSON; where the server wants forms, set
+    /// Anthropic: a browser. Token requests are JSON; if the server wants forms, set
     /// [`token_encoding`](Self::token_encoding).
     pub fn anthropic() -> Self {
         Self {
@@ -47,7 +47,7 @@ impl OAuthConfig {
         }
     }
 
-    /// Google: a browser. Its clients for desktop programs have a secret.
+    /// Google: a browser. Its clients for desktop programs have a client secret.
     pub fn google() -> Self {
         Self {
             scopes: texts(&[
@@ -64,8 +64,8 @@ impl OAuthConfig {
         }
     }
 
-    /// GitHub Copilot: a device code, and then GitHub's token is exchanged for a short-lived one. GitHub
-    /// does so for tokens of a GitHub App, not for those of an OAuth App.
+    /// GitHub Copilot: a device code, and then GitHub's token is exchanged for a short-lived one. GitHub exchanges tokens of
+    /// GitHub Apps, not of OAuth Apps.
     pub fn github_copilot() -> Self {
         Self {
             scopes: texts(&["user:email"]),

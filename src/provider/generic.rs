@@ -1,4 +1,4 @@
-//! A provider by configuration.
+//! A provider that is configured rather than written.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ use crate::credential::{Credential, Kind};
 pub struct GenericProvider {
     name: String,
     token: TokenHeader,
-    /// What OAuth accounts have in its place, where that is another.
+    /// The header of OAuth accounts' tokens, if it is a different one.
     oauth_token: Option<TokenHeader>,
     origins: Vec<Origin>,
     relative: bool,
@@ -32,7 +32,7 @@ pub struct GenericProvider {
     responses: Vec<super::ResponseRule>,
 }
 
-/// The header that a token goes into, and what stands before it there.
+/// The header that a token goes into, and the prefix before it.
 #[derive(Clone, Debug)]
 struct TokenHeader {
     name: HeaderName,
@@ -40,12 +40,12 @@ struct TokenHeader {
 }
 
 impl GenericProvider {
-    /// A provider that takes `authorization: Bearer TOKEN` (RFC 6750, section 2.1).
+    /// Creates a provider that takes `authorization: Bearer TOKEN` (RFC 6750, section 2.1).
     pub fn bearer(name: impl Into<String>) -> Self {
         Self::new(name.into(), header::AUTHORIZATION, "Bearer ")
     }
 
-    /// A provider that takes the token, and nothing else, in the header of this name.
+    /// Creates a provider that takes the token, and nothing else, in the header of this name.
     pub fn header(name: impl Into<String>, header: HeaderName) -> Self {
         Self::new(name.into(), header, "")
     }
@@ -59,7 +59,7 @@ impl GenericProvider {
             origins: Vec::new(),
             relative: false,
             extra: Vec::new(),
-            // `access_token` is RFC 6750's, section 2.3; the others are what API keys go by.
+            // `access_token` is from RFC 6750, section 2.3; the others are common names for API keys.
             query_names: ["access_token", "api_key", "api-key"].map(Into::into).into(),
             default_headers: Vec::new(),
             #[cfg(feature = "providers")]
@@ -67,16 +67,16 @@ impl GenericProvider {
         }
     }
 
-    /// What stands before the token in its header: `Bearer ` for [`bearer`](Self::bearer) and nothing for
-    /// [`header`](Self::header), unless set.
+    /// Sets the prefix before the token. Defaults to `Bearer ` for [`bearer`](Self::bearer) and to nothing for
+    /// [`header`](Self::header).
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
         self.token.prefix = prefix.into();
         self
     }
 
-    /// Puts the tokens of OAuth accounts, of the kinds `oauth` and `mcp`, into this header after this
-    /// prefix, where they don't go where API keys do.
+    /// Puts the tokens of OAuth accounts (the kinds `oauth` and `mcp`) into this header after this prefix, instead of the
+    /// header of API keys.
     #[must_use]
     pub fn oauth_header(mut self, name: HeaderName, prefix: impl Into<Cow<'static, str>>) -> Self {
         self.header_names.push(name.clone());
@@ -84,24 +84,24 @@ impl GenericProvider {
         self
     }
 
-    /// Sets this header on requests where the caller has set none of the name.
+    /// Sets this header on requests for which the caller has set none of the name.
     #[must_use]
     pub fn default_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.default_headers.push((name, value));
         self
     }
 
-    /// Lets credentials go to this origin, too: `https://HOST` or `https://HOST:PORT`, or plain
-    /// `http` with a loopback host. With no origin at all they go nowhere.
+    /// Allows credentials to go to this origin, too: `https://HOST` or `https://HOST:PORT`, or plain
+    /// `http` with a loopback host. Without any origin they go nowhere.
     ///
     /// # Errors
-    /// Where the text is no such origin.
+    /// If the text is not such an origin.
     pub fn origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
         self.origins.push(origin.parse()?);
         Ok(self)
     }
 
-    /// Lets credentials go to this origin by plain HTTP: one in a network of your own, where nobody listens in. See
+    /// Allows credentials to go to this origin over plain HTTP: one in a network of your own, where nobody listens in. See
     /// [`Origin::plain_http`].
     ///
     /// ```
@@ -113,21 +113,21 @@ impl GenericProvider {
     /// ```
     ///
     /// # Errors
-    /// Where the text is no such origin.
+    /// If the text is not such an origin.
     pub fn plain_http_origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
         self.origins.push(Origin::plain_http(origin)?);
         Ok(self)
     }
 
-    /// Lets credentials go with requests whose URI has no host, as on one HTTP/1.1 connection that
-    /// the caller has opened. It is then the caller who says where they go.
+    /// Allows credentials on requests whose URI has no host, as on an HTTP/1.1 connection that the caller has opened. The
+    /// caller is then responsible for where they go.
     #[must_use]
     pub fn relative_uris(mut self) -> Self {
         self.relative = true;
         self
     }
 
-    /// Sets one more header beside each credential's own, and removes the caller's of that name.
+    /// Sets one more header beside each credential's own, and removes the caller's header of that name.
     #[must_use]
     pub fn extra_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header_names.push(name.clone());
@@ -135,8 +135,8 @@ impl GenericProvider {
         self
     }
 
-    /// What certain answers mean, besides what every HTTP answer may say. Of several rules the first that holds
-    /// counts.
+    /// Adds a rule for certain responses, besides what [every response may say](super::Assessment::in_headers). The first
+    /// rule that matches counts.
     #[cfg(feature = "providers")]
     #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
     #[must_use]
@@ -145,8 +145,8 @@ impl GenericProvider {
         self
     }
 
-    /// The query parameters to remove from a caller's request since they would carry a credential of
-    /// the caller's: `access_token`, `api_key` and `api-key` unless set.
+    /// Sets the query parameters to remove from a request because they would carry a credential of the caller's. Defaults to
+    /// `access_token`, `api_key` and `api-key`.
     #[must_use]
     pub fn query_names<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.query_names = names.into_iter().map(Into::into).collect();
@@ -202,10 +202,10 @@ impl Provider for GenericProvider {
     }
 
     #[cfg(feature = "providers")]
-    fn read(&self, answer: &super::ResponseView<'_>) -> super::Assessment {
-        let in_headers = super::Assessment::in_headers(answer);
-        let found = super::responses::read(&self.responses, &self.name, answer, &in_headers);
-        found.unwrap_or(in_headers)
+    fn read(&self, view: &super::ResponseView<'_>) -> super::Assessment {
+        let in_headers = super::Assessment::in_headers(view);
+        let by_rule = super::responses::read(&self.responses, &self.name, view, &in_headers);
+        by_rule.unwrap_or(in_headers)
     }
 
     #[cfg(feature = "providers")]

@@ -1,4 +1,7 @@
-//! What differs from one provider to the next.
+//! Providers: the services that credentials are for, and the ways in which they differ.
+//!
+//! A [`GenericProvider`] is configured; the vendors' adapters, such as `Anthropic` and `OpenAi`, know a vendor's headers
+//! and errors. The `registry` module (with the feature `providers`) has them all by name, with their settings.
 
 mod generic;
 #[cfg(feature = "providers")]
@@ -41,109 +44,106 @@ pub type CredentialHeaders = Vec<(HeaderName, HeaderValue)>;
 
 /// A service that credentials are for: where they may be sent, and how.
 ///
-/// Asked when a pool is opened and when a credential is loaded or renewed, not for each request, but for
-/// [`trusts`]; and when an answer tells of trouble, but for that [`read`].
+/// Its methods are called when a pool is opened and when a credential is loaded or renewed, not for each request. The
+/// exceptions are [`trusts`], and [`read`], which is called for responses that are not a success.
 ///
 /// A credential goes into headers, and nowhere else: a provider can't put a key into the query, and can't sign a request
-/// (AWS's SigV4, say), since its headers are made once for a secret and not for each request. For such an API leave
-/// [`AuthHeaderLayer`](crate::AuthHeaderLayer) out, and apply the credential by a service of your own under the other
-/// layers: the [`Attempt`](crate::Attempt) in a request's extensions has the lease, whose
-/// headers hold the secret.
+/// (as AWS's SigV4 does), since its headers are made once for a secret and not for each request. For such an API, leave
+/// [`AuthHeaderLayer`](crate::AuthHeaderLayer) out, and apply the credential in a service of your own under the other
+/// layers: the [`Attempt`](crate::Attempt) in a request's extensions has the lease, whose headers hold the secret.
 ///
 /// [`trusts`]: Provider::trusts
 /// [`read`]: Provider::read
 pub trait Provider: Send + Sync + 'static {
-    /// The provider's name, as in [`PoolKey::provider`](crate::PoolKey::provider).
+    /// Returns the provider's name, as in [`PoolKey::provider`](crate::PoolKey::provider).
     fn name(&self) -> &str;
 
-    /// Whether a credential may be sent to this URI. A request to any other is refused.
+    /// Returns whether a credential may be sent to this URI. A request to any other is refused.
     fn trusts(&self, uri: &Uri) -> bool;
 
-    /// The origin of a request that names none, where there is one: the first of those that it trusts.
+    /// Returns the origin for requests that name none: the first of those that it trusts.
     fn origin(&self) -> Option<&Origin> {
         None
     }
 
-    /// The headers that apply a credential. The pool marks those sensitive that hold the token as it is;
-    /// one that holds it in another form, such as base64, is yours to mark.
+    /// Returns the headers that apply a credential. The pool marks those sensitive that contain the token verbatim; mark one
+    /// that contains it in another form, such as base64, yourself.
     ///
     /// # Errors
-    /// Where the secret can't be a header's value.
+    /// If the secret can't be a header's value.
     fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret>;
 
-    /// The names of all headers that a credential of this provider may set. They are removed from a
+    /// Returns the names of all headers that a credential of this provider may set. They are removed from a
     /// caller's request, and so are `authorization`, `x-api-key`, `api-key` and `x-goog-api-key`.
     fn header_names(&self) -> &[HeaderName];
 
-    /// The names of query parameters that would carry a credential of the caller's. They are removed
+    /// Returns the names of query parameters that would carry a credential of the caller's. They are removed
     /// from a caller's request.
     fn query_names(&self) -> &[String] {
         &[]
     }
 
-    /// Other names that this provider goes by: their pools are this provider's.
+    /// Returns other names of this provider. They name the same pools.
     fn aliases(&self) -> &[&str] {
         &[]
     }
 
-    /// Where this credential's requests go, whatever trusted origin the caller has named, where its
-    /// secret says so. Read it from what the vendor's token endpoint has answered, or from what the user
-    /// has set, and nothing else, and let no host through that isn't the vendor's or the user's: this
-    /// origin is trusted for this credential.
+    /// Returns the endpoint that this credential's requests must use instead of the caller's origin, if its secret names
+    /// one. Take it only from the response of the vendor's token endpoint or from the user's settings, and allow no host but
+    /// the vendor's or the user's: this origin is trusted for this credential.
     fn endpoint(&self, credential: &Credential) -> Option<Endpoint> {
         let _ = credential;
         None
     }
 
-    /// Headers that requests need and that aren't credentials. They are set where the caller has set none
-    /// of the name.
+    /// Returns headers that requests need and that aren't credentials. Each is set if the caller has set none of the name.
     fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &[]
     }
 
-    /// Elements that certain credentials add to lists of the caller's.
+    /// Returns elements that certain credentials add to the caller's list headers.
     fn list_elements(&self) -> &[ListElement] {
         &[]
     }
 
-    /// How many bytes of the body of an answer with this status [`read`](Provider::read) wants to see, at
-    /// most. Not more than 64 KiB are read.
+    /// Returns the maximum number of bytes of the body that [`read`](Provider::read) wants from a response with this status.
+    /// At most 64 KiB are read.
     fn body_prefix(&self, status: StatusCode) -> usize {
         let _ = status;
         0
     }
 
-    /// What an answer that isn't a success says of the account: when to ask again, and whether there is
-    /// any use in it.
-    fn read(&self, answer: &ResponseView<'_>) -> Assessment {
-        Assessment::in_headers(answer)
+    /// Assesses what a response that isn't a success says about the account: when to try again, and whether trying again
+    /// makes sense.
+    fn read(&self, view: &ResponseView<'_>) -> Assessment {
+        Assessment::in_headers(view)
     }
 
-    /// The rules by which [`read`](Provider::read) reads, first to last, to be shown to people. A provider that reads
-    /// by code of its own has none.
+    /// Returns the rules that [`read`](Provider::read) follows, first to last, to show to people. A provider with code of
+    /// its own has none.
     #[cfg(feature = "providers")]
     #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
     fn responses(&self) -> &[ResponseRule] {
         &[]
     }
 
-    /// Which model a request is for, by its URI or by the beginning of its body, where that can be told: what
-    /// [`ModelScopeLayer`](crate::ModelScopeLayer) asks. Unless written, it is the name in a path such as
-    /// `/models/NAME:METHOD`, `/deployments/NAME/…` or `/model/NAME/…`, else the field `model` of a JSON body.
+    /// Returns the model that a request is for, if its URI or the beginning of its body says;
+    /// [`ModelScopeLayer`](crate::ModelScopeLayer) uses it. Defaults to the name in a path such as `/models/NAME:METHOD`,
+    /// `/deployments/NAME/…` or `/model/NAME/…`, or else to the field `model` of a JSON body.
     #[cfg(feature = "providers")]
     #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
     fn model(&self, uri: &Uri, body: &[u8]) -> Option<String> {
         model::in_path(uri.path()).or_else(|| model::in_json(body))
     }
 
-    /// Where accounts of this kind are told which models there are, if anywhere. Nobody is asked for them but
-    /// by the `discovery` module.
+    /// Returns the endpoint that lists models to accounts of this kind, if there is one. Only the `discovery` module sends
+    /// requests to it.
     fn models(&self, kind: Kind) -> Option<ModelsEndpoint> {
         let _ = kind;
         None
     }
 
-    /// How its accounts are signed in and their tokens renewed, where that is by OAuth.
+    /// Returns the configuration by which its accounts sign in and their tokens are renewed, if that is by OAuth.
     #[cfg(feature = "oauth")]
     #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
     fn oauth(&self) -> Option<&crate::oauth::OAuthConfig> {
@@ -151,7 +151,7 @@ pub trait Provider: Send + Sync + 'static {
     }
 }
 
-/// A provider that several share is that provider.
+/// Delegates to the shared provider.
 impl<P: Provider + ?Sized> Provider for Arc<P> {
     fn name(&self) -> &str {
         (**self).name()
@@ -197,8 +197,8 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
         (**self).body_prefix(status)
     }
 
-    fn read(&self, answer: &ResponseView<'_>) -> Assessment {
-        (**self).read(answer)
+    fn read(&self, view: &ResponseView<'_>) -> Assessment {
+        (**self).read(view)
     }
 
     #[cfg(feature = "providers")]
@@ -221,9 +221,8 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
     }
 }
 
-/// One element of a header whose value is a comma-separated list (RFC 9110, section 5.6.1), such as a
-/// feature that must be asked for. It is added to what the caller has there for credentials of these kinds,
-/// and taken out for those of others.
+/// One element of a header whose value is a comma-separated list (RFC 9110, section 5.6.1), such as a feature to enable. It
+/// is added to the caller's list for credentials of these kinds, and removed from it for all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListElement {
@@ -231,25 +230,26 @@ pub struct ListElement {
     pub name: HeaderName,
     /// The element.
     pub value: HeaderValue,
-    /// Which credentials it is for.
+    /// The kinds of credentials that it is for.
     pub kinds: &'static [Kind],
 }
 
 impl ListElement {
-    /// An element of this header for credentials of these kinds.
+    /// Creates an element of this header for credentials of these kinds.
     pub fn new(name: HeaderName, value: HeaderValue, kinds: &'static [Kind]) -> Self {
         Self { name, value, kinds }
     }
 }
 
-/// A secret, or what goes into a header beside it, can't be sent in one: it holds a line break, say.
+/// The error of a secret, or of a header's text beside it, that can't be sent in a header: it contains a line break, for
+/// example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnusableSecret;
 
 impl std::fmt::Display for UnusableSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
-            "the secret, or what goes beside it, can't be sent in a header; store it anew, without line breaks and \
+            "the secret, or the text beside it, can't be sent in a header; store it anew, without line breaks and \
              control characters",
         )
     }

@@ -1,14 +1,13 @@
-//! Which model a request is for.
+//! Finds the model that a request is for.
 
 use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// No vendor's names are longer, and what is in a body may be anything.
-const MOST: usize = 200;
+/// The maximum length of a name. No vendor's names are longer, and a body may contain anything.
+const MAX_LEN: usize = 200;
 
-/// The model in a path: `…/models/NAME:METHOD` as Google has it, `…/deployments/NAME/…` as Azure has it,
-/// `/model/NAME/…` as Amazon has it.
+/// The model in a path: `…/models/NAME:METHOD` at Google, `…/deployments/NAME/…` at Azure, `/model/NAME/…` at Amazon.
 pub(super) fn in_path(path: &str) -> Option<String> {
     let mut segments = path.split('/');
     while let Some(segment) = segments.next() {
@@ -24,13 +23,13 @@ pub(super) fn in_path(path: &str) -> Option<String> {
     None
 }
 
-/// The field `model` of a JSON object, of which only the beginning may be there.
+/// The field `model` of a JSON object that may be cut off.
 pub(super) fn in_json(body: &[u8]) -> Option<String> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return None;
     }
     let mut name = None;
-    // The rest is of no interest, and to stop there is an error.
+    // The visitor stops at the name, which serde reports as an error.
     let _ = serde_json::Deserializer::from_slice(body).deserialize_map(Model(&mut name));
     let name = name?;
     // Google's own bodies name the resource.
@@ -38,9 +37,9 @@ pub(super) fn in_json(body: &[u8]) -> Option<String> {
 }
 
 fn usable(name: &str) -> Option<String> {
-    let is_fit =
-        !name.is_empty() && name.len() <= MOST && name.bytes().all(|byte| byte.is_ascii_graphic());
-    is_fit.then(|| name.to_owned())
+    let is_usable =
+        !name.is_empty() && name.len() <= MAX_LEN && name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_usable.then(|| name.to_owned())
 }
 
 struct Model<'a>(&'a mut Option<String>);

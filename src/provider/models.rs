@@ -1,4 +1,4 @@
-//! Where a provider tells which models it has.
+//! The endpoint at which a provider lists its models.
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use http::uri::PathAndQuery;
 
 use super::{InvalidOrigin, Origin};
 
-/// In which shape a list of models comes, and how the rest of it is asked for.
+/// The shape of a list of models, and the way to request its next page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelsShape {
-    /// OpenAI's, and that of the many servers like it: `{"data": [{"id": …}]}`, whole in one answer.
+    /// OpenAI's, and that of the many servers like it: `{"data": [{"id": …}]}`, complete in one response.
     OpenAi,
-    /// Anthropic's: `data`, with `has_more` and `last_id`; the rest by `after_id`.
+    /// Anthropic's: `data`, with `has_more` and `last_id`; `after_id` requests the next page.
     Anthropic,
-    /// Google's: `models`, with `nextPageToken`; the rest by `pageToken`.
+    /// Google's: `models`, with `nextPageToken`; `pageToken` requests the next page.
     Google,
 }
 
 impl ModelsShape {
-    /// The shape's name in settings: `openai`, `anthropic` or `google`.
+    /// Returns the shape's name in settings: `openai`, `anthropic` or `google`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
@@ -29,16 +29,16 @@ impl ModelsShape {
         }
     }
 
-    /// The path that lists in this shape are at.
+    /// The default path of a list in this shape.
     #[cfg(feature = "providers")]
-    pub(crate) fn usual_path(self) -> &'static str {
+    pub(crate) fn default_path(self) -> &'static str {
         match self {
             Self::OpenAi | Self::Anthropic => "/v1/models",
             Self::Google => "/v1beta/models",
         }
     }
 
-    /// The query parameter that says how many models are wanted at once.
+    /// The query parameter for the number of models on a page.
     pub(crate) fn size_parameter(self) -> Option<&'static str> {
         match self {
             Self::OpenAi => None,
@@ -54,8 +54,8 @@ impl fmt::Display for ModelsShape {
     }
 }
 
-/// Where a provider tells which models it has, and in which shape: a whole URL, or a path at the provider's
-/// [origin](super::Provider::origin).
+/// The endpoint at which a provider lists its models, and the list's shape. The endpoint is a whole URL, or a path at the
+/// provider's [origin](super::Provider::origin).
 ///
 /// ```
 /// use tower_credentials::provider::{ModelsEndpoint, ModelsShape, Origin};
@@ -72,11 +72,11 @@ pub struct ModelsEndpoint {
 }
 
 impl ModelsEndpoint {
-    /// A list in this shape at this URL, or at this path of the provider's origin.
+    /// Creates an endpoint for a list in this shape, at this URL or at this path of the provider's origin. It may have a
+    /// query, but no fragment.
     ///
     /// # Errors
-    /// Where the text is neither an absolute path nor a URL of HTTPS, or of plain HTTP with a loopback host.
-    /// It may have a query, but no fragment.
+    /// If the text is neither an absolute path, nor an HTTPS URL, nor a plain HTTP URL with a loopback host.
     pub fn new(shape: ModelsShape, url: &str) -> Result<Self, InvalidOrigin> {
         Ok(Self { shape, url: ModelsUrl::parse(url)? })
     }
@@ -86,19 +86,19 @@ impl ModelsEndpoint {
         Self { shape, url }
     }
 
-    /// The shape.
+    /// Returns the shape.
     pub fn shape(&self) -> ModelsShape {
         self.shape
     }
 
-    /// The whole URL, at this origin if it is a path alone; `None` where there is no origin then.
+    /// Returns the whole URL; a path alone is at this origin. `None` if it is a path and there is no origin.
     pub fn uri(&self, origin: Option<&Origin>) -> Option<Uri> {
         let origin = self.url.origin.as_ref().or(origin)?;
         format!("{origin}{}", self.url.path).parse().ok()
     }
 
-    /// The URL of an answer with one model, where the shape has such; else of the whole list. What it costs
-    /// least to ask, with any account.
+    /// Returns the URL of a page with one model, if the shape has pages, or else of the whole list. It is the cheapest
+    /// request that any account can make.
     pub fn smallest(&self, origin: Option<&Origin>) -> Option<Uri> {
         let uri = self.uri(origin)?;
         let Some(parameter) = self.shape.size_parameter() else { return Some(uri) };
@@ -128,7 +128,7 @@ impl ModelsUrl {
             return Err(invalid("it must have no fragment"));
         }
         let path = if path.is_empty() { "/" } else { path };
-        let path = path.parse().map_err(|_| invalid("it is no URL"))?;
+        let path = path.parse().map_err(|_| invalid("it is not a URL"))?;
         Ok(Self { origin, path })
     }
 }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_without_a_word_of_a_password() {
+    fn an_invalid_url_is_refused_without_quoting_its_password() {
         for text in [
             "",
             "v1/models",

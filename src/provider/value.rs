@@ -1,4 +1,4 @@
-//! A secret as a header's value.
+//! Header values made of secrets.
 
 use http::HeaderValue;
 use zeroize::Zeroizing;
@@ -6,8 +6,7 @@ use zeroize::Zeroizing;
 use super::UnusableSecret;
 use crate::secret::SecretString;
 
-/// The secret after a prefix, marked sensitive. The bytes are wiped when the last copy of the value is
-/// gone.
+/// The secret after a prefix, marked sensitive. The bytes are wiped when the last copy of the value is dropped.
 pub(super) fn secret_value(prefix: &str, secret: &SecretString) -> Result<HeaderValue, UnusableSecret> {
     let secret = secret.expose();
     let mut text = Zeroizing::new(Vec::with_capacity(prefix.len() + secret.len()));

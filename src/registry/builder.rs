@@ -1,4 +1,4 @@
-//! What a registry is made of.
+//! Builds a registry from its sources.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,17 +20,17 @@ use crate::settings::{File, open_file, read_file};
 use crate::settings::{Named, ProviderSettings, SettingsError};
 use crate::vault::{EnvironmentLayer, check_name};
 
-/// The `type` of a provider that is one by its settings.
+/// The `type` of a provider that only settings describe.
 const GENERIC: &str = "generic";
 
-/// Where the program's own settings are, for errors.
+/// The place of the program's own settings, for errors.
 const PROGRAM: &str = "the program's settings";
 
-/// Where those of environment variables are, once all are read.
+/// The place of settings from environment variables, for errors.
 const ENVIRONMENT: &str = "environment variables";
 
-/// What a [`Registry`] is made of. The order of calls does not matter, except that what is said later of one
-/// thing replaces what was said before.
+/// The builder of a [`Registry`]. The order of calls does not matter, except that a later value of the same setting replaces
+/// an earlier one.
 #[derive(Default)]
 pub struct RegistryBuilder {
     own: Vec<Arc<dyn Provider>>,
@@ -47,14 +47,14 @@ enum ConfigFile {
 }
 
 impl RegistryBuilder {
-    /// Adds a provider of your own; one of a vendor's name takes the vendor's place.
+    /// Adds a provider of your own. If it has a vendor's name, it replaces the vendor's adapter.
     #[must_use]
     pub fn register(mut self, provider: impl Provider) -> Self {
         self.own.push(Arc::new(provider));
         self
     }
 
-    /// The program's settings for the provider of this name or alias: they go before a file's and the
+    /// Sets the program's own settings for the provider of this name or alias. They take precedence over a file's and the
     /// environment's.
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, settings: ProviderSettings) -> Self {
@@ -62,8 +62,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Takes settings from this TOML file, which must be there, and which nobody else may
-    /// [write](crate::settings#whose-word-a-file-is).
+    /// Reads settings from this TOML file. It must exist, and nobody else may
+    /// [write](crate::settings#whose-word-a-file-is) to it.
     #[cfg(feature = "config")]
     #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
     #[must_use]
@@ -72,7 +72,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// As [`file`](Self::file), if the file is there.
+    /// The same as [`file`](Self::file), but the file may be missing.
     #[cfg(feature = "config")]
     #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
     #[must_use]
@@ -81,7 +81,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// Takes settings from this text of a TOML file; `name` is what errors call it.
+    /// Reads settings from the text of a TOML file. Errors call it `name`.
     #[cfg(feature = "config")]
     #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
     #[must_use]
@@ -91,8 +91,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Takes settings and API keys from these environment variables: `std::env::vars_os()`, most often.
-    /// None are read unless this is called, and of their values only those that are meant are kept.
+    /// Reads settings and API keys from these environment variables, usually `std::env::vars_os()`. Without this call none are
+    /// read. Only the values of relevant variables are kept.
     #[must_use]
     pub fn environment<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
     where
@@ -104,11 +104,10 @@ impl RegistryBuilder {
         self
     }
 
-    /// Reads the file and the variables, and makes every provider ready.
+    /// Reads the file and the variables, and builds every provider.
     ///
     /// # Errors
-    /// Whatever is wrong with settings, by [`SettingsError`]: what isn't known, what can't be used, what
-    /// can't be read.
+    /// A [`SettingsError`] if a setting is unknown or can't be used, or if the file can't be read.
     pub fn build(self) -> Result<Registry, SettingsError> {
         #[cfg(feature = "config")]
         let file = self.file.as_ref().map_or_else(|| Ok(File::default()), ConfigFile::read)?;
@@ -168,7 +167,7 @@ impl RegistryBuilder {
         })
     }
 
-    /// The program's own settings, the last of one provider's first.
+    /// The program's own settings, merged by provider; later ones take precedence.
     fn program(&self) -> Vec<Named> {
         let mut source: Vec<Named> = Vec::new();
         for (name, settings) in self.set.iter().rev() {
@@ -195,7 +194,7 @@ impl RegistryBuilder {
         let values = settings.values();
         let own = self.own.iter().rfind(|own| own.name() == name);
         if own.is_some() && values.kind.is_some() {
-            return Err(invalid("type", "can't be set: the program itself says what this provider is"));
+            return Err(invalid("type", "can't be set: the program itself defines this provider"));
         }
         let kind = values.kind.as_deref().unwrap_or(name);
         if (own.is_some() || kind != GENERIC)
@@ -231,15 +230,15 @@ impl RegistryBuilder {
             }),
         };
         if values.endpoint_hosts.is_some() && !takes_hosts {
-            let reason = "is for Copilot and Qwen: accounts of others name no host";
+            let reason = "is for Copilot and Qwen: other vendors' accounts name no host";
             return Err(invalid("endpoint_hosts", reason));
         }
         if values.subscription_endpoint.is_some() && !takes_subscription {
             return Err(invalid("subscription_endpoint", "is for OpenAI alone"));
         }
-        // A vendor's key is not for another server.
-        let usual = vendor.filter(|kind| kind.name == name).and_then(|kind| kind.api_key_variable);
-        let variable = values.api_key_variable.as_deref().or(usual).filter(|name| !name.is_empty());
+        // Only the vendor's own provider uses the vendor's variable: its key must not go to another server.
+        let default = vendor.filter(|kind| kind.name == name).and_then(|kind| kind.api_key_variable);
+        let variable = values.api_key_variable.as_deref().or(default).filter(|name| !name.is_empty());
         let api_key_variable = variable.map(str::to_owned);
         let environment = variable.and_then(|variable| {
             let token = self.value_of(variable)?;
@@ -252,18 +251,18 @@ impl RegistryBuilder {
 
     fn value_of(&self, variable: &str) -> Option<SecretString> {
         let (_, value) = self.variables.iter().rfind(|(name, _)| name == variable)?;
-        // What is no text is no key either: the layer says so.
+        // A value that isn't Unicode isn't a key either: the layer reports it.
         Some(value.to_string_lossy())
             .filter(|value| !value.trim().is_empty())
             .map(|value| (*value).into())
     }
 }
 
-/// What several sources say of one provider.
+/// One provider's settings from several sources.
 #[derive(Default)]
 struct Merged {
     settings: ProviderSettings,
-    /// Where each of them says it, for errors.
+    /// The place of each source, for errors.
     places: Vec<String>,
 }
 

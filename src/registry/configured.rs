@@ -1,4 +1,4 @@
-//! A provider with what settings add to it.
+//! A provider with the additions of its settings.
 
 use std::sync::Arc;
 
@@ -14,13 +14,14 @@ use crate::provider::{
 };
 use crate::settings::ProviderSettings;
 
-/// Whatever provider it is, with more origins, other default headers and another way to sign in.
+/// Any provider, with more origins, other default headers, more rules and another way to sign in.
 pub(super) struct Configured {
     inner: Arc<dyn Provider>,
     origins: Vec<Origin>,
     default_headers: Vec<(HeaderName, HeaderValue)>,
-    /// The user's rules, and after so many of them the provider's.
+    /// The user's rules, and then the provider's.
     responses: Vec<ResponseRule>,
+    /// The number of the user's.
     own_responses: usize,
     models_url: Option<ModelsUrl>,
     models_shape: Option<ModelsShape>,
@@ -53,8 +54,7 @@ impl Configured {
     }
 }
 
-/// The provider that settings of the type `generic` describe. What all types have, such as origins, is added
-/// by [`Configured`].
+/// The provider that settings of the type `generic` describe. [`Configured`] adds what all types have, such as origins.
 pub(super) fn generic(name: &str, settings: &ProviderSettings) -> Arc<dyn Provider> {
     let values = settings.values();
     let mut provider = match &values.header {
@@ -91,7 +91,7 @@ impl Provider for Configured {
     }
 
     fn origin(&self) -> Option<&Origin> {
-        // What a user has added goes before what the vendor has.
+        // The user's origins come before the vendor's.
         self.origins.first().or_else(|| self.inner.origin())
     }
 
@@ -128,14 +128,14 @@ impl Provider for Configured {
         self.inner.body_prefix(status).max(if own { BODY_PREFIX } else { 0 })
     }
 
-    fn read(&self, answer: &ResponseView<'_>) -> Assessment {
+    fn read(&self, view: &ResponseView<'_>) -> Assessment {
         let own = &self.responses[..self.own_responses];
         if own.is_empty() {
-            return self.inner.read(answer);
+            return self.inner.read(view);
         }
-        let in_headers = Assessment::in_headers(answer);
-        responses::read(own, self.inner.name(), answer, &in_headers)
-            .unwrap_or_else(|| self.inner.read(answer))
+        let in_headers = Assessment::in_headers(view);
+        responses::read(own, self.inner.name(), view, &in_headers)
+            .unwrap_or_else(|| self.inner.read(view))
     }
 
     fn responses(&self) -> &[ResponseRule] {
@@ -150,13 +150,13 @@ impl Provider for Configured {
         let own = self.inner.models(kind);
         let own_shape = own.as_ref().map(ModelsEndpoint::shape);
         let Some(shape) = self.models_shape.or(own_shape) else {
-            // Most servers that aren't known are like OpenAI's.
+            // Most other servers list models as OpenAI does.
             return Some(ModelsEndpoint::at(ModelsShape::OpenAi, self.models_url.clone()?));
         };
         match &self.models_url {
             Some(url) => Some(ModelsEndpoint::at(shape, url.clone())),
             None if own_shape == Some(shape) => own,
-            None => ModelsEndpoint::new(shape, shape.usual_path()).ok(),
+            None => ModelsEndpoint::new(shape, shape.default_path()).ok(),
         }
     }
 

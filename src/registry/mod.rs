@@ -1,4 +1,7 @@
-//! Providers by name, with their settings.
+//! A registry of providers by name, with their settings.
+//!
+//! It is above [providers](crate::provider), [settings](crate::settings) and [pools](crate::Pool), and puts them together:
+//! settings from the program, a file and environment variables go in, and pools and layers for a provider's name come out.
 
 mod builder;
 mod configured;
@@ -25,8 +28,8 @@ use crate::vault::{EnvironmentLayer, Vault};
 
 pub use builder::RegistryBuilder;
 
-/// Providers by name: the vendors' adapters, those that a file declares, and those of your own, each with
-/// its [settings](crate::settings).
+/// Providers by name: the vendors' adapters, those that a settings file declares, and your own, each with its
+/// [settings](crate::settings).
 ///
 /// ```
 /// use tower_credentials::registry::Registry;
@@ -43,7 +46,7 @@ pub use builder::RegistryBuilder;
 #[derive(Clone)]
 pub struct Registry {
     entries: BTreeMap<String, Entry>,
-    /// Other names, and whose each is.
+    /// Each alias, with its provider's name.
     aliases: BTreeMap<String, String>,
     from_environment: Vec<FromEnvironment>,
     #[cfg(feature = "config")]
@@ -55,44 +58,43 @@ struct Entry {
     provider: Arc<dyn Provider>,
     settings: ProviderSettings,
     api_key_variable: Option<String>,
-    /// What adds that variable's key, where it is set; one for all pools, so that its standing is.
+    /// Adds that variable's key, if it is set. All pools share one, and so its standing.
     environment: Option<EnvironmentLayer>,
 }
 
 impl Registry {
-    /// A registry of the vendors' adapters, to be added to.
+    /// Returns a builder with the vendors' adapters.
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder::default()
     }
 
-    /// What the file says of the program's own vault: nothing of it is heeded here.
+    /// Returns the file's settings of the program's own vault. The registry itself doesn't use them.
     #[cfg(feature = "config")]
     #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
     pub fn vault_settings(&self) -> &VaultSettings {
         &self.vault
     }
 
-    /// What the environment has replaced of the settings that say where secrets are sent and which are taken: neither the
-    /// program nor the file has said it. A program tells a person, who may not know of a project's `.env`.
+    /// Returns the settings from environment variables that decide where secrets are sent and which secrets are used. Neither
+    /// the program nor the file set them, so show them to the person, who may not know of a project's `.env`.
     pub fn from_environment(&self) -> &[FromEnvironment] {
         &self.from_environment
     }
 
-    /// The names of the providers, without aliases.
+    /// Returns the names of the providers, without aliases.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
-    /// The provider of this name or alias.
+    /// Returns the provider of this name or alias.
     ///
     /// # Errors
-    /// [`SettingsError::UnknownProvider`], with the nearest name that is known.
+    /// [`SettingsError::UnknownProvider`], with the nearest known name.
     pub fn provider(&self, name: &str) -> Result<Arc<dyn Provider>, SettingsError> {
         Ok(self.entry(name)?.1.provider.clone())
     }
 
-    /// The key of the provider's pool: its own name, whatever alias it was asked by, and the namespace of
-    /// its settings.
+    /// Returns the key of the provider's pool: the provider's own name, even for an alias, and the namespace in its settings.
     ///
     /// # Errors
     /// [`SettingsError::UnknownProvider`].
@@ -101,7 +103,7 @@ impl Registry {
         Ok(pool_key(name, &entry.settings))
     }
 
-    /// Which kinds of credentials the provider's pool uses.
+    /// Returns the kinds of credentials that the provider's pool uses.
     ///
     /// # Errors
     /// [`SettingsError::UnknownProvider`].
@@ -109,7 +111,7 @@ impl Registry {
         Ok(self.entry(name)?.1.settings.values().mode.unwrap_or_default())
     }
 
-    /// With how many credentials a request is tried at most, where that is set: for
+    /// Returns the maximum number of credentials to try per request, if it is set: for
     /// [`RotateOn429Layer::max_attempts`](crate::RotateOn429Layer::max_attempts).
     ///
     /// # Errors
@@ -118,7 +120,7 @@ impl Registry {
         Ok(self.entry(name)?.1.settings.values().max_attempts)
     }
 
-    /// The environment variable from which the provider's pool takes an API key where it has none.
+    /// Returns the environment variable from which the provider's pool takes an API key if it has none.
     ///
     /// # Errors
     /// [`SettingsError::UnknownProvider`].
@@ -126,7 +128,8 @@ impl Registry {
         Ok(self.entry(name)?.1.api_key_variable.as_deref())
     }
 
-    /// To where the provider's credentials may go in clear, by its settings: whoever listens in on that network reads them.
+    /// Returns the origins to which the provider's settings allow credentials to go unencrypted. Whoever listens in on such a
+    /// network can read them.
     ///
     /// # Errors
     /// [`SettingsError::UnknownProvider`].
@@ -134,8 +137,8 @@ impl Registry {
         Ok(self.entry(name)?.1.settings.values().insecure_http_origins.as_deref().unwrap_or_default())
     }
 
-    /// The provider's pool in this vault, with its settings: to be opened, or changed first. A pool that has
-    /// no API key stored uses the environment's, unless its mode is [`Mode::Subscription`].
+    /// Returns a builder of the provider's pool in this vault, with its settings. A pool without a stored API key uses the
+    /// environment's, unless its mode is [`Mode::Subscription`].
     ///
     /// # Errors
     /// [`SettingsError::UnknownProvider`].
@@ -150,7 +153,7 @@ impl Registry {
         Ok(entry.settings.apply(builder))
     }
 
-    /// All layers for a pool of [this registry's](Self::pool), with the provider's `max_attempts` and the
+    /// Returns all layers for a pool of [this registry](Self::pool), with the provider's `max_attempts` and the
     /// pool's own [refresher](PoolBuilder::refresher).
     pub fn layer(&self, pool: Pool) -> CredentialsLayer {
         let attempts = self.max_attempts(pool.key().provider()).ok().flatten();
@@ -161,11 +164,11 @@ impl Registry {
         }
     }
 
-    /// What signs in to the provider's accounts and renews their tokens, with its settings: for
-    /// [`PoolBuilder::refresher`], and for the first sign-in.
+    /// Returns the OAuth client of the provider's accounts, with its settings: for the first sign-in, and for
+    /// [`PoolBuilder::refresher`].
     ///
     /// # Errors
-    /// [`SettingsError::UnknownProvider`], and [`SettingsError::Invalid`] where the provider has no OAuth.
+    /// [`SettingsError::UnknownProvider`], and [`SettingsError::Invalid`] if the provider has no OAuth.
     #[cfg(feature = "oauth")]
     #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
     pub fn oauth(&self, name: &str, http: OAuthHttp) -> Result<OAuthClient, SettingsError> {

@@ -1,4 +1,4 @@
-//! The names that providers go by.
+//! The names and aliases of providers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::settings::{Named, ProviderSettings, SettingsError, nearest};
 
 type Resolved = BTreeMap<String, (String, ProviderSettings)>;
 
-/// Who has which name.
+/// All names, each taken once.
 #[derive(Default)]
 pub(super) struct Names {
     pub(super) own: BTreeSet<String>,
@@ -25,20 +25,20 @@ impl Names {
         Ok(())
     }
 
-    /// The own name of whoever has this name or alias.
+    /// The provider's own name for this name or alias.
     pub(super) fn find(&self, name: &str) -> Option<&str> {
         let own = self.own.get(name).or_else(|| self.aliases.get(name));
         own.map(String::as_str)
     }
 
-    /// Every name and alias, with the own name.
+    /// Every name and alias, with the provider's own name.
     pub(super) fn all(&self) -> Vec<(String, String)> {
         let own = self.own.iter().map(|name| (name.clone(), name.clone()));
         let aliases = self.aliases.iter().map(|(alias, name)| (alias.clone(), name.clone()));
         own.chain(aliases).collect()
     }
 
-    /// One source's settings, and where they are, by own names.
+    /// One source's settings with their place, by the providers' own names.
     pub(super) fn resolve(&self, source: Vec<Named>) -> Result<Resolved, SettingsError> {
         let mut resolved = BTreeMap::new();
         for Named { name, place, settings } in source {

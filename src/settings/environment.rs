@@ -11,7 +11,7 @@ use super::{ProviderSettings, SettingsError, nearest};
 
 const PREFIX: &str = "TOWER_CREDENTIALS_";
 
-/// Variables with the prefix that are no settings of a provider.
+/// Variables with the prefix that are not settings of a provider.
 const OTHERS: [&str; 7] = [
     "TOWER_CREDENTIALS_CONFIG",
     "TOWER_CREDENTIALS_DIR",
@@ -22,14 +22,14 @@ const OTHERS: [&str; 7] = [
     "TOWER_CREDENTIALS_VAULT_KEY",
 ];
 
-/// What a name is called in an environment variable.
+/// A name as a part of an environment variable's name.
 fn variable_name(name: &str) -> String {
     let upper = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' };
     name.chars().map(upper).collect()
 }
 
-/// A setting of a provider that an environment variable has replaced, and that says where secrets are sent, or which secret
-/// is taken. `Display` says it in words.
+/// A setting from an environment variable that decides where a provider's secrets are sent, or which secret is used.
+/// `Display` describes it in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FromEnvironment {
@@ -48,11 +48,10 @@ impl fmt::Display for FromEnvironment {
     }
 }
 
-/// The settings of the environment by providers, and the variable that each has come from.
+/// The settings of the environment by provider, and the variable of each setting.
 pub(crate) type Environment = (BTreeMap<String, ProviderSettings>, Vec<FromEnvironment>);
 
-/// The settings of the environment, by the names that `known` has for providers: each name or alias, and
-/// the provider's own.
+/// Reads the settings of the environment. `known` has each name or alias, with the provider's own name.
 pub(crate) fn read(
     variables: &[(OsString, OsString)],
     known: &[(String, String)],
@@ -107,12 +106,12 @@ pub(crate) fn read(
     Ok((settings, variables.collect()))
 }
 
-/// The settings as they end variables' names.
+/// The ends of variables' names, one per setting.
 fn ends() -> Vec<String> {
     keys::names().map(|path| variable_name(&path.join("_"))).collect()
 }
 
-/// The setting that the end of a variable's name is for.
+/// The path of the setting that the end of a variable's name means.
 fn path(key: &str) -> Option<Vec<String>> {
     if let Some(path) = keys::names().find(|path| variable_name(&path.join("_")) == key) {
         return Some(path.into_iter().map(str::to_owned).collect());
@@ -123,7 +122,7 @@ fn path(key: &str) -> Option<Vec<String>> {
             return Some(vec![name.to_owned(), header]);
         }
     }
-    // Known for what it is, so that the error says what is missing.
+    // Recognized, so that the error names the missing feature.
     #[cfg(not(feature = "oauth"))]
     if let Some(field) = key.strip_prefix("OAUTH_") {
         return Some(vec!["oauth".to_owned(), field.to_ascii_lowercase()]);
@@ -132,8 +131,8 @@ fn path(key: &str) -> Option<Vec<String>> {
     Some(["oauth", "authorize_params", &name].map(str::to_owned).into())
 }
 
-/// Refuses a variable that ends in a setting's name but begins with no provider's, or is almost one of the others: its
-/// name is misspelt. Of any other it is said that it does nothing.
+/// Refuses a variable whose name is misspelt: one that ends in a setting's name but begins with no provider's, or that
+/// resembles one of the others. Warns that any other variable does nothing.
 fn unless_a_setting(rest: &str, known: &[(String, String)], place: String) -> Result<(), SettingsError> {
     let is_of = |key: &String| rest.strip_suffix(key.as_str())?.strip_suffix('_').map(str::to_owned);
     // The longest: `…_OAUTH_CLIENT_ID` rather than some `…_ID`.

@@ -1,65 +1,65 @@
-//! What can be wrong with settings.
+//! Errors of settings.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why settings, or a provider's name, can't be used. It says where, and what would do.
+/// An error of settings or of a provider's name. It names the place, and says what would work.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// No provider has this name.
     UnknownProvider {
-        /// Where it is named; `None` for a name that was asked for.
+        /// The place of the name; `None` if the caller asked for it.
         place: Option<String>,
         /// The name.
         name: String,
-        /// The known one that is most like it.
+        /// The most similar known name.
         nearest: Option<String>,
     },
     /// No setting has this name.
     UnknownKey {
-        /// Where it is set.
+        /// The place where it is set.
         place: String,
-        /// The name, with those of the tables it is in: `oauth.client_id`.
+        /// The name, with those of its tables: `oauth.client_id`.
         key: String,
-        /// The known one that is most like it.
+        /// The most similar known name.
         nearest: Option<String>,
     },
-    /// A setting's value is of no use.
+    /// A setting's value can't be used.
     Invalid {
-        /// Where it is set.
+        /// The place where it is set.
         place: String,
         /// The setting.
         key: String,
-        /// Why, and what would do. Values that may be secret are not told.
+        /// Why, and what would work. It does not quote values that may be secret.
         reason: String,
     },
-    /// A name or an alias is that of two providers.
+    /// Two providers have the same name or alias.
     NameTaken {
         /// The name.
         name: String,
-        /// Who has it already.
+        /// The provider that already has it.
         by: String,
     },
-    /// A file is no TOML.
+    /// A file is not TOML.
     Syntax {
-        /// The file, and the line where that is known.
+        /// The file, and the line, if it is known.
         place: String,
         /// What is wrong there.
         reason: String,
     },
-    /// Others than the user and root could have written a file, or what lies in its directory.
+    /// Somebody other than the user or root could have written a file, or replaced it in its directory.
     NotTrusted {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Who could, and what would do.
+        /// Who could, and how to prevent it.
         reason: String,
     },
     /// A file can't be read.
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -75,7 +75,7 @@ impl fmt::Display for SettingsError {
                 or_nearest(f, nearest.as_deref())?;
                 if place.is_some() {
                     f.write_str(
-                        "; one of your own says its `type`, in a file or in the program: \"generic\", or a \
+                        "; to add your own, set its `type` in a file or in the program: \"generic\", or a \
                          vendor's name",
                     )?;
                 }
@@ -86,10 +86,9 @@ impl fmt::Display for SettingsError {
                 or_nearest(f, nearest.as_deref())
             }
             Self::Invalid { place, key, reason } => write!(f, "{place}: `{key}` {reason}"),
-            Self::NameTaken { name, by } => write!(
-                f,
-                "the provider's name or alias {name:?} is taken by {by}; give one of them another"
-            ),
+            Self::NameTaken { name, by } => {
+                write!(f, "the provider's name or alias {name:?} is taken by {by}; rename one of them")
+            }
             Self::Syntax { place, reason } => write!(f, "{place}: {reason}"),
             Self::NotTrusted { path, reason } => {
                 write!(f, "the settings in {} are not believed: {reason}", path.display())
@@ -112,12 +111,12 @@ impl std::error::Error for SettingsError {
     }
 }
 
-/// The name that is most like this one, if any is: that goes on where this ends, or takes the fewest changes of a
-/// letter.
+/// Returns the most similar known name, if any is similar: one that begins with this name, or else the one with the fewest
+/// different letters.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let changes = |known: &&str| (!known.starts_with(name), strsim::damerau_levenshtein(name, known));
     let nearest = known.into_iter().min_by_key(changes)?;
-    // Half of its letters may be slips of the keyboard.
+    // At most half of its letters may be typing errors.
     let is_near =
         |(differs, changes): (bool, usize)| !differs || changes <= 2.max(name.chars().count() / 2);
     is_near(changes(&nearest)).then(|| nearest.to_owned())

@@ -3,23 +3,22 @@
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::keys::{self, TABLES};
-use super::raw::Raw;
+use super::reader::{Reader, raw};
 use super::vault;
 use super::{Named, ProviderSettings, SettingsError, VaultSettings, nearest};
 
-/// What a file says.
+/// The contents of a file.
 #[derive(Default)]
 pub(crate) struct File {
     pub(crate) providers: Vec<Named>,
     pub(crate) vault: VaultSettings,
 }
 
-/// The text of a settings file that may be believed; `None` if there is none and none has to be.
+/// Opens a settings file that only the user can have written, and returns its text; `None` if it is missing and may be.
 pub(crate) fn open(path: &Path, must_exist: bool) -> Result<Option<Zeroizing<String>>, SettingsError> {
     let failed = |source| SettingsError::Io { path: path.to_owned(), source };
     let mut file = match std::fs::File::open(path) {
@@ -34,8 +33,8 @@ pub(crate) fn open(path: &Path, must_exist: bool) -> Result<Option<Zeroizing<Str
     Ok(Some(text))
 }
 
-/// What a file says. `file` is what errors call it; of its text they tell the names of keys, never a value.
-/// Paths in it begin at `base`.
+/// Reads a file's text. Errors call it `file`, and quote names of keys but never a value. Relative paths in it begin at
+/// `base`.
 pub(crate) fn read(file: &str, text: &str, base: &Path) -> Result<File, SettingsError> {
     let reader = Reader { file, text };
     let document = DeTable::parse(text).map_err(|error| SettingsError::Syntax {
@@ -68,7 +67,7 @@ pub(crate) fn read(file: &str, text: &str, base: &Path) -> Result<File, Settings
     Ok(read)
 }
 
-/// The table that was meant, or that a setting belongs into which stands in none.
+/// The most similar table, or the one into which a setting belongs that is in none.
 fn nearest_table(key: &str) -> Option<String> {
     if keys::names().any(|name| name[0] == key) {
         return Some("providers".to_owned());
@@ -79,30 +78,8 @@ fn nearest_table(key: &str) -> Option<String> {
     }
 }
 
-pub(super) struct Reader<'a> {
-    file: &'a str,
-    text: &'a str,
-}
-
 impl<'a> Reader<'a> {
-    pub(super) fn place(&self, at: usize) -> String {
-        let before = self.text.as_bytes().iter().take(at);
-        format!("{}, line {}", self.file, 1 + before.filter(|byte| **byte == b'\n').count())
-    }
-
-    fn table<'t>(
-        &self,
-        path: &[&str],
-        value: &'t Spanned<DeValue<'a>>,
-    ) -> Result<&'t DeTable<'a>, SettingsError> {
-        value.get_ref().as_table().ok_or_else(|| SettingsError::Invalid {
-            place: self.place(value.span().start),
-            key: path.join("."),
-            reason: "must be a table".to_owned(),
-        })
-    }
-
-    /// Takes what a table holds, and what those in it do.
+    /// Takes the settings of a table and of the tables in it.
     fn fill<'t>(
         &self,
         settings: &mut ProviderSettings,
@@ -124,21 +101,5 @@ impl<'a> Reader<'a> {
             path.pop();
         }
         Ok(())
-    }
-}
-
-pub(super) fn raw<'t>(value: &'t DeValue<'_>) -> Raw<'t> {
-    match value {
-        DeValue::String(text) => Raw::Text(text),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Raw::Other("number of that size"), Raw::Integer),
-        DeValue::Array(items) => Raw::List(items.iter().map(|item| raw(item.get_ref())).collect()),
-        DeValue::Float(_) => Raw::Other("fraction"),
-        DeValue::Boolean(is_true) => Raw::Boolean(*is_true),
-        DeValue::Datetime(_) => Raw::Other("date"),
-        DeValue::Table(table) => {
-            let entries = table.iter();
-            Raw::Table(entries.map(|(key, value)| (&**key.get_ref(), raw(value.get_ref()))).collect())
-        }
     }
 }

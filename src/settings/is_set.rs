@@ -1,9 +1,9 @@
-//! What of a provider's settings is set.
+//! Which of a provider's settings are set.
 
 use super::ProviderSettings;
 
 impl ProviderSettings {
-    /// The first setting here that only those of the type `generic` have.
+    /// The first set setting that only providers of the type `generic` have.
     pub(crate) fn generic_only(&self) -> Option<&'static str> {
         let values = &self.values;
         let set = [
@@ -17,7 +17,7 @@ impl ProviderSettings {
         set.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
 
-    /// The settings here that say where secrets are sent, or which secret is taken.
+    /// The set settings that decide where secrets are sent, or which secret is used.
     pub(crate) fn leading(&self) -> Vec<&'static str> {
         let values = &self.values;
         let set = [

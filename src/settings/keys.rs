@@ -1,4 +1,4 @@
-//! The names of the settings, and what each sets.
+//! The names of the settings, with the field and the parser of each.
 
 use super::raw::{Raw, header_name, insecure_origin, origin, trusted_origin};
 use super::{Headers, ProviderSettings, SettingsError, nearest, responses};
@@ -6,7 +6,7 @@ use crate::origin::Origin;
 
 /// Why a value was not taken.
 pub(super) enum Problem {
-    /// Nothing has this name; the nearest that something has.
+    /// No setting has this name. With the most similar one.
     Unknown(Option<String>),
     Invalid(String),
 }
@@ -21,7 +21,7 @@ impl Problem {
     }
 }
 
-/// A setting: its name, and what takes its value.
+/// A setting: its name, and a function that takes its value.
 type Key = (&'static str, fn(&mut ProviderSettings, &Raw<'_>) -> Result<(), String>);
 
 macro_rules! keys {
@@ -80,7 +80,7 @@ use super::oauth::NAMES as OAUTH_NAMES;
 #[cfg(not(feature = "oauth"))]
 const OAUTH_NAMES: &[&str] = &[];
 
-/// The names of all settings, with those of the tables they are in.
+/// The names of all settings, each with those of its tables.
 pub(super) fn names() -> impl Iterator<Item = Vec<&'static str>> {
     let keys = KEYS.iter().map(|(name, _)| vec![*name]);
     let tables = ["headers", "extra_headers"].map(|name| vec![name]);
@@ -88,7 +88,7 @@ pub(super) fn names() -> impl Iterator<Item = Vec<&'static str>> {
 }
 
 impl ProviderSettings {
-    /// Takes the value of the setting that this path leads to.
+    /// Takes the value of the setting at this path.
     pub(super) fn put(&mut self, path: &[&str], raw: &Raw<'_>) -> Result<(), Problem> {
         let taken = match path {
             ["headers", name] => header(&mut self.headers, name, raw),
@@ -114,7 +114,7 @@ impl ProviderSettings {
 
     #[cfg(not(feature = "oauth"))]
     fn put_oauth(&mut self, _: &[&str], _: &Raw<'_>) -> Result<(), Problem> {
-        let reason = "needs the feature `oauth` of tower-credentials, which this program has not got";
+        let reason = "needs the feature `oauth` of tower-credentials, which this program lacks";
         Err(Problem::Invalid(reason.to_owned()))
     }
 }
@@ -138,7 +138,7 @@ mod tests {
     use crate::settings::ProviderSettings;
 
     #[test]
-    fn oauth_without_its_feature_is_an_error_that_says_so() {
+    fn an_oauth_setting_without_the_feature_is_an_error_that_names_it() {
         let error = ProviderSettings::new().set("oauth.client_id", "x").unwrap_err().to_string();
         assert!(error.contains("the feature `oauth`"), "{error}");
         let variables = [("TOWER_CREDENTIALS_OPENAI_OAUTH_CLIENT_ID", "x")];

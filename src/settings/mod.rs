@@ -1,41 +1,40 @@
-//! What can be set for each provider, in code, in a file and in the environment.
+//! Settings of each provider, from the program, a file and the environment.
 //!
-//! Each setting is taken from the first of these that has it: the program
-//! ([`RegistryBuilder::set`](crate::registry::RegistryBuilder::set)), the file, the environment. Tables are
-//! taken entry by entry, lists as a whole.
+//! The program's own settings ([`RegistryBuilder::set`](crate::registry::RegistryBuilder::set)) take precedence over the
+//! file's, and those over the environment's. Tables are merged entry by entry; lists are replaced as a whole.
 //!
-//! | Setting | What it says | Unless set |
+//! | Setting | Meaning | Default |
 //! |---|---|---|
-//! | `mode` | Which credentials are used: `auto`, `api`, `subscription`, `all`; see [`Mode`]. | `auto` |
-//! | `namespace` | Which of the provider's pools. | `default` |
-//! | `max_attempts` | With how many credentials a request is tried, at most; from 1 on. | all of the pool |
-//! | `max_in_flight` | How many requests one credential serves at once, at most; from 1 on. Others wait. | no bound |
-//! | `cooldown_limited` | How long a limited credential cools down if the answer names no time; up to 10 % more at random, and twice as long with each failure in a row. | `30s` |
-//! | `cooldown_refused` | How long a refused one does that no refresh helped. | `5m` |
-//! | `cooldown_cap` | The longest cooldown that is guessed. | `1h` |
+//! | `mode` | The credentials to use: `auto`, `api`, `subscription`, `all`; see [`Mode`]. | `auto` |
+//! | `namespace` | The namespace of the pool, if the provider has several. | `default` |
+//! | `max_attempts` | The maximum number of credentials to try per request; at least 1. | all of the pool |
+//! | `max_in_flight` | The maximum number of requests that one credential serves at once; at least 1. Others wait. | no limit |
+//! | `cooldown_limited` | How long a limited credential cools down if the response names no time; up to 10 % more at random, and twice as long with each failure in a row. | `30s` |
+//! | `cooldown_refused` | How long a refused credential cools down if no refresh helped. | `5m` |
+//! | `cooldown_cap` | The longest cooldown without a time from the response. | `1h` |
 //! | `api_key_variable` | The environment variable of an API key for a pool without one; empty for none. | the vendor's |
-//! | `origins` | To where credentials may go, too. The first is where the program `credentials` and `discovery` ask, in place of the vendor's own. | none |
-//! | `insecure_http_origins` | To where they may go in clear, too: `http://` with a private address, or with a name that is nobody's on the internet ([`Origin::plain_http`]). Whoever listens in on that network reads them. After `origins`. | none |
-//! | `endpoint_hosts` | Which hosts an account may name for its requests, too (Copilot, Qwen). | none |
-//! | `subscription_endpoint` | Where OAuth accounts' requests go (OpenAI). | where the caller says |
-//! | `models_url` | Where the models are told: a URL, or a path at the provider's origin. | the vendor's |
+//! | `origins` | More origins to which credentials may go. The program `credentials` and `discovery` send requests to the first one instead of the vendor's own. | none |
+//! | `insecure_http_origins` | More origins to which credentials may go unencrypted: `http://` with a private address, or with a name that is nobody's on the internet ([`Origin::plain_http`]). Whoever listens in on that network can read them. They come after `origins`. | none |
+//! | `endpoint_hosts` | More hosts that an account may name for its requests (Copilot, Qwen). | none |
+//! | `subscription_endpoint` | The endpoint of OAuth accounts' requests (OpenAI). | the caller's origin |
+//! | `models_url` | The list of models: a URL, or a path at the provider's origin. | the vendor's |
 //! | `models_shape` | The shape of that list: `openai`, `anthropic`, `google`. | the vendor's, else `openai` |
-//! | `headers` | A table of headers that are set where the caller has set none of the name. | the vendor's |
-//! | `responses` | What answers mean, in a file alone: see below. | the vendor's rules alone |
+//! | `headers` | A table of headers. Each is set if the caller has set none of the name. | the vendor's |
+//! | `responses` | Rules for responses, only in a file: see below. | only the vendor's rules |
 //! | `oauth` | A table of the fields of `oauth::OAuthConfig`, by their names. | the vendor's |
-//! | `type` | `generic`, or the vendor whose adapter this is; for providers of one's own. | – |
+//! | `type` | `generic`, or the vendor whose adapter this is; for providers of your own. | – |
 //!
-//! And for those of the type `generic`: `header` (the header a token goes into: `authorization` unless set),
-//! `prefix` (what stands before the token: `Bearer ` in `authorization`, else nothing), `oauth_header` and
-//! `oauth_prefix` (the same for OAuth accounts, where it differs), `extra_headers` (a table of headers beside
-//! the token), `query_names` (query parameters that carry a credential and are removed). `aliases` gives other
-//! names to a provider that has a `type`, where that is set.
+//! Providers of the type `generic` have more: `header` (the header of the token; defaults to `authorization`),
+//! `prefix` (the text before the token; defaults to `Bearer ` in `authorization`, and to nothing in others), `oauth_header`
+//! and `oauth_prefix` (the same for OAuth accounts, if they differ), `extra_headers` (a table of headers beside
+//! the token), and `query_names` (query parameters that carry a credential and are removed). `aliases` gives other
+//! names to a provider; it belongs beside the `type`.
 //!
 //! Times are seconds, or text such as `30s`, `5m`, `1h30m`.
 //!
 //! # The file
 //!
-//! TOML, with the feature `config`. A key that isn't known is an error.
+//! The file is TOML (with the feature `config`). An unknown key is an error.
 //!
 //! ```toml
 //! [providers.openai]
@@ -53,25 +52,25 @@
 //! header = "x-api-key"
 //! ```
 //!
-//! # What answers mean
+//! # Rules for responses
 //!
-//! Each table `[[providers.NAME.responses]]` is a rule, a [`ResponseRule`]; the first that holds counts, and all of them go
-//! before the vendor's own.
+//! Each table `[[providers.NAME.responses]]` is a rule, a [`ResponseRule`]. The first one that matches counts; all of them
+//! come before the vendor's own.
 //!
-//! A rule with `body` or `text` never holds, and `until` finds no field, unless somebody reads the bodies of errors: a program
-//! needs an [`ErrorBodyLayer`](crate::ErrorBodyLayer) under the other layers for that. `CredentialsLayer` alone reads
-//! none. The program `credentials` and the gateway have one.
+//! A rule with `body` or `text` never matches, and `until` finds no field, unless a layer reads the bodies of errors: a
+//! program needs an [`ErrorBodyLayer`](crate::ErrorBodyLayer) under the other layers. `CredentialsLayer` alone reads
+//! no bodies. The program `credentials` and the gateway have that layer.
 //!
-//! | Key | What it says |
+//! | Key | Meaning |
 //! |---|---|
-//! | `status` | The status of the answer, or a list: from 400 to 599. Needed. |
-//! | `header` | A table: headers, each with the pattern that its value is like, or a list of patterns. |
-//! | `body` | The same of the fields of a JSON body, such as `"error.code"`. |
-//! | `text` | The pattern of the whole body. |
-//! | `means` | Needed: `limit`, `spent`, `dead`, `stopped`, `not-the-account`, `this-request`, `insufficient-scope`, or `refused`. |
-//! | `until` | The field of the body that names when a limit ends, or when what is spent can be used again; or a list. |
-//! | `lasts` | How long a limit lasts where the answer names no time. |
-//! | `of` | What a limit holds for: `account`, `model` or `concurrency` (how many requests there are at once). |
+//! | `status` | The response's status, or a list: from 400 to 599. Required. |
+//! | `header` | A table of headers, each with a pattern that its value must match, or a list of patterns. |
+//! | `body` | The same for the fields of a JSON body, such as `"error.code"`. |
+//! | `text` | A pattern that the whole body must match. |
+//! | `means` | Required: `limit`, `spent`, `dead`, `stopped`, `not-the-account`, `this-request`, `insufficient-scope`, or `refused`. |
+//! | `until` | The field of the body that names the end of a limit, or the time at which a spent account works again; or a list. |
+//! | `lasts` | How long a limit lasts if the response names no time. |
+//! | `of` | What a limit applies to: `account`, `model` or `concurrency` (the number of requests at once). |
 //! | `what_to_do` | What a person has to do, for `spent`, `dead` and `stopped`. |
 //!
 //! ```toml
@@ -84,17 +83,17 @@
 //!
 //! # The vault
 //!
-//! The table `[vault]` of the file is the program's own: where its vault is and where the key comes from, by
-//! `Registry::vault_settings`. A key has one place, so two of the last three settings are an error.
+//! The table `[vault]` of the file is for the program itself: the location of its vault and the source of the key, from
+//! `Registry::vault_settings`. A key has one source, so two of the last three settings are an error.
 //!
-//! | Setting | What it says |
+//! | Setting | Meaning |
 //! |---|---|
 //! | `directory` | The vault's directory. |
 //! | `key_file` | The file that holds the key. |
-//! | `key_command` | A command that prints the key: a list of its words, or one text that is parted as a shell would, though no shell runs it. |
+//! | `key_command` | A command that prints the key: a list of its words, or one text that is split as a shell would, though no shell runs it. |
 //! | `keyring` | `true`: the key is in the system's keyring. |
 //!
-//! A path begins at the file's directory unless it is absolute, and at the home directory after `~/`.
+//! A relative path begins at the file's directory, and `~/` is the home directory.
 //!
 //! ```toml
 //! [vault]
@@ -103,20 +102,20 @@
 //!
 //! # The environment
 //!
-//! `TOWER_CREDENTIALS_<PROVIDER>_<SETTING>`, in upper case, with an underscore for whatever is no letter or
-//! digit, and between the names of tables and what is in them: `TOWER_CREDENTIALS_GITHUB_COPILOT_MODE`,
+//! A variable is `TOWER_CREDENTIALS_<PROVIDER>_<SETTING>`, in upper case, with an underscore for every other character than
+//! a letter or digit, and between the names of a table and its entries: `TOWER_CREDENTIALS_GITHUB_COPILOT_MODE`,
 //! `TOWER_CREDENTIALS_OPENAI_OAUTH_CLIENT_ID`, `TOWER_CREDENTIALS_OPENAI_HEADERS_X_TEAM` (the header
-//! `x-team`). Lists are parted by spaces or commas. `TOWER_CREDENTIALS_DIR` (or
-//! `TOWER_CREDENTIALS_VAULT`) and `TOWER_CREDENTIALS_CONFIG` name the vault's directory and the settings file to programs
-//! that heed them, as those with a `Setup` do; the vault's key is in
-//! `TOWER_CREDENTIALS_VAULT_KEY`, or where `TOWER_CREDENTIALS_KEY_FILE`, `TOWER_CREDENTIALS_KEY_COMMAND` or
-//! `TOWER_CREDENTIALS_KEYRING` (`1`) say.
+//! `x-team`). Lists are separated by spaces or commas.
+//!
+//! Programs with a `Setup` also read these: `TOWER_CREDENTIALS_DIR` (or `TOWER_CREDENTIALS_VAULT`) names the vault's
+//! directory, and `TOWER_CREDENTIALS_CONFIG` the settings file. The vault's key is in `TOWER_CREDENTIALS_VAULT_KEY`, or in
+//! the place that `TOWER_CREDENTIALS_KEY_FILE`, `TOWER_CREDENTIALS_KEY_COMMAND` or `TOWER_CREDENTIALS_KEYRING` (`1`) names.
 //!
 //! # Whose word a file is
 //!
-//! A file can name commands to run and servers to send tokens to. So on Unix one is refused that others could have written:
-//! it and its directory must belong to the user or to root, and nobody else may write to them. A directory with the
-//! sticky bit may be open to others, and what is mounted read-only is nobody's to write.
+//! A file can name commands to run and servers to send tokens to. So on Unix a file is refused if others could have written
+//! it: it and its directory must belong to the user or to root, and nobody else may write to them. Other users may write to
+//! a directory with the sticky bit, and modes don't matter on a read-only mount.
 
 mod environment;
 mod error;
@@ -127,6 +126,8 @@ mod keys;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod raw;
+#[cfg(feature = "config")]
+mod reader;
 mod responses;
 #[cfg(all(feature = "config", unix))]
 mod trust;
@@ -154,7 +155,7 @@ pub(crate) use error::nearest;
 #[cfg(feature = "config")]
 pub(crate) use file::{File, open as open_file, read as read_file};
 
-/// Defines settings each of which may be unset, and how those of one source go before another's.
+/// Defines settings that may be unset, and fills them from another source.
 macro_rules! layered {
     ($(#[$doc:meta])* $visibility:vis struct $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -163,7 +164,7 @@ macro_rules! layered {
         }
 
         impl $name {
-            /// Takes what is not set here from another source.
+            /// Fills unset settings from another source.
             fn fill_from(&mut self, other: &Self) {
                 $(if self.$field.is_none() {
                     self.$field.clone_from(&other.$field);
@@ -203,10 +204,10 @@ layered! {
     }
 }
 
-/// What one source says of a provider, which it may call by an alias.
+/// One source's settings of a provider, whose name may be an alias.
 pub(crate) struct Named {
     pub(crate) name: String,
-    /// Where, for errors.
+    /// The place, for errors.
     pub(crate) place: String,
     pub(crate) settings: ProviderSettings,
 }
@@ -214,7 +215,7 @@ pub(crate) struct Named {
 /// Headers by name.
 pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
 
-/// The settings of one provider; see [the module](self) for each one's meaning.
+/// The settings of one provider. See [the module](self) for the meaning of each.
 ///
 /// ```
 /// use tower_credentials::Mode;
@@ -236,55 +237,55 @@ pub struct ProviderSettings {
 }
 
 impl ProviderSettings {
-    /// Nothing is set.
+    /// Creates settings of which none is set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Which kinds of credentials are used.
+    /// Sets the kinds of credentials to use.
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
         self.values.mode = Some(mode);
         self
     }
 
-    /// The namespace of the pool.
+    /// Sets the namespace of the pool.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.values.namespace = Some(namespace.into());
         self
     }
 
-    /// With how many credentials a request is tried, at most.
+    /// Sets the maximum number of credentials to try per request.
     #[must_use]
     pub fn max_attempts(mut self, attempts: NonZeroU32) -> Self {
         self.values.max_attempts = Some(attempts);
         self
     }
 
-    /// How many requests one credential serves at once, at most: some vendors limit that. Others wait.
+    /// Sets the maximum number of requests that one credential serves at once, since some vendors limit that. Others wait.
     #[must_use]
     pub fn max_in_flight(mut self, cap: NonZeroU32) -> Self {
         self.values.max_in_flight = Some(cap);
         self
     }
 
-    /// How long a limited credential cools down if the answer names no time.
+    /// Sets how long a limited credential cools down if the response names no time.
     #[must_use]
     pub fn cooldown_limited(mut self, duration: Duration) -> Self {
         self.values.cooldown_limited = Some(duration);
         self
     }
 
-    /// How long a credential cools down that was refused and that no refresh helped.
+    /// Sets how long a refused credential cools down if no refresh helped.
     #[must_use]
     pub fn cooldown_refused(mut self, duration: Duration) -> Self {
         self.values.cooldown_refused = Some(duration);
         self
     }
 
-    /// Sets whatever has this name in a file; of what is in a table, `headers.x-team` or
-    /// `oauth.client_id`. Lists are parted by spaces or commas.
+    /// Sets the setting of this name. An entry of a table is `headers.x-team` or `oauth.client_id`, for example. Lists are
+    /// separated by spaces or commas.
     ///
     /// # Errors
     /// [`SettingsError::UnknownKey`] and [`SettingsError::Invalid`].
@@ -295,7 +296,7 @@ impl ProviderSettings {
         Ok(self)
     }
 
-    /// Takes what is not set here from a source that comes after.
+    /// Fills unset settings from a source with lower precedence.
     pub(crate) fn fill_from(&mut self, other: &Self) {
         self.values.fill_from(&other.values);
         for (ours, theirs) in
@@ -315,7 +316,7 @@ impl ProviderSettings {
         &self.values
     }
 
-    /// To where credentials may go, besides the provider's own.
+    /// The additional origins to which credentials may go.
     pub(crate) fn origins(&self) -> impl Iterator<Item = &Origin> {
         let Values { origins, insecure_http_origins, .. } = &self.values;
         origins.iter().chain(insecure_http_origins).flatten()
@@ -329,7 +330,7 @@ impl ProviderSettings {
         &self.extra_headers
     }
 
-    /// The config with what is set, in place of the provider's own; `None` where nothing is.
+    /// The provider's own config with these settings in it; `None` if none is set.
     #[cfg(feature = "oauth")]
     pub(crate) fn oauth(
         &self,
@@ -338,7 +339,7 @@ impl ProviderSettings {
         self.oauth.over(own)
     }
 
-    /// The pool's builder with these settings.
+    /// Applies these settings to a pool's builder.
     pub(crate) fn apply(&self, mut builder: PoolBuilder) -> PoolBuilder {
         let values = &self.values;
         let mut cooldowns = Cooldowns::default();
@@ -361,7 +362,7 @@ impl ProviderSettings {
     }
 }
 
-/// Without the values of headers and of OAuth clients, which may be secret.
+/// Omits the values of headers and of OAuth clients, which may be secret.
 impl fmt::Debug for ProviderSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProviderSettings").field("values", &self.values).finish_non_exhaustive()

@@ -1,11 +1,11 @@
-//! The settings of a provider's OAuth: the fields of [`OAuthConfig`], by their names.
+//! The OAuth settings of a provider: the fields of [`OAuthConfig`], by their names.
 
 use super::layered;
 use super::raw::{Raw, origin, word};
 use crate::oauth::{Dialect, FlowKind, OAuthConfig, TokenEncoding};
 use crate::secret::SecretString;
 
-/// Defines the fields: which type each has, and how it is read.
+/// Defines the fields, each with its type and its parser.
 macro_rules! fields {
     ($raw:ident; $($field:ident: $type:ty = $read:expr,)*) => {
         layered! {
@@ -18,7 +18,7 @@ macro_rules! fields {
         pub(super) const NAMES: &[&str] = &["authorize_params", $(stringify!($field)),*];
 
         impl Fields {
-            /// Takes a field's value; `None` where there is no such field.
+            /// Takes a field's value; `None` if there is no such field.
             fn put(&mut self, name: &str, $raw: &Raw<'_>) -> Option<Result<(), String>> {
                 $(if name == stringify!($field) {
                     return Some($read.map(|value| self.$field = Some(value)));
@@ -26,7 +26,7 @@ macro_rules! fields {
                 None
             }
 
-            /// Puts what is set into a config; whether there was anything.
+            /// Puts the set fields into a config. Returns whether there were any.
             fn apply(&self, config: &mut OAuthConfig) -> bool {
                 let mut is_set = false;
                 $(if let Some(value) = &self.$field {
@@ -57,7 +57,7 @@ fields! {
     dialect: Dialect = raw.one_of(DIALECTS),
 }
 
-/// What is set of an [`OAuthConfig`].
+/// The set fields of an [`OAuthConfig`].
 #[derive(Clone, Default)]
 pub(super) struct OAuthSettings {
     fields: Fields,
@@ -71,7 +71,7 @@ const FLOWS: &[(&str, FlowKind)] = &[
     (FlowKind::LinkPoll.word(), FlowKind::LinkPoll),
 ];
 
-/// A way to sign in. The program's flag for one is `--paste-code`.
+/// A way to sign in. The program's flag for one of them is `--paste-code`, so that name is accepted, too.
 fn flow(text: &str) -> Result<FlowKind, String> {
     word(if text == "paste-code" { FlowKind::PastedCode.word() } else { text }, FLOWS)
 }
@@ -89,7 +89,7 @@ const DIALECTS: &[(&str, Dialect)] = &[
 ];
 
 impl OAuthSettings {
-    /// Takes a field's value; `None` where there is no such field.
+    /// Takes a field's value; `None` if there is no such field.
     pub(super) fn put(&mut self, path: &[&str], raw: &Raw<'_>) -> Option<Result<(), String>> {
         match path {
             ["authorize_params", name] => Some(raw.text().map(|value| {
@@ -108,7 +108,7 @@ impl OAuthSettings {
         add_missing(&mut self.authorize_params, &other.authorize_params);
     }
 
-    /// The settings that say where secrets are sent, and whether each is set.
+    /// The settings that decide where secrets are sent, and whether each is set.
     pub(super) fn leading(&self) -> [(&'static str, bool); 8] {
         let fields = &self.fields;
         [
@@ -123,7 +123,7 @@ impl OAuthSettings {
         ]
     }
 
-    /// The config with what is set here in place of the provider's own; `None` where nothing is.
+    /// The provider's own config with these settings in it; `None` if none is set.
     pub(super) fn over(&self, own: Option<&OAuthConfig>) -> Option<OAuthConfig> {
         let mut config = own.cloned().unwrap_or_default();
         let is_set = self.fields.apply(&mut config) || !self.authorize_params.is_empty();
@@ -149,21 +149,21 @@ fn text(raw: &Raw<'_>) -> Result<String, String> {
     }
 }
 
-/// A URL that secrets may be sent to: HTTPS, or plain HTTP with a loopback host.
+/// A URL to which secrets may be sent: HTTPS, or plain HTTP with a loopback host.
 fn url(raw: &Raw<'_>) -> Result<String, String> {
     let url = text(raw)?;
     let authority = url.find("://").map_or(0, |at| at + 3);
     let end = url[authority..].find(['/', '?', '#']).map_or(url.len(), |at| authority + at);
     origin(&url[..end])?;
-    url.parse::<http::Uri>().map_err(|error| format!("is no URL: {error}"))?;
+    url.parse::<http::Uri>().map_err(|error| format!("is not a URL: {error}"))?;
     Ok(url)
 }
 
-/// Where a browser comes back to with the code: HTTPS, or plain HTTP with a loopback host (RFC 9700, section
-/// 2.6), there often with any port (RFC 8252, section 7.3), 0 for one that is free.
+/// The URI to which a browser returns with the code: HTTPS, or plain HTTP with a loopback host (RFC 9700, section 2.6).
+/// With a loopback host, port 0 means any free port (RFC 8252, section 7.3).
 fn redirect(raw: &Raw<'_>) -> Result<String, String> {
     let uri = text(raw)?;
-    let parsed = uri.parse::<http::Uri>().map_err(|error| format!("is no URI: {error}"))?;
+    let parsed = uri.parse::<http::Uri>().map_err(|error| format!("is not a URI: {error}"))?;
     match (parsed.scheme_str(), parsed.host()) {
         (Some("https"), Some(_)) => Ok(uri),
         (Some("http"), Some(host)) if origin(&format!("http://{host}")).is_ok() => Ok(uri),

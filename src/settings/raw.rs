@@ -1,4 +1,4 @@
-//! Values as a file or the environment writes them, and what they mean.
+//! Values as a file or the environment writes them, and their parsers.
 
 use std::fmt::Display;
 use std::num::NonZeroU32;
@@ -12,9 +12,9 @@ use crate::provider::{Endpoint, ModelsShape, ModelsUrl, Origin};
 use crate::rate_limit::go_duration;
 
 /// A value as it is written.
-#[cfg_attr(not(feature = "config"), allow(dead_code, reason = "a file has more sorts of values"))]
+#[cfg_attr(not(feature = "config"), allow(dead_code, reason = "only a file has all types of values"))]
 pub(super) enum Raw<'a> {
-    /// Text that may stand for anything: an environment variable's, or a program's.
+    /// Text that may mean any type: an environment variable's, or a program's.
     Plain(&'a str),
     Text(&'a str),
     Integer(i64),
@@ -39,7 +39,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// A list of texts; of text alone, its words, which commas may part too.
+    /// A list of texts. Plain text is split at spaces and commas.
     pub(super) fn list(&self) -> Read<Vec<&'a str>> {
         match self {
             Self::Plain(text) => {
@@ -51,7 +51,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// A list of what is read of each text.
+    /// A list of values, one read from each text.
     pub(super) fn list_of<T>(&self, read: impl Fn(&str) -> Read<T>) -> Read<Vec<T>> {
         self.list()?.into_iter().map(read).collect()
     }
@@ -98,12 +98,12 @@ impl<'a> Raw<'a> {
     }
 
     pub(super) fn header_value(&self) -> Read<HeaderValue> {
-        // The text is not told: it may be a secret.
+        // The error does not quote the text, which may be a secret.
         HeaderValue::from_str(self.text()?)
             .map_err(|_| "can't be a header's value: it must be one line of plain text".to_owned())
     }
 
-    /// What stands before a token in a header.
+    /// The prefix of a token in a header.
     pub(super) fn prefix(&self) -> Read<String> {
         self.header_value()?;
         self.text().map(str::to_owned)
@@ -156,7 +156,7 @@ pub(super) fn origin(text: &str) -> Read<Origin> {
     shown(text.parse())
 }
 
-/// An origin where credentials may go: over plain HTTP to this machine alone.
+/// An origin to which credentials may go: over plain HTTP only to this machine.
 pub(super) fn trusted_origin(text: &str) -> Read<Origin> {
     origin(text).map_err(|reason| match Origin::plain_http(text) {
         Ok(_) => format!(
@@ -167,12 +167,12 @@ pub(super) fn trusted_origin(text: &str) -> Read<Origin> {
     })
 }
 
-/// An origin of plain HTTP, which is named as what it is.
+/// An origin that is explicitly allowed to use plain HTTP.
 pub(super) fn insecure_origin(text: &str) -> Read<Origin> {
     shown(Origin::plain_http(text))
 }
 
-/// What is wrong, after the setting's name.
+/// Words an error so that it can follow the setting's name.
 pub(super) fn shown<T, E: Display>(result: Result<T, E>) -> Read<T> {
     result.map_err(|error| format!("is of no use: {error}"))
 }

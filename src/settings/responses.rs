@@ -1,4 +1,4 @@
-//! What answers mean, as a file says it.
+//! Rules for responses, from a settings file.
 
 use http::HeaderName;
 
@@ -8,7 +8,7 @@ use crate::provider::{LimitOf, Means, ResponseRule};
 const KEYS: [&str; 9] =
     ["status", "header", "body", "text", "means", "until", "lasts", "of", "what_to_do"];
 
-/// The rules in a list of tables.
+/// Reads the rules in a list of tables.
 pub(super) fn rules(raw: &Raw<'_>) -> Result<Vec<ResponseRule>, String> {
     let Raw::List(items) = raw else {
         return Err("must be tables in a file, each as [[providers.NAME.responses]]".to_owned());
@@ -56,7 +56,7 @@ fn rule(raw: &Raw<'_>) -> Result<ResponseRule, String> {
         }
     }
     let what_to_do = get("what_to_do").map(Raw::text).transpose().map_err(of("what_to_do"))?;
-    // Of anything else, nobody is told what to do.
+    // The text is shown only with these.
     let is_shown = matches!(means, Means::Spent | Means::Dead | Means::Stopped);
     if what_to_do.is_some() && !is_shown {
         return Err("`what_to_do` is for what is `spent`, `dead` or `stopped`".to_owned());
@@ -80,7 +80,7 @@ fn rule(raw: &Raw<'_>) -> Result<ResponseRule, String> {
     Ok(rule)
 }
 
-/// One status or several, all of them errors'.
+/// Reads one status or several, all from 400 to 599.
 fn statuses(raw: &Raw<'_>) -> Result<Vec<u16>, String> {
     let one = |raw: &Raw<'_>| match raw {
         Raw::Integer(number) => u16::try_from(*number).ok().filter(|status| (400..600).contains(status)),
@@ -102,7 +102,7 @@ fn table<'t, 'r>(raw: Option<&'t Raw<'r>>) -> Result<&'t [(&'r str, Raw<'r>)], S
     }
 }
 
-/// One text or several.
+/// Reads one text or several.
 fn texts(raw: &Raw<'_>) -> Result<Vec<String>, String> {
     let texts = match raw {
         Raw::List(_) => raw.list()?,

@@ -1,5 +1,5 @@
-//! Whose word a settings file is. It can name commands to run and servers to send tokens to, so it is believed only if
-//! nobody else could have written it: the rule that ssh has for its own.
+//! Checks who could have written a settings file. It can name commands to run and servers to send tokens to, so it is
+//! trusted only if nobody else could have written it, as ssh requires of its own files.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -9,14 +9,14 @@ use rustix::fs::{StatVfs, StatVfsMountFlags};
 
 use super::SettingsError;
 
-/// The bits of a mode by which the group or others may write.
+/// The mode's bits that let the group or others write.
 const WRITABLE: u32 = 0o022;
 
-/// The bit of a directory in which nobody replaces what is another's.
+/// The bit of a directory in which nobody can replace another user's files.
 const STICKY: u32 = 0o1000;
 
-/// Refuses a file that belongs to others than the user and root, or that they may write, and one whose directory is so.
-/// If the path is a link, the directory that it leads to counts as well.
+/// Refuses a file if anybody but the user and root owns it, or may write to it or to its directory. If the path is a link,
+/// the target's directory counts as well.
 pub(super) fn check(path: &Path, file: &File) -> Result<(), SettingsError> {
     let failed = |source| SettingsError::Io { path: path.to_owned(), source };
     let metadata = file.metadata().map_err(failed)?;
@@ -26,7 +26,7 @@ pub(super) fn check(path: &Path, file: &File) -> Result<(), SettingsError> {
         _ => ".".into(),
     };
     let mut directories = vec![above(path)];
-    // What a pipe leads to has no name.
+    // A pipe's target has no name.
     if metadata.is_file() && path.is_symlink() {
         directories.push(above(&path.canonicalize().map_err(failed)?));
     }
@@ -51,7 +51,7 @@ fn check_one(
     let refused = |reason| Err(SettingsError::NotTrusted { path: path.to_owned(), reason });
     if owner != user && owner != 0 {
         let way_out = match user {
-            // They can name a command, which root would run.
+            // The owner could name a command that root would run.
             0 => format!(
                 "run this as that user (sudo -u '#{owner}'), or if it is to be believed, run: chown 0 {quoted}"
             ),
@@ -71,7 +71,7 @@ fn check_one(
     Ok(())
 }
 
-/// Whether nobody can write there, whatever the modes say: what is mounted into a container is so, most often.
+/// Whether nobody can write there, whatever the modes say. Files mounted into a container are usually read-only.
 fn is_read_only(file_system: rustix::io::Result<StatVfs>) -> bool {
     file_system.is_ok_and(|file_system| file_system.f_flag.contains(StatVfsMountFlags::RDONLY))
 }

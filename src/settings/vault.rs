@@ -1,4 +1,4 @@
-//! Where a program's vault is and where its key comes from: the table `[vault]` of a settings file, or
+//! The location of a program's vault and the source of its key: the table `[vault]` of a settings file, or
 //! environment variables.
 
 use std::ffi::OsString;
@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::file::{Reader, raw};
 use super::keys::Problem;
 use super::raw::Raw;
+use super::reader::{Reader, raw};
 use super::{SettingsError, nearest};
 
-/// The vault of a program, as a settings file has it: see [the module](super#the-vault) for each setting's
-/// meaning.
+/// The settings of a program's vault, from a settings file. See [the module](super#the-vault) for the meaning of each.
 ///
 /// ```
 /// use tower_credentials::registry::Registry;
@@ -29,11 +28,11 @@ use super::{SettingsError, nearest};
 pub struct VaultSettings {
     /// The vault's directory.
     pub directory: Option<PathBuf>,
-    /// Where its key comes from.
+    /// The source of its key.
     pub key: Option<KeySource>,
 }
 
-/// Where a vault's key comes from.
+/// The source of a vault's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeySource {
@@ -41,18 +40,18 @@ pub enum KeySource {
     Variable,
     /// A key file.
     File(PathBuf),
-    /// The output of a command: its name, which is looked for as a shell would, and its arguments.
+    /// The output of a command: its name, which is looked up in `PATH`, and its arguments.
     Command(Vec<String>),
     /// The system's keyring.
     Keyring,
 }
 
 impl KeySource {
-    /// The source that these environment variables name: `std::env::vars_os()`, most often. A variable that is
-    /// empty names none, but for that of the key itself.
+    /// Returns the source that these environment variables name, usually `std::env::vars_os()`. An empty variable names none,
+    /// except for the variable of the key itself.
     ///
     /// # Errors
-    /// [`SettingsError::Invalid`] where two of them name one each, or the value of one is of no use.
+    /// [`SettingsError::Invalid`] if two of them name a source, or if a value can't be used.
     pub fn from_environment<N, V>(
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Option<Self>, SettingsError>
@@ -100,7 +99,7 @@ const KEYRING: &str = "TOWER_CREDENTIALS_KEYRING";
 
 const KEY_VARIABLES: [&str; 4] = [VARIABLE, KEY_FILE, KEY_COMMAND, KEYRING];
 
-/// The source that was named, and where: a second one is an error, since nobody could tell which was meant.
+/// The source that was named, and where. A second one is an error, since nobody could tell which is meant.
 #[derive(Default)]
 struct Found<'a> {
     source: Option<KeySource>,
@@ -123,7 +122,7 @@ impl<'a> Found<'a> {
 pub(super) const NAMES: [&str; 4] = ["directory", "key_command", "key_file", "keyring"];
 
 impl VaultSettings {
-    /// What the table says. Paths in it begin at `base`, the directory of the file.
+    /// Reads the table. Relative paths in it begin at `base`, the directory of the file.
     pub(super) fn read(
         reader: &Reader<'_>,
         table: &DeTable<'_>,
@@ -163,7 +162,7 @@ impl VaultSettings {
     }
 }
 
-/// A path, which begins at `base` unless it is absolute; `~/` is the home directory.
+/// Reads a path. A relative one begins at `base`; `~/` is the home directory.
 fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
@@ -177,7 +176,7 @@ fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// A program and its arguments: a list of them, or one text that is parted as a shell would.
+/// Reads a program and its arguments: a list of words, or one text that is split as a shell would.
 fn command(raw: &Raw<'_>) -> Result<Vec<String>, String> {
     let words = match raw {
         Raw::List(_) => raw.list()?.into_iter().map(str::to_owned).collect(),

@@ -185,7 +185,7 @@ impl Books {
         code
     }
 
-    /// Exchanges a code (RFC 6749, section 4.1.3; RFC 7636, section 4.6). `state` where the vendor wants it.
+    /// Exchanges a code (RFC 6749, section 4.1.3; RFC 7636, section 4.6). `state` if the vendor requires it.
     pub(super) fn exchange_code(
         &mut self,
         rules: &Rules,

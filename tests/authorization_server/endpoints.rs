@@ -1,4 +1,4 @@
-//! Requests in, answers out, each vendor's way.
+//! Requests in, responses out, each vendor's way.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,22 +11,22 @@ use tower_credentials::oauth::TokenEncoding;
 use url::{Url, form_urlencoded};
 
 use super::Shared;
-use super::answers::{Said, api, refusal, tokens};
 use super::books::{Kind, No, no};
 use super::hooks::Fault;
+use super::responses::{Reply, api, refusal, tokens};
 use super::rules::{CLIENT_ID, Vendor, config};
 use super::wire::Canned;
 
 type Params = HashMap<String, String>;
 
-pub(super) async fn answer<B: Body>(shared: &Shared, request: Request<B>) -> Response<Canned> {
+pub(super) async fn handle<B: Body>(shared: &Shared, request: Request<B>) -> Response<Canned> {
     let (parts, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
-        return respond(Said::Text(StatusCode::BAD_REQUEST, "the body broke off".to_owned()));
+        return respond(Reply::Text(StatusCode::BAD_REQUEST, "the body broke off".to_owned()));
     };
     let body = String::from_utf8(body.to_bytes().into()).unwrap_or_default();
     let query: Params = pairs(parts.uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
-    let said = match (&parts.method, parts.uri.path()) {
+    let reply = match (&parts.method, parts.uri.path()) {
         (&Method::GET, "/authorize") => authorize(shared, &query),
         (&Method::GET, "/login") => login(shared, &query),
         (&Method::GET, "/user") => user(shared, &parts.headers),
@@ -34,41 +34,41 @@ pub(super) async fn answer<B: Body>(shared: &Shared, request: Request<B>) -> Res
         (&Method::POST, "/device") => device(shared, &parts.headers, &body),
         (&Method::POST, "/token" | "/refresh") | (&Method::GET, "/exchange" | "/poll") => {
             shared.hooks.before().await;
-            let said = match parts.uri.path() {
+            let reply = match parts.uri.path() {
                 "/token" => token(shared, &parts.headers, &body),
                 "/refresh" => cursor_refresh(shared, &parts.headers, &body),
                 "/exchange" => exchange(shared, &parts.headers),
                 _ => poll(shared, &query),
             };
             if let Some(fault) = shared.hooks.after().await {
-                return suffer(fault, said, &body, &parts.headers).await;
+                return suffer(fault, reply, &body, &parts.headers).await;
             }
-            said
+            reply
         }
-        _ => Said::Text(StatusCode::NOT_FOUND, "<html>nothing here</html>".to_owned()),
+        _ => Reply::Text(StatusCode::NOT_FOUND, "<html>nothing here</html>".to_owned()),
     };
-    respond(said)
+    respond(reply)
 }
 
-fn respond(said: Said) -> Response<Canned> {
-    let (status, sort, value, body) = match said {
-        Said::Json(status, value) => {
+fn respond(reply: Reply) -> Response<Canned> {
+    let (status, sort, value, body) = match reply {
+        Reply::Json(status, value) => {
             (status, header::CONTENT_TYPE, "application/json".to_owned(), value.to_string())
         }
-        Said::To(url) => (StatusCode::FOUND, header::LOCATION, url, String::new()),
-        Said::Text(status, text) => (status, header::CONTENT_TYPE, "text/html".to_owned(), text),
+        Reply::To(url) => (StatusCode::FOUND, header::LOCATION, url, String::new()),
+        Reply::Text(status, text) => (status, header::CONTENT_TYPE, "text/html".to_owned(), text),
     };
     Response::builder().status(status).header(sort, value).body(Canned::whole(body)).unwrap()
 }
 
-async fn suffer(fault: Fault, said: Said, body: &str, headers: &HeaderMap) -> Response<Canned> {
-    let text = match &said {
-        Said::Json(_, value) => value.to_string(),
+async fn suffer(fault: Fault, reply: Reply, body: &str, headers: &HeaderMap) -> Response<Canned> {
+    let text = match &reply {
+        Reply::Json(_, value) => value.to_string(),
         _ => "{\"access_token\": \"".to_owned(),
     };
     let json = Response::builder().header(header::CONTENT_TYPE, "application/json");
     match fault {
-        Fault::None => respond(said),
+        Fault::None => respond(reply),
         Fault::Never => std::future::pending().await,
         Fault::Cut => json.body(Canned::cut(text[..text.len() / 2].to_owned())).unwrap(),
         Fault::Oversized => json.body(Canned::whole(format!("{text}{}", " ".repeat(1 << 20)))).unwrap(),
@@ -126,7 +126,7 @@ fn check_client(shared: &Shared, params: &Params) -> Result<(), No> {
 }
 
 /// RFC 6749, section 4.1.1; RFC 7636, section 4.3. What is wrong with the client isn't told to it.
-fn authorize(shared: &Shared, query: &Params) -> Said {
+fn authorize(shared: &Shared, query: &Params) -> Reply {
     let checked = (|| {
         let redirect =
             Url::parse(need(query, "redirect_uri")?).map_err(|_| no("invalid_request", "redirect"))?;
@@ -160,7 +160,7 @@ fn authorize(shared: &Shared, query: &Params) -> Said {
     })();
     let mut redirect = match checked {
         Ok(redirect) => redirect,
-        Err((code, words)) => return Said::Text(StatusCode::BAD_REQUEST, format!("{code}: {words}")),
+        Err((code, words)) => return Reply::Text(StatusCode::BAD_REQUEST, format!("{code}: {words}")),
     };
     let state = &query["state"];
     if shared.says_yes.load(std::sync::atomic::Ordering::SeqCst) {
@@ -174,10 +174,10 @@ fn authorize(shared: &Shared, query: &Params) -> Said {
             .append_pair("error_description", "<b>The person said no</b>")
             .append_pair("state", state);
     }
-    Said::To(redirect.into())
+    Reply::To(redirect.into())
 }
 
-fn token(shared: &Shared, headers: &HeaderMap, body: &str) -> Said {
+fn token(shared: &Shared, headers: &HeaderMap, body: &str) -> Reply {
     shared.books().token_request(body.to_owned());
     let mut first = false;
     let granted = body_of(headers, body, shared.rules.encoding).and_then(|params| {
@@ -212,13 +212,13 @@ fn token(shared: &Shared, headers: &HeaderMap, body: &str) -> Said {
         }
     });
     match granted {
-        Ok(pair) => Said::Json(StatusCode::OK, tokens(shared, &pair, first)),
+        Ok(pair) => Reply::Json(StatusCode::OK, tokens(shared, &pair, first)),
         Err(no) => refusal(shared, no),
     }
 }
 
 /// RFC 8628, section 3.1.
-fn device(shared: &Shared, headers: &HeaderMap, body: &str) -> Said {
+fn device(shared: &Shared, headers: &HeaderMap, body: &str) -> Reply {
     shared.books().ask(Kind::Device);
     let granted = body_of(headers, body, TokenEncoding::Form).and_then(|params| {
         check_client(shared, &params)?;
@@ -242,7 +242,7 @@ fn device(shared: &Shared, headers: &HeaderMap, body: &str) -> Said {
         Err(no) => return refusal(shared, no),
     };
     let page = format!("{}/activate", shared.url);
-    let mut answer = json!({
+    let mut response = json!({
         "device_code": device_code,
         "user_code": user_code,
         "verification_uri": page,
@@ -250,9 +250,9 @@ fn device(shared: &Shared, headers: &HeaderMap, body: &str) -> Said {
         "expires_in": shared.rules.device_lifetime.as_secs(),
     });
     if let Some(interval) = shared.rules.device_interval {
-        answer["interval"] = interval.into();
+        response["interval"] = interval.into();
     }
-    Said::Json(StatusCode::OK, answer)
+    Reply::Json(StatusCode::OK, response)
 }
 
 fn authorization(headers: &HeaderMap, scheme: &str) -> Option<String> {
@@ -261,67 +261,67 @@ fn authorization(headers: &HeaderMap, scheme: &str) -> Option<String> {
 }
 
 /// Copilot's exchange.
-fn exchange(shared: &Shared, headers: &HeaderMap) -> Said {
+fn exchange(shared: &Shared, headers: &HeaderMap) -> Reply {
     let mut books = shared.books();
     books.ask(Kind::Exchange);
     let github = authorization(headers, "token ").unwrap_or_default();
     let Some(pair) = books.exchange(&shared.rules, &github) else {
-        return Said::Json(StatusCode::UNAUTHORIZED, json!({ "message": "Bad credentials" }));
+        return Reply::Json(StatusCode::UNAUTHORIZED, json!({ "message": "Bad credentials" }));
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let answer = json!({
+    let response = json!({
         "token": pair.access,
         "expires_at": (now + shared.rules.access_lifetime).as_secs(),
         "refresh_in": 1500,
         "endpoints": { "api": api(shared, "https://api.individual.githubcopilot.com") },
     });
-    Said::Json(StatusCode::OK, answer)
+    Reply::Json(StatusCode::OK, response)
 }
 
-fn user(shared: &Shared, headers: &HeaderMap) -> Said {
+fn user(shared: &Shared, headers: &HeaderMap) -> Reply {
     let books = shared.books();
     let github = authorization(headers, "token ").unwrap_or_default();
     match books.whose(&github) {
         Some(person) => {
             let id: u64 = person.bytes().map(u64::from).sum();
-            Said::Json(StatusCode::OK, json!({ "id": id, "login": person }))
+            Reply::Json(StatusCode::OK, json!({ "id": id, "login": person }))
         }
-        None => Said::Json(StatusCode::UNAUTHORIZED, json!({ "message": "Bad credentials" })),
+        None => Reply::Json(StatusCode::UNAUTHORIZED, json!({ "message": "Bad credentials" })),
     }
 }
 
 /// Cursor's link.
-fn login(shared: &Shared, query: &Params) -> Said {
+fn login(shared: &Shared, query: &Params) -> Reply {
     let (Some(uuid), Some(verifier)) = (query.get("uuid"), query.get("verifier")) else {
-        return Said::Text(StatusCode::BAD_REQUEST, "no uuid or no verifier".to_owned());
+        return Reply::Text(StatusCode::BAD_REQUEST, "no uuid or no verifier".to_owned());
     };
     let mut books = shared.books();
     books.link(uuid, verifier, shared.person());
-    Said::Text(StatusCode::OK, "You can go back.".to_owned())
+    Reply::Text(StatusCode::OK, "You can go back.".to_owned())
 }
 
 pub(super) fn follow_link(shared: &Shared, url: &str) {
     let query = Url::parse(url).unwrap().query_pairs().into_owned().collect();
-    assert!(matches!(login(shared, &query), Said::Text(StatusCode::OK, _)));
+    assert!(matches!(login(shared, &query), Reply::Text(StatusCode::OK, _)));
 }
 
-fn poll(shared: &Shared, query: &Params) -> Said {
+fn poll(shared: &Shared, query: &Params) -> Reply {
     let mut books = shared.books();
     books.ask(Kind::LinkPoll);
     let get = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
     match books.poll_link(&shared.rules, get("uuid"), get("verifier")) {
         Some(pair) => {
             let auth_id = format!("auth0|{}", pair.person);
-            let answer = json!({
+            let response = json!({
                 "accessToken": pair.access, "refreshToken": pair.refresh, "authId": auth_id,
             });
-            Said::Json(StatusCode::OK, answer)
+            Reply::Json(StatusCode::OK, response)
         }
-        None => Said::Text(StatusCode::NOT_FOUND, "Not Found".to_owned()),
+        None => Reply::Text(StatusCode::NOT_FOUND, "Not Found".to_owned()),
     }
 }
 
-fn cursor_refresh(shared: &Shared, headers: &HeaderMap, body: &str) -> Said {
+fn cursor_refresh(shared: &Shared, headers: &HeaderMap, body: &str) -> Reply {
     let mut books = shared.books();
     books.ask(Kind::Refresh);
     books.token_request(body.to_owned());
@@ -329,32 +329,32 @@ fn cursor_refresh(shared: &Shared, headers: &HeaderMap, body: &str) -> Said {
         .and_then(|params| books.refresh(&shared.rules, need(&params, "refresh_token")?));
     match granted {
         Ok(pair) => {
-            let answer = json!({
+            let response = json!({
                 "access_token": pair.access,
                 "refresh_token": pair.refresh,
                 "expires_in": shared.rules.access_lifetime.as_secs(),
                 "shouldLogout": false,
             });
-            Said::Json(StatusCode::OK, answer)
+            Reply::Json(StatusCode::OK, response)
         }
         Err(("invalid_request", words)) => {
-            Said::Json(StatusCode::BAD_REQUEST, json!({ "error": words }))
+            Reply::Json(StatusCode::BAD_REQUEST, json!({ "error": words }))
         }
         Err(_) => {
-            let answer = json!({ "access_token": "", "id_token": "", "shouldLogout": true });
-            Said::Json(StatusCode::OK, answer)
+            let response = json!({ "access_token": "", "id_token": "", "shouldLogout": true });
+            Reply::Json(StatusCode::OK, response)
         }
     }
 }
 
 /// What the tokens are for: 200 with whose it is, or 401 (RFC 6750, section 3.1).
-fn resource(shared: &Shared, headers: &HeaderMap) -> Said {
+fn resource(shared: &Shared, headers: &HeaderMap) -> Reply {
     let mut books = shared.books();
     books.ask(Kind::Resource);
     books.resource_asked(headers);
     let access = authorization(headers, "Bearer ").unwrap_or_default();
     match books.whose(&access) {
-        Some(person) => Said::Json(StatusCode::OK, json!({ "person": person })),
-        None => Said::Json(StatusCode::UNAUTHORIZED, json!({ "error": "invalid_token" })),
+        Some(person) => Reply::Json(StatusCode::OK, json!({ "person": person })),
+        None => Reply::Json(StatusCode::UNAUTHORIZED, json!({ "error": "invalid_token" })),
     }
 }

@@ -1,4 +1,4 @@
-//! How a test gets between an exchange and its answer.
+//! Lets a test act between an exchange and its response.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 
-/// What becomes of an answer.
+/// A fault of a response.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// Nothing: it is the one after that suffers.
+    /// None: only a later response has one.
     None,
     /// It never comes.
     Never,
     /// It breaks off in the middle.
     Cut,
-    /// It goes on for longer than anybody should read.
+    /// It is longer than a client should read.
     Oversized,
     /// It is this text.
     Text(StatusCode, &'static str),

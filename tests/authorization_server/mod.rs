@@ -1,5 +1,5 @@
-//! A strict authorization server over real sockets, for tests. It runs on a thread and a runtime of its own, so
-//! that it serves tests of every sort, and other processes as well: they need its [`url`] alone.
+//! A strict authorization server over real sockets, for tests. It runs on its own thread and runtime, so it can serve all
+//! kinds of tests, and other processes as well: they only need its [`url`].
 //!
 //! ```text
 //! parent   let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
@@ -7,18 +7,18 @@
 //! child    let config = config(Vendor::OpenAi, &setting("SERVER").unwrap());
 //! ```
 //!
-//! It takes the feature `oauth`. What it is strict about: the client's id and secret, the encoding, PKCE, the redirect URI, codes and refresh
-//! tokens that work once. One that is presented again ends the whole family of tokens that it began.
+//! It needs the feature `oauth`. It is strict about the client's id and secret, the encoding, PKCE, the redirect URI, and
+//! codes and refresh tokens that work once. Reusing one ends the whole family of tokens that it began.
 //!
 //! [`url`]: AuthorizationServer::url
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
-mod answers;
 mod books;
 mod endpoints;
 mod hooks;
 mod person;
+mod responses;
 mod rules;
 mod settings;
 mod wire;
@@ -51,13 +51,13 @@ pub(crate) struct AuthorizationServer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the server and the test share.
+/// The state that the server and the test share.
 pub(crate) struct Shared {
     url: String,
     rules: Rules,
-    /// What people who come to sign in say.
+    /// The decision of people who sign in.
     says_yes: AtomicBool,
-    /// Who they are.
+    /// Their account.
     person: Mutex<String>,
     books: Mutex<Books>,
     hooks: Hooks,
@@ -91,7 +91,7 @@ impl AuthorizationServer {
         Self { url, shared, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Where it listens: `http://127.0.0.1:PORT`.
+    /// Its URL: `http://127.0.0.1:PORT`.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -100,32 +100,32 @@ impl AuthorizationServer {
         &self.shared.rules
     }
 
-    /// The vendor's configuration with its endpoints here, for a client that the server knows.
+    /// The vendor's configuration with this server's endpoints, for a client that the server knows.
     pub(crate) fn config(&self) -> OAuthConfig {
         config(self.shared.rules.vendor, &self.url)
     }
 
-    /// A client of this server's, over sockets.
+    /// A client of this server, over sockets.
     pub(crate) fn client(&self) -> OAuthClient {
         OAuthClient::new(self.shared.rules.vendor.name(), self.config(), OAuthHttp::new(client()))
     }
 
-    /// The server without sockets: what is asked by it is answered at once, also while tokio's time is paused.
-    /// Sockets don't go with that, since time leaps ahead while one is waited for.
+    /// The server without sockets: it responds at once, also while tokio's time is paused.
+    /// Sockets don't work with paused time, since it advances during each wait.
     pub(crate) fn without_sockets(&self) -> OAuthHttp {
         let shared = self.shared.clone();
         OAuthHttp::new(tower::service_fn(move |request: Request<Full<Bytes>>| {
             let shared = shared.clone();
-            async move { Ok::<_, BoxError>(endpoints::answer(&shared, request).await) }
+            async move { Ok::<_, BoxError>(endpoints::handle(&shared, request).await) }
         }))
     }
 
-    /// Who signs in from here on.
+    /// Sets who signs in from now on.
     pub(crate) fn person(&self, name: &str) {
         *self.shared.person.lock().unwrap() = name.to_owned();
     }
 
-    /// Whether people who are asked say yes.
+    /// Sets whether people consent.
     pub(crate) fn says_yes(&self, yes: bool) {
         self.shared.says_yes.store(yes, Ordering::SeqCst);
     }
@@ -141,27 +141,27 @@ impl AuthorizationServer {
         endpoints::follow_link(&self.shared, url);
     }
 
-    /// Makes all that expires this much older.
+    /// Makes everything that expires this much older.
     pub(crate) fn advance(&self, duration: Duration) {
         self.shared.books().advance(duration);
     }
 
-    /// Ends every session, as a vendor does that signs people out.
+    /// Ends every session, as a vendor that signs people out.
     pub(crate) fn revoke_all(&self) {
         self.shared.books().revoke_all();
     }
 
-    /// How often this was asked for.
+    /// The number of requests of this kind.
     pub(crate) fn asked(&self, kind: Kind) -> usize {
         self.shared.books().asked(kind)
     }
 
-    /// How often tokens were given for this.
+    /// The number of times that tokens were given for this kind.
     pub(crate) fn granted(&self, kind: Kind) -> usize {
         self.shared.books().granted(kind)
     }
 
-    /// How often a refresh token was presented that was spent, not counting those answered in grace.
+    /// The number of requests with a spent refresh token, without those within the grace period.
     pub(crate) fn reuses(&self) -> usize {
         self.shared.books().reuses()
     }
@@ -176,23 +176,23 @@ impl AuthorizationServer {
         self.shared.books().resource_heads().to_vec()
     }
 
-    /// The bodies of all requests to the token endpoint, as they came.
+    /// The bodies of all requests to the token endpoint, in order.
     pub(crate) fn token_requests(&self) -> Vec<String> {
         self.shared.books().token_requests().to_vec()
     }
 
-    /// What the next answers of the token endpoint (and of what stands for one) suffer, in order. The grant is
+    /// The faults of the next responses of the token endpoint (or its equivalent), in order. The grant is
     /// spent by then.
     pub(crate) fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.hooks.fail_next(faults);
     }
 
-    /// The next exchange waits before anything is done about it; with a second gate, the one after that, too.
+    /// The next exchange waits before it is processed; with a second gate, the one after that, too.
     pub(crate) fn hold_before(&self) -> Gate {
         self.shared.hooks.hold_before()
     }
 
-    /// The next exchange is done, and waits before it is answered. Gates queue up here as well.
+    /// The next exchange is processed, and waits before its response. Gates queue up here as well.
     pub(crate) fn hold_after(&self) -> Gate {
         self.shared.hooks.hold_after()
     }

@@ -65,13 +65,13 @@ impl AuthorizationServer {
 }
 
 impl AuthorizationServer {
-    /// Whose the tokens are, as the protected resource has it; nobody's, where they don't work.
+    /// The account of the tokens, according to the protected resource; `None` if they don't work.
     pub(crate) async fn whose(&self, tokens: &OAuthTokens) -> Option<String> {
         let request = Request::get(format!("{}/resource", self.url()))
             .header("authorization", format!("Bearer {}", tokens.access.expose()))
             .body(Full::default());
-        let answer = fetch(request.unwrap()).await;
-        let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let response = fetch(request.unwrap()).await;
+        let json: serde_json::Value = serde_json::from_str(&response.body).unwrap();
         json["person"].as_str().map(str::to_owned)
     }
 }
@@ -106,15 +106,15 @@ impl Browser {
         if let Some(cookies) = self.cookies(url) {
             request = request.header("cookie", cookies);
         }
-        let answer = fetch(request.body(Full::default()).unwrap()).await;
+        let response = fetch(request.body(Full::default()).unwrap()).await;
         let mut cookies = self.0.lock().unwrap();
-        for field in answer.headers.get_all("set-cookie") {
+        for field in response.headers.get_all("set-cookie") {
             let mut parts = field.to_str().unwrap().split("; ");
             let pair = parts.next().unwrap().to_owned();
             let path = parts.find_map(|part| part.strip_prefix("Path=")).unwrap().to_owned();
             cookies.push(Cookie { host: host(url), path, pair });
         }
-        answer
+        response
     }
 
     /// Opens a page and goes where it leads.
@@ -126,7 +126,7 @@ impl Browser {
         page
     }
 
-    /// What is sent to this page.
+    /// The cookies for this page.
     pub(crate) fn cookies(&self, url: &str) -> Option<String> {
         let path = url::Url::parse(url).unwrap().path().to_owned();
         let is_for = |cookie: &&Cookie| {
@@ -149,7 +149,7 @@ pub(crate) async fn browse(url: &str) -> Fetched {
     Browser::default().open(url).await
 }
 
-/// What happens until there is nothing more, in words, and how it ends.
+/// All events of a sign-in in words, and how it ends.
 pub(crate) async fn follow(sign_in: &mut SignIn) -> (Vec<String>, Result<SignedIn, OAuthError>) {
     let mut story = Vec::new();
     loop {
@@ -171,7 +171,7 @@ pub(crate) fn page(sign_in: &SignIn) -> String {
     }
 }
 
-/// The page that a browser on this machine is to open.
+/// The page for a browser on this machine.
 pub(crate) fn start(sign_in: &SignIn) -> String {
     match sign_in.prompt() {
         Prompt::Browser { url, .. } => url.clone(),

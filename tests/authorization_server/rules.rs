@@ -1,4 +1,4 @@
-//! What a server insists on, and how it talks.
+//! The rules of a server, and its vendor's peculiarities.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tower_credentials::oauth::{OAuthConfig, TokenEncoding};
 
 /// The one client that the server knows.
 pub(crate) const CLIENT_ID: &str = "client-of-the-tests";
-/// Its secret, where the vendor's clients have one.
+/// Its secret, if the vendor's clients have one.
 pub(crate) const CLIENT_SECRET: &str = "secret-of-the-client";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,23 +42,23 @@ pub(crate) struct Rules {
     pub(crate) client_secret: Option<&'static str>,
     /// How long access tokens live.
     pub(crate) access_lifetime: Duration,
-    /// Whether answers say so.
+    /// Whether responses say so.
     pub(crate) states_lifetime: bool,
-    /// Whether a refresh token works once, and a new one comes with each answer.
+    /// Whether a refresh token works once, and a new one comes with each response.
     pub(crate) rotates: bool,
-    /// How long after a refresh token was spent it is answered once more, with the tokens that it gave.
+    /// How long a spent refresh token still gets the same tokens again.
     pub(crate) grace: Option<Duration>,
-    /// How long GitHub's own tokens live, of which the exchange makes Copilot's. `None` for ever, and then there
-    /// is nothing to renew them with.
+    /// How long GitHub's own tokens live, which are exchanged for Copilot's. `None` means for ever, without a refresh
+    /// token.
     pub(crate) github_lifetime: Option<Duration>,
-    /// The API's host, where token answers name it; the vendor's unless set. `{}` is the server's port.
+    /// The API's host, if token responses name it. Defaults to the vendor's. `{}` is the server's port.
     pub(crate) api: Option<&'static str>,
     pub(crate) device_interval: Option<u64>,
     pub(crate) device_lifetime: Duration,
 }
 
 impl Rules {
-    /// As the vendor's server is known to be.
+    /// The known rules of the vendor's server.
     pub(crate) fn of(vendor: Vendor) -> Self {
         Self {
             vendor,

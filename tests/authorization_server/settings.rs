@@ -1,4 +1,4 @@
-//! A vendor's settings, as a file has them.
+//! A vendor's settings in a file.
 
 use tower_credentials::oauth::TokenEncoding;
 

@@ -81,7 +81,7 @@ pub(super) async fn serve(
                 connections.spawn(async move {
                     let service = service_fn(move |request: Request<Incoming>| {
                         let shared = shared.clone();
-                        async move { Ok::<_, io::Error>(endpoints::answer(&shared, request).await) }
+                        async move { Ok::<_, io::Error>(endpoints::handle(&shared, request).await) }
                     });
                     // Clients come and go as they like.
                     let connection = hyper::server::conn::http1::Builder::new();
@@ -97,7 +97,7 @@ pub(crate) fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) status: StatusCode,
@@ -106,7 +106,7 @@ pub(crate) struct Fetched {
 }
 
 impl Fetched {
-    /// Where it sends the browser.
+    /// The redirect's target.
     pub(crate) fn location(&self) -> String {
         let location = self.headers.get("location");
         let location =

@@ -98,7 +98,7 @@ async fn file_vault(home: &Home) -> FileVault {
 }
 
 #[tokio::test]
-async fn every_program_s_accounts_come_once_and_unchanged_ones_never_again() {
+async fn every_programs_accounts_are_added_once_and_unchanged_ones_never_again() {
     let home = Home::new();
     let vault = file_vault(&home).await;
     let found = home.all();
@@ -140,7 +140,7 @@ async fn every_program_s_accounts_come_once_and_unchanged_ones_never_again() {
 }
 
 #[tokio::test]
-async fn a_plan_touches_nothing() {
+async fn a_plan_changes_nothing() {
     let home = Home::new();
     let vault = file_vault(&home).await;
     let planned = plan(&vault, &registry(), &home.all()).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_plan_touches_nothing() {
 }
 
 #[tokio::test]
-async fn a_record_tells_where_it_comes_from_and_nothing_of_its_secret() {
+async fn a_record_names_its_origin_and_reveals_nothing_about_its_secret() {
     let home = Home::new();
     let vault = file_vault(&home).await;
     let found = home.all();
@@ -187,7 +187,7 @@ async fn a_record_tells_where_it_comes_from_and_nothing_of_its_secret() {
 }
 
 #[tokio::test]
-async fn a_renewed_renamed_and_moved_record_is_still_its_entry_s() {
+async fn a_renewed_renamed_and_moved_record_still_belongs_to_its_entry() {
     let home = Home::new();
     let vault = MemoryVault::new();
     let found = home.found(Source::Claude, claude("a", NOON));
@@ -208,7 +208,7 @@ async fn a_renewed_renamed_and_moved_record_is_still_its_entry_s() {
 
     let changed = home.found(Source::Claude, claude("b", NOON + 2 * HOUR));
     assert_eq!(one(&vault, changed).await.0, Action::Update);
-    // The other program renews as well, and nobody needs to be told why that is taken.
+    // The other program renews as well, and taking its tokens needs no reason.
     let changed = home.found(Source::Claude, claude("c", NOON + 3 * HOUR));
     assert_eq!(one(&vault, changed).await, (Action::Update, String::new()));
     let record = vault.get(id).await.unwrap().metadata;
@@ -259,7 +259,7 @@ async fn a_changed_entry_updates_its_own_record_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_second_file_is_migrated_though_the_first_has_changed_or_is_damaged() {
+async fn a_second_file_is_migrated_even_if_the_first_has_changed_or_is_damaged() {
     let home = Home::new();
     let vault = MemoryVault::new();
     let first = home.found(Source::Opencode, api("a", "1"));
@@ -302,7 +302,7 @@ async fn a_file_from_a_backup_does_not_bring_an_older_token_back() {
     let (action, reason) = one(&vault, home.found(Source::Claude, claude("old", NOON - HOUR))).await;
     assert_eq!(action, Action::Keep);
     assert!(reason.contains("ends earlier"), "{reason}");
-    // Nor where the vault has renewed without a new refresh token.
+    // The same if the vault has renewed without a new refresh token.
     let record = only(&vault).await.metadata;
     let mut renewed = tokens(&vault, record.id).await;
     renewed.access = "renewed".into();
@@ -313,7 +313,7 @@ async fn a_file_from_a_backup_does_not_bring_an_older_token_back() {
 }
 
 #[tokio::test]
-async fn where_no_end_is_known_a_renewed_token_stays_and_an_untouched_one_does_not() {
+async fn without_an_expiry_a_renewed_token_stays_and_an_untouched_one_does_not() {
     let home = Home::new();
     let vault = MemoryVault::new();
     run(&vault, &[home.found(Source::Claude, claude("a", 0))]).await;
@@ -326,7 +326,7 @@ async fn where_no_end_is_known_a_renewed_token_stays_and_an_untouched_one_does_n
 }
 
 #[tokio::test]
-async fn a_new_sign_in_of_the_other_program_is_taken_though_the_vault_has_a_token_that_ends_later() {
+async fn a_new_sign_in_of_the_other_program_is_taken_even_if_the_vaults_token_expires_later() {
     let copilot = |token: &str| {
         json!({"github-copilot": {"type": "oauth", "refresh": token, "access": "", "expires": 0}})
             .to_string()
@@ -344,7 +344,7 @@ async fn a_new_sign_in_of_the_other_program_is_taken_though_the_vault_has_a_toke
     assert_eq!(one(&vault, found).await.0, Action::Unchanged);
     let (action, reason) = one(&vault, home.found(Source::Opencode, copilot("pLaNtEd-second"))).await;
     assert_eq!(action, Action::Update);
-    assert!(reason.contains("signed in to anew"), "{reason}");
+    assert!(reason.contains("signed in again"), "{reason}");
     let tokens = tokens(&vault, record.id).await;
     assert_eq!(tokens.refresh.unwrap().expose(), "pLaNtEd-second");
     assert_eq!(tokens.access.expose(), "");
@@ -369,7 +369,7 @@ async fn a_record_that_needs_a_sign_in_takes_whatever_is_new_in_the_file() {
 }
 
 #[tokio::test]
-async fn a_verdict_on_an_older_token_lets_no_older_one_of_the_file_replace_the_newer() {
+async fn a_verdict_on_an_older_token_does_not_let_the_files_older_one_replace_the_newer() {
     let home = Home::new();
     check(&home, MemoryVault::new()).await;
     check(&home, file_vault(&home).await).await;
@@ -379,7 +379,7 @@ async fn a_verdict_on_an_older_token_lets_no_older_one_of_the_file_replace_the_n
         let Metadata { id, pool, generation, .. } = only(&vault).await.metadata;
         let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation };
         vault.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await.unwrap();
-        // A person has signed in to it anew since.
+        // A person has signed in to it again since.
         renew(&vault, id, "ours", NOON + 2 * HOUR).await;
         let (action, reason) = one(&vault, home.found(Source::Claude, claude("b", NOON + HOUR))).await;
         assert_eq!(action, Action::Keep, "{reason}");
@@ -388,7 +388,7 @@ async fn a_verdict_on_an_older_token_lets_no_older_one_of_the_file_replace_the_n
 }
 
 #[tokio::test]
-async fn two_files_with_one_dead_account_do_not_replace_each_other_again_and_again() {
+async fn two_files_with_one_dead_account_do_not_replace_each_other_forever() {
     let home = Home::new();
     let vault = MemoryVault::new();
     let opencode = json!({"openai": json(Source::Opencode)["openai"]}).to_string();
@@ -466,7 +466,7 @@ async fn one_account_in_two_programs_files_is_one_record() {
 }
 
 #[tokio::test]
-async fn an_account_that_was_signed_in_to_is_updated_where_the_file_s_token_ends_later() {
+async fn a_signed_in_account_is_updated_if_the_files_token_expires_later() {
     for (end, action) in [(NOON - HOUR, Action::Update), (NOON + HOUR, Action::Keep)] {
         let home = Home::new();
         let vault = MemoryVault::new();
@@ -518,7 +518,7 @@ async fn another_account_in_the_same_place_is_another_record() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_never_stays_beside_an_access_token_that_may_be_another_account_s() {
+async fn a_refresh_token_never_stays_beside_an_access_token_of_a_possibly_different_account() {
     let home = Home::new();
     let of = |name: &str, end: u64, source| match source {
         Source::Claude => json!({"claudeAiOauth": {"accessToken": name, "expiresAt": end}}),
@@ -611,7 +611,7 @@ async fn one_key_in_two_files_is_one_record() {
 }
 
 #[tokio::test]
-async fn files_in_two_places_are_two_accounts_and_a_copy_is_none() {
+async fn files_in_two_places_are_two_accounts_and_a_copy_is_not_another() {
     let home = Home::new();
     let vault = MemoryVault::new();
     let read = |name: &str, text: &str| {
@@ -629,7 +629,7 @@ async fn files_in_two_places_are_two_accounts_and_a_copy_is_none() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_to_a_file_is_that_file() {
+async fn a_link_counts_as_the_file_itself() {
     let home = Home::new();
     let vault = MemoryVault::new();
     let found = home.found(Source::Claude, claude("a", NOON));
@@ -652,7 +652,7 @@ async fn accounts_go_into_the_pools_that_the_settings_name() {
     apply(&vault, &registry, &found).await.unwrap();
     let pool = PoolKey::with_namespace("anthropic", "work");
     assert_eq!(only(&vault).await.metadata.pool, pool);
-    // A record stays where it is, whatever the settings say later.
+    // A record stays in its pool, whatever the settings say later.
     home.write(Source::Claude, claude("b", NOON + HOUR));
     let found = home.found(Source::Claude, claude("b", NOON + HOUR));
     assert_eq!(one(&vault, found).await.0, Action::Update);
@@ -660,7 +660,7 @@ async fn accounts_go_into_the_pools_that_the_settings_name() {
 }
 
 #[tokio::test]
-async fn an_entry_that_the_vault_refuses_is_named_and_the_others_come() {
+async fn an_entry_that_the_vault_refuses_is_named_and_the_others_are_added() {
     let home = Home::new();
     let vault = file_vault(&home).await;
     let long = format!("{PLANTED}{}", "x".repeat(2 << 20));
@@ -772,7 +772,7 @@ async fn an_account_whose_record_was_edited_on_the_disk_is_not_added_again() {
 }
 
 #[tokio::test]
-async fn an_account_whose_record_is_damaged_comes_anew() {
+async fn an_account_whose_record_is_damaged_is_added_again() {
     let home = Home::new();
     let vault = file_vault(&home).await;
     let found = home.found(Source::Claude, claude("a", NOON));
@@ -787,7 +787,7 @@ async fn an_account_whose_record_is_damaged_comes_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn migrations_at_once_add_nothing_twice() {
+async fn concurrent_migrations_add_nothing_twice() {
     let home = Home::new();
     let vault = file_vault(&home).await;
     let found = home.all();
@@ -807,7 +807,7 @@ async fn migrations_at_once_add_nothing_twice() {
 }
 
 #[tokio::test]
-async fn an_update_waits_for_a_refresh_that_is_under_way_and_does_not_undo_it() {
+async fn an_update_waits_for_a_refresh_in_progress_and_does_not_undo_it() {
     let home = Home::new();
     let vault = MemoryVault::new();
     run(&vault, &[home.found(Source::Claude, claude("a", NOON))]).await;
@@ -828,7 +828,7 @@ async fn an_update_waits_for_a_refresh_that_is_under_way_and_does_not_undo_it() 
 }
 
 #[tokio::test]
-async fn an_old_file_is_removed_when_all_of_it_is_in_the_vault() {
+async fn an_old_file_is_removed_once_the_vault_has_all_of_it() {
     let home = Home::new();
     let vault = file_vault(&home).await;
     for source in [Source::Opencode, Source::Claude, Source::Gemini, Source::Qwen, Source::Codex] {
@@ -850,7 +850,7 @@ async fn an_old_file_is_removed_when_all_of_it_is_in_the_vault() {
 }
 
 #[test]
-fn the_runtime_s_thread_does_not_wait_for_the_disk() {
+fn the_runtimes_thread_does_not_wait_for_the_disk() {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.max_blocking_threads(1).build().unwrap();
     let (end, ended) = std::sync::mpsc::channel::<()>();
@@ -877,7 +877,7 @@ fn the_runtime_s_thread_does_not_wait_for_the_disk() {
 }
 
 #[tokio::test]
-async fn an_old_file_whose_tokens_were_renewed_since_may_go() {
+async fn an_old_file_whose_tokens_were_renewed_since_may_be_removed() {
     let home = Home::new();
     let vault = MemoryVault::new();
     let found = home.found(Source::Claude, claude("a", NOON));
@@ -925,7 +925,7 @@ async fn an_old_file_that_has_more_than_the_vault_stays() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn with_a_link_goes_the_file_it_leads_to() {
+async fn a_link_is_removed_along_with_its_target() {
     let home = Home::new();
     let vault = MemoryVault::new();
     let path = home.write(Source::Claude, claude("a", NOON));
@@ -953,7 +953,7 @@ async fn a_vault_that_cannot_be_read_is_an_error() {
 }
 
 #[tokio::test]
-async fn no_order_of_files_and_no_second_run_makes_a_difference_to_how_many_records_there_are() {
+async fn the_number_of_records_does_not_depend_on_the_order_of_files_or_on_repeated_runs() {
     let orders: Vec<Vec<usize>> = vec![vec![5, 4, 3, 2, 1, 0], vec![2, 0, 1, 5, 3, 4]];
     let mut seen = BTreeMap::new();
     for order in orders {

@@ -1,5 +1,5 @@
 //! Accounts of other programs' files, migrated, then used as one that was signed in to here: through the layers,
-//! renewed, ended by the vendor, and signed in to anew in the other program.
+//! renewed, ended by the vendor, and signed in to again in the other program.
 #![cfg(all(feature = "migrate", feature = "file", feature = "config", feature = "oauth"))]
 
 use std::time::Duration;
@@ -138,7 +138,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_migrated_account_of_every_program_lives_as_one_that_was_signed_in_to_here() {
+async fn a_migrated_account_of_every_program_works_like_a_signed_in_one() {
     for file in FILES {
         let scene = Scene::new(file).await;
         scene.other_program_signs_in(0).await;

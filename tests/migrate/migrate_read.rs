@@ -42,7 +42,7 @@ fn triple(entry: &Entry) -> (&str, Option<&str>, Option<Timestamp>) {
 }
 
 #[test]
-fn opencode_s_accounts_and_keys_are_what_a_sign_in_would_store() {
+fn opencodes_accounts_and_keys_are_what_a_sign_in_would_store() {
     let home = Home::new();
     let found = home.found(Source::Opencode, fixture(Source::Opencode));
     assert_eq!(found.skipped, []);
@@ -94,7 +94,7 @@ fn opencode_s_accounts_and_keys_are_what_a_sign_in_would_store() {
 }
 
 #[test]
-fn an_mcp_account_keeps_its_client_and_what_a_sign_in_has_under_way() {
+fn an_mcp_account_keeps_its_client_and_the_state_of_an_unfinished_sign_in() {
     let home = Home::new();
     let found = home.found(Source::OpencodeMcp, fixture(Source::OpencodeMcp));
     let sentry = entry(&found, "sentry");
@@ -136,7 +136,7 @@ fn an_mcp_account_keeps_its_client_and_what_a_sign_in_has_under_way() {
 }
 
 #[test]
-fn an_mcp_server_s_url_is_sealed_whole_and_its_origin_alone_is_in_clear() {
+fn an_mcp_servers_url_is_sealed_and_only_its_origin_is_visible() {
     let home = Home::new();
     for (url, origin) in [
         ("https://mcp.example/pLaNtEd-key/mcp", Some("https://mcp.example")),
@@ -168,7 +168,7 @@ fn an_mcp_server_s_url_is_sealed_whole_and_its_origin_alone_is_in_clear() {
 }
 
 #[test]
-fn codex_gives_its_key_and_its_account() {
+fn codexs_key_and_account_are_read() {
     let home = Home::new();
     let found = home.found(Source::Codex, fixture(Source::Codex));
     assert_eq!(found.skipped, []);
@@ -180,7 +180,7 @@ fn codex_gives_its_key_and_its_account() {
     assert_eq!((&*account.provider, &*account.label), ("openai", "codex"));
     let file = json(Source::Codex);
     let (access, id) = (&file["tokens"]["access_token"], &file["tokens"]["id_token"]);
-    // The end stands in the access token alone.
+    // Only the access token has the expiry.
     let expected = (access.as_str().unwrap(), Some("pLaNtEd-codex-refresh"), Some(END));
     assert_eq!(triple(account), expected);
     assert_eq!(
@@ -191,7 +191,7 @@ fn codex_gives_its_key_and_its_account() {
 }
 
 #[test]
-fn codex_s_account_id_is_also_found_in_its_tokens() {
+fn codexs_account_id_is_also_found_in_its_tokens() {
     let home = Home::new();
     for missing in [&["account_id"][..], &["account_id", "id_token"]] {
         let mut file = json(Source::Codex);
@@ -218,7 +218,7 @@ fn codex_may_have_a_key_alone_or_an_account_alone() {
 }
 
 #[test]
-fn claude_s_account_keeps_what_is_known_of_its_subscription() {
+fn claudes_account_keeps_the_facts_about_its_subscription() {
     let home = Home::new();
     let found = home.found(Source::Claude, fixture(Source::Claude));
     assert_eq!(found.skipped, []);
@@ -242,7 +242,7 @@ fn claude_s_account_keeps_what_is_known_of_its_subscription() {
 }
 
 #[test]
-fn gemini_s_and_qwen_s_accounts_have_what_their_adapters_read() {
+fn geminis_and_qwens_accounts_have_what_their_adapters_read() {
     let home = Home::new();
     let found = home.found(Source::Gemini, fixture(Source::Gemini));
     let gemini = entry(&found, "gemini");
@@ -259,7 +259,7 @@ fn gemini_s_and_qwen_s_accounts_have_what_their_adapters_read() {
 }
 
 #[test]
-fn an_unknown_member_named_like_one_that_adapters_read_is_not_taken_for_it() {
+fn an_unknown_member_is_not_mistaken_for_one_that_adapters_read() {
     let home = Home::new();
     let mut file = json(Source::Qwen);
     let members = file.as_object_mut().unwrap();
@@ -272,7 +272,7 @@ fn an_unknown_member_named_like_one_that_adapters_read_is_not_taken_for_it() {
 }
 
 #[test]
-fn every_place_is_the_program_s_own_and_follows_its_variable() {
+fn every_place_is_the_programs_own_and_follows_its_variable() {
     let none = |_: &str| None;
     let places = Source::ALL.map(|source| source.place("/home/me", none).display().to_string());
     assert_eq!(
@@ -313,7 +313,7 @@ fn a_source_is_known_by_its_name() {
 }
 
 #[test]
-fn a_file_without_a_name_is_known_by_what_is_in_it() {
+fn a_file_without_a_source_is_recognized_by_its_contents() {
     let home = Home::new();
     for source in Source::ALL {
         let path = home.path().join("a-copy.json");
@@ -332,7 +332,7 @@ fn a_file_without_a_name_is_known_by_what_is_in_it() {
 }
 
 #[test]
-fn a_file_that_is_like_none_is_an_error_that_names_the_sources() {
+fn an_unrecognized_file_is_an_error_that_names_the_sources() {
     let home = Home::new();
     for text in ["{}", r#"{"name": "a", "version": 1}"#, r#"{"a": {"b": {"type": "oauth"}}}"#] {
         let path = home.path().join("other.json");
@@ -417,19 +417,19 @@ fn an_entry_that_cannot_be_read_is_named_with_line_and_field_and_the_others_are_
 }
 
 #[test]
-fn what_cannot_be_read_is_an_error_and_never_an_empty_file() {
+fn an_unreadable_file_is_an_error_and_never_counts_as_empty() {
     let home = Home::new();
     for (text, what) in [
         (&b""[..], "line 1, column 1: it ends in the middle"),
         (b"   \n ", "line 2, column 1: it ends in the middle"),
         (b"{\n  \"a\": {\"type\": \"api\", \"key\": \"pLaNtEd", "line 2, column"),
-        (b"{\n  \"a\": pLaNtEd\n}", "line 2, column 8: it is no JSON there"),
-        (b"{} {}", "line 1, column 4: it is no JSON there"),
+        (b"{\n  \"a\": pLaNtEd\n}", "line 2, column 8: it is not JSON there"),
+        (b"{} {}", "line 1, column 4: it is not JSON there"),
         (b"[]", "line 1, column 1: must be an object"),
         (b"\"pLaNtEd\"", "line 1, column 1: must be an object"),
         (b"null", "line 1, column 1: must be an object"),
-        (b"{\n\"a\": \"\xff\"}", "line 2, column 7: it is no text in UTF-8 there"),
-        (b"\0\0\0\0", "line 1, column 1: it is no JSON there"),
+        (b"{\n\"a\": \"\xff\"}", "line 2, column 7: it is not UTF-8 there"),
+        (b"\0\0\0\0", "line 1, column 1: it is not JSON there"),
     ] {
         for source in Source::ALL {
             let path = home.write(source, text);
@@ -444,7 +444,7 @@ fn what_cannot_be_read_is_an_error_and_never_an_empty_file() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_damage() {
+fn a_byte_order_mark_is_accepted() {
     let home = Home::new();
     for source in Source::ALL {
         let marked = format!("\u{feff}{}", fixture(source));
@@ -471,7 +471,7 @@ fn a_huge_file_is_refused_and_a_large_one_is_read() {
 }
 
 #[test]
-fn many_odd_members_take_no_odd_time() {
+fn many_unknown_members_take_linear_time() {
     // Quadratic work would take minutes here.
     let home = Home::new();
     let members: Vec<_> = (0..300_000).map(|number| format!("\"m{number}\":0\n")).collect();
@@ -481,7 +481,7 @@ fn many_odd_members_take_no_odd_time() {
 }
 
 #[test]
-fn deep_values_are_no_danger() {
+fn deeply_nested_values_are_read_or_refused_without_a_crash() {
     let home = Home::new();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let text = format!(r#"{{"access_token": "a", "refresh_token": "r", "new": {deep}}}"#);
@@ -493,7 +493,7 @@ fn deep_values_are_no_danger() {
 }
 
 #[test]
-fn what_is_no_plain_file_is_refused_and_a_link_is_followed() {
+fn only_a_regular_file_is_read_and_a_link_is_followed() {
     let home = Home::new();
     let missing = read(Source::Codex, home.path().join("missing.json")).unwrap_err();
     let MigrateError::Io { action: "read", source, .. } = &missing else { panic!("{missing}") };
@@ -520,7 +520,7 @@ fn what_is_no_plain_file_is_refused_and_a_link_is_followed() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_may_not_be_read_is_an_error_that_says_what_to_see_to() {
+fn a_file_without_read_permission_is_an_error_that_says_what_to_check() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::new();
     let path = home.write(Source::Codex, fixture(Source::Codex));
@@ -535,7 +535,7 @@ fn a_file_that_may_not_be_read_is_an_error_that_says_what_to_see_to() {
 }
 
 #[test]
-fn a_file_cut_off_anywhere_is_an_error() {
+fn a_truncated_file_is_an_error() {
     let home = Home::new();
     for source in Source::ALL {
         let text = fixture(source).trim_end();
@@ -646,7 +646,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn no_change_of_a_few_bytes_panics_or_shows_a_secret(
+    fn no_damaged_file_causes_a_panic_or_shows_a_secret(
         source in prop::sample::select(Source::ALL.to_vec()),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3), 1..6),
     ) {

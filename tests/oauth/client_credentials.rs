@@ -34,9 +34,9 @@ struct Server {
 struct State {
     /// The forms that were sent to the token endpoint.
     asked: Vec<BTreeMap<String, String>>,
-    /// What is answered in place of a token.
+    /// The response instead of a token.
     says: Option<(u16, &'static str)>,
-    /// What a token's answer says beside the token.
+    /// The other members of a token response.
     beside: &'static str,
     /// What the API was asked with.
     api: Vec<String>,
@@ -53,14 +53,14 @@ impl Server {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let server = served.clone();
-                let service = service_fn(move |request| server.clone().answer(request));
+                let service = service_fn(move |request| server.clone().respond(request));
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
         (server, url)
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, BoxError> {
+    async fn respond(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, BoxError> {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let mut state = self.state.lock().unwrap();
@@ -73,8 +73,8 @@ impl Server {
             );
             let (status, text) =
                 state.says.map_or((200, token), |(status, text)| (status, text.to_owned()));
-            let answer = Response::builder().status(status).header("content-type", "application/json");
-            return Ok(answer.header("retry-after", "7").body(Full::from(text))?);
+            let response = Response::builder().status(status).header("content-type", "application/json");
+            return Ok(response.header("retry-after", "7").body(Full::from(text))?);
         }
         let token = head.headers.get("authorization").map_or("", |value| value.to_str().unwrap());
         let token = token.trim_start_matches("Bearer ").to_owned();
@@ -149,7 +149,7 @@ async fn a_client_s_token_is_made_before_the_first_request_and_after_a_401() {
 }
 
 #[tokio::test]
-async fn lifetimes_are_read_as_in_other_answers_and_a_refresh_token_is_not_kept() {
+async fn lifetimes_are_read_as_in_other_responses_and_a_refresh_token_is_not_kept() {
     let (server, url) = Server::start().await;
     let now = Timestamp::from(std::time::SystemTime::now());
     for (beside, lifetime) in [
@@ -170,9 +170,9 @@ async fn lifetimes_are_read_as_in_other_answers_and_a_refresh_token_is_not_kept(
 }
 
 #[tokio::test]
-async fn what_a_server_refuses_is_a_setting_s_trouble_and_no_verdict() {
+async fn a_servers_refusal_is_an_error_of_a_setting_and_not_a_verdict() {
     let (server, url) = Server::start().await;
-    for (status, answer, words) in [
+    for (status, response, words) in [
         (401, r#"{"error": "invalid_client"}"#, "OAuthConfig::client_id"),
         (400, r#"{"error": "unauthorized_client"}"#, "OAuthConfig::client_id"),
         (400, r#"{"error": "invalid_scope"}"#, "OAuthConfig::scopes"),
@@ -182,7 +182,7 @@ async fn what_a_server_refuses_is_a_setting_s_trouble_and_no_verdict() {
             "invalid_grant: …?",
         ),
     ] {
-        server.set(|state| state.says = Some((status, answer)));
+        server.set(|state| state.says = Some((status, response)));
         match mint(&minter(config(&url))).await.unwrap_err() {
             RefreshError::Failed(error) => assert!(error.to_string().contains(words), "{error}"),
             other => panic!("{other:?}"),
@@ -207,7 +207,7 @@ async fn what_a_server_refuses_is_a_setting_s_trouble_and_no_verdict() {
 }
 
 #[tokio::test]
-async fn a_setting_that_is_missing_is_named_and_nothing_is_sent() {
+async fn a_missing_setting_is_named_and_nothing_is_sent() {
     let (server, url) = Server::start().await;
     for (setting, unset) in [
         ("client_id", (|config| config.client_id = None) as fn(&mut OAuthConfig)),

@@ -67,7 +67,7 @@ async fn begin_at(device: serde_json::Value, tokens: &'static str) -> Result<Sig
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_prompt_holds_nothing_that_moves_a_cursor_or_opens_more_than_a_page() {
+async fn a_prompt_contains_no_control_characters_and_only_web_urls() {
     for bad in [
         json!({ "user_code": "\u{1b}]0;title\u{7}" }),
         json!({ "user_code": "" }),
@@ -91,21 +91,21 @@ async fn a_prompt_holds_nothing_that_moves_a_cursor_or_opens_more_than_a_page() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_code_that_lives_for_ever_is_waited_for() {
+async fn a_code_that_never_expires_is_waited_for() {
     let sign_in = begin_at(json!({ "expires_in": u64::MAX }), r#"{"access_token": "token"}"#);
     let account = sign_in.await.unwrap().finish().await.unwrap();
     assert_eq!(account.tokens.access.expose(), "token");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_does_not_tell_the_code_that_was_typed_in() {
+async fn an_error_does_not_contain_the_typed_code() {
     let no = r#"{"error": "access_denied", "error_description": "USER-0000 was denied"}"#;
     let error = begin_at(json!({}), no).await.unwrap().finish().await.unwrap_err();
     assert_eq!(error.to_string(), "test refuses: access_denied: … was denied");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_is_asked_at_its_interval_or_every_five_seconds() {
+async fn the_server_is_polled_at_its_interval_or_every_five_seconds() {
     for vendor in [Vendor::Qwen, Vendor::Copilot] {
         for (device_interval, expected) in [(Some(7), 7), (None, 5), (Some(5), 5)] {
             let server = AuthorizationServer::start(Rules { device_interval, ..Rules::of(vendor) });
@@ -128,7 +128,7 @@ async fn the_server_is_asked_at_its_interval_or_every_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_names_no_pause_is_asked_every_second() {
+async fn a_server_with_an_interval_of_zero_is_polled_every_second() {
     let server =
         AuthorizationServer::start(Rules { device_interval: Some(0), ..Rules::of(Vendor::Qwen) });
     let mut sign_in = begin(&server).await;
@@ -157,7 +157,7 @@ async fn slow_down_adds_five_seconds_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_not_reached_is_asked_again_less_often() {
+async fn an_unreachable_server_is_polled_less_often() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Copilot));
     let mut sign_in = begin(&server).await;
     server.type_in(&user_code(&sign_in));
@@ -188,7 +188,7 @@ async fn a_network_that_comes_back_in_time_is_enough() {
     })
     .0;
     end.unwrap();
-    let causes = ["no answer from", "no whole answer from", "is longer than 65536 bytes"];
+    let causes = ["no response from", "no complete response from", "is longer than 65536 bytes"];
     for (line, cause) in story.iter().zip(causes) {
         assert!(line.contains(cause), "{line}");
     }
@@ -207,7 +207,7 @@ async fn a_code_that_nobody_types_in_expires() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_code_that_the_server_calls_expired_is() {
+async fn a_code_that_the_server_calls_expired_has_expired() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
     let sign_in = begin(&server).await;
     server.advance(seconds(1000));
@@ -216,7 +216,7 @@ async fn a_code_that_the_server_calls_expired_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_no_ends_it_at_once() {
+async fn a_refusal_ends_the_sign_in_at_once() {
     for vendor in [Vendor::Qwen, Vendor::Copilot] {
         let server = AuthorizationServer::start(Rules::of(vendor));
         let sign_in = begin(&server).await;
@@ -229,7 +229,7 @@ async fn a_no_ends_it_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_cannot_be_read_ends_it() {
+async fn an_unreadable_response_ends_the_sign_in() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
     for (status, text) in [
         (StatusCode::NOT_FOUND, "<html>"),
@@ -251,7 +251,7 @@ async fn an_answer_that_cannot_be_read_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_else_has_answered_is_no_end() {
+async fn a_response_from_something_in_between_does_not_end_the_sign_in() {
     for (status, text) in [
         (StatusCode::OK, "<html>Sign in to this network</html>"),
         (StatusCode::FORBIDDEN, "\u{feff}<!DOCTYPE html><title>Just a moment...</title>"),
@@ -277,7 +277,7 @@ async fn what_somebody_else_has_answered_is_no_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_is_asked_for_on_after_a_page_of_somebody_else_s() {
+async fn polling_a_link_goes_on_after_a_foreign_page() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Cursor));
     let client = OAuthClient::new("cursor", server.config(), server.without_sockets());
     let mut sign_in = client.sign_in(FlowKind::LinkPoll).await.unwrap();
@@ -296,8 +296,8 @@ async fn a_link_is_asked_for_on_after_a_page_of_somebody_else_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_are_read_however_they_are_written() {
-    // What is told, how long the code works, and when it is asked for first.
+async fn times_are_read_in_every_notation() {
+    // The stated values, the code's lifetime, and the time of the first poll.
     for (times, lifetime, pause) in [
         (json!({ "interval": "5", "expires_in": "900" }), 900, 5),
         (json!({ "interval": 7.0, "expires_in": 900.0 }), 900, 7),
@@ -324,12 +324,12 @@ async fn times_are_read_however_they_are_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_s_code_is_read_in_a_form_too() {
-    let answer = "device_code=device&expires_in=900&interval=7&user_code=ABCD-1234&\
+async fn a_devices_code_may_come_in_a_form() {
+    let response = "device_code=device&expires_in=900&interval=7&user_code=ABCD-1234&\
                   verification_uri=https%3A%2F%2Fgithub.com%2Flogin%2Fdevice";
     let http = OAuthHttp::new(tower::service_fn(move |request: Request<Full<Bytes>>| {
         let is_token = request.uri().path().ends_with("/token");
-        let text = if is_token { "access_token=token&scope=&token_type=bearer" } else { answer };
+        let text = if is_token { "access_token=token&scope=&token_type=bearer" } else { response };
         async move { Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(text))) }
     }));
     let config = OAuthConfig::qwen().client_id("id");
@@ -341,7 +341,7 @@ async fn a_device_s_code_is_read_in_a_form_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_of_next_that_is_dropped_loses_nothing() {
+async fn dropping_a_call_of_next_loses_nothing() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Copilot));
     let mut sign_in = begin(&server).await;
     server.type_in(&user_code(&sign_in));
@@ -361,7 +361,7 @@ async fn a_call_of_next_that_is_dropped_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_in_that_is_not_awaited_asks_nothing() {
+async fn a_sign_in_that_is_not_awaited_sends_no_request() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Qwen));
     let sign_in = begin(&server).await;
     tokio::time::sleep(seconds(100)).await;
@@ -384,7 +384,7 @@ async fn a_link_that_nobody_follows_expires() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_waited_for_as_long_as_was_set() {
+async fn a_request_times_out_after_the_configured_time() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Cursor));
     let http: OAuthHttp = server.without_sockets().timeout(seconds(9));
     let client = OAuthClient::new("cursor", server.config(), http);

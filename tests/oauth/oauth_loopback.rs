@@ -81,7 +81,7 @@ async fn a_port_of_localhost_that_somebody_has_on_ipv6_is_taken() {
 }
 
 #[tokio::test]
-async fn the_page_tells_how_it_ended_once_that_is_known() {
+async fn the_page_says_how_the_sign_in_ended_once_that_is_known() {
     let server = server();
     let sign_in = begin(&server).await;
     let url = start(&sign_in);
@@ -110,7 +110,7 @@ async fn the_page_tells_how_it_ended_once_that_is_known() {
 }
 
 #[tokio::test]
-async fn the_page_tells_of_a_failure_after_the_code() {
+async fn the_page_reports_a_failure_after_the_code() {
     let server = server();
     let sign_in = begin(&server).await;
     let url = start(&sign_in);
@@ -160,7 +160,7 @@ async fn what_is_no_answer_to_this_sign_in_neither_ends_nor_enters_it() {
 }
 
 #[tokio::test]
-async fn the_vendor_s_error_ends_it_and_is_text_on_the_page() {
+async fn the_vendors_error_ends_the_sign_in_and_is_plain_text_on_the_page() {
     let server = server();
     server.says_yes(false);
     let sign_in = begin(&server).await;
@@ -196,7 +196,7 @@ async fn a_busy_port_is_an_error_that_offers_the_pasted_code() {
 }
 
 #[tokio::test]
-async fn a_redirect_uri_is_sent_as_it_was_written_and_its_port_is_listened_at() {
+async fn a_redirect_uri_is_sent_as_written_and_its_port_is_listened_on() {
     let server = server();
     // A port that is free for now.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
@@ -229,12 +229,12 @@ async fn a_redirect_uri_that_is_not_on_this_machine_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_dropped_leaves_no_socket_behind() {
+async fn dropping_a_sign_in_closes_its_sockets() {
     let server = server();
     let mut sign_in = begin(&server).await;
     let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    // Until the spare connection is served, which an answer on another shows.
+    // Until the spare connection is served, which a response on another one shows.
     let uri = redirect(&sign_in);
     tokio::select! {
         _ = sign_in.next() => panic!("there is nothing to tell"),
@@ -250,7 +250,7 @@ async fn a_sign_in_that_is_dropped_leaves_no_socket_behind() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_dropped_in_the_middle_of_its_exchange_frees_its_port() {
+async fn dropping_a_sign_in_during_its_exchange_frees_its_port() {
     let server = server();
     let mut sign_in = begin(&server).await;
     let url = start(&sign_in);
@@ -309,17 +309,17 @@ async fn a_connection_that_sends_nothing_does_not_keep_the_browser_out() {
     assert_eq!(pages[0].status, StatusCode::OK);
 }
 
-/// What a server answers to these bytes.
+/// A server's response to these bytes.
 async fn send(port: u16, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let _ = stream.write_all(bytes).await;
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response).await;
+    String::from_utf8_lossy(&response).into_owned()
 }
 
 #[tokio::test]
-async fn a_request_that_is_refused_is_told_and_the_wait_goes_on() {
+async fn a_refused_request_is_reported_and_the_wait_goes_on() {
     let server = server();
     let sign_in = begin(&server).await;
     let (url, port) = (start(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
@@ -329,9 +329,12 @@ async fn a_request_that_is_refused_is_told_and_the_wait_goes_on() {
         for (bytes, status) in
             [(long.as_bytes(), "4"), (cookies.as_bytes(), "431"), (b"\x16\x03\x01 \r\n\r\n", "400")]
         {
-            let answer = send(port, bytes).await;
+            let response = send(port, bytes).await;
             // The rest is not read, so that the connection may be reset first.
-            assert!(answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            assert!(
+                response.is_empty() || response.starts_with(&format!("HTTP/1.1 {status}")),
+                "{response}"
+            );
         }
         vec![browse(&url).await]
     })
@@ -343,7 +346,7 @@ async fn a_request_that_is_refused_is_told_and_the_wait_goes_on() {
 }
 
 #[tokio::test]
-async fn the_cookies_of_every_port_of_this_host_are_no_reason_to_refuse_a_browser() {
+async fn a_browser_with_the_cookies_of_every_port_of_this_host_is_served() {
     let field = |size: usize| format!("cookie: session={}\r\n", "x".repeat(size));
     for cookies in
         [field(17 << 10), field(128 << 10), field(2 << 10).repeat(64), "cookie: a=b\r\n".repeat(500)]
@@ -359,8 +362,8 @@ async fn the_cookies_of_every_port_of_this_host_are_no_reason_to_refuse_a_browse
             let path = &location[location.find("/auth").unwrap()..];
             let request =
                 format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{cookies}cookie: {ours}\r\n\r\n");
-            let answer = send(port, request.as_bytes()).await;
-            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            let response = send(port, request.as_bytes()).await;
+            assert!(response.starts_with("HTTP/1.1 200"), "{response}");
             Vec::new()
         })
         .await;
@@ -369,7 +372,7 @@ async fn the_cookies_of_every_port_of_this_host_are_no_reason_to_refuse_a_browse
 }
 
 #[tokio::test]
-async fn a_browser_that_loads_the_page_ahead_gets_it_each_time() {
+async fn a_browser_that_prefetches_the_page_gets_it_each_time() {
     for says_yes in [true, false] {
         let server = server();
         server.says_yes(says_yes);
@@ -410,7 +413,7 @@ async fn a_browser_that_loads_the_page_ahead_gets_it_each_time() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_dropped_after_its_end_frees_its_port() {
+async fn dropping_a_sign_in_after_its_end_frees_its_port() {
     let server = server();
     let sign_in = begin(&server).await;
     let (url, port) = (start(&sign_in), Url::parse(&redirect(&sign_in)).unwrap().port().unwrap());
@@ -426,7 +429,7 @@ async fn a_sign_in_that_is_dropped_after_its_end_frees_its_port() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_dawdles_is_closed_in_time() {
+async fn a_slow_connection_is_closed_in_time() {
     // Time leaps ahead while nothing happens, so the bound comes at once.
     let server = server();
     let mut sign_in = begin(&server).await;
@@ -434,8 +437,8 @@ async fn a_connection_that_dawdles_is_closed_in_time() {
     let dawdles = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         stream.write_all(b"GET /auth/callback HTTP/1.1\r\n").await.unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response).await;
     };
     let bounded = tokio::time::timeout(Duration::from_secs(60), dawdles);
     tokio::select! {

@@ -45,7 +45,7 @@ fn reason(error: RefreshError) -> String {
 }
 
 #[tokio::test]
-async fn every_vendor_s_tokens_are_renewed_again_and_again() {
+async fn every_vendors_tokens_are_renewed_repeatedly() {
     for vendor in Vendor::ALL {
         let (server, account) = account(Rules::of(vendor)).await;
         let client = server.client();
@@ -66,7 +66,7 @@ async fn every_vendor_s_tokens_are_renewed_again_and_again() {
 }
 
 #[tokio::test]
-async fn what_an_answer_does_not_renew_is_kept() {
+async fn tokens_that_a_response_does_not_renew_are_kept() {
     let (server, account) = account(Rules::of(Vendor::Qwen)).await;
     let client = server.client();
     let mut tokens = account.tokens;
@@ -76,7 +76,7 @@ async fn what_an_answer_does_not_renew_is_kept() {
     assert_eq!(renewed.extra["endpoint"].expose(), "portal.example.com");
     assert_eq!(renewed.extra["mine"].expose(), "kept");
 
-    for answer in [
+    for response in [
         r#"{"access_token": "new"}"#,
         r#"{"access_token": "new", "refresh_token": null, "resource_url": null, "expires_in": null}"#,
         // Odd, but the grant is spent and the token is good.
@@ -86,19 +86,19 @@ async fn what_an_answer_does_not_renew_is_kept() {
         r#"{"access_token": "new", "accessToken": "new", "expires_in": 3600.0, "scope": ["a", "b"]}"#,
     ] {
         // In place of the real one, which is thrown away.
-        server.fail_next([Fault::Text(StatusCode::OK, answer)]);
+        server.fail_next([Fault::Text(StatusCode::OK, response)]);
         let before = tower_credentials::Timestamp::from(std::time::SystemTime::now());
         let renewed = refresh(&client, &renewed).await.unwrap();
         assert_eq!(renewed.access.expose(), "new");
         assert!(renewed.refresh.as_ref().is_some_and(|token| token.expose().starts_with("refresh-")));
         assert_eq!(renewed.extra["endpoint"].expose(), "portal.example.com");
         let lifetime = renewed.expires_at.unwrap().since(before).as_secs();
-        assert!((3600..3700).contains(&lifetime), "{answer}: {lifetime}");
+        assert!((3600..3700).contains(&lifetime), "{response}: {lifetime}");
     }
 }
 
 #[tokio::test]
-async fn what_copilot_s_exchange_says_of_an_expiry_is_read_by_a_wrong_clock_too() {
+async fn copilots_expiry_is_read_with_a_wrong_clock() {
     let (server, account) = account(Rules::of(Vendor::Copilot)).await;
     let now = tower_credentials::Timestamp::from(std::time::SystemTime::now());
     let in_half_an_hour = now.as_millis() / 1000 + 1800;
@@ -114,8 +114,8 @@ async fn what_copilot_s_exchange_says_of_an_expiry_is_read_by_a_wrong_clock_too(
         (r#""refresh_in": "1500""#.to_owned(), 1500),
         (r#""endpoints": 7"#.to_owned(), 3600),
     ] {
-        let answer = format!(r#"{{"token": "new", {times}}}"#);
-        server.fail_next([Fault::Text(StatusCode::OK, answer.leak())]);
+        let response = format!(r#"{{"token": "new", {times}}}"#);
+        server.fail_next([Fault::Text(StatusCode::OK, response.leak())]);
         let renewed = refresh(&server.client(), &account.tokens).await.unwrap();
         let lifetime = renewed.expires_at.unwrap().since(now).as_secs();
         assert!((expected - 2..expected + 60).contains(&lifetime), "{times}: {lifetime}");
@@ -123,7 +123,7 @@ async fn what_copilot_s_exchange_says_of_an_expiry_is_read_by_a_wrong_clock_too(
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_is_spent_or_revoked_is_a_verdict_in_the_vendor_s_words() {
+async fn a_spent_or_revoked_refresh_token_is_a_verdict_in_the_vendors_words() {
     for (vendor, words) in [
         (Vendor::Anthropic, "invalid_grant: … was used before"),
         (Vendor::OpenAi, "refresh_token_reused: … was used before"),
@@ -148,7 +148,7 @@ async fn a_refresh_token_that_is_spent_or_revoked_is_a_verdict_in_the_vendor_s_w
 }
 
 #[tokio::test]
-async fn the_last_spent_token_is_answered_again_in_grace_and_not_after() {
+async fn the_last_spent_token_works_again_only_within_its_grace_period() {
     let grace = Some(Duration::from_secs(30));
     let (server, account) = account(Rules { grace, ..Rules::of(Vendor::OpenAi) }).await;
     let client = server.client();
@@ -165,7 +165,7 @@ async fn the_last_spent_token_is_answered_again_in_grace_and_not_after() {
 async fn only_a_refusal_of_the_token_itself_is_a_verdict() {
     let (server, account) = account(Rules::of(Vendor::Qwen)).await;
     let client = server.client();
-    for (answer, is_verdict, words) in [
+    for (response, is_verdict, words) in [
         (r#"{"error": "invalid_grant"}"#, true, "invalid_grant"),
         (r#"{"error": {"code": "refresh_token_reused", "message": "again"}}"#, true, "again"),
         (r#"{"error": {"code": "refresh_token_expired"}}"#, true, "refresh_token_expired"),
@@ -184,21 +184,21 @@ async fn only_a_refusal_of_the_token_itself_is_a_verdict() {
         ),
         (r#"{"error": {}}"#, false, "refuses"),
     ] {
-        server.fail_next([Fault::Text(StatusCode::BAD_REQUEST, answer)]);
+        server.fail_next([Fault::Text(StatusCode::BAD_REQUEST, response)]);
         let error = refresh(&client, &account.tokens).await.unwrap_err();
-        assert_eq!(matches!(error, RefreshError::Rejected { .. }), is_verdict, "{answer}: {error:?}");
-        assert!(error.to_string().contains(words), "{answer}: {error}");
+        assert_eq!(matches!(error, RefreshError::Rejected { .. }), is_verdict, "{response}: {error:?}");
+        assert!(error.to_string().contains(words), "{response}: {error}");
     }
 }
 
 #[tokio::test]
-async fn words_of_a_server_are_kept_to_one_line_of_some_length() {
+async fn a_servers_words_are_cut_to_one_short_line() {
     let (server, account) = account(Rules::of(Vendor::Anthropic)).await;
     let long = "x".repeat(5000);
-    let answer = format!(
+    let response = format!(
         r#"{{"error": "invalid_grant", "error_description": "a\u0000b\u001b[31m\r\nc\u202e{long}"}}"#
     );
-    server.fail_next([Fault::Text(StatusCode::BAD_REQUEST, answer.leak())]);
+    server.fail_next([Fault::Text(StatusCode::BAD_REQUEST, response.leak())]);
     let reason = reason(refresh(&server.client(), &account.tokens).await.unwrap_err());
     assert!(reason.starts_with("invalid_grant: a b [31m  c x"), "{reason}");
     assert!(reason.chars().count() < 350, "{reason}");
@@ -206,7 +206,7 @@ async fn words_of_a_server_are_kept_to_one_line_of_some_length() {
 }
 
 #[tokio::test]
-async fn a_wrong_client_is_a_setting_s_fault() {
+async fn a_wrong_client_is_an_error_of_a_setting() {
     let (server, account) = account(Rules::of(Vendor::Google)).await;
     for config in [
         server.config().client_id("another"),
@@ -226,7 +226,7 @@ async fn a_wrong_client_is_a_setting_s_fault() {
 }
 
 #[tokio::test]
-async fn a_credential_without_a_refresh_token_needs_a_sign_in_and_a_key_is_none_to_renew() {
+async fn a_credential_without_a_refresh_token_needs_a_sign_in_and_a_key_cannot_be_renewed() {
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
     let client = server.client();
     let error = refresh(&client, &OAuthTokens::new("access")).await.unwrap_err();
@@ -238,7 +238,7 @@ async fn a_credential_without_a_refresh_token_needs_a_sign_in_and_a_key_is_none_
 }
 
 #[tokio::test]
-async fn an_mcp_server_s_tokens_are_renewed_and_stay_its() {
+async fn an_mcp_servers_tokens_are_renewed_and_keep_their_kind() {
     let (server, account) = account(Rules::of(Vendor::Qwen)).await;
     let mut config = server.config();
     config.dialect = Dialect::Standard;
@@ -249,7 +249,7 @@ async fn an_mcp_server_s_tokens_are_renewed_and_stay_its() {
 }
 
 #[tokio::test]
-async fn a_request_with_an_expired_token_is_answered_after_one_refresh_that_is_saved() {
+async fn a_request_with_an_expired_token_succeeds_after_one_refresh_that_is_saved() {
     let (server, account) = account(Rules::of(Vendor::OpenAi)).await;
     let vault = MemoryVault::new();
     let stored = account.store(&vault, PoolKey::new("test"), "work").await.unwrap();
@@ -264,23 +264,23 @@ async fn a_request_with_an_expired_token_is_answered_after_one_refresh_that_is_s
         let request = Request::get(format!("{}/resource", server.url())).body(Full::default()).unwrap();
         tokio::spawn(stack.clone().oneshot(request))
     });
-    for answer in requests.collect::<Vec<_>>() {
-        assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::OK);
+    for response in requests.collect::<Vec<_>>() {
+        assert_eq!(response.await.unwrap().unwrap().status(), StatusCode::OK);
     }
     assert_eq!((server.granted(Kind::Refresh), server.reuses()), (1, 0));
     let now = vault.get(stored.id).await.unwrap();
     assert!(now.metadata.generation > stored.generation);
 }
 
-/// What is kept of an answer that could not be read.
+/// The part of an unreadable response that is kept.
 async fn kept(vault: &MemoryVault) -> Option<String> {
     let stored = vault.load_pool(PoolKey::new("test")).await.unwrap().credentials.remove(0);
     let Secret::OAuth(tokens) = stored.secret else { panic!() };
-    tokens.extra.get(OAuthTokens::UNREAD_ANSWER).map(|answer| answer.expose().to_owned())
+    tokens.extra.get(OAuthTokens::UNREAD_ANSWER).map(|response| response.expose().to_owned())
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_kept_until_another_can() {
+async fn an_unreadable_response_is_kept_until_a_readable_one_arrives() {
     const TWO: &str = r#"{"access_token": "one", "access_token": "two", "refresh_token": "next"}"#;
     for (rotates, fault, expected) in [
         (false, Fault::Text(StatusCode::OK, TWO), TWO),
@@ -311,16 +311,16 @@ async fn an_answer_that_cannot_be_read_is_kept_until_another_can() {
         };
         let ask = async |stack: tower::util::BoxCloneService<_, _, _>| {
             let request = Request::get(format!("{}/resource", server.url())).body(Full::default());
-            let answer: http::Response<hyper::body::Incoming> =
+            let response: http::Response<hyper::body::Incoming> =
                 stack.oneshot(request.unwrap()).await.unwrap();
-            answer.status()
+            response.status()
         };
         server.advance(Duration::from_secs(9 * 3600));
         server.fail_next([fault.clone()]);
         let (_pool, stack) = open().await;
         assert_eq!(ask(tower::util::BoxCloneService::new(stack)).await, StatusCode::UNAUTHORIZED);
-        let answer = kept(&vault).await.unwrap_or_else(|| panic!("{fault:?}: nothing is kept"));
-        assert!(answer.starts_with(expected), "{fault:?}: {answer}");
+        let response = kept(&vault).await.unwrap_or_else(|| panic!("{fault:?}: nothing is kept"));
+        assert!(response.starts_with(expected), "{fault:?}: {response}");
         let words = told.lock().unwrap().clone();
         assert!(
             words.contains("is kept with the account, sealed") && !words.contains("next"),
@@ -354,7 +354,7 @@ async fn an_answer_that_cannot_be_read_is_kept_until_another_can() {
 }
 
 #[tokio::test]
-async fn a_new_sign_in_heals_an_account_whose_session_was_ended() {
+async fn a_new_sign_in_restores_an_account_whose_session_was_ended() {
     let (server, account) = account(Rules::of(Vendor::Anthropic)).await;
     let vault = MemoryVault::new();
     let key = PoolKey::new("test");
@@ -384,7 +384,7 @@ async fn a_new_sign_in_heals_an_account_whose_session_was_ended() {
 }
 
 #[tokio::test]
-async fn github_s_own_token_is_renewed_when_it_has_expired_and_never_lost() {
+async fn githubs_own_token_is_renewed_once_expired_and_never_lost() {
     let github_lifetime = Some(Duration::from_secs(24 * 3600));
     let (server, account) = account(Rules { github_lifetime, ..Rules::of(Vendor::Copilot) }).await;
     let client = server.client();
@@ -410,7 +410,7 @@ async fn github_s_own_token_is_renewed_when_it_has_expired_and_never_lost() {
     assert!(server.whose(&renewed).await.is_some());
     assert_eq!(server.asked(Kind::Refresh), 1, "GitHub's new token was kept");
 
-    // Renewing GitHub's does not help where it is exchanged for nobody.
+    // Renewing GitHub's token does not help if it is never exchanged.
     server.fail_next([Fault::Text(StatusCode::NOT_FOUND, "")]);
     let verdict = reason(refresh(&client, &renewed).await.unwrap_err());
     assert!(verdict.starts_with("token_not_exchanged: "), "{verdict}");

@@ -89,14 +89,14 @@ async fn trouble_on_the_way_is_no_verdict_and_no_error_tells_a_secret() {
             all.push_str(&shown(&error));
         }
         for status in [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED, StatusCode::OK] {
-            for answer in [
+            for response in [
                 r#"{"error": "invalid_grant", "error_description": "no {} here"}"#,
                 r#"{"error": "{}", "error_description": "{}{}"}"#,
                 r#"{"error": {"code": "{}", "message": "({})"}}"#,
                 r#"{"error": {"type": "{}"}, "message": "{}"}"#,
                 r#"{"shouldLogout": true, "error": "{}"}"#,
             ] {
-                server.fail_next([Fault::Quoting(status, answer)]);
+                server.fail_next([Fault::Quoting(status, response)]);
                 all.push_str(&shown(&refresh(&client, &account.tokens).await.unwrap_err()));
             }
         }
@@ -110,7 +110,7 @@ async fn trouble_on_the_way_is_no_verdict_and_no_error_tells_a_secret() {
 }
 
 #[tokio::test]
-async fn the_http_client_s_own_error_does_not_tell_a_secret_either() {
+async fn the_http_clients_own_error_contains_no_secret() {
     for vendor in Vendor::ALL {
         let server = AuthorizationServer::start(Rules::of(vendor));
         let account = server.account().await;
@@ -137,7 +137,7 @@ async fn the_http_client_s_own_error_does_not_tell_a_secret_either() {
 }
 
 #[tokio::test]
-async fn a_sign_in_s_errors_do_not_tell_a_secret() {
+async fn a_sign_ins_errors_contain_no_secret() {
     // All at once: some may ask only every second.
     let vendors = Vendor::ALL.map(|vendor| tokio::spawn(sign_in_with_errors(vendor)));
     for vendor in vendors {
@@ -149,16 +149,16 @@ async fn sign_in_with_errors(vendor: Vendor) {
     let server = AuthorizationServer::start(Rules { device_interval: Some(1), ..Rules::of(vendor) });
     let client = OAuthClient::new(vendor.name(), server.config(), OAuthHttp::new(client()));
     let mut all = format!("{client:?}");
-    for (status, answer) in [
+    for (status, response) in [
         (StatusCode::BAD_REQUEST, r#"{"error": "invalid_grant", "error_description": "no {}"}"#),
         (StatusCode::FORBIDDEN, r#"{"error": {"code": "{}", "message": "{}"}}"#),
         (StatusCode::OK, r#"{"access_token": {"{}": "{}"}}"#),
     ] {
         server.fail_next([if vendor == Vendor::Cursor {
             // Its secrets are in the URL.
-            Fault::Text(status, answer)
+            Fault::Text(status, response)
         } else {
-            Fault::Quoting(status, answer)
+            Fault::Quoting(status, response)
         }]);
         let error = server.sign_in(&client, client.first_flow().unwrap()).await.unwrap_err();
         all.push_str(&shown(&error));

@@ -30,7 +30,7 @@ fn quick(vendor: Vendor) -> AuthorizationServer {
 }
 
 #[tokio::test]
-async fn every_vendor_s_first_flow_ends_in_tokens_that_work() {
+async fn every_vendors_first_flow_ends_with_tokens_that_work() {
     for vendor in Vendor::ALL {
         let server = quick(vendor);
         let client = server.client();
@@ -107,7 +107,7 @@ async fn a_pasted_text_of_another_sign_in_is_refused_and_the_right_one_still_wor
 }
 
 #[tokio::test]
-async fn a_code_that_was_injected_fails_at_the_verifier() {
+async fn an_injected_code_fails_at_the_verifier() {
     let server = quick(Vendor::OpenAi);
     let victim = with_port(&server).sign_in(FlowKind::PastedCode).await.unwrap();
     let mut attacker = with_port(&server).sign_in(FlowKind::PastedCode).await.unwrap();
@@ -123,7 +123,7 @@ async fn a_code_that_was_injected_fails_at_the_verifier() {
 }
 
 #[tokio::test]
-async fn a_code_that_is_used_again_ends_the_session_it_began() {
+async fn reusing_a_code_ends_the_session_that_it_began() {
     let server = quick(Vendor::Google);
     let account = server.sign_in(&server.client(), FlowKind::Loopback).await.unwrap();
     assert!(server.whose(&account.tokens).await.is_some());
@@ -137,7 +137,7 @@ async fn a_code_that_is_used_again_ends_the_session_it_began() {
 }
 
 #[tokio::test]
-async fn who_says_no_ends_the_sign_in_with_the_vendor_s_words() {
+async fn a_refusal_ends_the_sign_in_with_the_vendors_words() {
     for vendor in [Vendor::Anthropic, Vendor::OpenAi, Vendor::Google, Vendor::Copilot, Vendor::Qwen] {
         let server = quick(vendor);
         server.says_yes(false);
@@ -150,7 +150,7 @@ async fn who_says_no_ends_the_sign_in_with_the_vendor_s_words() {
 }
 
 #[tokio::test]
-async fn what_each_vendor_tells_of_an_account_is_kept() {
+async fn each_vendors_facts_about_an_account_are_kept() {
     for vendor in Vendor::ALL {
         let server = quick(vendor);
         let client = server.client();
@@ -191,7 +191,7 @@ async fn tokens_of_somebody_else_are_not_put_into_a_record() {
         server.person("bob");
         let bob = server.account().await;
         if vendor == Vendor::Qwen {
-            // Its answers tell nothing of who it is.
+            // Its responses do not say who it is.
             assert_eq!(bob.is_of(&vault.get(stored.id).await.unwrap()), None);
             continue;
         }
@@ -215,7 +215,7 @@ async fn tokens_of_somebody_else_are_not_put_into_a_record() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_lifetime_means_an_hour() {
+async fn a_response_without_a_lifetime_means_an_hour() {
     let began: Timestamp = SystemTime::now().into();
     for (states_lifetime, expected) in [(true, 8 * 3600), (false, 3600)] {
         let server = AuthorizationServer::start(Rules { states_lifetime, ..Rules::of(Vendor::OpenAi) });
@@ -334,7 +334,7 @@ async fn a_refresh_that_comes_between_does_not_undo_a_sign_in() {
 }
 
 #[tokio::test]
-async fn an_account_of_which_nothing_is_told_gets_a_record_each_time() {
+async fn an_unidentified_account_gets_a_new_record_each_time() {
     let server = quick(Vendor::Qwen);
     let account = server.sign_in(&server.client(), FlowKind::Device).await.unwrap();
     assert_eq!(account.account, None);
@@ -371,7 +371,7 @@ async fn a_sign_in_by_link_waits_until_somebody_has_followed_it() {
 }
 
 #[tokio::test]
-async fn copilot_s_exchange_is_tried_again_after_trouble_on_the_way() {
+async fn copilots_exchange_is_tried_again_after_a_network_error() {
     use crate::authorization_server::Fault;
     let server = quick(Vendor::Copilot);
     let mut sign_in = server.client().sign_in(FlowKind::Device).await.unwrap();
@@ -382,7 +382,7 @@ async fn copilot_s_exchange_is_tried_again_after_trouble_on_the_way() {
         match sign_in.next().await.unwrap().unwrap() {
             Progress::SignedIn(account) => break account,
             Progress::Exchanging => {
-                // The first answer of the exchange, since the device's is there.
+                // The first response of the exchange, since the device's is there.
                 server.fail_next([Fault::Text(StatusCode::SERVICE_UNAVAILABLE, "not now")]);
             }
             other => story.push(other.to_string()),
@@ -416,7 +416,7 @@ async fn a_missing_setting_is_named_with_all_the_places_to_set_it() {
 }
 
 #[tokio::test]
-async fn a_pasted_code_s_redirect_uri_may_be_a_program_s_own_scheme() {
+async fn a_pasted_codes_redirect_uri_may_have_a_programs_own_scheme() {
     for uri in ["com.example.app:/callback", "urn:ietf:wg:oauth:2.0:oob"] {
         let config = OAuthConfig::openai().client_id(CLIENT_ID).redirect_uri(uri);
         let client = OAuthClient::new("openai", config, OAuthHttp::new(client()));
@@ -427,16 +427,17 @@ async fn a_pasted_code_s_redirect_uri_may_be_a_program_s_own_scheme() {
 }
 
 #[tokio::test]
-async fn an_account_s_id_that_is_no_id_is_not_kept() {
+async fn an_account_id_that_cannot_be_shown_is_not_kept() {
     use base64::Engine;
     let long = "x".repeat(40_000);
     for sub in ["", "a\u{1b}[2J", long.as_str()] {
         let claims = serde_json::json!({ "sub": sub }).to_string();
         let claims = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(claims);
-        let answer = serde_json::json!({ "access_token": "token", "id_token": format!("a.{claims}.b") });
+        let response =
+            serde_json::json!({ "access_token": "token", "id_token": format!("a.{claims}.b") });
         let http = OAuthHttp::new(tower::service_fn(move |_: Request<Full<Bytes>>| {
-            let answer = Full::<Bytes>::from(answer.to_string());
-            async move { Ok::<_, tower_credentials::BoxError>(http::Response::new(answer)) }
+            let response = Full::<Bytes>::from(response.to_string());
+            async move { Ok::<_, tower_credentials::BoxError>(http::Response::new(response)) }
         }));
         let client = OAuthClient::new("google", OAuthConfig::google().client_id(CLIENT_ID), http);
         let mut sign_in = client.sign_in(FlowKind::PastedCode).await.unwrap();
@@ -447,7 +448,7 @@ async fn an_account_s_id_that_is_no_id_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_setting_that_would_send_secrets_in_clear_is_refused() {
+async fn a_setting_that_would_send_secrets_unencrypted_is_refused() {
     let http = OAuthHttp::new(client());
     for url in [
         "http://auth.example.com/token",
@@ -471,7 +472,7 @@ async fn a_setting_that_would_send_secrets_in_clear_is_refused() {
 }
 
 #[tokio::test]
-async fn a_flow_that_the_provider_has_not_got_is_an_error() {
+async fn a_flow_that_the_provider_lacks_is_an_error() {
     let client = OAuthClient::new("cursor", OAuthConfig::cursor(), OAuthHttp::new(client()));
     let error = client.sign_in(FlowKind::Device).await.unwrap_err();
     let text = error.to_string();

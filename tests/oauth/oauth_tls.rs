@@ -7,7 +7,7 @@ use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthError, OAuthHttp};
 use crate::authorization_server::{AuthorizationServer, Rules, Vendor, get, page};
 
 #[tokio::test]
-async fn it_speaks_plainly_to_this_machine_and_by_tls_to_all_others() {
+async fn plain_http_goes_to_this_machine_and_tls_to_all_others() {
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
     let http = OAuthHttp::with_tls().unwrap();
     let client = OAuthClient::new("openai", server.config(), http.clone());

@@ -1,5 +1,5 @@
 //! A token endpoint that redirects, over clients that follow: no token and no client secret gets to another origin, and
-//! no answer from there is taken.
+//! no response from there is used.
 
 #![cfg(all(feature = "reqwest", feature = "follow-redirect"))]
 
@@ -31,7 +31,7 @@ const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 type Seen = Arc<Mutex<Vec<String>>>;
 
 async fn serve(
-    answer: impl Fn(&str) -> Response<Full<Bytes>> + Clone + Send + 'static,
+    response: impl Fn(&str) -> Response<Full<Bytes>> + Clone + Send + 'static,
 ) -> (String, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -39,15 +39,15 @@ async fn serve(
     let log = seen.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (answer, log) = (answer.clone(), log.clone());
+            let (response, log) = (response.clone(), log.clone());
             let service = service_fn(move |request: Request<Incoming>| {
-                let (answer, log) = (answer.clone(), log.clone());
+                let (response, log) = (response.clone(), log.clone());
                 async move {
                     let (head, body) = request.into_parts();
                     let body = body.collect().await?.to_bytes();
                     let path = head.uri.path().to_owned();
                     log.lock().unwrap().push(format!("{head:?} {}", String::from_utf8_lossy(&body)));
-                    Ok::<_, BoxError>(answer(&path))
+                    Ok::<_, BoxError>(response(&path))
                 }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -72,8 +72,8 @@ impl Rig {
         let (away, seen_away) = serve(move |_| Response::new(Full::from(tokens))).await;
         let to = format!("{away}/token");
         let (home, seen_at_home) = serve(move |_| {
-            let answer = Response::builder().status(status).header(header::LOCATION, &to);
-            answer.body(Full::default()).unwrap()
+            let response = Response::builder().status(status).header(header::LOCATION, &to);
+            response.body(Full::default()).unwrap()
         })
         .await;
         Self { home, away, seen_at_home, seen_away }
@@ -108,7 +108,7 @@ fn error(result: Result<(), RefreshError>) -> OAuthError {
     }
 }
 
-/// The answer is the redirect itself, or is refused for where it comes from.
+/// The response is the redirect itself, or is refused because of its origin.
 fn check_error(error: &OAuthError, rig: &Rig, status: u16) {
     let text = error.to_string();
     assert!(!text.contains("planted") && !error.is_transient(), "{text}");
@@ -124,7 +124,7 @@ fn following() -> OAuthHttp {
 }
 
 #[tokio::test]
-async fn a_refresh_over_a_reqwest_client_that_follows_takes_no_token_along() {
+async fn a_refresh_over_a_redirecting_reqwest_client_carries_no_token_along() {
     for status in STATUSES {
         let rig = Rig::start(status).await;
         let error = rig.refresh(following()).await;
@@ -136,7 +136,7 @@ async fn a_refresh_over_a_reqwest_client_that_follows_takes_no_token_along() {
 }
 
 #[tokio::test]
-async fn nor_does_a_device_sign_in_or_a_client_in_its_own_name() {
+async fn a_device_sign_in_and_client_credentials_carry_no_token_along_either() {
     for status in STATUSES {
         let rig = Rig::start(status).await;
         let error = rig.client(following()).sign_in(FlowKind::Device).await.unwrap_err();
@@ -171,7 +171,7 @@ async fn by_tower_http(
 }
 
 #[tokio::test]
-async fn tower_http_s_following_stays_within_the_origin_with_the_policy() {
+async fn tower_http_follows_only_within_the_origin_with_the_policy() {
     for status in STATUSES {
         let rig = Rig::start(status).await;
         let provider = GenericProvider::bearer("test").origin(&rig.home).unwrap();
@@ -185,7 +185,7 @@ async fn tower_http_s_following_stays_within_the_origin_with_the_policy() {
 }
 
 #[tokio::test]
-async fn an_answer_from_elsewhere_is_refused_whatever_tower_http_s_policy_is() {
+async fn a_response_from_elsewhere_is_refused_with_any_tower_http_policy() {
     for status in STATUSES {
         let rig = Rig::start(status).await;
         let follows = redirect_fn(|_| Ok::<_, BoxError>(Action::Follow));

@@ -41,7 +41,7 @@ async fn a_browser_s_arguments_tell_nothing_of_the_vendor_s_page() {
     assert!(!format!("{:?}", one.prompt()).contains("http"));
     let other = begin(&server).await;
     assert_ne!(Url::parse(&start(&one)).unwrap().path(), Url::parse(&start(&other)).unwrap().path());
-    // The page leads to the vendor's, with a cookie for nobody else, and tells nobody where it came from.
+    // The page redirects to the vendor's, with a cookie that goes to nobody else and without a referrer.
     let (url, mut one) = (start(&one), one);
     let first = tokio::select! {
         next = one.next() => panic!("{next:?}"),
@@ -135,7 +135,7 @@ async fn a_second_browser_ends_a_sign_in_whose_code_is_being_exchanged() {
 }
 
 #[tokio::test]
-async fn the_first_page_is_loaded_again_by_the_same_browser_and_ahead_by_any() {
+async fn the_same_browser_may_reload_the_first_page_and_any_may_prefetch_it() {
     let server = server();
     let mut sign_in = begin(&server).await;
     let url = start(&sign_in);

@@ -1,6 +1,6 @@
-//! What token endpoints answer, and what is learnt of it: a table, each row over a real socket.
+//! The responses of token endpoints and their effects: a table, each row over a real socket.
 //!
-//! The rows are in `token_responses.tsv`: where the answer is documented, the status, the headers, the body, and
+//! The rows are in `token_responses.tsv`: where the response is documented, the status, the headers, the body, and
 //! what is learnt. `\u{feff}` in a body stands for a byte order mark.
 
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ const TABLE: &str = include_str!("token_responses.tsv");
 
 struct Row {
     line: usize,
-    answer: String,
+    response: String,
     learnt: &'static str,
 }
 
@@ -29,25 +29,25 @@ fn rows() -> Vec<Row> {
             panic!("line {}: {} columns", index + 1, columns.len())
         };
         let body = body.replace("\\u{feff}", "\u{feff}");
-        let mut answer = format!("HTTP/1.1 {status} Status\r\nconnection: close\r\n");
+        let mut response = format!("HTTP/1.1 {status} Status\r\nconnection: close\r\n");
         for header in headers.split(" | ").filter(|header| !header.is_empty()) {
-            answer.push_str(&format!("{header}\r\n"));
+            response.push_str(&format!("{header}\r\n"));
         }
-        answer.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
-        Row { line: index + 1, answer, learnt }
+        response.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        Row { line: index + 1, response, learnt }
     });
     rows.collect()
 }
 
 /// A server that answers every request with this.
-async fn serve(answer: Arc<Mutex<String>>) -> String {
+async fn serve(response: Arc<Mutex<String>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             read_request(&mut stream).await;
-            let answer = answer.lock().unwrap().clone();
-            let _ = stream.write_all(answer.as_bytes()).await;
+            let response = response.lock().unwrap().clone();
+            let _ = stream.write_all(response.as_bytes()).await;
         }
     });
     url
@@ -109,17 +109,17 @@ fn learnt(result: Result<OAuthTokens, RefreshError>, asked: Timestamp) -> String
 }
 
 #[tokio::test]
-async fn each_answer_of_the_table_teaches_what_it_says() {
-    let answer = Arc::new(Mutex::new(String::new()));
+async fn each_response_of_the_table_gives_the_expected_result() {
+    let response = Arc::new(Mutex::new(String::new()));
     let mut config = OAuthConfig::default().client_id("the-client");
-    config.token_url = Some(serve(answer.clone()).await);
+    config.token_url = Some(serve(response.clone()).await);
     let oauth = OAuthClient::new("test", config, OAuthHttp::new(client()));
     let old = OAuthTokens::new("old-access").refresh("old-refresh");
     let rows = rows();
     assert!(rows.len() >= 60, "{} rows", rows.len());
     let mut wrong = Vec::new();
-    for Row { line, answer: text, learnt: expected } in rows {
-        *answer.lock().unwrap() = text;
+    for Row { line, response: text, learnt: expected } in rows {
+        *response.lock().unwrap() = text;
         let asked = Timestamp::from(SystemTime::now());
         let result = tokio::time::timeout(Duration::from_secs(20), refresh(&oauth, &old)).await.unwrap();
         let learnt = learnt(result, asked);
@@ -131,13 +131,13 @@ async fn each_answer_of_the_table_teaches_what_it_says() {
 }
 
 #[tokio::test]
-async fn of_an_answer_that_breaks_off_what_has_come_is_handed_on() {
+async fn the_received_part_of_a_truncated_response_is_passed_on() {
     let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1000\r\n\r\n";
     let half = r#"{"access_token":"new-access","refr"#;
     for (body, is_kept) in [(half, true), ("<html>token", false), ("", false)] {
-        let answer = Arc::new(Mutex::new(format!("{head}{body}")));
+        let response = Arc::new(Mutex::new(format!("{head}{body}")));
         let mut config = OAuthConfig::default().client_id("the-client");
-        config.token_url = Some(serve(answer).await);
+        config.token_url = Some(serve(response).await);
         let oauth = OAuthClient::new("test", config, OAuthHttp::new(client()));
         let old = OAuthTokens::new("old-access").refresh("old-refresh");
         let error = refresh(&oauth, &old).await.unwrap_err();

@@ -1,5 +1,5 @@
 //! Every vendor from its settings in a file to an account that lives: signed in by each of its flows, stored in
-//! a vault, used through the layers, renewed, ended by the vendor, signed in anew.
+//! a vault, used through the layers, renewed, ended by the vendor, signed in again.
 
 #![cfg(all(feature = "file", feature = "config", feature = "oauth"))]
 
@@ -101,7 +101,7 @@ fn rules(vendor: Vendor) -> Rules {
 }
 
 #[tokio::test]
-async fn an_account_of_every_vendor_lives_whatever_flow_it_was_signed_in_by() {
+async fn an_account_of_every_vendor_works_after_every_flow() {
     for vendor in Vendor::ALL {
         let flows = Scene::new(rules(vendor), true).await.oauth.config().flows.clone();
         assert!(!flows.is_empty());
@@ -153,7 +153,7 @@ async fn an_account_of_every_vendor_lives_whatever_flow_it_was_signed_in_by() {
 }
 
 #[tokio::test]
-async fn an_accounts_host_that_nobody_has_allowed_is_not_gone_to() {
+async fn no_request_goes_to_an_accounts_host_that_nobody_has_allowed() {
     for (vendor, api) in [
         (Vendor::Copilot, "http://localhost:1"),
         (Vendor::Copilot, "https://githubcopilot.com.evil.test"),
@@ -163,7 +163,7 @@ async fn an_accounts_host_that_nobody_has_allowed_is_not_gone_to() {
         let scene = Scene::new(Rules { api: Some(api), ..rules(vendor) }, false).await;
         scene.sign_in(scene.oauth.first_flow().unwrap()).await;
         let pool = scene.open().await;
-        // It goes where the caller has sent it, which is a trusted origin.
+        // It goes to the caller's origin, which is trusted.
         assert_eq!(scene.ask(&pool).await.0, StatusCode::OK, "{api}");
         assert!(scene.head()["host"].to_str().unwrap().starts_with("127.0.0.1"), "{api}");
     }

@@ -30,7 +30,7 @@ fn page(body: &str) -> Canned {
 }
 
 #[tokio::test]
-async fn a_list_is_asked_for_and_sorted_and_no_model_is_in_it_twice() {
+async fn a_list_is_sorted_and_has_no_model_twice() {
     let rig = Rig::new(keys(["a"]).await).await;
     rig.upstream.set("a", [list(&["c", "a", "b", "a"])]);
     let models = rig.builder(OpenAi).build().unwrap().models().await.unwrap();
@@ -43,7 +43,7 @@ async fn a_list_is_asked_for_and_sorted_and_no_model_is_in_it_twice() {
 }
 
 #[tokio::test]
-async fn anthropics_pages_are_all_asked_for() {
+async fn all_of_anthropics_pages_are_requested() {
     let rig = Rig::new(keys(["a"]).await).await;
     rig.upstream.set(
         "a",
@@ -55,7 +55,7 @@ async fn anthropics_pages_are_all_asked_for() {
     );
     let models = rig.builder(Anthropic).build().unwrap().models().await.unwrap();
     assert_eq!(ids(&models), ["w", "x", "y", "z"]);
-    // The first that was told of one stays.
+    // The first of several with the same id stays.
     assert_eq!(models.get("y").unwrap().name.as_deref(), Some("Y"));
     assert_eq!(
         rig.asked(),
@@ -68,7 +68,7 @@ async fn anthropics_pages_are_all_asked_for() {
 }
 
 #[tokio::test]
-async fn googles_pages_are_all_asked_for() {
+async fn all_of_googles_pages_are_requested() {
     let rig = Rig::new(keys(["a"]).await).await;
     rig.upstream.set(
         "a",
@@ -91,7 +91,7 @@ async fn googles_pages_are_all_asked_for() {
 }
 
 #[tokio::test]
-async fn a_limited_account_is_in_nobodys_way_not_even_between_two_pages() {
+async fn a_limited_account_does_not_prevent_a_list_even_between_two_pages() {
     let rig = Rig::new(keys(["a", "b"]).await).await;
     let first = page(r#"{"data": [{"id": "x"}], "has_more": true, "last_id": "x"}"#);
     let second = page(r#"{"data": [{"id": "y"}], "has_more": false}"#);
@@ -104,7 +104,7 @@ async fn a_limited_account_is_in_nobodys_way_not_even_between_two_pages() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_expired_is_renewed_between_two_pages() {
+async fn an_expired_token_is_renewed_between_two_pages() {
     let refreshed = Journal::new();
     let rig = Rig::with_refresher(accounts(["a"]).await, &renewing(&refreshed)).await;
     let first = page(r#"{"models": [{"name": "models/x"}], "nextPageToken": "t"}"#);
@@ -117,7 +117,7 @@ async fn a_token_that_has_expired_is_renewed_between_two_pages() {
 }
 
 #[tokio::test]
-async fn a_filter_says_which_models_are_given() {
+async fn a_filter_selects_the_returned_models() {
     let rig = Rig::new(keys(["a"]).await).await;
     rig.upstream.set("a", [list(&["gpt-1", "gpt-2", "other"])]);
     let discovery = rig.builder(OpenAi).filter(|model| model.id.starts_with("gpt-")).build().unwrap();
@@ -126,9 +126,9 @@ async fn a_filter_says_which_models_are_given() {
 }
 
 /// The error of an upstream that answers like this.
-async fn refused(shape: ModelsShape, answers: impl IntoIterator<Item = Canned>) -> DiscoveryError {
+async fn refused(shape: ModelsShape, responses: impl IntoIterator<Item = Canned>) -> DiscoveryError {
     let rig = Rig::new(keys(["token-a"]).await).await;
-    rig.upstream.set("token-a", answers);
+    rig.upstream.set("token-a", responses);
     let builder = rig.builder(shape).max_pages(3).max_page_bytes(200).max_models(4);
     builder.build().unwrap().models().await.unwrap_err()
 }
@@ -184,7 +184,7 @@ async fn all_pages_together_are_bounded() {
 }
 
 #[tokio::test]
-async fn what_is_just_within_the_bounds_is_taken() {
+async fn a_list_just_within_the_limits_is_accepted() {
     let rig = Rig::new(keys(["a"]).await).await;
     let body = r#"{"data": [{"id": "a"}, {"id": "b"}]}"#;
     rig.upstream.set("a", [page(body)]);
@@ -213,7 +213,7 @@ async fn an_error_names_the_provider_and_the_url_and_what_helps_but_no_secret() 
 }
 
 #[tokio::test]
-async fn what_the_layers_fail_with_can_be_told() {
+async fn an_error_of_the_layers_can_be_recognized() {
     let rig = Rig::new(keys(["a"]).await).await;
     let endpoint = ModelsEndpoint::new(OpenAi, "https://elsewhere.test/models").unwrap();
     let discovery =
@@ -225,7 +225,7 @@ async fn what_the_layers_fail_with_can_be_told() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_no_answer() {
+async fn a_truncated_body_is_an_error() {
     let wire = Wire::start(|_| async {
         let piece = http_body::Frame::data(Bytes::from_static(b"{\"data\": [{\"id\": \"a\"}"));
         let mut reply = WireReply::new(frames([piece]));
@@ -244,7 +244,7 @@ async fn a_body_that_breaks_off_is_no_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_hangs_is_waited_for_no_longer_than_it_may_be() {
+async fn a_hanging_upstream_is_given_up_after_the_timeout() {
     let pool = builder(keys(["a"]).await).open().await.unwrap();
     let upstream = Upstream::new().answers("a", [list(&["a"]).after(std::future::pending::<()>)]);
     let client = stack(CredentialsLayer::new(pool.clone()), upstream);
@@ -279,7 +279,7 @@ fn set(key: &str, value: &str) -> ProviderSettings {
     ProviderSettings::new().set(key, value).unwrap()
 }
 
-/// An account whose token answer has named its host.
+/// An account whose token response named its host.
 fn with_host(host: &str) -> OAuthTokens {
     let mut tokens = OAuthTokens::new("t");
     tokens.extra.insert("endpoint".into(), host.into());
@@ -287,7 +287,7 @@ fn with_host(host: &str) -> OAuthTokens {
 }
 
 #[tokio::test]
-async fn every_vendors_list_is_asked_for_where_it_is() {
+async fn every_vendors_list_is_requested_from_its_own_url() {
     let none = ProviderSettings::new;
     let key = || Secret::api_key("k");
     let account = || OAuthTokens::new("t");
@@ -339,7 +339,7 @@ async fn every_vendors_list_is_asked_for_where_it_is() {
 }
 
 #[tokio::test]
-async fn which_kind_of_account_is_asked_for_is_that_of_the_next_request() {
+async fn the_kind_of_the_next_requests_account_decides_the_url() {
     let vault = MemoryVault::new();
     let key = PoolKey::new("openai");
     vault.put(Credential::new(key.clone(), "k", Secret::api_key("k"))).await.unwrap();
@@ -359,7 +359,7 @@ async fn which_kind_of_account_is_asked_for_is_that_of_the_next_request() {
 }
 
 #[tokio::test]
-async fn a_provider_that_tells_no_models_is_an_error_that_names_the_setting() {
+async fn a_provider_without_a_list_is_an_error_that_names_the_setting() {
     for (provider, secret) in [
         ("cursor", Secret::api_key("k")),
         ("qwen", Secret::api_key("k")),
@@ -382,7 +382,7 @@ async fn a_provider_that_tells_no_models_is_an_error_that_names_the_setting() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_shown_of_a_discovery_is_secret() {
+async fn no_debug_output_of_a_discovery_contains_a_secret() {
     let vault = MemoryVault::new();
     vault.put(account("a")).await.unwrap();
     let rig = Rig::with_refresher(vault, &no_refresh()).await;

@@ -39,7 +39,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn an_answer_is_used_for_an_hour_with_a_directory_or_without() {
+async fn a_list_is_used_for_an_hour_with_a_directory_or_without() {
     let directory = TempDir::new().unwrap();
     for in_memory in [true, false] {
         let rig = rig().await;
@@ -59,7 +59,7 @@ async fn an_answer_is_used_for_an_hour_with_a_directory_or_without() {
 }
 
 #[tokio::test]
-async fn how_long_an_answer_is_used_can_be_set() {
+async fn the_time_to_live_of_a_list_can_be_set() {
     let rig = rig().await;
     rig.upstream.set("token-a", [list(&["a"])]);
     let discovery = rig.builder(OpenAi).time_to_live(seconds(5)).build().unwrap();
@@ -71,7 +71,7 @@ async fn how_long_an_answer_is_used_can_be_set() {
 }
 
 #[tokio::test]
-async fn a_refresh_does_not_mind_how_young_the_answer_is() {
+async fn a_refresh_requests_a_new_list_however_fresh_the_last_one_is() {
     let rig = rig().await;
     rig.upstream.set("token-a", [list(&["a"]), list(&["b"])]);
     let discovery = rig.builder(OpenAi).build().unwrap();
@@ -82,7 +82,7 @@ async fn a_refresh_does_not_mind_how_young_the_answer_is() {
 }
 
 #[tokio::test]
-async fn an_answer_from_the_future_is_old() {
+async fn a_list_from_the_future_is_stale() {
     let directory = TempDir::new().unwrap();
     let vault = keys(["token-a"]).await;
     let late = Rig::new(vault.clone()).await;
@@ -102,7 +102,7 @@ async fn an_answer_from_the_future_is_old() {
 }
 
 #[tokio::test]
-async fn an_answer_outlives_its_process_and_is_only_for_its_own_pool_and_url() {
+async fn a_list_outlives_its_process_and_is_only_for_its_own_pool_and_url() {
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
     rig.upstream.set("token-a", [list(&["a"])]);
@@ -125,7 +125,7 @@ async fn an_answer_outlives_its_process_and_is_only_for_its_own_pool_and_url() {
 }
 
 #[tokio::test]
-async fn an_answer_is_only_for_the_accounts_that_it_was_given_to() {
+async fn a_list_is_only_for_the_accounts_that_it_was_requested_for() {
     let directory = TempDir::new().unwrap();
     for in_memory in [true, false] {
         let vault = keys(["token-a"]).await;
@@ -145,7 +145,7 @@ async fn an_answer_is_only_for_the_accounts_that_it_was_given_to() {
         let shown = if in_memory { &["a"][..] } else { &["a", "more"] };
         assert_eq!(ids(&if in_memory { &discovery } else { &kept }.models().await.unwrap()), shown);
         assert_eq!(rig.requests() - requests, usize::from(!in_memory));
-        // With another account, another may answer. The last answer was given to other accounts, so it is none.
+        // Another account may answer this time. The last list was for other accounts, so it does not count.
         vault.put(Credential::new(PoolKey::new("x"), "new", Secret::api_key("token-c"))).await.unwrap();
         rig.pool.sync().await.unwrap();
         rig.upstream.set("token-a", [Canned::status(500)]);
@@ -159,7 +159,7 @@ async fn an_answer_is_only_for_the_accounts_that_it_was_given_to() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_gave_a_tag_is_asked_whether_its_answer_still_holds() {
+async fn a_list_with_a_tag_is_revalidated() {
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
     let tagged = list(&["a"]).header("etag", "W/\"1\"");
@@ -186,7 +186,7 @@ async fn an_upstream_that_gave_a_tag_is_asked_whether_its_answer_still_holds() {
 }
 
 #[tokio::test]
-async fn of_several_pages_no_tag_is_kept() {
+async fn a_list_of_several_pages_has_no_tag() {
     let rig = rig().await;
     let first = r#"{"models": [{"name": "models/a"}], "nextPageToken": "t"}"#;
     let last = r#"{"models": [{"name": "models/b"}]}"#;
@@ -201,7 +201,7 @@ async fn of_several_pages_no_tag_is_kept() {
 }
 
 #[tokio::test]
-async fn a_304_that_nobody_asked_for_is_an_error() {
+async fn an_unrequested_304_is_an_error() {
     let rig = rig().await;
     rig.upstream.set("token-a", [Canned::status(304)]);
     let error = rig.builder(OpenAi).build().unwrap().models().await.unwrap_err();
@@ -209,7 +209,7 @@ async fn a_304_that_nobody_asked_for_is_an_error() {
 }
 
 #[tokio::test]
-async fn when_the_upstream_fails_the_last_answer_is_given_and_marked() {
+async fn if_the_upstream_fails_the_last_list_is_returned_as_stale() {
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
     let discovery = cached(&rig, &directory);
@@ -243,7 +243,7 @@ async fn when_the_upstream_fails_the_last_answer_is_given_and_marked() {
 }
 
 #[tokio::test]
-async fn after_a_failure_the_last_answer_is_given_at_once_for_half_a_minute() {
+async fn after_a_failure_the_last_list_is_returned_at_once_for_half_a_minute() {
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
     for discovery in [cached(&rig, &directory), rig.builder(OpenAi).build().unwrap()] {
@@ -272,7 +272,7 @@ async fn after_a_failure_the_last_answer_is_given_at_once_for_half_a_minute() {
 }
 
 #[tokio::test]
-async fn without_a_last_answer_the_error_is_given_and_nothing_is_kept() {
+async fn without_a_last_list_the_error_is_returned_and_nothing_is_kept() {
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
     rig.upstream.set("token-a", [Canned::status(500), list(&["a"])]);
@@ -294,7 +294,7 @@ async fn is_replaced(rig: &Rig, discovery: &Discovery, path: &Path, bytes: &[u8]
 }
 
 #[tokio::test]
-async fn a_file_that_is_damaged_anywhere_is_as_good_as_none() {
+async fn a_file_that_is_damaged_anywhere_is_ignored() {
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
     rig.upstream.set("token-a", [list(&["a", "b"]).header("etag", "\"1\"")]);
@@ -321,7 +321,7 @@ async fn a_file_that_is_damaged_anywhere_is_as_good_as_none() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_version_or_of_something_else_is_as_good_as_none() {
+async fn a_file_of_another_version_or_format_is_ignored() {
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
     rig.upstream.set("token-a", [list(&["a", "b"])]);
@@ -356,7 +356,7 @@ async fn a_file_of_another_version_or_of_something_else_is_as_good_as_none() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn files_are_the_owners_alone_and_links_are_not_followed() {
+async fn files_are_private_to_the_owner_and_links_are_not_followed() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
@@ -380,7 +380,7 @@ async fn files_are_the_owners_alone_and_links_are_not_followed() {
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_kept_the_answer_is_given_all_the_same() {
+async fn a_list_that_cannot_be_kept_is_still_returned() {
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("cache"), "in the way").unwrap();
     let rig = rig().await;
@@ -393,7 +393,7 @@ async fn where_nothing_can_be_kept_the_answer_is_given_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_killed_processes_have_left_is_removed_once_it_is_old_and_nothing_else() {
+async fn only_old_temporary_files_of_killed_processes_are_removed() {
     let directory = TempDir::new().unwrap();
     let cache = directory.path().join("cache");
     fs::create_dir(&cache).unwrap();
@@ -437,14 +437,14 @@ async fn no_secret_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_that_write_at_once_leave_one_whole_answer_at_every_moment() {
+async fn two_concurrent_writers_always_leave_one_complete_list() {
     const TIMES: usize = 40;
     let directory = TempDir::new().unwrap();
     let rig = rig().await;
     let long: Vec<_> = (0..500).map(|number| format!("model-{number:04}")).collect();
     let long: Vec<_> = long.iter().map(String::as_str).collect();
-    let answers = (0..TIMES).flat_map(|_| [list(&["a"]), list(&long)]);
-    rig.upstream.set("token-a", answers);
+    let responses = (0..TIMES).flat_map(|_| [list(&["a"]), list(&long)]);
+    rig.upstream.set("token-a", responses);
     cached(&rig, &directory).models().await.unwrap();
     let writers = [cached(&rig, &directory), cached(&rig, &directory)];
     let writers = writers.map(|discovery| {
@@ -454,7 +454,7 @@ async fn two_that_write_at_once_leave_one_whole_answer_at_every_moment() {
             }
         })
     });
-    // The clock stands still, so a reader asks only if it finds nothing.
+    // The clock is paused, so a reader sends a request only if it finds nothing.
     let reader = cached(&rig, &directory);
     let mut read = 0;
     while !writers.iter().all(tokio::task::JoinHandle::is_finished) {

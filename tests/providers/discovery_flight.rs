@@ -10,28 +10,28 @@ use tower_credentials::provider::{ModelsEndpoint, ModelsShape};
 use crate::discovery_rig::{Rig, ids, list};
 use crate::support::{self, Canned, builder, keys, stack};
 
-/// An answer that comes once this is notified.
-fn held(answer: Canned) -> (Arc<Notify>, Canned) {
+/// A response that is sent once this is notified.
+fn held(response: Canned) -> (Arc<Notify>, Canned) {
     let release = Arc::new(Notify::new());
     let waiting = release.clone();
-    let answer = answer.after(move || {
+    let response = response.after(move || {
         let waiting = waiting.clone();
         async move { waiting.notified().await }
     });
-    (release, answer)
+    (release, response)
 }
 
-async fn rig(answers: impl IntoIterator<Item = Canned>) -> (Rig, Discovery) {
+async fn rig(responses: impl IntoIterator<Item = Canned>) -> (Rig, Discovery) {
     let rig = Rig::new(keys(["a"]).await).await;
-    rig.upstream.set("a", answers);
+    rig.upstream.set("a", responses);
     let discovery = rig.builder(ModelsShape::OpenAi).build().unwrap();
     (rig, discovery)
 }
 
 #[tokio::test]
 async fn fifty_callers_share_one_request() {
-    let (release, answer) = held(list(&["a"]));
-    let (rig, discovery) = rig([answer]).await;
+    let (release, response) = held(list(&["a"]));
+    let (rig, discovery) = rig([response]).await;
     let callers: Vec<_> = (0..50)
         .map(|number| {
             let discovery = discovery.clone();
@@ -50,8 +50,8 @@ async fn fifty_callers_share_one_request() {
 
 #[tokio::test]
 async fn fifty_callers_share_one_failure() {
-    let (release, answer) = held(Canned::status(500));
-    let (rig, discovery) = rig([answer]).await;
+    let (release, response) = held(Canned::status(500));
+    let (rig, discovery) = rig([response]).await;
     let callers: Vec<_> = (0..50)
         .map(|_| {
             let discovery = discovery.clone();
@@ -68,9 +68,9 @@ async fn fifty_callers_share_one_failure() {
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_stops_nobody_elses_request() {
-    let (release, answer) = held(list(&["a"]));
-    let (rig, discovery) = rig([answer, list(&["b"])]).await;
+async fn a_caller_that_stops_waiting_does_not_stop_the_shared_request() {
+    let (release, response) = held(list(&["a"]));
+    let (rig, discovery) = rig([response, list(&["b"])]).await;
     let first = {
         let discovery = discovery.clone();
         tokio::spawn(async move { discovery.models().await })
@@ -85,15 +85,15 @@ async fn a_caller_who_goes_away_stops_nobody_elses_request() {
     assert!(first.await.unwrap_err().is_cancelled());
     release.notify_one();
     assert_eq!(ids(&second.await.unwrap().unwrap()), ["a"]);
-    // Nor is the answer lost where nobody is left.
+    // The list is not lost either if nobody is left.
     assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
     assert_eq!(rig.requests(), 1);
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_waits_for_any_more_is_kept() {
-    let (release, answer) = held(list(&["a"]));
-    let (rig, discovery) = rig([answer, list(&["b"])]).await;
+async fn a_list_that_nobody_waits_for_any_more_is_kept() {
+    let (release, response) = held(list(&["a"]));
+    let (rig, discovery) = rig([response, list(&["b"])]).await;
     let only = {
         let discovery = discovery.clone();
         tokio::spawn(async move { discovery.models().await })
@@ -107,7 +107,7 @@ async fn an_answer_that_nobody_waits_for_any_more_is_kept() {
 }
 
 #[tokio::test]
-async fn after_an_end_there_is_a_new_beginning() {
+async fn a_finished_request_is_not_shared_with_later_callers() {
     let (rig, discovery) = rig([Canned::status(500), list(&["a"]), list(&["b"])]).await;
     discovery.models().await.unwrap_err();
     assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
@@ -116,7 +116,7 @@ async fn after_an_end_there_is_a_new_beginning() {
 }
 
 #[tokio::test]
-async fn a_client_that_panics_is_an_error_and_the_next_one_is_asked_anew() {
+async fn a_panicking_client_is_an_error_and_the_next_call_sends_a_new_request() {
     let pool = builder(keys(["a"]).await).open().await.unwrap();
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let calls = Arc::new(calls);

@@ -1,4 +1,4 @@
-//! Where one account's requests go if that isn't where the others' do, and what requests carry besides.
+//! The endpoints of single accounts, and the headers that requests carry besides credentials.
 
 use std::sync::LazyLock;
 
@@ -99,7 +99,7 @@ async fn each_attempt_goes_to_its_own_accounts_endpoint_whatever_the_order() {
 }
 
 #[tokio::test]
-async fn a_prefix_that_the_path_has_is_not_put_there_twice_nor_taken_away() {
+async fn a_prefix_that_the_path_already_has_is_neither_repeated_nor_removed() {
     for (path, sent) in [
         ("/v1/chat", "/v1/chat"),
         ("/v1", "/v1"),
@@ -118,9 +118,9 @@ async fn a_prefix_that_the_path_has_is_not_put_there_twice_nor_taken_away() {
     }
 }
 
-/// A request that is back where the caller has sent it may look as if it were at the endpoint still.
+/// A request that is back at the caller's origin may look as if it were still at the endpoint.
 #[tokio::test]
-async fn a_path_that_only_begins_like_the_prefix_loses_nothing_of_it() {
+async fn a_path_that_only_begins_like_the_prefix_is_kept_whole() {
     let vault = MemoryVault::new();
     let tokens = |label: &str| OAuthTokens::new(label).refresh("r");
     let away = Credential::new(key(), "a", tokens("a")).attribute("endpoint", "https://api.test/v1");
@@ -145,7 +145,7 @@ async fn a_path_that_only_begins_like_the_prefix_loses_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_host_header_follows() {
+async fn a_host_header_follows_the_endpoint() {
     for stacked in ORDERS {
         let pool = pool(&[("a", Some("https://a.vendor.test")), ("b", None)]).await;
         let upstream = limits(&["a"]);
@@ -223,7 +223,7 @@ async fn default_headers_give_way_to_the_callers() {
 }
 
 #[tokio::test]
-async fn list_elements_are_added_for_their_kinds_and_taken_out_for_others() {
+async fn list_elements_are_added_for_their_kinds_and_removed_for_others() {
     for stacked in ORDERS {
         // What the caller has there, and what is sent for each kind. One that is right as it is stays so.
         let cases: [[&[&str]; 3]; 9] = [

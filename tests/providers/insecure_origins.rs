@@ -20,7 +20,7 @@ fn naming(origin: &str) -> Result<Registry, String> {
 }
 
 #[tokio::test]
-async fn accounts_go_to_the_origins_that_are_named_and_to_no_other() {
+async fn credentials_go_only_to_the_named_origins() {
     for (origin, uri) in [
         ("http://10.0.0.5:8080", "http://10.0.0.5:8080/v1"),
         ("http://172.16.3.4", "http://172.16.3.4/v1"),
@@ -57,7 +57,7 @@ async fn accounts_go_to_the_origins_that_are_named_and_to_no_other() {
 }
 
 #[test]
-fn what_is_public_or_no_such_origin_is_refused_with_the_line_and_the_reason() {
+fn a_public_or_invalid_origin_is_refused_with_the_line_and_the_reason() {
     for (origin, says) in [
         ("http://api.example.com", "not public"),
         ("http://8.8.8.8", "not public"),
@@ -81,7 +81,7 @@ fn what_is_public_or_no_such_origin_is_refused_with_the_line_and_the_reason() {
 }
 
 #[test]
-fn the_usual_setting_names_the_other_one_where_that_would_take_the_origin() {
+fn the_error_of_origins_names_the_insecure_setting_if_that_would_accept_the_origin() {
     for (origin, helps) in [
         ("http://10.0.0.5:8080", true),
         ("http://llm.tools.svc:4000", true),
@@ -95,7 +95,7 @@ fn the_usual_setting_names_the_other_one_where_that_would_take_the_origin() {
 }
 
 #[test]
-fn those_of_https_come_first_and_a_vendors_own_stay() {
+fn https_origins_come_first_and_the_vendors_own_stay() {
     let both = "origins = [\"https://a.test\"]\ninsecure_http_origins = [\"http://llm\"]\n";
     let provider = registry(both).unwrap().provider("llm").unwrap();
     assert_eq!(provider.origin().unwrap().to_string(), "https://a.test");
@@ -109,7 +109,7 @@ fn those_of_https_come_first_and_a_vendors_own_stay() {
 }
 
 #[test]
-fn where_tokens_are_renewed_is_never_asked_in_clear() {
+fn token_endpoints_are_never_reached_unencrypted() {
     for setting in ["models_url", "oauth.token_url", "oauth.refresh_url", "oauth.device_url"] {
         let settings =
             format!("insecure_http_origins = [\"http://llm\"]\n{setting} = \"http://llm/x\"\n");
@@ -119,7 +119,7 @@ fn where_tokens_are_renewed_is_never_asked_in_clear() {
 }
 
 #[test]
-fn an_environment_that_names_one_is_told_of() {
+fn an_insecure_origin_from_the_environment_is_reported() {
     let variables = [("TOWER_CREDENTIALS_OPENAI_INSECURE_HTTP_ORIGINS", "http://llm")];
     let registry = Registry::builder().environment(variables).build().unwrap();
     assert_eq!(registry.insecure_http_origins("openai").unwrap().len(), 1);

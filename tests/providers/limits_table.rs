@@ -1,4 +1,4 @@
-//! What vendors' answers say of an account and of when to ask it again: a table of cases, and what must
+//! What vendors' responses say about an account and the time to use it again: a table of cases, and what must
 //! hold of any body.
 
 #![cfg(feature = "providers")]
@@ -78,7 +78,7 @@ fn check(line: &str) -> Result<(), String> {
 }
 
 #[test]
-fn every_answer_of_the_table_says_what_is_expected() {
+fn every_response_of_the_table_has_the_expected_assessment() {
     let cases: Vec<_> = TABLE.lines().filter(|line| !line.starts_with('#')).collect();
     let wrong: Vec<_> = cases
         .iter()
@@ -91,7 +91,7 @@ fn every_answer_of_the_table_says_what_is_expected() {
 const COUNT: usize = 551;
 
 #[test]
-fn a_verdict_tells_nothing_that_a_body_says_in_words() {
+fn a_verdict_quotes_no_words_of_a_body() {
     let headers = HeaderMap::new();
     let body = r#"{"error":{"message":"planted sk-1","type":"permission_error","code":"token_invalidated",
         "details":[{"reason":"TOS_VIOLATION","metadata":{"x":"planted"}}]},"message":"planted"}"#;
@@ -105,7 +105,7 @@ fn a_verdict_tells_nothing_that_a_body_says_in_words() {
 }
 
 #[test]
-fn bodies_are_asked_for_only_where_they_say_something() {
+fn bodies_are_read_only_if_a_rule_needs_them() {
     let asks = |vendor: &dyn Provider| {
         let statuses = [200, 204, 301, 400, 401, 402, 403, 404, 408, 429, 500, 502, 503, 529];
         let wants = |status: &u16| vendor.body_prefix(StatusCode::from_u16(*status).unwrap()) > 0;
@@ -120,7 +120,7 @@ fn bodies_are_asked_for_only_where_they_say_something() {
 }
 
 #[test]
-fn what_is_beyond_the_prefix_is_not_missed_when_it_need_not_be() {
+fn fields_beyond_the_prefix_are_not_needed() {
     let headers = HeaderMap::new();
     let long = "x".repeat(20_000);
     let after = format!(r#"{{"error":{{"code":"token_invalidated","message":"{long}"}}}}"#);
@@ -130,7 +130,7 @@ fn what_is_beyond_the_prefix_is_not_missed_when_it_need_not_be() {
 }
 
 #[test]
-fn bodies_that_are_no_text_are_read_as_far_as_they_are() {
+fn bodies_that_are_not_text_are_read_as_far_as_they_are_text() {
     let headers = HeaderMap::new();
     for body in
         [&b"\xff\xfe\x00"[..], b"\x1f\x8b\x08\x00", b"{\"error\":{\"code\":\"\xff\"}}", b"\0\0\0\0"]
@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn of_any_beginning_of_any_json_the_fields_are_those_of_the_whole_or_none(
+    fn truncated_json_has_the_fields_of_the_whole_or_none(
         value in json(),
         status in statuses(),
         cut in any::<prop::sample::Index>(),
@@ -215,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn the_wait_is_the_one_that_is_named_to_the_millisecond(
+    fn the_wait_is_exact_to_the_millisecond(
         seconds in 0_u32..691_200,
         thousandths in 0_u32..1000,
     ) {

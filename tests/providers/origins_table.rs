@@ -21,7 +21,7 @@ fn as_expected<T: PartialEq + std::fmt::Debug>(cases: impl IntoIterator<Item = (
     assert!(wrong.is_empty(), "(case, actual, expected): {wrong:#?}");
 }
 
-/// Texts, and the origin that each is; `None` where it is none.
+/// Texts, with the origin of each; `None` if it is not one.
 const ORIGINS: &[(&str, Option<&str>)] = &[
     ("https://api.example.com", Some("https://api.example.com")),
     ("https://api.example.com/", Some("https://api.example.com")),
@@ -132,7 +132,7 @@ const ORIGINS: &[(&str, Option<&str>)] = &[
 ];
 
 #[test]
-fn a_text_is_the_origin_that_is_expected_or_none() {
+fn a_text_parses_to_the_expected_origin_or_none() {
     as_expected(ORIGINS.iter().map(|(text, expected)| {
         let origin = text.parse::<Origin>().ok().map(|origin| origin.to_string());
         (format!("{text:?}"), origin, expected.map(str::to_owned))
@@ -185,7 +185,7 @@ const ENDPOINTS: &[(&str, Option<&str>)] = &[
 ];
 
 #[test]
-fn a_text_is_the_endpoint_that_is_expected_or_none() {
+fn a_text_parses_to_the_expected_endpoint_or_none() {
     as_expected(ENDPOINTS.iter().map(|(text, expected)| {
         let endpoint = text.parse::<Endpoint>().ok().map(|endpoint| endpoint.to_string());
         (format!("{text:?}"), endpoint, expected.map(str::to_owned))
@@ -228,7 +228,7 @@ fn vendors() -> Vec<(Box<dyn Provider>, &'static [&'static str])> {
 }
 
 /// Targets made of a trusted host (`HOST`, `UPPER` in upper case, `CYRILLIC` with a look-alike letter), and
-/// whether a credential may go there. Text that is no URI makes no request, so it goes nowhere.
+/// whether a credential may go there. Text that is not a URI makes no request, so it goes nowhere.
 const TARGETS: &[(&str, bool)] = &[
     ("https://HOST", true),
     ("https://HOST/", true),
@@ -343,7 +343,7 @@ fn a_vendors_adapter_trusts_no_other_vendors_hosts() {
 }
 
 #[test]
-fn an_adapter_for_a_compatible_server_trusts_that_server_alone() {
+fn an_adapter_for_a_compatible_server_trusts_only_that_server() {
     let named = OpenAi::new().named("mine").origin("http://127.0.0.1:8080").unwrap();
     assert_eq!((named.name(), named.aliases()), ("mine", &[][..]));
     for (uri, expected) in [
@@ -360,7 +360,7 @@ fn an_adapter_for_a_compatible_server_trusts_that_server_alone() {
     assert!(OpenAi::new().origin("http://api.example.com").is_err());
 }
 
-/// What a token endpoint may name, and where Copilot's requests then go: `None` for where the caller says.
+/// What a token endpoint may name, and where Copilot's requests then go: `None` for the caller's origin.
 const COPILOT: &[(&str, Option<&str>)] = &[
     ("https://api.individual.githubcopilot.com", Some("https://api.individual.githubcopilot.com")),
     ("https://api.business.githubcopilot.com/", Some("https://api.business.githubcopilot.com")),
@@ -506,7 +506,7 @@ fn an_account_names_its_endpoint_only_among_the_vendors_hosts_and_the_users() {
 }
 
 #[test]
-fn no_one_but_a_sign_in_names_an_endpoint() {
+fn only_a_sign_in_names_an_endpoint() {
     let named = "https://api.business.githubcopilot.com";
     let key = Credential::new(PoolKey::new("github-copilot"), "a", Secret::api_key("k"));
     assert_eq!(Copilot::new().endpoint(&key.clone().attribute("endpoint", named)), None);
@@ -530,7 +530,7 @@ fn openais_subscriptions_go_where_the_user_says_and_its_keys_where_the_caller_do
 }
 
 /// What a redirect from `https://api.openai.com/v1/a/b` names, and where the credential then goes; `None`
-/// where it does not.
+/// if it goes nowhere.
 const REDIRECTS: &[(&str, Option<&str>)] = &[
     ("/v2", Some("https://api.openai.com/v2")),
     ("c", Some("https://api.openai.com/v1/a/c")),

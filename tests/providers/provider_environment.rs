@@ -109,7 +109,7 @@ async fn no_value_and_an_empty_one_are_no_credential() {
 }
 
 #[tokio::test]
-async fn a_value_that_is_no_key_is_damage_by_the_variables_name() {
+async fn a_value_that_is_not_a_key_is_damage_with_the_variables_name() {
     for value in
         ["\"planted\"", "'planted'", "Bearer planted", "bearer planted", "\u{feff}planted", "plan\nted"]
             .into_iter()
@@ -186,7 +186,7 @@ async fn outcomes_of_both_go_where_each_belongs() {
 }
 
 #[tokio::test]
-async fn the_revision_changes_with_the_variable_its_standing_and_the_vault_and_with_nothing_else() {
+async fn the_revision_changes_only_with_the_variable_its_standing_and_the_vault() {
     let inner = MemoryVault::new();
     let variable = Variable::new(None);
     let vault = variable.over(inner.clone());
@@ -278,7 +278,7 @@ async fn a_replaced_secret_is_used_until_the_variable_changes() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_to_it_says_what_can() {
+async fn an_unsupported_operation_says_what_to_do_instead() {
     let inner = MemoryVault::new();
     let vault = Variable::new("a").over(inner.clone());
     let id = id_of(&vault).await;
@@ -295,7 +295,7 @@ async fn what_cannot_be_done_to_it_says_what_can() {
 }
 
 #[tokio::test]
-async fn its_refresh_is_leased_to_one_at_a_time() {
+async fn only_one_caller_at_a_time_holds_its_refresh_lease() {
     let vault = Variable::new("a").over(MemoryVault::new());
     let id = id_of(&vault).await;
     let held = vault.lease_refresh(id).await.unwrap();
@@ -306,7 +306,7 @@ async fn its_refresh_is_leased_to_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_refresh_that_began_before_and_was_not_finished_is_told() {
+async fn an_unfinished_earlier_refresh_is_reported() {
     let inner = MemoryVault::new();
     let vault = Variable::new("a").over(inner.clone());
     let credential = vault.load_pool(key()).await.unwrap().credentials.remove(0).metadata;
@@ -325,7 +325,7 @@ fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::
 }
 
 #[tokio::test]
-async fn outcomes_that_a_failing_vault_did_not_take_come_again_and_count_once() {
+async fn outcomes_that_a_failing_vault_refused_are_repeated_and_count_once() {
     let inner = MemoryVault::new();
     let account = inner.put(Credential::new(key(), "a", OAuthTokens::new("t"))).await.unwrap();
     let planned = Planned::new(&inner, |kind, before| match (kind, before) {

@@ -86,7 +86,7 @@ impl Provider for Own {
 }
 
 #[tokio::test]
-async fn a_registry_has_a_programs_own_type_by_its_names_with_its_settings() {
+async fn a_registry_has_a_programs_own_type_under_its_names_with_its_settings() {
     let text = "[providers.my-own]\norigins = [\"https://more.test\"]\nheaders.x-team = \"blue\"\noauth.client_id = \"c\"";
     let builder = with_file(text)
         .register(Own("own"))
@@ -114,7 +114,7 @@ async fn a_registry_has_a_programs_own_type_by_its_names_with_its_settings() {
 }
 
 #[test]
-fn an_own_type_takes_a_vendors_place_and_shares_no_name_with_another() {
+fn an_own_type_replaces_a_vendors_adapter_and_shares_no_name_with_another() {
     let registry = Registry::builder().register(Own("openai")).build().unwrap();
     assert!(registry.provider("openai").unwrap().trusts(&"https://api.test/".parse().unwrap()));
     assert!(registry.provider("codex").is_err());
@@ -259,7 +259,7 @@ async fn auto_takes_accounts_then_a_stored_key_then_the_environments() {
 }
 
 #[tokio::test]
-async fn no_key_is_taken_from_the_environment_where_that_is_not_meant() {
+async fn no_key_is_taken_from_the_environment_unless_that_is_intended() {
     let key = ("OPENAI_API_KEY", "planted");
     let size = async |settings: ProviderSettings, pairs: &[(&str, &str)]| {
         let builder = Registry::builder().set("openai", settings).environment(variables(pairs));
@@ -280,7 +280,7 @@ async fn no_key_is_taken_from_the_environment_where_that_is_not_meant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pools_of_one_registry_share_how_the_environments_key_stands() {
+async fn pools_of_one_registry_share_the_standing_of_the_environments_key() {
     let environment = variables(&[("OPENAI_API_KEY", "planted")]);
     let registry = Registry::builder().environment(environment).build().unwrap();
     let (vault, clock) = (MemoryVault::new(), tokio_clock());

@@ -143,7 +143,7 @@ fn is_others(vendor: &str, header: &str) -> bool {
 }
 
 #[tokio::test]
-async fn key_parameters_are_removed_from_the_query_and_googles_own_one_too() {
+async fn key_parameters_are_removed_from_the_query_including_googles_own() {
     for (name, adapt) in VENDORS {
         let rig =
             rig(adapt, [Credential::new(PoolKey::new("x"), "a", secret(Kind::OAuth, "planted"))]).await;
@@ -154,7 +154,7 @@ async fn key_parameters_are_removed_from_the_query_and_googles_own_one_too() {
 }
 
 #[tokio::test]
-async fn the_account_and_the_projects_are_of_the_same_credential_in_each_attempt() {
+async fn the_account_and_the_project_belong_to_the_same_credential_in_each_attempt() {
     let with = |label: &str, attributes: &[(&str, &str)]| {
         let credential = Credential::new(PoolKey::new("x"), label, Secret::api_key(label));
         attributes
@@ -221,7 +221,7 @@ async fn googles_project_goes_with_a_sign_in_and_not_with_a_key() {
 }
 
 #[tokio::test]
-async fn anthropics_token_from_the_environment_is_a_bearers_by_its_variables_name() {
+async fn anthropics_auth_token_variable_is_a_bearer_token() {
     let well_known =
         |variable: &str| Secret::WellKnown { variable: variable.to_owned(), token: "planted".into() };
     for (variable, expected) in [
@@ -261,7 +261,7 @@ async fn a_generic_provider_puts_keys_and_sign_ins_into_headers_of_their_own() {
     }
 }
 
-// What the layers are told besides
+// The other facts for the layers
 
 #[test]
 fn every_header_that_a_credential_sets_is_among_the_names_and_marked_sensitive_where_it_is_secret() {
@@ -283,7 +283,7 @@ fn every_header_that_a_credential_sets_is_among_the_names_and_marked_sensitive_w
 }
 
 #[test]
-fn secrets_and_attributes_that_can_be_no_header_are_an_error_without_them() {
+fn secrets_and_attributes_that_fit_no_header_are_an_error_that_does_not_quote_them() {
     for (name, adapt) in VENDORS {
         let provider = adapt("http://127.0.0.1:1");
         for kind in [Kind::OAuth, Kind::Api] {
@@ -297,7 +297,7 @@ fn secrets_and_attributes_that_can_be_no_header_are_an_error_without_them() {
 }
 
 #[test]
-fn anthropics_sign_ins_ask_for_the_feature_that_they_need_and_keys_do_not() {
+fn anthropics_sign_ins_enable_the_feature_that_they_need_and_keys_do_not() {
     let anthropic = Anthropic::new();
     let [element] = anthropic.list_elements() else { panic!() };
     assert_eq!(
@@ -311,7 +311,7 @@ fn anthropics_sign_ins_ask_for_the_feature_that_they_need_and_keys_do_not() {
 }
 
 #[test]
-fn no_header_is_shipped_that_says_to_be_another_product() {
+fn no_shipped_header_claims_to_be_another_product() {
     for (name, adapt) in VENDORS {
         let provider = adapt("http://127.0.0.1:1");
         let headers: Vec<_> = provider.default_headers().iter().map(|(name, _)| name.as_str()).collect();
@@ -321,7 +321,7 @@ fn no_header_is_shipped_that_says_to_be_another_product() {
 }
 
 #[test]
-fn a_default_header_of_the_users_takes_the_place_of_the_adapters() {
+fn a_users_default_header_replaces_the_adapters() {
     let version = HeaderName::from_static("anthropic-version");
     let anthropic =
         Anthropic::new().default_header(version.clone(), HeaderValue::from_static("2099-01-01"));
@@ -329,7 +329,7 @@ fn a_default_header_of_the_users_takes_the_place_of_the_adapters() {
 }
 
 #[test]
-fn other_names_of_the_vendors_are_their_aliases() {
+fn the_vendors_other_names_are_their_aliases() {
     let aliases = VENDORS.map(|(_, adapt)| adapt("http://127.0.0.1:1").aliases().join(" "));
     let expected =
         ["claude", "codex chatgpt", "gemini", "github-copilot-enterprise copilot", "qwen-code", ""];

@@ -1,4 +1,4 @@
-//! Rules of what answers mean, from a settings file.
+//! Rules for responses, from a settings file.
 
 #![cfg(feature = "config")]
 
@@ -31,7 +31,7 @@ fn read(
 }
 
 #[test]
-fn each_meaning_is_what_it_says() {
+fn each_meaning_has_its_verdict() {
     let rules = r#"
         [[providers.acme.responses]]
         status = 403
@@ -128,7 +128,7 @@ fn a_vendors_rules_come_after_the_users() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_the_way_out() {
+fn an_error_names_the_fault_and_the_way_out() {
     for (rule, expected) in [
         ("status = 403", "has no `means`"),
         ("means = \"limit\"", "has no `status`"),

@@ -1,4 +1,4 @@
-//! What real answers teach, through the layers: a table of them, each as it is and compressed. The pool has the
+//! The effects of real responses, through the layers: a table of them, each as it is and compressed. The pool has the
 //! accounts `a` and `b`, of which `b` is always well.
 
 #![cfg(feature = "providers")]
@@ -124,7 +124,7 @@ fn rows() -> Vec<Row<'static>> {
     lines.map(row).collect()
 }
 
-/// What an answer teaches, in the table's words.
+/// The effect of a response, in the table's words.
 async fn taught(row: &Row<'_>, coding: Coding) -> String {
     let provider = provider(row.provider);
     let vault = MemoryVault::new();
@@ -133,18 +133,18 @@ async fn taught(row: &Row<'_>, coding: Coding) -> String {
         vault.put(Credential::new(PoolKey::new(provider.name()), label, tokens)).await.unwrap();
     }
     let provider = std::sync::Arc::<dyn Provider>::from(provider);
-    // The dates of the table are those of answers that came then.
+    // The dates of the table are those of responses that arrived then.
     let clock = Clock::from_fn(|| UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let pool = Pool::builder(provider, vault).clock(clock).open().await.unwrap();
     let sent = Bytes::from(coding.encode(row.body.as_bytes()));
-    let mut answer = Canned::status(row.status).body(sent.clone());
+    let mut response = Canned::status(row.status).body(sent.clone());
     for (name, value) in &row.headers {
-        answer = answer.header(name, value);
+        response = response.header(name, value);
     }
     if let Some(name) = coding.header() {
-        answer = answer.header("content-encoding", name);
+        response = response.header("content-encoding", name);
     }
-    let upstream = Upstream::new().answers("a-1", [answer]);
+    let upstream = Upstream::new().answers("a-1", [response]);
     let calls = Journal::new();
     let layers = (
         CredentialsLayer::new(pool.clone()).refresher(renewing(&calls)),
@@ -212,26 +212,26 @@ async fn check(coding: Coding, rows: impl Iterator<Item = Row<'static>>) -> usiz
 }
 
 #[tokio::test]
-async fn every_answer_teaches_what_is_expected() {
+async fn every_response_has_the_expected_effect() {
     assert_eq!(check(Coding::Plain, rows().into_iter()).await, COUNT);
 }
 
 const COUNT: usize = 184;
 
 #[tokio::test]
-async fn every_answer_teaches_the_same_compressed_and_is_returned_as_it_came() {
+async fn every_compressed_response_has_the_same_effect_and_is_returned_unchanged() {
     assert!(check(Coding::Gzip, rows().into_iter()).await > 120);
 }
 
 #[tokio::test]
-async fn so_it_does_in_every_coding_and_in_several() {
+async fn every_coding_and_several_at_once_have_the_same_effect() {
     for coding in CODINGS {
         assert!(check(coding, rows().into_iter().step_by(5)).await > 20, "{coding:?}");
     }
 }
 
 #[tokio::test]
-async fn a_compressed_body_that_is_cut_off_says_what_stands_in_its_beginning() {
+async fn a_truncated_compressed_body_is_read_as_far_as_it_goes() {
     let long = (0..4000).map(|number| (number * 7919_u32).to_string()).collect::<String>();
     let text = format!(r#"{{"error":{{"code":"token_invalidated","message":"{long}"}}}}"#);
     for coding in [Coding::Plain, Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli] {
@@ -245,7 +245,7 @@ async fn a_compressed_body_that_is_cut_off_says_what_stands_in_its_beginning() {
 }
 
 #[tokio::test]
-async fn a_body_that_unfolds_without_end_or_is_not_what_it_says_costs_nothing() {
+async fn a_decompression_bomb_or_a_mislabelled_body_costs_nothing() {
     let bomb = Box::leak("[".repeat(50_000_000).into_boxed_str());
     for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd, Coding::Both] {
         let row = Row { provider: "openai", status: 403, headers: Vec::new(), body: bomb, expected: "" };
@@ -277,8 +277,8 @@ async fn taught_as_it_is(row: &Row<'_>) -> String {
     vault.put(Credential::new(PoolKey::new(provider.name()), "a", tokens)).await.unwrap();
     let pool =
         Pool::builder(std::sync::Arc::<dyn Provider>::from(provider), vault).open().await.unwrap();
-    let answer = Canned::status(row.status).header(name, coding).body(row.body.to_owned());
-    let upstream = Upstream::new().answers("a-1", [answer]);
+    let response = Canned::status(row.status).header(name, coding).body(row.body.to_owned());
+    let upstream = Upstream::new().answers("a-1", [response]);
     let calls = Journal::new();
     let layers = (
         CredentialsLayer::new(pool.clone()).refresher(renewing(&calls)),

@@ -26,7 +26,7 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// A registry whose file, environment and program say what is given, where it is.
+/// A registry with the given settings from a file, the environment and the program.
 fn of_three(
     key: &str,
     program: Option<&str>,
@@ -218,7 +218,7 @@ const KEYS: &[(&str, [&str; 3])] = &[
 ];
 
 #[tokio::test(start_paused = true)]
-async fn the_program_goes_before_the_file_and_the_file_before_the_environment_in_every_key() {
+async fn the_program_overrides_the_file_and_the_file_the_environment_in_every_key() {
     for (key, [a, b, c]) in KEYS {
         for (sources, expected) in [
             ([Some(*a), Some(*b), Some(*c)], a),
@@ -239,7 +239,7 @@ async fn the_program_goes_before_the_file_and_the_file_before_the_environment_in
 }
 
 #[tokio::test(start_paused = true)]
-async fn numbers_in_a_file_are_taken_as_they_are() {
+async fn numbers_in_a_file_need_no_quotes() {
     let text = "[providers.openai]\nmax_attempts = 3\ncooldown_limited = 40\ncooldown_refused = 20";
     let registry = with_file(text).build().unwrap();
     assert_eq!(effect(&registry, "max_attempts").await, "3");
@@ -248,13 +248,13 @@ async fn numbers_in_a_file_are_taken_as_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guess_is_capped_by_the_setting() {
+async fn a_default_cooldown_is_capped_by_the_setting() {
     let text = "[providers.openai]\ncooldown_limited = \"1h\"\ncooldown_cap = \"20s\"";
     assert_eq!(cooldown(&with_file(text).build().unwrap(), 429).await, "20s");
 }
 
 #[test]
-fn of_keys_that_are_apart_each_comes_from_its_own_source() {
+fn each_key_may_come_from_a_different_source() {
     let registry =
         with_file("[providers.openai]\nnamespace = \"f\"\nmax_attempts = 2\noauth.client_id = \"f\"")
             .set("openai", ProviderSettings::new().namespace("first"))
@@ -285,7 +285,7 @@ fn of_keys_that_are_apart_each_comes_from_its_own_source() {
 }
 
 #[test]
-fn the_words_of_oauth_settings_are_read() {
+fn the_values_of_oauth_settings_are_read() {
     let text = r#"
         [providers.qwen.oauth]
         flows = ["device", "loopback", "pasted-code", "link-poll"]
@@ -317,7 +317,7 @@ fn the_words_of_oauth_settings_are_read() {
 }
 
 #[test]
-fn the_documentations_file_is_taken() {
+fn the_documentations_file_is_valid() {
     let source = include_str!("../../src/settings/mod.rs");
     let block = source.split("//! ```toml\n").nth(1).unwrap().split("//! ```").next().unwrap();
     let text = block.lines().map(|line| line.trim_start_matches("//!").trim_start()).collect::<Vec<_>>();

@@ -149,7 +149,7 @@ const WRONG_FILES: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn what_is_wrong_in_a_file_is_named_with_its_line_and_the_way_out() {
+fn an_error_in_a_file_names_its_line_and_the_way_out() {
     for (text, says) in WRONG_FILES {
         let error = refused(with_file(text)).to_string();
         for part in *says {
@@ -159,7 +159,7 @@ fn what_is_wrong_in_a_file_is_named_with_its_line_and_the_way_out() {
     assert!(WRONG_FILES.len() >= 65);
 }
 
-/// Variables, and what the error says; `None` where there is none.
+/// Variables, with the words of the error; `None` if there is none.
 const WRONG_VARIABLES: &[(&str, &str, Option<&[&str]>)] = &[
     (
         "TOWER_CREDENTIALS_OPENAI_MOED",
@@ -214,7 +214,7 @@ const WRONG_VARIABLES: &[(&str, &str, Option<&[&str]>)] = &[
 ];
 
 #[test]
-fn what_is_wrong_in_the_environment_is_named_with_the_variable_and_the_way_out() {
+fn an_error_in_the_environment_names_the_variable_and_the_way_out() {
     for (name, value, says) in WRONG_VARIABLES {
         let built = Registry::builder().environment(variables(&[(name, value)])).build();
         match says {
@@ -230,7 +230,7 @@ fn what_is_wrong_in_the_environment_is_named_with_the_variable_and_the_way_out()
 }
 
 #[test]
-fn two_variables_of_one_setting_and_one_that_may_be_of_two_providers_are_refused() {
+fn two_variables_of_one_setting_and_an_ambiguous_variable_are_refused() {
     let twice =
         variables(&[("TOWER_CREDENTIALS_OPENAI_MODE", "api"), ("TOWER_CREDENTIALS_CODEX_MODE", "auto")]);
     let error = refused(Registry::builder().environment(twice)).to_string();
@@ -245,7 +245,7 @@ fn two_variables_of_one_setting_and_one_that_may_be_of_two_providers_are_refused
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_no_text_is_refused_and_others_are_left_alone() {
+fn a_variable_that_is_not_unicode_is_refused_and_others_are_left_alone() {
     use std::os::unix::ffi::OsStringExt;
     let not_text = || std::ffi::OsString::from_vec(vec![b'a', 0xff]);
     let mode = (std::ffi::OsString::from("TOWER_CREDENTIALS_OPENAI_MODE"), not_text());
@@ -256,7 +256,7 @@ fn a_variable_that_is_no_text_is_refused_and_others_are_left_alone() {
 }
 
 #[test]
-fn what_is_wrong_in_the_program_is_an_error_too() {
+fn an_error_in_the_programs_own_settings_is_reported() {
     let set = |key, value| ProviderSettings::new().set(key, value).unwrap_err().to_string();
     assert!(set("moed", "api").contains("`mode`"));
     assert!(set("max_attempts", "0").contains("from 1 on"));
@@ -268,7 +268,7 @@ fn what_is_wrong_in_the_program_is_an_error_too() {
 }
 
 #[test]
-fn a_name_that_is_asked_for_and_not_known_names_the_nearest() {
+fn an_unknown_name_is_an_error_with_the_nearest_one() {
     let registry = Registry::builder().build().unwrap();
     for (name, nearest) in [
         ("opnai", "openai"),
@@ -285,7 +285,7 @@ fn a_name_that_is_asked_for_and_not_known_names_the_nearest() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_an_error_unless_it_need_not_be() {
+fn a_missing_file_is_an_error_unless_it_is_optional() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("credentials.toml");
     let error = refused(Registry::builder().file(&path));
@@ -306,7 +306,7 @@ fn a_file_that_is_not_there_is_an_error_unless_it_need_not_be() {
 }
 
 #[test]
-fn secrets_are_in_no_error_and_in_no_debug_output() {
+fn no_error_and_no_debug_output_contains_a_secret() {
     let whole = "[providers.openai]\noauth.client_secret = \"planted\"\n[providers.openai.headers]\nx = \"planted\"\n";
     let registry =
         with_file(whole).environment(variables(&[("OPENAI_API_KEY", "planted")])).build().unwrap();

@@ -62,7 +62,7 @@ fn do_as_told(text: &str) {
 }
 
 #[test]
-fn a_file_that_only_its_owner_or_nobody_writes_is_believed() {
+fn a_file_that_only_its_owner_or_nobody_can_write_is_trusted() {
     let place = Place::new();
     for (mode_of_directory, mode) in [(0o700, 0o600), (0o755, 0o644), (0o755, 0o444), (0o1777, 0o644)] {
         set_mode(&place.directory(), mode_of_directory);
@@ -83,7 +83,7 @@ fn is_refused_until_it_is_done_as_told(place: &Place, mode: u32) {
 }
 
 #[test]
-fn a_file_that_others_may_write_is_refused_with_the_command_that_mends_it() {
+fn a_file_that_others_may_write_is_refused_with_the_command_that_fixes_it() {
     for mode in [0o620, 0o602, 0o666, 0o664] {
         let place = Place::new();
         set_mode(&place.file(), mode);
@@ -112,7 +112,7 @@ fn a_link_in_a_directory_that_others_may_write_is_refused() {
 
 /// Only root can give a file away.
 #[test]
-fn a_file_of_somebody_else_is_refused() {
+fn another_users_file_is_refused() {
     const SOMEBODY: u32 = 65534;
     let place = Place::new();
     if fs::metadata(place.file()).unwrap().uid() != 0 {

@@ -11,7 +11,7 @@ use crate::secret::SecretString;
 
 /// A key, an account, or both.
 pub(super) fn read_codex(mut object: Object<'_>, reading: &mut Reading) {
-    // How the program signs in, and when it last did; the tokens say the rest.
+    // They are not kept: the tokens say all that matters.
     for name in ["auth_mode", "last_refresh"] {
         if let Err(problem) = object.plain(name) {
             reading.skip(name, Problem { name: String::new(), ..problem });
@@ -23,7 +23,7 @@ pub(super) fn read_codex(mut object: Object<'_>, reading: &mut Reading) {
     match object.token(KEY) {
         Ok(None) => {}
         Ok(Some(key)) => reading.add(KEY, at, Ok(Account::key("openai", Secret::api_key(key)))),
-        // The problem has the name already.
+        // The entry's name is the problem's.
         Err(problem) => reading.skip(KEY, Problem { name: String::new(), ..problem }),
     }
     const TOKENS: &str = "tokens";
@@ -46,7 +46,7 @@ fn read_codex_tokens(mut object: Object<'_>) -> Result<Account, Problem> {
     Ok(Account::oauth(Source::Codex, "openai", tokens).attribute(ACCOUNT, account))
 }
 
-/// An account, and those at MCP servers.
+/// An account, and accounts at MCP servers.
 pub(super) fn read_claude(mut object: Object<'_>, reading: &mut Reading) {
     const ACCOUNT: &str = "claudeAiOauth";
     const SERVERS: &str = "mcpOAuth";
@@ -82,7 +82,7 @@ fn read_claude_account(
         .attribute("subscription", subscription))
 }
 
-/// One account is all of the file.
+/// The whole file is one account.
 pub(super) fn read_gemini(source: Source, object: Object<'_>, reading: &mut Reading) {
     let line = object.line();
     if object.members().is_empty() {

@@ -8,8 +8,8 @@ use crate::origin::Origin;
 use crate::printable::is_plain;
 use crate::secret::SecretString;
 
-/// Of servers' names, each with tokens, the client that was registered for them, and what a sign-in had under
-/// way.
+/// The file has an object for each server's name, with the tokens, the registered client, and the state of an unfinished
+/// sign-in.
 pub(super) fn read_opencode(object: Object<'_>, reading: &mut Reading) {
     for member in object.into_members() {
         let account = read_opencode_entry(&member.name, member.value);
@@ -48,7 +48,7 @@ fn read_opencode_entry(name: &str, value: Value<'_>) -> Result<Account, Problem>
         .attribute("client_secret_expires_at", expires))
 }
 
-/// Of servers' names with something after them, each with all of it in one object.
+/// The file has a flat object for each server. Its name is the server's, with a suffix.
 pub(super) fn read_claude(object: Object<'_>, reading: &mut Reading) {
     for member in object.into_members() {
         let account = read_claude_entry(&member.name, member.value);
@@ -69,7 +69,7 @@ fn read_claude_entry(name: &str, value: Value<'_>) -> Result<Account, Problem> {
     Ok(account(named.as_deref().unwrap_or(before), tokens, server).attribute("scope", scope))
 }
 
-/// The server's URL is sealed whole: any part of it may be a key, its path not least. Its origin is in clear.
+/// The whole URL of the server is sealed, because any part of it may be a key, the path for example. Only its origin is not.
 fn account(name: &str, mut tokens: OAuthTokens, server: Option<SecretString>) -> Account {
     let origin = server.as_ref().and_then(|url| origin(url.expose()));
     keep(&mut tokens, "server_url", server);
@@ -85,7 +85,7 @@ fn account(name: &str, mut tokens: OAuthTokens, server: Option<SecretString>) ->
 /// A URL's scheme, host and port, without a user's name and password.
 fn origin(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
-    // A backslash is a slash to those who read URLs as browsers do.
+    // Browsers read a backslash as a slash.
     let authority = rest.split(['/', '\\', '?', '#']).next()?;
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let origin: Origin = format!("{scheme}://{host}").parse().ok()?;

@@ -7,7 +7,7 @@ use crate::migrate::json::{Object, Problem, Value};
 use crate::migrate::source::Source;
 use crate::printable::is_plain;
 
-/// Of providers' ids, each with an account, a key, or a token with the name of its variable.
+/// The file has an object for each provider's id: an account, a key, or a token with the name of its variable.
 pub(super) fn read(object: Object<'_>, reading: &mut Reading) {
     for member in object.into_members() {
         let line = member.value.line();
@@ -39,8 +39,8 @@ fn read_entry(provider: &str, value: Value<'_>, reading: &mut Reading) -> Result
     Ok(account)
 }
 
-/// What a person is asked for beside some providers' keys, as far as it is known to be no secret: a key's record
-/// has no place for more that is sealed.
+/// Reads the fields beside some providers' keys that are known not to be secret: a key's record has no sealed place for
+/// more.
 fn read_metadata(
     provider: &str,
     object: &mut Object<'_>,
@@ -67,7 +67,7 @@ fn read_oauth(provider: &str, mut object: Object<'_>) -> Result<Account, Problem
         }
         "github-copilot" | "github-copilot-enterprise" => {
             host = object.plain("enterpriseUrl")?.map(|url| domain(&url).to_owned());
-            // The program makes its host of it the same way.
+            // The program derives the host in the same way.
             let endpoint = host.iter().map(|host| format!("https://copilot-api.{host}"));
             tokens.extra.extend(endpoint.map(|url| (ENDPOINT.to_owned(), url.into())));
         }
@@ -81,20 +81,20 @@ fn read_oauth(provider: &str, mut object: Object<'_>) -> Result<Account, Problem
         .attribute(ACCOUNT, account))
 }
 
-/// What is left of a URL without its scheme and a slash at its end.
+/// A URL without its scheme and trailing slashes.
 fn domain(url: &str) -> &str {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or(url);
     rest.trim_end_matches('/')
 }
 
-/// Adds to OpenAI's tokens what a sign-in does, and answers whose they are.
+/// Adds the same entries to OpenAI's tokens as a sign-in, and returns the account's id.
 pub(super) fn openai(
     tokens: &mut OAuthTokens,
     workspace: Option<String>,
     id_token: Option<&str>,
 ) -> Option<String> {
     let id = id_token.and_then(Claims::read_text).unwrap_or_default();
-    // Without an id token: the access token says the same.
+    // Without an id token, the access token has the same claims.
     let access = Claims::read(&tokens.access).unwrap_or_default();
     let workspace = workspace.or_else(|| id.workspace()).or_else(|| access.workspace());
     let workspace = workspace.filter(|workspace| is_plain(workspace));

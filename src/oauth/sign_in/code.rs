@@ -1,24 +1,25 @@
-//! The authorization code (RFC 6749, section 4.1) with PKCE (RFC 7636): it comes to a loopback address, or a
+//! The authorization code (RFC 6749, section 4.1) with PKCE (RFC 7636): a browser brings it to a loopback address, or a
 //! person pastes it.
 
 use http::HeaderValue;
 use oauth2::{AuthUrl, AuthorizationCode, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl};
 use tokio::sync::mpsc;
 
+use super::flow::{Begun, End, Prompt};
 use super::listen::{self, Listeners};
 use super::loopback::{Loopback, reply_all};
 use super::page::Page;
 use super::paste::Paste;
 use super::visit::{Event, Reply};
-use super::{Begun, End, Events, Progress, Prompt};
 use crate::oauth::client::OAuthClient;
 use crate::oauth::error::OAuthError;
 use crate::oauth::grant;
+use crate::oauth::progress::{Events, Progress};
 use crate::oauth::redact::Secrets;
 use crate::oauth::refusal::refused;
 use crate::oauth::signed_in::SignedIn;
 
-/// What ties a code to this sign-in.
+/// One authorization request, and the secrets that tie its code to this sign-in.
 struct Attempt {
     client: OAuthClient,
     redirect: RedirectUrl,
@@ -50,7 +51,7 @@ fn redirect_uri(client: &OAuthClient) -> Result<&str, OAuthError> {
 }
 
 impl Attempt {
-    /// An attempt, and the page where it begins (RFC 6749, section 4.1.1).
+    /// Makes an attempt, and the URL of the page where it begins (RFC 6749, section 4.1.1).
     fn new(
         client: &OAuthClient,
         redirect: String,
@@ -58,12 +59,12 @@ impl Attempt {
     ) -> Result<(Self, String), OAuthError> {
         let config = client.config();
         let page = client.url("authorize_url", config.authorize_url.as_ref())?;
-        // Before anybody is sent away in vain.
+        // Checked before a person is sent there in vain.
         client.token_url()?;
         let redirect =
             RedirectUrl::new(redirect).map_err(|error| client.invalid("redirect_uri", error))?;
         if redirect.url().port() == Some(0) {
-            // Nothing is listened at that could say which.
+            // Nothing listens here, so there is no port to fill in.
             return Err(
                 client.invalid("redirect_uri", "a pasted code needs the port that is registered")
             );
@@ -117,7 +118,7 @@ impl Attempt {
             Ok(code) => self.exchange(code, &mut server, &mut replies).await,
             Err(error) => Err(error),
         };
-        // Only now is it known how it ended.
+        // The page says how the sign-in ended, which is known only now.
         let page = match &result {
             Ok(account) => Page::signed_in(account.name()),
             Err(error) => Page::failed(error),
@@ -126,7 +127,8 @@ impl Attempt {
         End { result, farewell: server.map(|server| server.linger(page)) }
     }
 
-    /// Whoever loads the callback meanwhile waits for the same page: browsers load pages ahead, and twice.
+    /// Exchanges the code. Whoever loads the callback meanwhile waits for the same page: browsers prefetch pages, and load
+    /// them twice.
     async fn exchange(
         self,
         code: AuthorizationCode,
@@ -153,12 +155,12 @@ impl Attempt {
         let Self { client, redirect, state, verifier, events } = self;
         let _ = events.send(Progress::Exchanging);
         let now = client.now();
-        let answer = grant::exchange_code(&client, code, verifier, &redirect, state.secret()).await?;
-        Ok(answer.signed_in(client.dialect(), now))
+        let response = grant::exchange_code(&client, code, verifier, &redirect, state.secret()).await?;
+        Ok(response.signed_in(client.dialect(), now))
     }
 }
 
-/// What comes to the loopback address next; nothing ever does where there is none.
+/// The next event at the loopback address. Pending forever if there is none.
 async fn next(server: &mut Option<Loopback>) -> Event {
     match server {
         Some(server) => server.next().await,

@@ -1,26 +1,28 @@
-//! A code that is typed in on another device (RFC 8628).
+//! A code that a person types in on another device (RFC 8628).
 
 use std::time::Duration;
 
 use oauth2::PkceCodeChallenge;
 use url::Url;
 
-use super::{Begun, Events, Progress, Prompt, flow};
+use super::flow::{Begun, Prompt, flow};
 use crate::credential::OAuthTokens;
 use crate::oauth::client::OAuthClient;
 use crate::oauth::config::Dialect;
 use crate::oauth::error::OAuthError;
+use crate::oauth::progress::{Events, Progress};
 use crate::oauth::redact::fit_to_show;
 use crate::oauth::signed_in::SignedIn;
 use crate::oauth::{copilot, grant};
 
-/// How often Copilot's exchange is tried before the person has to sign in once more, and how long after a
-/// failed try the next one is made, at first.
+/// How often Copilot's exchange is tried before the person has to sign in again.
 const TRIES: u32 = 4;
+
+/// The first wait between two tries.
 const BACKOFF: Duration = Duration::from_secs(1);
 
 pub(super) async fn begin(client: &OAuthClient, events: Events) -> Result<Begun, OAuthError> {
-    // Before anybody is sent away in vain.
+    // Checked before a person is sent away in vain.
     client.token_url()?;
     let (challenge, verifier) = match client.dialect() {
         Dialect::Qwen => {
@@ -42,12 +44,12 @@ pub(super) async fn begin(client: &OAuthClient, events: Events) -> Result<Begun,
     };
     let client = client.clone();
     let running = async move {
-        let answer = grant::device_tokens(&client, &details, verifier, events.clone()).await?;
+        let response = grant::device_tokens(&client, &details, verifier, events.clone()).await?;
         if client.dialect() == Dialect::Copilot {
-            let github = answer.signed_in(client.dialect(), client.now()).tokens;
+            let github = response.signed_in(client.dialect(), client.now()).tokens;
             return copilot(&client, github, &events).await;
         }
-        Ok(answer.signed_in(client.dialect(), client.now()))
+        Ok(response.signed_in(client.dialect(), client.now()))
     };
     Ok((prompt, flow(running), None))
 }
@@ -72,7 +74,7 @@ async fn copilot(
         }
     };
     copilot::keep_github_refresh(&mut tokens, github.refresh);
-    // Nice to know, and no reason to fail.
-    let (account, label) = copilot::whose(client, &github.access).await.unwrap_or_default();
+    // Useful, but no reason to fail.
+    let (account, label) = copilot::account_of(client, &github.access).await.unwrap_or_default();
     Ok(SignedIn { tokens, account, label: label.as_deref().and_then(fit_to_show) })
 }

@@ -1,4 +1,4 @@
-//! The addresses on this machine that a sign-in listens at (RFC 8252, section 7.3).
+//! The addresses on this machine at which a sign-in listens (RFC 8252, section 7.3).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,19 +10,19 @@ use url::Url;
 use crate::oauth::client::OAuthClient;
 use crate::oauth::error::OAuthError;
 
-/// How many free ports are tried until one is free on both addresses.
+/// How many ports are tried until one is free on both addresses.
 const ATTEMPTS: usize = 16;
 
-/// Where the browser comes back to, before the port is known.
+/// The redirect URI before the port is known.
 pub(super) struct Target<'a> {
     text: &'a str,
     url: Url,
-    /// 0 for any that is free.
+    /// 0 for any free port.
     port: u16,
 }
 
 impl Target<'_> {
-    /// The redirect URI with the port that is listened at; as it was written, where it has one.
+    /// The redirect URI with this port; unchanged if it has one of its own.
     pub(super) fn with_port(&self, port: u16) -> String {
         if self.port != 0 {
             return self.text.to_owned();
@@ -38,14 +38,14 @@ impl Target<'_> {
         self.url.path()
     }
 
-    /// The page of this path on the same host, so that both have the same cookies.
+    /// The URL of this path on the same host, so that both share cookies.
     pub(super) fn page(&self, port: u16, path: &str) -> String {
         let host = self.url.host_str().unwrap_or_default();
         format!("http://{host}:{port}{path}")
     }
 }
 
-/// Reads a redirect URI that is to be listened at.
+/// Parses a redirect URI at which this machine can listen.
 pub(super) fn target<'a>(client: &OAuthClient, text: &'a str) -> Result<Target<'a>, OAuthError> {
     let invalid = |reason| client.invalid("redirect_uri", reason);
     let url = Url::parse(text).map_err(|error| client.invalid("redirect_uri", error))?;
@@ -55,15 +55,15 @@ pub(super) fn target<'a>(client: &OAuthClient, text: &'a str) -> Result<Target<'
     if url.fragment().is_some() {
         return Err(invalid("it must have no fragment"));
     }
-    // A URL forgets the port that is its scheme's own.
+    // `Url` drops the port if it is the scheme's default.
     let uri: Uri = text.parse().map_err(|error| client.invalid("redirect_uri", error))?;
     Ok(Target { text, url, port: uri.port_u16().unwrap_or(0) })
 }
 
-/// Whatever a redirect URI's host may mean on this machine, and nothing else of it (RFC 8252, section 8.3).
+/// Sockets on every address that the redirect URI's host means on this machine, and on no other (RFC 8252, section 8.3).
 pub(super) struct Listeners {
     v4: TcpListener,
-    /// `localhost` is this one first to most browsers: whoever else had it would be sent the code.
+    /// Most browsers try this address of `localhost` first: another program that had it would get the code.
     v6: Option<TcpListener>,
     pub(super) port: u16,
 }
@@ -94,7 +94,7 @@ impl Listeners {
                         return Err(failed(v6, port)(error));
                     }
                 }
-                // A machine without IPv6: nobody else listens there either.
+                // A machine without IPv6, so nobody else listens there either.
                 Err(error) => {
                     tracing::info!(%error, "listens on 127.0.0.1 and not on ::1");
                     return Ok(Self { v4: first, v6: None, port });
@@ -103,7 +103,7 @@ impl Listeners {
         }
     }
 
-    /// The next connection. Cancel safe.
+    /// Accepts the next connection. Cancel safe.
     pub(super) async fn accept(&self) -> io::Result<TcpStream> {
         let accepted = match &self.v6 {
             Some(v6) => tokio::select! {

@@ -1,4 +1,4 @@
-//! The server of a sign-in, at the addresses that the browser comes back to.
+//! The server of a sign-in, at the addresses to which the browser returns.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,32 +23,32 @@ use super::page::Page;
 use super::peer;
 use super::visit::{Event, Reply, Visits};
 
-/// The most connections at once. Browsers open spare ones, and so can anybody on this machine.
-const MOST_CONNECTIONS: usize = 128;
+/// The maximum number of connections at once. Browsers open spare ones, and so can anybody on this machine.
+const MAX_CONNECTIONS: usize = 128;
 
-/// The most events that wait to be told.
-const MOST_EVENTS: usize = 16;
+/// The capacity of the channel of events.
+const MAX_EVENTS: usize = 16;
 
-/// The most bytes of a request's head. Browsers send the cookies of every port of this host.
-const MOST_BYTES: usize = 256 * 1024;
+/// The maximum size of a request's head in bytes. Browsers send the cookies of every port of this host.
+const MAX_HEAD: usize = 256 * 1024;
 
-/// The most fields of a request's head.
-const MOST_FIELDS: usize = 1000;
+/// The maximum number of a request's header fields.
+const MAX_FIELDS: usize = 1000;
 
-/// How long a connection may take to send its request's head.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time a connection may take to send its request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the last page may take to be written.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// The time that writing the last page may take.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long after the end a second load of the callback gets the page that the first one got.
+/// The time after the end in which a second load of the callback still gets the page that the first one got.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What becomes of a connection from a program of another user.
+/// Why a connection from another user's program is ignored.
 const STRANGER: &str = "it comes from a program of another user of this machine; if that was a browser of yours, open the page \
                         for browsers of other machines in it, and paste the address at which it ends";
 
-/// Sends a page to all who wait for it, and waits until it was written.
+/// Sends a page to all browsers that wait for it, and waits until it has been written.
 pub(super) async fn reply_all(replies: Vec<Reply>, page: &Page) {
     let mut all_written = Vec::new();
     for Reply { page: sender, written } in replies {
@@ -60,7 +60,7 @@ pub(super) async fn reply_all(replies: Vec<Reply>, page: &Page) {
             let _ = written.await;
         }
     };
-    let _ = tokio::time::timeout(FAREWELL, all).await;
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, all).await;
 }
 
 /// The server of a sign-in. Dropping it closes its sockets.
@@ -72,26 +72,25 @@ pub(super) struct Loopback {
     connections: VecDeque<Connection>,
     graceful: GracefulShutdown,
     events: mpsc::Receiver<Event>,
-    /// Whether it was told that another user's program has come.
-    is_stranger_told: bool,
+    /// Whether a connection from another user's program has been reported.
+    is_stranger_reported: bool,
 }
 
-/// A connection that is served.
 struct Connection {
     task: AbortHandle,
-    /// Whether a whole head has come.
-    is_asking: Arc<AtomicBool>,
+    /// Whether a whole request head has arrived.
+    has_request: Arc<AtomicBool>,
 }
 
 impl Loopback {
-    /// `vendor` is where the sign-in's first page leads.
+    /// `vendor` is the URL to which the sign-in's first page redirects.
     pub(super) fn new(
         listeners: Listeners,
         target: &Target<'_>,
         vendor: HeaderValue,
         state: &CsrfToken,
     ) -> Self {
-        let (sender, events) = mpsc::channel(MOST_EVENTS);
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
         let visits = Visits::new(target.path(), listeners.port, vendor, state, sender);
         Self {
             listeners,
@@ -100,16 +99,16 @@ impl Loopback {
             connections: VecDeque::new(),
             graceful: GracefulShutdown::new(),
             events,
-            is_stranger_told: false,
+            is_stranger_reported: false,
         }
     }
 
-    /// The page where a browser of this machine begins.
+    /// The URL of the page where a browser of this machine begins.
     pub(super) fn start(&self, target: &Target<'_>) -> String {
         target.page(self.listeners.port, self.visits.start())
     }
 
-    /// What comes next. Cancel safe.
+    /// Waits for the next event. Cancel safe.
     pub(super) async fn next(&mut self) -> Event {
         loop {
             tokio::select! {
@@ -117,31 +116,32 @@ impl Loopback {
                 Some(_) = self.tasks.join_next() => {}
                 accepted = self.listeners.accept() => {
                     match accepted {
-                        // They take nobody's place, and get no answer. To tell of each would fill the terminal.
+                        // It takes nobody's place, and gets no response. Only the first is reported: a flood of
+                        // them would fill the terminal.
                         Ok(stream) if peer::is_a_strangers(&stream) => {
-                            if !std::mem::replace(&mut self.is_stranger_told, true) {
+                            if !std::mem::replace(&mut self.is_stranger_reported, true) {
                                 return Event::Ignored(STRANGER);
                             }
                         }
                         Ok(stream) => self.serve(stream),
-                        // No more file descriptors, say: not to be asked for again at once.
+                        // Out of file descriptors, for example: trying again at once would spin.
                         Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                     }
-                    // It reads what has come already before another one may take its place.
+                    // Lets the connection read what has arrived before another one may take its place.
                     tokio::task::yield_now().await;
                 }
             }
         }
     }
 
-    /// Makes room for one more connection, and answers whether there is any. The oldest that has asked for nothing gives
-    /// way: a browser asks as soon as it is connected, and a stranger's idle connections must not keep it out.
+    /// Makes room for one more connection, and returns whether there is any. The oldest one without a request is closed: a
+    /// browser sends its request as soon as it is connected, and a stranger's idle connections must not keep it out.
     fn make_room(&mut self) -> bool {
         self.connections.retain(|connection| !connection.task.is_finished());
-        if self.connections.len() < MOST_CONNECTIONS {
+        if self.connections.len() < MAX_CONNECTIONS {
             return true;
         }
-        let is_idle = |connection: &Connection| !connection.is_asking.load(Ordering::Relaxed);
+        let is_idle = |connection: &Connection| !connection.has_request.load(Ordering::Relaxed);
         let idle = self.connections.iter().position(is_idle);
         let idle = idle.and_then(|place| self.connections.remove(place));
         idle.map(|connection| connection.task.abort()).is_some()
@@ -156,32 +156,32 @@ impl Loopback {
         let (open, written) = oneshot::channel();
         // There is one request on each connection.
         let written = Arc::new(Mutex::new(Some(written)));
-        let is_asking = Arc::new(AtomicBool::new(false));
-        let asks = is_asking.clone();
+        let has_request = Arc::new(AtomicBool::new(false));
+        let arrived = has_request.clone();
         let service = service_fn(move |request| {
-            asks.store(true, Ordering::Relaxed);
-            visits.clone().answer(written.clone(), request)
+            arrived.store(true, Ordering::Relaxed);
+            visits.clone().respond(written.clone(), request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
-            .max_buf_size(MOST_BYTES)
-            .max_headers(MOST_FIELDS)
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_FIELDS)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         let connection = self.graceful.watch(connection);
         let task = self.tasks.spawn(async move {
             let ended = connection.await;
             drop(open);
-            // It was the browser, perhaps, and its person waits in vain.
+            // Perhaps it was the browser, and a person waits in vain.
             if let Some(reason) = ended.err().and_then(|error| refused(&error)) {
                 let _ = events.send(Event::Ignored(reason)).await;
             }
         });
-        self.connections.push_back(Connection { task, is_asking });
+        self.connections.push_back(Connection { task, has_request });
     }
 
-    /// Gives whoever loads the callback once more the same page, for a while. Browsers load pages ahead.
+    /// For a while, sends the same page to whoever loads the callback again. Browsers prefetch pages.
     pub(super) fn linger(mut self, page: Page) -> Farewell {
         Farewell(tokio::spawn(async move {
             let again = async {
@@ -196,18 +196,18 @@ impl Loopback {
         }))
     }
 
-    /// Writes out what is being answered, and closes.
+    /// Finishes the responses under way, and closes.
     async fn close(self) {
         let Self { listeners, graceful, events, tasks, .. } = self;
         drop(listeners);
-        // Whoever came a second time is told that it is over.
+        // A browser that still waits for a page learns that the sign-in has ended.
         drop(events);
-        let _ = tokio::time::timeout(FAREWELL, graceful.shutdown()).await;
+        let _ = tokio::time::timeout(FAREWELL_TIMEOUT, graceful.shutdown()).await;
         drop(tasks);
     }
 }
 
-/// A sign-in's server after its end. Dropping it closes its sockets.
+/// The server after the sign-in's end. Dropping it closes its sockets.
 pub(super) struct Farewell(JoinHandle<()>);
 
 impl Future for Farewell {
@@ -224,8 +224,7 @@ impl Drop for Farewell {
     }
 }
 
-/// What was wrong with a request that was refused before it was read whole, if that is worth telling: browsers open
-/// connections that they send nothing on.
+/// Why a request could not be read, if that is worth reporting: browsers also open connections and send nothing.
 fn refused(error: &hyper::Error) -> Option<&'static str> {
     if error.is_parse_too_large() {
         Some(

@@ -15,7 +15,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Tells whose account it is, where that is known: it could be somebody else's.
+    /// Names the account, if it is known: it could be somebody else's.
     pub(super) fn signed_in(account: Option<&str>) -> Self {
         let text = match account {
             Some(account) => format!("It worked. The account is {account}. You can close this page."),
@@ -29,7 +29,7 @@ impl Page {
     }
 
     pub(super) fn ignored(reason: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "Not an answer to this sign-in", reason)
+        Self::new(StatusCode::BAD_REQUEST, "Not a response to this sign-in", reason)
     }
 
     pub(super) fn ended() -> Self {
@@ -37,23 +37,27 @@ impl Page {
     }
 
     pub(super) fn not_yet() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not yet", "This page is not to be loaded ahead.")
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not yet", "This page can't be prefetched.")
     }
 
     pub(super) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "Not found", "A sign-in is waited for here, at another path.")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "Not found",
+            "This server waits for a sign-in, at another path.",
+        )
     }
 
     pub(super) fn not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Not allowed", "A sign-in comes here by GET.")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Not allowed", "A sign-in comes here with GET.")
     }
 
     fn new(status: StatusCode, title: &'static str, text: impl fmt::Display) -> Self {
         Self { status, title, text: text.to_string() }
     }
 
-    /// The page, kept by nobody and able to load nothing. Its address has a code in it, so no other site
-    /// is told where a person came from.
+    /// The page as a response that nothing may cache, and that may load nothing. Its address has a code in it, so no other
+    /// site gets it as a referrer.
     pub(super) fn response(&self) -> Response<Full<Bytes>> {
         let title = self.title;
         let text = escaped(&self.text);
@@ -80,16 +84,16 @@ impl Page {
     }
 }
 
-/// A page that leads on to another one, with the field that sets a cookie.
+/// A redirect to another page that also sets a cookie.
 pub(super) fn onward(to: &HeaderValue, cookie: HeaderValue) -> Response<Full<Bytes>> {
     let mut response =
-        Page::new(StatusCode::SEE_OTHER, "Sign in", "It goes on at the vendor's page.").response();
+        Page::new(StatusCode::SEE_OTHER, "Sign in", "Continue at the vendor's page.").response();
     response.headers_mut().insert(header::LOCATION, to.clone());
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     response
 }
 
-/// Text that is no markup.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {

@@ -11,7 +11,7 @@ use crate::oauth::redact::Secrets;
 use crate::oauth::refusal::refused;
 use crate::secret::SecretString;
 
-/// Where a code goes that a person pastes.
+/// Takes the code that a person pastes.
 pub(super) struct Paste {
     state: SecretString,
     /// Has room for one.
@@ -31,10 +31,10 @@ impl Paste {
         match &pasted.state {
             Some(state) if is_same(state, self.state.expose()) => {}
             Some(_) => return Err(OAuthError::WrongState),
-            // Pages that show a code to be copied may show it without.
+            // A page that shows a code to copy may show it without the state.
             None if form == Form::Code => {}
             None if pasted.code.is_none() && pasted.error.is_none() => return Err(OAuthError::NoCode),
-            // Every vendor's answer has the state that it was asked with (RFC 6749, sections 4.1.2 and 4.1.2.1).
+            // Every vendor's response has the state of its request (RFC 6749, sections 4.1.2 and 4.1.2.1).
             None => return Err(OAuthError::NoState),
         }
         if let Some(code) = &pasted.error {
@@ -46,16 +46,16 @@ impl Paste {
     }
 }
 
-/// What was copied.
+/// The form of the copied text.
 #[derive(PartialEq, Eq)]
 enum Form {
     /// The code that a page shows.
     Code,
-    /// The address at which the browser has ended.
+    /// The address at which the browser ended.
     Address,
 }
 
-/// `code`, `code#state`, or an address, whole or from its query on.
+/// Reads `code`, `code#state`, or an address, whole or from its query on.
 fn read(text: &str) -> (CallbackQuery, Form) {
     let query = text.split_once('?').map(|(_, query)| query);
     let query = query.or_else(|| (text.contains("code=") || text.contains("error=")).then_some(text));

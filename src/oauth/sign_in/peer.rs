@@ -1,8 +1,8 @@
-//! Whose program is at the other end of a connection from this machine.
+//! Tells whether another user's program is at the other end of a connection from this machine.
 //!
-//! Whoever opens a sign-in's first page first gets its cookie, and any user of the machine may connect to its port. On Linux
-//! the table of the machine's connections names the user of each. Elsewhere there is no such table to read, and all
-//! connections pass.
+//! The first browser to open a sign-in's first page gets its cookie, and any user of the machine can connect to its port.
+//! On Linux, the kernel's table of connections names the user of each. Elsewhere there is no such table, and all connections
+//! pass.
 
 use tokio::net::TcpStream;
 
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 #[cfg(target_os = "linux")]
 pub(super) fn is_a_strangers(stream: &TcpStream) -> bool {
     let (Ok(theirs), Ok(ours)) = (stream.peer_addr(), stream.local_addr()) else {
-        // It has gone already.
+        // It has been closed already.
         return true;
     };
     table::is_a_strangers(ours, theirs, rustix::process::geteuid().as_raw())
@@ -28,69 +28,70 @@ mod table {
     use std::io::{self, BufRead, BufReader};
     use std::net::{IpAddr, SocketAddr};
 
-    /// The two files. A socket of IPv6 may be connected to an address of IPv4.
+    /// An IPv6 socket may be connected to an IPv4 address, so both are read.
     const FILES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
-    /// How often the table is read until a connection is in it: what ends meanwhile can make a reader miss a line.
+    /// How often the table is read until a connection is in it: connections that end meanwhile can make a reader miss a line.
     const TRIES: usize = 3;
 
     const ESTABLISHED: &str = "01";
     const LISTENING: &str = "0A";
 
-    /// What the table says of a connection.
+    /// The owner of a connection, according to the table.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(super) enum Said {
-        /// Whose it is, and whether nobody has closed an end of it.
+    pub(super) enum Owner {
+        /// The user's id, and whether both ends are still open.
         User { id: u32, is_open: bool },
-        /// It is not there, though the socket that it has come to is.
+        /// The connection is not in the table, though the listening socket is.
         Gone,
-        /// This is not the table of our network, or can't be read.
-        Nothing,
+        /// The table is another network namespace's, or can't be read.
+        Unknown,
     }
 
     pub(super) fn is_a_strangers(ours: SocketAddr, theirs: SocketAddr, user: u32) -> bool {
-        let said = || look(ours, theirs, FILES.map(|file| File::open(file).map(BufReader::new)));
-        let said = (0..TRIES).map(|_| said()).find(|said| *said != Said::Gone).unwrap_or(Said::Gone);
-        is_said_to_be_a_strangers(said, user)
+        let owner = || owner_of(ours, theirs, FILES.map(|file| File::open(file).map(BufReader::new)));
+        let owner =
+            (0..TRIES).map(|_| owner()).find(|owner| *owner != Owner::Gone).unwrap_or(Owner::Gone);
+        is_stranger(owner, user)
     }
 
-    pub(super) fn is_said_to_be_a_strangers(said: Said, user: u32) -> bool {
-        match said {
-            // Root may do everything anyway, and is whoever forwards ports of other machines. But a socket that its owner has
-            // closed is said to be root's, too.
-            Said::User { id, is_open } => id != user && (id != 0 || !is_open),
-            // Nobody waits for an answer.
-            Said::Gone => true,
-            Said::Nothing => false,
+    pub(super) fn is_stranger(owner: Owner, user: u32) -> bool {
+        match owner {
+            // Root can do everything anyway, and forwards the ports of other machines. But the table also attributes
+            // sockets that their owner has closed to root.
+            Owner::User { id, is_open } => id != user && (id != 0 || !is_open),
+            // Nobody waits for a response.
+            Owner::Gone => true,
+            Owner::Unknown => false,
         }
     }
 
-    pub(super) fn look<R: BufRead>(
+    pub(super) fn owner_of<R: BufRead>(
         ours: SocketAddr,
         theirs: SocketAddr,
         files: [io::Result<R>; 2],
-    ) -> Said {
+    ) -> Owner {
         let (ours, theirs) = (written(ours), written(theirs));
         let mut is_of_our_network = false;
         for file in files {
-            // Without IPv6 there is no second one.
+            // Without IPv6 there is no second file.
             let Ok(file) = file else { continue };
             for line in file.lines() {
                 let Ok(line) = line else { break };
                 let fields: Vec<&str> = line.split_ascii_whitespace().collect();
                 let [_, local, remote, state, _, _, _, id, ..] = fields[..] else { continue };
                 is_of_our_network |= state == LISTENING && ours.iter().any(|ours| ours == local);
-                let is_it =
+                let is_their_end =
                     ours.iter().zip(&theirs).any(|(ours, theirs)| ours == remote && theirs == local);
-                if let Some(id) = id.parse().ok().filter(|_| is_it) {
-                    return Said::User { id, is_open: state == ESTABLISHED };
+                if let Some(id) = id.parse().ok().filter(|_| is_their_end) {
+                    return Owner::User { id, is_open: state == ESTABLISHED };
                 }
             }
         }
-        if is_of_our_network { Said::Gone } else { Said::Nothing }
+        if is_of_our_network { Owner::Gone } else { Owner::Unknown }
     }
 
-    /// An address as each file writes it: words of four bytes in the machine's own order, and the port.
+    /// An address as each file writes it: four-byte words in the machine's byte order, and the port.
     fn written(address: SocketAddr) -> Vec<String> {
         let hex = |bytes: &[u8]| {
             let words = bytes.chunks_exact(4).map(|word| {
@@ -119,9 +120,9 @@ mod table {
             )
         }
 
-        fn said(ours: &str, theirs: &str, v4: &str, v6: Option<&str>) -> Said {
+        fn owner(ours: &str, theirs: &str, v4: &str, v6: Option<&str>) -> Owner {
             let v6 = v6.map(str::as_bytes).ok_or_else(|| io::ErrorKind::NotFound.into());
-            look(ours.parse().unwrap(), theirs.parse().unwrap(), [Ok(v4.as_bytes()), v6])
+            owner_of(ours.parse().unwrap(), theirs.parse().unwrap(), [Ok(v4.as_bytes()), v6])
         }
 
         #[cfg(target_endian = "little")]
@@ -131,49 +132,49 @@ mod table {
             let listening = line("0100007F:05AF", "00000000:0000", LISTENING, 1000);
             let our_end = line("0100007F:05AF", "0100007F:9C40", ESTABLISHED, 1000);
             let their_end = |state, user| line("0100007F:9C40", "0100007F:05AF", state, user);
-            let user = |id, is_open| Said::User { id, is_open };
+            let user = |id, is_open| Owner::User { id, is_open };
             let table = |more: &str| format!("{HEAD}{listening}{our_end}{more}");
             for (state, id, is_open) in [("01", 1000, true), ("01", 1001, true), ("05", 1001, false)] {
                 let table = table(&their_end(state, id));
-                assert_eq!(said(ours, theirs, &table, Some(HEAD)), user(id, is_open));
-                assert_eq!(said(ours, theirs, &table, None), user(id, is_open));
+                assert_eq!(owner(ours, theirs, &table, Some(HEAD)), user(id, is_open));
+                assert_eq!(owner(ours, theirs, &table, None), user(id, is_open));
             }
-            // A socket of IPv6 that is connected to an address of IPv4.
+            // An IPv6 socket that is connected to an IPv4 address.
             let mapped = |port| format!("0000000000000000FFFF00000100007F:{port}");
             let v6 = format!("{HEAD}{}", line(&mapped("9C40"), &mapped("05AF"), ESTABLISHED, 1002));
-            assert_eq!(said(ours, theirs, &table(""), Some(&v6)), user(1002, true));
+            assert_eq!(owner(ours, theirs, &table(""), Some(&v6)), user(1002, true));
             // IPv6 itself.
             let one = |port| format!("00000000000000000000000001000000:{port}");
             let v6 = format!("{HEAD}{}", line(&one("9C40"), &one("05AF"), ESTABLISHED, 1003));
-            assert_eq!(said("[::1]:1455", "[::1]:40000", HEAD, Some(&v6)), user(1003, true));
+            assert_eq!(owner("[::1]:1455", "[::1]:40000", HEAD, Some(&v6)), user(1003, true));
 
             // Neither our own end, nor another connection, nor the listening socket.
             let other = line("0100007F:9C41", "0100007F:05AF", ESTABLISHED, 1001);
-            assert_eq!(said(ours, theirs, &table(&other), Some(HEAD)), Said::Gone);
+            assert_eq!(owner(ours, theirs, &table(&other), Some(HEAD)), Owner::Gone);
             for table in ["", HEAD, "nonsense\n1: 2 3\n", &format!("{HEAD}{our_end}")] {
-                assert_eq!(said(ours, theirs, table, Some(HEAD)), Said::Nothing);
+                assert_eq!(owner(ours, theirs, table, Some(HEAD)), Owner::Unknown);
             }
         }
 
         #[test]
-        fn root_and_this_user_are_no_strangers_and_who_has_gone_is_one() {
-            let user = |id, is_open| Said::User { id, is_open };
-            for (said, is_a_strangers) in [
+        fn root_and_this_user_are_trusted_and_a_closed_connection_is_not() {
+            let user = |id, is_open| Owner::User { id, is_open };
+            for (owner, expected) in [
                 (user(1000, true), false),
                 (user(1000, false), false),
                 (user(1001, true), true),
                 (user(1001, false), true),
                 (user(0, true), false),
                 (user(0, false), true),
-                (Said::Gone, true),
-                (Said::Nothing, false),
+                (Owner::Gone, true),
+                (Owner::Unknown, false),
             ] {
-                assert_eq!(is_said_to_be_a_strangers(said, 1000), is_a_strangers, "{said:?}");
+                assert_eq!(is_stranger(owner, 1000), expected, "{owner:?}");
             }
         }
 
         #[test]
-        fn a_connection_of_this_process_is_this_user_s() {
+        fn a_connection_of_this_process_belongs_to_this_user() {
             for address in ["127.0.0.1:0", "[::1]:0"] {
                 // A machine without IPv6.
                 let Ok(listener) = std::net::TcpListener::bind(address) else { continue };
@@ -182,7 +183,7 @@ mod table {
                 let (_server, theirs) = listener.accept().unwrap();
                 let files = FILES.map(|file| File::open(file).map(BufReader::new));
                 let id = rustix::process::geteuid().as_raw();
-                assert_eq!(look(ours, theirs, files), Said::User { id, is_open: true });
+                assert_eq!(owner_of(ours, theirs, files), Owner::User { id, is_open: true });
                 drop(client);
             }
         }

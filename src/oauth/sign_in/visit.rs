@@ -1,9 +1,9 @@
-//! What a browser asks for at a sign-in's address: the page where it begins, once, and the callback.
+//! A browser's requests to the server of a sign-in: the page where it begins, once, and the callback.
 //!
-//! A browser's arguments can be seen by every user of the machine. If it were opened at the vendor's page, they would
-//! have the state in them, and somebody else could answer in the vendor's place with a code of their own. So it is opened
-//! at a page here, which leads on to the vendor's and leaves a cookie, and an answer without that cookie is none. The
-//! first to open it gets the cookie; if another browser comes, one of them is a stranger's, and the sign-in ends.
+//! Every user of the machine can see a browser's arguments. If it were opened at the vendor's page, they would contain the
+//! state, and somebody else could answer in the vendor's place with a code of their own. So it opens a page of ours, which
+//! redirects to the vendor's and sets a cookie, and a callback without that cookie does not count. The first browser to
+//! open the page gets the cookie; if another one comes, one of them is a stranger's, and the sign-in ends.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -23,14 +23,14 @@ use url::form_urlencoded;
 use super::page::{self, Page};
 use crate::secret::SecretString;
 
-/// Where the page goes that answers a browser.
+/// A browser that waits for a page.
 pub(super) struct Reply {
     pub(super) page: oneshot::Sender<Page>,
-    /// Ends with the connection.
+    /// Closed when the connection ends.
     pub(super) written: oneshot::Receiver<Infallible>,
 }
 
-/// What has come.
+/// What a browser has brought.
 pub(super) enum Event {
     /// The code.
     Code(AuthorizationCode, Reply),
@@ -38,12 +38,12 @@ pub(super) enum Event {
     Error(String, Option<String>, Reply),
     /// A second browser has opened the first page.
     OpenedTwice(Reply),
-    /// Something that isn't an answer to this sign-in.
+    /// A request that isn't a response to this sign-in, and why not.
     Ignored(&'static str),
 }
 
 impl Event {
-    /// Who waits for a page, if anybody does.
+    /// The browser that waits for a page, if one does.
     pub(super) fn reply(self) -> Option<Reply> {
         match self {
             Self::Code(_, reply) | Self::Error(_, _, reply) | Self::OpenedTwice(reply) => Some(reply),
@@ -52,7 +52,7 @@ impl Event {
     }
 }
 
-/// The parameters with which a browser comes back (RFC 6749, section 4.1.2).
+/// The parameters with which a browser returns (RFC 6749, section 4.1.2).
 #[derive(Default)]
 pub(super) struct CallbackQuery {
     pub(super) code: Option<String>,
@@ -78,29 +78,29 @@ impl CallbackQuery {
     }
 }
 
-/// Whether a secret is the expected one; how long that takes tells nothing of where they differ.
+/// Compares a secret with the expected one in constant time.
 pub(super) fn is_same(given: &str, expected: &str) -> bool {
     given.as_bytes().ct_eq(expected.as_bytes()).into()
 }
 
-/// What requests are answered by.
+/// Responds to the requests of browsers.
 pub(super) struct Visits {
     callback: String,
     state: SecretString,
-    /// The path of the first page; whoever has it may begin.
+    /// The path of the first page. Whoever knows it may begin.
     start: SecretString,
-    /// Where the first page leads.
+    /// The URL to which the first page redirects.
     vendor: HeaderValue,
     cookie: Cookie,
     is_opened: AtomicBool,
     pub(super) events: mpsc::Sender<Event>,
 }
 
-/// When the connection ends.
+/// The end of a connection, until its one request takes it.
 pub(super) type Written = Mutex<Option<oneshot::Receiver<Infallible>>>;
 
 impl Visits {
-    /// `vendor` is the page that the first one leads to.
+    /// `vendor` is the URL to which the first page redirects.
     pub(super) fn new(
         callback: &str,
         port: u16,
@@ -125,7 +125,7 @@ impl Visits {
         self.start.expose()
     }
 
-    pub(super) async fn answer(
+    pub(super) async fn respond(
         self: Arc<Self>,
         written: Arc<Written>,
         request: Request<Incoming>,
@@ -154,18 +154,18 @@ impl Visits {
         headers: &HeaderMap,
         written: oneshot::Receiver<Infallible>,
     ) -> Response<Full<Bytes>> {
-        // It may be thrown away, and the cookie with it.
-        if is_loaded_ahead(headers) {
+        // The browser may throw the page away, and the cookie with it.
+        if is_prefetch(headers) {
             return Page::not_yet().response();
         }
         if self.cookie.is_in(headers) || !self.is_opened.swap(true, Ordering::Relaxed) {
             return page::onward(&self.vendor, self.cookie.header(&self.callback));
         }
-        self.told(written, Event::OpenedTwice).await.response()
+        self.report(written, Event::OpenedTwice).await.response()
     }
 
-    /// The callback. Any page on the web can send the browser here. So what has not this sign-in's state and cookie is no
-    /// answer to it, and must not end it either, be it a code of somebody else's or an error (RFC 9700, section 4.7).
+    /// The callback. Any page on the web can send the browser here, so a request without this sign-in's state and cookie does
+    /// not count, and must not end the sign-in, whether it brings a code or an error (RFC 9700, section 4.7).
     async fn come_back(
         &self,
         query: &str,
@@ -183,11 +183,13 @@ impl Visits {
                  page, or paste this one's address where the sign-in was begun"
             }
             CallbackQuery { error: Some(error), error_description, .. } => {
-                return self.told(written, |reply| Event::Error(error, error_description, reply)).await;
+                return self
+                    .report(written, |reply| Event::Error(error, error_description, reply))
+                    .await;
             }
             CallbackQuery { code: Some(code), .. } if !code.is_empty() => {
                 let code = AuthorizationCode::new(code);
-                return self.told(written, |reply| Event::Code(code, reply)).await;
+                return self.report(written, |reply| Event::Code(code, reply)).await;
             }
             _ => "it has neither a code nor an error",
         };
@@ -195,8 +197,8 @@ impl Visits {
         Page::ignored(reason)
     }
 
-    /// Tells of what has come, and waits for the page that answers it.
-    async fn told(
+    /// Sends an event, and waits for the page that answers it.
+    async fn report(
         &self,
         written: oneshot::Receiver<Infallible>,
         event: impl FnOnce(Reply) -> Event,
@@ -207,8 +209,8 @@ impl Visits {
     }
 }
 
-/// Whether a browser loads the page ahead of a person's wish.
-fn is_loaded_ahead(headers: &HeaderMap) -> bool {
+/// Whether a browser prefetches the page, before a person wants it.
+fn is_prefetch(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-moz"]
         .iter()
         .any(|name| headers.get(*name).is_some_and(|value| value.as_bytes().starts_with(b"prefetch")))
@@ -218,16 +220,16 @@ fn random() -> SecretString {
     CsrfToken::new_random().into_secret().into()
 }
 
-/// What tells the browser that has opened the first page from others.
+/// Identifies the browser that has opened the first page.
 struct Cookie {
-    /// Other ports of this host see it too, so it has the port in it.
+    /// Has the port in it, since a host's ports share cookies.
     name: String,
     value: SecretString,
 }
 
 impl Cookie {
-    /// The field that sets it: no script sees it, no other site's requests have it but for links that are followed, and it
-    /// goes to no other path.
+    /// The `set-cookie` value: scripts can't read the cookie, other sites' requests don't carry it unless a link is followed,
+    /// and it is sent to no other path.
     fn header(&self, path: &str) -> HeaderValue {
         let (name, value) = (&self.name, self.value.expose());
         let path = if path.contains(';') { "/" } else { path };

@@ -1,35 +1,35 @@
-//! The fields of an error's body, of which only the beginning may be there.
+//! Reads the fields of an error's JSON body, which may be cut off.
 
 use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// The most values that are taken of one body.
-const MOST: usize = 64;
+/// The maximum number of values taken from one body.
+const MAX_VALUES: usize = 64;
 
-/// The values, as text, that these paths of fields lead to, each with its path's number: as many as stand whole in
-/// what there is of a JSON body. Lists count for nothing in a path, so an error in a list is found like one alone.
-/// Of what is no JSON there are none.
+/// Returns the values at these paths of fields, as text, each with the index of its path. A value that the cut body doesn't
+/// contain in full is left out. Paths ignore lists, so an error in a list is found like one outside. A body that isn't JSON
+/// has no values.
 pub(crate) fn values(body: &[u8], paths: &[&str]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut take = |path: &[String], value: &dyn fmt::Display| {
-        let is_it = |wanted: &str| wanted.split('.').eq(path.iter().map(String::as_str));
-        let is_it = |wanted: &&str| wanted.split('|').any(is_it);
-        for (number, _) in paths.iter().enumerate().filter(|(_, wanted)| is_it(wanted)) {
-            if found.len() < MOST {
-                found.push((number, value.to_string()));
+        let is_path = |wanted: &str| wanted.split('.').eq(path.iter().map(String::as_str));
+        let matches = |wanted: &&str| wanted.split('|').any(is_path);
+        for (index, _) in paths.iter().enumerate().filter(|(_, wanted)| matches(wanted)) {
+            if found.len() < MAX_VALUES {
+                found.push((index, value.to_string()));
             }
         }
     };
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut json = serde_json::Deserializer::from_slice(without_last_number(body));
-    // That it ends too soon, or isn't JSON, is no matter: what came before was taken.
+    // If the body is cut off or isn't JSON, this fails after it has taken the values before.
     let _ = Walk { path: &mut Vec::new(), take: &mut take }.deserialize(&mut json);
     found
 }
 
-/// Without a number at the very end, of which more may have followed. A whole body ends in a bracket.
+/// Removes a number at the very end, whose last digits may be missing. A complete body ends in a bracket.
 fn without_last_number(body: &[u8]) -> &[u8] {
     let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
     let length = body.iter().rev().take_while(|byte| is_part(byte)).count();
@@ -38,7 +38,7 @@ fn without_last_number(body: &[u8]) -> &[u8] {
 
 type Take<'a> = dyn FnMut(&[String], &dyn fmt::Display) + 'a;
 
-/// Visits a value and all that is in it.
+/// Visits a value and everything in it.
 struct Walk<'a, 't> {
     path: &'a mut Vec<String>,
     take: &'a mut Take<'t>,
@@ -62,7 +62,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut known = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            // Of a field that stands there twice the first counts: it is the one that others may have judged by.
+            // If a field occurs twice, the first one counts, as in most other readers.
             if !known.insert(key.clone()) {
                 map.next_value::<IgnoredAny>()?;
                 continue;

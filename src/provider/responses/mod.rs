@@ -1,4 +1,4 @@
-//! What answers mean, as a table: one rule a line, each of what an answer has and of what follows from that.
+//! The meaning of responses as a table: one rule per line, with the conditions first and the meaning last.
 
 mod body;
 mod pattern;
@@ -16,18 +16,18 @@ use pattern::Pattern;
 pub(crate) use body::values;
 pub(crate) use read::{read, wants_body};
 
-/// How much of an answer's body is read: vendors' errors are shorter, some with several links by kilobytes.
+/// The number of bytes of a body that are read. Vendors' errors are shorter, though links make some kilobytes long.
 pub(crate) const BODY_PREFIX: usize = 16 * 1024;
 
-/// One rule of what answers mean: on these statuses, with these headers and these fields of a JSON body, this.
+/// A rule for the meaning of responses with certain statuses, headers and fields of a JSON body.
 ///
-/// A rule holds if all that it asks for is there. Of a provider's rules the first that holds counts, and one that
-/// asks for a body holds only with an [`ErrorBodyLayer`](crate::ErrorBodyLayer) in the stack. A rule for a status
-/// below 400 never holds.
+/// A rule matches if all of its conditions do. The first of a provider's rules that matches counts. A rule with a condition
+/// on the body matches only with an [`ErrorBodyLayer`](crate::ErrorBodyLayer) in the stack, and a rule for a status below 400
+/// never does.
 ///
-/// Patterns are the whole text, in which `*` stands for anything; a full stop at the end does not matter. Fields
-/// are paths such as `error.code`, in which lists count for nothing: `error.details.reason` is that of each detail.
-/// `error.code|detail.code` is either.
+/// A pattern matches the whole text. `*` in it matches anything; a full stop at the end does not matter. A field is a path
+/// such as `error.code`. Paths ignore lists: `error.details.reason` is the reason of each detail. `error.code|detail.code`
+/// is either field.
 ///
 /// ```
 /// use tower_credentials::provider::{GenericProvider, ResponseRule};
@@ -41,16 +41,16 @@ pub struct ResponseRule {
     statuses: Vec<u16>,
     tests: Vec<Test>,
     means: Means,
-    /// What a person has to do about it.
+    /// What a person has to do.
     reason: Cow<'static, str>,
-    /// The fields and headers that name the time at which it ends.
+    /// The fields and headers that name the time at which the limit ends.
     until: Vec<Place>,
-    /// How long it lasts where no time is named.
+    /// How long the limit lasts if no time is named.
     wait: Option<Duration>,
     limit_of: Option<LimitOf>,
 }
 
-/// What a rule makes of an answer: a [`Verdict`](super::Verdict) without what it carries.
+/// The meaning of a rule: a [`Verdict`](super::Verdict) without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Means {
     Limited,
@@ -64,7 +64,7 @@ pub(crate) enum Means {
 }
 
 impl Means {
-    /// The words for it in settings, and as the table is shown.
+    /// The words in settings, and in the table as it is shown.
     pub(crate) const WORDS: [(&'static str, Self); 8] = [
         ("limit", Self::Limited),
         ("spent", Self::Spent),
@@ -77,26 +77,26 @@ impl Means {
     ];
 }
 
-/// Something that an answer must have.
+/// A condition on a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Test {
     place: Place,
-    /// One of these.
+    /// One of these must match.
     patterns: Vec<Pattern>,
 }
 
-/// Where in an answer.
+/// A part of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Header(HeaderName),
-    /// The field that a path leads to.
+    /// The field at a path.
     Field(Cow<'static, str>),
     /// The whole body.
     Text,
 }
 
 impl ResponseRule {
-    /// A rule for these statuses. Until more is said, it holds for all answers with them, and says that the
+    /// Creates a rule for these statuses. Without more, it matches every response with one of them, and means that the
     /// credential was [refused](Self::refused).
     pub fn on(statuses: impl Into<Vec<u16>>) -> Self {
         Self {
@@ -116,22 +116,22 @@ impl ResponseRule {
         self
     }
 
-    /// Where this field of the body is like one of these patterns.
+    /// Requires that this field of the body matches one of these patterns.
     #[must_use]
     pub fn body(self, path: impl Into<Cow<'static, str>>, patterns: impl IntoPatterns) -> Self {
         self.with(Place::Field(path.into()), patterns)
     }
 
-    /// Where the whole body, which need not be JSON, is like one of these patterns.
+    /// Requires that the whole body, which need not be JSON, matches one of these patterns.
     #[must_use]
     pub fn text(self, patterns: impl IntoPatterns) -> Self {
         self.with(Place::Text, patterns)
     }
 
-    /// Where a header of this name is like one of these patterns.
+    /// Requires that a header of this name matches one of these patterns.
     ///
     /// # Panics
-    /// Where the name is no header's.
+    /// If the name can't be a header's.
     #[must_use]
     pub fn header<N>(self, name: N, patterns: impl IntoPatterns) -> Self
     where
@@ -146,96 +146,95 @@ impl ResponseRule {
         self
     }
 
-    /// It is a [limit](super::Verdict::Limited).
+    /// Means a [limit](super::Verdict::Limited).
     #[must_use]
     pub fn limited(self) -> Self {
         self.means(Means::Limited, "")
     }
 
-    /// The account is [spent](super::Verdict::Spent). What is to be done is shown to people.
+    /// Means that the account is [spent](super::Verdict::Spent). People are shown `what_to_do`.
     #[must_use]
     pub fn spent(self, what_to_do: impl Into<Cow<'static, str>>) -> Self {
         self.means(Means::Spent, what_to_do)
     }
 
-    /// The key is [dead](super::Verdict::Dead). What is to be done is shown to people.
+    /// Means that the key is [dead](super::Verdict::Dead). People are shown `what_to_do`.
     #[must_use]
     pub fn dead(self, what_to_do: impl Into<Cow<'static, str>>) -> Self {
         self.means(Means::Dead, what_to_do)
     }
 
-    /// The account's owner has to act, and nobody else is to be [shown](super::Verdict::Stopped) to the vendor.
-    /// What is to be done is shown to people.
+    /// Means that the account is [stopped](super::Verdict::Stopped): its owner has to act, and the vendor must not see another
+    /// account instead. People are shown `what_to_do`.
     #[must_use]
     pub fn stopped(self, what_to_do: impl Into<Cow<'static, str>>) -> Self {
         self.means(Means::Stopped, what_to_do)
     }
 
-    /// It is [not about the account](super::Verdict::NotTheAccount).
+    /// Means that the response is [not about the account](super::Verdict::NotTheAccount).
     #[must_use]
     pub fn not_the_account(self) -> Self {
         self.means(Means::NotTheAccount, "")
     }
 
-    /// It is about [this request](super::Verdict::ThisRequest) alone.
+    /// Means that the response is about [this request](super::Verdict::ThisRequest) alone.
     #[must_use]
     pub fn this_request(self) -> Self {
         self.means(Means::ThisRequest, "")
     }
 
-    /// The token [may not do](super::Verdict::InsufficientScope) what was asked.
+    /// Means that the token [lacks the scope](super::Verdict::InsufficientScope) for the request.
     #[must_use]
     pub fn insufficient_scope(self) -> Self {
         self.means(Means::InsufficientScope, "")
     }
 
-    /// The credential is [refused](super::Verdict::Refused), for no reason that is known.
+    /// Means that the credential is [refused](super::Verdict::Refused), for an unknown reason.
     #[must_use]
     pub fn refused(self) -> Self {
         self.means(Means::Refused, "")
     }
 
-    /// The field of the body that names the time at which a limit ends, or at which the account is no longer
-    /// spent: a number of seconds, a duration, or a moment. Of several the latest counts.
+    /// Takes the end of a limit, or the time at which the account is no longer spent, from this field of the body: a number of
+    /// seconds, a duration, or a date. The latest of several counts.
     #[must_use]
     pub fn until(mut self, path: impl Into<Cow<'static, str>>) -> Self {
         self.until.push(Place::Field(path.into()));
         self
     }
 
-    /// How long a limit lasts where the answer names no time.
+    /// Sets how long a limit lasts if the response names no time.
     #[must_use]
     pub fn lasts(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);
         self
     }
 
-    /// What a limit holds for.
+    /// Sets what a limit applies to.
     #[must_use]
     pub fn of(mut self, of: LimitOf) -> Self {
         self.limit_of = Some(of);
         self
     }
 
-    /// What it means, by the settings' word.
-    #[cfg_attr(not(feature = "config"), allow(dead_code, reason = "a file alone has rules"))]
+    /// Sets the meaning that settings name.
+    #[cfg_attr(not(feature = "config"), allow(dead_code, reason = "only a settings file has rules"))]
     pub(crate) fn meaning(self, means: Means, what_to_do: String) -> Self {
         self.means(means, what_to_do)
     }
 
-    fn is_for(&self, answer: &ResponseView<'_>) -> bool {
-        let status = answer.status.as_u16();
+    fn is_for(&self, view: &ResponseView<'_>) -> bool {
+        let status = view.status.as_u16();
         status >= 400 && self.statuses.contains(&status)
     }
 
-    /// Whether it asks for something in the body.
-    fn asks_for_body(&self) -> bool {
+    fn needs_body(&self) -> bool {
         let in_body = |place: &Place| !matches!(place, Place::Header(_));
         self.tests.iter().map(|test| &test.place).chain(&self.until).any(in_body)
     }
 }
 
-/// One pattern, or several of which one is enough.
+/// One pattern, or several of which one must match.
 pub trait IntoPatterns: sealed::IntoPatterns {}
 
 impl<T: sealed::IntoPatterns> IntoPatterns for T {}

@@ -1,12 +1,12 @@
-//! What a text must be like.
+//! Patterns that a text must match.
 
 use std::borrow::Cow;
 
-/// A whole text, in which `*` stands for anything, and `{time}` for the time that it names.
+/// A pattern of a whole text. `*` matches anything, and `{time}` the time that the text names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern(Cow<'static, str>);
 
-/// What stands for a time.
+/// The placeholder of a time.
 const TIME: &str = "{time}";
 
 impl Pattern {
@@ -18,22 +18,21 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether a text is like it, and the time that the text names in words, if it does.
+    /// `Some` if the text matches, with the time that it names in words, if any.
     pub(super) fn matches<'t>(&self, text: &'t str) -> Option<Option<&'t str>> {
-        // Vendors add and drop it.
-        let plain = |text: &'t str| text.trim().trim_end_matches('.');
-        matches(self.0.trim_end_matches('.'), plain(text))
+        // Vendors add and drop full stops.
+        matches(self.0.trim_end_matches('.'), text.trim().trim_end_matches('.'))
     }
 
-    /// The code that it is, where it is one: no sentence, and nothing that stands for anything.
+    /// The pattern as an error's code, if it is one: a single word without placeholders.
     pub(super) fn code(&self) -> Option<&str> {
         let is_code = !self.0.is_empty() && !self.0.contains([' ', '*', '{']);
         is_code.then_some(&*self.0)
     }
 }
 
-/// Each part of a pattern is looked for where it comes first, and the last one at the end, so that the time it takes
-/// grows with the length of the text alone.
+/// Takes the first occurrence of each literal, and the last literal at the end, so that the time grows only linearly with
+/// the length of the text.
 fn matches<'t>(pattern: &str, text: &'t str) -> Option<Option<&'t str>> {
     let mut time = None;
     let (first, mut pattern) = next_literal(pattern);
@@ -54,13 +53,13 @@ fn matches<'t>(pattern: &str, text: &'t str) -> Option<Option<&'t str>> {
     rest.is_empty().then_some(time)
 }
 
-/// The text up to the next gap, and what is from there on.
+/// The text up to the next gap, and the rest.
 fn next_literal(pattern: &str) -> (&str, &str) {
     let gap = [pattern.find('*'), pattern.find(TIME)].into_iter().flatten().min();
     pattern.split_at(gap.unwrap_or(pattern.len()))
 }
 
-/// The gap that a pattern begins with, and what follows.
+/// The gap at the beginning of a pattern, and the rest.
 fn next_gap(pattern: &str) -> Option<(&str, &str)> {
     let length = if pattern.starts_with('*') { 1 } else { TIME.len() };
     (!pattern.is_empty()).then(|| pattern.split_at(length))
@@ -70,9 +69,9 @@ fn next_gap(pattern: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    /// A public test would need a provider for each.
+    // A test of the public interface would need a provider for each line.
     #[test]
-    fn a_pattern_is_the_whole_text_with_gaps() {
+    fn a_pattern_matches_the_whole_text() {
         let at = |pattern: &'static str, text| Pattern::new(pattern.into()).matches(text);
         for (pattern, text, expected) in [
             ("a", "a", Some(None)),

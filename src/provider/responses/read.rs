@@ -1,4 +1,4 @@
-//! What the rules say of an answer.
+//! Applies the rules to a response.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use crate::clock::Timestamp;
 use crate::provider::{Assessment, ResponseView, Verdict};
 use crate::rate_limit::{self, MAX_SPENT, MAX_STATED};
 
-/// Whether one of these rules has to see the body of an answer with this status.
+/// Whether one of these rules needs the body of a response with this status.
 pub(crate) fn wants_body(rules: &[ResponseRule], status: StatusCode) -> bool {
-    rules.iter().any(|rule| rule.asks_for_body() && rule.statuses.contains(&status.as_u16()))
+    rules.iter().any(|rule| rule.needs_body() && rule.statuses.contains(&status.as_u16()))
 }
 
-/// What the first of these rules that holds makes of an answer, in which the headers say this much; `None` where
-/// none holds. Reasons name the vendor by this name.
+/// Assesses a response by the first of these rules that matches; `None` if none does. `headers` is the assessment of its
+/// headers alone. Reasons name the vendor by this name.
 pub(crate) fn read(
     rules: &[ResponseRule],
     vendor: &str,
-    answer: &ResponseView<'_>,
+    view: &ResponseView<'_>,
     headers: &Assessment,
 ) -> Option<Assessment> {
-    let rules = || rules.iter().filter(|rule| rule.is_for(answer));
+    let rules = || rules.iter().filter(|rule| rule.is_for(view));
     let mut paths: Vec<&str> = Vec::new();
     for rule in rules() {
         for place in rule.tests.iter().map(|test| &test.place).chain(&rule.until) {
@@ -33,59 +33,63 @@ pub(crate) fn read(
             }
         }
     }
-    let found = if paths.is_empty() { Vec::new() } else { values(answer.body, &paths) };
-    let seen = Seen { answer, paths, found };
-    rules().find_map(|rule| seen.judge(rule, vendor, headers))
+    let fields = if paths.is_empty() { Vec::new() } else { values(view.body, &paths) };
+    let reader = Reader { view, paths, fields };
+    rules().find_map(|rule| reader.apply(rule, vendor, headers))
 }
 
-/// What there is to see of an answer.
-struct Seen<'a> {
-    answer: &'a ResponseView<'a>,
+/// A response, with the fields of its body that the rules need.
+struct Reader<'a> {
+    view: &'a ResponseView<'a>,
     paths: Vec<&'a str>,
-    found: Vec<(usize, String)>,
+    /// Each value, with the index of its path.
+    fields: Vec<(usize, String)>,
 }
 
-/// What a test came to: the code that it asked for, and the time that the text names in words.
+/// A test that has matched.
 #[derive(Default)]
-struct Held<'a> {
+struct Match<'a> {
+    /// The pattern, if it is an error's code.
     code: Option<&'a str>,
+    /// The time that the text names in words.
     time: Option<String>,
 }
 
-impl Seen<'_> {
-    /// The texts that are at a place.
+impl Reader<'_> {
+    /// The texts at a place.
     fn texts(&self, place: &Place) -> Vec<&str> {
         match place {
             Place::Header(name) => {
-                let values = self.answer.headers.get_all(name).iter();
+                let values = self.view.headers.get_all(name).iter();
                 values.filter_map(|value| value.to_str().ok()).collect()
             }
             Place::Field(path) => {
-                let number = self.paths.iter().position(|known| known == path);
-                let of_path = self.found.iter().filter(|(found, _)| Some(*found) == number);
-                of_path.map(|(_, text)| &**text).collect()
+                let index = self.paths.iter().position(|known| known == path);
+                let at_path = self.fields.iter().filter(|(field, _)| Some(*field) == index);
+                at_path.map(|(_, text)| &**text).collect()
             }
-            Place::Text => std::str::from_utf8(self.answer.body).into_iter().collect(),
+            Place::Text => std::str::from_utf8(self.view.body).into_iter().collect(),
         }
     }
 
-    fn holds<'r>(&self, test: &'r Test) -> Option<Held<'r>> {
+    fn matches<'r>(&self, test: &'r Test) -> Option<Match<'r>> {
         let texts = self.texts(&test.place);
         let matching = |pattern: &'r super::Pattern| {
             let time = texts.iter().find_map(|text| pattern.matches(text))?;
-            Some(Held { code: pattern.code(), time: time.map(str::to_owned) })
+            Some(Match { code: pattern.code(), time: time.map(str::to_owned) })
         };
         test.patterns.iter().find_map(matching)
     }
 
-    fn judge(&self, rule: &ResponseRule, vendor: &str, headers: &Assessment) -> Option<Assessment> {
-        let mut all = Held::default();
+    /// The assessment of a rule, if all of its tests match.
+    fn apply(&self, rule: &ResponseRule, vendor: &str, headers: &Assessment) -> Option<Assessment> {
+        let mut all = Match::default();
         for test in &rule.tests {
-            let held = self.holds(test)?;
+            let matched = self.matches(test)?;
             if !matches!(test.place, Place::Header(_)) {
-                all.code = held.code;
+                all.code = matched.code;
             }
-            all.time = held.time.or(all.time);
+            all.time = matched.time.or(all.time);
         }
         let reason = || match all.code {
             Some(code) => format!("{vendor} answered {code}: {}", rule.reason),
@@ -103,8 +107,8 @@ impl Seen<'_> {
             Means::NotTheAccount => Verdict::NotTheAccount,
             Means::ThisRequest => Verdict::ThisRequest,
             Means::InsufficientScope => Verdict::InsufficientScope,
-            // What these statuses say by themselves is no verdict.
-            Means::Refused if matches!(self.answer.status.as_u16(), 401 | 403) => {
+            // These statuses mean this without a verdict.
+            Means::Refused if matches!(self.view.status.as_u16(), 401 | 403) => {
                 return Some(Assessment { verdict: None, ..assessment });
             }
             Means::Refused => Verdict::Refused,
@@ -112,23 +116,23 @@ impl Seen<'_> {
         Some(assessment)
     }
 
-    /// A limit. A rule that asks for nothing but the status only knows where the time is.
+    /// The assessment of a limit. A rule without tests keeps the verdict of the headers, and only adds a time.
     fn limit(&self, rule: &ResponseRule, time: Option<&str>, mut assessment: Assessment) -> Assessment {
         if assessment.verdict.is_none() || !rule.tests.is_empty() {
-            // What these statuses say by themselves is no verdict.
-            let is_plain = matches!(self.answer.status.as_u16(), 402 | 429);
-            assessment.verdict = (!is_plain).then_some(Verdict::Limited);
+            // These statuses mean this without a verdict.
+            let is_implied = matches!(self.view.status.as_u16(), 402 | 429);
+            assessment.verdict = (!is_implied).then_some(Verdict::Limited);
         }
-        // Of several limits that are used up, the longest holds.
+        // If several limits are used up, the longest counts.
         let stated = assessment.retry_at.max(self.ends(rule, time, MAX_STATED));
-        assessment.retry_at = stated.or_else(|| Some(self.answer.now.after(rule.wait?)));
+        assessment.retry_at = stated.or_else(|| Some(self.view.now.after(rule.wait?)));
         assessment.limit_of = rule.limit_of.or(assessment.limit_of);
         assessment
     }
 
-    /// When what the rule is about ends, by what it knows of: the latest, at most this far ahead.
+    /// The latest time at which the rule's fields and headers say that it ends, at most this far ahead.
     fn ends(&self, rule: &ResponseRule, time: Option<&str>, most: Duration) -> Option<Timestamp> {
-        let ResponseView { headers, now, .. } = *self.answer;
+        let ResponseView { headers, now, .. } = *self.view;
         let texts = rule.until.iter().flat_map(|place| self.texts(place));
         let resets = texts.filter_map(|text| rate_limit::any_reset(text.trim().as_bytes()));
         let resets = resets.chain(time.and_then(rate_limit::date_and_minute));

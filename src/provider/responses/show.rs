@@ -5,29 +5,29 @@ use std::fmt;
 use super::{LimitOf, Means, Place, ResponseRule, Test};
 
 impl ResponseRule {
-    /// The statuses that it is for.
+    /// Returns the statuses that the rule is for.
     pub fn statuses(&self) -> &[u16] {
         &self.statuses
     }
 
-    /// What an answer must have besides its status, in words; nothing where the status alone is enough.
+    /// Returns what a response must have besides its status, in words; empty if the status alone is enough.
     pub fn asks(&self) -> String {
         self.tests.iter().map(Test::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// What it means: `limit`, `spent`, `dead`, `stopped`, `not-the-account`, `this-request` or `refused`, the words
-    /// that settings have.
+    /// Returns the rule's meaning in the words of the settings: `limit`, `spent`, `dead`, `stopped`, `not-the-account`,
+    /// `this-request`, `insufficient-scope` or `refused`.
     pub fn means_word(&self) -> &'static str {
-        let of_it = |(_, means): &&(_, Means)| *means == self.means;
-        Means::WORDS.iter().find(of_it).map_or("", |(word, _)| word)
+        let is_own = |(_, means): &&(_, Means)| *means == self.means;
+        Means::WORDS.iter().find(is_own).map_or("", |(word, _)| word)
     }
 
-    /// What a person has to do about it, where that is known.
+    /// Returns what a person has to do, if the rule says.
     pub fn what_to_do(&self) -> Option<&str> {
         Some(&*self.reason).filter(|reason| !reason.is_empty())
     }
 
-    /// Until when it holds and for what, in words.
+    /// Returns how long the rule's effect lasts and what it applies to, in words.
     pub fn holds(&self) -> String {
         let names_time = self.tests.iter().flat_map(|test| &test.patterns);
         let names_time = names_time.map(|pattern| pattern.as_str()).any(|text| text.contains("{time}"));
@@ -45,7 +45,7 @@ impl ResponseRule {
     }
 }
 
-/// On one line.
+/// Writes the rule on one line.
 impl fmt::Display for ResponseRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let statuses: Vec<_> = self.statuses.iter().map(u16::to_string).collect();

@@ -11,12 +11,11 @@ use crate::credential::Secret;
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 adapter! {
-    /// Anthropic's API: API keys in `x-api-key`; OAuth accounts' tokens, and one that goes by
+    /// Anthropic's API: API keys in `x-api-key`; OAuth accounts' tokens, and the token of
     /// `ANTHROPIC_AUTH_TOKEN`, in `authorization: Bearer`.
     ///
-    /// OAuth accounts' requests ask for the feature that the API wants of them, by
-    /// `anthropic-beta: oauth-2025-04-20`. Every request needs an `anthropic-version`; it is `2023-06-01`
-    /// where the caller says nothing.
+    /// Requests of OAuth accounts carry `anthropic-beta: oauth-2025-04-20`, which the API requires of them. Every request
+    /// needs an `anthropic-version`; it defaults to `2023-06-01`.
     ///
     /// ```
     /// use tower_credentials::provider::{Anthropic, Provider};
@@ -29,7 +28,7 @@ adapter! {
 }
 
 impl Anthropic {
-    /// The adapter, as Anthropic has it.
+    /// Creates the adapter with the vendor's own values.
     pub fn new() -> Self {
         let mut vendor = Vendor::new("anthropic", "Anthropic", &["claude"], &["api.anthropic.com"]);
         vendor.headers = headers;
@@ -62,8 +61,8 @@ fn headers(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret>
     Ok(vec![(API_KEY, secret_value("", credential.secret.token())?)])
 }
 
-/// Anthropic has few codes, so most are told by their whole message. `authentication_error` alone also means an
-/// expired token, which a refresh mends, and so does a `permission_error` for a revoked one.
+/// Anthropic has few codes, so most errors are recognized by their whole message. `authentication_error` alone also means an
+/// expired token, and `permission_error` a revoked one, and a refresh helps with both.
 #[rustfmt::skip]
 fn responses() -> Vec<Rule> {
     const ERRORS: [&str; 3] = ["invalid_request_error", "authentication_error", "permission_error"];

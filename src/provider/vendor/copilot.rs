@@ -5,19 +5,18 @@ use std::time::Duration;
 use super::endpoints::{self, Endpoints, NamedEndpoints};
 use super::{Account, InvalidOrigin, ModelsShape, Rule, Scope, Vendor, adapter, on};
 
-/// How long GitHub asks to wait after a limit whose time it does not name.
+/// The wait that GitHub recommends after a limit without a time.
 const MINUTE: Duration = Duration::from_secs(60);
 
 adapter! {
     /// GitHub Copilot's API: every token in `authorization: Bearer`.
     ///
-    /// What the token endpoint has named as an account's API goes into `extra["endpoint"]`; the account's
-    /// requests go there if its host is under `githubcopilot.com`, or one that the user
-    /// [lets through](Self::endpoint_host).
+    /// The token endpoint names an account's API in `extra["endpoint"]`. The account's requests go there if its host is under
+    /// `githubcopilot.com`, or is one that the user [allows](Self::endpoint_host).
     ///
-    /// The API also wants to know which editor asks: `editor-version`, `editor-plugin-version`,
-    /// `copilot-integration-id` and `user-agent`. None is shipped, for it would be another product's name:
-    /// set your own by [`default_header`](Self::default_header), or send them with each request.
+    /// The API also expects to learn which editor sends a request: `editor-version`, `editor-plugin-version`,
+    /// `copilot-integration-id` and `user-agent`. None is shipped, since it would be another product's name: set your own with
+    /// [`default_header`](Self::default_header), or send them with each request.
     ///
     /// ```
     /// use http::{HeaderName, HeaderValue};
@@ -30,7 +29,7 @@ adapter! {
 }
 
 impl Copilot {
-    /// The adapter, as GitHub has it.
+    /// Creates the adapter with the vendor's own values.
     pub fn new() -> Self {
         let hosts = [
             "api.githubcopilot.com",
@@ -54,19 +53,19 @@ impl Copilot {
         Self(vendor)
     }
 
-    /// Lets accounts name this host for their requests, too: `HOST`, `https://HOST:PORT`, or plain `http`
-    /// with a loopback host. A company's own, say.
+    /// Allows accounts to name this host for their requests, too: `HOST`, `https://HOST:PORT`, or plain `http`
+    /// with a loopback host. A company may have its own, for example.
     ///
     /// # Errors
-    /// Where the text is no such host.
+    /// If the text is not such a host.
     pub fn endpoint_host(mut self, host: &str) -> Result<Self, InvalidOrigin> {
         self.0.endpoints.allow(endpoints::host(host)?);
         Ok(self)
     }
 }
 
-/// Copilot's notifications have an id. GitHub's API has no code for a suspended account, nor for its second sort of
-/// limits, so those are told by the whole message.
+/// Copilot's notifications have an id. GitHub's API has no code for a suspended account or a secondary limit, so those are
+/// recognized by the whole message.
 #[rustfmt::skip]
 fn responses() -> Vec<Rule> {
     let notice = |ids: &[&'static str]| on([401, 403]).body("error_details.notification_id", ids.to_vec());

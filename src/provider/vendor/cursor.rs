@@ -3,8 +3,8 @@
 use super::{Vendor, adapter, on};
 
 adapter! {
-    /// Cursor's REST endpoints: every token in `authorization: Bearer`. Its chat API is not plain HTTP with
-    /// JSON, so the header alone does not serve it.
+    /// Cursor's REST endpoints: every token in `authorization: Bearer`. Its chat API is not HTTP with JSON, so the header
+    /// alone is not enough for it.
     ///
     /// ```
     /// use tower_credentials::provider::{Cursor, Provider};
@@ -17,10 +17,10 @@ adapter! {
 }
 
 impl Cursor {
-    /// The adapter, as the vendor has it.
+    /// Creates the adapter with the vendor's own values.
     pub fn new() -> Self {
         let mut vendor = Vendor::new("cursor", "Cursor", &[], &["api2.cursor.sh"]);
-        // It documents no errors: what their statuses and headers say is all.
+        // Cursor documents no errors, so only statuses and headers count.
         vendor.responses = vec![on([429]).limited()];
         #[cfg(feature = "oauth")]
         {

@@ -1,26 +1,26 @@
-//! Which hosts an account may name for its own requests.
+//! The hosts that an account may name for its own requests.
 
 use super::{Credential, Endpoint, InvalidOrigin, Origin, is_oauth};
 use crate::credential::Secret;
 
-/// Where a credential's requests go, where that isn't the same for all of a vendor's.
+/// The endpoints of credentials that have their own.
 #[derive(Clone, Debug)]
 pub(super) enum Endpoints {
-    /// Wherever the caller says.
+    /// Requests go wherever the caller says.
     None,
-    /// OAuth accounts' go to this place, if the user has set one.
+    /// OAuth accounts' requests go to this endpoint, if the user has set one.
     OfOAuth(Option<Endpoint>),
-    /// Where the token endpoint has said in `extra["endpoint"]`, if that is one of these hosts.
+    /// The token endpoint names the endpoint in `extra["endpoint"]`. It counts if it is one of these.
     Named(NamedEndpoints),
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct NamedEndpoints {
-    /// The vendor's domains: any host under them counts, and they themselves do.
+    /// The vendor's domains. Each includes the hosts under it.
     pub(super) domains: &'static [&'static str],
-    /// What the user lets through besides.
+    /// The origins that the user allows in addition.
     pub(super) origins: Vec<Origin>,
-    /// What every path there begins with; appended where it isn't there.
+    /// The end of every endpoint's path, appended if it is missing.
     pub(super) suffix: &'static str,
 }
 
@@ -36,7 +36,7 @@ impl Endpoints {
         }
     }
 
-    /// Lets one more origin through, where accounts may name any.
+    /// Allows one more origin, if accounts may name any.
     pub(super) fn allow(&mut self, origin: Origin) {
         if let Self::Named(named) = self {
             named.origins.push(origin);
@@ -45,21 +45,20 @@ impl Endpoints {
 }
 
 impl NamedEndpoints {
-    /// The endpoint that a text names, if it is on the list. What isn't is as good as none: the caller's
-    /// own trusted origin stays.
+    /// The endpoint that a text names, if it is allowed. Any other is ignored, and the caller's own trusted origin stays.
     fn parse(&self, text: &str) -> Option<Endpoint> {
         let mut text = with_scheme(text.trim()).trim_end_matches('/').to_owned();
         if !text.ends_with(self.suffix) {
             text.push_str(self.suffix);
         }
         let endpoint: Endpoint = text.parse().ok()?;
-        let is_vendors = is_https_alone(&endpoint)
+        let is_vendors = is_default_https(&endpoint)
             && self.domains.iter().any(|domain| is_under(endpoint.host(), domain));
         (is_vendors || self.origins.contains(endpoint.origin())).then_some(endpoint)
     }
 }
 
-/// The origin of a host that may come without a scheme.
+/// The origin of a host, with or without a scheme.
 pub(super) fn host(text: &str) -> Result<Origin, InvalidOrigin> {
     with_scheme(text).parse()
 }
@@ -68,13 +67,13 @@ fn with_scheme(text: &str) -> String {
     if text.contains("://") { text.to_owned() } else { format!("https://{text}") }
 }
 
-/// Whether it is of HTTPS on its own port.
-fn is_https_alone(endpoint: &Endpoint) -> bool {
+/// Whether it is HTTPS on the default port.
+fn is_default_https(endpoint: &Endpoint) -> bool {
     endpoint.origin().to_string().strip_prefix("https://") == Some(endpoint.host())
 }
 
-/// Whether a host is a domain, or one under it: what is before is whole labels (RFC 1035, section 2.3.1),
-/// none of them empty.
+/// Whether a host is a domain or under it. The part before the domain must be whole labels (RFC 1035, section 2.3.1), none
+/// of them empty.
 fn is_under(host: &str, domain: &str) -> bool {
     let Some(before) = host.strip_suffix(domain) else { return false };
     let is_label = |label: &str| {

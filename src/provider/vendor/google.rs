@@ -12,10 +12,10 @@ const PROJECT: HeaderName = HeaderName::from_static("x-goog-user-project");
 
 adapter! {
     /// Google's Gemini APIs: API keys in `x-goog-api-key`, OAuth accounts' tokens in
-    /// `authorization: Bearer`, with the credential's attribute `project`, where a person has set it, in
+    /// `authorization: Bearer`, with the credential's attribute `project`, if a person has set it, in
     /// `x-goog-user-project`.
     ///
-    /// Keys in the query (`key`, `api_key`, `api-key`, `access_token`) are removed, whatever is applied.
+    /// Keys in the query (`key`, `api_key`, `api-key`, `access_token`) are always removed.
     ///
     /// ```
     /// use tower_credentials::provider::{Google, Provider};
@@ -28,8 +28,7 @@ adapter! {
 }
 
 impl Google {
-    /// The adapter, as Google has it. Vertex AI's regional hosts are to be
-    /// [added](Self::origin) where they are used.
+    /// Creates the adapter with the vendor's own values. [Add](Self::origin) Vertex AI's regional hosts if you use them.
     pub fn new() -> Self {
         let hosts = [
             "generativelanguage.googleapis.com",
@@ -59,9 +58,9 @@ fn headers(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret>
     Ok(headers)
 }
 
-/// Errors are `google.rpc.Status`: its `details` hold a `RetryInfo`, whose `retryDelay` is a duration, a
-/// `QuotaFailure`, whose violations name their quotas, and an `ErrorInfo`, whose `reason` is a code. Of several limits
-/// that are used up, the longest holds.
+/// Errors are `google.rpc.Status`: its `details` have a `RetryInfo`, whose `retryDelay` is a duration, a
+/// `QuotaFailure`, whose violations name their quotas, and an `ErrorInfo`, whose `reason` is a code. If several limits
+/// are used up, the longest counts.
 #[rustfmt::skip]
 fn responses() -> Vec<Rule> {
     let reason = |statuses: &[u16], reasons: &[&'static str]| on(statuses).body("error.details.reason", reasons.to_vec());

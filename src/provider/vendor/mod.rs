@@ -1,7 +1,7 @@
-//! The vendors' adapters: where each one's credentials go, in which headers, and what its answers say.
+//! The vendors' adapters: each one's origins, its headers, and the meaning of its responses.
 //!
-//! Facts are those of vendors' documentation and public code; what may change can be changed here by each
-//! adapter's methods, or by the registry's [settings](crate::settings).
+//! The facts are from the vendors' documentation and public code. Whatever a vendor may change can be overridden with the
+//! adapter's methods, or with the [settings](crate::settings) of the [registry](crate::registry).
 
 mod anthropic;
 mod copilot;
@@ -37,15 +37,15 @@ pub use google::Google;
 pub use openai::OpenAi;
 pub use qwen::Qwen;
 
-/// A vendor's adapter, as settings know it.
+/// A vendor's adapter by the name that settings use.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    /// The environment variable that programs expect the vendor's API key in.
+    /// The usual environment variable of the vendor's API key.
     pub(crate) api_key_variable: Option<&'static str>,
     pub(crate) make: Make,
 }
 
-/// Makes an adapter, changed by what it is given.
+/// Makes an adapter, and applies a change to it.
 type Make = fn(&mut dyn FnMut(&mut Vendor)) -> Arc<dyn Provider>;
 
 pub(crate) const KINDS: &[Kind] = &[
@@ -63,7 +63,7 @@ impl Kind {
     }
 }
 
-/// What the adapters have in common, and in what they differ.
+/// The data in which adapters differ.
 #[derive(Clone, Debug)]
 pub(crate) struct Vendor {
     name: Cow<'static, str>,
@@ -75,21 +75,21 @@ pub(crate) struct Vendor {
     default_headers: Vec<(HeaderName, HeaderValue)>,
     list_elements: Vec<ListElement>,
     endpoints: Endpoints,
-    /// What people call it.
+    /// The name for people.
     title: &'static str,
-    /// What its answers mean.
+    /// The meaning of its responses.
     responses: Vec<ResponseRule>,
-    /// When a limit ends, by headers of the vendor's own, where the body doesn't say.
+    /// The end of a limit by the vendor's own headers, for bodies that don't say.
     window: fn(&ResponseView<'_>) -> Option<Timestamp>,
-    /// The shape and the path of the models that accounts of this kind are told.
+    /// The shape and the path of the list of models for accounts of this kind.
     models: fn(&Vendor, SecretKind) -> Option<(ModelsShape, &'static str)>,
     #[cfg(feature = "oauth")]
     oauth: OAuthConfig,
 }
 
 impl Vendor {
-    /// A vendor that takes `authorization: Bearer TOKEN` (RFC 6750, section 2.1) and whose answers say
-    /// nothing of their own.
+    /// A vendor that takes `authorization: Bearer TOKEN` (RFC 6750, section 2.1) and whose responses have no meaning of their
+    /// own.
     fn new(
         name: &'static str,
         title: &'static str,
@@ -102,7 +102,7 @@ impl Vendor {
             origins: hosts.iter().map(|host| Origin::https(host)).collect(),
             headers: bearer,
             header_names: vec![http::header::AUTHORIZATION],
-            // As at `GenericProvider`.
+            // The same as in `GenericProvider`.
             query_names: ["access_token", "api_key", "api-key"].map(Into::into).into(),
             default_headers: Vec::new(),
             list_elements: Vec::new(),
@@ -121,20 +121,20 @@ impl Vendor {
         self.default_headers.push((name, value));
     }
 
-    /// Makes it the same adapter for another pool, whose server isn't the vendor's.
+    /// Makes it the adapter of another pool, whose server isn't the vendor's.
     pub(crate) fn rename(&mut self, name: &str) {
         self.name = name.to_owned().into();
         self.aliases = &[];
         self.origins.clear();
     }
 
-    /// Lets accounts name these hosts; whether they may name any.
+    /// Lets accounts name these origins. Returns whether this vendor's accounts may name any.
     pub(crate) fn allow_endpoints(&mut self, origins: &[Origin]) -> bool {
         origins.iter().for_each(|origin| self.endpoints.allow(origin.clone()));
         matches!(self.endpoints, Endpoints::Named(_))
     }
 
-    /// Sets where OAuth accounts' requests go; whether that can be set.
+    /// Sets the endpoint of OAuth accounts. Returns whether this vendor has such a setting.
     pub(crate) fn set_subscription_endpoint(&mut self, endpoint: Option<&Endpoint>) -> bool {
         let Endpoints::OfOAuth(of_oauth) = &mut self.endpoints else { return false };
         *of_oauth = endpoint.cloned();
@@ -154,19 +154,19 @@ impl Vendor {
         if responses::wants_body(&self.responses, status) { BODY_PREFIX } else { 0 }
     }
 
-    fn read(&self, answer: &ResponseView<'_>) -> Assessment {
-        let in_headers = Assessment::in_headers(answer);
-        let Some(mut assessment) = responses::read(&self.responses, self.title, answer, &in_headers)
+    fn read(&self, view: &ResponseView<'_>) -> Assessment {
+        let in_headers = Assessment::in_headers(view);
+        let Some(mut assessment) = responses::read(&self.responses, self.title, view, &in_headers)
         else {
             return in_headers;
         };
         if assessment.retry_at == in_headers.retry_at {
-            // Of several limits that are used up, the longest holds.
-            assessment.retry_at = assessment.retry_at.max((self.window)(answer));
+            // If several limits are used up, the longest counts.
+            assessment.retry_at = assessment.retry_at.max((self.window)(view));
         }
-        // The API speaks JSON, and tells its limits: a page is a proxy's.
-        let is_plain = assessment.verdict.is_none() && answer.status == StatusCode::TOO_MANY_REQUESTS;
-        if is_plain && is_html(answer.headers) && !rate_limit::has_limits(answer.headers) {
+        // The API sends JSON and states its limits, so an HTML page is a proxy's.
+        let is_429 = assessment.verdict.is_none() && view.status == StatusCode::TOO_MANY_REQUESTS;
+        if is_429 && is_html(view.headers) && !rate_limit::has_limits(view.headers) {
             return assessment.verdict(Verdict::NotTheAccount);
         }
         assessment
@@ -191,7 +191,7 @@ fn is_oauth(credential: &Credential) -> bool {
     matches!(credential.secret.kind(), SecretKind::OAuth | SecretKind::Mcp)
 }
 
-/// A header whose value is an attribute of the credential, which a person or a sign-in has set.
+/// A header whose value is an attribute of the credential. A person or a sign-in has set it.
 fn attribute(
     credential: &Credential,
     attribute: &str,
@@ -201,7 +201,7 @@ fn attribute(
     Ok(Some((header, HeaderValue::from_str(text).map_err(|_| UnusableSecret)?)))
 }
 
-/// An adapter around a [`Vendor`].
+/// Defines an adapter around a [`Vendor`].
 macro_rules! adapter {
     ($(#[$doc:meta])* $adapter:ident) => {
         $(#[$doc])*
@@ -215,8 +215,8 @@ macro_rules! adapter {
         }
 
         impl $adapter {
-            /// The same adapter for another pool, of a compatible server: without aliases, and without
-            /// the vendor's origins.
+            /// Makes it the adapter of another pool, for a compatible server: without aliases, and without the vendor's
+            /// origins.
             #[must_use]
             pub fn named(mut self, name: &str) -> Self {
                 self.0.rename(name);
@@ -231,25 +231,25 @@ macro_rules! adapter {
                 std::sync::Arc::new(adapter)
             }
 
-            /// Lets credentials go to this origin, too: `https://HOST` or `https://HOST:PORT`, or plain
+            /// Allows credentials to go to this origin, too: `https://HOST` or `https://HOST:PORT`, or plain
             /// `http` with a loopback host.
             ///
             /// # Errors
-            /// Where the text is no such origin.
+            /// If the text is not such an origin.
             pub fn origin(mut self, origin: &str) -> Result<Self, crate::provider::InvalidOrigin> {
                 self.0.origins.push(origin.parse()?);
                 Ok(self)
             }
 
-            /// Lets credentials go to none of the origins named until now, the vendor's own included.
+            /// Removes all origins added so far, including the vendor's own.
             #[must_use]
             pub fn without_origins(mut self) -> Self {
                 self.0.origins.clear();
                 self
             }
 
-            /// Sets this header on requests where the caller has set none of the name, in place of the
-            /// one the adapter would.
+            /// Sets this header on requests for which the caller has set none of the name. It replaces the adapter's own
+            /// default.
             #[must_use]
             pub fn default_header(
                 mut self,
@@ -260,7 +260,7 @@ macro_rules! adapter {
                 self
             }
 
-            /// How its accounts are signed in and their tokens renewed, in place of the vendor's own way.
+            /// Sets the configuration by which its accounts sign in and their tokens are renewed. Defaults to the vendor's own.
             #[cfg(feature = "oauth")]
             #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
             #[must_use]
@@ -318,8 +318,8 @@ macro_rules! adapter {
                 self.0.body_prefix(status)
             }
 
-            fn read(&self, answer: &crate::provider::ResponseView<'_>) -> crate::provider::Assessment {
-                self.0.read(answer)
+            fn read(&self, view: &crate::provider::ResponseView<'_>) -> crate::provider::Assessment {
+                self.0.read(view)
             }
 
             fn responses(&self) -> &[crate::provider::ResponseRule] {

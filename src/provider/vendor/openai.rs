@@ -18,10 +18,10 @@ const PROJECT: HeaderName = HeaderName::from_static("openai-project");
 adapter! {
     /// OpenAI's API: every token in `authorization: Bearer`.
     ///
-    /// An OAuth account's `account_id`, from what came with its tokens, goes into `chatgpt-account-id`; a
-    /// credential's attributes `organization` and `project`, where a person has set them, go into
-    /// `openai-organization` and `openai-project`. The caller's own of these names are removed, since with
-    /// another account's token they are refused.
+    /// An OAuth account's `account_id`, which came with its tokens, goes into `chatgpt-account-id`; a
+    /// credential's attributes `organization` and `project`, if a person has set them, go into
+    /// `openai-organization` and `openai-project`. The caller's own headers of these names are removed: the API refuses them
+    /// with another account's token.
     ///
     /// ```
     /// use tower_credentials::provider::{OpenAi, Provider};
@@ -34,7 +34,7 @@ adapter! {
 }
 
 impl OpenAi {
-    /// The adapter, as OpenAI has it.
+    /// Creates the adapter with the vendor's own values.
     pub fn new() -> Self {
         let mut vendor =
             Vendor::new("openai", "OpenAI", &["codex", "chatgpt"], &["api.openai.com", "chatgpt.com"]);
@@ -51,12 +51,12 @@ impl OpenAi {
         Self(vendor)
     }
 
-    /// Sends OAuth accounts' requests to this place, whatever trusted origin the caller names: their tokens
-    /// have no scopes at `api.openai.com`, while API keys are of no use elsewhere. Its path is put before
-    /// the request's. None unless set.
+    /// Sends OAuth accounts' requests to this endpoint, whatever trusted origin the caller names: their tokens
+    /// have no scopes at `api.openai.com`, while API keys work nowhere else. Its path goes before the request's. Defaults to
+    /// none.
     ///
     /// # Errors
-    /// Where the text is no such place: `https://HOST/PATH`, or plain `http` with a loopback host.
+    /// If the text is not `https://HOST/PATH`, or plain `http` with a loopback host.
     pub fn subscription_endpoint(mut self, endpoint: &str) -> Result<Self, InvalidOrigin> {
         self.0.endpoints = Endpoints::OfOAuth(Some(endpoint.parse()?));
         Ok(self)
@@ -75,14 +75,14 @@ fn headers(credential: &Credential) -> Result<CredentialHeaders, UnusableSecret>
     Ok(headers)
 }
 
-/// A subscription's endpoint has the `/v1` of its own, if any, in the path that is put before this one.
+/// A subscription's endpoint has its own `/v1`, if any, in the path that goes before this one.
 fn models(vendor: &Vendor, kind: SecretKind) -> Option<(ModelsShape, &'static str)> {
     let is_oauth = matches!(kind, SecretKind::OAuth | SecretKind::Mcp);
     let moves = is_oauth && matches!(vendor.endpoints, Endpoints::OfOAuth(Some(_)));
     Some((ModelsShape::OpenAi, if moves { "/models" } else { "/v1/models" }))
 }
 
-/// Codes alone: messages name models and organisations. Of several limits that are used up, the longest holds.
+/// Only codes count, since messages name models and organizations. If several limits are used up, the longest counts.
 #[rustfmt::skip]
 fn responses() -> Vec<Rule> {
     let code = |statuses: &[u16], codes: &[&'static str]| on(statuses).body("error.code|detail.code", codes.to_vec());
@@ -101,24 +101,23 @@ fn responses() -> Vec<Rule> {
     ]
 }
 
-/// When the last of the account's windows ends that are used up: what a subscription's answers say in
-/// headers beside the body.
-fn used_up_window(answer: &ResponseView<'_>) -> Option<Timestamp> {
-    if !matches!(answer.status.as_u16(), 402 | 429) {
+/// The end of the account's last used-up window, which a subscription's responses state in headers.
+fn used_up_window(view: &ResponseView<'_>) -> Option<Timestamp> {
+    if !matches!(view.status.as_u16(), 402 | 429) {
         return None;
     }
-    let text = |name: String| text(answer.headers, &name);
-    let moment = |text: Option<&str>| {
+    let text = |name: String| text(view.headers, &name);
+    let time = |text: Option<&str>| {
         let reset = rate_limit::any_reset(text?.as_bytes())?;
-        Some(rate_limit::stated(answer.headers, answer.now, reset, rate_limit::MAX_STATED))
+        Some(rate_limit::stated(view.headers, view.now, reset, rate_limit::MAX_STATED))
     };
     let window = |window: &str| {
         let used = text(format!("x-codex-{window}-used-percent"))?;
         if used.parse::<f64>().ok()? < 100.0 {
             return None;
         }
-        moment(text(format!("x-codex-{window}-reset-at")))
-            .or_else(|| moment(text(format!("x-codex-{window}-reset-after-seconds"))))
+        time(text(format!("x-codex-{window}-reset-at")))
+            .or_else(|| time(text(format!("x-codex-{window}-reset-after-seconds"))))
     };
     window("primary").max(window("secondary"))
 }

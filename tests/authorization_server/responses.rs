@@ -9,21 +9,21 @@ use super::Shared;
 use super::books::{No, Pair};
 use super::rules::Vendor;
 
-/// What a request comes to.
-pub(super) enum Said {
+/// The reply to a request.
+pub(super) enum Reply {
     Json(StatusCode, Value),
     To(String),
     Text(StatusCode, String),
 }
 
-/// A successful answer, the vendor's way.
+/// A successful response in the vendor's form.
 pub(super) fn tokens(shared: &Shared, pair: &Pair, first: bool) -> Value {
     let rules = &shared.rules;
     let person = &pair.person;
     let email = format!("{person}@example.com");
-    let mut answer = json!({ "access_token": pair.access, "token_type": "Bearer" });
+    let mut response = json!({ "access_token": pair.access, "token_type": "Bearer" });
     let mut add = |name: &str, value: Value| {
-        answer[name] = value;
+        response[name] = value;
     };
     if let Some(refresh) = &pair.refresh {
         add("refresh_token", refresh.clone().into());
@@ -54,7 +54,7 @@ pub(super) fn tokens(shared: &Shared, pair: &Pair, first: bool) -> Value {
         Vendor::Qwen => add("resource_url", api(shared, "portal.example.com").into()),
         Vendor::Google | Vendor::Copilot | Vendor::Cursor => {}
     }
-    answer
+    response
 }
 
 /// A token of three parts. Nobody checks the last.
@@ -64,29 +64,29 @@ fn signed(shared: &Shared, claims: &Value) -> String {
     format!("{}.{}.{signature}", part(&json!({ "alg": "RS256" })), part(claims))
 }
 
-pub(super) fn refusal(shared: &Shared, (code, words): No) -> Said {
+pub(super) fn refusal(shared: &Shared, (code, words): No) -> Reply {
     let status =
         if code == "invalid_client" { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
     match (shared.rules.vendor, code) {
         (Vendor::OpenAi, _) => {
             let error = json!({ "message": words, "type": "invalid_request_error", "param": null, "code": code });
-            Said::Json(StatusCode::UNAUTHORIZED, json!({ "error": error }))
+            Reply::Json(StatusCode::UNAUTHORIZED, json!({ "error": error }))
         }
-        (Vendor::Copilot, "refresh_token_reused") => Said::Json(
+        (Vendor::Copilot, "refresh_token_reused") => Reply::Json(
             StatusCode::OK,
             json!({ "error": "bad_refresh_token", "error_description": words }),
         ),
         (Vendor::Copilot, _) => {
-            Said::Json(StatusCode::OK, json!({ "error": code, "error_description": words }))
+            Reply::Json(StatusCode::OK, json!({ "error": code, "error_description": words }))
         }
         (_, "refresh_token_reused") => {
-            Said::Json(status, json!({ "error": "invalid_grant", "error_description": words }))
+            Reply::Json(status, json!({ "error": "invalid_grant", "error_description": words }))
         }
-        _ => Said::Json(status, json!({ "error": code, "error_description": words })),
+        _ => Reply::Json(status, json!({ "error": code, "error_description": words })),
     }
 }
 
-/// The API's host as token answers name it.
+/// The API's host as token responses name it.
 pub(super) fn api(shared: &Shared, of_vendor: &str) -> String {
     let port = shared.url.rsplit(':').next().unwrap();
     shared.rules.api.map_or(of_vendor.to_owned(), |api| api.replace("{}", port))
