@@ -1,12 +1,10 @@
 //! What can be typed.
 
-use std::path::PathBuf;
-
+use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueHint};
 
-use crate::commands;
-use crate::output::Color;
+use crate::commands::Command;
+use crate::options::Global;
 
 /// What comes after the options in the long help.
 const AFTER_HELP: &str = "\
@@ -116,114 +114,4 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
 fn asks_for_a_secret() -> bool {
     let commands = ["login", "import", "rotate-key", "backup", "restore"];
     std::env::args_os().skip(1).any(|argument| commands.iter().any(|name| argument == *name))
-}
-
-/// The whole definition, from which completions and the manual page are made.
-pub(crate) fn definition() -> clap::Command {
-    Args::command()
-}
-
-#[derive(Clone, Debug, ClapArgs)]
-#[command(next_help_heading = "Everywhere")]
-pub(crate) struct Global {
-    /// The vault's directory
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) vault: Option<PathBuf>,
-    /// The settings file
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
-    /// The file of the vault's key
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) key_file: Option<PathBuf>,
-    /// A command that prints the vault's key; no shell runs it
-    #[arg(long, global = true, value_name = "COMMAND", value_hint = ValueHint::CommandString)]
-    pub(crate) key_command: Option<String>,
-    /// Take the vault's key from the system's keyring
-    #[arg(long, global = true)]
-    pub(crate) keyring: bool,
-    /// When to write in colour
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        value_enum,
-        default_value_t,
-        hide_default_value = true
-    )]
-    pub(crate) color: Color,
-    /// Tell more of what is being done, on standard error; twice, and yet more
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub(crate) verbose: u8,
-}
-
-/// One command, in the order of the help.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Login(commands::login::Login),
-    List(commands::list::List),
-    Status(commands::status::Status),
-    Show(commands::show::Show),
-    Rename(commands::rename::Rename),
-    Move(commands::order::Move),
-    Activate(commands::order::Activate),
-    Tier(commands::order::Tier),
-    Pause(commands::standing::Pause),
-    Resume(commands::standing::Resume),
-    Reset(commands::standing::Reset),
-    Logout(commands::logout::Logout),
-    Test(commands::test::Test),
-    Models(commands::models::Models),
-    Providers(commands::providers::Providers),
-    Headers(commands::headers::Headers),
-    Migrate(commands::migrate::Migrate),
-    Vault(commands::vault::Vault),
-    Backup(commands::backup::Backup),
-    Restore(commands::backup::Restore),
-    Config(commands::config::Config),
-    Completions(commands::shell::Completions),
-    Man(commands::shell::Man),
-    #[command(hide = true)]
-    OpenPage(commands::login::OpenPage),
-    /// What may come next, for the scripts of `completions`.
-    #[command(name = "__complete", hide = true)]
-    Complete(commands::complete::Complete),
-}
-
-/// For commands that list something.
-#[derive(Clone, Copy, Debug, ClapArgs)]
-pub(crate) struct Json {
-    /// Write JSON in place of a table
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// For commands that are about one account.
-#[derive(Clone, Debug, ClapArgs)]
-pub(crate) struct OneAccount {
-    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL, a PROVIDER or LABEL of one account only, or an id
-    #[arg(value_name = "ACCOUNT")]
-    pub(crate) account: String,
-    #[command(flatten)]
-    pub(crate) namespace: Namespace,
-}
-
-/// For commands that are about some accounts.
-#[derive(Clone, Debug, ClapArgs)]
-pub(crate) struct SomeAccounts {
-    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL, a PROVIDER or LABEL of one account only, or an id; several of them
-    #[arg(value_name = "ACCOUNT", required_unless_present = "all")]
-    pub(crate) accounts: Vec<String>,
-    #[command(flatten)]
-    pub(crate) namespace: Namespace,
-    /// Every account that ACCOUNT may mean, or every one that there is
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-/// For commands that are about the accounts of one provider.
-#[derive(Clone, Debug, ClapArgs)]
-pub(crate) struct Namespace {
-    /// Only accounts of this namespace
-    #[arg(long, short, value_name = "NS")]
-    pub(crate) namespace: Option<String>,
 }

@@ -23,10 +23,10 @@ use tower_credentials::{
     PoolKey,
 };
 
-use crate::args::Global;
 use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::keys::from_flags;
+use crate::options::Global;
 use crate::output;
 use crate::places::Places;
 use crate::shell::quoted;

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use tower_credentials::events::Event;
 use tower_credentials::{CredentialId, Error, Metadata, Pool, PoolBuilder};
 
-use crate::account;
 use crate::failure::{Exit, Failure};
+use crate::naming;
 use crate::output;
 use crate::signals::Interrupts;
 
@@ -50,7 +50,7 @@ pub(crate) fn tell(event: &Event<'_>) {
             let mut begun = begun();
             if !begun.unsaved.contains(&credential.id) {
                 begun.unsaved.push(credential.id);
-                let name = account::name(credential);
+                let name = naming::name(credential);
                 output::warn(format_args!(
                     "the new token of {name} can't be saved, and is lost if this program ends before it is: {}",
                     output::plain(error)
@@ -61,7 +61,7 @@ pub(crate) fn tell(event: &Event<'_>) {
             let unsaved = &mut begun().unsaved;
             if unsaved.contains(&credential.id) {
                 unsaved.retain(|id| *id != credential.id);
-                output::say(format_args!("The new token of {} is saved", account::name(credential)));
+                output::say(format_args!("The new token of {} is saved", naming::name(credential)));
             }
         }
         Event::SaveFailed { error } => begun().not_kept = Some((*error).to_owned()),
@@ -125,7 +125,7 @@ fn tell_waiting(renewing: &[Metadata], is_signalled: bool) {
     if renewing.is_empty() {
         return;
     }
-    let names: Vec<_> = renewing.iter().map(account::name).collect();
+    let names: Vec<_> = renewing.iter().map(naming::name).collect();
     let again = match is_signalled {
         true => "another signal ends it at once, and may lose the new token",
         false => "a signal ends it at once, and may lose the new token",
@@ -136,7 +136,7 @@ fn tell_waiting(renewing: &[Metadata], is_signalled: bool) {
 /// Says what may be lost.
 fn report(lost: impl IntoIterator<Item = Metadata>) {
     for account in lost {
-        let name = account::name(&account);
+        let name = naming::name(&account);
         output::warn(format_args!(
             "the renewal of {name} was cut off: its new token may be lost; `credentials list` names it until the next \
              renewal, which shows whether a new sign-in is needed"

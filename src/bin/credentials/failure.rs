@@ -11,8 +11,7 @@ use tower_credentials::setup::SetupError;
 use tower_credentials::vault::VaultError;
 use tower_credentials::{BoxError, Error};
 
-use crate::account;
-use crate::output;
+use crate::naming;
 use crate::shell::quoted;
 use crate::time::brief;
 
@@ -96,6 +95,21 @@ impl Failure {
         self.exit
     }
 
+    /// What happened; nothing if there is nothing to say, or nobody to say it to.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What lies behind it, the nearest cause first.
+    pub(crate) fn causes(&self) -> &[String] {
+        &self.causes
+    }
+
+    /// What a person can do about it.
+    pub(crate) fn help(&self) -> Option<&str> {
+        self.way_out.as_deref()
+    }
+
     pub(crate) fn is_signal(&self) -> bool {
         matches!(self.exit, Exit::Signal(_))
     }
@@ -117,30 +131,6 @@ impl Failure {
     pub(crate) fn way_out(mut self, way_out: impl Into<String>) -> Self {
         self.way_out = Some(way_out.into());
         self
-    }
-
-    /// Says it on standard error, and answers the exit code.
-    pub(crate) fn report(self) -> Exit {
-        if !self.message.is_empty() {
-            self.say(output::bad("error:"));
-        }
-        self.exit
-    }
-
-    /// Says it on standard error, where the command goes on all the same.
-    pub(crate) fn warn(self) {
-        self.say(output::doubtful("warning:"));
-    }
-
-    fn say(&self, lead: impl Display) {
-        // On a line each: a name may have the end of one in it, and go on like an error of ours.
-        output::say(format_args!("{lead} {}", output::plain(&self.message)));
-        for cause in &self.causes {
-            output::say(format_args!("  because {}", output::plain(cause)));
-        }
-        if let Some(way_out) = &self.way_out {
-            output::way_out(way_out);
-        }
     }
 
     fn of(exit: Exit, error: &(dyn std::error::Error + 'static)) -> Self {
@@ -268,12 +258,12 @@ fn in_words(error: &Error) -> Option<Failure> {
                 "every account of {pool} that is not paused is spent, or needs a new sign-in: see to their billing"
             );
             Failure::new(Exit::Unavailable, message)
-                .way_out(format!("{}, which puts to use again what works", account::test(pool)))
+                .way_out(format!("{}, which puts to use again what works", naming::test(pool)))
         }
         Error::NoToken { pool, label } => {
             let message =
                 format!("{label} of {pool} has no access token, and none could be made for it");
-            Failure::new(Exit::Refused, message).way_out(account::test(pool))
+            Failure::new(Exit::Refused, message).way_out(naming::test(pool))
         }
         _ => return None,
     })

@@ -7,8 +7,8 @@ use tower_credentials::settings::KeySource;
 use tower_credentials::setup::KeyPlace;
 use tower_credentials::vault::key::{KeptKey, KeyId, VaultKey};
 
-use crate::args::Global;
 use crate::failure::{Exit, Failure};
+use crate::options::Global;
 use crate::output;
 use crate::shell::quoted;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tower_credentials::{CredentialId, Generation, Metadata, Timestamp};
 
-use super::{Account, State};
+use super::state::{Account, State};
 use crate::time::rfc3339;
 
 impl Account {

@@ -5,8 +5,9 @@ use std::fmt;
 use tower_credentials::vault::{Damage, StoredPool, Vault, VaultExt};
 use tower_credentials::{Kind, Metadata, Mode, PoolKey};
 
-use super::{names, setting};
+use super::way_out::setting;
 use crate::context::Context;
+use crate::naming::names;
 use crate::output;
 
 /// Why requests don't use an account that is ready: the mode of its pool.

@@ -60,29 +60,30 @@ impl<V> ReadOnce<V> {
 impl<V: Vault> Service<VaultRequest> for ReadOnce<V> {
     type Response = VaultResponse;
     type Error = BoxError;
-    type Future = Answer<V::Future>;
+    type Future = ResponseFuture<V::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.vault.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: VaultRequest) -> Answer<V::Future> {
+    fn call(&mut self, request: VaultRequest) -> ResponseFuture<V::Future> {
         match self.take(&request) {
-            Some(read) => Answer::Read { read: Some(read) },
-            None => Answer::Asked { answer: self.vault.call(request) },
+            Some(response) => ResponseFuture::Ready { response: Some(response) },
+            None => ResponseFuture::Vault { future: self.vault.call(request) },
         }
     }
 }
 
 pin_project! {
-    #[project = AnswerProj]
-    pub(crate) enum Answer<F> {
-        Read { read: Option<VaultResponse> },
-        Asked { #[pin] answer: F },
+    /// A vault's response: one that was read before, or that of the vault itself.
+    #[project = ResponseFutureProj]
+    pub(crate) enum ResponseFuture<F> {
+        Ready { response: Option<VaultResponse> },
+        Vault { #[pin] future: F },
     }
 }
 
-impl<F, E> Future for Answer<F>
+impl<F, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<VaultResponse, E>>,
     E: Into<BoxError>,
@@ -91,10 +92,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            AnswerProj::Read { read } => {
-                read.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+            ResponseFutureProj::Ready { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }
-            AnswerProj::Asked { answer } => answer.poll(cx).map_err(Into::into),
+            ResponseFutureProj::Vault { future } => future.poll(cx).map_err(Into::into),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower_credentials::vault::file::Check;
 use tower_credentials::{CredentialId, Metadata, OAuthTokens, PoolKey, Secret};
 
-use super::{select, setting};
+use super::way_out::{self, setting};
 use crate::context::Context;
 
 /// The accounts of which a renewal has begun that nobody goes on with. Their old tokens may still work, and the new ones
@@ -73,7 +73,7 @@ impl Unrenewable {
         let provider = account.pool.provider();
         let settings = context.places.config.display();
         Some(match self {
-            Self::NoRefreshToken => return select::renewal(context, account),
+            Self::NoRefreshToken => return way_out::renewal(context, account),
             Self::NoProvider => format!("set {} in {settings}", setting(provider, "type")),
             Self::NoOAuth => format!("set {} in {settings}", setting(provider, "oauth")),
             Self::Missing(field) => {

@@ -1,33 +1,15 @@
 //! Which account is meant.
 
-use std::collections::HashMap;
-
+use tower_credentials::Metadata;
 use tower_credentials::vault::{Vault, VaultExt};
-use tower_credentials::{Kind, Metadata, PoolKey};
 
-use super::of_the_environment;
-use crate::args::{OneAccount, SomeAccounts};
+use super::pools::{of_the_environment_alone, own_name};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::naming::names;
+use crate::options::{OneAccount, SomeAccounts};
 use crate::output;
-use crate::shell::{option, quoted};
-
-/// The variable with the only key that a provider has.
-fn of_the_environment_alone(context: &Context, known: &[Metadata], provider: &str) -> Option<String> {
-    of_the_environment(context, provider)?;
-    let has_none = known.iter().all(|other| other.pool.provider() != provider);
-    let variable = context.registry.api_key_variable(provider).ok()??;
-    has_none.then(|| variable.to_owned())
-}
-
-/// A provider's own name, whatever alias it was typed by. A vault may hold credentials of providers that no
-/// setting names.
-pub(crate) fn own_name(context: &Context, name: &str) -> String {
-    match context.registry.pool_key(name) {
-        Ok(key) => key.provider().to_owned(),
-        Err(_) => name.to_owned(),
-    }
-}
+use crate::shell::quoted;
 
 /// The one account that is meant.
 pub(crate) async fn find(
@@ -169,80 +151,4 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
         return failure.way_out(format!("credentials login {}", quoted(&provider)));
     }
     failure.way_out("credentials list")
-}
-
-/// An account as it is typed.
-pub(crate) fn name(credential: &Metadata) -> String {
-    let Metadata { pool, label, .. } = credential;
-    match pool.namespace() {
-        PoolKey::DEFAULT_NAMESPACE => format!("{}/{label}", pool.provider()),
-        _ => format!("{pool}/{label}"),
-    }
-}
-
-/// How a person adds an account to a pool.
-pub(crate) fn login(context: &Context, pool: &PoolKey) -> String {
-    let is_usual = context.registry.pool_key(pool.provider()).is_ok_and(|usual| usual == *pool);
-    let namespace = match is_usual {
-        true => String::new(),
-        false => format!(" {}", option("--namespace", pool.namespace())),
-    };
-    format!("credentials login {}{namespace}", quoted(pool.provider()))
-}
-
-/// How a person asks the vendor about the accounts of a pool.
-pub(crate) fn test(pool: &PoolKey) -> String {
-    let namespace = match pool.namespace() {
-        PoolKey::DEFAULT_NAMESPACE => String::new(),
-        namespace => format!(" {}", option("--namespace", namespace)),
-    };
-    format!("credentials test {}{namespace}", quoted(pool.provider()))
-}
-
-/// How a person puts another secret in the place of an account's. `None` where no command does that.
-pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String> {
-    let Metadata { pool, label, kind, .. } = credential;
-    if let Some(variable) = label.strip_prefix('$') {
-        return Some(format!("set {variable} to another key"));
-    }
-    let by = match kind {
-        Kind::OAuth => "",
-        Kind::Api => " --api-key",
-        _ => return None,
-    };
-    Some(format!("{} {}{by} --replace", login(context, pool), option("--label", label)))
-}
-
-/// How a person puts a paused account to use again.
-pub(crate) fn resumption(credential: &Metadata) -> String {
-    format!("credentials resume {}", quoted(name(credential)))
-}
-
-/// A provider's setting, as a settings file may have it.
-pub(crate) fn setting(provider: &str, key: &str) -> String {
-    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
-    match !provider.is_empty() && provider.chars().all(is_bare) {
-        true => format!("providers.{provider}.{key}"),
-        false => format!("providers.{:?}.{key}", output::plain(provider)),
-    }
-}
-
-/// How many names are told where there are many.
-const TOLD: usize = 6;
-
-/// Accounts as they are typed; of many, the first ones.
-pub(crate) fn names(credentials: &[Metadata]) -> String {
-    let mut by_name: HashMap<String, usize> = HashMap::new();
-    for credential in credentials {
-        *by_name.entry(name(credential)).or_default() += 1;
-    }
-    let told = credentials.iter().take(TOLD).map(|credential| match name(credential) {
-        name if by_name[&name] > 1 => format!("{name} ({})", credential.id),
-        name => name,
-    });
-    let mut told: Vec<_> = told.collect();
-    if credentials.len() > TOLD {
-        told.push(format!("and {} more", credentials.len() - TOLD));
-    }
-    told.join(", ")
 }

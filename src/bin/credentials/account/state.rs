@@ -3,7 +3,8 @@
 use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::{Metadata, OAuthTokens, Secret, SecretString, Timestamp};
 
-use super::{LeftOut, Unrenewable, left_out};
+use super::left_out::{self, LeftOut};
+use super::renewal::Unrenewable;
 use crate::context::Context;
 use crate::output;
 use crate::time::brief;

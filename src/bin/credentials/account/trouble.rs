@@ -2,9 +2,12 @@
 
 use tower_credentials::Timestamp;
 
-use super::{Account, State, Unrenewable, name, renewal, resumption};
+use super::renewal::{CUT_OFF, Unrenewable};
+use super::state::{Account, State};
+use super::way_out::renewal;
 use crate::context::Context;
 use crate::failure::Exit;
+use crate::naming::{name, resumption};
 use crate::shell::quoted;
 use crate::time::brief;
 
@@ -71,7 +74,7 @@ impl Account {
             return done(text, why.way_out(context, &self.credential));
         }
         if self.is_cut_off {
-            return done(super::CUT_OFF.to_owned(), None);
+            return done(CUT_OFF.to_owned(), None);
         }
         let answer = self.standing.last_response?;
         if !matches!(answer.status, 401 | 403) {

@@ -10,10 +10,10 @@ use tower_credentials::vault::backup::{self, BackupError, Lock, Restored, Restor
 use tower_credentials::vault::key::VaultKey;
 
 use crate::account::{self, Identity};
-use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::no_key;
+use crate::options::Json;
 use crate::shell::quoted;
 use crate::time::rfc3339;
 use crate::{files, output, prompt};

@@ -5,9 +5,9 @@ use tower_credentials::settings::KeySource;
 use tower_credentials::vault::VaultExt;
 
 use crate::account;
-use crate::args::{Global, definition};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::Global;
 use crate::output;
 
 /// What may come next
@@ -29,9 +29,9 @@ enum Asked {
 
 impl Complete {
     /// Says nothing where nothing is known: a person is typing, and no error is of use to them.
-    pub(crate) async fn run(self, global: &Global) -> Result<Exit, Failure> {
+    pub(crate) async fn run(self, global: &Global, definition: clap::Command) -> Result<Exit, Failure> {
         let Some((typed, before)) = self.words.split_last() else { return Ok(Exit::Done) };
-        let asked = asked(before);
+        let asked = asked(definition, before);
         if asked == Asked::Nothing || typed.starts_with('-') {
             return Ok(Exit::Done);
         }
@@ -69,8 +69,7 @@ async fn accounts(context: &Context) -> Vec<tower_credentials::Metadata> {
 }
 
 /// What the word after these is.
-fn asked(before: &[String]) -> Asked {
-    let mut whole = definition();
+fn asked(mut whole: clap::Command, before: &[String]) -> Asked {
     whole.build();
     let (mut command, mut place, mut value_of) = (&whole, 0, None);
     for word in before {
@@ -113,7 +112,10 @@ fn takes_value(arg: &Arg) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::{Asked, asked};
+    use crate::args::Args;
 
     #[test]
     fn what_comes_next_is_known_by_its_place() {
@@ -137,7 +139,7 @@ mod tests {
             ("", Asked::Nothing),
         ] {
             let before: Vec<_> = before.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(asked(&before), expected, "{before:?}");
+            assert_eq!(asked(Args::command(), &before), expected, "{before:?}");
         }
     }
 }

@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use tower_credentials::vault::file::FileVault;
 
-use crate::args::{Global, Json};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::{Global, Json};
 use crate::output;
 use crate::table::{Yielding, table};
 

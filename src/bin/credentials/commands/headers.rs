@@ -12,9 +12,9 @@ use tower_credentials::{Metadata, PoolKey};
 use zeroize::Zeroizing;
 
 use crate::account::{self, ReadOnce};
-use crate::args::{Json, Namespace};
 use crate::context::{AnyVault, Context};
 use crate::failure::{Exit, Failure};
+use crate::options::{Json, Namespace};
 use crate::output;
 
 /// Write the headers of one request, with its secret, to standard output

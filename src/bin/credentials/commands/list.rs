@@ -6,9 +6,9 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{Vault, VaultExt};
 
 use crate::account::{self, Account};
-use crate::args;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options;
 use crate::output;
 use crate::shell::{option, quoted};
 use crate::table::{Yielding, table};
@@ -28,9 +28,9 @@ pub(crate) struct List {
     /// Only accounts of this provider
     provider: Option<String>,
     #[command(flatten)]
-    namespace: args::Namespace,
+    namespace: options::Namespace,
     #[command(flatten)]
-    output: args::Json,
+    output: options::Json,
 }
 
 impl List {

@@ -11,9 +11,9 @@ use tower_credentials::vault::{MemoryVault, Replaced, VaultExt};
 use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret, SecretString};
 
 use crate::account;
-use crate::args::Global;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::Global;
 use crate::shell::quoted;
 use crate::{output, prompt};
 

@@ -8,9 +8,9 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{VaultError, VaultExt};
 
 use crate::account;
-use crate::args::Namespace;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::Namespace;
 use crate::{output, prompt};
 
 /// Remove an account, or all of a provider's, from the vault

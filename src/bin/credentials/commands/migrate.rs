@@ -11,9 +11,9 @@ use tower_credentials::vault::Vault;
 use tower_credentials::{Kind, PoolKey};
 
 use crate::account::Unrenewable;
-use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::Json;
 use crate::output::{self, plain};
 use crate::prompt;
 use crate::shell::quoted;

@@ -8,10 +8,10 @@ use tower_credentials::discovery::{Discovery, Model, Stale};
 use tower_credentials::events::Event;
 
 use crate::account::{self, Unusable};
-use crate::args::{self, Namespace};
 use crate::context::{Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure, chain};
+use crate::options::{self, Namespace};
 use crate::output;
 use crate::progress::Waiting;
 use crate::table::{Yielding, table};
@@ -38,7 +38,7 @@ pub(crate) struct Models {
     #[command(flatten)]
     namespace: Namespace,
     #[command(flatten)]
-    output: args::Json,
+    output: options::Json,
 }
 
 impl Models {

@@ -7,9 +7,9 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{StoredPool, VaultExt};
 
 use crate::account::{self, Choice};
-use crate::args::OneAccount;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::OneAccount;
 use crate::output;
 use crate::shell::quoted;
 

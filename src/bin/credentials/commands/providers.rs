@@ -6,9 +6,9 @@ use tower_credentials::oauth::{Dialect, OAuthConfig};
 use tower_credentials::provider::{Provider, ResponseRule};
 
 use crate::account::setting;
-use crate::args;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options;
 use crate::output;
 use crate::table::{Yielding, table};
 
@@ -27,7 +27,7 @@ pub(crate) struct Providers {
     #[arg(long, value_name = "PROVIDER")]
     responses: Option<String>,
     #[command(flatten)]
-    output: args::Json,
+    output: options::Json,
 }
 
 impl Providers {

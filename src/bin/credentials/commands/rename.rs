@@ -4,9 +4,9 @@ use clap::Args;
 use tower_credentials::vault::VaultExt;
 
 use crate::account;
-use crate::args::OneAccount;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::OneAccount;
 use crate::output;
 use crate::shell::quoted;
 

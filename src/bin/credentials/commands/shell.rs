@@ -6,7 +6,6 @@ mod page;
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::args::definition;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
@@ -27,9 +26,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self, mut definition: clap::Command) -> Result<Exit, Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut definition(), "credentials", &mut script);
+        clap_complete::generate(self.shell, &mut definition, "credentials", &mut script);
         script.extend_from_slice(dynamic::script(self.shell).as_bytes());
         output::print_bytes(&script)?;
         Ok(Exit::Done)
@@ -48,8 +47,7 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let mut whole = definition();
+    pub(crate) fn run(self, mut whole: clap::Command) -> Result<Exit, Failure> {
         // So that a command's page has its whole name and the options that go everywhere.
         whole.build();
         let mut command = &whole;

@@ -6,9 +6,9 @@ use tower_credentials::standing::Health;
 use tower_credentials::vault::VaultExt;
 
 use crate::account;
-use crate::args::{self, OneAccount};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::{self, OneAccount};
 use crate::output;
 use crate::time::{now, rfc3339};
 
@@ -21,7 +21,7 @@ pub(crate) struct Show {
     #[arg(long, conflicts_with = "json")]
     unread_response: bool,
     #[command(flatten)]
-    output: args::Json,
+    output: options::Json,
 }
 
 impl Show {

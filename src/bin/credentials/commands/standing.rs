@@ -9,9 +9,9 @@ use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
 
 use crate::account::{self, Choice};
-use crate::args::SomeAccounts;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::SomeAccounts;
 use crate::output;
 
 /// Clear accounts' cooldowns and failures, and what the vendor has said of them

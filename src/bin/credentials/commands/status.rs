@@ -7,9 +7,9 @@ use serde::Serialize;
 use tower_credentials::vault::file::FileVault;
 
 use crate::account::{self, Account, Identity, Trouble};
-use crate::args::{self, Namespace};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::{self, Namespace};
 use crate::output::{self, plain};
 use crate::time::now;
 
@@ -34,7 +34,7 @@ pub(crate) struct Status {
     #[command(flatten)]
     namespace: Namespace,
     #[command(flatten)]
-    output: args::Json,
+    output: options::Json,
 }
 
 /// How everything stands, as `--json` has it.

@@ -16,10 +16,10 @@ use tower_credentials::vault::{Damage, Listing, VaultExt};
 use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
 use crate::account::{self, Unrenewable, Unusable};
-use crate::args::{self, Namespace};
 use crate::context::{AnyVault, Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure, chain};
+use crate::options::{self, Namespace};
 use crate::output;
 use crate::renewals::{Renewals, both};
 use queue::Queue;
@@ -45,7 +45,7 @@ pub(crate) struct Test {
     #[command(flatten)]
     namespace: Namespace,
     #[command(flatten)]
-    output: args::Json,
+    output: options::Json,
 }
 
 /// The pools that are meant, and which of their accounts; `None` for all.

@@ -68,7 +68,7 @@ pub(super) async fn capture(
         };
         passed_over.insert(lease.credential().id);
         match pool.active() {
-            Some(next) if account.is_none() && !passed_over.contains(&next) => failure.warn(),
+            Some(next) if account.is_none() && !passed_over.contains(&next) => output::warn_of(&failure),
             _ => return Err(failure),
         }
     }

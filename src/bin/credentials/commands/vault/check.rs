@@ -9,11 +9,12 @@ use tower_credentials::vault::file::{
 };
 use tower_credentials::vault::key::Keys;
 
-use super::{Attributes, look, no_vault};
-use crate::args::Json;
+use super::attributes::Attributes;
+use super::look::{self, look, no_vault};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, key_in};
+use crate::options::Json;
 use crate::output;
 
 /// Open and verify every account and every file of the vault
@@ -106,7 +107,7 @@ impl Check {
                 continue;
             }
             builder = builder.old_key(&kept);
-            let accounts = super::in_words(sealed.records, sealed.providers.iter());
+            let accounts = look::in_words(sealed.records, sealed.providers.iter());
             said.push(format!(
                 "Sealed anew with the key {current}: {accounts}; the key was in {}",
                 output::path(&file)

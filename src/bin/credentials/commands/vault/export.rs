@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use tower_credentials::vault::key::KeyServiceExt;
 use zeroize::Zeroizing;
 
-use super::{look, opens};
+use super::look::{look, opens};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::shell::quoted;

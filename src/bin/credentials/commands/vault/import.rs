@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use tower_credentials::vault::file::Report;
 use tower_credentials::vault::key::{KeyServiceExt, Keys, VaultKey};
 
-use super::{look, opened_by, opens, say_kept};
+use super::look::{look, opened_by, opens, say_kept};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, key_in, no_key};

@@ -6,7 +6,7 @@ use clap::Args;
 use tower_credentials::vault::file::{FileVault, Finding, FindingKind, Report};
 use tower_credentials::vault::key::{KeyId, KeyServiceExt, VaultKey};
 
-use super::{in_words, look, say_kept};
+use super::look::{in_words, look, say_kept};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlaceExt;

@@ -5,10 +5,10 @@ use serde::Serialize;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::KeyServiceExt;
 
-use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlaceExt;
+use crate::options::Json;
 use crate::output;
 
 /// Show where the vault, its key, the settings and the cache are

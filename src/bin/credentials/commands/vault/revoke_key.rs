@@ -4,7 +4,7 @@ use clap::Args;
 use tower_credentials::vault::VaultError;
 use tower_credentials::vault::key::KeyId;
 
-use super::no_vault;
+use super::look::no_vault;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlaceExt;

@@ -8,7 +8,8 @@ use tower_credentials::vault::file::{Check, FileVault, Finding, FindingKind, Res
 use tower_credentials::vault::key::{KeyId, Keys, VaultKey};
 use tower_credentials::vault::seal::UnboundAttributes;
 
-use super::{Attributes, no_vault};
+use super::attributes::Attributes;
+use super::look::no_vault;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, key_in, no_key};

@@ -1,0 +1,25 @@
+//! The attributes of accounts in the first format of the vault.
+
+use clap::Args;
+use tower_credentials::vault::seal::UnboundAttributes;
+
+/// What becomes of attributes that nothing has vouched for.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Attributes {
+    /// Keep the attributes of accounts of version 1, which nothing vouches for so far: look at them first
+    #[arg(long, conflicts_with = "drop_attributes")]
+    keep_attributes: bool,
+    /// Drop those attributes
+    #[arg(long)]
+    drop_attributes: bool,
+}
+
+impl Attributes {
+    pub(super) fn unbound(self) -> UnboundAttributes {
+        match (self.keep_attributes, self.drop_attributes) {
+            (true, _) => UnboundAttributes::Keep,
+            (_, true) => UnboundAttributes::Drop,
+            _ => UnboundAttributes::Ask,
+        }
+    }
+}
