@@ -99,10 +99,10 @@ impl Context {
         // Of a vault that is not there yet, it is an error when it is made.
         if self.is_key_in_vault() && FileVault::is_at(&places.vault) {
             output::warn(format_args!(
-                "the key file {keys} lies in the vault's directory: whoever has a copy of the vault has its key"
+                "the key file {keys} is in the vault's directory: anyone with a copy of the vault has its key"
             ));
             output::way_out(format_args!(
-                "move it elsewhere, and name it there by --key-file, or by key_file in the table [vault] of {}",
+                "move it elsewhere, and name its new place with --key-file, or with key_file in the table [vault] of {}",
                 output::path(&places.config)
             ));
         }
@@ -260,15 +260,15 @@ fn can_be_made(place: &Path) -> Result<(), Failure> {
     let there = place.ancestors().skip(1).find(|above| above.as_os_str().is_empty() || above.exists());
     let above = there.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |because: &dyn std::fmt::Display| {
-        Failure::new(Exit::Vault, format!("{} could not be made", place.display()))
+        Failure::new(Exit::Vault, format!("{} could not be created", place.display()))
             .because(because)
             .way_out(format!(
-                "make {} yours to write to; or --vault DIR, --key-file FILE",
+                "make {} writable, or choose other places with --vault DIR and --key-file FILE",
                 quoted(above.display())
             ))
     };
     if !above.is_dir() {
-        return Err(failed(&format_args!("{} is no directory", above.display())));
+        return Err(failed(&format_args!("{} is not a directory", above.display())));
     }
     #[cfg(unix)]
     rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)

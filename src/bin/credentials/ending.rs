@@ -52,7 +52,7 @@ pub(crate) fn tell(event: &Event<'_>) {
                 begun.unsaved.push(credential.id);
                 let name = naming::name(credential);
                 output::warn(format_args!(
-                    "the new token of {name} can't be saved, and is lost if this program ends before it is: {}",
+                    "the new token of {name} can't be saved, and is lost if this program ends before that: {}",
                     output::plain(error)
                 ));
             }
@@ -71,9 +71,9 @@ pub(crate) fn tell(event: &Event<'_>) {
 
 /// Says that what was learnt of a pool's accounts is lost with the program.
 fn tell_not_kept(pool: &Pool) {
-    let why = begun().not_kept.clone().unwrap_or_else(|| "the vault does not answer".to_owned());
+    let why = begun().not_kept.clone().unwrap_or_else(|| "the vault does not respond".to_owned());
     let (pool, why) = (pool.key(), output::plain(&why));
-    output::warn(format_args!("what was learnt of the accounts of {pool} is not kept: {why}"));
+    output::warn(format_args!("what was learnt about the accounts of {pool} is not saved: {why}"));
 }
 
 /// Waits for what was begun; after a signal with a bound, and to no more than the second one.

@@ -172,18 +172,18 @@ impl From<SetupError> for Failure {
             SetupError::NoKeyring => Self::usage("this program was built without keyrings")
                 .way_out("cargo install tower-credentials --features cli,keyring"),
             SetupError::NotADirectory(_) => {
-                Self::usage(error.to_string()).way_out("--vault DIR with a vault's directory")
+                Self::usage(error.to_string()).way_out("--vault DIR, with the directory of a vault")
             }
             SetupError::Occupied(_) => {
-                Self::usage(error.to_string()).way_out("--vault DIR with a directory of its own")
+                Self::usage(error.to_string()).way_out("--vault DIR, with a directory of its own")
             }
             SetupError::KeyInVault { .. } => {
-                Self::usage(error.to_string()).way_out("--key-file FILE with a file elsewhere")
+                Self::usage(error.to_string()).way_out("--key-file FILE, with a file elsewhere")
             }
             SetupError::MissingKey(missing) => {
                 let failure = Self::new(Exit::Vault, missing.to_string());
                 failure.way_out(match missing.beside {
-                    Some(file) => format!("the same with --key-file {}", quoted(file.display())),
+                    Some(file) => format!("add --key-file {}", quoted(file.display())),
                     None => "credentials vault import".to_owned(),
                 })
             }
@@ -247,7 +247,10 @@ fn in_words(error: &Error) -> Option<Failure> {
     Some(match error {
         Error::AllCoolingDown { pool, retry_after, .. } => Failure::new(
             Exit::Unavailable,
-            format!("every account of {pool} is limited; the first is ready in {}", brief(*retry_after)),
+            format!(
+                "every account of {pool} is cooling down; the first is ready in {}",
+                brief(*retry_after)
+            ),
         ),
         Error::Paused { pool, pin: None } => {
             Failure::failed(format!("every account of {pool} that requests may take is paused"))
@@ -255,14 +258,13 @@ fn in_words(error: &Error) -> Option<Failure> {
         }
         Error::Spent { pool, pin: None } => {
             let message = format!(
-                "every account of {pool} that is not paused is spent, or needs a new sign-in: see to their billing"
+                "every account of {pool} that is not paused is spent, or needs a new sign-in: check their billing"
             );
             Failure::new(Exit::Unavailable, message)
-                .way_out(format!("{}, which puts to use again what works", naming::test(pool)))
+                .way_out(format!("{}, which uses again what works", naming::test(pool)))
         }
         Error::NoToken { pool, label } => {
-            let message =
-                format!("{label} of {pool} has no access token, and none could be made for it");
+            let message = format!("{label} of {pool} has no access token, and none could be obtained");
             Failure::new(Exit::Refused, message).way_out(naming::test(pool))
         }
         _ => return None,

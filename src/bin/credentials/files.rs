@@ -20,7 +20,7 @@ pub(crate) fn is_elsewhere(
     match (fs::canonicalize(directory), fs::canonicalize(vault)) {
         (Ok(directory), Ok(vault)) if directory.starts_with(&vault) => {
             let message = format!("{} is in the vault that {opener}", path.display());
-            Err(Failure::usage(message).way_out(format!("{argument} with a file elsewhere")))
+            Err(Failure::usage(message).way_out(format!("{argument}, with a file elsewhere")))
         }
         _ => Ok(()),
     }
@@ -31,7 +31,9 @@ pub(crate) fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Fa
     let failed = |error: io::Error| {
         let failure = Failure::failed(format!("could not write {}", path.display())).because(&error);
         match error.kind() {
-            io::ErrorKind::AlreadyExists => failure.way_out("another name, or --force to overwrite it"),
+            io::ErrorKind::AlreadyExists => {
+                failure.way_out("choose another name, or add --force to overwrite it")
+            }
             _ => failure,
         }
     };
@@ -81,7 +83,7 @@ pub(crate) fn give_to_owner(path: &Path, vault: &Path) {
     if let Err(error) = given {
         let path = path.display();
         output::warn(format_args!(
-            "{path} stays root's: it can't be given to the vault's owner ({error})"
+            "{path} still belongs to root: it can't be given to the vault's owner ({error})"
         ));
     }
 }

@@ -36,7 +36,7 @@ impl KeyPlaceExt for KeyPlace {
     }
 
     fn is_read_only(&self) -> Failure {
-        Failure::usage(format!("the key comes from {self}, where this program can't put one"))
+        Failure::usage(format!("the key comes from {self}, where this program can't store one"))
     }
 
     fn kept_file(&self, id: KeyId) -> Option<PathBuf> {
@@ -72,7 +72,7 @@ pub(crate) fn from_flags(global: &Global) -> Result<Option<KeySource>, Failure> 
     if let Some(text) = &global.key_command {
         let words = shell_words::split(text).unwrap_or_default();
         if words.first().is_none_or(String::is_empty) {
-            let message = "--key-command names no command, or has a quote that is not ended";
+            let message = "--key-command names no command, or has a quote that is not closed";
             return Err(Failure::usage(message));
         }
         named.push(KeySource::Command(words));
@@ -82,7 +82,7 @@ pub(crate) fn from_flags(global: &Global) -> Result<Option<KeySource>, Failure> 
     }
     match named.len() {
         0 | 1 => Ok(named.pop()),
-        _ => Err(Failure::usage("--key-file, --key-command and --keyring name a place of the key each")
+        _ => Err(Failure::usage("--key-file, --key-command and --keyring each name a place of the key")
             .way_out("keep one of them")),
     }
 }
@@ -102,7 +102,7 @@ pub(crate) fn key_in(path: &Path) -> Result<VaultKey, Failure> {
     #[cfg(unix)]
     if std::os::unix::fs::MetadataExt::mode(&file.metadata().map_err(failed)?) & 0o077 != 0 {
         output::warn(format_args!(
-            "others may read {}; chmod 600 {}",
+            "other users may read {}; to prevent that: chmod 600 {}",
             output::path(path),
             quoted(path.display())
         ));
@@ -116,6 +116,6 @@ const MOST: u64 = 4096;
 
 pub(crate) fn no_key(what: &str) -> Failure {
     Failure::usage(format!(
-        "{what} is no key: 32 bytes in base64, as `credentials vault export` writes them"
+        "{what} is not a key: a key is 32 bytes in base64, as `credentials vault export` writes it"
     ))
 }

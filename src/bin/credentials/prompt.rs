@@ -21,8 +21,8 @@ pub(crate) fn can_ask() -> bool {
 /// Asks for a yes; `anyway` is the flag that says it beforehand.
 pub(crate) async fn confirm(question: &str, anyway: &str) -> Result<(), Failure> {
     if !can_ask() {
-        let message = format!("{question} There is no terminal to ask at");
-        return Err(Failure::usage(message).way_out(format!("the same with {anyway}, if that is meant")));
+        let message = format!("{question} There is no terminal to ask on");
+        return Err(Failure::usage(message).way_out(format!("add {anyway} to confirm")));
     }
     let question = format!("{question} [y/N] ");
     let answer = on_a_thread(move || {
@@ -62,7 +62,7 @@ pub(crate) async fn secret_from_stdin(what: &str) -> Result<Zeroizing<String>, F
         let mut text = Zeroizing::new(String::with_capacity(MOST as usize + 1));
         io::stdin().lock().take(MOST + 1).read_to_string(&mut text)?;
         if text.len() as u64 > MOST {
-            return Err(io::Error::other(format!("more than {MOST} bytes were given as {what}")));
+            return Err(io::Error::other(format!("the {what} is longer than {MOST} bytes")));
         }
         Ok(text)
     })
@@ -102,7 +102,7 @@ mod hidden {
     use crate::failure::Failure;
 
     pub(super) async fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
-        let failed = |error| Failure::failed("could not ask at the terminal").because(error);
+        let failed = |error| Failure::failed("could not ask on the terminal").because(error);
         let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw())).map_err(failed)?;
         let mut terminal = Silenced::begin().map_err(failed)?;
         let mut reader = terminal.file.try_clone().map_err(failed)?;
@@ -138,7 +138,7 @@ mod hidden {
                 }
             }
         }
-        let text = str::from_utf8(&line).map_err(|_| io::Error::other("it is no text"))?;
+        let text = str::from_utf8(&line).map_err(|_| io::Error::other("it is not UTF-8 text"))?;
         Ok(Zeroizing::new(text.to_owned()))
     }
 
@@ -201,6 +201,6 @@ async fn on_a_thread<T: Send + 'static>(
     answer.map_err(|error| match error.kind() {
         #[cfg(not(unix))]
         io::ErrorKind::Interrupted => Failure::interrupted(crate::signals::INTERRUPTED),
-        _ => Failure::failed("could not read what was given").because(error),
+        _ => Failure::failed("could not read the input").because(error),
     })
 }

@@ -18,8 +18,8 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let takes = match self.0 {
             Mode::Auto => "takes sign-ins before keys",
-            Mode::Api => "takes keys alone",
-            _ => "takes sign-ins alone",
+            Mode::Api => "takes only keys",
+            _ => "takes only sign-ins",
         };
         write!(f, "mode {} {takes}", self.0.as_str())
     }

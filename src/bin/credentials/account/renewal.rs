@@ -78,7 +78,7 @@ impl Unrenewable {
             Self::NoOAuth => format!("set {} in {settings}", setting(provider, "oauth")),
             Self::Missing(field) => {
                 let setting = setting(provider, &format!("oauth.{field}"));
-                format!("set {setting} in {settings}: that of the OAuth client that has signed in")
+                format!("set {setting} in {settings} to that of the OAuth client that signed in")
             }
         })
     }

@@ -57,7 +57,7 @@ pub(crate) async fn find_some(
 
 /// That a text names several accounts where one is wanted.
 pub(crate) fn ambiguous(text: &str, several: &[Metadata]) -> Failure {
-    Failure::usage(format!("{text} may be any of {}: {}", several.len(), names(several)))
+    Failure::usage(format!("{text} matches {} accounts: {}", several.len(), names(several)))
 }
 
 /// Every account that is meant, at least one.
@@ -127,7 +127,7 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     let provider = own_name(context, text.split('/').next().unwrap_or(text));
     if let Some(variable) = of_the_environment_alone(context, known, &provider) {
         return Failure::not_found(format!(
-            "{provider} has no account but the key in the variable {variable}"
+            "the only account of {provider} is the key in the variable {variable}"
         ))
         .way_out(format!(
             "set or unset {variable}, or store a key: credentials login {} --api-key",
@@ -139,7 +139,7 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     let failure = Failure::not_found(format!("there is no account {text}"));
     let is_short = !text.is_empty() && text.len() < DIGITS;
     if is_short && known.iter().any(|other| other.id.to_string().starts_with(text)) {
-        let because = format!("of an id's beginning, {DIGITS} digits are needed at least");
+        let because = format!("the beginning of an id needs at least {DIGITS} digits");
         return failure.because(because).way_out("credentials list");
     }
     if !others.is_empty() {

@@ -120,7 +120,8 @@ impl Account {
         match self.state(now) {
             State::NeedsSignIn { .. } => output::bad("needs sign-in").to_string(),
             State::Cooling { until } => {
-                output::doubtful(format_args!("cooling, {} left", brief(until.since(now)))).to_string()
+                output::doubtful(format_args!("cooling down, {} left", brief(until.since(now))))
+                    .to_string()
             }
             State::Dead { .. } => output::bad("dead, needs another key").to_string(),
             State::Spent { until: None, .. } => output::bad("spent").to_string(),
@@ -141,7 +142,7 @@ impl Account {
                 output::doubtful(self.with_renewal(&format!("ends in {left}"))).to_string()
             }
             (None, Some(_)) => output::doubtful(self.with_renewal("ready")).to_string(),
-            (Some((true, _)), None) => output::good("ready, to be renewed").to_string(),
+            (Some((true, _)), None) => output::good("ready, renewed when used").to_string(),
             (Some((false, left)), None) => {
                 output::good(format_args!("ready, expires in {left}")).to_string()
             }

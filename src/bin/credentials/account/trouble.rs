@@ -41,16 +41,12 @@ impl Account {
                 trouble(why, Some(command("test")), Exit::Unavailable)
             }
             State::Cooling { until } => {
-                let why = format!("cooling, {} left", brief(until.since(now)));
-                trouble(
-                    why,
-                    Some(format!("{}, if you know better", command("reset"))),
-                    Exit::Unavailable,
-                )
+                let why = format!("cooling down, {} left", brief(until.since(now)));
+                trouble(why, Some(format!("{}, to use it now", command("reset"))), Exit::Unavailable)
             }
             State::UnknownProvider => {
                 let way_out = Unrenewable::NoProvider.way_out(context, credential);
-                trouble("no provider of that name is set".to_owned(), way_out, Exit::Usage)
+                trouble("the settings have no provider of that name".to_owned(), way_out, Exit::Usage)
             }
             State::Expired => {
                 let why = self.unrenewable?;

@@ -14,9 +14,9 @@ use crate::shell::{option, quoted};
 use crate::table::{Yielding, table};
 use crate::time::{ago, brief, now};
 
-/// List the accounts, and how each stands
+/// List the accounts and their state
 ///
-/// Of each pool the accounts come in the order in which requests take them; a `*` marks the one that the next
+/// The accounts of a pool are listed in the order in which requests take them. A `*` marks the account that the next
 /// request takes.
 #[derive(Debug, Args)]
 #[command(visible_alias = "ls")]
@@ -88,7 +88,7 @@ async fn others(context: &Context, vault: &impl Vault) -> Result<String, Failure
     pools.dedup();
     Ok(match pools.is_empty() {
         true => String::new(),
-        false => format!("; there are some of {}", pools.join(", ")),
+        false => format!("; there are accounts of {}", pools.join(", ")),
     })
 }
 
@@ -97,7 +97,7 @@ fn say_unread(accounts: &[Account]) {
     for account in accounts.iter().filter(|account| account.has_unread_response) {
         let name = account::name(&account.credential);
         output::say(format_args!(
-            "{name} keeps an answer of its token endpoint that could not be read: credentials show {} \
+            "{name} has a response of its token endpoint that could not be read: credentials show {} \
              --unread-response",
             account.credential.id
         ));
@@ -134,7 +134,7 @@ fn shown(accounts: &[Account]) -> String {
         let mut state = account.describe_state(now);
         for (scope, until) in account.limited_scopes(now) {
             let (scope, left) = (output::plain(scope), brief(until.since(now)));
-            state.push_str(&format!("; {scope} cooling, {left} left"));
+            state.push_str(&format!("; {scope} cooling down, {left} left"));
         }
         [
             if account.is_active { "*" } else { "" }.to_owned(),

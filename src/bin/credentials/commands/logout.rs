@@ -13,10 +13,9 @@ use crate::failure::{Exit, Failure};
 use crate::options::Namespace;
 use crate::{output, prompt};
 
-/// Remove an account, or all of a provider's, from the vault
+/// Remove accounts from the vault
 ///
-/// The vendor is not told: to end a session there, use the vendor's own page. A record that is damaged is removed
-/// by its whole id.
+/// The vendor is not told: to end the session there, use the vendor's page. To remove a damaged record, give its whole id.
 #[derive(Debug, Args)]
 #[command(visible_alias = "rm", aliases = ["remove", "delete"])]
 #[command(after_help = "\
@@ -29,10 +28,10 @@ pub(crate) struct Logout {
     account: String,
     #[command(flatten)]
     namespace: Namespace,
-    /// Remove every account that ACCOUNT may mean
+    /// Remove every account that matches ACCOUNT
     #[arg(long)]
     all: bool,
-    /// Do not ask
+    /// Don't ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -96,6 +95,6 @@ impl Logout {
 /// Takes the names of accounts that are gone off the disk. They are removed, whatever comes of it.
 async fn forget(vault: &FileVault, ids: &[CredentialId]) {
     if let Err(error) = vault.forget_removed(ids).await {
-        output::warn(format_args!("the vault's log may still have their names in it: {error}"));
+        output::warn(format_args!("the vault's log may still contain their names: {error}"));
     }
 }

@@ -17,9 +17,9 @@ use crate::progress::Waiting;
 use crate::table::{Yielding, table};
 use crate::time::{brief, now, rfc3339};
 
-/// List the models that a provider offers to its accounts
+/// List the models that a provider offers
 ///
-/// An answer is kept for an hour. When the provider can't be asked, the last answer is listed, with a warning.
+/// The list is cached for an hour. If the provider can't be asked, the cached list is shown, with a warning.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,12 +27,12 @@ Examples:
   credentials models anthropic --filter sonnet
   credentials models google --refresh --json | jq -r '.models[].id'")]
 pub(crate) struct Models {
-    /// Whose models
+    /// The provider
     provider: String,
-    /// Ask the provider, however young the last answer is
+    /// Ask the provider even if the cached list is recent
     #[arg(long)]
     refresh: bool,
-    /// Only models whose id or name has this text in it; with a *, only ids that match as a whole
+    /// Only models whose id or name contains TEXT; with a *, only ids that match as a whole
     #[arg(long, short, value_name = "TEXT")]
     filter: Option<String>,
     #[command(flatten)]
@@ -104,7 +104,7 @@ impl Models {
         } else if models.is_empty() {
             output::say(match asked.as_slice().len() {
                 0 => format!("{} offers no models", key.provider()),
-                all => format!("None of {all} models matches"),
+                all => format!("None of the {all} models matches"),
             });
         } else {
             output::print(shown(&models))?;

@@ -9,10 +9,10 @@ use clap_complete::Shell;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
-/// Write the completions for a shell to standard output
+/// Write completions for a shell to standard output
 ///
-/// In bash, zsh and fish they know the providers and the accounts of the vault, if its key is in a file or a variable:
-/// no keyring and no command is asked while somebody types.
+/// In bash, zsh and fish, they include the providers and the accounts of the vault, if its key is in a file or a variable: no
+/// keyring and no key command is asked while you type.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,7 +42,7 @@ Examples:
   credentials man | man -l -
   credentials man login | man -l -")]
 pub(crate) struct Man {
-    /// The page of this command; of `vault init`, both words
+    /// The command, for example `login` or `vault init`; the whole program if it is omitted
     command: Vec<String>,
 }
 

@@ -12,12 +12,12 @@ use crate::options::{self, OneAccount};
 use crate::output;
 use crate::time::{now, rfc3339};
 
-/// Show all that is known of one account, but its secret
+/// Show everything that is known about one account, except its secret
 #[derive(Debug, Args)]
 pub(crate) struct Show {
     #[command(flatten)]
     account: OneAccount,
-    /// Write the answer of the token endpoint that could not be read, with its secrets, to standard output
+    /// Write the response of the token endpoint that could not be read, with its secrets, to standard output
     #[arg(long, conflicts_with = "json")]
     unread_response: bool,
     #[command(flatten)]
@@ -73,7 +73,7 @@ impl Show {
         }
         if account.has_unread_response {
             let command = format!("credentials show {} --unread-response", credential.id);
-            lines.push(("unread answer", format!("the token endpoint's last one is kept: {command}")));
+            lines.push(("unread response", format!("the token endpoint's last one is kept: {command}")));
         }
         lines.extend(account.is_cut_off.then(|| ("renewal", account::CUT_OFF.to_owned())));
         lines.extend(account.expires_at.map(|end| ("expires", rfc3339(end))));
@@ -92,14 +92,14 @@ impl Show {
 
 fn write_unread(record: &Credential) -> Result<Exit, Failure> {
     let Some(answer) = account::unread_response(&record.secret) else {
-        let message = format!("no answer is kept with {}", account::name(&record.metadata));
+        let message = format!("no unread response is kept for {}", account::name(&record.metadata));
         return Err(Failure::not_found(message));
     };
     if output::is_for_a_person() {
         return Err(Failure::usage(
-            "the answer may have secrets in it, and would be shown on the screen",
+            "the response may contain secrets, and would be shown on the screen",
         )
-        .way_out("pipe it to where it is needed"));
+        .way_out("pipe it to the program that needs it"));
     }
     output::print_exactly(answer.expose())?;
     Ok(Exit::Done)

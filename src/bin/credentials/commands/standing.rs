@@ -14,9 +14,10 @@ use crate::failure::{Exit, Failure};
 use crate::options::SomeAccounts;
 use crate::output;
 
-/// Clear accounts' cooldowns and failures, and what the vendor has said of them
+/// Clear the cooldowns and failures of accounts
 ///
-/// One that is paused stays so. Programs that run see it within a second.
+/// This also clears that an account is spent, that its key was refused for good, or that it needs a new sign-in. A paused
+/// account stays paused. Running programs see the change within a second.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES.replace("COMMAND", "reset"))]
 pub(crate) struct Reset {
@@ -26,14 +27,14 @@ pub(crate) struct Reset {
 
 impl Reset {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        change(context, &self.accounts, &Change::Reset, "is as if new").await?;
+        change(context, &self.accounts, &Change::Reset, "is reset").await?;
         Ok(Exit::Done)
     }
 }
 
-/// Take accounts out of use, without removing them
+/// Pause accounts: no request uses them until they are resumed
 ///
-/// No request takes one, and its token is not renewed, until it is resumed. Programs that run see it within a second.
+/// Their tokens are not renewed meanwhile. Running programs see the change within a second.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES.replace("COMMAND", "pause"))]
 pub(crate) struct Pause {
@@ -66,7 +67,7 @@ impl Pause {
     }
 }
 
-/// Put accounts to use again that were paused
+/// Resume paused accounts
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES.replace("COMMAND", "resume"))]
 pub(crate) struct Resume {

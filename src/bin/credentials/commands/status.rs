@@ -13,9 +13,9 @@ use crate::options::{self, Namespace};
 use crate::output::{self, plain};
 use crate::time::now;
 
-/// Show what is not usable, why, and what mends it
+/// Show which accounts can't be used, why, and how to fix it
 ///
-/// Nothing is asked of a vendor: it is what is known. `test` asks.
+/// No vendor is asked: this is what is already known. `credentials test` asks.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,11 +23,11 @@ Examples:
   credentials status --json | jq -r '.troubles[].try'
 
 Exit codes:
-  0  every account that is to be used can be
+  0  every account can be used, but for those that you paused or that the mode leaves out
   2  a setting is missing
-  4  an account needs a sign-in, or another key
+  4  an account needs a new sign-in or another key
   5  something in the vault is damaged
-  6  an account is limited or spent")]
+  6  an account is cooling down or spent")]
 pub(crate) struct Status {
     /// Only accounts of this provider
     provider: Option<String>,
@@ -114,8 +114,8 @@ impl Status {
         Err(Failure::new(
             exit,
             match count {
-                1 => "one thing is to be mended, or waited for".to_owned(),
-                count => format!("{count} things are to be mended, or waited for"),
+                1 => "1 problem to fix or to wait for".to_owned(),
+                count => format!("{count} problems to fix or to wait for"),
             },
         ))
     }

@@ -26,12 +26,11 @@ use queue::Queue;
 use response::TestResponse;
 use tested::{Renewal, Tested, Verdict};
 
-/// Test accounts, by one cheap request with each
+/// Test accounts with one small request each
 ///
-/// Each account asks for its provider's models, or for one of them, and works if they come: as JSON, of which 4 MiB are
-/// read within 30 s. A token that has expired is renewed first, and what the answer says of the account is kept, as after
-/// any other request. An account that was spent, or whose key was refused for good, is put to use again if it works. Accounts that are
-/// paused are not tested.
+/// Each account asks for its provider's models, or for one of them. It works if they come as JSON: at most 4 MiB, within
+/// 30 s. An expired token is renewed first. What the response says about the account is saved, as after any other request.
+/// An account that was spent, or whose key was refused for good, is used again if it works. Paused accounts are not tested.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -39,7 +38,7 @@ Examples:
   credentials test openai/work
   credentials test --json | jq -r '.[] | select(.result != \"works\").id'")]
 pub(crate) struct Test {
-    /// Only accounts of this provider, or this one
+    /// A provider, or one account; all accounts if it is omitted
     #[arg(value_name = "PROVIDER|ACCOUNT")]
     account: Option<String>,
     #[command(flatten)]
@@ -148,8 +147,8 @@ impl Test {
         let Some(one) = paused else { return Err(Failure::usage("no account could be tested")) };
         let name = account::name(&one.credential);
         let failure = Failure::usage(match tested {
-            [_] => format!("{name} is paused, so that it was not tested"),
-            _ => "no account was tested: those that could be are paused".to_owned(),
+            [_] => format!("{name} is paused, so it was not tested"),
+            _ => "no account was tested: all that could be tested are paused".to_owned(),
         });
         Err(failure.way_out(account::resumption(&one.credential)))
     }
@@ -245,11 +244,11 @@ fn uri(context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Ve
     let untested = |reason: String| Verdict::Untested(reason);
     let name = account.pool.provider();
     let provider = context.registry.provider(name).map_err(|unknown| untested(unknown.to_string()))?;
-    let endpoint = provider.models(account.kind).ok_or_else(|| {
-        untested(format!("nothing is known that {name} may be asked for; set its `models_url`"))
-    })?;
+    let endpoint = provider
+        .models(account.kind)
+        .ok_or_else(|| untested(format!("{name} has no request to test with; set its `models_url`")))?;
     let uri = endpoint.smallest(provider.origin());
-    uri.ok_or_else(|| untested(format!("{name} does not say where its requests go; set its `origins`")))
+    uri.ok_or_else(|| untested(format!("{name} has no origin for requests; set its `origins`")))
 }
 
 /// Why the settings don't let anything renew the account's token.

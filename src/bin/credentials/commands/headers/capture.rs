@@ -91,7 +91,7 @@ async fn take(layers: &CredentialsLayer, request: Request<Body>) -> Result<Parts
     match (taken, end) {
         (Some(parts), _) => Ok(parts),
         (None, Err(error)) => Err(error),
-        (None, Ok(_)) => Err("a layer has answered in place of the request".into()),
+        (None, Ok(_)) => Err("a layer responded without sending the request".into()),
     }
 }
 
@@ -155,7 +155,7 @@ async fn not_sent(
 fn spent(account: &Metadata, accounts: &[CredentialStatus]) -> Failure {
     let name = account::name(account);
     let failure = Failure::new(Exit::Unavailable, format!("{name} is spent"))
-        .way_out(format!("credentials test {}, which puts it to use again if it works", quoted(&name)));
+        .way_out(format!("credentials test {}, which uses it again if it works", quoted(&name)));
     let of_it = accounts.iter().find(|status| status.credential.id == account.id);
     match of_it.map(|status| &status.standing.health) {
         Some(Health::Spent { reason, .. }) => failure.because(reason),
@@ -237,7 +237,7 @@ async fn expired(
         Err(error) => return Some(error.into()),
     };
     if stored.secret.refresh_token().is_none() {
-        return needs_sign_in("its token has expired, and there is nothing to renew it with");
+        return needs_sign_in("its token has expired, and it has no refresh token");
     }
     if let Some(failure) = unrenewable(context, vault, credential).await {
         return Some(failure);

@@ -28,15 +28,14 @@ pub(super) async fn follow(
             match elsewhere.as_ref().filter(|_| takes_paste) {
                 Some(elsewhere) if prompt::can_ask() => {
                     output::say(format_args!(
-                        "In a browser of another machine? Open this page there:\n\n  {elsewhere}\n"
+                        "Is your browser on another machine? Open this page there:\n\n  {elsewhere}\n"
                     ));
                     output::say(
-                        "It ends at an address that does not open there. Paste the address here, and press Enter.",
+                        "It ends at an address that does not open there. Paste that address here, and press Enter.",
                     );
                 }
                 Some(_) => output::say(
-                    "In a browser of another machine? The same in a terminal, where its last address can be pasted; or \
-                     with --device or --paste-code.",
+                    "Is your browser on another machine? Run this in a terminal, where you can paste its last address; or add --device or --paste-code.",
                 ),
                 None => {}
             }
@@ -55,7 +54,7 @@ pub(super) async fn follow(
             // Without the code: whoever sees it in the browser's arguments could type it in for an account of theirs.
             open(verification_url);
         }
-        _ => return Err(Failure::failed("this way to sign in is not known to the program")),
+        _ => return Err(Failure::failed("this program does not know this way to sign in")),
     }
     // Without a terminal, what is piped in is for a flow that cannot do without it.
     let reads = kind == FlowKind::PastedCode || (takes_paste && prompt::can_ask());
@@ -81,7 +80,7 @@ pub(super) async fn follow(
                     Err(error) => waiting.say(format_args!("{error}; paste another")),
                 },
                 None if kind == FlowKind::PastedCode => {
-                    return Err(Failure::usage("no code was pasted").way_out("the same again"));
+                    return Err(Failure::usage("no code was pasted").way_out("run it again"));
                 }
                 None => lines = None,
             },

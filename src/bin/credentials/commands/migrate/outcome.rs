@@ -136,7 +136,7 @@ impl Outcome {
         for problem in &self.failed {
             match &problem.entry {
                 Some(entry) => output::warn(format_args!(
-                    "{}: {} was not brought in: {}",
+                    "{}: {} was not imported: {}",
                     problem.file,
                     plain(entry),
                     problem.reason
@@ -193,7 +193,7 @@ impl Outcome {
         }
         let names: Vec<_> = unknown.into_iter().map(|name| plain(name)).collect();
         output::say(format_args!(
-            "Nothing uses these until a provider of that name is set in {}: {}",
+            "Nothing uses these until {} has a provider of that name: {}",
             context.places.config.display(),
             names.join(", "),
         ));

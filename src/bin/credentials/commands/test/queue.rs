@@ -46,7 +46,7 @@ impl Queue {
     pub(super) async fn end(mut self) -> Result<Vec<Tested>, Failure> {
         while let Some(done) = self.running.join_next().await {
             let (place, done) =
-                done.map_err(|error| Failure::failed("a test has ended too soon").because(error))?;
+                done.map_err(|error| Failure::failed("a test ended early").because(error))?;
             self.tests[place] = Some(done);
         }
         Ok(self.tests.into_iter().flatten().collect())

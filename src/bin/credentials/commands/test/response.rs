@@ -52,7 +52,7 @@ impl TestResponse {
             match timeout_at(end, &mut request).await {
                 Ok(response) => break response?,
                 Err(_) if is_renewing() => end = Instant::now() + TIMEOUT,
-                Err(_) => return Err(format!("the request was not answered within {seconds} s").into()),
+                Err(_) => return Err(format!("there was no response within {seconds} s").into()),
             }
         };
         let (head, body) = response.into_parts();
@@ -69,7 +69,7 @@ impl TestResponse {
         }
         let body = timeout_at(end, Limited::new(body, MOST).collect())
             .await
-            .map_err(|_| format!("the answer began but did not end within {seconds} s"))?;
+            .map_err(|_| format!("the response began but did not end within {seconds} s"))?;
         let is_json = match body {
             Ok(body) => is_object_or_array(&body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => false,
@@ -140,7 +140,7 @@ mod tests {
     async fn an_answer_that_does_not_come_or_does_not_end_is_none() {
         let never = pending::<Result<Response<Piece>, BoxError>>();
         let error = TestResponse::to(never, || false, |_| Assessment::default()).await.unwrap_err();
-        assert_eq!(error.to_string(), "the request was not answered within 30 s");
+        assert_eq!(error.to_string(), "there was no response within 30 s");
 
         let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
         sender.send_data(Bytes::from_static(b"{}")).await.unwrap();
@@ -151,7 +151,7 @@ mod tests {
             Ok(Response::new(body))
         };
         let error = TestResponse::to(late, || false, |_| Assessment::default()).await.unwrap_err();
-        assert_eq!(error.to_string(), "the answer began but did not end within 30 s");
+        assert_eq!(error.to_string(), "the response began but did not end within 30 s");
         assert_eq!(began.elapsed(), TIMEOUT);
         drop(sender);
     }

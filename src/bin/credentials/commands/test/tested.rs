@@ -130,7 +130,7 @@ impl Verdict {
             // An answer to a token that has expired is no sign that it is taken: some lists are everybody's.
             match renewal {
                 Renewal { unrenewable: Some(Unrenewable::NoRefreshToken), is_expired: true, .. } => {
-                    let reason = "its token has expired, and there is nothing to renew it with";
+                    let reason = "its token has expired, and it has no refresh token";
                     return Self::NeedsSignIn(reason.to_owned());
                 }
                 Renewal { unrenewable: Some(why), is_expired, .. }
@@ -239,28 +239,30 @@ impl Verdict {
         let with = |text: &str, reason: &str| format!("{text}: {}", output::plain(reason));
         match self {
             Self::Works => output::good("works").to_string(),
-            Self::NotJson => output::bad("answered, but not in JSON: is the URL right?").to_string(),
-            Self::NotAllowed => output::doubtful("is known, but may not list models").to_string(),
+            Self::NotJson => output::bad("the response is not JSON: is the URL right?").to_string(),
+            Self::NotAllowed => output::doubtful("is valid, but may not list models").to_string(),
             Self::NeedsSignIn(reason) => output::bad(with("needs sign-in", reason)).to_string(),
             Self::NotRenewed(reason) => {
                 output::bad(with("its token could not be renewed", reason)).to_string()
             }
             Self::Unrenewable(why) => {
-                output::bad(format_args!("its token is no longer good, and can't be renewed: {why}"))
+                output::bad(format_args!("its token no longer works, and can't be renewed: {why}"))
                     .to_string()
             }
             Self::Dead(reason) => output::bad(with("dead", reason)).to_string(),
             Self::Spent(reason) => output::bad(with("spent", reason)).to_string(),
             Self::Refused => output::bad("refused").to_string(),
             Self::Limited => output::doubtful("limited").to_string(),
-            Self::NotThere => output::bad("no models are there; set `models_url`").to_string(),
-            Self::Failing => output::bad("the vendor's server fails").to_string(),
+            Self::NotThere => {
+                output::bad("there are no models at this URL; set `models_url`").to_string()
+            }
+            Self::Failing => output::bad("the vendor's server failed").to_string(),
             Self::Foreign => {
-                output::bad("an answer that is not the vendor's: a proxy or a firewall has answered")
+                output::bad("the response is not the vendor's: a proxy or a firewall sent it")
                     .to_string()
             }
             Self::Unexpected(reason) => output::bad(output::plain(reason)).to_string(),
-            Self::Unreachable(reason) => output::bad(with("no answer", reason)).to_string(),
+            Self::Unreachable(reason) => output::bad(with("no response", reason)).to_string(),
             Self::Paused => output::doubtful("paused, not tested").to_string(),
             Self::Shut(reason) => output::bad(with("not tested", reason)).to_string(),
             Self::Untested(reason) => output::doubtful(with("not tested", reason)).to_string(),
@@ -270,23 +272,23 @@ impl Verdict {
 
 /// What an answer is that says nothing of the account, and what helps: where it was asked for is what settings say.
 fn unexpected(status: StatusCode, leads_to: Option<&str>) -> String {
-    const ELSEWHERE: &str = "set `origins` or `models_url` to where the API is";
+    const ELSEWHERE: &str = "set `origins` or `models_url` to the address of the API";
     match (status.as_u16(), leads_to) {
         (300..400, Some(place)) => {
             format!(
-                "nothing is known of the account: the server redirects to {place}, which is not followed; {ELSEWHERE}"
+                "nothing was learnt about the account: the server redirects to {place}, which is not followed; {ELSEWHERE}"
             )
         }
         (300..400, None) => {
             format!(
-                "nothing is known of the account: the server redirects ({status}), and says not where to; {ELSEWHERE}"
+                "nothing was learnt about the account: the server redirects ({status}) without saying where to; {ELSEWHERE}"
             )
         }
         (400, _) => format!(
-            "nothing is known of the account: the server does not understand the request ({status}); {ELSEWHERE}, or \
+            "nothing was learnt about the account: the server does not understand the request ({status}); {ELSEWHERE}, or \
              `models_shape`"
         ),
-        _ => format!("nothing is known of the account: the server answers {status}; {ELSEWHERE}"),
+        _ => format!("nothing was learnt about the account: the server answers {status}; {ELSEWHERE}"),
     }
 }
 

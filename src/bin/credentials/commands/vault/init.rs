@@ -12,20 +12,20 @@ use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlaceExt;
 use crate::{output, prompt};
 
-/// Make a key and an empty vault
+/// Create a key and an empty vault
 ///
-/// A sign-in makes both by itself. With --force, a new key and an empty vault take the place of those that are there;
-/// nothing is removed: the old key and the old vault are kept under other names.
+/// The first sign-in does so, too. With --force, a new key and an empty vault replace the present ones. Nothing is removed:
+/// the old key and the old vault are kept under other names.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   credentials vault init
   credentials vault init --key-file ~/keys/vault.key")]
 pub(crate) struct Init {
-    /// Begin anew where there is a key or a vault already
+    /// Start over, even if there is a key or a vault
     #[arg(long)]
     force: bool,
-    /// Do not ask
+    /// Don't ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -44,7 +44,7 @@ impl Init {
             return Err(there_already(context, report.as_ref(), known));
         }
         if !context.keys.can_keep() {
-            let way_out = "name a place for the new key, by --key-file say";
+            let way_out = "name a place for the new key, for example with --key-file";
             return Err(context.keys.is_read_only().way_out(way_out));
         }
         match &report {
@@ -70,7 +70,7 @@ impl Init {
         providers.sort();
         providers.dedup();
         let lost = in_words(report.records, providers.into_iter());
-        let question = format!("A new key opens none of the vault's {lost}. Begin anew without them?");
+        let question = format!("A new key opens none of the vault's {lost}. Start over without them?");
         match self.yes {
             true => Ok(()),
             false => prompt::confirm(&question, "--yes").await,
@@ -94,9 +94,9 @@ fn there_already(context: &Context, report: Option<&Report>, known: Option<KeyId
         failure = failure.because(format!("the vault {vault} has {} accounts", report.records));
     }
     failure.way_out(match (known, report) {
-        (None, _) => "credentials vault import; or, to begin anew, the same with --force",
-        (_, None) => "credentials login PROVIDER, which makes the vault; or the same with --force",
-        _ => "credentials vault rotate-key for another key; or, to begin anew, the same with --force",
+        (None, _) => "credentials vault import; or add --force to start over",
+        (_, None) => "credentials login PROVIDER, which creates the vault; or add --force to start over",
+        _ => "credentials vault rotate-key for another key; or add --force to start over",
     })
 }
 
@@ -108,17 +108,16 @@ fn is_alone(report: &Report) -> Result<(), Failure> {
     };
     let Some(other) = report.findings.iter().find(is_beside) else { return Ok(()) };
     let message =
-        format!("{} is none of the vault's, and would be moved with it", output::plain(&other.path));
-    Err(Failure::failed(message).way_out("move it elsewhere; or --vault DIR with another directory"))
+        format!("{} is not part of the vault, and would be moved with it", output::plain(&other.path));
+    Err(Failure::failed(message)
+        .way_out("move it elsewhere, or choose another directory with --vault DIR"))
 }
 
 /// That the key is in the directory that gets another name.
 fn key_would_move(context: &Context) -> Failure {
-    let message = format!(
-        "the key file {} lies in the vault's directory, and would be moved with it",
-        context.keys
-    );
-    Failure::usage(message).way_out("move it elsewhere, and the same with --key-file FILE")
+    let message =
+        format!("the key file {} is in the vault's directory, and would be moved with it", context.keys);
+    Failure::usage(message).way_out("move it elsewhere, and name its new place with --key-file FILE")
 }
 
 /// Gives the vault another name.
@@ -134,9 +133,8 @@ fn set_aside(context: &Context, key: Option<KeyId>) -> Result<PathBuf, Failure> 
         PathBuf::from(name)
     });
     let free = free.into_iter().find(|path| !path.try_exists().unwrap_or(true));
-    let failed =
-        || Failure::failed(format!("could not give the vault {} another name", vault.display()));
-    let kept = free.ok_or_else(|| failed().because("all that it could have are taken"))?;
+    let failed = || Failure::failed(format!("could not rename the vault {}", vault.display()));
+    let kept = free.ok_or_else(|| failed().because("all its possible names are taken"))?;
     std::fs::rename(vault, &kept).map_err(|error| failed().because(error))?;
     Ok(kept)
 }

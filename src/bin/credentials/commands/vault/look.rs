@@ -40,7 +40,7 @@ pub(super) fn opens(report: &Report, key: &VaultKey) -> Result<(), Failure> {
     let failure = Failure::new(Exit::Vault, format!("the key {id} is not the vault's"))
         .because(format!("the vault {} is sealed with the key {other}", report.directory));
     let failure = match is_sealed_with {
-        true => failure.because(format!("the key {id} opens only what is still to be sealed anew")),
+        true => failure.because(format!("the key {id} opens only what is not yet sealed with that key")),
         false => failure,
     };
     Err(failure.way_out(format!("credentials vault import, with the key {other}")))

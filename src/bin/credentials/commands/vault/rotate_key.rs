@@ -16,11 +16,11 @@ use crate::keys::{KeyPlaceExt, key_in, no_key};
 use crate::shell::quoted;
 use crate::{output, prompt};
 
-/// Seal every account anew under a new key
+/// Replace the vault's key, and seal every account with the new one
 ///
-/// In a key file and in the keyring the new key is made, and the old one kept under another name, since backups of
-/// the vault need it. Where the key comes from a variable or a command, give the new one, and exchange it there when
-/// this is done. Broken off at any point, the same command goes on with it; the vault can be used meanwhile.
+/// If the key is in a file or in the keyring, a new key is created there, and the old key is kept under another name, because
+/// backups of the vault need it. If the key comes from a variable or a command, give the new key here, and put it there
+/// afterwards. If it is interrupted, run it again to continue. The vault can be used meanwhile.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,10 +28,10 @@ Examples:
   openssl rand -base64 32 > new.key
   credentials vault rotate-key --key-command 'pass show vault-key' --new-key-file new.key")]
 pub(crate) struct RotateKey {
-    /// The file with the new key, where the old one is in a variable or comes from a command
+    /// The file with the new key, if the old one comes from a variable or a command
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "new_key_stdin")]
     new_key_file: Option<PathBuf>,
-    /// Read that new key from standard input
+    /// Read the new key from standard input
     #[arg(long)]
     new_key_stdin: bool,
     #[command(flatten)]
@@ -52,8 +52,8 @@ impl RotateKey {
     /// The new key is made where the old one is.
     async fn rotate_kept(&self, context: &Context) -> Result<Exit, Failure> {
         if self.new_key_file.is_some() || self.new_key_stdin {
-            let message = format!("in {} the new key is made, and none is taken", context.keys);
-            return Err(Failure::usage(message).way_out("the same without it"));
+            let message = format!("the new key is created in {}, so none can be given", context.keys);
+            return Err(Failure::usage(message).way_out("leave the option out"));
         }
         let keys = context.vault_key().await?;
         // Before anything is changed: that the vault opens with what is there, and can be sealed anew.
@@ -62,12 +62,12 @@ impl RotateKey {
         not_shared(context, keys.previous.as_ref().unwrap_or(&keys.current).id()).await?;
         let rotation = context.keys.rotate().await?.ok_or_else(|| context.keys.is_read_only())?;
         if rotation.is_resumed() {
-            output::say("Going on with a change of the key that was not finished");
+            output::say("Continuing a key change that was not finished");
         }
         let keys = rotation.keys().clone();
         let old = keys.previous.as_ref().map(VaultKey::id);
         let resealing = self.reseal(context, &keys).await?;
-        let way_out = "credentials vault check; then mend or remove them, and the same again";
+        let way_out = "credentials vault check, then fix or remove them and run this again";
         all_sealed(&resealing, old).map_err(|failure| failure.way_out(way_out))?;
         // For backups of the vault, and for another vault that has it, too.
         let kept = rotation.keep_previous().await?;
@@ -89,7 +89,7 @@ impl RotateKey {
             Some(path) => key_in(path)?,
             None if self.new_key_stdin => {
                 let text = prompt::secret_from_stdin("key").await?;
-                VaultKey::from_base64(&text).map_err(|_| no_key("what was given"))?
+                VaultKey::from_base64(&text).map_err(|_| no_key("the input"))?
             }
             None => {
                 let way_out = "openssl rand -base64 32 > new.key; then --new-key-file new.key";
@@ -101,14 +101,14 @@ impl RotateKey {
             let message =
                 format!("the new key, {}, is the one that {} gives already", new.id(), context.keys);
             return Err(Failure::usage(message).way_out(
-                "give another one; where a change was broken off, let it give the old one again",
+                "give another one; if a key change was interrupted, let it give the old one again",
             ));
         }
         let keys = Keys::new(new).previous(old);
         self.are_attributes_known(context, &keys).await?;
         let resealing = self.reseal(context, &keys).await?;
         let way_out =
-            "credentials vault check; then mend or remove them, and the same again, with both keys";
+            "credentials vault check, then fix or remove them and run this again with both keys";
         let old = keys.previous.as_ref().map(VaultKey::id);
         all_sealed(&resealing, old).map_err(|failure| failure.way_out(way_out))?;
         done(&resealing, &keys);
@@ -128,9 +128,9 @@ impl RotateKey {
             return Ok(());
         }
         unbound.for_each(|finding| output::warn(output::plain(&finding.what)));
-        let message = "whoever could write the vault could change those attributes, and a new seal vouches for them";
+        let message = "anyone who could write to the vault could change those attributes, and a new seal would vouch for them";
         Err(Failure::new(Exit::Vault, message).way_out(
-            "credentials show ACCOUNT, for each; then the same with --keep-attributes or --drop-attributes",
+            "credentials show ACCOUNT, for each; then add --keep-attributes or --drop-attributes",
         ))
     }
 
@@ -161,12 +161,12 @@ fn all_sealed(resealing: &Resealing, old: Option<KeyId>) -> Result<(), Failure> 
     for damage in &resealing.damaged {
         output::warn(damage);
     }
-    let old = old.map_or_else(|| "before".to_owned(), |id| id.to_string());
+    let old = old.map_or_else(|| "from before".to_owned(), |id| id.to_string());
     let what = match resealing.left {
-        1 => "a record does not open and could not be sealed anew".to_owned(),
-        left => format!("{left} records do not open and could not be sealed anew"),
+        1 => "1 record can't be opened, so it was not sealed with the new key".to_owned(),
+        left => format!("{left} records can't be opened, so they were not sealed with the new key"),
     };
-    let because = format!("as long as they are there, the key {old} is kept, and is needed");
+    let because = format!("the key {old} is kept, because it is needed as long as they exist");
     Err(Failure::new(Exit::Vault, what).because(because))
 }
 
@@ -175,7 +175,7 @@ fn done(resealing: &Resealing, keys: &Keys) {
     let total = resealing.total;
     output::say(format_args!("{total} {accounts} sealed with the key {} now", keys.current.id()));
     if let Some(old) = &keys.previous {
-        output::say(format_args!("The key {} opens nothing of the vault any more", old.id()));
+        output::say(format_args!("The key {} no longer opens anything in the vault", old.id()));
     }
 }
 
@@ -193,7 +193,7 @@ async fn not_shared(context: &Context, key: KeyId) -> Result<(), Failure> {
         let report = Check::new(other).run().await?;
         if report.key == Some(key) || report.sealed.iter().any(|sealed| sealed.key == key) {
             let message =
-                format!("the vault {} has the same key, and would not open any more", other.display());
+                format!("the vault {} has the same key, and would no longer open", other.display());
             return Err(Failure::new(Exit::Vault, message).way_out(format!(
                 "give this vault a key of its own: credentials vault export --output FILE, then \
                  credentials --vault {} --key-file FILE vault rotate-key",
