@@ -15,7 +15,7 @@ use crate::naming;
 use crate::shell::quoted;
 use crate::time::brief;
 
-/// Without the place in a program at which a setting could be set, which errors of OAuth name last.
+/// Returns the text of an OAuth error without its last words, which say where a program could set the setting.
 pub(crate) fn in_settings(text: String) -> String {
     const PLACE: &str = ", or OAuthConfig::";
     let Some(at) = text.find(PLACE) else { return text };
@@ -29,19 +29,19 @@ pub(crate) fn in_settings(text: String) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done,
-    /// It could not be done, for a reason that no other code has.
+    /// The command failed, for a reason that has no other code.
     Failed,
-    /// What was typed, or a setting, is wrong; clap's own code.
+    /// The command line or a setting is wrong. This is also clap's code.
     Usage,
     /// There is no such account, provider or file.
     NotFound,
-    /// The vendor has refused, or a new sign-in is needed.
+    /// The vendor refused, or an account needs a new sign-in.
     Refused,
     /// The vault can't be opened, its key is missing or wrong, or something in it is damaged.
     Vault,
-    /// No answer came from the vendor, or every account is limited.
+    /// There was no response from the vendor, or every account is cooling down.
     Unavailable,
-    /// A signal has ended the program: the code that shells have for it.
+    /// A signal ended the program; the code is the one that shells use for it.
     Signal(u8),
 }
 
@@ -86,7 +86,7 @@ impl Failure {
         Self::new(Exit::NotFound, message)
     }
 
-    /// A signal has ended the program: there is nothing to say.
+    /// A signal ended the program: there is nothing to say.
     pub(crate) fn interrupted(code: u8) -> Self {
         Self::new(Exit::Signal(code), "")
     }
@@ -100,7 +100,7 @@ impl Failure {
         &self.message
     }
 
-    /// What lies behind it, the nearest cause first.
+    /// Its causes, the nearest first.
     pub(crate) fn causes(&self) -> &[String] {
         &self.causes
     }
@@ -114,19 +114,19 @@ impl Failure {
         matches!(self.exit, Exit::Signal(_))
     }
 
-    /// Whoever read the output has closed it: there is nobody to say anything to.
+    /// The reader of the output has closed it: there is nobody to say anything to.
     pub(crate) fn nobody_reads() -> Self {
         Self::new(Exit::Done, "")
     }
 
-    /// With what lies behind it.
+    /// Adds a cause.
     #[must_use]
     pub(crate) fn because(mut self, cause: impl Display) -> Self {
         self.causes.push(in_settings(cause.to_string()));
         self
     }
 
-    /// With what helps: a command, most often.
+    /// Adds what a person can do about it, usually a command.
     #[must_use]
     pub(crate) fn way_out(mut self, way_out: impl Into<String>) -> Self {
         self.way_out = Some(way_out.into());
@@ -137,7 +137,7 @@ impl Failure {
         let mut failure = Self::new(exit, error.to_string());
         let mut source = error.source();
         while let Some(cause) = source {
-            // Some say it themselves.
+            // Some errors contain their cause.
             if !failure.message.contains(&cause.to_string()) {
                 failure = failure.because(cause);
             }
@@ -242,7 +242,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// An error of the layers' that tells programs what they could call: what a person can do instead.
+/// Rewords an error that tells a programmer what to call, for a person.
 fn in_words(error: &Error) -> Option<Failure> {
     Some(match error {
         Error::AllCoolingDown { pool, retry_after, .. } => Failure::new(
@@ -271,7 +271,7 @@ fn in_words(error: &Error) -> Option<Failure> {
     })
 }
 
-/// An error and what lies behind it, on one line.
+/// Returns an error and its causes on one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -301,7 +301,7 @@ impl From<DiscoveryError> for Failure {
                 if let Some(failure) = cause.downcast_ref().and_then(in_words) {
                     return failure;
                 }
-                // What isn't a layer's is the client's: nothing was reached.
+                // Any other error is the HTTP client's: nothing was reached.
                 cause.downcast_ref().map_or(Exit::Unavailable, exit_of)
             }
             DiscoveryErrorKind::TimedOut(_) => Exit::Unavailable,
@@ -316,12 +316,12 @@ impl From<DiscoveryError> for Failure {
     }
 }
 
-/// What a stack of layers over the HTTP client fails with.
+/// The error of a stack of layers over the HTTP client.
 impl From<BoxError> for Failure {
     fn from(error: BoxError) -> Self {
         match error.downcast::<Error>() {
             Ok(error) => (*error).into(),
-            // The rest is the client's: nothing was reached.
+            // Any other error is the HTTP client's: nothing was reached.
             Err(error) => Self::of(Exit::Unavailable, &*error),
         }
     }

@@ -12,21 +12,21 @@ use crate::options::Global;
 use crate::output;
 use crate::shell::quoted;
 
-/// What the program needs to know of a place beyond what any does.
+/// What the program needs to know about a place of the key.
 pub(crate) trait KeyPlaceExt {
-    /// Puts this key there. What was there is kept, and told.
+    /// Stores this key there, and returns the keys that it replaced, which are kept.
     async fn put(&self, key: &VaultKey) -> Result<Vec<KeptKey>, Failure>;
 
-    /// That the program can't put a key there.
+    /// Returns the failure that the program can't store a key there.
     fn is_read_only(&self) -> Failure;
 
-    /// The file of a key that gave way to this one, if it is kept.
+    /// Returns the file of a key that this place had before, if it is kept.
     fn kept_file(&self, id: KeyId) -> Option<PathBuf>;
 
-    /// What sort of place it is, for scripts.
+    /// Returns the type of the place, for scripts.
     fn kind(&self) -> &'static str;
 
-    /// The variable, the path, the program or the entry.
+    /// Returns the name of the variable, the file, the program or the keyring entry.
     fn name(&self) -> String;
 }
 
@@ -63,7 +63,7 @@ impl KeyPlaceExt for KeyPlace {
     }
 }
 
-/// The place that the flags name.
+/// Returns the place that the flags name.
 pub(crate) fn from_flags(global: &Global) -> Result<Option<KeySource>, Failure> {
     let mut named = Vec::new();
     if let Some(path) = &global.key_file {
@@ -87,7 +87,7 @@ pub(crate) fn from_flags(global: &Global) -> Result<Option<KeySource>, Failure> 
     }
 }
 
-/// Reads a key that somebody has written down.
+/// Reads a key from a file.
 pub(crate) fn key_in(path: &Path) -> Result<VaultKey, Failure> {
     use std::io::Read;
     let failed = |error: std::io::Error| {
@@ -111,7 +111,7 @@ pub(crate) fn key_in(path: &Path) -> Result<VaultKey, Failure> {
     VaultKey::from_base64(&text).map_err(|_| no_key(&path.display().to_string()))
 }
 
-/// More than a key and white space take.
+/// The most bytes that a key and white space take.
 const MOST: u64 = 4096;
 
 pub(crate) fn no_key(what: &str) -> Failure {

@@ -1,4 +1,4 @@
-//! What a person is asked.
+//! Questions to a person.
 //!
 //! Each question is asked by a thread of its own: a runtime that ends would wait for one of its own threads,
 //! and the program is to end at once on Ctrl-C.
@@ -18,7 +18,7 @@ pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks for a yes; `anyway` is the flag that says it beforehand.
+/// Asks for confirmation; `anyway` is the flag that gives it beforehand.
 pub(crate) async fn confirm(question: &str, anyway: &str) -> Result<(), Failure> {
     if !can_ask() {
         let message = format!("{question} There is no terminal to ask on");
@@ -58,7 +58,7 @@ pub(crate) async fn secret(what: &str) -> Result<SecretString, Failure> {
 pub(crate) async fn secret_from_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
     let what = what.to_owned();
     on_a_thread(move || {
-        // Room for all of it, so that no copy is left behind.
+        // Allocated at once, so that growing leaves no copy behind.
         let mut text = Zeroizing::new(String::with_capacity(MOST as usize + 1));
         io::stdin().lock().take(MOST + 1).read_to_string(&mut text)?;
         if text.len() as u64 > MOST {
@@ -69,7 +69,7 @@ pub(crate) async fn secret_from_stdin(what: &str) -> Result<Zeroizing<String>, F
     .await
 }
 
-/// The lines that a person types from here on, one after another.
+/// Returns the lines that a person types from now on.
 pub(crate) fn lines() -> mpsc::UnboundedReceiver<Zeroizing<String>> {
     let (sender, receiver) = mpsc::unbounded_channel();
     thread::spawn(move || {
@@ -114,7 +114,7 @@ mod hidden {
                     terminal.is_answered = true;
                     return answer;
                 }
-                // A shell that brings a stopped program back shows again what is typed.
+                // A shell that continues a stopped program turns the echo on again.
                 _ = continued.recv() => {
                     terminal.silence().map_err(failed)?;
                     (&terminal.file).write_all(question.as_bytes()).map_err(failed)?;
@@ -123,7 +123,7 @@ mod hidden {
         }
     }
 
-    /// By single bytes: a buffer of a reader's would keep a copy.
+    /// Reads single bytes: the buffer of a reader would keep a copy.
     fn read_line(reader: &mut impl Read) -> io::Result<Zeroizing<String>> {
         let mut line = Zeroizing::new(Vec::with_capacity(MOST as usize));
         let mut byte = Zeroizing::new([0]);
@@ -172,7 +172,7 @@ mod hidden {
         fn drop(&mut self) {
             let _ = tcsetattr(&self.file, OptionalActions::Now, &self.before);
             if !self.is_answered {
-                // Whatever comes after a question that is broken off begins a line.
+                // The next output begins on a new line if the question was interrupted.
                 let _ = (&self.file).write_all(b"\n");
             }
         }

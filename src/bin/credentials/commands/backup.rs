@@ -1,4 +1,4 @@
-//! `backup` and `restore`: all accounts in one sealed file.
+//! `backup` and `restore`: all accounts in one encrypted file.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub(crate) struct Backup {
     force: bool,
 }
 
-/// What a passphrase has at least: whoever has the file can try as many as they like.
+/// The fewest characters of a passphrase: anyone who has the file can try as many as they like.
 const LEAST: usize = 8;
 
 impl Backup {
@@ -73,7 +73,7 @@ impl Backup {
         .await?
         .map_err(|error| failed(&self.file.display().to_string(), &error))?;
         if let Some(key) = key {
-            // First: without it, the file is of no use.
+            // Before the file, which is useless without it.
             output::say("This key opens the backup; keep it apart from the file:");
             output::print(key.to_base64().expose())?;
         }
@@ -210,7 +210,7 @@ fn lock<'a>(
     }
 }
 
-/// To make a key of a passphrase takes a while, in which signals are heeded.
+/// Runs this on a thread: deriving a key from a passphrase takes a while, and signals must be heeded meanwhile.
 async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
 ) -> Result<Result<T, BackupError>, Failure> {
@@ -218,7 +218,7 @@ async fn on_a_thread<T: Send + 'static>(
     done.map_err(|error| Failure::failed("the backup was interrupted").because(error))
 }
 
-/// More than any backup takes.
+/// The most bytes that a backup takes.
 const MOST: u64 = 256 * 1024 * 1024;
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

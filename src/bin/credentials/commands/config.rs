@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{Global, Json};
 use crate::output;
-use crate::table::{Yielding, table};
+use crate::table::{Overflow, table};
 
 /// Create, check and show the settings
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ impl Config {
     }
 }
 
-/// The file that `config init` writes: every setting, explained and out of effect.
+/// The file that `config init` writes: every setting is explained and commented out.
 const TEMPLATE: &str = include_str!("config/template.toml");
 
 /// Create a settings file that explains every setting and sets none
@@ -76,7 +76,7 @@ impl Init {
     }
 }
 
-/// Makes the file, and directories that are missing, for its owner alone: a client's secret may be written into it.
+/// Creates the file, and missing directories, for its owner alone: it may get a client's secret.
 fn make(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         let mut directories = fs::DirBuilder::new();
@@ -126,8 +126,8 @@ impl Check {
         }
         let is_key_in_vault = context.is_key_in_vault();
         if is_key_in_vault && !FileVault::is_at(&context.places.vault) {
-            // No vault can be made so.
-            context.has_room()?;
+            // No vault could be created.
+            context.check_room()?;
         }
         match path.exists() {
             true => {
@@ -214,8 +214,8 @@ impl Show {
             ]
         });
         let header = ["PROVIDER", "NAMESPACE", "MODE", "ATTEMPTS", "ORIGIN", "API KEY IN", "CLIENT ID"];
-        let yielding = Yielding { cut: &["CLIENT ID", "ORIGIN"], ..Yielding::default() };
-        output::print(table(header, yielding, rows))?;
+        let overflow = Overflow { truncated: &["CLIENT ID", "ORIGIN"], ..Overflow::default() };
+        output::print(table(header, overflow, rows))?;
         Ok(Exit::Done)
     }
 }

@@ -1,4 +1,4 @@
-//! `headers`: what a request with an account carries, for scripts.
+//! `headers`: the headers of a request with an account, for scripts.
 
 mod capture;
 
@@ -49,9 +49,9 @@ impl Headers {
                 .way_out("pipe them to the program that needs them, or add --show"));
         }
         let vault = context.vault_or_empty().await?;
-        let (pool, account) = self.meant(context, &vault).await?;
+        let (pool, account) = self.selected(context, &vault).await?;
         let uri = self.uri(context, &pool)?;
-        // What does not open is said below.
+        // A pool that does not open is reported below.
         let stored = match account {
             Some(_) => None,
             None => vault.load_pool(pool.clone()).await.ok(),
@@ -82,8 +82,8 @@ impl Headers {
         Ok(Exit::Done)
     }
 
-    /// The pool, and the account where one is named.
-    async fn meant(
+    /// Returns the pool, and the account if one is named.
+    async fn selected(
         &self,
         context: &Context,
         vault: &AnyVault,
@@ -112,7 +112,7 @@ impl Headers {
     }
 }
 
-/// A whole URL: what has no origin can be sent nowhere.
+/// Parses a whole URL: a request without an origin can be sent nowhere.
 fn url(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
     match (uri.scheme_str(), uri.authority()) {

@@ -1,4 +1,4 @@
-//! `login`: one more account, or an old one signed in again.
+//! `login`: adds an account, or signs in to one again.
 
 mod browser;
 mod flow;
@@ -95,10 +95,10 @@ impl Login {
         }
     }
 
-    /// Says what is wrong before a person does anything; a new vault is made after that.
+    /// Checks everything before a person does anything; a new vault is created after that.
     async fn check(&self, context: &Context, pool: &PoolKey) -> Result<(), Failure> {
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
-        // Any vault takes and refuses the same names.
+        // Every vault accepts the same names.
         MemoryVault::new().put(Credential::new(pool.clone(), label, Secret::api_key("none"))).await?;
         context.check_vault().await?;
         if self.replace {
@@ -109,7 +109,7 @@ impl Login {
         Ok(())
     }
 
-    /// The account that is to be replaced.
+    /// Finds the account to replace.
     async fn to_replace(&self, vault: &FileVault, pool: &PoolKey) -> Result<Metadata, Failure> {
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
         let known = vault.list().await?.credentials.into_iter();
@@ -189,11 +189,11 @@ impl Login {
         stored
     }
 
-    /// Says so where the settings lack what renews the account's token, or have another client's id.
+    /// Warns if the settings lack what renews the account's token, or have another client's id.
     fn tell_of_renewal(&self, global: &Global, pool: &PoolKey) {
         let Some(id) = &self.client_id else { return };
-        // Without what was typed.
-        let Ok(context) = Context::untold(global, None) else { return };
+        // Without the options of this command.
+        let Ok(context) = Context::quiet(global, None) else { return };
         let provider = context.registry.provider(pool.provider()).ok();
         let known = provider.as_ref().and_then(|provider| provider.oauth()?.client_id.as_deref());
         if known == Some(id.as_str()) {
@@ -220,7 +220,7 @@ impl Login {
         signed_in: &SignedIn,
     ) -> Result<Exit, Failure> {
         let vault = context.vault_or_new().await?;
-        // Two sign-ins to one new account must not make two of it.
+        // Two sign-ins to one new account must not store it twice.
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         if self.replace {
             let exit = self.renew(&vault, pool, signed_in).await?;
@@ -236,7 +236,7 @@ impl Login {
         Ok(Exit::Done)
     }
 
-    /// Gives the account of the label the tokens of this sign-in, unless it was somebody else's.
+    /// Replaces the tokens of the account with this label, unless they are somebody else's.
     async fn renew(
         &self,
         vault: &FileVault,
@@ -266,7 +266,7 @@ impl Login {
         Ok(Exit::Done)
     }
 
-    /// The account that is to be replaced, if it takes this kind of secret.
+    /// Finds the account to replace, and checks that it takes this kind of secret.
     async fn to_replace_with(
         &self,
         vault: &FileVault,
@@ -281,7 +281,7 @@ impl Login {
         Ok(known)
     }
 
-    /// Gives the account of the label this key.
+    /// Replaces the key of the account with this label.
     async fn put_in_place(
         &self,
         vault: &FileVault,
@@ -289,7 +289,7 @@ impl Login {
         secret: Secret,
     ) -> Result<Metadata, Failure> {
         let mut known = self.to_replace_with(vault, pool, secret.kind()).await?;
-        // Where a refresh comes first, its tokens are older than these.
+        // A refresh that came first stored older tokens than these.
         loop {
             match vault.replace_secret(known.id, known.generation, secret.clone()).await? {
                 Replaced::Swapped(_) => return Ok(vault.get(known.id).await?.metadata),
@@ -302,7 +302,7 @@ impl Login {
         format!("credentials login {} --api-key", quoted(&self.provider))
     }
 
-    /// What somebody has typed in the provider's place may be a key.
+    /// Returns the failure without the provider's name, in place of which a key may have been typed.
     fn without_name(&self, failure: Failure) -> Failure {
         let is_name =
             |text: &str| text.len() <= 24 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
@@ -338,7 +338,7 @@ impl Login {
     }
 }
 
-/// Tells whose account it is, if its label doesn't: it could be another one than was meant.
+/// Says whose account it is, if its label does not: it may be another one than intended.
 fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
     if let Some(name) = signed_in.name().filter(|name| *name != &*metadata.label) {
         output::say(format_args!("The account is {}", output::plain(name)));
@@ -348,5 +348,5 @@ fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
 /// Sign-ins take turns while they look for an account and add it.
 const LEASE: &str = "credentials login";
 
-/// The label of an account that nobody has named.
+/// The label of an account if none is given.
 const DEFAULT_LABEL: &str = "default";

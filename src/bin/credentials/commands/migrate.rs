@@ -1,4 +1,4 @@
-//! `migrate`: other programs' accounts and keys, into the vault.
+//! `migrate`: imports other programs' accounts and keys into the vault.
 
 mod outcome;
 
@@ -60,7 +60,7 @@ pub(crate) struct Migrate {
     output: Json,
 }
 
-/// A program that has files.
+/// A program whose files can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Program {
     Opencode,
@@ -100,7 +100,7 @@ impl Migrate {
             (true, _) => {
                 migrate::plan(&context.vault_or_empty().await?, &context.registry, &found).await?
             }
-            // A vault is made only for something to be in it.
+            // A vault is created only if there is something to put into it.
             (false, false) => MigrationReport::default(),
             (false, true) => {
                 let vault = context.vault_or_new().await?;
@@ -124,7 +124,7 @@ impl Migrate {
         Ok(outcome.exit())
     }
 
-    /// The files that are there. Where one is named, it must be, and be whole.
+    /// Reads the files that exist. A file that is named must exist and be valid.
     fn read(&self, outcome: &mut Outcome) -> Result<Vec<Found>, Failure> {
         if let Some(file) = &self.file {
             return Ok(vec![self.read_named(file)?]);
@@ -192,7 +192,7 @@ impl Migrate {
     }
 
     fn tell_what_is_left(&self, found: &[Found], outcome: &Outcome) {
-        // Where nothing is in a file, nothing is secret.
+        // A file without entries has no secrets.
         let left = found.iter().filter(|found| !found.entries.is_empty() || !found.skipped.is_empty());
         let left = left.map(|found| found.path.display().to_string());
         let left = left.filter(|path| !outcome.removed.contains(path));
@@ -201,7 +201,7 @@ impl Migrate {
             return;
         }
         output::say(format_args!("The secrets are still in plain text in{}", left.concat()));
-        // Where they were to be removed, it has been said why they were not.
+        // With --remove-old, the reason was reported.
         if !self.remove_old {
             let from = self.from.and_then(|from| from.to_possible_value());
             let from = from.map(|from| format!(" --from {}", from.get_name())).unwrap_or_default();
@@ -221,7 +221,7 @@ impl Migrate {
     }
 }
 
-/// Why a file is kept although all of it is in the vault: a sign-in of it would be renewed by nobody any more.
+/// Returns why a file is kept although the vault has all of it: nothing else could renew one of its sign-ins.
 fn kept_for(context: &Context, found: &Found) -> Option<String> {
     let lost = |entry: &migrate::Entry| {
         let pool = pool_of(context, &entry.provider);

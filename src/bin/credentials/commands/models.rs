@@ -1,4 +1,4 @@
-//! `models`: what a provider offers.
+//! `models`: the models that a provider offers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::failure::{Exit, Failure, chain};
 use crate::options::{self, Namespace};
 use crate::output;
 use crate::progress::Waiting;
-use crate::table::{Yielding, table};
+use crate::table::{Overflow, table};
 use crate::time::{brief, now, rfc3339};
 
 /// List the models that a provider offers
@@ -66,11 +66,11 @@ impl Models {
         let waiting = Waiting::begin(format!("asking {} for its models", output::plain(key.provider())));
         let mut asked = ask().await;
         if asked.is_err() && !pool.renewing().is_empty() {
-            // Its answer was not waited for long enough.
+            // The renewal took longer than the discovery waited.
             pool.renewed().await;
             asked = ask().await;
         }
-        // What was learnt of the accounts, whatever came of it.
+        // Saves what was learnt about the accounts, even if the request failed.
         let _ = pool.save().await;
         drop(waiting);
         if asked.is_err() {
@@ -88,9 +88,9 @@ impl Models {
             let age = brief(Duration::from_secs(age.as_secs()));
             output::warn(format_args!("this list is {age} old: {}", output::plain(&chain(error))));
         }
-        let is_meant =
+        let is_selected =
             |model: &&Model| self.filter.as_deref().is_none_or(|filter| model.matches(filter));
-        let models: Vec<_> = asked.iter().filter(is_meant).collect();
+        let models: Vec<_> = asked.iter().filter(is_selected).collect();
         if self.output.json {
             output::print_json(&Json {
                 provider: key.provider(),
@@ -121,7 +121,7 @@ fn shown(models: &[&Model]) -> String {
     });
     table(
         ["ID", "NAME", "OWNER", "CONTEXT"],
-        Yielding { cut: &["OWNER", "NAME"], ..Yielding::default() },
+        Overflow { truncated: &["OWNER", "NAME"], ..Overflow::default() },
         rows,
     )
 }

@@ -1,4 +1,4 @@
-//! `providers`: those that are known, and what their answers mean.
+//! `providers`: the known providers, and the rules for their responses.
 
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options;
 use crate::output;
-use crate::table::{Yielding, table};
+use crate::table::{Overflow, table};
 
 /// List the known providers, or the rules for the responses of one
 ///
@@ -64,7 +64,7 @@ impl Providers {
         });
         output::print(table(
             ["STATUS", "WITH", "MEANS", "WHAT TO DO"],
-            Yielding { wrapped: "WITH", ..Yielding::default() },
+            Overflow { wrapped: "WITH", ..Overflow::default() },
             rows,
         ))
     }
@@ -99,7 +99,7 @@ impl Providers {
         });
         output::print(table(
             ["NAME", "ALIASES", "ORIGIN", "API KEY IN", "SIGN IN BY", "NEEDS"],
-            Yielding { dropped: &["ALIASES", "ORIGIN"], wrapped: "SIGN IN BY", ..Yielding::default() },
+            Overflow { dropped: &["ALIASES", "ORIGIN"], wrapped: "SIGN IN BY", ..Overflow::default() },
             rows,
         ))
     }
@@ -121,7 +121,7 @@ struct Known<'a> {
     needs: Option<String>,
 }
 
-/// What a sign-in lacks: the OAuth client, which is never shipped. Cursor's link needs none.
+/// Returns the setting that a sign-in lacks: the OAuth client, which is never shipped. Cursor's link needs none.
 fn needs(provider: &str, config: &OAuthConfig) -> Option<String> {
     let is_set = config.client_id.as_deref().is_some_and(|id| !id.is_empty());
     (!is_set && config.dialect != Dialect::Cursor).then(|| setting(provider, "oauth.client_id"))

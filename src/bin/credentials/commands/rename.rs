@@ -1,4 +1,4 @@
-//! `rename`: another label for an account.
+//! `rename`: gives an account another label.
 
 use clap::Args;
 use tower_credentials::vault::VaultExt;

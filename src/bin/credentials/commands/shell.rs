@@ -1,4 +1,4 @@
-//! `completions` and `man`: what a shell and a reader need, from the same definition as the program itself.
+//! `completions` and `man`, from the definition of the command line.
 
 mod dynamic;
 mod page;
@@ -48,7 +48,7 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self, mut whole: clap::Command) -> Result<Exit, Failure> {
-        // So that a command's page has its whole name and the options that go everywhere.
+        // So that a command's page has its whole name and the global options.
         whole.build();
         let mut command = &whole;
         for name in &self.command {

@@ -1,4 +1,4 @@
-//! `show`: all that is known of one account, but its secret.
+//! `show`: everything that is known about one account, except its secret.
 
 use clap::Args;
 use tower_credentials::Credential;
@@ -34,7 +34,7 @@ impl Show {
         let (accounts, _) = account::load(context, &vault, [meant.pool.clone()]).await;
         let account = accounts.into_iter().find(|account| account.credential.id == meant.id);
         let Some(account) = account else {
-            // What is listed and not loaded does not open.
+            // An account that is listed but was not loaded does not open.
             vault.get(meant.id).await?;
             return Err(Failure::not_found(format!("{} is gone", account::name(&meant))));
         };
@@ -67,9 +67,9 @@ impl Show {
             lines.push(("cooldown", format!("{scope}, until {}", rfc3339(cooldown.until))));
         }
         lines.push(("failures", account.standing.failures.to_string()));
-        if let Some(answer) = account.standing.last_response {
-            lines.push(("last status", super::list::status(answer.status)));
-            lines.push(("last used", rfc3339(answer.at)));
+        if let Some(response) = account.standing.last_response {
+            lines.push(("last status", super::list::status(response.status)));
+            lines.push(("last used", rfc3339(response.at)));
         }
         if account.has_unread_response {
             let command = format!("credentials show {} --unread-response", credential.id);
@@ -91,7 +91,7 @@ impl Show {
 }
 
 fn write_unread(record: &Credential) -> Result<Exit, Failure> {
-    let Some(answer) = account::unread_response(&record.secret) else {
+    let Some(response) = account::unread_response(&record.secret) else {
         let message = format!("no unread response is kept for {}", account::name(&record.metadata));
         return Err(Failure::not_found(message));
     };
@@ -101,6 +101,6 @@ fn write_unread(record: &Credential) -> Result<Exit, Failure> {
         )
         .way_out("pipe it to the program that needs it"));
     }
-    output::print_exactly(answer.expose())?;
+    output::print_exactly(response.expose())?;
     Ok(Exit::Done)
 }

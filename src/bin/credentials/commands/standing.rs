@@ -1,4 +1,4 @@
-//! `pause`, `resume` and `reset`: what a person knows better of accounts.
+//! `pause`, `resume` and `reset`: what a person decides about accounts.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ impl Pause {
                 .iter()
                 .map(|record| &record.metadata)
                 .filter(|account| is_used(account));
-            // Others do not take the place of those that are paused; or these were in no use anyway.
+            // No other account takes the place of those that are paused, or these were not used anyway.
             if used.all(is_paused) || !paused.iter().all(is_used) {
                 account::tell_left_out(context, &vault, &pool).await;
             }
@@ -100,7 +100,7 @@ fn by_pool(accounts: Vec<Metadata>) -> BTreeMap<tower_credentials::PoolKey, Vec<
     pools
 }
 
-/// Merges a change into the standings of all that are meant, and says of each what it came to.
+/// Applies a change to all accounts that are named, and says so for each.
 async fn change(
     context: &Context,
     which: &SomeAccounts,

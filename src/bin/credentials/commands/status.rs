@@ -1,4 +1,4 @@
-//! `status`: what is not usable, why, and what mends it.
+//! `status`: what can't be used, why, and how to fix it.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub(crate) struct Status {
     output: options::Json,
 }
 
-/// How everything stands, as `--json` has it.
+/// The state of all accounts, as `--json` has it.
 #[derive(Serialize)]
 struct Report<'a> {
     accounts: usize,
@@ -58,7 +58,7 @@ struct Pool<'a> {
     active: Option<String>,
 }
 
-/// What is not as it should be.
+/// A problem.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
@@ -76,7 +76,7 @@ impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
-        let (accounts, damaged) = account::load_meant(context, &vault, provider, namespace).await?;
+        let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;
         let now = now();
         let mut troubles: Vec<Line<'_>> = damaged
             .iter()
@@ -106,7 +106,7 @@ impl Status {
             true => output::print_json(&report)?,
             false => self.show(context, &report)?,
         }
-        // As at `test`: the one for which most is to be done.
+        // As in `test`: the code of the problem that needs the most work.
         let order = [Exit::Refused, Exit::Vault, Exit::Usage, Exit::Unavailable];
         let is_of = |exit: &Exit| report.troubles.iter().any(|trouble| trouble.exit == *exit);
         let Some(exit) = order.into_iter().find(is_of) else { return Ok(Exit::Done) };

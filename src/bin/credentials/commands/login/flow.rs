@@ -1,4 +1,4 @@
-//! A sign-in, as a person sees it.
+//! Guides a person through a sign-in.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::{output, prompt};
 
-/// Says what to do, opens pages by `open`, and follows the sign-in to its end. Dropped in the middle, it leaves nothing behind.
+/// Says what to do, opens pages with `open`, and waits for the end of the sign-in. It can be dropped at any time.
 pub(super) async fn follow(
     sign_in: &mut SignIn,
     kind: FlowKind,
@@ -88,14 +88,14 @@ pub(super) async fn follow(
     }
 }
 
-/// After the end, waits until a browser that loads its last page twice has had it.
+/// After the end, waits until a browser that loads its last page twice has received it.
 pub(super) async fn see_off(sign_in: &mut SignIn) {
     while sign_in.next().await.is_some() {}
 }
 
 type Lines = mpsc::UnboundedReceiver<Zeroizing<String>>;
 
-/// The next line that is typed; none ever is where none is read.
+/// Returns the next line that is typed; waits forever if none is read.
 async fn next(lines: &mut Option<Lines>) -> Option<Zeroizing<String>> {
     match lines {
         Some(lines) => lines.recv().await,
@@ -107,7 +107,7 @@ async fn next(lines: &mut Option<Lines>) -> Option<Zeroizing<String>> {
 struct Waiting(ProgressBar);
 
 impl Waiting {
-    /// Hidden where a person types: it would be written over.
+    /// Hidden while a person types, because it would be overwritten.
     fn begin(is_shown: bool) -> Self {
         let target = if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let spinner = ProgressBar::with_draw_target(None, target)

@@ -3,7 +3,7 @@
 use clap::Args;
 use tower_credentials::vault::seal::UnboundAttributes;
 
-/// What becomes of attributes that nothing has vouched for.
+/// What to do with attributes that are not authenticated.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Attributes {
     /// Keep the attributes of accounts in format version 1, which could have been tampered with: look at them first

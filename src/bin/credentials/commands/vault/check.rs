@@ -1,4 +1,4 @@
-//! `vault check`: the whole vault, looked through.
+//! `vault check`: looks through the whole vault.
 
 use std::path::Path;
 
@@ -52,11 +52,11 @@ impl Check {
         if let Some(file) = context.keys.file() {
             looking = looking.key_file(file);
         }
-        // Without it, everything else is looked at all the same.
+        // Everything else is checked without it.
         let no_key = match context.vault_key().await {
             Ok(keys) => {
                 if self.fix {
-                    self.seal_anew(context, &keys).await?;
+                    self.reseal(context, &keys).await?;
                 }
                 looking = looking.keys(&keys);
                 None
@@ -85,13 +85,13 @@ impl Check {
         }
     }
 
-    /// Seals anew what is in an older format; and what a key has sealed that gave way and is kept beside the present
-    /// one, if a person says that it was restored from a backup: whoever has that key could have put it there.
-    async fn seal_anew(&self, context: &Context, keys: &Keys) -> Result<(), Failure> {
+    /// Seals records in an older format again. With --restored, also seals records of a former key that is kept beside the
+    /// present one, because a person says that they are from a backup: anyone with that key could have put them there.
+    async fn reseal(&self, context: &Context, keys: &Keys) -> Result<(), Failure> {
         let Some(report) = look(context).await? else { return Ok(()) };
         let current = keys.current.id();
         if report.key != Some(current) || keys.previous.is_some() {
-            // What is to be sealed anew then is `rotate-key`'s.
+            // Then `rotate-key` seals them.
             return Ok(());
         }
         let mut builder = FileVault::builder(&context.places.vault)
@@ -148,7 +148,7 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
     lines.join("\n")
 }
 
-/// What helps, as a command of this program where there is one.
+/// Returns what to do about it, as a command if there is one.
 fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String> {
     let is_kept = || report.sealed.iter().any(|sealed| keys.kept_file(sealed.key).is_some());
     let command = match finding.kind {

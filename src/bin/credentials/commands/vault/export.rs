@@ -1,4 +1,4 @@
-//! `vault export`: the key, for a backup or for another machine.
+//! `vault export`: writes the key, for a backup or for another machine.
 
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ impl Export {
                 previous.id(),
                 keys.current.id()
             )),
-            // A backup of a key that opens nothing would be found out when it is needed.
+            // A wrong key in a backup would be noticed only when it is needed.
             None => look(context).await?.map_or(Ok(()), |report| opens(&report, &keys.current))?,
         }
         let text = keys.current.to_base64();

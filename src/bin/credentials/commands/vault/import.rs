@@ -1,4 +1,4 @@
-//! `vault import`: a key from a backup or from another machine.
+//! `vault import`: stores a key from a backup or from another machine.
 
 use std::path::PathBuf;
 
@@ -95,7 +95,7 @@ impl Import {
         }
     }
 
-    /// Asks before a key gives way, and says what only that one opens.
+    /// Asks before a key is replaced, and says what only that key opens.
     async fn ask(
         &self,
         context: &Context,

@@ -1,4 +1,4 @@
-//! `vault init`: a key and a vault.
+//! `vault init`: creates a key and a vault.
 
 use std::path::{Path, PathBuf};
 
@@ -34,11 +34,11 @@ impl Init {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let report = look(context).await?;
         let known = context.keys.load_keys().await?.map(|keys| keys.current.id());
-        // Where somebody else makes the key, it is there already.
+        // If the program can't store the key, it exists already.
         if report.is_none() && (known.is_none() || !context.keys.can_keep()) {
-            context.has_room()?;
+            context.check_room()?;
             let key = context.keys.load_or_create().await?;
-            return self.made(context, &key).await;
+            return self.create(context, &key).await;
         }
         if !self.force {
             return Err(there_already(context, report.as_ref(), known));
@@ -50,17 +50,17 @@ impl Init {
         match &report {
             Some(_) if context.is_key_in_vault() => return Err(key_would_move(context)),
             Some(report) => is_alone(report)?,
-            None => context.has_room()?,
+            None => context.check_room()?,
         }
         self.ask(report.as_ref()).await?;
-        // The vault first: cut off here, the key that is kept is still its key.
+        // The vault first: if the program is killed here, the present key is still its key.
         if let Some(report) = &report {
             let kept = set_aside(context, report.key.or(known))?;
             output::say(format_args!("The vault is kept in {}", output::path(&kept)));
         }
         let key = VaultKey::generate();
         say_kept(&context.keys.put(&key).await?);
-        self.made(context, &key).await
+        self.create(context, &key).await
     }
 
     async fn ask(&self, report: Option<&Report>) -> Result<(), Failure> {
@@ -77,9 +77,9 @@ impl Init {
         }
     }
 
-    async fn made(&self, context: &Context, key: &VaultKey) -> Result<Exit, Failure> {
+    async fn create(&self, context: &Context, key: &VaultKey) -> Result<Exit, Failure> {
         FileVault::open(&context.places.vault, key).await?;
-        context.say_made(Some(key.id()));
+        context.say_created(Some(key.id()));
         Ok(Exit::Done)
     }
 }
@@ -100,7 +100,7 @@ fn there_already(context: &Context, report: Option<&Report>, known: Option<KeyId
     })
 }
 
-/// Refuses to give a directory another name in which there is more than the vault.
+/// Refuses to rename a directory that contains more than the vault.
 fn is_alone(report: &Report) -> Result<(), Failure> {
     let is_beside = |finding: &&Finding| {
         let place = Path::new(&finding.path).parent();
@@ -113,14 +113,14 @@ fn is_alone(report: &Report) -> Result<(), Failure> {
         .way_out("move it elsewhere, or choose another directory with --vault DIR"))
 }
 
-/// That the key is in the directory that gets another name.
+/// Returns the failure that the key is in the directory that would be renamed.
 fn key_would_move(context: &Context) -> Failure {
     let message =
         format!("the key file {} is in the vault's directory, and would be moved with it", context.keys);
     Failure::usage(message).way_out("move it elsewhere, and name its new place with --key-file FILE")
 }
 
-/// Gives the vault another name.
+/// Renames the vault.
 fn set_aside(context: &Context, key: Option<KeyId>) -> Result<PathBuf, Failure> {
     let vault = &context.places.vault;
     let mut name = vault.as_os_str().to_owned();

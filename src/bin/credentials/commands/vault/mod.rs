@@ -1,4 +1,4 @@
-//! `vault …`: the vault itself, and its key.
+//! `vault …`: the vault and its key.
 
 mod attributes;
 mod check;

@@ -1,4 +1,4 @@
-//! `vault revoke-key`: an old key is trusted no more.
+//! `vault revoke-key`: stops trusting an old key.
 
 use clap::Args;
 use tower_credentials::vault::VaultError;

@@ -1,4 +1,4 @@
-//! `vault rotate-key`: every record sealed anew under another key.
+//! `vault rotate-key`: seals every record with a new key.
 
 use std::path::PathBuf;
 
@@ -49,14 +49,14 @@ impl RotateKey {
         }
     }
 
-    /// The new key is made where the old one is.
+    /// Rotates a key that the program can store: the new key is created in the place of the old one.
     async fn rotate_kept(&self, context: &Context) -> Result<Exit, Failure> {
         if self.new_key_file.is_some() || self.new_key_stdin {
             let message = format!("the new key is created in {}, so none can be given", context.keys);
             return Err(Failure::usage(message).way_out("leave the option out"));
         }
         let keys = context.vault_key().await?;
-        // Before anything is changed: that the vault opens with what is there, and can be sealed anew.
+        // Before any change: the vault must open with the present key, and be writable.
         context.open(&keys).await?.check_writable().await?;
         self.are_attributes_known(context, &keys).await?;
         not_shared(context, keys.previous.as_ref().unwrap_or(&keys.current).id()).await?;
@@ -69,7 +69,7 @@ impl RotateKey {
         let resealing = self.reseal(context, &keys).await?;
         let way_out = "credentials vault check, then fix or remove them and run this again";
         all_sealed(&resealing, old).map_err(|failure| failure.way_out(way_out))?;
-        // For backups of the vault, and for another vault that has it, too.
+        // Backups need it, and so may another vault.
         let kept = rotation.keep_previous().await?;
         rotation.finish().await?;
         done(&resealing, &keys);
@@ -83,7 +83,7 @@ impl RotateKey {
         Ok(Exit::Done)
     }
 
-    /// The new key is given, and somebody else puts it where the old one is.
+    /// Rotates a key that the program can't store: the new key is given, and somebody else stores it.
     async fn rotate_given(&self, context: &Context) -> Result<Exit, Failure> {
         let new = match &self.new_key_file {
             Some(path) => key_in(path)?,
@@ -116,7 +116,7 @@ impl RotateKey {
         Ok(Exit::Done)
     }
 
-    /// Refuses to vouch for attributes that nothing has vouched for, and of which nothing was said.
+    /// Refuses to seal attributes that were not authenticated, if no option says what to do with them.
     async fn are_attributes_known(&self, context: &Context, keys: &Keys) -> Result<(), Failure> {
         if self.attributes.unbound() != UnboundAttributes::Ask {
             return Ok(());
@@ -137,7 +137,7 @@ impl RotateKey {
     async fn reseal(&self, context: &Context, keys: &Keys) -> Result<Resealing, Failure> {
         let builder = FileVault::builder(&context.places.vault);
         let vault = builder.unbound_attributes(self.attributes.unbound()).open_with(keys).await?;
-        // Nothing is drawn where there is no terminal.
+        // Draws nothing if there is no terminal.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} accounts") {
             bar.set_style(style);
@@ -153,7 +153,7 @@ impl RotateKey {
     }
 }
 
-/// Refuses to end while something still needs the old key.
+/// Fails if something still needs the old key.
 fn all_sealed(resealing: &Resealing, old: Option<KeyId>) -> Result<(), Failure> {
     if resealing.left == 0 {
         return Ok(());
@@ -179,8 +179,8 @@ fn done(resealing: &Resealing, keys: &Keys) {
     }
 }
 
-/// Refuses to change the key that nobody has named where the usual vault, which is not the one at hand, has the same:
-/// it would not open any more.
+/// Refuses to change the default key if the default vault, which is another one, has the same: that one would no longer
+/// open.
 async fn not_shared(context: &Context, key: KeyId) -> Result<(), Failure> {
     let places = &context.places;
     if !context.keys.is_default() {
