@@ -14,7 +14,7 @@ fn a_file_is_made_in_which_everything_is_explained_and_nothing_set() {
     let path = home.config_directory().join("config.toml");
     let shown = path.to_str().unwrap();
     assert_eq!(home.run(["config", "path"]).ok().says("config init").stdout, format!("{shown}\n"));
-    home.run(["config", "check"]).ok().says("nothing has to be set");
+    home.run(["config", "check"]).ok().says("none is needed");
     home.run(["config", "init"]).ok().says(&format!("Made {shown}"));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(home.run(["config", "path"]).ok().stderr, "");
@@ -124,7 +124,7 @@ async fn plain_http_in_a_private_network_takes_its_own_setting_and_is_told_of() 
     home.run(["config", "check"])
         .ok()
         .says("acme")
-        .says("http://10.0.0.5:8080 in clear")
+        .says("http://10.0.0.5:8080 unencrypted")
         .says("is well");
     home.run(["config", "show", "acme"]).ok().prints("http://10.0.0.5:8080");
     home.add("acme", "work", "sk-1").await;

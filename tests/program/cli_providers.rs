@@ -58,7 +58,7 @@ fn what_the_answers_of_one_mean_is_a_table() {
     for (name, words) in [
         ("acme", &["402 403", "no_credit", "spent", "buy credits"][..]),
         ("claude", &["This organization has been disabled", "stopped", "this-request", "until {time}"]),
-        ("openai", &["token_revoked", "sign in anew", "insufficient_quota"]),
+        ("openai", &["token_revoked", "sign in again", "insufficient_quota"]),
         ("google", &["API_KEY_INVALID", "dead", "of the model"]),
     ] {
         let run = home.run(["providers", "--responses", name]).ok();

@@ -103,7 +103,7 @@ impl Scene {
         let tested = run(home, script, &["test", "openai"]).ok().prints("works");
         if script == READ_ONLY {
             // On a full disk a line may still fit into the block that the log ends in.
-            tested.says("what was learnt of the accounts of openai/default is not kept: could not ");
+            tested.says("what was learnt about the accounts of openai/default is not saved: could not ");
         }
         assert_eq!(self.server.granted(Kind::Refresh), 0);
     }

@@ -1,9 +1,15 @@
 //! The program `credentials`: everything that a person does with a vault from a shell.
 //!
-//! `args` says what can be typed, `commands` has a file for each command. What they share: `context` (the
-//! vault, the settings, the HTTP client), `keys` (where the vault's key is), `account` (which account is meant,
-//! and how it stands), `output` and `prompt` (what a person sees and is asked), `failure` (errors and exit codes), `ending`
-//! (what is waited for before the program ends), `memory` (what keeps it out of files).
+//! Each file uses only those that come after it here:
+//!
+//! - `args`: the command line. `commands`: a file for each command.
+//! - `account`: which account is meant, and its state. `context`: the vault, the settings and the HTTP client.
+//!   `keys`: where the vault's key is.
+//! - `ending`: what the program waits for before it ends. `prompt`: questions to a person. `files`: files for the
+//!   owner alone.
+//! - `options`: what several commands take. `table`, `log` and `output`: what a person sees.
+//! - `failure`: errors and exit codes. `naming`: the names of accounts.
+//! - `shell`, `time`, `progress`, `memory`: what these stand on.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -16,7 +22,10 @@ mod ending;
 mod failure;
 mod files;
 mod keys;
+mod log;
 mod memory;
+mod naming;
+mod options;
 mod output;
 mod places;
 mod progress;
@@ -32,19 +41,21 @@ mod unprintable;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use args::{Args, Command};
+use args::Args;
+use clap::CommandFactory;
+use commands::Command;
 use failure::{Exit, Failure};
 
-/// How long the program waits at its end for what its threads are doing.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the program waits at its end for work on its threads.
+const THREADS_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let is_private = memory::keep_private();
     let args = Args::typed();
     args.global.color.apply();
-    output::show_warnings(args.global.verbose);
+    log::show(args.global.verbose);
     if let Err(error) = is_private {
-        output::warn(format_args!("if the program crashes, a core may have secrets in it: {error}"));
+        output::warn(format_args!("if the program crashes, its core dump may contain secrets: {error}"));
     }
     let exit = match args.command {
         Command::OpenPage(command) => command.run(),
@@ -52,13 +63,16 @@ fn main() -> ExitCode {
     };
     let exit = match exit {
         Ok(exit) => exit,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            output::report(&failure);
+            failure.exit()
+        }
     };
-    // Not by returning: a thread may still wait for a line from the terminal.
+    // Returning would wait for a thread that still reads a line from the terminal.
     std::process::exit(exit.code())
 }
 
-fn run(args: Args) -> Result<Exit, Failure> {
+fn run(Args { global, command }: Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -69,12 +83,11 @@ fn run(args: Args) -> Result<Exit, Failure> {
         let done = tokio::select! {
             biased;
             signal = interrupts.next() => Err(Failure::interrupted(signal)),
-            done = commands::run(args) => done,
+            done = command.run(&global, Args::command) => done,
         };
         ending::close(done, &mut interrupts).await
     });
-    // What is being written to the vault just now is finished, which takes no time; a keyring that does not answer
-    // is not waited for.
-    runtime.shutdown_timeout(PATIENCE);
+    // A write to the vault is finished, which takes no time. A keyring that does not answer is not waited for.
+    runtime.shutdown_timeout(THREADS_TIMEOUT);
     done
 }

@@ -11,19 +11,13 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde::Serialize;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::{self, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::progress;
 use crate::unprintable::is_unprintable;
 
-/// When to write in colour.
+/// When to use colours.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -41,97 +35,6 @@ impl Color {
             Self::Never => anstream::ColorChoice::Never,
         }
         .write_global();
-    }
-}
-
-/// Shows what the library warns of, on standard error, in the form of the program's own warnings. `-v` shows more of it,
-/// with its level and where it comes from.
-pub(crate) fn show_warnings(verbose: u8) {
-    let level = match verbose {
-        0 => Level::WARN,
-        1 => Level::INFO,
-        2 => Level::DEBUG,
-        _ => Level::TRACE,
-    };
-    // Of this crate alone: an HTTP client may tell at the last level what it sends.
-    let of_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    let of_ours = of_ours.with_target("tower_credentials", level);
-    // Commands tell of these in their own words.
-    let of_events = if verbose == 0 { LevelFilter::OFF } else { level.into() };
-    let of_ours = of_ours.with_target("tower_credentials::event", of_events);
-    let shown = match verbose {
-        0 => Warnings.boxed(),
-        _ => tracing_subscriber::fmt::layer()
-            .with_writer(|| Lines)
-            .with_ansi(false)
-            .without_time()
-            .boxed(),
-    };
-    tracing_subscriber::registry().with(shown.with_filter(of_ours)).init();
-}
-
-/// The library's warnings and errors, for a person.
-struct Warnings;
-
-impl<S: Subscriber> Layer<S> for Warnings {
-    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        // In one line: a name may have the end of one in it, and go on like an error of ours.
-        let line = plain(&line.into_text());
-        match *event.metadata().level() {
-            Level::ERROR => say(format_args!("{} {line}", bad("error:"))),
-            _ => warn(line),
-        }
-    }
-}
-
-/// What an event says: its message, the error that lies behind it, and then its other fields.
-#[derive(Default)]
-struct Line {
-    message: String,
-    error: String,
-    fields: String,
-}
-
-impl Line {
-    fn into_text(self) -> String {
-        let Self { message, error, fields } = self;
-        let error = if error.is_empty() { error } else { format!(": {error}") };
-        let fields = if fields.is_empty() { fields } else { format!(" ({fields})") };
-        format!("{message}{error}{fields}")
-    }
-}
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            "error" => self.error = format!("{value:?}"),
-            name => {
-                let comma = if self.fields.is_empty() { "" } else { ", " };
-                self.fields.push_str(&format!("{comma}{name}: {value:?}"));
-            }
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        // Without quotes.
-        self.record_debug(field, &format_args!("{value}"));
-    }
-}
-
-/// Where lines of the log go, one at a time.
-struct Lines;
-
-impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        say(plain(String::from_utf8_lossy(line).trim_end_matches('\n')));
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -161,19 +64,19 @@ pub(crate) fn bad(text: impl Display) -> impl Display {
     styled(AnsiColor::Red.on_default().bold(), text)
 }
 
-/// Tells a person something, on standard error: a script that reads the output does not see it.
+/// Says something on standard error, so that a script that reads the output does not see it.
 pub(crate) fn say(text: impl Display) {
-    // Where nobody can be told, nobody can be told that either.
+    // If this fails, there is nobody to tell.
     let text = shown(text);
     let _ = progress::aside(|| writeln!(anstream::stderr(), "{}", *text));
 }
 
-/// Tells a person what they may not know of, and may well have meant.
+/// Says something that a person may not know, and that may be intended.
 pub(crate) fn note(text: impl Display) {
     say(format_args!("{} {text}", strong("note:")));
 }
 
-/// Says what helps, below what it helps against.
+/// Says what to try, on a line below the problem.
 pub(crate) fn way_out(text: impl Display) {
     say(format_args!("  {} {text}", strong("try:")));
 }
@@ -181,6 +84,29 @@ pub(crate) fn way_out(text: impl Display) {
 /// Warns a person of something.
 pub(crate) fn warn(text: impl Display) {
     say(format_args!("{} {text}", doubtful("warning:")));
+}
+
+/// Says why a command failed, and what helps, on standard error.
+pub(crate) fn report(failure: &Failure) {
+    if !failure.message().is_empty() {
+        say_failure(bad("error:"), failure);
+    }
+}
+
+/// Says the same as a warning: the command goes on.
+pub(crate) fn warn_of(failure: &Failure) {
+    say_failure(doubtful("warning:"), failure);
+}
+
+fn say_failure(lead: impl Display, failure: &Failure) {
+    // Each on one line: a name may contain a line break, and go on like an error of ours.
+    say(format_args!("{lead} {}", plain(failure.message())));
+    for cause in failure.causes() {
+        say(format_args!("  because {}", plain(cause)));
+    }
+    if let Some(help) = failure.help() {
+        way_out(help);
+    }
 }
 
 /// Asks a person something.
@@ -195,7 +121,7 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
     written(writeln!(anstream::stdout(), "{}", *shown(text)))
 }
 
-/// Writes a line to standard output as it is, unless that is a terminal: a program is to get a secret unchanged.
+/// Writes a line to standard output unchanged, unless that is a terminal: a program must get a secret unchanged.
 pub(crate) fn print_exactly(text: impl Display) -> Result<(), Failure> {
     if is_for_a_person() { print(text) } else { written(writeln!(io::stdout(), "{text}")) }
 }
@@ -213,15 +139,15 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     written(writeln!(io::stdout(), "{}", escaped(text)))
 }
 
-/// JSON with what is odd in its strings escaped, which JSON's own rules leave to the writer.
+/// Escapes the unprintable characters in JSON strings, which JSON leaves to the writer.
 fn escaped(json: String) -> String {
-    let is_plain = |char: char| char == '\n' || !is_unprintable(char);
-    if json.chars().all(is_plain) {
+    let is_printable = |char: char| char == '\n' || !is_unprintable(char);
+    if json.chars().all(is_printable) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len() + 16);
     for char in json.chars() {
-        if is_plain(char) {
+        if is_printable(char) {
             escaped.push(char);
         } else {
             for unit in char.encode_utf16(&mut [0; 2]) {
@@ -244,11 +170,11 @@ pub(crate) fn is_for_a_person() -> bool {
     io::stdout().is_terminal()
 }
 
-/// What styles are written as: all that a terminal is told.
+/// The escape sequences of styles, the only ones that reach a terminal.
 const STYLES: [&str; 5] = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
 
-/// A text as it is shown: what moves a cursor or is not seen gives way to a mark, but for the ends of lines and the styles
-/// of this module. It may have a secret in it.
+/// Returns a text with a mark in place of each unprintable character, except line ends and the styles of this module. The
+/// text may contain a secret.
 fn shown(text: impl Display) -> Zeroizing<String> {
     let text = Zeroizing::new(text.to_string());
     if !text.contains(|char| char != '\n' && is_unprintable(char)) {
@@ -269,12 +195,12 @@ fn shown(text: impl Display) -> Zeroizing<String> {
     shown
 }
 
-/// A path, which may have been named by anybody.
+/// Returns a path for display; anybody may have chosen its name.
 pub(crate) fn path(path: &Path) -> String {
     plain(&path.display().to_string())
 }
 
-/// A text that comes from somewhere else, without what a terminal would obey.
+/// Returns a text from elsewhere, without what a terminal would obey.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|char| if is_unprintable(char) { '\u{fffd}' } else { char }).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tower_credentials::{CredentialId, Generation, Metadata, Timestamp};
 
-use super::{Account, State};
+use super::state::{Account, State};
 use crate::time::rfc3339;
 
 impl Account {
@@ -38,8 +38,8 @@ impl Account {
             not_renewable: self.unrenewable.map(|why| why.to_string()),
             expires_at: self.expires_at.map(rfc3339),
             failures: self.standing.failures,
-            last_status: self.standing.last_response.map(|answer| answer.status),
-            last_used_at: self.standing.last_response.map(|answer| rfc3339(answer.at)),
+            last_status: self.standing.last_response.map(|response| response.status),
+            last_used_at: self.standing.last_response.map(|response| rfc3339(response.at)),
             created_at: rfc3339(credential.created_at),
             updated_at: rfc3339(credential.updated_at),
             generation: credential.generation,

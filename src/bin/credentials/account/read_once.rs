@@ -1,4 +1,4 @@
-//! What a command has read of the vault is used as it was read: the vault is not asked for it once more.
+//! Uses what a command has already read from the vault, so that it is not read twice.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,8 +14,8 @@ use tower_credentials::{BoxError, PoolKey};
 
 use crate::context::AnyVault;
 
-/// A vault that answers the first question for a pool, or for the list, with what is known of it already. Whoever opens the
-/// pool then has it as if it had been opened at that moment, and learns by its revision what has changed since.
+/// A vault that responds to the first load of a pool, and to the first list, with what was read before. A pool that is opened
+/// with it is as it was then, and learns by its revision what has changed since.
 #[derive(Clone)]
 pub(crate) struct ReadOnce<V> {
     vault: V,
@@ -28,7 +28,7 @@ struct Read {
     pools: BTreeMap<PoolKey, StoredPool>,
 }
 
-/// The vault, read whole, for a command that is about all accounts.
+/// Reads the whole vault, for a command about all accounts.
 pub(crate) async fn read_all(vault: AnyVault) -> Result<ReadOnce<AnyVault>, VaultError> {
     let read = match &vault {
         Either::Left(files) => {
@@ -41,7 +41,7 @@ pub(crate) async fn read_all(vault: AnyVault) -> Result<ReadOnce<AnyVault>, Vaul
 }
 
 impl<V> ReadOnce<V> {
-    /// With what was read of the pool; as the vault is, where nothing could be.
+    /// Uses what was read of the pool; if nothing was, the vault is asked.
     pub(crate) fn new(vault: V, key: &PoolKey, read: Option<StoredPool>) -> Self {
         let pools = read.map(|stored| (key.clone(), stored)).into_iter().collect();
         Self { vault, read: Arc::new(Mutex::new(Read { listing: None, pools })) }
@@ -60,29 +60,30 @@ impl<V> ReadOnce<V> {
 impl<V: Vault> Service<VaultRequest> for ReadOnce<V> {
     type Response = VaultResponse;
     type Error = BoxError;
-    type Future = Answer<V::Future>;
+    type Future = ResponseFuture<V::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.vault.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: VaultRequest) -> Answer<V::Future> {
+    fn call(&mut self, request: VaultRequest) -> ResponseFuture<V::Future> {
         match self.take(&request) {
-            Some(read) => Answer::Read { read: Some(read) },
-            None => Answer::Asked { answer: self.vault.call(request) },
+            Some(response) => ResponseFuture::Ready { response: Some(response) },
+            None => ResponseFuture::Vault { future: self.vault.call(request) },
         }
     }
 }
 
 pin_project! {
-    #[project = AnswerProj]
-    pub(crate) enum Answer<F> {
-        Read { read: Option<VaultResponse> },
-        Asked { #[pin] answer: F },
+    /// A vault's response: one that was read before, or that of the vault itself.
+    #[project = ResponseFutureProj]
+    pub(crate) enum ResponseFuture<F> {
+        Ready { response: Option<VaultResponse> },
+        Vault { #[pin] future: F },
     }
 }
 
-impl<F, E> Future for Answer<F>
+impl<F, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<VaultResponse, E>>,
     E: Into<BoxError>,
@@ -91,10 +92,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            AnswerProj::Read { read } => {
-                read.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+            ResponseFutureProj::Ready { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }
-            AnswerProj::Asked { answer } => answer.poll(cx).map_err(Into::into),
+            ResponseFutureProj::Vault { future } => future.poll(cx).map_err(Into::into),
         }
     }
 }

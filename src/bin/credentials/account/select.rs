@@ -1,35 +1,17 @@
 //! Which account is meant.
 
-use std::collections::HashMap;
-
+use tower_credentials::Metadata;
 use tower_credentials::vault::{Vault, VaultExt};
-use tower_credentials::{Kind, Metadata, PoolKey};
 
-use super::of_the_environment;
-use crate::args::{OneAccount, SomeAccounts};
+use super::pools::{of_the_environment_alone, own_name};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::naming::names;
+use crate::options::{OneAccount, SomeAccounts};
 use crate::output;
-use crate::shell::{option, quoted};
+use crate::shell::quoted;
 
-/// The variable with the only key that a provider has.
-fn of_the_environment_alone(context: &Context, known: &[Metadata], provider: &str) -> Option<String> {
-    of_the_environment(context, provider)?;
-    let has_none = known.iter().all(|other| other.pool.provider() != provider);
-    let variable = context.registry.api_key_variable(provider).ok()??;
-    has_none.then(|| variable.to_owned())
-}
-
-/// A provider's own name, whatever alias it was typed by. A vault may hold credentials of providers that no
-/// setting names.
-pub(crate) fn own_name(context: &Context, name: &str) -> String {
-    match context.registry.pool_key(name) {
-        Ok(key) => key.provider().to_owned(),
-        Err(_) => name.to_owned(),
-    }
-}
-
-/// The one account that is meant.
+/// Finds the account that the text names.
 pub(crate) async fn find(
     context: &Context,
     vault: &impl Vault,
@@ -44,7 +26,7 @@ pub(crate) async fn find(
     }
 }
 
-/// The accounts that are meant, each once.
+/// Finds the accounts that the texts name, each once.
 pub(crate) async fn find_some(
     context: &Context,
     vault: &impl Vault,
@@ -73,12 +55,12 @@ pub(crate) async fn find_some(
     Ok(meant)
 }
 
-/// That a text names several accounts where one is wanted.
+/// Returns the failure that a text names several accounts, but should name one.
 pub(crate) fn ambiguous(text: &str, several: &[Metadata]) -> Failure {
-    Failure::usage(format!("{text} may be any of {}: {}", several.len(), names(several)))
+    Failure::usage(format!("{text} matches {} accounts: {}", several.len(), names(several)))
 }
 
-/// Every account that is meant, at least one.
+/// Finds every account that the text names, at least one.
 pub(crate) async fn find_all(
     context: &Context,
     vault: &impl Vault,
@@ -93,7 +75,7 @@ pub(crate) async fn find_all(
     Ok(found)
 }
 
-/// All that there are, in this namespace or in all.
+/// Lists all accounts, in this namespace or in all.
 async fn known(vault: &impl Vault, namespace: Option<&str>) -> Result<Vec<Metadata>, Failure> {
     let listing = vault.list().await?;
     for damage in &listing.damaged {
@@ -105,8 +87,8 @@ async fn known(vault: &impl Vault, namespace: Option<&str>) -> Result<Vec<Metada
     Ok(known)
 }
 
-/// Those that the text names: by an id whole, then by a path, then by a provider, then by a label alone or an id's
-/// beginning.
+/// Returns the accounts that the text names: by a whole id, else by a path, else by a provider, else by a label or the
+/// beginning of an id.
 fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> {
     let (provider, rest) = text.split_once('/').map_or((text, None), |(name, rest)| (name, Some(rest)));
     let provider = own_name(context, provider);
@@ -123,7 +105,7 @@ fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> 
     };
     let begins =
         |credential: &Metadata| text.len() >= DIGITS && credential.id.to_string().starts_with(text);
-    // Either may be meant.
+    // It may be either.
     let is_label_or_beginning = |credential: &Metadata| *credential.label == *text || begins(credential);
     let by: [&dyn Fn(&Metadata) -> bool; 4] = [
         &|credential| credential.id.to_string() == text,
@@ -138,14 +120,14 @@ fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> 
     by.iter().find_map(found).unwrap_or_default()
 }
 
-/// How many digits of an id's beginning name an account, at least.
+/// The fewest digits of an id's beginning that name an account.
 const DIGITS: usize = 4;
 
 fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     let provider = own_name(context, text.split('/').next().unwrap_or(text));
     if let Some(variable) = of_the_environment_alone(context, known, &provider) {
         return Failure::not_found(format!(
-            "{provider} has no account but the key in the variable {variable}"
+            "the only account of {provider} is the key in the variable {variable}"
         ))
         .way_out(format!(
             "set or unset {variable}, or store a key: credentials login {} --api-key",
@@ -157,7 +139,7 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     let failure = Failure::not_found(format!("there is no account {text}"));
     let is_short = !text.is_empty() && text.len() < DIGITS;
     if is_short && known.iter().any(|other| other.id.to_string().starts_with(text)) {
-        let because = format!("of an id's beginning, {DIGITS} digits are needed at least");
+        let because = format!("the beginning of an id needs at least {DIGITS} digits");
         return failure.because(because).way_out("credentials list");
     }
     if !others.is_empty() {
@@ -169,80 +151,4 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
         return failure.way_out(format!("credentials login {}", quoted(&provider)));
     }
     failure.way_out("credentials list")
-}
-
-/// An account as it is typed.
-pub(crate) fn name(credential: &Metadata) -> String {
-    let Metadata { pool, label, .. } = credential;
-    match pool.namespace() {
-        PoolKey::DEFAULT_NAMESPACE => format!("{}/{label}", pool.provider()),
-        _ => format!("{pool}/{label}"),
-    }
-}
-
-/// How a person adds an account to a pool.
-pub(crate) fn login(context: &Context, pool: &PoolKey) -> String {
-    let is_usual = context.registry.pool_key(pool.provider()).is_ok_and(|usual| usual == *pool);
-    let namespace = match is_usual {
-        true => String::new(),
-        false => format!(" {}", option("--namespace", pool.namespace())),
-    };
-    format!("credentials login {}{namespace}", quoted(pool.provider()))
-}
-
-/// How a person asks the vendor about the accounts of a pool.
-pub(crate) fn test(pool: &PoolKey) -> String {
-    let namespace = match pool.namespace() {
-        PoolKey::DEFAULT_NAMESPACE => String::new(),
-        namespace => format!(" {}", option("--namespace", namespace)),
-    };
-    format!("credentials test {}{namespace}", quoted(pool.provider()))
-}
-
-/// How a person puts another secret in the place of an account's. `None` where no command does that.
-pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String> {
-    let Metadata { pool, label, kind, .. } = credential;
-    if let Some(variable) = label.strip_prefix('$') {
-        return Some(format!("set {variable} to another key"));
-    }
-    let by = match kind {
-        Kind::OAuth => "",
-        Kind::Api => " --api-key",
-        _ => return None,
-    };
-    Some(format!("{} {}{by} --replace", login(context, pool), option("--label", label)))
-}
-
-/// How a person puts a paused account to use again.
-pub(crate) fn resumption(credential: &Metadata) -> String {
-    format!("credentials resume {}", quoted(name(credential)))
-}
-
-/// A provider's setting, as a settings file may have it.
-pub(crate) fn setting(provider: &str, key: &str) -> String {
-    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
-    match !provider.is_empty() && provider.chars().all(is_bare) {
-        true => format!("providers.{provider}.{key}"),
-        false => format!("providers.{:?}.{key}", output::plain(provider)),
-    }
-}
-
-/// How many names are told where there are many.
-const TOLD: usize = 6;
-
-/// Accounts as they are typed; of many, the first ones.
-pub(crate) fn names(credentials: &[Metadata]) -> String {
-    let mut by_name: HashMap<String, usize> = HashMap::new();
-    for credential in credentials {
-        *by_name.entry(name(credential)).or_default() += 1;
-    }
-    let told = credentials.iter().take(TOLD).map(|credential| match name(credential) {
-        name if by_name[&name] > 1 => format!("{name} ({})", credential.id),
-        name => name,
-    });
-    let mut told: Vec<_> = told.collect();
-    if credentials.len() > TOLD {
-        told.push(format!("and {} more", credentials.len() - TOLD));
-    }
-    told.join(", ")
 }

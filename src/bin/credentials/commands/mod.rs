@@ -19,37 +19,79 @@ pub(crate) mod status;
 pub(crate) mod test;
 pub(crate) mod vault;
 
-use crate::args::{Args, Command};
+use clap::Subcommand;
+
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::Global;
 
-pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
-    let context = || Context::new(&args.global);
-    match args.command {
-        Command::Login(command) => command.run(&args.global).await,
-        Command::List(command) => command.run(&context()?).await,
-        Command::Status(command) => command.run(&context()?).await,
-        Command::Show(command) => command.run(&context()?).await,
-        Command::Rename(command) => command.run(&context()?).await,
-        Command::Move(command) => command.run(&context()?).await,
-        Command::Activate(command) => command.run(&context()?).await,
-        Command::Tier(command) => command.run(&context()?).await,
-        Command::Pause(command) => command.run(&context()?).await,
-        Command::Resume(command) => command.run(&context()?).await,
-        Command::Reset(command) => command.run(&context()?).await,
-        Command::Logout(command) => command.run(&context()?).await,
-        Command::Test(command) => command.run(&context()?).await,
-        Command::Models(command) => command.run(&context()?).await,
-        Command::Providers(command) => command.run(&context()?),
-        Command::Headers(command) => command.run(&context()?).await,
-        Command::Migrate(command) => command.run(&context()?).await,
-        Command::Vault(command) => command.run(&args.global).await,
-        Command::Backup(command) => command.run(&context()?).await,
-        Command::Restore(command) => command.run(&context()?).await,
-        Command::Config(command) => command.run(&args.global),
-        Command::Completions(command) => command.run(),
-        Command::Man(command) => command.run(),
-        Command::OpenPage(command) => command.run(),
-        Command::Complete(command) => command.run(&args.global).await,
+/// A command, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Login(login::Login),
+    List(list::List),
+    Status(status::Status),
+    Show(show::Show),
+    Rename(rename::Rename),
+    Move(order::Move),
+    Activate(order::Activate),
+    Tier(order::Tier),
+    Pause(standing::Pause),
+    Resume(standing::Resume),
+    Reset(standing::Reset),
+    Logout(logout::Logout),
+    Test(test::Test),
+    Models(models::Models),
+    Providers(providers::Providers),
+    Headers(headers::Headers),
+    Migrate(migrate::Migrate),
+    Vault(vault::Vault),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
+    Config(config::Config),
+    Completions(shell::Completions),
+    Man(shell::Man),
+    #[command(hide = true)]
+    OpenPage(login::OpenPage),
+    /// Prints what may come next, for the scripts of `completions`.
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Complete),
+}
+
+impl Command {
+    /// Runs it. `definition` makes the definition of the whole command line, for completions and the manual page.
+    pub(crate) async fn run(
+        self,
+        global: &Global,
+        definition: fn() -> clap::Command,
+    ) -> Result<Exit, Failure> {
+        let context = || Context::new(global);
+        match self {
+            Self::Login(command) => command.run(global).await,
+            Self::List(command) => command.run(&context()?).await,
+            Self::Status(command) => command.run(&context()?).await,
+            Self::Show(command) => command.run(&context()?).await,
+            Self::Rename(command) => command.run(&context()?).await,
+            Self::Move(command) => command.run(&context()?).await,
+            Self::Activate(command) => command.run(&context()?).await,
+            Self::Tier(command) => command.run(&context()?).await,
+            Self::Pause(command) => command.run(&context()?).await,
+            Self::Resume(command) => command.run(&context()?).await,
+            Self::Reset(command) => command.run(&context()?).await,
+            Self::Logout(command) => command.run(&context()?).await,
+            Self::Test(command) => command.run(&context()?).await,
+            Self::Models(command) => command.run(&context()?).await,
+            Self::Providers(command) => command.run(&context()?),
+            Self::Headers(command) => command.run(&context()?).await,
+            Self::Migrate(command) => command.run(&context()?).await,
+            Self::Vault(command) => command.run(global).await,
+            Self::Backup(command) => command.run(&context()?).await,
+            Self::Restore(command) => command.run(&context()?).await,
+            Self::Config(command) => command.run(global),
+            Self::Completions(command) => command.run(definition()),
+            Self::Man(command) => command.run(definition()),
+            Self::OpenPage(command) => command.run(),
+            Self::Complete(command) => command.run(global, definition()).await,
+        }
     }
 }

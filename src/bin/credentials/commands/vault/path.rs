@@ -1,14 +1,14 @@
-//! `vault path`: where everything is.
+//! `vault path`: shows where everything is.
 
 use clap::Args;
 use serde::Serialize;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::KeyServiceExt;
 
-use crate::args::Json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlaceExt;
+use crate::options::Json;
 use crate::output;
 
 /// Show where the vault, its key, the settings and the cache are
@@ -24,7 +24,7 @@ struct Places {
     exists: bool,
     key_source: &'static str,
     key_place: String,
-    /// Left out where there is no key, or none that can be read.
+    /// Omitted if there is no key, or if it can't be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_id: Option<String>,
     config: String,

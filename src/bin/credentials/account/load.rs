@@ -1,0 +1,114 @@
+//! Reads accounts from the vault, with all that is known of them.
+
+use std::collections::HashSet;
+
+use tower_credentials::vault::{Damage, Vault, VaultExt};
+use tower_credentials::{Credential, CredentialStatus, Pool, PoolKey};
+
+use super::left_out::Choice;
+use super::pools::pools;
+use super::read_once::ReadOnce;
+use super::renewal::{Unrenewable, cut_off};
+use super::state::{Account, unread_response};
+use super::tiers::Tiers;
+use super::unusable::{Unusable, is_same};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::time::now;
+
+/// Loads the accounts of this provider or of all, in this namespace or in all, and what could not be read.
+pub(crate) async fn load_selected(
+    context: &Context,
+    vault: &impl Vault,
+    provider: Option<&str>,
+    namespace: Option<&str>,
+) -> Result<(Vec<Account>, Vec<Damage>), Failure> {
+    let listing = vault.list().await?;
+    let pools = pools(context, &listing, provider, namespace);
+    if let Some(provider) = provider.filter(|_| pools.is_empty()) {
+        // A name without a provider or an account is a typing error.
+        context.registry.provider(provider)?;
+    }
+    // What can't be read may belong to any pool, even to one that is not listed.
+    let (accounts, damaged) = load(context, vault, pools).await;
+    let mut damaged: Vec<_> = listing.damaged.into_iter().chain(damaged).collect();
+    damaged.sort_by(|one, other| one.record.cmp(&other.record));
+    damaged.dedup_by(|one, other| is_same(one, other));
+    Ok((accounts, damaged))
+}
+
+/// Loads the accounts of these pools, in the order in which requests take them, and what could not be read. A key of the
+/// environment that a pool uses is one of the accounts.
+pub(crate) async fn load(
+    context: &Context,
+    vault: &impl Vault,
+    pools: impl IntoIterator<Item = PoolKey>,
+) -> (Vec<Account>, Vec<Damage>) {
+    let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
+    let (cut_off, now) = (cut_off(context).await, now());
+    for key in pools {
+        let stored = match vault.load_pool(key.clone()).await {
+            Ok(stored) => stored,
+            // The others are not affected.
+            Err(error) => {
+                damaged.push(Damage::new(format!("the pool {key}"), error.to_string()));
+                continue;
+            }
+        };
+        let tiers = Tiers::of(context, &key, &stored.standings);
+        let mut by_tier: Vec<_> = stored.credentials.iter().collect();
+        by_tier.sort_by_key(|record| tiers.tier(&record.metadata));
+        let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
+        let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
+        let choice = Choice::of(context, &key, kinds, &stored.damaged);
+        let left_out = |kind| choice.and_then(|choice| choice.leaves_out(kind));
+        damaged.extend_from_slice(&stored.damaged);
+        let standing = |id| {
+            let mut standing = stored.standings.credentials.get(&id).cloned().unwrap_or_default();
+            // As the pool does.
+            standing.forget_misdated(now);
+            standing
+        };
+        let stand = |record: &Credential| Account {
+            standing: standing(record.metadata.id),
+            expires_at: record.secret.expires_at(),
+            unrenewable: Unrenewable::of(context, &key, &record.secret),
+            left_out: left_out(record.metadata.kind),
+            is_known: choice.is_some(),
+            has_unread_response: unread_response(&record.secret).is_some(),
+            is_cut_off: cut_off.contains(&record.metadata.id),
+            is_active: false,
+            credential: record.metadata.clone(),
+        };
+        let first = accounts.len();
+        accounts.extend(by_tier.into_iter().map(stand));
+        let unusable = Unusable::default();
+        // None if there is no such provider, or if its mode allows none of these.
+        let pool = match context.pool(&key, ReadOnce::new(vault.clone(), &key, Some(stored))) {
+            Ok(pool) => pool.on_event(unusable.observer()).open().await.ok(),
+            Err(_) => None,
+        };
+        damaged.extend(unusable.beside(&damaged));
+        let active = pool.as_ref().and_then(Pool::active);
+        for account in &mut accounts[first..] {
+            account.is_active = active == Some(account.credential.id);
+        }
+        let in_use = pool.map(|pool| pool.status()).unwrap_or_default();
+        let of_the_environment =
+            in_use.into_iter().filter(|status| !known.contains(&status.credential.id));
+        accounts.extend(of_the_environment.map(|CredentialStatus { credential, standing, .. }| {
+            Account {
+                standing,
+                expires_at: None,
+                unrenewable: None,
+                left_out: left_out(credential.kind),
+                is_known: true,
+                has_unread_response: false,
+                is_cut_off: false,
+                is_active: active == Some(credential.id),
+                credential,
+            }
+        }));
+    }
+    (accounts, damaged)
+}

@@ -1,0 +1,53 @@
+//! The pools that hold accounts, and the keys that the environment adds to them.
+
+use std::collections::BTreeSet;
+
+use tower_credentials::vault::Listing;
+use tower_credentials::{Metadata, PoolKey};
+
+use crate::context::Context;
+
+/// Returns a provider's own name for a name or an alias. A vault may have accounts of providers that the settings lack.
+pub(crate) fn own_name(context: &Context, name: &str) -> String {
+    match context.registry.pool_key(name) {
+        Ok(key) => key.provider().to_owned(),
+        Err(_) => name.to_owned(),
+    }
+}
+
+/// Returns the pools that have accounts, of this provider or of all, in this namespace or in all.
+pub(crate) fn pools(
+    context: &Context,
+    listing: &Listing,
+    provider: Option<&str>,
+    namespace: Option<&str>,
+) -> BTreeSet<PoolKey> {
+    let provider = provider.map(|name| own_name(context, name));
+    let mut pools: BTreeSet<_> =
+        listing.credentials.iter().map(|credential| credential.pool.clone()).collect();
+    pools.extend(context.registry.names().filter_map(|name| of_the_environment(context, name)));
+    pools.retain(|pool| {
+        provider.as_deref().is_none_or(|provider| pool.provider() == provider)
+            && namespace.is_none_or(|namespace| pool.namespace() == namespace)
+    });
+    pools
+}
+
+/// Returns the provider's pool, if the environment has a key for it.
+fn of_the_environment(context: &Context, provider: &str) -> Option<PoolKey> {
+    let variable = context.registry.api_key_variable(provider).ok()??;
+    std::env::var_os(variable).filter(|key| !key.is_empty())?;
+    context.registry.pool_key(provider).ok()
+}
+
+/// Returns the variable of a provider's key, if that is its only account.
+pub(super) fn of_the_environment_alone(
+    context: &Context,
+    known: &[Metadata],
+    provider: &str,
+) -> Option<String> {
+    of_the_environment(context, provider)?;
+    let has_none = known.iter().all(|other| other.pool.provider() != provider);
+    let variable = context.registry.api_key_variable(provider).ok()??;
+    has_none.then(|| variable.to_owned())
+}

@@ -1,0 +1,40 @@
+//! What a person types or sets to get an account into use.
+
+use tower_credentials::{Kind, Metadata, PoolKey};
+
+use crate::context::Context;
+use crate::output;
+use crate::shell::{option, quoted};
+
+/// Returns the command that adds an account to a pool.
+pub(crate) fn login(context: &Context, pool: &PoolKey) -> String {
+    let is_usual = context.registry.pool_key(pool.provider()).is_ok_and(|usual| usual == *pool);
+    let namespace = match is_usual {
+        true => String::new(),
+        false => format!(" {}", option("--namespace", pool.namespace())),
+    };
+    format!("credentials login {}{namespace}", quoted(pool.provider()))
+}
+
+/// Returns how to replace the secret of an account. `None` if no command does that.
+pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String> {
+    let Metadata { pool, label, kind, .. } = credential;
+    if let Some(variable) = label.strip_prefix('$') {
+        return Some(format!("set {variable} to another key"));
+    }
+    let by = match kind {
+        Kind::OAuth => "",
+        Kind::Api => " --api-key",
+        _ => return None,
+    };
+    Some(format!("{} {}{by} --replace", login(context, pool), option("--label", label)))
+}
+
+/// Returns the name of a provider's setting, as in a settings file.
+pub(crate) fn setting(provider: &str, key: &str) -> String {
+    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
+    match !provider.is_empty() && provider.chars().all(is_bare) {
+        true => format!("providers.{provider}.{key}"),
+        false => format!("providers.{:?}.{key}", output::plain(provider)),
+    }
+}

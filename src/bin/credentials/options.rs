@@ -1,0 +1,82 @@
+//! The options and arguments that several commands have.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueHint};
+
+use crate::output::Color;
+
+/// The options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The vault's directory
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) vault: Option<PathBuf>,
+    /// The settings file
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// The file with the vault's key
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A command that prints the vault's key; it runs without a shell
+    #[arg(long, global = true, value_name = "COMMAND", value_hint = ValueHint::CommandString)]
+    pub(crate) key_command: Option<String>,
+    /// Take the vault's key from the system's keyring
+    #[arg(long, global = true)]
+    pub(crate) keyring: bool,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub(crate) color: Color,
+    /// Log more on standard error; repeat it for more detail
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// For commands that list something.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Json {
+    /// Write JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// For commands that are about one account.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OneAccount {
+    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL or an id; PROVIDER or LABEL alone
+    /// if only one account has it
+    #[arg(value_name = "ACCOUNT")]
+    pub(crate) account: String,
+    #[command(flatten)]
+    pub(crate) namespace: Namespace,
+}
+
+/// For commands that are about some accounts.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SomeAccounts {
+    /// One or more accounts, each as PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL or an id; PROVIDER or LABEL alone
+    /// if only one account has it
+    #[arg(value_name = "ACCOUNT", required_unless_present = "all")]
+    pub(crate) accounts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) namespace: Namespace,
+    /// All accounts that match ACCOUNT, or all accounts if it is omitted
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// For commands that are about the accounts of one provider.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Namespace {
+    /// Only accounts in this namespace
+    #[arg(long, short, value_name = "NS")]
+    pub(crate) namespace: Option<String>,
+}
