@@ -113,14 +113,14 @@ impl fmt::Display for MigrateError {
                 let names = Source::ALL.map(Source::as_str).join(", ");
                 write!(
                     f,
-                    "{} resembles no known file; name its source (--from, one of {names})",
+                    "{} is like no file that is known; name its source (--from, one of {names})",
                     path.display()
                 )
             }
             Self::Unclear { path, among } => {
                 let names: Vec<_> = among.iter().map(|source| source.as_str()).collect();
                 let names = names.join(" or ");
-                write!(f, "{} may be a file of {names}; say which (--from)", path.display())
+                write!(f, "{} may be of {names}; say which (--from)", path.display())
             }
             Self::Skipped { path, count } => write!(
                 f,
