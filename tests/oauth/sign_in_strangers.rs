@@ -251,7 +251,7 @@ async fn a_program_of_another_user_gets_no_answer_and_does_not_end_the_sign_in()
         }
     };
     assert!(shown.stdout.is_empty(), "{shown:?}");
-    // SendOnce, however often they come.
+    // Once, however often they come.
     assert!(matches!(&told[..], [told] if told.contains("another user")), "{told:?}");
     // The first page is still the person's.
     let (signed_in, _) = tokio::join!(sign_in.finish(), browse(&url));

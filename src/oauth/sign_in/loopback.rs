@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::listen::{Listeners, Target};
 use super::page::Page;
-use super::peer;
+use super::peer::Peer;
 use super::visit::{Event, Reply, Visits};
 
 /// The maximum number of connections at once. Browsers open spare ones, and so can anybody on this machine.
@@ -72,8 +73,8 @@ pub(super) struct Loopback {
     connections: VecDeque<Connection>,
     graceful: GracefulShutdown,
     events: mpsc::Receiver<Event>,
-    /// Whether a connection from another user's program has been reported.
-    is_stranger_reported: bool,
+    /// Whether a request of another user's program has been reported.
+    is_stranger_reported: Arc<AtomicBool>,
 }
 
 struct Connection {
@@ -99,7 +100,7 @@ impl Loopback {
             connections: VecDeque::new(),
             graceful: GracefulShutdown::new(),
             events,
-            is_stranger_reported: false,
+            is_stranger_reported: Arc::default(),
         }
     }
 
@@ -116,13 +117,6 @@ impl Loopback {
                 Some(_) = self.tasks.join_next() => {}
                 accepted = self.listeners.accept() => {
                     match accepted {
-                        // It takes nobody's place, and gets no response. Only the first is reported: a flood of
-                        // them would fill the terminal.
-                        Ok(stream) if peer::is_a_strangers(&stream) => {
-                            if !std::mem::replace(&mut self.is_stranger_reported, true) {
-                                return Event::Ignored(STRANGER);
-                            }
-                        }
                         Ok(stream) => self.serve(stream),
                         // Out of file descriptors, for example: trying again at once would spin.
                         Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -151,6 +145,9 @@ impl Loopback {
         if !self.make_room() {
             return;
         }
+        // Looked up for a request only: the table may be long, and idle connections are many in an attack.
+        let Some(peer) = Peer::of(&stream) else { return };
+        let is_reported = self.is_stranger_reported.clone();
         let visits = self.visits.clone();
         let events = visits.events.clone();
         let (open, written) = oneshot::channel();
@@ -160,7 +157,18 @@ impl Loopback {
         let arrived = has_request.clone();
         let service = service_fn(move |request| {
             arrived.store(true, Ordering::Relaxed);
-            visits.clone().respond(written.clone(), request)
+            let (visits, written, is_reported) = (visits.clone(), written.clone(), is_reported.clone());
+            async move {
+                if !peer.is_a_strangers().await {
+                    return visits.respond(written, request).await.map_err(|never| match never {});
+                }
+                // Only the first is reported: a flood of them would fill the terminal.
+                if !is_reported.swap(true, Ordering::Relaxed) {
+                    let _ = visits.events.send(Event::Ignored(STRANGER)).await;
+                }
+                // No response: hyper closes the connection.
+                Err(io::Error::from(io::ErrorKind::ConnectionRefused))
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -4,21 +4,38 @@
 //! On Linux, the kernel's table of connections names the user of each. Elsewhere there is no such table, and all connections
 //! pass.
 
+use std::net::SocketAddr;
+
 use tokio::net::TcpStream;
 
-/// Whether another user's program is at the other end.
-#[cfg(target_os = "linux")]
-pub(super) fn is_a_strangers(stream: &TcpStream) -> bool {
-    let (Ok(theirs), Ok(ours)) = (stream.peer_addr(), stream.local_addr()) else {
-        // It has been closed already.
-        return true;
-    };
-    table::is_a_strangers(ours, theirs, rustix::process::geteuid().as_raw())
+/// The two ends of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Peer {
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code))]
+    ours: SocketAddr,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code))]
+    theirs: SocketAddr,
 }
 
-#[cfg(not(target_os = "linux"))]
-pub(super) fn is_a_strangers(_: &TcpStream) -> bool {
-    false
+impl Peer {
+    /// `None` if the other end has gone already.
+    pub(super) fn of(stream: &TcpStream) -> Option<Self> {
+        Some(Self { ours: stream.local_addr().ok()?, theirs: stream.peer_addr().ok()? })
+    }
+
+    /// Whether another user's program is at the other end.
+    #[cfg(target_os = "linux")]
+    pub(super) async fn is_a_strangers(self) -> bool {
+        let Self { ours, theirs } = self;
+        let user = rustix::process::geteuid().as_raw();
+        let is_stranger = move || table::is_a_strangers(ours, theirs, user);
+        tokio::task::spawn_blocking(is_stranger).await.unwrap_or(true)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) async fn is_a_strangers(self) -> bool {
+        false
+    }
 }
 
 /// The kernel's table of connections (proc_pid_net(5)).
@@ -71,6 +88,7 @@ mod table {
         theirs: SocketAddr,
         files: [io::Result<R>; 2],
     ) -> Owner {
+        let port = format!(":{:04X} ", ours.port());
         let (ours, theirs) = (written(ours), written(theirs));
         let mut is_of_our_network = false;
         for file in files {
@@ -78,6 +96,10 @@ mod table {
             let Ok(file) = file else { continue };
             for line in file.lines() {
                 let Ok(line) = line else { break };
+                // Most lines of a long table are of other ports.
+                if !line.contains(&port) {
+                    continue;
+                }
                 let fields: Vec<&str> = line.split_ascii_whitespace().collect();
                 let [_, local, remote, state, _, _, _, id, ..] = fields[..] else { continue };
                 is_of_our_network |= state == LISTENING && ours.iter().any(|ours| ours == local);
