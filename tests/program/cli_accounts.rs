@@ -77,9 +77,12 @@ async fn the_list_tells_how_each_account_stands_and_which_is_active() {
     assert!(lines[2][7].starts_with("3m ") && lines[2][7].ends_with(" ago"), "{listed}");
     assert!(lines[2][5].starts_with("ready, expires in 59m") || lines[2][5].ends_with("1h"), "{listed}");
     assert_eq!(lines[3][..4], ["openai", "default", "limited", "api"], "{listed}");
-    assert!(lines[3][4].starts_with("cooling, 4m 5") || lines[3][4] == "cooling, 5m left", "{listed}");
+    assert!(
+        lines[3][4].starts_with("cooling down, 4m 5") || lines[3][4] == "cooling down, 5m left",
+        "{listed}"
+    );
     assert_eq!(lines[4][..5], ["*", "openai", "default", "scoped", "api"], "{listed}");
-    assert!(lines[4][5].starts_with("ready; gpt-x cooling, "), "{listed}");
+    assert!(lines[4][5].starts_with("ready; gpt-x cooling down, "), "{listed}");
     assert!(!listed.contains('\x1b'), "colours without a terminal: {listed:?}");
 
     let json = home.run(["list", "--json"]).ok().json();
@@ -126,7 +129,7 @@ async fn a_list_fits_a_narrow_terminal_and_keeps_the_names_that_are_typed() {
         // What is empty goes first; nothing of the state does.
         assert!(!shown.contains('…'), "{columns}: {shown}");
         assert_eq!(shown.contains("LAST USED"), columns > 88, "{columns}: {shown}");
-        for word in ["ready;", "claude-sonnet", "cooling,", "left"] {
+        for word in ["ready;", "claude-sonnet", "cooling", "down,", "left"] {
             assert!(shown.contains(word), "{columns}: {word} in {shown}");
         }
         for name in ["github-copilot", "team", "a-long-label", id] {
@@ -313,7 +316,7 @@ async fn a_text_that_may_be_a_label_or_the_beginning_of_an_id_is_ambiguous() {
     home.add("openai", "b", "sk-secret-2").await;
     let beginning = first.id.to_string()[..8].to_owned();
     home.run(["rename", "openai/b", &beginning]).ok();
-    home.run(["pause", &beginning]).code(2).says("may be any of 2");
+    home.run(["pause", &beginning]).code(2).says("matches 2 accounts");
     home.run(["pause", &first.id.to_string()]).ok().says("openai/a is paused");
     home.run(["rename", "openai/a", "openai/c"]).code(2).says("credentials rename openai/a c");
     home.run(["rename", "openai/a", "\u{202e}c"]).code(2).says("turn a line around");
@@ -387,15 +390,14 @@ async fn a_tier_comes_before_the_order_and_move_and_activate_stay_within_it() {
         assert_eq!(labels(), expected);
     };
     tiers(&[("work", 0), ("paid", 1), ("spare", 1)]);
-    let run =
-        home.run(["activate", "openai/spare"]).ok().says("openai/spare is 1 of the 2 of tier 1 now");
+    let run = home.run(["activate", "openai/spare"]).ok().says("openai/spare is 1 of 2 in tier 1 now");
     run.says("credentials tier openai/spare --to 0");
     tiers(&[("work", 0), ("spare", 1), ("paid", 1)]);
-    home.run(["move", "openai/spare", "--to", "9"]).ok().says("2 of the 2 of tier 1");
+    home.run(["move", "openai/spare", "--to", "9"]).ok().says("2 of 2 in tier 1");
     tiers(&[("work", 0), ("paid", 1), ("spare", 1)]);
     home.run_showing(["headers", "openai"], "").ok().prints("Bearer at-secret-1");
     home.run(["tier", "openai/paid", "--to", "0"]).ok().says("openai/paid is in tier 0 now");
-    home.run(["activate", "openai/paid"]).ok().says("1 of the 2 of tier 0");
+    home.run(["activate", "openai/paid"]).ok().says("1 of 2 in tier 0");
     tiers(&[("paid", 0), ("work", 0), ("spare", 1)]);
     home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-paid");
     home.run(["show", "openai/paid"]).ok().prints("tier");
@@ -444,7 +446,7 @@ async fn a_list_of_a_provider_without_accounts_says_whose_there_are() {
     let home = Home::new();
     home.add("anthropic", "work", "sk-secret-1").await;
     let run = home.run(["list", "openai"]).ok();
-    run.says("There are no accounts of openai; there are some of anthropic/default. To add one: credentials login openai");
+    run.says("There are no accounts of openai; there are accounts of anthropic/default. To add one: credentials login openai");
     let run = home.run(["list", "openai", "-n", "team"]).ok();
     run.says("credentials login openai --namespace team\n");
 }
@@ -489,7 +491,7 @@ async fn several_accounts_are_paused_at_once_or_none() {
     assert_eq!(states(&home), ["ready"; 4]);
     home.run(["pause", "--all"]).ok().says("anthropic/a is paused");
     assert_eq!(states(&home), ["paused"; 4]);
-    home.run(["reset", "--all"]).ok().says("openai/c is as if new");
+    home.run(["reset", "--all"]).ok().says("openai/c is reset");
     home.run(["resume", "--all"]).ok();
     assert_eq!(states(&home), ["ready"; 4]);
     home.run(["pause", "--all", "-n", "nosuch"]).code(3);
@@ -503,22 +505,22 @@ async fn what_a_person_is_told_to_type_can_be_typed() {
     run.says(r"try: credentials rename 'acme/my key $HOME' 'it'\''s mine'");
     home.run(["pause", "my key $HOME"]).ok();
     home.run(["status"]).code(0).prints("try: credentials resume 'acme/my key $HOME'\n");
-    home.run(["headers", "openai", "--url", "nonsense"]).code(2).says("no URL such as https://");
+    home.run(["headers", "openai", "--url", "nonsense"])
+        .code(2)
+        .says("not a whole URL, such as https://");
     let run = home.run(["headers", "openai", "--url", "/v1/models"]).code(2);
-    run.says("needs a whole URL").says("no URL such as https://");
+    run.says("not a whole URL").says("not a whole URL, such as https://");
     home.run(["move", "my key $HOME", "--to", "0"]).code(2).says("counted from 1");
     home.run(["move", "my key $HOME", "--to", "first"]).code(2).says("counted from 1");
     let id = home.run(["show", "my key $HOME", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
-    home.run(["show", &id[..3]]).code(3).says("4 digits are needed at least");
+    home.run(["show", &id[..3]]).code(3).says("needs at least 4 digits");
     home.run(["show", &id[..4]]).ok();
-    home.run(["--help"]).ok().prints("the settings file goes before it");
+    home.run(["--help"]).ok().prints("the settings file takes precedence");
     home.run(["models", "openai", "-n", "other"])
         .code(3)
         .says("try: credentials login openai --namespace other\n");
     let key = "k".repeat(70_000);
-    let run = home
-        .run_with(["login", "openai", "--api-key"], &key)
-        .code(1)
-        .says("bytes were given as API key");
+    let run =
+        home.run_with(["login", "openai", "--api-key"], &key).code(1).says("the API key is longer than");
     assert!(!run.stderr.contains("a API"), "{run:#?}");
 }

@@ -78,8 +78,8 @@ async fn nothing_that_is_there_is_overwritten() {
     home.run(["logout", "openai/second", "--yes"]).ok();
     let run = home.run_with(["restore", "b"], PASSPHRASE).code(1);
     let run = run
-        .says("with another secret, which stays")
-        .says("credentials logout openai/first; then the same again");
+        .says("the vault keeps another secret for 1 account")
+        .says("credentials logout openai/first, then restore again");
     assert!(run.stdout.contains("openai/second: restored\nopenai/first: kept\n"), "{run:#?}");
     let stored = home.vault().await.load_pool(PoolKey::new("openai")).await.unwrap().credentials;
     let keys: Vec<_> = stored.iter().map(|stored| stored.secret.token().expose()).collect();
@@ -114,7 +114,7 @@ async fn a_recovery_key_opens_it_in_place_of_a_passphrase() {
     assert_eq!(accounts(&other), accounts(&home));
     let wrong = tower_credentials::vault::key::VaultKey::generate().to_base64();
     other.run_with(["restore", path], wrong.expose()).code(5).says("is sealed with the key ");
-    other.run_with(["restore", path], PASSPHRASE).code(2).says("is no key");
+    other.run_with(["restore", path], PASSPHRASE).code(2).says("is not a key");
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn a_passphrase_is_asked_for_twice_and_not_shown() {
         let mut terminal = home.terminal(["backup", "b"]);
         terminal.exp_string("passphrase: ").unwrap();
         terminal.send_line(PASSPHRASE).unwrap();
-        terminal.exp_string("the same again: ").unwrap();
+        terminal.exp_string("passphrase again: ").unwrap();
         terminal.send_line(again).unwrap();
         let (shown, ended) = end_of(terminal);
         assert_eq!(ended, code, "{shown}");
@@ -187,7 +187,6 @@ async fn what_is_damaged_is_named_and_the_rest_is_saved() {
 #[tokio::test]
 async fn the_key_alone_is_no_backup_and_that_is_said() {
     let home = home().await;
-    let run =
-        home.run(["vault", "export", "--output", "key"]).ok().says("That is the key, and no account");
+    let run = home.run(["vault", "export", "--output", "key"]).ok().says("This is only the key");
     run.says("credentials backup FILE").says(home.vault_directory().to_str().unwrap());
 }

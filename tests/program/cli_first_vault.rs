@@ -42,7 +42,8 @@ fn no_vault_is_made_with_its_key_in_it() {
         for command in [&["login", "openai", "--api-key"][..], &["vault", "init"], &["config", "check"]]
         {
             let run = home.run_with(more.iter().chain(command), "sk-secret-1").code(2);
-            run.says("lies in the vault's directory").says("try: --key-file FILE with a file elsewhere");
+            run.says("lies in the vault's directory")
+                .says("try: --key-file FILE, with a file elsewhere");
         }
         assert!(!vault.exists() && !home.key_file().exists());
     };
@@ -64,7 +65,7 @@ async fn a_vault_that_has_its_key_in_it_goes_on_and_that_is_warned_of() {
     let inside = home.vault_directory().join("vault.key");
     fs::rename(home.key_file(), &inside).unwrap();
     let inside = inside.to_str().unwrap();
-    let warning = format!("warning: the key file {inside} lies in the vault's directory");
+    let warning = format!("warning: the key file {inside} is in the vault's directory");
     for command in ["list", "status", "config"] {
         let more = if command == "config" { &["check"][..] } else { &[] };
         let arguments = ["--key-file", inside, command];

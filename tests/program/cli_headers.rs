@@ -58,7 +58,7 @@ async fn a_limited_account_is_passed_over_and_none_is_sent_while_all_are() {
     cool(first.id).await;
     home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-2");
     cool(second.id).await;
-    home.run(["headers", "openai"]).code(6).says("limited");
+    home.run(["headers", "openai"]).code(6).says("every account of openai/default is cooling down");
     home.run_showing(["headers", "openai/first"], "").ok().prints("Bearer sk-secret-1");
     // Looking is not using: nothing was forgiven.
     let listed = home.run(["list", "--json"]).ok().json();
@@ -177,7 +177,7 @@ async fn a_token_that_can_never_be_renewed_is_not_written_but_the_way_back_in() 
     }
     let home = Home::new();
     let _server = expired(&home, |tokens| tokens.refresh = None).await;
-    let run = home.run(["headers", "openai"]).code(4).says("nothing to renew it with").says(again);
+    let run = home.run(["headers", "openai"]).code(4).says("it has no refresh token").says(again);
     assert_eq!(run.stdout, "");
 }
 
@@ -217,7 +217,7 @@ async fn a_token_that_can_not_be_renewed_now_is_not_written_but_why() {
 async fn an_answer_that_could_not_be_read_is_kept_and_told() {
     let home = Home::new();
     let server = expired(&home, |_| {}).await;
-    home.run(["show", "at work", "--unread-response"]).code(3).says("no answer is kept");
+    home.run(["show", "at work", "--unread-response"]).code(3).says("no unread response is kept");
     const TWO: &str = r#"{"access_token": "one-secret", "access_token": "two-secret"}"#;
     // Whoever asks again meets trouble.
     let trouble = std::iter::repeat_n(Fault::Text(StatusCode::SERVICE_UNAVAILABLE, "busy"), 8);
@@ -237,7 +237,7 @@ async fn an_answer_that_could_not_be_read_is_kept_and_told() {
     // Whoever does not look at this account is told as well.
     let id = home.run(["show", "at work", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
     let command = format!("credentials show {id} --unread-response");
-    home.run(["list"]).ok().says("openai/at work keeps an answer").says(&command);
+    home.run(["list"]).ok().says("openai/at work has a response of its token endpoint").says(&command);
     assert_eq!(home.run(["list", "--json"]).ok().json()[0]["unread_response"], true);
     home.run(["vault", "check"]).ok().prints("note: ").prints(&format!("try: {command}"));
     let report = home.run(["vault", "check", "--json"]).ok().json();
@@ -251,7 +251,7 @@ async fn an_answer_that_could_not_be_read_is_kept_and_told() {
     let tokens = OAuthTokens::new("at-secret-new");
     vault.replace_secret(id, generation, Secret::OAuth(tokens)).await.unwrap();
     let run = home.run(["list"]).ok();
-    assert!(!run.stderr.contains("keeps an answer"), "{run:?}");
+    assert!(!run.stderr.contains("has a response of its token endpoint"), "{run:?}");
     assert!(home.run(["list", "--json"]).ok().json()[0].get("unread_response").is_none());
 }
 

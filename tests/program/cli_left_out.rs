@@ -65,14 +65,14 @@ async fn a_sign_in_that_is_paused_brings_no_key_into_use_and_that_is_said() {
 async fn other_modes_leave_out_others() {
     let mut home = home().await;
     home.set("TOWER_CREDENTIALS_OPENAI_MODE", "api");
-    let run = home.run(["list"]).ok().prints("not used: mode api takes keys alone");
+    let run = home.run(["list"]).ok().prints("not used: mode api takes only keys");
     run.says("openai/work: set providers.openai.mode = \"all\" in ");
     let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-1");
-    run.says("openai/work is not used: mode api takes keys alone");
+    run.says("openai/work is not used: mode api takes only keys");
     home.set("TOWER_CREDENTIALS_OPENAI_MODE", "subscription");
-    home.run(["list"]).ok().prints("not used: mode subscription takes sign-ins alone");
+    home.run(["list"]).ok().prints("not used: mode subscription takes only sign-ins");
     home.run(["logout", "openai/work", "--yes"]).ok();
-    home.run(["list"]).ok().prints("not used: mode subscription takes sign-ins alone");
+    home.run(["list"]).ok().prints("not used: mode subscription takes only sign-ins");
     home.run(["headers", "openai"]).code(3).says("openai/paid is not used");
 }
 

@@ -94,7 +94,7 @@ async fn a_key_is_read_from_standard_input_and_stored_once() {
         .says("Stored: anthropic/work");
     home.run_with(["login", "anthropic", "--api-key"], "  sk-secret-1")
         .ok()
-        .says("There already: anthropic/work");
+        .says("Stored already: anthropic/work");
     home.run_with(["login", "anthropic", "--api-key", "--label", "work"], "sk-secret-2")
         .ok()
         .says("anthropic/work-2");
@@ -267,7 +267,7 @@ async fn the_address_of_a_browser_elsewhere_is_pasted_into_a_sign_in_that_waits_
     let home = home_of(&server);
     let mut terminal = home.terminal(["login", "openai"]);
     let (_, url) = terminal.exp_regex("http://127[^\r\n]+").unwrap();
-    terminal.exp_string("Paste the address here").unwrap();
+    terminal.exp_string("Paste that address here").unwrap();
     terminal.send_line(&get(&url).await.location()).unwrap();
     let (shown, status) = end_of(terminal);
     assert_eq!(status, 0, "{shown}");
@@ -304,7 +304,7 @@ async fn a_sign_in_that_is_broken_off_leaves_nothing_behind() {
     let home = home_of(&server);
     let mut terminal = home.terminal(["login", "openai"]);
     let (_, url) = terminal.exp_regex("http://127[^\r\n]+").unwrap();
-    terminal.exp_string("Paste the address here").unwrap();
+    terminal.exp_string("Paste that address here").unwrap();
     terminal.send_control('c').unwrap();
     let (shown, code) = end_of(terminal);
     assert_eq!(code, 130, "{shown}");
@@ -317,24 +317,25 @@ async fn a_sign_in_that_is_broken_off_leaves_nothing_behind() {
 #[tokio::test]
 async fn who_has_the_browser_elsewhere_finds_how_in_the_help_and_while_it_waits() {
     let help = home_help();
-    for told in ["by ssh", "--no-browser", "--device", "--paste-code", "--no-loopback"] {
+    for told in ["Over ssh", "--no-browser", "--device", "--paste-code", "--no-loopback"] {
         assert!(help.contains(told), "{told}: {help}");
     }
     let server = server(Vendor::OpenAi);
     let home = home_of(&server);
     let mut terminal = home.terminal(["login", "openai", "--no-browser"]);
-    terminal.exp_string("In a browser of another machine? Open this page there:").unwrap();
-    terminal.exp_string("Paste the address here, and press Enter.").unwrap();
+    terminal.exp_string("Is your browser on another machine? Open this page there:").unwrap();
+    terminal.exp_string("Paste that address here, and press Enter.").unwrap();
     terminal.send_control('c').unwrap();
     end_of(terminal);
     // Without a terminal nothing can be pasted into this one.
     let run = sign_in(&server, &home, &["login", "openai"]).await.ok();
-    run.says("In a browser of another machine? The same in a terminal").says("--device or --paste-code");
+    run.says("Is your browser on another machine? Run this in a terminal")
+        .says("--device or --paste-code");
     let table = "[providers.openai.oauth]";
     let loopback = format!("{table}\nflows = [\"loopback\"]");
     home.settings(&server.settings(true).replace(table, &loopback));
     let run = home.run(["login", "openai", "--no-loopback"]).code(2);
-    run.says("no sign-in by pasted code").says("the same with --no-browser");
+    run.says("no sign-in by pasted code").says("use --no-browser instead");
 }
 
 fn home_help() -> String {
@@ -376,7 +377,7 @@ async fn an_account_of_another_kind_is_not_replaced_and_nobody_signs_in_in_vain(
     home.add("openai", "paid", "sk-secret-1").await;
     for way in ["--no-browser", "--device", "--paste-code"] {
         let run = home.run(["login", "openai", way, "--label", "paid", "--replace"]);
-        let run = run.code(2).says("openai/paid is of the kind api").says("without --replace");
+        let run = run.code(2).says("openai/paid is of the kind api").says("leave out --replace");
         assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
     }
     sign_in(&server, &home, &["login", "openai", "--label", "work"]).await.ok();
@@ -405,7 +406,7 @@ async fn an_account_of_a_label_is_replaced_where_that_is_said_and_added_where_no
     assert_eq!(accounts[0].secret.token().expose(), "sk-secret-new");
     home.run_with(["login", "openai", "--api-key", "-l", "spare"], "sk-secret-new")
         .ok()
-        .says("There already: openai/work")
+        .says("Stored already: openai/work")
         .says("credentials rename openai/work spare");
     home.run(["login", "openai", "--api-key", "-l", "nobody", "--replace"]).code(3).says("nobody");
     home.run(["login", "openai", "--api-key", "--replace"]).code(2).says("--label");
@@ -437,7 +438,7 @@ async fn an_account_is_not_replaced_by_somebody_else_s() {
             .says("/work is the account of ")
             .says("alice")
             .says("bob@example.com")
-            .says("without --replace");
+            .says("leave out --replace");
         let after = accounts(&home).await.remove(0);
         assert_eq!(after.secret.token().expose(), before.secret.token().expose());
         assert_eq!(after.metadata.generation, before.metadata.generation);
@@ -475,7 +476,7 @@ async fn what_can_not_be_kept_is_said_before_anybody_signs_in() {
     }
     home.run(["login", "openai", "-n", ""]).code(2).says("namespace");
     std::fs::write(home.path().join("file"), "").unwrap();
-    let run = home.run(["login", "openai", "--vault", "file/vault"]).code(5).says("no directory");
+    let run = home.run(["login", "openai", "--vault", "file/vault"]).code(5).says("not a directory");
     assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
 }
 
@@ -488,11 +489,11 @@ fn what_is_no_key_is_refused_and_not_repeated() {
             .into_iter()
             .chain(["sk-sec\nret", "sk-secret\u{1b}[31m", "'sk-secret'", "BEARER\tsk-secret"])
     {
-        home.run_with(["login", "openai", "--api-key"], key).code(2).says("this is no API key");
+        home.run_with(["login", "openai", "--api-key"], key).code(2).says("this is not an API key");
     }
     home.run(["login", "SK-secret-and-more", "--api-key"]).code(3).says("paste the key");
     home.run(["login", "sk-secret-of-many-characters", "--api-key"]).code(3).says("paste the key");
-    home.run(["login", "openai", "sk-secret", "--api-key"]).code(2).says("pasted at the prompt");
+    home.run(["login", "openai", "sk-secret", "--api-key"]).code(2).says("paste a key at the prompt");
     assert!(!home.path().join(".local").exists());
 }
 

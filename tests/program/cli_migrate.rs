@@ -208,7 +208,7 @@ fn a_damaged_file_is_named_with_the_place_and_the_others_are_migrated() {
     // And with nothing else, no vault is made.
     let home = self::home();
     write(&home, Source::Codex, "");
-    home.run(["migrate"]).code(1).says("it ends in the middle").says("nothing to bring in");
+    home.run(["migrate"]).code(1).says("it ends in the middle").says("nothing to import");
     nothing_was_made(&home);
 }
 
@@ -296,7 +296,7 @@ fn old_files_are_removed_when_they_are_in_the_vault_and_no_others() {
 fn a_file_in_which_nothing_is_holds_no_secrets() {
     let home = home();
     fs::write(home.path().join("e.json"), "{}").unwrap();
-    let run = home.run(["migrate", "--from", "claude", "e.json"]).ok().says("nothing to bring in");
+    let run = home.run(["migrate", "--from", "claude", "e.json"]).ok().says("nothing to import");
     assert!(!run.stderr.contains("plain text") && !run.stderr.contains("--remove-old"), "{run:#?}");
     nothing_was_made(&home);
     // One of which nothing was understood may.
@@ -338,7 +338,7 @@ fn a_person_is_asked_before_a_file_is_removed() {
         home.settings("[providers.anthropic.oauth]\nclient_id = \"mine\"\n");
         let path = write(&home, Source::Claude, claude("a", NOON));
         let mut terminal = home.terminal(["migrate", "--remove-old"]);
-        terminal.exp_string("need a new sign-in then. [y/N]").unwrap();
+        terminal.exp_string("will need a new sign-in. [y/N]").unwrap();
         terminal.send_line(answer).unwrap();
         let (shown, ended) = end_of(terminal);
         home.check(&shown);

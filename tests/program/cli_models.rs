@@ -91,7 +91,8 @@ async fn a_filter_takes_a_part_of_an_id_or_a_pattern() {
         let ids = json["models"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap());
         assert_eq!(ids.collect::<Vec<_>>(), expected, "{filter}");
     }
-    let run = home.run(["models", "example", "--filter", "none"]).ok().says("None of 3 models matches");
+    let run =
+        home.run(["models", "example", "--filter", "none"]).ok().says("None of the 3 models matches");
     assert_eq!(run.stdout, "");
 }
 

@@ -79,7 +79,7 @@ async fn every_account_is_sealed_anew_and_the_old_key_kept_for_backups() {
     assert!(new.previous.is_none());
     let run = run.says(&format!("5 accounts are sealed with the key {} now", new.current.id()));
     let kept = home.config_directory().join(format!("vault.key.{}", old.id()));
-    let run = run.says(&format!("{} opens nothing", old.id())).says(kept.to_str().unwrap());
+    let run = run.says(&format!("{} no longer opens anything", old.id())).says(kept.to_str().unwrap());
     assert!(!run.stderr.contains('\r') && !run.stderr.contains('█'), "no bar in a pipe: {run:?}");
     assert_eq!(FileKey::new(&kept).load().await.unwrap().unwrap().id(), old.id());
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
@@ -103,7 +103,7 @@ async fn in_the_middle_of_a_change_the_new_key_is_exported_with_a_warning() {
     drop(rotation);
     let run = home.run_showing(["vault", "export"], "").ok();
     assert_eq!(run.stdout.trim(), new.to_base64().expose());
-    run.says("is being exchanged").says(&old.id().to_string()).says("credentials vault rotate-key");
+    run.says("is being replaced").says(&old.id().to_string()).says("credentials vault rotate-key");
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn an_account_that_is_restored_from_before_is_sealed_with_the_present_key(
     home.run(["list"]).code(5).says("which this vault has given up");
     home.run(["vault", "check", "--restored"]).code(2).says("--fix");
     let fixed = home.run(["vault", "check", "--fix", "--restored"]).ok();
-    fixed.says(&format!("Sealed anew with the key {}: 1 account (", after.current.id()));
+    fixed.says(&format!("Sealed with the key {}: 1 account (", after.current.id()));
     assert_all_open(&home, &after).await;
     home.run(["vault", "check"]).ok();
     // Without the old key nothing can be done.
@@ -183,7 +183,7 @@ async fn killed_at_any_record_it_is_gone_on_with_and_nothing_is_lost() {
         assert_eq!(keys(&home).await.current.id(), meanwhile.current.id());
         home.run(["vault", "check"]).code(5).prints("credentials vault rotate-key");
         let run = home.run(["vault", "rotate-key"]).ok();
-        run.says("Going on").says(&meanwhile.current.id().to_string());
+        run.says("Continuing").says(&meanwhile.current.id().to_string());
         let after = keys(&home).await;
         assert_eq!(after.current.id(), meanwhile.current.id(), "no third key");
         assert!(after.previous.is_none());
@@ -288,7 +288,7 @@ async fn as_long_as_a_record_does_not_open_both_keys_are_kept() {
     run.says(&format!("the key {} is kept", old.id())).says("credentials vault check");
     assert_eq!(keys(&home).await.previous.unwrap().id(), old.id());
     fs::write(&path, whole).unwrap();
-    home.run(["vault", "rotate-key"]).ok().says("Going on");
+    home.run(["vault", "rotate-key"]).ok().says("Continuing");
     assert_all_open(&home, &keys(&home).await).await;
 }
 
@@ -384,7 +384,7 @@ async fn ctrl_c_ends_it_and_it_is_gone_on_with() {
     let (shown, code) = end_of(terminal);
     assert_eq!(code, 130, "{shown}");
     drop(lease);
-    home.run(["vault", "rotate-key"]).ok().says("Going on");
+    home.run(["vault", "rotate-key"]).ok().says("Continuing");
     assert_all_open(&home, &keys(&home).await).await;
     let left = Path::new("vault.key.old");
     assert!(!home.config_directory().join(left).exists());

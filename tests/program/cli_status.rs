@@ -86,7 +86,7 @@ async fn each_trouble_has_its_reason_and_what_mends_it() {
     let gone = home.add_to(PoolKey::new("google"), "gone", OAuthTokens::new("at-secret-7")).await;
     learn(&home, &gone, needs_sign_in()).await;
 
-    let run = home.run(["status"]).code(4).says("3 things are to be mended, or waited for");
+    let run = home.run(["status"]).code(4).says("3 problems to fix or to wait for");
     let run = run.prints("google/default: 0 of 2 can be used; no request can be made\n");
     let run = run.prints("openai/default: 2 of 4 can be used; the next request takes openai/good\n");
     for (account, why, way_out) in [
@@ -100,8 +100,8 @@ async fn each_trouble_has_its_reason_and_what_mends_it() {
             "not used: mode auto takes sign-ins before keys",
             "set providers.google.mode = \"all\" in ",
         ),
-        ("nobody/work", "no provider of that name is set", "set providers.nobody.type in "),
-        ("openai/limited", "cooling, ", "credentials reset openai/limited, if you know better"),
+        ("nobody/work", "the settings have no provider of that name", "set providers.nobody.type in "),
+        ("openai/limited", "cooling down, ", "credentials reset openai/limited, to use it now"),
         ("openai/on leave", "paused", "credentials resume 'openai/on leave'"),
         ("openai/refused", "its last request was refused (401)", "credentials test openai/refused"),
     ] {

@@ -208,7 +208,7 @@ async fn an_exported_key_opens_the_old_records_on_another_machine() {
     // Before the vault is there, too; and from a file.
     let before = Home::new();
     fs::write(before.path().join("k"), &key).unwrap();
-    before.run(["vault", "import", "--file", "k"]).ok().says("others may read");
+    before.run(["vault", "import", "--file", "k"]).ok().says("other users may read");
     copy(&old.vault_directory(), &before.vault_directory());
     assert_eq!(opened(&before, &[]), ["spare", "work"]);
 }
@@ -308,7 +308,7 @@ async fn what_is_no_key_is_refused_and_not_repeated() {
     home.run(["vault", "rotate-key", "--new-key-stdin", "sk-secret-typed"]).code(2);
     home.run(["vault", "import", "--file", "none"]).code(3).says("none");
     fs::write(home.path().join("k"), "sk-secret-typed").unwrap();
-    home.run(["vault", "import", "--file", "k"]).code(2).says("k is no key");
+    home.run(["vault", "import", "--file", "k"]).code(2).says("k is not a key");
     home.run(["vault", "import", "--file", "k", "--key-stdin"]).code(2);
     assert!(!home.config_directory().exists());
 }
@@ -462,12 +462,12 @@ async fn check_tells_what_is_wrong_and_mends_what_is_safe() {
     let name = record.display().to_string();
     fs::set_permissions(&record, fs::Permissions::from_mode(0o644)).unwrap();
     let run = home.run(["vault", "check"]).code(5).prints("warning:").prints(&name);
-    run.prints("credentials vault check --fix").says("one thing is wrong");
+    run.prints("credentials vault check --fix").says("the vault has 1 problem");
     let json = home.run(["vault", "check", "--json"]).code(5).json();
     assert_eq!(json["findings"][0]["kind"], "open_to_others");
     assert_eq!(json["findings"][0]["path"], name.as_str());
     assert_eq!(mode(&record), 0o644, "nothing was changed");
-    home.run(["vault", "check", "--fix"]).ok().prints("mended:").prints(&name);
+    home.run(["vault", "check", "--fix"]).ok().prints("fixed:").prints(&name);
     assert_eq!(mode(&record), 0o600);
     home.run(["vault", "check"]).ok();
 
@@ -481,7 +481,7 @@ async fn check_tells_what_is_wrong_and_mends_what_is_safe() {
 
     fs::set_permissions(home.key_file(), fs::Permissions::from_mode(0o644)).unwrap();
     home.run(["vault", "check"]).code(5).prints(home.key_file().to_str().unwrap());
-    let run = home.run(["vault", "check", "--fix"]).code(5).prints("mended:");
+    let run = home.run(["vault", "check", "--fix"]).code(5).prints("fixed:");
     run.says("no account was opened").says("credentials vault check");
     home.run(["vault", "check"]).ok();
     Home::new().run(["vault", "check"]).code(3).says("credentials vault init");
@@ -540,7 +540,7 @@ fn accounts_in_an_older_format_are_sealed_in_the_present_one() {
     let home = Home::with_fixture("vault-v2");
     let run = home.run(["vault", "check"]);
     run.prints("6 records are in an older format").prints("try: credentials vault check --fix");
-    home.run(["vault", "check", "--fix"]).ok().says("Sealed in the present format: 6 accounts");
+    home.run(["vault", "check", "--fix"]).ok().says("Sealed in the current format: 6 accounts");
     let report = home.run(["vault", "check", "--json"]).ok().json();
     assert_eq!((&report["older"], &report["opened"]), (&0.into(), &6.into()));
     assert_eq!(report["vault"].as_str().unwrap().len(), 32);
@@ -557,7 +557,7 @@ fn attributes_of_the_first_version_are_kept_or_dropped_as_a_person_says() {
         run.says("(account, host)").says("--keep-attributes or --drop-attributes");
         assert_eq!(key_id(&home.key_file()), key, "nothing has begun");
         let run = home.run(["vault", "check", "--fix"]).ok().prints("(account, host)");
-        run.says("Sealed in the present format: 3 accounts");
+        run.says("Sealed in the current format: 3 accounts");
         home.run(["vault", "rotate-key", "--keep-attributes", "--drop-attributes"]).code(2);
         home.run(["vault", "rotate-key", flag]).ok().says("6 accounts are sealed with the key");
         let shown = home.run(["list", "--json"]).ok().json();

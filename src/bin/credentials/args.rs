@@ -6,12 +6,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::commands::Command;
 use crate::options::Global;
 
-/// What comes after the options in the long help.
+/// What follows the options in the long help.
 const AFTER_HELP: &str = "\
 Accounts:
-  Where an ACCOUNT is asked for, PROVIDER/LABEL names one, PROVIDER/NAMESPACE/LABEL one of several
-  namespaces, PROVIDER or LABEL the only one that there is, and an id, or four digits of its
-  beginning and more, any.
+  ACCOUNT is PROVIDER/LABEL, or PROVIDER/NAMESPACE/LABEL if there are several namespaces. PROVIDER or
+  LABEL alone is enough if only one account has it. An account's id always works, and so do the first
+  digits of it, at least four.
 
 Examples:
   credentials login openai --api-key --label work
@@ -19,36 +19,36 @@ Examples:
   curl -H @<(credentials headers openai) https://api.openai.com/v1/models
 
 Environment:
-  TOWER_CREDENTIALS_DIR        the vault's directory, as --vault
-  TOWER_CREDENTIALS_CONFIG     the settings file, as --config
+  TOWER_CREDENTIALS_DIR        the vault's directory, like --vault
+  TOWER_CREDENTIALS_CONFIG     the settings file, like --config
   TOWER_CREDENTIALS_VAULT_KEY  the vault's key: 32 bytes in base64
-  TOWER_CREDENTIALS_KEY_FILE   where the key is, as --key-file
+  TOWER_CREDENTIALS_KEY_FILE   the file with the vault's key, like --key-file
   TOWER_CREDENTIALS_KEY_COMMAND
-                               where the key is, as --key-command
-  TOWER_CREDENTIALS_KEYRING    1: the key is in the keyring, as with --keyring
+                               a command that prints the vault's key, like --key-command
+  TOWER_CREDENTIALS_KEYRING    1 takes the vault's key from the keyring, like --keyring
   TOWER_CREDENTIALS_<PROVIDER>_<SETTING>
-                               a setting of one provider's; the settings file goes before it
-  NO_COLOR                     no colours
+                               a provider's setting; the settings file takes precedence
+  NO_COLOR                     disables colours
 
 Exit codes:
-  0  done
-  1  it could not be done
-  2  what was typed, or a setting, is wrong
+  0  success
+  1  the command failed
+  2  the command line or a setting is wrong
   3  there is no such account, provider or file
-  4  the vendor has refused, or a new sign-in is needed
+  4  the vendor refused, or an account needs a new sign-in
   5  the vault can't be opened, its key is missing or wrong, or something in it is damaged
-  6  no answer came from the vendor, or every account is limited
-  128 and more  ended by a signal: 130 by Ctrl-C
+  6  there was no response from the vendor, or every account is cooling down
+  128 and more  ended by a signal; Ctrl-C gives 130
 
 Files:
-  The vault, the key, the settings file and the cache are where the platform has such things: on Unix in
+  The vault, the key, the settings file and the cache are in the platform's usual places: on Unix in
   $XDG_DATA_HOME, $XDG_CONFIG_HOME and $XDG_CACHE_HOME, under `tower-credentials`. `credentials vault path`
-  tells where that is.";
+  shows them.";
 
-/// Accounts, keys and tokens of HTTP APIs, in an encrypted vault
+/// Keep the accounts, keys and tokens of HTTP APIs in an encrypted vault
 ///
-/// The vault is the one that programs with the tower-credentials crate use: what is signed in here, they use at
-/// once, and what they learn of an account is seen here.
+/// Programs that use the tower-credentials crate share the vault. They use the accounts that you add here at once, and
+/// what they learn about an account is shown here.
 #[derive(Debug, Parser)]
 #[command(name = "credentials", version, after_long_help = AFTER_HELP, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -60,21 +60,21 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// What was typed. Ends the program where that is wrong, or where help was asked for.
+    /// Parses the command line. Ends the program if that fails, or if help was asked for.
     pub(crate) fn typed() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
             let error = without_secrets(error);
-            // Where even the help can't be written, that is a failure.
+            // Help that can't be written is a failure.
             let code = if error.print().is_ok() { error.exit_code() } else { 1 };
             std::process::exit(code)
         })
     }
 }
 
-/// An error that does not repeat what may be a key that somebody has typed where none belongs.
+/// Removes what may be a mistyped key from an error.
 fn without_secrets(mut error: clap::Error) -> clap::Error {
-    // Of others, what is told is the program's own: that an argument is missing, say.
-    let tells_what_was_typed = matches!(
+    // Other errors contain only the program's own words, for example that an argument is missing.
+    let repeats_input = matches!(
         error.kind(),
         ErrorKind::UnknownArgument
             | ErrorKind::InvalidValue
@@ -82,18 +82,17 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
             | ErrorKind::TooManyValues
             | ErrorKind::InvalidSubcommand
     );
-    if !tells_what_was_typed || !asks_for_a_secret() {
+    if !repeats_input || !takes_a_secret() {
         return error;
     }
-    let taught = "a key is pasted at the prompt or piped in; one that was typed here is in the shell's history, and was \
-                  seen by whoever looked: replace it";
+    let advice = "paste a key at the prompt, or pipe it in; a key on the command line is in the shell's history, and other users could see it: replace it";
     if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
         && flag.starts_with('-')
         && std::env::args_os()
             .any(|argument| argument.to_string_lossy().starts_with(&format!("{flag}=")))
     {
-        // What was typed after it is not repeated.
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![taught.into()]));
+        // Without the value that was typed after it.
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
     }
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         let may_be_secret = |value: &ContextValue| match value {
@@ -104,14 +103,14 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
         };
         if error.get(kind).is_some_and(may_be_secret) {
             error.insert(kind, ContextValue::String("…".to_owned()));
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![taught.into()]));
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
         }
     }
     error
 }
 
-/// Whether the command is one that takes a secret: from a prompt or standard input, never from here.
-fn asks_for_a_secret() -> bool {
+/// Whether the command takes a secret, which comes from a prompt or from standard input.
+fn takes_a_secret() -> bool {
     let commands = ["login", "import", "rotate-key", "backup", "restore"];
     std::env::args_os().skip(1).any(|argument| commands.iter().any(|name| argument == *name))
 }

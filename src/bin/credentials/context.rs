@@ -1,4 +1,4 @@
-//! What every command works with: the settings, the vault, the HTTP client.
+//! What commands work with: the settings, the vault and the HTTP client.
 
 use std::fs;
 use std::io;
@@ -34,16 +34,16 @@ use crate::shell::quoted;
 /// The HTTP client of the program.
 pub(crate) type Http = MapRequest<HttpsClient<Body>, fn(Request<Body>) -> Request<Body>>;
 
-/// The HTTP client, with the layers of a pool over it.
+/// The HTTP client with the layers of a pool.
 pub(crate) type Client = Credentials<ErrorBody<Http>>;
 
-/// The body of each request of the program's.
+/// The body of the program's requests.
 pub(crate) type Body = Full<Bytes>;
 
-/// A vault, or the place of one that is missing.
+/// A vault, or an empty one in memory if there is none.
 pub(crate) type AnyVault = Either<FileVault, MemoryVault>;
 
-/// What every command works with.
+/// What commands work with.
 pub(crate) struct Context {
     setup: Setup,
     pub(crate) places: Places,
@@ -56,23 +56,23 @@ impl Context {
         Self::with_settings(global, None)
     }
 
-    /// The settings file, whether it is there and well or not.
+    /// Returns the path of the settings file, which need not exist or be valid.
     pub(crate) fn config_file(global: &Global) -> Result<PathBuf, Failure> {
         Ok(named(global)?.config_file()?)
     }
 
-    /// With settings for a provider that go before all others.
+    /// As [`new`](Self::new), with settings for a provider that take precedence.
     pub(crate) fn with_settings(
         global: &Global,
         settings: Option<(&str, ProviderSettings)>,
     ) -> Result<Self, Failure> {
-        let context = Self::untold(global, settings)?;
-        context.tell();
+        let context = Self::quiet(global, settings)?;
+        context.say_what_is_used();
         Ok(context)
     }
 
-    /// As [`with_settings`](Self::with_settings), but without a word to a person, who has been told or reads nothing.
-    pub(crate) fn untold(
+    /// As [`with_settings`](Self::with_settings), but says nothing.
+    pub(crate) fn quiet(
         global: &Global,
         settings: Option<(&str, ProviderSettings)>,
     ) -> Result<Self, Failure> {
@@ -86,8 +86,8 @@ impl Context {
         Ok(Self { setup, places, keys, registry })
     }
 
-    /// Tells what is in use, if a person may not know or would not want it so.
-    fn tell(&self) {
+    /// Says what is in use that a person may not know of, or may not want.
+    fn say_what_is_used(&self) {
         let Self { places, keys, .. } = self;
         for from in self.registry.from_environment() {
             output::note(from);
@@ -95,14 +95,14 @@ impl Context {
         let (vault, settings) = (places.vault.display(), places.config.display());
         tracing::info!(%vault, key = %keys, %settings, "in use");
         #[cfg(unix)]
-        say_whose(&places.vault);
-        // Of a vault that is not there yet, it is an error when it is made.
+        say_owner(&places.vault);
+        // For a vault that does not exist yet, this is an error when it is created.
         if self.is_key_in_vault() && FileVault::is_at(&places.vault) {
             output::warn(format_args!(
-                "the key file {keys} lies in the vault's directory: whoever has a copy of the vault has its key"
+                "the key file {keys} is in the vault's directory: anyone with a copy of the vault has its key"
             ));
             output::way_out(format_args!(
-                "move it elsewhere, and name it there by --key-file, or by key_file in the table [vault] of {}",
+                "move it elsewhere, and name its new place with --key-file, or with key_file in the table [vault] of {}",
                 output::path(&places.config)
             ));
         }
@@ -113,33 +113,33 @@ impl Context {
         self.setup.key_in_vault().is_some()
     }
 
-    /// The vault, where there is one.
+    /// Opens the vault, if there is one.
     pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
         Ok(self.setup.vault().await?)
     }
 
-    /// The keys of the vault that is there.
+    /// Loads the keys of the existing vault.
     pub(crate) async fn vault_key(&self) -> Result<Keys, Failure> {
         Ok(self.setup.vault_key().await?)
     }
 
-    /// The vault, with these keys and no others.
+    /// Opens the vault with these keys.
     pub(crate) async fn open(&self, keys: &Keys) -> Result<FileVault, Failure> {
         Ok(FileVault::builder(&self.places.vault).open_with(keys).await?)
     }
 
-    /// The vault; a new one, and a key for it, if there is none. That is told.
+    /// Opens the vault, or creates one with a key for it, and says so.
     pub(crate) async fn vault_or_new(&self) -> Result<FileVault, Failure> {
         if let Some(vault) = self.vault().await? {
             return Ok(vault);
         }
         let vault = self.setup.vault_or_new().await?;
-        self.say_made(None);
+        self.say_created(None);
         Ok(vault)
     }
 
-    /// Says that a vault was made, where, and what is to be kept of it.
-    pub(crate) fn say_made(&self, id: Option<KeyId>) {
+    /// Says that a vault was created, where it is, and what to keep a copy of.
+    pub(crate) fn say_created(&self, id: Option<KeyId>) {
         let id = id.map(|id| format!(" {id}")).unwrap_or_default();
         let is_kept = self.keys.can_keep();
         output::say(format_args!(
@@ -156,44 +156,44 @@ impl Context {
         }
     }
 
-    /// Refuses to make a vault among files of something else, or with its key in it.
-    pub(crate) fn has_room(&self) -> Result<(), Failure> {
+    /// Refuses to create a vault among other files, or with its key in it.
+    pub(crate) fn check_room(&self) -> Result<(), Failure> {
         Ok(self.setup.has_room()?)
     }
 
-    /// Says what is wrong with the vault, or with the place where it would be made.
+    /// Checks that the vault can be written to, or that one can be created.
     pub(crate) async fn check_vault(&self) -> Result<(), Failure> {
         if let Some(vault) = self.vault().await? {
             return Ok(vault.check_writable().await?);
         }
-        self.has_room()?;
+        self.check_room()?;
         for place in [Some(&*self.places.vault), self.keys.file()].into_iter().flatten() {
             can_be_made(place)?;
         }
         Ok(())
     }
 
-    /// The vault; one that is empty and kept nowhere, where there is none: the environment may have a key.
+    /// Opens the vault, or an empty one in memory if there is none: the environment may have a key.
     pub(crate) async fn vault_or_empty(&self) -> Result<AnyVault, Failure> {
         Ok(self.vault().await?.map_or_else(|| Either::Right(MemoryVault::new()), Either::Left))
     }
 
-    /// The vault of a command that is about accounts, of which there must be some.
+    /// Opens the vault, which must exist.
     pub(crate) async fn vault_with_accounts(&self) -> Result<FileVault, Failure> {
         self.vault().await?.ok_or_else(|| {
             Failure::not_found("there are no accounts yet").way_out("credentials login PROVIDER")
         })
     }
 
-    /// The pool of this key, for one command: it looks at nothing in the background, and its requests wait for
-    /// a renewal for as long as it takes.
+    /// Builds a pool for one command: it does nothing in the background, and its requests wait for a renewal as long as it
+    /// takes.
     pub(crate) fn pool(&self, key: &PoolKey, vault: impl Vault) -> Result<PoolBuilder, Failure> {
         let pool = self.registry.pool(key.provider(), vault)?;
         let pool = pool.namespace(key.namespace()).sync_every(None).renewal_patience(None);
         Ok(pool.on_event(ending::tell))
     }
 
-    /// The provider's pool: that of the namespace, where one is named, else of the settings'.
+    /// Returns the key of the provider's pool, in this namespace or in that of the settings.
     pub(crate) fn pool_key(&self, provider: &str, namespace: Option<&str>) -> Result<PoolKey, Failure> {
         let key = self.registry.pool_key(provider)?;
         Ok(match namespace {
@@ -202,14 +202,13 @@ impl Context {
         })
     }
 
-    /// The client whose requests have the pool's accounts.
+    /// Returns a client that sends requests with the pool's accounts.
     pub(crate) fn client(&self, pool: &Pool) -> Result<Client, Failure> {
         let errors = ErrorBodyLayer::new(pool.clone());
         Ok(self.layer(pool).layer(errors.layer(http()?)))
     }
 
-    /// All layers for a pool, with what renews its tokens. A provider without OAuth has nothing to renew, and
-    /// says so only where something is to be.
+    /// Returns all layers for a pool, with a refresher if the provider has OAuth.
     pub(crate) fn layer(&self, pool: &Pool) -> CredentialsLayer {
         let layer = self.registry.layer(pool.clone());
         let has_oauth = pool.status().iter().any(|status| status.credential.kind == Kind::OAuth);
@@ -224,15 +223,15 @@ impl Context {
         }
     }
 
-    /// What signs in to the provider's accounts and renews their tokens.
+    /// Returns the client that signs in to the provider's accounts and renews their tokens.
     pub(crate) fn oauth(&self, provider: &str) -> Result<OAuthClient, Failure> {
         Ok(self.registry.oauth(provider, OAuthHttp::new(http()?))?)
     }
 }
 
-/// Says that a vault is somebody else's, which only root can use.
+/// Says so if the vault belongs to another user, so that only root can use it.
 #[cfg(unix)]
-fn say_whose(vault: &Path) {
+fn say_owner(vault: &Path) {
     let owner = fs::metadata(vault).map(|vault| std::os::unix::fs::MetadataExt::uid(&vault));
     let user = rustix::process::geteuid().as_raw();
     if let Some(owner) = owner.ok().filter(|owner| *owner != user) {
@@ -240,7 +239,7 @@ fn say_whose(vault: &Path) {
     }
 }
 
-/// What the flags name.
+/// Returns a builder with what the flags name.
 fn named(global: &Global) -> Result<SetupBuilder, Failure> {
     let mut builder = Setup::builder();
     if let Some(vault) = &global.vault {
@@ -255,20 +254,20 @@ fn named(global: &Global) -> Result<SetupBuilder, Failure> {
     })
 }
 
-/// Whether there is a directory above it that can be written to.
+/// Checks that there is a directory above it that can be written to.
 fn can_be_made(place: &Path) -> Result<(), Failure> {
     let there = place.ancestors().skip(1).find(|above| above.as_os_str().is_empty() || above.exists());
     let above = there.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |because: &dyn std::fmt::Display| {
-        Failure::new(Exit::Vault, format!("{} could not be made", place.display()))
+        Failure::new(Exit::Vault, format!("{} could not be created", place.display()))
             .because(because)
             .way_out(format!(
-                "make {} yours to write to; or --vault DIR, --key-file FILE",
+                "make {} writable, or choose other places with --vault DIR and --key-file FILE",
                 quoted(above.display())
             ))
     };
     if !above.is_dir() {
-        return Err(failed(&format_args!("{} is no directory", above.display())));
+        return Err(failed(&format_args!("{} is not a directory", above.display())));
     }
     #[cfg(unix)]
     rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
@@ -276,7 +275,7 @@ fn can_be_made(place: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A client with the proxies and the certificates of the machine, that says who it is.
+/// Returns a client that uses the proxies and certificates of the machine, and names itself.
 pub(crate) fn http() -> Result<Http, Failure> {
     let client = HttpsClient::new().map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
@@ -285,7 +284,7 @@ pub(crate) fn http() -> Result<Http, Failure> {
     Ok(MapRequest::new(client, signed as fn(_) -> _))
 }
 
-/// Some vendors refuse requests that don't say whose they are.
+/// Adds a `user-agent`: some vendors refuse requests without one.
 fn signed(mut request: Request<Body>) -> Request<Body> {
     let name = HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
     request.headers_mut().entry(USER_AGENT).or_insert(name);

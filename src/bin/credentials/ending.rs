@@ -1,4 +1,4 @@
-//! The end of the program, which loses no token: a renewal that is under way is waited for, whatever ends the program.
+//! The end of the program. It waits for renewals that are under way, so that no token is lost.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,76 +12,76 @@ use crate::naming;
 use crate::output;
 use crate::signals::Interrupts;
 
-/// How long a renewal is waited for after a signal. A token endpoint mostly answers within a second.
+/// How long to wait for a renewal after a signal. A token endpoint usually responds within a second.
 const AFTER_SIGNAL: Duration = Duration::from_secs(60);
 
-/// How long it is waited for after a signal where its new token could not be saved.
-const UNSAVABLE: Duration = Duration::from_secs(2);
+/// How long to wait for it after a signal if its new token could not be saved.
+const AFTER_SIGNAL_UNSAVED: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether there is still something to wait for.
+/// How often to check whether something is still under way.
 const STEP: Duration = Duration::from_secs(1);
 
-/// What has been begun. Commands are dropped where they are when a signal comes, so they don't have it.
-struct Begun {
+/// What is under way. A signal drops a command in the middle, so the command can't hold it.
+struct UnderWay {
     pools: Vec<Pool>,
     /// Accounts whose new token could not be saved so far.
     unsaved: Vec<CredentialId>,
-    /// Why something else that was learnt could not be saved, when it was last tried.
-    not_kept: Option<String>,
+    /// Why something else that was learnt could not be saved, at the last attempt.
+    save_error: Option<String>,
 }
 
-fn begun() -> MutexGuard<'static, Begun> {
-    static BEGUN: Mutex<Begun> =
-        Mutex::new(Begun { pools: Vec::new(), unsaved: Vec::new(), not_kept: None });
-    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+fn under_way() -> MutexGuard<'static, UnderWay> {
+    static UNDER_WAY: Mutex<UnderWay> =
+        Mutex::new(UnderWay { pools: Vec::new(), unsaved: Vec::new(), save_error: None });
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens a pool that is closed when the program ends.
 pub(crate) async fn open(pool: PoolBuilder) -> Result<Pool, Error> {
     let pool = pool.open().await?;
-    begun().pools.push(pool.clone());
+    under_way().pools.push(pool.clone());
     Ok(pool)
 }
 
-/// Tells a person what is waited for without end.
+/// Says that tokens can't be saved, which the program waits for.
 pub(crate) fn tell(event: &Event<'_>) {
     match event {
         Event::SecretNotSaved { credential, error } => {
-            let mut begun = begun();
-            if !begun.unsaved.contains(&credential.id) {
-                begun.unsaved.push(credential.id);
+            let mut under_way = under_way();
+            if !under_way.unsaved.contains(&credential.id) {
+                under_way.unsaved.push(credential.id);
                 let name = naming::name(credential);
                 output::warn(format_args!(
-                    "the new token of {name} can't be saved, and is lost if this program ends before it is: {}",
+                    "the new token of {name} can't be saved, and is lost if this program ends before that: {}",
                     output::plain(error)
                 ));
             }
         }
         Event::Refreshed { credential } => {
-            let unsaved = &mut begun().unsaved;
+            let unsaved = &mut under_way().unsaved;
             if unsaved.contains(&credential.id) {
                 unsaved.retain(|id| *id != credential.id);
                 output::say(format_args!("The new token of {} is saved", naming::name(credential)));
             }
         }
-        Event::SaveFailed { error } => begun().not_kept = Some((*error).to_owned()),
+        Event::SaveFailed { error } => under_way().save_error = Some((*error).to_owned()),
         _ => {}
     }
 }
 
-/// Says that what was learnt of a pool's accounts is lost with the program.
-fn tell_not_kept(pool: &Pool) {
-    let why = begun().not_kept.clone().unwrap_or_else(|| "the vault does not answer".to_owned());
+/// Warns that what was learnt about a pool's accounts is lost.
+fn warn_not_saved(pool: &Pool) {
+    let why = under_way().save_error.clone().unwrap_or_else(|| "the vault does not respond".to_owned());
     let (pool, why) = (pool.key(), output::plain(&why));
-    output::warn(format_args!("what was learnt of the accounts of {pool} is not kept: {why}"));
+    output::warn(format_args!("what was learnt about the accounts of {pool} is not saved: {why}"));
 }
 
-/// Waits for what was begun; after a signal with a bound, and to no more than the second one.
+/// Waits for what is under way; after a signal, for a limited time, and only until the next signal.
 pub(crate) async fn close(
     done: Result<Exit, Failure>,
     interrupts: &mut Interrupts,
 ) -> Result<Exit, Failure> {
-    let pools = std::mem::take(&mut begun().pools);
+    let pools = std::mem::take(&mut under_way().pools);
     let is_signalled = matches!(&done, Err(failure) if failure.is_signal());
     let lost = tokio::select! {
         biased;
@@ -95,21 +95,21 @@ pub(crate) async fn close(
     done
 }
 
-/// The accounts whose renewal has not ended.
+/// Closes the pools, and returns the accounts whose renewal did not end.
 async fn close_all(pools: &[Pool], is_signalled: bool) -> Vec<Metadata> {
     let began = Instant::now();
     let mut lost = Vec::new();
     for pool in pools {
         tell_waiting(&pool.renewing(), is_signalled);
-        // To close it again goes on waiting.
+        // Closing it again continues to wait.
         while let Err(unfinished) = pool.close(STEP).await {
             if unfinished.renewals.is_empty() {
-                tell_not_kept(pool);
+                warn_not_saved(pool);
                 break;
             }
-            let is_unsavable = |account: &Metadata| begun().unsaved.contains(&account.id);
-            let bound = match unfinished.renewals.iter().all(is_unsavable) {
-                true => UNSAVABLE,
+            let is_unsaved = |account: &Metadata| under_way().unsaved.contains(&account.id);
+            let bound = match unfinished.renewals.iter().all(is_unsaved) {
+                true => AFTER_SIGNAL_UNSAVED,
                 false => AFTER_SIGNAL,
             };
             if is_signalled && began.elapsed() >= bound {
@@ -133,7 +133,7 @@ fn tell_waiting(renewing: &[Metadata], is_signalled: bool) {
     output::say(format_args!("Waiting until the token of {} is renewed; {again}", names.join(", ")));
 }
 
-/// Says what may be lost.
+/// Warns of tokens that may be lost.
 fn report(lost: impl IntoIterator<Item = Metadata>) {
     for account in lost {
         let name = naming::name(&account);

@@ -15,7 +15,7 @@ use crate::naming;
 use crate::shell::quoted;
 use crate::time::brief;
 
-/// Without the place in a program at which a setting could be set, which errors of OAuth name last.
+/// Returns the text of an OAuth error without its last words, which say where a program could set the setting.
 pub(crate) fn in_settings(text: String) -> String {
     const PLACE: &str = ", or OAuthConfig::";
     let Some(at) = text.find(PLACE) else { return text };
@@ -29,19 +29,19 @@ pub(crate) fn in_settings(text: String) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done,
-    /// It could not be done, for a reason that no other code has.
+    /// The command failed, for a reason that has no other code.
     Failed,
-    /// What was typed, or a setting, is wrong; clap's own code.
+    /// The command line or a setting is wrong. This is also clap's code.
     Usage,
     /// There is no such account, provider or file.
     NotFound,
-    /// The vendor has refused, or a new sign-in is needed.
+    /// The vendor refused, or an account needs a new sign-in.
     Refused,
     /// The vault can't be opened, its key is missing or wrong, or something in it is damaged.
     Vault,
-    /// No answer came from the vendor, or every account is limited.
+    /// There was no response from the vendor, or every account is cooling down.
     Unavailable,
-    /// A signal has ended the program: the code that shells have for it.
+    /// A signal ended the program; the code is the one that shells use for it.
     Signal(u8),
 }
 
@@ -86,7 +86,7 @@ impl Failure {
         Self::new(Exit::NotFound, message)
     }
 
-    /// A signal has ended the program: there is nothing to say.
+    /// A signal ended the program: there is nothing to say.
     pub(crate) fn interrupted(code: u8) -> Self {
         Self::new(Exit::Signal(code), "")
     }
@@ -100,7 +100,7 @@ impl Failure {
         &self.message
     }
 
-    /// What lies behind it, the nearest cause first.
+    /// Its causes, the nearest first.
     pub(crate) fn causes(&self) -> &[String] {
         &self.causes
     }
@@ -114,19 +114,19 @@ impl Failure {
         matches!(self.exit, Exit::Signal(_))
     }
 
-    /// Whoever read the output has closed it: there is nobody to say anything to.
+    /// The reader of the output has closed it: there is nobody to say anything to.
     pub(crate) fn nobody_reads() -> Self {
         Self::new(Exit::Done, "")
     }
 
-    /// With what lies behind it.
+    /// Adds a cause.
     #[must_use]
     pub(crate) fn because(mut self, cause: impl Display) -> Self {
         self.causes.push(in_settings(cause.to_string()));
         self
     }
 
-    /// With what helps: a command, most often.
+    /// Adds what a person can do about it, usually a command.
     #[must_use]
     pub(crate) fn way_out(mut self, way_out: impl Into<String>) -> Self {
         self.way_out = Some(way_out.into());
@@ -137,7 +137,7 @@ impl Failure {
         let mut failure = Self::new(exit, error.to_string());
         let mut source = error.source();
         while let Some(cause) = source {
-            // Some say it themselves.
+            // Some errors contain their cause.
             if !failure.message.contains(&cause.to_string()) {
                 failure = failure.because(cause);
             }
@@ -172,18 +172,18 @@ impl From<SetupError> for Failure {
             SetupError::NoKeyring => Self::usage("this program was built without keyrings")
                 .way_out("cargo install tower-credentials --features cli,keyring"),
             SetupError::NotADirectory(_) => {
-                Self::usage(error.to_string()).way_out("--vault DIR with a vault's directory")
+                Self::usage(error.to_string()).way_out("--vault DIR, with the directory of a vault")
             }
             SetupError::Occupied(_) => {
-                Self::usage(error.to_string()).way_out("--vault DIR with a directory of its own")
+                Self::usage(error.to_string()).way_out("--vault DIR, with a directory of its own")
             }
             SetupError::KeyInVault { .. } => {
-                Self::usage(error.to_string()).way_out("--key-file FILE with a file elsewhere")
+                Self::usage(error.to_string()).way_out("--key-file FILE, with a file elsewhere")
             }
             SetupError::MissingKey(missing) => {
                 let failure = Self::new(Exit::Vault, missing.to_string());
                 failure.way_out(match missing.beside {
-                    Some(file) => format!("the same with --key-file {}", quoted(file.display())),
+                    Some(file) => format!("add --key-file {}", quoted(file.display())),
                     None => "credentials vault import".to_owned(),
                 })
             }
@@ -242,12 +242,15 @@ impl From<Error> for Failure {
     }
 }
 
-/// An error of the layers' that tells programs what they could call: what a person can do instead.
+/// Rewords an error that tells a programmer what to call, for a person.
 fn in_words(error: &Error) -> Option<Failure> {
     Some(match error {
         Error::AllCoolingDown { pool, retry_after, .. } => Failure::new(
             Exit::Unavailable,
-            format!("every account of {pool} is limited; the first is ready in {}", brief(*retry_after)),
+            format!(
+                "every account of {pool} is cooling down; the first is ready in {}",
+                brief(*retry_after)
+            ),
         ),
         Error::Paused { pool, pin: None } => {
             Failure::failed(format!("every account of {pool} that requests may take is paused"))
@@ -255,21 +258,20 @@ fn in_words(error: &Error) -> Option<Failure> {
         }
         Error::Spent { pool, pin: None } => {
             let message = format!(
-                "every account of {pool} that is not paused is spent, or needs a new sign-in: see to their billing"
+                "every account of {pool} that is not paused is spent, or needs a new sign-in: check their billing"
             );
             Failure::new(Exit::Unavailable, message)
-                .way_out(format!("{}, which puts to use again what works", naming::test(pool)))
+                .way_out(format!("{}, which uses again what works", naming::test(pool)))
         }
         Error::NoToken { pool, label } => {
-            let message =
-                format!("{label} of {pool} has no access token, and none could be made for it");
+            let message = format!("{label} of {pool} has no access token, and none could be obtained");
             Failure::new(Exit::Refused, message).way_out(naming::test(pool))
         }
         _ => return None,
     })
 }
 
-/// An error and what lies behind it, on one line.
+/// Returns an error and its causes on one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -299,7 +301,7 @@ impl From<DiscoveryError> for Failure {
                 if let Some(failure) = cause.downcast_ref().and_then(in_words) {
                     return failure;
                 }
-                // What isn't a layer's is the client's: nothing was reached.
+                // Any other error is the HTTP client's: nothing was reached.
                 cause.downcast_ref().map_or(Exit::Unavailable, exit_of)
             }
             DiscoveryErrorKind::TimedOut(_) => Exit::Unavailable,
@@ -314,12 +316,12 @@ impl From<DiscoveryError> for Failure {
     }
 }
 
-/// What a stack of layers over the HTTP client fails with.
+/// The error of a stack of layers over the HTTP client.
 impl From<BoxError> for Failure {
     fn from(error: BoxError) -> Self {
         match error.downcast::<Error>() {
             Ok(error) => (*error).into(),
-            // The rest is the client's: nothing was reached.
+            // Any other error is the HTTP client's: nothing was reached.
             Err(error) => Self::of(Exit::Unavailable, &*error),
         }
     }

@@ -1,4 +1,4 @@
-//! Files that are written for their owner alone.
+//! Files that only their owner may read.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use crate::failure::Failure;
 #[cfg(unix)]
 use crate::output;
 
-/// Refuses a place within the vault: who copies the vault would have its key with it.
+/// Refuses a path in the vault's directory: a copy of the vault would include it.
 pub(crate) fn is_elsewhere(
     path: &Path,
     vault: &Path,
@@ -20,18 +20,20 @@ pub(crate) fn is_elsewhere(
     match (fs::canonicalize(directory), fs::canonicalize(vault)) {
         (Ok(directory), Ok(vault)) if directory.starts_with(&vault) => {
             let message = format!("{} is in the vault that {opener}", path.display());
-            Err(Failure::usage(message).way_out(format!("{argument} with a file elsewhere")))
+            Err(Failure::usage(message).way_out(format!("{argument}, with a file elsewhere")))
         }
         _ => Ok(()),
     }
 }
 
-/// Writes a file that only its owner may read: a new one, or whole in place of another.
+/// Writes a file that only its owner may read. With `overwrite`, it replaces another file as a whole.
 pub(crate) fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         let failure = Failure::failed(format!("could not write {}", path.display())).because(&error);
         match error.kind() {
-            io::ErrorKind::AlreadyExists => failure.way_out("another name, or --force to overwrite it"),
+            io::ErrorKind::AlreadyExists => {
+                failure.way_out("choose another name, or add --force to overwrite it")
+            }
             _ => failure,
         }
     };
@@ -60,7 +62,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// As root, in a directory of the vault's owner, gives the file to them: it is for them, and they have the key anyway.
+/// As root, in a directory of the vault's owner, gives the file to that owner, who has the key anyway.
 #[cfg(unix)]
 pub(crate) fn give_to_owner(path: &Path, vault: &Path) {
     use std::os::unix::fs::{MetadataExt, fchown};
@@ -73,7 +75,7 @@ pub(crate) fn give_to_owner(path: &Path, vault: &Path) {
     if directory.uid() != vault.uid() || directory.uid() == 0 {
         return;
     }
-    // What has taken the file's name since may lead anywhere.
+    // A link may have replaced the file.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     let given = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
         .map_err(io::Error::from)
@@ -81,7 +83,7 @@ pub(crate) fn give_to_owner(path: &Path, vault: &Path) {
     if let Err(error) = given {
         let path = path.display();
         output::warn(format_args!(
-            "{path} stays root's: it can't be given to the vault's owner ({error})"
+            "{path} still belongs to root: it can't be given to the vault's owner ({error})"
         ));
     }
 }

@@ -12,8 +12,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::output;
 
-/// Shows what the library warns of, on standard error, in the form of the program's own warnings. `-v` shows more of it,
-/// with its level and where it comes from.
+/// Shows the library's warnings on standard error, in the form of the program's own. With `-v`, shows more of its log, with
+/// levels and modules.
 pub(crate) fn show(verbose: u8) {
     let level = match verbose {
         0 => Level::WARN,
@@ -21,12 +21,12 @@ pub(crate) fn show(verbose: u8) {
         2 => Level::DEBUG,
         _ => Level::TRACE,
     };
-    // Of this crate alone: an HTTP client may tell at the last level what it sends.
-    let of_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    let of_ours = of_ours.with_target("tower_credentials", level);
-    // Commands tell of these in their own words.
-    let of_events = if verbose == 0 { LevelFilter::OFF } else { level.into() };
-    let of_ours = of_ours.with_target("tower_credentials::event", of_events);
+    // Only this crate: at the last level, an HTTP client may log what it sends.
+    let targets = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    let targets = targets.with_target("tower_credentials", level);
+    // Commands report these in their own words.
+    let events = if verbose == 0 { LevelFilter::OFF } else { level.into() };
+    let targets = targets.with_target("tower_credentials::event", events);
     let shown = match verbose {
         0 => Warnings.boxed(),
         _ => tracing_subscriber::fmt::layer()
@@ -35,7 +35,7 @@ pub(crate) fn show(verbose: u8) {
             .without_time()
             .boxed(),
     };
-    tracing_subscriber::registry().with(shown.with_filter(of_ours)).init();
+    tracing_subscriber::registry().with(shown.with_filter(targets)).init();
 }
 
 /// The library's warnings and errors, for a person.
@@ -45,7 +45,7 @@ impl<S: Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         let mut line = Line::default();
         event.record(&mut line);
-        // In one line: a name may have the end of one in it, and go on like an error of ours.
+        // On one line: a name may contain a line break, and go on like an error of ours.
         let line = output::plain(&line.into_text());
         match *event.metadata().level() {
             Level::ERROR => output::say(format_args!("{} {line}", output::bad("error:"))),
@@ -54,7 +54,7 @@ impl<S: Subscriber> Layer<S> for Warnings {
     }
 }
 
-/// What an event says: its message, the error that lies behind it, and then its other fields.
+/// The text of an event: its message, its error, then its other fields.
 #[derive(Default)]
 struct Line {
     message: String,
@@ -89,7 +89,7 @@ impl Visit for Line {
     }
 }
 
-/// Where lines of the log go, one at a time.
+/// Writes the lines of the log, one at a time.
 struct Lines;
 
 impl Write for Lines {

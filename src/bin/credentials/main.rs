@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     args.global.color.apply();
     log::show(args.global.verbose);
     if let Err(error) = is_private {
-        output::warn(format_args!("if the program crashes, a core may have secrets in it: {error}"));
+        output::warn(format_args!("if the program crashes, its core dump may contain secrets: {error}"));
     }
     let exit = match args.command {
         Command::OpenPage(command) => command.run(),

@@ -6,7 +6,7 @@ use tower_credentials::{Metadata, PoolKey};
 
 use crate::shell::{option, quoted};
 
-/// An account as it is typed.
+/// Returns the name of an account, as a person types it.
 pub(crate) fn name(credential: &Metadata) -> String {
     let Metadata { pool, label, .. } = credential;
     match pool.namespace() {
@@ -15,27 +15,27 @@ pub(crate) fn name(credential: &Metadata) -> String {
     }
 }
 
-/// How many names are told where there are many.
-const TOLD: usize = 6;
+/// The most names that are listed.
+const MOST: usize = 6;
 
-/// Accounts as they are typed; of many, the first ones.
+/// Returns the names of accounts; of many, only the first ones.
 pub(crate) fn names(credentials: &[Metadata]) -> String {
     let mut by_name: HashMap<String, usize> = HashMap::new();
     for credential in credentials {
         *by_name.entry(name(credential)).or_default() += 1;
     }
-    let told = credentials.iter().take(TOLD).map(|credential| match name(credential) {
+    let listed = credentials.iter().take(MOST).map(|credential| match name(credential) {
         name if by_name[&name] > 1 => format!("{name} ({})", credential.id),
         name => name,
     });
-    let mut told: Vec<_> = told.collect();
-    if credentials.len() > TOLD {
-        told.push(format!("and {} more", credentials.len() - TOLD));
+    let mut listed: Vec<_> = listed.collect();
+    if credentials.len() > MOST {
+        listed.push(format!("and {} more", credentials.len() - MOST));
     }
-    told.join(", ")
+    listed.join(", ")
 }
 
-/// How a person asks the vendor about the accounts of a pool.
+/// Returns the command that tests the accounts of a pool.
 pub(crate) fn test(pool: &PoolKey) -> String {
     let namespace = match pool.namespace() {
         PoolKey::DEFAULT_NAMESPACE => String::new(),
@@ -44,7 +44,7 @@ pub(crate) fn test(pool: &PoolKey) -> String {
     format!("credentials test {}{namespace}", quoted(pool.provider()))
 }
 
-/// How a person puts a paused account to use again.
+/// Returns the command that resumes a paused account.
 pub(crate) fn resumption(credential: &Metadata) -> String {
     format!("credentials resume {}", quoted(name(credential)))
 }

@@ -8,7 +8,7 @@ use crate::output::Color;
 
 /// The options of every command.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Everywhere")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The vault's directory
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -16,16 +16,16 @@ pub(crate) struct Global {
     /// The settings file
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// The file of the vault's key
+    /// The file with the vault's key
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) key_file: Option<PathBuf>,
-    /// A command that prints the vault's key; no shell runs it
+    /// A command that prints the vault's key; it runs without a shell
     #[arg(long, global = true, value_name = "COMMAND", value_hint = ValueHint::CommandString)]
     pub(crate) key_command: Option<String>,
     /// Take the vault's key from the system's keyring
     #[arg(long, global = true)]
     pub(crate) keyring: bool,
-    /// When to write in colour
+    /// When to use colours
     #[arg(
         long,
         global = true,
@@ -35,7 +35,7 @@ pub(crate) struct Global {
         hide_default_value = true
     )]
     pub(crate) color: Color,
-    /// Tell more of what is being done, on standard error; twice, and yet more
+    /// Log more on standard error; repeat it for more detail
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Global {
 /// For commands that list something.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Json {
-    /// Write JSON in place of a table
+    /// Write JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -51,7 +51,8 @@ pub(crate) struct Json {
 /// For commands that are about one account.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OneAccount {
-    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL, a PROVIDER or LABEL of one account only, or an id
+    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL or an id; PROVIDER or LABEL alone
+    /// if only one account has it
     #[arg(value_name = "ACCOUNT")]
     pub(crate) account: String,
     #[command(flatten)]
@@ -61,12 +62,13 @@ pub(crate) struct OneAccount {
 /// For commands that are about some accounts.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SomeAccounts {
-    /// PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL, a PROVIDER or LABEL of one account only, or an id; several of them
+    /// One or more accounts, each as PROVIDER/LABEL, PROVIDER/NAMESPACE/LABEL or an id; PROVIDER or LABEL alone
+    /// if only one account has it
     #[arg(value_name = "ACCOUNT", required_unless_present = "all")]
     pub(crate) accounts: Vec<String>,
     #[command(flatten)]
     pub(crate) namespace: Namespace,
-    /// Every account that ACCOUNT may mean, or every one that there is
+    /// All accounts that match ACCOUNT, or all accounts if it is omitted
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -74,7 +76,7 @@ pub(crate) struct SomeAccounts {
 /// For commands that are about the accounts of one provider.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Namespace {
-    /// Only accounts of this namespace
+    /// Only accounts in this namespace
     #[arg(long, short, value_name = "NS")]
     pub(crate) namespace: Option<String>,
 }

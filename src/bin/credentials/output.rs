@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::progress;
 use crate::unprintable::is_unprintable;
 
-/// When to write in colour.
+/// When to use colours.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -64,19 +64,19 @@ pub(crate) fn bad(text: impl Display) -> impl Display {
     styled(AnsiColor::Red.on_default().bold(), text)
 }
 
-/// Tells a person something, on standard error: a script that reads the output does not see it.
+/// Says something on standard error, so that a script that reads the output does not see it.
 pub(crate) fn say(text: impl Display) {
-    // Where nobody can be told, nobody can be told that either.
+    // If this fails, there is nobody to tell.
     let text = shown(text);
     let _ = progress::aside(|| writeln!(anstream::stderr(), "{}", *text));
 }
 
-/// Tells a person what they may not know of, and may well have meant.
+/// Says something that a person may not know, and that may be intended.
 pub(crate) fn note(text: impl Display) {
     say(format_args!("{} {text}", strong("note:")));
 }
 
-/// Says what helps, below what it helps against.
+/// Says what to try, on a line below the problem.
 pub(crate) fn way_out(text: impl Display) {
     say(format_args!("  {} {text}", strong("try:")));
 }
@@ -121,7 +121,7 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
     written(writeln!(anstream::stdout(), "{}", *shown(text)))
 }
 
-/// Writes a line to standard output as it is, unless that is a terminal: a program is to get a secret unchanged.
+/// Writes a line to standard output unchanged, unless that is a terminal: a program must get a secret unchanged.
 pub(crate) fn print_exactly(text: impl Display) -> Result<(), Failure> {
     if is_for_a_person() { print(text) } else { written(writeln!(io::stdout(), "{text}")) }
 }
@@ -139,15 +139,15 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     written(writeln!(io::stdout(), "{}", escaped(text)))
 }
 
-/// JSON with what is odd in its strings escaped, which JSON's own rules leave to the writer.
+/// Escapes the unprintable characters in JSON strings, which JSON leaves to the writer.
 fn escaped(json: String) -> String {
-    let is_plain = |char: char| char == '\n' || !is_unprintable(char);
-    if json.chars().all(is_plain) {
+    let is_printable = |char: char| char == '\n' || !is_unprintable(char);
+    if json.chars().all(is_printable) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len() + 16);
     for char in json.chars() {
-        if is_plain(char) {
+        if is_printable(char) {
             escaped.push(char);
         } else {
             for unit in char.encode_utf16(&mut [0; 2]) {
@@ -170,11 +170,11 @@ pub(crate) fn is_for_a_person() -> bool {
     io::stdout().is_terminal()
 }
 
-/// What styles are written as: all that a terminal is told.
+/// The escape sequences of styles, the only ones that reach a terminal.
 const STYLES: [&str; 5] = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
 
-/// A text as it is shown: what moves a cursor or is not seen gives way to a mark, but for the ends of lines and the styles
-/// of this module. It may have a secret in it.
+/// Returns a text with a mark in place of each unprintable character, except line ends and the styles of this module. The
+/// text may contain a secret.
 fn shown(text: impl Display) -> Zeroizing<String> {
     let text = Zeroizing::new(text.to_string());
     if !text.contains(|char| char != '\n' && is_unprintable(char)) {
@@ -195,12 +195,12 @@ fn shown(text: impl Display) -> Zeroizing<String> {
     shown
 }
 
-/// A path, which may have been named by anybody.
+/// Returns a path for display; anybody may have chosen its name.
 pub(crate) fn path(path: &Path) -> String {
     plain(&path.display().to_string())
 }
 
-/// A text that comes from somewhere else, without what a terminal would obey.
+/// Returns a text from elsewhere, without what a terminal would obey.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|char| if is_unprintable(char) { '\u{fffd}' } else { char }).collect()
 }

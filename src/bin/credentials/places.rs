@@ -1,17 +1,17 @@
-//! Where everything is.
+//! The paths that the program uses.
 
 use std::path::{Path, PathBuf};
 
 use tower_credentials::setup::Setup;
 
-/// Where everything is.
+/// The paths that the program uses.
 pub(crate) struct Places {
     pub(crate) vault: PathBuf,
     pub(crate) config: PathBuf,
-    /// What can be asked for again.
+    /// For what can be asked for again.
     pub(crate) cache: PathBuf,
-    /// The vault, unless somebody names another.
-    usual_vault: PathBuf,
+    /// The vault that is used if none is named.
+    default_vault: PathBuf,
 }
 
 impl Places {
@@ -20,16 +20,16 @@ impl Places {
             vault: setup.vault_directory().to_owned(),
             config: setup.config_file().to_owned(),
             cache: setup.cache_directory().to_owned(),
-            usual_vault: setup.usual_vault_directory().to_owned(),
+            default_vault: setup.usual_vault_directory().to_owned(),
         }
     }
 
-    /// The vaults, beside the one at hand, that have the usual key.
+    /// The vaults besides this one that use the default key.
     pub(crate) fn other_vaults(&self) -> impl Iterator<Item = &Path> {
         let is_ours = |path: &Path| match (path.canonicalize(), self.vault.canonicalize()) {
             (Ok(path), Ok(ours)) => path == ours,
             _ => path == self.vault,
         };
-        Some(self.usual_vault.as_path()).filter(|path| !is_ours(path)).into_iter()
+        Some(self.default_vault.as_path()).filter(|path| !is_ours(path)).into_iter()
     }
 }

@@ -1,4 +1,4 @@
-//! What is being waited for, on a terminal.
+//! What the program waits for, shown on a terminal.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -6,31 +6,30 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
-/// What takes no longer is not told.
-const AT_ONCE: Duration = Duration::from_millis(300);
+/// How long something may take before it is shown.
+const DELAY: Duration = Duration::from_millis(300);
 
-/// Every line that is shown just now.
+/// The lines that are shown now.
 static LINES: OnceLock<MultiProgress> = OnceLock::new();
 
-/// Says on standard error, where that is a terminal, that something is being waited for, and how long already; until it
-/// is dropped.
+/// Shows on standard error, if that is a terminal, what the program waits for and for how long, until it is dropped.
 pub(crate) struct Waiting {
     line: Arc<Mutex<Option<ProgressBar>>>,
     later: JoinHandle<()>,
 }
 
 impl Waiting {
-    /// For this, such as an account's name.
+    /// Begins to wait for this, for example an account's name.
     pub(crate) fn begin(what: impl Into<String>) -> Self {
         let (line, what) = (Arc::new(Mutex::default()), what.into());
         let shown = Arc::clone(&line);
         let later = tokio::spawn(async move {
-            tokio::time::sleep(AT_ONCE).await;
+            tokio::time::sleep(DELAY).await;
             let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
             let bar =
                 ProgressBar::new_spinner().with_style(style.unwrap_or(ProgressStyle::default_spinner()));
-            // The time that has gone by already.
-            let bar = bar.with_message(what).with_elapsed(AT_ONCE);
+            // Includes the time before it is shown.
+            let bar = bar.with_message(what).with_elapsed(DELAY);
             let bar = LINES.get_or_init(MultiProgress::new).add(bar);
             bar.enable_steady_tick(Duration::from_millis(120));
             *lock(&shown) = Some(bar);

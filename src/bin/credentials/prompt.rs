@@ -1,4 +1,4 @@
-//! What a person is asked.
+//! Questions to a person.
 //!
 //! Each question is asked by a thread of its own: a runtime that ends would wait for one of its own threads,
 //! and the program is to end at once on Ctrl-C.
@@ -18,11 +18,11 @@ pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks for a yes; `anyway` is the flag that says it beforehand.
+/// Asks for confirmation; `anyway` is the flag that gives it beforehand.
 pub(crate) async fn confirm(question: &str, anyway: &str) -> Result<(), Failure> {
     if !can_ask() {
-        let message = format!("{question} There is no terminal to ask at");
-        return Err(Failure::usage(message).way_out(format!("the same with {anyway}, if that is meant")));
+        let message = format!("{question} There is no terminal to ask on");
+        return Err(Failure::usage(message).way_out(format!("add {anyway} to confirm")));
     }
     let question = format!("{question} [y/N] ");
     let answer = on_a_thread(move || {
@@ -58,18 +58,18 @@ pub(crate) async fn secret(what: &str) -> Result<SecretString, Failure> {
 pub(crate) async fn secret_from_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
     let what = what.to_owned();
     on_a_thread(move || {
-        // Room for all of it, so that no copy is left behind.
+        // Allocated at once, so that growing leaves no copy behind.
         let mut text = Zeroizing::new(String::with_capacity(MOST as usize + 1));
         io::stdin().lock().take(MOST + 1).read_to_string(&mut text)?;
         if text.len() as u64 > MOST {
-            return Err(io::Error::other(format!("more than {MOST} bytes were given as {what}")));
+            return Err(io::Error::other(format!("the {what} is longer than {MOST} bytes")));
         }
         Ok(text)
     })
     .await
 }
 
-/// The lines that a person types from here on, one after another.
+/// Returns the lines that a person types from now on.
 pub(crate) fn lines() -> mpsc::UnboundedReceiver<Zeroizing<String>> {
     let (sender, receiver) = mpsc::unbounded_channel();
     thread::spawn(move || {
@@ -102,7 +102,7 @@ mod hidden {
     use crate::failure::Failure;
 
     pub(super) async fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
-        let failed = |error| Failure::failed("could not ask at the terminal").because(error);
+        let failed = |error| Failure::failed("could not ask on the terminal").because(error);
         let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw())).map_err(failed)?;
         let mut terminal = Silenced::begin().map_err(failed)?;
         let mut reader = terminal.file.try_clone().map_err(failed)?;
@@ -114,7 +114,7 @@ mod hidden {
                     terminal.is_answered = true;
                     return answer;
                 }
-                // A shell that brings a stopped program back shows again what is typed.
+                // A shell that continues a stopped program turns the echo on again.
                 _ = continued.recv() => {
                     terminal.silence().map_err(failed)?;
                     (&terminal.file).write_all(question.as_bytes()).map_err(failed)?;
@@ -123,7 +123,7 @@ mod hidden {
         }
     }
 
-    /// By single bytes: a buffer of a reader's would keep a copy.
+    /// Reads single bytes: the buffer of a reader would keep a copy.
     fn read_line(reader: &mut impl Read) -> io::Result<Zeroizing<String>> {
         let mut line = Zeroizing::new(Vec::with_capacity(MOST as usize));
         let mut byte = Zeroizing::new([0]);
@@ -138,7 +138,7 @@ mod hidden {
                 }
             }
         }
-        let text = str::from_utf8(&line).map_err(|_| io::Error::other("it is no text"))?;
+        let text = str::from_utf8(&line).map_err(|_| io::Error::other("it is not UTF-8 text"))?;
         Ok(Zeroizing::new(text.to_owned()))
     }
 
@@ -172,7 +172,7 @@ mod hidden {
         fn drop(&mut self) {
             let _ = tcsetattr(&self.file, OptionalActions::Now, &self.before);
             if !self.is_answered {
-                // Whatever comes after a question that is broken off begins a line.
+                // The next output begins on a new line if the question was interrupted.
                 let _ = (&self.file).write_all(b"\n");
             }
         }
@@ -201,6 +201,6 @@ async fn on_a_thread<T: Send + 'static>(
     answer.map_err(|error| match error.kind() {
         #[cfg(not(unix))]
         io::ErrorKind::Interrupted => Failure::interrupted(crate::signals::INTERRUPTED),
-        _ => Failure::failed("could not read what was given").because(error),
+        _ => Failure::failed("could not read the input").because(error),
     })
 }

@@ -1,4 +1,4 @@
-//! Why tokens could not be renewed, for who has to be told.
+//! Why tokens could not be renewed, for messages.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,12 +9,12 @@ use tower_credentials::events::Event;
 use crate::ending;
 use crate::failure::in_settings;
 
-/// Why accounts have no new token, as a pool's events tell it.
+/// Why accounts have no new token, from a pool's events.
 #[derive(Clone, Default)]
 pub(crate) struct Renewals(Arc<Mutex<HashMap<CredentialId, String>>>);
 
 impl Renewals {
-    /// For a pool's events. A person is told what is waited for.
+    /// Returns an observer of a pool's events, which also says what the program waits for.
     pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         let this = self.clone();
         move |event| {
@@ -46,7 +46,7 @@ impl Renewals {
     }
 }
 
-/// Tells both of a pool's events.
+/// Returns an observer that passes events to both.
 pub(crate) fn both(
     one: impl Fn(&Event<'_>) + Send + Sync + 'static,
     other: impl Fn(&Event<'_>) + Send + Sync + 'static,

@@ -1,9 +1,9 @@
-//! What a person may paste into a shell.
+//! Text that a person can paste into a shell.
 
 use std::fmt::Display;
 
-/// A word as a shell takes it, whatever is in it. Quoted by POSIX's single quotes unless it needs none: a shell with a
-/// history, or with braces, obeys more characters than the standard says.
+/// Returns a word as a shell takes it, in POSIX's single quotes unless it needs none. A shell with a history, or with
+/// braces, treats more characters specially than the standard says.
 pub(crate) fn quoted(word: impl Display) -> String {
     let word = word.to_string();
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "_-+:,./@%".contains(char);
@@ -13,7 +13,7 @@ pub(crate) fn quoted(word: impl Display) -> String {
     }
 }
 
-/// A flag and its value, which may begin as a flag does.
+/// Returns a flag and its value, which may begin like a flag.
 pub(crate) fn option(flag: &str, value: impl Display) -> String {
     let value = quoted(value);
     let between = if value.trim_start_matches('\'').starts_with('-') { '=' } else { ' ' };

@@ -1,4 +1,4 @@
-//! Being told to stop.
+//! The signals that ask the program to stop.
 
 use std::io;
 #[cfg(unix)]
@@ -13,11 +13,11 @@ pub(crate) struct Interrupts {
     signals: [(tokio::signal::unix::Signal, u8); 4],
 }
 
-/// The exit code of a program that Ctrl-C has ended, as shells have it: 128 and the signal's number.
+/// The exit code of a program that Ctrl-C ended, as in shells: 128 plus the signal's number.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 impl Interrupts {
-    /// Listens from here on; the signals end the program only through [`next`](Self::next) then.
+    /// Listens from now on; the signals then end the program only through [`next`](Self::next).
     pub(crate) fn listen() -> Result<Self, Failure> {
         Self::new().map_err(|error| Failure::failed("could not listen for Ctrl-C").because(error))
     }
@@ -26,7 +26,7 @@ impl Interrupts {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind: SignalKind| {
-            // Shells have it so: 128 and the signal's number.
+            // As in shells: 128 plus the signal's number.
             let code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(INTERRUPTED);
             Ok::<_, io::Error>((signal(kind)?, code))
         };
@@ -44,7 +44,7 @@ impl Interrupts {
         Ok(Self {})
     }
 
-    /// Waits for one, and answers the exit code that it asks for.
+    /// Waits for a signal, and returns its exit code.
     #[cfg(unix)]
     pub(crate) async fn next(&mut self) -> u8 {
         std::future::poll_fn(|cx| {

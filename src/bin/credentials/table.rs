@@ -1,36 +1,36 @@
-//! Tables, which fit a terminal.
+//! Tables that fit the terminal.
 
 use console::{Alignment, AnsiCodeIterator};
 
 use crate::output::strong;
 
-/// What a table gives up where a terminal is too narrow for it: empty columns first, then what is named here, in this
-/// order.
+/// How a table becomes narrower if it does not fit the terminal. Empty columns are dropped first; then these fields apply, in
+/// their order.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Yielding<'a> {
-    /// Columns that say nothing, though they are not empty.
-    pub(crate) idle: &'a [&'a str],
-    /// These columns.
+pub(crate) struct Overflow<'a> {
+    /// Columns to drop with the empty ones, because they say nothing.
+    pub(crate) uninformative: &'a [&'a str],
+    /// Columns to drop.
     pub(crate) dropped: &'a [&'a str],
-    /// The ends of the texts in these.
-    pub(crate) cut: &'a [&'a str],
-    /// The texts in this one go on in the next line: nothing of them is lost.
+    /// Columns whose texts are cut at the end.
+    pub(crate) truncated: &'a [&'a str],
+    /// The column whose texts continue on the next line, so that nothing of them is lost.
     pub(crate) wrapped: &'a str,
 }
 
-/// A table of these rows, without lines.
+/// Returns a table of these rows, without rules.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
-    yielding: Yielding<'_>,
+    overflow: Overflow<'_>,
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     let room = console::Term::stdout().size_checked().map(|(_, room)| usize::from(room));
-    fitted(header, yielding, rows, room)
+    fitted(header, overflow, rows, room)
 }
 
 fn fitted<const N: usize>(
     header: [&str; N],
-    yielding: Yielding<'_>,
+    overflow: Overflow<'_>,
     rows: impl IntoIterator<Item = [String; N]>,
     room: Option<usize>,
 ) -> String {
@@ -41,40 +41,41 @@ fn fitted<const N: usize>(
     let texts: [usize; N] = std::array::from_fn(widest);
     let mut widths: [Option<usize>; N] =
         std::array::from_fn(|column| Some(texts[column].max(measured(&lines[0][column]))));
-    let is_empty: [bool; N] =
-        std::array::from_fn(|column| yielding.idle.contains(&header[column]) || texts[column] == 0);
+    let is_empty: [bool; N] = std::array::from_fn(|column| {
+        overflow.uninformative.contains(&header[column]) || texts[column] == 0
+    });
     if let Some(room) = room {
-        fit(&mut widths, is_empty, header, yielding, room);
+        fit(&mut widths, is_empty, header, overflow, room);
     }
-    let wrapped = header.iter().position(|name| *name == yielding.wrapped);
+    let wrapped = header.iter().position(|name| *name == overflow.wrapped);
     let lines = lines.iter().flat_map(|cells| row(cells, &widths, wrapped));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// How many cells of a terminal a text takes.
+/// Returns how many cells of a terminal a text takes.
 fn measured(text: &str) -> usize {
-    // Most are plain, and a list may have many.
+    // Most texts are ASCII, and a list may be long.
     match text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         true => text.len(),
         false => console::measure_text_width(text),
     }
 }
 
-/// What is between two columns.
+/// What separates two columns.
 const GAP: &str = "  ";
 
-/// What is left at least of a column that is cut.
+/// The least width of a column that is cut.
 const LEAST: usize = 6;
 
-/// What is left at least of the width of one whose texts go on in the next line.
+/// The least width of a column that is wrapped.
 const LEAST_WRAPPED: usize = 16;
 
-/// Narrows the columns until all have room, or nothing more yields. One that is dropped has no width.
+/// Narrows the columns until they fit, or no column can be narrower. A dropped column has no width.
 fn fit<const N: usize>(
     widths: &mut [Option<usize>; N],
     is_empty: [bool; N],
     header: [&str; N],
-    yielding: Yielding<'_>,
+    overflow: Overflow<'_>,
     room: usize,
 ) {
     let excess = |widths: &[Option<usize>; N]| {
@@ -83,13 +84,13 @@ fn fit<const N: usize>(
     };
     let place = |name: &&str| header.iter().position(|column| column == name);
     let empty = (0..N).filter(|column| is_empty[*column]);
-    for column in empty.chain(yielding.dropped.iter().filter_map(place)) {
+    for column in empty.chain(overflow.dropped.iter().filter_map(place)) {
         if excess(widths) > 0 {
             widths[column] = None;
         }
     }
-    let cut = yielding.cut.iter().filter_map(place).map(|column| (column, LEAST));
-    for (column, least) in cut.chain(place(&yielding.wrapped).map(|column| (column, LEAST_WRAPPED))) {
+    let cut = overflow.truncated.iter().filter_map(place).map(|column| (column, LEAST));
+    for (column, least) in cut.chain(place(&overflow.wrapped).map(|column| (column, LEAST_WRAPPED))) {
         let excess = excess(widths);
         if let Some(width) = &mut widths[column] {
             *width = (*width).min(least.max(width.saturating_sub(excess)));
@@ -97,7 +98,7 @@ fn fit<const N: usize>(
     }
 }
 
-/// The lines of a row: several where a text goes on in the next one.
+/// Returns the lines of a row: several if a text is wrapped.
 fn row<const N: usize>(
     cells: &[String; N],
     widths: &[Option<usize>; N],
@@ -133,7 +134,7 @@ fn row<const N: usize>(
         .collect()
 }
 
-/// One line of these texts, each as wide as is said.
+/// Returns one line of these texts, each padded to its width.
 fn line<'a>(cells: impl Iterator<Item = (&'a str, usize)>) -> String {
     let mut line = String::new();
     for (text, width) in cells {
@@ -144,10 +145,10 @@ fn line<'a>(cells: impl Iterator<Item = (&'a str, usize)>) -> String {
     line
 }
 
-/// What ends a style.
+/// Ends a style.
 const RESET: &str = "\u{1b}[0m";
 
-/// The lines of a text of that width, broken between words. A style goes on in the next line.
+/// Breaks a text into lines of that width, between words. A style continues on the next line.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let (mut lines, mut line, mut room) = (Vec::new(), String::new(), width);
     let mut style = String::new();
@@ -170,7 +171,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The words of a text with the styles that begin and end in them, each with the style after it.
+/// Returns the words of a text with the styles that begin and end in them, each with the style after it.
 fn words(text: &str) -> Vec<(String, String)> {
     let (mut words, mut word, mut style) = (Vec::new(), String::new(), String::new());
     for (piece, is_style) in AnsiCodeIterator::new(text) {
@@ -194,18 +195,18 @@ fn words(text: &str) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Yielding, fitted, wrap};
+    use super::{Overflow, fitted, wrap};
 
     const HEADER: [&str; 4] = ["NAME", "NOTE", "STATE", "USED"];
 
     fn shown(room: usize) -> String {
-        let yielding = Yielding { dropped: &["USED"], wrapped: "STATE", ..Yielding::default() };
+        let overflow = Overflow { dropped: &["USED"], wrapped: "STATE", ..Overflow::default() };
         let rows = [
             ["acme/work", "", "not used: mode auto takes sign-ins before keys", "now"],
             ["acme/spare", "", "ready", "3m ago"],
         ];
         let rows = rows.map(|row| row.map(str::to_owned));
-        console::strip_ansi_codes(&fitted(HEADER, yielding, rows, Some(room))).into_owned()
+        console::strip_ansi_codes(&fitted(HEADER, overflow, rows, Some(room))).into_owned()
     }
 
     #[test]
@@ -228,7 +229,7 @@ mod tests {
              acme/work   not used: mode auto takes\n            sign-ins before keys\n\
              acme/spare  ready"
         );
-        // Where nothing helps, the terminal breaks the lines.
+        // If it still does not fit, the terminal breaks the lines.
         assert!(shown(10).contains("sign-ins"));
     }
 

@@ -1,4 +1,4 @@
-//! Times, as people and programs read them.
+//! Times, for people and for programs.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ pub(crate) fn now() -> Timestamp {
     Clock::system().now()
 }
 
-/// In the form of RFC 3339, in UTC, to the second.
+/// Formats a time by RFC 3339, in UTC, to the second.
 pub(crate) fn rfc3339(moment: Timestamp) -> String {
     // The last moment that has four digits for its year.
     const LAST: u64 = 253_402_300_799_000;
@@ -17,7 +17,7 @@ pub(crate) fn rfc3339(moment: Timestamp) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()
 }
 
-/// A duration by its two largest units: `3m 20s`, `2d 4h`.
+/// Formats a duration with its two largest units, such as `3m 20s` or `2d 4h`.
 pub(crate) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
@@ -33,7 +33,7 @@ pub(crate) fn brief(duration: Duration) -> String {
     text.split(' ').take(2).map(short).collect::<Vec<_>>().join(" ")
 }
 
-/// How long ago.
+/// Formats how long ago a time was.
 pub(crate) fn ago(moment: Timestamp, now: Timestamp) -> String {
     match now.since(moment) {
         since if since < Duration::from_secs(1) => "now".to_owned(),

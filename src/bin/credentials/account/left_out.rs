@@ -1,4 +1,4 @@
-//! What a pool's mode leaves out: to a person, an account that is there and that no request takes.
+//! The accounts that a pool's mode leaves out: they are there, but no request uses them.
 
 use std::fmt;
 
@@ -18,19 +18,19 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let takes = match self.0 {
             Mode::Auto => "takes sign-ins before keys",
-            Mode::Api => "takes keys alone",
-            _ => "takes sign-ins alone",
+            Mode::Api => "takes only keys",
+            _ => "takes only sign-ins",
         };
         write!(f, "mode {} {takes}", self.0.as_str())
     }
 }
 
-/// Whether an account is one that somebody has signed in to.
+/// Whether accounts of this kind are sign-ins.
 fn is_sign_in(kind: Kind) -> bool {
     matches!(kind, Kind::OAuth | Kind::Mcp)
 }
 
-/// What a pool's mode does with the accounts that it holds.
+/// Which accounts a pool's mode allows.
 #[derive(Clone, Copy)]
 pub(crate) struct Choice {
     mode: Mode,
@@ -38,8 +38,8 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Of a pool that holds accounts of these kinds, of which some may not open. `None` where no setting names the
-    /// provider.
+    /// Returns the choice for a pool of accounts of these kinds, some of which may be damaged. `None` if there is no provider of
+    /// that name.
     pub(crate) fn of<'a>(
         context: &Context,
         pool: &PoolKey,
@@ -52,13 +52,13 @@ impl Choice {
         Some(Self { mode, has_sign_in })
     }
 
-    /// Why an account of this kind is not used.
+    /// Returns why an account of this kind is not used.
     pub(crate) fn leaves_out(self, kind: Kind) -> Option<LeftOut> {
         (!self.mode.allows(kind, self.has_sign_in)).then_some(LeftOut(self.mode))
     }
 }
 
-/// How a person has all accounts used: sign-ins first, which cost nothing more.
+/// Returns the setting that uses all accounts: sign-ins first, which cost nothing more.
 pub(crate) fn way_out(context: &Context, pool: &PoolKey) -> String {
     let provider = pool.provider();
     let variable: String = format!("tower_credentials_{provider}_mode")
@@ -75,7 +75,7 @@ pub(crate) fn way_out(context: &Context, pool: &PoolKey) -> String {
 
 /// Says which accounts of a pool the mode leaves out, and how to change that.
 pub(crate) async fn tell(context: &Context, vault: &impl Vault, pool: &PoolKey) {
-    // What does not open has been said, or will be.
+    // A pool that does not open is reported elsewhere.
     let Ok(stored) = vault.load_pool(pool.clone()).await else { return };
     tell_of_stored(context, pool, &stored);
 }

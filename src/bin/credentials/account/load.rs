@@ -16,8 +16,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::time::now;
 
-/// The accounts of this provider or of all, in this namespace or in all; and what could not be read.
-pub(crate) async fn load_meant(
+/// Loads the accounts of this provider or of all, in this namespace or in all, and what could not be read.
+pub(crate) async fn load_selected(
     context: &Context,
     vault: &impl Vault,
     provider: Option<&str>,
@@ -26,10 +26,10 @@ pub(crate) async fn load_meant(
     let listing = vault.list().await?;
     let pools = pools(context, &listing, provider, namespace);
     if let Some(provider) = provider.filter(|_| pools.is_empty()) {
-        // One that nobody knows and of which there is no account is a slip of the keyboard.
+        // A name without a provider or an account is a typing error.
         context.registry.provider(provider)?;
     }
-    // What can't be read at all may be of any pool, and of one that is not listed.
+    // What can't be read may belong to any pool, even to one that is not listed.
     let (accounts, damaged) = load(context, vault, pools).await;
     let mut damaged: Vec<_> = listing.damaged.into_iter().chain(damaged).collect();
     damaged.sort_by(|one, other| one.record.cmp(&other.record));
@@ -37,8 +37,8 @@ pub(crate) async fn load_meant(
     Ok((accounts, damaged))
 }
 
-/// The accounts of these pools, in each pool's order, and what could not be read. A key of the environment that
-/// a pool uses is one of them.
+/// Loads the accounts of these pools, in the order in which requests take them, and what could not be read. A key of the
+/// environment that a pool uses is one of the accounts.
 pub(crate) async fn load(
     context: &Context,
     vault: &impl Vault,
@@ -65,7 +65,7 @@ pub(crate) async fn load(
         damaged.extend_from_slice(&stored.damaged);
         let standing = |id| {
             let mut standing = stored.standings.credentials.get(&id).cloned().unwrap_or_default();
-            // As the pool takes it.
+            // As the pool does.
             standing.forget_misdated(now);
             standing
         };
@@ -83,7 +83,7 @@ pub(crate) async fn load(
         let first = accounts.len();
         accounts.extend(by_tier.into_iter().map(stand));
         let unusable = Unusable::default();
-        // Nothing where the settings name no such provider, or its mode allows none of these.
+        // None if there is no such provider, or if its mode allows none of these.
         let pool = match context.pool(&key, ReadOnce::new(vault.clone(), &key, Some(stored))) {
             Ok(pool) => pool.on_event(unusable.observer()).open().await.ok(),
             Err(_) => None,

@@ -1,4 +1,4 @@
-//! An account, and how it stands.
+//! Accounts: which one is meant, and its state.
 
 mod json;
 mod left_out;
@@ -18,7 +18,7 @@ pub(crate) use left_out::{
     Choice, tell as tell_left_out, tell_of as tell_left_out_of,
     tell_of_stored as tell_left_out_of_stored, way_out as use_left_out,
 };
-pub(crate) use load::{load, load_meant};
+pub(crate) use load::{load, load_selected};
 pub(crate) use pools::pools;
 pub(crate) use read_once::{ReadOnce, read_all};
 pub(crate) use renewal::{CUT_OFF, Unrenewable, cut_off};

@@ -7,8 +7,7 @@ use tower_credentials::{Metadata, PoolKey};
 
 use crate::context::Context;
 
-/// A provider's own name, whatever alias it was typed by. A vault may hold credentials of providers that no
-/// setting names.
+/// Returns a provider's own name for a name or an alias. A vault may have accounts of providers that the settings lack.
 pub(crate) fn own_name(context: &Context, name: &str) -> String {
     match context.registry.pool_key(name) {
         Ok(key) => key.provider().to_owned(),
@@ -16,7 +15,7 @@ pub(crate) fn own_name(context: &Context, name: &str) -> String {
     }
 }
 
-/// The pools that hold credentials, of this provider or of all, in this namespace or in all.
+/// Returns the pools that have accounts, of this provider or of all, in this namespace or in all.
 pub(crate) fn pools(
     context: &Context,
     listing: &Listing,
@@ -34,14 +33,14 @@ pub(crate) fn pools(
     pools
 }
 
-/// The provider's pool, if the environment has a key for it.
+/// Returns the provider's pool, if the environment has a key for it.
 fn of_the_environment(context: &Context, provider: &str) -> Option<PoolKey> {
     let variable = context.registry.api_key_variable(provider).ok()??;
     std::env::var_os(variable).filter(|key| !key.is_empty())?;
     context.registry.pool_key(provider).ok()
 }
 
-/// The variable with the only key that a provider has.
+/// Returns the variable of a provider's key, if that is its only account.
 pub(super) fn of_the_environment_alone(
     context: &Context,
     known: &[Metadata],

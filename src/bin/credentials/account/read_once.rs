@@ -1,4 +1,4 @@
-//! What a command has read of the vault is used as it was read: the vault is not asked for it once more.
+//! Uses what a command has already read from the vault, so that it is not read twice.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,8 +14,8 @@ use tower_credentials::{BoxError, PoolKey};
 
 use crate::context::AnyVault;
 
-/// A vault that answers the first question for a pool, or for the list, with what is known of it already. Whoever opens the
-/// pool then has it as if it had been opened at that moment, and learns by its revision what has changed since.
+/// A vault that responds to the first load of a pool, and to the first list, with what was read before. A pool that is opened
+/// with it is as it was then, and learns by its revision what has changed since.
 #[derive(Clone)]
 pub(crate) struct ReadOnce<V> {
     vault: V,
@@ -28,7 +28,7 @@ struct Read {
     pools: BTreeMap<PoolKey, StoredPool>,
 }
 
-/// The vault, read whole, for a command that is about all accounts.
+/// Reads the whole vault, for a command about all accounts.
 pub(crate) async fn read_all(vault: AnyVault) -> Result<ReadOnce<AnyVault>, VaultError> {
     let read = match &vault {
         Either::Left(files) => {
@@ -41,7 +41,7 @@ pub(crate) async fn read_all(vault: AnyVault) -> Result<ReadOnce<AnyVault>, Vaul
 }
 
 impl<V> ReadOnce<V> {
-    /// With what was read of the pool; as the vault is, where nothing could be.
+    /// Uses what was read of the pool; if nothing was, the vault is asked.
     pub(crate) fn new(vault: V, key: &PoolKey, read: Option<StoredPool>) -> Self {
         let pools = read.map(|stored| (key.clone(), stored)).into_iter().collect();
         Self { vault, read: Arc::new(Mutex::new(Read { listing: None, pools })) }

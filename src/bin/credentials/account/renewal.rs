@@ -1,4 +1,4 @@
-//! Whether the token of a sign-in is renewed when it ends.
+//! Whether the token of a sign-in can be renewed.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,14 +10,14 @@ use tower_credentials::{CredentialId, Metadata, OAuthTokens, PoolKey, Secret};
 use super::way_out::{self, setting};
 use crate::context::Context;
 
-/// The accounts of which a renewal has begun that nobody goes on with. Their old tokens may still work, and the new ones
-/// may be lost: the next renewal shows it. None where the vault can't be looked through just now.
+/// Returns the accounts whose renewal was cut off. Their old tokens may still work, and the new ones may be lost: the next
+/// renewal shows it. Empty if the vault can't be looked through now.
 pub(crate) async fn cut_off(context: &Context) -> HashSet<CredentialId> {
     let looking = Check::new(&context.places.vault).lock_timeout(Duration::ZERO);
     looking.unfinished_refreshes().await.unwrap_or_default().into_iter().collect()
 }
 
-/// What is said of such an account, after its name.
+/// Said about such an account, after its name.
 pub(crate) const CUT_OFF: &str = "a renewal of its token was cut off, and the new one may be lost: the next renewal shows \
      whether a new sign-in is needed";
 
@@ -25,7 +25,7 @@ pub(crate) const CUT_OFF: &str = "a renewal of its token was cut off, and the ne
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unrenewable {
     NoRefreshToken,
-    /// No setting names its provider.
+    /// There is no provider of that name.
     NoProvider,
     /// The provider has no OAuth.
     NoOAuth,
@@ -46,12 +46,12 @@ impl fmt::Display for Unrenewable {
 }
 
 impl Unrenewable {
-    /// Why nothing renews this secret, which may be stored or not yet. `None` for what needs no renewal, too.
+    /// Returns why nothing can renew this secret, stored or not. `None` also if it needs no renewal.
     pub(crate) fn of(context: &Context, pool: &PoolKey, secret: &Secret) -> Option<Self> {
         let (Secret::OAuth(tokens) | Secret::Mcp(tokens)) = secret else { return None };
         match &tokens.refresh {
             Some(refresh) if !refresh.is_empty() => Self::of_settings(context, pool.provider(), tokens),
-            // One that does not end, as far as is known.
+            // As far as is known, it does not expire.
             _ if tokens.expires_at.is_none() => None,
             _ => Some(Self::NoRefreshToken),
         }
@@ -63,12 +63,12 @@ impl Unrenewable {
         config.missing_for_refresh(tokens).map(Self::Missing)
     }
 
-    /// Whether the settings are to blame: whoever else has the sign-in may still renew it.
+    /// Whether a setting is missing: another program with the same sign-in may still renew it.
     pub(crate) fn is_of_settings(self) -> bool {
         self != Self::NoRefreshToken
     }
 
-    /// What helps.
+    /// Returns how to make it renewable.
     pub(crate) fn way_out(self, context: &Context, account: &Metadata) -> Option<String> {
         let provider = account.pool.provider();
         let settings = context.places.config.display();
@@ -78,7 +78,7 @@ impl Unrenewable {
             Self::NoOAuth => format!("set {} in {settings}", setting(provider, "oauth")),
             Self::Missing(field) => {
                 let setting = setting(provider, &format!("oauth.{field}"));
-                format!("set {setting} in {settings}: that of the OAuth client that has signed in")
+                format!("set {setting} in {settings} to that of the OAuth client that signed in")
             }
         })
     }

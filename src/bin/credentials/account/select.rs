@@ -11,7 +11,7 @@ use crate::options::{OneAccount, SomeAccounts};
 use crate::output;
 use crate::shell::quoted;
 
-/// The one account that is meant.
+/// Finds the account that the text names.
 pub(crate) async fn find(
     context: &Context,
     vault: &impl Vault,
@@ -26,7 +26,7 @@ pub(crate) async fn find(
     }
 }
 
-/// The accounts that are meant, each once.
+/// Finds the accounts that the texts name, each once.
 pub(crate) async fn find_some(
     context: &Context,
     vault: &impl Vault,
@@ -55,12 +55,12 @@ pub(crate) async fn find_some(
     Ok(meant)
 }
 
-/// That a text names several accounts where one is wanted.
+/// Returns the failure that a text names several accounts, but should name one.
 pub(crate) fn ambiguous(text: &str, several: &[Metadata]) -> Failure {
-    Failure::usage(format!("{text} may be any of {}: {}", several.len(), names(several)))
+    Failure::usage(format!("{text} matches {} accounts: {}", several.len(), names(several)))
 }
 
-/// Every account that is meant, at least one.
+/// Finds every account that the text names, at least one.
 pub(crate) async fn find_all(
     context: &Context,
     vault: &impl Vault,
@@ -75,7 +75,7 @@ pub(crate) async fn find_all(
     Ok(found)
 }
 
-/// All that there are, in this namespace or in all.
+/// Lists all accounts, in this namespace or in all.
 async fn known(vault: &impl Vault, namespace: Option<&str>) -> Result<Vec<Metadata>, Failure> {
     let listing = vault.list().await?;
     for damage in &listing.damaged {
@@ -87,8 +87,8 @@ async fn known(vault: &impl Vault, namespace: Option<&str>) -> Result<Vec<Metada
     Ok(known)
 }
 
-/// Those that the text names: by an id whole, then by a path, then by a provider, then by a label alone or an id's
-/// beginning.
+/// Returns the accounts that the text names: by a whole id, else by a path, else by a provider, else by a label or the
+/// beginning of an id.
 fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> {
     let (provider, rest) = text.split_once('/').map_or((text, None), |(name, rest)| (name, Some(rest)));
     let provider = own_name(context, provider);
@@ -105,7 +105,7 @@ fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> 
     };
     let begins =
         |credential: &Metadata| text.len() >= DIGITS && credential.id.to_string().starts_with(text);
-    // Either may be meant.
+    // It may be either.
     let is_label_or_beginning = |credential: &Metadata| *credential.label == *text || begins(credential);
     let by: [&dyn Fn(&Metadata) -> bool; 4] = [
         &|credential| credential.id.to_string() == text,
@@ -120,14 +120,14 @@ fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> 
     by.iter().find_map(found).unwrap_or_default()
 }
 
-/// How many digits of an id's beginning name an account, at least.
+/// The fewest digits of an id's beginning that name an account.
 const DIGITS: usize = 4;
 
 fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     let provider = own_name(context, text.split('/').next().unwrap_or(text));
     if let Some(variable) = of_the_environment_alone(context, known, &provider) {
         return Failure::not_found(format!(
-            "{provider} has no account but the key in the variable {variable}"
+            "the only account of {provider} is the key in the variable {variable}"
         ))
         .way_out(format!(
             "set or unset {variable}, or store a key: credentials login {} --api-key",
@@ -139,7 +139,7 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     let failure = Failure::not_found(format!("there is no account {text}"));
     let is_short = !text.is_empty() && text.len() < DIGITS;
     if is_short && known.iter().any(|other| other.id.to_string().starts_with(text)) {
-        let because = format!("of an id's beginning, {DIGITS} digits are needed at least");
+        let because = format!("the beginning of an id needs at least {DIGITS} digits");
         return failure.because(because).way_out("credentials list");
     }
     if !others.is_empty() {

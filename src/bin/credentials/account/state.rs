@@ -1,4 +1,4 @@
-//! How an account stands, in words.
+//! The state of an account.
 
 use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::{Metadata, OAuthTokens, Secret, SecretString, Timestamp};
@@ -9,27 +9,27 @@ use crate::context::Context;
 use crate::output;
 use crate::time::brief;
 
-/// An account, and how it stands.
+/// An account with its state.
 pub(crate) struct Account {
     pub(crate) credential: Metadata,
     pub(crate) standing: Standing,
     /// When its access token stops working.
     pub(crate) expires_at: Option<Timestamp>,
-    /// Why nothing renews that, if it is to be renewed.
+    /// Why nothing can renew that token, if it needs renewal.
     pub(crate) unrenewable: Option<Unrenewable>,
     /// Why the pool's mode leaves it out.
     pub(crate) left_out: Option<LeftOut>,
-    /// Whether there is a provider of its name.
+    /// Whether there is a provider of that name.
     pub(crate) is_known: bool,
-    /// Whether a request takes it that names none.
+    /// Whether the next request takes it.
     pub(crate) is_active: bool,
-    /// Whether a renewal of its token has begun that nobody goes on with.
+    /// Whether a renewal of its token began and was cut off.
     pub(crate) is_cut_off: bool,
-    /// Whether an answer of its token endpoint is kept that could not be read.
+    /// Whether it keeps a response of its token endpoint that could not be read.
     pub(crate) has_unread_response: bool,
 }
 
-/// An answer of the token endpoint that could not be read: the tokens in it are nowhere else.
+/// Returns the response of the token endpoint that could not be read: its tokens are nowhere else.
 pub(crate) fn unread_response(secret: &Secret) -> Option<&SecretString> {
     match secret {
         Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.extra.get(OAuthTokens::UNREAD_ANSWER),
@@ -44,21 +44,21 @@ pub(crate) enum State {
     Cooling {
         until: Timestamp,
     },
-    /// Out of money, or at a bound of its owner's: until this time, or until a person acts.
+    /// Out of money, or at a limit that its owner set: until this time, or until a person acts.
     Spent {
         reason: Option<String>,
         until: Option<Timestamp>,
     },
-    /// The key is of no use any more.
+    /// The key was refused for good.
     Dead {
         reason: String,
     },
     NeedsSignIn {
         reason: String,
     },
-    /// No setting names its provider, so nothing uses it.
+    /// There is no provider of that name, so nothing uses it.
     UnknownProvider,
-    /// Its token has ended, and nothing renews it.
+    /// Its token has expired, and nothing can renew it.
     Expired,
 }
 
@@ -88,12 +88,12 @@ impl Account {
         }
     }
 
-    /// Whether a request may take it now, or once its token is renewed.
+    /// Whether a request can use it now, or once its token is renewed.
     pub(crate) fn is_usable(&self, now: Timestamp) -> bool {
         matches!(self.state(now), State::Ready) && self.left_out.is_none()
     }
 
-    /// What a person sets so that requests use it, or that its token is renewed, where that is a matter of settings.
+    /// Returns the setting that lets requests use it, or its token be renewed, if one is missing.
     pub(crate) fn settings_way_out(&self, context: &Context) -> Option<String> {
         let credential = &self.credential;
         if !self.is_known {
@@ -106,7 +106,7 @@ impl Account {
         }
     }
 
-    /// The state in words, in colour, and whether requests use it at all.
+    /// Describes the state in colour, and whether requests use the account at all.
     pub(crate) fn describe_state(&self, now: Timestamp) -> String {
         let Some(why) = self.left_out else { return self.describe_own_state(now) };
         let not_used = output::doubtful(format_args!("not used: {why}")).to_string();
@@ -120,7 +120,8 @@ impl Account {
         match self.state(now) {
             State::NeedsSignIn { .. } => output::bad("needs sign-in").to_string(),
             State::Cooling { until } => {
-                output::doubtful(format_args!("cooling, {} left", brief(until.since(now)))).to_string()
+                output::doubtful(format_args!("cooling down, {} left", brief(until.since(now))))
+                    .to_string()
             }
             State::Dead { .. } => output::bad("dead, needs another key").to_string(),
             State::Spent { until: None, .. } => output::bad("spent").to_string(),
@@ -141,7 +142,7 @@ impl Account {
                 output::doubtful(self.with_renewal(&format!("ends in {left}"))).to_string()
             }
             (None, Some(_)) => output::doubtful(self.with_renewal("ready")).to_string(),
-            (Some((true, _)), None) => output::good("ready, to be renewed").to_string(),
+            (Some((true, _)), None) => output::good("ready, renewed when used").to_string(),
             (Some((false, left)), None) => {
                 output::good(format_args!("ready, expires in {left}")).to_string()
             }
@@ -149,7 +150,7 @@ impl Account {
         }
     }
 
-    /// With why its token is not renewed.
+    /// Adds why its token can't be renewed.
     fn with_renewal(&self, state: &str) -> String {
         match self.unrenewable {
             Some(why) => format!("{state}, can't be renewed: {why}"),
@@ -157,7 +158,7 @@ impl Account {
         }
     }
 
-    /// The cooldowns of single scopes that have not ended: what is limited, and until when.
+    /// Returns the cooldowns of single scopes that have not ended: the scope, and until when.
     pub(crate) fn limited_scopes(&self, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
         self.standing.cooldowns.iter().filter_map(move |cooldown| {
             let scope = cooldown.scope.as_ref()?;

@@ -8,19 +8,19 @@ use crate::context::Context;
 /// The tiers of a pool's accounts.
 pub(crate) struct Tiers<'a> {
     standings: &'a Standings,
-    /// Whether requests come by accounts of several: the pool's mode takes all kinds, or a person has said so.
-    are_several: bool,
+    /// Whether there are several: the pool's mode takes all kinds, or a person has set a tier.
+    has_several: bool,
 }
 
 impl<'a> Tiers<'a> {
     pub(crate) fn of(context: &Context, pool: &PoolKey, standings: &'a Standings) -> Self {
         let takes_all = context.registry.mode(pool.provider()).is_ok_and(|mode| mode == Mode::All);
-        let is_said = standings.credentials.values().any(|standing| standing.tier.is_some());
-        Self { standings, are_several: takes_all || is_said }
+        let has_tier = standings.credentials.values().any(|standing| standing.tier.is_some());
+        Self { standings, has_several: takes_all || has_tier }
     }
 
     pub(crate) fn tier(&self, account: &Metadata) -> u8 {
-        if !self.are_several {
+        if !self.has_several {
             return 0;
         }
         let standing = self.standings.credentials.get(&account.id);

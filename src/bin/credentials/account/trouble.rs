@@ -1,4 +1,4 @@
-//! What keeps an account from use, and what mends it.
+//! What keeps an account from use, and how to fix it.
 
 use tower_credentials::Timestamp;
 
@@ -14,14 +14,14 @@ use crate::time::brief;
 /// What keeps an account from use, or soon will.
 pub(crate) struct Trouble {
     pub(crate) why: String,
-    /// A command, most often.
+    /// Usually a command.
     pub(crate) way_out: Option<String>,
-    /// The exit code that says so; `Done` for what a person has decided, and for what is still to come.
+    /// The exit code for it; `Done` for what a person has decided, and for what is yet to come.
     pub(crate) exit: Exit,
 }
 
 impl Account {
-    /// What keeps it from use.
+    /// Returns what keeps it from use, if anything.
     pub(crate) fn trouble(&self, context: &Context, now: Timestamp) -> Option<Trouble> {
         let credential = &self.credential;
         let command = |command: &str| format!("credentials {command} {}", quoted(name(credential)));
@@ -41,16 +41,12 @@ impl Account {
                 trouble(why, Some(command("test")), Exit::Unavailable)
             }
             State::Cooling { until } => {
-                let why = format!("cooling, {} left", brief(until.since(now)));
-                trouble(
-                    why,
-                    Some(format!("{}, if you know better", command("reset"))),
-                    Exit::Unavailable,
-                )
+                let why = format!("cooling down, {} left", brief(until.since(now)));
+                trouble(why, Some(format!("{}, to use it now", command("reset"))), Exit::Unavailable)
             }
             State::UnknownProvider => {
                 let way_out = Unrenewable::NoProvider.way_out(context, credential);
-                trouble("no provider of that name is set".to_owned(), way_out, Exit::Usage)
+                trouble("the settings have no provider of that name".to_owned(), way_out, Exit::Usage)
             }
             State::Expired => {
                 let why = self.unrenewable?;
@@ -62,7 +58,7 @@ impl Account {
         }
     }
 
-    /// Of one that is ready: that it is not used, or will not be for long.
+    /// For an account that is ready: why it is not used, or will not be for long.
     fn trouble_ahead(&self, context: &Context, now: Timestamp) -> Option<Trouble> {
         let done = |why, way_out| Some(Trouble { why, way_out, exit: Exit::Done });
         if let Some(why) = self.left_out {
@@ -76,12 +72,12 @@ impl Account {
         if self.is_cut_off {
             return done(CUT_OFF.to_owned(), None);
         }
-        let answer = self.standing.last_response?;
-        if !matches!(answer.status, 401 | 403) {
+        let response = self.standing.last_response?;
+        if !matches!(response.status, 401 | 403) {
             return None;
         }
-        // Which of the two is at fault, the account or the request, a test tells.
+        // A test tells whether the account or the request is at fault.
         let test = format!("credentials test {}", quoted(name(&self.credential)));
-        done(format!("its last request was refused ({})", answer.status), Some(test))
+        done(format!("its last request was refused ({})", response.status), Some(test))
     }
 }

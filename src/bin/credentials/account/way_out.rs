@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::output;
 use crate::shell::{option, quoted};
 
-/// How a person adds an account to a pool.
+/// Returns the command that adds an account to a pool.
 pub(crate) fn login(context: &Context, pool: &PoolKey) -> String {
     let is_usual = context.registry.pool_key(pool.provider()).is_ok_and(|usual| usual == *pool);
     let namespace = match is_usual {
@@ -16,7 +16,7 @@ pub(crate) fn login(context: &Context, pool: &PoolKey) -> String {
     format!("credentials login {}{namespace}", quoted(pool.provider()))
 }
 
-/// How a person puts another secret in the place of an account's. `None` where no command does that.
+/// Returns how to replace the secret of an account. `None` if no command does that.
 pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String> {
     let Metadata { pool, label, kind, .. } = credential;
     if let Some(variable) = label.strip_prefix('$') {
@@ -30,7 +30,7 @@ pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String
     Some(format!("{} {}{by} --replace", login(context, pool), option("--label", label)))
 }
 
-/// A provider's setting, as a settings file may have it.
+/// Returns the name of a provider's setting, as in a settings file.
 pub(crate) fn setting(provider: &str, key: &str) -> String {
     let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
     match !provider.is_empty() && provider.chars().all(is_bare) {

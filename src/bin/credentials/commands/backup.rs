@@ -1,4 +1,4 @@
-//! `backup` and `restore`: all accounts in one sealed file.
+//! `backup` and `restore`: all accounts in one encrypted file.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,21 +18,21 @@ use crate::shell::quoted;
 use crate::time::rfc3339;
 use crate::{files, output, prompt};
 
-/// Write all accounts into one sealed file
+/// Write all accounts to one encrypted file
 ///
-/// With the passphrase, or with the recovery key that --recovery-key makes, the file alone is enough: the vault's own key
-/// is not needed. It has every account's secret, label and place, and what is paused; not the settings file. A refresh
-/// token that is renewed later is a newer one at most vendors, so a backup of sign-ins is soon old: one of keys is not.
+/// The passphrase, or the key that --recovery-key generates, is enough to open the file: the vault's own key is not needed.
+/// The file contains every account's secret, label and place, and which are paused, but not the settings. Most vendors
+/// replace a refresh token when it is renewed, so a backup of sign-ins is soon out of date; one of keys is not.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   credentials backup /media/stick/accounts.backup
   credentials backup accounts.backup --recovery-key > recovery.key")]
 pub(crate) struct Backup {
-    /// The file that is made, for you alone to read
+    /// The file to write, which only you may read
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// Seal it with a new key, which is written to standard output, and not with a passphrase
+    /// Encrypt it with a new key, written to standard output, instead of a passphrase
     #[arg(long)]
     recovery_key: bool,
     /// Overwrite the file
@@ -40,16 +40,16 @@ pub(crate) struct Backup {
     force: bool,
 }
 
-/// What a passphrase has at least: whoever has the file can try as many as they like.
+/// The fewest characters of a passphrase: anyone who has the file can try as many as they like.
 const LEAST: usize = 8;
 
 impl Backup {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_with_accounts().await?;
-        files::is_elsewhere(&self.file, &context.places.vault, "is backed up", "FILE,")?;
+        files::is_elsewhere(&self.file, &context.places.vault, "is backed up", "FILE")?;
         if self.file.exists() && !self.force {
             return Err(Failure::failed(format!("{} is there already", self.file.display()))
-                .way_out("another name, or --force to overwrite it"));
+                .way_out("choose another name, or add --force to overwrite it"));
         }
         let backup = backup::Backup::of(&vault).await?;
         for damage in &backup.damaged {
@@ -73,7 +73,7 @@ impl Backup {
         .await?
         .map_err(|error| failed(&self.file.display().to_string(), &error))?;
         if let Some(key) = key {
-            // First: without it, the file is of no use.
+            // Before the file, which is useless without it.
             output::say("This key opens the backup; keep it apart from the file:");
             output::print(key.to_base64().expose())?;
         }
@@ -84,10 +84,10 @@ impl Backup {
     }
 }
 
-/// Bring the accounts of a backup into the vault
+/// Restore the accounts of a backup to the vault
 ///
-/// Those that the vault has not got are added, behind the others. Nothing is replaced: an account that is there with
-/// another secret stays as it is, and is named. To restore again changes nothing.
+/// Accounts that the vault does not have are added after the others. Nothing is replaced: an account that the vault has with
+/// another secret is kept, and named. Restoring again changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -95,13 +95,13 @@ Examples:
   credentials restore accounts.backup --dry-run
 
 Exit codes:
-  1  the vault has another secret of some of the accounts; all others were restored
+  1  the vault has another secret for some of the accounts; the rest were restored
   5  the passphrase or the key is wrong, or the file was changed")]
 pub(crate) struct Restore {
-    /// The file, as `backup` has written it
+    /// The file that `backup` wrote
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// Say which accounts are in it, and do nothing
+    /// Show which accounts are in it, and do nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -131,9 +131,13 @@ impl Restore {
             SealedBy::Passphrase => passphrase = Some(prompt::secret("passphrase").await?),
             SealedBy::Key(id) => {
                 let text = prompt::secret(&format!("recovery key {id}")).await?;
-                key = Some(VaultKey::from_base64(text.expose()).map_err(|_| no_key("what was given"))?);
+                key = Some(VaultKey::from_base64(text.expose()).map_err(|_| no_key("the input"))?);
             }
-            _ => return Err(Failure::failed(format!("{file} is sealed in a way that is not known"))),
+            _ => {
+                return Err(Failure::failed(format!(
+                    "{file} is encrypted in a way that this version does not know"
+                )));
+            }
         }
         let opened =
             on_a_thread(move || backup::Backup::open(&bytes, &lock(key.as_ref(), passphrase.as_ref())?));
@@ -149,11 +153,11 @@ impl Restore {
             restored.iter().filter(|restored| restored.what == RestoredAs::Kept).collect();
         let Some(first) = kept.first() else { return Ok(exit) };
         let message = match kept.len() {
-            1 => "an account is in the vault with another secret, which stays".to_owned(),
-            count => format!("{count} accounts are in the vault with other secrets, which stay"),
+            1 => "the vault keeps another secret for 1 account".to_owned(),
+            count => format!("the vault keeps other secrets for {count} accounts"),
         };
         let name = quoted(account::name(&first.account));
-        Err(Failure::failed(message).way_out(format!("credentials logout {name}; then the same again")))
+        Err(Failure::failed(message).way_out(format!("credentials logout {name}, then restore again")))
     }
 
     fn show<'a>(
@@ -186,11 +190,11 @@ impl Restore {
 async fn new_passphrase() -> Result<SecretString, Failure> {
     let passphrase = prompt::secret("passphrase").await?;
     if passphrase.expose().chars().count() < LEAST {
-        return Err(Failure::usage(format!("a passphrase has at least {LEAST} characters"))
-            .way_out("several words; or --recovery-key"));
+        return Err(Failure::usage(format!("a passphrase needs at least {LEAST} characters"))
+            .way_out("use several words, or --recovery-key"));
     }
-    if prompt::can_ask() && prompt::secret("the same again").await?.expose() != passphrase.expose() {
-        return Err(Failure::usage("the two are not the same").way_out("the same command again"));
+    if prompt::can_ask() && prompt::secret("passphrase again").await?.expose() != passphrase.expose() {
+        return Err(Failure::usage("the two passphrases differ").way_out("run the command again"));
     }
     Ok(passphrase)
 }
@@ -206,15 +210,15 @@ fn lock<'a>(
     }
 }
 
-/// To make a key of a passphrase takes a while, in which signals are heeded.
+/// Runs this on a thread: deriving a key from a passphrase takes a while, and signals must be heeded meanwhile.
 async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
 ) -> Result<Result<T, BackupError>, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Failure::failed("the backup was broken off").because(error))
+    done.map_err(|error| Failure::failed("the backup was interrupted").because(error))
 }
 
-/// More than any backup takes.
+/// The most bytes that a backup takes.
 const MOST: u64 = 256 * 1024 * 1024;
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -232,10 +236,10 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn failed(file: &str, error: &BackupError) -> Failure {
-    let failure = |exit| Failure::new(exit, error.to_string()).because(format!("it is {file}"));
+    let failure = |exit| Failure::new(exit, error.to_string()).because(format!("the file is {file}"));
     match error {
         BackupError::NoBackup(_) | BackupError::Newer(_) => failure(Exit::Usage),
         BackupError::Failed(_) => failure(Exit::Failed),
-        _ => failure(Exit::Vault).way_out("the same again, with the right one"),
+        _ => failure(Exit::Vault).way_out("run it again with the right one"),
     }
 }

@@ -18,9 +18,9 @@ pub(crate) struct Complete {
     words: Vec<String>,
 }
 
-/// What is asked for where the cursor is.
+/// What can be typed at the cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum Expected {
     Provider,
     Account,
     Namespace,
@@ -28,36 +28,36 @@ enum Asked {
 }
 
 impl Complete {
-    /// Says nothing where nothing is known: a person is typing, and no error is of use to them.
+    /// Prints nothing if nothing is known: an error is of no use to a person who is typing.
     pub(crate) async fn run(self, global: &Global, definition: clap::Command) -> Result<Exit, Failure> {
         let Some((typed, before)) = self.words.split_last() else { return Ok(Exit::Done) };
         let asked = asked(definition, before);
-        if asked == Asked::Nothing || typed.starts_with('-') {
+        if asked == Expected::Nothing || typed.starts_with('-') {
             return Ok(Exit::Done);
         }
-        let Ok(context) = Context::untold(global, None) else { return Ok(Exit::Done) };
+        let Ok(context) = Context::quiet(global, None) else { return Ok(Exit::Done) };
         let mut names = Vec::new();
-        if asked != Asked::Namespace {
+        if asked != Expected::Namespace {
             names.extend(context.registry.names().map(str::to_owned));
         }
         for account in accounts(&context).await {
             match asked {
-                Asked::Account => names.push(account::name(&account)),
-                Asked::Namespace => names.push(account.pool.namespace().to_owned()),
+                Expected::Account => names.push(account::name(&account)),
+                Expected::Namespace => names.push(account.pool.namespace().to_owned()),
                 _ => names.push(account.pool.provider().to_owned()),
             }
         }
         names.sort();
         names.dedup();
         for name in names.iter().filter(|name| name.starts_with(typed.as_str())) {
-            // A line for each.
+            // One per line.
             output::print(output::plain(name))?;
         }
         Ok(Exit::Done)
     }
 }
 
-/// The accounts of the vault, where no key has to be asked of anybody: a keyring or a command may ask a person.
+/// Lists the accounts of the vault, if its key is in a file or a variable: a keyring or a command may ask a person.
 async fn accounts(context: &Context) -> Vec<tower_credentials::Metadata> {
     if !matches!(context.keys.source(), KeySource::File(_) | KeySource::Variable) {
         return Vec::new();
@@ -68,8 +68,8 @@ async fn accounts(context: &Context) -> Vec<tower_credentials::Metadata> {
     }
 }
 
-/// What the word after these is.
-fn asked(mut whole: clap::Command, before: &[String]) -> Asked {
+/// Returns what the word after these is.
+fn asked(mut whole: clap::Command, before: &[String]) -> Expected {
     whole.build();
     let (mut command, mut place, mut value_of) = (&whole, 0, None);
     for word in before {
@@ -89,13 +89,13 @@ fn asked(mut whole: clap::Command, before: &[String]) -> Asked {
         let last = last.filter(|arg| matches!(arg.get_action(), ArgAction::Append));
         command.get_positionals().nth(place).or(last)
     };
-    let Some(arg) = value_of.or_else(positional) else { return Asked::Nothing };
+    let Some(arg) = value_of.or_else(positional) else { return Expected::Nothing };
     let name = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str());
     match name.unwrap_or_else(|| arg.get_id().as_str()) {
-        "PROVIDER" | "provider" => Asked::Provider,
-        "ACCOUNT" | "PROVIDER|ACCOUNT" => Asked::Account,
-        "NS" => Asked::Namespace,
-        _ => Asked::Nothing,
+        "PROVIDER" | "provider" => Expected::Provider,
+        "ACCOUNT" | "PROVIDER|ACCOUNT" => Expected::Account,
+        "NS" => Expected::Namespace,
+        _ => Expected::Nothing,
     }
 }
 
@@ -114,29 +114,29 @@ fn takes_value(arg: &Arg) -> bool {
 mod tests {
     use clap::CommandFactory;
 
-    use super::{Asked, asked};
+    use super::{Expected, asked};
     use crate::args::Args;
 
     #[test]
-    fn what_comes_next_is_known_by_its_place() {
+    fn what_comes_next_depends_on_the_words_before() {
         for (before, expected) in [
-            ("show", Asked::Account),
-            ("show openai/work", Asked::Nothing),
-            ("pause a b", Asked::Account),
-            ("headers", Asked::Account),
-            ("login", Asked::Provider),
-            ("login --label work", Asked::Provider),
-            ("login --label", Asked::Nothing),
-            ("list -n", Asked::Namespace),
-            ("list --namespace", Asked::Namespace),
-            ("models --json", Asked::Provider),
-            ("providers --responses", Asked::Provider),
-            ("rename", Asked::Account),
-            ("rename openai/work", Asked::Nothing),
-            ("--vault", Asked::Nothing),
-            ("--vault x rm", Asked::Account),
-            ("vault export", Asked::Nothing),
-            ("", Asked::Nothing),
+            ("show", Expected::Account),
+            ("show openai/work", Expected::Nothing),
+            ("pause a b", Expected::Account),
+            ("headers", Expected::Account),
+            ("login", Expected::Provider),
+            ("login --label work", Expected::Provider),
+            ("login --label", Expected::Nothing),
+            ("list -n", Expected::Namespace),
+            ("list --namespace", Expected::Namespace),
+            ("models --json", Expected::Provider),
+            ("providers --responses", Expected::Provider),
+            ("rename", Expected::Account),
+            ("rename openai/work", Expected::Nothing),
+            ("--vault", Expected::Nothing),
+            ("--vault x rm", Expected::Account),
+            ("vault export", Expected::Nothing),
+            ("", Expected::Nothing),
         ] {
             let before: Vec<_> = before.split_whitespace().map(str::to_owned).collect();
             assert_eq!(asked(Args::command(), &before), expected, "{before:?}");

@@ -12,9 +12,9 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{Global, Json};
 use crate::output;
-use crate::table::{Yielding, table};
+use crate::table::{Overflow, table};
 
-/// Make the settings file, and see what it says
+/// Create, check and show the settings
 #[derive(Debug, Args)]
 pub(crate) struct Config {
     #[command(subcommand)]
@@ -40,16 +40,16 @@ impl Config {
     }
 }
 
-/// The file that `config init` writes: every setting, explained and out of effect.
+/// The file that `config init` writes: every setting is explained and commented out.
 const TEMPLATE: &str = include_str!("config/template.toml");
 
-/// Make a settings file in which everything is explained, and nothing set
+/// Create a settings file that explains every setting and sets none
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  credentials config init\n  credentials config init --stdout | less"
 )]
 struct Init {
-    /// Write it to standard output, and make no file
+    /// Write it to standard output instead of a file
     #[arg(long)]
     stdout: bool,
 }
@@ -62,23 +62,21 @@ impl Init {
         }
         let path = Context::config_file(global)?;
         make(&path).map_err(|error| {
-            let failure = Failure::failed(format!("could not make {}", path.display())).because(&error);
+            let failure =
+                Failure::failed(format!("could not create {}", path.display())).because(&error);
             match error.kind() {
                 io::ErrorKind::AlreadyExists => failure.way_out(
-                    "credentials config check; or credentials config init --stdout, to compare with",
+                    "credentials config check; or, to compare with it: credentials config init --stdout",
                 ),
-                _ => failure.way_out("--config FILE, with a file that can be made"),
+                _ => failure.way_out("--config FILE, with a file that can be created"),
             }
         })?;
-        output::say(format_args!(
-            "Made {}: everything in it is explained, and nothing is set",
-            path.display()
-        ));
+        output::say(format_args!("Created {}: it explains every setting and sets none", path.display()));
         Ok(Exit::Done)
     }
 }
 
-/// Makes the file, and directories that are missing, for its owner alone: a client's secret may be written into it.
+/// Creates the file, and missing directories, for its owner alone: it may get a client's secret.
 fn make(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         let mut directories = fs::DirBuilder::new();
@@ -94,7 +92,7 @@ fn make(path: &Path) -> io::Result<()> {
     options.open(path)?.write_all(TEMPLATE.as_bytes())
 }
 
-/// Show where the settings file is
+/// Show the path of the settings file
 #[derive(Debug, Args)]
 struct Path_ {}
 
@@ -104,13 +102,13 @@ impl Path_ {
         let path = Context::config_file(global)?;
         output::print(path.display())?;
         if !path.exists() {
-            output::say("It is not there yet: credentials config init");
+            output::say("It does not exist yet. To create it: credentials config init");
         }
         Ok(Exit::Done)
     }
 }
 
-/// Read the settings file and the environment, and say what is wrong
+/// Check the settings file and the environment
 #[derive(Debug, Args)]
 struct Check {}
 
@@ -122,25 +120,25 @@ impl Check {
         for name in context.registry.names() {
             for origin in context.registry.insecure_http_origins(name)? {
                 output::warn(format_args!(
-                    "accounts of {name} may go to {origin} in clear: whoever listens in on that network reads them"
+                    "accounts of {name} may be sent to {origin} unencrypted: anyone on that network can read them"
                 ));
             }
         }
         let is_key_in_vault = context.is_key_in_vault();
         if is_key_in_vault && !FileVault::is_at(&context.places.vault) {
-            // No vault can be made so.
-            context.has_room()?;
+            // No vault could be created.
+            context.check_room()?;
         }
         match path.exists() {
             true => {
-                let but = if is_key_in_vault { ", but for that" } else { "" };
+                let but = if is_key_in_vault { ", except for that" } else { "" };
                 output::say(format_args!(
-                    "{} is well{but}; {providers} providers are known",
+                    "{} is valid{but}; {providers} providers are known",
                     path.display()
                 ))
             }
             false => output::say(format_args!(
-                "There is no {}, which is well: nothing has to be set. To make one: credentials config init",
+                "There is no {}, and none is needed. To create one: credentials config init",
                 path.display()
             )),
         }
@@ -148,10 +146,10 @@ impl Check {
     }
 }
 
-/// Show the settings as they are in effect, without secrets
+/// Show the settings that are in effect, without secrets
 #[derive(Debug, Args)]
 struct Show {
-    /// Only those of this provider
+    /// Only the settings of this provider
     provider: Option<String>,
     #[command(flatten)]
     output: Json,
@@ -216,8 +214,8 @@ impl Show {
             ]
         });
         let header = ["PROVIDER", "NAMESPACE", "MODE", "ATTEMPTS", "ORIGIN", "API KEY IN", "CLIENT ID"];
-        let yielding = Yielding { cut: &["CLIENT ID", "ORIGIN"], ..Yielding::default() };
-        output::print(table(header, yielding, rows))?;
+        let overflow = Overflow { truncated: &["CLIENT ID", "ORIGIN"], ..Overflow::default() };
+        output::print(table(header, overflow, rows))?;
         Ok(Exit::Done)
     }
 }

@@ -1,4 +1,4 @@
-//! `headers`: what a request with an account carries, for scripts.
+//! `headers`: the headers of a request with an account, for scripts.
 
 mod capture;
 
@@ -17,10 +17,10 @@ use crate::failure::{Exit, Failure};
 use crate::options::{Json, Namespace};
 use crate::output;
 
-/// Write the headers of one request, with its secret, to standard output
+/// Write the headers of a request, with its secret, to standard output
 ///
-/// They are those of the account that the next request would take, renewed if its token has expired: one that can't be
-/// renewed is not written. What is written is secret: a terminal is refused unless --show is given.
+/// They are those of the account that the next request would take. An expired token is renewed first, and is not written if
+/// that fails. The output is secret: it is not written to a terminal without --show.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,10 +32,10 @@ pub(crate) struct Headers {
     account: String,
     #[command(flatten)]
     namespace: Namespace,
-    /// What is to be asked for: an account's headers may differ by it, and go to its own host
+    /// The URL of the request: headers may depend on it, and an account may have a host of its own
     #[arg(long, value_parser = url)]
     url: Option<Uri>,
-    /// Write them to a terminal, too
+    /// Allow a terminal as the output
     #[arg(long)]
     show: bool,
     #[command(flatten)]
@@ -46,12 +46,12 @@ impl Headers {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         if output::is_for_a_person() && !self.show {
             return Err(Failure::usage("the headers are secret, and would be shown on the screen")
-                .way_out("pipe them to where they are needed, or add --show"));
+                .way_out("pipe them to the program that needs them, or add --show"));
         }
         let vault = context.vault_or_empty().await?;
-        let (pool, account) = self.meant(context, &vault).await?;
+        let (pool, account) = self.selected(context, &vault).await?;
         let uri = self.uri(context, &pool)?;
-        // What does not open is said below.
+        // A pool that does not open is reported below.
         let stored = match account {
             Some(_) => None,
             None => vault.load_pool(pool.clone()).await.ok(),
@@ -82,8 +82,8 @@ impl Headers {
         Ok(Exit::Done)
     }
 
-    /// The pool, and the account where one is named.
-    async fn meant(
+    /// Returns the pool, and the account if one is named.
+    async fn selected(
         &self,
         context: &Context,
         vault: &AnyVault,
@@ -106,18 +106,17 @@ impl Headers {
         let provider = context.registry.provider(key.provider())?;
         let uri = provider.origin().and_then(|origin| format!("{origin}/").parse().ok());
         uri.ok_or_else(|| {
-            Failure::usage(format!("{} does not say where its requests go", key.provider()))
-                .way_out("the same with --url, or set its `origins`")
+            Failure::usage(format!("{} has no origin for requests", key.provider()))
+                .way_out("add --url URL, or set its `origins`")
         })
     }
 }
 
-/// A whole URL: what has no origin can be sent nowhere.
+/// Parses a whole URL: a request without an origin can be sent nowhere.
 fn url(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|error| format!("it is no URL: {error}"))?;
+    let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
     match (uri.scheme_str(), uri.authority()) {
         (Some("https" | "http"), Some(_)) => Ok(uri),
-        _ => Err("it needs a whole URL, and this is no URL such as https://api.example.com/v1/models"
-            .to_owned()),
+        _ => Err("not a whole URL, such as https://api.example.com/v1/models".to_owned()),
     }
 }

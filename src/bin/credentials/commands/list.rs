@@ -1,4 +1,4 @@
-//! `list`: the accounts, and how each stands.
+//! `list`: the accounts and their state.
 
 use clap::Args;
 use tower_credentials::PoolKey;
@@ -11,12 +11,12 @@ use crate::failure::{Exit, Failure};
 use crate::options;
 use crate::output;
 use crate::shell::{option, quoted};
-use crate::table::{Yielding, table};
+use crate::table::{Overflow, table};
 use crate::time::{ago, brief, now};
 
-/// List the accounts, and how each stands
+/// List the accounts and their state
 ///
-/// Of each pool the accounts come in the order in which requests take them; a `*` marks the one that the next
+/// The accounts of a pool are listed in the order in which requests take them. A `*` marks the account that the next
 /// request takes.
 #[derive(Debug, Args)]
 #[command(visible_alias = "ls")]
@@ -37,7 +37,7 @@ impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
-        let (accounts, damaged) = account::load_meant(context, &vault, provider, namespace).await?;
+        let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;
         let is_whole = damaged.is_empty();
         let exit = if is_whole { Exit::Done } else { Exit::Vault };
         for damage in damaged {
@@ -81,30 +81,30 @@ impl List {
     }
 }
 
-/// Whose accounts there are, if there are none of those that were asked for.
+/// Returns whose accounts there are, if there are none of those that were asked for.
 async fn others(context: &Context, vault: &impl Vault) -> Result<String, Failure> {
     let pools = account::pools(context, &vault.list().await?, None, None);
     let mut pools: Vec<_> = pools.iter().map(|pool| output::plain(&pool.to_string())).collect();
     pools.dedup();
     Ok(match pools.is_empty() {
         true => String::new(),
-        false => format!("; there are some of {}", pools.join(", ")),
+        false => format!("; there are accounts of {}", pools.join(", ")),
     })
 }
 
-/// What came of a renewal and is of no use yet is shown by another command.
+/// Says which command shows a response of a renewal that could not be read.
 fn say_unread(accounts: &[Account]) {
     for account in accounts.iter().filter(|account| account.has_unread_response) {
         let name = account::name(&account.credential);
         output::say(format_args!(
-            "{name} keeps an answer of its token endpoint that could not be read: credentials show {} \
+            "{name} has a response of its token endpoint that could not be read: credentials show {} \
              --unread-response",
             account.credential.id
         ));
     }
 }
 
-/// Says what to set for accounts that are not used, or not renewed, for want of it.
+/// Says what to set for accounts that are not used, or not renewed, because of a missing setting.
 fn tell_ways_out(context: &Context, accounts: &[Account]) {
     const MOST: usize = 3;
     let mut ways_out = Vec::new();
@@ -134,7 +134,7 @@ fn shown(accounts: &[Account]) -> String {
         let mut state = account.describe_state(now);
         for (scope, until) in account.limited_scopes(now) {
             let (scope, left) = (output::plain(scope), brief(until.since(now)));
-            state.push_str(&format!("; {scope} cooling, {left} left"));
+            state.push_str(&format!("; {scope} cooling down, {left} left"));
         }
         [
             if account.is_active { "*" } else { "" }.to_owned(),
@@ -143,22 +143,27 @@ fn shown(accounts: &[Account]) -> String {
             credential.label.to_string(),
             credential.kind.to_string(),
             state,
-            last.map_or_else(String::new, |answer| status(answer.status)),
-            last.map_or_else(String::new, |answer| ago(answer.at, now)),
+            last.map_or_else(String::new, |response| status(response.status)),
+            last.map_or_else(String::new, |response| ago(response.at, now)),
             credential.id.to_string()[..8].to_owned(),
         ]
     });
     let header =
         ["", "PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "LAST STATUS", "LAST USED", "ID"];
-    // Where all are the default's, it says nothing.
+    // If all are in the default namespace, the column says nothing.
     let is_default =
         accounts.iter().all(|account| account.credential.pool.namespace() == PoolKey::DEFAULT_NAMESPACE);
-    let idle: &[_] = if is_default { &["NAMESPACE"] } else { &[] };
-    let yielding = Yielding { idle, dropped: &["LAST USED", "LAST STATUS"], cut: &[], wrapped: "STATE" };
-    table(header, yielding, rows)
+    let uninformative: &[_] = if is_default { &["NAMESPACE"] } else { &[] };
+    let overflow = Overflow {
+        uninformative,
+        dropped: &["LAST USED", "LAST STATUS"],
+        truncated: &[],
+        wrapped: "STATE",
+    };
+    table(header, overflow, rows)
 }
 
-/// An answer's status, in colour.
+/// Returns a response's status, in colour.
 pub(super) fn status(status: u16) -> String {
     match status {
         200..400 => output::good(status).to_string(),

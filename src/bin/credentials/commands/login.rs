@@ -1,4 +1,4 @@
-//! `login`: one more account, or an old one signed in again.
+//! `login`: adds an account, or signs in to one again.
 
 mod browser;
 mod flow;
@@ -21,43 +21,43 @@ pub(crate) use browser::OpenPage;
 
 /// Add an account, or sign in to one again
 ///
-/// An API key is asked for without being shown, or read from standard input: never from the command line, which
-/// every user of the machine can see. Without --api-key, the account is signed in by OAuth, in the way that the
-/// provider offers first; that needs the id of an OAuth client that you may use, under the vendor's terms.
+/// An API key is asked for without being shown, or read from standard input. It is never taken from the command line, which
+/// every user of the machine can see. Without --api-key, you sign in with OAuth, in the first way that the provider offers.
+/// This needs the id of an OAuth client that you may use under the vendor's terms.
 ///
-/// Signing in again to an account that is there renews its tokens and keeps its label, where the vendor tells whose
-/// they are; where it does not, --replace says which account is meant. Without it, a label that is taken gets `-2`.
-/// Tokens of another account than the one that is meant are not stored, where the vendor tells.
+/// If you sign in again to an account that is in the vault, and the vendor tells whose it is, its tokens are renewed and its
+/// label is kept. If the vendor does not tell, name the account with --label and --replace. Without --replace, a label that is
+/// taken gets `-2`. If the vendor tells that the tokens are of another account, they are not stored.
 ///
-/// On another machine, by ssh say, no browser here is needed: the command prints a page for a browser anywhere, and takes
-/// the address at which that ends, pasted in the terminal. --device and --paste-code listen for no browser on this machine
-/// at all, where the provider has them.
+/// Over ssh, for example, no browser is needed on this machine. The command prints a page for a browser anywhere; paste the
+/// address at which it ends into the terminal. With --device and --paste-code, if the provider has them, nothing on this
+/// machine listens for a browser.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   credentials login openai --api-key --label work
   pass show openai/key | credentials login openai --api-key
   credentials login google --client-id 1234.apps.googleusercontent.com
-  credentials login google --no-browser     # by ssh: open the second page at home, and paste where it ends
+  credentials login google --no-browser     # over ssh: open the second page at home, and paste the address at which it ends
   credentials login github-copilot --device")]
 pub(crate) struct Login {
-    /// The provider, or another name of it
+    /// The provider, or an alias of it
     provider: String,
-    /// The namespace that the account goes into, in place of the one in the settings
+    /// The namespace to add the account to; defaults to the one in the settings
     #[arg(long, short, value_name = "NS")]
     namespace: Option<String>,
-    /// The account's label; the account's own name, or `default`, where it is missing
+    /// The account's label; defaults to the name that the vendor has for it, or `default`
     #[arg(long, short)]
     label: Option<String>,
-    /// Give the account of that label the new key or tokens, in place of its own
+    /// Replace the key or the tokens of the account with that label
     #[arg(long, requires = "label")]
     replace: bool,
     #[command(flatten)]
     way: Way,
-    /// The id of the OAuth client, in place of the one in the settings
+    /// The id of the OAuth client; defaults to the one in the settings
     #[arg(long, value_name = "ID", conflicts_with = "api_key")]
     client_id: Option<String>,
-    /// Only print the page's address, for a browser here or elsewhere; open none
+    /// Print the address of the page, but open no browser
     #[arg(long)]
     no_browser: bool,
 }
@@ -68,10 +68,10 @@ struct Way {
     /// Store an API key
     #[arg(long)]
     api_key: bool,
-    /// Sign in by a code that is typed in on any device
+    /// Sign in with a code that you type on any device
     #[arg(long)]
     device: bool,
-    /// Sign in by a code that the browser shows, to be pasted here; nothing listens for a browser on this machine
+    /// Sign in with a code that the browser shows and you paste here; nothing listens for a browser on this machine
     #[arg(long, alias = "pasted-code", visible_alias = "no-loopback")]
     paste_code: bool,
 }
@@ -95,10 +95,10 @@ impl Login {
         }
     }
 
-    /// Says what is wrong before a person does anything; a new vault is made after that.
+    /// Checks everything before a person does anything; a new vault is created after that.
     async fn check(&self, context: &Context, pool: &PoolKey) -> Result<(), Failure> {
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
-        // Any vault takes and refuses the same names.
+        // Every vault accepts the same names.
         MemoryVault::new().put(Credential::new(pool.clone(), label, Secret::api_key("none"))).await?;
         context.check_vault().await?;
         if self.replace {
@@ -109,28 +109,28 @@ impl Login {
         Ok(())
     }
 
-    /// The account that is to be replaced.
+    /// Finds the account to replace.
     async fn to_replace(&self, vault: &FileVault, pool: &PoolKey) -> Result<Metadata, Failure> {
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
         let known = vault.list().await?.credentials.into_iter();
         let mut known = known.filter(|known| known.pool == *pool && *known.label == *label);
         known.next().ok_or_else(|| {
-            Failure::not_found(format!("there is no account {label} of {pool} to be replaced"))
-                .way_out("the same without --replace")
+            Failure::not_found(format!("there is no account {label} of {pool} to replace"))
+                .way_out("leave out --replace")
         })
     }
 
     async fn store_key(&self, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
         let key = prompt::secret("API key").await?;
         let key = SecretString::api_key(key.expose()).map_err(|reason| {
-            Failure::usage("this is no API key").because(reason).way_out("the same with the key alone")
+            Failure::usage("this is not an API key").because(reason).way_out("give the key alone")
         })?;
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
         let credential = Credential::new(pool.clone(), label, Secret::api_key(key));
         let provider = context.registry.provider(&self.provider)?;
         provider
             .headers(&credential)
-            .map_err(|error| Failure::usage("this is no API key").because(error))?;
+            .map_err(|error| Failure::usage("this is not an API key").because(error))?;
         let vault = context.vault_or_new().await?;
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         let token = credential.secret.token().expose();
@@ -139,7 +139,7 @@ impl Login {
             known.metadata.kind == credential.metadata.kind && known.secret.token().expose() == token
         });
         if let Some(known) = same {
-            self.tell("There already", &known.metadata);
+            self.tell("Stored already", &known.metadata);
         } else if self.replace {
             let metadata = self.put_in_place(&vault, &pool, credential.secret).await?;
             self.tell("Replaced", &metadata);
@@ -160,7 +160,7 @@ impl Login {
         let mut sign_in = client.sign_in(kind).await.map_err(|error| match error {
             OAuthError::MissingSetting { setting: "client_id", .. } => {
                 Failure::from(error).way_out(format!(
-                    "the same with --client-id; or set it in {}; or, with an API key: {}",
+                    "add --client-id ID; or set it in {}; or use an API key: {}",
                     context.places.config.display(),
                     self.by_key()
                 ))
@@ -169,10 +169,10 @@ impl Login {
                 if client.config().flows.contains(&FlowKind::Loopback) =>
             {
                 Failure::from(error).way_out(
-                    "the same with --no-browser in its place: the address at which a browser elsewhere ends is pasted then, too",
+                    "use --no-browser instead: with it, too, you paste the address at which a browser elsewhere ends",
                 )
             }
-            OAuthError::PortTaken { .. } => Failure::from(error).way_out("the same with --paste-code"),
+            OAuthError::PortTaken { .. } => Failure::from(error).way_out("add --paste-code"),
             error => error.into(),
         })?;
         let open = |url: &str| {
@@ -189,11 +189,11 @@ impl Login {
         stored
     }
 
-    /// Says so where the settings lack what renews the account's token, or have another client's id.
+    /// Warns if the settings lack what renews the account's token, or have another client's id.
     fn tell_of_renewal(&self, global: &Global, pool: &PoolKey) {
         let Some(id) = &self.client_id else { return };
-        // Without what was typed.
-        let Ok(context) = Context::untold(global, None) else { return };
+        // Without the options of this command.
+        let Ok(context) = Context::quiet(global, None) else { return };
         let provider = context.registry.provider(pool.provider()).ok();
         let known = provider.as_ref().and_then(|provider| provider.oauth()?.client_id.as_deref());
         if known == Some(id.as_str()) {
@@ -204,7 +204,7 @@ impl Login {
             None => "the settings have no client id",
         };
         let name = output::plain(pool.provider());
-        output::warn(format_args!("the tokens of {name} can't be renewed so: {why}"));
+        output::warn(format_args!("the tokens of {name} can't be renewed yet: {why}"));
         output::way_out(format_args!(
             "set {} = \"{}\" in {}",
             account::setting(pool.provider(), "oauth.client_id"),
@@ -220,7 +220,7 @@ impl Login {
         signed_in: &SignedIn,
     ) -> Result<Exit, Failure> {
         let vault = context.vault_or_new().await?;
-        // Two sign-ins to one new account must not make two of it.
+        // Two sign-ins to one new account must not store it twice.
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
         if self.replace {
             let exit = self.renew(&vault, pool, signed_in).await?;
@@ -236,7 +236,7 @@ impl Login {
         Ok(Exit::Done)
     }
 
-    /// Gives the account of the label the tokens of this sign-in, unless it was somebody else's.
+    /// Replaces the tokens of the account with this label, unless they are somebody else's.
     async fn renew(
         &self,
         vault: &FileVault,
@@ -248,10 +248,9 @@ impl Login {
         let metadata = signed_in.replace(vault, known.id).await.map_err(|error| match error {
             ReplaceError::AnotherAccount { signed_in, stored, .. } => {
                 let name = account::name(&known);
-                let message = format!("{name} is the account of {stored}, and {signed_in} has signed in");
+                let message = format!("{name} is the account of {stored}, but you signed in as {signed_in}");
                 Failure::new(Exit::Refused, message).because("nothing was stored").way_out(format!(
-                    "the same again, signed in as {stored}; or, to add {signed_in}, the same without --replace \
-                     and with another label"
+                    "sign in as {stored}; or, to add {signed_in}, leave out --replace and give another label"
                 ))
             }
             ReplaceError::Vault(error) => error.into(),
@@ -260,12 +259,14 @@ impl Login {
         self.tell("Signed in again", &metadata);
         tell_whose(signed_in, &metadata);
         if !is_known {
-            output::say("Nothing tells whether that is the same account: see that it is.");
+            output::say(
+                "The vendor does not tell whether that is the same account: make sure that it is.",
+            );
         }
         Ok(Exit::Done)
     }
 
-    /// The account that is to be replaced, if it takes this kind of secret.
+    /// Finds the account to replace, and checks that it takes this kind of secret.
     async fn to_replace_with(
         &self,
         vault: &FileVault,
@@ -275,12 +276,12 @@ impl Login {
         let known = self.to_replace(vault, pool).await?;
         if known.kind != kind {
             let message = format!("{} is of the kind {}", account::name(&known), known.kind);
-            return Err(Failure::usage(message).way_out("the same without --replace, and another label"));
+            return Err(Failure::usage(message).way_out("leave out --replace, and give another label"));
         }
         Ok(known)
     }
 
-    /// Gives the account of the label this key.
+    /// Replaces the key of the account with this label.
     async fn put_in_place(
         &self,
         vault: &FileVault,
@@ -288,7 +289,7 @@ impl Login {
         secret: Secret,
     ) -> Result<Metadata, Failure> {
         let mut known = self.to_replace_with(vault, pool, secret.kind()).await?;
-        // Where a refresh comes first, its tokens are older than these.
+        // A refresh that came first stored older tokens than these.
         loop {
             match vault.replace_secret(known.id, known.generation, secret.clone()).await? {
                 Replaced::Swapped(_) => return Ok(vault.get(known.id).await?.metadata),
@@ -301,14 +302,14 @@ impl Login {
         format!("credentials login {} --api-key", quoted(&self.provider))
     }
 
-    /// What somebody has typed in the provider's place may be a key.
+    /// Returns the failure without the provider's name, in place of which a key may have been typed.
     fn without_name(&self, failure: Failure) -> Failure {
         let is_name =
             |text: &str| text.len() <= 24 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
         match is_name(&self.provider) {
             true => failure,
             false => Failure::not_found("there is no such provider")
-                .because("what was typed in its place is not repeated, since it may be a key")
+                .because("what was typed is not repeated here, because it may be a key")
                 .way_out("credentials login PROVIDER --api-key, and paste the key at the prompt"),
         }
     }
@@ -325,10 +326,10 @@ impl Login {
             let label = self.label.as_deref().unwrap_or_default();
             match metadata.label.starts_with(label) && metadata.generation == Generation::FIRST {
                 true => output::say(format_args!(
-                    "The label {label} was taken; to renew that account in place of adding one: --replace"
+                    "The label {label} was taken. To replace the secret of that account instead, add --replace"
                 )),
                 false => output::say(format_args!(
-                    "It keeps its label: credentials rename {} {}",
+                    "It keeps its label. To change it: credentials rename {} {}",
                     quoted(&name),
                     quoted(label)
                 )),
@@ -337,7 +338,7 @@ impl Login {
     }
 }
 
-/// Tells whose account it is, if its label doesn't: it could be another one than was meant.
+/// Says whose account it is, if its label does not: it may be another one than intended.
 fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
     if let Some(name) = signed_in.name().filter(|name| *name != &*metadata.label) {
         output::say(format_args!("The account is {}", output::plain(name)));
@@ -347,5 +348,5 @@ fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
 /// Sign-ins take turns while they look for an account and add it.
 const LEASE: &str = "credentials login";
 
-/// The label of an account that nobody has named.
+/// The label of an account if none is given.
 const DEFAULT_LABEL: &str = "default";

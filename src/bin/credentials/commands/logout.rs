@@ -1,4 +1,4 @@
-//! `logout`: removing accounts.
+//! `logout`: removes accounts.
 
 use std::str::FromStr;
 
@@ -13,10 +13,9 @@ use crate::failure::{Exit, Failure};
 use crate::options::Namespace;
 use crate::{output, prompt};
 
-/// Remove an account, or all of a provider's, from the vault
+/// Remove accounts from the vault
 ///
-/// The vendor is not told: to end a session there, use the vendor's own page. A record that is damaged is removed
-/// by its whole id.
+/// The vendor is not reported: to end the session there, use the vendor's page. To remove a damaged record, give its whole id.
 #[derive(Debug, Args)]
 #[command(visible_alias = "rm", aliases = ["remove", "delete"])]
 #[command(after_help = "\
@@ -29,10 +28,10 @@ pub(crate) struct Logout {
     account: String,
     #[command(flatten)]
     namespace: Namespace,
-    /// Remove every account that ACCOUNT may mean
+    /// Remove every account that matches ACCOUNT
     #[arg(long)]
     all: bool,
-    /// Do not ask
+    /// Don't ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -54,7 +53,7 @@ impl Logout {
         self.ask(&names).await?;
         for credential in &found {
             match vault.remove(credential.id).await {
-                // Someone else was first.
+                // Another process has removed it.
                 Ok(()) | Err(VaultError::NotFound(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -64,15 +63,15 @@ impl Logout {
         Ok(Exit::Done)
     }
 
-    /// A record that can't be read is in no list.
+    /// Removes a record that can't be read, and so is in no list.
     async fn remove_damaged(&self, vault: &FileVault, failure: Failure) -> Result<Exit, Failure> {
         let Ok(id) = CredentialId::from_str(&self.account) else { return Err(failure) };
         match vault.get(id).await {
             Err(VaultError::NotFound(_)) => return Err(failure),
-            // What the list names was told when it was looked through.
+            // Damage that the list has was reported when the list was read.
             Err(VaultError::Damaged(damage)) => {
-                let told = vault.list().await?.damaged;
-                if told.iter().all(|told| told.record != damage.record) {
+                let reported = vault.list().await?.damaged;
+                if reported.iter().all(|reported| reported.record != damage.record) {
                     output::warn(damage);
                 }
             }
@@ -93,9 +92,9 @@ impl Logout {
     }
 }
 
-/// Takes the names of accounts that are gone off the disk. They are removed, whatever comes of it.
+/// Removes the names of removed accounts from the disk. If that fails, the accounts are still removed.
 async fn forget(vault: &FileVault, ids: &[CredentialId]) {
     if let Err(error) = vault.forget_removed(ids).await {
-        output::warn(format_args!("the vault's log may still have their names in it: {error}"));
+        output::warn(format_args!("the vault's log may still contain their names: {error}"));
     }
 }

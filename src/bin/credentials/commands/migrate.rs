@@ -1,4 +1,4 @@
-//! `migrate`: other programs' accounts and keys, into the vault.
+//! `migrate`: imports other programs' accounts and keys into the vault.
 
 mod outcome;
 
@@ -19,16 +19,15 @@ use crate::prompt;
 use crate::shell::quoted;
 use outcome::{Entry, Outcome, Problem};
 
-/// Bring other programs' accounts and keys into the vault
+/// Import accounts and keys from other programs
 ///
-/// They are those of opencode, Codex, Claude Code, Gemini CLI and Qwen Code, which keep them in files of plain
-/// text. Without FILE, every place is looked at where these programs keep theirs. To migrate again changes nothing
-/// but what has changed in the files, and never replaces a newer token. The files stay as they are unless
-/// --remove-old is given.
+/// The programs are opencode, Codex, Claude Code, Gemini CLI and Qwen Code, which keep secrets in files of plain text.
+/// Without FILE, their usual places are searched. Migrating again imports only what has changed in the files, and never
+/// replaces a newer token. The files are kept unless you give --remove-old.
 ///
-/// The other program and the vault hold the same sign-in afterwards, and whoever renews it first may sign the other
-/// out: use one of the two, or sign in anew with one. A sign-in is renewed with the id of the OAuth client that has
-/// signed in, from the settings: where that is missing, it is said, and its file is not removed.
+/// Afterwards, the other program and the vault share a sign-in, and the first to renew it may sign the other out. Use only
+/// one of the two, or sign in again with one. To renew a sign-in, the settings need the id of the OAuth client that signed
+/// in: if it is missing, the command says so, and does not remove the file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -38,30 +37,30 @@ Examples:
   credentials migrate --remove-old
 
 Exit codes:
-  1  something was skipped, is damaged, or was not removed; everything else was done. A sign-in that was never
-     finished is none
+  1  something was skipped, is damaged, or was not removed; the rest was done. An unfinished sign-in does
+     not count
   3  there is no file")]
 pub(crate) struct Migrate {
-    /// A file of one of the programs
+    /// A file of one of these programs
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// Whose files
+    /// The program whose files to read
     #[arg(long, value_name = "PROGRAM", value_enum)]
     from: Option<Program>,
-    /// Say what would be done, and do nothing
+    /// Show what would be done, and do nothing
     #[arg(long, conflicts_with = "remove_old")]
     dry_run: bool,
-    /// Remove each file after all of it was read back from the vault
+    /// Remove each file once everything in it was read back from the vault
     #[arg(long)]
     remove_old: bool,
-    /// Do not ask
+    /// Don't ask for confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
     output: Json,
 }
 
-/// A program that has files.
+/// A program whose files can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Program {
     Opencode,
@@ -92,8 +91,7 @@ impl Migrate {
         if self.remove_old && !removable.is_empty() && !self.yes {
             let files = removable.join(", ");
             let question = format!(
-                "Remove {files} once all of it is in the vault? The programs that they are of need a new \
-                 sign-in then."
+                "Remove {files} once all of it is in the vault? Their programs will need a new sign-in."
             );
             prompt::confirm(&question, "--yes").await?;
         }
@@ -102,7 +100,7 @@ impl Migrate {
             (true, _) => {
                 migrate::plan(&context.vault_or_empty().await?, &context.registry, &found).await?
             }
-            // A vault is made only for something to be in it.
+            // A vault is created only if there is something to put into it.
             (false, false) => MigrationReport::default(),
             (false, true) => {
                 let vault = context.vault_or_new().await?;
@@ -115,7 +113,7 @@ impl Migrate {
         outcome.tell(context);
         match self.output.json {
             true => output::print_json(&outcome)?,
-            false if outcome.entries.is_empty() => output::say("There was nothing to bring in."),
+            false if outcome.entries.is_empty() => output::say("There was nothing to import."),
             false => output::print(outcome.shown())?,
         }
         outcome.tell_of_unknown_providers(context);
@@ -126,7 +124,7 @@ impl Migrate {
         Ok(outcome.exit())
     }
 
-    /// The files that are there. Where one is named, it must be, and be whole.
+    /// Reads the files that exist. A file that is named must exist and be valid.
     fn read(&self, outcome: &mut Outcome) -> Result<Vec<Found>, Failure> {
         if let Some(file) = &self.file {
             return Ok(vec![self.read_named(file)?]);
@@ -150,7 +148,7 @@ impl Migrate {
         }
         if found.is_empty() && outcome.failed.is_empty() {
             return Err(Failure::not_found("there is no file to migrate")
-                .because(format!("none of these is there: {}", looked_at.join(", ")))
+                .because(format!("none of these exists: {}", looked_at.join(", ")))
                 .way_out("credentials migrate FILE"));
         }
         Ok(found)
@@ -194,7 +192,7 @@ impl Migrate {
     }
 
     fn tell_what_is_left(&self, found: &[Found], outcome: &Outcome) {
-        // Where nothing is in a file, nothing is secret.
+        // A file without entries has no secrets.
         let left = found.iter().filter(|found| !found.entries.is_empty() || !found.skipped.is_empty());
         let left = left.map(|found| found.path.display().to_string());
         let left = left.filter(|path| !outcome.removed.contains(path));
@@ -203,7 +201,7 @@ impl Migrate {
             return;
         }
         output::say(format_args!("The secrets are still in plain text in{}", left.concat()));
-        // Where they were to be removed, it has been said why they were not.
+        // With --remove-old, the reason was reported.
         if !self.remove_old {
             let from = self.from.and_then(|from| from.to_possible_value());
             let from = from.map(|from| format!(" --from {}", from.get_name())).unwrap_or_default();
@@ -211,19 +209,19 @@ impl Migrate {
             let file = file.map(|file| format!(" {}", quoted(file))).unwrap_or_default();
             output::say(format_args!(
                 "{} credentials migrate --remove-old{from}{file}",
-                output::strong("To remove what is in the vault:"),
+                output::strong("To remove these files:"),
             ));
         }
         let is_shared = |entry: &Entry| matches!(entry.kind, Kind::OAuth | Kind::Mcp) && entry.is_new();
         if outcome.entries.iter().any(is_shared) {
             output::say(
-                "Whoever renews a sign-in first may sign the other program out: use it with one of the two",
+                "The first to renew a sign-in may sign the other program out: use it with only one of the two",
             );
         }
     }
 }
 
-/// Why a file is kept although all of it is in the vault: a sign-in of it would be renewed by nobody any more.
+/// Returns why a file is kept although the vault has all of it: nothing else could renew one of its sign-ins.
 fn kept_for(context: &Context, found: &Found) -> Option<String> {
     let lost = |entry: &migrate::Entry| {
         let pool = pool_of(context, &entry.provider);

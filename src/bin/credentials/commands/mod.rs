@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::Global;
 
-/// One command, in the order of the help.
+/// A command, in the order of the help.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Login(login::Login),
@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Man(shell::Man),
     #[command(hide = true)]
     OpenPage(login::OpenPage),
-    /// What may come next, for the scripts of `completions`.
+    /// Prints what may come next, for the scripts of `completions`.
     #[command(name = "__complete", hide = true)]
     Complete(complete::Complete),
 }

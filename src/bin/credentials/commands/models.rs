@@ -1,4 +1,4 @@
-//! `models`: what a provider offers.
+//! `models`: the models that a provider offers.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::failure::{Exit, Failure, chain};
 use crate::options::{self, Namespace};
 use crate::output;
 use crate::progress::Waiting;
-use crate::table::{Yielding, table};
+use crate::table::{Overflow, table};
 use crate::time::{brief, now, rfc3339};
 
-/// List the models that a provider offers to its accounts
+/// List the models that a provider offers
 ///
-/// An answer is kept for an hour. When the provider can't be asked, the last answer is listed, with a warning.
+/// The list is cached for an hour. If the provider can't be asked, the cached list is shown, with a warning.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,12 +27,12 @@ Examples:
   credentials models anthropic --filter sonnet
   credentials models google --refresh --json | jq -r '.models[].id'")]
 pub(crate) struct Models {
-    /// Whose models
+    /// The provider
     provider: String,
-    /// Ask the provider, however young the last answer is
+    /// Ask the provider even if the cached list is recent
     #[arg(long)]
     refresh: bool,
-    /// Only models whose id or name has this text in it; with a *, only ids that match as a whole
+    /// Only models whose id or name contains TEXT; with a *, only ids that match as a whole
     #[arg(long, short, value_name = "TEXT")]
     filter: Option<String>,
     #[command(flatten)]
@@ -66,11 +66,11 @@ impl Models {
         let waiting = Waiting::begin(format!("asking {} for its models", output::plain(key.provider())));
         let mut asked = ask().await;
         if asked.is_err() && !pool.renewing().is_empty() {
-            // Its answer was not waited for long enough.
+            // The renewal took longer than the discovery waited.
             pool.renewed().await;
             asked = ask().await;
         }
-        // What was learnt of the accounts, whatever came of it.
+        // Saves what was learnt about the accounts, even if the request failed.
         let _ = pool.save().await;
         drop(waiting);
         if asked.is_err() {
@@ -88,9 +88,9 @@ impl Models {
             let age = brief(Duration::from_secs(age.as_secs()));
             output::warn(format_args!("this list is {age} old: {}", output::plain(&chain(error))));
         }
-        let is_meant =
+        let is_selected =
             |model: &&Model| self.filter.as_deref().is_none_or(|filter| model.matches(filter));
-        let models: Vec<_> = asked.iter().filter(is_meant).collect();
+        let models: Vec<_> = asked.iter().filter(is_selected).collect();
         if self.output.json {
             output::print_json(&Json {
                 provider: key.provider(),
@@ -104,7 +104,7 @@ impl Models {
         } else if models.is_empty() {
             output::say(match asked.as_slice().len() {
                 0 => format!("{} offers no models", key.provider()),
-                all => format!("None of {all} models matches"),
+                all => format!("None of the {all} models matches"),
             });
         } else {
             output::print(shown(&models))?;
@@ -121,7 +121,7 @@ fn shown(models: &[&Model]) -> String {
     });
     table(
         ["ID", "NAME", "OWNER", "CONTEXT"],
-        Yielding { cut: &["OWNER", "NAME"], ..Yielding::default() },
+        Overflow { truncated: &["OWNER", "NAME"], ..Overflow::default() },
         rows,
     )
 }

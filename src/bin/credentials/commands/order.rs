@@ -13,13 +13,15 @@ use crate::options::OneAccount;
 use crate::output;
 use crate::shell::quoted;
 
-/// Move an account to another place in the order in which requests take those of its tier
+/// Move an account to another place in its tier
+///
+/// Requests take the accounts of a tier in this order.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  credentials move openai/spare --to 2")]
 pub(crate) struct Move {
     #[command(flatten)]
     account: OneAccount,
-    /// The place, counted from 1; one past the end means the last
+    /// The place, counting from 1; a number past the end means the last place
     #[arg(long, value_name = "N", value_parser = place)]
     to: u32,
 }
@@ -36,13 +38,13 @@ fn place(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(0) => Err("places are counted from 1".to_owned()),
         Ok(place) => Ok(place),
-        Err(_) => Err("it is no place: they are counted from 1".to_owned()),
+        Err(_) => Err("not a place: places are counted from 1".to_owned()),
     }
 }
 
 /// Make an account the first of its tier that requests take
 ///
-/// A request still takes another while this one is cooling down: see `reset` for that.
+/// While it is cooling down, requests take another account. `credentials reset` ends the cooldown.
 #[derive(Debug, Args)]
 #[command(visible_alias = "use")]
 pub(crate) struct Activate {
@@ -69,10 +71,10 @@ impl Activate {
     }
 }
 
-/// Say which accounts come before which, whatever their order
+/// Set an account's tier: requests take the accounts of lower tiers first
 ///
-/// Requests take ready accounts of a lower tier first, and go back to them as soon as one is ready again. Sign-ins are in
-/// tier 0 and keys in tier 1 until you say otherwise.
+/// Requests return to the accounts of a lower tier as soon as one of them is ready again. By default, sign-ins are in
+/// tier 0 and keys are in tier 1.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  credentials tier openai/spare --to 2\n  credentials tier openai/spare --usual"
@@ -80,10 +82,10 @@ impl Activate {
 pub(crate) struct Tier {
     #[command(flatten)]
     account: OneAccount,
-    /// The tier, from 0
+    /// The tier; tier 0 comes first
     #[arg(long, value_name = "N", required_unless_present = "usual")]
     to: Option<u8>,
-    /// The tier of its kind again
+    /// Return the account to the default tier of its kind
     #[arg(long, conflicts_with = "to")]
     usual: bool,
 }
@@ -125,11 +127,11 @@ async fn put(
         output::say(format_args!("{name} is {place} of {count} now"));
         return Ok(meant);
     }
-    output::say(format_args!("{name} is {place} of the {count} of tier {tier} now"));
+    output::say(format_args!("{name} is {place} of {count} in tier {tier} now"));
     if others.iter().any(|one| tier_of(one) < tier) {
         let first = credentials.iter().map(|stored| tier_of(&stored.metadata)).min().unwrap_or_default();
         output::say(format_args!(
-            "Accounts of lower tiers come before it; to put it among them: credentials tier {} --to {first}",
+            "Accounts in lower tiers come before it. To move it there: credentials tier {} --to {first}",
             quoted(&name)
         ));
     }

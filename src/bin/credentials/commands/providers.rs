@@ -1,4 +1,4 @@
-//! `providers`: those that are known, and what their answers mean.
+//! `providers`: the known providers, and the rules for their responses.
 
 use clap::Args;
 use serde::Serialize;
@@ -10,20 +10,20 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options;
 use crate::output;
-use crate::table::{Yielding, table};
+use crate::table::{Overflow, table};
 
-/// List the providers, or what the answers of one mean
+/// List the known providers, or the rules for the responses of one
 ///
-/// Of each there is where it is, the variable that its API key may be in, the ways to sign in, and the setting that they
-/// lack. Both are as the settings have it: with the providers that they add, and with the rules of their own, which go before
-/// the vendor's. Of several rules that hold, the first counts; what no rule says, the status and the headers do.
+/// The list has each provider's origin, the variable of its API key, the ways to sign in, and the setting that these need
+/// and lack. The settings may add providers, and rules, which come before the vendor's own. The first rule that matches
+/// counts; if none does, the status and the headers decide.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   credentials providers
   credentials providers --responses anthropic")]
 pub(crate) struct Providers {
-    /// What the answers of this provider mean
+    /// Show the rules for the responses of this provider
     #[arg(long, value_name = "PROVIDER")]
     responses: Option<String>,
     #[command(flatten)]
@@ -47,7 +47,7 @@ impl Providers {
             return output::print_json(&rules.iter().map(JsonRule::new).collect::<Vec<_>>());
         }
         if rules.is_empty() {
-            output::say(format_args!("{name} has no rules: its statuses and headers say it all"));
+            output::say(format_args!("{name} has no rules: the status and the headers decide"));
             return Ok(());
         }
         let rows = rules.iter().map(|rule| {
@@ -64,7 +64,7 @@ impl Providers {
         });
         output::print(table(
             ["STATUS", "WITH", "MEANS", "WHAT TO DO"],
-            Yielding { wrapped: "WITH", ..Yielding::default() },
+            Overflow { wrapped: "WITH", ..Overflow::default() },
             rows,
         ))
     }
@@ -98,8 +98,8 @@ impl Providers {
             ]
         });
         output::print(table(
-            ["NAME", "ALIASES", "ORIGIN", "API KEY IN", "SIGN-IN BY", "WHICH NEEDS"],
-            Yielding { dropped: &["ALIASES", "ORIGIN"], wrapped: "SIGN-IN BY", ..Yielding::default() },
+            ["NAME", "ALIASES", "ORIGIN", "API KEY IN", "SIGN IN BY", "NEEDS"],
+            Overflow { dropped: &["ALIASES", "ORIGIN"], wrapped: "SIGN IN BY", ..Overflow::default() },
             rows,
         ))
     }
@@ -121,7 +121,7 @@ struct Known<'a> {
     needs: Option<String>,
 }
 
-/// What a sign-in lacks: the OAuth client, which is never shipped. Cursor's link needs none.
+/// Returns the setting that a sign-in lacks: the OAuth client, which is never shipped. Cursor's link needs none.
 fn needs(provider: &str, config: &OAuthConfig) -> Option<String> {
     let is_set = config.client_id.as_deref().is_some_and(|id| !id.is_empty());
     (!is_set && config.dialect != Dialect::Cursor).then(|| setting(provider, "oauth.client_id"))

@@ -1,4 +1,4 @@
-//! `rename`: another label for an account.
+//! `rename`: gives an account another label.
 
 use clap::Args;
 use tower_credentials::vault::VaultExt;
@@ -16,7 +16,7 @@ use crate::shell::quoted;
 pub(crate) struct Rename {
     #[command(flatten)]
     account: OneAccount,
-    /// The new label, which no other account of the provider and namespace has
+    /// The new label, which no other account of the provider and namespace may have
     label: String,
 }
 
@@ -25,7 +25,7 @@ impl Rename {
         let vault = context.vault_with_accounts().await?;
         let old = account::find(context, &vault, &self.account).await?;
         if let Some(label) = self.label.strip_prefix(&format!("{}/", old.pool.provider())) {
-            return Err(Failure::usage("a label comes without its provider").way_out(format!(
+            return Err(Failure::usage("the label must not contain the provider").way_out(format!(
                 "credentials rename {} {}",
                 quoted(&self.account.account),
                 quoted(label)

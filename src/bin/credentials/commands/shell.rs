@@ -1,4 +1,4 @@
-//! `completions` and `man`: what a shell and a reader need, from the same definition as the program itself.
+//! `completions` and `man`, from the definition of the command line.
 
 mod dynamic;
 mod page;
@@ -9,10 +9,10 @@ use clap_complete::Shell;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
-/// Write the completions for a shell to standard output
+/// Write completions for a shell to standard output
 ///
-/// In bash, zsh and fish they know the providers and the accounts of the vault, if its key is in a file or a variable:
-/// no keyring and no command is asked while somebody types.
+/// In bash, zsh and fish, they include the providers and the accounts of the vault, if its key is in a file or a variable: no
+/// keyring and no key command is asked while you type.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,13 +42,13 @@ Examples:
   credentials man | man -l -
   credentials man login | man -l -")]
 pub(crate) struct Man {
-    /// The page of this command; of `vault init`, both words
+    /// The command, for example `login` or `vault init`; the whole program if it is omitted
     command: Vec<String>,
 }
 
 impl Man {
     pub(crate) fn run(self, mut whole: clap::Command) -> Result<Exit, Failure> {
-        // So that a command's page has its whole name and the options that go everywhere.
+        // So that a command's page has its whole name and the global options.
         whole.build();
         let mut command = &whole;
         for name in &self.command {

@@ -1,4 +1,4 @@
-//! `show`: all that is known of one account, but its secret.
+//! `show`: everything that is known about one account, except its secret.
 
 use clap::Args;
 use tower_credentials::Credential;
@@ -12,12 +12,12 @@ use crate::options::{self, OneAccount};
 use crate::output;
 use crate::time::{now, rfc3339};
 
-/// Show all that is known of one account, but its secret
+/// Show everything that is known about one account, except its secret
 #[derive(Debug, Args)]
 pub(crate) struct Show {
     #[command(flatten)]
     account: OneAccount,
-    /// Write the answer of the token endpoint that could not be read, with its secrets, to standard output
+    /// Write the response of the token endpoint that could not be read, with its secrets, to standard output
     #[arg(long, conflicts_with = "json")]
     unread_response: bool,
     #[command(flatten)]
@@ -34,7 +34,7 @@ impl Show {
         let (accounts, _) = account::load(context, &vault, [meant.pool.clone()]).await;
         let account = accounts.into_iter().find(|account| account.credential.id == meant.id);
         let Some(account) = account else {
-            // What is listed and not loaded does not open.
+            // An account that is listed but was not loaded does not open.
             vault.get(meant.id).await?;
             return Err(Failure::not_found(format!("{} is gone", account::name(&meant))));
         };
@@ -67,13 +67,13 @@ impl Show {
             lines.push(("cooldown", format!("{scope}, until {}", rfc3339(cooldown.until))));
         }
         lines.push(("failures", account.standing.failures.to_string()));
-        if let Some(answer) = account.standing.last_response {
-            lines.push(("last status", super::list::status(answer.status)));
-            lines.push(("last used", rfc3339(answer.at)));
+        if let Some(response) = account.standing.last_response {
+            lines.push(("last status", super::list::status(response.status)));
+            lines.push(("last used", rfc3339(response.at)));
         }
         if account.has_unread_response {
             let command = format!("credentials show {} --unread-response", credential.id);
-            lines.push(("unread answer", format!("the token endpoint's last one is kept: {command}")));
+            lines.push(("unread response", format!("the token endpoint's last one is kept: {command}")));
         }
         lines.extend(account.is_cut_off.then(|| ("renewal", account::CUT_OFF.to_owned())));
         lines.extend(account.expires_at.map(|end| ("expires", rfc3339(end))));
@@ -91,16 +91,16 @@ impl Show {
 }
 
 fn write_unread(record: &Credential) -> Result<Exit, Failure> {
-    let Some(answer) = account::unread_response(&record.secret) else {
-        let message = format!("no answer is kept with {}", account::name(&record.metadata));
+    let Some(response) = account::unread_response(&record.secret) else {
+        let message = format!("no unread response is kept for {}", account::name(&record.metadata));
         return Err(Failure::not_found(message));
     };
     if output::is_for_a_person() {
         return Err(Failure::usage(
-            "the answer may have secrets in it, and would be shown on the screen",
+            "the response may contain secrets, and would be shown on the screen",
         )
-        .way_out("pipe it to where it is needed"));
+        .way_out("pipe it to the program that needs it"));
     }
-    output::print_exactly(answer.expose())?;
+    output::print_exactly(response.expose())?;
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! `pause`, `resume` and `reset`: what a person knows better of accounts.
+//! `pause`, `resume` and `reset`: what a person decides about accounts.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,10 @@ use crate::failure::{Exit, Failure};
 use crate::options::SomeAccounts;
 use crate::output;
 
-/// Clear accounts' cooldowns and failures, and what the vendor has said of them
+/// Clear the cooldowns and failures of accounts
 ///
-/// One that is paused stays so. Programs that run see it within a second.
+/// This also clears that an account is spent, that its key was refused for good, or that it needs a new sign-in. A paused
+/// account stays paused. Running programs see the change within a second.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES.replace("COMMAND", "reset"))]
 pub(crate) struct Reset {
@@ -26,14 +27,14 @@ pub(crate) struct Reset {
 
 impl Reset {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        change(context, &self.accounts, &Change::Reset, "is as if new").await?;
+        change(context, &self.accounts, &Change::Reset, "is reset").await?;
         Ok(Exit::Done)
     }
 }
 
-/// Take accounts out of use, without removing them
+/// Pause accounts: no request uses them until they are resumed
 ///
-/// No request takes one, and its token is not renewed, until it is resumed. Programs that run see it within a second.
+/// Their tokens are not renewed meanwhile. Running programs see the change within a second.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES.replace("COMMAND", "pause"))]
 pub(crate) struct Pause {
@@ -57,7 +58,7 @@ impl Pause {
                 .iter()
                 .map(|record| &record.metadata)
                 .filter(|account| is_used(account));
-            // Others do not take the place of those that are paused; or these were in no use anyway.
+            // No other account takes the place of those that are paused, or these were not used anyway.
             if used.all(is_paused) || !paused.iter().all(is_used) {
                 account::tell_left_out(context, &vault, &pool).await;
             }
@@ -66,7 +67,7 @@ impl Pause {
     }
 }
 
-/// Put accounts to use again that were paused
+/// Resume paused accounts
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES.replace("COMMAND", "resume"))]
 pub(crate) struct Resume {
@@ -99,7 +100,7 @@ fn by_pool(accounts: Vec<Metadata>) -> BTreeMap<tower_credentials::PoolKey, Vec<
     pools
 }
 
-/// Merges a change into the standings of all that are meant, and says of each what it came to.
+/// Applies a change to all accounts that are named, and says so for each.
 async fn change(
     context: &Context,
     which: &SomeAccounts,

@@ -1,4 +1,4 @@
-//! `status`: what is not usable, why, and what mends it.
+//! `status`: what can't be used, why, and how to fix it.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use crate::options::{self, Namespace};
 use crate::output::{self, plain};
 use crate::time::now;
 
-/// Show what is not usable, why, and what mends it
+/// Show which accounts can't be used, why, and how to fix it
 ///
-/// Nothing is asked of a vendor: it is what is known. `test` asks.
+/// No vendor is asked: this is what is already known. `credentials test` asks.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,11 +23,11 @@ Examples:
   credentials status --json | jq -r '.troubles[].try'
 
 Exit codes:
-  0  every account that is to be used can be
+  0  every account can be used, but for those that you paused or that the mode leaves out
   2  a setting is missing
-  4  an account needs a sign-in, or another key
+  4  an account needs a new sign-in or another key
   5  something in the vault is damaged
-  6  an account is limited or spent")]
+  6  an account is cooling down or spent")]
 pub(crate) struct Status {
     /// Only accounts of this provider
     provider: Option<String>,
@@ -37,7 +37,7 @@ pub(crate) struct Status {
     output: options::Json,
 }
 
-/// How everything stands, as `--json` has it.
+/// The state of all accounts, as `--json` has it.
 #[derive(Serialize)]
 struct Report<'a> {
     accounts: usize,
@@ -58,7 +58,7 @@ struct Pool<'a> {
     active: Option<String>,
 }
 
-/// What is not as it should be.
+/// A problem.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
@@ -76,7 +76,7 @@ impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
-        let (accounts, damaged) = account::load_meant(context, &vault, provider, namespace).await?;
+        let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;
         let now = now();
         let mut troubles: Vec<Line<'_>> = damaged
             .iter()
@@ -106,7 +106,7 @@ impl Status {
             true => output::print_json(&report)?,
             false => self.show(context, &report)?,
         }
-        // As at `test`: the one for which most is to be done.
+        // As in `test`: the code of the problem that needs the most work.
         let order = [Exit::Refused, Exit::Vault, Exit::Usage, Exit::Unavailable];
         let is_of = |exit: &Exit| report.troubles.iter().any(|trouble| trouble.exit == *exit);
         let Some(exit) = order.into_iter().find(is_of) else { return Ok(Exit::Done) };
@@ -114,8 +114,8 @@ impl Status {
         Err(Failure::new(
             exit,
             match count {
-                1 => "one thing is to be mended, or waited for".to_owned(),
-                count => format!("{count} things are to be mended, or waited for"),
+                1 => "1 problem to fix or to wait for".to_owned(),
+                count => format!("{count} problems to fix or to wait for"),
             },
         ))
     }

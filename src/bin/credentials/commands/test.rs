@@ -1,4 +1,4 @@
-//! `test`: whether the accounts can be used, by a request with each.
+//! `test`: sends a request with each account, to see whether it can be used.
 
 mod queue;
 mod response;
@@ -26,12 +26,11 @@ use queue::Queue;
 use response::TestResponse;
 use tested::{Renewal, Tested, Verdict};
 
-/// Test accounts, by one cheap request with each
+/// Test accounts with one small request each
 ///
-/// Each account asks for its provider's models, or for one of them, and works if they come: as JSON, of which 4 MiB are
-/// read within 30 s. A token that has expired is renewed first, and what the answer says of the account is kept, as after
-/// any other request. An account that was spent, or whose key was refused for good, is put to use again if it works. Accounts that are
-/// paused are not tested.
+/// Each account asks for its provider's models, or for one of them. It works if they come as JSON: at most 4 MiB, within
+/// 30 s. An expired token is renewed first. What the response says about the account is saved, as after any other request.
+/// An account that was spent, or whose key was refused for good, is used again if it works. Paused accounts are not tested.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -39,7 +38,7 @@ Examples:
   credentials test openai/work
   credentials test --json | jq -r '.[] | select(.result != \"works\").id'")]
 pub(crate) struct Test {
-    /// Only accounts of this provider, or this one
+    /// A provider, or one account; all accounts if it is omitted
     #[arg(value_name = "PROVIDER|ACCOUNT")]
     account: Option<String>,
     #[command(flatten)]
@@ -48,21 +47,21 @@ pub(crate) struct Test {
     output: options::Json,
 }
 
-/// The pools that are meant, and which of their accounts; `None` for all.
-type Meant = BTreeMap<PoolKey, Option<BTreeSet<CredentialId>>>;
+/// The selected pools and their selected accounts; `None` for all of them.
+type Selected = BTreeMap<PoolKey, Option<BTreeSet<CredentialId>>>;
 
 impl Test {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_or_empty().await?;
         let listing = vault.list().await?;
-        let meant = self.meant(context, &vault, &listing).await?;
+        let selected = self.selected(context, &vault, &listing).await?;
         let mut listed = listing.credentials;
         let (mut queue, mut is_whole) = (Queue::new(), true);
-        for (key, only) in meant {
-            let is_meant = |id| only.as_ref().is_none_or(|only| only.contains(&id));
-            let stored = listed.extract_if(.., |account| account.pool == key && is_meant(account.id));
+        for (key, only) in selected {
+            let is_selected = |id| only.as_ref().is_none_or(|only| only.contains(&id));
+            let stored = listed.extract_if(.., |account| account.pool == key && is_selected(account.id));
             let stored = stored.collect();
-            let unusable = begin(context, &vault, &key, is_meant, stored, &mut queue).await?;
+            let unusable = begin(context, &vault, &key, is_selected, stored, &mut queue).await?;
             unusable.iter().for_each(output::warn);
             is_whole &= unusable.is_empty();
         }
@@ -86,25 +85,25 @@ impl Test {
         }
     }
 
-    async fn meant(
+    async fn selected(
         &self,
         context: &Context,
         vault: &AnyVault,
         listing: &Listing,
-    ) -> Result<Meant, Failure> {
+    ) -> Result<Selected, Failure> {
         let namespace = self.namespace.namespace.as_deref();
         let pools = account::pools(context, listing, self.account.as_deref(), namespace);
         if !pools.is_empty() || self.account.is_none() {
             listing.damaged.iter().for_each(output::warn);
             return Ok(pools.into_iter().map(|key| (key, None)).collect());
         }
-        let mut meant = Meant::new();
+        let mut selected = Selected::new();
         let account = self.account.as_deref().unwrap_or_default();
         for credential in account::find_all(context, vault, account, namespace).await? {
-            let ids = meant.entry(credential.pool).or_insert_with(|| Some(BTreeSet::new()));
+            let ids = selected.entry(credential.pool).or_insert_with(|| Some(BTreeSet::new()));
             ids.get_or_insert_default().insert(credential.id);
         }
-        Ok(meant)
+        Ok(selected)
     }
 
     fn show(&self, context: &Context, tested: &[Tested]) -> Result<Exit, Failure> {
@@ -117,7 +116,7 @@ impl Test {
         }
         let failed: Vec<_> =
             tested.iter().filter_map(|tested| Some((tested, tested.verdict.failure()?))).collect();
-        // Where several have failed in several ways, the one for which most is to be done.
+        // If accounts failed in several ways, the one that needs the most work.
         let order = [Exit::Refused, Exit::Vault, Exit::Unavailable, Exit::Usage, Exit::Failed];
         let is_of = |exit: &Exit| failed.iter().any(|(_, failure)| failure == exit);
         if let Some(exit) = order.into_iter().find(is_of) {
@@ -148,14 +147,14 @@ impl Test {
         let Some(one) = paused else { return Err(Failure::usage("no account could be tested")) };
         let name = account::name(&one.credential);
         let failure = Failure::usage(match tested {
-            [_] => format!("{name} is paused, so that it was not tested"),
-            _ => "no account was tested: those that could be are paused".to_owned(),
+            [_] => format!("{name} is paused, so it was not tested"),
+            _ => "no account was tested: all that could be tested are paused".to_owned(),
         });
         Err(failure.way_out(account::resumption(&one.credential)))
     }
 }
 
-/// How the accounts get other secrets: one of each provider and kind stands for those like it.
+/// Returns the commands that replace the secrets: one account of each provider and kind stands for those like it.
 fn way_out<'a>(context: &Context, accounts: impl Iterator<Item = &'a Metadata>) -> Option<String> {
     const MOST: usize = 3;
     let (mut kinds, mut lines, mut more) = (HashSet::new(), Vec::new(), 0);
@@ -170,17 +169,17 @@ fn way_out<'a>(context: &Context, accounts: impl Iterator<Item = &'a Metadata>) 
     if more > 0 {
         lines.push(format!("and {more} more"));
     }
-    // Below each other, after `try:`.
+    // One below the other, after `try:`.
     (!lines.is_empty()).then(|| lines.join("\n       "))
 }
 
-/// Begins the tests of one pool: of those of its accounts that are meant, of which the vault has these. Answers what
-/// the pool can't use that is in no record: a key of the environment.
+/// Begins the tests of the selected accounts of one pool; `stored` are those in the vault. Returns what the pool can't use
+/// and is not in the vault: a key of the environment.
 async fn begin(
     context: &Context,
     vault: &AnyVault,
     key: &PoolKey,
-    is_meant: impl Fn(CredentialId) -> bool,
+    is_selected: impl Fn(CredentialId) -> bool,
     mut stored: Vec<Metadata>,
     queue: &mut Queue,
 ) -> Result<Vec<Damage>, Failure> {
@@ -193,7 +192,7 @@ async fn begin(
             return Ok(Vec::new());
         }
     };
-    // An account is tested whatever kinds the settings let requests use.
+    // An account is tested even if the mode leaves out its kind.
     let (renewals, unusable) = (Renewals::default(), Unusable::default());
     let observe = both(renewals.observer(), unusable.observer());
     let pool = context.pool(key, vault.clone())?.mode(Mode::Auto).on_event(observe);
@@ -209,7 +208,7 @@ async fn begin(
     };
     let client = context.client(&pool)?;
     let is_of_the_environment = stored.is_empty() && pool.status().is_empty();
-    for status in pool.status().into_iter().filter(|status| is_meant(status.credential.id)) {
+    for status in pool.status().into_iter().filter(|status| is_selected(status.credential.id)) {
         let credential = status.credential;
         stored.retain(|account| account.id != credential.id);
         match uri(context, &credential, status.standing.paused) {
@@ -224,7 +223,7 @@ async fn begin(
             Err(verdict) => queue.add(Tested::without_request(credential, verdict)),
         }
     }
-    // Those that the pool could not take.
+    // The accounts that the pool could not use.
     for account in stored {
         let reason = match vault.get(account.id).await {
             Ok(credential) => provider.headers(&credential).err().map(|error| chain(&error)),
@@ -237,7 +236,7 @@ async fn begin(
     Ok(if is_of_the_environment { unusable.beside(&[]) } else { Vec::new() })
 }
 
-/// What an account is tested by, or why it isn't.
+/// Returns the URL to test an account with, or why it is not tested.
 fn uri(context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Verdict> {
     if is_paused {
         return Err(Verdict::Paused);
@@ -245,19 +244,19 @@ fn uri(context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Ve
     let untested = |reason: String| Verdict::Untested(reason);
     let name = account.pool.provider();
     let provider = context.registry.provider(name).map_err(|unknown| untested(unknown.to_string()))?;
-    let endpoint = provider.models(account.kind).ok_or_else(|| {
-        untested(format!("nothing is known that {name} may be asked for; set its `models_url`"))
-    })?;
+    let endpoint = provider
+        .models(account.kind)
+        .ok_or_else(|| untested(format!("{name} has no request to test with; set its `models_url`")))?;
     let uri = endpoint.smallest(provider.origin());
-    uri.ok_or_else(|| untested(format!("{name} does not say where its requests go; set its `origins`")))
+    uri.ok_or_else(|| untested(format!("{name} has no origin for requests; set its `origins`")))
 }
 
-/// Why the settings don't let anything renew the account's token.
+/// Returns why nothing can renew the account's token.
 async fn unrenewable(context: &Context, vault: &AnyVault, account: &Metadata) -> Option<Unrenewable> {
     Unrenewable::of(context, &account.pool, &vault.get(account.id).await.ok()?.secret)
 }
 
-/// What a test asks, and reads what has come of it from.
+/// What a test of an account needs.
 struct Asked {
     pool: Pool,
     vault: AnyVault,
@@ -283,10 +282,10 @@ where
     request.extensions_mut().insert(Pin::id(credential.id).check());
     let began = Instant::now();
     let is_renewing = || pool.renewing().iter().any(|renewing| renewing.id == credential.id);
-    let read = |answer: &tower_credentials::provider::ResponseView<'_>| provider.read(answer);
-    let answer = TestResponse::to(client.oneshot(request), is_renewing, read).await;
+    let read = |response: &tower_credentials::provider::ResponseView<'_>| provider.read(response);
+    let response = TestResponse::to(client.oneshot(request), is_renewing, read).await;
     let took = began.elapsed();
-    // What was learnt is not what was asked for.
+    // The result does not depend on this being saved.
     let _ = pool.save().await;
     let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
     let standing = status.map(|status| status.standing).unwrap_or_default();
@@ -297,5 +296,5 @@ where
         unrenewable,
         is_expired: end.is_some_and(|end| end <= pool.now()),
     };
-    Tested::new(credential, answer, took, &standing, renewal, pool.now())
+    Tested::new(credential, response, took, &standing, renewal, pool.now())
 }

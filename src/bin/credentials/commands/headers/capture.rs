@@ -1,4 +1,4 @@
-//! Takes a request where it would leave for the vendor.
+//! Captures a request just before it would be sent.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use crate::renewals::{Renewals, both};
 use crate::shell::quoted;
 use crate::time::{brief, now};
 
-/// Where a request for this URL would go, and with which headers: those of this account, or of the pool's next.
+/// Returns the URL and the headers of a request with this account, or with the one that the pool picks next.
 pub(super) async fn capture(
     context: &Context,
     vault: impl Vault,
@@ -38,7 +38,7 @@ pub(super) async fn capture(
         Ok(pool) => pool,
         Err(error) => return Err(not_sent(context, &vault, key, account, &[], error.into()).await),
     };
-    // Of an account that is named, the list has been looked through, and what is damaged in it told.
+    // For a named account, the list was read, and its damage was reported.
     let known = if account.is_some() { vault.list().await?.damaged } else { Vec::new() };
     unusable.warn(&pool, &known);
     let layers = context.layer(&pool);
@@ -50,7 +50,7 @@ pub(super) async fn capture(
             request.extensions_mut().insert(Pin::id(account.id));
         }
         let taken = take(&layers, request).await;
-        // What was learnt is not what was asked for.
+        // The result does not depend on this being saved.
         let _ = pool.save().await;
         let parts = match taken {
             Ok(parts) => parts,
@@ -61,7 +61,7 @@ pub(super) async fn capture(
         let Some(lease) = lapsed(&parts, &pool) else {
             return Ok((parts.uri, parts.headers));
         };
-        // The layers send it all the same: its vendor has the last word. Here nobody asks.
+        // The layers would send it: the vendor decides. Here nothing is sent.
         let failed = renewals.failure(lease.credential().id);
         let Some(failure) = expired(context, &vault, &pool, lease.credential(), failed).await else {
             return Ok((parts.uri, parts.headers));
@@ -74,7 +74,7 @@ pub(super) async fn capture(
     }
 }
 
-/// Sends a request down the layers, and takes it where it would leave.
+/// Sends a request through the layers, and captures it below them.
 async fn take(layers: &CredentialsLayer, request: Request<Body>) -> Result<Parts, BoxError> {
     let taken = Arc::new(Mutex::new(None));
     let bottom = {
@@ -82,7 +82,7 @@ async fn take(layers: &CredentialsLayer, request: Request<Body>) -> Result<Parts
         service_fn(move |request: Request<Body>| {
             let (parts, _) = request.into_parts();
             *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(parts);
-            // No answer: nothing is to be learnt from it.
+            // No response: the pool must learn nothing from it.
             std::future::ready(Err::<Response<Body>, BoxError>("not sent".into()))
         })
     };
@@ -91,17 +91,17 @@ async fn take(layers: &CredentialsLayer, request: Request<Body>) -> Result<Parts
     match (taken, end) {
         (Some(parts), _) => Ok(parts),
         (None, Err(error)) => Err(error),
-        (None, Ok(_)) => Err("a layer has answered in place of the request".into()),
+        (None, Ok(_)) => Err("a layer responded without sending the request".into()),
     }
 }
 
-/// The account of this request, where its token has expired and was not renewed.
+/// Returns the account of this request, if its token has expired and was not renewed.
 fn lapsed<'a>(parts: &'a Parts, pool: &Pool) -> Option<&'a Lease> {
     let lease = parts.extensions.get::<Attempt>().and_then(Attempt::lease)?;
     lease.expires_at().is_some_and(|end| end <= pool.now()).then_some(lease)
 }
 
-/// Why the layers have sent nothing, and what helps.
+/// Returns why the layers sent nothing, and what to do.
 async fn not_sent(
     context: &Context,
     vault: &impl Vault,
@@ -111,10 +111,10 @@ async fn not_sent(
     error: BoxError,
 ) -> Failure {
     if let Some(Error::NoToken { .. }) = error.downcast_ref() {
-        let is_meant = |status: &&CredentialStatus| {
+        let is_selected = |status: &&CredentialStatus| {
             account.is_none_or(|account| account.id == status.credential.id)
         };
-        for status in accounts.iter().filter(is_meant) {
+        for status in accounts.iter().filter(is_selected) {
             if let Some(failure) = unrenewable(context, vault, &status.credential).await {
                 return failure;
             }
@@ -123,7 +123,7 @@ async fn not_sent(
     if let Some(Error::AllCoolingDown { retry_after, .. }) = error.downcast_ref()
         && let Some(state) = refused(accounts)
     {
-        // A limit passes by itself; this may not.
+        // A limit ends in time; this may not.
         let message = format!(
             "every account of {key} {state}; the first is tried again in {}",
             brief(*retry_after)
@@ -151,11 +151,11 @@ async fn not_sent(
     with(Failure::from(error), way_out)
 }
 
-/// That an account is spent.
+/// Returns the failure that an account is spent.
 fn spent(account: &Metadata, accounts: &[CredentialStatus]) -> Failure {
     let name = account::name(account);
     let failure = Failure::new(Exit::Unavailable, format!("{name} is spent"))
-        .way_out(format!("credentials test {}, which puts it to use again if it works", quoted(&name)));
+        .way_out(format!("credentials test {}, which uses it again if it works", quoted(&name)));
     let of_it = accounts.iter().find(|status| status.credential.id == account.id);
     match of_it.map(|status| &status.standing.health) {
         Some(Health::Spent { reason, .. }) => failure.because(reason),
@@ -163,7 +163,7 @@ fn spent(account: &Metadata, accounts: &[CredentialStatus]) -> Failure {
     }
 }
 
-/// What of accounts that all cool down is to be said, if some do so for more than a limit.
+/// Describes accounts that are all cooling down, if some were refused rather than limited.
 fn refused(accounts: &[CredentialStatus]) -> Option<&'static str> {
     let reasons = accounts.iter().filter_map(|account| account.standing.cooldown(None));
     let (refused, others): (Vec<_>, Vec<_>) =
@@ -175,7 +175,7 @@ fn refused(accounts: &[CredentialStatus]) -> Option<&'static str> {
     }
 }
 
-/// That all are paused which the pool's mode takes.
+/// Returns the failure that all accounts which the pool's mode takes are paused.
 fn all_paused(context: &Context, key: &PoolKey, accounts: &[CredentialStatus]) -> Failure {
     let kinds = accounts.iter().map(|account| account.credential.kind);
     let choice = Choice::of(context, key, kinds, []);
@@ -185,13 +185,13 @@ fn all_paused(context: &Context, key: &PoolKey, accounts: &[CredentialStatus]) -
     let first = accounts.iter().find(is_used).map(|account| account::resumption(&account.credential));
     let message = match accounts.iter().all(|account| is_used(&account)) {
         true => format!("every account of {key} is paused"),
-        // What is left out has been said.
+        // The accounts that are left out have been reported.
         false => format!("every account of {key} that its mode takes is paused"),
     };
     Failure::failed(message).way_out(first.unwrap_or_else(|| "credentials resume ACCOUNT".to_owned()))
 }
 
-/// That the settings don't let anything renew the token of this account, if it has expired.
+/// Returns the failure that this account's token has expired and can't be renewed with these settings.
 async fn unrenewable(context: &Context, vault: &impl Vault, account: &Metadata) -> Option<Failure> {
     let stored = vault.get(account.id).await.ok()?;
     let is_expired = stored.secret.expires_at().is_some_and(|end| end <= now());
@@ -216,8 +216,8 @@ fn with(failure: Failure, way_out: Option<String>) -> Failure {
     }
 }
 
-/// Why an account's token has expired and was not renewed. `None` if nobody has tried to: the layers leave a new
-/// token alone for a while, whatever is said of its end.
+/// Returns why an account's token has expired and was not renewed. `None` if nobody tried: the layers do not renew a new
+/// token for a while, whatever its expiry says.
 async fn expired(
     context: &Context,
     vault: &impl Vault,
@@ -237,7 +237,7 @@ async fn expired(
         Err(error) => return Some(error.into()),
     };
     if stored.secret.refresh_token().is_none() {
-        return needs_sign_in("its token has expired, and there is nothing to renew it with");
+        return needs_sign_in("its token has expired, and it has no refresh token");
     }
     if let Some(failure) = unrenewable(context, vault, credential).await {
         return Some(failure);

@@ -1,4 +1,4 @@
-//! The browser, without what it is not to know.
+//! Starts the browser without secrets in its environment.
 //!
 //! It would inherit the program's environment, with the vault's key and API keys in it, and hand it on to whatever it starts.
 //! A process can't lose variables of its own safely, so one of the same program opens the page, which never had them.

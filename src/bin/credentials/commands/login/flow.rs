@@ -1,4 +1,4 @@
-//! A sign-in, as a person sees it.
+//! Guides a person through a sign-in.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::{output, prompt};
 
-/// Says what to do, opens pages by `open`, and follows the sign-in to its end. Dropped in the middle, it leaves nothing behind.
+/// Says what to do, opens pages with `open`, and waits for the end of the sign-in. It can be dropped at any time.
 pub(super) async fn follow(
     sign_in: &mut SignIn,
     kind: FlowKind,
@@ -28,15 +28,14 @@ pub(super) async fn follow(
             match elsewhere.as_ref().filter(|_| takes_paste) {
                 Some(elsewhere) if prompt::can_ask() => {
                     output::say(format_args!(
-                        "In a browser of another machine? Open this page there:\n\n  {elsewhere}\n"
+                        "Is your browser on another machine? Open this page there:\n\n  {elsewhere}\n"
                     ));
                     output::say(
-                        "It ends at an address that does not open there. Paste the address here, and press Enter.",
+                        "It ends at an address that does not open there. Paste that address here, and press Enter.",
                     );
                 }
                 Some(_) => output::say(
-                    "In a browser of another machine? The same in a terminal, where its last address can be pasted; or \
-                     with --device or --paste-code.",
+                    "Is your browser on another machine? Run this in a terminal, where you can paste its last address; or add --device or --paste-code.",
                 ),
                 None => {}
             }
@@ -55,7 +54,7 @@ pub(super) async fn follow(
             // Without the code: whoever sees it in the browser's arguments could type it in for an account of theirs.
             open(verification_url);
         }
-        _ => return Err(Failure::failed("this way to sign in is not known to the program")),
+        _ => return Err(Failure::failed("this program does not know this way to sign in")),
     }
     // Without a terminal, what is piped in is for a flow that cannot do without it.
     let reads = kind == FlowKind::PastedCode || (takes_paste && prompt::can_ask());
@@ -81,7 +80,7 @@ pub(super) async fn follow(
                     Err(error) => waiting.say(format_args!("{error}; paste another")),
                 },
                 None if kind == FlowKind::PastedCode => {
-                    return Err(Failure::usage("no code was pasted").way_out("the same again"));
+                    return Err(Failure::usage("no code was pasted").way_out("run it again"));
                 }
                 None => lines = None,
             },
@@ -89,14 +88,14 @@ pub(super) async fn follow(
     }
 }
 
-/// After the end, waits until a browser that loads its last page twice has had it.
+/// After the end, waits until a browser that loads its last page twice has received it.
 pub(super) async fn see_off(sign_in: &mut SignIn) {
     while sign_in.next().await.is_some() {}
 }
 
 type Lines = mpsc::UnboundedReceiver<Zeroizing<String>>;
 
-/// The next line that is typed; none ever is where none is read.
+/// Returns the next line that is typed; waits forever if none is read.
 async fn next(lines: &mut Option<Lines>) -> Option<Zeroizing<String>> {
     match lines {
         Some(lines) => lines.recv().await,
@@ -108,7 +107,7 @@ async fn next(lines: &mut Option<Lines>) -> Option<Zeroizing<String>> {
 struct Waiting(ProgressBar);
 
 impl Waiting {
-    /// Hidden where a person types: it would be written over.
+    /// Hidden while a person types, because it would be overwritten.
     fn begin(is_shown: bool) -> Self {
         let target = if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let spinner = ProgressBar::with_draw_target(None, target)

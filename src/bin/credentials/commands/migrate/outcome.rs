@@ -1,4 +1,4 @@
-//! What came of a migration, to a person and as JSON.
+//! The result of a migration, for a person and as JSON.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -13,9 +13,9 @@ use crate::account::{self, Unrenewable};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, chain};
 use crate::output::{self, plain};
-use crate::table::{Yielding, table};
+use crate::table::{Overflow, table};
 
-/// What came of it, as `--json` has it.
+/// The result, as `--json` has it.
 #[derive(Default, Serialize)]
 pub(super) struct Outcome {
     pub(super) dry_run: bool,
@@ -54,7 +54,7 @@ impl Entry {
         PoolKey::with_namespace(&*self.provider, &*self.namespace)
     }
 
-    /// The account that it is, or will be.
+    /// Returns the account that it is, or will be.
     fn account(&self) -> Metadata {
         let secret = match self.kind {
             Kind::OAuth => Secret::OAuth(OAuthTokens::new("")),
@@ -65,7 +65,7 @@ impl Entry {
     }
 }
 
-/// A file, or what of one was not taken.
+/// A file, or an entry of a file, that was not imported.
 #[derive(Serialize)]
 pub(super) struct Problem {
     pub(super) file: String,
@@ -74,7 +74,7 @@ pub(super) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) line: Option<usize>,
     pub(super) reason: String,
-    /// Whether there is nothing in it to be taken.
+    /// Whether it has nothing to import.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) unfinished: bool,
 }
@@ -122,21 +122,21 @@ impl Outcome {
         }));
     }
 
-    /// What a person has to know beside the table.
+    /// Says what a person must know besides the table.
     pub(super) fn tell(&self, context: &Context) {
         for problem in &self.skipped {
             let (file, line) = (&problem.file, problem.line.unwrap_or_default());
             let entry = plain(problem.entry.as_deref().unwrap_or_default());
-            let told = format!("{file}, line {line}: skipped {entry}: {}", problem.reason);
+            let text = format!("{file}, line {line}: skipped {entry}: {}", problem.reason);
             match problem.unfinished {
-                true => output::say(told),
-                false => output::warn(told),
+                true => output::say(text),
+                false => output::warn(text),
             }
         }
         for problem in &self.failed {
             match &problem.entry {
                 Some(entry) => output::warn(format_args!(
-                    "{}: {} was not brought in: {}",
+                    "{}: {} was not imported: {}",
                     problem.file,
                     plain(entry),
                     problem.reason
@@ -156,7 +156,7 @@ impl Outcome {
         }
     }
 
-    /// That nothing renews an entry's token, and what helps. Of a provider that nobody knows, it is told that.
+    /// Warns that an entry's token can't be renewed, and says what to do. An unknown provider is reported elsewhere.
     fn tell_of_renewal(&self, context: &Context, entry: &Entry) {
         let Some(why) = entry.not_renewable.filter(|why| *why != Unrenewable::NoProvider) else {
             return;
@@ -168,7 +168,7 @@ impl Outcome {
         }
     }
 
-    /// What is in the vault, or will be, and is not used.
+    /// Says which accounts, in the vault or to be added, are not used.
     pub(super) async fn tell_of_left_out(&self, context: &Context) -> Result<(), Failure> {
         let vault = context.vault_or_empty().await?;
         let listing = vault.list().await?;
@@ -183,7 +183,7 @@ impl Outcome {
         Ok(())
     }
 
-    /// What is in the vault, and of no use yet.
+    /// Says which accounts nothing uses yet.
     pub(super) fn tell_of_unknown_providers(&self, context: &Context) {
         let providers = self.entries.iter().filter(|entry| entry.is_new()).map(|entry| &entry.provider);
         let unknown: BTreeSet<_> =
@@ -193,7 +193,7 @@ impl Outcome {
         }
         let names: Vec<_> = unknown.into_iter().map(|name| plain(name)).collect();
         output::say(format_args!(
-            "Nothing uses these until a provider of that name is set in {}: {}",
+            "Nothing uses these until {} has a provider of that name: {}",
             context.places.config.display(),
             names.join(", "),
         ));
@@ -224,7 +224,7 @@ impl Outcome {
         });
         table(
             ["FROM", "ENTRY", "ACTION", "PROVIDER", "NAMESPACE", "LABEL", "KIND"],
-            Yielding { dropped: &["NAMESPACE", "FROM"], cut: &["ENTRY"], ..Yielding::default() },
+            Overflow { dropped: &["NAMESPACE", "FROM"], truncated: &["ENTRY"], ..Overflow::default() },
             rows,
         )
     }

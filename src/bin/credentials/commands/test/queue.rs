@@ -1,4 +1,4 @@
-//! Tests that run side by side, some at once, and are told in the order in which they were begun.
+//! Runs tests, some at once, and returns their results in the order in which they began.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl Queue {
         });
     }
 
-    /// Adds one that takes no request.
+    /// Adds an account that needs no request.
     pub(super) fn add(&mut self, tested: Tested) {
         self.tests.push(Some(tested));
     }
@@ -46,7 +46,7 @@ impl Queue {
     pub(super) async fn end(mut self) -> Result<Vec<Tested>, Failure> {
         while let Some(done) = self.running.join_next().await {
             let (place, done) =
-                done.map_err(|error| Failure::failed("a test has ended too soon").because(error))?;
+                done.map_err(|error| Failure::failed("a test ended early").because(error))?;
             self.tests[place] = Some(done);
         }
         Ok(self.tests.into_iter().flatten().collect())

@@ -1,4 +1,4 @@
-//! What a test is answered, to its end: a captive portal answers every request well, and in HTML.
+//! The response to a test, read to its end: a captive portal answers every request with success, and in HTML.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
@@ -13,30 +13,29 @@ use tokio::time::{Instant, timeout_at};
 use tower_credentials::BoxError;
 use tower_credentials::provider::{self, Assessment, Verdict};
 
-/// How long an answer is waited for, to its end.
+/// How long to wait for the end of a response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most that is read of an answer, in bytes.
+/// The most bytes of a response that are read.
 const MOST: usize = 4 * 1024 * 1024;
 
-/// The most that is read of an answer that is no success, in bytes: as much as the layers read.
+/// The most bytes of an error response that are read, as in the layers.
 const MOST_OF_REFUSAL: usize = 16 * 1024;
 
-/// An answer that has come whole.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub(super) struct TestResponse {
     pub(super) status: StatusCode,
-    /// What the provider reads in one that is no success, as it does for the layers.
-    pub(super) says: Option<Verdict>,
-    /// Whether it may be a list of models: an object or an array of JSON (RFC 8259). Not asked of one that is no
-    /// success.
+    /// The provider's verdict on an error response, as for the layers.
+    pub(super) verdict: Option<Verdict>,
+    /// Whether it may be a list of models: an object or an array of JSON (RFC 8259). False for an error response.
     pub(super) is_json: bool,
-    /// Where a redirect leads, without a query.
-    pub(super) leads_to: Option<String>,
+    /// The target of a redirect, without its query.
+    pub(super) redirects_to: Option<String>,
 }
 
 impl TestResponse {
-    /// The answer to this request. A renewal of the account's token before it is sent has a bound of its own.
+    /// Waits for the response to this request. If the account's token is renewed first, that has a timeout of its own.
     pub(super) async fn to<R>(
         request: impl Future<Output = Result<Response<R>, BoxError>>,
         is_renewing: impl Fn() -> bool,
@@ -52,7 +51,7 @@ impl TestResponse {
             match timeout_at(end, &mut request).await {
                 Ok(response) => break response?,
                 Err(_) if is_renewing() => end = Instant::now() + TIMEOUT,
-                Err(_) => return Err(format!("the request was not answered within {seconds} s").into()),
+                Err(_) => return Err(format!("there was no response within {seconds} s").into()),
             }
         };
         let (head, body) = response.into_parts();
@@ -61,26 +60,26 @@ impl TestResponse {
             let mut prefix = Vec::new();
             // However much of it comes.
             let _ = timeout_at(end, read_prefix(body, &mut prefix)).await;
-            let answer = provider::ResponseView::new(status, &head.headers, SystemTime::now().into());
+            let view = provider::ResponseView::new(status, &head.headers, SystemTime::now().into());
             let is_error = status.is_client_error() || status.is_server_error();
-            let says = is_error.then(|| read(&answer.body(&prefix)).verdict).flatten();
-            let leads_to = status.is_redirection().then(|| leads_to(&head.headers)).flatten();
-            return Ok(Self { status, says, is_json: false, leads_to });
+            let verdict = is_error.then(|| read(&view.body(&prefix)).verdict).flatten();
+            let redirects_to = status.is_redirection().then(|| redirects_to(&head.headers)).flatten();
+            return Ok(Self { status, verdict, is_json: false, redirects_to });
         }
         let body = timeout_at(end, Limited::new(body, MOST).collect())
             .await
-            .map_err(|_| format!("the answer began but did not end within {seconds} s"))?;
+            .map_err(|_| format!("the response began but did not end within {seconds} s"))?;
         let is_json = match body {
             Ok(body) => is_object_or_array(&body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => false,
             Err(error) => return Err(error),
         };
-        Ok(Self { status, says: None, is_json, leads_to: None })
+        Ok(Self { status, verdict: None, is_json, redirects_to: None })
     }
 }
 
-/// Where a redirect leads (RFC 9110, section 10.2.2): not what is asked for there, which may be secret.
-fn leads_to(headers: &HeaderMap) -> Option<String> {
+/// Returns the target of a redirect (RFC 9110, section 10.2.2), without its query, which may be secret.
+fn redirects_to(headers: &HeaderMap) -> Option<String> {
     let location: Uri = headers.get(LOCATION)?.to_str().ok()?.parse().ok()?;
     let host = location.authority().map(|authority| {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_or_an_array_is_what_may_be_a_list() {
+    async fn only_an_object_or_an_array_may_be_a_list() {
         for body in ["{}", "[]", " \n{\"data\": [1, \"a\"]}\n"] {
             assert!(is_json(body).await, "{body:?}");
         }
@@ -137,10 +136,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_does_not_come_or_does_not_end_is_none() {
+    async fn a_response_that_does_not_come_or_does_not_end_is_an_error() {
         let never = pending::<Result<Response<Piece>, BoxError>>();
         let error = TestResponse::to(never, || false, |_| Assessment::default()).await.unwrap_err();
-        assert_eq!(error.to_string(), "the request was not answered within 30 s");
+        assert_eq!(error.to_string(), "there was no response within 30 s");
 
         let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
         sender.send_data(Bytes::from_static(b"{}")).await.unwrap();
@@ -151,7 +150,7 @@ mod tests {
             Ok(Response::new(body))
         };
         let error = TestResponse::to(late, || false, |_| Assessment::default()).await.unwrap_err();
-        assert_eq!(error.to_string(), "the answer began but did not end within 30 s");
+        assert_eq!(error.to_string(), "the response began but did not end within 30 s");
         assert_eq!(began.elapsed(), TIMEOUT);
         drop(sender);
     }

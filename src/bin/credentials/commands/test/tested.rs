@@ -1,4 +1,4 @@
-//! What came of a test.
+//! The result of a test.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use super::response::TestResponse;
 use crate::account::{self, Identity, Unrenewable};
 use crate::failure::{Exit, chain};
 use crate::output;
-use crate::table::{Yielding, table};
+use crate::table::{Overflow, table};
 use crate::time::{brief, now, rfc3339};
 
-/// One account, and what came of its test.
+/// An account and the result of its test.
 pub(super) struct Tested {
     pub(super) credential: Metadata,
     pub(super) verdict: Verdict,
-    /// What was answered, and how long that took.
-    answer: Option<(StatusCode, Duration)>,
-    /// Until when it cools down.
+    /// The status of the response, and how long it took.
+    response: Option<(StatusCode, Duration)>,
+    /// The end of its cooldown.
     cooling_until: Option<Timestamp>,
 }
 
-/// What is known of the renewal of an account's token.
+/// The renewal of an account's token.
 pub(super) struct Renewal {
-    /// Why it has failed.
+    /// Why it failed.
     pub(super) failed: Option<String>,
     /// Why nothing can renew it.
     pub(super) unrenewable: Option<Unrenewable>,
@@ -34,59 +34,59 @@ pub(super) struct Renewal {
     pub(super) is_expired: bool,
 }
 
-/// What a test says of an account.
+/// The verdict of a test on an account.
 #[derive(Clone)]
 pub(super) enum Verdict {
     Works,
-    /// Something has answered well, but not with models.
+    /// The response is a success, but not JSON.
     NotJson,
-    /// The account is well, but the request is not for it.
+    /// The account works, but may not make this request.
     NotAllowed,
     NeedsSignIn(String),
-    /// Its token is no longer taken and could not be renewed, for a reason that a new sign-in would meet, too.
+    /// Its token is refused and could not be renewed, for a reason that a new sign-in would meet, too.
     NotRenewed(String),
-    /// The same, and no setting lets anything renew it.
+    /// Its token is refused, and can't be renewed with these settings.
     Unrenewable(Unrenewable),
-    /// The key is of no use any more.
+    /// The key was refused for good.
     Dead(String),
-    /// Out of money, or at a bound of its owner's.
+    /// Out of money, or at a limit that its owner set.
     Spent(String),
     Refused,
     Limited,
-    /// Nothing is where the models should be.
+    /// There are no models at the URL.
     NotThere,
-    /// It is the vendor that fails.
+    /// The vendor's server failed.
     Failing,
-    /// What has answered is not the vendor: nothing is known of the account.
+    /// The response is not the vendor's, so nothing was learnt about the account.
     Foreign,
-    /// A status that says nothing of the account, and what a person may make of it.
+    /// A status that says nothing about the account, and what to try.
     Unexpected(String),
     Unreachable(String),
     Paused,
-    /// The vault does not give its secret.
+    /// The secret could not be read from the vault.
     Shut(String),
     Untested(String),
 }
 
 impl Tested {
     pub(super) fn without_request(credential: Metadata, verdict: Verdict) -> Self {
-        Self { credential, verdict, answer: None, cooling_until: None }
+        Self { credential, verdict, response: None, cooling_until: None }
     }
 
     pub(super) fn new(
         credential: Metadata,
-        answer: Result<TestResponse, BoxError>,
+        response: Result<TestResponse, BoxError>,
         took: Duration,
         standing: &Standing,
         renewal: Renewal,
         now: Timestamp,
     ) -> Self {
         let cooldown = standing.cooldown(None).filter(|cooldown| cooldown.until > now);
-        let verdict = Verdict::of(&answer, &standing.health, cooldown, renewal);
+        let verdict = Verdict::of(&response, &standing.health, cooldown, renewal);
         Self {
             credential,
             verdict,
-            answer: answer.ok().map(|answer| (answer.status, took)),
+            response: response.ok().map(|response| (response.status, took)),
             cooling_until: cooldown.map(|cooldown| cooldown.until),
         }
     }
@@ -97,8 +97,8 @@ impl Tested {
             account: Identity::of(&self.credential),
             result,
             reason,
-            status: self.answer.map(|(status, _)| status.as_u16()),
-            milliseconds: self.answer.map(|(_, took)| took.as_millis()),
+            status: self.response.map(|(status, _)| status.as_u16()),
+            milliseconds: self.response.map(|(_, took)| took.as_millis()),
             cooling_until: self.cooling_until.map(rfc3339),
         }
     }
@@ -106,7 +106,7 @@ impl Tested {
 
 impl Verdict {
     fn of(
-        answer: &Result<TestResponse, BoxError>,
+        response: &Result<TestResponse, BoxError>,
         health: &Health,
         cooldown: Option<&Cooldown>,
         renewal: Renewal,
@@ -117,8 +117,8 @@ impl Verdict {
             Health::Spent { reason, .. } => return Self::Spent(reason.clone()),
             _ => {}
         }
-        let TestResponse { status, says, is_json, leads_to } = match answer {
-            Ok(answer) => answer,
+        let TestResponse { status, verdict: provider_verdict, is_json, redirects_to } = match response {
+            Ok(response) => response,
             Err(error) => {
                 return match error.downcast_ref() {
                     Some(Error::Paused { .. }) => Self::Paused,
@@ -127,14 +127,14 @@ impl Verdict {
             }
         };
         if matches!(status.as_u16(), 401 | 403) || (renewal.is_expired && status.is_success()) {
-            // An answer to a token that has expired is no sign that it is taken: some lists are everybody's.
+            // A success does not prove an expired token: some lists are public.
             match renewal {
                 Renewal { unrenewable: Some(Unrenewable::NoRefreshToken), is_expired: true, .. } => {
-                    let reason = "its token has expired, and there is nothing to renew it with";
+                    let reason = "its token has expired, and it has no refresh token";
                     return Self::NeedsSignIn(reason.to_owned());
                 }
                 Renewal { unrenewable: Some(why), is_expired, .. }
-                    if why.is_of_settings() && (is_expired || is_refusal(says.as_ref())) =>
+                    if why.is_of_settings() && (is_expired || is_refusal(provider_verdict.as_ref())) =>
                 {
                     return Self::Unrenewable(why);
                 }
@@ -147,8 +147,8 @@ impl Verdict {
                 _ => {}
             }
         }
-        // What the provider reads in it, the layers go by, too: it comes before the status.
-        match says {
+        // The layers go by the provider's verdict, too, so it comes before the status.
+        match provider_verdict {
             Some(provider::Verdict::NotTheAccount) => Self::Foreign,
             Some(provider::Verdict::Limited) => Self::Limited,
             Some(provider::Verdict::Spent { reason, .. }) => Self::Spent(reason.clone()),
@@ -160,16 +160,16 @@ impl Verdict {
             Some(provider::Verdict::Refused) => Self::Refused,
             _ => {
                 let cools_for = cooldown.map(|cooldown| cooldown.reason);
-                Self::of_status(*status, *is_json, leads_to.as_deref(), cools_for)
+                Self::of_status(*status, *is_json, redirects_to.as_deref(), cools_for)
             }
         }
     }
 
-    /// By the status alone.
+    /// Returns the verdict by the status alone.
     fn of_status(
         status: StatusCode,
         is_json: bool,
-        leads_to: Option<&str>,
+        redirects_to: Option<&str>,
         cools_for: Option<Reason>,
     ) -> Self {
         match status.as_u16() {
@@ -183,16 +183,16 @@ impl Verdict {
             _ if cools_for == Some(Reason::Limited) => Self::Limited,
             404 | 405 | 410 => Self::NotThere,
             _ if status.is_server_error() => Self::Failing,
-            _ => Self::Unexpected(unexpected(status, leads_to)),
+            _ => Self::Unexpected(unexpected(status, redirects_to)),
         }
     }
 
-    /// Whether nothing that was answered keeps the account from use.
+    /// Whether the response leaves the account usable.
     fn is_ready(&self) -> bool {
         matches!(self, Self::Works | Self::NotAllowed | Self::NotThere | Self::Failing)
     }
 
-    /// The exit code that it asks for, if the account can't be used.
+    /// Returns the exit code, if the account can't be used.
     pub(super) fn failure(&self) -> Option<Exit> {
         match self {
             Self::Works | Self::NotAllowed | Self::Paused | Self::Untested(_) => None,
@@ -209,7 +209,7 @@ impl Verdict {
         }
     }
 
-    /// The word for it in `--json`, and what lies behind it.
+    /// Returns its name in `--json`, and the reason.
     fn word(&self) -> (&'static str, Option<String>) {
         let (word, reason) = match self {
             Self::Works => ("works", None),
@@ -234,33 +234,35 @@ impl Verdict {
         (word, reason.cloned())
     }
 
-    /// The verdict in words, in colour.
+    /// Describes the verdict, in colour.
     fn describe(&self) -> String {
         let with = |text: &str, reason: &str| format!("{text}: {}", output::plain(reason));
         match self {
             Self::Works => output::good("works").to_string(),
-            Self::NotJson => output::bad("answered, but not in JSON: is the URL right?").to_string(),
-            Self::NotAllowed => output::doubtful("is known, but may not list models").to_string(),
+            Self::NotJson => output::bad("the response is not JSON: is the URL right?").to_string(),
+            Self::NotAllowed => output::doubtful("is valid, but may not list models").to_string(),
             Self::NeedsSignIn(reason) => output::bad(with("needs sign-in", reason)).to_string(),
             Self::NotRenewed(reason) => {
                 output::bad(with("its token could not be renewed", reason)).to_string()
             }
             Self::Unrenewable(why) => {
-                output::bad(format_args!("its token is no longer good, and can't be renewed: {why}"))
+                output::bad(format_args!("its token is no longer valid, and can't be renewed: {why}"))
                     .to_string()
             }
             Self::Dead(reason) => output::bad(with("dead", reason)).to_string(),
             Self::Spent(reason) => output::bad(with("spent", reason)).to_string(),
             Self::Refused => output::bad("refused").to_string(),
             Self::Limited => output::doubtful("limited").to_string(),
-            Self::NotThere => output::bad("no models are there; set `models_url`").to_string(),
-            Self::Failing => output::bad("the vendor's server fails").to_string(),
+            Self::NotThere => {
+                output::bad("there are no models at this URL; set `models_url`").to_string()
+            }
+            Self::Failing => output::bad("the vendor's server failed").to_string(),
             Self::Foreign => {
-                output::bad("an answer that is not the vendor's: a proxy or a firewall has answered")
+                output::bad("the response is not the vendor's: a proxy or a firewall sent it")
                     .to_string()
             }
             Self::Unexpected(reason) => output::bad(output::plain(reason)).to_string(),
-            Self::Unreachable(reason) => output::bad(with("no answer", reason)).to_string(),
+            Self::Unreachable(reason) => output::bad(with("no response", reason)).to_string(),
             Self::Paused => output::doubtful("paused, not tested").to_string(),
             Self::Shut(reason) => output::bad(with("not tested", reason)).to_string(),
             Self::Untested(reason) => output::doubtful(with("not tested", reason)).to_string(),
@@ -268,41 +270,41 @@ impl Verdict {
     }
 }
 
-/// What an answer is that says nothing of the account, and what helps: where it was asked for is what settings say.
-fn unexpected(status: StatusCode, leads_to: Option<&str>) -> String {
-    const ELSEWHERE: &str = "set `origins` or `models_url` to where the API is";
-    match (status.as_u16(), leads_to) {
+/// Describes a response that says nothing about the account, and the settings to check.
+fn unexpected(status: StatusCode, redirects_to: Option<&str>) -> String {
+    const ELSEWHERE: &str = "set `origins` or `models_url` to the address of the API";
+    match (status.as_u16(), redirects_to) {
         (300..400, Some(place)) => {
             format!(
-                "nothing is known of the account: the server redirects to {place}, which is not followed; {ELSEWHERE}"
+                "nothing was learnt about the account: the server redirects to {place}, which is not followed; {ELSEWHERE}"
             )
         }
         (300..400, None) => {
             format!(
-                "nothing is known of the account: the server redirects ({status}), and says not where to; {ELSEWHERE}"
+                "nothing was learnt about the account: the server redirects ({status}) without saying where to; {ELSEWHERE}"
             )
         }
         (400, _) => format!(
-            "nothing is known of the account: the server does not understand the request ({status}); {ELSEWHERE}, or \
+            "nothing was learnt about the account: the server does not understand the request ({status}); {ELSEWHERE}, or \
              `models_shape`"
         ),
-        _ => format!("nothing is known of the account: the server answers {status}; {ELSEWHERE}"),
+        _ => format!("nothing was learnt about the account: the server answers {status}; {ELSEWHERE}"),
     }
 }
 
-/// Whether an answer with this verdict, and a status of a refusal, is about the credential.
-fn is_refusal(says: Option<&provider::Verdict>) -> bool {
-    matches!(says, None | Some(provider::Verdict::Refused))
+/// Whether a response with this verdict, and the status of a refusal, is about the account.
+fn is_refusal(provider_verdict: Option<&provider::Verdict>) -> bool {
+    matches!(provider_verdict, None | Some(provider::Verdict::Refused))
 }
 
 pub(super) fn shown(tested: &[Tested]) -> String {
     let now = now();
     let rows = tested.iter().map(|tested| {
-        let (status, took) = match tested.answer {
+        let (status, took) = match tested.response {
             Some((status, took)) => (status.as_u16().to_string(), format!("{} ms", took.as_millis())),
             None => Default::default(),
         };
-        let ready = match (tested.cooling_until, tested.answer) {
+        let ready = match (tested.cooling_until, tested.response) {
             (Some(until), _) => format!("in {}", brief(until.since(now))),
             (None, Some(_)) if tested.verdict.is_ready() => "now".to_owned(),
             (None, _) => String::new(),
@@ -311,7 +313,7 @@ pub(super) fn shown(tested: &[Tested]) -> String {
     });
     table(
         ["ACCOUNT", "STATUS", "TIME", "READY", "RESULT"],
-        Yielding { wrapped: "RESULT", ..Yielding::default() },
+        Overflow { wrapped: "RESULT", ..Overflow::default() },
         rows,
     )
 }

@@ -3,13 +3,13 @@
 use clap::Args;
 use tower_credentials::vault::seal::UnboundAttributes;
 
-/// What becomes of attributes that nothing has vouched for.
+/// What to do with attributes that are not authenticated.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Attributes {
-    /// Keep the attributes of accounts of version 1, which nothing vouches for so far: look at them first
+    /// Keep the attributes of accounts in format version 1, which could have been tampered with: look at them first
     #[arg(long, conflicts_with = "drop_attributes")]
     keep_attributes: bool,
-    /// Drop those attributes
+    /// Drop these attributes
     #[arg(long)]
     drop_attributes: bool,
 }

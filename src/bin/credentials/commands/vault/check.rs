@@ -1,4 +1,4 @@
-//! `vault check`: the whole vault, looked through.
+//! `vault check`: looks through the whole vault.
 
 use std::path::Path;
 
@@ -17,12 +17,12 @@ use crate::keys::{KeyPlaceExt, key_in};
 use crate::options::Json;
 use crate::output;
 
-/// Open and verify every account and every file of the vault
+/// Check that every account and every file of the vault is intact
 ///
-/// Nothing is changed, unless --fix is given: then modes are narrowed, files that a killed process has left are
-/// removed, logs are made to agree with the records, and accounts in an older format are sealed in the present one. With
-/// --restored, too, so are accounts from a backup that a former key has sealed, if that is kept beside the key file. An
-/// account, or a damaged file, is never removed.
+/// Nothing is changed without --fix. With it, the permissions of files are narrowed, files left by a killed process are
+/// removed, logs are made to match the records, and accounts in an older format are sealed in the current one. With
+/// --restored, accounts from a backup that are sealed with a former key are sealed with the current one, if the former key is
+/// kept beside the key file. An account or a damaged file is never removed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,10 +31,10 @@ Examples:
   credentials vault check --fix --restored
   credentials vault check --json | jq -r '.findings[] | select(.severity == \"error\").path'")]
 pub(crate) struct Check {
-    /// Mend what is safe to mend
+    /// Fix what can be fixed safely
     #[arg(long)]
     fix: bool,
-    /// Take accounts that you have restored from a backup: sealed with a former key, or in an older format than all others
+    /// Accept accounts that you have restored from a backup: sealed with a former key, or in an older format than all others
     #[arg(long, requires = "fix")]
     restored: bool,
     #[command(flatten)]
@@ -52,11 +52,11 @@ impl Check {
         if let Some(file) = context.keys.file() {
             looking = looking.key_file(file);
         }
-        // Without it, everything else is looked at all the same.
+        // Everything else is checked without it.
         let no_key = match context.vault_key().await {
             Ok(keys) => {
                 if self.fix {
-                    self.seal_anew(context, &keys).await?;
+                    self.reseal(context, &keys).await?;
                 }
                 looking = looking.keys(&keys);
                 None
@@ -75,25 +75,23 @@ impl Check {
         });
         match (no_key, wrong) {
             (Some(_), _) if is_key_mended => {
-                let message = "the key can be read only now, so no account was opened";
+                let message = "the key file was fixed only now, so no account was opened";
                 Err(Failure::new(Exit::Vault, message).way_out("credentials vault check"))
             }
             (Some(failure), _) => Err(failure),
             (None, 0) => Ok(Exit::Done),
-            (None, 1) => Err(Failure::new(Exit::Vault, "one thing is wrong with the vault")),
-            (None, wrong) => {
-                Err(Failure::new(Exit::Vault, format!("{wrong} things are wrong with the vault")))
-            }
+            (None, 1) => Err(Failure::new(Exit::Vault, "the vault has 1 problem")),
+            (None, wrong) => Err(Failure::new(Exit::Vault, format!("the vault has {wrong} problems"))),
         }
     }
 
-    /// Seals anew what is in an older format; and what a key has sealed that gave way and is kept beside the present
-    /// one, if a person says that it was restored from a backup: whoever has that key could have put it there.
-    async fn seal_anew(&self, context: &Context, keys: &Keys) -> Result<(), Failure> {
+    /// Seals records in an older format again. With --restored, also seals records of a former key that is kept beside the
+    /// present one, because a person says that they are from a backup: anyone with that key could have put them there.
+    async fn reseal(&self, context: &Context, keys: &Keys) -> Result<(), Failure> {
         let Some(report) = look(context).await? else { return Ok(()) };
         let current = keys.current.id();
         if report.key != Some(current) || keys.previous.is_some() {
-            // What is to be sealed anew then is `rotate-key`'s.
+            // Then `rotate-key` seals them.
             return Ok(());
         }
         let mut builder = FileVault::builder(&context.places.vault)
@@ -109,7 +107,7 @@ impl Check {
             builder = builder.old_key(&kept);
             let accounts = look::in_words(sealed.records, sealed.providers.iter());
             said.push(format!(
-                "Sealed anew with the key {current}: {accounts}; the key was in {}",
+                "Sealed with the key {current}: {accounts}; the former key was in {}",
                 output::path(&file)
             ));
         }
@@ -119,7 +117,7 @@ impl Check {
         let resealing = builder.open(&keys.current).await?.reseal(|_| ()).await?;
         if resealing.sealed > 0 && said.is_empty() {
             let accounts = if resealing.sealed == 1 { "account" } else { "accounts" };
-            said.push(format!("Sealed in the present format: {} {accounts}", resealing.sealed));
+            said.push(format!("Sealed in the current format: {} {accounts}", resealing.sealed));
         }
         said.iter().for_each(output::say);
         Ok(())
@@ -134,7 +132,7 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
     let mut lines = Vec::new();
     for finding in &report.findings {
         let severity = match finding.severity {
-            _ if finding.is_fixed => output::good("mended").to_string(),
+            _ if finding.is_fixed => output::good("fixed").to_string(),
             Severity::Error => output::bad("error").to_string(),
             Severity::Warning => output::doubtful("warning").to_string(),
             _ => "note".to_owned(),
@@ -150,7 +148,7 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
     lines.join("\n")
 }
 
-/// What helps, as a command of this program where there is one.
+/// Returns what to do about it, as a command if there is one.
 fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String> {
     let is_kept = || report.sealed.iter().any(|sealed| keys.kept_file(sealed.key).is_some());
     let command = match finding.kind {

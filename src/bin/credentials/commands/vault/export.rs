@@ -1,4 +1,4 @@
-//! `vault export`: the key, for a backup or for another machine.
+//! `vault export`: writes the key, for a backup or for another machine.
 
 use std::path::PathBuf;
 
@@ -14,15 +14,15 @@ use crate::{files, output};
 
 /// Write the vault's key, in base64
 ///
-/// With the key, whoever has the vault's files can read every account in them: keep them apart. It is no backup of the
-/// accounts: that takes the vault's directory, too, or `credentials backup`.
+/// Anyone who has the key and the vault's files can read every account: keep the two apart. The key alone is no backup of
+/// the accounts: for that, copy the vault's directory as well, or use `credentials backup`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   credentials vault export --output /media/stick/vault.key
   credentials vault export | ssh other credentials vault import --key-stdin")]
 pub(crate) struct Export {
-    /// Write it to this file, which only you may read, in place of standard output
+    /// Write it to this file, which only you may read, instead of standard output
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
     /// Overwrite the file
@@ -38,12 +38,12 @@ impl Export {
         };
         match &keys.previous {
             Some(previous) => output::warn(format_args!(
-                "the key {} is being exchanged for {}, which is the one written here; finish that first: \
+                "the key {} is being replaced by {}, which is the one written here; finish that first: \
                  credentials vault rotate-key",
                 previous.id(),
                 keys.current.id()
             )),
-            // A backup of a key that opens nothing would be found out when it is needed.
+            // A wrong key in a backup would be noticed only when it is needed.
             None => look(context).await?.map_or(Ok(()), |report| opens(&report, &keys.current))?,
         }
         let text = keys.current.to_base64();
@@ -60,8 +60,7 @@ impl Export {
                     output::path(path)
                 ));
                 output::say(format_args!(
-                    "That is the key, and no account: copy {} as well; or have all accounts in one file: credentials \
-                     backup FILE",
+                    "This is only the key: copy {} as well, or write all accounts to one file: credentials backup FILE",
                     quoted(context.places.vault.display())
                 ));
             }

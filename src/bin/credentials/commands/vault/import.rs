@@ -1,4 +1,4 @@
-//! `vault import`: a key from a backup or from another machine.
+//! `vault import`: stores a key from a backup or from another machine.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, key_in, no_key};
 use crate::{output, prompt};
 
-/// Put a key in its place, as `vault export` has written it
+/// Import a key that `vault export` wrote
 ///
-/// It is asked for without being shown, or read from a file or from standard input. A key that does not open the
-/// vault is refused. One that is there already is kept beside it.
+/// The key is asked for without being shown, or read from a file or from standard input. A key that does not open the vault
+/// is refused. A key that is already there is kept beside the new one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,10 +28,10 @@ pub(crate) struct Import {
     /// Read the key from standard input
     #[arg(long)]
     key_stdin: bool,
-    /// Take a key that does not open the vault
+    /// Import it even if it does not open the vault
     #[arg(long)]
     force: bool,
-    /// Do not ask before another key gives way
+    /// Replace another key without asking
     #[arg(long, short)]
     yes: bool,
 }
@@ -57,7 +57,7 @@ impl Import {
         {
             opens(report, &key).map_err(|failure| {
                 failure.way_out(
-                    "import the vault's key; or the same with --force, before the right vault is here",
+                    "import the vault's key; or add --force if the right vault will be put here later",
                 )
             })?;
         }
@@ -90,12 +90,12 @@ impl Import {
                     true => VaultKey::from_base64(&prompt::secret_from_stdin("key").await?),
                     false => VaultKey::from_base64(prompt::secret("key").await?.expose()),
                 };
-                key.map_err(|_| no_key("what was given"))
+                key.map_err(|_| no_key("the input"))
             }
         }
     }
 
-    /// Asks before a key gives way, and says what only that one opens.
+    /// Asks before a key is replaced, and says what only that key opens.
     async fn ask(
         &self,
         context: &Context,
@@ -112,7 +112,7 @@ impl Import {
             None => "which opens nothing in this vault".to_owned(),
         };
         let question = format!(
-            "In {} is another key, {known}, {lost}. Put {} there, and keep that one beside it?",
+            "{} has another key, {known}, {lost}. Replace it with {}, and keep the old one beside it?",
             context.keys,
             key.id()
         );

@@ -1,4 +1,4 @@
-//! `vault init`: a key and a vault.
+//! `vault init`: creates a key and a vault.
 
 use std::path::{Path, PathBuf};
 
@@ -12,20 +12,20 @@ use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlaceExt;
 use crate::{output, prompt};
 
-/// Make a key and an empty vault
+/// Create a key and an empty vault
 ///
-/// A sign-in makes both by itself. With --force, a new key and an empty vault take the place of those that are there;
-/// nothing is removed: the old key and the old vault are kept under other names.
+/// The first sign-in does so, too. With --force, a new key and an empty vault replace the present ones. Nothing is removed:
+/// the old key and the old vault are kept under other names.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   credentials vault init
   credentials vault init --key-file ~/keys/vault.key")]
 pub(crate) struct Init {
-    /// Begin anew where there is a key or a vault already
+    /// Start over, even if there is a key or a vault
     #[arg(long)]
     force: bool,
-    /// Do not ask
+    /// Don't ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -34,33 +34,33 @@ impl Init {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let report = look(context).await?;
         let known = context.keys.load_keys().await?.map(|keys| keys.current.id());
-        // Where somebody else makes the key, it is there already.
+        // If the program can't store the key, it exists already.
         if report.is_none() && (known.is_none() || !context.keys.can_keep()) {
-            context.has_room()?;
+            context.check_room()?;
             let key = context.keys.load_or_create().await?;
-            return self.made(context, &key).await;
+            return self.create(context, &key).await;
         }
         if !self.force {
             return Err(there_already(context, report.as_ref(), known));
         }
         if !context.keys.can_keep() {
-            let way_out = "name a place for the new key, by --key-file say";
+            let way_out = "name a place for the new key, for example with --key-file";
             return Err(context.keys.is_read_only().way_out(way_out));
         }
         match &report {
             Some(_) if context.is_key_in_vault() => return Err(key_would_move(context)),
             Some(report) => is_alone(report)?,
-            None => context.has_room()?,
+            None => context.check_room()?,
         }
         self.ask(report.as_ref()).await?;
-        // The vault first: cut off here, the key that is kept is still its key.
+        // The vault first: if the program is killed here, the present key is still its key.
         if let Some(report) = &report {
             let kept = set_aside(context, report.key.or(known))?;
             output::say(format_args!("The vault is kept in {}", output::path(&kept)));
         }
         let key = VaultKey::generate();
         say_kept(&context.keys.put(&key).await?);
-        self.made(context, &key).await
+        self.create(context, &key).await
     }
 
     async fn ask(&self, report: Option<&Report>) -> Result<(), Failure> {
@@ -70,16 +70,16 @@ impl Init {
         providers.sort();
         providers.dedup();
         let lost = in_words(report.records, providers.into_iter());
-        let question = format!("A new key opens none of the vault's {lost}. Begin anew without them?");
+        let question = format!("A new key opens none of the vault's {lost}. Start over without them?");
         match self.yes {
             true => Ok(()),
             false => prompt::confirm(&question, "--yes").await,
         }
     }
 
-    async fn made(&self, context: &Context, key: &VaultKey) -> Result<Exit, Failure> {
+    async fn create(&self, context: &Context, key: &VaultKey) -> Result<Exit, Failure> {
         FileVault::open(&context.places.vault, key).await?;
-        context.say_made(Some(key.id()));
+        context.say_created(Some(key.id()));
         Ok(Exit::Done)
     }
 }
@@ -94,13 +94,13 @@ fn there_already(context: &Context, report: Option<&Report>, known: Option<KeyId
         failure = failure.because(format!("the vault {vault} has {} accounts", report.records));
     }
     failure.way_out(match (known, report) {
-        (None, _) => "credentials vault import; or, to begin anew, the same with --force",
-        (_, None) => "credentials login PROVIDER, which makes the vault; or the same with --force",
-        _ => "credentials vault rotate-key for another key; or, to begin anew, the same with --force",
+        (None, _) => "credentials vault import; or add --force to start over",
+        (_, None) => "credentials login PROVIDER, which creates the vault; or add --force to start over",
+        _ => "credentials vault rotate-key for another key; or add --force to start over",
     })
 }
 
-/// Refuses to give a directory another name in which there is more than the vault.
+/// Refuses to rename a directory that contains more than the vault.
 fn is_alone(report: &Report) -> Result<(), Failure> {
     let is_beside = |finding: &&Finding| {
         let place = Path::new(&finding.path).parent();
@@ -108,20 +108,19 @@ fn is_alone(report: &Report) -> Result<(), Failure> {
     };
     let Some(other) = report.findings.iter().find(is_beside) else { return Ok(()) };
     let message =
-        format!("{} is none of the vault's, and would be moved with it", output::plain(&other.path));
-    Err(Failure::failed(message).way_out("move it elsewhere; or --vault DIR with another directory"))
+        format!("{} is not part of the vault, and would be moved with it", output::plain(&other.path));
+    Err(Failure::failed(message)
+        .way_out("move it elsewhere, or choose another directory with --vault DIR"))
 }
 
-/// That the key is in the directory that gets another name.
+/// Returns the failure that the key is in the directory that would be renamed.
 fn key_would_move(context: &Context) -> Failure {
-    let message = format!(
-        "the key file {} lies in the vault's directory, and would be moved with it",
-        context.keys
-    );
-    Failure::usage(message).way_out("move it elsewhere, and the same with --key-file FILE")
+    let message =
+        format!("the key file {} is in the vault's directory, and would be moved with it", context.keys);
+    Failure::usage(message).way_out("move it elsewhere, and name its new place with --key-file FILE")
 }
 
-/// Gives the vault another name.
+/// Renames the vault.
 fn set_aside(context: &Context, key: Option<KeyId>) -> Result<PathBuf, Failure> {
     let vault = &context.places.vault;
     let mut name = vault.as_os_str().to_owned();
@@ -134,9 +133,8 @@ fn set_aside(context: &Context, key: Option<KeyId>) -> Result<PathBuf, Failure> 
         PathBuf::from(name)
     });
     let free = free.into_iter().find(|path| !path.try_exists().unwrap_or(true));
-    let failed =
-        || Failure::failed(format!("could not give the vault {} another name", vault.display()));
-    let kept = free.ok_or_else(|| failed().because("all that it could have are taken"))?;
+    let failed = || Failure::failed(format!("could not rename the vault {}", vault.display()));
+    let kept = free.ok_or_else(|| failed().because("all its possible names are taken"))?;
     std::fs::rename(vault, &kept).map_err(|error| failed().because(error))?;
     Ok(kept)
 }

@@ -1,4 +1,4 @@
-//! What a vault has in it, as far as that can be told without its key.
+//! What can be known about a vault without its key.
 
 use tower_credentials::vault::file::{Check, FileVault, Report};
 use tower_credentials::vault::key::{KeptKey, KeyId, VaultKey};
@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
-/// What there is in the vault, as far as that can be told without a key; `None` where there is none.
+/// Looks through the vault, as far as that needs no key. `None` if there is no vault.
 pub(super) async fn look(context: &Context) -> Result<Option<Report>, Failure> {
     match FileVault::is_at(&context.places.vault) {
         true => Ok(Some(Check::new(&context.places.vault).run().await?)),
@@ -15,7 +15,7 @@ pub(super) async fn look(context: &Context) -> Result<Option<Report>, Failure> {
     }
 }
 
-/// The accounts that this key alone opens, in words; `None` where there are none.
+/// Describes the accounts that only this key opens. `None` if there are none.
 pub(super) fn opened_by(report: Option<&Report>, key: KeyId) -> Option<String> {
     let sealed = report?.sealed.iter().find(|sealed| sealed.key == key)?;
     Some(in_words(sealed.records, sealed.providers.iter()))
@@ -33,14 +33,14 @@ pub(super) fn opens(report: &Report, key: &VaultKey) -> Result<(), Failure> {
     let is_sealed_with = report.sealed.iter().any(|sealed| sealed.key == id);
     let other = match report.key {
         Some(known) => (known != id).then_some(known),
-        // Only the records say it.
+        // Only the records tell.
         None => report.sealed.iter().map(|sealed| sealed.key).find(|_| !is_sealed_with),
     };
     let Some(other) = other else { return Ok(()) };
     let failure = Failure::new(Exit::Vault, format!("the key {id} is not the vault's"))
         .because(format!("the vault {} is sealed with the key {other}", report.directory));
     let failure = match is_sealed_with {
-        true => failure.because(format!("the key {id} opens only what is still to be sealed anew")),
+        true => failure.because(format!("the key {id} opens only what is not yet sealed with that key")),
         false => failure,
     };
     Err(failure.way_out(format!("credentials vault import, with the key {other}")))

@@ -1,4 +1,4 @@
-//! `vault …`: the vault itself, and its key.
+//! `vault …`: the vault and its key.
 
 mod attributes;
 mod check;
@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::Global;
 
-/// Make, look through and move the vault and its key
+/// Create, check and move the vault and its key
 #[derive(Debug, Args)]
 pub(crate) struct Vault {
     #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! `vault path`: where everything is.
+//! `vault path`: shows where everything is.
 
 use clap::Args;
 use serde::Serialize;
@@ -24,7 +24,7 @@ struct Places {
     exists: bool,
     key_source: &'static str,
     key_place: String,
-    /// Left out where there is no key, or none that can be read.
+    /// Omitted if there is no key, or if it can't be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_id: Option<String>,
     config: String,

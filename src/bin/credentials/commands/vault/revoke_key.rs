@@ -1,4 +1,4 @@
-//! `vault revoke-key`: an old key is trusted no more.
+//! `vault revoke-key`: stops trusting an old key.
 
 use clap::Args;
 use tower_credentials::vault::VaultError;
@@ -10,18 +10,18 @@ use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlaceExt;
 use crate::output;
 
-/// Trust a key no more that the vault had before
+/// Stop trusting a former key of the vault
 ///
-/// After `vault rotate-key` nothing needs the key before, but `vault check --fix --restored` takes accounts that were
-/// sealed with it, from a backup. Whoever else has that key could put such accounts there. Once it is revoked, nobody
-/// takes them, and that can't be undone.
+/// After `vault rotate-key` nothing needs the former key. But `vault check --fix --restored` accepts accounts from a backup
+/// that were sealed with it, so anyone else who has that key could put accounts there. Once the key is revoked, they are
+/// never accepted. This can't be undone.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   credentials vault rotate-key
   credentials vault revoke-key 33eda49e8c74be7f")]
 pub(crate) struct RevokeKey {
-    /// The key's id, as `vault rotate-key` and `vault check` write it
+    /// The key's id, as `vault rotate-key` and `vault check` show it
     #[arg(value_name = "KEY-ID")]
     key: KeyId,
 }
@@ -31,12 +31,12 @@ impl RevokeKey {
         let Some(vault) = context.vault().await? else { return Err(no_vault(context)) };
         vault.revoke(self.key).await.map_err(|error| match error {
             error @ VaultError::Key(_) => {
-                Failure::from(error).way_out("credentials vault rotate-key; then the same again")
+                Failure::from(error).way_out("credentials vault rotate-key, then run this again")
             }
             error => error.into(),
         })?;
         output::say(format_args!(
-            "The key {} is revoked: what it has sealed is let in no more",
+            "The key {} is revoked: accounts sealed with it are no longer accepted",
             self.key
         ));
         if let Some(file) = context.keys.kept_file(self.key) {

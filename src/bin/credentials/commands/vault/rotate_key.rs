@@ -1,4 +1,4 @@
-//! `vault rotate-key`: every record sealed anew under another key.
+//! `vault rotate-key`: seals every record with a new key.
 
 use std::path::PathBuf;
 
@@ -16,11 +16,11 @@ use crate::keys::{KeyPlaceExt, key_in, no_key};
 use crate::shell::quoted;
 use crate::{output, prompt};
 
-/// Seal every account anew under a new key
+/// Replace the vault's key, and seal every account with the new one
 ///
-/// In a key file and in the keyring the new key is made, and the old one kept under another name, since backups of
-/// the vault need it. Where the key comes from a variable or a command, give the new one, and exchange it there when
-/// this is done. Broken off at any point, the same command goes on with it; the vault can be used meanwhile.
+/// If the key is in a file or in the keyring, a new key is created there, and the old key is kept under another name, because
+/// backups of the vault need it. If the key comes from a variable or a command, give the new key here, and put it there
+/// afterwards. If it is interrupted, run it again to continue. The vault can be used meanwhile.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,10 +28,10 @@ Examples:
   openssl rand -base64 32 > new.key
   credentials vault rotate-key --key-command 'pass show vault-key' --new-key-file new.key")]
 pub(crate) struct RotateKey {
-    /// The file with the new key, where the old one is in a variable or comes from a command
+    /// The file with the new key, if the old one comes from a variable or a command
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "new_key_stdin")]
     new_key_file: Option<PathBuf>,
-    /// Read that new key from standard input
+    /// Read the new key from standard input
     #[arg(long)]
     new_key_stdin: bool,
     #[command(flatten)]
@@ -49,27 +49,27 @@ impl RotateKey {
         }
     }
 
-    /// The new key is made where the old one is.
+    /// Rotates a key that the program can store: the new key is created in the place of the old one.
     async fn rotate_kept(&self, context: &Context) -> Result<Exit, Failure> {
         if self.new_key_file.is_some() || self.new_key_stdin {
-            let message = format!("in {} the new key is made, and none is taken", context.keys);
-            return Err(Failure::usage(message).way_out("the same without it"));
+            let message = format!("the new key is created in {}, so none can be given", context.keys);
+            return Err(Failure::usage(message).way_out("leave the option out"));
         }
         let keys = context.vault_key().await?;
-        // Before anything is changed: that the vault opens with what is there, and can be sealed anew.
+        // Before any change: the vault must open with the present key, and be writable.
         context.open(&keys).await?.check_writable().await?;
         self.are_attributes_known(context, &keys).await?;
         not_shared(context, keys.previous.as_ref().unwrap_or(&keys.current).id()).await?;
         let rotation = context.keys.rotate().await?.ok_or_else(|| context.keys.is_read_only())?;
         if rotation.is_resumed() {
-            output::say("Going on with a change of the key that was not finished");
+            output::say("Continuing a key change that was not finished");
         }
         let keys = rotation.keys().clone();
         let old = keys.previous.as_ref().map(VaultKey::id);
         let resealing = self.reseal(context, &keys).await?;
-        let way_out = "credentials vault check; then mend or remove them, and the same again";
+        let way_out = "credentials vault check, then fix or remove them and run this again";
         all_sealed(&resealing, old).map_err(|failure| failure.way_out(way_out))?;
-        // For backups of the vault, and for another vault that has it, too.
+        // Backups need it, and so may another vault.
         let kept = rotation.keep_previous().await?;
         rotation.finish().await?;
         done(&resealing, &keys);
@@ -83,13 +83,13 @@ impl RotateKey {
         Ok(Exit::Done)
     }
 
-    /// The new key is given, and somebody else puts it where the old one is.
+    /// Rotates a key that the program can't store: the new key is given, and somebody else stores it.
     async fn rotate_given(&self, context: &Context) -> Result<Exit, Failure> {
         let new = match &self.new_key_file {
             Some(path) => key_in(path)?,
             None if self.new_key_stdin => {
                 let text = prompt::secret_from_stdin("key").await?;
-                VaultKey::from_base64(&text).map_err(|_| no_key("what was given"))?
+                VaultKey::from_base64(&text).map_err(|_| no_key("the input"))?
             }
             None => {
                 let way_out = "openssl rand -base64 32 > new.key; then --new-key-file new.key";
@@ -101,14 +101,14 @@ impl RotateKey {
             let message =
                 format!("the new key, {}, is the one that {} gives already", new.id(), context.keys);
             return Err(Failure::usage(message).way_out(
-                "give another one; where a change was broken off, let it give the old one again",
+                "give another one; if a key change was interrupted, let it give the old one again",
             ));
         }
         let keys = Keys::new(new).previous(old);
         self.are_attributes_known(context, &keys).await?;
         let resealing = self.reseal(context, &keys).await?;
         let way_out =
-            "credentials vault check; then mend or remove them, and the same again, with both keys";
+            "credentials vault check, then fix or remove them and run this again with both keys";
         let old = keys.previous.as_ref().map(VaultKey::id);
         all_sealed(&resealing, old).map_err(|failure| failure.way_out(way_out))?;
         done(&resealing, &keys);
@@ -116,7 +116,7 @@ impl RotateKey {
         Ok(Exit::Done)
     }
 
-    /// Refuses to vouch for attributes that nothing has vouched for, and of which nothing was said.
+    /// Refuses to seal attributes that were not authenticated, if no option says what to do with them.
     async fn are_attributes_known(&self, context: &Context, keys: &Keys) -> Result<(), Failure> {
         if self.attributes.unbound() != UnboundAttributes::Ask {
             return Ok(());
@@ -128,16 +128,16 @@ impl RotateKey {
             return Ok(());
         }
         unbound.for_each(|finding| output::warn(output::plain(&finding.what)));
-        let message = "whoever could write the vault could change those attributes, and a new seal vouches for them";
+        let message = "anyone who could write to the vault could change those attributes, and a new seal would vouch for them";
         Err(Failure::new(Exit::Vault, message).way_out(
-            "credentials show ACCOUNT, for each; then the same with --keep-attributes or --drop-attributes",
+            "credentials show ACCOUNT, for each; then add --keep-attributes or --drop-attributes",
         ))
     }
 
     async fn reseal(&self, context: &Context, keys: &Keys) -> Result<Resealing, Failure> {
         let builder = FileVault::builder(&context.places.vault);
         let vault = builder.unbound_attributes(self.attributes.unbound()).open_with(keys).await?;
-        // Nothing is drawn where there is no terminal.
+        // Draws nothing if there is no terminal.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} accounts") {
             bar.set_style(style);
@@ -153,7 +153,7 @@ impl RotateKey {
     }
 }
 
-/// Refuses to end while something still needs the old key.
+/// Fails if something still needs the old key.
 fn all_sealed(resealing: &Resealing, old: Option<KeyId>) -> Result<(), Failure> {
     if resealing.left == 0 {
         return Ok(());
@@ -161,12 +161,12 @@ fn all_sealed(resealing: &Resealing, old: Option<KeyId>) -> Result<(), Failure> 
     for damage in &resealing.damaged {
         output::warn(damage);
     }
-    let old = old.map_or_else(|| "before".to_owned(), |id| id.to_string());
+    let old = old.map_or_else(|| "from before".to_owned(), |id| id.to_string());
     let what = match resealing.left {
-        1 => "a record does not open and could not be sealed anew".to_owned(),
-        left => format!("{left} records do not open and could not be sealed anew"),
+        1 => "1 record can't be opened, so it was not sealed with the new key".to_owned(),
+        left => format!("{left} records can't be opened, so they were not sealed with the new key"),
     };
-    let because = format!("as long as they are there, the key {old} is kept, and is needed");
+    let because = format!("the key {old} is kept, because it is needed as long as they exist");
     Err(Failure::new(Exit::Vault, what).because(because))
 }
 
@@ -175,12 +175,12 @@ fn done(resealing: &Resealing, keys: &Keys) {
     let total = resealing.total;
     output::say(format_args!("{total} {accounts} sealed with the key {} now", keys.current.id()));
     if let Some(old) = &keys.previous {
-        output::say(format_args!("The key {} opens nothing of the vault any more", old.id()));
+        output::say(format_args!("The key {} no longer opens anything in the vault", old.id()));
     }
 }
 
-/// Refuses to change the key that nobody has named where the usual vault, which is not the one at hand, has the same:
-/// it would not open any more.
+/// Refuses to change the default key if the default vault, which is another one, has the same: that one would no longer
+/// open.
 async fn not_shared(context: &Context, key: KeyId) -> Result<(), Failure> {
     let places = &context.places;
     if !context.keys.is_default() {
@@ -193,7 +193,7 @@ async fn not_shared(context: &Context, key: KeyId) -> Result<(), Failure> {
         let report = Check::new(other).run().await?;
         if report.key == Some(key) || report.sealed.iter().any(|sealed| sealed.key == key) {
             let message =
-                format!("the vault {} has the same key, and would not open any more", other.display());
+                format!("the vault {} has the same key, and would no longer open", other.display());
             return Err(Failure::new(Exit::Vault, message).way_out(format!(
                 "give this vault a key of its own: credentials vault export --output FILE, then \
                  credentials --vault {} --key-file FILE vault rotate-key",
