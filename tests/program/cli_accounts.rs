@@ -393,11 +393,11 @@ async fn a_tier_comes_before_the_order_and_move_and_activate_stay_within_it() {
     let run = home.run(["activate", "openai/spare"]).ok().says("openai/spare is 1 of 2 in tier 1 now");
     run.says("credentials tier openai/spare --to 0");
     tiers(&[("work", 0), ("spare", 1), ("paid", 1)]);
-    home.run(["move", "openai/spare", "--to", "9"]).ok().says("2 of the 2 of tier 1");
+    home.run(["move", "openai/spare", "--to", "9"]).ok().says("2 of 2 in tier 1");
     tiers(&[("work", 0), ("paid", 1), ("spare", 1)]);
     home.run_showing(["headers", "openai"], "").ok().prints("Bearer at-secret-1");
     home.run(["tier", "openai/paid", "--to", "0"]).ok().says("openai/paid is in tier 0 now");
-    home.run(["activate", "openai/paid"]).ok().says("1 of the 2 of tier 0");
+    home.run(["activate", "openai/paid"]).ok().says("1 of 2 in tier 0");
     tiers(&[("paid", 0), ("work", 0), ("spare", 1)]);
     home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-paid");
     home.run(["show", "openai/paid"]).ok().prints("tier");
@@ -513,7 +513,7 @@ async fn what_a_person_is_told_to_type_can_be_typed() {
     home.run(["move", "my key $HOME", "--to", "0"]).code(2).says("counted from 1");
     home.run(["move", "my key $HOME", "--to", "first"]).code(2).says("counted from 1");
     let id = home.run(["show", "my key $HOME", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
-    home.run(["show", &id[..3]]).code(3).says("4 digits are needed at least");
+    home.run(["show", &id[..3]]).code(3).says("needs at least 4 digits");
     home.run(["show", &id[..4]]).ok();
     home.run(["--help"]).ok().prints("the settings file takes precedence");
     home.run(["models", "openai", "-n", "other"])

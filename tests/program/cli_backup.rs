@@ -79,7 +79,7 @@ async fn nothing_that_is_there_is_overwritten() {
     let run = home.run_with(["restore", "b"], PASSPHRASE).code(1);
     let run = run
         .says("the vault keeps another secret for 1 account")
-        .says("credentials logout openai/first; then the same again");
+        .says("credentials logout openai/first, then restore again");
     assert!(run.stdout.contains("openai/second: restored\nopenai/first: kept\n"), "{run:#?}");
     let stored = home.vault().await.load_pool(PoolKey::new("openai")).await.unwrap().credentials;
     let keys: Vec<_> = stored.iter().map(|stored| stored.secret.token().expose()).collect();

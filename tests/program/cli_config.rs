@@ -15,10 +15,10 @@ fn a_file_is_made_in_which_everything_is_explained_and_nothing_set() {
     let shown = path.to_str().unwrap();
     assert_eq!(home.run(["config", "path"]).ok().says("config init").stdout, format!("{shown}\n"));
     home.run(["config", "check"]).ok().says("none is needed");
-    home.run(["config", "init"]).ok().says(&format!("Made {shown}"));
+    home.run(["config", "init"]).ok().says(&format!("Created {shown}"));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(home.run(["config", "path"]).ok().stderr, "");
-    home.run(["config", "check"]).ok().says("is well");
+    home.run(["config", "check"]).ok().says("is valid");
     let before = home.run(["providers", "--json"]).ok().stdout;
     // It is never overwritten.
     fs::write(&path, "# mine\n").unwrap();
@@ -125,7 +125,7 @@ async fn plain_http_in_a_private_network_takes_its_own_setting_and_is_told_of() 
         .ok()
         .says("acme")
         .says("http://10.0.0.5:8080 unencrypted")
-        .says("is well");
+        .says("is valid");
     home.run(["config", "show", "acme"]).ok().prints("http://10.0.0.5:8080");
     home.add("acme", "work", "sk-1").await;
     let run = home.run_showing(["headers", "acme", "--json"], "").ok();

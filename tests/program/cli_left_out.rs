@@ -70,9 +70,9 @@ async fn other_modes_leave_out_others() {
     let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-1");
     run.says("openai/work is not used: mode api takes only keys");
     home.set("TOWER_CREDENTIALS_OPENAI_MODE", "subscription");
-    home.run(["list"]).ok().prints("not used: mode subscription takes sign-ins alone");
+    home.run(["list"]).ok().prints("not used: mode subscription takes only sign-ins");
     home.run(["logout", "openai/work", "--yes"]).ok();
-    home.run(["list"]).ok().prints("not used: mode subscription takes sign-ins alone");
+    home.run(["list"]).ok().prints("not used: mode subscription takes only sign-ins");
     home.run(["headers", "openai"]).code(3).says("openai/paid is not used");
 }
 

@@ -121,7 +121,7 @@ async fn an_expired_token_that_nothing_renews_works_nowhere_whatever_a_server_an
     let set = "providers.example.oauth.client_id";
     for _ in 0..2 {
         let run = home.run(["test"]).code(6).says(set);
-        let run = run.prints("its token no longer works, and can't be renewed: no client id");
+        let run = run.prints("its token is no longer valid, and can't be renewed: no client id");
         assert!(!run.stdout.contains("works"), "{run:#?}");
         let json = home.run(["test", "--json"]).code(6).json();
         assert_eq!(

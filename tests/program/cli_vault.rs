@@ -467,7 +467,7 @@ async fn check_tells_what_is_wrong_and_mends_what_is_safe() {
     assert_eq!(json["findings"][0]["kind"], "open_to_others");
     assert_eq!(json["findings"][0]["path"], name.as_str());
     assert_eq!(mode(&record), 0o644, "nothing was changed");
-    home.run(["vault", "check", "--fix"]).ok().prints("mended:").prints(&name);
+    home.run(["vault", "check", "--fix"]).ok().prints("fixed:").prints(&name);
     assert_eq!(mode(&record), 0o600);
     home.run(["vault", "check"]).ok();
 
@@ -481,7 +481,7 @@ async fn check_tells_what_is_wrong_and_mends_what_is_safe() {
 
     fs::set_permissions(home.key_file(), fs::Permissions::from_mode(0o644)).unwrap();
     home.run(["vault", "check"]).code(5).prints(home.key_file().to_str().unwrap());
-    let run = home.run(["vault", "check", "--fix"]).code(5).prints("mended:");
+    let run = home.run(["vault", "check", "--fix"]).code(5).prints("fixed:");
     run.says("no account was opened").says("credentials vault check");
     home.run(["vault", "check"]).ok();
     Home::new().run(["vault", "check"]).code(3).says("credentials vault init");

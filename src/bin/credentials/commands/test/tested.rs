@@ -246,7 +246,7 @@ impl Verdict {
                 output::bad(with("its token could not be renewed", reason)).to_string()
             }
             Self::Unrenewable(why) => {
-                output::bad(format_args!("its token no longer works, and can't be renewed: {why}"))
+                output::bad(format_args!("its token is no longer valid, and can't be renewed: {why}"))
                     .to_string()
             }
             Self::Dead(reason) => output::bad(with("dead", reason)).to_string(),
