@@ -11,7 +11,7 @@ use crate::vault::VaultError;
 #[cfg(feature = "keyring")]
 use crate::vault::key::KeyringKey;
 use crate::vault::key::{
-    CommandKey, EnvKey, FileKey, KeptKey, KeyFuture, KeyRequest, Rotation, VaultKey, answers,
+    CommandKey, EnvKey, FileKey, KeptKey, KeyFuture, KeyRequest, Rotation, VaultKey, key_service,
 };
 
 /// The place of a vault's key: as the program, the environment or the settings name it, or the key file.
@@ -103,16 +103,16 @@ impl KeyPlace {
     }
 }
 
-answers!(KeyPlace);
+key_service!(KeyPlace);
 
 impl KeyPlace {
-    fn answer(&self, request: KeyRequest) -> KeyFuture {
+    fn respond(&self, request: KeyRequest) -> KeyFuture {
         match &self.kind {
-            Kind::Variable => EnvKey::default().answer(request),
-            Kind::File(file) => file.answer(request),
-            Kind::Command(words) => command(words).answer(request),
+            Kind::Variable => EnvKey::default().respond(request),
+            Kind::File(file) => file.respond(request),
+            Kind::Command(words) => command(words).respond(request),
             #[cfg(feature = "keyring")]
-            Kind::Keyring(keyring) => keyring.answer(request),
+            Kind::Keyring(keyring) => keyring.respond(request),
         }
     }
 }

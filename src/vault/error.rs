@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Damage;
+use super::damage::Damage;
 use crate::BoxError;
 use crate::credential::{CredentialId, Kind};
 use crate::printable::Shown;

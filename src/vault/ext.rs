@@ -1,15 +1,36 @@
-//! A typed method for each vault request.
+//! The trait of all vaults, with a typed method for each request.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
+use tower_service::Service;
+
 use super::{
-    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, Vault, VaultError,
+    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
     VaultRequest, VaultResponse, check_secret,
 };
+use crate::BoxError;
 use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Secret};
 use crate::standing::Outcome;
+
+/// A service that keeps credentials: every `Service<VaultRequest, Response = VaultResponse>` is one. Its contract is at
+/// [the module](super#a-backend-of-ones-own).
+pub trait Vault:
+    Service<VaultRequest, Response = VaultResponse, Error: Into<BoxError>, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Vault for S where
+    S: Service<VaultRequest, Response = VaultResponse, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
 
 /// Calls `vault` once it is ready and takes the answer apart with `$pattern => $answer`.
 macro_rules! ask {
@@ -324,6 +345,6 @@ async fn ask<V: Vault>(mut vault: V, request: VaultRequest) -> Result<VaultRespo
     vault.call(request).await.map_err(failed)
 }
 
-fn failed(error: impl Into<crate::BoxError>) -> VaultError {
+fn failed(error: impl Into<BoxError>) -> VaultError {
     error.into().into()
 }

@@ -1,8 +1,10 @@
-//! What may be stored: names, kinds and secrets.
+//! Checks of what is about to be stored, and what a vault adds to it: a free label and the time.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use super::VaultError;
+use crate::clock::Timestamp;
 use crate::credential::{Metadata, Secret};
 use crate::printable::{is_unprintable, was_unprintable};
 
@@ -91,4 +93,25 @@ pub(crate) fn check_secret(secret: &Secret) -> Result<(), VaultError> {
         return Ok(());
     };
     Err(VaultError::InvalidSecret { field, reason })
+}
+
+/// Returns `label`, or if it is taken the first of `label-2`, `label-3` … that is free. The label is shortened if the
+/// number would make it longer than [`MAX_NAME_LEN`].
+pub(crate) fn free_label(label: &Arc<str>, is_taken: impl Fn(&str) -> bool) -> Arc<str> {
+    if !is_taken(label) {
+        return label.clone();
+    }
+    let numbered = |number: u64| {
+        let suffix = format!("-{number}");
+        let room = MAX_NAME_LEN.saturating_sub(suffix.len());
+        let fits = label.char_indices().map(|(start, char)| start + char.len_utf8());
+        let end = fits.take_while(|end| *end <= room).last().unwrap_or(0);
+        format!("{}{suffix}", &label[..end])
+    };
+    (2..).map(numbered).find(|candidate| !is_taken(candidate)).map_or_else(|| label.clone(), Into::into)
+}
+
+/// The time that a vault stores with a new secret.
+pub(crate) fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
 }

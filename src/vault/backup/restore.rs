@@ -27,8 +27,8 @@ pub enum RestoredAs {
     Kept,
 }
 
-/// What all restorations into a vault take turns by.
-const TURN: &str = "tower-credentials restore";
+/// The name of the lease that makes restorations into a vault run one after the other.
+const LEASE: &str = "tower-credentials restore";
 
 impl Backup {
     /// Adds the accounts that the vault has not got, with their ids, each pool's in their order, behind those that are
@@ -38,7 +38,7 @@ impl Backup {
     /// # Errors
     /// Where the vault can't be read or written; the accounts before that are restored.
     pub async fn restore(&self, vault: &impl Vault) -> Result<Vec<Restored>, VaultError> {
-        let _turn = vault.lease_client(TURN.into()).await?;
+        let _lease = vault.lease_client(LEASE.into()).await?;
         let mut restored = Vec::new();
         for account in &self.accounts {
             restored.push(one(vault, account).await?);

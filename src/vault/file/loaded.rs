@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio::task::spawn_blocking;
 
-use super::FileVault;
 use super::directory::finished;
+use super::vault::FileVault;
 use crate::credential::PoolKey;
 use crate::vault::{Listing, StoredPool, VaultError};
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use super::FileVault;
 use super::directory::{Directory, finished};
 use super::store::Store;
-use crate::credential::{CredentialId, Generation};
-use crate::vault::seal::{Resealed, Sealed, Seals};
+use super::store::resealing::ResealedSecret;
+use super::vault::FileVault;
+use crate::credential::CredentialId;
+use crate::vault::seal::{Resealed, Seal, Seals};
 use crate::vault::{Damage, RefreshLease, VaultError};
 
 /// How many records are sealed anew at once, at the most. Each of them takes two open files, and others wait meanwhile
@@ -35,17 +36,10 @@ pub struct Resealing {
     pub left: usize,
 }
 
-/// A secret that was sealed anew, at the same generation, and is to be stored.
-pub(super) struct SealedAnew {
-    pub(super) id: CredentialId,
-    pub(super) expected: Generation,
-    pub(super) secret: Sealed,
-}
-
 /// What is to be stored at once.
 #[derive(Default)]
 struct Prepared {
-    sealed: Vec<SealedAnew>,
+    sealed: Vec<ResealedSecret>,
     /// Their leases: nobody refreshes them before they are stored.
     _leases: Vec<RefreshLease>,
     /// Those that need no new seal.
@@ -116,7 +110,7 @@ impl FileVault {
                     () if prepared.stored.contains(id) => Ok(Resealed::Done),
                     () if prepared.present.contains(id) => Ok(Resealed::Already),
                     // Somebody has its lease, which is waited for, or there is something to be said of it.
-                    () => self.seal_with(seals.clone()).reseal(*id).await,
+                    () => Seal::with_seals(self.directory.clone(), seals.clone()).reseal(*id).await,
                 };
                 self.note(*id, resealed, resealing)?;
                 progress(resealing);
@@ -187,7 +181,7 @@ impl Prepared {
         for id in ids.iter().copied() {
             prepared.reached += 1;
             match store.get(id) {
-                Ok(stored) if seals.is_present(&stored.secret) => prepared.present.push(id),
+                Ok(stored) if seals.is_current(&stored.secret) => prepared.present.push(id),
                 Ok(_) => match directory.free_lease(id) {
                     Some(lease) => prepared.seal(store, seals, id, lease),
                     // It is waited for before those after it are looked at, and by who holds no other.
@@ -203,13 +197,13 @@ impl Prepared {
     fn seal(&mut self, store: &Store, seals: &Seals, id: CredentialId, lease: RefreshLease) {
         // Whoever had the lease may have stored another secret.
         let Ok(stored) = store.get(id) else { return };
-        if seals.is_present(&stored.secret) {
+        if seals.is_current(&stored.secret) {
             self.present.push(id);
             return;
         }
         let expected = stored.metadata.generation;
-        if let Some(secret) = seals.seal_anew(stored) {
-            self.sealed.push(SealedAnew { id, expected, secret });
+        if let Some(secret) = seals.reseal(stored) {
+            self.sealed.push(ResealedSecret { id, expected, secret });
             self._leases.push(lease);
         }
     }

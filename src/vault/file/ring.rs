@@ -26,8 +26,8 @@ pub(super) struct Ring {
     place: Option<Arc<dyn KeyPlace>>,
     /// The keys that were asked for in vain.
     asked: Mutex<HashMap<KeyId, Asked>>,
-    /// Who looks for a key: one at a time.
-    locks: FairLock<()>,
+    /// Held while a key is looked for: one request does so at a time.
+    search: FairLock<()>,
 }
 
 /// A key that was asked for in vain.
@@ -64,7 +64,7 @@ impl Ring {
             seals: Mutex::new(Arc::new(seals)),
             place,
             asked: Mutex::default(),
-            locks: FairLock::new(),
+            search: FairLock::new(),
         }
     }
 
@@ -97,7 +97,7 @@ impl Ring {
         used: &Arc<Seals>,
         mut unknown: Vec<KeyId>,
     ) -> Found {
-        let _turn = self.locks.take(()).await;
+        let _guard = self.search.lock(()).await;
         loop {
             let seals = self.seals();
             // Somebody else has found it meanwhile.

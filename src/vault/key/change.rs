@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use super::places::joined;
-use super::{KeyId, VaultKey};
+use super::future::joined;
+use super::vault_key::{KeyId, VaultKey};
 use crate::vault::VaultError;
 use crate::vault::disk::lock::{self, Taken};
 

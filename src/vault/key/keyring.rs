@@ -11,9 +11,9 @@ use tokio::task::spawn_blocking;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::change::{self, KeptKey, Rotation, Slot, Slots};
-use super::places::KeyFuture;
-use super::service::{KeyRequest, answers};
-use super::{EXPECTED, VaultKey};
+use super::future::KeyFuture;
+use super::service::{KeyRequest, key_service};
+use super::vault_key::{EXPECTED, VaultKey};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, lock};
 
@@ -254,10 +254,10 @@ impl Slots for KeyringKey {
     }
 }
 
-answers!(KeyringKey);
+key_service!(KeyringKey);
 
 impl KeyringKey {
-    pub(crate) fn answer(&self, request: KeyRequest) -> KeyFuture {
+    pub(crate) fn respond(&self, request: KeyRequest) -> KeyFuture {
         let place = self.clone();
         KeyFuture::working(spawn_blocking(move || match request {
             KeyRequest::Load => place.load(Slot::Current),

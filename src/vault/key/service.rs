@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Keys, VaultKey};
+use super::change::Keys;
+use super::vault_key::VaultKey;
 use crate::BoxError;
 use crate::vault::VaultError;
 
@@ -60,7 +61,7 @@ impl<S> KeyService for S where
 }
 
 /// Makes a place a [`KeyService`] that is always ready, by its method `answer`.
-macro_rules! answers {
+macro_rules! key_service {
     ($place:ident) => {
         impl tower_service::Service<$crate::vault::key::KeyRequest> for $place {
             type Response = Option<$crate::vault::key::VaultKey>;
@@ -75,12 +76,12 @@ macro_rules! answers {
             }
 
             fn call(&mut self, request: $crate::vault::key::KeyRequest) -> Self::Future {
-                self.answer(request)
+                self.respond(request)
             }
         }
     };
 }
-pub(crate) use answers;
+pub(crate) use key_service;
 
 /// A method for each [`KeyRequest`], and one that combines two services.
 pub trait KeyServiceExt: KeyService {

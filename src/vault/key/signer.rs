@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{KeyId, VaultKey};
+use super::vault_key::{KeyId, VaultKey};
 use crate::secret::leaving_no_copy;
 
 /// What vouches under a vault's key: HMAC with SHA-256 (RFC 2104), by a key that is derived from that one. Nothing is

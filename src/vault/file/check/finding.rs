@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::vault::file::records::as_damage;
+use crate::vault::file::damage::as_damage;
 use crate::vault::{Damage, VaultError};
 
 /// How bad something is.

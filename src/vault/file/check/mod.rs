@@ -33,8 +33,6 @@ use crate::vault::key::{KeyId, Keys, VaultKey};
 use crate::vault::seal::VaultId;
 use mend::Mend;
 
-pub(super) use pools::named_by;
-
 pub use finding::{Finding, FindingKind, Severity};
 
 /// Looks a vault through without changing anything: records are opened, logs read, modes, owners, left-over

@@ -6,8 +6,8 @@ use super::{Store, name_kinds};
 use crate::credential::{Metadata, PoolKey, Record};
 use crate::standing::Standings;
 use crate::vault::file::busy::Stopped;
+use crate::vault::file::damage::as_damage;
 use crate::vault::file::lock::Held;
-use crate::vault::file::records::as_damage;
 use crate::vault::seal::Sealed;
 use crate::vault::{Damage, Listing, StoredPool, VaultError};
 

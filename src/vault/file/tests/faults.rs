@@ -29,7 +29,7 @@ impl Begun {
             store.open(&signers(copy.keys), false).unwrap();
         }
         if matches!(self, Self::Loaded) {
-            store.answer(&VaultRequest::Load(pool())).unwrap();
+            store.call(&VaultRequest::Load(pool())).unwrap();
         }
         store
     }
@@ -248,7 +248,7 @@ fn reads_under_every_fault(
             let copy = case.copy();
             let store = begin(&copy);
             let before = copy.again().state().unwrap();
-            let (answer, report) = run(None, || store.answer(request));
+            let (answer, report) = run(None, || store.call(request));
             (told(&answer.unwrap()), before, report.operations)
         };
         println!("{request:?}: {} operations", operations.len());
@@ -257,7 +257,7 @@ fn reads_under_every_fault(
                 let what = format!("{request:?}, {kind:?} at {number}, {}", brief(operation));
                 let copy = case.copy();
                 let store = begin(&copy);
-                let (answer, report) = run(Some((number, Fault::Fails(kind))), || store.answer(request));
+                let (answer, report) = run(Some((number, Fault::Fails(kind))), || store.call(request));
                 assert!(report.has_struck, "{what}");
                 match answer {
                     Ok(answer) => {
@@ -274,7 +274,7 @@ fn reads_under_every_fault(
                 }
                 has_no_lock(&copy).unwrap_or_else(|why| panic!("{what}: {why}"));
                 assert_eq!(copy.again().state().as_ref(), Ok(&before), "{what}: something is lost");
-                assert_eq!(told(&store.answer(request).unwrap()), whole, "{what}: and again");
+                assert_eq!(told(&store.call(request).unwrap()), whole, "{what}: and again");
                 assert_eq!(copy.state().as_ref(), Ok(&before), "{what}: something is lost later");
             }
         }

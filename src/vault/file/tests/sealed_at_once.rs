@@ -4,7 +4,7 @@
 use super::fault::{Fault, Operation, run};
 use super::power_cuts::{BOTH, Trace, survives};
 use super::*;
-use crate::vault::file::resealing::SealedAnew;
+use crate::vault::file::store::resealing::ResealedSecret;
 
 /// A vault of two credentials that is being sealed anew, its keys of which the first is the new one, and how it stands.
 fn template() -> (TempDir, [VaultKey; 2], State) {
@@ -12,7 +12,7 @@ fn template() -> (TempDir, [VaultKey; 2], State) {
     let [new, old] = [VaultKey::generate(), VaultKey::generate()];
     let store = opened(&root(place.path()), std::slice::from_ref(&old));
     for label in ["a", "b"] {
-        store.answer(&VaultRequest::Put(sealed(&old, &account(pool(), label)))).unwrap();
+        store.call(&VaultRequest::Put(sealed(&old, &account(pool(), label)))).unwrap();
     }
     let keys = [new, old];
     let before = State::of(&opened(&root(place.path()), &keys), &keys).unwrap();
@@ -20,12 +20,12 @@ fn template() -> (TempDir, [VaultKey; 2], State) {
 }
 
 /// What is to be stored: each secret, sealed with the first of these keys.
-fn anew(store: &Store, keys: &[VaultKey]) -> Vec<SealedAnew> {
+fn anew(store: &Store, keys: &[VaultKey]) -> Vec<ResealedSecret> {
     let seal = |id| {
         let stored = record(store, id);
         let (metadata, expected) = (stored.metadata.clone(), stored.metadata.generation);
         let secret = seal::open(keys, stored).unwrap();
-        SealedAnew { id, expected, secret: seal::seal(&keys[0], &Record { metadata, secret }) }
+        ResealedSecret { id, expected, secret: seal::seal(&keys[0], &Record { metadata, secret }) }
     };
     store.record_ids().unwrap().into_iter().map(seal).collect()
 }

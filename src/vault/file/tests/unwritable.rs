@@ -59,7 +59,7 @@ fn it_is_read_as_it_stands_and_nothing_in_it_changes() {
             let (opened, _) = on_unwritable(how, || store.open(&signers(copy.keys), false));
             opened.unwrap_or_else(|error| panic!("{what}: {error:?}"));
             for request in requests(&store) {
-                let (answer, _) = on_unwritable(how, || store.answer(&request));
+                let (answer, _) = on_unwritable(how, || store.call(&request));
                 answer.unwrap_or_else(|error| panic!("{what}, {request:?}: {error:?}"));
             }
             let (state, _) = on_unwritable(how, || State::of(&store, copy.keys));
@@ -157,11 +157,11 @@ fn in_a_change_of_keys_it_is_read_with_both_and_the_new_one_is_told_of_at_the_fi
         on_unwritable(how, || State::of(&store, &keys)).0.unwrap();
         let more = sealed(&new, &account(pool(), "more"));
         let put = VaultRequest::Put(more.clone());
-        let (refused, _) = on_unwritable(how, || store.answer(&put));
+        let (refused, _) = on_unwritable(how, || store.call(&put));
         assert!(matches!(refused, Err(Stopped::Failed(VaultError::Io { .. }))), "{how:?}: {refused:?}");
         assert_eq!(fs::read(&file).unwrap(), before, "{how:?}: others go on with the old key");
         copy.open();
-        store.answer(&put).unwrap();
+        store.call(&put).unwrap();
         let text = fs::read_to_string(&file).unwrap();
         let told: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(told["key_id"], new.id().to_string(), "{how:?}: {text}");
@@ -187,7 +187,7 @@ fn which_vault_it_is_is_known_by_its_records_while_its_file_can_not_say() {
         let (_, rules) = before.facts().unwrap().unwrap();
         let bound = account(pool(), "bound");
         let secret = seal::seal_in(rules.vault.unwrap(), key, &bound);
-        before.answer(&VaultRequest::Put(Record { metadata: bound.metadata, secret })).unwrap();
+        before.call(&VaultRequest::Put(Record { metadata: bound.metadata, secret })).unwrap();
         lose(&file);
         let store = Store::new(copy.root());
         on_unwritable(how, || store.open(&signers(copy.keys), false)).0.unwrap();
@@ -271,7 +271,7 @@ fn a_change_of_keys_counts_before_it_is_written_unless_another_process_has_writt
         assert_eq!(facts(), Some((new.id(), rules.clone())), "{how:?}");
         // That another process counts its seals is no change.
         let more = sealed(&case.keys[0], &account(pool(), "more"));
-        copy.open().answer(&VaultRequest::Put(more)).unwrap();
+        copy.open().call(&VaultRequest::Put(more)).unwrap();
         assert_eq!(facts(), Some((new.id(), rules.clone())), "{how:?}");
         opened(&copy.root(), &[third.clone(), case.keys[0].clone()]);
         assert_eq!(facts(), Some((third.id(), rules)), "{how:?}");
@@ -322,7 +322,7 @@ fn what_could_not_be_told_is_not_told_over_what_others_have_said_since() {
         fs::read_to_string(&file).unwrap().replace(&case.keys[0].id().to_string(), "0000000000000000");
     fs::write(&file, &text).unwrap();
     let put = VaultRequest::Put(sealed(&new, &account(pool(), "more")));
-    let Err(Stopped::Failed(VaultError::Key(_))) = store.answer(&put) else { panic!("it was sealed") };
+    let Err(Stopped::Failed(VaultError::Key(_))) = store.call(&put) else { panic!("it was sealed") };
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
 }
 
@@ -331,7 +331,7 @@ fn no_refresh_begins_whose_result_could_not_be_stored() {
     let case = Case::put();
     let begin = |store: &Store| {
         let id = store.record_ids().unwrap()[0];
-        store.answer(&VaultRequest::BeginRefresh { id, expected: Generation::FIRST })
+        store.call(&VaultRequest::BeginRefresh { id, expected: Generation::FIRST })
     };
     for how in WAYS {
         let copy = case.copy();
@@ -368,7 +368,7 @@ fn who_only_reads_waits_for_those_who_write() {
     let case = Case::put();
     let copy = case.copy();
     let reader = Store::new(copy.root());
-    let list = || on_unwritable(Unwritable::ReadOnly, || reader.answer(&VaultRequest::List)).0;
+    let list = || on_unwritable(Unwritable::ReadOnly, || reader.call(&VaultRequest::List)).0;
     on_unwritable(Unwritable::ReadOnly, || reader.open(&signers(copy.keys), false)).0.unwrap();
     let lock = fs::File::options().write(true).open(copy.root().join("lock")).unwrap();
     lock.lock().unwrap();
