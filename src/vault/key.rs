@@ -1,5 +1,5 @@
-//! The key that seals a vault: 32 random bytes, from the environment, a file of its owner's, a command that
-//! prints it, or a service of yours.
+//! The key that seals a vault: 32 random bytes from the environment, a private file, a command that prints it, the system's
+//! keyring, or a service of yours.
 
 mod change;
 mod command;

@@ -1,7 +1,7 @@
-//! The vault: a tower [`Service`] that keeps credentials, their order, their cooldowns and their health.
+//! The vault: a tower [`Service`](tower_service::Service) that keeps credentials, their order, their cooldowns and their health.
 //!
-//! A [`Vault`] is any service from [`VaultRequest`] to [`VaultResponse`], so it is wrapped like any
-//! service: a timeout, a concurrency limit, a trace. [`VaultExt`] has a method for each request.
+//! A [`Vault`] is any service from [`VaultRequest`] to [`VaultResponse`], so it can be wrapped like any service, in a
+//! timeout, a concurrency limit or a trace. [`VaultExt`] has a method for each request.
 //!
 //! A *backend* is the same service over sealed secrets, `VaultRequest<Sealed>`; the `SealLayer`
 //! of the `seal` module turns one into a vault. So a backend never sees a secret, and writing one
@@ -9,31 +9,32 @@
 //!
 //! # A backend of one's own
 //!
-//! - **A request that is not known**, or that this backend does not do, is answered with [`VaultError::Unsupported`], and
-//!   never with [`Done`](VaultResponse::Done): requests may be added, so a `match` ends in an arm for the others. A pool
-//!   reads by `Load` and `Revision` and saves by `Record`. Without the two leases, `BeginRefresh` and `ReplaceSecret` no
-//!   token of it is renewed, and an event says why. If `RefreshFailed` is not done, each process finds out by itself.
-//! - **A missing record** is [`VaultError::NotFound`], and nothing else is: it says that the vault has looked and there is
-//!   none. Trouble of the backend's own (no connection, a time-out) is any other error, of any type: what is no
-//!   `VaultError` becomes [`VaultError::Layer`]. No account cools down for it; it is tried again. A pool that was never
-//!   put into is no error: it is empty, at any revision.
-//! - **One record that can't be read** fails no `Load` and no `List`. It is named in `damaged`, with its credential's id
-//!   and kind as far as they are known, and [`may_pass`](Damage::may_pass) if the record itself may be well: it then stays in
-//!   use as it was. `Get` answers it with [`VaultError::Damaged`].
+//! - **An unknown request**, or one that this backend does not support, fails with [`VaultError::Unsupported`]. It never
+//!   gets [`Done`](VaultResponse::Done) as its response. Later versions may add requests, so a `match` must end in an arm
+//!   for the others. A pool reads with `Load` and `Revision` and saves with `Record`. Without the two leases,
+//!   `BeginRefresh` and `ReplaceSecret` the pool renews no token, and an event says why. If `RefreshFailed` is not
+//!   supported, each process finds out by itself.
+//! - **A missing record** is [`VaultError::NotFound`], and nothing else is: the vault has looked, and there is none. A
+//!   backend's own trouble (no connection, a timeout) is any other error, of any type: an error that is not a
+//!   `VaultError` becomes [`VaultError::Layer`]. No account cools down for it; the request is made again. A pool that
+//!   was never put into is not an error: it is empty, at any revision.
+//! - **One record that can't be read** does not fail a `Load` or a `List`. It is listed in `damaged`, with its credential's
+//!   id and kind as far as they are known, and with [`may_pass`](Damage::may_pass) if the record itself may be well: the
+//!   pool then goes on using what it has. `Get` fails with [`VaultError::Damaged`].
 //! - **Names** are checked by [`check_name`] on `Put` and `Relabel`: providers, namespaces and labels have 1 to
-//!   [`MAX_NAME_LEN`] bytes and no character that is not seen. They are any other text: escape them in paths and queries.
+//!   [`MAX_NAME_LEN`] bytes and no invisible character. Otherwise they are any text: escape them in paths and queries.
 //!   A label is unique in its pool, and an id in the vault.
-//! - **A revision** changes with everything that a `Load` would answer otherwise, whoever has changed it, and no later
-//!   than that can be read: `Put`, `Relabel`, `Move`, `Remove`, `ReplaceSecret`, and a `Record` that is merged. `Reseal`
-//!   changes none, nor do reads, leases and the notes of refreshes.
-//! - **Compare and swap** (`ReplaceSecret`, `Reseal`) is one step for all processes: of several that expect one
-//!   generation one gets [`Replaced::Swapped`], and the others what is stored by then.
-//! - **Outcomes** are merged into what is stored by [`Standings::merge`], in order. A [`Standing`](crate::standing::Standing)
-//!   that was read before is never written back whole.
+//! - **A revision** changes with everything that changes the response to a `Load`, whoever made the change, and not later
+//!   than the change can be read: `Put`, `Relabel`, `Move`, `Remove`, `ReplaceSecret`, and a `Record` that is merged.
+//!   `Reseal` makes no new revision, nor do reads, leases and the notes on refreshes.
+//! - **Compare and swap** (`ReplaceSecret`, `Reseal`) is one step for all processes: of several that expect the same
+//!   generation one gets [`Replaced::Swapped`], and the others get what is stored by then.
+//! - **Outcomes** are merged into the stored standings with [`Standings::merge`](crate::standing::Standings::merge), in
+//!   order. A [`Standing`](crate::standing::Standing) that was read earlier is never written back as a whole.
 //! - **A lease** ends when its [`RefreshLease`] is dropped, and with its process.
 //!
-//! `tests/vault/vault_contract` in the crate's repository has a test for each of these promises, to be run over any vault.
-//! The least that a pool can use is a fixed list that others keep:
+//! `tests/vault/vault_contract` in the crate's repository has a test for each of these promises, which runs over any vault.
+//! The smallest backend that a pool can use is a fixed list:
 //!
 //! ```
 //! use std::future::{Ready, ready};
@@ -71,7 +72,7 @@
 //!                 let found = all.clone().find(|known| known.metadata.id == id).cloned();
 //!                 found.map(VaultResponse::Credential).ok_or(VaultError::NotFound(id))
 //!             }
-//!             // Whatever else there is, now or in a later version: put, record, leases.
+//!             // All other requests, now or in a later version: put, record, leases.
 //!             other => Err(VaultError::Unsupported { request: other.name() }),
 //!         })
 //!     }
@@ -90,7 +91,7 @@
 mod copy;
 mod damage;
 #[cfg(feature = "seal")]
-#[cfg_attr(not(feature = "file"), allow(dead_code, reason = "a key's file needs a part of it"))]
+#[cfg_attr(not(feature = "file"), allow(dead_code, reason = "a key file needs a part of it"))]
 pub(crate) mod disk;
 #[cfg(feature = "providers")]
 mod environment;

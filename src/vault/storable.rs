@@ -8,11 +8,12 @@ use crate::clock::Timestamp;
 use crate::credential::{Metadata, Secret};
 use crate::printable::{is_unprintable, was_unprintable};
 
-/// The longest name, in bytes, that a provider, a namespace or a label may have.
+/// The maximum length, in bytes, of the name of a provider or a namespace and of a label.
 pub const MAX_NAME_LEN: usize = 200;
 
-/// Refuses a name that is empty or blank, longer than [`MAX_NAME_LEN`], or has control characters or others that are not
-/// seen or turn a line around. Vaults check the provider, the namespace and the label of what is put, and a new label.
+/// Checks a name: it must not be empty, blank or longer than [`MAX_NAME_LEN`], nor contain control characters, invisible
+/// characters or such that turn a line around. Vaults check the provider, the namespace and the label on `Put`, and the
+/// new label on `Relabel`.
 ///
 /// ```
 /// use tower_credentials::vault::check_name;
@@ -32,7 +33,7 @@ pub fn check_name(field: &'static str, name: &str) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// Refuses what no version has stored: fewer characters counted as unseen before.
+/// Checks a stored name. Older versions refused fewer invisible characters, so more is allowed here.
 fn check_stored_name(field: &'static str, name: &str) -> Result<(), VaultError> {
     let reason = match name {
         "" => "it is empty",
@@ -54,7 +55,7 @@ pub(crate) fn check_names(metadata: &Metadata) -> Result<(), VaultError> {
     check_name("label", &metadata.label)
 }
 
-/// Checks every name of a record that is stored.
+/// Checks every name of a stored record.
 #[cfg(feature = "file")]
 pub(crate) fn check_stored_names(metadata: &Metadata) -> Result<(), VaultError> {
     check_stored_name("provider", metadata.pool.provider())?;
@@ -62,7 +63,7 @@ pub(crate) fn check_stored_names(metadata: &Metadata) -> Result<(), VaultError> 
     check_stored_name("label", &metadata.label)
 }
 
-/// Refuses a secret whose kind is not the metadata's. A sealed secret was checked when it was sealed.
+/// Checks that a secret has the metadata's kind. A sealed secret was checked when it was sealed.
 pub(crate) fn check_kind<T: 'static>(metadata: &Metadata, secret: &T) -> Result<(), VaultError> {
     match (secret as &dyn Any).downcast_ref::<Secret>().map(Secret::kind) {
         Some(given) if given != metadata.kind => {
@@ -72,8 +73,8 @@ pub(crate) fn check_kind<T: 'static>(metadata: &Metadata, secret: &T) -> Result<
     }
 }
 
-/// Refuses a secret whose token no request could carry. One that is empty or blank is no token yet: it is renewed or
-/// minted before it is sent.
+/// Refuses a secret whose token no request could carry. An empty or blank one is not a token yet: it is renewed or minted
+/// before it is sent.
 pub(crate) fn check_secret(secret: &Secret) -> Result<(), VaultError> {
     let field = match secret {
         Secret::OAuth(_) | Secret::Mcp(_) => "access token",

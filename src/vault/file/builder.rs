@@ -14,29 +14,28 @@ use crate::vault::key::{KeyPlace, KeyService, KeyServiceExt, Keys, Place, Signer
 use crate::vault::seal::{Seals, UnboundAttributes};
 
 impl FileVault {
-    /// Opens the vault in `directory`; one that is missing is made. Temporary files that a killed process
-    /// left are removed. Modes of ours that are too wide are narrowed, and a `tracing` warning says so;
-    /// the mode of `directory` itself only if it holds nothing but the vault.
+    /// Opens the vault in `directory`, and makes it if it is missing. Removes temporary files that a killed process has left.
+    /// Narrows modes of the vault's files that are too wide, with a `tracing` warning; the mode of `directory` itself only if
+    /// it holds nothing but the vault.
     ///
-    /// A vault that can't be written to (its disk is full, it is mounted read-only, its directories are another's) can be
-    /// read. What would change it fails with [`VaultError::Io`], and no refresh token of it is spent.
+    /// A vault that can't be written to (its disk is full, it is mounted read-only, its directories belong to another user)
+    /// can be read. Requests that would change it fail with [`VaultError::Io`], and no refresh token of it is spent.
     ///
     /// # Errors
     /// [`VaultError::Key`] if the vault is sealed with another key; [`VaultError::NetworkFileSystem`];
     /// [`VaultError::Locked`] if another process holds the vault's lock for ten seconds;
-    /// [`VaultError::Io`] if a directory or a file can't be made or read, or if the file system does not
-    /// lock.
+    /// [`VaultError::Io`] if a directory or a file can't be made or read, or if the file system does not lock.
     pub async fn open(directory: impl Into<PathBuf>, key: &VaultKey) -> Result<Self, VaultError> {
         Self::builder(directory).open(key).await
     }
 
-    /// Opens the vault in `directory` with the key that is in this place; where there is no vault, makes both.
-    /// Another process may change the key later: the new one is then looked for in the same place, and the vault
-    /// goes on with it. For a program that runs for long, and of which others don't know.
+    /// Opens the vault in `directory` with the key from this place; makes both if there is no vault. If another process
+    /// changes the key later, the vault loads the new one from the same place and goes on. For programs that run for a long
+    /// time.
     ///
     /// # Errors
-    /// As at [`open`](Self::open), whatever the place answers, and [`VaultError::Key`] if there is a vault and no
-    /// key: a new one would open nothing of it.
+    /// The errors of [`open`](Self::open) and of the place, and [`VaultError::Key`] if there is a vault but no key: a new key
+    /// would open nothing of it.
     pub async fn open_from(
         directory: impl Into<PathBuf>,
         place: impl KeyService,
@@ -44,7 +43,7 @@ impl FileVault {
         Self::builder(directory).open_from(place).await
     }
 
-    /// A vault with other settings than [`open`](Self::open)'s.
+    /// Returns a builder, for other settings than those of [`open`](Self::open).
     pub fn builder(directory: impl Into<PathBuf>) -> FileVaultBuilder {
         FileVaultBuilder {
             directory: directory.into(),
@@ -58,7 +57,7 @@ impl FileVault {
     }
 }
 
-/// Settings of a [`FileVault`]; made by [`FileVault::builder`], ended by [`open`](Self::open).
+/// The settings of a [`FileVault`]; made by [`FileVault::builder`], ended by [`open`](Self::open).
 #[derive(Clone)]
 pub struct FileVaultBuilder {
     directory: PathBuf,
@@ -71,59 +70,58 @@ pub struct FileVaultBuilder {
 }
 
 impl FileVaultBuilder {
-    /// A key that sealed the vault before. Nothing is sealed with it any more, but it opens what it has
-    /// sealed, until [`FileVault::reseal`] has gone through all records.
+    /// Adds a key that sealed the vault before. Nothing is sealed with it any more, but it opens what it has sealed. It is
+    /// needed until [`FileVault::reseal`] has gone through all records.
     #[must_use]
     pub fn old_key(mut self, key: &VaultKey) -> Self {
         self.old_keys.push(key.clone());
         self
     }
 
-    /// How long a request waits for a lock that another one holds around its change: ten seconds unless
-    /// set. Such a lock is mostly held for less than a millisecond.
+    /// Sets how long a request waits for a lock that another one holds around a change. Defaults to ten seconds. Such a lock
+    /// is usually held for less than a millisecond.
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.patience.lock = timeout;
         self
     }
 
-    /// How long [`LeaseRefresh`](VaultRequest::LeaseRefresh) waits for a lease that another one holds: two
-    /// minutes unless set. A lease is held while a token endpoint is asked.
+    /// Sets how long [`LeaseRefresh`](crate::vault::VaultRequest::LeaseRefresh) waits for a lease that another request holds.
+    /// Defaults to two minutes. A lease is held while a token endpoint is called.
     #[must_use]
     pub fn lease_timeout(mut self, timeout: Duration) -> Self {
         self.patience.lease = timeout;
         self
     }
 
-    /// Whether the vault may be on a network file system: not, unless set. On some, locks are granted to
-    /// several machines at once, and a rename may be seen late: secrets may be lost.
+    /// Sets whether the vault may be on a network file system. Defaults to false. Some of them grant a lock to several machines
+    /// at once, and show a rename late: secrets may be lost.
     #[must_use]
     pub fn allow_network_file_system(mut self, allow: bool) -> Self {
         self.on_network = allow;
         self
     }
 
-    /// Whether records are let in that the vault has had no such of any more: sealed with a key that it has given up, or
-    /// in an older format than all of it. Not, unless set: a person may have restored them from a backup, but whoever has
-    /// that key may have put them there as well. [`FileVault::reseal`] makes them the vault's own.
+    /// Sets whether restored records are admitted: records that are sealed with a key that the vault has given up, or in an
+    /// older format than all its records. Defaults to false: they may come from a backup, but somebody else who has that key
+    /// may have put them there as well. [`FileVault::reseal`] makes them the vault's own.
     #[must_use]
     pub fn restored(mut self, restored: bool) -> Self {
         self.restored = restored;
         self
     }
 
-    /// What [`FileVault::reseal`] does with attributes of records of version 1, which nothing has bound: it leaves such a
-    /// record as it is, unless set.
+    /// Sets what [`FileVault::reseal`] does with attributes of records of version 1, which no seal has bound. Defaults to
+    /// [`UnboundAttributes::Ask`], which leaves such records as they are.
     #[must_use]
     pub fn unbound_attributes(mut self, unbound: UnboundAttributes) -> Self {
         self.unbound = unbound;
         self
     }
 
-    /// Where the vault's key is kept. A key that is not given here and is needed later is looked for there: another
-    /// process has made it the vault's. It is asked for when it is first needed; then after a second, and ever
-    /// less often. If it is the vault's own, the request that needs it waits as
-    /// long as for [a lock](Self::lock_timeout): who changes the key may put it there last.
+    /// Sets the place of the vault's key. If another process changes the vault's key, the new key is loaded from there: when
+    /// it is first needed, then again after a second, and then less and less often. A request that needs the vault's own key
+    /// waits for it as long as for [a lock](Self::lock_timeout), since a key change may store the key last.
     #[must_use]
     pub fn key_place(mut self, place: impl KeyService) -> Self {
         self.place = Some(Arc::new(Place::new(place)));
@@ -133,7 +131,7 @@ impl FileVaultBuilder {
     /// Opens the vault, or makes it.
     ///
     /// # Errors
-    /// As at [`FileVault::open`].
+    /// The same as those of [`FileVault::open`].
     pub async fn open(self, key: &VaultKey) -> Result<FileVault, VaultError> {
         let Self { directory, old_keys, patience, on_network, place, restored, unbound } = self;
         let keys: Vec<_> = std::iter::once(key).chain(&old_keys).map(Signer::new).collect();
@@ -153,13 +151,13 @@ impl FileVaultBuilder {
         Ok(FileVault { directory, ring: Arc::new(Ring::new(seals, place)) })
     }
 
-    /// Opens the vault with the key that is in this place, which is its [place](Self::key_place) from then on;
-    /// where there is no vault, makes both.
+    /// Opens the vault with the key from this place, which becomes its [key place](Self::key_place). Makes both if there is no
+    /// vault.
     ///
     /// # Errors
-    /// As at [`FileVault::open_from`].
+    /// The same as those of [`FileVault::open_from`].
     pub async fn open_from(self, place: impl KeyService) -> Result<FileVault, VaultError> {
-        // Looked at before the key is: whoever makes both at this moment makes the key first.
+        // Look at the vault before the key: another process that makes both just now makes the key first.
         let is_there = FileVault::is_at(&self.directory);
         let keys = match place.load_keys().await? {
             Some(keys) => keys,
@@ -175,10 +173,10 @@ impl FileVaultBuilder {
         self.key_place(place).open_with(&keys).await
     }
 
-    /// As [`open`](Self::open), with the key before as an [old one](Self::old_key), where there is one.
+    /// Like [`open`](Self::open), with the previous key as an [old key](Self::old_key), if there is one.
     ///
     /// # Errors
-    /// As at [`FileVault::open`].
+    /// The same as those of [`FileVault::open`].
     pub async fn open_with(self, keys: &Keys) -> Result<FileVault, VaultError> {
         let mut keys = keys.clone();
         loop {
@@ -188,7 +186,7 @@ impl FileVaultBuilder {
             else {
                 return opened;
             };
-            // The key may have been changed since these were read.
+            // The key may have changed since these were read.
             match place.keys().await? {
                 Some(now) if !now.is_same(&keys) => keys = now,
                 _ => return opened,

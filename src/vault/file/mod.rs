@@ -1,29 +1,27 @@
-//! The vault in a directory, sealed.
+//! A sealed vault in a directory.
 //!
 //! ```text
-//! records/<id>.json                  a credential: its metadata in clear, its secret sealed
-//! pools/<provider>+<namespace>.log   a pool: its order, cooldowns and health, by what was appended
+//! records/<id>.json                  a credential: its metadata in plain text, its secret sealed
+//! pools/<provider>+<namespace>.log   a pool: a log of its order, cooldowns and health
 //! key.json                           which key seals the vault, and how many seals it has made
 //! lock, pools/….lock, leases/….lock  locked around changes, and while a credential is refreshed
 //! ```
 //!
 //! `specs/vault-format.md` has each of them byte by byte.
 //!
-//! Directories have mode 0700, files 0600. A record is replaced whole: written beside the old one, synced,
-//! renamed, and the directory synced, before the vault answers. So whatever happens, a crash, a full disk or
-//! a power cut, either the old record is there or the new one, and the new one once the vault has answered. A
-//! cooldown is appended to its pool's log and not synced: it outlives a killed process, but not always a power
-//! cut.
+//! Directories have mode 0700, files 0600. A record is replaced whole: the new one is written beside the old one, synced and
+//! renamed, and the directory is synced, before the response. So after a crash, a full disk or a power cut either the old
+//! record is there or the new one, and it is the new one if there was a response. A cooldown is appended to its pool's log
+//! and not synced: it outlives a killed process, but not always a power cut.
 //!
-//! Any number of processes and threads may use one vault. The locks are the operating system's (`flock`), which
-//! a process that dies drops by itself; lock files are never removed. Waiting for one takes no thread and has a
-//! bound, and the error then names the process that holds it, where the system tells.
+//! Any number of processes and threads may use one vault. The locks are the operating system's (`flock`), which drops them
+//! when a process dies; lock files are never removed. Waiting for a lock takes no thread and has a bound; the error then
+//! names the process that holds the lock, if the system knows.
 //!
-//! What can't be read is reported by its file's name and left as it is, and stops nothing else. A log with
-//! damaged lines counts without them. A log that is none is kept under another name once something is to be
-//! appended.
+//! A file that can't be read is reported by its name and left as it is; the others are not affected. Damaged lines of a log
+//! are skipped. A file in a log's place that is not a log is kept under another name before something is appended.
 //!
-//! As root, what is made in another user's directory is given to that user.
+//! If root makes a file in another user's directory, it gives the file to that user.
 //!
 //! All file work runs on tokio's threads for blocking work.
 

@@ -16,10 +16,10 @@ use crate::credential::CredentialId;
 use crate::vault::key::KeyId;
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
-/// A vault in a directory, sealed. A clone is the same vault; so is what another process opens on the
-/// same directory with the same key.
+/// A sealed vault in a directory. A clone is the same vault, and so is one that another process opens in the same directory
+/// with the same key.
 ///
-/// It must be called within a tokio runtime that has its time enabled.
+/// It must be called within a tokio runtime with time enabled.
 ///
 /// ```no_run
 /// use tower_credentials::vault::file::FileVault;
@@ -38,44 +38,43 @@ pub struct FileVault {
 }
 
 impl FileVault {
-    /// Whether there is a vault in the directory, or what is left of one. A short look at the disk, which makes
-    /// nothing.
+    /// Returns whether there is a vault in the directory, or the remains of one. A short look at the disk; makes nothing.
     pub fn is_at(directory: impl AsRef<Path>) -> bool {
         opening::is_vault(directory.as_ref())
     }
 
-    /// Sees whether a secret could be stored now, for whoever is about to have a person get one: there is room, and the
-    /// vault is not mounted read-only. It leaves nothing behind.
+    /// Checks that a secret could be stored now: there is room, and the vault is not mounted read-only. For programs that are
+    /// about to let somebody sign in. Leaves nothing behind.
     ///
     /// # Errors
-    /// As a secret that is stored would have.
+    /// The errors that storing a secret would have.
     pub async fn check_writable(&self) -> Result<(), VaultError> {
         self.directory.work(Store::check_writable).await
     }
 
-    /// Takes off the disk what the pools' logs still say of these removed credentials, their labels above all, which are
-    /// email addresses often. Lines about a credential that is [removed](crate::vault::VaultExt::remove) stay until the log
-    /// is next written anew by itself, which takes a while; and of a record that could not be read, no pool has been told.
-    /// Once after several were removed is enough. A credential that is still there is left alone.
+    /// Erases from the pools' logs what they still say about these removed credentials, such as labels, which are often email
+    /// addresses. Lines about a credential that was [removed](crate::vault::VaultExt::remove) otherwise stay until the next
+    /// compaction of the log, which may be much later. If the record could not be read, its pool does not even know that it
+    /// was removed. Call it once after several were removed. Credentials that are still there are not touched.
     ///
     /// # Errors
-    /// When a log can't be written; the others are forgotten all the same if it is called again.
+    /// If a log can't be written; another call erases the rest.
     pub async fn forget_removed(&self, ids: &[CredentialId]) -> Result<(), VaultError> {
         let ids: Arc<[_]> = ids.into();
         self.directory.work(move |store| store.forget_removed(&ids)).await
     }
 
-    /// The vault's directory.
+    /// Returns the vault's directory.
     pub fn directory(&self) -> &Path {
         self.directory.store().root()
     }
 
-    /// Trusts a key no more that sealed the vault before, for good: what was sealed with it is let in by nobody, not even as
-    /// [restored](FileVaultBuilder::restored). For a key that somebody else may have.
+    /// Revokes a key that sealed the vault before, for good: nothing that was sealed with it is admitted, not even as
+    /// [restored](super::FileVaultBuilder::restored). For a key that somebody else may have.
     ///
     /// # Errors
-    /// [`VaultError::Key`] where it is one of the vault's own keys, and where the vault is of an older version and was not
-    /// [sealed anew](Self::reseal); or when the vault cannot be written.
+    /// [`VaultError::Key`] if it is one of the vault's own keys, or if the vault has an older version and was not
+    /// [resealed](Self::reseal); or if the vault cannot be written.
     pub async fn revoke(&self, key: KeyId) -> Result<(), VaultError> {
         self.directory.work(move |store| store.revoke(key)).await
     }

@@ -16,10 +16,10 @@ use super::service::{KeyRequest, key_service};
 use super::vault_key::{EXPECTED, VaultKey};
 use crate::vault::VaultError;
 
-/// A key that a command prints, in base64: a password manager's, say. Makes none.
+/// A key that a command prints in base64, such as a password manager. Never makes a key.
 ///
-/// The command gets no input, but may ask its terminal; what it says on its standard error is shown where this
-/// program's is. Its arguments are visible to every user of the machine, so no secret belongs there.
+/// The command gets no input, but may ask on its terminal; it shares this program's standard error. Its arguments are
+/// visible to every user of the machine, so they must hold no secret.
 ///
 /// ```no_run
 /// use tower_credentials::vault::key::{CommandKey, KeyServiceExt};
@@ -36,13 +36,13 @@ pub struct CommandKey {
 }
 
 impl CommandKey {
-    /// The key that `program` prints, without arguments. It is looked for as a shell would, but no shell
-    /// runs it.
+    /// Returns the place of the key that `program` prints, without arguments. The program is looked up as by a shell, but no
+    /// shell runs it.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self { program: program.into(), arguments: Vec::new() }
     }
 
-    /// With these arguments after those that there are.
+    /// Appends these arguments.
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
@@ -62,10 +62,10 @@ impl CommandKey {
         let running = RunningCommand::default();
         let child = running.0.clone();
         let (sender, receiver) = oneshot::channel();
-        // Of a command that was given up only the process that was started is killed. One that this one has
-        // started (a shell's, a pinentry) may hold the pipe for as long as it likes, so the thread that reads it
-        // is one that no runtime waits for at its end. To kill all of them they had to be a process group of
-        // their own, and then the terminal would stop them (SIGTTIN) where they ask it for a passphrase.
+        // If nobody waits for the command any more, only the process that was started here is killed. Its own children (a
+        // shell's, a pinentry) may keep the pipe open for as long as they like, so it is read on a thread for which no runtime
+        // waits at its end. To kill all of them they would have to be a process group of their own, and then the terminal
+        // would stop them (SIGTTIN) when they ask for a passphrase.
         let thread = thread::Builder::new().name("key command".to_owned());
         let (ends, ended) = mpsc::channel::<()>();
         let started = thread.spawn(move || {
@@ -86,16 +86,16 @@ impl CommandKey {
     }
 }
 
-/// After how long a person is told that a command is waited for.
+/// The time after which a warning says that a command has not ended.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Tells a person of a command that takes long. It has no bound: it may be asking for a passphrase.
+/// Logs a warning if a command takes long. There is no time limit, since it may be asking for a passphrase.
 fn say_if_slow(program: OsString, ended: mpsc::Receiver<()>, running: Weak<Mutex<Option<Child>>>) {
     let thread = thread::Builder::new().name("key command's time".to_owned());
-    // Without a thread nobody is told.
+    // Without a thread there is no warning.
     let _ = thread.spawn(move || {
         let is_slow = ended.recv_timeout(SILENCE) == Err(mpsc::RecvTimeoutError::Timeout);
-        // Of two, one is of whoever waits for the key.
+        // The second reference belongs to the future that waits for the key.
         if is_slow && running.strong_count() > 1 {
             let program = program.display();
             tracing::warn!("waiting for the key that the command {program} is to print");
@@ -103,10 +103,10 @@ fn say_if_slow(program: OsString, ended: mpsc::Receiver<()>, running: Weak<Mutex
     });
 }
 
-/// More than a key and white space take; of what is longer no more is read.
+/// The maximum number of bytes to read: more than a key and white space take.
 const MAX_OUTPUT: usize = 256;
 
-/// Runs the command to its end and takes the key that it prints.
+/// Runs the command to its end and parses the key that it prints.
 fn printed(mut command: Command, running: &Arc<Mutex<Option<Child>>>) -> Result<VaultKey, VaultError> {
     let program = command.get_program().to_owned();
     let failed = |what: fmt::Arguments<'_>| {
@@ -128,7 +128,7 @@ fn printed(mut command: Command, running: &Arc<Mutex<Option<Child>>>) -> Result<
         output.take(MAX_OUTPUT as u64).read_to_end(&mut text).map_err(could_not)?;
     }
     let status = lock().as_mut().map(Child::wait).transpose().map_err(could_not)?;
-    // One that prints too much is likely to have failed for that.
+    // A command that prints too much has probably failed for that reason.
     let is_too_long = text.len() == MAX_OUTPUT;
     if let Some(status) = status.filter(|status| !status.success() && !is_too_long) {
         return Err(failed(format_args!("has failed ({status})")));

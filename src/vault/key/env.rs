@@ -9,21 +9,21 @@ use super::service::{KeyRequest, key_service};
 use super::vault_key::{EXPECTED, VaultKey};
 use crate::vault::VaultError;
 
-/// A key in an environment variable, in base64. Makes none.
+/// A key in an environment variable, in base64. Never makes a key.
 #[derive(Clone, Debug)]
 pub struct EnvKey {
     variable: OsString,
 }
 
 impl EnvKey {
-    /// The key in the variable of this name.
+    /// Returns the place of the key in the variable with this name.
     pub fn new(variable: impl Into<OsString>) -> Self {
         Self { variable: variable.into() }
     }
 }
 
 impl Default for EnvKey {
-    /// The key in [`VaultKey::VARIABLE`].
+    /// Returns the place of the key in [`VaultKey::VARIABLE`].
     fn default() -> Self {
         Self::new(VaultKey::VARIABLE)
     }
@@ -41,10 +41,10 @@ impl EnvKey {
 }
 
 impl VaultKey {
-    /// The key in the environment variable [`VaultKey::VARIABLE`], where it is set.
+    /// Reads the key from the environment variable [`VaultKey::VARIABLE`], if it is set.
     ///
     /// # Errors
-    /// [`VaultError::Key`] where it is set to something else than 32 bytes in base64, or to nothing.
+    /// [`VaultError::Key`] if it is set to anything but 32 bytes in base64, or is empty.
     pub fn from_env() -> Result<Option<Self>, VaultError> {
         from_variable(Self::VARIABLE.as_ref())
     }

@@ -16,42 +16,42 @@ use super::vault_key::{EXPECTED, VaultKey};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 
-/// A key in a file of mode 0600, in base64. [`KeyRequest::LoadOrCreate`] makes the file where it is missing, and
-/// directories that are missing with mode 0700; however many do so at once, in one process or in many, all get
-/// the same key. A file that the group or others may touch is refused, and never changed.
+/// A key in a file of mode 0600, in base64. [`KeyRequest::LoadOrCreate`] makes the file if it is missing, and missing
+/// directories with mode 0700. Any number of threads and processes may do so at once: all get the same key. A file that the
+/// group or others may touch is refused, and never changed.
 #[derive(Clone, Debug)]
 pub struct FileKey {
     path: PathBuf,
 }
 
 impl FileKey {
-    /// The key in the file at `path`.
+    /// Returns the place of the key in the file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// The file.
+    /// Returns the file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Puts a new key in place of the one that is there, which is kept as `<file>.old` until
-    /// [`Rotation::finish`]; goes on with what was begun and not finished, with that one's new key. Killed at
-    /// any moment, both keys are there, or nothing has begun.
+    /// Replaces the key by a new one; the old one is kept as `<file>.old` until [`Rotation::finish`]. Resumes a rotation that
+    /// was not finished, with its new key. If the process is killed at any moment, either both keys are there or nothing has
+    /// begun.
     ///
     /// # Errors
-    /// [`VaultError::Locked`] while another one does so, [`VaultError::Key`] where there is no key to change
-    /// or the file is not kept safely, [`VaultError::Io`] where a file can't be written.
+    /// [`VaultError::Locked`] if another rotation is going on, [`VaultError::Key`] if there is no key or the file is not
+    /// private, [`VaultError::Io`] if a file can't be written.
     pub async fn rotate(&self) -> Result<Rotation, VaultError> {
         Rotation::begin(Arc::new(self.clone())).await
     }
 
-    /// Puts this key there, durably. One that is there already is kept beside it, as `<file>.<its id>`; so is
-    /// the one before it, where a change of keys was not finished, which ends thereby. Killed at any moment, the
-    /// keys are those that were there, or this one.
+    /// Stores this key durably. A key that is there already is kept beside it, as `<file>.<its id>`. So is the previous key of
+    /// an unfinished rotation, which ends with this call. If the process is killed at any moment, either the old keys are
+    /// there or this one.
     ///
     /// # Errors
-    /// As at [`rotate`](Self::rotate); that there is no key is none here.
+    /// The same as those of [`rotate`](Self::rotate), except that a missing key is not an error.
     pub async fn replace(&self, key: &VaultKey) -> Result<Vec<KeptKey>, VaultError> {
         change::replace(Arc::new(self.clone()), key.clone()).await
     }
@@ -63,8 +63,8 @@ impl FileKey {
     pub(in crate::vault) fn load_previous(&self) -> Result<Option<VaultKey>, VaultError> {
         let previous = change::previous(self)?;
         if previous.is_some() {
-            // The key that took its place was seen just before, and may be sealed with: were it lost in a power
-            // cut, so would be what it seals.
+            // The new key was read just before and may seal something next. If a power cut took the key, everything that it
+            // seals would be lost.
             disk::sync_names(&self.path)?;
         }
         Ok(previous)
@@ -127,24 +127,25 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 impl VaultKey {
-    /// The key in the file at `path`. Where there is no such file, a new key is made and the file with
-    /// it, of mode 0600, durably; directories that are missing are made with mode 0700. However many
-    /// do this at once, in one process or in many, all get the same key.
+    /// Reads the key from the file at `path`. If there is no such file, makes a new key and durably writes the file, with mode
+    /// 0600; makes missing directories with mode 0700. Any number of threads and processes may do so at once: all get the
+    /// same key.
     ///
     /// # Errors
     /// [`VaultError::Key`] for a file that the group or others may touch, that belongs neither to the user nor to root nor
     /// to the owner of its directory, or that holds no key;
-    /// [`VaultError::Io`] where it can't be read or made. A file that exists is never changed.
+    /// [`VaultError::Io`] if it can't be read or made. An existing file is never changed.
     pub async fn load_or_create(path: impl Into<PathBuf>) -> Result<Self, VaultError> {
         FileKey::new(path).load_or_create().await
     }
 }
 
-/// What [`VaultKey::load_or_create`] does; it blocks.
+/// Like [`VaultKey::load_or_create`], but blocks.
 pub(in crate::vault) fn load_or_create(path: &Path) -> Result<VaultKey, VaultError> {
     for _ in 0..ATTEMPTS {
         if let Some(key) = load(path)? {
-            // Whoever made the file may have died before this, and what is sealed now needs the key for good.
+            // The process that made the file may have died before it synced the name, and everything that is sealed from now
+            // on needs the key.
             if let Err(error) = disk::sync_names(path) {
                 tracing::warn!("a power cut may take the vault's key, if it was made just now: {error}");
             }
@@ -161,11 +162,11 @@ pub(in crate::vault) fn load_or_create(path: &Path) -> Result<VaultKey, VaultErr
     Err(disk::failed("create", path)(io::ErrorKind::NotFound.into()))
 }
 
-/// How often a key is tried to be stored: each try that fails so shows that another process has just opened a
-/// vault beside it, which it does once.
+/// How often to try to store a key. Each failed attempt means that another process has just opened a vault in the same
+/// directory, which it does once.
 const ATTEMPTS: usize = 100;
 
-/// Writes a key beside the file at `path`, and then does `place` with it, which gives it that name.
+/// Writes a key beside the file at `path`, then calls `place`, which gives it that name.
 fn write<T>(
     path: &Path,
     key: &VaultKey,
@@ -178,7 +179,7 @@ fn write<T>(
     loop {
         attempts.next();
         match disk::Temporary::write_secret(path, text.as_bytes()).and_then(|file| place(file, path)) {
-            // Whoever opens a vault in the same directory just now sweeps it of temporary files.
+            // A process that opens a vault in the same directory removes temporary files.
             Err(VaultError::Io { source, .. })
                 if source.kind() == io::ErrorKind::NotFound && !attempts.is_empty() => {}
             written => return written,
@@ -220,7 +221,7 @@ pub(in crate::vault) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError
     key.map(Some).ok_or_else(no_key)
 }
 
-/// A file that is no plain one is not damaged, but a key file that is not to be trusted.
+/// Reports anything but a plain file as a key that can't be trusted, rather than as damage.
 fn as_key_error(path: &Path, error: VaultError) -> VaultError {
     match error {
         VaultError::Damaged(damage) if path.is_symlink() => VaultError::Key(format!(
@@ -232,10 +233,10 @@ fn as_key_error(path: &Path, error: VaultError) -> VaultError {
     }
 }
 
-/// A path as a shell takes it, and whoever splits a command into words as one does.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
-/// More than a key and white space take; what is longer is no key file.
+/// The maximum length of a key file, in bytes: more than a key and white space take.
 const MAX_FILE: usize = 256;

@@ -13,13 +13,13 @@ use tokio::task::{JoinError, JoinHandle};
 use super::vault_key::VaultKey;
 use crate::vault::VaultError;
 
-/// A command that is killed when nobody waits for its key any more; not those that it has started.
+/// A running command. Dropping it kills the command, but not the processes that the command has started.
 #[derive(Default)]
 pub(super) struct RunningCommand(pub(super) Arc<Mutex<Option<Child>>>);
 
 impl Drop for RunningCommand {
     fn drop(&mut self) {
-        // Where the lock is held, the command has closed its output and ends by itself.
+        // If the lock is held, the command has closed its output and is about to end.
         if let Ok(mut child) = self.0.try_lock()
             && let Some(child) = &mut *child
         {
@@ -28,7 +28,7 @@ impl Drop for RunningCommand {
     }
 }
 
-/// The answer of a place for keys.
+/// The future of a key service's response.
 pub struct KeyFuture {
     state: State,
 }
@@ -55,7 +55,7 @@ impl KeyFuture {
     }
 }
 
-/// What work on another thread has come to. A panic goes on here.
+/// Returns the result of work on another thread. A panic there goes on here.
 pub(super) fn joined<T>(done: Result<Result<T, VaultError>, JoinError>) -> Result<T, VaultError> {
     done.unwrap_or_else(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),

@@ -11,7 +11,7 @@ use crate::hex_id::hex_id;
 use crate::secret::{SecretString, leaving_no_copy};
 use crate::vault::VaultError;
 
-/// A key for AES-256-GCM. It stays at one place in memory, is wiped from there when dropped, and is never printed.
+/// A key for AES-256-GCM. It stays in one place in memory, is wiped when dropped, and is never printed.
 ///
 /// ```
 /// use tower_credentials::vault::key::VaultKey;
@@ -28,24 +28,24 @@ impl VaultKey {
     /// The environment variable that holds a key: 32 bytes in base64.
     pub const VARIABLE: &'static str = "TOWER_CREDENTIALS_VAULT_KEY";
 
-    /// A new random key.
+    /// Returns a new random key.
     ///
     /// # Panics
-    /// Where the operating system has no random numbers to give; nothing safe can be done without.
+    /// If the operating system gives no random numbers; nothing safe can be done without them.
     pub fn generate() -> Self {
         let mut key = Self::unset();
         getrandom::fill(&mut *key.0).expect("the operating system gives random numbers");
         key
     }
 
-    /// The key of these 32 bytes, which must be random: a password is no key. The caller's own copy is theirs to wipe.
+    /// Returns the key with these 32 bytes, which must be random: a password is not a key. The caller must wipe its own copy.
     pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
         let key = Self::copy_of(&bytes);
         bytes.zeroize();
         key
     }
 
-    /// A key that is yet to be filled in, where it stays.
+    /// Returns a key to fill in, in the place where it stays.
     fn unset() -> Self {
         Self(Box::new([0; 32]))
     }
@@ -56,21 +56,20 @@ impl VaultKey {
         key
     }
 
-    /// The key written in standard base64 with padding (RFC 4648, section 4); white space around it is
-    /// ignored.
+    /// Parses a key in standard base64 with padding (RFC 4648, section 4); white space around it is ignored.
     ///
     /// # Errors
-    /// [`VaultError::Key`] where the text is not 32 bytes in base64. The error does not show the text.
+    /// [`VaultError::Key`] if the text is not 32 bytes in base64. The error does not show the text.
     pub fn from_base64(text: &str) -> Result<Self, VaultError> {
         Self::decode(text).ok_or_else(|| VaultError::Key(format!("the text is not {EXPECTED}")))
     }
 
-    /// The key in standard base64, for a backup or for the environment.
+    /// Returns the key in standard base64, for a backup or for the environment.
     pub fn to_base64(&self) -> SecretString {
         STANDARD.encode(self.0.as_slice()).into()
     }
 
-    /// What tells this key from others; derived from it, so nothing has to be kept beside it.
+    /// Returns the key's id. It is derived from the key, so nothing has to be stored beside it.
     pub fn id(&self) -> KeyId {
         let mut id = [0; 8];
         leaving_no_copy(|| {
@@ -86,7 +85,7 @@ impl VaultKey {
         &self.0
     }
 
-    /// A key for one other use, from which this one can't be told (HKDF with SHA-256, RFC 5869).
+    /// Derives a key for another purpose, which does not reveal this one (HKDF with SHA-256, RFC 5869).
     #[cfg(feature = "file")]
     pub(super) fn derive(&self, purpose: &[u8]) -> Self {
         let mut derived = Self::unset();
@@ -98,7 +97,7 @@ impl VaultKey {
     }
 
     pub(super) fn decode(text: &str) -> Option<Self> {
-        // One byte of room more than a key has, so that a longer text is seen to be too long.
+        // One byte more than a key has, so that a text that is too long is noticed.
         let mut bytes = Zeroizing::new([0; 33]);
         let length = STANDARD.decode_slice(text.trim(), &mut bytes[..]).ok()?;
         let mut key = Self::unset();
@@ -129,9 +128,8 @@ impl fmt::Debug for VaultKey {
     }
 }
 
-/// What tells one [`VaultKey`] from another: 64 bits of a hash of it, written as 16 lower-case
-/// hexadecimal digits. No secret. A blob carries it, since AES-GCM by itself does not tell a wrong key
-/// from damage.
+/// The id of a [`VaultKey`]: 64 bits of a hash of it, written as 16 lower-case hexadecimal digits. Not a secret. Sealed
+/// secrets carry it, since AES-GCM alone cannot distinguish a wrong key from damage.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 8]);
 

@@ -305,7 +305,7 @@ impl State {
         };
         let listed = match store.call(&VaultRequest::List).map_err(failed)? {
             VaultResponse::List(listing) if listing.damaged.is_empty() => listing.credentials,
-            answer => return Err(format!("listed: {answer:?}")),
+            response => return Err(format!("listed: {response:?}")),
         };
         let mut state = Self { credentials: Vec::new(), standings: BTreeMap::new(), is_log_long };
         let pools: BTreeSet<_> = listed.iter().map(|metadata| metadata.pool.clone()).collect();
@@ -315,7 +315,7 @@ impl State {
             }
             let loaded = match store.call(&VaultRequest::Load(key.clone())).map_err(failed)? {
                 VaultResponse::Pool(loaded) if loaded.damaged.is_empty() => loaded,
-                answer => return Err(format!("loaded: {answer:?}")),
+                response => return Err(format!("loaded: {response:?}")),
             };
             let mut labels = BTreeSet::new();
             for record in loaded.credentials {
@@ -363,7 +363,7 @@ fn opened(root: &Path, keys: &[VaultKey]) -> Store {
 fn record(store: &Store, id: CredentialId) -> Record<Sealed> {
     match store.call(&VaultRequest::Get { id }) {
         Ok(VaultResponse::Credential(record)) => record,
-        answer => panic!("{answer:?}"),
+        response => panic!("{response:?}"),
     }
 }
 

@@ -42,7 +42,7 @@ fn done(copy: &Copy<'_>, before: &State) -> Result<usize, String> {
 }
 
 #[test]
-fn a_directory_is_synced_once_for_all_that_is_sealed_anew_at_once() {
+fn a_directory_is_synced_once_for_records_that_are_resealed_together() {
     let (place, keys, _) = template();
     let store = opened(&root(place.path()), &keys);
     let sealed = anew(&store, &keys);
@@ -61,7 +61,7 @@ fn a_directory_is_synced_once_for_all_that_is_sealed_anew_at_once() {
 }
 
 #[test]
-fn a_record_is_read_once_where_all_pools_are_loaded() {
+fn a_record_is_read_once_when_all_pools_are_loaded() {
     let (place, keys, _) = template();
     let store = opened(&root(place.path()), &keys);
     let (loaded, report) = run(None, || store.load_all().unwrap());
@@ -74,7 +74,7 @@ fn a_record_is_read_once_where_all_pools_are_loaded() {
 }
 
 #[test]
-fn records_that_are_sealed_anew_at_once_outlast_a_power_cut() {
+fn records_that_are_resealed_together_outlast_a_power_cut() {
     let (place, keys, before) = template();
     let store = opened(&root(place.path()), &keys);
     let sealed = anew(&store, &keys);
@@ -89,7 +89,7 @@ fn records_that_are_sealed_anew_at_once_outlast_a_power_cut() {
 }
 
 #[test]
-fn each_record_is_sealed_anew_or_as_before_whatever_fails() {
+fn each_record_is_resealed_or_as_before_whatever_fails() {
     let (template, keys, before) = template();
     let mut numbers_done = BTreeSet::new();
     for number in 0.. {
