@@ -1,4 +1,4 @@
-//! Why a setup is of no use.
+//! The errors of a setup.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,41 +7,41 @@ use crate::settings::SettingsError;
 use crate::vault::VaultError;
 use crate::vault::key::VaultKey;
 
-/// Why a [`Setup`](super::Setup) can't be made, or its vault not be opened.
+/// The error of making a [`Setup`](super::Setup) or of opening its vault.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SetupError {
     /// A setting, or a variable, is wrong.
     Settings(SettingsError),
-    /// Two variables that mean the same name two vaults.
+    /// Two variables with the same meaning name two different vaults.
     TwoVaults {
-        /// The one.
+        /// The vault that `TOWER_CREDENTIALS_DIR` names.
         one: PathBuf,
-        /// The other.
+        /// The vault that `TOWER_CREDENTIALS_VAULT` names.
         other: PathBuf,
     },
-    /// There is no home directory to begin at.
+    /// There is no home directory.
     NoHome(String),
     /// The key is to come from a keyring, and the feature `keyring` is missing.
     NoKeyring,
-    /// Something else than a directory is in the vault's place.
+    /// The vault's path is not a directory.
     NotADirectory(PathBuf),
-    /// The directory is no vault, and has other files in it.
+    /// The directory is not a vault, and has other files in it.
     Occupied(PathBuf),
-    /// A vault was to be made whose key file lies in its directory: a copy of the vault would have its key.
+    /// The key file of a new vault would be in its directory: a copy of the vault would have its key.
     KeyInVault {
         /// The key file.
         key: PathBuf,
         /// The vault's directory.
         vault: PathBuf,
     },
-    /// There is a vault, and its key is missing. None is made: it would open nothing.
+    /// There is a vault, and its key is missing. No new key is made: it would open nothing.
     MissingKey(MissingKey),
     /// The vault does not open.
     Vault(VaultError),
 }
 
-/// That a vault's key is missing. As text, without the way out: that depends on who shows it.
+/// A missing key of a vault. `Display` leaves out the way out, which depends on the program.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MissingKey {
@@ -49,9 +49,9 @@ pub struct MissingKey {
     pub vault: PathBuf,
     /// Where the key was looked for.
     pub place: String,
-    /// Whether somebody has named that place.
+    /// Whether that place was named explicitly.
     pub is_named: bool,
-    /// A key file of the vault's name, beside it.
+    /// A key file beside the vault that is named after it.
     pub beside: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a vault's key is kept.
+//! The place of a vault's key.
 
 use std::fmt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::vault::VaultError;
 #[cfg(feature = "keyring")]
 use crate::vault::key::KeyringKey;
 use crate::vault::key::{
-    CommandKey, EnvKey, FileKey, KeptKey, KeyFuture, KeyRequest, Rotation, VaultKey, answers,
+    CommandKey, EnvKey, FileKey, KeptKey, KeyFuture, KeyRequest, Rotation, VaultKey, key_service,
 };
 
 /// The place of a vault's key: as the program, the environment or the settings name it, or the key file.
@@ -47,10 +47,11 @@ impl KeyPlace {
         Ok(Self { kind, is_default })
     }
 
-    /// Puts this key there. What was there is kept, and told; `None` where [none can be put](Self::can_keep).
+    /// Stores this key, and returns the keys that were there and where they are kept now; `None` if the place
+    /// [can't store a key](Self::can_keep).
     ///
     /// # Errors
-    /// Where the place can't be written to.
+    /// If the place can't be written to.
     pub async fn replace(&self, key: &VaultKey) -> Result<Option<Vec<KeptKey>>, VaultError> {
         match &self.kind {
             Kind::File(file) => file.replace(key).await.map(Some),
@@ -60,10 +61,10 @@ impl KeyPlace {
         }
     }
 
-    /// Puts a new key there, or goes on with what was begun; `None` where [none can be put](Self::can_keep).
+    /// Replaces the key by a new one, or resumes a rotation; `None` if the place [can't store a key](Self::can_keep).
     ///
     /// # Errors
-    /// Where the place can't be written to, or has no key.
+    /// If the place can't be written to, or has no key.
     pub async fn rotate(&self) -> Result<Option<Rotation>, VaultError> {
         match &self.kind {
             Kind::File(file) => file.rotate().await.map(Some),
@@ -73,12 +74,12 @@ impl KeyPlace {
         }
     }
 
-    /// Whether a key can be put there.
+    /// Returns whether this place can store a key.
     pub fn can_keep(&self) -> bool {
         !matches!(self.kind, Kind::Variable | Kind::Command(_))
     }
 
-    /// The key file, if it is one.
+    /// Returns the key file's path, if the place is a file.
     pub fn file(&self) -> Option<&Path> {
         match &self.kind {
             Kind::File(file) => Some(file.path()),
@@ -86,12 +87,12 @@ impl KeyPlace {
         }
     }
 
-    /// Whether nobody has named it: then it is the key of every vault of which nobody says otherwise.
+    /// Returns whether this is the default place, because nobody has named another.
     pub fn is_default(&self) -> bool {
         self.is_default
     }
 
-    /// What sort of place it is: where the key comes from.
+    /// Returns the key's source.
     pub fn source(&self) -> KeySource {
         match &self.kind {
             Kind::Variable => KeySource::Variable,
@@ -103,16 +104,16 @@ impl KeyPlace {
     }
 }
 
-answers!(KeyPlace);
+key_service!(KeyPlace);
 
 impl KeyPlace {
-    fn answer(&self, request: KeyRequest) -> KeyFuture {
+    fn respond(&self, request: KeyRequest) -> KeyFuture {
         match &self.kind {
-            Kind::Variable => EnvKey::default().answer(request),
-            Kind::File(file) => file.answer(request),
-            Kind::Command(words) => command(words).answer(request),
+            Kind::Variable => EnvKey::default().respond(request),
+            Kind::File(file) => file.respond(request),
+            Kind::Command(words) => command(words).respond(request),
             #[cfg(feature = "keyring")]
-            Kind::Keyring(keyring) => keyring.answer(request),
+            Kind::Keyring(keyring) => keyring.respond(request),
         }
     }
 }
@@ -122,7 +123,7 @@ impl fmt::Display for KeyPlace {
         match &self.kind {
             Kind::Variable => write!(f, "the variable {}", VaultKey::VARIABLE),
             Kind::File(file) => write!(f, "{}", Shown(file.path().display())),
-            // Its arguments may be of a sort that nobody should see.
+            // Its arguments may be confidential.
             Kind::Command(words) => write!(f, "the command {}", Shown(&words[0])),
             #[cfg(feature = "keyring")]
             Kind::Keyring(keyring) => keyring.fmt(f),

@@ -1,5 +1,5 @@
-//! Where a program's vault, its key and its settings are: the same for the program `credentials`, for the gateway and
-//! for programs of yours, so that what one of them has stored the others use.
+//! The places of a program's vault, key and settings. They are the same for the program `credentials`, the gateway and your
+//! programs, so that all of them use what one has stored.
 //!
 //! | What | Named by | Else |
 //! |---|---|---|
@@ -11,9 +11,9 @@
 //! The directories are the platform's for a program named `tower-credentials`: on Unix under `$XDG_CONFIG_HOME`,
 //! `$XDG_DATA_HOME` and `$XDG_CACHE_HOME`. `TOWER_CREDENTIALS_VAULT` is another name of `TOWER_CREDENTIALS_DIR`.
 //!
-//! A place that is named is the only one that is asked. A key is made only together with a vault: one that is there needs
-//! the key that it was sealed with, and no other would open anything of it. Neither is made if the key file would lie in
-//! the vault's directory: a copy of the vault would have its key.
+//! If a place is named, no other is tried. A key is only made together with a vault: an existing vault needs the key that it
+//! was sealed with, and no other would open anything of it. Neither is made if the key file would be in the vault's
+//! directory: a copy of the vault would have its key.
 //!
 //! ```no_run
 //! use tower_credentials::BoxError;
@@ -44,14 +44,14 @@ use places::Places;
 pub use error::{MissingKey, SetupError};
 pub use key::KeyPlace;
 
-/// Where a program's vault, its key and its settings are: see [the module](self).
+/// The places of a program's vault, key and settings: see [the module](self).
 pub struct Setup {
     places: Places,
     key: KeyPlace,
     registry: Registry,
 }
 
-/// What a [`Setup`] is made of; by [`Setup::builder`].
+/// Builds a [`Setup`]; made by [`Setup::builder`].
 #[derive(Default)]
 pub struct SetupBuilder {
     vault: Option<PathBuf>,
@@ -61,46 +61,46 @@ pub struct SetupBuilder {
 }
 
 impl SetupBuilder {
-    /// The vault's directory.
+    /// Sets the vault's directory.
     #[must_use]
     pub fn vault(mut self, directory: impl Into<PathBuf>) -> Self {
         self.vault = Some(directory.into());
         self
     }
 
-    /// The settings file, which must be there.
+    /// Sets the settings file, which must exist.
     #[must_use]
     pub fn config(mut self, file: impl Into<PathBuf>) -> Self {
         self.config = Some(file.into());
         self
     }
 
-    /// Where the vault's key comes from.
+    /// Sets the source of the vault's key.
     #[must_use]
     pub fn key(mut self, source: KeySource) -> Self {
         self.key = Some(source);
         self
     }
 
-    /// With the program's own providers and settings. Its file and its environment are replaced.
+    /// Sets the program's own providers and settings. Its settings file and environment are replaced.
     #[must_use]
     pub fn registry(mut self, registry: RegistryBuilder) -> Self {
         self.registry = registry;
         self
     }
 
-    /// The settings file that would be read, whether it is there and well or not.
+    /// Returns the settings file that would be read, whether it exists and is valid or not.
     ///
     /// # Errors
-    /// As at [`build`](Self::build), but for what is in the file.
+    /// The same as those of [`build`](Self::build), except for errors in the file.
     pub fn config_file(self) -> Result<PathBuf, SetupError> {
         Ok(Places::new(self.vault, self.config)?.config)
     }
 
-    /// Reads the settings file and the environment. Nothing is made, and the key is not asked for.
+    /// Reads the settings file and the environment. Makes nothing, and does not load the key.
     ///
     /// # Errors
-    /// Whatever is wrong with the settings or with a variable.
+    /// If a setting or a variable is wrong.
     pub fn build(self) -> Result<Setup, SetupError> {
         let places = Places::new(self.vault, self.config)?;
         let registry = self.registry.environment(std::env::vars_os());
@@ -121,53 +121,53 @@ impl SetupBuilder {
 }
 
 impl Setup {
-    /// By the environment and the settings file alone.
+    /// Reads the environment and the settings file, and nothing else.
     ///
     /// # Errors
-    /// As at [`SetupBuilder::build`].
+    /// The same as those of [`SetupBuilder::build`].
     pub fn from_env() -> Result<Self, SetupError> {
         Self::builder().build()
     }
 
-    /// For a program that names some of it itself.
+    /// Returns a builder, for a program that names some of the places itself.
     pub fn builder() -> SetupBuilder {
         SetupBuilder::default()
     }
 
-    /// The providers, with their settings.
+    /// Returns the providers, with their settings.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// The vault's directory, whether there is a vault in it or not.
+    /// Returns the vault's directory, whether there is a vault in it or not.
     pub fn vault_directory(&self) -> &Path {
         &self.places.vault
     }
 
-    /// The vault's directory if the program and the environment named none.
+    /// Returns the vault's directory as it would be if the program and the environment named none.
     pub fn usual_vault_directory(&self) -> &Path {
         &self.places.usual_vault
     }
 
-    /// The settings file, whether it is there or not.
+    /// Returns the settings file, whether it exists or not.
     pub fn config_file(&self) -> &Path {
         &self.places.config
     }
 
-    /// The directory of what can be asked for again.
+    /// Returns the cache directory, for data that can be fetched again.
     pub fn cache_directory(&self) -> &Path {
         &self.places.cache
     }
 
-    /// Where the vault's key comes from.
+    /// Returns the place of the vault's key.
     pub fn key(&self) -> &KeyPlace {
         &self.key
     }
 
-    /// The vault, if there is one.
+    /// Opens the vault, if there is one.
     ///
     /// # Errors
-    /// [`SetupError::MissingKey`], [`SetupError::NotADirectory`], or that the vault does not open.
+    /// [`SetupError::MissingKey`], [`SetupError::NotADirectory`], or an error of opening the vault.
     pub async fn vault(&self) -> Result<Option<FileVault>, SetupError> {
         let vault = &self.places.vault;
         if !FileVault::is_at(vault) {
@@ -177,15 +177,15 @@ impl Setup {
             };
         }
         let keys = self.vault_key().await?;
-        // A key that another process gives the vault meanwhile is found there, too.
+        // If another process changes the vault's key later, the new one is loaded from there.
         let builder = FileVault::builder(vault).key_place(self.key.clone());
         Ok(Some(builder.open_with(&keys).await?))
     }
 
-    /// The vault; a new one, with the key that is there or a new one, if there is none.
+    /// Opens the vault. If there is none, makes one, with the existing key or a new one.
     ///
     /// # Errors
-    /// As at [`vault`](Self::vault), and if none may be made there, as at [`has_room`](Self::has_room).
+    /// The errors of [`vault`](Self::vault), and of [`has_room`](Self::has_room) if a vault must be made.
     pub async fn vault_or_new(&self) -> Result<FileVault, SetupError> {
         if let Some(vault) = self.vault().await? {
             return Ok(vault);
@@ -194,10 +194,10 @@ impl Setup {
         Ok(FileVault::open_from(&self.places.vault, self.key.clone()).await?)
     }
 
-    /// The keys of the vault that is there: another one would open nothing of it.
+    /// Loads the keys of an existing vault; never makes one, since a new key would open nothing.
     ///
     /// # Errors
-    /// [`SetupError::MissingKey`], or that the place of the key can't be read.
+    /// [`SetupError::MissingKey`], or an error of reading the key's place.
     pub async fn vault_key(&self) -> Result<Keys, SetupError> {
         match self.key.load_keys().await? {
             Some(keys) => Ok(keys),
@@ -210,7 +210,7 @@ impl Setup {
         }
     }
 
-    /// Whether a vault may be made in its directory: not among files of something else, nor with its key.
+    /// Checks that a vault may be made in its directory: not among other files, nor beside its key.
     ///
     /// # Errors
     /// [`SetupError::Occupied`] and [`SetupError::KeyInVault`].
@@ -222,8 +222,8 @@ impl Setup {
         self.places.has_room()
     }
 
-    /// The key file, if it lies in the vault's directory. Whoever has a copy of the vault has its key then, so no vault is
-    /// made so. One that is there opens all the same: programs should warn of it.
+    /// Returns the key file if it is in the vault's directory. A copy of the vault then has its key, so no vault is made like
+    /// that. An existing one opens all the same: programs should warn about it.
     pub fn key_in_vault(&self) -> Option<&Path> {
         self.key.file().filter(|file| self.places.is_in_vault(file))
     }

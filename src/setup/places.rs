@@ -1,4 +1,4 @@
-//! The files and directories: named, or by the platform's custom, which on Unix is the XDG directories.
+//! The files and directories: named, or the platform's defaults, which are the XDG directories on Unix.
 
 use std::fs::{self, DirEntry};
 use std::io;
@@ -10,18 +10,18 @@ use super::SetupError;
 use crate::settings::VaultSettings;
 use crate::vault::file::FileVault;
 
-/// Where everything is.
+/// All the places.
 pub(super) struct Places {
     pub(super) vault: PathBuf,
-    /// The vault, unless somebody names another.
+    /// The default vault.
     pub(super) usual_vault: PathBuf,
     is_vault_named: bool,
     pub(super) config: PathBuf,
-    /// Whether somebody has named it: then it must be there.
+    /// Whether it was named explicitly: then it must exist.
     pub(super) is_config_named: bool,
-    /// The key file, unless the settings name another place.
+    /// The default key file.
     pub(super) key: PathBuf,
-    /// What is locked while a key is put into the keyring.
+    /// The file to lock while a key is stored in the keyring.
     #[cfg_attr(not(feature = "keyring"), allow(dead_code, reason = "only a keyring needs it"))]
     pub(super) keyring_lock: PathBuf,
     pub(super) cache: PathBuf,
@@ -54,7 +54,7 @@ impl Places {
         })
     }
 
-    /// With what the settings file says.
+    /// Applies the settings file.
     pub(super) fn with_settings(mut self, settings: &VaultSettings) -> Self {
         if let Some(directory) = &settings.directory {
             self.usual_vault.clone_from(directory);
@@ -65,29 +65,29 @@ impl Places {
         self
     }
 
-    /// A key file beside the vault, of its name and `.key`: where programs have it that ask for nothing but a vault.
+    /// Returns a key file beside the vault, with its name and `.key`, as programs have it that only ask for a vault.
     pub(super) fn key_beside_vault(&self) -> Option<PathBuf> {
-        // Without a slash at its end.
+        // Remove a slash at the end.
         let mut path = self.vault.components().collect::<PathBuf>().into_os_string();
         path.push(".key");
         Some(PathBuf::from(path)).filter(|path| path.is_file())
     }
 
-    /// Whether this file lies in the vault's directory, or would: neither has to be there.
+    /// Whether this file is in the vault's directory, or would be; neither has to exist.
     pub(super) fn is_in_vault(&self, file: &Path) -> bool {
         let directory = file.parent().map(without_links);
         directory.is_some_and(|directory| directory.starts_with(without_links(&self.vault)))
     }
 
-    /// Refuses to make a vault among files of something else.
+    /// Refuses to make a vault among other files.
     pub(super) fn has_room(&self) -> Result<(), SetupError> {
-        // What a first run has left that was killed is nobody else's.
+        // Temporary files of a killed first run don't count.
         let is_other = |entry: io::Result<DirEntry>| {
             let name = entry.map(|entry| entry.file_name()).unwrap_or_default();
             let name = name.as_encoded_bytes();
             !(name.starts_with(b".") && name.ends_with(b".tmp"))
         };
-        // In this order: a vault that another program makes meanwhile is none of them.
+        // In this order: a vault that another program makes meanwhile doesn't count.
         let has_others = fs::read_dir(&self.vault).is_ok_and(|mut entries| entries.any(is_other));
         match has_others && !FileVault::is_at(&self.vault) {
             true => Err(SetupError::Occupied(self.vault.clone())),
@@ -96,7 +96,7 @@ impl Places {
     }
 }
 
-/// Where a path leads, as far as it is there.
+/// Resolves the links of a path, as far as it exists.
 fn without_links(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
@@ -110,7 +110,7 @@ fn without_links(path: &Path) -> PathBuf {
     real
 }
 
-/// The vault that the environment names.
+/// Returns the vault that the environment names.
 fn vault_of_environment() -> Result<Option<PathBuf>, SetupError> {
     let named = ["TOWER_CREDENTIALS_DIR", "TOWER_CREDENTIALS_VAULT"].map(variable);
     match named {
@@ -119,7 +119,7 @@ fn vault_of_environment() -> Result<Option<PathBuf>, SetupError> {
     }
 }
 
-/// The path in an environment variable; an empty one is none.
+/// Returns the path in an environment variable; an empty one counts as unset.
 fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

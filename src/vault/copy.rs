@@ -1,11 +1,11 @@
-//! One error for several who wait for the same answer.
+//! Copies of an error, for several callers that wait for the same result.
 
 use std::io;
 
 use super::VaultError;
 
 impl VaultError {
-    /// The same error once more. What lies behind it is kept in words where it can't be copied.
+    /// Copies the error. A source that can't be copied is kept as text.
     pub(crate) fn copy(&self) -> Self {
         match self {
             Self::NotFound(id) => Self::NotFound(*id),

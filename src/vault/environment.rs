@@ -1,4 +1,4 @@
-//! An API key from an environment variable, in a pool that has none stored.
+//! A layer that adds the API key of an environment variable to a pool that has none stored.
 
 use std::fmt;
 use std::future::Future;
@@ -11,12 +11,13 @@ use sha2::{Digest, Sha256};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::fair_lock::{FairLock, Wait};
+use super::fair_lock::{FairLock, FairLockFuture};
 use super::{
     Begun, Damage, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
     VaultResponse, check_kind, now,
 };
 use crate::BoxError;
+use crate::accessors::accessors;
 use crate::api_key::NotAnApiKey;
 use crate::clock::Timestamp;
 use crate::credential::{Credential, CredentialId, Generation, Kind, Metadata, PoolKey, Record, Secret};
@@ -25,9 +26,8 @@ use crate::standing::{Outcome, Standing};
 
 /// Adds the API key of an environment variable to a pool that has no API key stored.
 ///
-/// The credential's id is made of the variable's name, so it is the same in every run. Its standing is kept
-/// in memory, and no secret of it is ever written: what concerns it does not reach the vault underneath,
-/// and everything else passes through.
+/// The credential's id is derived from the variable's name, so it is the same in every run. Its standing is kept in memory,
+/// and its secret is never written: requests for it do not reach the inner vault, and all others pass through.
 ///
 /// ```
 /// use tower_credentials::vault::{EnvironmentLayer, MemoryVault, VaultExt};
@@ -51,9 +51,9 @@ pub struct EnvironmentLayer {
 }
 
 impl EnvironmentLayer {
-    /// Adds to this pool the credential of the environment variable `variable`, whose value `read` gives:
-    /// asked whenever the pool or its revision is. An empty value is none. One that is no
-    /// [API key](SecretString::api_key) is reported as [`Damage`] where it would be used, by the variable's name.
+    /// Adds the credential of the environment variable `variable` to this pool. `read` returns the variable's value; it is
+    /// called with each request for the pool or its revision. An empty value counts as unset. A value that is not an
+    /// [API key](SecretString::api_key) is reported as [`Damage`] under the variable's name, if it would be used.
     pub fn new(
         pool: PoolKey,
         variable: impl Into<String>,
@@ -93,22 +93,7 @@ pub struct EnvironmentVault<V> {
     shared: Arc<Shared>,
 }
 
-impl<V> EnvironmentVault<V> {
-    /// The vault underneath.
-    pub fn get_ref(&self) -> &V {
-        &self.inner
-    }
-
-    /// The vault underneath, to be changed.
-    pub fn get_mut(&mut self) -> &mut V {
-        &mut self.inner
-    }
-
-    /// The vault underneath alone.
-    pub fn into_inner(self) -> V {
-        self.inner
-    }
-}
+accessors!(EnvironmentVault, inner);
 
 impl<V: fmt::Debug> fmt::Debug for EnvironmentVault<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,12 +115,12 @@ where
 
     fn call(&mut self, request: VaultRequest) -> Self::Future {
         let shared = self.shared.clone();
-        let state = match shared.take(request) {
-            Taken::Passed { request, then } => Stage::Asking { answer: self.inner.call(request), then },
-            Taken::Answered(answer) => Stage::Answered { answer: Some(answer) },
-            Taken::Lease => Stage::Leasing { wait: shared.leases.take(shared.id) },
+        let stage = match shared.route(request) {
+            Route::Inner { request, then } => Stage::Inner { response: self.inner.call(request), then },
+            Route::Ready(response) => Stage::Ready { response: Some(response) },
+            Route::Lease => Stage::Leasing { lock: shared.leases.lock(shared.id) },
         };
-        EnvironmentFuture { state, shared }
+        EnvironmentFuture { stage, shared }
     }
 }
 
@@ -144,10 +129,10 @@ fn failed(error: impl Into<BoxError>) -> VaultError {
 }
 
 pin_project! {
-    /// The answer of an [`EnvironmentVault`].
+    /// The future of an [`EnvironmentVault`]'s response.
     pub struct EnvironmentFuture<F> {
         #[pin]
-        state: Stage<F>,
+        stage: Stage<F>,
         shared: Arc<Shared>,
     }
 }
@@ -155,9 +140,9 @@ pin_project! {
 pin_project! {
     #[project = StageProj]
     enum Stage<F> {
-        Asking { #[pin] answer: F, then: Then },
-        Leasing { #[pin] wait: Wait<CredentialId> },
-        Answered { answer: Option<Result<VaultResponse, VaultError>> },
+        Inner { #[pin] response: F, then: Then },
+        Leasing { #[pin] lock: FairLockFuture<CredentialId> },
+        Ready { response: Option<Result<VaultResponse, VaultError>> },
     }
 }
 
@@ -170,15 +155,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        match this.state.project() {
-            StageProj::Asking { answer, then } => {
-                let answer = ready!(answer.poll(cx)).map_err(failed)?;
-                Poll::Ready(this.shared.finish(answer, std::mem::take(then)))
+        match this.stage.project() {
+            StageProj::Inner { response, then } => {
+                let response = ready!(response.poll(cx)).map_err(failed)?;
+                Poll::Ready(this.shared.finish(response, std::mem::take(then)))
             }
-            StageProj::Leasing { wait } => {
-                wait.poll(cx).map(|turn| Ok(VaultResponse::Lease(RefreshLease::new(turn))))
+            StageProj::Leasing { lock } => {
+                lock.poll(cx).map(|guard| Ok(VaultResponse::Lease(RefreshLease::new(guard))))
             }
-            StageProj::Answered { answer } => answer.take().map_or(Poll::Pending, Poll::Ready),
+            StageProj::Ready { response } => response.take().map_or(Poll::Pending, Poll::Ready),
         }
     }
 }
@@ -189,26 +174,25 @@ impl<F> fmt::Debug for EnvironmentFuture<F> {
     }
 }
 
-/// What becomes of a request.
-enum Taken {
-    /// The vault underneath is asked this.
-    Passed {
-        request: VaultRequest,
-        then: Then,
-    },
-    Answered(Result<VaultResponse, VaultError>),
+/// Who handles a request.
+enum Route {
+    /// The inner vault; its response is then processed.
+    Inner { request: VaultRequest, then: Then },
+    /// This layer, at once.
+    Ready(Result<VaultResponse, VaultError>),
+    /// This layer, once the lease is free.
     Lease,
 }
 
-/// What is done to the answer of the vault underneath.
+/// How to process the inner vault's response.
 #[derive(Default)]
 enum Then {
     #[default]
-    Nothing,
-    /// The credential is added.
+    PassOn,
+    /// Add the credential to the pool.
     Add,
-    /// These outcomes are merged, and the revision is that of both. Not before: if the vault fails, it is
-    /// asked again, and they come again.
+    /// Merge these outcomes, and combine the two revisions. Not earlier: if the inner vault fails, the pool sends the
+    /// outcomes again.
     Merge(Vec<Outcome>),
 }
 
@@ -224,17 +208,17 @@ struct Shared {
 #[derive(Default)]
 struct State {
     standing: Standing,
-    /// How often something has changed.
+    /// The number of changes so far.
     changes: u64,
-    /// What the variable held when it was last looked at.
+    /// The variable's value when it was last read.
     seen: Option<SecretString>,
-    /// What is used, while the variable is as it was seen: its value, or what was put in place of that.
+    /// The secret in use as long as the variable has this value: the value, or a secret that has replaced it.
     current: Option<Current>,
-    /// Why the variable's value is no key.
+    /// Why the variable's value is not a key.
     unusable: Option<NotAnApiKey>,
-    /// Of the newest secret there has been.
+    /// The generation of the newest secret so far.
     generation: Generation,
-    /// Of the secret whose refresh began last, and when.
+    /// The generation whose refresh began last, and when.
     begun: Option<(Generation, Timestamp)>,
 }
 
@@ -244,7 +228,7 @@ struct Current {
 }
 
 impl Shared {
-    /// The state, after a look at the variable.
+    /// Reads the variable and returns the state.
     fn look(&self) -> MutexGuard<'_, State> {
         let value = (self.read)().filter(|value| !value.expose().trim().is_empty());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -270,7 +254,7 @@ impl Shared {
         state
     }
 
-    /// What is wrong with the variable's value.
+    /// The damage to report if the variable's value is not a key.
     fn damage(&self, state: &State) -> Option<Damage> {
         let Self { variable, .. } = self;
         let reason = format!("this is no API key: {}; set {variable} to the key alone", state.unusable?);
@@ -278,7 +262,7 @@ impl Shared {
         Some(damage.of(self.id, Some(Kind::WellKnown)))
     }
 
-    /// The credential, which must be there.
+    /// The credential, or an error if there is none.
     fn get(&self, state: &State) -> Result<Credential, VaultError> {
         let missing = || self.damage(state).map_or(VaultError::NotFound(self.id), VaultError::Damaged);
         self.credential(state).ok_or_else(missing)
@@ -289,7 +273,7 @@ impl Shared {
         let metadata = Metadata {
             id: self.id,
             pool: self.pool.clone(),
-            // No label of a person's, so that it is told apart from theirs.
+            // People don't choose such labels, so it stands out among theirs.
             label: format!("${}", self.variable).into(),
             kind: Kind::WellKnown,
             generation: state.generation,
@@ -300,14 +284,13 @@ impl Shared {
         Some(Record { metadata, secret: secret.clone() })
     }
 
-    fn take(&self, request: VaultRequest) -> Taken {
-        let passed = |request| Taken::Passed { request, then: Then::Nothing };
+    fn route(&self, request: VaultRequest) -> Route {
         match request {
             VaultRequest::Load(pool) if pool == self.pool => {
-                Taken::Passed { request: VaultRequest::Load(pool), then: Then::Add }
+                Route::Inner { request: VaultRequest::Load(pool), then: Then::Add }
             }
             VaultRequest::Revision(pool) if pool == self.pool => {
-                Taken::Passed { request: VaultRequest::Revision(pool), then: Then::Merge(Vec::new()) }
+                Route::Inner { request: VaultRequest::Revision(pool), then: Then::Merge(Vec::new()) }
             }
             VaultRequest::Record { pool, outcomes } if pool == self.pool => {
                 let (ours, others): (Vec<_>, Vec<_>) =
@@ -317,28 +300,28 @@ impl Shared {
                 } else {
                     VaultRequest::Record { pool, outcomes: others }
                 };
-                Taken::Passed { request, then: Then::Merge(ours) }
+                Route::Inner { request, then: Then::Merge(ours) }
             }
             VaultRequest::Get { id } if id == self.id => {
-                Taken::Answered(self.get(&self.look()).map(VaultResponse::Credential))
+                Route::Ready(self.get(&self.look()).map(VaultResponse::Credential))
             }
-            // Its attributes are nowhere to be kept.
+            // There is no place to keep its attributes.
             VaultRequest::ReplaceSecret { id, expected, secret, .. } if id == self.id => {
-                Taken::Answered(self.replace(expected, secret).map(VaultResponse::Replaced))
+                Route::Ready(self.replace(expected, secret).map(VaultResponse::Replaced))
             }
             VaultRequest::BeginRefresh { id, expected } if id == self.id => {
-                Taken::Answered(self.begin(expected).map(VaultResponse::Begun))
+                Route::Ready(self.begin(expected).map(VaultResponse::Begun))
             }
-            // No other process has it.
+            // No other process has this credential.
             VaultRequest::RefreshFailed { id, .. } if id == self.id => {
-                Taken::Answered(Ok(VaultResponse::Done))
+                Route::Ready(Ok(VaultResponse::Done))
             }
             VaultRequest::LeaseRefresh { id } if id == self.id => match self.get(&self.look()) {
-                Ok(_) => Taken::Lease,
-                Err(error) => Taken::Answered(Err(error)),
+                Ok(_) => Route::Lease,
+                Err(error) => Route::Ready(Err(error)),
             },
             VaultRequest::Put(record) if record.metadata.id == self.id => {
-                Taken::Answered(Err(VaultError::Exists(self.id)))
+                Route::Ready(Err(VaultError::Exists(self.id)))
             }
             VaultRequest::Relabel { id, .. }
             | VaultRequest::Move { id, .. }
@@ -348,14 +331,14 @@ impl Shared {
             {
                 let variable = &self.variable;
                 let error = format!("it is the environment variable {variable}'s; change that instead");
-                Taken::Answered(Err(VaultError::Layer(error.into())))
+                Route::Ready(Err(VaultError::Layer(error.into())))
             }
-            other => passed(other),
+            other => Route::Inner { request: other, then: Then::PassOn },
         }
     }
 
-    /// Puts a secret in place of the variable's value, for as long as the process lives and the variable
-    /// stays as it is: somebody has exchanged it for another, and has nowhere to store that.
+    /// Replaces the variable's value as long as the process lives and the variable stays the same: the secret was exchanged
+    /// for another one, which can't be stored anywhere.
     fn replace(&self, expected: Generation, secret: Secret) -> Result<Replaced, VaultError> {
         let mut state = self.look();
         let stored = self.get(&state)?;
@@ -380,9 +363,9 @@ impl Shared {
         Ok(Begun { record, unfinished, failed: None })
     }
 
-    fn finish(&self, answer: VaultResponse, then: Then) -> Result<VaultResponse, VaultError> {
-        match (answer, then) {
-            (answer, Then::Nothing) => Ok(answer),
+    fn finish(&self, response: VaultResponse, then: Then) -> Result<VaultResponse, VaultError> {
+        match (response, then) {
+            (response, Then::PassOn) => Ok(response),
             (VaultResponse::Pool(pool), Then::Add) => Ok(VaultResponse::Pool(self.add_to(pool))),
             (VaultResponse::Revision(revision), Then::Merge(outcomes)) => {
                 let mut state = self.look();
@@ -400,7 +383,7 @@ impl Shared {
         let StoredPool { mut credentials, mut standings, revision, mut damaged } = pool;
         let state = self.look();
         let is_key = |kind| matches!(kind, Kind::Api | Kind::WellKnown);
-        // One that can't be read is there all the same: another must not pay in its place.
+        // A key that can't be read counts, too: another one must not be billed in its place.
         let has_key = credentials.iter().any(|stored| is_key(stored.metadata.kind))
             || damaged.iter().any(|damage| damage.may_be(is_key));
         damaged.extend(self.damage(&state).filter(|_| !has_key));
@@ -413,7 +396,7 @@ impl Shared {
     }
 }
 
-/// Neither number ever falls, so their sum is the same only where both are.
+/// Neither number ever falls, so their sum only stays the same if both do.
 fn of_both(revision: Revision, state: &State) -> Revision {
     Revision::new(revision.get().wrapping_add(state.changes))
 }

@@ -1,62 +1,62 @@
-//! Why a vault could not do what it was asked.
+//! The errors of a vault.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Damage;
+use super::damage::Damage;
 use crate::BoxError;
 use crate::credential::{CredentialId, Kind};
 use crate::printable::Shown;
 
-/// Why a vault could not do what it was asked.
+/// The error of a vault's request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum VaultError {
     /// There is no such credential.
     NotFound(CredentialId),
-    /// A credential of this id exists already.
+    /// A credential with this id exists already.
     Exists(CredentialId),
     /// Another credential of the pool has this label.
     LabelTaken(Arc<str>),
     /// A name can't be stored.
     InvalidName {
-        /// Which: `provider`, `namespace` or `label`.
+        /// The name's field: `provider`, `namespace` or `label`.
         field: &'static str,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A credential's kind and its secret's are not the same.
+    /// A credential's kind differs from its secret's kind.
     WrongKind {
-        /// Which credential.
+        /// The credential.
         id: CredentialId,
         /// The kind in its metadata.
         expected: Kind,
         /// The kind of the secret.
         given: Kind,
     },
-    /// A secret can't be stored, since no request could carry it.
+    /// A secret can't be stored, because no request could carry it.
     InvalidSecret {
-        /// Which: `API key`, `access token` or `token`.
+        /// The secret's field: `API key`, `access token` or `token`.
         field: &'static str,
         /// What is wrong with it, and the way out.
         reason: &'static str,
     },
     /// A record can't be read.
     Damaged(Damage),
-    /// The key is not the one that sealed the vault, or is no key at all.
+    /// The key did not seal the vault, or is not a key at all.
     Key(String),
     /// Another request has held a lock for too long.
     Locked {
         /// The file that is locked.
         path: PathBuf,
-        /// The id of the process that holds it, where the system tells.
+        /// The id of the process that holds it, if the system knows.
         holder: Option<u32>,
-        /// How long it was waited for.
+        /// How long the request waited for it.
         waited: Duration,
     },
-    /// The vault's directory, or a part of it, is no longer there.
+    /// The vault's directory, or a part of it, is gone.
     DirectoryGone(PathBuf),
     /// The vault is on a network file system, where locks and renames may not do what it needs.
     NetworkFileSystem {
@@ -67,32 +67,32 @@ pub enum VaultError {
     },
     /// A credential is too long to be stored.
     TooLong {
-        /// How long its record would be.
+        /// The length that its record would have.
         bytes: usize,
-        /// How long a record may be.
+        /// The maximum length of a record.
         most: usize,
     },
     /// A file operation failed.
     Io {
-        /// What was being done, as in `write` or `lock`.
+        /// The operation, such as `write` or `lock`.
         action: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A layer around the vault failed, a timeout say, or a vault whose error is of another type: its backend's trouble.
+    /// A layer around the vault failed, such as a timeout, or a backend whose error has another type.
     Layer(BoxError),
-    /// The vault does not know this request. Its backend is older than the program, or does not do this.
+    /// The vault does not support this request. Its backend may be older than the program.
     Unsupported {
         /// The request's [name](super::VaultRequest::name).
         request: &'static str,
     },
-    /// The vault answered with something else than what was asked for.
+    /// The vault's response does not belong to the request.
     UnexpectedResponse,
 }
 
-/// Files may have any names, and a log may be read at a terminal.
+/// Shows file names escaped: they may be any text, and a log may be read at a terminal.
 impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Shown(Described(self)).fmt(f)
@@ -160,7 +160,7 @@ impl fmt::Display for Described<'_> {
     }
 }
 
-/// What helps against an I/O error, after what it is.
+/// The way out of an I/O error, to follow the description of it.
 pub(super) fn way_out(kind: std::io::ErrorKind) -> &'static str {
     use std::io::ErrorKind;
     match kind {

@@ -1,39 +1,59 @@
-//! A typed method for each vault request.
+//! The trait of all vaults, with a typed method for each request.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
+use tower_service::Service;
+
 use super::{
-    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, Vault, VaultError,
+    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
     VaultRequest, VaultResponse, check_secret,
 };
+use crate::BoxError;
 use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Secret};
 use crate::standing::Outcome;
 
-/// Calls `vault` once it is ready and takes the answer apart with `$pattern => $answer`.
-macro_rules! ask {
-    ($vault:expr, $request:expr, $pattern:pat => $answer:expr) => {{
+/// A service that keeps credentials: every `Service<VaultRequest, Response = VaultResponse>` is one. Its contract is at
+/// [the module](super#a-backend-of-ones-own).
+pub trait Vault:
+    Service<VaultRequest, Response = VaultResponse, Error: Into<BoxError>, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Vault for S where
+    S: Service<VaultRequest, Response = VaultResponse, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// Calls `vault` once it is ready and takes its response apart with `$pattern => $value`.
+macro_rules! call {
+    ($vault:expr, $request:expr, $pattern:pat => $value:expr) => {{
         let vault = $vault.clone();
         let request = $request;
         async move {
-            match ask(vault, request).await? {
-                $pattern => Ok($answer),
+            match call(vault, request).await? {
+                $pattern => Ok($value),
                 _ => Err(VaultError::UnexpectedResponse),
             }
         }
     }};
 }
 
-/// The lease of whoever sees to it that a credential is there.
+/// The name of the lease that [`VaultExt::ensure`] takes.
 const ENSURE: &str = "the keys of a configuration";
 
 /// A method for each [`VaultRequest`], on every [`Vault`] and on every vault inside layers.
 ///
-/// Each method works on a clone of the vault: it waits until the clone is ready, calls it, and gives the
-/// answer its type. A layer's own error, such as a timeout's, becomes [`VaultError::Layer`]; a
-/// [`VaultError`] that passed through layers comes out as it went in. An answer of the wrong sort is
-/// [`VaultError::UnexpectedResponse`].
+/// Each method works on a clone of the vault: it waits until the clone is ready, calls it, and returns the content of the
+/// response. A layer's own error, such as a timeout's, becomes [`VaultError::Layer`]; a [`VaultError`] that passed through
+/// layers comes out as it went in. A response that does not belong to the request is [`VaultError::UnexpectedResponse`].
 ///
 /// ```
 /// use tower_credentials::vault::{MemoryVault, VaultExt};
@@ -49,30 +69,30 @@ const ENSURE: &str = "the keys of a configuration";
 /// # }
 /// ```
 pub trait VaultExt: Vault {
-    /// One pool, whole; an empty one where nothing was ever put into it.
+    /// Reads a whole pool. It is empty if nothing was ever put into it.
     ///
     /// # Errors
-    /// When the vault cannot be read. A single damaged record is no error:
+    /// If the vault cannot be read. A single damaged record is not an error:
     /// [`StoredPool::damaged`] names it.
     fn load_pool(&self, pool: PoolKey) -> impl Future<Output = Result<StoredPool, VaultError>> + Send {
-        ask!(self, VaultRequest::Load(pool), VaultResponse::Pool(pool) => pool)
+        call!(self, VaultRequest::Load(pool), VaultResponse::Pool(pool) => pool)
     }
 
-    /// The metadata of every credential, by pool and in each pool's order.
+    /// Reads the metadata of every credential, by pool and in each pool's order.
     ///
     /// # Errors
-    /// When the vault cannot be read. A single damaged record is no error: [`Listing::damaged`] names it.
+    /// If the vault cannot be read. A single damaged record is not an error: [`Listing::damaged`] names it.
     fn list(&self) -> impl Future<Output = Result<Listing, VaultError>> + Send {
-        ask!(self, VaultRequest::List, VaultResponse::List(listing) => listing)
+        call!(self, VaultRequest::List, VaultResponse::List(listing) => listing)
     }
 
-    /// Adds a credential, last in its pool, and answers its metadata as stored: a label that is taken
-    /// became `label-2`, `label-3` and so on.
+    /// Adds a credential, last in its pool, and returns its metadata as stored: a label that is taken becomes `label-2`,
+    /// `label-3` and so on.
     ///
     /// # Errors
     /// [`VaultError::Exists`] for an id that is taken, [`VaultError::InvalidName`],
-    /// [`VaultError::InvalidSecret`] for a key or a token that no request could carry, [`VaultError::WrongKind`], or when
-    /// the vault cannot be written.
+    /// [`VaultError::InvalidSecret`] for a key or a token that no request could carry, [`VaultError::WrongKind`], or if the
+    /// vault cannot be written.
     fn put(&self, credential: Credential) -> impl Future<Output = Result<Metadata, VaultError>> + Send {
         let checked = check_secret(&credential.secret);
         let put = put_again(self.clone(), credential);
@@ -82,18 +102,18 @@ pub trait VaultExt: Vault {
         }
     }
 
-    /// Sees to it that a credential is there, for keys that a program's configuration has: each start may say the same.
-    /// Answers its metadata as stored, and what that is:
+    /// Makes sure that a credential is in the vault, for keys from a program's configuration. A program may call it at each
+    /// start. Returns the metadata as stored, of the first of these:
     ///
-    /// - the one in its pool with this very secret, whatever its label;
-    /// - else the one of this label and kind, which gets the secret: a key was exchanged in the configuration;
-    /// - else it is [put](Self::put).
+    /// - the credential of the pool with the same secret, whatever its label;
+    /// - the credential of the pool with the same label and kind, which gets the new secret;
+    /// - a new credential, which is [put](Self::put).
     ///
-    /// Of several processes that say so at once, one puts it.
+    /// If several processes call it at once, one of them puts the credential.
     ///
     /// # Errors
-    /// As at [`put`](Self::put) and [`replace_secret`](Self::replace_secret), and [`VaultError::Damaged`] if a record of
-    /// the pool can't be read: it may be this one.
+    /// The errors of [`put`](Self::put) and [`replace_secret`](Self::replace_secret), and [`VaultError::Damaged`] if a
+    /// record of the pool can't be read: it may be this credential's.
     fn ensure(
         &self,
         credential: Credential,
@@ -124,10 +144,10 @@ pub trait VaultExt: Vault {
         }
     }
 
-    /// Gives a credential another label and answers its metadata as stored.
+    /// Gives a credential another label and returns its metadata as stored.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], [`VaultError::LabelTaken`], [`VaultError::InvalidName`], or when the
+    /// [`VaultError::NotFound`], [`VaultError::LabelTaken`], [`VaultError::InvalidName`], or if the
     /// vault cannot be written.
     fn relabel(
         &self,
@@ -135,44 +155,45 @@ pub trait VaultExt: Vault {
         label: impl Into<Arc<str>>,
     ) -> impl Future<Output = Result<Metadata, VaultError>> + Send {
         let label = label.into();
-        ask!(self, VaultRequest::Relabel { id, label }, VaultResponse::Stored(metadata) => metadata)
+        call!(self, VaultRequest::Relabel { id, label }, VaultResponse::Stored(metadata) => metadata)
     }
 
-    /// Moves a credential to a place in its pool's order, counted from 0; one past the end means the back.
+    /// Moves a credential to a place in its pool's order, counted from 0; a place past the
+    /// end means the last one.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], or when the vault cannot be written.
+    /// [`VaultError::NotFound`], or if the vault cannot be written.
     fn move_to(
         &self,
         id: CredentialId,
         place: usize,
     ) -> impl Future<Output = Result<(), VaultError>> + Send {
-        ask!(self, VaultRequest::Move { id, place }, VaultResponse::Done => ())
+        call!(self, VaultRequest::Move { id, place }, VaultResponse::Done => ())
     }
 
     /// Removes a credential with all that is known of it.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], or when the vault cannot be written.
+    /// [`VaultError::NotFound`], or if the vault cannot be written.
     fn remove(&self, id: CredentialId) -> impl Future<Output = Result<(), VaultError>> + Send {
-        ask!(self, VaultRequest::Remove { id }, VaultResponse::Done => ())
+        call!(self, VaultRequest::Remove { id }, VaultResponse::Done => ())
     }
 
-    /// One credential.
+    /// Reads one credential.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], [`VaultError::Damaged`], [`VaultError::Key`], or when the vault cannot
+    /// [`VaultError::NotFound`], [`VaultError::Damaged`], [`VaultError::Key`], or if the vault cannot
     /// be read.
     fn get(&self, id: CredentialId) -> impl Future<Output = Result<Credential, VaultError>> + Send {
-        ask!(self, VaultRequest::Get { id }, VaultResponse::Credential(credential) => credential)
+        call!(self, VaultRequest::Get { id }, VaultResponse::Credential(credential) => credential)
     }
 
-    /// Replaces a secret if the stored generation is `expected`, durably before it answers. A conflict
-    /// is an answer, not an error: it carries what someone else has stored.
+    /// Replaces a secret durably if the stored generation is `expected`. A conflict is not an error:
+    /// [`Replaced::Conflict`] has what someone else has stored.
     ///
     /// # Errors
     /// [`VaultError::NotFound`], [`VaultError::InvalidSecret`], [`VaultError::WrongKind`], [`VaultError::Damaged`],
-    /// [`VaultError::Key`], or when the vault cannot be written. The stored secret is then the old one.
+    /// [`VaultError::Key`], or if the vault cannot be written. The stored secret is then the old one.
     fn replace_secret(
         &self,
         id: CredentialId,
@@ -188,10 +209,10 @@ pub trait VaultExt: Vault {
         }
     }
 
-    /// As [`replace_secret`](Self::replace_secret), and the attributes with it.
+    /// Like [`replace_secret`](Self::replace_secret), but replaces the attributes, too.
     ///
     /// # Errors
-    /// As at [`replace_secret`](Self::replace_secret).
+    /// The same as those of [`replace_secret`](Self::replace_secret).
     fn replace(
         &self,
         id: CredentialId,
@@ -201,7 +222,7 @@ pub trait VaultExt: Vault {
     ) -> impl Future<Output = Result<Replaced, VaultError>> + Send {
         let (secret, attributes) = (secret.into(), Some(attributes));
         let checked = check_secret(&secret);
-        let replace = ask!(
+        let replace = call!(
             self,
             VaultRequest::ReplaceSecret { id, expected, secret, attributes },
             VaultResponse::Replaced(replaced) => replaced
@@ -212,103 +233,104 @@ pub trait VaultExt: Vault {
         }
     }
 
-    /// Merges outcomes into a pool's standings, in order, and answers the pool's revision after that. An
-    /// outcome of a credential that is gone is dropped.
+    /// Merges outcomes into a pool's standings, in order, and returns the pool's revision after that. Outcomes of credentials
+    /// that are gone are dropped.
     ///
     /// # Errors
-    /// When the vault cannot be written; nothing was merged then.
+    /// If the vault cannot be written; then nothing was merged.
     fn record(
         &self,
         pool: PoolKey,
         outcomes: Vec<Outcome>,
     ) -> impl Future<Output = Result<Revision, VaultError>> + Send {
-        ask!(self, VaultRequest::Record { pool, outcomes }, VaultResponse::Revision(revision) => revision)
+        call!(self, VaultRequest::Record { pool, outcomes }, VaultResponse::Revision(revision) => revision)
     }
 
     /// Waits until no one else holds the lease of this credential's refresh, and takes it. Dropping the
-    /// future leaves the line; dropping the lease lets the next one in.
+    /// future leaves the queue; dropping the lease lets the next caller in.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], or when the vault cannot lock.
+    /// [`VaultError::NotFound`], or if the vault cannot lock.
     fn lease_refresh(
         &self,
         id: CredentialId,
     ) -> impl Future<Output = Result<RefreshLease, VaultError>> + Send {
-        ask!(self, VaultRequest::LeaseRefresh { id }, VaultResponse::Lease(lease) => lease)
+        call!(self, VaultRequest::LeaseRefresh { id }, VaultResponse::Lease(lease) => lease)
     }
 
     /// Waits until no one else holds the lease of this client's refreshes, and takes it. See
     /// [`LeaseClient`](VaultRequest::LeaseClient).
     ///
     /// # Errors
-    /// When the vault cannot lock.
+    /// If the vault cannot lock.
     fn lease_client(
         &self,
         client: Arc<str>,
     ) -> impl Future<Output = Result<RefreshLease, VaultError>> + Send {
-        ask!(self, VaultRequest::LeaseClient { client }, VaultResponse::Lease(lease) => lease)
+        call!(self, VaultRequest::LeaseClient { client }, VaultResponse::Lease(lease) => lease)
     }
 
     /// Notes that the secret of this generation is about to be exchanged, and reads what is stored. See
     /// [`BeginRefresh`](VaultRequest::BeginRefresh).
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], or when the vault cannot be written; nothing is to be exchanged then.
+    /// [`VaultError::NotFound`], or if the vault cannot be written; then nothing must be exchanged.
     fn begin_refresh(
         &self,
         id: CredentialId,
         expected: Generation,
     ) -> impl Future<Output = Result<Begun, VaultError>> + Send {
-        ask!(self, VaultRequest::BeginRefresh { id, expected }, VaultResponse::Begun(begun) => begun)
+        call!(self, VaultRequest::BeginRefresh { id, expected }, VaultResponse::Begun(begun) => begun)
     }
 
-    /// Notes that the exchange of this generation has failed, and how long the token endpoint is to be left alone.
+    /// Notes that the exchange of this generation has failed, and how long to leave the token endpoint alone.
     /// See [`RefreshFailed`](VaultRequest::RefreshFailed).
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], or when the vault cannot be written.
+    /// [`VaultError::NotFound`], or if the vault cannot be written.
     fn refresh_failed(
         &self,
         id: CredentialId,
         expected: Generation,
         failed: FailedRefresh,
     ) -> impl Future<Output = Result<(), VaultError>> + Send {
-        ask!(self, VaultRequest::RefreshFailed { id, expected, failed }, VaultResponse::Done => ())
+        call!(self, VaultRequest::RefreshFailed { id, expected, failed }, VaultResponse::Done => ())
     }
 
-    /// Which revision a pool is at; cheap enough to ask every second.
+    /// Reads a pool's revision; cheap enough to ask every second.
     ///
     /// # Errors
-    /// When the vault cannot be read.
+    /// If the vault cannot be read.
     fn revision(&self, pool: PoolKey) -> impl Future<Output = Result<Revision, VaultError>> + Send {
-        ask!(self, VaultRequest::Revision(pool), VaultResponse::Revision(revision) => revision)
+        call!(self, VaultRequest::Revision(pool), VaultResponse::Revision(revision) => revision)
     }
 }
 
 impl<V: Vault> VaultExt for V {}
 
-/// [`VaultExt::record`] on this very vault: for one that is the caller's own clone.
+/// Like [`VaultExt::record`], without another clone: for a vault that is the caller's own clone already.
 pub(crate) async fn record(
     vault: impl Vault,
     pool: PoolKey,
     outcomes: Vec<Outcome>,
 ) -> Result<(), VaultError> {
-    match ask(vault, VaultRequest::Record { pool, outcomes }).await? {
+    match call(vault, VaultRequest::Record { pool, outcomes }).await? {
         VaultResponse::Revision(_) => Ok(()),
         _ => Err(VaultError::UnexpectedResponse),
     }
 }
 
-/// [`VaultExt::put`] of what was in a vault before: nothing that is known is lost for what is wrong with its secret.
+/// Like [`VaultExt::put`], without the check of the secret: for a credential that was in a vault before, which must not be
+/// lost.
 pub(crate) async fn put_again(
     vault: impl Vault,
     credential: Credential,
 ) -> Result<Metadata, VaultError> {
-    ask!(vault, VaultRequest::Put(credential), VaultResponse::Stored(metadata) => metadata).await
+    call!(vault, VaultRequest::Put(credential), VaultResponse::Stored(metadata) => metadata).await
 }
 
-/// [`VaultExt::replace_secret`] with what a token endpoint has given, or what was in a vault before: the old one may be
-/// spent, so this is stored whatever it is.
+/// Like [`VaultExt::replace_secret`], without the check of the secret: for one from a token endpoint or from a vault. The
+/// old secret may be spent, so the new one is stored whatever it is.
 pub(crate) async fn replace_as_it_came(
     vault: impl Vault,
     id: CredentialId,
@@ -316,14 +338,14 @@ pub(crate) async fn replace_as_it_came(
     secret: Secret,
 ) -> Result<Replaced, VaultError> {
     let request = VaultRequest::ReplaceSecret { id, expected, secret, attributes: None };
-    ask!(vault, request, VaultResponse::Replaced(replaced) => replaced).await
+    call!(vault, request, VaultResponse::Replaced(replaced) => replaced).await
 }
 
-async fn ask<V: Vault>(mut vault: V, request: VaultRequest) -> Result<VaultResponse, VaultError> {
+async fn call<V: Vault>(mut vault: V, request: VaultRequest) -> Result<VaultResponse, VaultError> {
     poll_fn(|cx| vault.poll_ready(cx)).await.map_err(failed)?;
     vault.call(request).await.map_err(failed)
 }
 
-fn failed(error: impl Into<crate::BoxError>) -> VaultError {
+fn failed(error: impl Into<BoxError>) -> VaultError {
     error.into().into()
 }

@@ -1,6 +1,7 @@
-//! A lock that is taken in the order of asking: one holder for each key at a time.
+//! A fair asynchronous lock for each key: one holder at a time, and waiters get it in the order in which they asked.
 //!
-//! Waiting is a future with a name, unlike with tokio's semaphore, so no service here boxes one.
+//! Like a `tokio::sync::Mutex<()>` for each key, of which `lock_owned` is called. But the future has a name here, so no
+//! service has to box it.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -11,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
-/// Who waits for each key that is held; a key that no one holds has no entry.
+/// The waiters for each key that is locked; a key that is free has no entry.
 type Queues<K> = HashMap<K, VecDeque<oneshot::Sender<()>>>;
 
 pub(crate) struct FairLock<K> {
@@ -23,36 +24,37 @@ impl<K: Clone + Eq + Hash> FairLock<K> {
         Self { queues: Arc::default() }
     }
 
-    /// Waits in line for `key`. The place in line is taken now, not at the first poll.
-    pub(crate) fn take(&self, key: K) -> Wait<K> {
-        let mut queues = lock(&self.queues);
-        let called = match queues.get_mut(&key) {
+    /// Waits until `key` is free and locks it. The place in the queue is taken now, not at the first poll.
+    pub(crate) fn lock(&self, key: K) -> FairLockFuture<K> {
+        let mut queues = self.queues();
+        let grant = match queues.get_mut(&key) {
             None => {
                 queues.insert(key.clone(), VecDeque::new());
-                Called::Already
+                Grant::Now
             }
             Some(queue) => {
-                let (caller, called) = oneshot::channel();
-                queue.push_back(caller);
-                Called::By(called)
+                let (sender, receiver) = oneshot::channel();
+                queue.push_back(sender);
+                Grant::Later(receiver)
             }
         };
-        Wait { place: Some(Place { locks: self.clone(), key, called }) }
+        FairLockFuture { waiter: Some(Waiter { lock: self.clone(), key, grant }) }
     }
 
-    /// The turn of `key` if nobody has it.
+    /// Locks `key` if it is free.
     #[cfg(feature = "file")]
-    pub(crate) fn take_free(&self, key: K) -> Option<FairLockGuard<K>> {
-        let mut queues = lock(&self.queues);
+    pub(crate) fn try_lock(&self, key: K) -> Option<FairLockGuard<K>> {
+        let mut queues = self.queues();
         if queues.contains_key(&key) {
             return None;
         }
         queues.insert(key.clone(), VecDeque::new());
-        Some(FairLockGuard { locks: self.clone(), key })
+        Some(FairLockGuard { lock: self.clone(), key })
     }
 
-    fn pass_on(&self, key: &K) {
-        let mut queues = lock(&self.queues);
+    /// Hands `key` to the next waiter, or frees it.
+    fn unlock(&self, key: &K) {
+        let mut queues = self.queues();
         let Some(queue) = queues.get_mut(key) else { return };
         while let Some(next) = queue.pop_front() {
             if next.send(()).is_ok() {
@@ -63,74 +65,76 @@ impl<K: Clone + Eq + Hash> FairLock<K> {
     }
 }
 
+impl<K> FairLock<K> {
+    fn queues(&self) -> MutexGuard<'_, Queues<K>> {
+        // Nothing panics while it is held, and a queue is whole between any two statements.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl<K> Clone for FairLock<K> {
     fn clone(&self) -> Self {
         Self { queues: self.queues.clone() }
     }
 }
 
-fn lock<K>(queues: &Mutex<Queues<K>>) -> MutexGuard<'_, Queues<K>> {
-    // Nothing panics while it is held, and a queue is whole between any two statements.
-    queues.lock().unwrap_or_else(PoisonError::into_inner)
+enum Grant {
+    Now,
+    Later(oneshot::Receiver<()>),
 }
 
-enum Called {
-    Already,
-    By(oneshot::Receiver<()>),
-}
-
-struct Place<K> {
-    locks: FairLock<K>,
+struct Waiter<K> {
+    lock: FairLock<K>,
     key: K,
-    called: Called,
+    grant: Grant,
 }
 
-/// Ends with the [`FairLockGuard`]. Dropped before, it leaves the line.
-pub(crate) struct Wait<K: Clone + Eq + Hash> {
-    place: Option<Place<K>>,
+/// Resolves to a [`FairLockGuard`]. If it is dropped earlier, it leaves the queue.
+pub(crate) struct FairLockFuture<K: Clone + Eq + Hash> {
+    waiter: Option<Waiter<K>>,
 }
 
-impl<K: Clone + Eq + Hash> Unpin for Wait<K> {}
+impl<K: Clone + Eq + Hash> Unpin for FairLockFuture<K> {}
 
-impl<K: Clone + Eq + Hash> Future for Wait<K> {
+impl<K: Clone + Eq + Hash> Future for FairLockFuture<K> {
     type Output = FairLockGuard<K>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FairLockGuard<K>> {
-        if let Some(Place { called: Called::By(receiver), .. }) = &mut self.place {
-            // The sender waits in the queue until it sends, and the queue lives as long as this place.
+        if let Some(Waiter { grant: Grant::Later(receiver), .. }) = &mut self.waiter {
+            // The sender stays in the queue until it sends, and the queue lives as long as this waiter.
             let _ = ready!(Pin::new(receiver).poll(cx));
         }
-        match self.place.take() {
-            Some(Place { locks, key, .. }) => Poll::Ready(FairLockGuard { locks, key }),
+        match self.waiter.take() {
+            Some(Waiter { lock, key, .. }) => Poll::Ready(FairLockGuard { lock, key }),
             None => Poll::Pending,
         }
     }
 }
 
-impl<K: Clone + Eq + Hash> Drop for Wait<K> {
+impl<K: Clone + Eq + Hash> Drop for FairLockFuture<K> {
     fn drop(&mut self) {
-        let Some(Place { locks, key, mut called }) = self.place.take() else { return };
-        let was_called = match &mut called {
-            Called::Already => true,
-            Called::By(receiver) => {
+        let Some(Waiter { lock, key, mut grant }) = self.waiter.take() else { return };
+        let was_granted = match &mut grant {
+            Grant::Now => true,
+            Grant::Later(receiver) => {
                 receiver.close();
                 receiver.try_recv().is_ok()
             }
         };
-        if was_called {
-            locks.pass_on(&key);
+        if was_granted {
+            lock.unlock(&key);
         }
     }
 }
 
-/// Whoever has it is the only one; dropped, it is the next one's turn.
+/// Holds the lock of a key; dropping it lets the next waiter in.
 pub(crate) struct FairLockGuard<K: Clone + Eq + Hash> {
-    locks: FairLock<K>,
+    lock: FairLock<K>,
     key: K,
 }
 
 impl<K: Clone + Eq + Hash> Drop for FairLockGuard<K> {
     fn drop(&mut self) {
-        self.locks.pass_on(&self.key);
+        self.lock.unlock(&self.key);
     }
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::fair_lock::{FairLock, Wait};
+use super::fair_lock::{FairLock, FairLockFuture};
 use super::{
     Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
     VaultRequest, VaultResponse, check_kind, check_name, check_names, free_label, now,
@@ -19,8 +19,8 @@ use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record, Secret};
 use crate::standing::{Outcome, Standings};
 
-/// A vault in memory: what it knows ends with the process. For tests, for programs that keep their
-/// secrets elsewhere, and, as `MemoryVault<Sealed>`, a backend under a `SealLayer`.
+/// A vault in memory; its contents end with the process. For tests, for programs that keep their secrets elsewhere, and,
+/// as `MemoryVault<Sealed>`, a backend under a `SealLayer`.
 ///
 /// A clone is the same vault.
 pub struct MemoryVault<T = Secret> {
@@ -28,7 +28,7 @@ pub struct MemoryVault<T = Secret> {
     leases: FairLock<Leased>,
 }
 
-/// What can be leased.
+/// The subject of a lease.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Leased {
     Credential(CredentialId),
@@ -36,7 +36,7 @@ enum Leased {
 }
 
 impl<T> MemoryVault<T> {
-    /// An empty vault.
+    /// Returns an empty vault.
     pub fn new() -> Self {
         let state = State {
             records: HashMap::new(),
@@ -48,7 +48,7 @@ impl<T> MemoryVault<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // A panic inside cannot leave half a change: each is made of checks first, then moves.
+        // A panic cannot leave half a change: each change first checks, then moves values.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,7 +82,7 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
 
     fn call(&mut self, request: VaultRequest<T>) -> MemoryFuture<T> {
         let mut state = self.lock();
-        let answer = match request {
+        let response = match request {
             VaultRequest::Load(pool) => Ok(VaultResponse::Pool(state.load(&pool))),
             VaultRequest::List => Ok(VaultResponse::List(state.list())),
             VaultRequest::Put(record) => state.put(record).map(VaultResponse::Stored),
@@ -104,12 +104,12 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             VaultRequest::Revision(pool) => Ok(VaultResponse::Revision(state.revision(&pool))),
             VaultRequest::LeaseRefresh { id } => match state.get(id) {
                 Ok(_) => {
-                    return MemoryFuture(Inner::Waiting(self.leases.take(Leased::Credential(id))));
+                    return MemoryFuture(Inner::Waiting(self.leases.lock(Leased::Credential(id))));
                 }
                 Err(error) => Err(error),
             },
             VaultRequest::LeaseClient { client } => {
-                return MemoryFuture(Inner::Waiting(self.leases.take(Leased::Client(client))));
+                return MemoryFuture(Inner::Waiting(self.leases.lock(Leased::Client(client))));
             }
             VaultRequest::BeginRefresh { id, expected } => {
                 state.begin_refresh(id, expected).map(VaultResponse::Begun)
@@ -118,16 +118,16 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
                 state.refresh_failed(id, expected, failed).map(|()| VaultResponse::Done)
             }
         };
-        MemoryFuture(Inner::Answered(ready(answer)))
+        MemoryFuture(Inner::Ready(ready(response)))
     }
 }
 
-/// The answer of a [`MemoryVault`]: there at once, but for a lease that someone else holds.
+/// The future of a [`MemoryVault`]'s response: ready at once, except for a lease that someone else holds.
 pub struct MemoryFuture<T = Secret>(Inner<T>);
 
 enum Inner<T> {
-    Answered(Ready<Result<VaultResponse<T>, VaultError>>),
-    Waiting(Wait<Leased>),
+    Ready(Ready<Result<VaultResponse<T>, VaultError>>),
+    Waiting(FairLockFuture<Leased>),
 }
 
 impl<T> Future for MemoryFuture<T> {
@@ -135,9 +135,9 @@ impl<T> Future for MemoryFuture<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Inner::Answered(answer) => Pin::new(answer).poll(cx),
-            Inner::Waiting(wait) => {
-                Pin::new(wait).poll(cx).map(|turn| Ok(VaultResponse::Lease(RefreshLease::new(turn))))
+            Inner::Ready(response) => Pin::new(response).poll(cx),
+            Inner::Waiting(lock) => {
+                Pin::new(lock).poll(cx).map(|guard| Ok(VaultResponse::Lease(RefreshLease::new(guard))))
             }
         }
     }
@@ -149,7 +149,7 @@ impl<T> fmt::Debug for MemoryFuture<T> {
     }
 }
 
-/// What replaces a secret.
+/// A new secret, and what changes with it.
 struct New<T> {
     secret: T,
     attributes: Option<BTreeMap<String, String>>,
@@ -158,11 +158,11 @@ struct New<T> {
 
 struct State<T> {
     records: HashMap<CredentialId, Record<T>>,
-    /// The refreshes that have begun, by what they exchange.
+    /// The refreshes that have begun, with the generation that they exchange.
     begun: HashMap<CredentialId, (Generation, Timestamp)>,
-    /// Those that have failed, and until when the token endpoint is left alone.
+    /// The refreshes that have failed, and until when the token endpoint is left alone.
     failed: HashMap<CredentialId, (Generation, Instant, FailedRefresh)>,
-    /// A pool that is empty again stays, so that its revision goes on counting.
+    /// A pool that has become empty stays here, so that its revision goes on counting.
     pools: HashMap<PoolKey, Pool>,
 }
 
@@ -178,16 +178,16 @@ impl<T: Clone + 'static> State<T> {
         self.records.get(&id).ok_or(VaultError::NotFound(id))
     }
 
-    /// The pool, to be changed.
+    /// Returns the pool for a change, at a new revision.
     fn change(&mut self, key: &PoolKey) -> &mut Pool {
         let pool = self.pools.entry(key.clone()).or_default();
         pool.revision += 1;
         pool
     }
 
-    fn label_is_taken(&self, pool: &PoolKey, label: &str, but_by: CredentialId) -> bool {
-        let by = self.pools.get(pool).and_then(|pool| pool.labels.get(label));
-        by.is_some_and(|id| *id != but_by)
+    fn is_label_taken(&self, pool: &PoolKey, label: &str, except: CredentialId) -> bool {
+        let owner = self.pools.get(pool).and_then(|pool| pool.labels.get(label));
+        owner.is_some_and(|id| *id != except)
     }
 
     fn revision(&self, key: &PoolKey) -> Revision {
@@ -218,7 +218,7 @@ impl<T: Clone + 'static> State<T> {
         if self.records.contains_key(id) {
             return Err(VaultError::Exists(*id));
         }
-        record.metadata.label = free_label(label, |label| self.label_is_taken(pool, label, *id));
+        record.metadata.label = free_label(label, |label| self.is_label_taken(pool, label, *id));
         let metadata = record.metadata.clone();
         let pool = self.change(&metadata.pool);
         pool.standings.push(metadata.id);
@@ -229,7 +229,7 @@ impl<T: Clone + 'static> State<T> {
 
     fn relabel(&mut self, id: CredentialId, label: Arc<str>) -> Result<Metadata, VaultError> {
         check_name("label", &label)?;
-        if self.label_is_taken(&self.get(id)?.metadata.pool, &label, id) {
+        if self.is_label_taken(&self.get(id)?.metadata.pool, &label, id) {
             return Err(VaultError::LabelTaken(label));
         }
         let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
@@ -257,8 +257,8 @@ impl<T: Clone + 'static> State<T> {
         Ok(())
     }
 
-    /// Stores a new secret if the stored one is of the `expected` generation; it is the same one sealed anew
-    /// where its own is that, too.
+    /// Stores a new secret if the stored one has the `expected` generation. If the new one has that generation too, it is the
+    /// same secret, resealed.
     fn swap(
         &mut self,
         id: CredentialId,

@@ -1,16 +1,14 @@
 //! Sealing: a layer that turns a backend, which keeps sealed secrets, into a vault.
 //!
-//! A secret is sealed with AES-256-GCM (NIST SP 800-38D) under a random nonce of 96 bits, new for each
-//! sealing. SP 800-38D, section 8.3, allows 2^32 sealings under one key with such nonces. A vault makes one
-//! for each credential added and each secret replaced; a `FileVault` counts them, warns from 2^31 on and
-//! refuses the one too many.
+//! A secret is sealed with AES-256-GCM (NIST SP 800-38D) under a random nonce of 96 bits, new for each seal. SP 800-38D,
+//! section 8.3, allows 2^32 seals under one key with such nonces. A vault makes one for each credential added and each
+//! secret replaced; a `FileVault` counts them, warns from 2^31 on, and refuses to make more than 2^32.
 //!
-//! The seal binds the secret to its place: the format's version and the credential's id, provider,
-//! namespace, kind, generation and attributes are additional data, each field preceded by its length, and the id of
-//! the vault, where [it has one](SealLayer::vault). So a sealed secret that was moved to another record or vault, or
-//! an old one put back under new metadata, does not open. The label and the times are not bound: they decide nothing
-//! about where a secret goes. Seals of version 1, which did not bind the attributes, and of version 2, which did not
-//! bind the vault, still open.
+//! The seal binds the secret to its place. The additional data are the format's version, the credential's id, provider,
+//! namespace, kind, generation and attributes, each field preceded by its length, and the id of the vault, if
+//! [it has one](SealLayer::vault). So a sealed secret that was moved to another record or vault does not open, nor does an
+//! old one under new metadata. The label and the times are not bound, since they do not decide where a secret goes. Seals
+//! of version 1, which did not bind the attributes, and of version 2, which did not bind the vault, still open.
 //!
 //! ```
 //! use tower_credentials::vault::key::VaultKey;
@@ -30,7 +28,11 @@
 
 mod blob;
 mod cipher;
+mod future;
+mod opening;
+mod reseal;
 mod rules;
+mod seals;
 mod service;
 
 #[cfg(all(test, feature = "file"))]
@@ -43,20 +45,23 @@ pub use blob::Sealed;
 pub(crate) use cipher::write_json;
 #[cfg(feature = "file")]
 pub(crate) use cipher::{OTHER_FORMAT, Opener, Shut, other_key, wrong_key};
+pub use future::SealFuture;
+pub use reseal::Resealed;
 #[cfg(feature = "file")]
 pub(crate) use rules::{Barred, Rules};
 pub use rules::{InvalidVaultId, VaultId};
+pub use seals::UnboundAttributes;
 #[cfg(feature = "file")]
-pub(crate) use service::{Noted, Seals};
-pub use service::{Resealed, Seal, SealFuture, SealLayer, UnboundAttributes};
+pub(crate) use seals::{Observed, Seals};
+pub use service::{Seal, SealLayer};
 
-/// Seals a secret, for a test that asks a backend itself.
+/// Seals a secret, for a test that calls a backend directly.
 #[cfg(all(test, feature = "file"))]
 pub(crate) fn seal(key: &VaultKey, credential: &Credential) -> Sealed {
     cipher::Cipher::new(key).seal(&credential.metadata, &credential.secret).expect("it can be sealed")
 }
 
-/// Seals a secret for the vault of this id, likewise.
+/// Like [`seal`], for the vault with this id.
 #[cfg(all(test, feature = "file"))]
 pub(crate) fn seal_in(vault: VaultId, key: &VaultKey, credential: &Credential) -> Sealed {
     let mut cipher = cipher::Cipher::new(key);
@@ -64,7 +69,7 @@ pub(crate) fn seal_in(vault: VaultId, key: &VaultKey, credential: &Credential) -
     cipher.seal(&credential.metadata, &credential.secret).expect("it can be sealed")
 }
 
-/// Opens what a backend has answered; `None` where it does not open.
+/// Opens a backend's record; `None` if it does not open.
 #[cfg(all(test, feature = "file"))]
 pub(crate) fn open(keys: &[VaultKey], record: Record<Sealed>) -> Option<Secret> {
     let mut cipher = cipher::Cipher::new(keys.first()?);

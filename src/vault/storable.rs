@@ -1,16 +1,19 @@
-//! What may be stored: names, kinds and secrets.
+//! Checks of what is about to be stored, and what a vault adds to it: a free label and the time.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use super::VaultError;
+use crate::clock::Timestamp;
 use crate::credential::{Metadata, Secret};
 use crate::printable::{is_unprintable, was_unprintable};
 
-/// The longest name, in bytes, that a provider, a namespace or a label may have.
+/// The maximum length, in bytes, of the name of a provider or a namespace and of a label.
 pub const MAX_NAME_LEN: usize = 200;
 
-/// Refuses a name that is empty or blank, longer than [`MAX_NAME_LEN`], or has control characters or others that are not
-/// seen or turn a line around. Vaults check the provider, the namespace and the label of what is put, and a new label.
+/// Checks a name: it must not be empty, blank or longer than [`MAX_NAME_LEN`], nor contain control characters, invisible
+/// characters or such that turn a line around. Vaults check the provider, the namespace and the label on `Put`, and the
+/// new label on `Relabel`.
 ///
 /// ```
 /// use tower_credentials::vault::check_name;
@@ -30,7 +33,7 @@ pub fn check_name(field: &'static str, name: &str) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// Refuses what no version has stored: fewer characters counted as unseen before.
+/// Checks a stored name. Older versions refused fewer invisible characters, so more is allowed here.
 fn check_stored_name(field: &'static str, name: &str) -> Result<(), VaultError> {
     let reason = match name {
         "" => "it is empty",
@@ -52,7 +55,7 @@ pub(crate) fn check_names(metadata: &Metadata) -> Result<(), VaultError> {
     check_name("label", &metadata.label)
 }
 
-/// Checks every name of a record that is stored.
+/// Checks every name of a stored record.
 #[cfg(feature = "file")]
 pub(crate) fn check_stored_names(metadata: &Metadata) -> Result<(), VaultError> {
     check_stored_name("provider", metadata.pool.provider())?;
@@ -60,7 +63,7 @@ pub(crate) fn check_stored_names(metadata: &Metadata) -> Result<(), VaultError> 
     check_stored_name("label", &metadata.label)
 }
 
-/// Refuses a secret whose kind is not the metadata's. A sealed secret was checked when it was sealed.
+/// Checks that a secret has the metadata's kind. A sealed secret was checked when it was sealed.
 pub(crate) fn check_kind<T: 'static>(metadata: &Metadata, secret: &T) -> Result<(), VaultError> {
     match (secret as &dyn Any).downcast_ref::<Secret>().map(Secret::kind) {
         Some(given) if given != metadata.kind => {
@@ -70,8 +73,8 @@ pub(crate) fn check_kind<T: 'static>(metadata: &Metadata, secret: &T) -> Result<
     }
 }
 
-/// Refuses a secret whose token no request could carry. One that is empty or blank is no token yet: it is renewed or
-/// minted before it is sent.
+/// Refuses a secret whose token no request could carry. An empty or blank one is not a token yet: it is renewed or minted
+/// before it is sent.
 pub(crate) fn check_secret(secret: &Secret) -> Result<(), VaultError> {
     let field = match secret {
         Secret::OAuth(_) | Secret::Mcp(_) => "access token",
@@ -91,4 +94,25 @@ pub(crate) fn check_secret(secret: &Secret) -> Result<(), VaultError> {
         return Ok(());
     };
     Err(VaultError::InvalidSecret { field, reason })
+}
+
+/// Returns `label`, or if it is taken the first of `label-2`, `label-3` … that is free. The label is shortened if the
+/// number would make it longer than [`MAX_NAME_LEN`].
+pub(crate) fn free_label(label: &Arc<str>, is_taken: impl Fn(&str) -> bool) -> Arc<str> {
+    if !is_taken(label) {
+        return label.clone();
+    }
+    let numbered = |number: u64| {
+        let suffix = format!("-{number}");
+        let room = MAX_NAME_LEN.saturating_sub(suffix.len());
+        let fits = label.char_indices().map(|(start, char)| start + char.len_utf8());
+        let end = fits.take_while(|end| *end <= room).last().unwrap_or(0);
+        format!("{}{suffix}", &label[..end])
+    };
+    (2..).map(numbered).find(|candidate| !is_taken(candidate)).map_or_else(|| label.clone(), Into::into)
+}
+
+/// The time that a vault stores with a new secret.
+pub(crate) fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
 }

@@ -41,7 +41,7 @@ async fn of_two_processes_with_one_refresh_token_the_second_is_refused_unless_in
                 .set("SERVER", server.url())
                 .set("TOKEN", token.expose())
         };
-        // The first has its new tokens granted, and no answer, when the second comes.
+        // The first has its new tokens granted, and no response, when the second comes.
         let gate = server.hold_after();
         let first = job().start();
         gate.arrived().await;

@@ -276,7 +276,7 @@ async fn at_a_server_without_grace_only_an_exchange_that_was_cut_off_is_lost_and
 
 /// Stopped for longer than it would have waited, and then let go on.
 #[tokio::test]
-async fn an_answer_that_came_while_the_process_was_stopped_is_used() {
+async fn a_response_that_came_while_the_process_was_stopped_is_used() {
     let scene = Scene::new(Rules::of(Vendor::OpenAi)).await;
     let gate = scene.server.hold_after();
     let mut child = scene.job("asks").set("TIMEOUT", "2").start();

@@ -511,7 +511,7 @@ fn a_log_whose_compaction_is_killed_at_any_call_is_whole() {
 }
 
 #[test]
-fn a_new_label_whose_storing_is_killed_at_any_call_is_nobody_else_s() {
+fn a_new_label_whose_storing_is_killed_at_any_call_is_nobody_elses() {
     survives_a_kill_at_any_call(&[Deed::Relabel]);
 }
 
@@ -521,7 +521,7 @@ fn a_move_or_a_removal_that_is_killed_at_any_call_is_done_or_not() {
 }
 
 #[test]
-fn a_sealing_anew_that_is_killed_at_any_call_is_taken_up_again() {
+fn a_resealing_that_is_killed_at_any_call_is_resumed() {
     survives_a_kill_at_any_call(&[Deed::Reseal]);
 }
 

@@ -36,8 +36,8 @@ async fn taken(pool: &Pool) -> Result<String, BoxError> {
         Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(token)))
     });
     let request = Request::post("https://api.example.com/v1").body(Full::default()).unwrap();
-    let answer = CredentialsLayer::new(pool.clone()).layer(client).oneshot(request).await?;
-    let body = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
+    let response = CredentialsLayer::new(pool.clone()).layer(client).oneshot(request).await?;
+    let body = http_body_util::BodyExt::collect(response.into_body()).await?.to_bytes();
     Ok(String::from_utf8(body.to_vec())?.replace("Bearer ", ""))
 }
 
@@ -181,7 +181,7 @@ fn without_kinds(directory: &TempDir) {
 }
 
 #[tokio::test]
-async fn a_log_without_kinds_learns_them_when_it_is_loaded() {
+async fn a_log_without_kinds_gets_them_when_it_is_loaded() {
     let (directory, key) = (TempDir::new().unwrap(), VaultKey::generate());
     let record = two_keys(&directory, &key).await;
     without_kinds(&directory);
@@ -237,8 +237,8 @@ fn unreadable(
     service_fn(move |request: VaultRequest| {
         let (vault, is_unreadable) = (vault.clone(), is_unreadable.clone());
         async move {
-            let mut answer = vault.oneshot(request).await?;
-            if let VaultResponse::Pool(pool) = &mut answer
+            let mut response = vault.oneshot(request).await?;
+            if let VaultResponse::Pool(pool) = &mut response
                 && is_unreadable.load(Ordering::SeqCst)
             {
                 let is_it = |stored: &mut Credential| &*stored.metadata.label == "stored";
@@ -246,7 +246,7 @@ fn unreadable(
                     pool.damaged.push(damage(stored.metadata.id).of(stored.metadata.id, None));
                 }
             }
-            Ok(answer)
+            Ok(response)
         }
     })
 }

@@ -47,8 +47,8 @@ async fn taken(pool: &Pool, pin: Option<Pin>) -> Result<String, BoxError> {
     if let Some(pin) = pin {
         request.extensions_mut().insert(pin);
     }
-    let answer = CredentialsLayer::new(pool.clone()).layer(client).oneshot(request).await?;
-    Ok(String::from_utf8(answer.into_body().collect().await?.to_bytes().to_vec())?)
+    let response = CredentialsLayer::new(pool.clone()).layer(client).oneshot(request).await?;
+    Ok(String::from_utf8(response.into_body().collect().await?.to_bytes().to_vec())?)
 }
 
 /// The words name the account and the reason, and do not show the secret.

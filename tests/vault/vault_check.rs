@@ -251,7 +251,7 @@ fn a_child_does_its_job() {
 }
 
 #[tokio::test]
-async fn a_healthy_vault_has_nothing_to_tell() {
+async fn a_healthy_vault_has_no_findings() {
     let place = Place::new().await;
     let report = place.check().run().await.unwrap();
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
@@ -277,7 +277,7 @@ async fn a_healthy_vault_has_nothing_to_tell() {
 }
 
 #[tokio::test]
-async fn a_vault_that_others_work_on_has_nothing_to_tell() {
+async fn a_vault_that_others_work_on_has_no_findings() {
     let place = Place::new().await;
     let job = || Job::new(module_path!(), "work").vault(&place.root(), &place.key).start();
     let mut workers = [job(), job()];
@@ -302,7 +302,7 @@ async fn a_vault_that_others_work_on_has_nothing_to_tell() {
 }
 
 #[tokio::test]
-async fn what_others_may_touch_is_found() {
+async fn files_that_others_may_touch_are_found() {
     let files = ["key.json", "lock", "pools/example+default.log", "pools/example+default.lock"];
     for name in files.into_iter().chain(["", "records", "pools", "leases"]) {
         finds(&format!("mode of {name}"), async |place| {
@@ -342,7 +342,7 @@ async fn what_others_may_touch_is_found() {
 }
 
 #[tokio::test]
-async fn what_is_another_users_is_found() {
+async fn files_of_another_user_are_found() {
     let place = Place::new().await;
     if std::os::unix::fs::chown(place.record(1), Some(4711), None).is_err() {
         println!("NOT RUN: only root can give a file to another user");
@@ -391,7 +391,7 @@ async fn what_a_killed_process_has_left_is_found() {
 }
 
 #[tokio::test]
-async fn what_is_none_of_the_vaults_is_found() {
+async fn files_that_do_not_belong_to_the_vault_are_found() {
     for name in ["records/notes", "records/a.json", "pools/x", "leases/x.lock", "leases/y"] {
         finds(name, async |place| {
             put(&place.file(name), PLANTED);
@@ -477,7 +477,7 @@ async fn a_record_of_another_key_is_found() {
 }
 
 #[tokio::test]
-async fn another_key_than_the_vaults_is_found_and_none_is_told() {
+async fn a_key_other_than_the_vaults_is_found_and_never_shown() {
     let place = Place::new().await;
     let other = VaultKey::generate();
     let report = place.check().keys(&Keys::new(other.clone())).fix(true).run().await.unwrap();
@@ -571,7 +571,7 @@ async fn what_a_log_and_the_records_do_not_agree_on_is_found() {
 }
 
 #[tokio::test]
-async fn what_says_which_key_is_the_vaults_is_looked_at() {
+async fn key_json_is_checked() {
     finds("key.json is gone", async |place| {
         fs::remove_file(place.file("key.json")).unwrap();
         vec![wrong(Kind::Marker, Warning, place.file("key.json"))]
@@ -617,7 +617,7 @@ async fn a_refresh_that_did_not_end_is_found_and_one_that_goes_on_is_not() {
 }
 
 #[tokio::test]
-async fn a_vault_that_stays_locked_is_looked_at_all_the_same() {
+async fn a_vault_that_stays_locked_is_checked_all_the_same() {
     let place = Place::new().await;
     put(&place.file("records/.0123456789abcdef.tmp"), "somebody is writing it");
     put(&place.record(1), "{");
@@ -665,7 +665,7 @@ async fn nothing_is_mended_without_the_lock_which_is_made_for_that_where_it_is_m
 }
 
 #[tokio::test]
-async fn what_is_no_vault_is_told_from_a_broken_one() {
+async fn a_missing_vault_is_distinguished_from_a_broken_one() {
     finds("without pools", async |place| {
         fs::remove_dir_all(place.file("pools")).unwrap();
         vec![
@@ -698,7 +698,7 @@ async fn what_is_no_vault_is_told_from_a_broken_one() {
 }
 
 #[tokio::test]
-async fn the_keys_file_is_looked_at() {
+async fn the_key_file_is_checked() {
     finds("it is gone", async |place| {
         fs::remove_file(place.key_file()).unwrap();
         vec![wrong(Kind::KeyFile, Error, place.key_file())]

@@ -400,7 +400,7 @@ async fn label_and_times_are_not_bound_and_decide_nothing() {
 }
 
 #[tokio::test]
-async fn a_label_that_could_not_be_stored_is_refused_by_the_file_s_name() {
+async fn a_stored_label_that_could_not_be_put_is_refused_by_the_files_name() {
     let long = "x".repeat(10_000);
     for label in [long.as_str(), "\u{1b}[2Jevil", "a\nb", "\0", ""] {
         let (place, vault) = Place::new().await;
@@ -545,7 +545,7 @@ enum Odd {
 impl Odd {
     const ALL: [Odd; 4] = [Odd::Link, Odd::DanglingLink, Odd::Pipe, Odd::Directory];
 
-    /// Puts it in the place of a file, which is kept beside the vault and answered.
+    /// Puts it in the place of a file, which is kept beside the vault and returned.
     fn put(self, place: &Place, path: &Path) -> PathBuf {
         let elsewhere = place.temporary.path().join("elsewhere");
         match path.exists() {
@@ -698,7 +698,7 @@ fn what_is_no_plain_file_in_place_of_a_key_file_is_refused_and_kept() {
 }
 
 #[test]
-fn an_odd_file_among_the_vault_s_own_is_left_and_stops_nothing() {
+fn an_unexpected_file_among_the_vaults_own_is_left_and_stops_nothing() {
     for_each_odd(|odd| async move {
         for name in ["records/.0123456789abcdef.tmp", "pools/x.log", "leases/x", "key.damaged-1"] {
             let (place, vault) = Place::new().await;

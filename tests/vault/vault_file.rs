@@ -181,7 +181,7 @@ async fn a_lease_is_held_against_another_opening_of_the_directory() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn waiting_for_another_process_s_lock_does_not_block_the_runtime() {
+async fn waiting_for_another_processs_lock_does_not_block_the_runtime() {
     let place = Place::new();
     let vault = place.open().await;
     put_all(&vault, ["a"]).await;
@@ -391,7 +391,7 @@ async fn a_foreign_file_in_place_of_a_log_is_named_kept_and_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_log_that_was_emptied_or_removed_begins_anew_and_others_see_it() {
+async fn a_log_that_was_emptied_or_removed_begins_again_and_others_see_it() {
     for empty in [true, false] {
         let place = Place::new();
         let vault = place.open().await;

@@ -280,7 +280,7 @@ async fn another_key_does_not_take_over_a_vault_of_version_1() {
 }
 
 #[tokio::test]
-async fn a_vault_of_version_1_can_be_sealed_anew_with_another_key() {
+async fn a_vault_of_version_1_can_be_resealed_with_another_key() {
     let place = Place::new("vault-v1");
     let new = VaultKey::generate();
     let builder = FileVault::builder(place.root()).old_key(&key());

@@ -159,7 +159,7 @@ async fn what_a_vault_says_of_itself_can_not_be_edited() {
 }
 
 #[tokio::test]
-async fn where_it_is_lost_the_records_say_which_vault_it_is() {
+async fn a_lost_vault_id_is_known_from_the_records() {
     let place = Place::new();
     let [a] = put_all(&place.open().await, ["a"]).await;
     let id = vault_id(&place);

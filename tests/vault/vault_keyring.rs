@@ -273,7 +273,7 @@ async fn a_change_that_the_keyring_cuts_off_anywhere_loses_no_key_and_is_gone_on
 }
 
 #[tokio::test]
-async fn a_key_that_another_takes_the_place_of_is_kept_as_an_entry_of_its_id() {
+async fn a_replaced_key_is_kept_in_an_entry_named_after_its_id() {
     let place = Place::new("replaced");
     let first = place.key().load_or_create().await.unwrap();
     let other = VaultKey::generate();
@@ -286,7 +286,7 @@ async fn a_key_that_another_takes_the_place_of_is_kept_as_an_entry_of_its_id() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_named_and_not_told() {
+async fn a_text_that_is_not_a_key_is_named_and_not_shown() {
     let place = Place::new("damaged");
     for bytes in [&b"sk-planted"[..], b"", b"sk-planted\xff"] {
         keyring().put("damaged", bytes);

@@ -12,11 +12,11 @@ use tower_credentials::vault::VaultError;
 use tower_credentials::vault::key::{CommandKey, EnvKey, FileKey, KeyRequest, KeyServiceExt, VaultKey};
 use tower_service::Service;
 
-/// A place that answers as planned, and notes what it was asked.
+/// A place with planned responses, which records its requests.
 #[derive(Clone)]
 struct Planned {
     name: &'static str,
-    answers: Arc<Mutex<VecDeque<Option<VaultKey>>>>,
+    responses: Arc<Mutex<VecDeque<Option<VaultKey>>>>,
     asked: Arc<Mutex<Vec<(&'static str, KeyRequest)>>>,
 }
 
@@ -31,8 +31,8 @@ impl Service<KeyRequest> for Planned {
 
     fn call(&mut self, request: KeyRequest) -> Self::Future {
         self.asked.lock().unwrap().push((self.name, request));
-        match self.answers.lock().unwrap().pop_front() {
-            Some(answer) => ready(Ok(answer)),
+        match self.responses.lock().unwrap().pop_front() {
+            Some(response) => ready(Ok(response)),
             None => ready(Err(VaultError::Key(format!("{} was asked too often", self.name)))),
         }
     }
@@ -45,9 +45,9 @@ fn two(
     second: impl IntoIterator<Item = Option<VaultKey>>,
 ) -> (Planned, Planned, Asked) {
     let asked = Asked::default();
-    let planned = |name, answers: VecDeque<_>| Planned {
+    let planned = |name, responses: VecDeque<_>| Planned {
         name,
-        answers: Arc::new(Mutex::new(answers)),
+        responses: Arc::new(Mutex::new(responses)),
         asked: asked.clone(),
     };
     (
@@ -117,7 +117,7 @@ fn shell(script: &str) -> CommandKey {
 }
 
 #[tokio::test]
-async fn a_command_s_output_is_the_key() {
+async fn a_commands_output_is_the_key() {
     let key = VaultKey::from_bytes([7; 32]);
     let text = key.to_base64();
     for script in [format!("echo {}", text.expose()), format!("printf '\n {}'", text.expose())] {

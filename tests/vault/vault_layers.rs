@@ -41,11 +41,11 @@ impl<V: Vault> Service<VaultRequest> for Trace<V> {
         let seen = self.1.clone();
         seen.asked.lock().unwrap().push(format!("{request:?}"));
         seen.most.fetch_max(seen.under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        let answer = self.0.call(request);
+        let response = self.0.call(request);
         Box::pin(async move {
-            let answer = answer.await;
+            let response = response.await;
             seen.under_way.fetch_sub(1, Ordering::SeqCst);
-            answer
+            response
         })
     }
 }
@@ -82,7 +82,7 @@ async fn new() -> (impl Vault + std::fmt::Debug, Place) {
 every_promise!(new);
 
 #[tokio::test]
-async fn a_concurrency_limit_holds_and_everybody_is_answered() {
+async fn a_concurrency_limit_holds_and_every_request_gets_its_response() {
     let place = Place::new();
     let vault = place.open(LONG).await;
     let tasks: Vec<_> = (0..20)
@@ -100,7 +100,7 @@ async fn a_concurrency_limit_holds_and_everybody_is_answered() {
 }
 
 #[tokio::test]
-async fn a_timeout_s_error_is_told_from_the_vault_s_and_loses_nothing() {
+async fn a_timeouts_error_differs_from_the_vaults_and_loses_nothing() {
     let place = Place::new();
     let vault = place.open(Duration::from_millis(30)).await;
     let lock = place.temporary.path().join("vault/lock");

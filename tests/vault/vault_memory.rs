@@ -52,7 +52,7 @@ async fn a_layers_own_error_says_that_it_was_a_layer() {
 }
 
 #[tokio::test]
-async fn an_answer_of_the_wrong_sort_is_an_error() {
+async fn a_response_that_does_not_belong_to_the_request_is_an_error() {
     let vault = service_fn(async |_: VaultRequest| Ok::<_, BoxError>(VaultResponse::Done));
     assert!(matches!(vault.load_pool(pool()).await, Err(VaultError::UnexpectedResponse)));
     assert!(matches!(vault.put(account("a")).await, Err(VaultError::UnexpectedResponse)));

@@ -73,7 +73,7 @@ async fn reseal(vault: &FileVault) -> Resealing {
 }
 
 #[tokio::test]
-async fn a_vault_sealed_anew_opens_with_the_new_key_alone() {
+async fn a_resealed_vault_opens_with_the_new_key_alone() {
     let place = Place::new();
     let [a, b] = put_all(&place.open_old().await, ["a", "b"]).await;
     let vault = place.open_both().await;
@@ -103,7 +103,7 @@ async fn a_vault_sealed_anew_opens_with_the_new_key_alone() {
 }
 
 #[tokio::test]
-async fn sealing_anew_twice_finds_nothing_to_do() {
+async fn resealing_twice_finds_nothing_to_do() {
     let place = Place::new();
     let [a] = put_all(&place.open_old().await, ["a"]).await;
     let vault = place.open_both().await;
@@ -140,7 +140,7 @@ async fn a_program_that_has_only_the_old_key_loses_nothing_and_stores_nothing_in
 }
 
 #[tokio::test]
-async fn what_is_added_under_the_old_key_meanwhile_is_sealed_anew_too() {
+async fn a_record_that_is_added_with_the_old_key_meanwhile_is_resealed_too() {
     let place = Place::new();
     let old = place.open_old().await;
     put_all(&old, ["a", "b"]).await;
@@ -168,7 +168,7 @@ async fn what_is_added_under_the_old_key_meanwhile_is_sealed_anew_too() {
 }
 
 #[tokio::test]
-async fn a_record_is_not_sealed_anew_while_somebody_refreshes_it() {
+async fn a_record_is_not_resealed_while_somebody_refreshes_it() {
     let place = Place::new();
     let old = place.open_old().await;
     let [a] = put_all(&old, ["a"]).await;
@@ -206,7 +206,7 @@ async fn a_lease_of_this_process_is_waited_for_too() {
 }
 
 #[tokio::test]
-async fn more_records_than_are_sealed_anew_at_once_are_told_one_by_one() {
+async fn progress_is_reported_for_each_record_of_a_large_vault() {
     let place = Place::new();
     let old = place.open_old().await;
     let ids: Vec<_> = put_many(&old, 150).await;
@@ -250,7 +250,7 @@ async fn a_damaged_record_is_named_and_keeps_the_old_key_needed() {
 }
 
 #[tokio::test]
-async fn sealing_anew_is_for_every_backend() {
+async fn resealing_works_over_every_backend() {
     let (old, new) = (VaultKey::generate(), VaultKey::generate());
     let backend = MemoryVault::<Sealed>::new();
     let before = Seal::new(backend.clone(), &old);

@@ -119,7 +119,7 @@ async fn a_copy_of_the_same_key_is_no_change_that_has_begun() {
 }
 
 #[tokio::test]
-async fn of_two_changes_at_once_one_is_told_of_the_other() {
+async fn the_second_of_two_rotations_at_once_is_refused_and_names_the_first() {
     let (place, _) = Place::new().await;
     let rotation = place.file().rotate().await.unwrap();
     let other = VaultKey::generate();
@@ -142,7 +142,7 @@ async fn of_two_changes_at_once_one_is_told_of_the_other() {
 }
 
 #[tokio::test]
-async fn where_there_is_no_key_there_is_none_to_change() {
+async fn a_missing_key_can_not_be_rotated() {
     let place = Place(TempDir::new().unwrap());
     let text = key_error(place.file().rotate().await);
     assert!(text.contains(&place.path().display().to_string()), "{text}");
@@ -213,7 +213,7 @@ async fn the_key_before_is_asked_of_the_place_that_has_the_key() {
 }
 
 #[tokio::test]
-async fn a_key_that_another_takes_the_place_of_is_kept_under_its_id() {
+async fn a_replaced_key_is_kept_under_its_id() {
     let (place, first) = Place::new().await;
     let other = VaultKey::generate();
     let kept = place.file().replace(&other).await.unwrap();
@@ -227,7 +227,7 @@ async fn a_key_that_another_takes_the_place_of_is_kept_under_its_id() {
 }
 
 #[tokio::test]
-async fn both_keys_of_an_unfinished_change_are_kept_when_another_takes_their_place() {
+async fn both_keys_of_an_unfinished_rotation_are_kept_when_another_key_replaces_them() {
     let (place, first) = Place::new().await;
     let second = place.file().rotate().await.unwrap().keys().current.id();
     let third = VaultKey::generate();

@@ -197,7 +197,7 @@ async fn a_blob_cut_short_or_of_another_version_is_damage_and_no_panic() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_told_from_damage_and_both_keys_are_named() {
+async fn a_wrong_key_is_distinguished_from_damage_and_both_keys_are_named() {
     let (backend, vault, key) = vault();
     let [id] = put_all(&vault, ["a"]).await;
     let other = VaultKey::generate();
@@ -268,7 +268,7 @@ fn the_same_key_has_the_same_id_and_another_another() {
 }
 
 #[test]
-fn what_is_no_key_is_refused_and_not_shown() {
+fn a_text_that_is_not_a_key_is_refused_and_not_shown() {
     let short = "c2hvcnQtc2VjcmV0";
     let long = format!("{}AAAA", VaultKey::generate().to_base64().expose().trim_end_matches('='));
     let unpadded = VaultKey::generate().to_base64().expose().trim_end_matches('=').to_owned();

@@ -94,7 +94,7 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_do() {
 }
 
 #[test]
-fn what_may_be_secret_is_not_told() {
+fn values_that_may_be_secret_are_not_shown() {
     for text in [
         "[vault]\nkey_command = \"echo 'sk-planted\"",
         "[vault]\nkey_command = [1, \"sk-planted\"]",

@@ -1,22 +1,22 @@
-//! Why a backup can't be made or opened.
+//! The errors of a backup.
 
 use std::fmt;
 
 use super::SealedBy;
 
-/// Why a backup can't be made or opened. Nothing of what is in it is shown.
+/// The error of making or opening a backup. It shows nothing of the content.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// The file is no backup, or only a part of one.
+    /// The file is not a backup, or only a part of one.
     NoBackup(&'static str),
     /// A newer version of this crate has made it.
     Newer(u64),
-    /// It was sealed with something else.
+    /// It was sealed with another key, or with a passphrase instead of a key.
     OtherLock(SealedBy),
     /// The passphrase is wrong, or the file was changed.
     NotOpened(SealedBy),
-    /// The system has not given what is needed.
+    /// The system gave no random numbers or no memory.
     Failed(&'static str),
 }
 

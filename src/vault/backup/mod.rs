@@ -1,8 +1,8 @@
 //! A backup: all accounts of a vault in one sealed file, under a key of its own.
 //!
 //! A copy of a vault's directory needs the vault's key; a backup needs a passphrase, or a [recovery key](VaultKey) that was
-//! made for it. It has each account's secret, label and attributes, the order of each pool, and what is paused. What
-//! vendors have said (cooldowns, verdicts) is not in it: it is old by the time that it is read.
+//! made for it. It has each account's secret, label and attributes, the order of each pool, and which accounts are paused.
+//! Cooldowns and verdicts of vendors are left out: they are outdated when the backup is read.
 //!
 //! ```
 //! use tower_credentials::vault::backup::{Backup, Lock};
@@ -52,7 +52,7 @@ pub struct Backup {
     /// When it was made.
     pub created_at: Timestamp,
     accounts: Vec<Account>,
-    /// What could not be read, and so is not in it; nothing where it was opened from a file.
+    /// Records that could not be read, and so are not in it; empty if it was opened from a file.
     pub damaged: Vec<Damage>,
 }
 
@@ -65,31 +65,31 @@ struct Account {
     paused: bool,
 }
 
-/// What seals a backup, and opens it.
+/// The key or passphrase that seals a backup and opens it.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Lock<'a> {
-    /// A passphrase, which a person remembers. Whoever has the file can try as many as they like: it has to be a long one.
+    /// A passphrase. Anyone who has the file can try as many as they like, so it must be long.
     Passphrase(&'a SecretString),
     /// A key that was made for the backup, to be kept apart from it.
     Key(&'a VaultKey),
 }
 
-/// What a file was sealed with.
+/// The kind of [`Lock`] that sealed a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SealedBy {
     /// A passphrase.
     Passphrase,
-    /// The key of this id.
+    /// The key with this id.
     Key(KeyId),
 }
 
 impl Backup {
-    /// Reads every account of a vault. What does not open is not in it, and [named](Self::damaged).
+    /// Reads every account of a vault. Records that do not open are left out and [named](Self::damaged).
     ///
     /// # Errors
-    /// Where the vault, or a whole pool of it, can't be read.
+    /// If the vault, or a whole pool of it, can't be read.
     pub async fn of(vault: &impl Vault) -> Result<Self, VaultError> {
         let listing = vault.list().await?;
         let pools: BTreeSet<_> =
@@ -112,12 +112,12 @@ impl Backup {
         Ok(Self { created_at: super::now(), accounts, damaged })
     }
 
-    /// Which accounts are in it.
+    /// Returns the metadata of the accounts in it.
     pub fn accounts(&self) -> impl Iterator<Item = &Metadata> {
         self.accounts.iter().map(|account| &account.metadata)
     }
 
-    /// What a file was sealed with: what is to be asked for.
+    /// Returns what a file was sealed with, and so what opens it.
     ///
     /// # Errors
     /// [`BackupError::NoBackup`] and [`BackupError::Newer`].
@@ -125,25 +125,26 @@ impl Backup {
         file::sealed_by(file)
     }
 
-    /// The file's bytes. It takes a second with a passphrase, so do it on a thread where others wait.
+    /// Seals the backup and returns the file's bytes. With a passphrase this takes a second, so call it on a thread for
+    /// blocking work.
     ///
     /// # Errors
-    /// [`BackupError::Failed`] where the system gives no random numbers or no memory.
+    /// [`BackupError::Failed`] if the system gives no random numbers or no memory.
     pub fn seal(&self, lock: &Lock<'_>) -> Result<Vec<u8>, BackupError> {
         file::seal(self, lock)
     }
 
-    /// What is in a file. As slow as [`seal`](Self::seal).
+    /// Opens a file. As slow as [`seal`](Self::seal).
     ///
     /// # Errors
-    /// [`BackupError::NotOpened`] for a wrong passphrase or a file that was changed, [`BackupError::OtherLock`] for a key
-    /// that is another one; and what is no backup.
+    /// [`BackupError::NotOpened`] for a wrong passphrase or a file that was changed, [`BackupError::OtherLock`] for
+    /// another key, and [`BackupError::NoBackup`] for a file that is not a backup.
     pub fn open(file: &[u8], lock: &Lock<'_>) -> Result<Self, BackupError> {
         file::open(file, lock)
     }
 }
 
-/// Without the secrets.
+/// Shows no secrets.
 impl fmt::Debug for Backup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Backup")

@@ -1,17 +1,17 @@
-//! Bringing a backup's accounts into a vault.
+//! Restoring a backup's accounts into a vault.
 
 use super::{Account, Backup};
 use crate::credential::{Credential, Metadata};
 use crate::standing::{Change, Outcome};
 use crate::vault::{Vault, VaultError, VaultExt, put_again};
 
-/// What has become of an account of a backup.
+/// An account of a backup after [`Backup::restore`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Restored {
     /// The account, as it is in the vault now.
     pub account: Metadata,
-    /// What was done.
+    /// What was done with it.
     pub what: RestoredAs,
 }
 
@@ -21,24 +21,24 @@ pub struct Restored {
 pub enum RestoredAs {
     /// It is in the vault again.
     Added,
-    /// The vault has it.
+    /// The vault has it already.
     Unchanged,
-    /// The vault has another secret of the same account, which stays.
+    /// The vault has another secret for the same account, which is kept.
     Kept,
 }
 
-/// What all restorations into a vault take turns by.
-const TURN: &str = "tower-credentials restore";
+/// The name of the lease that makes restorations into a vault run one after the other.
+const LEASE: &str = "tower-credentials restore";
 
 impl Backup {
-    /// Adds the accounts that the vault has not got, with their ids, each pool's in their order, behind those that are
-    /// there. Nothing is replaced: where the vault has the account with another secret, that stays, and it is said. So to
-    /// do it again changes nothing.
+    /// Adds the accounts that the vault does not have, with their ids, in each pool's order, behind the accounts that are
+    /// there. Replaces nothing: if the vault has another secret for an account, it is kept, and the result says so. So a
+    /// second call changes nothing.
     ///
     /// # Errors
-    /// Where the vault can't be read or written; the accounts before that are restored.
+    /// If the vault can't be read or written; the accounts before that are restored.
     pub async fn restore(&self, vault: &impl Vault) -> Result<Vec<Restored>, VaultError> {
-        let _turn = vault.lease_client(TURN.into()).await?;
+        let _lease = vault.lease_client(LEASE.into()).await?;
         let mut restored = Vec::new();
         for account in &self.accounts {
             restored.push(one(vault, account).await?);
@@ -57,7 +57,7 @@ async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultErr
         let what = if same(known) { RestoredAs::Unchanged } else { RestoredAs::Kept };
         return Ok(Restored { account: known.metadata.clone(), what });
     }
-    // One that does not open is still there.
+    // A credential that does not open is still there.
     let listed = vault.list().await?.credentials.into_iter().find(|known| known.id == metadata.id);
     if let Some(account) = listed {
         return Ok(Restored { account, what: RestoredAs::Kept });

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Damage, VaultError};
 use crate::printable::Shown;
+pub(crate) use ops::parent;
 #[cfg(feature = "file")]
 pub(crate) use owner::pass_on;
 
@@ -367,12 +368,4 @@ pub(crate) fn sync_way(path: &Path) -> Result<(), VaultError> {
         }
     }
     Ok(())
-}
-
-/// The directory a file lies in.
-pub(crate) fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }

@@ -82,7 +82,7 @@ pub(crate) fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let (owner, ours) = (fs::metadata(super::parent(path))?, file.metadata()?);
+        let (owner, ours) = (fs::metadata(parent(path))?, file.metadata()?);
         if owner.uid() != 0 && owner.uid() != ours.uid() {
             step!(Operation::Give(path.to_owned()));
             std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
@@ -190,6 +190,14 @@ pub(crate) fn try_lock(file: &File, path: &Path) -> io::Result<bool> {
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Returns the directory that a file is in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

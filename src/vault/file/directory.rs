@@ -1,5 +1,5 @@
-//! The backend's service: requests take turns, work runs on threads for blocking work, and who finds a lock
-//! held waits without a thread.
+//! The backend's service: requests queue for a lock of this process, then run on threads for blocking work. A request that
+//! finds a file's lock held waits without a thread.
 
 use std::future::Future;
 use std::io;
@@ -17,29 +17,29 @@ use tower_service::Service;
 use super::busy::{Busy, Stopped};
 use super::claim::Claim;
 use super::store::Store;
-use crate::credential::CredentialId;
-use crate::vault::fair_lock::{FairLock, FairLockGuard, Wait};
+use crate::credential::{CredentialId, PoolKey};
+use crate::vault::fair_lock::{FairLock, FairLockFuture, FairLockGuard};
 use crate::vault::key::KeyId;
 use crate::vault::seal::{Rules, Sealed};
 use crate::vault::{RefreshLease, VaultError, VaultRequest, VaultResponse, disk};
 
-/// How long to wait before a lock is tried again: at first, and at most. The most bounds how long a lock
-/// stays unused after its holder has died.
+/// How long to wait before a lock is tried again: at first, and at most. The maximum bounds how long a lock stays unused
+/// after its holder has died.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
 
 /// How long requests wait for locks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// For those that are held around a change.
+    /// For locks that are held around a change.
     pub(super) lock: Duration,
-    /// For those that are held while a credential is refreshed.
+    /// For leases, which are held while a credential is refreshed.
     pub(super) lease: Duration,
 }
 
 /// Keeps sealed secrets in a directory.
 ///
-/// Requests of this process take turns before they try a file's lock, so however many wait, one of them at
-/// a time tries.
+/// Requests of this process queue for a [`FairLock`] before they try a file's lock. So only one of them tries at a time,
+/// however many wait.
 #[derive(Clone)]
 pub(super) struct Directory {
     store: Arc<Store>,
@@ -48,7 +48,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// The backend in `store`, once `open` has opened that.
+    /// Opens the backend in `store`, with `open`.
     pub(super) async fn open(
         store: Store,
         patience: Patience,
@@ -68,31 +68,31 @@ impl Directory {
         self.patience.lock
     }
 
-    /// The key that seals from now on and which seals are let in, by what the vault says.
+    /// The key that seals from now on and the rules of admission, as stored in the vault.
     pub(super) async fn facts(&self) -> Result<Option<(KeyId, Rules)>, VaultError> {
         let store = self.store.clone();
         finished(spawn_blocking(move || store.facts()).await, self.store.root())?
     }
 
-    /// The credential's lease, if nobody has it. Blocks for no longer than a file takes to be locked.
+    /// Takes the credential's lease if nobody has it. Blocks only for as long as it takes to lock a file.
     pub(super) fn free_lease(&self, id: CredentialId) -> Option<RefreshLease> {
-        let turn = self.locks.take_free(Claim::Lease(id))?;
-        self.store.lease(id, turn).ok()
+        let guard = self.locks.try_lock(Claim::Lease(id))?;
+        self.store.lease(id, guard).ok()
     }
 
-    /// Does work that claims the vault, as often as it takes until no lock is in its way.
+    /// Does work that claims the vault, and tries again until no file's lock is in its way.
     pub(super) async fn work<T: Send + 'static>(
         &self,
         work: impl Fn(&Store) -> Result<T, Stopped> + Clone + Send + 'static,
     ) -> Result<T, VaultError> {
         let deadline = Instant::now() + self.patience.lock;
-        let _turn = self.locks.take(Claim::Vault).await;
+        let _guard = self.locks.lock(Claim::Vault).await;
         let mut pause = PAUSE.0;
         loop {
             let (store, work) = (self.store.clone(), work.clone());
             let done = spawn_blocking(move || work(&store)).await;
             match finished(done, self.store.root())? {
-                Ok(answer) => return Ok(answer),
+                Ok(result) => return Ok(result),
                 Err(Stopped::Failed(error)) => return Err(error),
                 Err(Stopped::Busy(busy)) if Instant::now() >= deadline => {
                     return Err(held(busy.path, self.patience.lock));
@@ -104,7 +104,7 @@ impl Directory {
     }
 }
 
-type Answer = Result<VaultResponse<Sealed>, VaultError>;
+type Response = Result<VaultResponse<Sealed>, VaultError>;
 
 impl Service<VaultRequest<Sealed>> for Directory {
     type Response = VaultResponse<Sealed>;
@@ -123,71 +123,71 @@ impl Service<VaultRequest<Sealed>> for Directory {
         };
         let state = match Claim::of(&request) {
             Some(claim) => {
-                State::Waiting { place: Some((self.locks.take(claim), request)), timer: None }
+                State::Queued { waiting: Some((self.locks.lock(claim), request)), timer: None }
             }
             None => {
                 let store = store.clone();
-                State::Working { work: spawn_blocking(move || answer(&store, request, None)) }
+                State::Working { work: spawn_blocking(move || attempt(&store, request, None)) }
             }
         };
         DirectoryFuture { store, patience, deadline: None, pause: PAUSE.0, state }
     }
 }
 
-/// A request that found a lock held, and its turn.
-type Again = (Busy, VaultRequest<Sealed>, FairLockGuard<Claim>);
+/// A request that found a file's lock held, and its place in the queue of this process.
+type Retry = (Busy, VaultRequest<Sealed>, FairLockGuard<Claim>);
 
-/// What one try came to.
-enum Tried {
-    Answered(Answer),
-    Again(Again),
+/// The result of one attempt.
+enum Attempt {
+    Done(Response),
+    Retry(Retry),
 }
 
-/// One try, on a thread for blocking work. The turn goes along: it must outlast the work, even if no one
-/// waits for that.
-fn answer(
+/// Makes one attempt, on a thread for blocking work. The guard is moved there: it must outlast the work, even if no one
+/// waits for the response any more.
+fn attempt(
     store: &Arc<Store>,
     request: VaultRequest<Sealed>,
-    turn: Option<FairLockGuard<Claim>>,
-) -> Tried {
-    let (result, turn) = match (&request, turn) {
-        (VaultRequest::LeaseRefresh { id }, Some(turn)) => match store.lease(*id, turn) {
+    guard: Option<FairLockGuard<Claim>>,
+) -> Attempt {
+    let (result, guard) = match (&request, guard) {
+        (VaultRequest::LeaseRefresh { id }, Some(guard)) => match store.lease(*id, guard) {
             Ok(lease) => (Ok(VaultResponse::Lease(lease)), None),
-            Err((stopped, turn)) => (Err(stopped), Some(turn)),
+            Err((stopped, guard)) => (Err(stopped), Some(guard)),
         },
-        (VaultRequest::LeaseClient { client }, Some(turn)) => match store.lease_client(client, turn) {
+        (VaultRequest::LeaseClient { client }, Some(guard)) => match store.lease_client(client, guard) {
             Ok(lease) => (Ok(VaultResponse::Lease(lease)), None),
-            Err((stopped, turn)) => (Err(stopped), Some(turn)),
+            Err((stopped, guard)) => (Err(stopped), Some(guard)),
         },
-        (request, turn) => (store.answer(request), turn),
+        (request, guard) => (store.call(request), guard),
     };
-    match (result, turn) {
-        (Ok(answer), _) => {
+    match (result, guard) {
+        (Ok(response), _) => {
             if let VaultRequest::Record { pool, .. } = request
                 && store.is_long(&pool)
             {
-                // After the answer: nobody waits for it.
+                // Nobody waits for this.
                 let store = store.clone();
                 spawn_blocking(move || compact(&store, &pool));
             }
-            Tried::Answered(Ok(answer))
+            Attempt::Done(Ok(response))
         }
-        (Err(Stopped::Failed(error)), _) => Tried::Answered(Err(error)),
-        (Err(Stopped::Busy(busy)), Some(turn)) => Tried::Again((busy, request, turn)),
-        // Without a turn nothing is locked.
-        (Err(Stopped::Busy(busy)), None) => Tried::Answered(Err(held(busy.path, Duration::ZERO))),
+        (Err(Stopped::Failed(error)), _) => Attempt::Done(Err(error)),
+        (Err(Stopped::Busy(busy)), Some(guard)) => Attempt::Retry((busy, request, guard)),
+        // A request without a guard locks nothing.
+        (Err(Stopped::Busy(busy)), None) => Attempt::Done(Err(held(busy.path, Duration::ZERO))),
     }
 }
 
-/// Where somebody else holds a lock, the next outcome tries again.
-fn compact(store: &Store, pool: &crate::credential::PoolKey) {
+/// Compacts a pool's log. If somebody else holds a lock, the next outcome tries again.
+fn compact(store: &Store, pool: &PoolKey) {
     if let Err(Stopped::Failed(error)) = store.compact(pool) {
         tracing::warn!("could not compact the log of the pool {pool}: {error}");
     }
 }
 
 pin_project! {
-    /// The answer of a [`Directory`]. Dropped while it waits, it changes nothing; work that has begun is
+    /// The future of a [`Directory`]'s response. If it is dropped while it waits, nothing is changed; work that has begun is
     /// finished.
     pub(in crate::vault) struct DirectoryFuture {
         store: Arc<Store>,
@@ -204,32 +204,32 @@ pin_project! {
     #[project = StateProj]
     #[allow(clippy::large_enum_variant, reason = "there is one for each call, and a box would cost more")]
     enum State {
-        /// Waits for its turn in this process.
-        Waiting {
-            place: Option<(Wait<Claim>, VaultRequest<Sealed>)>,
+        /// Waits in the queue of this process.
+        Queued {
+            waiting: Option<(FairLockFuture<Claim>, VaultRequest<Sealed>)>,
             #[pin]
             timer: Option<Sleep>,
         },
         /// Waits for the thread.
-        Working { work: JoinHandle<Tried> },
-        /// Another process holds a lock: waits until it is tried again.
-        Resting { again: Option<Again>, #[pin] timer: Sleep },
+        Working { work: JoinHandle<Attempt> },
+        /// Another process holds a lock: waits before the next attempt.
+        Resting { retry: Option<Retry>, #[pin] timer: Sleep },
     }
 }
 
 impl Future for DirectoryFuture {
-    type Output = Answer;
+    type Output = Response;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         let mut this = self.project();
         loop {
-            let (request, turn) = match this.state.as_mut().project() {
-                StateProj::Waiting { place, mut timer } => {
-                    let Some((wait, _)) = place else { return Poll::Pending };
-                    match Pin::new(wait).poll(cx) {
-                        Poll::Ready(turn) => {
-                            let Some((_, request)) = place.take() else { return Poll::Pending };
-                            (request, turn)
+            let (request, guard) = match this.state.as_mut().project() {
+                StateProj::Queued { waiting, mut timer } => {
+                    let Some((lock, _)) = waiting else { return Poll::Pending };
+                    match Pin::new(lock).poll(cx) {
+                        Poll::Ready(guard) => {
+                            let Some((_, request)) = waiting.take() else { return Poll::Pending };
+                            (request, guard)
                         }
                         Poll::Pending => {
                             if timer.is_none() {
@@ -240,7 +240,7 @@ impl Future for DirectoryFuture {
                             if let Some(timer) = timer.as_mut().as_pin_mut() {
                                 ready!(timer.poll(cx));
                             }
-                            let Some((_, request)) = place.take() else { return Poll::Pending };
+                            let Some((_, request)) = waiting.take() else { return Poll::Pending };
                             let path = Claim::of(&request).map(|claim| this.store.lock_path(&claim));
                             let holder = Some(std::process::id());
                             let path = path.unwrap_or_default();
@@ -251,39 +251,39 @@ impl Future for DirectoryFuture {
                 }
                 StateProj::Working { work } => {
                     match finished(ready!(Pin::new(work).poll(cx)), this.store.root())? {
-                        Tried::Answered(answer) => return Poll::Ready(answer),
-                        Tried::Again(again) => {
+                        Attempt::Done(response) => return Poll::Ready(response),
+                        Attempt::Retry(retry) => {
                             let now = Instant::now();
                             let deadline = *this.deadline.get_or_insert(now + *this.patience);
                             if now >= deadline {
-                                return Poll::Ready(Err(held(again.0.path, *this.patience)));
+                                return Poll::Ready(Err(held(retry.0.path, *this.patience)));
                             }
                             let timer = sleep_until(deadline.min(now + *this.pause));
                             *this.pause = (*this.pause * 2).min(PAUSE.1);
-                            this.state.set(State::Resting { again: Some(again), timer });
+                            this.state.set(State::Resting { retry: Some(retry), timer });
                         }
                     }
                     continue;
                 }
-                StateProj::Resting { again, timer } => {
+                StateProj::Resting { retry, timer } => {
                     ready!(timer.poll(cx));
-                    let Some((_, request, turn)) = again.take() else { return Poll::Pending };
-                    (request, turn)
+                    let Some((_, request, guard)) = retry.take() else { return Poll::Pending };
+                    (request, guard)
                 }
             };
             let store = this.store.clone();
-            let work = spawn_blocking(move || answer(&store, request, Some(turn)));
+            let work = spawn_blocking(move || attempt(&store, request, Some(guard)));
             this.state.set(State::Working { work });
         }
     }
 }
 
-/// That another process has held a lock for so long.
+/// The error for a lock that another process has held for too long.
 fn held(path: PathBuf, waited: Duration) -> VaultError {
     VaultError::Locked { holder: disk::lock::holder(&path), path, waited }
 }
 
-/// The result of work that ran on another thread. A panic goes on here.
+/// Returns the result of work that ran on another thread. A panic there goes on here.
 pub(super) fn finished<T>(work: Result<T, JoinError>, root: &Path) -> Result<T, VaultError> {
     match work.map_err(JoinError::try_into_panic) {
         Ok(result) => Ok(result),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::log::{Line, Lines};
 use super::marker::Marker;
-use super::pool::State;
+use super::pool::state::State;
 use super::record::{Read, VERSION, Versioned, Written, parse, to_json};
 use crate::credential::{CredentialId, PoolKey};
 use crate::vault::VaultError;

@@ -1,31 +1,31 @@
-//! A vault that is read whole.
+//! Loading a whole vault.
 
 use std::collections::BTreeMap;
 
 use tokio::task::spawn_blocking;
 
-use super::FileVault;
 use super::directory::finished;
+use super::vault::FileVault;
 use crate::credential::PoolKey;
 use crate::vault::{Listing, StoredPool, VaultError};
 
-/// All that a vault holds, as it was at one moment; by [`FileVault::load_all`].
+/// The content of a vault at one moment; returned by [`FileVault::load_all`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// What [`list`](crate::vault::VaultExt::list) would have answered.
+    /// The same as [`list`](crate::vault::VaultExt::list) returns.
     pub listing: Listing,
-    /// What [`load_pool`](crate::vault::VaultExt::load_pool) would have answered of each pool of the listing. One that
-    /// needs another key than those that are known here is missing: load it on its own, which looks for the key.
+    /// The same as [`load_pool`](crate::vault::VaultExt::load_pool) returns for each pool of the listing. A pool that needs a
+    /// key that is not known here is missing: load it on its own, which looks for the key.
     pub pools: BTreeMap<PoolKey, StoredPool>,
 }
 
 impl FileVault {
-    /// Every pool, for a program that shows them all: to list the vault, and then load each pool, would read every record
+    /// Loads every pool, for programs that show them all. Listing the vault and then loading each pool would read every record
     /// twice.
     ///
     /// # Errors
-    /// When the vault cannot be read. A single damaged record is no error: [`Loaded`] names it.
+    /// If the vault cannot be read. A single damaged record is not an error: [`Loaded`] names it.
     pub async fn load_all(&self) -> Result<Loaded, VaultError> {
         let (listing, sealed) = self.directory.work(|store| store.load_all()).await?;
         let seals = self.ring.seals();

@@ -4,12 +4,15 @@
 //! what follows the last good line is no line yet; a bad line with a good one after it is damage.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{CredentialId, Kind, Metadata, PoolKey};
 use crate::standing::{Outcome, Standings};
+use crate::vault::VaultError;
+use crate::vault::disk::{self, ops};
 
 /// The version of the log's format. Version 1 was a file of JSON that was replaced whole.
 pub(super) const FORMAT: u32 = 2;
@@ -134,6 +137,22 @@ pub(super) fn is_begun(bytes: &[u8]) -> bool {
     checksum.iter().all(is_digit)
         && (text.starts_with(start) || start.starts_with(text))
         && !text.contains(&b'\n')
+}
+
+/// Reads from a log which pool it belongs to; `None` if its maker has not finished the first line.
+pub(super) fn pool_of(path: &Path) -> Result<Option<PoolKey>, VaultError> {
+    let Some((file, metadata)) = disk::open_plain(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    ops::read(&file, path, metadata.len(), &mut bytes).map_err(disk::failed("read", path))?;
+    let lines = Lines::read(&bytes).lines;
+    let pool = lines.into_iter().find_map(|line| match line {
+        Line { entry: Entry::Snapshot(snapshot), .. } => Some(snapshot.pool),
+        _ => None,
+    });
+    match pool {
+        None if !is_begun(&bytes) => Err(disk::damaged(path, "it is no log of a pool; move it away")),
+        pool => Ok(pool),
+    }
 }
 
 fn is_digit(byte: &u8) -> bool {

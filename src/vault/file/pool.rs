@@ -1,6 +1,7 @@
-//! A pool's files: the log of how it stands, and the lock around every change of it.
+//! A pool's log: reading it, appending to it and compacting it.
 
-use std::collections::HashMap;
+pub(super) mod state;
+
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
+use self::state::{Member, State};
 use super::log::{self, Entry, FORMAT, Line, Lines, Snapshot};
 use super::record::{Versioned, read_json};
 use crate::credential::{CredentialId, Kind, Metadata, PoolKey};
@@ -35,31 +37,6 @@ pub(super) struct Pool {
     /// Whether every record of this pool has been asked for its label, and none was changed since but by
     /// this process.
     pub(super) is_reconciled: bool,
-}
-
-/// How the pool stands by what was read of its log.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    sequence: u64,
-    pub(super) standings: Standings,
-    pub(super) members: HashMap<CredentialId, Member>,
-    /// Whether there are lines about a member that is gone.
-    has_removed: bool,
-}
-
-/// Whether they say the same. A log that was written anew says what it said before, in fewer lines.
-impl PartialEq for State {
-    fn eq(&self, other: &Self) -> bool {
-        (self.sequence, &self.standings, &self.members)
-            == (other.sequence, &other.standings, &other.members)
-    }
-}
-
-/// What the log says of a member, as far as that is known.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Member {
-    label: Option<Arc<str>>,
-    kind: Option<Kind>,
 }
 
 /// The log as it was last read.
@@ -447,64 +424,6 @@ impl Pool {
             _ => {}
         }
         self.read_anew()
-    }
-}
-
-impl State {
-    /// All of it as one line.
-    pub(super) fn snapshot(&self, key: &PoolKey) -> Line {
-        let members = || self.members.iter();
-        let snapshot = Snapshot {
-            format: FORMAT,
-            pool: key.clone(),
-            standings: self.standings.clone(),
-            labels: members().filter_map(|(id, known)| Some((*id, known.label.clone()?))).collect(),
-            kinds: members().filter_map(|(id, known)| Some((*id, known.kind?))).collect(),
-        };
-        Line { sequence: self.sequence, entry: Entry::Snapshot(snapshot) }
-    }
-
-    pub(super) fn apply(&mut self, line: Line) {
-        self.sequence = line.sequence;
-        match line.entry {
-            Entry::Snapshot(snapshot) => {
-                self.standings = snapshot.standings;
-                self.standings.complete();
-                let (mut labels, kinds) = (snapshot.labels, snapshot.kinds);
-                let mut known = |id| Member { label: labels.remove(id), kind: kinds.get(id).copied() };
-                self.has_removed = false;
-                self.members = self.standings.order.iter().map(|id| (*id, known(id))).collect();
-            }
-            Entry::Outcomes(outcomes) => outcomes.iter().for_each(|outcome| {
-                self.admit(outcome.id, Member::default());
-                self.standings.merge(outcome);
-            }),
-            Entry::Member { id, label, kind } => self.admit(id, Member { label: Some(label), kind }),
-            Entry::Moved { id, place } => {
-                self.admit(id, Member::default());
-                self.standings.move_to(id, place);
-            }
-            Entry::Removed(id) => {
-                self.has_removed = true;
-                self.members.remove(&id);
-                self.standings.remove(id);
-            }
-            Entry::Touched(_) => {}
-        }
-    }
-
-    /// Makes it a member, if it is none: what made it one may be on a line that can't be read.
-    fn admit(&mut self, id: CredentialId, Member { label, kind }: Member) {
-        let is_new = !self.members.contains_key(&id);
-        let known = self.members.entry(id).or_default();
-        if label.is_some() {
-            known.label = label;
-        }
-        // It never changes.
-        known.kind = known.kind.or(kind);
-        if is_new {
-            self.standings.push(id);
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::records::as_damage;
+use super::damage::as_damage;
 use crate::credential::{CredentialId, Kind, Metadata, Record};
 use crate::vault::disk::{self, damaged, ops};
 use crate::vault::seal::Sealed;

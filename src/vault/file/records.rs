@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{record, shares};
@@ -10,7 +10,7 @@ use crate::credential::{CredentialId, PoolKey, Record};
 use crate::vault::disk::{self, ops};
 use crate::vault::key::KeyId;
 use crate::vault::seal::{Sealed, VaultId};
-use crate::vault::{Damage, VaultError, way_out};
+use crate::vault::{Damage, VaultError};
 
 /// The directory of the records, and what this process knows of them.
 pub(super) struct Records {
@@ -155,41 +155,5 @@ pub(super) struct Seal {
 impl Seal {
     fn of(sealed: &Sealed) -> Self {
         Self { key: sealed.key_id(), vault: sealed.vault_id() }
-    }
-}
-
-/// What `error` says of the file at `path`, for a list of those that can't be read.
-pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
-    match error {
-        VaultError::Damaged(damage) => damage,
-        error => {
-            let may_pass = matches!(error, VaultError::Io { .. });
-            let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
-            let words = match &error {
-                // The damage names the file already.
-                VaultError::Io { action, path: of, source } if of == path => {
-                    format!("could not {action} it{}", way_out(source.kind()))
-                }
-                error => error.to_string(),
-            };
-            let reason = format!("{words}{}", source.unwrap_or_default());
-            Damage { may_pass, ..Damage::new(path.display().to_string(), reason) }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn damage_names_its_file_once() {
-        let path = Path::new("/vault/records/one.json");
-        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-        let damage = as_damage(path, disk::failed("read", path)(denied));
-        let text = damage.to_string();
-        assert_eq!(text.matches("one.json").count(), 1, "{text}");
-        assert!(text.contains("could not read it; make it yours to read"), "{text}");
-        assert!(damage.may_pass);
     }
 }

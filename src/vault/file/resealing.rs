@@ -1,68 +1,61 @@
-//! Sealing a vault anew, many records at a time: a disk keeps many files that are written together far sooner than
-//! one after another.
+//! Resealing a vault, many records at a time: a disk syncs many files that are written together much faster than one after
+//! the other.
 
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use super::FileVault;
 use super::directory::{Directory, finished};
 use super::store::Store;
-use crate::credential::{CredentialId, Generation};
-use crate::vault::seal::{Resealed, Sealed, Seals};
+use super::store::resealing::ResealedSecret;
+use super::vault::FileVault;
+use crate::credential::CredentialId;
+use crate::vault::seal::{Resealed, Seal, Seals};
 use crate::vault::{Damage, RefreshLease, VaultError};
 
-/// How many records are sealed anew at once, at the most. Each of them takes two open files, and others wait meanwhile
-/// that change the vault.
+/// The maximum number of records to reseal at once. Each of them takes two open files, and other changes of the vault wait
+/// meanwhile.
 const AT_ONCE: usize = 64;
 
-/// What sealing a vault anew has come to.
+/// The progress or the result of resealing a vault.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Resealing {
-    /// How many records there were when it began, or began once more for what was added meanwhile.
+    /// The number of records when it began, or when it began again because records were added.
     pub total: usize,
-    /// How many of them were looked at.
+    /// The number of records that it has gone through.
     pub done: usize,
-    /// How many of those needed the old key, or were in an older format, and were sealed anew.
+    /// The number of records that needed an old key or had an older format, and were resealed.
     pub sealed: usize,
-    /// Which have attributes that no seal has bound, of which
-    /// [nothing was said](super::FileVaultBuilder::unbound_attributes). They are left as they are.
+    /// Records with attributes that no seal has bound, if it was not said
+    /// [what to do with them](super::FileVaultBuilder::unbound_attributes). They are left as they are.
     pub unconfirmed: Vec<CredentialId>,
     /// Records that can't be read or do not open. They are left as they are.
     pub damaged: Vec<Damage>,
-    /// How many records still need another key, in the end; damaged and unconfirmed ones count.
+    /// The number of records that still need another key in the end; damaged and unconfirmed ones count.
     pub left: usize,
 }
 
-/// A secret that was sealed anew, at the same generation, and is to be stored.
-pub(super) struct SealedAnew {
-    pub(super) id: CredentialId,
-    pub(super) expected: Generation,
-    pub(super) secret: Sealed,
-}
-
-/// What is to be stored at once.
+/// Records that are ready to be stored together.
 #[derive(Default)]
 struct Prepared {
-    sealed: Vec<SealedAnew>,
-    /// Their leases: nobody refreshes them before they are stored.
+    sealed: Vec<ResealedSecret>,
+    /// The records' leases: nobody can refresh them before they are stored.
     _leases: Vec<RefreshLease>,
-    /// Those that need no new seal.
-    present: Vec<CredentialId>,
-    /// How many records were looked at.
+    /// Records that need no new seal.
+    current: Vec<CredentialId>,
+    /// The number of records that were processed.
     reached: usize,
 }
 
 impl FileVault {
-    /// Seals every record that needs an [old key](super::FileVaultBuilder::old_key), or is in an older format, anew with
-    /// the vault's key; `progress` is called after each. What others add meanwhile under the old key is taken up, too.
-    /// Records that are done are passed over, so that a
-    /// call that was cut off at any point is simply made again. Other processes may use the vault
-    /// meanwhile, with either key; whoever has only the old one can't read what is done.
+    /// Reseals every record that needs an [old key](super::FileVaultBuilder::old_key) or has an older format with the vault's
+    /// key. Calls `progress` after each record. Also reseals records that others add meanwhile with the old key. Skips records
+    /// that are done, so a call that was cut off at any point can simply be made again. Other processes may use the vault
+    /// meanwhile with either key; a process that has only the old one can't read the records that are done.
     ///
-    /// A record is sealed anew while nobody refreshes it. The old key can be thrown away when
-    /// [`Resealing::left`] is 0; until then it opens what is left.
+    /// A record is resealed while nobody refreshes it. The old key is no longer needed when [`Resealing::left`] is 0; until
+    /// then it opens the rest.
     ///
     /// ```no_run
     /// use tower_credentials::vault::file::FileVault;
@@ -77,8 +70,8 @@ impl FileVault {
     /// ```
     ///
     /// # Errors
-    /// When the vault cannot be read or written, or a lease is held for too long; what is done is done. A
-    /// record that does not open is no error: [`Resealing::damaged`] names it.
+    /// If the vault cannot be read or written, or if a lease is held for too long; the records so far are done. A record that
+    /// does not open is not an error: [`Resealing::damaged`] names it.
     pub async fn reseal(&self, mut progress: impl FnMut(&Resealing)) -> Result<Resealing, VaultError> {
         self.ring.identify(&self.directory).await?;
         let seals = self.ring.seals();
@@ -88,7 +81,7 @@ impl FileVault {
             let before = resealing.sealed;
             self.reseal_once(&seals, &mut resealing, &mut progress).await?;
             resealing.left = self.directory.work(move |store| store.forget_previous_keys(key)).await?;
-            // Until then others go on with the old key, and what they have added meanwhile is taken up.
+            // Until then others may add records with the old key, so go through all records again.
             let stays = resealing.damaged.len() + resealing.unconfirmed.len();
             if resealing.left <= stays || resealing.sealed == before {
                 return Ok(resealing);
@@ -96,7 +89,7 @@ impl FileVault {
         }
     }
 
-    /// Goes through all records that there are now.
+    /// Goes through all current records once.
     async fn reseal_once(
         &self,
         seals: &Arc<Seals>,
@@ -114,9 +107,9 @@ impl FileVault {
             for id in reached {
                 let resealed = match () {
                     () if prepared.stored.contains(id) => Ok(Resealed::Done),
-                    () if prepared.present.contains(id) => Ok(Resealed::Already),
-                    // Somebody has its lease, which is waited for, or there is something to be said of it.
-                    () => self.seal_with(seals.clone()).reseal(*id).await,
+                    () if prepared.current.contains(id) => Ok(Resealed::Already),
+                    // Somebody holds its lease, so wait for it; or the record is damaged or unconfirmed.
+                    () => Seal::with_seals(self.directory.clone(), seals.clone()).reseal(*id).await,
                 };
                 self.note(*id, resealed, resealing)?;
                 progress(resealing);
@@ -147,8 +140,7 @@ impl FileVault {
         Ok(())
     }
 
-    /// Seals those of these records anew of which nothing else is to be said, up to the first that somebody refreshes just
-    /// now.
+    /// Reseals the records that need no decision, up to the first that somebody refreshes just now.
     async fn reseal_at_once(
         &self,
         seals: &Arc<Seals>,
@@ -156,14 +148,14 @@ impl FileVault {
     ) -> Result<AtOnce, VaultError> {
         let (directory, seals, ids) = (self.directory.clone(), seals.clone(), ids.to_vec());
         let prepared = spawn_blocking(move || Prepared::of(&directory, &seals, &ids)).await;
-        // The leases outlast the work, even if no one waits for that.
+        // The leases must outlast the work, even if no one waits for it.
         let prepared = Arc::new(finished(prepared, self.directory())?);
         let mut at_once =
-            AtOnce { reached: prepared.reached, present: prepared.present.clone(), stored: Vec::new() };
+            AtOnce { reached: prepared.reached, current: prepared.current.clone(), stored: Vec::new() };
         if !prepared.sealed.is_empty() {
             at_once.stored = match self.directory.work(move |store| store.reseal(&prepared.sealed)).await
             {
-                // The vault is another key's by now, which is said of each record.
+                // The vault has another key by now, which the caller reports for each record.
                 Err(VaultError::Key(_)) => Vec::new(),
                 stored => stored?,
             };
@@ -172,11 +164,11 @@ impl FileVault {
     }
 }
 
-/// What was done at once.
+/// The records that were processed together.
 struct AtOnce {
-    /// How many records were looked at.
+    /// The number of records that were processed.
     reached: usize,
-    present: Vec<CredentialId>,
+    current: Vec<CredentialId>,
     stored: Vec<CredentialId>,
 }
 
@@ -187,13 +179,13 @@ impl Prepared {
         for id in ids.iter().copied() {
             prepared.reached += 1;
             match store.get(id) {
-                Ok(stored) if seals.is_present(&stored.secret) => prepared.present.push(id),
+                Ok(stored) if seals.is_current(&stored.secret) => prepared.current.push(id),
                 Ok(_) => match directory.free_lease(id) {
                     Some(lease) => prepared.seal(store, seals, id, lease),
-                    // It is waited for before those after it are looked at, and by who holds no other.
+                    // The caller waits for this lease before it goes on, and while it holds no other.
                     None => break,
                 },
-                // It is read once more by whoever names it.
+                // The caller reads it again, and reports it.
                 Err(_) => {}
             }
         }
@@ -201,15 +193,15 @@ impl Prepared {
     }
 
     fn seal(&mut self, store: &Store, seals: &Seals, id: CredentialId, lease: RefreshLease) {
-        // Whoever had the lease may have stored another secret.
+        // The previous holder of the lease may have stored another secret.
         let Ok(stored) = store.get(id) else { return };
-        if seals.is_present(&stored.secret) {
-            self.present.push(id);
+        if seals.is_current(&stored.secret) {
+            self.current.push(id);
             return;
         }
         let expected = stored.metadata.generation;
-        if let Some(secret) = seals.seal_anew(stored) {
-            self.sealed.push(SealedAnew { id, expected, secret });
+        if let Some(secret) = seals.reseal(stored) {
+            self.sealed.push(ResealedSecret { id, expected, secret });
             self._leases.push(lease);
         }
     }

@@ -1,7 +1,7 @@
-//! The keys of a vault that is open, and where more are found.
+//! The keys of an open vault, and the search for more.
 //!
-//! Another process may change the vault's key at any time. Whoever meets a record under a key that is not known
-//! here, or may not seal any more, asks the place of the key for it, and tries again with what was found.
+//! Another process may change the vault's key at any time. A request that finds a record under an unknown key, or that may
+//! not seal any more, loads the key from its place and is tried again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,45 +16,45 @@ use crate::vault::fair_lock::FairLock;
 use crate::vault::key::{KeyId, KeyPlace, Signer};
 use crate::vault::seal::Seals;
 
-/// How long after a question for a key the same is asked again: at first, and at most. The place may be a command
-/// that asks a person.
+/// How long to wait before the same key is looked for again: at first, and at most. The place may be a command that asks a
+/// person.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
 pub(super) struct Ring {
     seals: Mutex<Arc<Seals>>,
-    /// Where more keys may be.
+    /// The place to load more keys from.
     place: Option<Arc<dyn KeyPlace>>,
-    /// The keys that were asked for in vain.
+    /// The keys that were not found.
     asked: Mutex<HashMap<KeyId, Asked>>,
-    /// Who looks for a key: one at a time.
-    locks: FairLock<()>,
+    /// Held while a key is looked for: one request does so at a time.
+    search: FairLock<()>,
 }
 
-/// A key that was asked for in vain.
+/// A key that was not found.
 #[derive(Clone)]
 struct Asked {
     first: Instant,
-    /// When it is asked for again.
+    /// When it is looked for again.
     next: Instant,
     pause: Duration,
-    /// Why it was not found, if its place could not say.
+    /// The place's error, if it failed.
     error: Option<String>,
 }
 
-/// What has come of looking for a key.
+/// The result of looking for a key.
 pub(super) enum Found {
-    /// Other keys than the ones that were used: the request is to be made again.
+    /// There are other keys now: the request must be made again.
     Other,
-    /// The vault has another key by now, which was not found.
+    /// The vault has another key by now, and it was not found.
     LeftBehind {
         /// That key.
         key: KeyId,
-        /// What was done to find it, in words.
+        /// How it was looked for, in words.
         said: String,
     },
-    /// Nothing; the vault's key is known.
+    /// Nothing: the vault's key is known.
     Nothing,
-    /// The request can't be answered.
+    /// The request fails.
     Failed(VaultError),
 }
 
@@ -64,11 +64,11 @@ impl Ring {
             seals: Mutex::new(Arc::new(seals)),
             place,
             asked: Mutex::default(),
-            locks: FairLock::new(),
+            search: FairLock::new(),
         }
     }
 
-    /// The present ones.
+    /// Returns the current keys.
     pub(super) fn seals(&self) -> Arc<Seals> {
         lock(&self.seals).clone()
     }
@@ -77,8 +77,8 @@ impl Ring {
         *lock(&self.seals) = Arc::new(seals);
     }
 
-    /// Has the vault's id, so that what is sealed next is bound to it; gives the vault one where it has none. Where
-    /// that can't be, it is sealed without. An error is one that sealing would have, too.
+    /// Loads the vault's id, to which the next secrets are bound; gives the vault one if it has none. If that fails, they are
+    /// sealed without. An error is one that sealing would have, too.
     pub(super) async fn identify(&self, directory: &Directory) -> Result<(), VaultError> {
         directory.work(|store| store.identify()).await?;
         if let Ok(Some((_, rules))) = directory.facts().await {
@@ -88,19 +88,18 @@ impl Ring {
         Ok(())
     }
 
-    /// Looks for what a request needs that these could not answer: these keys, or the vault's present one. While
-    /// the vault says that its key is another one, that is waited for: who changes it may not have put it there
-    /// yet.
+    /// Looks for the keys that a request needs: those that were unknown, and the vault's current one. While `key.json` names an
+    /// unknown key, waits for it: a key change may store it last.
     pub(super) async fn look(
         &self,
         directory: &Directory,
         used: &Arc<Seals>,
         mut unknown: Vec<KeyId>,
     ) -> Found {
-        let _turn = self.locks.take(()).await;
+        let _guard = self.search.lock(()).await;
         loop {
             let seals = self.seals();
-            // Somebody else has found it meanwhile.
+            // Another request has found it meanwhile.
             if !Arc::ptr_eq(&seals, used) {
                 return Found::Other;
             }
@@ -146,7 +145,7 @@ impl Ring {
         }
     }
 
-    /// Asks for these keys where they are kept. Whether one of them was there.
+    /// Loads the keys from their place, and returns whether one of these was there.
     async fn ask(&self, place: &dyn KeyPlace, directory: &Directory, unknown: &[KeyId]) -> bool {
         let patience = directory.patience();
         let (found, error) = match within(patience, place.keys()).await {
@@ -155,7 +154,7 @@ impl Ring {
             Err(_) => (None, Some(format!("no answer within {} s", patience.as_secs_f64()))),
         };
         let keys = found.into_iter().flat_map(|keys| [Some(keys.current), keys.previous]).flatten();
-        // Another one that is there may be of another vault.
+        // A different key there may belong to another vault.
         let keys: Vec<_> = keys.filter(|key| unknown.contains(&key.id())).collect();
         let mut asked = lock(&self.asked);
         for id in unknown {
@@ -180,7 +179,7 @@ impl Ring {
     }
 }
 
-/// What is behind these mutexes is whole between any two statements, so a panic has not broken it.
+/// Locks a mutex. The state behind it is whole between any two statements, so a panic has not broken it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,40 +1,34 @@
-//! What the requests do to the files. Every method here blocks, but waits for no lock longer than a
-//! millisecond: one that finds a lock held has changed nothing and says so.
+//! The requests' work on the files. Every method here blocks, but waits for a lock less than a millisecond: a method that
+//! finds a lock held returns [`Busy`](super::busy::Busy) and has changed nothing.
 
 mod agreement;
+mod changes;
 mod loading;
+mod refreshing;
 mod removed;
+pub(super) mod resealing;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::busy::{Busy, Stopped};
+use super::busy::Stopped;
 use super::claim::Claim;
-use super::identity::BOUND;
 use super::keys::Keys;
 use super::lock::{Held, LockFile};
-use super::log::Entry;
 use super::pool::Pool;
 use super::records::Records;
-use super::resealing::SealedAnew;
-use super::{begun, name, opening, record};
-use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
-use crate::standing::Outcome;
-use crate::vault::disk::{self, ops};
-use crate::vault::fair_lock::FairLockGuard;
+use super::{name, opening};
+use crate::credential::{CredentialId, PoolKey, Record};
 use crate::vault::key::{KeyId, Signer};
-use crate::vault::seal::{OTHER_FORMAT, Rules, Sealed};
-use crate::vault::{
-    Begun, Damage, FailedRefresh, RefreshLease, Replaced, Revision, VaultError, VaultRequest,
-    VaultResponse, check_name, check_names, free_label, now,
-};
+use crate::vault::seal::{Rules, Sealed};
+use crate::vault::{Damage, Revision, VaultError, VaultRequest, VaultResponse};
 
 /// The vault's directory, and what this process knows of it.
 ///
-/// Two kinds of lock are held around changes: the vault's, by whoever changes a record or makes a temporary
-/// file, and a pool's, by whoever appends to its log. Who takes both takes the vault's first, and syncs no
-/// file under a pool's but in a compaction, so that a cooldown rarely waits for a disk.
+/// There are two kinds of lock around changes. The vault's lock is held while a record is changed or a temporary file is
+/// made; a pool's lock is held while its log is appended to. If both are needed, the vault's lock is taken first. No file
+/// is synced under a pool's lock except in a compaction, so that a cooldown rarely waits for a disk.
 pub(super) struct Store {
     root: PathBuf,
     lock: LockFile,
@@ -49,12 +43,12 @@ struct PoolFiles {
 }
 
 impl PoolFiles {
-    /// The pool as it was last read, to be looked at.
+    /// Returns the pool as it was last read.
     fn pool(&self) -> MutexGuard<'_, Pool> {
         lock(&self.pool)
     }
 
-    /// The pool as it is now, to be changed. Whoever holds this must not sync a file.
+    /// Locks the pool for a change and reads what is new. The caller must not sync a file while it holds the lock.
     fn locked(&self) -> Result<(MutexGuard<'_, Pool>, Held<'_>), Stopped> {
         let mut pool = self.pool();
         let held = self.lock.take()?;
@@ -63,27 +57,7 @@ impl PoolFiles {
     }
 }
 
-/// What replaces a secret.
-struct New<'a> {
-    secret: &'a Sealed,
-    attributes: Option<&'a BTreeMap<String, String>>,
-    generation: Generation,
-}
-
-/// Locks the file of a lease, made where it is missing.
-fn lease(
-    path: &Path,
-    turn: FairLockGuard<Claim>,
-) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
-    match disk::lock::take(path) {
-        // In this order: the file is unlocked before the next one here takes its turn.
-        Ok(Some(file)) => Ok(RefreshLease::new((file, turn))),
-        Ok(None) => Err((Busy::new(path).into(), turn)),
-        Err(error) => Err((error.into(), turn)),
-    }
-}
-
-/// What is behind these mutexes is whole between any two statements, so a panic has not broken it.
+/// Locks a mutex. The state behind it is whole between any two statements, so a panic has not broken it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -99,9 +73,9 @@ impl Store {
         }
     }
 
-    /// Opens or makes the vault, for whoever seals with the first of these keys and opens with all.
+    /// Opens the vault, or makes it. The first of these keys seals; all of them open.
     ///
-    /// One that is there can be read although nothing can be changed, on a full disk or where it is mounted read-only.
+    /// An existing vault opens even if nothing can be changed, on a full disk or a read-only mount.
     pub(super) fn open(&self, keys: &[Signer], on_network: bool) -> Result<(), Stopped> {
         let is_there = opening::make(&self.root, on_network)?;
         let held = match is_there {
@@ -119,7 +93,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether something could be stored now.
+    /// Checks that a secret could be stored now.
     pub(super) fn check_writable(&self) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
         drop(self.keys_to_seal()?);
@@ -127,7 +101,7 @@ impl Store {
         Ok(())
     }
 
-    /// What counts the seals and says which vault this is, for who is about to seal.
+    /// Returns the keys for a caller that is about to seal, with pending changes of `key.json` written.
     fn keys_to_seal(&self) -> Result<MutexGuard<'_, Keys>, VaultError> {
         let mut keys = lock(&self.keys);
         keys.settle(|| self.records.seals())?;
@@ -138,22 +112,22 @@ impl Store {
         &self.root
     }
 
-    /// The key that seals from now on and which seals are let in, by what the vault says; `None` where it says
-    /// nothing.
+    /// Returns the key that seals from now on and the rules of admission, as stored in the vault; `None` if nothing is
+    /// stored.
     pub(super) fn facts(&self) -> Result<Option<(KeyId, Rules)>, VaultError> {
-        // Replaced whole, so it is read without the vault's lock.
+        // The file is replaced whole, so no lock is needed to read it.
         lock(&self.keys).facts()
     }
 
-    /// This process has this key, too.
+    /// Adds a key that this process has, too.
     pub(super) fn add_key(&self, signer: &Signer) {
         lock(&self.keys).add(std::slice::from_ref(signer));
     }
 
-    /// Gives the vault an id, if it has none, for who is about to seal. If that can't be, it stays without.
+    /// Gives the vault an id before something is sealed, if it has none. If that fails, the vault stays without.
     pub(super) fn identify(&self) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
-        // What could not be written when the vault was opened comes first: it may say that no seal without an id is let in.
+        // Changes that could not be written when the vault was opened come first: they may bar seals without an id.
         let mut keys = self.keys_to_seal()?;
         if let Err(error) = keys.identify(|| self.records.seals()) {
             tracing::warn!("the vault gets no id: {error}");
@@ -161,13 +135,13 @@ impl Store {
         Ok(())
     }
 
-    /// Trusts a key no more.
+    /// Revokes a key.
     pub(super) fn revoke(&self, key: KeyId) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
         Ok(self.keys_to_seal()?.revoke(key)?)
     }
 
-    /// A record, as it is now.
+    /// Reads a record.
     pub(super) fn get(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
         self.records.get(id)
     }
@@ -176,7 +150,7 @@ impl Store {
         self.records.path(id)
     }
 
-    /// The lock file that a request waits for.
+    /// Returns the lock file that a request with this claim waits for.
     pub(super) fn lock_path(&self, claim: &Claim) -> PathBuf {
         match claim {
             Claim::Vault => self.lock.path().to_owned(),
@@ -211,7 +185,7 @@ impl Store {
         files
     }
 
-    /// Which revision the pool is at: one look at its log where nothing has changed.
+    /// Returns the pool's revision. If nothing has changed this only looks at the log's metadata.
     pub(super) fn revision(&self, key: &PoolKey) -> Result<Revision, VaultError> {
         let files = self.pool(key);
         let mut pool = files.pool();
@@ -219,65 +193,8 @@ impl Store {
         Ok(pool.revision())
     }
 
-    /// Takes the credential's lease if no other process holds it. `turn` is this process's part of it.
-    pub(super) fn lease(
-        &self,
-        id: CredentialId,
-        turn: FairLockGuard<Claim>,
-    ) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
-        match self.records.exists(id).map_err(Stopped::from) {
-            Ok(true) => {}
-            Ok(false) => return Err((self.records.not_found(id).into(), turn)),
-            Err(error) => return Err((error, turn)),
-        }
-        lease(&self.lease_path(id), turn)
-    }
-
-    /// Takes the client's lease if no other process holds it.
-    pub(super) fn lease_client(
-        &self,
-        client: &str,
-        turn: FairLockGuard<Claim>,
-    ) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
-        lease(&self.client_path(client), turn)
-    }
-
-    /// Notes that a refresh has begun. The refresh's lease keeps others from doing so.
-    fn begin_refresh(&self, id: CredentialId, expected: Generation) -> Result<Begun<Sealed>, Stopped> {
-        let _vault = self.lock.take()?;
-        let record = self.records.get(id)?;
-        if record.metadata.generation != expected {
-            return Ok(Begun { record, unfinished: None, failed: None });
-        }
-        // What could not be stored is not to be asked for.
-        self.keys_to_seal()?.may_seal(record.secret.key_id())?;
-        self.records.probe(id)?;
-        let (unfinished, failed) = begun::note(&self.begun_path(id), expected)?;
-        Ok(Begun { record, unfinished, failed })
-    }
-
-    /// Notes that a refresh has failed. Its lease keeps others from doing so.
-    fn refresh_failed(
-        &self,
-        id: CredentialId,
-        expected: Generation,
-        failed: &FailedRefresh,
-    ) -> Result<(), Stopped> {
-        let _vault = self.lock.take()?;
-        if self.records.get(id)?.metadata.generation == expected {
-            begun::failed(&self.begun_path(id), expected, failed)?;
-        }
-        Ok(())
-    }
-
-    fn begun_path(&self, id: CredentialId) -> PathBuf {
-        self.root.join(opening::LEASES).join(format!("{id}.begun"))
-    }
-
-    pub(super) fn answer(
-        &self,
-        request: &VaultRequest<Sealed>,
-    ) -> Result<VaultResponse<Sealed>, Stopped> {
+    /// Handles every request but those for a lease, which need a guard.
+    pub(super) fn call(&self, request: &VaultRequest<Sealed>) -> Result<VaultResponse<Sealed>, Stopped> {
         Ok(match request {
             VaultRequest::Load(pool) => VaultResponse::Pool(self.load(pool)?),
             VaultRequest::List => VaultResponse::List(self.list()?),
@@ -293,12 +210,10 @@ impl Store {
             }
             VaultRequest::Get { id } => VaultResponse::Credential(self.get(*id)?),
             VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
-                let new = New { secret, attributes: attributes.as_ref(), generation: expected.next() };
-                VaultResponse::Replaced(self.swap(*id, *expected, new)?)
+                VaultResponse::Replaced(self.replace(*id, *expected, secret, attributes.as_ref())?)
             }
             VaultRequest::Reseal { id, expected, secret } => {
-                let new = New { secret, attributes: None, generation: *expected };
-                VaultResponse::Replaced(self.swap(*id, *expected, new)?)
+                VaultResponse::Replaced(self.reseal_one(*id, *expected, secret)?)
             }
             VaultRequest::Record { pool, outcomes } => {
                 VaultResponse::Revision(self.record(pool, outcomes)?)
@@ -317,247 +232,17 @@ impl Store {
         })
     }
 
-    fn put(&self, record: &Record<Sealed>) -> Result<Metadata, Stopped> {
-        check_names(&record.metadata)?;
-        let Metadata { id, pool: key, label, kind, .. } = &record.metadata;
-        let _vault = self.lock.take()?;
-        if self.records.exists(*id)? {
-            return Err(VaultError::Exists(*id).into());
-        }
-        self.keys_to_seal()?.count(record.secret.key_id())?;
-        let files = self.pool(key);
-        let label = {
-            let (mut pool, _held) = files.locked()?;
-            self.reconcile(&mut pool, key)?;
-            let label = free_label(label, |label| self.is_taken(&pool, label, *id));
-            // First: a credential that is named and not there is forgotten, the reverse has lost its place.
-            pool.append([Entry::Member { id: *id, label: label.clone(), kind: Some(*kind) }])?;
-            label
-        };
-        let record = Record {
-            metadata: Metadata { label, ..record.metadata.clone() },
-            secret: record.secret.clone(),
-        };
-        let path = self.records.path(*id);
-        if let Err(error) = record::write(&path, &record) {
-            let _ = ops::remove(&path);
-            if let Ok((mut pool, _held)) = files.locked() {
-                warn_of(pool.append([Entry::Removed(*id)]), "that it was not");
-            }
-            return Err(error.into());
-        }
-        self.records.remember(*id, key);
-        Ok(record.metadata)
-    }
-
-    /// Whether another credential of the pool has this label.
-    fn is_taken(&self, pool: &Pool, label: &str, but: CredentialId) -> bool {
-        // One that a killed process has named but not stored has none.
-        pool.with_label(label, but).any(|id| self.records.exists(id).unwrap_or(true))
-    }
-
-    fn relabel(&self, id: CredentialId, label: &Arc<str>) -> Result<Metadata, Stopped> {
-        check_name("label", label)?;
-        let _vault = self.lock.take()?;
-        let mut record = self.records.get(id)?;
-        if !record.secret.is_known() {
-            // Written again, it would lose what is not known of it.
-            return Err(disk::damaged(&self.records.path(id), OTHER_FORMAT).into());
-        }
-        let files = self.pool(&record.metadata.pool);
-        {
-            let (mut pool, _held) = files.locked()?;
-            self.reconcile(&mut pool, &record.metadata.pool)?;
-            if self.is_taken(&pool, label, id) {
-                return Err(VaultError::LabelTaken(label.clone()).into());
-            }
-            pool.append([Entry::Member { id, label: label.clone(), kind: Some(record.metadata.kind) }])?;
-        }
-        record.metadata.label = label.clone();
-        if let Err(error) = record::write(&self.records.path(id), &record) {
-            // It may be there all the same: before labels are compared, the records are to be asked.
-            files.pool().is_reconciled = false;
-            return Err(error.into());
-        }
-        Ok(record.metadata)
-    }
-
-    fn move_to(&self, id: CredentialId, place: usize) -> Result<(), Stopped> {
-        let _vault = self.lock.take()?;
-        let key = self.records.get(id)?.metadata.pool;
-        let files = self.pool(&key);
-        let (mut pool, _held) = files.locked()?;
-        self.reconcile(&mut pool, &key)?;
-        pool.append([Entry::Moved { id, place }])?;
-        Ok(())
-    }
-
-    fn remove(&self, id: CredentialId) -> Result<(), Stopped> {
-        let _vault = self.lock.take()?;
-        let path = self.records.path(id);
-        let key = match record::read(&path, id) {
-            Ok(Some(record)) => Some(record.metadata.pool),
-            Ok(None) => return Err(self.records.not_found(id).into()),
-            // To remove it is the way out; its pool forgets it when it is loaded next.
-            Err(VaultError::Damaged(_)) => self.records.owner(id),
-            Err(error) => return Err(error.into()),
-        };
-        let touched = match &key {
-            Some(key) => self.touch(key, id)?,
-            None => Ok(()),
-        };
-        ops::remove(&path).map_err(disk::failed("remove", &path))?;
-        warn_of(touched, "a new revision");
-        disk::sync_names(&path)?;
-        // Nothing looks at it without the record.
-        let _ = ops::remove(&self.begun_path(id));
-        self.records.forget(id);
-        if let Some(key) = key {
-            // The credential is gone, and a pool forgets such ones when it is loaded.
-            if let Ok((mut pool, _held)) = self.pool(&key).locked() {
-                warn_of(pool.append([Entry::Removed(id)]), "that it is gone");
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes a new revision of the pool, before one of its records changes: were it made after, a process
-    /// that dies in between would leave a change that nobody sees. Where that fails the record is changed all the
-    /// same, if it can be, and then it is told.
-    fn touch(&self, key: &PoolKey, id: CredentialId) -> Result<Result<(), VaultError>, Stopped> {
-        let files = self.pool(key);
-        match files.locked() {
-            Ok((mut pool, _held)) => Ok(pool.append([Entry::Touched(id)])),
-            Err(Stopped::Failed(error)) => Ok(Err(error)),
-            Err(busy) => Err(busy),
-        }
-    }
-
-    /// Stores a new secret if the stored one is of the `expected` generation; it is the same one sealed anew
-    /// where its own is that, too.
-    fn swap(
-        &self,
-        id: CredentialId,
-        expected: Generation,
-        new: New<'_>,
-    ) -> Result<Replaced<Sealed>, Stopped> {
-        let _vault = self.lock.take()?;
-        let mut record = self.records.get(id)?;
-        if record.metadata.generation != expected {
-            return Ok(Replaced::Conflict(record));
-        }
-        self.keys_to_seal()?.count(new.secret.key_id())?;
-        let mut touched = Ok(());
-        if new.generation != expected {
-            touched = self.touch(&record.metadata.pool, id)?;
-            record.metadata.generation = new.generation;
-            record.metadata.updated_at = now();
-        }
-        if let Some(attributes) = new.attributes {
-            record.metadata.attributes = attributes.clone();
-        }
-        record.secret = new.secret.clone();
-        record::write(&self.records.path(id), &record)?;
-        warn_of(touched, "a new revision");
-        Ok(Replaced::Swapped(new.generation))
-    }
-
-    /// Stores secrets that were sealed anew, at once: the disk is waited for once for all of them. Answers which; not those
-    /// that were replaced meanwhile.
-    pub(super) fn reseal(&self, sealed: &[SealedAnew]) -> Result<Vec<CredentialId>, Stopped> {
-        let _vault = self.lock.take()?;
-        let (mut ids, mut files) = (Vec::new(), Vec::new());
-        for SealedAnew { id, expected, secret } in sealed {
-            // What can't be read any more is named by whoever asks for it next.
-            let Ok(mut record) = self.records.get(*id) else { continue };
-            if record.metadata.generation != *expected {
-                continue;
-            }
-            self.keys_to_seal()?.count(secret.key_id())?;
-            record.secret = secret.clone();
-            let path = self.records.path(*id);
-            let bytes = record::bytes(&path, &record)?;
-            files.push((path, bytes));
-            ids.push(*id);
-        }
-        disk::replace_all(&files)?;
-        Ok(ids)
-    }
-
-    /// Ends the change of keys if no record needs another than this one; answers how many do.
-    pub(super) fn forget_previous_keys(&self, key: KeyId) -> Result<usize, Stopped> {
-        let _vault = self.lock.take()?;
-        let (ids, strays) = self.records.ids()?;
-        let mut damaged = strays;
-        let others = damaged.len();
-        let records = self.records.read(&ids, &mut damaged);
-        let left = records.iter().filter(|record| record.secret.key_id() != key).count();
-        let left = left + damaged.len() - others;
-        if left == 0 {
-            let versions = records.iter().map(|record| record.secret.version());
-            self.keys_to_seal()?.forget_previous(key, versions.min().unwrap_or(BOUND))?;
-        }
-        Ok(left)
-    }
-
-    /// Writes the pool's log anew where lines of it are damaged; the old one is kept. Wants the vault's lock
-    /// held.
-    pub(super) fn compact_damaged(&self, key: &PoolKey) -> Result<(), Stopped> {
-        let files = self.pool(key);
-        let (mut pool, _held) = files.locked()?;
-        if pool.has_bad_lines() {
-            pool.compact()?;
-        }
-        Ok(())
-    }
-
-    /// Every record's id, in no order.
+    /// Returns the id of every record, in no particular order.
     pub(super) fn record_ids(&self) -> Result<Vec<CredentialId>, VaultError> {
         Ok(self.records.ids()?.0)
     }
 
-    fn record(&self, key: &PoolKey, outcomes: &[Outcome]) -> Result<Revision, Stopped> {
-        let files = self.pool(key);
-        let (mut pool, _held) = files.locked()?;
-        let mut known: HashMap<CredentialId, bool> = HashMap::new();
-        let mut entries = Vec::new();
-        let mut kept = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            let id = outcome.id;
-            let is_here = match known.get(&id) {
-                Some(is_here) => *is_here,
-                None => {
-                    let is_here = match pool.is_member(id) {
-                        true => self.records.exists(id)?,
-                        false => self.admit(id, key, &mut entries),
-                    };
-                    known.insert(id, is_here);
-                    is_here
-                }
-            };
-            if is_here {
-                kept.push(outcome.clone());
-            }
-        }
-        if !kept.is_empty() {
-            let refused =
-                kept.iter().filter_map(|outcome| Some((outcome.id, outcome.change.refuses()?)));
-            let refused: Vec<_> = refused.collect();
-            entries.push(Entry::Outcomes(kept));
-            pool.append(entries)?;
-            for (id, generation) in refused {
-                begun::refused(&self.begun_path(id), generation);
-            }
-        }
-        Ok(pool.revision())
-    }
-
-    /// Whether the pool's log is worth being written anew.
+    /// Whether the pool's log is long enough for a compaction.
     pub(super) fn is_long(&self, key: &PoolKey) -> bool {
         self.pool(key).pool().is_long()
     }
 
-    /// Writes the pool's log anew if it is long, and nobody else is at it.
+    /// Compacts the pool's log if it is still long.
     pub(super) fn compact(&self, key: &PoolKey) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
         let files = self.pool(key);
@@ -567,12 +252,15 @@ impl Store {
         }
         Ok(())
     }
-}
 
-/// Gives these of the pool's records their kinds, if the log knows them and the records don't show them.
-fn name_kinds(pool: &Pool, damaged: &mut [Damage]) {
-    for damage in damaged {
-        damage.kind = damage.kind.or_else(|| pool.kind(damage.id?));
+    /// Compacts the pool's log if lines of it are damaged; the old log is kept. The caller must hold the vault's lock.
+    pub(super) fn compact_damaged(&self, key: &PoolKey) -> Result<(), Stopped> {
+        let files = self.pool(key);
+        let (mut pool, _held) = files.locked()?;
+        if pool.has_bad_lines() {
+            pool.compact()?;
+        }
+        Ok(())
     }
 }
 
@@ -580,5 +268,12 @@ fn warn_of<T>(result: Result<T, VaultError>, what: &str) {
     if let Err(error) = result {
         let source = std::error::Error::source(&error);
         tracing::warn!(source, "the vault saved the credential, but not {what}: {error}");
+    }
+}
+
+/// Adds the kinds of damaged records of the pool that the log knows and the records don't show.
+fn name_kinds(pool: &Pool, damaged: &mut [Damage]) {
+    for damage in damaged {
+        damage.kind = damage.kind.or_else(|| pool.kind(damage.id?));
     }
 }

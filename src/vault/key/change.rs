@@ -1,9 +1,8 @@
-//! Another key in the place of one: where both are kept meanwhile, so that a process that dies at any moment
-//! loses neither.
+//! Replacing a key: both keys are kept meanwhile, so that a process that dies at any moment loses neither.
 //!
-//! The present key is copied to where the one before is kept, then the new one takes its place, each durably;
-//! the copy goes when nothing needs it any more. So at every moment either both are the same, and nothing has
-//! begun, or both are there.
+//! First the current key is copied to the slot of the previous one, then the new key replaces the current one, each step
+//! durably. The copy is removed when nothing needs it any more. So at any moment either both slots have the same key, and
+//! nothing has begun, or both keys are there.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,34 +11,34 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use super::places::joined;
-use super::{KeyId, VaultKey};
+use super::future::joined;
+use super::vault_key::{KeyId, VaultKey};
 use crate::vault::VaultError;
 use crate::vault::disk::lock::{self, Taken};
 
-/// A key, and the one before it while a change of keys is not finished.
+/// A key, and the previous one while a rotation is not finished.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Keys {
     /// The key that seals.
     pub current: VaultKey,
-    /// The key before, which may still be needed to open what it has sealed.
+    /// The previous key, which may still be needed to open what it has sealed.
     pub previous: Option<VaultKey>,
 }
 
 impl Keys {
-    /// This key alone.
+    /// Returns this key alone.
     pub fn new(current: VaultKey) -> Self {
         Self { current, previous: None }
     }
 
-    /// Whether these are the same keys.
+    /// Returns whether these are the same keys.
     pub fn is_same(&self, other: &Self) -> bool {
         let ids = |keys: &Self| (keys.current.id(), keys.previous.as_ref().map(VaultKey::id));
         ids(self) == ids(other)
     }
 
-    /// With the key before it; the same one is none.
+    /// Sets the previous key, unless it is the current one.
     #[must_use]
     pub fn previous(mut self, key: VaultKey) -> Self {
         self.previous = Some(key).filter(|key| key.id() != self.current.id());
@@ -47,21 +46,21 @@ impl Keys {
     }
 }
 
-/// Which of the keys that a place keeps.
+/// One of the keys that a place stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::vault) enum Slot {
-    /// The one that seals.
+    /// The key that seals.
     Current,
-    /// The one before, while a change of keys is not finished.
+    /// The previous key, while a rotation is not finished.
     Previous,
-    /// One that was replaced by an unrelated one.
+    /// A key that an unrelated one has replaced.
     Kept(KeyId),
-    /// The unrelated one, while it takes the place of a key whose change is not finished.
+    /// The unrelated key, while it replaces the keys of an unfinished rotation.
     Replacement,
 }
 
 impl Slot {
-    /// What is added to the name of the place.
+    /// Returns the suffix of the slot's name.
     pub(super) fn suffix(self) -> String {
         match self {
             Self::Current => String::new(),
@@ -72,30 +71,30 @@ impl Slot {
     }
 }
 
-/// A place that keeps more than one key. The methods block.
+/// A place that stores more than one key. The methods block.
 pub(in crate::vault) trait Slots: Send + Sync + 'static {
     fn load(&self, slot: Slot) -> Result<Option<VaultKey>, VaultError>;
-    /// Keeps the key in place of what is there, durably.
+    /// Stores the key durably, replacing the one that is there.
     fn store(&self, slot: Slot, key: &VaultKey) -> Result<(), VaultError>;
-    /// Keeps the key durably if nothing is there, and answers whether that was so.
+    /// Stores the key durably if there is none, and returns whether that was so.
     fn add(&self, slot: Slot, key: &VaultKey) -> Result<bool, VaultError>;
-    /// Removes what is there, durably; it may be gone already.
+    /// Removes the key durably; it may be gone already.
     fn remove(&self, slot: Slot) -> Result<(), VaultError>;
-    /// What a person calls it.
+    /// Returns the slot's name for messages.
     fn name(&self, slot: Slot) -> String;
-    /// The file that is locked while keys are exchanged.
+    /// Returns the path of the file to lock while keys are replaced.
     fn lock(&self) -> Result<PathBuf, VaultError>;
 }
 
-/// The key before, while a change of keys is not finished. Without the lock.
+/// Loads the previous key while a rotation is not finished. Does not take the lock.
 ///
-/// One that is still there although an unrelated key has taken the place of both is none: a vault would be
-/// taken over from the one key to the other.
+/// A previous key that is still there after an unrelated key has replaced both does not count: otherwise a vault would be
+/// resealed from the one key to the other.
 pub(super) fn previous(slots: &impl Slots) -> Result<Option<VaultKey>, VaultError> {
     if slots.load(Slot::Previous)?.is_none() {
         return Ok(None);
     }
-    // In this order: they are removed in the other one.
+    // In this order: they are removed in the reverse order.
     let replacement = slots.load(Slot::Replacement)?;
     let previous = slots.load(Slot::Previous)?;
     let Some(replacement) = replacement else { return Ok(previous) };
@@ -103,7 +102,7 @@ pub(super) fn previous(slots: &impl Slots) -> Result<Option<VaultKey>, VaultErro
     Ok(previous.filter(|_| current.is_none_or(|current| current.id() != replacement.id())))
 }
 
-/// Ends what a process that died was about to replace. Wants the lock held.
+/// Finishes a replacement that a process has left when it died. The caller must hold the lock.
 fn settle(slots: &dyn Slots, current: &VaultKey) -> Result<(), VaultError> {
     let Some(replacement) = slots.load(Slot::Replacement)? else { return Ok(()) };
     if replacement.id() == current.id() {
@@ -112,7 +111,7 @@ fn settle(slots: &dyn Slots, current: &VaultKey) -> Result<(), VaultError> {
     slots.remove(Slot::Replacement)
 }
 
-/// Locks the place; whoever finds it locked is told by whom.
+/// Locks the place; the error names the process that has locked it.
 fn locked(slots: &dyn Slots) -> Result<Taken, VaultError> {
     let path = slots.lock()?;
     lock::hold(&path)?.ok_or_else(|| VaultError::Locked {
@@ -122,9 +121,8 @@ fn locked(slots: &dyn Slots) -> Result<Taken, VaultError> {
     })
 }
 
-/// A change of the key that a place keeps, which has begun: made by [`FileKey::rotate`](super::FileKey::rotate)
-/// and its like. Both keys are kept until [`finish`](Self::finish), whatever happens; nobody else changes them
-/// while this is held.
+/// A rotation of a key that has begun, by [`FileKey::rotate`](super::FileKey::rotate) or `KeyringKey::rotate`. Both keys are
+/// kept until [`finish`](Self::finish), whatever happens; nobody else can change them while this is held.
 ///
 /// ```
 /// use tower_credentials::vault::file::FileVault;
@@ -146,7 +144,7 @@ fn locked(slots: &dyn Slots) -> Result<Taken, VaultError> {
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a change of keys that is not finished has to be taken up again"]
+#[must_use = "a rotation that is not finished must be resumed"]
 pub struct Rotation {
     slots: Arc<dyn Slots>,
     keys: Keys,
@@ -155,7 +153,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// Begins, or goes on with what was begun.
+    /// Begins a rotation, or resumes one.
     pub(super) async fn begin(slots: Arc<dyn Slots>) -> Result<Self, VaultError> {
         joined(spawn_blocking(move || Self::begin_now(slots)).await)
     }
@@ -169,10 +167,11 @@ impl Rotation {
             )));
         };
         settle(&*slots, &current)?;
-        // The same one twice: whoever began has died before there was a new one.
+        // The same key twice: the process that began has died before there was a new key.
         let previous = slots.load(Slot::Previous)?.filter(|previous| previous.id() != current.id());
         if let Some(previous) = previous {
-            // Whoever began may have died before this, and what is sealed now needs the key for good.
+            // The process that began may have died before it synced the name, and everything that is sealed from now on needs
+            // the key.
             slots.store(Slot::Current, &current)?;
             let keys = Keys::new(current).previous(previous);
             return Ok(Self { slots, keys, is_resumed: true, lock });
@@ -183,33 +182,32 @@ impl Rotation {
         Ok(Self { slots, keys: Keys::new(new).previous(current), is_resumed: false, lock })
     }
 
-    /// The new key, and the one before it.
+    /// Returns the new key and the previous one.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// Whether an earlier change had not been finished, which this one goes on with: the new key is that
-    /// one's.
+    /// Returns whether this resumes an earlier rotation that was not finished; the new key is that one's.
     pub fn is_resumed(&self) -> bool {
         self.is_resumed
     }
 
-    /// Keeps the key before under another name too, where it stays: backups need it, and so may another vault.
+    /// Also stores the previous key under another name, for good: backups need it, and another vault may need it, too.
     ///
     /// # Errors
-    /// Where it can't be kept.
+    /// If it can't be stored.
     pub async fn keep_previous(&self) -> Result<Option<KeptKey>, VaultError> {
         let Some(previous) = self.keys.previous.clone() else { return Ok(None) };
         let slots = self.slots.clone();
         joined(spawn_blocking(move || keep(&*slots, &previous).map(Some)).await)
     }
 
-    /// Forgets the key before. For when nothing is sealed with it any more, in any vault: what is, can't be
-    /// opened by anybody then.
+    /// Removes the previous key. Only call this when nothing is sealed with it any more, in any vault: nobody could open it
+    /// then.
     ///
     /// # Errors
-    /// [`VaultError::Key`] where the key that is kept is another one by now; [`VaultError::Io`] where it can't
-    /// be removed. It is then still there.
+    /// [`VaultError::Key`] if the stored key is another one by now; [`VaultError::Io`] if the previous key can't be removed.
+    /// It is then still there.
     pub async fn finish(self) -> Result<(), VaultError> {
         joined(spawn_blocking(move || self.finish_now()).await)
     }
@@ -239,13 +237,13 @@ impl fmt::Debug for Rotation {
     }
 }
 
-/// A key that had to give way to another, and where it is kept.
+/// A key that was replaced by another, and where it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeptKey {
-    /// Which key.
+    /// The key's id.
     pub id: KeyId,
-    /// Where: a file's path, or a keyring's entry.
+    /// The place: a file's path, or a keyring's entry.
     pub place: String,
 }
 
@@ -255,7 +253,7 @@ fn keep(slots: &dyn Slots, key: &VaultKey) -> Result<KeptKey, VaultError> {
     Ok(KeptKey { id: key.id(), place: slots.name(slot) })
 }
 
-/// Puts `key` in place of those that are there, which are kept under other names.
+/// Replaces the stored keys by `key`, and keeps them under other names.
 pub(super) async fn replace(slots: Arc<dyn Slots>, key: VaultKey) -> Result<Vec<KeptKey>, VaultError> {
     joined(spawn_blocking(move || replace_now(&*slots, &key)).await)
 }
@@ -267,7 +265,7 @@ pub(in crate::vault) fn replace_now(
     let _lock = locked(slots)?;
     loop {
         let Some(current) = slots.load(Slot::Current)? else {
-            // A first run elsewhere does not lock, and may come first.
+            // The first run of another process does not lock, and may be faster.
             match slots.add(Slot::Current, key)? {
                 true => return Ok(Vec::new()),
                 false => continue,
@@ -285,8 +283,8 @@ pub(in crate::vault) fn replace_now(
                 kept.push(keep(slots, &old)?);
             }
         }
-        // A vault may need both until it is given up, so the key before goes last; from the moment at which
-        // the new key is there, what lies beside it says that they are not of one change.
+        // A vault may need both keys until the old ones are given up, so the previous key is removed last. As soon as the new
+        // key is there, the replacement slot says that the two are not from one rotation.
         if is_changing {
             slots.store(Slot::Replacement, key)?;
         }

@@ -11,30 +11,30 @@ use tokio::task::spawn_blocking;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::change::{self, KeptKey, Rotation, Slot, Slots};
-use super::places::KeyFuture;
-use super::service::{KeyRequest, answers};
-use super::{EXPECTED, VaultKey};
+use super::future::KeyFuture;
+use super::service::{KeyRequest, key_service};
+use super::vault_key::{EXPECTED, VaultKey};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, lock};
 
 /// How long a first run waits for another one: it may have to ask its user to unlock the keyring.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long the keyring is waited for until it is found.
+/// How long to wait until the keyring is found.
 const FOUND: Duration = Duration::from_secs(10);
 
-/// After how long a person is told that the keyring is waited for.
+/// The time after which a warning says that the keyring has not responded.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// A key in the system's keyring, in base64: the Secret Service on Linux and the BSDs (GNOME's keyring,
 /// KWallet, KeePassXC), the keychain on macOS, the Credential Manager on Windows.
 ///
-/// It is the entry of a service and a user's name, and `secret-tool lookup service SERVICE username USER` prints
-/// it. A keyring that is locked asks its user to unlock it; a program without a desktop has none, most often,
-/// and gets an error. So does one whose keyring does not answer: after ten seconds, or two minutes where its user
-/// may be asked for something. A `tracing` warning says what is waited for.
+/// It is stored in the entry of a service and a user name; `secret-tool lookup service SERVICE username USER` prints it. A
+/// locked keyring asks its user to unlock it. A program without a desktop usually has no keyring and gets an error. A
+/// keyring that does not respond is an error, too: after ten seconds, or two minutes if its user may have to do something.
+/// A `tracing` warning says what the program waits for.
 ///
-/// A program that has set a store of its own by `keyring_core::set_default_store` has its keys there.
+/// If a program has set a store of its own with `keyring_core::set_default_store`, its keys are there.
 ///
 /// ```no_run
 /// use tower_credentials::vault::key::{KeyServiceExt, KeyringKey};
@@ -53,35 +53,34 @@ pub struct KeyringKey {
 }
 
 impl KeyringKey {
-    /// The key in the entry of this service and user.
+    /// Returns the place of the key in the entry of this service and user.
     pub fn new(service: impl Into<String>, user: impl Into<String>) -> Self {
         Self { service: service.into(), user: user.into(), lock: None }
     }
 
-    /// Whoever puts a key into the keyring locks this file meanwhile: a keyring by itself does not keep two
-    /// first runs from making a key each, of which one is lost. Without it no key is made or changed here.
-    /// Every program that uses the entry must name the same file; it is made, and stays.
+    /// Sets the file to lock while a key is stored: the keyring alone does not keep two first runs from making a key each, of
+    /// which one would be lost. Without a lock file no key is made or changed here. Every program that uses the entry must
+    /// name the same file; it is made if it is missing, and never removed.
     #[must_use]
     pub fn lock_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.lock = Some(path.into());
         self
     }
 
-    /// Puts a new key in place of the one that is there, which is kept beside it until
-    /// [`Rotation::finish`]; goes on with what was begun and not finished, with that one's new key.
+    /// Replaces the key by a new one; the old one is kept beside it until [`Rotation::finish`]. Resumes a rotation that was not
+    /// finished, with its new key.
     ///
     /// # Errors
-    /// [`VaultError::Locked`] while another one does so; [`VaultError::Key`] where there is no key to change,
-    /// the keyring can't be reached or no [lock file](Self::lock_file) is named.
+    /// [`VaultError::Locked`] if another rotation is going on; [`VaultError::Key`] if there is no key, the keyring can't be
+    /// reached or no [lock file](Self::lock_file) is set.
     pub async fn rotate(&self) -> Result<Rotation, VaultError> {
         Rotation::begin(Arc::new(self.clone())).await
     }
 
-    /// Puts this key there. One that is there already is kept beside it, as the entry of the user's name, a
-    /// dot and that key's id.
+    /// Stores this key. A key that is there already is kept in another entry, whose user name ends in a dot and that key's id.
     ///
     /// # Errors
-    /// As at [`rotate`](Self::rotate); that there is no key is none here.
+    /// The same as those of [`rotate`](Self::rotate), except that a missing key is not an error.
     pub async fn replace(&self, key: &VaultKey) -> Result<Vec<KeptKey>, VaultError> {
         change::replace(Arc::new(self.clone()), key.clone()).await
     }
@@ -90,7 +89,7 @@ impl KeyringKey {
         format!("{}{}", self.user, slot.suffix())
     }
 
-    /// Asks for something with the entry of a slot.
+    /// Calls `ask` with the entry of a slot.
     fn ask<T: Send + 'static>(
         &self,
         slot: Slot,
@@ -101,28 +100,28 @@ impl KeyringKey {
         self.wait(slot, PATIENCE, move || ask(Entry::new_in_store(&store, &service, &user)?))
     }
 
-    /// Waits for the keyring with a bound. It is asked on a thread that nobody waits for at the end: a bus that takes
-    /// connections and is silent would hold it for ever.
+    /// Waits for the keyring with a time limit. The call runs on a thread that nobody joins: a bus that takes connections and
+    /// stays silent would block it for ever.
     fn wait<T: Send + 'static>(
         &self,
         slot: Slot,
         most: Duration,
         ask: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, VaultError> {
-        let (sender, answer) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let thread = thread::Builder::new().name("keyring".to_owned());
         let started = thread.spawn(move || drop(sender.send(ask())));
         started.map_err(|error| {
             VaultError::Key(format!("the keyring can't be asked: no thread for it ({error})"))
         })?;
-        let answered = answer.recv_timeout(SILENCE).or_else(|_| {
+        let received = receiver.recv_timeout(SILENCE).or_else(|_| {
             tracing::warn!(
                 "waiting for the desktop's keyring, for {} s at most; it may be asking for its password",
                 most.as_secs()
             );
-            answer.recv_timeout(most.saturating_sub(SILENCE))
+            receiver.recv_timeout(most.saturating_sub(SILENCE))
         });
-        answered.map_err(|_| {
+        received.map_err(|_| {
             VaultError::Key(format!(
                 "the keyring with {} has not answered within {} s; see whether the desktop's keyring runs, or \
                  {OTHERWISE}",
@@ -132,7 +131,7 @@ impl KeyringKey {
         })
     }
 
-    /// What is wrong, without what is kept, which some errors hold.
+    /// Describes an error without the stored key, which some errors hold.
     fn failed(&self, slot: Slot, error: Error) -> VaultError {
         let name = self.name(slot);
         VaultError::Key(match error {
@@ -180,11 +179,11 @@ impl KeyringKey {
     }
 }
 
-/// The way out where there is no keyring.
+/// The way out if there is no keyring.
 const OTHERWISE: &str = "give the key otherwise: in TOWER_CREDENTIALS_VAULT_KEY, in a key file, or by a command that \
                          prints it";
 
-/// The program's own store, or the system's.
+/// Returns the program's own store, or the system's.
 fn store() -> keyring_core::Result<Arc<CredentialStore>> {
     if let Some(store) = keyring_core::get_default_store() {
         return Ok(store);
@@ -215,7 +214,7 @@ impl Slots for KeyringKey {
         let text = key.to_base64();
         self.ask(slot, move |entry| entry.set_password(text.expose()))?
             .map_err(|error| self.failed(slot, error))?;
-        // Not every keyring says so where it keeps nothing.
+        // Not every keyring reports that it has stored nothing.
         match self.load(slot)? {
             Some(kept) if kept.id() == key.id() => Ok(()),
             _ => {
@@ -226,7 +225,7 @@ impl Slots for KeyringKey {
     }
 
     fn add(&self, slot: Slot, key: &VaultKey) -> Result<bool, VaultError> {
-        // Whoever adds one has locked the file.
+        // The caller has locked the file.
         match self.load(slot)? {
             Some(_) => Ok(false),
             None => self.store(slot, key).map(|()| true),
@@ -254,10 +253,10 @@ impl Slots for KeyringKey {
     }
 }
 
-answers!(KeyringKey);
+key_service!(KeyringKey);
 
 impl KeyringKey {
-    pub(crate) fn answer(&self, request: KeyRequest) -> KeyFuture {
+    pub(crate) fn respond(&self, request: KeyRequest) -> KeyFuture {
         let place = self.clone();
         KeyFuture::working(spawn_blocking(move || match request {
             KeyRequest::Load => place.load(Slot::Current),

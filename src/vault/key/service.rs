@@ -1,4 +1,4 @@
-//! Where keys are kept, as a service, and two such places one after the other.
+//! The service that loads a vault's key, and two such services one after the other.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -8,27 +8,28 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Keys, VaultKey};
+use super::change::Keys;
+use super::vault_key::VaultKey;
 use crate::BoxError;
 use crate::vault::VaultError;
 
-/// What a [`KeyService`] is asked.
+/// A request to a [`KeyService`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyRequest {
-    /// The key that is kept there; answered by `None` where there is none.
+    /// Loads the key. The response is `None` if there is none.
     Load,
-    /// The same, but where there is none, a new one is made and kept. Answered by `None` where this place
-    /// can't keep one.
+    /// Loads the key, or makes and stores a new one. The response is `None` if there is none and this place can't store
+    /// one.
     LoadOrCreate,
-    /// The key before, while a [change of keys](super::Rotation) is not finished; answered by `None` where
-    /// there is none, as in a place that keeps but one key.
+    /// Loads the previous key while a [rotation](super::Rotation) is not finished. The response is `None` if there is none, as
+    /// in a place that stores only one key.
     LoadPrevious,
 }
 
-/// A place where a vault's key is kept: every `Service<KeyRequest, Response = Option<VaultKey>>` is one.
+/// The place of a vault's key: every `Service<KeyRequest, Response = Option<VaultKey>>` is one.
 /// [`EnvKey`](super::EnvKey), [`FileKey`](super::FileKey) and [`CommandKey`](super::CommandKey) come with this
-/// crate, and `KeyringKey` with its feature `keyring`; a machine that keeps keys for you is a service of yours.
+/// crate, and `KeyringKey` with the feature `keyring`; for a key management service, write a service of your own.
 ///
 /// ```
 /// use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
@@ -59,8 +60,8 @@ impl<S> KeyService for S where
 {
 }
 
-/// Makes a place a [`KeyService`] that is always ready, by its method `answer`.
-macro_rules! answers {
+/// Implements a [`KeyService`] that is always ready, with the type's method `respond`.
+macro_rules! key_service {
     ($place:ident) => {
         impl tower_service::Service<$crate::vault::key::KeyRequest> for $place {
             type Response = Option<$crate::vault::key::VaultKey>;
@@ -75,55 +76,54 @@ macro_rules! answers {
             }
 
             fn call(&mut self, request: $crate::vault::key::KeyRequest) -> Self::Future {
-                self.answer(request)
+                self.respond(request)
             }
         }
     };
 }
-pub(crate) use answers;
+pub(crate) use key_service;
 
 /// A method for each [`KeyRequest`], and one that combines two services.
 pub trait KeyServiceExt: KeyService {
-    /// The key that is kept there, if there is one.
+    /// Loads the key, if there is one.
     ///
     /// # Errors
-    /// [`VaultError::Key`] where what is kept is no key or is not kept safely, and whatever the service
-    /// answers.
+    /// [`VaultError::Key`] if the stored text is not a key or is not private, and the service's own errors.
     fn load(&self) -> impl Future<Output = Result<Option<VaultKey>, VaultError>> + Send {
-        ask(self.clone(), KeyRequest::Load)
+        call(self.clone(), KeyRequest::Load)
     }
 
-    /// The key that is kept there; where there is none, a new one is made and kept.
+    /// Loads the key; if there is none, makes and stores a new one.
     ///
     /// # Errors
-    /// As at [`load`](Self::load), and [`VaultError::Key`] where there is no key and none can be kept.
+    /// The errors of [`load`](Self::load), and [`VaultError::Key`] if there is no key and none can be stored.
     fn load_or_create(&self) -> impl Future<Output = Result<VaultKey, VaultError>> + Send {
         let service = self.clone();
         async move {
-            let key = ask(service, KeyRequest::LoadOrCreate).await?;
+            let key = call(service, KeyRequest::LoadOrCreate).await?;
             key.ok_or_else(|| {
                 VaultError::Key("there is none where it is looked for; make one".to_owned())
             })
         }
     }
 
-    /// The key that is kept there, and the one before it while a [change of keys](super::Rotation) is not
-    /// finished: whoever opens a vault meanwhile needs both.
+    /// Loads the key, and the previous one while a [rotation](super::Rotation) is not finished: opening a vault then needs
+    /// both.
     ///
     /// # Errors
-    /// As at [`load`](Self::load).
+    /// The same as those of [`load`](Self::load).
     fn load_keys(&self) -> impl Future<Output = Result<Option<Keys>, VaultError>> + Send {
         let service = self.clone();
         async move {
             loop {
-                let Some(current) = ask(service.clone(), KeyRequest::Load).await? else {
+                let Some(current) = call(service.clone(), KeyRequest::Load).await? else {
                     return Ok(None);
                 };
-                let Some(previous) = ask(service.clone(), KeyRequest::LoadPrevious).await? else {
+                let Some(previous) = call(service.clone(), KeyRequest::LoadPrevious).await? else {
                     return Ok(Some(Keys::new(current)));
                 };
-                // The change may have begun between the two.
-                let again = ask(service.clone(), KeyRequest::Load).await?;
+                // The rotation may have begun between the two requests.
+                let again = call(service.clone(), KeyRequest::Load).await?;
                 if again.is_some_and(|again| again.id() == current.id()) {
                     return Ok(Some(Keys::new(current).previous(previous)));
                 }
@@ -131,8 +131,8 @@ pub trait KeyServiceExt: KeyService {
         }
     }
 
-    /// This service's key, or the other's where this one has none. A new key is made only where neither
-    /// has one, in the first of them that can keep it.
+    /// Uses this service's key, or the other's if this one has none. A new key is made only if neither has one, by the first
+    /// of them that can store it.
     fn or<S: KeyService>(self, other: S) -> Or<Self, S> {
         Or { first: self, second: other }
     }
@@ -140,14 +140,14 @@ pub trait KeyServiceExt: KeyService {
 
 impl<S: KeyService> KeyServiceExt for S {}
 
-/// A [`KeyService`] of any type: where the keys of a vault are that is open.
+/// A [`KeyService`] of any type: the place of an open vault's keys.
 #[cfg(feature = "file")]
 pub(in crate::vault) trait KeyPlace: Send + Sync {
-    /// The keys that are there now.
+    /// Loads the current keys.
     fn keys(&self) -> Pin<Box<dyn Future<Output = Result<Option<Keys>, VaultError>> + Send + '_>>;
 }
 
-/// Such a place. Services are cloned to be called, and need not be shareable for that.
+/// Makes a [`KeyPlace`] of a service, which is cloned for each call and so need not be `Sync`.
 #[cfg(feature = "file")]
 pub(in crate::vault) struct Place<S>(std::sync::Mutex<S>);
 
@@ -161,13 +161,13 @@ impl<S: KeyService> Place<S> {
 #[cfg(feature = "file")]
 impl<S: KeyService> KeyPlace for Place<S> {
     fn keys(&self) -> Pin<Box<dyn Future<Output = Result<Option<Keys>, VaultError>> + Send + '_>> {
-        // Nothing is broken by a clone that has panicked.
+        // A clone that panicked has broken nothing.
         let service = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         Box::pin(async move { service.load_keys().await })
     }
 }
 
-async fn ask<S: KeyService>(
+async fn call<S: KeyService>(
     mut service: S,
     request: KeyRequest,
 ) -> Result<Option<VaultKey>, VaultError> {
@@ -192,7 +192,7 @@ impl<A: KeyService, B: KeyService> Service<KeyRequest> for Or<A, B> {
     type Future = OrFuture<A, B>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
-        // Which of them is asked, and how often, only the answers tell: each is made ready when it is due.
+        // Only the responses decide which service is called, and how often: each is made ready when it is called.
         Poll::Ready(Ok(()))
     }
 
@@ -207,8 +207,8 @@ impl<A: KeyService, B: KeyService> Service<KeyRequest> for Or<A, B> {
     }
 }
 
-/// The questions, in their order. Nothing is made before all have been asked for what they have, and the key
-/// before is asked of the one that has the key.
+/// The requests, in their order. No key is made before both services were asked for theirs. The previous key is loaded from
+/// the service that has the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     LoadFirst,
@@ -220,7 +220,7 @@ enum Step {
 }
 
 pin_project! {
-    /// The answer of an [`Or`].
+    /// The future of an [`Or`]'s response.
     pub struct OrFuture<A: KeyService, B: KeyService> {
         first: A,
         second: B,
@@ -235,8 +235,8 @@ pin_project! {
     #[project = StateProj]
     enum State<A, B> {
         Unready,
-        First { #[pin] answer: A },
-        Second { #[pin] answer: B },
+        First { #[pin] response: A },
+        Second { #[pin] response: B },
     }
 }
 
@@ -247,25 +247,25 @@ impl<A: KeyService, B: KeyService> Future for OrFuture<A, B> {
         let mut this = self.project();
         loop {
             let key = match this.state.as_mut().project() {
-                StateProj::First { answer } => ready!(answer.poll(cx)).map_err(failed)?,
-                StateProj::Second { answer } => ready!(answer.poll(cx)).map_err(failed)?,
+                StateProj::First { response } => ready!(response.poll(cx)).map_err(failed)?,
+                StateProj::Second { response } => ready!(response.poll(cx)).map_err(failed)?,
                 StateProj::Unready => {
                     let request = match this.step {
                         Step::LoadFirst | Step::LoadSecond => KeyRequest::Load,
                         Step::CreateFirst | Step::CreateSecond => KeyRequest::LoadOrCreate,
                         Step::PreviousFirst | Step::PreviousSecond => KeyRequest::LoadPrevious,
                     };
-                    let asked = match this.step {
+                    let calling = match this.step {
                         Step::LoadFirst | Step::CreateFirst | Step::PreviousFirst => {
                             ready!(this.first.poll_ready(cx)).map_err(failed)?;
-                            State::First { answer: this.first.call(request) }
+                            State::First { response: this.first.call(request) }
                         }
                         Step::LoadSecond | Step::CreateSecond | Step::PreviousSecond => {
                             ready!(this.second.poll_ready(cx)).map_err(failed)?;
-                            State::Second { answer: this.second.call(request) }
+                            State::Second { response: this.second.call(request) }
                         }
                     };
-                    this.state.set(asked);
+                    this.state.set(calling);
                     continue;
                 }
             };

@@ -1,13 +1,13 @@
-//! Vouching, under a vault's key, for what is kept in clear.
+//! Signing with a vault's key what is stored in plain text.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{KeyId, VaultKey};
+use super::vault_key::{KeyId, VaultKey};
 use crate::secret::leaving_no_copy;
 
-/// What vouches under a vault's key: HMAC with SHA-256 (RFC 2104), by a key that is derived from that one. Nothing is
-/// opened with it.
+/// Signs with a vault's key: HMAC with SHA-256 (RFC 2104), under a key that is derived from the vault's. It can't open
+/// anything.
 #[derive(Clone)]
 pub(in crate::vault) struct Signer {
     id: KeyId,
@@ -19,17 +19,17 @@ impl Signer {
         Self { id: key.id(), key: key.derive(b"tower-credentials vault mac v1") }
     }
 
-    /// The key under which it vouches.
+    /// Returns the id of the vault's key.
     pub(in crate::vault) fn id(&self) -> KeyId {
         self.id
     }
 
-    /// Vouches for these fields, of which each is preceded by its length, so that no two lists make the same bytes.
+    /// Signs these fields. Each is preceded by its length, so different lists of fields never make the same bytes.
     pub(in crate::vault) fn sign(&self, fields: &[impl AsRef<[u8]>]) -> [u8; 32] {
         leaving_no_copy(|| self.mac(fields).finalize().into_bytes().into())
     }
 
-    /// Whether this was made by [`sign`](Self::sign) of the same fields; in constant time.
+    /// Whether [`sign`](Self::sign) made this signature for the same fields; in constant time.
     pub(in crate::vault) fn is_signed(&self, fields: &[impl AsRef<[u8]>], signature: &[u8]) -> bool {
         leaving_no_copy(|| self.mac(fields).verify_slice(signature).is_ok())
     }

@@ -6,16 +6,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::cipher::VERSION;
 use super::rules::VaultId;
 use crate::vault::key::KeyId;
 
-/// A sealed secret: what a backend keeps in a secret's place. Serialized as an object of the format's
-/// version, the vault's and the key's id in hexadecimal digits, and nonce and ciphertext in standard base64.
+/// The version of the format that secrets are sealed in. Version 1 did not bind the attributes, and version 2 did not bind
+/// the vault.
+pub(super) const VERSION: u32 = 3;
+
+/// A sealed secret, which a backend stores instead of the secret. Serialized as an object with the format's version, the
+/// ids of the vault and the key in hexadecimal digits, and nonce and ciphertext in standard base64.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
     pub(super) version: u32,
-    /// In which vault it was sealed; from version 3 on.
+    /// The vault in which it was sealed; since version 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) vault: Option<VaultId>,
     pub(super) key_id: KeyId,
@@ -27,22 +30,22 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// The version of the format it is sealed in.
+    /// Returns the version of the format.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// Whether this version knows the format. Of another one, fields may be missing here.
+    /// Whether this crate knows the format. Of an unknown format, fields may be missing here.
     pub(crate) fn is_known(&self) -> bool {
         (1..=VERSION).contains(&self.version)
     }
 
-    /// In which vault it was sealed. Seals of versions before 3 don't say it.
+    /// Returns the id of the vault in which it was sealed; `None` for seals of versions before 3.
     pub fn vault_id(&self) -> Option<VaultId> {
         self.vault
     }
 
-    /// Which key opens it.
+    /// Returns the id of the key that opens it.
     pub fn key_id(&self) -> KeyId {
         self.key_id
     }

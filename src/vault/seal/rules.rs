@@ -1,33 +1,32 @@
-//! What a vault says of itself, by which a sealed secret is let in or not.
+//! The rules by which a vault admits a sealed secret or bars it.
 
 use std::fmt;
 
 use crate::hex_id::hex_id;
 use crate::vault::key::KeyId;
 
-/// A vault's name for life: 128 random bits, written as 32 lower-case hexadecimal digits. A seal is bound to it,
-/// so that what was sealed in one vault opens in no other, whoever else has the key. A copy of a whole vault has
-/// the same.
+/// A vault's permanent id: 128 random bits, written as 32 lower-case hexadecimal digits. A seal is bound to it, so a secret
+/// that was sealed in one vault does not open in another, even with the same key. A copy of a whole vault has the same id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VaultId([u8; 16]);
 
 impl VaultId {
-    /// A new random id.
+    /// Returns a new random id.
     ///
     /// # Panics
-    /// Where the operating system has no random numbers to give; nothing safe can be done without.
+    /// If the operating system gives no random numbers; nothing safe can be done without them.
     pub fn random() -> Self {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
         Self::from_bytes(bytes)
     }
 
-    /// The id made of these bytes.
+    /// Returns the id with these bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes of the id.
+    /// Returns the bytes of the id.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
@@ -35,20 +34,20 @@ impl VaultId {
 
 hex_id!(VaultId, InvalidVaultId, "a vault's id", "32");
 
-/// Which seals a vault lets in.
+/// Which seals a vault admits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// The vault; none has that of no version that knows of ids, and a backend that is given none.
+    /// The vault's id. A vault of a version before ids has none, nor has a backend that was given none.
     pub(crate) vault: Option<VaultId>,
-    /// The oldest version of a seal that is in it.
+    /// The oldest version of a seal in the vault.
     pub(crate) least: u32,
-    /// Keys that it has given up.
+    /// Keys that the vault has given up.
     pub(crate) retired: Vec<KeyId>,
-    /// Keys that are trusted no more, whatever was sealed with them.
+    /// Keys that are no longer trusted, whatever was sealed with them.
     pub(crate) revoked: Vec<KeyId>,
 }
 
-/// Why a sealed secret is not let in, although its key may be known.
+/// Why a sealed secret is not admitted, although its key may be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barred {
     Retired(KeyId),
@@ -58,7 +57,7 @@ pub(crate) enum Barred {
 }
 
 impl Rules {
-    /// Whether a seal of this version and key is let in. `restored` are those that a person has put back.
+    /// Checks whether a seal of this version and key is admitted. `restored` admits records that were put back from a backup.
     pub(super) fn admit(&self, version: u32, key: KeyId, restored: bool) -> Result<(), Barred> {
         if self.revoked.contains(&key) {
             return Err(Barred::Revoked(key));
@@ -72,7 +71,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Whether a seal is of this vault; one that says nothing is of any.
+    /// Checks whether a seal belongs to this vault; a seal without an id belongs to any.
     pub(super) fn is_of(&self, vault: Option<VaultId>) -> Result<(), Barred> {
         match vault.filter(|vault| self.vault != Some(*vault)) {
             Some(other) => Err(Barred::OtherVault(other)),

@@ -461,7 +461,7 @@ async fn old_hand() {
 }
 
 #[tokio::test]
-async fn a_sealing_anew_that_is_killed_after_any_record_is_taken_up_again() {
+async fn a_resealing_that_is_killed_after_any_record_is_resumed() {
     const RECORDS: usize = 5;
     let place = Place::new();
     let (old, new) = (place.key.clone(), VaultKey::generate());

@@ -17,8 +17,8 @@ use tower_credentials::{
 
 pub(crate) const PLANTED: &str = "sk-planted-0123456789-abcdefghijklmnop";
 
-/// Makes a test of each promise for the vaults that `$new` makes; `$new` answers a vault and what must
-/// live as long.
+/// Makes a test of each promise for the vaults that `$new` makes; `$new` returns a vault and what must live as
+/// long.
 macro_rules! every_promise {
     ($new:expr) => {
         $crate::vault_contract::every_promise!($new;
@@ -35,12 +35,12 @@ macro_rules! every_promise {
             relabel_refuses_a_taken_label,
             keys_of_a_configuration_are_put_once_and_exchanged_where_they_are,
             move_changes_the_order_and_past_the_end_is_the_back,
-            a_reset_restores_the_place_that_a_person_has_given,
-            remove_forgets_the_credential_and_how_it_stood,
+            a_reset_restores_the_place_that_was_set_explicitly,
+            remove_forgets_the_credential_and_its_standing,
             what_is_missing_is_not_found,
             a_new_secret_is_on_the_right_record_of_several,
             attributes_change_with_a_secret_alone,
-            a_lost_race_for_a_new_secret_answers_what_is_stored,
+            a_lost_race_for_a_new_secret_returns_what_is_stored,
             of_many_who_replace_one_generation_one_wins,
             a_later_shorter_deadline_never_shortens_a_longer_one,
             outcomes_at_once_are_all_kept,
@@ -49,14 +49,14 @@ macro_rules! every_promise {
             a_saved_standing_never_rolls_back_a_newer_secret,
             to_the_back_and_health_are_kept,
             a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_is_not,
-            a_pause_and_the_latest_answer_are_kept_through_a_reset_and_a_new_secret,
+            a_pause_and_the_last_response_are_kept_through_a_reset_and_a_new_secret,
             every_change_makes_a_new_revision_and_reading_makes_none,
-            a_secret_sealed_anew_makes_no_new_revision,
+            a_resealed_secret_makes_no_new_revision,
             a_lease_waits_until_the_other_is_dropped,
             a_lease_of_another_credential_does_not_wait,
-            who_stops_waiting_for_a_lease_does_not_keep_it_from_others,
+            a_dropped_wait_for_a_lease_does_not_keep_it_from_others,
             a_clients_lease_is_held_by_one_and_is_not_anothers,
-            a_refresh_that_begins_again_is_told_that_one_did_not_end,
+            a_refresh_that_begins_again_learns_that_an_earlier_one_did_not_end,
             a_refresh_of_an_old_secret_does_not_begin,
             debug_shows_no_secret,
         );
@@ -82,7 +82,7 @@ pub(crate) fn account(label: &str) -> Credential {
     Credential::new(pool(), label, Secret::api_key(format!("{PLANTED}-{label}")))
 }
 
-/// Puts accounts of these labels and answers their ids.
+/// Puts accounts with these labels and returns their ids.
 pub(crate) async fn put_all<const N: usize>(vault: &impl Vault, labels: [&str; N]) -> [CredentialId; N] {
     let mut ids = [CredentialId::from_bytes([0; 16]); N];
     for (id, label) in ids.iter_mut().zip(labels) {
@@ -315,7 +315,7 @@ pub(crate) async fn move_changes_the_order_and_past_the_end_is_the_back(vault: i
     assert_eq!(order(&vault).await, ["b", "a", "c"]);
 }
 
-pub(crate) async fn a_reset_restores_the_place_that_a_person_has_given(vault: impl Vault) {
+pub(crate) async fn a_reset_restores_the_place_that_was_set_explicitly(vault: impl Vault) {
     let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
     vault.move_to(c, 1).await.unwrap();
     assert_eq!(order(&vault).await, ["a", "c", "b"]);
@@ -333,7 +333,7 @@ pub(crate) async fn a_reset_restores_the_place_that_a_person_has_given(vault: im
     assert_eq!(stored.standings.credentials[&b].tier, Some(3), "a reset changes no tier");
 }
 
-pub(crate) async fn remove_forgets_the_credential_and_how_it_stood(vault: impl Vault) {
+pub(crate) async fn remove_forgets_the_credential_and_its_standing(vault: impl Vault) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     vault.record(pool(), vec![cooled(a, 100, 1, false)]).await.unwrap();
     vault.remove(a).await.unwrap();
@@ -396,7 +396,7 @@ pub(crate) async fn attributes_change_with_a_secret_alone(vault: impl Vault) {
     assert_eq!((stored.metadata.attributes, stored.secret.token().expose()), (new, "third"));
 }
 
-pub(crate) async fn a_lost_race_for_a_new_secret_answers_what_is_stored(vault: impl Vault) {
+pub(crate) async fn a_lost_race_for_a_new_secret_returns_what_is_stored(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     vault.replace_secret(id, Generation::FIRST, Secret::api_key("winner")).await.unwrap();
     for stale in [Generation::FIRST, Generation::new(3)] {
@@ -476,8 +476,8 @@ pub(crate) async fn an_outcome_of_a_credential_that_is_gone_is_dropped(vault: im
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     vault.remove(a).await.unwrap();
     let before = vault.revision(pool()).await.unwrap();
-    let answered = vault.record(pool(), vec![cooled(a, 5_000, 1, true)]).await.unwrap();
-    assert_eq!(answered, before, "nothing changed");
+    let revision = vault.record(pool(), vec![cooled(a, 5_000, 1, true)]).await.unwrap();
+    assert_eq!(revision, before, "nothing changed");
     vault.record(pool(), vec![cooled(a, 5_000, 1, true), cooled(b, 6_000, 1, false)]).await.unwrap();
     let standings = vault.load_pool(pool()).await.unwrap().standings;
     assert_eq!(standings.order, [b]);
@@ -542,15 +542,15 @@ pub(crate) async fn a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_i
     assert!(is_dead().await);
 }
 
-pub(crate) async fn a_pause_and_the_latest_answer_are_kept_through_a_reset_and_a_new_secret(
+pub(crate) async fn a_pause_and_the_last_response_are_kept_through_a_reset_and_a_new_secret(
     vault: impl Vault,
 ) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
-    let answer = |at| LastResponse { at: Timestamp::from_millis(at), status: 200 };
-    let changes = [Change::Answered(answer(7)), Change::Paused, Change::Answered(answer(6))];
+    let response = |at| LastResponse { at: Timestamp::from_millis(at), status: 200 };
+    let changes = [Change::Answered(response(7)), Change::Paused, Change::Answered(response(6))];
     let outcomes = changes.map(|change| Outcome { id: a, change });
     vault.record(pool(), outcomes.to_vec()).await.unwrap();
-    let expected = Standing { paused: true, last_response: Some(answer(7)), ..Standing::default() };
+    let expected = Standing { paused: true, last_response: Some(response(7)), ..Standing::default() };
     let standing = || async {
         let mut standings = vault.load_pool(pool()).await.unwrap().standings.credentials;
         assert_eq!(standings.get(&b).cloned().unwrap_or_default(), Standing::default());
@@ -589,7 +589,7 @@ pub(crate) async fn every_change_makes_a_new_revision_and_reading_makes_none(vau
     assert_eq!(vault.revision(pool()).await.unwrap(), last);
 }
 
-pub(crate) async fn a_secret_sealed_anew_makes_no_new_revision(vault: impl Vault) {
+pub(crate) async fn a_resealed_secret_makes_no_new_revision(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let before = vault.revision(pool()).await.unwrap();
     let stored = vault.get(id).await.unwrap();
@@ -597,10 +597,10 @@ pub(crate) async fn a_secret_sealed_anew_makes_no_new_revision(vault: impl Vault
         let request = VaultRequest::Reseal { id, expected, secret: stored.secret.clone() };
         vault.clone().oneshot(request).await.map_err(Into::<BoxError>::into).unwrap()
     };
-    let answer = reseal(Generation::FIRST).await;
+    let response = reseal(Generation::FIRST).await;
     assert!(
-        matches!(answer, VaultResponse::Replaced(Replaced::Swapped(Generation::FIRST))),
-        "{answer:?}"
+        matches!(response, VaultResponse::Replaced(Replaced::Swapped(Generation::FIRST))),
+        "{response:?}"
     );
     let other = reseal(Generation::new(7)).await;
     assert!(matches!(other, VaultResponse::Replaced(Replaced::Conflict(_))), "{other:?}");
@@ -631,7 +631,7 @@ pub(crate) async fn a_lease_of_another_credential_does_not_wait(vault: impl Vaul
     let _other = vault.lease_refresh(b).await.unwrap();
 }
 
-pub(crate) async fn who_stops_waiting_for_a_lease_does_not_keep_it_from_others(vault: impl Vault) {
+pub(crate) async fn a_dropped_wait_for_a_lease_does_not_keep_it_from_others(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let lease = vault.lease_refresh(id).await.unwrap();
     let mut second = Box::pin(vault.lease_refresh(id));
@@ -666,7 +666,9 @@ pub(crate) async fn a_clients_lease_is_held_by_one_and_is_not_anothers(vault: im
     }
 }
 
-pub(crate) async fn a_refresh_that_begins_again_is_told_that_one_did_not_end(vault: impl Vault) {
+pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_not_end(
+    vault: impl Vault,
+) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     let began = Timestamp::from(std::time::SystemTime::now());
     let first = vault.begin_refresh(a, Generation::FIRST).await.unwrap();

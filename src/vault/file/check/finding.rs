@@ -1,21 +1,21 @@
-//! What is found.
+//! The findings of a check.
 
 use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::vault::file::records::as_damage;
+use crate::vault::file::damage::as_damage;
 use crate::vault::{Damage, VaultError};
 
-/// How bad something is.
+/// How severe a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Severity {
-    /// Nothing is wrong; somebody may want to know.
+    /// Nothing is wrong, but somebody may want to know.
     Note,
-    /// It works, but is not as it should be.
+    /// The vault works, but something is not as it should be.
     Warning,
     /// Something does not work, or is lost.
     Error,
@@ -31,14 +31,14 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What sort of thing is found. Serialized in snake case.
+/// The kind of a finding. Serialized in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FindingKind {
     /// There is no vault in the directory.
     NoVault,
-    /// Somebody held the vault's lock all the time.
+    /// Somebody held the vault's lock for the whole time.
     Locked,
     /// A directory of the vault is missing.
     MissingDirectory,
@@ -46,17 +46,17 @@ pub enum FindingKind {
     OpenToOthers,
     /// A file or a directory belongs to another user.
     ForeignOwner,
-    /// What a killed process has left.
+    /// A file that a killed process has left.
     Leftover,
-    /// A file that is none of the vault's.
+    /// A file that does not belong to the vault.
     UnknownFile,
-    /// A damaged file that was set aside at some time.
+    /// A damaged file that was set aside.
     SetAside,
     /// A record that can't be read or does not open.
     Record,
     /// A record that is sealed with a key that was not given.
     OtherKey,
-    /// A record of which the vault has had no such any more: its key was given up, or all else is in a newer format.
+    /// A record that the vault should no longer have: its key was given up, or all other records are in a newer format.
     Restored,
     /// A record that is sealed with a key that was revoked.
     RevokedKey,
@@ -66,43 +66,43 @@ pub enum FindingKind {
     OlderFormat,
     /// A record with attributes that its seal, of version 1, does not bind.
     UnboundAttributes,
-    /// A pool's log that can't be read, or not all of it.
+    /// A pool's log that can't be read, or only in part.
     Log,
-    /// A record that its pool's log does not name, or by another label.
+    /// A record that its pool's log does not name, or names by another label.
     Unnamed,
     /// A pool's log names a record that is missing.
     MissingRecord,
-    /// A refresh has begun and nothing was stored.
+    /// A refresh has begun, and nothing was stored.
     UnfinishedRefresh,
-    /// An answer of a token endpoint that could not be read is kept with a credential.
+    /// A token endpoint's response that could not be read is stored with a credential.
     UnreadResponse,
-    /// `key.json`, which says which key is the vault's, is missing or can't be read.
+    /// `key.json`, which names the vault's key, is missing or can't be read.
     Marker,
     /// The key that was given is not the vault's.
     WrongKey,
     /// No key was given, so no record was opened.
     NoKey,
-    /// The vault's key is being changed, and not all is sealed with the new one.
+    /// A key change is not finished: not all records are sealed with the new key.
     UnfinishedKeyChange,
-    /// The key has made many of the seals that it may make.
+    /// The key has made many of the seals that are allowed.
     ManySeals,
-    /// The key's file is missing, or holds no key.
+    /// The key file is missing, or holds no key.
     KeyFile,
 }
 
-/// Something that was found. No secret is in it.
+/// A finding. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What sort of thing it is.
+    /// The kind of the finding.
     pub kind: FindingKind,
-    /// How bad it is.
+    /// How severe it is.
     pub severity: Severity,
     /// The file or directory.
     pub path: String,
-    /// What is wrong with it.
+    /// What is wrong.
     pub what: String,
-    /// How it can be mended, where somebody has to.
+    /// How to mend it, if somebody has to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub way_out: Option<String>,
     /// Whether [`Check::fix`](super::Check::fix) mends it.
@@ -127,10 +127,10 @@ impl Finding {
         self
     }
 
-    /// That something can't be read.
+    /// Returns the finding for a file that can't be read.
     pub(super) fn damage(kind: FindingKind, path: &Path, error: VaultError) -> Self {
         let Damage { reason, .. } = as_damage(path, error);
-        // A reason tells first what is wrong, then what helps.
+        // A reason has first the problem, then the way out.
         match reason.split_once("; ") {
             Some((what, way_out)) => Self::new(kind, Severity::Error, path, what).way_out(way_out),
             None => Self::new(kind, Severity::Error, path, reason),

@@ -1,4 +1,4 @@
-//! Looking a vault through: every record, log and file, before anything is swept or mended.
+//! Checking a vault: every record, log and file, before anything is swept or mended.
 
 mod directories;
 mod finding;
@@ -33,15 +33,12 @@ use crate::vault::key::{KeyId, Keys, VaultKey};
 use crate::vault::seal::VaultId;
 use mend::Mend;
 
-pub(super) use pools::named_by;
-
 pub use finding::{Finding, FindingKind, Severity};
 
-/// Looks a vault through without changing anything: records are opened, logs read, modes, owners, left-over
-/// files and the key looked at. Unlike [`FileVault::open`](super::FileVault::open), which puts in order what it
-/// can and says nothing of what is not asked for.
+/// Checks a vault without changing anything: opens the records, reads the logs, and looks at modes, owners, left-over files
+/// and the key. [`FileVault::open`](super::FileVault::open) instead mends what it can and only reports what is requested.
 ///
-/// Others may use the vault meanwhile: it is looked at while nobody changes it.
+/// Others may use the vault meanwhile: the check holds the vault's lock, so that nobody changes it.
 ///
 /// ```
 /// use tower_credentials::vault::file::{Check, FileVault};
@@ -62,7 +59,7 @@ pub use finding::{Finding, FindingKind, Severity};
 #[must_use = "nothing is looked at before it runs"]
 pub struct Check {
     directory: PathBuf,
-    /// The first seals.
+    /// The first key seals.
     keys: Vec<VaultKey>,
     key_file: Option<PathBuf>,
     fix: bool,
@@ -70,7 +67,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Of the vault in this directory.
+    /// Returns a check of the vault in this directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -81,48 +78,47 @@ impl Check {
         }
     }
 
-    /// With these keys, of which the current one is the vault's. Without any, no record is opened.
+    /// Sets the keys; the current one should be the vault's. Without keys no record is opened.
     pub fn keys(mut self, keys: &Keys) -> Self {
         self.keys = [&keys.current].into_iter().chain(&keys.previous).cloned().collect();
         self
     }
 
-    /// Looks at the key's file too, and at what lies beside it.
+    /// Also checks the key file, and the files beside it.
     pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.key_file = Some(path.into());
         self
     }
 
-    /// Whether what can be mended safely is mended: modes, left-over temporary files, logs that don't agree
-    /// with the records. Not, unless set. A record is never changed or removed, nor is anything that is damaged:
-    /// what has to give way is kept under another name.
+    /// Sets whether to mend what can be mended safely: modes, left-over temporary files, and logs that don't agree with the
+    /// records. Defaults to false. Records and damaged files are never changed or removed; a file that must make room is kept
+    /// under another name.
     pub fn fix(mut self, fix: bool) -> Self {
         self.fix = fix;
         self
     }
 
-    /// How long others' changes are waited for: ten seconds unless set. After that the vault is looked at all
-    /// the same, but for what can't be told while somebody changes it.
+    /// Sets how long to wait for the vault's lock. Defaults to ten seconds. After that the vault is checked all the same, except
+    /// for what can't be judged while somebody changes it.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.patience = timeout;
         self
     }
 
-    /// Looks, and mends if that is wanted.
+    /// Runs the check, and mends if [`fix`](Self::fix) is set.
     ///
     /// # Errors
-    /// [`VaultError::DirectoryGone`] where there is no such directory, [`VaultError::Io`] where it can't be read,
-    /// or, where it is to be mended, its lock can't be made.
-    /// Whatever is wrong with the vault is no error, but a [`Finding`].
+    /// [`VaultError::DirectoryGone`] if there is no such directory; [`VaultError::Io`] if it can't be read, or if its lock
+    /// can't be made for mending. Anything wrong with the vault is not an error but a [`Finding`].
     pub async fn run(self) -> Result<Report, VaultError> {
         self.until_free(Self::look).await
     }
 
-    /// The accounts of which a refresh has begun that is not going on, as [`run`](Self::run) finds them. It reads
-    /// nothing else, and mends nothing. None while others change the vault for longer than they are waited for.
+    /// Returns the accounts with an unfinished refresh that is not going on, as [`run`](Self::run) finds them. Reads nothing
+    /// else, and mends nothing. Returns none if others hold the vault's lock for longer than the timeout.
     ///
     /// # Errors
-    /// As at [`run`](Self::run).
+    /// The same as those of [`run`](Self::run).
     pub async fn unfinished_refreshes(self) -> Result<Vec<CredentialId>, VaultError> {
         self.until_free(Self::look_for_refreshes).await
     }
@@ -211,8 +207,8 @@ impl Check {
         root.is_ok_and(|root| disk::parent(key).canonicalize().is_ok_and(|parent| parent == root))
     }
 
-    /// Keeps others from changing the vault. Where the lock's file is missing it is made by whoever mends, as it
-    /// is by whoever opens the vault; to look alone makes nothing, and keeps nobody out then.
+    /// Keeps others from changing the vault. If the lock file is missing, mending makes it, as opening the vault does; a check
+    /// alone makes nothing, and then keeps nobody out.
     fn lock<'a>(&self, file: &'a LockFile) -> Result<Option<Held<'a>>, Stopped> {
         let can_take = match ops::metadata(file.path()) {
             Ok(metadata) => metadata.is_file() && (self.fix || !disk::is_closed(&metadata)),
@@ -220,7 +216,7 @@ impl Check {
                 error.kind() == io::ErrorKind::NotFound && self.fix && opening::is_vault(&self.directory)
             }
         };
-        // What can't be taken is named as what it is later.
+        // A lock that can't be taken is reported later.
         match (can_take, self.fix) {
             (false, _) => Ok(None),
             (true, true) => file.take().map(Some),
@@ -229,41 +225,41 @@ impl Check {
     }
 }
 
-/// What a vault looks like.
+/// The report of a [`Check`].
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The vault's directory.
     pub directory: String,
-    /// How many records there are.
+    /// The number of records.
     pub records: usize,
-    /// How many of them were opened.
+    /// The number of records that were opened.
     pub opened: usize,
-    /// How many pools have a log.
+    /// The number of pools that have a log.
     pub pools: usize,
-    /// Which key is the vault's, by what it says of itself.
+    /// The vault's key, according to `key.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
-    /// Which vault it is, by what it says of itself; one of an older version has no id.
+    /// The vault's id, according to `key.json`; a vault of an older version has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vault: Option<VaultId>,
-    /// How many records are in an older format than this version writes, of those that can be read.
+    /// The number of readable records in an older format than this version writes.
     pub older: usize,
-    /// How many records each key has sealed, of those that can be read.
+    /// The number of readable records that each key has sealed.
     pub sealed: Vec<SealedWith>,
-    /// What is to be told, the worst first.
+    /// The findings, the most severe first.
     pub findings: Vec<Finding>,
 }
 
-/// What one key has sealed.
+/// The records that one key has sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SealedWith {
-    /// Which key.
+    /// The key.
     pub key: KeyId,
-    /// How many records.
+    /// The number of records.
     pub records: usize,
-    /// Of which providers they are.
+    /// The providers of these records.
     pub providers: BTreeSet<String>,
 }
 
@@ -282,26 +278,26 @@ impl Report {
         }
     }
 
-    /// Whether there is nothing wrong, but for what was mended. Notes are nothing wrong.
+    /// Returns whether nothing is wrong, apart from what was mended and from notes.
     pub fn is_healthy(&self) -> bool {
         self.findings.iter().all(|finding| finding.is_fixed || finding.severity == Severity::Note)
     }
 }
 
-/// A vault that is being looked at.
+/// A check that is going on.
 struct Looking<'a> {
     root: &'a Path,
     keys: &'a [VaultKey],
     key_file: Option<&'a Path>,
-    /// Whether that lies in the vault's directory.
+    /// Whether the key file is in the vault's directory.
     is_key_in_root: bool,
-    /// Whose the vault's directory is.
+    /// The owner of the vault's directory.
     #[cfg(unix)]
     owner: Option<u32>,
-    /// Whether nobody changes it meanwhile.
+    /// Whether the vault's lock is held, so that nobody changes it.
     is_still: bool,
     report: Report,
-    /// What mends each finding, by its place among them.
+    /// How to mend each finding, in the same order.
     mends: Vec<Option<Mend>>,
 }
 
@@ -317,7 +313,7 @@ impl Looking<'_> {
         self.mends.push(Some(mend));
     }
 
-    /// That something can't be read, for a reason that says the way out after a semicolon.
+    /// Reports a file that can't be read. The error's text has the way out after a semicolon.
     fn damaged(&mut self, kind: FindingKind, path: &Path, error: VaultError) {
         self.found(Finding::damage(kind, path, error));
     }

@@ -10,7 +10,7 @@ use crate::credential::{CredentialId, Metadata, PoolKey};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 use crate::vault::file::lock::LockFile;
-use crate::vault::file::log::{self, Entry, Line, Lines};
+use crate::vault::file::log;
 use crate::vault::file::name::pool_file;
 use crate::vault::file::opening::POOLS;
 use crate::vault::file::pool::Pool;
@@ -34,7 +34,7 @@ impl Looking<'_> {
                 continue;
             }
             // A pool of which every credential was removed.
-            match named_by(&entry.path()) {
+            match log::pool_of(&entry.path()) {
                 Ok(Some(pool)) if pool_file(&pool) == stem => {
                     pools.entry(pool).or_default();
                 }
@@ -142,22 +142,4 @@ fn read(key: &PoolKey, path: &Path) -> Result<Pool, VaultError> {
         }
     }
     read()
-}
-
-/// The pool that a log says it is of; `None` where whoever made it has not come to its first line.
-pub(in crate::vault::file) fn named_by(path: &Path) -> Result<Option<PoolKey>, VaultError> {
-    let Some((file, metadata)) = disk::open_plain(path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    ops::read(&file, path, metadata.len(), &mut bytes).map_err(disk::failed("read", path))?;
-    let lines = Lines::read(&bytes).lines;
-    let pool = lines.into_iter().find_map(|line| match line {
-        Line { entry: Entry::Snapshot(snapshot), .. } => Some(snapshot.pool),
-        _ => None,
-    });
-    match pool {
-        None if !log::is_begun(&bytes) => {
-            Err(disk::damaged(path, "it is no log of a pool; move it away"))
-        }
-        pool => Ok(pool),
-    }
 }

@@ -6,10 +6,13 @@ use super::{Store, name_kinds};
 use crate::credential::{Metadata, PoolKey, Record};
 use crate::standing::Standings;
 use crate::vault::file::busy::Stopped;
+use crate::vault::file::damage::as_damage;
 use crate::vault::file::lock::Held;
-use crate::vault::file::records::as_damage;
 use crate::vault::seal::Sealed;
 use crate::vault::{Damage, Listing, StoredPool, VaultError};
+
+/// Pools by their keys, in order.
+type Pools = Vec<(PoolKey, StoredPool<Sealed>)>;
 
 impl Store {
     pub(super) fn load(&self, key: &PoolKey) -> Result<StoredPool<Sealed>, Stopped> {
@@ -24,9 +27,7 @@ impl Store {
 
     /// Every pool that has a record, as [`load`](Self::load) and [`list`](Self::list) have them, of one moment. No record
     /// is read twice.
-    pub(in crate::vault::file) fn load_all(
-        &self,
-    ) -> Result<(Listing, Vec<(PoolKey, StoredPool<Sealed>)>), Stopped> {
+    pub(in crate::vault::file) fn load_all(&self) -> Result<(Listing, Pools), Stopped> {
         let vault = self.lock.take_to_read()?;
         let (ids, damaged) = self.records.ids()?;
         let mut listing = Listing { credentials: Vec::with_capacity(ids.len()), damaged };

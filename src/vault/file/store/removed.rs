@@ -4,8 +4,7 @@ use super::Store;
 use crate::credential::CredentialId;
 use crate::vault::disk;
 use crate::vault::file::busy::Stopped;
-use crate::vault::file::check::named_by;
-use crate::vault::file::log::Entry;
+use crate::vault::file::log::{self, Entry};
 use crate::vault::file::name::pool_file;
 use crate::vault::file::opening::POOLS;
 
@@ -17,7 +16,7 @@ impl Store {
             let name = entry.file_name();
             let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".log")) else { continue };
             // What is no log is told of when it is read.
-            let Ok(Some(key)) = named_by(&entry.path()) else { continue };
+            let Ok(Some(key)) = log::pool_of(&entry.path()) else { continue };
             if pool_file(&key) != stem {
                 continue;
             }

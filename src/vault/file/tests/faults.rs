@@ -29,7 +29,7 @@ impl Begun {
             store.open(&signers(copy.keys), false).unwrap();
         }
         if matches!(self, Self::Loaded) {
-            store.answer(&VaultRequest::Load(pool())).unwrap();
+            store.call(&VaultRequest::Load(pool())).unwrap();
         }
         store
     }
@@ -96,7 +96,7 @@ fn survives(
     has_no_secret(&copy)?;
     has_no_lock(&copy)?;
     let left = copy.again().state()?;
-    // Where the names could not be synced the new state may be there although an error was answered.
+    // Where the names could not be synced the new state may be there although an error was returned.
     if left != *after && (is_done || left != *before) {
         return Err(format!("acknowledged: {is_done}; {left:?} is neither {before:?} nor {after:?}"));
     }
@@ -194,7 +194,7 @@ fn a_log_is_compacted_or_not_whatever_fails() {
 }
 
 #[test]
-fn a_record_is_sealed_anew_or_not_whatever_fails() {
+fn a_record_is_resealed_or_not_whatever_fails() {
     survives_every_fault(&Case::resealing());
 }
 
@@ -223,9 +223,9 @@ fn readings() -> Vec<VaultRequest<Sealed>> {
     vec![VaultRequest::Load(pool()), VaultRequest::List]
 }
 
-/// What an answer says, and what damage it names.
-fn told(answer: &VaultResponse<Sealed>) -> (String, Vec<Damage>) {
-    match answer {
+/// The content of a response, and the damage in it.
+fn content(response: &VaultResponse<Sealed>) -> (String, Vec<Damage>) {
+    match response {
         VaultResponse::Pool(loaded) => {
             let standings = &loaded.standings;
             let credentials: BTreeMap<_, _> = standings.credentials.iter().collect();
@@ -233,7 +233,7 @@ fn told(answer: &VaultResponse<Sealed>) -> (String, Vec<Damage>) {
             (format!("{records:?} {:?} {credentials:?}", standings.order), loaded.damaged.clone())
         }
         VaultResponse::List(listing) => (format!("{:?}", listing.credentials), listing.damaged.clone()),
-        answer => (format!("{answer:?}"), Vec::new()),
+        response => (format!("{response:?}"), Vec::new()),
     }
 }
 
@@ -248,8 +248,8 @@ fn reads_under_every_fault(
             let copy = case.copy();
             let store = begin(&copy);
             let before = copy.again().state().unwrap();
-            let (answer, report) = run(None, || store.answer(request));
-            (told(&answer.unwrap()), before, report.operations)
+            let (response, report) = run(None, || store.call(request));
+            (content(&response.unwrap()), before, report.operations)
         };
         println!("{request:?}: {} operations", operations.len());
         for (number, operation) in operations.iter().enumerate() {
@@ -257,11 +257,11 @@ fn reads_under_every_fault(
                 let what = format!("{request:?}, {kind:?} at {number}, {}", brief(operation));
                 let copy = case.copy();
                 let store = begin(&copy);
-                let (answer, report) = run(Some((number, Fault::Fails(kind))), || store.answer(request));
+                let (response, report) = run(Some((number, Fault::Fails(kind))), || store.call(request));
                 assert!(report.has_struck, "{what}");
-                match answer {
-                    Ok(answer) => {
-                        let (text, damaged) = told(&answer);
+                match response {
+                    Ok(response) => {
+                        let (text, damaged) = content(&response);
                         assert!(text == whole.0 || !damaged.is_empty(), "{what}: {text}");
                         for damage in damaged {
                             names_a_file(&damage.to_string(), copy.place.path())
@@ -274,7 +274,7 @@ fn reads_under_every_fault(
                 }
                 has_no_lock(&copy).unwrap_or_else(|why| panic!("{what}: {why}"));
                 assert_eq!(copy.again().state().as_ref(), Ok(&before), "{what}: something is lost");
-                assert_eq!(told(&store.answer(request).unwrap()), whole, "{what}: and again");
+                assert_eq!(content(&store.call(request).unwrap()), whole, "{what}: and again");
                 assert_eq!(copy.state().as_ref(), Ok(&before), "{what}: something is lost later");
             }
         }
@@ -338,7 +338,7 @@ fn to_version_1(copy: &Copy<'_>) {
 }
 
 #[test]
-fn what_version_1_left_is_taken_over_whatever_fails() {
+fn the_state_of_version_1_is_taken_over_whatever_fails() {
     let case = Case::outcome();
     reads_under_every_fault(&case, &readings(), |copy| {
         to_version_1(copy);

@@ -35,7 +35,7 @@ fn template() -> (TempDir, State) {
     let key = VaultKey::generate();
     key_file(place.path()).add(Slot::Current, &key).unwrap();
     let store = opened(&root(place.path()), std::slice::from_ref(&key));
-    store.answer(&VaultRequest::Put(sealed(&key, &account(pool(), "a")))).unwrap();
+    store.call(&VaultRequest::Put(sealed(&key, &account(pool(), "a")))).unwrap();
     let before = State::of(&store, std::slice::from_ref(&key)).unwrap();
     (place, before)
 }
@@ -59,8 +59,8 @@ fn change(place: &Path) -> Result<(), String> {
 /// Seals a record with the first of these keys, if it is not.
 fn reseal(store: &Store, keys: &[VaultKey], id: CredentialId) -> Result<(), String> {
     let failed = |stopped: Stopped| format!("{stopped:?}");
-    let answer = store.answer(&VaultRequest::Get { id }).map_err(failed)?;
-    let VaultResponse::Credential(stored) = answer else { return Err(format!("{answer:?}")) };
+    let response = store.call(&VaultRequest::Get { id }).map_err(failed)?;
+    let VaultResponse::Credential(stored) = response else { return Err(format!("{response:?}")) };
     if stored.secret.key_id() == keys[0].id() {
         return Ok(());
     }
@@ -68,7 +68,7 @@ fn reseal(store: &Store, keys: &[VaultKey], id: CredentialId) -> Result<(), Stri
     let expected = metadata.generation;
     let secret = seal::open(keys, stored).ok_or("a record does not open")?;
     let secret = seal::seal(&keys[0], &Record { metadata, secret });
-    store.answer(&VaultRequest::Reseal { id, expected, secret }).map_err(failed)?;
+    store.call(&VaultRequest::Reseal { id, expected, secret }).map_err(failed)?;
     Ok(())
 }
 
@@ -193,13 +193,13 @@ fn both_keys_outlast_a_power_cut_before_anything_is_sealed_with_the_new_one() {
 }
 
 #[test]
-fn what_is_sealed_with_a_key_that_another_one_was_changing_outlasts_a_power_cut() {
+fn a_secret_sealed_during_anothers_rotation_outlasts_a_power_cut() {
     let (template, before) = template();
     let add = |place: &Path| {
         let keys = check(place, &before)?;
         let store = opened(&root(place), &all(&keys));
         let more = sealed(&keys.current, &account(pool(), "more"));
-        store.answer(&VaultRequest::Put(more)).map_err(|stopped| format!("{stopped:?}"))?;
+        store.call(&VaultRequest::Put(more)).map_err(|stopped| format!("{stopped:?}"))?;
         Ok(())
     };
     let name = "a change of the key that another one sees";
@@ -212,7 +212,7 @@ fn what_is_sealed_with_a_key_that_another_one_was_changing_outlasts_a_power_cut(
 }
 
 #[test]
-fn a_key_that_another_takes_the_place_of_is_kept_whatever_fails() {
+fn a_replaced_key_is_kept_whatever_fails() {
     let (template, before) = template();
     let old = kept(template.path()).unwrap().current;
     let new = VaultKey::generate();
@@ -244,7 +244,7 @@ fn half_changed() -> (TempDir, State, Keys) {
     let (place, _) = template();
     let first = kept(place.path()).unwrap().current;
     let store = opened(&root(place.path()), std::slice::from_ref(&first));
-    store.answer(&VaultRequest::Put(sealed(&first, &account(pool(), "b")))).unwrap();
+    store.call(&VaultRequest::Put(sealed(&first, &account(pool(), "b")))).unwrap();
     drop(Rotation::begin_now(Arc::new(key_file(place.path()))).unwrap());
     let keys = kept(place.path()).unwrap();
     assert_eq!(keys.previous.as_ref().map(VaultKey::id), Some(first.id()));
@@ -276,7 +276,7 @@ fn has_them_or_new(place: &Path, before: &State, them: &Keys, new: KeyId) -> Res
 }
 
 #[test]
-fn both_keys_of_a_change_that_another_takes_the_place_of_are_there_or_kept_whatever_fails() {
+fn both_keys_of_a_replaced_rotation_are_there_or_kept_whatever_fails() {
     let (template, before, them) = half_changed();
     let new = VaultKey::generate();
     let mut both = [false; 2];
@@ -312,7 +312,7 @@ fn both_keys_of_a_change_that_another_takes_the_place_of_are_there_or_kept_whate
 }
 
 #[test]
-fn both_keys_of_a_change_that_another_takes_the_place_of_outlast_a_power_cut() {
+fn both_keys_of_a_replaced_rotation_outlast_a_power_cut() {
     let (template, before, them) = half_changed();
     let new = VaultKey::generate();
     let (trace, done) = Trace::of(template.path(), || replace_now(&key_file(template.path()), &new));

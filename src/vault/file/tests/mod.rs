@@ -115,13 +115,13 @@ impl Case {
         let accounts = [account(pool(), "a"), account(pool(), "b"), account(pool(), "c")];
         let other = account(PoolKey::new("other"), "x");
         for credential in accounts.iter().chain([&other]) {
-            store.answer(&VaultRequest::Put(sealed(&key, credential))).unwrap();
+            store.call(&VaultRequest::Put(sealed(&key, credential))).unwrap();
         }
         let [a, b, c] = accounts.map(|credential| credential.metadata.id);
         let health = Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST };
         let outcomes = vec![cooled(a, 5_000, true), Outcome { id: b, change: Change::Health(health) }];
-        store.answer(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
-        store.answer(&VaultRequest::Move { id: c, place: 0 }).unwrap();
+        store.call(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
+        store.call(&VaultRequest::Move { id: c, place: 0 }).unwrap();
         case.work = work(&store, &key, [a, b, c]);
         case
     }
@@ -168,9 +168,9 @@ impl Case {
     fn compaction() -> Self {
         Self::with("a compaction", |store, _, [a, b, _]| {
             let outcomes: Vec<_> = (0..600).map(|until| cooled(a, until, false)).collect();
-            store.answer(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
+            store.call(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
             let outcomes = vec![cooled(b, 6_000, true)];
-            store.answer(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
+            store.call(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
             assert!(store.is_long(&pool()));
             Work::Compact(pool())
         })
@@ -223,7 +223,7 @@ impl Case {
     fn run(&self, store: &Store) -> Result<VaultResponse<Sealed>, Stopped> {
         match &self.work {
             Work::Open => store.open(&signers(&self.keys), false).map(|()| VaultResponse::Done),
-            Work::Ask(request) => store.answer(request),
+            Work::Ask(request) => store.call(request),
             Work::Compact(pool) => store.compact(pool).map(|()| VaultResponse::Done),
         }
     }
@@ -275,7 +275,7 @@ impl Copy<'_> {
         store.open(&signers(self.keys), false).map_err(|stopped| format!("no opening: {stopped:?}"))?;
         for label in labels {
             let more = sealed(&self.keys[0], &account(pool(), label));
-            let put = store.answer(&VaultRequest::Put(more));
+            let put = store.call(&VaultRequest::Put(more));
             put.map_err(|stopped| format!("can't put {label}: {stopped:?}"))?;
         }
         drop(store);
@@ -303,9 +303,9 @@ impl State {
             store.revision(&pool()).map_err(|error| error.to_string())?;
             store.is_long(&pool())
         };
-        let listed = match store.answer(&VaultRequest::List).map_err(failed)? {
+        let listed = match store.call(&VaultRequest::List).map_err(failed)? {
             VaultResponse::List(listing) if listing.damaged.is_empty() => listing.credentials,
-            answer => return Err(format!("listed: {answer:?}")),
+            response => return Err(format!("listed: {response:?}")),
         };
         let mut state = Self { credentials: Vec::new(), standings: BTreeMap::new(), is_log_long };
         let pools: BTreeSet<_> = listed.iter().map(|metadata| metadata.pool.clone()).collect();
@@ -313,9 +313,9 @@ impl State {
             if state.standings.contains_key(&key) {
                 continue;
             }
-            let loaded = match store.answer(&VaultRequest::Load(key.clone())).map_err(failed)? {
+            let loaded = match store.call(&VaultRequest::Load(key.clone())).map_err(failed)? {
                 VaultResponse::Pool(loaded) if loaded.damaged.is_empty() => loaded,
-                answer => return Err(format!("loaded: {answer:?}")),
+                response => return Err(format!("loaded: {response:?}")),
             };
             let mut labels = BTreeSet::new();
             for record in loaded.credentials {
@@ -361,9 +361,9 @@ fn opened(root: &Path, keys: &[VaultKey]) -> Store {
 }
 
 fn record(store: &Store, id: CredentialId) -> Record<Sealed> {
-    match store.answer(&VaultRequest::Get { id }) {
+    match store.call(&VaultRequest::Get { id }) {
         Ok(VaultResponse::Credential(record)) => record,
-        answer => panic!("{answer:?}"),
+        response => panic!("{response:?}"),
     }
 }
 

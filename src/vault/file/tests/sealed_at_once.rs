@@ -4,7 +4,7 @@
 use super::fault::{Fault, Operation, run};
 use super::power_cuts::{BOTH, Trace, survives};
 use super::*;
-use crate::vault::file::resealing::SealedAnew;
+use crate::vault::file::store::resealing::ResealedSecret;
 
 /// A vault of two credentials that is being sealed anew, its keys of which the first is the new one, and how it stands.
 fn template() -> (TempDir, [VaultKey; 2], State) {
@@ -12,7 +12,7 @@ fn template() -> (TempDir, [VaultKey; 2], State) {
     let [new, old] = [VaultKey::generate(), VaultKey::generate()];
     let store = opened(&root(place.path()), std::slice::from_ref(&old));
     for label in ["a", "b"] {
-        store.answer(&VaultRequest::Put(sealed(&old, &account(pool(), label)))).unwrap();
+        store.call(&VaultRequest::Put(sealed(&old, &account(pool(), label)))).unwrap();
     }
     let keys = [new, old];
     let before = State::of(&opened(&root(place.path()), &keys), &keys).unwrap();
@@ -20,12 +20,12 @@ fn template() -> (TempDir, [VaultKey; 2], State) {
 }
 
 /// What is to be stored: each secret, sealed with the first of these keys.
-fn anew(store: &Store, keys: &[VaultKey]) -> Vec<SealedAnew> {
+fn anew(store: &Store, keys: &[VaultKey]) -> Vec<ResealedSecret> {
     let seal = |id| {
         let stored = record(store, id);
         let (metadata, expected) = (stored.metadata.clone(), stored.metadata.generation);
         let secret = seal::open(keys, stored).unwrap();
-        SealedAnew { id, expected, secret: seal::seal(&keys[0], &Record { metadata, secret }) }
+        ResealedSecret { id, expected, secret: seal::seal(&keys[0], &Record { metadata, secret }) }
     };
     store.record_ids().unwrap().into_iter().map(seal).collect()
 }
@@ -42,7 +42,7 @@ fn done(copy: &Copy<'_>, before: &State) -> Result<usize, String> {
 }
 
 #[test]
-fn a_directory_is_synced_once_for_all_that_is_sealed_anew_at_once() {
+fn a_directory_is_synced_once_for_records_that_are_resealed_together() {
     let (place, keys, _) = template();
     let store = opened(&root(place.path()), &keys);
     let sealed = anew(&store, &keys);
@@ -61,7 +61,7 @@ fn a_directory_is_synced_once_for_all_that_is_sealed_anew_at_once() {
 }
 
 #[test]
-fn a_record_is_read_once_where_all_pools_are_loaded() {
+fn a_record_is_read_once_when_all_pools_are_loaded() {
     let (place, keys, _) = template();
     let store = opened(&root(place.path()), &keys);
     let (loaded, report) = run(None, || store.load_all().unwrap());
@@ -74,7 +74,7 @@ fn a_record_is_read_once_where_all_pools_are_loaded() {
 }
 
 #[test]
-fn records_that_are_sealed_anew_at_once_outlast_a_power_cut() {
+fn records_that_are_resealed_together_outlast_a_power_cut() {
     let (place, keys, before) = template();
     let store = opened(&root(place.path()), &keys);
     let sealed = anew(&store, &keys);
@@ -89,7 +89,7 @@ fn records_that_are_sealed_anew_at_once_outlast_a_power_cut() {
 }
 
 #[test]
-fn each_record_is_sealed_anew_or_as_before_whatever_fails() {
+fn each_record_is_resealed_or_as_before_whatever_fails() {
     let (template, keys, before) = template();
     let mut numbers_done = BTreeSet::new();
     for number in 0.. {

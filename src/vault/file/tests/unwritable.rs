@@ -47,7 +47,7 @@ fn requests(store: &Store) -> Vec<VaultRequest<Sealed>> {
 }
 
 #[test]
-fn it_is_read_as_it_stands_and_nothing_in_it_changes() {
+fn an_unwritable_vault_is_read_and_not_changed() {
     let case = Case::put();
     for (sight, make) in sights() {
         for how in WAYS {
@@ -59,8 +59,8 @@ fn it_is_read_as_it_stands_and_nothing_in_it_changes() {
             let (opened, _) = on_unwritable(how, || store.open(&signers(copy.keys), false));
             opened.unwrap_or_else(|error| panic!("{what}: {error:?}"));
             for request in requests(&store) {
-                let (answer, _) = on_unwritable(how, || store.answer(&request));
-                answer.unwrap_or_else(|error| panic!("{what}, {request:?}: {error:?}"));
+                let (response, _) = on_unwritable(how, || store.call(&request));
+                response.unwrap_or_else(|error| panic!("{what}, {request:?}: {error:?}"));
             }
             let (state, _) = on_unwritable(how, || State::of(&store, copy.keys));
             let left = tree(copy.place.path());
@@ -100,7 +100,7 @@ fn no_vault_is_made_where_nothing_can_be_written() {
 }
 
 #[test]
-fn what_would_change_it_fails_for_that_reason_and_is_done_once_it_can_be() {
+fn a_change_fails_while_it_can_not_be_written_and_succeeds_afterwards() {
     let cases = [
         Case::put(),
         Case::swap(),
@@ -144,7 +144,7 @@ fn what_would_change_it_fails_for_that_reason_and_is_done_once_it_can_be() {
 
 /// Before anything is sealed with a new key, `key.json` says so: whoever has the old one alone must not go on.
 #[test]
-fn in_a_change_of_keys_it_is_read_with_both_and_the_new_one_is_told_of_at_the_first_seal() {
+fn during_a_key_change_both_keys_open_and_key_json_names_the_new_one_at_the_first_seal() {
     let case = Case::put();
     let (old, new) = (case.keys[0].clone(), VaultKey::generate());
     let keys = [new.clone(), old.clone()];
@@ -157,11 +157,11 @@ fn in_a_change_of_keys_it_is_read_with_both_and_the_new_one_is_told_of_at_the_fi
         on_unwritable(how, || State::of(&store, &keys)).0.unwrap();
         let more = sealed(&new, &account(pool(), "more"));
         let put = VaultRequest::Put(more.clone());
-        let (refused, _) = on_unwritable(how, || store.answer(&put));
+        let (refused, _) = on_unwritable(how, || store.call(&put));
         assert!(matches!(refused, Err(Stopped::Failed(VaultError::Io { .. }))), "{how:?}: {refused:?}");
         assert_eq!(fs::read(&file).unwrap(), before, "{how:?}: others go on with the old key");
         copy.open();
-        store.answer(&put).unwrap();
+        store.call(&put).unwrap();
         let text = fs::read_to_string(&file).unwrap();
         let told: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(told["key_id"], new.id().to_string(), "{how:?}: {text}");
@@ -177,7 +177,7 @@ const LOSSES: [fn(&Path); 2] =
 
 /// Without the vault's id nothing would open that is bound to it.
 #[test]
-fn which_vault_it_is_is_known_by_its_records_while_its_file_can_not_say() {
+fn the_vaults_id_is_known_from_its_records_while_key_json_is_unreadable() {
     let case = Case::put();
     let key = &case.keys[0];
     for (how, lose) in WAYS.into_iter().flat_map(|how| LOSSES.map(|lose| (how, lose))) {
@@ -187,7 +187,7 @@ fn which_vault_it_is_is_known_by_its_records_while_its_file_can_not_say() {
         let (_, rules) = before.facts().unwrap().unwrap();
         let bound = account(pool(), "bound");
         let secret = seal::seal_in(rules.vault.unwrap(), key, &bound);
-        before.answer(&VaultRequest::Put(Record { metadata: bound.metadata, secret })).unwrap();
+        before.call(&VaultRequest::Put(Record { metadata: bound.metadata, secret })).unwrap();
         lose(&file);
         let store = Store::new(copy.root());
         on_unwritable(how, || store.open(&signers(copy.keys), false)).0.unwrap();
@@ -271,7 +271,7 @@ fn a_change_of_keys_counts_before_it_is_written_unless_another_process_has_writt
         assert_eq!(facts(), Some((new.id(), rules.clone())), "{how:?}");
         // That another process counts its seals is no change.
         let more = sealed(&case.keys[0], &account(pool(), "more"));
-        copy.open().answer(&VaultRequest::Put(more)).unwrap();
+        copy.open().call(&VaultRequest::Put(more)).unwrap();
         assert_eq!(facts(), Some((new.id(), rules.clone())), "{how:?}");
         opened(&copy.root(), &[third.clone(), case.keys[0].clone()]);
         assert_eq!(facts(), Some((third.id(), rules)), "{how:?}");
@@ -309,7 +309,7 @@ fn a_key_that_was_given_up_is_taken_back_once_it_can_be_and_a_revoked_one_is_not
 
 /// Meanwhile another process may have given the vault another key altogether.
 #[test]
-fn what_could_not_be_told_is_not_told_over_what_others_have_said_since() {
+fn a_pending_change_does_not_overwrite_what_others_have_written_since() {
     let case = Case::put();
     let (new, third) = (VaultKey::generate(), VaultKey::generate());
     let keys = [new.clone(), case.keys[0].clone()];
@@ -322,7 +322,7 @@ fn what_could_not_be_told_is_not_told_over_what_others_have_said_since() {
         fs::read_to_string(&file).unwrap().replace(&case.keys[0].id().to_string(), "0000000000000000");
     fs::write(&file, &text).unwrap();
     let put = VaultRequest::Put(sealed(&new, &account(pool(), "more")));
-    let Err(Stopped::Failed(VaultError::Key(_))) = store.answer(&put) else { panic!("it was sealed") };
+    let Err(Stopped::Failed(VaultError::Key(_))) = store.call(&put) else { panic!("it was sealed") };
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
 }
 
@@ -331,7 +331,7 @@ fn no_refresh_begins_whose_result_could_not_be_stored() {
     let case = Case::put();
     let begin = |store: &Store| {
         let id = store.record_ids().unwrap()[0];
-        store.answer(&VaultRequest::BeginRefresh { id, expected: Generation::FIRST })
+        store.call(&VaultRequest::BeginRefresh { id, expected: Generation::FIRST })
     };
     for how in WAYS {
         let copy = case.copy();
@@ -364,16 +364,16 @@ fn begun_name(store: &Store) -> String {
 
 /// The file system may be read-only for this process alone.
 #[test]
-fn who_only_reads_waits_for_those_who_write() {
+fn a_reader_waits_for_writers() {
     let case = Case::put();
     let copy = case.copy();
     let reader = Store::new(copy.root());
-    let list = || on_unwritable(Unwritable::ReadOnly, || reader.answer(&VaultRequest::List)).0;
+    let list = || on_unwritable(Unwritable::ReadOnly, || reader.call(&VaultRequest::List)).0;
     on_unwritable(Unwritable::ReadOnly, || reader.open(&signers(copy.keys), false)).0.unwrap();
     let lock = fs::File::options().write(true).open(copy.root().join("lock")).unwrap();
     lock.lock().unwrap();
-    let answer = list();
-    assert!(matches!(answer, Err(Stopped::Busy(_))), "{answer:?}");
+    let response = list();
+    assert!(matches!(response, Err(Stopped::Busy(_))), "{response:?}");
     lock.unlock().unwrap();
     list().unwrap();
     // It can be written to from now on.

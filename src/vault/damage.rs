@@ -1,0 +1,56 @@
+//! Records that can't be read.
+
+use std::fmt;
+
+use crate::credential::{CredentialId, Kind};
+use crate::printable::Shown;
+
+/// A record that could not be read. It was left as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The record: a file's path, or the credential's id if the vault has no files.
+    pub record: String,
+    /// What is wrong with it, and the way out.
+    pub reason: String,
+    /// The credential of the record, if it belongs to the requested pool.
+    pub id: Option<CredentialId>,
+    /// The kind that is written on the record, if that can be read. The credential counts as one of this kind. If the kind
+    /// is unknown it counts as one of each: a damaged sign-in must not bill an API key instead.
+    pub kind: Option<Kind>,
+    /// Whether the record itself may be well: the system could not read it this time. A pool goes on using what it has in
+    /// memory, and reads the record again later.
+    pub may_pass: bool,
+}
+
+impl Damage {
+    /// Reports that `record` cannot be read, because of `reason`.
+    pub fn new(record: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { record: record.into(), reason: reason.into(), id: None, kind: None, may_pass: false }
+    }
+
+    /// Names the credential of the record, and the kind that is written on it, if that can be read.
+    #[must_use]
+    pub fn of(mut self, id: CredentialId, kind: Option<Kind>) -> Self {
+        (self.id, self.kind) = (Some(id), kind);
+        self
+    }
+
+    /// Marks the record as one that may itself be well.
+    #[must_use]
+    pub fn may_pass(mut self) -> Self {
+        self.may_pass = true;
+        self
+    }
+
+    /// Whether the record may be that of a credential of such a kind.
+    pub(crate) fn may_be(&self, is_it: impl Fn(Kind) -> bool) -> bool {
+        self.id.is_some() && self.kind.is_none_or(is_it)
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Shown(&self.record), Shown(&self.reason))
+    }
+}

@@ -1,0 +1,44 @@
+//! Errors of reading a file, as damage.
+
+use std::path::Path;
+
+use crate::vault::{Damage, VaultError, way_out};
+
+/// Turns the `error` of reading the file at `path` into an entry for a list of damage.
+pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
+    match error {
+        VaultError::Damaged(damage) => damage,
+        error => {
+            let may_pass = matches!(error, VaultError::Io { .. });
+            let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
+            let words = match &error {
+                // The damage names the file already.
+                VaultError::Io { action, path: of, source } if of == path => {
+                    format!("could not {action} it{}", way_out(source.kind()))
+                }
+                error => error.to_string(),
+            };
+            let reason = format!("{words}{}", source.unwrap_or_default());
+            Damage { may_pass, ..Damage::new(path.display().to_string(), reason) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::vault::disk;
+
+    #[test]
+    fn damage_names_its_file_once() {
+        let path = Path::new("/vault/records/one.json");
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let damage = as_damage(path, disk::failed("read", path)(denied));
+        let text = damage.to_string();
+        assert_eq!(text.matches("one.json").count(), 1, "{text}");
+        assert!(text.contains("could not read it; make it yours to read"), "{text}");
+        assert!(damage.may_pass);
+    }
+}

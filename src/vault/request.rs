@@ -1,0 +1,138 @@
+//! The requests of a vault.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::response::FailedRefresh;
+use crate::credential::{CredentialId, Generation, PoolKey, Record, Secret};
+use crate::standing::Outcome;
+
+/// A request to a vault. `T` is a [`Secret`] for a vault and a sealed one for a backend. Later versions may add requests:
+/// see [what a backend must do](super#a-backend-of-ones-own).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum VaultRequest<T = Secret> {
+    /// Reads a whole pool. The response is [`Pool`](super::VaultResponse::Pool).
+    Load(PoolKey),
+    /// Reads the metadata of every credential. The response is [`List`](super::VaultResponse::List).
+    List,
+    /// Adds a credential, last in its pool. A label that is taken gets `-2`, `-3` and so on; an id that is taken is an
+    /// error. The response is [`Stored`](super::VaultResponse::Stored).
+    Put(Record<T>),
+    /// Gives a credential another label; a label that is taken is an error. The response is
+    /// [`Stored`](super::VaultResponse::Stored).
+    Relabel {
+        /// The credential.
+        id: CredentialId,
+        /// Its new label.
+        label: Arc<str>,
+    },
+    /// Moves a credential to another place in its pool's order. The response is [`Done`](super::VaultResponse::Done).
+    Move {
+        /// The credential.
+        id: CredentialId,
+        /// The place, counted from 0; a place past the end means the last one.
+        place: usize,
+    },
+    /// Removes a credential and all that is known of it. The response is [`Done`](super::VaultResponse::Done).
+    Remove {
+        /// The credential.
+        id: CredentialId,
+    },
+    /// Reads one credential. The response is [`Credential`](super::VaultResponse::Credential).
+    Get {
+        /// The credential.
+        id: CredentialId,
+    },
+    /// Replaces a secret if the stored generation is the expected one. The new secret gets the next generation; its kind
+    /// must be the stored one. Durable before the response, which is [`Replaced`](super::VaultResponse::Replaced).
+    ReplaceSecret {
+        /// The credential.
+        id: CredentialId,
+        /// The generation to replace.
+        expected: Generation,
+        /// The new secret.
+        secret: T,
+        /// The new attributes; `None` keeps the stored ones. The seal binds attributes to the secret, so they only change
+        /// together with it.
+        attributes: Option<BTreeMap<String, String>>,
+    },
+    /// Stores the same secret again, at the same generation. Resealing with another key sends this to the backend. Makes
+    /// no new revision, since nothing changes that a pool reads. Durable before the response, which is
+    /// [`Replaced`](super::VaultResponse::Replaced).
+    Reseal {
+        /// The credential.
+        id: CredentialId,
+        /// The generation of the secret; nothing is stored if the stored generation is another one by now.
+        expected: Generation,
+        /// The secret.
+        secret: T,
+    },
+    /// Merges outcomes into a pool's standings. Outcomes of credentials that are gone are dropped. Never touches a secret.
+    /// The response is [`Revision`](super::VaultResponse::Revision).
+    Record {
+        /// The pool.
+        pool: PoolKey,
+        /// The outcomes, in order.
+        outcomes: Vec<Outcome>,
+    },
+    /// Leases a credential's refresh. The response, [`Lease`](super::VaultResponse::Lease), comes once no one else holds
+    /// the lease.
+    LeaseRefresh {
+        /// The credential.
+        id: CredentialId,
+    },
+    /// Leases the refreshes of all credentials under this name, usually an OAuth client's, whose refreshes must not run at
+    /// the same time. The response, [`Lease`](super::VaultResponse::Lease), comes once no one else holds the lease.
+    LeaseClient {
+        /// The client.
+        client: Arc<str>,
+    },
+    /// Notes that the secret of a generation is about to be exchanged for another one. After a crash the next process
+    /// then knows that the secret may be spent. Send this while the credential's refresh is leased. Durable before the
+    /// response, which is [`Begun`](super::VaultResponse::Begun). A new secret deletes the note, and so does an outcome
+    /// after which that generation [needs a sign-in](crate::standing::Health::NeedsSignIn).
+    BeginRefresh {
+        /// The credential.
+        id: CredentialId,
+        /// The generation to exchange; nothing is noted if the stored generation is another one by now.
+        expected: Generation,
+    },
+    /// Notes that the exchange of a generation has failed without a verdict of the vendor's, so that nobody asks the token
+    /// endpoint again too early. Send this while the credential's refresh is leased. A new secret deletes the note. The
+    /// response is [`Done`](super::VaultResponse::Done); if this fails, other processes find out by themselves.
+    RefreshFailed {
+        /// The credential.
+        id: CredentialId,
+        /// The generation whose exchange failed; nothing is noted if the stored generation is another one by now.
+        expected: Generation,
+        /// How the exchange failed, and how long to leave the token endpoint alone.
+        failed: FailedRefresh,
+    },
+    /// Reads a pool's revision; cheap enough to ask every second. The response is
+    /// [`Revision`](super::VaultResponse::Revision).
+    Revision(PoolKey),
+}
+
+impl<T> VaultRequest<T> {
+    /// Returns the request's name, such as `load` or `replace secret`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Load(_) => "load",
+            Self::List => "list",
+            Self::Put(_) => "put",
+            Self::Relabel { .. } => "relabel",
+            Self::Move { .. } => "move",
+            Self::Remove { .. } => "remove",
+            Self::Get { .. } => "get",
+            Self::ReplaceSecret { .. } => "replace secret",
+            Self::Reseal { .. } => "reseal",
+            Self::Record { .. } => "record",
+            Self::LeaseRefresh { .. } => "lease refresh",
+            Self::LeaseClient { .. } => "lease client",
+            Self::BeginRefresh { .. } => "begin refresh",
+            Self::RefreshFailed { .. } => "refresh failed",
+            Self::Revision(_) => "revision",
+        }
+    }
+}
