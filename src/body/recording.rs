@@ -296,8 +296,8 @@ impl<B: Body> Recording<B> {
         let inner = self.inner.as_ref().map_or(SizeHint::with_exact(0), |inner| inner.size_hint());
         let lower = recorded.saturating_add(inner.lower());
         let mut upper = inner.upper().and_then(|upper| recorded.checked_add(upper));
-        let has_trailers =
-            position.frames < self.end.frames && matches!(self.frames.back(), Some(RecordedFrame::Trailers(_)));
+        let has_trailers = position.frames < self.end.frames
+            && matches!(self.frames.back(), Some(RecordedFrame::Trailers(_)));
         if has_trailers {
             // In HTTP/1.1 a body of known size can't have trailers (RFC 9112, section 7.1.2). They must not
             // be lost because the size is known by now.
