@@ -22,10 +22,10 @@ impl fmt::Display for ReplayError {
         match self {
             Self::PastBound { bound } => write!(
                 f,
-                "the body is longer than the {bound} bytes that are recorded of it, so that it can be \
-                 sent once only; set a higher bound if it is to be sent again"
+                "the body is longer than the {bound} bytes that are recorded of it, so it can be sent \
+                 only once; set a higher bound to send it again"
             ),
-            Self::Failed => f.write_str("the body failed as another copy of it was being sent"),
+            Self::Failed => f.write_str("the body failed while another copy of it was being sent"),
             Self::Replaced => {
                 f.write_str("the request is being sent again with another copy of its body")
             }
