@@ -130,6 +130,7 @@ where
 
 pin_project! {
     /// The future of [`ErrorResponse`].
+    #[doc(hidden)]
     #[derive(Debug)]
     pub struct ErrorResponseFuture<F> {
         #[pin]

@@ -27,15 +27,15 @@ pub(crate) const BOUND: u64 = 2 * 1024 * 1024;
 ///   memory, however long it is. Otherwise a recording takes at most the bound and one frame. Past 1,024
 ///   frames their list counts, too.
 /// - *Past the bound* the recording is dropped at once. The copy that got there streams on alone; all
-///   others end in [`ReplayError::PastBound`], whether they had begun or not, and
+///   others end in [`ReplayError::PastBound`](crate::ReplayError::PastBound), whether they had begun or not, and
 ///   [`try_clone`](TryCloneBody::try_clone) returns `None`. A body that says at the start that it is longer
 ///   than the bound is never recorded, and can't be cloned.
 /// - *Several at once.* Copies may be sent at the same time, for example if a request is hedged. The copy
 ///   that is polled first reads the body on, and wakes the others, which read the same frames.
 /// - *Errors.* The body's error goes to the copy that met it; the others end in
-///   [`ReplayError::Failed`]. No copy ends early as if it were complete.
+///   [`ReplayError::Failed`](crate::ReplayError::Failed). No copy ends early as if it were complete.
 ///
-/// An error is the body's own, or a [`ReplayError`].
+/// An error is the body's own, or a [`ReplayError`](crate::ReplayError).
 ///
 /// ```
 /// use bytes::Bytes;
@@ -112,7 +112,7 @@ impl<B> TryCloneBody for ReplayBody<B> {
         self.shared.with(|recording| recording.is_repeatable(self.copy))
     }
 
-    /// Copies that were sent before end in [`ReplayError::Replaced`], unless they have ended already. So
+    /// Copies that were sent before end in [`ReplayError::Replaced`](crate::ReplayError::Replaced), unless they have ended already. So
     /// none of them can read the body on past the bound.
     fn take_over(&self) -> bool {
         let is_taken = self.shared.with(|recording| recording.take_over(self.copy));

@@ -100,6 +100,7 @@ where
 
 pin_project! {
     /// The future of [`ErrorBody`].
+    #[doc(hidden)]
     pub struct ErrorBodyFuture<F, R>
     where
         R: Body,
