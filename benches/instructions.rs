@@ -1,7 +1,7 @@
 //! How many instructions a request takes, counted by callgrind: exact, and the same on every run.
 //!
 //! The request and the upstream are those of `overhead`. Each count is of one request in the steady
-//! state, from the clone of the template to the answer, driven by one poll outside of any runtime; what
+//! state, from the clone of the template to the response, driven by one poll outside of any runtime; what
 //! a stack adds is its count less that of `bare` (of two `bare` for a rotation, which makes two
 //! requests of one). Nothing is saved here: a pool saves in a task, for which there is no runtime.
 //!
@@ -16,7 +16,7 @@
 //! - at most 8,000 for one layer over reqwest's service (`service::reqwest_layer`).
 //!
 //! The rows for reqwest need the feature `reqwest-middleware`. They are of a client of
-//! reqwest-middleware's whose last middleware answers from memory, and of a service that takes and gives
+//! reqwest-middleware's whose last middleware responses from memory, and of a service that takes and gives
 //! what reqwest's client does.
 //!
 //! Takes valgrind and `cargo install gungraun-runner --version 0.20.0`. The profiles are left in
@@ -36,7 +36,7 @@ use support::{Client, Upstream, accounts, at_once, one_key};
 /// Sends one request.
 type Send = Box<dyn FnMut()>;
 
-/// A stack that has sent requests before. An even number, after which a limited answer comes next.
+/// A stack that has sent requests before. An even number, after which a limited response comes next.
 fn warm<C: Client + 'static>(mut client: C) -> Send {
     let template = C::template();
     let mut send = move || {
@@ -73,7 +73,7 @@ fn happy(mut send: Send) -> Send {
     send
 }
 
-// The answer has six headers, three of them about limits, which are read.
+// The response has six headers, three of them about limits, which are read.
 #[library_benchmark]
 #[bench::bare(warm(with_headers()))]
 #[bench::hand_made(warm(support::hand_made(with_headers())))]

@@ -113,8 +113,8 @@ fn others(runtime: &Runtime, requests: u64, refreshing: bool) -> Duration {
         let elapsed = start.elapsed();
         gate.notify_one();
         if let Some(waiting) = waiting {
-            let answer = waiting.await.expect("no panic").expect("an answer");
-            assert_eq!(answer.status(), StatusCode::OK);
+            let response = waiting.await.expect("no panic").expect("a response");
+            assert_eq!(response.status(), StatusCode::OK);
         }
         elapsed
     })
@@ -172,7 +172,7 @@ fn others_locked(runtime: &Runtime) -> Duration {
     })
 }
 
-/// From the answer of the token endpoint until the last of the waiters has left.
+/// From the response of the token endpoint until the last of the waiters has left.
 fn waiters(runtime: &Runtime, vault: impl Vault) -> Duration {
     runtime.block_on(async {
         let (gate, begun) = (Arc::new(Notify::new()), watch::Sender::new(false));
@@ -186,8 +186,8 @@ fn waiters(runtime: &Runtime, vault: impl Vault) -> Duration {
         let start = Instant::now();
         gate.notify_one();
         for request in requests {
-            let answer = request.await.expect("no panic").expect("an answer");
-            assert_eq!(answer.status(), StatusCode::OK);
+            let response = request.await.expect("no panic").expect("a response");
+            assert_eq!(response.status(), StatusCode::OK);
         }
         let last = lasts.lock().expect("no panic").expect("one has left");
         last.duration_since(start)

@@ -212,7 +212,7 @@ impl Place {
             self.vault.load_pool(key()).await.expect("a pool");
             self.vault.record(key(), vec![cooled(ids[0])]).await.expect("a vault that records");
         });
-        // Compacting comes after the answer, and whoever takes the vault's lock comes after that.
+        // Compacting comes after the response, and whoever takes the vault's lock comes after that.
         std::thread::sleep(Duration::from_millis(100));
         runtime.block_on(self.vault.load_pool(key())).expect("a pool");
         ids

@@ -133,9 +133,9 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error = BoxError> + Clone,
 {
     let request = Request::get(format!("{origin}/resource")).body(Full::default())?;
-    let answer = client.clone().oneshot(request).await?;
-    let status = answer.status();
-    let body = answer.into_body().collect().await?.to_bytes();
+    let response = client.clone().oneshot(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
     println!("request    {status} {}", String::from_utf8_lossy(&body));
     if status.is_success() { Ok(()) } else { Err("the request was refused".into()) }
 }

@@ -111,7 +111,7 @@ async fn exchange(endpoint: String, account: Credential) -> Result<Secret, BoxEr
             _ => format!("the token endpoint answered {status}: {error}").into(),
         });
     }
-    let access = answer["access_token"].as_str().ok_or("no access_token in the answer")?;
+    let access = answer["access_token"].as_str().ok_or("no access_token in the response")?;
     let mut tokens = OAuthTokens::new(access);
     // A server that does not rotate refresh tokens leaves the old one in force.
     tokens.refresh = match answer["refresh_token"].as_str() {

@@ -35,9 +35,9 @@ async fn main() -> Result<(), BoxError> {
     let upstream = Upstream::start().await?;
     let pool = open_pool(&upstream.origin()).await?;
 
-    let answer = ask(pool.clone(), &upstream.origin()).await;
+    let response = ask(pool.clone(), &upstream.origin()).await;
     close(&pool).await?;
-    let answer = answer?;
+    let response = response?;
 
-    tell_end(&pool, upstream.api_requests(), &answer, "hello, spare")
+    tell_end(&pool, upstream.api_requests(), &response, "hello, spare")
 }

@@ -55,17 +55,17 @@ async fn ask(client: &ClientWithMiddleware, origin: &str) -> Result<String, BoxE
 async fn main() -> Result<(), BoxError> {
     let upstream = Upstream::start().await?;
     let pool = open_pool(&upstream.origin()).await?;
-    let answers = tell(&pool, &upstream).await;
+    let responses = tell(&pool, &upstream).await;
     close(&pool).await?;
-    answers
+    responses
 }
 
 async fn tell(pool: &Pool, upstream: &Upstream) -> Result<(), BoxError> {
-    let answer = ask(&client(pool.clone())?, &upstream.origin()).await?;
-    tell_end(pool, upstream.api_requests(), &answer, "hello, spare")?;
+    let response = ask(&client(pool.clone())?, &upstream.origin()).await?;
+    tell_end(pool, upstream.api_requests(), &response, "hello, spare")?;
 
     // What the first client has learnt, the second one knows.
-    let answer = ask(&impatient(pool.clone())?, &upstream.origin()).await?;
-    println!("{answer}");
+    let response = ask(&impatient(pool.clone())?, &upstream.origin()).await?;
+    println!("{response}");
     Ok(())
 }

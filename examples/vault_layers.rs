@@ -43,12 +43,12 @@ impl<V: Vault> Service<VaultRequest> for Trace<V> {
         // `Debug` shows what is asked, and no secret.
         let (asked, since) = (format!("{request:?}"), Instant::now());
         let name = asked.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
-        let answer = self.0.call(request);
+        let response = self.0.call(request);
         Box::pin(async move {
-            let answer = answer.await;
-            let outcome = if answer.is_ok() { "done" } else { "failed" };
+            let response = response.await;
+            let outcome = if response.is_ok() { "done" } else { "failed" };
             println!("{name:13} {outcome} in {:6.3} ms", since.elapsed().as_secs_f64() * 1e3);
-            answer
+            response
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What the layers themselves can fail with.
+//! The errors of the layers themselves.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +7,10 @@ use std::time::Duration;
 use crate::credential::PoolKey;
 use crate::vault::{Damage, VaultError};
 
-/// Any error: what tower's own middleware uses where layers of several crates meet.
+/// Any error, boxed, as in tower's own middleware.
 ///
-/// It is no `std::error::Error` itself, so anyhow's `?` does not take it: `anyhow::Error::from_boxed` does. All other errors
-/// of this crate are types of their own and go through `?`; a `BoxError` comes from layers, since services of others are in
-/// between.
+/// The layers return it, since services of other crates are under them. All other errors of this crate are types of their
+/// own. A box is not a `std::error::Error` itself, so anyhow's `?` does not take it, but `anyhow::Error::from_boxed` does.
 ///
 /// ```
 /// use tower_credentials::{BoxError, Error};
@@ -26,14 +25,14 @@ use crate::vault::{Damage, VaultError};
 /// }
 ///
 /// let error = run().unwrap_err();
-/// // What is ours is found in the box.
+/// // An error of this crate is in the box.
 /// let own = error.downcast_ref::<BoxError>().and_then(|error| error.downcast_ref::<Error>());
 /// assert!(matches!(own, Some(Error::LostBody)));
 /// ```
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a layer or a pool of this crate failed. A layer's error is a [`BoxError`] that is either the
-/// inner service's own, or one of these.
+/// The reason why a layer or a pool of this crate failed. A layer's error is a [`BoxError`], which is either the
+/// inner service's own error or one of these.
 ///
 /// ```
 /// # fn handle(error: tower_credentials::BoxError) {
@@ -46,34 +45,34 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The request was about to carry a credential to where it may not go. It was not sent.
+    /// The credential may not be sent to the request's origin. The request was not sent.
     UntrustedOrigin {
-        /// Scheme, host and port of the request's URI, or that it has none.
+        /// Scheme, host and port of the request's URI, or words for a URI without them.
         origin: String,
-        /// The provider whose credentials don't go there.
+        /// The credential's provider.
         provider: String,
     },
-    /// The pool is empty, or has nothing that its mode allows.
+    /// The pool is empty, or has no credential that its mode allows.
     NoCredential {
-        /// Which pool.
+        /// The pool.
         pool: PoolKey,
-        /// Which kinds its mode allows, in words.
+        /// The kinds that its mode allows, in words.
         wanted: &'static str,
-        /// A credential of it that can't be read, and the way out.
+        /// A credential of the pool that can't be read, and the way out.
         damaged: Option<Box<Damage>>,
     },
-    /// The request is pinned to a credential that the pool has not got.
+    /// The request is pinned to a credential that is not in the pool.
     UnknownPin {
-        /// Which pool.
+        /// The pool.
         pool: PoolKey,
         /// The label or id that was asked for.
         pin: String,
     },
-    /// Every credential cools down, and the pool is set to fail then rather than to try one.
+    /// Every credential cools down, and the pool is configured to fail then.
     AllCoolingDown {
-        /// Which pool.
+        /// The pool.
         pool: PoolKey,
-        /// How long until the first of them is ready.
+        /// The time until the first of them is ready.
         retry_after: Duration,
         /// Whether its upstream has stated that time. Otherwise it is a guess, or was stated to another process.
         is_stated: bool,
@@ -81,53 +80,51 @@ pub enum Error {
     /// Every credential that is not paused needs a new sign-in, or the one that the request is pinned to
     /// does.
     NeedsSignIn {
-        /// Which pool.
+        /// The pool.
         pool: PoolKey,
         /// The label or id that the request is pinned to, if it is pinned.
         pin: Option<String>,
     },
-    /// Every credential that is not paused is out of use, and at least one for want of money; or the one that the
-    /// request is pinned to is.
+    /// Every credential that is not paused is out of use, at least one of them because its account is out of money; or the
+    /// one that the request is pinned to is.
     Spent {
-        /// Which pool.
+        /// The pool.
         pool: PoolKey,
         /// The label or id that the request is pinned to, if it is pinned.
         pin: Option<String>,
     },
-    /// A credential has no access token, and none could be had in its place: nothing can make one, or that has failed
-    /// now. No other credential was ready.
+    /// A credential has no access token, nothing can create one or that has just failed, and no other credential was ready.
     NoToken {
-        /// Which pool.
+        /// The pool.
         pool: PoolKey,
-        /// Its label.
+        /// The credential's label.
         label: Arc<str>,
     },
     /// Every credential is paused, or the one that the request is pinned to is.
     Paused {
-        /// Which pool.
+        /// The pool.
         pool: PoolKey,
         /// The label or id that the request is pinned to, if it is pinned.
         pin: Option<String>,
     },
-    /// The request carries a credential of the pool's, but not what came with it: something between
-    /// two layers has dropped the request's extensions, as a redirect to another origin does. It was
-    /// not sent, since nobody knows who it is for.
+    /// The request carries a credential of the pool, but has lost its extensions between two layers, as in a
+    /// redirect to another origin. It was not sent, since the layer can't tell which credential it carries.
     LostContext {
-        /// Which pool.
+        /// The pool.
         pool: PoolKey,
     },
-    /// The request was to be sent again, and its body failed just then, as something else that shares
-    /// the body was sending it.
+    /// The request's body failed when the request was about to be sent again, because another copy of the
+    /// body failed or went past the bound.
     LostBody,
-    /// The client has followed a redirect to another origin, and taken the credential along. It must be
-    /// replaced; the response is withheld.
+    /// The client has followed a redirect to another origin, and sent the credential there. The credential must
+    /// be replaced. The response is withheld.
     Redirected {
-        /// Scheme, host and port of where the response came from.
+        /// Scheme, host and port of the response's origin.
         origin: String,
     },
     /// A response future was polled after it had ended.
     Polled,
-    /// The vault could not give the pool.
+    /// The vault could not load the pool.
     Vault(VaultError),
 }
 
@@ -137,7 +134,7 @@ impl fmt::Display for Error {
             Self::UntrustedOrigin { origin, provider } => write!(
                 f,
                 "a credential of {provider} may not be sent to {origin}; \
-                 add the origin to the provider if it is meant to"
+                 add the origin to the provider if that is intended"
             ),
             Self::NoCredential { pool, wanted, damaged: None } => {
                 write!(f, "no {wanted} in pool {pool}; add one to its vault")
@@ -156,12 +153,12 @@ impl fmt::Display for Error {
             Self::NeedsSignIn { pool, pin: None } => write!(
                 f,
                 "every credential of pool {pool} that is not paused needs a new sign-in; sign in to one again, \
-                 by the command `credentials login` for instance"
+                 for example with the command `credentials login`"
             ),
             Self::NeedsSignIn { pool, pin: Some(pin) } => write!(
                 f,
                 "the request is pinned to {pin} of pool {pool}, which needs a new sign-in; sign in to it again, \
-                 by the command `credentials login` for instance"
+                 for example with the command `credentials login`"
             ),
             Self::Spent { pool, pin: None } => write!(
                 f,
@@ -176,7 +173,7 @@ impl fmt::Display for Error {
             Self::NoToken { pool, label } => write!(
                 f,
                 "the account {label} of pool {pool} has no access token, and none could be made for it; sign in to it \
-                 again, give the pool a Refresher that mints (Refresher::mints), or see by the event RefreshFailed \
+                 again, give the pool a Refresher that mints (Refresher::mints), or see in the event RefreshFailed \
                  why that has failed"
             ),
             Self::Paused { pool, pin: None } => write!(
@@ -195,8 +192,8 @@ impl fmt::Display for Error {
                  way, as in a redirect to another origin; put what redirects above the layers"
             ),
             Self::LostBody => f.write_str(
-                "the body of the request failed, or went past what is recorded of it, as the request was \
-                 to be sent again; send it anew",
+                "the body of the request failed, or went past the bound of its recording, just before it was \
+                 sent again; send the request once more",
             ),
             Self::Redirected { origin } => write!(
                 f,

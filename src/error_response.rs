@@ -1,4 +1,4 @@
-//! Errors of this crate as responses, for callers who would rather have those.
+//! Errors of this crate as responses, for callers who prefer those.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,14 +17,16 @@ use crate::error::Error;
 use crate::layers::NextReady;
 
 /// Turns [`Error::AllCoolingDown`] into a 429, with `retry-after` (RFC 9110, section 10.2.3) and `retry-after-ms` if an
-/// upstream has stated the time: many SDKs sleep for as long as these say, and by themselves would ask again and give up
-/// within seconds, so a guess is not put there. Put it over the other layers; every other error passes.
+/// upstream has stated the time. Put it above the other layers. Every other error passes.
 ///
-/// A layer of its own since the response it makes has a body of its own: an empty one, which most
-/// clients' body types can't be made of.
+/// A guessed time is left out, since many SDKs sleep for as long as these headers say. Without them they retry and give
+/// up within seconds.
 ///
-/// For callers who know nothing of this crate, such as those of a gateway, it can make the other 429s alike,
-/// too, and say when there is no use in waiting:
+/// It is a layer of its own because its response has another body: an empty one, which most clients' body types can't
+/// be made from.
+///
+/// For callers that know nothing about this crate, such as those of a gateway, it can also rewrite the other 429s, and
+/// say when waiting is of no use:
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,23 +46,22 @@ struct Options {
 }
 
 impl ErrorResponseLayer {
-    /// The layer.
+    /// Creates the layer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Also puts the `retry-after` and `retry-after-ms` of the pool's soonest credential on the 429 of a pool
-    /// that is used up, in place of what the upstream has said there of the last one; none where the time of that
-    /// credential is a guess. Off unless set: it is returned as it came. Its body always is.
+    /// Also replaces `retry-after` and `retry-after-ms` on the final 429 of a used-up pool with the time until the next
+    /// credential is ready, or removes them if that time is a guess. The body is never changed. Defaults to off: the
+    /// response is returned unchanged.
     #[must_use]
     pub fn restate_limits(mut self) -> Self {
         self.options.restates = true;
         self
     }
 
-    /// Adds `x-should-retry: false` to these 429s where the soonest credential is ready later than this. Some
-    /// SDKs sleep through a `retry-after` of any length without a word; those of OpenAI and Anthropic heed
-    /// this header. Never added unless set.
+    /// Adds `x-should-retry: false` to these 429s if the next credential is ready later than this. Some SDKs sleep
+    /// through a `retry-after` of any length; those of OpenAI and Anthropic obey this header. Defaults to never.
     #[must_use]
     pub fn no_retry_beyond(mut self, bound: Duration) -> Self {
         self.options.no_retry_beyond = Some(bound);
@@ -69,11 +70,11 @@ impl ErrorResponseLayer {
 }
 
 impl Options {
-    /// Says when the first credential is ready, if that is known.
+    /// Says when the next credential is ready, if that is known.
     fn state(self, headers: &mut HeaderMap, wait: Duration, is_known: bool) {
         if is_known {
             let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            // Whole seconds, and never too few.
+            // Whole seconds, rounded up.
             headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(milliseconds));
         } else {
@@ -84,7 +85,7 @@ impl Options {
             Some(bound) if wait > bound => {
                 headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
             }
-            // What the upstream has said was about one account alone.
+            // The upstream's own header was about one account alone.
             _ => drop(headers.remove(X_SHOULD_RETRY)),
         }
     }
@@ -128,7 +129,8 @@ where
 }
 
 pin_project! {
-    /// The response of [`ErrorResponse`].
+    /// The future of [`ErrorResponse`].
+    #[doc(hidden)]
     #[derive(Debug)]
     pub struct ErrorResponseFuture<F> {
         #[pin]
@@ -152,7 +154,7 @@ where
                     && response.status() == StatusCode::TOO_MANY_REQUESTS
                     && let Some(next) = response.extensions().get::<NextReady>().copied()
                 {
-                    // That one is ready now is no guess.
+                    // If a credential is ready now, that is not a guess.
                     let is_known = next.is_stated() || next.wait().is_zero();
                     this.options.state(response.headers_mut(), next.wait(), is_known);
                 }

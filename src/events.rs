@@ -1,17 +1,17 @@
-//! What happened: for a person's eyes, a test or a metric. Nothing in an event is secret.
+//! Events of pools and layers, for people, tests and metrics. An event contains no secret.
 //!
-//! A pool tells of each event to the function that [`PoolBuilder::on_event`](crate::PoolBuilder::on_event) was given, and to
-//! `tracing`, with the target `tower_credentials::event`:
+//! A pool passes each event to the function that was given to [`PoolBuilder::on_event`](crate::PoolBuilder::on_event), and
+//! to `tracing`, with the target `tower_credentials::event`:
 //!
-//! | Level | What |
+//! | Level | Messages |
 //! |---|---|
-//! | `WARN` | Trouble that a person should know of: `refresh failed`, `secret not saved`, `older vault`, `needs sign-in`, `spent`, `save failed`, `damaged`. |
-//! | `INFO` | What became of accounts and requests: `cooled down`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`. |
-//! | `DEBUG` | `attempt`, for each answer, and `saved`. |
+//! | `WARN` | Problems that a person should know about: `refresh failed`, `secret not saved`, `older vault`, `needs sign-in`, `spent`, `save failed`, `damaged`. |
+//! | `INFO` | Changes of accounts and requests: `cooled down`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`. |
+//! | `DEBUG` | `attempt`, for each response, and `saved`. |
 //!
-//! These words are the message. The account's fields are `provider`, `namespace`, `account` (its label), `id` and
-//! `generation`; others have their names from the [`Event`]. A filter such as `tower_credentials=info` chooses; it takes in
-//! what the vault warns of, too.
+//! The account's fields are `provider`, `namespace`, `account` (its label), `id` and `generation`. Other fields have the
+//! names that they have in [`Event`]. Choose with a filter such as `tower_credentials=info`, which includes the vault's
+//! warnings, too.
 
 mod log;
 
@@ -31,136 +31,137 @@ use crate::vault::Damage;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// An attempt was answered.
+    /// An attempt got a response.
     Attempt {
-        /// By which credential it was made.
+        /// The credential that it used.
         credential: &'a Metadata,
-        /// What the upstream said.
+        /// The response's status.
         status: StatusCode,
-        /// How long it took until the response's head was there.
+        /// The time until the head of the response arrived.
         elapsed: Duration,
     },
     /// A credential cools down.
     CooledDown {
-        /// Which.
+        /// The credential.
         credential: &'a Metadata,
         /// The first moment at which it may be picked again.
         until: Timestamp,
-        /// How far that is from now.
+        /// The time from now until then.
         wait: Duration,
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// What the cooldown is limited to.
+        /// The scope of the cooldown, or `None` if it is for the whole account.
         scope: Option<&'a Scope>,
     },
-    /// The upstream serves no more of a credential's requests at once than it has. Others wait, or go to the next.
+    /// The upstream serves no more of a credential's requests at once than are in flight. Others wait, or use the next
+    /// credential.
     CapLowered {
-        /// Which credential's.
+        /// The credential.
         credential: &'a Metadata,
-        /// How many requests it has at once from now on.
+        /// How many requests it may have in flight from now on.
         most: u32,
         /// For how long.
         wait: Duration,
     },
-    /// A credential was refused, and there was none to compare it with in the same request. Requests take the others
-    /// first until it is answered well.
+    /// A credential was refused, and the same request could not compare it with another. Requests prefer the others until
+    /// it succeeds again.
     Suspected {
-        /// Which.
+        /// The credential.
         credential: &'a Metadata,
     },
-    /// A success has ended a credential's cooldown, or forgiven its failures.
+    /// A success has ended a credential's cooldown, or cleared its failures.
     Recovered {
-        /// Which.
+        /// The credential.
         credential: &'a Metadata,
     },
     /// The request is sent again with another credential.
     Rotated {
-        /// The one before.
+        /// The credential before.
         from: &'a Metadata,
-        /// The one now.
+        /// The credential now.
         to: &'a Metadata,
     },
-    /// The request is not sent again with another credential, though one is ready: its body can be sent once only.
-    /// [`ReplayLayer`](crate::ReplayLayer) records a body as it is sent.
+    /// The request is not sent again with another credential, although one is ready, because its body can be sent only
+    /// once. [`ReplayLayer`](crate::ReplayLayer) records a body as it is sent.
     SentOnce {
-        /// The one that has answered by a limit or a refusal.
+        /// The credential that was limited or refused.
         credential: &'a Metadata,
     },
     /// The request waits for a short limit to end, and is then sent again.
     Waiting {
-        /// For which credential.
+        /// The credential whose limit it is.
         credential: &'a Metadata,
         /// How long.
         wait: Duration,
     },
     /// The request is sent again after a network error.
     Repeated {
-        /// With which credential, where one is known.
+        /// The credential that it uses, if that is known.
         credential: Option<&'a Metadata>,
     },
     /// A credential has a new secret.
     Refreshed {
-        /// Which, with its new generation.
+        /// The credential, with its new generation.
         credential: &'a Metadata,
     },
     /// A refresh has failed.
     RefreshFailed {
-        /// Which credential's.
+        /// The credential.
         credential: &'a Metadata,
-        /// Why.
+        /// The error's text.
         error: &'a str,
     },
-    /// A refreshed secret could not be saved yet; it is tried again, and used meanwhile by nobody.
+    /// A refreshed secret could not be saved yet. Nobody uses it until a later try succeeds.
     SecretNotSaved {
-        /// Which credential's.
+        /// The credential.
         credential: &'a Metadata,
-        /// Why.
+        /// The error's text.
         error: &'a str,
     },
-    /// The vault had an older secret of this credential than the pool: somebody has put an older vault in its place,
-    /// mostly a backup. The newer one is stored in it again.
+    /// The vault had an older secret of this credential than the pool, usually because somebody has restored a backup. The
+    /// newer secret is stored in the vault again.
     OlderVault {
-        /// Which, with the generation that its secret has there now.
+        /// The credential, with the generation that its secret has there now.
         credential: &'a Metadata,
     },
     /// Only a new sign-in, or another key, helps this credential.
     NeedsSignIn {
-        /// Which.
+        /// The credential.
         credential: &'a Metadata,
         /// The vendor's reason.
         reason: &'a str,
     },
-    /// This credential's account is out of money, or has reached a bound of its owner's, and the vendor names no
-    /// time: it is out of use until a person acts.
+    /// This credential's account is out of money, or has reached a limit set by its owner, and the vendor states no time.
+    /// It is out of use until a person acts.
     Spent {
-        /// Which.
+        /// The credential.
         credential: &'a Metadata,
         /// The vendor's reason.
         reason: &'a str,
     },
-    /// A person has taken a credential out of use, by this pool.
+    /// A person has taken a credential out of use, through this pool.
     Paused {
-        /// Which.
+        /// The credential.
         credential: &'a Metadata,
     },
-    /// A person has put a credential to use again, by this pool.
+    /// A person has put a credential back to use, through this pool.
     Resumed {
-        /// Which.
+        /// The credential.
         credential: &'a Metadata,
     },
-    /// What was learnt is in the vault.
+    /// Recorded outcomes have been saved to the vault.
     Saved {
-        /// How many outcomes.
+        /// The number of outcomes.
         outcomes: usize,
     },
-    /// What was learnt could not be saved yet; it is tried again. No response fails for it.
+    /// Recorded outcomes could not be saved yet. They are tried again; no response fails because of it.
     SaveFailed {
-        /// Why.
+        /// The error's text.
         error: &'a str,
     },
     /// A record of the vault can't be used; the others can.
     Damaged {
-        /// Which record, what is wrong with it, and the way out.
+        /// The record, its damage, and the way out.
         damage: &'a Damage,
     },
 }
@@ -176,7 +177,7 @@ impl Observer {
         Self(Some(Arc::new(observe)))
     }
 
-    /// Whether anybody looks at each attempt; what only that needs is not worked out otherwise.
+    /// Whether each attempt is observed. If not, what only that event needs is not computed.
     pub(crate) fn is_set(&self) -> bool {
         self.0.is_some() || tracing::enabled!(target: log::TARGET, tracing::Level::DEBUG)
     }
@@ -195,25 +196,25 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// How often things happened since the pool was opened.
+/// Counters of a pool since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Requests of callers' that got a credential.
+    /// Callers' requests that got a credential.
     pub requests: u64,
-    /// Times one of them was sent: the requests, and each time one was sent again.
+    /// How often these requests were sent, including each time that one was sent again.
     pub attempts: u64,
-    /// Times one was sent again with another credential.
+    /// How often a request was sent again with another credential.
     pub rotations: u64,
     /// Secrets that were renewed.
     pub refreshes: u64,
 }
 
-/// The counters while they count.
+/// The live counters.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) requests: AtomicU64,
-    /// Attempts beyond each request's first: a request that goes well counts once, not twice.
+    /// Attempts beyond each request's first, so that a request that goes well increments one counter, not two.
     pub(crate) repeats: AtomicU64,
     pub(crate) rotations: AtomicU64,
     pub(crate) refreshes: AtomicU64,

@@ -1,6 +1,6 @@
-//! Several accounts behind one HTTP client: tower layers that apply a credential to each request, take
-//! another account when the upstream answers 429, renew a token when it answers 401 or 403, and save
-//! what was learnt to an encrypted vault, all within the caller's one request.
+//! Several accounts behind one HTTP client. These tower layers apply a credential to each request, use another
+//! account if the upstream answers 429, renew a token if it answers 401 or 403, and save cooldowns to an
+//! encrypted vault, all within one request of the caller.
 //!
 //! ```
 //! use http::{Request, Response, StatusCode};
@@ -18,7 +18,7 @@
 //! let provider = GenericProvider::bearer("example").origin("https://api.example.com")?;
 //! let pool = Pool::builder(provider, vault).open().await?;
 //!
-//! // In place of a client: an upstream at which `work` is limited.
+//! // An upstream, in place of a client. It limits the account `work`.
 //! let upstream = service_fn(async |request: Request<String>| {
 //!     let limited = request.headers()["authorization"] == "Bearer sk-1";
 //!     let status = if limited { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
@@ -31,36 +31,117 @@
 //! # }
 //! ```
 //!
-//! A [`Vault`](vault::Vault) keeps the accounts, a [`Pool`] picks one for each request, a
-//! [`Provider`](provider::Provider) says where they may go, and the layers do the rest. For accounts
-//! that outlive the process, see the `vault::file` module; for a program that shows it all over real
-//! HTTP, `cargo run --bin quickstart --features quickstart`.
+//! A [`Vault`](vault::Vault) stores credentials. A [`Provider`](provider::Provider) says how a credential becomes
+//! headers, which origins may receive it, and what a response means. A [`Pool`] holds the vault's credentials of one
+//! provider, picks one of them for each request, and records the responses. A [`Lease`] is such a pick: one credential
+//! with its headers, ready to use. The layers put the lease on the request, send it, and act on the response.
+//!
+//! For accounts that outlive the process, see the module `vault::file`. To see it all over real HTTP, run
+//! `cargo run --bin quickstart --features quickstart`.
 //!
 //! # The layers
 //!
 //! | Layer | What it does |
 //! |---|---|
-//! | [`RotateOn429Layer`] | Cools a limited credential down and sends the request again with the next. |
-//! | [`RefreshOn401Layer`] | Renews a refused secret, once, and sends the request again with it. |
+//! | [`RotateOn429Layer`] | Cools a limited credential down, and sends the request again with the next one. |
+//! | [`RefreshOn401Layer`] | Renews a refused secret, once, and sends the request again with the new one. |
 //! | [`AuthHeaderLayer`] | Puts the credential's headers on each attempt, in place of the caller's own. |
-//! | [`CooldownPersistLayer`] | Saves what was learnt to the vault. |
-//! | [`CredentialsLayer`] | The four in the order above, as one. |
-//! | [`ErrorBodyLayer`] | Under the others: reads the limits that stand in the bodies of errors. |
-//! | [`ModelScopeLayer`] | Over the others: gives each request the scope of the model that it is for. |
-//! | [`ReplayLayer`] | Over the others: records bodies that stream, so that they can be sent again. |
-//! | [`ErrorResponseLayer`] | Over the others: makes a 429 of [`Error::AllCoolingDown`]. |
+//! | [`CooldownPersistLayer`] | Saves cooldowns, order and health to the vault. |
+//! | [`CredentialsLayer`] | These four in this order, as one. |
+//! | [`ErrorBodyLayer`] | Reads the limits in the bodies of errors. |
+//! | [`ModelScopeLayer`] | Gives each request the scope of the model that it is for. |
+//! | [`ReplayLayer`] | Records bodies that stream, so that they can be sent again. |
+//! | [`ErrorResponseLayer`] | Turns [`Error::AllCoolingDown`] into a 429. |
 //!
-//! Any order and any subset of the four give the same attempts, the same answer and the same saved
-//! state. Each acts at its own place, though: a timeout under [`RotateOn429Layer`] bounds an attempt,
-//! one over it the whole request.
+//! The layers must run inside a tokio runtime.
 //!
-//! The layers run inside of a tokio runtime.
+//! # The order of layers
 //!
-//! # What can be set where
+//! Start with [`CredentialsLayer`] alone, and add what you need around it, in this order from the caller to the client:
 //!
-//! What an answer means is the pool's: [`Cooldowns`], [`WhenAllCoolingDown`], [`policy`]. What sending
-//! again involves is [`RotateOn429Layer`]'s. What one request wants goes into its extensions: [`Pin`],
-//! [`Affinity`], [`Scope`](standing::Scope).
+//! 1. [`ErrorResponseLayer`] is first, since it makes responses of the errors of all others.
+//! 2. [`ReplayLayer`] must be above every layer that sends a request again or looks into its body.
+//! 3. [`ModelScopeLayer`] must set the scope before a credential is picked.
+//! 4. [`CredentialsLayer`], or the four layers in its place.
+//! 5. [`ErrorBodyLayer`] is last, so that those above see what the errors say.
+//!
+//! Use the four layers only if another layer must be between two of them. Any order and any subset of the four give the
+//! same attempts, the same response and the same saved state. Other layers do depend on their place: a timeout under
+//! [`RotateOn429Layer`] bounds each attempt, one above it the whole request.
+//!
+//! # With your client
+//!
+//! With hyper-util (the feature `hyper` adds hyper's bodies and errors):
+//!
+//! ```no_run
+//! # use bytes::Bytes;
+//! # use http::Request;
+//! # use http_body_util::Full;
+//! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! # use tower::{BoxError, Layer, ServiceExt};
+//! # use tower_credentials::{CredentialsLayer, Pool};
+//! # async fn send(pool: Pool, request: Request<Full<Bytes>>) -> Result<(), BoxError> {
+//! let client = CredentialsLayer::new(pool).layer(Client::builder(TokioExecutor::new()).build_http());
+//! # client.oneshot(request).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With reqwest (feature `reqwest`; see `reqwest_client` for reqwest-middleware and for redirects):
+//!
+#![cfg_attr(feature = "reqwest", doc = "```no_run")]
+#![cfg_attr(not(feature = "reqwest"), doc = "```ignore")]
+//! # use reqwest::{Client, Request};
+//! # use tower::{BoxError, Layer};
+//! # use tower_credentials::{CredentialsLayer, Pool, reqwest_client::ReqwestLayer};
+//! # async fn send(pool: Pool, client: Client, request: Request) -> Result<(), BoxError> {
+//! let client = ReqwestLayer::new(CredentialsLayer::new(pool)).layer(client);
+//! # client.execute(request).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With tonic, over hyper-util in place of a `Channel`. The messages stream, so they are recorded:
+//!
+//! ```no_run
+//! # use http::Uri;
+//! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! # use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+//! # use tower::{BoxError, ServiceBuilder};
+//! # use tower_credentials::{CredentialsLayer, Pool, ReplayLayer};
+//! # async fn check(pool: Pool, origin: Uri) -> Result<(), BoxError> {
+//! # let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+//! let layers = ServiceBuilder::new().layer(ReplayLayer::new()).layer(CredentialsLayer::new(pool));
+//! let mut health = HealthClient::with_origin(layers.service(client), origin);
+//! # health.check(HealthCheckRequest { service: String::new() }).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In an axum handler that passes requests on; their URI must name the upstream:
+//!
+//! ```no_run
+//! # use axum::{Router, body::Body, extract::Request};
+//! # use http::{Response, StatusCode};
+//! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! # use tower::{ServiceBuilder, ServiceExt};
+//! # use tower_credentials::{CredentialsLayer, Pool, ReplayLayer};
+//! # fn router(pool: Pool) -> Router {
+//! # let client = Client::builder(TokioExecutor::new()).build_http();
+//! let layers = ServiceBuilder::new().layer(ReplayLayer::new()).layer(CredentialsLayer::new(pool));
+//! let client = layers.service(client);
+//! Router::new().fallback(|request: Request| async {
+//!     let sent = client.oneshot(request).await;
+//!     sent.map(|response| response.map(Body::new)).map_err(|error| (StatusCode::BAD_GATEWAY, error.to_string()))
+//! })
+//! # }
+//! ```
+//!
+//! # Configuration
+//!
+//! The pool decides what a response means: [`Cooldowns`], [`WhenAllCoolingDown`], [`policy`]. [`RotateOn429Layer`] decides
+//! how a request is sent again. A single request asks for something through its extensions: [`Pin`], [`Affinity`],
+//! [`Scope`](standing::Scope).
 //!
 //! # Features
 //!
@@ -69,19 +150,21 @@
 //! | `file` | yes | `vault::file`: the vault in a directory, sealed. Implies `seal`. |
 //! | `seal` | by `file` | `vault::seal` and `vault::key`: AES-256-GCM over any vault backend. |
 //! | `keyring` | no | `vault::key::KeyringKey`: a vault's key in the system's keyring. Implies `seal`. |
-//! | `providers` | yes | The vendors' adapters, and a registry of providers by name. |
-//! | `decompress` | by `providers` | Errors whose bodies are compressed are read by [`ErrorBodyLayer`]. |
-//! | `config` | no | Providers and settings from a TOML file. |
-//! | `oauth` | no | `oauth`: signing in, and renewing tokens. |
+//! | `providers` | yes | The vendors' adapters, and a registry of providers by name. Implies `decompress`. |
+//! | `decompress` | by `providers` | [`ErrorBodyLayer`] reads compressed bodies, too. |
+//! | `config` | no | Providers and settings from a TOML file. Implies `providers`. |
+//! | `oauth` | no | `oauth`: signing in, and renewing tokens. Implies `providers`. |
 //! | `tls` | no | `https`: an HTTPS client for `oauth` and others, over hyper-util and rustls. Implies `oauth`. |
-//! | `migrate` | no | `migrate`: the legacy auth files of other programs, as credentials. |
-//! | `discovery` | no | `discovery`: the models that an upstream offers, cached. Implies `file`. |
+//! | `migrate` | no | `migrate`: the legacy auth files of other programs, as credentials. Implies `providers`. |
+//! | `discovery` | no | `discovery`: the models that an upstream offers, cached. Implies `file` and `providers`. |
 //! | `backup` | no | `vault::backup`: all accounts in one sealed file. Implies `seal`. |
-//! | `setup` | no | `setup`: where vault, key and settings are, the same for all programs. Implies `config` and `file`. |
-//! | `hyper` | no | Bodies and errors of hyper and hyper-util, known to the layers; `connect`, for early answers. |
-//! | `reqwest` | no | `reqwest_client`: the layers over a reqwest client. |
-//! | `reqwest-middleware` | no | `reqwest_client::CredentialsMiddleware` and `TowerMiddleware`: the layers as a middleware. Implies `reqwest`. |
+//! | `setup` | no | `setup`: the places of a program's vault, key and settings. Implies `config` and `file`. |
+//! | `hyper` | no | hyper's bodies and errors, so that the layers know what can be sent again; `connect`. |
+//! | `reqwest` | no | `reqwest_client`: the layers over a reqwest client, and a redirect policy. |
+//! | `reqwest-middleware` | no | The layers as a middleware for reqwest-middleware. Implies `reqwest`. |
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
+//! | `cli` | no | The program `credentials`. Implies `backup`, `discovery`, `hyper`, `migrate`, `setup` and `tls`. |
+//! | `quickstart` | no | The program `quickstart`, an example. Implies `file`. |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -143,32 +226,52 @@ pub mod standing;
 pub mod vault;
 
 pub use api_key::NotAnApiKey;
-pub use body::{ReplayBody, ReplayError, SendOnce, TryCloneBody};
+pub use body::{SendOnce, TryCloneBody};
 pub use clock::{Clock, Timestamp};
 pub use credential::{
     Credential, CredentialId, Generation, InvalidId, Kind, Metadata, OAuthTokens, PoolKey, Record,
     Secret,
 };
 pub use error::{BoxError, Error};
-pub use error_response::{ErrorResponse, ErrorResponseFuture, ErrorResponseLayer};
-pub use layers::{
-    AnsweredBy, Attempt, AuthHeader, AuthHeaderLayer, CooldownPersist, CooldownPersistLayer,
-    Credentials, CredentialsLayer, ErrorBody, ErrorBodyFuture, ErrorBodyLayer, NetworkRetry, NextReady,
-    PeekedBody, RefreshOn401, RefreshOn401Layer, Replay, ReplayLayer, RotateOn429, RotateOn429Layer,
-    is_connect_error,
-};
+pub use error_response::ErrorResponseLayer;
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
-pub use layers::{ModelScope, ModelScopeLayer};
+pub use layers::ModelScopeLayer;
+pub use layers::{
+    AnsweredBy, Attempt, AuthHeaderLayer, CooldownPersistLayer, CredentialsLayer, ErrorBodyLayer,
+    NetworkRetry, NextReady, RefreshOn401Layer, ReplayLayer, RotateOn429Layer, is_connect_error,
+};
 pub use pool::{
     Affinity, Cooldowns, CredentialStatus, Lease, Mode, Pin, Pool, PoolBuilder, RefreshError, Refresher,
     Unfinished, WhenAllCoolingDown, policy,
 };
 pub use secret::SecretString;
 
-/// Parts of the layers' services that have to be named by type.
+// On the page of `service`, to keep this one short.
+#[cfg(feature = "providers")]
+#[doc(hidden)]
+pub use layers::ModelScope;
+#[doc(hidden)]
+pub use {
+    body::{ReplayBody, ReplayError},
+    error_response::{ErrorResponse, ErrorResponseFuture},
+    layers::{
+        AuthHeader, CooldownPersist, Credentials, ErrorBody, ErrorBodyFuture, PeekedBody, RefreshOn401,
+        Replay, RotateOn429,
+    },
+};
+
+/// The services of the layers, with their futures and bodies, for types that must be written out.
 pub mod service {
-    pub use crate::layers::{ResponseFuture, SendsAgain, SendsOnce};
+    pub use crate::body::{ReplayBody, ReplayError};
+    pub use crate::error_response::{ErrorResponse, ErrorResponseFuture};
+    #[cfg(feature = "providers")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+    pub use crate::layers::ModelScope;
+    pub use crate::layers::{
+        AuthHeader, CooldownPersist, Credentials, ErrorBody, ErrorBodyFuture, PeekedBody, RefreshOn401,
+        Replay, ResponseFuture, RotateOn429, SendsAgain, SendsOnce,
+    };
 }
 
 /// The README's examples, as doc tests.

@@ -6,15 +6,15 @@ use tower_http::follow_redirect::policy::{Action, Attempt, Policy};
 
 use crate::pool::Pool;
 
-/// Takes every credential from a request that is redirected to another origin, and follows it there.
+/// Removes every credential from a request that is redirected to another origin, and follows it there.
 ///
-/// tower-http's own of this name leaves `x-api-key` and `x-goog-api-key`. This one takes the pool's
-/// headers, those that credentials are usually in, all values that are marked sensitive, cookies, and the
-/// request's extensions. A sign-in's or a refresh's request, of `oauth::OAuthHttp`, is not followed there at all.
+/// tower-http's policy of the same name leaves `x-api-key` and `x-goog-api-key`. This one removes the pool's
+/// headers, the usual credential headers, all values that are marked sensitive, cookies, and the request's
+/// extensions. Requests of `oauth::OAuthHttp` for a sign-in or a refresh are not followed there at all.
 ///
-/// It is for a `FollowRedirect` under the layers, or between them. One above them needs none of it: the
-/// layers check each request's origin, and refuse a redirect to one that the provider does not trust. So
-/// does any layer of this crate that is under the redirect.
+/// Use it for a `FollowRedirect` under the layers, or between them. Above them it is not needed: every layer of
+/// this crate under the redirect checks each request's origin, and refuses a redirect to one that the provider
+/// does not trust.
 ///
 /// ```
 /// # use tower_credentials::{CredentialsLayer, Pool};
@@ -33,13 +33,13 @@ use crate::pool::Pool;
 #[derive(Clone, Debug)]
 pub struct FilterCredentials {
     pool: Pool,
-    /// Whether the request is one of tokens', which isn't sent on without them either.
+    /// Whether the request is one for tokens, which isn't sent on even without them.
     stays: bool,
     leaves: bool,
 }
 
 impl FilterCredentials {
-    /// Takes the credentials of this pool, and those of others that are in the usual headers.
+    /// Creates a policy that removes the credentials of this pool, and others in the usual headers.
     pub fn new(pool: &Pool) -> Self {
         Self { pool: pool.clone(), stays: false, leaves: false }
     }
@@ -47,7 +47,7 @@ impl FilterCredentials {
 
 impl<B, E> Policy<B, E> for FilterCredentials {
     fn redirect(&mut self, attempt: &Attempt<'_>) -> Result<Action, E> {
-        // What is taken at one hop does not come back at the next.
+        // What is removed at one hop does not come back at the next.
         self.leaves = !is_same_origin(attempt.previous(), attempt.location());
         Ok(if self.leaves && self.stays { Action::Stop } else { Action::Follow })
     }
@@ -76,7 +76,7 @@ fn remove_sensitive(headers: &mut HeaderMap) {
     }
 }
 
-/// Scheme, host and port (RFC 6454, section 5). Of a URI without one of them it is never so.
+/// Whether scheme, host and port are equal (RFC 6454, section 5). Never true of a URI that lacks one of them.
 pub(crate) fn is_same_origin(one: &Uri, other: &Uri) -> bool {
     let port = |uri: &Uri| match (uri.port_u16(), uri.scheme_str()) {
         (Some(port), _) => Some(port),

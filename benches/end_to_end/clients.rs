@@ -46,7 +46,7 @@ pub(crate) struct Case {
     pub(crate) stack: &'static str,
     /// Which case it is compared with, by index: the same client bare.
     pub(crate) bare: usize,
-    /// Sends one request and reads its answer.
+    /// Sends one request and reads its response.
     pub(crate) send: Rc<dyn Fn() -> Once>,
 }
 
@@ -86,11 +86,11 @@ impl Cases {
     {
         let request = request.clone();
         self.push(client, stack, move || {
-            let answer = service.clone().oneshot(request.clone());
+            let response = service.clone().oneshot(request.clone());
             async move {
-                let answer = answer.await.map_err(Into::into).expect("an answer");
-                assert_eq!(answer.status(), StatusCode::OK);
-                answer.into_body().collect().await.expect("a body");
+                let response = response.await.map_err(Into::into).expect("a response");
+                assert_eq!(response.status(), StatusCode::OK);
+                response.into_body().collect().await.expect("a body");
             }
         });
     }
@@ -116,11 +116,11 @@ impl Cases {
         *template.body_mut() = Some(body.into());
         let kept: &'static C = Box::leak(Box::new(kept));
         self.push(client, stack, move || {
-            let answer = execute(kept, template.try_clone().expect("a body in memory"));
+            let response = execute(kept, template.try_clone().expect("a body in memory"));
             async move {
-                let answer = answer.await.expect("an answer");
-                assert_eq!(answer.status(), StatusCode::OK);
-                answer.bytes().await.expect("a body");
+                let response = response.await.expect("a response");
+                assert_eq!(response.status(), StatusCode::OK);
+                response.bytes().await.expect("a body");
             }
         });
     }

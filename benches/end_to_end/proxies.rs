@@ -130,6 +130,6 @@ async fn forward(State(forward): State<Forward>, mut request: Request<Body>) -> 
     parts.authority = Some(forward.upstream);
     *request.uri_mut() = http::Uri::from_parts(parts).expect("a URI");
     request.headers_mut().remove(http::header::HOST);
-    let answer = forward.client.request(request).await.expect("an answer");
-    answer.map(Body::new)
+    let response = forward.client.request(request).await.expect("a response");
+    response.map(Body::new)
 }

@@ -47,7 +47,7 @@ pub(crate) trait Client {
     /// The request that clones are made of.
     fn template() -> Self::Request;
 
-    /// Sends a clone, and drops the answer's body.
+    /// Sends a clone, and drops the response's body.
     fn send(&mut self, template: &Self::Request) -> impl Future<Output = StatusCode>;
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn template() -> Request<Body> {
     request
 }
 
-/// What an API's good answer comes with: six headers, three of them about limits.
+/// What an API's good response comes with: six headers, three of them about limits.
 pub(crate) fn response_headers() -> HeaderMap {
     let headers = [
         ("content-type", "application/json"),
@@ -128,7 +128,7 @@ impl Upstream {
         Self { limited: Some(Arc::default()), ..Self::default() }
     }
 
-    /// With what an API says in the head of an answer.
+    /// With what an API says in the head of a response.
     pub(crate) fn with_headers(mut self) -> Self {
         let headers = response_headers();
         drop(headers.clone());
@@ -185,7 +185,7 @@ impl Service<Request<Body>> for Upstream {
 /// Sends one request, as a caller who keeps the service does.
 pub(crate) async fn send<S: Stack>(service: &mut S, request: Request<Body>) -> Response<Body> {
     poll_fn(|cx| service.poll_ready(cx)).await.expect("a service that is ready");
-    service.call(request).await.expect("an answer")
+    service.call(request).await.expect("a response")
 }
 
 /// The result of a future that has nothing to wait for.

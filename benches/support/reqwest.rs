@@ -1,4 +1,4 @@
-//! reqwest's clients over the benches' upstream, which answers from memory: no socket is opened.
+//! reqwest's clients over the benches' upstream, which responses from memory: no socket is opened.
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
@@ -79,7 +79,7 @@ impl Client for Through {
     }
 
     async fn send(&mut self, template: &reqwest::Request) -> StatusCode {
-        black_box(self.0.execute(copy(template)).await.expect("an answer")).status()
+        black_box(self.0.execute(copy(template)).await.expect("a response")).status()
     }
 }
 
@@ -98,7 +98,7 @@ where
 
     async fn send(&mut self, template: &reqwest::Request) -> StatusCode {
         poll_fn(|cx| self.0.poll_ready(cx)).await.expect("a service that is ready");
-        black_box(self.0.call(copy(template)).await.expect("an answer")).status()
+        black_box(self.0.call(copy(template)).await.expect("a response")).status()
     }
 }
 
@@ -136,8 +136,8 @@ impl InMemory {
         let mut ours = Request::new(Body::default());
         *ours.headers_mut() = std::mem::take(request.headers_mut());
         drop(request);
-        let answer = self.0.clone().call(ours).into_inner().unwrap_or_else(|never| match never {});
-        answer.map(bytes_of).into()
+        let response = self.0.clone().call(ours).into_inner().unwrap_or_else(|never| match never {});
+        response.map(bytes_of).into()
     }
 }
 

@@ -10,8 +10,8 @@ use http::{Request, Response, StatusCode};
 use serde_json::json;
 use tower_credentials::{CredentialId, CredentialStatus, Pool};
 
-use crate::answers::{as_json, error};
 use crate::guard::is_from_here;
+use crate::responses::{as_json, error};
 
 /// No API has paths that begin like this.
 pub const PREFIX: &str = "/.gateway";

@@ -102,7 +102,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub connect_timeout: Duration,
 
-    /// How long to wait for the head of the upstream's answer, in seconds; then 504
+    /// How long to wait for the head of the upstream's response, in seconds; then 504
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     pub timeout: Duration,
 
@@ -158,7 +158,7 @@ const AFTER_HELP: &str = "\
 What is forwarded:
   Method, path, query, headers, body and trailers, both ways and as they come. Left out are the headers of one
   hop (RFC 9110, section 7.6.1), also those that `connection` names, and the client's own credentials. Nothing
-  is added but the account's headers, and those that the provider's settings name. Trailers of HTTP/1.1 need a `trailer` header, and those of answers `te: trailers` as well.
+  is added but the account's headers, and those that the provider's settings name. Trailers of HTTP/1.1 need a `trailer` header, and those of responses `te: trailers` as well.
 
   A request goes to the next account where one is limited, and again with the same one once its token is
   renewed, if its body fits into --replay; a longer one is sent once, and the client gets the 429.

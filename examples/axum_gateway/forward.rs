@@ -1,4 +1,4 @@
-//! What of a request goes to the upstream, and what of its answer to the client.
+//! What of a request goes to the upstream, and what of its response to the client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,7 +144,7 @@ impl Upstream {
     }
 }
 
-/// The upstream's answer as the client is to get it.
+/// The upstream's response as the client is to get it.
 pub fn response<B>(response: &mut Response<B>) {
     remove_hop_by_hop(response.headers_mut());
     // The server here has its own to speak.

@@ -1,6 +1,6 @@
 //! Who may use a gateway that listens for this machine alone. Every browser on it runs other people's
 //! programs: a page may post to any address, and may have its own host's name resolve to 127.0.0.1, so as to
-//! read the answers, too.
+//! read the responses, too.
 
 use axum::body::Body;
 use http::uri::Authority;

@@ -9,11 +9,11 @@
 //! `--help` tells the rest. To copy: [`accounts`] for a pool by settings, [`gateway`] for the layers.
 
 mod admin;
-mod answers;
 mod arguments;
 mod ending;
 mod forward;
 mod guard;
+mod responses;
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let reasons: Vec<_> = answers::causes(&*error).map(ToString::to_string).collect();
+            let reasons: Vec<_> = responses::causes(&*error).map(ToString::to_string).collect();
             say(&reasons.join("\n  because: "));
             ExitCode::FAILURE
         }
@@ -296,11 +296,11 @@ impl Gateway {
         if !self.allow_remote && !guard::is_from_here(&request, &self.allowed) {
             let message = "this gateway is for programs on its own machine; --allow-origin opens it to the pages of an \
                            origin, and --allow-remote to everyone";
-            return answers::error(StatusCode::FORBIDDEN, "forbidden", message);
+            return responses::error(StatusCode::FORBIDDEN, "forbidden", message);
         }
         // Without the upgrade it would be another request, and its refusal would be held against the account.
         if guard::asks_for_upgrade(request.headers()) {
-            return answers::no_upgrade();
+            return responses::no_upgrade();
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let (request, upload) = Upload::of(request);
@@ -308,7 +308,7 @@ impl Gateway {
             Ok(request) => request,
             Err(error) => {
                 let message = format!("can't be forwarded: {error}");
-                return answers::error(StatusCode::BAD_REQUEST, "invalid_request", &message);
+                return responses::error(StatusCode::BAD_REQUEST, "invalid_request", &message);
             }
         };
         match accounts.oneshot(request).await {
@@ -324,9 +324,9 @@ impl Gateway {
                 if upload.is_broken_off() {
                     // Nobody waits for this any more.
                     let message = "the client has broken off its request";
-                    return answers::error(StatusCode::BAD_REQUEST, "incomplete_request", message);
+                    return responses::error(StatusCode::BAD_REQUEST, "incomplete_request", message);
                 }
-                let (response, message) = answers::failure(&error, &self.name);
+                let (response, message) = responses::failure(&error, &self.name);
                 // Without the query, which may be private.
                 say(&format!("{method} {}: {}: {message}", uri.path(), response.status().as_u16()));
                 response
@@ -342,7 +342,7 @@ fn limited(head: http::response::Parts) -> Response<Body> {
         Some(wait) => format!("every account is limited; the first is ready in {wait} s"),
         None => "every account is limited, and none of their upstreams has said for how long".to_owned(),
     };
-    let mut response = answers::error(head.status, "rate_limit_error", &message);
+    let mut response = responses::error(head.status, "rate_limit_error", &message);
     response.headers_mut().extend(head.headers);
     response
 }

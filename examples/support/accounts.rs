@@ -20,13 +20,13 @@ pub async fn close(pool: &Pool) -> Result<(), BoxError> {
     Ok(pool.close(std::time::Duration::from_secs(60)).await?)
 }
 
-/// Tells the answer and what it took; an error where the first account's limit did not cost one attempt
-/// more, or the answer is not the one expected.
-pub fn tell_end(pool: &Pool, attempts: u32, answer: &str, expected: &str) -> Result<(), BoxError> {
-    println!("{answer}");
+/// Tells the response and what it took; an error where the first account's limit did not cost one attempt
+/// more, or the response is not the one expected.
+pub fn tell_end(pool: &Pool, attempts: u32, response: &str, expected: &str) -> Result<(), BoxError> {
+    println!("{response}");
     let counters = pool.counters();
     println!("{} request, {attempts} attempts, {} rotation", counters.requests, counters.rotations);
-    if answer != expected || attempts != 2 {
+    if response != expected || attempts != 2 {
         return Err("the story came out differently".into());
     }
     Ok(())

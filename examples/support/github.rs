@@ -88,11 +88,11 @@ impl State {
                 let number = self.minted.fetch_add(1, Ordering::Relaxed) + 1;
                 self.is_revoked.store(false, Ordering::Relaxed);
                 let expiry = SystemTime::now() + Duration::from_secs(60 * 60);
-                let answer = json!({
+                let response = json!({
                     "token": format!("ghs_{number}"),
                     "expires_at": humantime::format_rfc3339_seconds(expiry).to_string(),
                 });
-                respond(StatusCode::CREATED, &answer)
+                respond(StatusCode::CREATED, &response)
             }
             (&Method::GET, "/installation/repositories") if self.is_latest(bearer) => {
                 respond(StatusCode::OK, &json!({ "total_count": 0, "repositories": [] }))
@@ -124,7 +124,7 @@ fn bearer(headers: &HeaderMap) -> &str {
     value.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default()
 }
 
-fn respond(status: StatusCode, answer: &Value) -> Result<Response<Full<Bytes>>, BoxError> {
+fn respond(status: StatusCode, response: &Value) -> Result<Response<Full<Bytes>>, BoxError> {
     let json = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
-    Ok(json.body(Full::from(answer.to_string()))?)
+    Ok(json.body(Full::from(response.to_string()))?)
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tower_credentials::BoxError;
 use tower_credentials::events::Event;
 
-/// One attempt and what was done about its answer.
+/// One attempt and what was done about its response.
 struct Attempt {
     request: u32,
     account: String,

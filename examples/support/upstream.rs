@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// How many good answers `team` gets before it is limited, too.
+/// How many good responses `team` gets before it is limited, too.
 const TEAM_ALLOWANCE: u32 = 2;
 
 /// A running upstream.

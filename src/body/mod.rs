@@ -2,29 +2,27 @@
 
 mod recording;
 mod replay;
+mod replay_error;
+mod send_once;
 mod waiting;
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{Either, Empty, Full, Limited, StreamBody};
-use pin_project_lite::pin_project;
 
 pub(crate) use replay::BOUND;
-pub use replay::{ReplayBody, ReplayError};
+pub use replay::ReplayBody;
+pub use replay_error::ReplayError;
+pub use send_once::SendOnce;
 
-/// A body that can perhaps be sent again, as is needed when a request is repeated with another
-/// credential.
+/// A request body that may be cloned, so that a request can be sent again with another credential.
 ///
-/// Copying must be cheap, and must not touch what the body itself is going to send: bytes in memory
-/// qualify, a stream doesn't. [`Clone`] alone says neither, as two copies of a channel's receiver share
+/// A clone must be cheap, and must not take anything from what the body itself is going to send. Bytes in
+/// memory qualify, a stream doesn't. [`Clone`] promises neither: two clones of a channel's receiver share
 /// what comes in.
 ///
-/// A body of a type that has no implementation can be wrapped in [`SendOnce`], to be sent once, or in
-/// [`ReplayBody`], to be recorded as it is sent.
+/// If a body's type has no implementation, wrap the body in [`SendOnce`] to send it once, or in
+/// [`ReplayBody`] to record it as it is sent.
 ///
 /// ```
 /// use http_body_util::Full;
@@ -32,37 +30,36 @@ pub use replay::{ReplayBody, ReplayError};
 ///
 /// let body = Full::new(bytes::Bytes::from("again and again"));
 /// assert!(body.try_clone().is_some());
-/// assert!(Once::new(body).try_clone().is_none());
+/// assert!(SendOnce::new(body).try_clone().is_none());
 /// ```
 #[diagnostic::on_unimplemented(
     message = "it isn't known whether the body `{Self}` can be sent again",
     note = "implement `TryCloneBody` for it, or wrap it in `tower_credentials::SendOnce` to have it sent at most once, or put `tower_credentials::ReplayLayer` over the layers to have it recorded as it is sent"
 )]
 pub trait TryCloneBody: Sized {
-    /// A body that sends what this one would send from here on; `None` where there can't be a second
-    /// one.
+    /// Returns a body that sends what this one would send from here on, or `None` if there can't be a
+    /// second one.
     fn try_clone(&self) -> Option<Self>;
 
-    /// Whether [`try_clone`](Self::try_clone) would give a body now. It need not stay so: a body that is
-    /// recorded up to a bound can be sent again until another copy has passed it.
+    /// Returns whether [`try_clone`](Self::try_clone) would return a body now. That may change: a body that
+    /// is recorded up to a bound can be sent again until another copy has passed the bound.
     ///
-    /// To be implemented where that is cheaper to tell than to do.
+    /// Defaults to trying. Implement it if it is cheaper to tell than to clone.
     fn is_repeatable(&self) -> bool {
         self.try_clone().is_some()
     }
 
-    /// Called on a copy that was kept, just before a copy of it is sent in place of those sent before:
-    /// of the body that this one was made from, and of this one. What is still being sent of those is of
-    /// no use any more.
+    /// Called on a retained copy just before a clone of it replaces the copies sent so far, which are no
+    /// longer needed: the body that this copy was cloned from, and earlier clones of this copy.
     ///
-    /// Whether this one [is repeatable](Self::is_repeatable), and is bound to stay so while none of its
-    /// copies is read.
+    /// Returns whether this copy [is repeatable](Self::is_repeatable) and stays so while none of its clones
+    /// is read. Defaults to [`is_repeatable`](Self::is_repeatable).
     fn take_over(&self) -> bool {
         self.is_repeatable()
     }
 }
 
-/// What else there is to [`TryCloneBody`] where every body can be sent again, or none.
+/// The rest of [`TryCloneBody`] for types whose bodies can all be sent again, or none of them.
 macro_rules! always {
     ($is:literal) => {
         #[inline]
@@ -72,6 +69,7 @@ macro_rules! always {
     };
 }
 
+/// Implements [`TryCloneBody`] by `Clone`.
 macro_rules! cloned {
     ($([$($generics:tt)*] $body:ty),+ $(,)?) => {$(
         impl<$($generics)*> TryCloneBody for $body {
@@ -85,9 +83,9 @@ macro_rules! cloned {
     )+};
 }
 
+/// Implements [`TryCloneBody`] for bodies that can't be cloned.
 macro_rules! never {
     ($([$($generics:tt)*] $body:ty),+ $(,)?) => {$(
-        /// Never.
         impl<$($generics)*> TryCloneBody for $body {
             #[inline]
             fn try_clone(&self) -> Option<Self> {
@@ -108,8 +106,7 @@ impl TryCloneBody for () {
     always!(true);
 }
 
-// The body in a `Limited` can't be reached, so that only those are here of which it is known that their
-// `Clone` is enough.
+// The body in a `Limited` can't be reached, so only bodies whose `Clone` is known to be enough are here.
 cloned! {
     [] &'static str,
     [] &'static [u8],
@@ -139,7 +136,7 @@ never! {
 }
 
 impl<B: TryCloneBody> TryCloneBody for Option<B> {
-    /// No body can always be sent again.
+    /// `None` can always be sent again.
     #[inline]
     fn try_clone(&self) -> Option<Self> {
         match self {
@@ -199,67 +196,5 @@ impl<B: TryCloneBody> TryCloneBody for Box<B> {
     #[inline]
     fn take_over(&self) -> bool {
         B::take_over(self)
-    }
-}
-
-pin_project! {
-    /// A body that is sent once and never again, whatever it is.
-    ///
-    /// For a body whose type doesn't implement [`TryCloneBody`].
-    #[derive(Debug, Default)]
-    pub struct SendOnce<B> {
-        #[pin]
-        inner: B,
-    }
-}
-
-impl<B> SendOnce<B> {
-    /// Wraps a body.
-    pub fn new(inner: B) -> Self {
-        Self { inner }
-    }
-
-    /// The body.
-    pub fn get_ref(&self) -> &B {
-        &self.inner
-    }
-
-    /// The body, to be changed.
-    pub fn get_mut(&mut self) -> &mut B {
-        &mut self.inner
-    }
-
-    /// The body, unwrapped.
-    pub fn into_inner(self) -> B {
-        self.inner
-    }
-}
-
-impl<B> From<B> for SendOnce<B> {
-    fn from(inner: B) -> Self {
-        Self::new(inner)
-    }
-}
-
-impl<B: Body> Body for SendOnce<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    #[inline]
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().inner.poll_frame(cx)
-    }
-
-    #[inline]
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    #[inline]
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }

@@ -1,4 +1,4 @@
-//! What several copies of a body share: the body itself, and what one has read of it and another hasn't.
+//! What several copies of a body share: the body itself, and what one has read and another hasn't.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,20 +9,20 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::replay::ReplayError;
+use super::replay_error::ReplayError;
 use super::waiting::Waiting;
 use crate::BoxError;
 
-/// As many frames are recorded without counting more than their data.
+/// Up to this many frames, only their data is counted as memory.
 const UNCOUNTED: usize = 1024;
 
-/// A frame, to be sent again.
-enum Recorded {
+/// A frame to send again.
+enum RecordedFrame {
     Data(Bytes),
     Trailers(Box<HeaderMap>),
 }
 
-impl Recorded {
+impl RecordedFrame {
     fn of(frame: &Frame<Bytes>) -> Option<Self> {
         let data = frame.data_ref().map(|data| Self::Data(data.clone()));
         data.or_else(|| frame.trailers_ref().map(|trailers| Self::Trailers(Box::new(trailers.clone()))))
@@ -35,7 +35,7 @@ impl Recorded {
         }
     }
 
-    /// Of its data, in bytes.
+    /// The length of its data, in bytes.
     fn length(&self) -> u64 {
         match self {
             Self::Data(data) => data.len() as u64,
@@ -44,44 +44,44 @@ impl Recorded {
     }
 }
 
-/// How many frames, and how many bytes of data, come before a place in the body.
+/// A position in the body: the frames and the bytes of data before it.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct Position {
     frames: u64,
     bytes: u64,
 }
 
-impl Place {
-    fn pass(&mut self, length: u64) {
+impl Position {
+    fn advance(&mut self, length: u64) {
         self.frames += 1;
         self.bytes += length;
     }
 }
 
 struct Reader {
-    /// The copy that this one was made from; the first is its own.
+    /// The copy that this one was cloned from. The first copy is its own origin.
     origin: usize,
-    /// Where it reads, or why it doesn't any more. One that was dropped is never asked.
-    place: Result<Place, ReplayError>,
+    /// Where it reads, or why it has stopped. A copy that was dropped is never asked.
+    position: Result<Position, ReplayError>,
 }
 
 pub(super) struct Recording<B> {
-    /// `None` once there is nothing more to be had of it.
+    /// `None` once it has ended or failed.
     inner: Option<Pin<Box<B>>>,
-    /// What some reader still needs.
-    frames: VecDeque<Recorded>,
-    /// Where the first of these frames is, and where the body is.
-    start: Place,
-    end: Place,
-    /// In bytes.
+    /// The frames that a reader still needs.
+    frames: VecDeque<RecordedFrame>,
+    /// The positions of the first of these frames, and of the body.
+    start: Position,
+    end: Position,
+    /// The most that is recorded, in bytes.
     bound: u64,
     is_repeatable: bool,
-    /// How long the body said at first that it would be at most.
+    /// The upper bound that the body gave for its length at the start.
     declared: Option<u64>,
-    /// By number. Their numbers stand for the order in which they were made.
+    /// By the copy's number. Copies are numbered in the order in which they were made.
     readers: Vec<Reader>,
-    /// A body that is over, to be dropped where no lock is held.
-    over: Option<Pin<Box<B>>>,
+    /// A body that has ended, to be dropped while no lock is held.
+    ended: Option<Pin<Box<B>>>,
 }
 
 impl<B> Recording<B> {
@@ -93,29 +93,29 @@ impl<B> Recording<B> {
         Self {
             inner: Some(Box::pin(inner)),
             frames: VecDeque::new(),
-            start: Place::default(),
-            end: Place::default(),
+            start: Position::default(),
+            end: Position::default(),
             bound,
             is_repeatable: hint.lower() <= bound,
             declared: hint.upper(),
-            readers: vec![Reader { origin: 0, place: Ok(Place::default()) }],
-            over: None,
+            readers: vec![Reader { origin: 0, position: Ok(Position::default()) }],
+            ended: None,
         }
     }
 
-    /// A copy that reads on from where this one is.
+    /// Makes a copy that reads on from where this one is.
     pub(super) fn copy(&mut self, origin: usize) -> Option<usize> {
-        let place = self.readers.get(origin)?.place.ok().filter(|_| self.is_repeatable)?;
-        self.readers.push(Reader { origin, place: Ok(place) });
+        let position = self.readers.get(origin)?.position.ok().filter(|_| self.is_repeatable)?;
+        self.readers.push(Reader { origin, position: Ok(position) });
         Some(self.readers.len() - 1)
     }
 
     pub(super) fn is_repeatable(&self, copy: usize) -> bool {
-        self.is_repeatable && self.place(copy).is_ok()
+        self.is_repeatable && self.position(copy).is_ok()
     }
 
-    /// Cuts off the copy that this one was made from, and all that were made of the two since. Those that
-    /// were made before are someone else's, as where a request is hedged.
+    /// Cuts off the copy that this one was cloned from, and all that were cloned from the two since. Copies
+    /// that were made before belong to someone else, for example if a request is hedged.
     pub(super) fn take_over(&mut self, copy: usize) -> bool {
         if !self.is_repeatable(copy) {
             return false;
@@ -127,54 +127,55 @@ impl<B> Recording<B> {
                 ancestor = self.readers[ancestor].origin;
             }
             if ancestor == copy || ancestor == origin {
-                self.lose(other, ReplayError::Replaced);
+                self.cut_off(other, ReplayError::Replaced);
             }
         }
         self.forget();
         true
     }
 
-    /// A copy is gone.
-    pub(super) fn leave(&mut self, copy: usize) {
-        self.lose(copy, ReplayError::Replaced);
+    /// Removes a copy that was dropped.
+    pub(super) fn remove(&mut self, copy: usize) {
+        self.cut_off(copy, ReplayError::Replaced);
         self.forget();
     }
 
-    /// The body is of no use to anyone.
+    /// Ends all copies: the body is of no use to anyone.
     pub(super) fn fail(&mut self) {
         self.is_repeatable = false;
         for copy in 0..self.readers.len() {
-            self.lose(copy, ReplayError::Failed);
+            self.cut_off(copy, ReplayError::Failed);
         }
         self.forget();
     }
 
     pub(super) fn take_ended(&mut self) -> Option<Pin<Box<B>>> {
-        self.over.take()
+        self.ended.take()
     }
 
-    fn place(&self, copy: usize) -> Result<Place, ReplayError> {
-        self.readers.get(copy).map_or(Err(ReplayError::Failed), |reader| reader.place)
+    fn position(&self, copy: usize) -> Result<Position, ReplayError> {
+        self.readers.get(copy).map_or(Err(ReplayError::Failed), |reader| reader.position)
     }
 
-    fn lose(&mut self, copy: usize, why: ReplayError) {
+    /// Ends a copy, unless it has ended.
+    fn cut_off(&mut self, copy: usize, why: ReplayError) {
         if let Some(reader) = self.readers.get_mut(copy)
-            && reader.place.is_ok()
+            && reader.position.is_ok()
         {
-            reader.place = Err(why);
+            reader.position = Err(why);
         }
     }
 
     fn end(&mut self) {
         if let Some(inner) = self.inner.take() {
-            self.over = Some(inner);
+            self.ended = Some(inner);
         }
     }
 
-    /// Lets go of what no copy will read.
+    /// Drops the frames that no copy will read.
     fn forget(&mut self) {
-        let places = self.readers.iter().filter_map(|reader| reader.place.ok());
-        let Some(needed) = places.map(|place| place.frames).min() else {
+        let positions = self.readers.iter().filter_map(|reader| reader.position.ok());
+        let Some(needed) = positions.map(|position| position.frames).min() else {
             self.frames = VecDeque::new();
             self.start = self.end;
             self.end();
@@ -183,50 +184,50 @@ impl<B> Recording<B> {
         while self.start.frames < needed
             && let Some(frame) = self.frames.pop_front()
         {
-            self.start.pass(frame.length());
+            self.start.advance(frame.length());
         }
         if self.frames.is_empty() && self.frames.capacity() > UNCOUNTED {
             self.frames = VecDeque::new();
         }
     }
 
-    /// The memory that the recording takes, in bytes. That of the list counts only once it is long, so
-    /// that what is counted of usual bodies is their data and nothing else.
+    /// The memory that the recording takes, in bytes. The list counts only once it is long, so that usual
+    /// bodies count as their data and nothing else.
     fn size(&self) -> u64 {
         let counted = self.frames.len().saturating_sub(UNCOUNTED);
-        // A list that has just grown is twice as long as it has to be.
-        let list = counted * 2 * mem::size_of::<Recorded>();
+        // A list that has just grown has twice the capacity that it needs.
+        let list = counted * 2 * mem::size_of::<RecordedFrame>();
         (self.end.bytes - self.start.bytes).saturating_add(list as u64)
     }
 
-    /// A frame has been read by this copy.
+    /// Records a frame that this copy has read.
     fn record(&mut self, copy: usize, frame: &Frame<Bytes>) {
-        let recorded = Recorded::of(frame);
-        // A kind of frame that isn't known can't be sent again.
+        let recorded = RecordedFrame::of(frame);
+        // A frame of an unknown kind can't be sent again.
         let mut is_within = recorded.is_some();
-        let recorded = recorded.unwrap_or(Recorded::Data(Bytes::new()));
-        self.end.pass(recorded.length());
+        let recorded = recorded.unwrap_or(RecordedFrame::Data(Bytes::new()));
+        self.end.advance(recorded.length());
         self.frames.push_back(recorded);
-        self.readers[copy].place = Ok(self.end);
+        self.readers[copy].position = Ok(self.end);
         self.forget();
         is_within &= self.size() <= self.bound;
         if !is_within {
             self.is_repeatable = false;
             for other in (0..self.readers.len()).filter(|other| *other != copy) {
-                self.lose(other, ReplayError::PastBound { bound: self.bound });
+                self.cut_off(other, ReplayError::PastBound { bound: self.bound });
             }
             self.forget();
         }
     }
 
-    /// The next frame that has been recorded for this copy.
-    fn replay(&mut self, copy: usize, place: Place) -> Option<Frame<Bytes>> {
-        let index = usize::try_from(place.frames - self.start.frames).ok()?;
+    /// Returns the next frame that has been recorded for this copy.
+    fn replay(&mut self, copy: usize, position: Position) -> Option<Frame<Bytes>> {
+        let index = usize::try_from(position.frames - self.start.frames).ok()?;
         let recorded = self.frames.get(index)?;
         let (frame, length) = (recorded.frame(), recorded.length());
-        let mut place = place;
-        place.pass(length);
-        self.readers[copy].place = Ok(place);
+        let mut position = position;
+        position.advance(length);
+        self.readers[copy].position = Ok(position);
         self.forget();
         Some(frame)
     }
@@ -237,7 +238,7 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// What this copy sends next. `all` wakes every copy that waits, and `cx` is this one's.
+    /// Polls for what this copy sends next. `all` wakes every copy that waits, `cx` only this one.
     pub(super) fn poll_frame(
         &mut self,
         copy: usize,
@@ -245,11 +246,11 @@ where
         all: &Waker,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let place = match self.place(copy) {
-            Ok(place) => place,
-            Err(lost) => return Poll::Ready(Some(Err(lost.into()))),
+        let position = match self.position(copy) {
+            Ok(position) => position,
+            Err(why) => return Poll::Ready(Some(Err(why.into()))),
         };
-        if let Some(frame) = self.replay(copy, place) {
+        if let Some(frame) = self.replay(copy, position) {
             return Poll::Ready(Some(Ok(frame)));
         }
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
@@ -264,7 +265,7 @@ where
             Some(Ok(frame)) => {
                 let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
                 self.record(copy, &frame);
-                // There may be no further poll.
+                // There may be no other poll.
                 if is_last {
                     self.end();
                 }
@@ -284,23 +285,23 @@ where
 
 impl<B: Body> Recording<B> {
     pub(super) fn is_end_stream(&self, copy: usize) -> bool {
-        self.place(copy).is_ok_and(|place| place.frames == self.end.frames)
+        self.position(copy).is_ok_and(|position| position.frames == self.end.frames)
             && self.inner.as_ref().is_none_or(|inner| inner.is_end_stream())
     }
 
     pub(super) fn size_hint(&self, copy: usize) -> SizeHint {
-        // One that will fail has no size.
-        let Ok(place) = self.place(copy) else { return SizeHint::new() };
-        let recorded = self.end.bytes - place.bytes;
+        // A copy that will fail has no size.
+        let Ok(position) = self.position(copy) else { return SizeHint::new() };
+        let recorded = self.end.bytes - position.bytes;
         let inner = self.inner.as_ref().map_or(SizeHint::with_exact(0), |inner| inner.size_hint());
         let lower = recorded.saturating_add(inner.lower());
         let mut upper = inner.upper().and_then(|upper| recorded.checked_add(upper));
-        let has_trailers =
-            place.frames < self.end.frames && matches!(self.frames.back(), Some(Recorded::Trailers(_)));
+        let has_trailers = position.frames < self.end.frames
+            && matches!(self.frames.back(), Some(RecordedFrame::Trailers(_)));
         if has_trailers {
-            // In HTTP/1.1 a body of known size can't have trailers (RFC 9112, section 7.1.2): that the
-            // size is known by now must not cost them.
-            upper = self.declared.map(|declared| declared.saturating_sub(place.bytes).max(lower));
+            // In HTTP/1.1 a body of known size can't have trailers (RFC 9112, section 7.1.2). They must not
+            // be lost because the size is known by now.
+            upper = self.declared.map(|declared| declared.saturating_sub(position.bytes).max(lower));
         }
         let mut hint = SizeHint::new();
         hint.set_lower(lower);

@@ -1,4 +1,4 @@
-//! Any body, made one that can be sent again.
+//! Any body, recorded so that it can be sent again.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,38 +13,38 @@ use super::recording::Recording;
 use super::waiting::Waiting;
 use crate::BoxError;
 
-/// How much is recorded unless set, in bytes.
+/// The default of the most that is recorded, in bytes.
 pub(crate) const BOUND: u64 = 2 * 1024 * 1024;
 
-/// Any body, made one that can be sent again: it streams, and records as it does.
+/// Any body, recorded while it streams, so that it can be sent again.
 ///
-/// What one copy has sent is recorded for the others, up to a bound, which is 2 MiB unless
-/// [set](Self::with_bound). A copy replays what was recorded and goes on with the body from there,
-/// whether the first one has ended, was dropped halfway or still sends. Data that is [`Bytes`] is
+/// What one copy has sent is recorded for the others, up to a bound. The bound defaults to 2 MiB; see
+/// [`with_bound`](Self::with_bound). A copy replays what was recorded and goes on with the body from there,
+/// whether the first copy has ended, was dropped halfway or still sends. Data of the type [`Bytes`] is
 /// shared, never copied; other data is copied once. Trailers are replayed too.
 ///
-/// - *What is recorded.* Only what a living copy has still to send: a body that was never copied takes
-///   no memory, however long it is. Otherwise it is the bound and one frame at most. Past 1,024 frames
-///   the list of them is counted, too.
-/// - *Past the bound* the recording is let go of at once. The copy that got there streams on alone; all
-///   others end in [`ReplayError::PastBound`], whether they had begun or not, and
-///   [`try_clone`](TryCloneBody::try_clone) gives no more. A body that is known to be longer than the
-///   bound from the start is never recorded, and gives no copies.
-/// - *Several at once.* Copies may be sent side by side, as where a request is hedged: whichever is
-///   polled first reads the body on, and wakes the others, which read the same frames.
+/// - *What is recorded.* Only what a living copy still has to send. A body that was never copied takes no
+///   memory, however long it is. Otherwise a recording takes at most the bound and one frame. Past 1,024
+///   frames their list counts, too.
+/// - *Past the bound* the recording is dropped at once. The copy that got there streams on alone; all
+///   others end in [`ReplayError::PastBound`](crate::ReplayError::PastBound), whether they had begun or not, and
+///   [`try_clone`](TryCloneBody::try_clone) returns `None`. A body that says at the start that it is longer
+///   than the bound is never recorded, and can't be cloned.
+/// - *Several at once.* Copies may be sent at the same time, for example if a request is hedged. The copy
+///   that is polled first reads the body on, and wakes the others, which read the same frames.
 /// - *Errors.* The body's error goes to the copy that met it; the others end in
-///   [`ReplayError::Failed`]. No copy ever ends early as if it were whole.
+///   [`ReplayError::Failed`](crate::ReplayError::Failed). No copy ends early as if it were complete.
 ///
-/// Its errors are the body's own, or a [`ReplayError`].
+/// An error is the body's own, or a [`ReplayError`](crate::ReplayError).
 ///
 /// ```
 /// use bytes::Bytes;
 /// use http_body_util::{BodyExt, Full};
-/// use tower_credentials::{SendOnce, ReplayBody, TryCloneBody};
+/// use tower_credentials::{ReplayBody, SendOnce, TryCloneBody};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower_credentials::BoxError> {
-/// let body = ReplayBody::new(Once::new(Full::new(Bytes::from("a question"))));
+/// let body = ReplayBody::new(SendOnce::new(Full::new(Bytes::from("a question"))));
 /// let kept = body.try_clone().ok_or("it is short")?;
 /// assert_eq!(body.collect().await?.to_bytes(), "a question");
 /// assert_eq!(kept.collect().await?.to_bytes(), "a question");
@@ -53,21 +53,21 @@ pub(crate) const BOUND: u64 = 2 * 1024 * 1024;
 /// ```
 pub struct ReplayBody<B> {
     shared: Arc<Shared<B>>,
-    /// Which of the copies this is.
+    /// This copy's number.
     copy: usize,
 }
 
 struct Shared<B> {
     recording: Mutex<Recording<B>>,
     waiting: Arc<Waiting>,
-    /// Wakes all that wait.
+    /// Wakes all copies that wait.
     waker: Waker,
 }
 
 impl<B> Shared<B> {
     fn with<T>(&self, act: impl FnOnce(&mut Recording<B>) -> T) -> T {
         let mut recording = self.recording.lock().unwrap_or_else(|poisoned| {
-            // The body has panicked as it was polled: nobody knows what it would send now.
+            // The body has panicked while it was polled: nobody knows what it would send now.
             let mut recording = PoisonError::into_inner(poisoned);
             recording.fail();
             recording
@@ -81,12 +81,12 @@ impl<B> Shared<B> {
 }
 
 impl<B: Body> ReplayBody<B> {
-    /// Records up to 2 MiB.
+    /// Wraps a body, of which up to 2 MiB are recorded.
     pub fn new(inner: B) -> Self {
         Self::with_bound(inner, BOUND)
     }
 
-    /// Records up to this many bytes.
+    /// Wraps a body, of which up to this many bytes are recorded.
     pub fn with_bound(inner: B, bound: u64) -> Self {
         let waiting = Arc::new(Waiting::default());
         let waker = Waker::from(waiting.clone());
@@ -102,7 +102,7 @@ impl<B: Body> From<B> for ReplayBody<B> {
 }
 
 impl<B> TryCloneBody for ReplayBody<B> {
-    /// `None` past the bound, after an error, and for one that was replaced.
+    /// Returns `None` past the bound, after an error, and for a copy that was replaced.
     fn try_clone(&self) -> Option<Self> {
         let copy = self.shared.with(|recording| recording.copy(self.copy))?;
         Some(Self { shared: self.shared.clone(), copy })
@@ -112,11 +112,11 @@ impl<B> TryCloneBody for ReplayBody<B> {
         self.shared.with(|recording| recording.is_repeatable(self.copy))
     }
 
-    /// The copies that were sent before end in [`ReplayError::Replaced`] unless they have ended, so that
+    /// Copies that were sent before end in [`ReplayError::Replaced`](crate::ReplayError::Replaced), unless they have ended already. So
     /// none of them can read the body on past the bound.
     fn take_over(&self) -> bool {
         let is_taken = self.shared.with(|recording| recording.take_over(self.copy));
-        // This one may wait as well.
+        // This copy may wait as well.
         self.shared.waker.wake_by_ref();
         is_taken
     }
@@ -153,8 +153,8 @@ where
 
 impl<B> Drop for ReplayBody<B> {
     fn drop(&mut self) {
-        self.shared.with(|recording| recording.leave(self.copy));
-        // Those that wait have to be told only where this one goes because the body has panicked.
+        self.shared.with(|recording| recording.remove(self.copy));
+        // The others wait for nothing of this copy, unless it is dropped because the body has panicked.
         self.shared.waiting.wake_others(self.copy);
     }
 }
@@ -164,36 +164,3 @@ impl<B> fmt::Debug for ReplayBody<B> {
         f.debug_struct("ReplayBody").field("copy", &self.copy).finish_non_exhaustive()
     }
 }
-
-/// Why a copy of a [`ReplayBody`] can't be sent to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReplayError {
-    /// More of the body has been sent than is recorded, and another copy sent it.
-    PastBound {
-        /// How much is recorded, in bytes.
-        bound: u64,
-    },
-    /// The body failed as another copy of it was being sent, which has the error.
-    Failed,
-    /// The request is being sent again, with another copy.
-    Replaced,
-}
-
-impl fmt::Display for ReplayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PastBound { bound } => write!(
-                f,
-                "the body is longer than the {bound} bytes that are recorded of it, so that it can be \
-                 sent once only; set a higher bound if it is to be sent again"
-            ),
-            Self::Failed => f.write_str("the body failed as another copy of it was being sent"),
-            Self::Replaced => {
-                f.write_str("the request is being sent again with another copy of its body")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ReplayError {}

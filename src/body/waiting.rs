@@ -1,28 +1,28 @@
-//! Who waits for the same body.
+//! The copies that wait for the same body.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
-/// The copies of a body that wait for its next frame. Polled with this as its waker, the body wakes all
-/// of them: whichever comes first reads, so that none depends on another one's being polled again.
+/// The copies of a body that wait for its next frame. The body is polled with this as its waker, so it wakes
+/// all of them. The first to be polled reads, so no copy depends on another being polled again.
 #[derive(Default)]
 pub(super) struct Waiting(Mutex<Wakers>);
 
 #[derive(Default)]
 struct Wakers {
-    /// Since [`Waiting::begin`].
+    /// Whether the body has called since [`Waiting::begin`].
     is_woken: bool,
     wakers: Vec<(usize, Waker)>,
 }
 
 impl Waiting {
-    /// The body is about to be polled.
+    /// Must be called before the body is polled.
     pub(super) fn begin(&self) {
         self.lock().is_woken = false;
     }
 
-    /// The body has nothing yet. It may have called while it was polled.
+    /// Keeps this copy's waker, as the body has nothing yet. Wakes at once if the body called while it was polled.
     pub(super) fn wait(&self, copy: usize, waker: &Waker) {
         let mut waiting = self.lock();
         if waiting.is_woken {
@@ -36,7 +36,7 @@ impl Waiting {
         }
     }
 
-    /// This copy has read, has changed what the others will see, or is gone.
+    /// Wakes all but this copy, which has read, has changed what the others will see, or is gone.
     pub(super) fn wake_others(&self, than: usize) {
         self.wake_but(Some(than));
     }
@@ -45,7 +45,7 @@ impl Waiting {
         let mut waiting = self.lock();
         waiting.is_woken = true;
         let wakers = mem::take(&mut waiting.wakers);
-        // Whatever they call may come back here.
+        // What they call may come back here.
         drop(waiting);
         for (copy, waker) in wakers {
             if Some(copy) != spared {

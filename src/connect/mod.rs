@@ -1,13 +1,13 @@
-//! A layer for the connectors of hyper-util's client: an answer that came before its connection broke is read.
+//! A layer for the connectors of hyper-util's client, which reads a response that came before its connection broke.
 //!
-//! A server may refuse an upload by an early answer, a 429 mostly, and close the connection without reading the rest.
-//! The system's reset ends the upload, and hyper returns that error of writing, with the answer unread behind it (hyper
-//! 1.12, HTTP/1.1): there is nothing then to rotate on. Over this layer the answer is read first, and the error is returned
-//! only if there is none.
+//! A server may refuse an upload with an early response, usually a 429, and close the connection without reading the rest.
+//! The system's reset ends the upload, and hyper (1.12, HTTP/1.1) returns the write error and leaves the response unread, so
+//! there is nothing to rotate on. With this layer the response is read first, and the error is returned only if there is
+//! none.
 //!
-//! A server that is about to close the connection should say so in that response, by `connection: close` (RFC 9112, section
-//! 9.6). If one does not, and the system's buffers have taken all of the upload, the client believes the connection to be
-//! idle: the next attempt may be sent on it, and fails with it. The layers do not repeat a request that was sent.
+//! A server that is about to close the connection should say so in that response, with `connection: close` (RFC 9112, section
+//! 9.6). If it does not, and the system's buffers have taken the whole upload, the client takes the connection for idle: the
+//! next attempt may be sent on it, and fails with it. The layers do not repeat a request that was sent.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -21,8 +21,8 @@
 //! let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
 //! ```
 //!
-//! It stands under TLS, on the connection itself: `HttpsConnectorBuilder::wrap_connector` takes it. The feature `tls`'s
-//! `HttpsClient` has it already. reqwest lets no layer of its connectors change the connection
+//! It belongs under TLS, on the connection itself: pass it to `HttpsConnectorBuilder::wrap_connector`. `HttpsClient` of the
+//! feature `tls` has it already. reqwest's connector layers can't change the connection
 //! (`ClientBuilder::connector_layer`, reqwest 0.13).
 
 mod stream;
@@ -40,12 +40,12 @@ use crate::accessors::accessors;
 
 pub use stream::EarlyResponseStream;
 
-/// Makes a connector's connections read an early answer. See the [module](self).
+/// Makes a connector's connections read an early response. See the [module](self).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EarlyResponseLayer(());
 
 impl EarlyResponseLayer {
-    /// The layer.
+    /// Creates the layer.
     pub fn new() -> Self {
         Self::default()
     }
@@ -85,7 +85,8 @@ where
 }
 
 pin_project! {
-    /// The connection of [`EarlyResponse`], while it is made.
+    /// The future of [`EarlyResponse`].
+    #[doc(hidden)]
     #[must_use = "a future does nothing unless polled"]
     pub struct EarlyResponseFuture<F> {
         #[pin]
@@ -100,8 +101,8 @@ where
     type Output = Result<TokioIo<EarlyResponseStream<T>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let made = ready!(self.project().connecting.poll(cx));
-        Poll::Ready(made.map(|stream| TokioIo::new(EarlyResponseStream::new(stream.into_inner()))))
+        let connected = ready!(self.project().connecting.poll(cx));
+        Poll::Ready(connected.map(|stream| TokioIo::new(EarlyResponseStream::new(stream.into_inner()))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A connection whose errors of writing wait until it is read to its end.
+//! A connection that holds back write errors until it is read to its end.
 
 use std::io;
 use std::pin::Pin;
@@ -7,8 +7,10 @@ use std::task::{Context, Poll, Waker, ready};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection of [`EarlyResponse`](super::EarlyResponse). Once the other side has closed it, writing waits, and reading goes
-/// on: what had arrived is still there. The error of writing is told when there is nothing more to read.
+/// A connection of [`EarlyResponse`](super::EarlyResponse).
+///
+/// Once the other side has closed it, writing waits, and reading goes on: data that has arrived is still there. The write
+/// error is returned when there is nothing more to read.
 #[derive(Debug)]
 pub struct EarlyResponseStream<T> {
     inner: T,
@@ -17,11 +19,11 @@ pub struct EarlyResponseStream<T> {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing is wrong, or it has been told.
-    Told,
-    /// Writing has failed.
+    /// There was no write error, or it has been returned.
+    Normal,
+    /// A write error is held back.
     Held {
-        /// Taken once something is read after it: then the answer tells more than it does.
+        /// `None` once something is read after it: then the response says more than the error.
         error: Option<io::Error>,
         writer: Waker,
     },
@@ -29,15 +31,15 @@ enum State {
 
 impl<T> EarlyResponseStream<T> {
     pub(super) fn new(inner: T) -> Self {
-        Self { inner, state: State::Told }
+        Self { inner, state: State::Normal }
     }
 
-    /// The connection.
+    /// Returns the inner connection.
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// Writes, unless an error of that waits for what is read.
+    /// Writes, unless a write error is held back.
     fn write<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -53,7 +55,7 @@ impl<T> EarlyResponseStream<T> {
         match ready!(write(Pin::new(&mut self.inner), cx)) {
             Err(error) if is_closed_by_peer(&error) => {
                 self.state = State::Held { error: Some(error), writer: cx.waker().clone() };
-                // Whoever writes also reads, and may have looked before the answer was there.
+                // The task that writes also reads, and may have tried to before the response was there.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -80,10 +82,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for EarlyResponseStream<T> {
                 *error = None;
                 return Poll::Ready(read);
             }
-            // The end. Writing fails by itself from now on.
+            // The end. From now on, writing fails on its own.
             writer.wake_by_ref();
             let error = error.take();
-            self.state = State::Told;
+            self.state = State::Normal;
             return Poll::Ready(error.map_or(read, Err));
         }
         Poll::Ready(read)

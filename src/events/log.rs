@@ -6,10 +6,10 @@ use tracing::{debug, info, warn};
 use super::Event;
 use crate::credential::Metadata;
 
-/// The target of all of them.
+/// The target of all events.
 pub(crate) const TARGET: &str = "tower_credentials::event";
 
-/// One line, with the account's fields first. All text is recorded as such, so that what formats it escapes it.
+/// One line, with the account's fields first. Text is recorded as a string, so that the formatter escapes it.
 macro_rules! line {
     ($level:ident, $credential:expr, $name:literal $(, $($fields:tt)*)?) => {{
         let Metadata { id, pool, label, generation, .. } = $credential;
@@ -27,8 +27,7 @@ macro_rules! line {
 }
 
 impl Event<'_> {
-    /// Tells whoever subscribes to `tracing`: trouble as a warning, what a person may want to follow as information, and
-    /// the rest for those who look into something.
+    /// Emits the event to `tracing`: problems as warnings, changes as information, and the rest for debugging.
     pub(super) fn log(&self) {
         match self {
             Event::Attempt { credential, status, elapsed } => {

@@ -1,4 +1,4 @@
-//! Which credential a response was an answer to.
+//! The extension that names the credential behind a response.
 
 use std::fmt;
 
@@ -8,8 +8,9 @@ use super::history::Sent;
 use crate::credential::Metadata;
 use crate::pool::{Lease, Pool};
 
-/// Which credential a response was an answer to, in the response's extensions, if
-/// [`expose_attempts`](crate::PoolBuilder::expose_attempts) is set.
+/// A response extension that names the credential of the request that got this response.
+///
+/// It is added if [`expose_attempts`](crate::PoolBuilder::expose_attempts) is set.
 ///
 /// ```
 /// # use tower_credentials::AnsweredBy;
@@ -26,7 +27,7 @@ pub struct AnsweredBy {
 }
 
 impl AnsweredBy {
-    /// Says it on a response, if the pool is asked to.
+    /// Adds it to a response, if the pool exposes attempts.
     #[inline]
     pub(super) fn mark<R>(response: &mut Response<R>, pool: &Pool, sent: &Sent) {
         if pool.exposes_attempts() {
@@ -35,12 +36,12 @@ impl AnsweredBy {
         }
     }
 
-    /// The credential.
+    /// Returns the credential.
     pub fn credential(&self) -> &Metadata {
         self.lease.credential()
     }
 
-    /// How often the request was sent until then.
+    /// Returns how often the request had been sent by then.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }

@@ -1,4 +1,4 @@
-//! Writing a credential into a request: its headers, and where it goes.
+//! Applying a credential to a request: its headers, and its destination.
 
 mod home;
 mod query;
@@ -12,10 +12,10 @@ use crate::provider::ListElement;
 
 pub(super) use home::Home;
 
-/// Sends a request where the lease's requests go, or back to where the caller has sent it.
+/// Directs a request to the lease's endpoint, or back to the caller's destination.
 ///
 /// # Errors
-/// [`Error::UntrustedOrigin`] if that is a place of another credential's.
+/// [`Error::UntrustedOrigin`] if that is another credential's endpoint.
 pub(super) fn direct<B>(
     pool: &Pool,
     lease: &Lease,
@@ -44,12 +44,12 @@ pub(super) fn write<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) {
     name_host(request);
 }
 
-/// Lets a `host` header that is there name the URI's host: servers of many names, and what stands before them, go by the
-/// header, and would give the credential to whoever it names. One that is absent is the client's to set. Where the URI has
-/// no host the caller says where the request goes.
+/// Makes a `host` header name the URI's host. Servers with many names, and proxies before them, go by the header, and
+/// would give the credential to the host in it. If there is none, the client sets it. If the URI has no host, the caller
+/// decides where the request goes.
 pub(super) fn name_host<B>(request: &mut Request<B>) {
     let Some(authority) = request.uri().authority() else { return };
-    // No user's name: it is nobody's to know (RFC 9110, section 7.2).
+    // Without the user information, which `host` does not have (RFC 9110, section 7.2).
     let host = authority.as_str().rsplit('@').next().unwrap_or_default();
     let mut named = request.headers().get_all(HOST).iter();
     match (named.next(), named.next()) {
@@ -63,7 +63,7 @@ pub(super) fn name_host<B>(request: &mut Request<B>) {
     }
 }
 
-/// Adds an element to a list of the caller's, or takes it out.
+/// Adds an element to a list header of the caller's, or removes it.
 fn set_element(headers: &mut HeaderMap, element: &ListElement, is_wanted: bool) {
     let is_it = |part: &&[u8]| part.trim_ascii() == element.value.as_bytes();
     let Entry::Occupied(mut entry) = headers.entry(&element.name) else {
@@ -76,9 +76,9 @@ fn set_element(headers: &mut HeaderMap, element: &ListElement, is_wanted: bool) 
     if parts().any(|part| is_it(&part)) == is_wanted {
         return;
     }
-    // On one line: servers that read the first line only are many.
+    // On one line, since many servers read the first line only.
     let added = is_wanted.then(|| element.value.as_bytes());
-    // No empty ones: a sender must not generate them (RFC 9110, section 5.6.1.1).
+    // No empty elements: a sender must not generate them (RFC 9110, section 5.6.1.1).
     let is_kept = |part: &&[u8]| !is_it(part) && !part.trim_ascii().is_empty();
     let kept: Vec<_> = parts().filter(is_kept).map(<[u8]>::trim_ascii).chain(added).collect();
     let list = kept.join(&b", "[..]);

@@ -1,4 +1,4 @@
-//! What travels in a request's extensions from one run to the next.
+//! The extension by which a request carries its attempt from one run to the next.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,54 +7,53 @@ use http::Extensions;
 
 use super::context::Context;
 use super::history::Sent;
-use super::jobs::Roles;
+use super::jobs::Jobs;
 use crate::pool::Lease;
 
-/// An attempt of one of the layers, in the extensions of its request: a service of yours under the layers
-/// reads there which credential the attempt uses.
+/// A request extension that names the attempt and its credential.
 ///
-/// It is there unless layers that stand directly one on the other, or a
-/// [`CredentialsLayer`](crate::CredentialsLayer), do all four jobs. Under those it is there only if
-/// [`expose_attempts`](crate::PoolBuilder::expose_attempts) is set.
+/// It is added between layers that are not adjacent, so a service of yours in between or below can see which
+/// credential the attempt uses. If a [`CredentialsLayer`](crate::CredentialsLayer) or adjacent layers do all four
+/// jobs, it is added only if [`expose_attempts`](crate::PoolBuilder::expose_attempts) is set.
 #[derive(Clone)]
 pub struct Attempt {
     pub(super) context: Arc<Context>,
     pub(super) sent: Option<Sent>,
-    /// The jobs of the layers that it has passed.
-    pub(super) outside: Roles,
+    /// The jobs of the layers that the request has passed.
+    pub(super) outside: Jobs,
     /// Whether the request carries its credential's headers.
     pub(super) written: bool,
 }
 
 impl Attempt {
-    /// The credential that the attempt uses, once a layer has picked one.
+    /// Returns the credential that the attempt uses, once a layer has picked one.
     pub fn lease(&self) -> Option<&Lease> {
         self.sent.as_ref().map(|sent| &sent.lease)
     }
 
-    /// Which attempt of the caller's request this is, from 1; 0 before a credential is picked.
+    /// Returns the number of this attempt of the caller's request, from 1. It is 0 before a credential is picked.
     pub fn number(&self) -> u32 {
         self.sent.as_ref().map_or(0, |sent| sent.number)
     }
 
-    /// What is told of it once the request is over: no layer joins it.
+    /// Returns it as it is shown once the request has ended: no layer joins it.
     #[cfg(feature = "reqwest-middleware")]
     pub(crate) fn ended(&self) -> Self {
         Self { context: Arc::default(), ..self.clone() }
     }
 
-    /// This pool's attempt in these extensions, if there is one.
+    /// Returns this pool's attempt in these extensions, if there is one.
     #[inline]
     pub(super) fn of(extensions: &Extensions, pool: usize) -> Option<&Self> {
         extensions.get::<Self>().filter(|attempt| attempt.context.is_of(pool))
     }
 
-    /// Lets an attempt travel in these extensions from now on.
-    pub(super) fn travel(
+    /// Puts an attempt into these extensions, or updates the one there.
+    pub(super) fn insert(
         extensions: &mut Extensions,
         context: &Arc<Context>,
         sent: Option<&Sent>,
-        outside: Roles,
+        outside: Jobs,
         written: bool,
     ) {
         if let Some(attempt) = extensions.get_mut::<Self>()
@@ -62,7 +61,7 @@ impl Attempt {
         {
             attempt.outside = outside;
             attempt.written = written;
-            if !sent.zip(attempt.sent.as_ref()).is_some_and(|(sent, before)| sent.is(before)) {
+            if !sent.zip(attempt.sent.as_ref()).is_some_and(|(sent, before)| sent.is_same_as(before)) {
                 attempt.sent = sent.cloned();
             }
             return;
@@ -73,7 +72,7 @@ impl Attempt {
 
     /// Clones a request's extensions without the attempt.
     #[inline]
-    pub(super) fn others(extensions: &mut Extensions) -> Extensions {
+    pub(super) fn clone_others(extensions: &mut Extensions) -> Extensions {
         let ours = usize::from(extensions.get::<Self>().is_some());
         if extensions.len() == ours {
             return Extensions::new();

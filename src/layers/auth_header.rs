@@ -3,17 +3,17 @@
 use tower_layer::Layer;
 
 use super::core::Core;
-use super::jobs::{Jobs, Roles};
+use super::jobs::{Jobs, LayerOptions};
 use super::sends::SendsOnce;
 use super::service::service;
 use crate::pool::Pool;
 
-/// Puts a credential's headers on each request, in place of whatever credential the caller set.
+/// Puts a credential's headers on each request, in place of any credential that the caller set.
 ///
-/// Alone it applies the credential that the pool's policy picks, and learns from the answers: the
-/// request after a 429 takes another credential.
+/// Without the other layers, it applies the credential that the pool's policy picks, and records the responses:
+/// the request after a 429 uses another credential.
 ///
-/// A request to an origin that the provider does not name is refused with
+/// A request to an origin that the provider does not list is refused with
 /// [`Error::UntrustedOrigin`](crate::Error::UntrustedOrigin).
 #[derive(Clone, Debug)]
 pub struct AuthHeaderLayer {
@@ -21,7 +21,7 @@ pub struct AuthHeaderLayer {
 }
 
 impl AuthHeaderLayer {
-    /// Applies the credentials of this pool.
+    /// Creates a layer that applies the credentials of this pool.
     pub fn new(pool: Pool) -> Self {
         Self { pool }
     }
@@ -31,7 +31,7 @@ impl<S: Clone> Layer<S> for AuthHeaderLayer {
     type Service = AuthHeader<S>;
 
     fn layer(&self, inner: S) -> AuthHeader<S> {
-        AuthHeader(Core::new(inner, self.pool.clone(), Jobs::plain(Roles::AUTH_HEADER)))
+        AuthHeader(Core::new(inner, self.pool.clone(), LayerOptions::of(Jobs::AUTH_HEADER)))
     }
 }
 

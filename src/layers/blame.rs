@@ -1,18 +1,18 @@
-//! Who is to blame for a refusal: a request's suspects, until another credential's answer tells.
+//! Who is to blame for a refusal: the credential or the request. The response to another credential decides.
 
 use http::StatusCode;
 
 use super::context::HistoryCell;
 use super::driver::Driver;
-use super::jobs::Roles;
+use super::jobs::Jobs;
 use super::response_class::ResponseClass;
 use super::sends::Sends;
 use crate::pool::{Lease, Pool, SlotIndex, Suspect};
 
 impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
-    /// The credential has failed for good, as far as this request goes. Returns whether this run rotates; a
-    /// rotate layer outside does so by itself. A verdict of the vendor's puts the credential out of use where it is
-    /// made, so only a token that nobody knew to have expired makes a suspect.
+    /// Records that the credential has failed for good for this request. Returns whether this run rotates; a rotate
+    /// layer outside does so on its own. A vendor's verdict puts the credential out of use at once, so only a token
+    /// that nobody knew to have expired makes a suspect.
     pub(super) fn fail(&mut self, lease: &Lease, class: ResponseClass) -> bool {
         let own = self.sent.as_ref().map(|sent| sent.began).unwrap_or_default();
         let mut history = self.history();
@@ -28,21 +28,21 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         } else {
             drop(history);
         }
-        self.rotates_itself()
+        self.is_rotator()
     }
 
-    /// The credential could not be renewed, by no fault of its own or of the request: it is no suspect. Returns as
-    /// [`fail`](Self::fail) does.
+    /// Records that the credential could not be renewed, for which neither it nor the request is to blame: it is not a
+    /// suspect. Returns the same as [`fail`](Self::fail).
     pub(super) fn pass_over(&mut self, lease: &Lease) -> bool {
         self.history().failed.push(lease.slot());
-        self.rotates_itself()
+        self.is_rotator()
     }
 
-    fn rotates_itself(&self) -> bool {
-        self.stack_roles().has(Roles::ROTATE) && !self.outside.has(Roles::ROTATE)
+    fn is_rotator(&self) -> bool {
+        self.stack_jobs().has(Jobs::ROTATE) && !self.outside.has(Jobs::ROTATE)
     }
 
-    /// The request is over: suspects that were compared with nobody go behind the others.
+    /// Ends the request: suspects that were not compared with another credential go behind the others.
     pub(super) fn leave_suspects(&mut self) {
         let Some(mut history) = self.history.lock_if_any() else { return };
         if self.is_outermost && !history.suspects.is_empty() {
@@ -53,13 +53,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 }
 
-/// This credential was answered with this status, which may convict those that were refused before.
-pub(super) fn compare(
+/// Judges the suspects by the response to this credential, which may convict those that were refused before.
+pub(super) fn judge_suspects(
     pool: &Pool,
     slot: SlotIndex,
     history: &mut HistoryCell,
     class: ResponseClass,
-    answer: StatusCode,
+    status: StatusCode,
 ) {
     if !matches!(class, ResponseClass::Good | ResponseClass::Other) {
         return;
@@ -69,7 +69,7 @@ pub(super) fn compare(
         history.suspects.retain(|suspect| suspect.lease.slot() != slot);
     }
     let is_convicted = |suspect: &mut Suspect| {
-        suspect.lease.slot() != slot && suspect.refusal.is_credentials_fault(answer)
+        suspect.lease.slot() != slot && suspect.refusal.is_credentials_fault(status)
     };
     let convicted: Vec<_> = history.suspects.extract_if(.., is_convicted).collect();
     let scope = history.options.scope.clone();

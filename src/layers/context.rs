@@ -1,24 +1,24 @@
-//! Where a request's history is kept: with the one run that needs it, or shared by several.
+//! A request's history, held by one run or shared by several.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::history::{History, Sent};
-use super::jobs::Roles;
+use super::jobs::Jobs;
 use super::spares::{self, Spares};
 use crate::pool::{Permit, Pin};
 use crate::standing::Scope;
 
-/// What the runs of one stack share about one request. The outermost run opens it; it travels to the others
+/// What the runs of one stack share about one request. The outermost run opens it. It travels to the others
 /// in the request's extensions.
 #[derive(Default)]
 pub(super) struct Context {
     /// Identifies the pool.
     pool: AtomicUsize,
     /// The jobs of the runs that have joined.
-    roles: AtomicU8,
-    /// The attempt whose response was recorded last, and as what.
+    jobs: AtomicU8,
+    /// The attempt whose response was recorded last, and its class.
     recorded: AtomicU32,
     history: Mutex<History>,
 }
@@ -31,11 +31,11 @@ thread_local! {
 /// Whether a response was recorded before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recorded {
-    /// Not yet.
+    /// It was not.
     Never,
-    /// By a run further in, as something else: a service in between has turned it into another.
+    /// A run further in has recorded another class: a service in between has replaced the response.
     Differently,
-    /// By a run further in.
+    /// A run further in has recorded the same.
     Already,
 }
 
@@ -44,9 +44,9 @@ impl Context {
         self.pool.load(Ordering::Relaxed) == pool
     }
 
-    /// A run with these jobs joins.
-    pub(super) fn join(&self, roles: Roles) {
-        self.roles.fetch_or(roles.bits(), Ordering::AcqRel);
+    /// Adds a run with these jobs.
+    pub(super) fn join(&self, jobs: Jobs) {
+        self.jobs.fetch_or(jobs.bits(), Ordering::AcqRel);
     }
 
     fn lock(&self) -> MutexGuard<'_, History> {
@@ -56,7 +56,7 @@ impl Context {
     fn record(&self, attempt: u32, class: u8) -> Recorded {
         let mark = attempt << 2 | u32::from(class);
         let before = self.recorded.load(Ordering::Acquire);
-        // A run further in that has sent again since has recorded all that came of it.
+        // A run further in has sent the request again since, and has recorded the outcome.
         if before == mark || before >> 2 > attempt {
             return Recorded::Already;
         }
@@ -64,7 +64,7 @@ impl Context {
         if before >> 2 == attempt { Recorded::Differently } else { Recorded::Never }
     }
 
-    /// Keeps its memory for another request, unless something still holds it.
+    /// Keeps the memory for another request, unless something still holds it.
     fn recycle(mut context: Arc<Self>) {
         let Some(Context { recorded, history, .. }) = Arc::get_mut(&mut context) else { return };
         *recorded.get_mut() = 0;
@@ -75,33 +75,33 @@ impl Context {
 
 /// A request's history.
 pub(super) enum HistoryCell {
-    /// Used by one run alone. Made when it is first needed.
+    /// Used by one run alone. Created when it is first needed.
     Own(Option<Box<History>>),
     Shared(Arc<Context>),
 }
 
 impl HistoryCell {
-    /// One that other runs of this pool may join.
-    pub(super) fn open(pool: usize, roles: Roles) -> Self {
+    /// Opens a history that other runs of this pool may join.
+    pub(super) fn open(pool: usize, jobs: Jobs) -> Self {
         let context: Arc<Context> = spares::take(&CONTEXTS);
         context.pool.store(pool, Ordering::Relaxed);
-        context.roles.store(roles.bits(), Ordering::Release);
+        context.jobs.store(jobs.bits(), Ordering::Release);
         Self::Shared(context)
     }
 
-    /// The history, made if there is none. The request is being sent as this attempt.
+    /// Locks the history, and creates it if there is none. The request is being sent as this attempt.
     pub(super) fn lock(&mut self, sent: Option<&Sent>) -> HistoryGuard<'_> {
         match self {
             Self::Shared(context) => HistoryGuard::Shared(context.lock()),
             Self::Own(own) => HistoryGuard::Own(own.get_or_insert_with(|| {
                 let mut history: Box<History> = spares::take(&HISTORIES);
-                sent.into_iter().for_each(|sent| history.tries(&sent.lease));
+                sent.into_iter().for_each(|sent| history.record_try(&sent.lease));
                 history
             })),
         }
     }
 
-    /// The history, if there is one.
+    /// Locks the history, if there is one.
     #[inline]
     pub(super) fn lock_if_any(&mut self) -> Option<HistoryGuard<'_>> {
         match self {
@@ -110,23 +110,23 @@ impl HistoryCell {
         }
     }
 
-    /// The scope of the request's limits.
+    /// Returns the scope of the request's limits.
     pub(super) fn scope(&mut self) -> Option<Scope> {
         self.lock_if_any()?.options.scope.clone()
     }
 
-    /// Whether the request is sent to see whether a credential that is out of use is well again.
+    /// Whether the request is sent to check if a credential that is out of use works again.
     pub(super) fn is_check(&mut self) -> bool {
         let history = self.lock_if_any();
         history.is_some_and(|history| history.options.pin.as_ref().is_some_and(Pin::is_check))
     }
 
-    /// Ends the request's use of a credential. To drop the permit gives it back.
+    /// Ends the request's use of a credential. Dropping the permit gives it back.
     pub(super) fn end_use(&mut self) -> Option<Permit> {
         self.lock_if_any()?.permit.take()
     }
 
-    /// An attempt begins.
+    /// Records that an attempt begins.
     #[inline]
     pub(super) fn begin(&mut self, sent: &mut Sent) {
         if let Some(mut history) = self.lock_if_any() {
@@ -134,7 +134,7 @@ impl HistoryCell {
         }
     }
 
-    /// Records this attempt's response as of this class. Returns whether it was recorded before.
+    /// Records the class of this attempt's response. Returns whether the response was recorded before.
     #[inline]
     pub(super) fn record(&self, attempt: u32, class: u8) -> Recorded {
         match self {
@@ -143,7 +143,7 @@ impl HistoryCell {
         }
     }
 
-    /// How many attempts were answered, at least: 1 if there is no history.
+    /// Returns how many attempts had a response, at least. 1 if there is no history.
     #[inline]
     pub(super) fn attempts(&self) -> u32 {
         match self {
@@ -154,16 +154,16 @@ impl HistoryCell {
         }
     }
 
-    /// The jobs of all runs that have joined, if any can.
+    /// Returns the jobs of all runs that have joined, or `None` if none can.
     #[inline]
-    pub(super) fn joined(&self) -> Option<Roles> {
+    pub(super) fn joined(&self) -> Option<Jobs> {
         match self {
             Self::Own(_) => None,
-            Self::Shared(context) => Some(Roles::from_bits(context.roles.load(Ordering::Acquire))),
+            Self::Shared(context) => Some(Jobs::from_bits(context.jobs.load(Ordering::Acquire))),
         }
     }
 
-    /// The request is over. Keeps the memory for another one.
+    /// Ends the request, and keeps the memory for another one.
     #[inline]
     pub(super) fn recycle(&mut self) {
         match std::mem::replace(self, Self::Own(None)) {
@@ -177,7 +177,7 @@ impl HistoryCell {
     }
 }
 
-/// A history, to be read and changed.
+/// A locked history.
 pub(super) enum HistoryGuard<'a> {
     Own(&'a mut History),
     Shared(MutexGuard<'a, History>),

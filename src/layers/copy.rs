@@ -1,4 +1,4 @@
-//! The copy of a request that is kept for another attempt.
+//! A copy of a request, kept for another attempt.
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
@@ -6,11 +6,11 @@ use super::attempt::Attempt;
 use super::spares::{self, Spares};
 use crate::pool::CredentialHeaderNames;
 
-/// A request without its body. The next request's copy uses its memory again.
+/// A copy of a request without its body. Its memory is reused for the next copy.
 #[derive(Default)]
 pub(super) struct PartsCopy {
     line: Option<(Method, Uri, Version)>,
-    /// A list, since a map costs two allocations, and a hash for each name.
+    /// A list, since a map costs two allocations and a hash for each name.
     headers: Vec<(HeaderName, HeaderValue)>,
     extensions: Extensions,
     /// Whether a header may hold a credential.
@@ -22,7 +22,7 @@ thread_local! {
 }
 
 impl PartsCopy {
-    /// Copies a request's parts. What is ours in the extensions is left out.
+    /// Copies a request's parts, without our own extension.
     #[inline]
     pub(super) fn of<B>(request: &mut Request<B>, credentials: &CredentialHeaderNames) -> Box<Self> {
         let mut copy: Box<Self> = spares::take(&COPIES);
@@ -33,11 +33,11 @@ impl PartsCopy {
             copy.may_carry |= credentials.contains(name);
             copy.headers.push((name.clone(), value.clone()));
         }
-        copy.extensions = Attempt::others(request.extensions_mut());
+        copy.extensions = Attempt::clone_others(request.extensions_mut());
         copy
     }
 
-    /// Another request of the same parts.
+    /// Makes another request of the same parts.
     pub(super) fn restore<B>(&self, body: B) -> Request<B> {
         let mut request = Request::new(body);
         if let Some((method, uri, version)) = &self.line {
@@ -45,7 +45,7 @@ impl PartsCopy {
             *request.uri_mut() = uri.clone();
             *request.version_mut() = *version;
         }
-        // Room for what a credential adds.
+        // Room for the headers that a credential adds.
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
         for (name, value) in &self.headers {
             headers.append(name.clone(), value.clone());
@@ -57,7 +57,7 @@ impl PartsCopy {
         request
     }
 
-    /// Keeps its memory for another request.
+    /// Keeps the memory for another request.
     pub(super) fn recycle(mut self: Box<Self>) {
         self.line = None;
         self.headers.clear();

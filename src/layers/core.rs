@@ -1,4 +1,4 @@
-//! What the services of all layers have in common.
+//! The part that the services of all layers have in common.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::driver::{Driver, Shared};
 use super::future::ResponseFuture;
-use super::jobs::{Jobs, Roles};
+use super::jobs::{Jobs, LayerOptions};
 use super::run::{Duty, Run};
 use super::sends::Sends;
 use crate::BoxError;
@@ -23,19 +23,19 @@ pub(super) struct Core<S> {
 }
 
 impl<S: Clone> Core<S> {
-    pub(super) fn new(inner: S, pool: Pool, jobs: Jobs) -> Self {
-        if jobs.roles.has(Roles::PERSIST) {
+    pub(super) fn new(inner: S, pool: Pool, options: LayerOptions) -> Self {
+        if options.jobs.has(Jobs::PERSIST) {
             pool.set_saves();
         }
-        if let Some(refresh) = &jobs.refresh {
+        if let Some(refresh) = &options.refresh {
             pool.remember_refresher(&refresh.refresher);
         }
-        let (run, again) = Run::around(&inner, pool.address(), jobs);
+        let (run, again) = Run::around(&inner, pool.address(), options);
         let shared = Arc::new(Shared { pool, run, again: Mutex::new(again) });
         Self { inner, shared, known: CachedPick::default() }
     }
 
-    /// A clone, for the clone of a service of this type.
+    /// Clones it for the clone of a service of this type.
     pub(super) fn clone_for<Service>(&self) -> Self {
         self.shared.run.answer::<Service>();
         Self { inner: self.inner.clone(), shared: self.shared.clone(), known: self.known.clone() }
@@ -63,21 +63,21 @@ impl<S> Core<S> {
         S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
         M: Sends<B, R>,
     {
-        let roles = match self.shared.run.duty() {
-            Duty::Drive(roles) => roles,
-            Duty::PassOn(word) => {
-                self.shared.run.tell(word);
+        let jobs = match self.shared.run.duty() {
+            Duty::Drive(jobs) => jobs,
+            Duty::PassOn(handover) => {
+                self.shared.run.hand_over(handover);
                 return ResponseFuture::passed_on(self.inner.call(request));
             }
         };
-        let mut driver = Driver::join(&self.shared, roles, &request);
+        let mut driver = Driver::join(&self.shared, jobs, &request);
         match driver.prepare(&mut request, &mut self.known) {
             Ok(None) => {
                 driver.send(&mut request);
                 ResponseFuture::sent(driver, self.inner.call(request))
             }
             Ok(Some(blocked)) => {
-                // To be ready may mean to hold a permit, which others need while this one waits.
+                // A service that is ready may hold a permit, which others need while this request waits.
                 self.inner = driver.service();
                 ResponseFuture::blocked(driver, blocked, request)
             }

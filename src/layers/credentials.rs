@@ -3,14 +3,14 @@
 use tower_layer::Layer;
 
 use super::core::Core;
-use super::jobs::{Jobs, RefreshOptions, Roles};
+use super::jobs::{Jobs, LayerOptions, RefreshOptions};
 use super::rotate_on_429::RotateOn429Layer;
 use super::sends::SendsAgain;
 use super::service::service;
 use crate::pool::{Pool, Refresher};
 
 /// The four layers in the recommended order, as one: rotate, refresh, apply the headers, save. It does
-/// what the four do, for less.
+/// the same as the four, at a lower cost.
 ///
 /// ```
 /// # use tower_credentials::{CredentialsLayer, Pool, Refresher};
@@ -29,22 +29,21 @@ pub struct CredentialsLayer {
 }
 
 impl CredentialsLayer {
-    /// All four, for the credentials of this pool.
+    /// Creates a layer with all four jobs, for the credentials of this pool.
     pub fn new(pool: Pool) -> Self {
         let refresh = pool.refresher().map(|refresher| RefreshOptions { refresher });
         Self { rotate: RotateOn429Layer::new(pool), refresh }
     }
 
-    /// Renews secrets by this refresher, in place of the pool's
-    /// [own](crate::PoolBuilder::refresher). Without any, a credential that is refused is rotated away from
-    /// at once.
+    /// Sets the refresher that renews secrets. Defaults to the pool's
+    /// [own](crate::PoolBuilder::refresher). Without any, a refused credential is rotated away from at once.
     #[must_use]
     pub fn refresher(mut self, refresher: impl Into<Refresher>) -> Self {
         self.refresh = Some(RefreshOptions { refresher: refresher.into() });
         self
     }
 
-    /// Sets what [`RotateOn429Layer`] can be set to.
+    /// Sets the options of [`RotateOn429Layer`].
     #[must_use]
     pub fn rotate(mut self, set: impl FnOnce(RotateOn429Layer) -> RotateOn429Layer) -> Self {
         self.rotate = set(self.rotate);
@@ -57,8 +56,9 @@ impl<S: Clone> Layer<S> for CredentialsLayer {
 
     fn layer(&self, inner: S) -> Credentials<S> {
         let (pool, rotate) = self.rotate.parts();
-        let jobs = Jobs { roles: Roles::ALL, rotate: Some(rotate), refresh: self.refresh.clone() };
-        Credentials(Core::new(inner, pool, jobs))
+        let options =
+            LayerOptions { jobs: Jobs::ALL, rotate: Some(rotate), refresh: self.refresh.clone() };
+        Credentials(Core::new(inner, pool, options))
     }
 }
 

@@ -1,9 +1,9 @@
-//! The rules for every run: what to keep for, and what to do about a response.
+//! The rules of a run: whether to keep a copy of a request, and what to do about a response.
 
 use std::time::Duration;
 
 use super::driver::Driver;
-use super::jobs::{Jobs, Roles};
+use super::jobs::{Jobs, LayerOptions};
 use super::response_class::ResponseClass;
 use super::sends::Sends;
 use crate::events::Event;
@@ -16,16 +16,16 @@ pub(super) enum Decision {
     Refresh(Lease, Refresher),
     /// Send again with another credential.
     Rotate,
-    /// Send again with the same one, after a while.
+    /// Send again with the same credential, after this time.
     Wait(Lease, Duration),
 }
 
 impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
-    /// Whether the request may be sent again, as far as that can be told before it is sent.
+    /// Whether the request may be sent again, as far as is known before it is sent.
     #[inline]
     pub(super) fn may_send_again(&mut self) -> bool {
         let Self { shared, history, sent: Some(sent), .. } = self else { return false };
-        let Jobs { rotate, refresh, .. } = &shared.run.jobs;
+        let LayerOptions { rotate, refresh, .. } = &shared.run.options;
         if rotate.is_none() && refresh.is_none() {
             return false;
         }
@@ -40,13 +40,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
         let has_others = shared.pool.size() > 1 && budget.is_none_or(|budget| budget.get() > 1);
         let may_rotate = has_others && !is_pinned;
-        rotate.as_ref().is_some_and(|rotate| may_rotate || rotate.repeats_itself())
+        rotate.as_ref().is_some_and(|rotate| may_rotate || rotate.repeats())
             || refresh
                 .as_ref()
                 .is_some_and(|refresh| may_rotate || refresh.refresher.renews(&sent.lease))
     }
 
-    /// What this run does about a response.
+    /// Decides what this run does about a response.
     pub(super) fn decide(&mut self, class: ResponseClass) -> Decision {
         if !class.needs_action() {
             return Decision::Return;
@@ -55,7 +55,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if class.is_refusal() && !self.history().failed.contains(&lease.slot()) {
             return self.decide_refusal(class, lease);
         }
-        if !self.roles.has(Roles::ROTATE) {
+        if !self.jobs.has(Jobs::ROTATE) {
             return Decision::Return;
         }
         match self.worth_waiting(class, &lease) {
@@ -64,12 +64,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
     }
 
-    /// The credential was refused, and has not failed for good yet.
+    /// Decides about a refusal of a credential that has not failed for good yet.
     fn decide_refusal(&mut self, class: ResponseClass, lease: Lease) -> Decision {
-        if !self.roles.has(Roles::REFRESH) {
-            // A refresh layer outside takes it.
-            let is_taken = self.stack_roles().has(Roles::REFRESH);
-            let is_ours = self.roles.has(Roles::ROTATE) && !is_taken;
+        if !self.jobs.has(Jobs::REFRESH) {
+            // A refresh layer outside decides.
+            let is_refreshed_outside = self.stack_jobs().has(Jobs::REFRESH);
+            let is_ours = self.jobs.has(Jobs::ROTATE) && !is_refreshed_outside;
             let rotates = is_ours && self.fail(&lease, class);
             return if rotates { Decision::Rotate } else { Decision::Return };
         }
@@ -81,9 +81,9 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
     }
 
-    /// The request is answered by a limit or a refusal though another credential is ready, since its body can't be sent
-    /// again.
-    pub(super) fn tell_sent_once(&mut self) {
+    /// Emits [`Event::SentOnce`] if another credential is ready: the request's body can't be sent again, so its response
+    /// is a limit or a refusal.
+    pub(super) fn emit_sent_once(&mut self) {
         let (scope, is_pinned) = {
             let history = self.history();
             (history.options.scope.clone(), history.options.pin.is_some())
@@ -107,7 +107,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         })
     }
 
-    /// How long to wait for the limit to end, if that is worth it.
+    /// Returns how long to wait for the limit to end, if the options allow that.
     fn worth_waiting(&mut self, class: ResponseClass, lease: &Lease) -> Option<Duration> {
         let wait_up_to = self.rotate_options()?.wait_up_to?;
         let (waited, is_second) = match &self.retries {
@@ -120,7 +120,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let bound = wait_up_to.checked_sub(waited)?;
         let scope = self.history.scope();
         let pause = self.pool().cooling_for(lease, scope.as_ref());
-        // A deadline that has passed is no reason to ask the same account at once again.
+        // A limit that has ended is no reason to ask the same account again at once.
         (pause > Duration::ZERO && pause <= bound).then_some(pause)
     }
 }

@@ -1,4 +1,4 @@
-//! Reading what is left of a response that is thrown away, so that its connection can be used again.
+//! Reading the rest of a response that is discarded, so that its connection can be used again.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +8,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-/// How much of a body is read, at most, and for how long.
+/// The most that is read of a discarded body, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainBound {
     /// In bytes.
@@ -23,13 +23,13 @@ impl Default for DrainBound {
 }
 
 pin_project! {
-    /// Ends when a body is read to its end, or to the bound.
+    /// A future that reads a body to its end, or to the bound.
     pub struct Drain<B> {
         #[pin]
         body: B,
         left: u64,
         bound: DrainBound,
-        // Made on the first wait. A short body needs none.
+        // Created on the first wait. A short body needs none.
         timer: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -46,7 +46,7 @@ impl<B: Body> Future for Drain<B> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         loop {
-            // A body that is known to be too long isn't begun.
+            // A body that is known to be too long is not read at all.
             if this.body.is_end_stream() || this.body.size_hint().lower() > *this.left {
                 return Poll::Ready(());
             }

@@ -1,4 +1,4 @@
-//! What one run knows about one request. What it does with the request is in [`steps`](super::steps).
+//! The state of one run for one request. What the run does is in [`steps`](super::steps).
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,24 +10,24 @@ use super::attempt::Attempt;
 use super::context::{HistoryCell, HistoryGuard};
 use super::copy::PartsCopy;
 use super::history::Sent;
-use super::jobs::{Jobs, RefreshOptions, Roles, RotateOptions};
+use super::jobs::{Jobs, LayerOptions, RefreshOptions, RotateOptions};
 use super::run::Run;
 use super::sends::Sends;
 use crate::clock::Timestamp;
 use crate::events::Tally;
 use crate::pool::{Lease, LogicalTime, Pool, RequestOptions, SlotIndex};
 
-/// What all clones of a layer's service share.
+/// The state that all clones of a layer's service share.
 pub(super) struct Shared<S> {
     pub(super) pool: Pool,
     pub(super) run: Run,
-    /// A clone of the inner service. It is cloned again for each second attempt, so that a request that
-    /// goes well clones none.
+    /// A clone of the inner service, which is cloned again for each attempt after the first. So a request that
+    /// goes well clones nothing.
     pub(super) again: std::sync::Mutex<S>,
 }
 
 impl<S> Shared<S> {
-    /// An attempt that begins now.
+    /// Begins an attempt.
     #[inline]
     pub(super) fn attempt(
         &self,
@@ -37,35 +37,35 @@ impl<S> Shared<S> {
         is_expired: bool,
     ) -> Sent {
         let started = self.pool.is_observed().then(Instant::now);
-        let beside = lease.in_flight().count().saturating_sub(1);
-        Sent { lease, number, began, beside, started, is_expired }
+        let others_in_flight = lease.in_flight().count().saturating_sub(1);
+        Sent { lease, number, began, others_in_flight, started, is_expired }
     }
 }
 
-/// One run's part of one request.
+/// One run's work on one request.
 pub(super) struct Driver<S, B, R, M: Sends<B, R>> {
     pub(super) shared: Arc<Shared<S>>,
     /// The jobs of the run.
-    pub(super) roles: Roles,
+    pub(super) jobs: Jobs,
     /// The jobs of the runs outside.
-    pub(super) outside: Roles,
+    pub(super) outside: Jobs,
     pub(super) is_outermost: bool,
     pub(super) history: HistoryCell,
     /// The attempt that is under way, once a credential is picked.
     pub(super) sent: Option<Sent>,
-    /// Whether the attempt counts as a use of its credential by this run. If there is a history, a permit there does.
+    /// Whether this run counts the attempt as a use of its credential. If there is a history, its permit counts.
     pub(super) is_use: bool,
     /// Whether the request carries its credential's headers.
     pub(super) written: bool,
-    /// What is kept for another attempt: the body, and all else.
+    /// Kept for another attempt: the body, and everything else.
     pub(super) body: M::Kept,
     pub(super) copy: Option<Box<PartsCopy>>,
     pub(super) retries: Option<Box<RetryState>>,
-    /// Whether this run has let its response go.
+    /// Whether this run has returned its response.
     pub(super) ended: bool,
 }
 
-/// What few requests need, on the heap.
+/// State that few requests need. It is on the heap.
 #[derive(Default)]
 pub(super) struct RetryState {
     /// Until when the request may wait for its first credential.
@@ -73,8 +73,8 @@ pub(super) struct RetryState {
     /// How often it was sent again after a network error.
     pub(super) repeats: u32,
     pub(super) backoff: Option<ExponentialBackoff>,
-    /// How long it has waited for limits to end, and for whose: each credential's is waited out once, so
-    /// that attempts stay bounded.
+    /// How long it has waited for limits to end, and for which credentials. Each credential's limit is waited
+    /// out once, so that attempts stay bounded.
     pub(super) waited: Duration,
     pub(super) waited_for: Vec<SlotIndex>,
 }
@@ -82,12 +82,12 @@ pub(super) struct RetryState {
 impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Joins the context that the request carries, or opens one.
     #[inline]
-    pub(super) fn join(shared: &Arc<Shared<S>>, roles: Roles, request: &Request<B>) -> Self {
+    pub(super) fn join(shared: &Arc<Shared<S>>, jobs: Jobs, request: &Request<B>) -> Self {
         let (pool, extensions) = (&shared.pool, request.extensions());
         let mut driver = Self {
             shared: shared.clone(),
-            roles,
-            outside: Roles::NONE,
+            jobs,
+            outside: Jobs::NONE,
             is_outermost: true,
             history: HistoryCell::Own(None),
             sent: None,
@@ -101,7 +101,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if let Some(Attempt { context, sent, outside, written }) =
             Attempt::of(extensions, pool.address())
         {
-            context.join(roles);
+            context.join(jobs);
             driver.history = HistoryCell::Shared(context.clone());
             driver.is_outermost = false;
             driver.outside = *outside;
@@ -109,9 +109,9 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             driver.written = *written;
             return driver;
         }
-        // A run with all four jobs shares it with nobody.
-        if roles != Roles::ALL || pool.exposes_attempts() {
-            driver.history = HistoryCell::open(pool.address(), roles);
+        // A run with all four jobs has nobody to share it with.
+        if jobs != Jobs::ALL || pool.exposes_attempts() {
+            driver.history = HistoryCell::open(pool.address(), jobs);
         }
         if let Some(options) = RequestOptions::of(extensions) {
             driver.history().options = options;
@@ -125,18 +125,18 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     #[inline]
-    pub(super) fn jobs(&self) -> &Jobs {
-        &self.shared.run.jobs
+    pub(super) fn layer_options(&self) -> &LayerOptions {
+        &self.shared.run.options
     }
 
     #[inline]
     pub(super) fn rotate_options(&self) -> Option<&RotateOptions> {
-        self.jobs().rotate.as_ref()
+        self.layer_options().rotate.as_ref()
     }
 
     #[inline]
     pub(super) fn refresh_options(&self) -> Option<&RefreshOptions> {
-        self.jobs().refresh.as_ref()
+        self.layer_options().refresh.as_ref()
     }
 
     pub(super) fn history(&mut self) -> HistoryGuard<'_> {
@@ -147,10 +147,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.retries.get_or_insert_default()
     }
 
-    /// The jobs of all runs that the request has passed, outside and inside.
+    /// Returns the jobs of all runs that the request has passed, outside and inside.
     #[inline]
-    pub(super) fn stack_roles(&self) -> Roles {
-        self.history.joined().unwrap_or(self.roles)
+    pub(super) fn stack_jobs(&self) -> Jobs {
+        self.history.joined().unwrap_or(self.jobs)
     }
 
     /// Whether the request was sent more than once.
@@ -159,24 +159,24 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.history.attempts() > 1
     }
 
-    /// Whether this run saves what is still unsaved before the caller is answered.
+    /// Whether this run saves what is still unsaved before it returns the response to the caller.
     #[inline]
     pub(super) fn saves_last(&self) -> bool {
-        self.is_outermost && self.stack_roles().has(Roles::PERSIST)
+        self.is_outermost && self.stack_jobs().has(Jobs::PERSIST)
     }
 
-    /// The attempt that this response answers. If a run further in may send again, that is the latest one.
+    /// Returns the attempt that this response belongs to. If a run further in may send again, that is the latest one.
     pub(super) fn latest(&mut self) -> Option<Sent> {
-        let inside = self.stack_roles().without(self.outside).without(self.roles);
+        let inside = self.stack_jobs().without(self.outside).without(self.jobs);
         let own = self.sent.clone();
-        if own.is_some() && !self.is_outermost && !inside.intersects(Roles::SEND_AGAIN) {
+        if own.is_some() && !self.is_outermost && !inside.intersects(Jobs::SEND_AGAIN) {
             return own;
         }
         let latest = self.history.lock_if_any().and_then(|history| history.latest.clone());
         latest.or(own)
     }
 
-    /// The first attempt begins, with this lease, and without a history.
+    /// Begins the first attempt, with this lease, and without a history.
     #[inline]
     pub(super) fn begin_first(&mut self, lease: Lease, began: LogicalTime) {
         Tally::add(&self.pool().tally().requests);
@@ -185,7 +185,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.sent = Some(self.shared.attempt(1, lease, began, false));
     }
 
-    /// The attempt's use of its credential ends, if this run counts it.
+    /// Ends the attempt's use of its credential, if this run counts it.
     #[inline]
     pub(super) fn end_own_use(&mut self) {
         if std::mem::take(&mut self.is_use)
@@ -195,13 +195,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
     }
 
-    /// The attempt's use of its credential ends.
+    /// Ends the attempt's use of its credential.
     pub(super) fn end_use(&mut self) {
         self.end_own_use();
         drop(self.history.end_use());
     }
 
-    /// Another attempt begins, with this lease.
+    /// Begins another attempt, with this lease.
     pub(super) fn begin_again(&mut self, lease: Lease, began: LogicalTime) {
         Tally::add(&self.pool().tally().repeats);
         let number = self.sent.as_ref().map_or(0, |sent| sent.number) + 1;
@@ -209,7 +209,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.history.begin(sent);
     }
 
-    /// A service to send the request again with.
+    /// Returns a service to send the request again with.
     pub(super) fn service(&self) -> S
     where
         S: Clone,
@@ -219,7 +219,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 }
 
 impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
-    /// Saves what was learnt if the request is dropped on the way.
+    /// Saves what was recorded, if the request is dropped on the way.
     fn drop(&mut self) {
         if !self.ended {
             self.leave_suspects();
@@ -227,9 +227,9 @@ impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
                 let _ = self.pool().start_saving();
             }
         }
-        self.end_own_use();
+        // Only the outermost run counts a use of its own.
         if self.is_outermost {
-            drop(self.history.end_use());
+            self.end_use();
         }
         if let Some(copy) = self.copy.take() {
             copy.recycle();

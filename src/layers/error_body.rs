@@ -1,4 +1,4 @@
-//! Reading the beginning of an error's body, where some vendors say when to come back.
+//! Reading the beginning of an error's body, in which some vendors say when to come back.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,25 +18,25 @@ use super::content_coding;
 use crate::accessors::accessors;
 use crate::pool::Pool;
 
-/// The most that is read of a body, whatever a provider asks for, in bytes.
-const MOST: usize = 64 * 1024;
+/// The most that is read of a body, in bytes, whatever a provider asks for.
+const MAX_READ: usize = 64 * 1024;
 
-/// The most pieces that are read, however short: they are kept, and empty ones bring the end no nearer.
-const MOST_PIECES: usize = 1024;
+/// The most frames that are read, however short. They are kept, and empty ones bring the end no nearer.
+const MAX_FRAMES: usize = 1024;
 
-/// How long the beginning of a body is waited for. What has come by then is what is read.
+/// How long to wait for the beginning of a body. What has arrived by then is read.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Reads the beginning of an error's body where the pool's provider
-/// [wants](crate::provider::Provider::body_prefix) to see it, so that the other layers know of the limits
-/// and verdicts that stand there: Google's `RetryInfo`, OpenAI's `usage_limit_reached`.
+/// Reads the beginning of an error's body if the pool's provider
+/// [wants](crate::provider::Provider::body_prefix) to see it, so that the other layers know the limits and
+/// verdicts in it: Google's `RetryInfo`, for example, or OpenAI's `usage_limit_reached`.
 ///
-/// It belongs under all of the other layers. The caller still gets the body whole, as it came; a success, and an
-/// error that the provider has no question about, passes as it is. Without this layer a limit that only the body
-/// names is taken for one that names no time.
+/// It belongs under all other layers. The caller still gets the whole body, unchanged. A success, and an error
+/// whose body the provider does not want, passes untouched. Without this layer, a limit whose time is only in the
+/// body counts as one without a time.
 ///
-/// A body that is compressed is read too, with the feature `decompress`, which `providers` implies: in the
-/// [codings](Self::CODINGS) that are in use, also several of them. No more is decompressed than is read.
+/// With the feature `decompress`, which `providers` implies, compressed bodies are read, too, in the usual
+/// [codings](Self::CODINGS), even in several of them. No more is decompressed than is read.
 ///
 /// ```
 /// # use tower_credentials::{CredentialsLayer, ErrorBodyLayer, Pool};
@@ -52,11 +52,11 @@ pub struct ErrorBodyLayer {
 }
 
 impl ErrorBodyLayer {
-    /// The codings of bodies that can be read, as `accept-encoding` names them. A client that asks for others
-    /// hides from the layers what its errors say.
+    /// The content codings that can be decoded, as `accept-encoding` names them. If a client asks for others, the
+    /// layers can't read what its errors say.
     pub const CODINGS: &[&str] = content_coding::READABLE;
 
-    /// Reads for the provider of this pool.
+    /// Creates a layer that reads for the provider of this pool.
     pub fn new(pool: Pool) -> Self {
         Self { pool }
     }
@@ -100,6 +100,7 @@ where
 
 pin_project! {
     /// The future of [`ErrorBody`].
+    #[doc(hidden)]
     pub struct ErrorBodyFuture<F, R>
     where
         R: Body,
@@ -128,9 +129,9 @@ pin_project! {
         R: Body,
     {
         response: Option<(response::Parts, Pin<Box<R>>)>,
-        read: VecDeque<Piece<R>>,
+        read: VecDeque<FrameResult<R>>,
         ended: bool,
-        // How much is to be read of the body, and how much the provider wants to see.
+        // How much of the body must be read, and how much the provider wants to see.
         wanted: usize,
         shown: usize,
         prefix: BytesMut,
@@ -139,10 +140,10 @@ pin_project! {
     }
 }
 
-/// What a body yields.
-type Piece<R> = Result<Frame<Bytes>, <R as Body>::Error>;
+/// An item of a body.
+type FrameResult<R> = Result<Frame<Bytes>, <R as Body>::Error>;
 
-/// The beginning of an answer's body, among its extensions.
+/// The beginning of a response's body, among the response's extensions.
 #[derive(Clone)]
 pub(crate) struct BodyPrefix(pub(crate) Bytes);
 
@@ -166,9 +167,9 @@ where
                         this.stage.set(Stage::Done);
                         return Poll::Ready(Ok(Response::from_parts(head, PeekedBody::unread(body))));
                     }
-                    let shown = wanted.min(MOST);
+                    let shown = wanted.min(MAX_READ);
                     let wanted = match content_coding::is_coded(&head.headers) {
-                        true => shown.max(content_coding::MOST_COMPRESSED),
+                        true => shown.max(content_coding::MAX_COMPRESSED),
                         false => shown,
                     };
                     let peek = Box::pin(Peek {
@@ -203,12 +204,12 @@ impl<R: Body> Peek<R> {
     ) -> Poll<Option<Response<PeekedBody<R>>>> {
         let mut this = self.project();
         while this.prefix.len() < *this.wanted
-            && this.read.len() < MOST_PIECES
+            && this.read.len() < MAX_FRAMES
             && let Some((_, body)) = this.response
             && !body.is_end_stream()
         {
-            let piece = match body.as_mut().poll_frame(cx) {
-                Poll::Ready(Some(piece)) => piece.map(whole),
+            let frame = match body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(frame)) => frame.map(whole),
                 Poll::Ready(None) => {
                     *this.ended = true;
                     break;
@@ -218,13 +219,13 @@ impl<R: Body> Peek<R> {
                     break;
                 }
             };
-            let data = piece.as_ref().ok().and_then(Frame::data_ref);
+            let data = frame.as_ref().ok().and_then(Frame::data_ref);
             let is_last = data.is_none();
             if let Some(data) = data {
                 let room = *this.wanted - this.prefix.len();
                 this.prefix.extend_from_slice(&data[..data.len().min(room)]);
             }
-            this.read.push_back(piece);
+            this.read.push_back(frame);
             if is_last {
                 // Trailers or an error: the body ends here.
                 break;
@@ -239,30 +240,30 @@ impl<R: Body> Peek<R> {
     }
 }
 
-/// What this beginning of a body says, at most so many bytes of it.
-fn readable(headers: &HeaderMap, prefix: Bytes, most: usize) -> Bytes {
+/// Returns the text of this beginning of a body, at most this many bytes of it.
+fn readable(headers: &HeaderMap, prefix: Bytes, limit: usize) -> Bytes {
     if !content_coding::is_coded(headers) {
         return prefix;
     }
-    match content_coding::decoded(headers, &prefix, most) {
+    match content_coding::decoded(headers, &prefix, limit) {
         Some(text) => text.into(),
-        // In a coding that isn't known there may still be text, from a server that only says that it compresses.
-        None => prefix.slice(..prefix.len().min(most)),
+        // In an unknown coding there may still be text: some servers only say that they compress.
+        None => prefix.slice(..prefix.len().min(limit)),
     }
 }
 
-/// A frame whose data is one piece.
+/// Makes a frame's data one piece.
 fn whole<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
     frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }
 
 pin_project! {
-    /// A body of which the beginning may have been read already. It yields all of it, as [`Bytes`].
+    /// A response body whose beginning may have been read already. It yields the whole body, as [`Bytes`].
     pub struct PeekedBody<B>
     where
         B: Body,
     {
-        read: VecDeque<Piece<B>>,
+        read: VecDeque<FrameResult<B>>,
         #[pin]
         rest: Rest<B>,
     }
@@ -272,7 +273,7 @@ pin_project! {
     #[project = RestProj]
     enum Rest<B> {
         Unread { #[pin] body: B },
-        // On the heap, since a body must not move once it was begun.
+        // On the heap, since a body must not move once it has been polled.
         Begun { body: Pin<Box<B>> },
         // Many bodies must not be polled after their end.
         Ended,
@@ -297,10 +298,10 @@ impl<B: Body> Body for PeekedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece<B>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult<B>>> {
         let this = self.project();
-        if let Some(piece) = this.read.pop_front() {
-            return Poll::Ready(Some(piece));
+        if let Some(frame) = this.read.pop_front() {
+            return Poll::Ready(Some(frame));
         }
         let frame = match this.rest.project() {
             RestProj::Unread { body } => ready!(body.poll_frame(cx)),
@@ -316,8 +317,8 @@ impl<B: Body> Body for PeekedBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         let data =
-            |piece: &Piece<B>| piece.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
-        let read: u64 = self.read.iter().map(|piece| data(piece) as u64).sum();
+            |frame: &FrameResult<B>| frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        let read: u64 = self.read.iter().map(|frame| data(frame) as u64).sum();
         let rest = self.rest().map_or_else(|| SizeHint::with_exact(0), B::size_hint);
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {

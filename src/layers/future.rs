@@ -1,4 +1,4 @@
-//! The stages of a response: what it waits for, and which step comes next.
+//! The future of a response: the stages in which it waits, and the step that follows each.
 
 use std::fmt;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::pool::{CachedPick, Lease, Refreshed, Refreshing, Saving};
 
 pin_project! {
-    /// The response of any of the layers.
+    /// The future of a layer that applies, rotates, refreshes or saves credentials.
     pub struct ResponseFuture<S, M, B, R>
     where
         S: Service<Request<B>>,
@@ -35,9 +35,9 @@ pin_project! {
 pin_project! {
     #[project = PartProj]
     enum Part<S, F, D, B, R, P> {
-        // Another layer of the run does this one's job.
+        // Another layer of the run does this layer's job.
         PassedOn { #[pin] future: F },
-        // The stage is dropped before the driver, so that the runs inside let go of the history first.
+        // The stage is dropped before the driver, so that the runs inside drop the history first.
         Driven { #[pin] stage: Stage<S, F, D, B, R>, driver: P },
     }
 }
@@ -62,7 +62,7 @@ pin_project! {
         },
         // Waiting for another credential.
         Next { on: Blocked, response: Option<Response<R>> },
-        // Reading what is left of a response that is thrown away; then waiting, if that is set.
+        // Reading the rest of a response that is discarded, and then waiting, if that is set.
         Drain { #[pin] drain: D, pause: Duration },
         Pause { #[pin] sleep: Sleep },
         Failed { error: Option<BoxError> },
@@ -76,7 +76,7 @@ enum Then {
     Return,
 }
 
-/// What follows a stage.
+/// The step that follows a stage.
 enum Next<S, F, D, B, R> {
     Stage(Stage<S, F, D, B, R>),
     Return(Response<R>),
@@ -91,26 +91,26 @@ where
     S: Service<Request<B>>,
     M: Sends<B, R>,
 {
-    /// Of a request that another layer of the run drives.
+    /// The future of a request that another layer of the run drives.
     #[inline]
     pub(super) fn passed_on(future: S::Future) -> Self {
         Self { part: Part::PassedOn { future } }
     }
 
-    /// Of a request that is sent.
+    /// The future of a request that has been sent.
     #[inline]
     pub(super) fn sent(driver: Driver<S, B, R, M>, future: S::Future) -> Self {
         Self { part: Part::Driven { stage: Stage::Call { future }, driver } }
     }
 
-    /// Of a request that has to wait first.
+    /// The future of a request that has to wait first.
     #[cold]
     pub(super) fn blocked(driver: Driver<S, B, R, M>, on: Blocked, request: Request<B>) -> Self {
         let stage = Stage::Blocked { on, request: Some(Box::new(request)) };
         Self { part: Part::Driven { stage, driver } }
     }
 
-    /// Of a request that is not sent.
+    /// The future of a request that is not sent.
     #[cold]
     pub(super) fn failed(driver: Driver<S, B, R, M>, error: BoxError) -> Self {
         Self { part: Part::Driven { stage: Stage::Failed { error: Some(error) }, driver } }
@@ -134,7 +134,7 @@ where
             let next = match stage.as_mut().project() {
                 StageProj::Call { future } if !driver.ended => match ready!(future.poll(cx)) {
                     Ok(mut response) => {
-                        let class = driver.judge(&mut response);
+                        let class = driver.classify(&mut response);
                         // Nearly every request ends here.
                         if !class.needs_action() && !driver.is_repeated() && !driver.must_save() {
                             driver.ended = true;
@@ -167,7 +167,7 @@ where
     S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
     M: Sends<B, R>,
 {
-    /// Waits for what a stage other than `Call` waits for, and takes the step that follows.
+    /// Polls a stage other than `Call`, and takes the step that follows.
     #[cold]
     fn poll_stage(
         stage: Pin<&mut StageOf<S, M, B, R>>,
@@ -212,7 +212,7 @@ where
                 let refreshed = ready!(Pin::new(refreshing).poll(cx));
                 let response = response.take().ok_or(Error::Polled)?;
                 match refreshed {
-                    // If it can't be sent again, the next request has the new secret.
+                    // If the request can't be sent again, the next one has the new secret.
                     Refreshed::New(renewed) if driver.send_again(&renewed) => {
                         Self::drain(driver, response, Duration::ZERO)
                     }
@@ -224,7 +224,7 @@ where
             StageProj::Next { on, response } => {
                 match on {
                     Blocked::OnCredential(wait) => ready!(Pin::new(wait).poll(cx)),
-                    // Whatever it has come to, the pool has it.
+                    // The pool has the result, whatever it is.
                     Blocked::OnRefresh(refreshing) => drop(ready!(Pin::new(refreshing).poll(cx))),
                 }
                 Self::rotate(driver, response.take().ok_or(Error::Polled)?)
@@ -248,7 +248,7 @@ where
         Poll::Ready(Ok(next))
     }
 
-    /// Saves what a response taught, before anything else is done about it.
+    /// Saves what was recorded about a response, before anything else is done about it.
     #[cold]
     fn save(
         driver: &mut Driver<S, B, R, M>,
@@ -292,7 +292,7 @@ where
         }
     }
 
-    /// Sends again after a network error, if that is worth it.
+    /// Sends again after a network error, if the options allow that.
     #[cold]
     fn repeat(driver: &mut Driver<S, B, R, M>, error: BoxError) -> Result<NextOf<S, M, B, R>, BoxError> {
         let sleep = driver.repeat(&error).ok_or(error)?;
@@ -308,7 +308,7 @@ where
         Self::finish(driver, response)
     }
 
-    /// Returns a response, after what is still unsaved is saved.
+    /// Returns a response, once everything that is still unsaved is saved.
     fn finish(driver: &mut Driver<S, B, R, M>, response: Response<R>) -> NextOf<S, M, B, R> {
         match driver.finish() {
             Some(saving) => {

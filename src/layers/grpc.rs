@@ -1,4 +1,4 @@
-//! Trailers-only answers of gRPC: a refusal in the headers of an HTTP 200.
+//! gRPC's trailers-only responses: a refusal in the headers of an HTTP 200.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::clock::Timestamp;
 
-/// Whether these are the headers of a trailers-only answer that is no success ("Trailers-Only" in gRPC over HTTP2).
-/// Of an answer with messages the status comes after them, where no layer can act on it any more.
+/// Whether these are the headers of a trailers-only response that failed ("Trailers-Only" in gRPC over HTTP2).
+/// In a response with messages the status comes after them, too late for a layer to act on it.
 #[inline]
 pub(super) fn is_trouble(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return false };
@@ -19,7 +19,7 @@ fn has_failed(headers: &HeaderMap) -> bool {
     headers.get("grpc-status").is_some_and(|status| status != "0")
 }
 
-/// The HTTP status that says the same, where there is one that concerns the credential.
+/// Returns the HTTP status with the same meaning, if there is one that concerns the credential.
 pub(super) fn status(headers: &HeaderMap) -> Option<StatusCode> {
     match headers.get("grpc-status")?.as_bytes() {
         b"7" => Some(StatusCode::FORBIDDEN),
@@ -29,8 +29,8 @@ pub(super) fn status(headers: &HeaderMap) -> Option<StatusCode> {
     }
 }
 
-/// When the server says that it may be asked again: by `grpc-retry-pushback-ms`, or by a `google.rpc.RetryInfo` among
-/// the details.
+/// Returns when the server says to ask again, in `grpc-retry-pushback-ms` or in a `google.rpc.RetryInfo` among the
+/// details.
 pub(super) fn retry_at(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     let wait = pushback(headers).or_else(|| retry_delay(headers))?;
     Some(now.after(wait.min(crate::rate_limit::MAX_STATED)))
@@ -70,7 +70,7 @@ fn retry_delay(headers: &HeaderMap) -> Option<Duration> {
     (number(1) < 1 << 40).then(|| Duration::new(number(1), nanoseconds))
 }
 
-/// As much of protobuf's encoding as that takes.
+/// The part of protobuf's encoding that this needs.
 #[cfg(feature = "providers")]
 mod protobuf {
     pub(super) enum Field<'a> {
@@ -94,7 +94,7 @@ mod protobuf {
         }
     }
 
-    /// The fields of a message, up to the first that can't be read.
+    /// Returns the fields of a message, up to the first that can't be read.
     pub(super) fn fields(mut message: &[u8]) -> impl Iterator<Item = Field<'_>> {
         std::iter::from_fn(move || {
             let tag = varint(&mut message)?;

@@ -1,4 +1,4 @@
-//! The history of one request of the caller's.
+//! The history of one of the caller's requests.
 
 use std::num::NonZeroU32;
 use std::time::Instant;
@@ -12,31 +12,31 @@ use crate::pool::{Lease, LogicalTime, Permit, RequestOptions, SlotIndex, Suspect
 #[derive(Clone)]
 pub(super) struct Sent {
     pub(super) lease: Lease,
-    /// Which attempt of the request it is, from 1.
+    /// The number of the attempt, from 1.
     pub(super) number: u32,
     /// When it began, on the pool's logical clock.
     pub(super) began: LogicalTime,
-    /// How many other requests its credential had then.
-    pub(super) beside: u32,
-    /// When it began, if somebody looks at events.
+    /// How many other requests were in flight with its credential then.
+    pub(super) others_in_flight: u32,
+    /// When it began, if somebody observes events.
     pub(super) started: Option<Instant>,
-    /// Whether the token has expired, and nobody has tried to renew it yet.
+    /// Whether the token has expired, and this request has not tried to renew it yet.
     pub(super) is_expired: bool,
 }
 
 impl Sent {
-    /// Whether it is this very attempt, and nothing of it has changed.
-    pub(super) fn is(&self, other: &Sent) -> bool {
+    /// Whether it is the same attempt, and nothing has changed.
+    pub(super) fn is_same_as(&self, other: &Sent) -> bool {
         self.number == other.number
             && self.lease.ptr_eq(&other.lease)
             && self.is_expired == other.is_expired
     }
 }
 
-/// That a credential's secret was to be renewed.
+/// A request's renewal of a credential's secret, whatever came of it.
 pub(super) struct Renewal {
     slot: SlotIndex,
-    /// Which secret that was.
+    /// The generation of that secret.
     before: Generation,
     /// Whether that secret was known to have expired.
     had_expired: bool,
@@ -48,116 +48,116 @@ impl Renewal {
     }
 }
 
-/// How often a request may be tried again with a credential that had too many requests at once.
-const TRIES_AGAIN: u32 = 3;
+/// How often a request may be sent again with a credential that had too many requests at once.
+const MAX_OVERLOADS: u32 = 3;
 
 /// A credential that had too many requests at once.
-pub(super) struct TurnedAway {
+pub(super) struct Overloaded {
     slot: SlotIndex,
-    /// How often it was so for this request.
+    /// How often that happened to this request.
     times: u32,
-    /// Whether the request was not sent with it since, and may be.
+    /// Whether the request may be sent with it again, and has not been since.
     may_again: bool,
 }
 
-/// What all attempts of a request have in common.
+/// The state that all attempts of a request share.
 #[derive(Default)]
 pub(super) struct History {
     /// What the caller asks for.
     pub(super) options: RequestOptions,
-    /// The latest attempt that has begun since the history was made.
+    /// The latest attempt that has begun since the history was created.
     pub(super) latest: Option<Sent>,
     pub(super) tried: Vec<SlotIndex>,
     /// Those of them that had too many requests at once.
-    pub(super) turned_away: Vec<TurnedAway>,
+    pub(super) overloaded: Vec<Overloaded>,
     /// Those of them that lacked a token, so that nothing was sent with them.
     pub(super) unsent: Vec<SlotIndex>,
-    /// The credentials whose secrets were to be renewed.
+    /// The renewals that this request has begun.
     pub(super) refreshed: Vec<Renewal>,
-    /// The credentials that were refused, and that no refresh helped.
+    /// The credentials that were refused, and that a refresh did not help.
     pub(super) failed: Vec<SlotIndex>,
-    /// Those of them that may not be to blame, until another one's answer tells.
+    /// Those of them that may not be to blame. The response to another credential decides.
     pub(super) suspects: Vec<Suspect>,
     pub(super) permit: Option<Permit>,
-    /// How many credentials the request may be tried with, if a rotate layer elsewhere says so.
+    /// How many credentials the request may try, if another run's rotate layer limits that.
     pub(super) budget: Option<NonZeroU32>,
-    /// Where the caller has sent it, if it was sent to a credential's endpoint.
+    /// The caller's own destination, if the request was sent to a credential's endpoint.
     pub(super) home: Option<Home>,
 }
 
 impl History {
-    /// An attempt begins. A run further in, or that of another copy of the request, may have made some since.
+    /// Records that an attempt begins. A run further in, or one with another copy of the request, may have made others since.
     pub(super) fn begin(&mut self, sent: &mut Sent) {
         if let Some(latest) = &self.latest {
             sent.number = sent.number.max(latest.number + 1);
         }
-        self.tries(&sent.lease);
+        self.record_try(&sent.lease);
         self.latest = Some(sent.clone());
     }
 
-    /// A credential is tried now.
-    pub(super) fn tries(&mut self, lease: &Lease) {
+    /// Records that a credential is tried now.
+    pub(super) fn record_try(&mut self, lease: &Lease) {
         let slot = lease.slot();
         if !self.tried.contains(&slot) {
             self.tried.push(slot);
-        } else if let Some(known) = self.turned_away(slot) {
+        } else if let Some(known) = self.overloaded(slot) {
             known.may_again = false;
         }
     }
 
-    /// A credential has too many requests at once. It may be tried again when it has fewer, a few times.
-    pub(super) fn turns_away(&mut self, lease: &Lease) {
+    /// Records that a credential has too many requests at once. It may be tried again when it has fewer, a few times.
+    pub(super) fn record_overload(&mut self, lease: &Lease) {
         let slot = lease.slot();
-        match self.turned_away(slot) {
+        match self.overloaded(slot) {
             Some(known) => {
                 known.times += 1;
-                known.may_again = known.times <= TRIES_AGAIN;
+                known.may_again = known.times <= MAX_OVERLOADS;
             }
-            None => self.turned_away.push(TurnedAway { slot, times: 1, may_again: true }),
+            None => self.overloaded.push(Overloaded { slot, times: 1, may_again: true }),
         }
     }
 
-    fn turned_away(&mut self, slot: SlotIndex) -> Option<&mut TurnedAway> {
-        self.turned_away.iter_mut().find(|known| known.slot == slot)
+    fn overloaded(&mut self, slot: SlotIndex) -> Option<&mut Overloaded> {
+        self.overloaded.iter_mut().find(|known| known.slot == slot)
     }
 
     fn may_try_again(&self, slot: SlotIndex) -> bool {
-        self.turned_away.iter().any(|known| known.slot == slot && known.may_again)
+        self.overloaded.iter().any(|known| known.slot == slot && known.may_again)
     }
 
-    /// A credential is passed over: it lacks a token, and none can be had now.
-    pub(super) fn passes_over(&mut self, lease: &Lease) {
-        self.tries(lease);
+    /// Records that a credential is passed over, as it lacks a token and none can be had now.
+    pub(super) fn record_unsent(&mut self, lease: &Lease) {
+        self.record_try(lease);
         if !self.unsent.contains(&lease.slot()) {
             self.unsent.push(lease.slot());
         }
     }
 
-    /// This secret is being renewed. `has_expired` if that much is known of it.
-    pub(super) fn refreshes(&mut self, lease: &Lease, has_expired: bool) {
+    /// Records that this secret is being renewed. `has_expired` says whether it is known to have expired.
+    pub(super) fn record_refresh(&mut self, lease: &Lease, has_expired: bool) {
         let before = lease.credential().generation;
         self.refreshed.push(Renewal { slot: lease.slot(), before, had_expired: has_expired });
         self.latest.iter_mut().for_each(|latest| latest.is_expired = false);
     }
 
-    /// Whether this credential's secret was to be renewed.
+    /// Whether this request has tried to renew the credential's secret.
     pub(super) fn was_refreshed(&self, slot: SlotIndex) -> bool {
         self.refreshed.iter().any(|renewal| renewal.slot == slot)
     }
 
-    /// Whether this is the secret that its renewal has brought.
+    /// Whether this secret came from a renewal by this request.
     pub(super) fn was_renewed(&self, lease: &Lease) -> bool {
         let generation = lease.credential().generation;
         self.refreshed.iter().any(|renewal| renewal.slot == lease.slot() && renewal.before < generation)
     }
 
-    /// Whether this secret had expired before it was refused, and its renewal has brought no other: its refusal was
-    /// expected, and says nothing of the account.
+    /// Whether this secret was known to have expired before it was refused, and its renewal brought no other. Such a
+    /// refusal was expected, and says nothing about the account.
     pub(super) fn was_known_to_have_expired(&self, lease: &Lease) -> bool {
         self.refreshed.iter().any(|renewal| renewal.had_expired && renewal.is_of(lease))
     }
 
-    /// Which credentials may be tried next. The pool has this many.
+    /// Returns which credentials may be tried next. `size` is the pool's.
     pub(super) fn may_take(
         &self,
         rotate: Option<&RotateOptions>,
@@ -171,13 +171,13 @@ impl History {
         }
     }
 
-    /// Empties it for another request, which uses its memory.
+    /// Clears it for another request, which reuses its memory.
     pub(super) fn clear(&mut self) {
         let Self {
             options,
             latest,
             tried,
-            turned_away,
+            overloaded,
             unsent,
             refreshed,
             failed,
@@ -189,7 +189,7 @@ impl History {
         options.clear();
         *latest = None;
         tried.clear();
-        turned_away.clear();
+        overloaded.clear();
         unsent.clear();
         refreshed.clear();
         failed.clear();

@@ -1,4 +1,4 @@
-//! The jobs of layers, and the settings for them.
+//! The jobs of layers, and their options.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,35 +9,35 @@ use crate::pool::Refresher;
 
 /// A set of the four jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Roles(u8);
+pub(super) struct Jobs(u8);
 
-impl Roles {
-    pub(super) const NONE: Roles = Roles(0);
-    pub(super) const AUTH_HEADER: Roles = Roles(1);
-    pub(super) const ROTATE: Roles = Roles(2);
-    pub(super) const REFRESH: Roles = Roles(4);
-    pub(super) const PERSIST: Roles = Roles(8);
-    pub(super) const ALL: Roles = Roles(15);
+impl Jobs {
+    pub(super) const NONE: Jobs = Jobs(0);
+    pub(super) const AUTH_HEADER: Jobs = Jobs(1);
+    pub(super) const ROTATE: Jobs = Jobs(2);
+    pub(super) const REFRESH: Jobs = Jobs(4);
+    pub(super) const PERSIST: Jobs = Jobs(8);
+    pub(super) const ALL: Jobs = Jobs(15);
 
-    /// The jobs for which a request is sent again.
-    pub(super) const SEND_AGAIN: Roles = Self::ROTATE.with(Self::REFRESH);
+    /// The jobs that send a request again.
+    pub(super) const SEND_AGAIN: Jobs = Self::ROTATE.with(Self::REFRESH);
 
     /// The jobs that need a credential.
-    pub(super) const PICK: Roles = Self::SEND_AGAIN.with(Self::AUTH_HEADER);
+    pub(super) const PICK: Jobs = Self::SEND_AGAIN.with(Self::AUTH_HEADER);
 
-    pub(super) const fn with(self, other: Roles) -> Roles {
-        Roles(self.0 | other.0)
+    pub(super) const fn with(self, other: Jobs) -> Jobs {
+        Jobs(self.0 | other.0)
     }
 
-    pub(super) const fn without(self, other: Roles) -> Roles {
-        Roles(self.0 & !other.0)
+    pub(super) const fn without(self, other: Jobs) -> Jobs {
+        Jobs(self.0 & !other.0)
     }
 
-    pub(super) const fn has(self, other: Roles) -> bool {
+    pub(super) const fn has(self, other: Jobs) -> bool {
         self.0 & other.0 == other.0
     }
 
-    pub(super) const fn intersects(self, other: Roles) -> bool {
+    pub(super) const fn intersects(self, other: Jobs) -> bool {
         self.0 & other.0 != 0
     }
 
@@ -45,18 +45,18 @@ impl Roles {
         self.0
     }
 
-    pub(super) const fn from_bits(bits: u8) -> Roles {
-        Roles(bits & Self::ALL.0)
+    pub(super) const fn from_bits(bits: u8) -> Jobs {
+        Jobs(bits & Self::ALL.0)
     }
 }
 
-/// What a layer does, or several that stand directly one on the other.
+/// The jobs of a layer, or of several that stand directly one on the other, with their options.
 #[derive(Clone, Debug)]
-pub(super) struct Jobs {
-    pub(super) roles: Roles,
-    /// Set if one of the jobs is to rotate.
+pub(super) struct LayerOptions {
+    pub(super) jobs: Jobs,
+    /// `Some` if rotating is one of the jobs.
     pub(super) rotate: Option<RotateOptions>,
-    /// Set if one of the jobs is to refresh, and there is something to refresh with.
+    /// `Some` if refreshing is one of the jobs, and there is a refresher.
     pub(super) refresh: Option<RefreshOptions>,
 }
 
@@ -73,29 +73,29 @@ pub(super) struct RefreshOptions {
     pub(super) refresher: Refresher,
 }
 
-impl Jobs {
-    /// Jobs that have no settings.
-    pub(super) fn plain(roles: Roles) -> Self {
-        Self { roles, rotate: None, refresh: None }
+impl LayerOptions {
+    /// Jobs without options.
+    pub(super) fn of(jobs: Jobs) -> Self {
+        Self { jobs, rotate: None, refresh: None }
     }
 
-    /// These and those of the layers inside. If two do the same, the outer one's settings count.
-    pub(super) fn over(self, inside: Jobs) -> Self {
+    /// Adds the jobs of the layers inside. If two layers do the same job, the outer one's options apply.
+    pub(super) fn over(self, inside: LayerOptions) -> Self {
         Self {
-            roles: self.roles.with(inside.roles),
+            jobs: self.jobs.with(inside.jobs),
             rotate: self.rotate.or(inside.rotate),
             refresh: self.refresh.or(inside.refresh),
         }
     }
 
-    pub(super) fn send_again(&self) -> bool {
-        self.roles.intersects(Roles::SEND_AGAIN)
+    pub(super) fn sends_again(&self) -> bool {
+        self.jobs.intersects(Jobs::SEND_AGAIN)
     }
 }
 
 impl RotateOptions {
     /// Whether a request may be sent again with the same credential.
-    pub(super) fn repeats_itself(&self) -> bool {
-        self.network.allows() > 0 || self.wait_up_to.is_some()
+    pub(super) fn repeats(&self) -> bool {
+        self.network.max_repeats() > 0 || self.wait_up_to.is_some()
     }
 }

@@ -1,9 +1,9 @@
 //! The layers, and what they do with a request.
 //!
-//! A layer's own file says what it promises. [`steps`] does the work, [`future`] waits between the steps,
-//! and [`decide`] says what to do about a response. Layers that stand directly one on the other act as one
+//! Each layer's file says what the layer promises. [`steps`] does the work, [`future`] waits between the steps,
+//! and [`decide`] chooses what to do about a response. Layers that stand directly one on the other act as one
 //! [`run`]. Separate runs share a [`context`], which travels as an [`attempt`]. [`error_body`] and [`replay`]
-//! are layers of their own, and take part in no run.
+//! are layers of their own, and do not take part in a run.
 
 mod answered_by;
 mod apply;

@@ -1,4 +1,4 @@
-//! Giving requests the scope of the model that they are for.
+//! Giving each request the scope of the model that it is for.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -14,18 +14,18 @@ use crate::body::TryCloneBody;
 use crate::pool::Pool;
 use crate::standing::Scope;
 
-/// How much of a body is looked through for the model: bodies with long conversations may name it last.
-const MOST: usize = 2 * 1024 * 1024;
+/// How much of a body is searched for the model, in bytes. Bodies with long conversations may name it last.
+const MAX_READ: usize = 2 * 1024 * 1024;
 
-/// Gives each request the [`Scope`] of the model that it is for, so that the limit of one model keeps no requests for
-/// others from an account. Where the model stands, the pool's provider [knows](crate::provider::Provider::model): in
-/// the path, or in a JSON body. A scope that the request has already is left.
+/// Gives each request the [`Scope`] of the model that it is for, so that a limit on one model does not keep requests for
+/// others from an account. The pool's provider [knows](crate::provider::Provider::model) where the model's name is: in
+/// the path, or in a JSON body. If a request already has a scope, it is kept.
 ///
-/// It belongs over the layers that pick a credential, and under [`ReplayLayer`](crate::ReplayLayer).
+/// It belongs above the layers that pick a credential, and under [`ReplayLayer`](crate::ReplayLayer).
 ///
-/// A body is looked into where it is at hand, at most the first 2 MiB of it: one of known length that can be
-/// [cloned](TryCloneBody), such as `Full<Bytes>`. Of a body that streams, of one that is compressed or of a form with
-/// several parts, the model is not read: such requests have no scope, unless the path names the model.
+/// The first 2 MiB of a body are searched if the body has a known length and can be [cloned](TryCloneBody), as
+/// `Full<Bytes>` can. Bodies that stream or are compressed, and multipart forms, are not searched: such requests have no
+/// scope, unless the path names the model.
 ///
 /// ```
 /// # use tower_credentials::{CredentialsLayer, ErrorBodyLayer, ModelScopeLayer, Pool};
@@ -42,7 +42,7 @@ pub struct ModelScopeLayer {
 }
 
 impl ModelScopeLayer {
-    /// Reads for the provider of this pool.
+    /// Creates a layer that reads for the provider of this pool.
     pub fn new(pool: Pool) -> Self {
         Self { pool }
     }
@@ -89,8 +89,8 @@ where
     }
 }
 
-/// As much of a body as can be read at once. One whose length isn't known is left: to read it here could take it past
-/// what is recorded of it for the others.
+/// Returns as much of a body as can be read at once. A body of unknown length is not read: that could take it past the
+/// bound up to which it is recorded.
 fn at_hand<B: Body + TryCloneBody>(body: &B) -> Bytes {
     if body.size_hint().exact().is_none_or(|length| length == 0) {
         return Bytes::new();
@@ -102,14 +102,14 @@ fn at_hand<B: Body + TryCloneBody>(body: &B) -> Bytes {
     while let Poll::Ready(Some(Ok(frame))) = copy.as_mut().poll_frame(&mut cx) {
         let Ok(mut data) = frame.into_data() else { break };
         let length = data.remaining();
-        let room = (MOST - read.len()).min(length);
-        let piece = data.copy_to_bytes(room);
+        let room = (MAX_READ - read.len()).min(length);
+        let chunk = data.copy_to_bytes(room);
         if read.is_empty() && (room < length || copy.is_end_stream()) {
-            // All that there is: no copy of it is made.
-            return piece;
+            // Nothing more is needed, so this piece need not be copied.
+            return chunk;
         }
-        read.extend_from_slice(&piece);
-        if read.len() == MOST {
+        read.extend_from_slice(&chunk);
+        if read.len() == MAX_READ {
             break;
         }
     }

@@ -12,8 +12,8 @@ use tower::util::rng::HasherRng;
 use crate::BoxError;
 use crate::error::Error;
 
-/// Whether, when and how often a request is sent again, with the same credential, because the client
-/// failed rather than the upstream answered.
+/// Whether, when and how often to send a request again, with the same credential, if the client failed
+/// and there was no response.
 ///
 /// ```
 /// use tower_credentials::NetworkRetry;
@@ -32,7 +32,7 @@ pub struct NetworkRetry {
 impl Default for NetworkRetry {
     fn default() -> Self {
         let (min, max) = (Duration::from_millis(50), Duration::from_secs(2));
-        // The bounds are in order and the jitter is below 1, so this is always the first one.
+        // The bounds are in order and the jitter is below 1, so this never fails.
         let backoff = ExponentialBackoffMaker::new(min, max, 0.5, HasherRng::new())
             .unwrap_or_else(|_| ExponentialBackoffMaker::default());
         Self { times: 1, backoff, when: Arc::new(is_connect_error) }
@@ -47,15 +47,15 @@ impl NetworkRetry {
         self
     }
 
-    /// Sets the errors after which to send again. Defaults to [`is_connect_error`]. An error that came after the request may have
-    /// been sent is a request that may be billed twice.
+    /// Sets the errors after which to send again. Defaults to [`is_connect_error`]. If the request may have been sent before
+    /// the error came, sending it again may bill it twice.
     #[must_use]
     pub fn when(mut self, repeat: impl Fn(&BoxError) -> bool + Send + Sync + 'static) -> Self {
         self.when = Arc::new(repeat);
         self
     }
 
-    /// Sets how long to wait before each time. Defaults to 50 ms, doubled up to 2 s, with jitter. See
+    /// Sets how long to wait before each retry. Defaults to 50 ms, doubled up to 2 s, with jitter. See
     /// tower's [`ExponentialBackoffMaker`].
     #[must_use]
     pub fn backoff(mut self, backoff: ExponentialBackoffMaker) -> Self {
@@ -63,12 +63,12 @@ impl NetworkRetry {
         self
     }
 
-    pub(crate) fn allows(&self) -> u32 {
+    pub(crate) fn max_repeats(&self) -> u32 {
         self.times
     }
 
-    pub(crate) fn is_worth(&self, error: &BoxError) -> bool {
-        // Our own layers would refuse it again.
+    pub(crate) fn is_retryable(&self, error: &BoxError) -> bool {
+        // Our own layers would fail again.
         !error.is::<Error>() && (self.when)(error)
     }
 
@@ -83,25 +83,24 @@ impl fmt::Debug for NetworkRetry {
     }
 }
 
-/// Whether an error is known to have come before the request was sent, or before anything was done about it: it can be
-/// sent again without harm, whatever it is.
+/// Returns whether an error is known to have come before the request was sent or processed. Such a request can be sent
+/// again without harm.
 ///
-/// True of a refused or unreachable connection anywhere among the error's sources. With the feature `hyper` or
-/// `reqwest`, true also of
-/// - what hyper-util's client or reqwest calls an error of connecting (a name that can't be resolved, a failed TLS
-///   handshake);
-/// - a connection that has closed before the request was written to it;
-/// - HTTP/2's word that a request was not processed (RFC 9113, section 8.7): the stream was reset with
+/// That is true if one of the error's sources is a refused or unreachable connection. With the feature `hyper` or
+/// `reqwest`, it is also true of
+/// - what hyper-util's client or reqwest calls a connect error (a name that can't be resolved, a failed TLS handshake);
+/// - a connection that was closed before the request was written to it;
+/// - an HTTP/2 request that the server says it did not process (RFC 9113, section 8.7): its stream was reset with
 ///   `REFUSED_STREAM`, or is beyond the last one of a `GOAWAY`.
 ///
-/// Any other reset, and a connection that breaks without a `GOAWAY` of an earlier stream, say nothing of what the server
-/// has done with the request.
+/// Any other reset, and a connection that breaks without a `GOAWAY` of an earlier stream, say nothing about what the
+/// server has done with the request.
 pub fn is_connect_error(error: &BoxError) -> bool {
     let first: &(dyn StdError + 'static) = &**error;
     let sources = || std::iter::successors(Some(first), |&error| error.source());
-    // A client tells by itself whether there was a connection. What the system says of one that breaks may sound alike.
+    // The client knows whether there was a connection. The system's error for one that breaks may look the same.
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    if let Some(is_before) = sources().filter_map(word_of).reduce(|one, other| one || other) {
+    if let Some(is_before) = sources().filter_map(client_says_unsent).reduce(|one, other| one || other) {
         return is_before;
     }
     sources().find_map(|error| error.downcast_ref::<io::Error>()).is_some_and(|error| {
@@ -110,9 +109,10 @@ pub fn is_connect_error(error: &BoxError) -> bool {
     })
 }
 
-/// Whether an error of a client's says that the request was not sent, or not processed. `None` for one of somebody else's.
+/// Returns whether a client's error says that the request was not sent or not processed, or `None` if it is not a
+/// client's error.
 #[cfg(any(feature = "hyper", feature = "reqwest"))]
-fn word_of(error: &(dyn StdError + 'static)) -> Option<bool> {
+fn client_says_unsent(error: &(dyn StdError + 'static)) -> Option<bool> {
     #[cfg(feature = "reqwest")]
     if let Some(error) = error.downcast_ref::<reqwest::Error>() {
         return Some(error.is_connect());
@@ -125,13 +125,13 @@ fn word_of(error: &(dyn StdError + 'static)) -> Option<bool> {
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
         return Some(error.is_connect());
     }
-    // The connection has closed with the request still in its queue.
+    // The connection was closed with the request still in its queue.
     #[cfg(feature = "hyper")]
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         return Some(error.is_canceled());
     }
     let error = error.downcast_ref::<h2::Error>()?;
-    // By the server's GOAWAY a stream fails only if its id is beyond the last one; the others go on.
+    // The server's GOAWAY fails a stream only if its id is beyond the last one; the others go on.
     let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     Some(error.is_remote() && (error.is_go_away() || is_refused))
 }

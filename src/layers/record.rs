@@ -1,8 +1,8 @@
-//! What a response teaches the pool.
+//! Recording in the pool what a response says about its credential.
 
 use http::Response;
 
-use super::blame::compare;
+use super::blame::judge_suspects;
 use super::context::{HistoryCell, Recorded};
 use super::history::Sent;
 use super::response_class::ResponseClass;
@@ -10,8 +10,8 @@ use crate::events::Event;
 use crate::pool::Pool;
 use crate::provider::{Assessment, LimitOf, Verdict};
 
-/// Tells the pool what a response to this attempt says of its credential.
-pub(super) fn learn<R>(
+/// Records in the pool what the response to this attempt says about its credential.
+pub(super) fn record_outcome<R>(
     pool: &Pool,
     sent: &Sent,
     history: &mut HistoryCell,
@@ -28,25 +28,22 @@ pub(super) fn learn<R>(
     }
     let scope = history.scope();
     let scope = scope.as_ref();
-    // As in `judge`.
+    // As in `classify`.
     let permit = if class.needs_action() { None } else { history.end_use() };
     match class {
         ResponseClass::Limited => {
             let assessment = assessment.unwrap_or_default();
             let scope = scope.filter(|_| assessment.limit_of != Some(LimitOf::Account));
-            match assessment.limit_of {
-                Some(LimitOf::Concurrency)
-                    if pool.record_concurrency_limit(
-                        lease,
-                        (*began, sent.beside),
-                        scope,
-                        assessment.retry_at,
-                    ) =>
-                {
-                    history.lock(Some(sent)).turns_away(lease);
-                }
-                Some(LimitOf::Concurrency) => {}
-                _ => pool.record_limit(lease, *began, scope, assessment.retry_at),
+            let retry_at = assessment.retry_at;
+            if assessment.limit_of != Some(LimitOf::Concurrency) {
+                pool.record_limit(lease, *began, scope, retry_at);
+            } else if pool.record_concurrency_limit(
+                lease,
+                (*began, sent.others_in_flight),
+                scope,
+                retry_at,
+            ) {
+                history.lock(Some(sent)).record_overload(lease);
             }
         }
         ResponseClass::Stopped => {
@@ -72,6 +69,6 @@ pub(super) fn learn<R>(
         | ResponseClass::Insufficient
         | ResponseClass::Other => {}
     }
-    compare(pool, lease.slot(), history, class, response.status());
+    judge_suspects(pool, lease.slot(), history, class, response.status());
     drop(permit);
 }

@@ -3,20 +3,21 @@
 use tower_layer::Layer;
 
 use super::core::Core;
-use super::jobs::{Jobs, RefreshOptions, Roles};
+use super::jobs::{Jobs, LayerOptions, RefreshOptions};
 use super::sends::SendsAgain;
 use super::service::service;
 use crate::pool::{Pool, Refresher};
 
-/// On a 401 or 403, renews the credential's secret, once, and sends the request again with it.
+/// Renews a credential's secret after a 401 or 403, once, and sends the request again with it.
 ///
-/// However many requests ask, one refresh is made; the others wait for its result, and a request whose
-/// answer came from an older secret than the pool's makes none. The new secret is in the vault before
-/// anyone uses it. The exchange runs in a task of its own: a caller who goes away loses nothing.
+/// However many requests ask, one refresh is made, and the others wait for its result. A request that was
+/// refused with an older secret than the pool's makes none. The new secret is in the vault before anyone uses
+/// it. The exchange runs in a task of its own, so nothing is lost if the caller goes away.
 ///
-/// If a refresh does not help, [`RotateOn429Layer`](crate::RotateOn429Layer) takes over, wherever it stands. If the
-/// next credential is answered well then, the refused one cools down (five minutes unless
-/// [set](crate::Cooldowns::refused)) and goes to the back. If all are refused, the request is at fault, and none does.
+/// If a refresh does not help, [`RotateOn429Layer`](crate::RotateOn429Layer) takes over, wherever it is in the stack.
+/// If the next credential succeeds then, the refused one cools down and goes to the back. The cooldown defaults to
+/// five minutes; see [`Cooldowns::refused`](crate::Cooldowns::refused). If all are refused, the request is at fault,
+/// and none cools down.
 #[derive(Clone, Debug)]
 pub struct RefreshOn401Layer {
     pool: Pool,
@@ -24,7 +25,7 @@ pub struct RefreshOn401Layer {
 }
 
 impl RefreshOn401Layer {
-    /// Renews secrets of this pool by this refresher.
+    /// Creates a layer that renews secrets of this pool with this refresher.
     pub fn new(pool: Pool, refresher: impl Into<Refresher>) -> Self {
         Self { pool, options: RefreshOptions { refresher: refresher.into() } }
     }
@@ -35,8 +36,8 @@ impl<S: Clone> Layer<S> for RefreshOn401Layer {
 
     fn layer(&self, inner: S) -> RefreshOn401<S> {
         let refresh = Some(self.options.clone());
-        let jobs = Jobs { refresh, ..Jobs::plain(Roles::REFRESH) };
-        RefreshOn401(Core::new(inner, self.pool.clone(), jobs))
+        let options = LayerOptions { refresh, ..LayerOptions::of(Jobs::REFRESH) };
+        RefreshOn401(Core::new(inner, self.pool.clone(), options))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Makes request bodies that can be sent again.
+//! Recording request bodies, so that they can be sent again.
 
 use std::task::{Context, Poll};
 
@@ -10,8 +10,8 @@ use tower_service::Service;
 use crate::accessors::accessors;
 use crate::body::{BOUND, ReplayBody};
 
-/// Makes the body of each request a [`ReplayBody`], so that the layers under this one can send the
-/// request again though its body is a stream.
+/// Makes the body of each request a [`ReplayBody`], so that the layers under this one can send a request again
+/// even if its body is a stream.
 ///
 /// ```
 /// use http_body_util::combinators::BoxBody;
@@ -40,12 +40,12 @@ pub struct ReplayLayer {
 }
 
 impl ReplayLayer {
-    /// Records up to 2 MiB of each body.
+    /// Creates a layer that records up to 2 MiB of each body.
     pub fn new() -> Self {
         Self { bound: BOUND }
     }
 
-    /// How much of each body is recorded, in bytes. A request with a longer one is sent once.
+    /// Sets how much of each body is recorded, in bytes. Defaults to 2 MiB. A request with a longer body is sent once.
     #[must_use]
     pub fn bound(mut self, bytes: u64) -> Self {
         self.bound = bytes;
@@ -75,12 +75,12 @@ pub struct Replay<S> {
 }
 
 impl<S> Replay<S> {
-    /// Records up to 2 MiB of each body; for another bound, see [`ReplayLayer::bound`].
+    /// Wraps a service, and records up to 2 MiB of each body. For another bound, see [`ReplayLayer::bound`].
     pub fn new(inner: S) -> Self {
         ReplayLayer::new().layer(inner)
     }
 
-    /// The layer of this service.
+    /// Creates the layer of this service.
     pub fn layer() -> ReplayLayer {
         ReplayLayer::new()
     }

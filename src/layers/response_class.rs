@@ -1,4 +1,4 @@
-//! What a response means for the credential that it is to.
+//! What a response means for the credential of its request.
 
 use http::{Response, StatusCode};
 
@@ -10,24 +10,24 @@ use crate::provider::{Assessment, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponseClass {
     Good,
-    /// The account has had enough.
+    /// The account is limited.
     Limited,
     /// 401.
     Refused,
     /// 403.
     Forbidden,
-    /// The token may not do what was asked, or the account refuses this very request; it is well.
+    /// The token lacks a permission, or the account refuses this very request. The account itself is fine.
     Insufficient,
-    /// The account's owner has to act.
+    /// The account's owner must act.
     Stopped,
-    /// The account is out of use, and another is tried.
+    /// The account is out of use. Another one is tried.
     Spent,
-    /// Nothing that concerns the credential.
+    /// A response that says nothing about the credential.
     Other,
 }
 
 impl ResponseClass {
-    /// A response's class, and what the provider has read in it if it is not good.
+    /// Returns a response's class, and the provider's assessment if it is not good.
     #[inline]
     pub(super) fn of<R>(pool: &Pool, response: &Response<R>) -> (Self, Option<Assessment>) {
         let (status, headers) = (response.status(), response.headers());
@@ -83,7 +83,7 @@ impl ResponseClass {
         matches!(self, Self::Refused | Self::Forbidden | Self::Insufficient)
     }
 
-    /// What a refusal is about, if the answer does not say why it refuses.
+    /// Returns the kind of refusal, if the response does not give another reason.
     pub(super) fn refusal(self) -> Option<Refusal> {
         match self {
             Self::Refused => Some(Refusal::Unauthorized),
@@ -92,7 +92,7 @@ impl ResponseClass {
         }
     }
 
-    /// What is recorded of it, as two bits: it is recorded again only as something else.
+    /// Returns the two bits under which it is recorded. A response is recorded again only if they differ.
     pub(super) fn recorded_as(self) -> u8 {
         match self {
             Self::Good => 1,

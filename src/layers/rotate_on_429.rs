@@ -7,19 +7,19 @@ use tower_layer::Layer;
 
 use super::core::Core;
 use super::drain::DrainBound;
-use super::jobs::{Jobs, Roles, RotateOptions};
+use super::jobs::{Jobs, LayerOptions, RotateOptions};
 use super::network::NetworkRetry;
 use super::sends::SendsAgain;
 use super::service::service;
 use crate::pool::Pool;
 
-/// Cools a limited credential down and sends the same request again with the next one.
+/// Cools a limited credential down, and sends the same request again with the next one.
 ///
-/// The pool's [`Cooldowns`](crate::Cooldowns) say which answers mean a limit, and for how long. It also
+/// The pool's [`Cooldowns`](crate::Cooldowns) say which responses mean a limit, and for how long. The layer also
 /// rotates if a refresh does not help after a 401 or 403. If the stack has no
 /// [`RefreshOn401Layer`](crate::RefreshOn401Layer), it rotates at once.
 ///
-/// When every credential is used up, the last response is returned as it came, its body unread; its
+/// If every credential is used up, the last response is returned unchanged, with its body unread. Its
 /// extensions have a [`NextReady`](crate::NextReady). A request whose body can't be cloned
 /// ([`TryCloneBody`](crate::TryCloneBody)) is sent once.
 ///
@@ -40,29 +40,29 @@ pub struct RotateOn429Layer {
 }
 
 impl RotateOn429Layer {
-    /// Rotates over the credentials of this pool.
+    /// Creates a layer that rotates over the credentials of this pool.
     pub fn new(pool: Pool) -> Self {
         Self { pool, options: RotateOptions::default() }
     }
 
-    /// Sets how many credentials a request may try. Defaults to all of the pool's. Sending again after a
-    /// refresh or a network error does not count.
+    /// Sets the maximum number of credentials to try per request. Defaults to all of the pool's. Sending again
+    /// after a refresh or a network error does not count.
     #[must_use]
     pub fn max_attempts(mut self, attempts: NonZeroU32) -> Self {
         self.options.max_attempts = Some(attempts);
         self
     }
 
-    /// If a limit ends within this time, waits and sends again with the same credential. This bounds all
-    /// waits of one request together. Defaults to off: every limit rotates.
+    /// Waits for a limit that ends within this time, and sends again with the same credential. The bound is for
+    /// all waits of one request together. Defaults to off: every limit rotates.
     #[must_use]
     pub fn wait_up_to(mut self, bound: Duration) -> Self {
         self.options.wait_up_to = Some(bound);
         self
     }
 
-    /// Sets what to do after a network error. Defaults to sending once more, with the same credential, if
-    /// the connection was never made.
+    /// Sets how to retry after a network error. Defaults to once, with the same credential, and only if no
+    /// connection was made.
     #[must_use]
     pub fn network(mut self, retry: NetworkRetry) -> Self {
         self.options.network = retry;
@@ -87,8 +87,8 @@ impl<S: Clone> Layer<S> for RotateOn429Layer {
 
     fn layer(&self, inner: S) -> RotateOn429<S> {
         let rotate = Some(self.options.clone());
-        let jobs = Jobs { rotate, ..Jobs::plain(Roles::ROTATE) };
-        RotateOn429(Core::new(inner, self.pool.clone(), jobs))
+        let options = LayerOptions { rotate, ..LayerOptions::of(Jobs::ROTATE) };
+        RotateOn429(Core::new(inner, self.pool.clone(), options))
     }
 }
 

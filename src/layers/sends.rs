@@ -1,4 +1,4 @@
-//! Whether a layer sends a request again, and what it needs of bodies to do so.
+//! Whether a layer sends a request again, and what it needs from bodies to do so.
 
 use super::drain::{Drain, DrainBound};
 use crate::body::TryCloneBody;
@@ -10,30 +10,30 @@ pub trait Sends<B, R>: Send + Sync + 'static {
     /// Reads what is left of a response's body.
     type Drain: Future<Output = ()>;
 
-    /// Keeps what it can.
+    /// Keeps what it can of a body.
     fn keep(body: &B) -> Self::Kept;
 
-    /// Whether there is a body for another attempt, as far as can be told before it is taken.
+    /// Whether there is a body for another attempt, as far as is known before it is taken.
     fn is_kept(kept: &Self::Kept) -> bool;
 
-    /// Called when another attempt is certain. Whether there is a body for it, which then stays there.
+    /// Called when another attempt is certain. Returns whether there is a body for it, which then remains.
     fn take_over(kept: &Self::Kept) -> bool;
 
-    /// A body for another attempt.
+    /// Returns a body for another attempt.
     fn another(kept: &Self::Kept) -> Option<B>;
 
-    /// Reads a body that is thrown away.
+    /// Reads a body that is discarded.
     fn drain(body: R, bound: DrainBound) -> Self::Drain;
 }
 
-/// For layers that send a request once: [`AuthHeaderLayer`](crate::AuthHeaderLayer) and
+/// Marks the services of layers that send a request once: [`AuthHeaderLayer`](crate::AuthHeaderLayer) and
 /// [`CooldownPersistLayer`](crate::CooldownPersistLayer). They take bodies of any type.
 #[derive(Clone, Copy, Debug)]
 pub struct SendsOnce;
 
-/// For layers that may send a request again: [`RotateOn429Layer`](crate::RotateOn429Layer),
+/// Marks the services of layers that may send a request again: [`RotateOn429Layer`](crate::RotateOn429Layer),
 /// [`RefreshOn401Layer`](crate::RefreshOn401Layer) and [`CredentialsLayer`](crate::CredentialsLayer). They
-/// take a request's body if that is [`TryCloneBody`].
+/// take request bodies that are [`TryCloneBody`].
 #[derive(Clone, Copy, Debug)]
 pub struct SendsAgain;
 

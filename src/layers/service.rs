@@ -1,4 +1,4 @@
-//! What every service of a layer has: access to the inner service, `Clone`, and `Service` itself.
+//! The implementations that every layer's service has: accessors, `Clone`, and `Service` itself.
 
 /// Implements a layer's service, which is a newtype of `Core`.
 macro_rules! service {

@@ -1,5 +1,5 @@
-//! Memory that requests use again. Each thread keeps some of what ended requests have left, emptied, so that
-//! a request that goes well allocates none.
+//! Memory that requests reuse. Each thread keeps some of the cleared state of ended requests, so that a request
+//! that goes well allocates none.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
@@ -10,14 +10,14 @@ const KEPT: usize = 64;
 /// A thread's spares of one kind.
 pub(super) type Spares<T> = RefCell<Vec<T>>;
 
-/// A spare, or a new one.
+/// Takes a spare, or creates a new value.
 #[inline]
 pub(super) fn take<T: Default>(spares: &'static LocalKey<Spares<T>>) -> T {
     // A thread that is being shut down has none left.
     spares.try_with(|spares| spares.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
-/// Keeps one that is empty.
+/// Keeps a cleared value.
 #[inline]
 pub(super) fn keep<T>(spares: &'static LocalKey<Spares<T>>, spare: T) {
     let _ = spares.try_with(|spares| {

@@ -1,6 +1,6 @@
-//! What one run does with one request, step by step: check, pick, keep, write and send it; judge the response;
-//! then save, refresh, rotate or wait, and drain what is thrown away. The [future](super::future) takes the
-//! steps, and waits between them.
+//! The steps of one run for one request: check, pick, keep, write and send it; classify the response; then save,
+//! refresh, rotate or wait, and drain what is discarded. The [future](super::future) takes the steps, and waits
+//! between them.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use super::context::{HistoryCell, Recorded};
 use super::copy::PartsCopy;
 use super::driver::Driver;
 use super::history::Sent;
-use super::jobs::Roles;
+use super::jobs::Jobs;
 use super::next_ready::NextReady;
-use super::record::learn;
+use super::record::record_outcome;
 use super::response_class::ResponseClass;
-use super::run::Word;
+use super::run::Handover;
 use super::sends::Sends;
 use super::wait::{Blocked, Wait};
 use crate::BoxError;
@@ -27,17 +27,17 @@ use crate::error::Error;
 use crate::events::{Event, Tally};
 use crate::pool::{CachedPick, Lease, LogicalTime, Picked, Refresher, Refreshing, Saving};
 
-/// What came of looking for another credential.
+/// The result of looking for another credential.
 pub(super) enum Rotation {
     Send,
-    /// One, or its token, has to be waited for.
+    /// The request has to wait for a credential, or for its token.
     Blocked(Blocked),
     /// There is none, or the request can't be sent again.
     UsedUp,
 }
 
 impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
-    /// Makes a request ready to be sent, or tells what it has to wait for.
+    /// Makes a request ready to be sent, or returns what it has to wait for.
     #[inline]
     pub(super) fn prepare(
         &mut self,
@@ -46,29 +46,29 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     ) -> Result<Option<Blocked>, Error> {
         let is_trusted = self.check(request)?;
         if self.written {
-            // A service in between may have changed that, too.
+            // A service in between may have changed the `host` header, too.
             apply::name_host(request);
         }
         if let Some(wait) = self.pick(known)? {
             return Ok(Some(Blocked::OnCredential(wait)));
         }
-        if let Some(blocked) = self.make_good()? {
+        if let Some(blocked) = self.ensure_token()? {
             return Ok(Some(blocked));
         }
         let may_carry = self.keep(request);
-        if self.roles.has(Roles::AUTH_HEADER) {
+        if self.jobs.has(Jobs::AUTH_HEADER) {
             self.write(request, is_trusted, may_carry)?;
         }
         Ok(None)
     }
 
-    /// Refuses a request that may not go where it is sent. Returns whether the provider is known to trust
-    /// that place.
+    /// Refuses a request that may not go to its destination. Returns whether the provider is known to trust
+    /// the destination.
     #[inline]
     fn check(&self, request: &Request<B>) -> Result<bool, Error> {
         let (pool, uri) = (self.pool(), request.uri());
-        let writes = self.roles.has(Roles::AUTH_HEADER);
-        // A run that writes headers puts its own in place of any other.
+        let writes = self.jobs.has(Jobs::AUTH_HEADER);
+        // A run that writes headers replaces any others.
         if self.is_outermost && !writes {
             pool.check_unmarked(request.headers())?;
         }
@@ -85,13 +85,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Ok(false)
     }
 
-    /// Picks a credential, unless the request has one. Returns a wait if there is none now.
+    /// Picks a credential, unless the request has one. Returns a wait if none is ready.
     #[inline]
     fn pick(&mut self, known: &mut CachedPick) -> Result<Option<Wait>, Error> {
-        if self.sent.is_some() || !self.roles.intersects(Roles::PICK) {
+        if self.sent.is_some() || !self.jobs.intersects(Jobs::PICK) {
             return Ok(None);
         }
-        // Read before the pick: a cooldown that is set between the two came while it was under way.
+        // Read before the pick, so that a cooldown that is set in between counts as one during the attempt.
         let began = self.pool().logical_time();
         if let HistoryCell::Own(None) = self.history
             && let Some(lease) = self.pool().pick_published(known)
@@ -102,7 +102,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.pick_locked(known, began)
     }
 
-    /// Picks by what the caller asks for, and by the pool's policy.
+    /// Picks by the caller's options, and by the pool's policy.
     #[inline(never)]
     fn pick_locked(
         &mut self,
@@ -112,7 +112,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         let Self { shared, history, retries, .. } = self;
         let mut history = history.lock(None);
         if let Some(latest) = &history.latest {
-            // Another copy of the request has picked it.
+            // Another copy of the request has picked already.
             self.sent = Some(latest.clone());
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Ok(None)
     }
 
-    /// Keeps a copy of a request that may be sent again. Returns whether a header may hold a credential.
+    /// Keeps a copy of a request that may be sent again. Returns whether one of its headers may hold a credential.
     #[inline]
     fn keep(&mut self, request: &mut Request<B>) -> bool {
         if !self.may_send_again() {
@@ -149,7 +149,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         self.copy.insert(copy).may_carry
     }
 
-    /// Puts the credential's headers on a request, and sends it where that credential's requests go.
+    /// Puts the credential's headers on a request, and directs it to the credential's endpoint.
     #[inline]
     pub(super) fn write(
         &mut self,
@@ -172,19 +172,19 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Ok(())
     }
 
-    /// Sends a request: tells the layers further in what they must know of it. The service is called next.
+    /// Prepares for the layers further in what they must know. The service must be called next.
     #[inline]
     pub(super) fn send(&self, request: &mut Request<B>) {
         if let HistoryCell::Shared(context) = &self.history {
-            let (outside, sent) = (self.outside.with(self.roles), self.sent.as_ref());
-            Attempt::travel(request.extensions_mut(), context, sent, outside, self.written);
+            let (outside, sent) = (self.outside.with(self.jobs), self.sent.as_ref());
+            Attempt::insert(request.extensions_mut(), context, sent, outside, self.written);
         }
-        self.shared.run.tell(Word::Driven);
+        self.shared.run.hand_over(Handover::Driven);
     }
 
-    /// Judges a response, and records what it teaches, unless a run further in has.
+    /// Classifies a response, and records it, unless a run further in has.
     #[inline]
-    pub(super) fn judge(&mut self, response: &mut Response<R>) -> ResponseClass {
+    pub(super) fn classify(&mut self, response: &mut Response<R>) -> ResponseClass {
         let (class, assessment) = ResponseClass::of(self.pool(), response);
         // The use ends with the head of the response, unless the credential may be used again.
         if !class.needs_action() {
@@ -204,54 +204,54 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             let is_second = sent.number > 1;
             if class != ResponseClass::Good || is_second || pool.must_record_success(response.headers())
             {
-                learn(pool, sent, history, response, (class, assessment), recorded);
+                record_outcome(pool, sent, history, response, (class, assessment), recorded);
             }
         }
         class
     }
 
-    /// Whether something is to be saved before this run lets a response go.
+    /// Whether something must be saved before this run returns a response.
     #[inline]
     pub(super) fn must_save(&self) -> bool {
-        (self.roles.has(Roles::PERSIST) || self.saves_last()) && self.pool().has_unsaved()
+        (self.jobs.has(Jobs::PERSIST) || self.saves_last()) && self.pool().has_unsaved()
     }
 
-    /// Begins to save what a response taught, if that is this run's job.
+    /// Begins to save what was recorded about a response, if that is this run's job.
     pub(super) fn save(&self) -> Option<Saving> {
-        if self.roles.has(Roles::PERSIST) { self.pool().start_saving() } else { None }
+        if self.jobs.has(Jobs::PERSIST) { self.pool().start_saving() } else { None }
     }
 
     /// Begins to renew this lease's secret.
     pub(super) fn refresh(&mut self, lease: &Lease, refresher: &Refresher) -> Refreshing {
         let has_expired = self.pool().has_expired(lease);
-        self.history().refreshes(lease, has_expired);
+        self.history().record_refresh(lease, has_expired);
         self.sent.iter_mut().for_each(|sent| sent.is_expired = false);
-        self.pool().refresh(lease, refresher, self.stack_roles().has(Roles::PERSIST))
+        self.pool().refresh(lease, refresher, self.stack_jobs().has(Jobs::PERSIST))
     }
 
-    /// Makes ready to send again with this lease of the same credential. Returns whether that can be done.
+    /// Begins another attempt with this lease of the same credential. Returns whether that is possible.
     pub(super) fn send_again(&mut self, lease: &Lease) -> bool {
-        let can_be = M::take_over(&self.body);
-        if can_be {
+        let is_possible = M::take_over(&self.body);
+        if is_possible {
             let began = self.pool().logical_time();
             self.begin_again(lease.clone(), began);
         }
-        can_be
+        is_possible
     }
 
     /// Looks for another credential, and takes it.
     pub(super) fn rotate(&mut self) -> Rotation {
         if !M::is_kept(&self.body) {
-            self.tell_sent_once();
+            self.emit_sent_once();
             return Rotation::UsedUp;
         }
-        // Before another one is waited for.
+        // Before the request waits for another one.
         self.end_use();
         let Self { shared, history, sent, body, .. } = self;
         let pool = &shared.pool;
         let mut history = history.lock(sent.as_ref());
         let began = pool.logical_time();
-        let may_take = history.may_take(shared.run.jobs.rotate.as_ref(), pool.size());
+        let may_take = history.may_take(shared.run.options.rotate.as_ref(), pool.size());
         let (lease, permit) = match pool.pick_next(may_take, &history.options) {
             (Picked::None, _) => return Rotation::UsedUp,
             (Picked::Pending(wakeup), _) => {
@@ -261,7 +261,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
                 drop((history, permit));
                 return self.rotate_to_missing(&lease);
             }
-            // As late as can be: this may cut off a body that is still being sent, and with it the
+            // As late as possible: this may cut off a body that is still being sent, and with it the
             // response that is returned.
             (Picked::Lease { .. }, _) if !M::take_over(body) => return Rotation::UsedUp,
             (Picked::Lease { lease, .. }, permit) => (lease, permit),
@@ -277,27 +277,27 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Rotation::Send
     }
 
-    /// Makes ready to send again once this lease's limit has ended. Returns whether that can be done.
+    /// Begins another attempt, to be sent once this lease's limit has ended. Returns whether that is possible.
     pub(super) fn wait(&mut self, lease: &Lease, pause: Duration) -> bool {
-        let can_be = self.send_again(lease);
-        if can_be {
+        let is_possible = self.send_again(lease);
+        if is_possible {
             let retries = self.retry_state();
             retries.waited += pause;
             retries.waited_for.push(lease.slot());
             self.pool().emit(&Event::Waiting { credential: lease.credential(), wait: pause });
         }
-        can_be
+        is_possible
     }
 
-    /// How long to wait before the request is sent again after a network error, if it is to be.
+    /// Returns the wait before the request is sent again after a network error, or `None` if it is not sent again.
     pub(super) fn repeat(&mut self, error: &BoxError) -> Option<Sleep> {
         let Self { shared, body, retries, .. } = self;
-        let network = &shared.run.jobs.rotate.as_ref()?.network;
-        if !M::is_kept(body) || !network.is_worth(error) {
+        let network = &shared.run.options.rotate.as_ref()?.network;
+        if !M::is_kept(body) || !network.is_retryable(error) {
             return None;
         }
         let retries = retries.get_or_insert_default();
-        if retries.repeats >= network.allows() || !M::take_over(body) {
+        if retries.repeats >= network.max_repeats() || !M::take_over(body) {
             return None;
         }
         retries.repeats += 1;
@@ -309,13 +309,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Some(pause)
     }
 
-    /// Reads what is left of a response that is thrown away.
+    /// Reads the rest of a response that is discarded.
     pub(super) fn drain(&self, response: Response<R>) -> M::Drain {
         let bound = self.rotate_options().map(|rotate| rotate.drain).unwrap_or_default();
         M::drain(response.into_body(), bound)
     }
 
-    /// The same request once more, for the attempt that has begun.
+    /// Makes the same request again, for the attempt that has begun.
     pub(super) fn again(&mut self) -> Result<Request<B>, Error> {
         let body = M::another(&self.body).ok_or(Error::LostBody)?;
         let copy = self.copy.as_ref().ok_or(Error::LostBody)?;
@@ -326,13 +326,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Ok(request)
     }
 
-    /// Marks the last response of a pool that is used up with the time to ask again.
+    /// Marks the last response of a used-up pool with the time at which to ask again.
     pub(super) fn mark_used_up(&mut self, response: &mut Response<R>) {
         let scope = self.history.scope();
         NextReady::mark(response, self.pool(), scope.as_ref());
     }
 
-    /// The caller is about to be answered. Begins to save what is still unsaved before that.
+    /// Ends this run's work on the request. Begins to save what is still unsaved, before the response is returned.
     pub(super) fn finish(&mut self) -> Option<Saving> {
         self.ended = true;
         self.leave_suspects();

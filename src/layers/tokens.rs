@@ -1,4 +1,4 @@
-//! Renewing or making tokens before a request is sent with them.
+//! Renewing or creating tokens before a request is sent with them.
 
 use http::Request;
 
@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::pool::{Lease, Picked, Refreshed, Refresher, Refreshing};
 
 impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
-    /// Sees to it that the credential has a token that is good, as far as is known; tells what is to be waited for.
+    /// Ensures that the credential has a token that is not known to have expired. Returns what the request has to wait
+    /// for.
     #[inline]
-    pub(super) fn make_good(&mut self) -> Result<Option<Blocked>, Error> {
+    pub(super) fn ensure_token(&mut self) -> Result<Option<Blocked>, Error> {
         match &self.sent {
             Some(sent) if sent.is_expired || sent.lease.lacks_token() => self.renew_or_pass_over(),
             _ => Ok(None),
@@ -34,7 +35,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     /// Begins to renew an expired token before it is sent. A refusal would cost an attempt, or the whole
-    /// request if it can't be sent again.
+    /// request if its body can't be sent again.
     fn renew_expired(&mut self) -> Option<Refreshing> {
         let sent = self.sent.as_ref().filter(|sent| sent.is_expired)?;
         let lease = sent.lease.clone();
@@ -42,7 +43,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         Some(self.refresh(&lease, &refresher))
     }
 
-    /// The wait for a new secret is over. If there is none, the old one is sent: the clock may be wrong.
+    /// Uses the new secret that the request has waited for. If there is none, the old one is sent: the clock may be
+    /// wrong.
     pub(super) fn renewed(
         &mut self,
         refreshed: Refreshed,
@@ -56,29 +58,29 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
                 if let Some(latest) = &mut self.history().latest {
                     latest.lease = lease;
                 }
-                // A layer outside has written the old one.
+                // A layer outside has written the old secret.
                 if self.written { self.write(request, false, true) } else { Ok(()) }
             }
         }
     }
 
-    /// What renews this lease before it is sent. An expired token may be good, since clocks are wrong, and is left to
-    /// this run's refresher. If there is no token, any refresher that the pool knows will do: the layer that has it may
-    /// stand further in, and then it would be too late to take another account.
+    /// Returns the refresher that renews this lease before it is sent. Only this run's own renews an expired token, which
+    /// may still be good, as clocks are wrong. If there is no token, any refresher that the pool knows will do: its layer
+    /// may be further in, where it would be too late to take another account.
     fn renewer(&self, lease: &Lease) -> Option<Refresher> {
         let own = self.refresh_options().map(|options| options.refresher.clone());
         own.filter(|refresher| refresher.renews(lease))
             .or_else(|| if lease.lacks_token() { self.pool().renewer(lease) } else { None })
     }
 
-    /// There is no token, and none can be had now: takes another credential in its place, of which nothing has been
-    /// sent yet.
+    /// Takes another credential, with which nothing has been sent yet, in place of one that has no token and can get
+    /// none now.
     fn pass_over_missing(&mut self, missing: &Lease) -> Result<Option<Blocked>, Error> {
         self.end_use();
         let Self { shared, history, sent, .. } = self;
         let (pool, Some(sent)) = (&shared.pool, sent) else { return Ok(None) };
         let mut history = history.lock(None);
-        history.passes_over(missing);
+        history.record_unsent(missing);
         let began = pool.logical_time();
         let may_take = |slot| !history.tried.contains(&slot);
         let (lease, permit, is_expired) = match pool.pick_next(may_take, &history.options) {
@@ -93,17 +95,17 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             }
         };
         history.permit = permit;
-        history.tries(&lease);
+        history.record_try(&lease);
         let next = shared.attempt(sent.number, lease, began, is_expired);
         if let Some(latest) = &mut history.latest {
             *latest = next.clone();
         }
         *sent = next;
         drop(history);
-        self.make_good()
+        self.ensure_token()
     }
 
-    /// The next credential in a rotation has no token yet: it is made first. Where that fails, or can't be, the
+    /// Rotates to a credential that has no token yet, which is created first. If that fails or is not possible, the
     /// credential counts as tried.
     #[cold]
     pub(super) fn rotate_to_missing(&mut self, lease: &Lease) -> Rotation {
@@ -112,7 +114,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         {
             return Rotation::Blocked(Blocked::OnRefresh(self.refresh(lease, &refresher)));
         }
-        self.history().passes_over(lease);
+        self.history().record_unsent(lease);
         self.rotate()
     }
 }

@@ -16,7 +16,7 @@ pub(super) enum Blocked {
     OnRefresh(Refreshing),
 }
 
-/// A wait for a credential: until a moment, or until something changes.
+/// A wait for a credential, until a given time or until something changes.
 pub(super) struct Wait {
     timer: Option<Pin<Box<Sleep>>>,
     change: oneshot::Receiver<()>,

@@ -13,18 +13,18 @@ use reqwest::Url;
 
 use crate::{BoxError, TryCloneBody};
 
-/// The body of a request of reqwest's. In memory, it can be sent again, and is never copied.
+/// The body of a reqwest request. If it is in memory, it can be sent again, and is never copied.
 ///
-/// reqwest's own can't be cloned by others without copying it.
+/// reqwest's own body can't be cloned outside of reqwest without copying the bytes.
 #[derive(Debug, Default)]
 pub struct RequestBody {
     inner: Inner,
-    /// The URL of the caller's request. Beside the body, since in the extensions it would cost each request a
-    /// map, and each copy of one another.
+    /// The URL of the caller's request. It is with the body, since in the extensions it would cost each request and each
+    /// copy a map.
     known: Option<Arc<KnownUrl>>,
 }
 
-/// A URL as reqwest has parsed it, and the URI that was made of it.
+/// A URL as reqwest has parsed it, and the URI that was made from it.
 #[derive(Debug)]
 pub(super) struct KnownUrl {
     pub(super) url: Url,
@@ -36,8 +36,8 @@ impl KnownUrl {
         Self { url, uri }
     }
 
-    /// Whether this URI is the one that was made of the URL. One that was made anew is not, whatever it says: to
-    /// compare where their texts are takes a tenth of comparing these.
+    /// Whether this URI is the one that was made from the URL, and not just an equal one. Comparing the addresses of the
+    /// texts takes a tenth of comparing the texts.
     fn is_source_of(&self, uri: &Uri) -> bool {
         let path = |uri: &Uri| uri.path_and_query().map(|path| std::ptr::from_ref(path.as_str()));
         let authority = |uri: &Uri| uri.authority().map(|name| std::ptr::from_ref(name.as_str()));
@@ -66,18 +66,18 @@ impl From<Inner> for RequestBody {
 }
 
 impl RequestBody {
-    /// With the URL of the request that it belongs to.
+    /// Adds the URL of the body's request.
     pub(super) fn of_request(mut self, known: Arc<KnownUrl>) -> Self {
         self.known = Some(known);
         self
     }
 
-    /// The URL, unless the request goes elsewhere by now.
+    /// Takes the URL, unless the request goes elsewhere by now.
     pub(super) fn take_known(&mut self, uri: &Uri) -> Option<Arc<KnownUrl>> {
         self.known.take().filter(|known| known.is_source_of(uri))
     }
 
-    /// The body as one that streams: reqwest has no copy of such a one to send after a redirect.
+    /// Makes it a body that streams, of which reqwest has no copy to send after a redirect.
     pub(super) fn sent_once(self) -> Self {
         match self.inner {
             Inner::Whole(bytes) if !bytes.is_empty() => {
@@ -88,7 +88,7 @@ impl RequestBody {
         }
     }
 
-    /// Any body. Those that are known to be in memory remain so.
+    /// Wraps any body. Bodies that are known to be in memory remain so.
     pub(super) fn of<B>(body: B) -> Self
     where
         B: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
@@ -110,12 +110,12 @@ impl RequestBody {
     }
 }
 
-/// The value, where it is of this type.
+/// Takes the value, if it is of this type.
 pub(super) fn take<T: 'static>(value: &mut Option<impl Any>) -> Option<T> {
     (value as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
 }
 
-/// What a body that is in memory holds, uncopied: it gives all in its first frame, at once.
+/// Takes the bytes of a body in memory, without a copy: its first frame is ready, and has all of them.
 fn whole(body: &mut (impl Body<Data = Bytes> + Unpin)) -> Bytes {
     match Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
@@ -159,7 +159,7 @@ impl TryCloneBody for RequestBody {
     }
 }
 
-/// By a copy of the bytes, since reqwest doesn't share them. [`RequestBody`] does without.
+/// Copies the bytes, since reqwest doesn't share them. [`RequestBody`] makes no copy.
 impl TryCloneBody for reqwest::Body {
     fn try_clone(&self) -> Option<Self> {
         self.as_bytes().map(|bytes| Bytes::copy_from_slice(bytes).into())
@@ -196,11 +196,11 @@ impl Body for RequestBody {
     }
 }
 
-/// The body of a response of reqwest's.
+/// The body of a reqwest response.
 #[derive(Debug)]
 pub struct ResponseBody {
-    /// The response it came in, less headers and extensions: where no layer reads any of it, it leaves
-    /// as it came.
+    /// The response that it came in, without headers and extensions. If no layer reads any of the body, the response is
+    /// returned unchanged.
     unread: Option<reqwest::Response>,
     body: reqwest::Body,
 }
@@ -210,7 +210,7 @@ impl ResponseBody {
         Self { unread: Some(response), body: reqwest::Body::default() }
     }
 
-    /// The response that the body came in, or what is left of the body.
+    /// Returns the response that the body came in, or the rest of the body.
     pub(super) fn into_response(self) -> Result<reqwest::Response, reqwest::Body> {
         self.unread.ok_or(self.body)
     }

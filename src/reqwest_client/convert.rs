@@ -1,4 +1,4 @@
-//! Between reqwest's requests and responses and those of `http`.
+//! Conversions between reqwest's requests and responses and those of `http`.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,7 +11,7 @@ use reqwest::{ResponseBuilderExt, Url};
 use super::body::{KnownUrl, RequestBody, ResponseBody, take};
 use crate::{BoxError, Error};
 
-/// On the way down, at the top of the layers. reqwest keeps a request's timeout in the extensions.
+/// Converts a request on the way down, at the top of the layers. reqwest keeps a request's timeout in the extensions.
 #[inline]
 pub(super) fn http_request(
     mut request: reqwest::Request,
@@ -23,10 +23,10 @@ pub(super) fn http_request(
     Ok((http::Request::from_parts(parts, body.of_request(known.clone())), known))
 }
 
-/// A URL that is soon parsed, in the place of one that is known.
+/// A URL that is quick to parse, in place of one that is known.
 static PLACEHOLDER: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("a:1"));
 
-/// On the way down, at the bottom.
+/// Converts a request on the way down, at the bottom.
 #[inline]
 pub(super) fn reqwest_request<B>(request: http::Request<B>) -> Result<Sent, reqwest::Error>
 where
@@ -42,7 +42,7 @@ where
     let Some(known) = body.take_known(&parts.uri) else {
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))?;
         let to = Destination::Changed(request.url().clone());
-        return Ok(Sent { request, guard: Guard { to, has_secret } });
+        return Ok(Sent { request, origin_check: OriginCheck { to, has_secret } });
     };
     let url = known.url.clone();
     let request = if parts.extensions.is_empty() {
@@ -52,39 +52,43 @@ where
         *request.body_mut() = Some(body.into());
         request
     } else {
-        // Only this way can extensions come in, and it prints and parses whatever URI stands there.
+        // Only this conversion takes extensions, and it prints and parses the URI.
         parts.uri = PLACEHOLDER.clone();
         let mut request = reqwest::Request::try_from(http::Request::from_parts(parts, body))?;
         *request.url_mut() = url;
         request
     };
-    Ok(Sent { request, guard: Guard { to: Destination::Known(known), has_secret } })
+    Ok(Sent { request, origin_check: OriginCheck { to: Destination::Known(known), has_secret } })
 }
 
 pub(super) struct Sent {
     pub(super) request: reqwest::Request,
-    pub(super) guard: Guard,
+    pub(super) origin_check: OriginCheck,
 }
 
-/// The host in reqwest's URL of a response that came from no client: a middleware or a test has made it.
+/// The host in reqwest's URL of a response that a middleware or a test has made.
 const NO_URL: &str = "no.url.provided.local";
 
-/// Looks at where a response comes from.
-pub(super) struct Guard {
+/// Checks the origin of a response.
+pub(super) struct OriginCheck {
     to: Destination,
-    /// Whether the request carries a secret that reqwest takes along to any origin, or asks for one.
+    /// Whether the request carries a secret that reqwest sends on to any origin, or asks for one.
     has_secret: bool,
 }
 
-/// Where a request went.
+/// The destination of a request.
 enum Destination {
-    /// Where the caller has sent it, as the top of the stack knows.
+    /// The caller's, as the top of the stack knows it.
     Known(Arc<KnownUrl>),
+    /// Another one.
     Changed(Url),
 }
 
-impl Guard {
-    /// On the way up, at the bottom.
+impl OriginCheck {
+    /// Converts a response on the way up, at the bottom.
+    ///
+    /// # Errors
+    /// [`Error::Redirected`] if a secret has left the origin.
     #[inline]
     pub(super) fn http_response(
         self,
@@ -114,8 +118,8 @@ impl Guard {
     }
 }
 
-/// On the way up, at the top. `known` is the caller's URL, for a response that does not say where it comes from: a
-/// layer has made it, or has changed the body of one that came from there.
+/// Converts a response on the way up, at the top. `known` is the caller's URL, for a response without one: a layer has
+/// made it, or has changed its body.
 #[inline]
 pub(super) fn reqwest_response<R>(response: http::Response<R>, known: &KnownUrl) -> reqwest::Response
 where
@@ -142,7 +146,7 @@ where
     http::Response::from_parts(parts, body).into()
 }
 
-/// What tells reqwest the URL of a response of `http`'s.
+/// Makes the extension that gives reqwest the URL of an `http` response.
 fn url_extension(url: &Url) -> Extensions {
     let mut builder = http::Response::builder().url(url.clone());
     builder.extensions_mut().map(std::mem::take).unwrap_or_default()
@@ -155,13 +159,13 @@ fn is_for_its_origin(_extensions: &Extensions) -> bool {
     false
 }
 
-/// Whether there is a secret that reqwest does not drop on the way to another origin.
+/// Whether there is a secret that reqwest does not remove on the way to another origin.
 fn has_secret(headers: &HeaderMap) -> bool {
     const DROPPED: [http::HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
     headers.iter().any(|(name, value)| value.is_sensitive() && !DROPPED.contains(name))
 }
 
-/// Scheme, host and port (RFC 6454, section 5).
+/// Whether scheme, host and port are equal (RFC 6454, section 5).
 pub(super) fn is_same_origin(one: &Url, other: &Url) -> bool {
     one.scheme() == other.scheme()
         && one.host() == other.host()

@@ -1,4 +1,4 @@
-//! This crate's own jobs as a middleware of reqwest-middleware's.
+//! A [`CredentialsLayer`] as a middleware for reqwest-middleware.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -18,8 +18,8 @@ use super::service::send;
 use crate::BoxError;
 use crate::layers::CredentialsLayer;
 
-/// [`CredentialsLayer`] as a middleware: an account for each request, another one after a 429, a new token after
-/// a 401.
+/// A [`CredentialsLayer`] as a middleware. It gives each request an account, another one after a 429, and a new token
+/// after a 401.
 ///
 /// ```
 /// # use tower_credentials::{BoxError, CredentialsLayer, Pool};
@@ -38,22 +38,22 @@ use crate::layers::CredentialsLayer;
 /// # }
 /// ```
 ///
-/// A middleware that is added before it is run once for a request of the caller's, one that is added after it for
-/// each attempt. For a stack that has layers of others in it there is [`TowerMiddleware`](super::TowerMiddleware).
+/// A middleware that is added before it runs once per request of the caller; one that is added after it runs once per
+/// attempt. For a stack with layers of other crates, use [`TowerMiddleware`](super::TowerMiddleware).
 ///
 /// # Extensions and errors
 ///
-/// They go both ways as [`TowerMiddleware`](super::TowerMiddleware#extensions) has it: a caller's
+/// Extensions go both ways, as for [`TowerMiddleware`](super::TowerMiddleware#extensions): a caller's
 /// [`Pin`](crate::Pin) reaches the layer, and a [`NextReady`](crate::NextReady) is in the extensions of the response.
-/// An error of reqwest's or of a middleware further in is returned as it is; one of this crate's is in
-/// `reqwest_middleware::Error::Middleware`, where `downcast_ref` finds it as an [`Error`](crate::Error).
+/// An error of reqwest or of a middleware further in is returned unchanged. One of this crate is in
+/// `reqwest_middleware::Error::Middleware`, and `downcast_ref` returns it as an [`Error`](crate::Error).
 #[derive(Clone, Debug)]
 pub struct CredentialsMiddleware {
     layer: CredentialsLayer,
 }
 
 impl CredentialsMiddleware {
-    /// Makes a middleware of this layer.
+    /// Creates a middleware from this layer.
     pub fn new(layer: CredentialsLayer) -> Self {
         Self { layer }
     }
@@ -69,8 +69,8 @@ impl Middleware for CredentialsMiddleware {
     ) -> Result<Response> {
         let (caller, own, request) = Caller::enter(request, extensions)?;
         let latest = Mutex::new(None);
-        let answer = send(self.layer.layer(Rest { next, own, latest: &latest }), request).await;
-        caller.leave(answer, latest.into_inner().unwrap_or_else(PoisonError::into_inner), extensions)
+        let response = send(self.layer.layer(Rest { next, own, latest: &latest }), request).await;
+        caller.leave(response, latest.into_inner().unwrap_or_else(PoisonError::into_inner), extensions)
     }
 }
 
@@ -79,7 +79,7 @@ impl Middleware for CredentialsMiddleware {
 struct Rest<'a> {
     next: Next<'a>,
     own: Own,
-    /// The extensions that the latest answer came back with.
+    /// The extensions with which the latest response came back.
     latest: &'a Mutex<Option<Extensions>>,
 }
 
@@ -97,10 +97,10 @@ impl<'a> Service<http::Request<RequestBody>> for Rest<'a> {
     fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
         let Self { next, own, latest } = self.clone();
         Box::pin(async move {
-            let (Sent { request, guard }, mut extensions) = own.attempt(request)?;
-            let answer = next.run(request, &mut extensions).await;
+            let (Sent { request, origin_check }, mut extensions) = own.attempt(request)?;
+            let response = next.run(request, &mut extensions).await;
             *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(extensions);
-            Ok(guard.http_response(answer?)?)
+            Ok(origin_check.http_response(response?)?)
         })
     }
 }

@@ -1,9 +1,8 @@
-//! The way from a stack that lives as long as its client to a `Next` that lives as long as one request.
+//! The link between a stack that lives as long as its client and a `Next` that lives as long as one request.
 //!
-//! A middleware gets the rest of its chain by a borrow, and a stack of layers that was made once, so that
-//! what its services have learnt stays theirs, can't hold it. So the bottom of the stack hands each
-//! request over to the middleware, which runs it and hands the answer back. It takes any number at once, and
-//! from any task.
+//! A middleware borrows the rest of its chain. A stack is built only once, so that its services keep their
+//! state, and can't hold that borrow. So the bottom of the stack hands each request over to the middleware,
+//! which runs it and hands the response back. It takes any number of requests at once, from any task.
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +20,7 @@ pub(super) struct Call {
     pub(super) reply: oneshot::Sender<Result<Response>>,
 }
 
-/// Where the bottom of a stack finds the middleware that its request came by. It travels in the request's
+/// The link by which the bottom of a stack reaches the middleware of its request. It travels in the request's
 /// extensions.
 #[derive(Clone, Default)]
 pub(super) struct Exchange(Arc<Mutex<Calls>>);
@@ -38,7 +37,7 @@ impl Exchange {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a request over. One that comes when the caller has gone is dropped, and its reply with it.
+    /// Hands a request over. If the caller has gone, the request is dropped, and its reply with it.
     pub(super) fn send(&self, call: Call) {
         let mut calls = self.lock();
         if calls.is_over {
@@ -52,7 +51,7 @@ impl Exchange {
         }
     }
 
-    /// What was handed over since the last time; the task is woken for more.
+    /// Takes the requests that were handed over since the last time. The task is woken for more.
     fn take(&self, cx: &Context<'_>) -> Vec<Call> {
         let mut calls = self.lock();
         match &mut calls.waker {
@@ -62,8 +61,8 @@ impl Exchange {
         std::mem::take(&mut calls.waiting)
     }
 
-    /// Waits for the stack's answer, and runs the requests that it hands over meanwhile. Also the extensions
-    /// that the last one of them to be answered came back with.
+    /// Waits for the stack's result, and runs the requests that it hands over meanwhile. Also returns the extensions
+    /// with which the last of them came back.
     pub(super) async fn drive<T>(
         &self,
         stack: impl Future<Output = T>,
@@ -73,40 +72,40 @@ impl Exchange {
         let mut stack = pin!(stack);
         let mut running = Vec::new();
         let mut latest = None;
-        let answer = std::future::poll_fn(|cx| {
+        let result = std::future::poll_fn(|cx| {
             loop {
-                if let Poll::Ready(answer) = stack.as_mut().poll(cx) {
-                    return Poll::Ready(answer);
+                if let Poll::Ready(result) = stack.as_mut().poll(cx) {
+                    return Poll::Ready(result);
                 }
                 for Call { request, mut extensions, reply } in self.take(cx) {
                     let next = next.clone();
                     let run = async move {
-                        let answer = next.run(request, &mut extensions).await;
-                        (answer, extensions)
+                        let response = next.run(request, &mut extensions).await;
+                        (response, extensions)
                     };
                     running.push(Running { run: Box::pin(run), reply: Some(reply) });
                 }
-                let mut is_answered = false;
+                let mut has_response = false;
                 running.retain_mut(|call| match call.poll(cx) {
                     Poll::Pending => true,
                     Poll::Ready(None) => false,
                     Poll::Ready(Some(extensions)) => {
                         latest = Some(extensions);
-                        is_answered = true;
+                        has_response = true;
                         false
                     }
                 });
-                if !is_answered {
+                if !has_response {
                     return Poll::Pending;
                 }
             }
         });
-        let answer = answer.await;
-        (answer, latest)
+        let result = result.await;
+        (result, latest)
     }
 }
 
-/// While a middleware takes requests.
+/// Closes the exchange when it is dropped.
 struct Open<'a>(&'a Exchange);
 
 impl Drop for Open<'_> {
@@ -126,14 +125,16 @@ struct Running<F> {
 }
 
 impl<F: Future<Output = (Result<Response>, Extensions)>> Running<F> {
-    /// The extensions after the answer; `None` where nobody waits for it any more.
+    /// Polls the request. Returns the extensions after the response, or `None` if nobody waits for it any more.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Extensions>> {
         let is_wanted = |reply: &mut oneshot::Sender<_>| reply.poll_closed(cx).is_pending();
         if !self.reply.as_mut().is_some_and(is_wanted) {
             return Poll::Ready(None);
         }
-        let Poll::Ready((answer, extensions)) = self.run.as_mut().poll(cx) else { return Poll::Pending };
-        let is_sent = self.reply.take().is_some_and(|reply| reply.send(answer).is_ok());
+        let Poll::Ready((response, extensions)) = self.run.as_mut().poll(cx) else {
+            return Poll::Pending;
+        };
+        let is_sent = self.reply.take().is_some_and(|reply| reply.send(response).is_ok());
         Poll::Ready(is_sent.then_some(extensions))
     }
 }

@@ -1,4 +1,4 @@
-//! What both middlewares do: the way in, the way out, and errors.
+//! The shared part of both middlewares: the way in, the way out, and errors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use super::convert::{Sent, http_request, reqwest_request, reqwest_response};
 use crate::layers::Attempt;
 use crate::{BoxError, Error};
 
-/// What is kept of a request of the caller's while the layers have it.
+/// The part of the caller's request that is kept while the layers have it.
 pub(super) struct Caller {
     known: Arc<KnownUrl>,
     /// The attempt of layers further out.
     outer: Option<Attempt>,
 }
 
-/// Beside an [`Attempt`] in the extensions that a caller gets back: it is over, and nobody's further out.
+/// Marks the [`Attempt`] in the extensions that a caller gets back: it has ended, and belongs to no layer further out.
 #[derive(Clone)]
-struct Over;
+struct Ended;
 
-/// What each attempt takes of the caller's request.
+/// The part of the caller's request that each attempt needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Own {
-    /// Kept out of the extensions, which get back to the caller: it is this request's alone.
+    /// Kept out of the extensions, which the caller gets back, since it is for this request alone.
     timeout: Option<Duration>,
-    /// Whether the request had extensions of its own, besides those that middleware share. They are reqwest's to
-    /// know of; the shared ones aren't, and it would cost a request to tell it.
+    /// Whether the request had extensions of its own, besides those that middleware share. reqwest must get them. It need
+    /// not get the shared ones, which would cost each request a copy.
     has_extensions: bool,
 }
 
 impl Caller {
-    /// The way in, at the top of the layers.
+    /// Takes a request in, at the top of the layers.
     #[inline]
     pub(super) fn enter(
         mut request: Request,
@@ -47,7 +47,7 @@ impl Caller {
         let (mut request, known) = http_request(request)?;
         let mut own = Own { timeout, has_extensions: !request.extensions().is_empty() };
         if timeout.is_some() && request.extensions().len() == 1 {
-            // It is where the timeout was.
+            // It is the place of the timeout, which is empty now.
             request.extensions_mut().clear();
             own.has_extensions = false;
         }
@@ -55,16 +55,16 @@ impl Caller {
             let above = std::mem::replace(request.extensions_mut(), extensions.clone());
             request.extensions_mut().extend(above);
         }
-        let is_over = request.extensions_mut().remove::<Over>().is_some();
-        let outer = extensions.get::<Attempt>().filter(|_| !is_over).cloned();
+        let is_ended = request.extensions_mut().remove::<Ended>().is_some();
+        let outer = extensions.get::<Attempt>().filter(|_| !is_ended).cloned();
         Ok((Self { known, outer }, own, request))
     }
 
-    /// The way out. `latest` are the extensions that the latest answer came back with.
+    /// Passes a result out. `latest` are the extensions with which the latest response came back.
     #[inline]
     pub(super) fn leave<R, E>(
         self,
-        answer: std::result::Result<http::Response<R>, E>,
+        response: std::result::Result<http::Response<R>, E>,
         latest: Option<Extensions>,
         extensions: &mut Extensions,
     ) -> Result<Response>
@@ -76,12 +76,12 @@ impl Caller {
             *extensions = latest;
             if let Some(outer) = self.outer {
                 extensions.insert(outer);
-            } else if let Some(over) = extensions.get::<Attempt>().map(Attempt::ended) {
-                extensions.insert(over);
-                extensions.insert(Over);
+            } else if let Some(attempt) = extensions.get::<Attempt>().map(Attempt::ended) {
+                extensions.insert(attempt);
+                extensions.insert(Ended);
             }
         }
-        match answer {
+        match response {
             Ok(response) => Ok(reqwest_response(response, &self.known)),
             Err(error) => Err(middleware_error(error.into())),
         }
@@ -89,8 +89,7 @@ impl Caller {
 }
 
 impl Own {
-    /// At the bottom of the layers: an attempt as the rest of the chain gets it, and the extensions that come
-    /// along.
+    /// Makes an attempt for the rest of the chain, at the bottom of the layers, and the extensions for it.
     #[inline]
     pub(super) fn attempt<B>(
         &self,
@@ -111,17 +110,17 @@ impl Own {
     }
 }
 
-/// What a layer of another crate failed with.
+/// The error of another crate's layer.
 #[derive(Debug)]
 pub struct LayerError(BoxError);
 
 impl LayerError {
-    /// The layer's error.
+    /// Returns the layer's error.
     pub fn get_ref(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
         &*self.0
     }
 
-    /// The layer's error.
+    /// Unwraps the layer's error.
     pub fn into_inner(self) -> BoxError {
         self.0
     }
@@ -139,7 +138,7 @@ impl std::error::Error for LayerError {
     }
 }
 
-/// The error of a stack as a middleware's.
+/// Makes a stack's error a middleware's.
 fn middleware_error(error: BoxError) -> reqwest_middleware::Error {
     let error = match error.downcast::<reqwest_middleware::Error>() {
         Ok(error) => return *error,

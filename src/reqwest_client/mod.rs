@@ -1,5 +1,5 @@
-//! The layers over [`reqwest`]: as a service of reqwest's requests, and, with the feature
-//! `reqwest-middleware`, as a middleware of reqwest-middleware's.
+//! The layers over [`reqwest`]: as a service for reqwest's requests, and, with the feature
+//! `reqwest-middleware`, as a middleware for reqwest-middleware.
 //!
 //! ```
 //! # use tower_credentials::{BoxError, CredentialsLayer, Pool};
@@ -17,33 +17,32 @@
 //! # }
 //! ```
 //!
-//! [`ReqwestLayer`] takes any stack of tower's layers over [`http`]'s types, those of this crate and
-//! others. What it makes of a client is a [`Service`](tower_service::Service) of `reqwest::Request`, as
-//! the client itself is. A stack can also stand on a [`HttpService`] alone, with requests of `http`'s.
+//! [`ReqwestLayer`] takes any stack of tower layers over [`http`]'s types, of this crate and of others. It makes a
+//! client a [`Service`](tower_service::Service) of `reqwest::Request`, as the client itself is. To send
+//! `http::Request`s, put a stack on a [`HttpService`] alone.
 //!
 //! # As a middleware
 //!
-//! For a client of reqwest-middleware's take `CredentialsMiddleware`: it does this crate's own jobs over the
-//! rest of the request's chain, and needs no more. Take `TowerMiddleware` if layers of others (a timeout for
-//! each attempt, a concurrency limit) stand in the stack: it keeps one stack for all requests and hands each of
-//! them over to its chain, which costs more.
+//! With reqwest-middleware, use `CredentialsMiddleware`: it does the jobs of this crate over the rest of the
+//! request's chain. Use `TowerMiddleware` if the stack has layers of other crates, such as a timeout for each attempt
+//! or a concurrency limit. It keeps one stack for all requests, and hands each of them over to its chain, which costs
+//! more.
 //!
 //! # What stays as it is
 //!
-//! A client's proxies, decompression, cookies, versions of HTTP and timeouts: each attempt is a request of
-//! the client's. So a timeout of reqwest's, the client's or the request's, bounds an attempt and its
-//! body; a timeout over the whole is a layer above these ones. Of a response, `url` and `remote_addr` are
-//! reqwest's. The fragment of a URL, which is never sent, is lost where a layer changes where a request goes.
+//! Each attempt is a request of the client, with the client's proxies, decompression, cookies, versions of HTTP and
+//! timeouts. So a timeout of the client or of the request bounds an attempt and its body. For a timeout over all
+//! attempts, put a layer above these. A response has reqwest's `url` and `remote_addr`. The fragment of a URL, which is
+//! never sent, is lost if a layer changes the request's destination.
 //!
-//! A request is sent again if its body is in memory, as `reqwest::Request::try_clone` has it. One that
-//! streams is sent once, and so is a multipart form, which reqwest makes a stream of even if all its parts are in
-//! memory. A [`ReplayLayer`](crate::ReplayLayer) over the layers records such a body as it is sent, up to a bound, so that
-//! it can be sent again.
+//! A request can be sent again if its body is in memory, as with `reqwest::Request::try_clone`. A body that streams is
+//! sent once. So is a multipart form, which reqwest makes a stream even if all its parts are in memory. A
+//! [`ReplayLayer`](crate::ReplayLayer) above the layers records such a body as it is sent, up to a bound, so that it can
+//! be sent again.
 //!
-//! Proxies are reqwest's affair as well. It takes those of the environment, and sends requests by plain HTTP through
-//! `HTTP_PROXY`, those to a loopback host, too, unless `NO_PROXY` names it. So an API on this machine gets its requests
-//! through that proxy, which reads the credential in clear. Build a client for such an API with
-//! `ClientBuilder::no_proxy`:
+//! reqwest uses the environment's proxies. It sends plain HTTP requests through `HTTP_PROXY`, even those to a loopback
+//! host, unless `NO_PROXY` names the host. So requests to an API on this machine go through that proxy, which can read
+//! the credential. Build a client for such an API with `ClientBuilder::no_proxy`:
 //!
 //! ```
 //! # fn client() -> reqwest::Result<reqwest::Client> {
@@ -51,24 +50,23 @@
 //! # }
 //! ```
 //!
-//! Requests by HTTPS go through `HTTPS_PROXY` as a tunnel, in which the proxy reads nothing.
+//! HTTPS requests go through `HTTPS_PROXY` in a tunnel, in which the proxy can read nothing.
 //!
 //! # Redirects
 //!
-//! reqwest follows redirects by itself, under all layers. To another origin it sends `x-api-key`,
-//! `x-goog-api-key` and all other headers on but `authorization` and cookies, as well as a body. Build
-//! the client with a [`redirect_policy`], with which it follows a redirect within an origin only; any
-//! other is an answer like every other. Whoever wants to follow it does so above the layers, which then
-//! check where it leads.
+//! reqwest follows redirects itself, under all layers. It sends all headers but `authorization` and cookies on to
+//! another origin, including `x-api-key` and `x-goog-api-key`, and the body, too. Build the client with a
+//! [`redirect_policy`], with which it follows a redirect only within an origin. Any other redirect is returned as the
+//! response. To follow it, put a layer that does so above these layers, which then check the destination.
 //!
-//! A client has no way to tell which policy it was built with. Where a response comes from another origin
-//! than the request went to, and the request carried a secret that reqwest sends on, the response is
-//! withheld with [`Error::Redirected`](crate::Error::Redirected). The secret has left by then: it must be
-//! replaced. A chain of redirects that leads back to the first origin is not noticed.
+//! A client does not say which policy it was built with. If a response comes from another origin than the request
+//! went to, and the request carried a secret that reqwest sends on, the response is withheld with
+//! [`Error::Redirected`](crate::Error::Redirected). The secret has been sent by then, and must be replaced. A chain of
+//! redirects that leads back to the first origin is not noticed.
 //!
-//! A client under `oauth::OAuthHttp` takes no token along: it gets bodies that it can't send twice.
+//! A client under `oauth::OAuthHttp` sends no token on, as it gets bodies that it can't send twice.
 //!
-//! Default headers of the client are added under all layers, too. Give it none that carry a credential, and no `host`.
+//! The client's default headers are added under all layers. They must not carry a credential or a `host`.
 
 mod body;
 mod convert;

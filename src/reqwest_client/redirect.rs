@@ -1,12 +1,13 @@
-//! Which redirects a reqwest client may follow under the layers.
+//! The redirects that a reqwest client may follow under the layers.
 
 use reqwest::redirect::Policy;
 
 use super::convert::is_same_origin;
 
-/// A policy for `reqwest::ClientBuilder::redirect` with which no credential gets to another origin. Within
-/// an origin, the `inner` policy decides; a redirect to another one is not followed, so that it is the
-/// answer.
+/// Creates a policy for `reqwest::ClientBuilder::redirect` that sends no credential to another origin.
+///
+/// Within an origin, the `inner` policy decides. A redirect to another origin is not followed, but returned as the
+/// response.
 ///
 /// ```
 /// use reqwest::redirect::Policy;

@@ -1,4 +1,4 @@
-//! A stack of layers over a reqwest client, as a service of reqwest's requests again.
+//! A stack of layers over a reqwest client, as a service for reqwest's requests.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,18 +12,18 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::{KnownUrl, RequestBody, ResponseBody};
-use super::convert::{Guard, Sent, http_request, reqwest_request, reqwest_response};
+use super::convert::{OriginCheck, Sent, http_request, reqwest_request, reqwest_response};
 use crate::accessors::accessors;
 use crate::{BoxError, Error};
 
-/// A stack of layers over `http`'s types as a layer over reqwest's. See the [module](super).
+/// A stack of layers for `http`'s types, as a layer for reqwest's. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct ReqwestLayer<L> {
     stack: L,
 }
 
 impl<L> ReqwestLayer<L> {
-    /// Makes a layer of this one; of several by a [`ServiceBuilder`](tower::ServiceBuilder) or a
+    /// Wraps a layer. For several, use a [`ServiceBuilder`](tower::ServiceBuilder) or a
     /// [`Stack`](tower::layer::util::Stack).
     pub fn new(stack: L) -> Self {
         Self { stack }
@@ -38,7 +38,7 @@ impl<C, L: Layer<HttpService<C>>> Layer<C> for ReqwestLayer<L> {
     }
 }
 
-/// A service of reqwest's requests over one of `http`'s: the top of a stack.
+/// The top of a stack: a service for reqwest's requests over one for `http`'s.
 #[derive(Clone, Debug)]
 pub struct ReqwestService<S> {
     inner: S,
@@ -55,8 +55,8 @@ impl<S> ReqwestService<S> {
     /// Sends a request, as `reqwest::Client::execute` does.
     ///
     /// # Errors
-    /// A [`reqwest::Error`](::reqwest::Error), an [`Error`] of this crate's, or what another layer of the
-    /// stack fails with.
+    /// A [`reqwest::Error`](::reqwest::Error), an [`Error`] of this crate, or the error of another layer of the
+    /// stack.
     pub async fn execute<R>(&self, request: reqwest::Request) -> Result<reqwest::Response, BoxError>
     where
         S: Service<http::Request<RequestBody>, Response = http::Response<R>> + Clone,
@@ -67,7 +67,7 @@ impl<S> ReqwestService<S> {
     }
 }
 
-/// Sends one request, once the service is ready.
+/// Sends a request once the service is ready.
 pub(super) async fn send<S: Service<Q>, Q>(mut service: S, request: Q) -> Result<S::Response, S::Error> {
     poll_fn(|cx| service.poll_ready(cx)).await?;
     service.call(request).await
@@ -97,7 +97,8 @@ where
 }
 
 pin_project! {
-    /// The response of a [`ReqwestService`].
+    /// The future of a [`ReqwestService`].
+    #[doc(hidden)]
     pub struct ReqwestFuture<F> {
         #[pin]
         state: Top<F>,
@@ -131,10 +132,9 @@ where
     }
 }
 
-/// A reqwest client, or whatever takes and gives the same, as a service of `http`'s requests: the bottom of
-/// a stack.
+/// The bottom of a stack: a reqwest client, or another service for reqwest's requests, as one for `http`'s.
 ///
-/// Bodies may be any; one in memory is best given as a [`RequestBody`], a `Full<Bytes>` or a `String`, since
+/// It takes bodies of any type. Pass a body in memory as a [`RequestBody`], a `Full<Bytes>` or a `String`, since
 /// any other is a stream to reqwest.
 #[derive(Clone, Debug)]
 pub struct HttpService<C> {
@@ -166,8 +166,8 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let state = match reqwest_request(request) {
-            Ok(Sent { request, guard }) => {
-                Bottom::Sent { future: self.client.call(request), guard: Some(guard) }
+            Ok(Sent { request, origin_check }) => {
+                Bottom::Sent { future: self.client.call(request), origin_check: Some(origin_check) }
             }
             Err(error) => Bottom::Failed { error: Some(error) },
         };
@@ -176,7 +176,8 @@ where
 }
 
 pin_project! {
-    /// The response of a [`HttpService`].
+    /// The future of a [`HttpService`].
+    #[doc(hidden)]
     pub struct HttpFuture<F> {
         #[pin]
         state: Bottom<F>,
@@ -186,7 +187,7 @@ pin_project! {
 pin_project! {
     #[project = BottomProj]
     enum Bottom<F> {
-        Sent { #[pin] future: F, guard: Option<Guard> },
+        Sent { #[pin] future: F, origin_check: Option<OriginCheck> },
         Failed { error: Option<reqwest::Error> },
     }
 }
@@ -200,10 +201,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().state.project() {
-            BottomProj::Sent { future, guard } => {
+            BottomProj::Sent { future, origin_check } => {
                 let response = ready!(future.poll(cx)).map_err(Into::into)?;
-                let guard = guard.take().ok_or(Error::Polled)?;
-                guard.http_response(response).map_err(Into::into)
+                let origin_check = origin_check.take().ok_or(Error::Polled)?;
+                origin_check.http_response(response).map_err(Into::into)
             }
             BottomProj::Failed { error } => Err(failed(error)),
         })

@@ -1,4 +1,4 @@
-//! A stack of layers as a middleware of reqwest-middleware's.
+//! A stack of layers as a middleware for reqwest-middleware.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,14 +15,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::{RequestBody, ResponseBody};
-use super::convert::{Guard, Sent};
+use super::convert::{OriginCheck, Sent};
 use super::exchange::{Call, Exchange};
 use super::middleware::{Caller, Own};
 use super::service::send;
 use crate::{BoxError, Error};
 
-/// A stack of layers over `http`'s types as a middleware. For a [`CredentialsLayer`](crate::CredentialsLayer)
-/// alone, [`CredentialsMiddleware`](super::CredentialsMiddleware) does the same for less.
+/// A stack of layers for `http`'s types as a middleware. For a [`CredentialsLayer`](crate::CredentialsLayer)
+/// alone, [`CredentialsMiddleware`](super::CredentialsMiddleware) does the same at a lower cost.
 ///
 /// ```
 /// # use tower_credentials::{BoxError, CredentialsLayer, Pool};
@@ -46,30 +46,29 @@ use crate::{BoxError, Error};
 /// # }
 /// ```
 ///
-/// The stack is made once. It stands among other middleware as its place in the `ClientBuilder` says: one
-/// that is added before it is run once for a request of the caller's, one that is added after it for each
-/// attempt.
+/// The stack is built once. A middleware that is added before it runs once per request of the caller; one that is
+/// added after it runs once per attempt.
 ///
 /// # Extensions
 ///
-/// The caller's are in the request's that the layers see ([`Pin`](crate::Pin), say). Those of the request as
-/// the layers leave it are what the middleware further in get, and what these make of them is what the
-/// caller finds after the last attempt. What layers put into the response's extensions
-/// ([`NextReady`](crate::NextReady), say) stays there. After the request an [`Attempt`](crate::Attempt) tells which
-/// credential it used, and no more: the next request with the same extensions begins anew.
+/// The layers see the caller's extensions in the request's, for example a [`Pin`](crate::Pin). The middleware further
+/// in gets the request's extensions as the layers leave them. After the last attempt, the caller gets them back as that
+/// middleware leaves them. Extensions that layers add to the response, for example a [`NextReady`](crate::NextReady),
+/// stay there. After the request, an [`Attempt`](crate::Attempt) only says which credential it used: the next request
+/// with the same extensions starts again.
 ///
 /// # Errors
 ///
-/// An error of reqwest's or of a middleware further in is returned as it is. One of this crate's is in
-/// `reqwest_middleware::Error::Middleware`, where `downcast_ref` finds it as an [`Error`]; one of another
-/// layer's is there as a [`LayerError`](super::LayerError).
+/// An error of reqwest or of a middleware further in is returned unchanged. One of this crate is in
+/// `reqwest_middleware::Error::Middleware`, and `downcast_ref` returns it as an [`Error`]. One of another
+/// layer is there as a [`LayerError`](super::LayerError).
 #[derive(Clone, Debug)]
 pub struct TowerMiddleware<S> {
     stack: S,
 }
 
 impl<S> TowerMiddleware<S> {
-    /// Makes a middleware of this layer; of several by a [`ServiceBuilder`](tower::ServiceBuilder) or a
+    /// Creates a middleware from a layer. For several, use a [`ServiceBuilder`](tower::ServiceBuilder) or a
     /// [`Stack`](tower::layer::util::Stack).
     pub fn new<L: Layer<NextService, Service = S>>(layer: L) -> Self {
         Self { stack: layer.layer(NextService(())) }
@@ -92,20 +91,20 @@ where
     ) -> Result<Response> {
         let (caller, own, mut request) = Caller::enter(request, extensions)?;
         let exchange = Exchange::default();
-        request.extensions_mut().insert(Way { exchange: exchange.clone(), own });
-        let (answer, latest) = exchange.drive(send(self.stack.clone(), request), next).await;
-        caller.leave(answer, latest, extensions)
+        request.extensions_mut().insert(Route { exchange: exchange.clone(), own });
+        let (response, latest) = exchange.drive(send(self.stack.clone(), request), next).await;
+        caller.leave(response, latest, extensions)
     }
 }
 
-/// What the bottom of a stack needs of the middleware, in a request's extensions.
+/// The way back to the middleware, in a request's extensions, for the bottom of a stack.
 #[derive(Clone)]
-struct Way {
+struct Route {
     exchange: Exchange,
     own: Own,
 }
 
-/// The bottom of a [`TowerMiddleware`]'s stack: the rest of the chain, of which each request brings its own.
+/// The bottom of a [`TowerMiddleware`]'s stack: the rest of the chain, which each request brings along.
 #[derive(Clone)]
 pub struct NextService(());
 
@@ -128,64 +127,65 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> NextFuture {
-        let Some(way) = request.extensions_mut().remove::<Way>() else {
-            return NextFuture(Err(Some(Box::new(LostWay))));
+        let Some(route) = request.extensions_mut().remove::<Route>() else {
+            return NextFuture(Err(Some(Box::new(LostRoute))));
         };
-        let (Sent { request, guard }, extensions) = match way.own.attempt(request) {
+        let (Sent { request, origin_check }, extensions) = match route.own.attempt(request) {
             Ok(sent) => sent,
             Err(error) => return NextFuture(Err(Some(error.into()))),
         };
-        let (reply, answer) = oneshot::channel();
-        way.exchange.send(Call { request, extensions, reply });
-        NextFuture(Ok((answer, Some(guard))))
+        let (reply, response) = oneshot::channel();
+        route.exchange.send(Call { request, extensions, reply });
+        NextFuture(Ok((response, Some(origin_check))))
     }
 }
 
-type Waiting = (oneshot::Receiver<Result<Response>>, Option<Guard>);
+type Waiting = (oneshot::Receiver<Result<Response>>, Option<OriginCheck>);
 
-/// The response of a [`NextService`].
+/// The future of a [`NextService`].
+#[doc(hidden)]
 pub struct NextFuture(std::result::Result<Waiting, Option<BoxError>>);
 
 impl Future for NextFuture {
     type Output = std::result::Result<http::Response<ResponseBody>, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (answer, guard) = match &mut self.0 {
-            Ok((answer, guard)) => (answer, guard),
+        let (response, origin_check) = match &mut self.0 {
+            Ok((response, origin_check)) => (response, origin_check),
             Err(error) => return Poll::Ready(Err(error.take().unwrap_or_else(|| Error::Polled.into()))),
         };
-        if guard.is_none() {
+        if origin_check.is_none() {
             return Poll::Ready(Err(Error::Polled.into()));
         }
-        Pin::new(answer).poll(cx).map(|answer| {
-            let guard = guard.take().ok_or(Error::Polled)?;
-            Ok(guard.http_response(answer.map_err(|_| CallerGone)??)?)
+        Pin::new(response).poll(cx).map(|response| {
+            let origin_check = origin_check.take().ok_or(Error::Polled)?;
+            Ok(origin_check.http_response(response.map_err(|_| CallerGone)??)?)
         })
     }
 }
 
-/// A request came to the bottom of a stack without what tells which chain it belongs to.
+/// A request came to the bottom of a stack without its [`Route`].
 #[derive(Debug)]
-struct LostWay;
+struct LostRoute;
 
-impl fmt::Display for LostWay {
+impl fmt::Display for LostRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "a layer of the stack has dropped the request's extensions, as a redirect to another origin \
-             does, so that it can't be sent; let the layer keep them, or put it above the middleware",
+             does, so it can't be sent; let the layer keep them, or put it above the middleware",
         )
     }
 }
 
-impl std::error::Error for LostWay {}
+impl std::error::Error for LostRoute {}
 
-/// A request was sent from another task, and its caller has gone.
+/// The caller of a request that was sent from another task has gone.
 #[derive(Debug)]
 struct CallerGone;
 
 impl fmt::Display for CallerGone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request was given up before it was answered: its caller has gone")
+        f.write_str("the request was dropped before there was a response: its caller has gone")
     }
 }
 

@@ -127,7 +127,7 @@ async fn a_refused_token_is_renewed_and_what_was_learnt_is_in_the_vault() {
 }
 
 #[tokio::test]
-async fn cooldowns_are_in_the_vault_when_the_answer_is_there() {
+async fn cooldowns_are_in_the_vault_when_the_response_is_there() {
     for http2 in VERSIONS {
         let (wire, seen) = answering(usual).await;
         let directory = tempfile::tempdir().unwrap();
@@ -193,7 +193,7 @@ async fn piecewise() -> (Wire, mpsc::UnboundedReceiver<mpsc::Sender<Frame<Bytes>
 }
 
 #[tokio::test]
-async fn pieces_of_an_answer_arrive_before_the_next_is_made_and_dropping_it_ends_the_servers() {
+async fn pieces_of_a_response_arrive_before_the_next_is_made_and_dropping_it_ends_the_servers() {
     for http2 in VERSIONS {
         let (wire, mut made) = piecewise().await;
         let pool = pool(&wire, keys(["a"]).await).await;

@@ -117,7 +117,7 @@ async fn wishes_reach_the_layers_from_the_request_and_from_the_middlewares_exten
 }
 
 #[tokio::test]
-async fn the_last_answer_of_a_used_up_pool_says_when_to_come_back() {
+async fn the_last_response_of_a_used_up_pool_says_when_to_come_back() {
     each_middleware(async |layered| {
         let limited = || [Canned::limited(30).body("slow down")];
         let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
@@ -208,7 +208,7 @@ async fn a_request_that_is_given_up_leaves_the_extensions_as_they_were() {
 }
 
 #[tokio::test]
-async fn many_at_once_each_get_their_own_answer() {
+async fn many_at_once_each_get_their_own_response() {
     each_middleware(async |layered| {
         let site = Site::start(|request: http::Request<hyper::body::Incoming>| async move {
             http::Response::new(body_of(request.into_body()))
@@ -220,8 +220,8 @@ async fn many_at_once_each_get_their_own_answer() {
         for number in 0..50 {
             let request = client.post(site.url()).body(number.to_string());
             asking.spawn(async move {
-                let answer = request.send().await.unwrap().text().await.unwrap();
-                assert_eq!(answer, number.to_string());
+                let response = request.send().await.unwrap().text().await.unwrap();
+                assert_eq!(response, number.to_string());
             });
         }
         asking.join_all().await;

@@ -1,4 +1,4 @@
-//! An upload that is refused early: its answer is read, though the server has reset the connection.
+//! An upload that is refused early: its response is read, though the server has reset the connection.
 
 #![cfg(feature = "hyper")]
 
@@ -39,7 +39,7 @@ enum Early {
     AnswerAndReset,
     /// Closes its side, and reads to the end.
     AnswerAndLinger,
-    /// Half of an answer's head.
+    /// Half of a response's head.
     BreakOff,
     Reset,
 }
@@ -115,7 +115,7 @@ where
 {
     let client = Client::builder(TokioExecutor::new()).build(connector);
     let client = CredentialsLayer::new(pool.clone()).layer(client);
-    let response = soon("an answer", client.oneshot(Request::post(&server.origin).body(body)?)).await?;
+    let response = soon("a response", client.oneshot(Request::post(&server.origin).body(body)?)).await?;
     let status = response.status().as_u16();
     Ok((status, response.into_body().collect().await?.to_bytes()))
 }
@@ -130,21 +130,21 @@ async fn a_refused_upload_goes_on_with_the_next_account() {
         for _ in 0..rounds() {
             let server = Server::start(early).await;
             let pool = server.pool().await;
-            let answer = ask(&server, &pool, reading(), upload()).await;
-            assert_eq!(answer.unwrap(), (200, "ok".into()), "{early:?}");
+            let response = ask(&server, &pool, reading(), upload()).await;
+            assert_eq!(response.unwrap(), (200, "ok".into()), "{early:?}");
             assert_eq!((pool.counters().rotations, server.requests.load(Ordering::SeqCst)), (1, 2));
         }
     }
 }
 
 #[tokio::test]
-async fn one_that_can_not_be_sent_again_gets_its_answer_whole_and_is_not_read_on() {
+async fn one_that_can_not_be_sent_again_gets_its_response_whole_and_is_not_read_on() {
     let server = Server::start(Early::AnswerAndReset).await;
     let pool = server.pool().await;
     let read = Arc::new(AtomicUsize::new(0));
     let body = SendOnce::new(Endless(read.clone()));
-    let answer = ask(&server, &pool, reading(), body).await.unwrap();
-    assert_eq!(answer, (429, "busy".into()));
+    let response = ask(&server, &pool, reading(), body).await.unwrap();
+    assert_eq!(response, (429, "busy".into()));
     // What the system's buffers take, and not what there is.
     assert!(read.load(Ordering::SeqCst) < 64 * 1024 * 1024, "{read:?}");
     assert_eq!(pool.active(), Some(pool.status()[0].credential.id));
@@ -152,7 +152,7 @@ async fn one_that_can_not_be_sent_again_gets_its_answer_whole_and_is_not_read_on
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_without_an_answer_is_the_callers_to_see_and_not_sent_again() {
+async fn a_connection_that_breaks_without_a_response_is_the_callers_to_see_and_not_sent_again() {
     for early in [Early::Reset, Early::BreakOff] {
         for connector in [true, false] {
             let server = Server::start(early).await;
@@ -168,7 +168,7 @@ async fn a_connection_that_breaks_without_an_answer_is_the_callers_to_see_and_no
 }
 
 #[tokio::test]
-async fn over_http_2_a_stream_that_is_reset_after_its_answer_is_answered() {
+async fn over_http_2_a_stream_that_is_reset_after_its_response_is_answered() {
     for _ in 0..rounds() {
         let wire = Wire::start(async |request: Request<Incoming>| {
             let is_limited = request.headers()["authorization"] == "Bearer limited";
@@ -188,7 +188,7 @@ async fn over_http_2_a_stream_that_is_reset_after_its_answer_is_answered() {
         let client = Client::builder(TokioExecutor::new()).http2_only(true).build(reading());
         let client = CredentialsLayer::new(pool.clone()).layer(client);
         let request = Request::post(wire.origin()).body(upload()).unwrap();
-        let response = soon("an answer", client.oneshot(request)).await.unwrap();
+        let response = soon("a response", client.oneshot(request)).await.unwrap();
         assert_eq!((response.status().as_u16(), pool.counters().rotations), (200, 1));
     }
 }

@@ -57,7 +57,7 @@ async fn streaming() -> (Site, mpsc::Sender<&'static str>, Journal<&'static str>
 }
 
 #[tokio::test]
-async fn each_chunk_of_an_answer_reaches_the_caller_before_the_next_is_sent() {
+async fn each_chunk_of_a_response_reaches_the_caller_before_the_next_is_sent() {
     for way in 0..CLIENTS {
         for builder in [client(), client().http2_prior_knowledge()] {
             let (site, sender, _) = streaming().await;
@@ -201,7 +201,7 @@ async fn a_hundred_megabytes_go_up_in_bounded_memory() {
 }
 
 #[tokio::test]
-async fn an_answer_may_begin_while_its_request_still_streams() {
+async fn a_response_may_begin_while_its_request_still_streams() {
     for way in 0..CLIENTS {
         let (heard, told) = oneshot::channel();
         let heard = Arc::new(std::sync::Mutex::new(Some(heard)));
@@ -223,7 +223,7 @@ async fn an_answer_may_begin_while_its_request_still_streams() {
         sender.send("first").await.unwrap();
 
         let mut response =
-            client.execute(site.post(reqwest::Body::wrap(upload))).await.expect("an early answer");
+            client.execute(site.post(reqwest::Body::wrap(upload))).await.expect("an early response");
         assert_eq!(told.await.unwrap(), "first");
         for echoed in ["second", "third"] {
             sender.send(echoed).await.unwrap();

@@ -167,7 +167,7 @@ async fn what_was_learnt_is_saved_for_the_next_client() {
 }
 
 #[tokio::test]
-async fn an_upload_that_streams_is_sent_once_and_its_answer_returned() {
+async fn an_upload_that_streams_is_sent_once_and_its_response_returned() {
     each_way(async |way, builder, _| {
         let upstream = Upstream::new().answers("a", [Canned::limited(30).body("slow down")]);
         let site = Site::of(&upstream).await;
@@ -187,7 +187,7 @@ async fn an_upload_that_streams_is_sent_once_and_its_answer_returned() {
 }
 
 #[tokio::test]
-async fn the_answer_of_a_used_up_pool_is_the_last_one_and_says_when_to_come_back() {
+async fn the_response_of_a_used_up_pool_is_the_last_one_and_says_when_to_come_back() {
     each_way(async |way, builder, _| {
         let limited = || [Canned::limited(30).body("slow down")];
         let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
@@ -393,7 +393,7 @@ async fn a_proxy_of_the_clients_gets_the_requests() {
 }
 
 #[tokio::test]
-async fn a_compressed_answer_is_decompressed_by_the_client() {
+async fn a_compressed_response_is_decompressed_by_the_client() {
     each_way(async |way, builder, _| {
         let text = "over and over again, ".repeat(100);
         let upstream = Upstream::new()
@@ -419,7 +419,7 @@ async fn a_compressed_answer_is_decompressed_by_the_client() {
 }
 
 #[tokio::test]
-async fn a_layer_that_looks_into_the_answer_leaves_its_url() {
+async fn a_layer_that_looks_into_the_response_leaves_its_url() {
     let upstream = Upstream::new();
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a"]).await).open().await.unwrap();
@@ -430,7 +430,7 @@ async fn a_layer_that_looks_into_the_answer_leaves_its_url() {
         assert_eq!(response.remote_addr(), Some(site.address));
         assert_eq!(response.text().await.unwrap(), "a");
     }
-    // An answer that a layer makes by itself has the request's URL.
+    // A response that a layer makes by itself has the request's URL.
     let answers = tower::util::MapResponseLayer::new(|_| http::Response::new(String::from("made up")));
     for client in clients!(answers, client().build().unwrap()) {
         let response = client.execute(site.post("hi")).await.unwrap();

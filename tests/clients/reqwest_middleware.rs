@@ -360,7 +360,7 @@ impl Middleware for MadeUp {
 }
 
 #[tokio::test]
-async fn an_answer_that_another_middleware_makes_is_not_taken_for_a_redirect() {
+async fn a_response_that_another_middleware_makes_is_not_taken_for_a_redirect() {
     each_middleware(async |layered| {
         let provider = GenericProvider::header("x", http::HeaderName::from_static("x-api-key"));
         let provider = provider.origin("https://api.test").unwrap();

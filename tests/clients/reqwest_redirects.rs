@@ -80,7 +80,7 @@ fn twice(site: &Site) -> reqwest::Request {
 }
 
 #[tokio::test]
-async fn with_the_policy_a_redirect_to_another_origin_is_an_answer() {
+async fn with_the_policy_a_redirect_to_another_origin_is_a_response() {
     for name in NAMES {
         for status in [301, 302, 303, 307, 308] {
             for way in 0..CLIENTS {

@@ -57,13 +57,13 @@ async fn several_clients_side_by_side_have_as_many_connections() {
         .layer(CredentialsLayer::new(pool(&server).await))
         .buffer(requests)
         .service(Balance::<_, Request<Body>>::new(ServiceList::new(clients)));
-    let mut answers = JoinSet::new();
+    let mut responses = JoinSet::new();
     for _ in 0..requests {
         let request = Request::get(server.origin()).body(Body::default()).unwrap();
-        answers.spawn(client.clone().oneshot(request));
+        responses.spawn(client.clone().oneshot(request));
     }
-    for answer in soon("all are under way at once", answers.join_all()).await {
-        assert_eq!(answer.unwrap().status(), 200);
+    for response in soon("all are under way at once", responses.join_all()).await {
+        assert_eq!(response.unwrap().status(), 200);
     }
     assert_eq!(server.connections(), CLIENTS);
 }
@@ -76,13 +76,13 @@ async fn the_client_that_comes_with_the_crate_has_a_connection_for_each_request_
     let server = all_at_once(REQUESTS, 1).await;
     let client = CredentialsLayer::new(pool(&server).await);
     let client = tower::Layer::layer(&client, HttpsClient::<Body>::new().unwrap());
-    let mut answers = JoinSet::new();
+    let mut responses = JoinSet::new();
     for _ in 0..REQUESTS {
         let request = Request::get(server.origin()).body(Body::default()).unwrap();
-        answers.spawn(client.clone().oneshot(request));
+        responses.spawn(client.clone().oneshot(request));
     }
-    for answer in soon("all are under way at once", answers.join_all()).await {
-        assert_eq!(answer.unwrap().status(), 200);
+    for response in soon("all are under way at once", responses.join_all()).await {
+        assert_eq!(response.unwrap().status(), 200);
     }
     assert_eq!(server.connections(), REQUESTS);
 }

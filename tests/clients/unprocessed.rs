@@ -41,7 +41,7 @@ enum Act {
     /// As a server does that shuts down gracefully: any stream at first, then those before the request's.
     GoAwayTwice,
     Close,
-    /// Half of an answer's head; then the reset.
+    /// Half of a response's head; then the reset.
     BeginAndReset(u32),
 }
 
@@ -165,7 +165,7 @@ async fn by_hyper(server: &Frames, pool: &Pool) -> Outcome {
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let client = CredentialsLayer::new(pool.clone()).layer(client);
     let request = Request::post(&server.origin).body(Full::<Bytes>::from("hi")).unwrap();
-    let answer = soon("an answer", client.oneshot(request)).await;
+    let answer = soon("a response", client.oneshot(request)).await;
     answer.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
 }
 
@@ -179,7 +179,7 @@ async fn by_reqwest(server: &Frames, pool: &Pool, way: usize) -> Outcome {
     let client = &clients!(CredentialsLayer::new(pool.clone()), client)[way];
     let mut request = reqwest::Request::new(reqwest::Method::POST, server.origin.parse().unwrap());
     *request.body_mut() = Some("hi".into());
-    let answer = soon("an answer", client.execute(request)).await;
+    let answer = soon("a response", client.execute(request)).await;
     answer.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
 }
 
@@ -230,7 +230,7 @@ async fn a_request_that_may_have_been_processed_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_has_begun_is_not_asked_for_again() {
+async fn a_response_that_has_begun_is_not_asked_for_again() {
     for code in [REFUSED_STREAM, INTERNAL_ERROR] {
         by_each(&[Act::BeginAndReset(code)], async |server, _, outcome| {
             // The head may be lost to the reset that comes right after it.
@@ -250,7 +250,7 @@ async fn a_connection_that_says_goodbye_is_left_and_the_next_request_goes_well()
     let client = CredentialsLayer::new(pool.clone()).layer(client);
     for requests in [1, 3, 4] {
         let request = Request::post(&server.origin).body(Full::<Bytes>::from("hi")).unwrap();
-        let response = soon("an answer", client.clone().oneshot(request)).await.unwrap();
+        let response = soon("a response", client.clone().oneshot(request)).await.unwrap();
         assert_eq!((response.status().as_u16(), server.requests()), (200, requests));
     }
     assert_eq!(pool.counters().rotations, 0);

@@ -34,14 +34,14 @@ async fn serve() -> String {
                         head.contains("connection: upgrade") && head.contains("upgrade: echo"),
                         "{head}"
                     );
-                    let answer = match head {
+                    let response = match head {
                         head if head.contains("bearer a-1") => "429 Limited\r\nretry-after: 3000",
                         head if head.contains("bearer b-1") => "401 Refused",
                         _ => "101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo",
                     };
-                    let length = if answer.starts_with("101") { "" } else { "content-length: 0\r\n" };
-                    stream.write_all(format!("HTTP/1.1 {answer}\r\n{length}\r\n").as_bytes()).await?;
-                    if answer.starts_with("101") {
+                    let length = if response.starts_with("101") { "" } else { "content-length: 0\r\n" };
+                    stream.write_all(format!("HTTP/1.1 {response}\r\n{length}\r\n").as_bytes()).await?;
+                    if response.starts_with("101") {
                         let (mut reader, mut writer) = stream.split();
                         return tokio::io::copy(&mut reader, &mut writer).await;
                     }
@@ -68,7 +68,7 @@ async fn an_upgrade_is_rotated_and_renewed_and_its_connection_is_the_callers() {
         .header(header::UPGRADE, "echo")
         .body(Full::<Bytes>::default())
         .unwrap();
-    let response = soon("an answer", layer.layer(client).oneshot(request)).await.unwrap();
+    let response = soon("a response", layer.layer(client).oneshot(request)).await.unwrap();
     assert_eq!(response.status(), 101);
     let counters = pool.counters();
     assert_eq!((counters.attempts, counters.rotations, counters.refreshes), (3, 1, 1));

@@ -104,11 +104,11 @@ async fn run(steps: &[Step], open: Open, looks: bool) -> Vec<String> {
         }
         if matches!(step, Step::Ask | Step::Pinned(_) | Step::Kept | Step::Scoped) {
             let before = upstream.tokens().len();
-            let answer = service.clone().oneshot(request).await;
+            let response = service.clone().oneshot(request).await;
             if let (Some(told), Step::Ask) = (told, step) {
                 let first = upstream.tokens().get(before).cloned();
                 assert_eq!(told, first, "{:?}", pool.status());
-                assert_eq!(answer.is_err(), told.is_none());
+                assert_eq!(response.is_err(), told.is_none());
             }
         }
     }

@@ -87,8 +87,8 @@ async fn a_token_that_was_stored_by_a_clock_that_was_ahead_is_renewed_soon() {
         let dated = tower::service_fn(move |request: vault::VaultRequest| {
             let vault = vault.clone();
             async move {
-                let mut answer = tower::ServiceExt::oneshot(vault, request).await?;
-                if let vault::VaultResponse::Pool(pool) = &mut answer {
+                let mut response = tower::ServiceExt::oneshot(vault, request).await?;
+                if let vault::VaultResponse::Pool(pool) = &mut response {
                     for credential in &mut pool.credentials {
                         let Secret::OAuth(tokens) = &mut credential.secret else { unreachable!() };
                         if tokens.access.expose() == "a-1" {
@@ -97,7 +97,7 @@ async fn a_token_that_was_stored_by_a_clock_that_was_ahead_is_renewed_soon() {
                         }
                     }
                 }
-                Ok::<_, BoxError>(answer)
+                Ok::<_, BoxError>(response)
             }
         });
         let pool = builder(dated).clock(clock).refresher(renewing(&refreshes)).open().await.unwrap();

@@ -14,9 +14,9 @@ use tower_credentials::*;
 use crate::support::*;
 
 /// Lets nothing through until permits are added.
-fn gated(answer: Canned, gate: &Arc<Semaphore>) -> Canned {
+fn gated(response: Canned, gate: &Arc<Semaphore>) -> Canned {
     let gate = gate.clone();
-    answer.after(move || {
+    response.after(move || {
         let gate = gate.clone();
         async move { gate.acquire().await.unwrap().forget() }
     })

@@ -38,7 +38,7 @@ struct Crowded {
     caps: fn(&str) -> usize,
     /// When it turns a request away. So that all that are sent at once are sent before the first is, it takes a while.
     refuses_after: Duration,
-    /// How long after its answer a request's place is free.
+    /// How long after its response a request's place is free.
     frees_after: Duration,
     counts: Arc<Mutex<HashMap<String, Count>>>,
 }
@@ -102,7 +102,7 @@ impl Drop for Place {
     }
 }
 
-/// A good answer, once the gate lets it through.
+/// A good response, once the gate lets it through.
 fn held(gate: &Arc<Semaphore>) -> Canned {
     let gate = gate.clone();
     Canned::ok().after(move || {
@@ -185,7 +185,7 @@ async fn of_20_requests_at_once_to_accounts_that_take_three_each_none_fails_and_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_that_the_answer_names_is_how_long_the_cap_is_lower() {
+async fn a_time_that_the_response_names_is_how_long_the_cap_is_lower() {
     let then = [too_many().header("retry-after", "5"), Canned::ok()];
     let mut busy = Busy::new(ORDERS[0], ["a", "b"], then).await;
     assert_eq!(ask(&busy.service, post()).await, (200, "b".into()));

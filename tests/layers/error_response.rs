@@ -68,7 +68,7 @@ async fn callers_are_told_not_to_retry_where_the_soonest_account_is_further_than
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_answers_are_left_alone() {
+async fn other_responses_are_left_alone() {
     let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(0));
     let refused = || Canned::status(401).header("retry-after", "9");
     let (_, (status, headers, _)) = first_response(layer, [refused(), refused()]).await;

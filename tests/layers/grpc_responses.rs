@@ -1,4 +1,4 @@
-//! Trailers-only answers of gRPC: a refusal in the headers of an HTTP 200.
+//! Trailers-only responses of gRPC: a refusal in the headers of an HTTP 200.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -27,10 +27,10 @@ fn details(delay: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-async fn after(answer: Canned) -> (Pool, Vec<String>, usize) {
+async fn after(response: Canned) -> (Pool, Vec<String>, usize) {
     let clock = HandClock::new();
     let pool = builder(accounts(["a", "b"]).await).clock(clock.clock()).open().await.unwrap();
-    let upstream = Upstream::new().answers("a-1", [answer]);
+    let upstream = Upstream::new().answers("a-1", [response]);
     let calls = Journal::new();
     let layers = CredentialsLayer::new(pool.clone()).refresher(renewing(&calls));
     assert_eq!(ask(&stack(layers, upstream.clone()), post()).await.0, 200);
@@ -39,7 +39,7 @@ async fn after(answer: Canned) -> (Pool, Vec<String>, usize) {
 
 #[tokio::test]
 async fn resource_exhausted_is_a_limit_for_the_time_that_is_named() {
-    for (answer, wait) in [
+    for (response, wait) in [
         (only("8").header("grpc-retry-pushback-ms", "1500"), 1500),
         (only("8").header("retry-after", "7"), 7000),
         (only("8").header("grpc-status-details-bin", &STANDARD.encode(details(b"\x08\x0a"))), 10_000),
@@ -55,7 +55,7 @@ async fn resource_exhausted_is_a_limit_for_the_time_that_is_named() {
             500,
         ),
     ] {
-        let (pool, tokens, renewed) = after(answer).await;
+        let (pool, tokens, renewed) = after(response).await;
         assert_eq!((tokens, renewed), (vec!["a-1".to_owned(), "b-1".to_owned()], 0));
         assert_eq!(cools(&pool, "a").as_millis(), wait);
     }
@@ -92,14 +92,14 @@ async fn any_other_status_teaches_nothing_and_ends_no_cooldown() {
 }
 
 #[tokio::test]
-async fn what_is_no_trailers_only_answer_is_as_good_as_it_was() {
-    for answer in [
+async fn a_response_that_is_not_trailers_only_counts_as_before() {
+    for response in [
         only("0"),
         Canned::ok().header("content-type", "application/grpc+proto"),
         Canned::ok().header("content-type", "application/json").header("grpc-status", "8"),
         Canned::ok().header("grpc-status", "16"),
     ] {
-        let (_, tokens, renewed) = after(answer).await;
+        let (_, tokens, renewed) = after(response).await;
         assert_eq!((tokens.len(), renewed), (1, 0));
     }
     let (_, tokens, _) = after(

@@ -1,4 +1,4 @@
-//! When each account last answered, and how: told for every answer, and saved without a request that waits
+//! When each account last answered, and how: told for every response, and saved without a request that waits
 //! for it, or a write more than one a minute.
 
 #![cfg(feature = "file")]
@@ -21,10 +21,10 @@ use crate::support::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The status of its latest answer, and how long ago that was.
+/// The status of its latest response, and how long ago that was.
 fn last(pool: &Pool, label: &str) -> Option<(u16, Duration)> {
-    let answer = status_of(pool, label).standing.last_response?;
-    Some((answer.status, pool.now().since(answer.at)))
+    let response = status_of(pool, label).standing.last_response?;
+    Some((response.status, pool.now().since(response.at)))
 }
 
 /// The status that the vault has.
@@ -74,7 +74,7 @@ async fn every_attempts_status_counts_in_every_order_of_the_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_answer_to_a_renewed_token_comes_after_the_refusal() {
+async fn the_response_to_a_renewed_token_comes_after_the_refusal() {
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let pool = builder(accounts(["a", "b"]).await).clock(tokio_clock()).open().await.unwrap();
     let service = stack(four(&pool, &renewing(&Journal::new())), upstream.clone());
@@ -103,7 +103,7 @@ async fn a_failure_of_the_network_leaves_it() {
 }
 
 #[tokio::test]
-async fn by_the_systems_clock_it_is_when_the_answer_came_or_when_it_was_looked_at() {
+async fn by_the_systems_clock_it_is_when_the_response_came_or_when_it_was_looked_at() {
     let pool = builder(keys(["a"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), Upstream::new());
     let before = pool.now();
@@ -129,7 +129,7 @@ async fn a_reset_leaves_it_and_a_success_of_another_account_does() {
 // What is saved, and when
 
 #[tokio::test(start_paused = true)]
-async fn good_answers_are_saved_once_a_minute_and_by_no_request() {
+async fn good_responses_are_saved_once_a_minute_and_by_no_request() {
     for order in ORDERS {
         let vault = keys(["a", "b"]).await;
         let spy = Planned::new(&vault, |_, _| Plan::Pass);
@@ -261,7 +261,7 @@ impl Wake for Wakes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_pools_answers_wake_no_request_that_waits() {
+async fn another_pools_responses_wake_no_request_that_waits() {
     let vault = keys(["a"]).await;
     let release = Arc::new(Notify::new());
     let held = release.clone();
@@ -295,7 +295,7 @@ async fn another_pools_answers_wake_no_request_that_waits() {
 // Several processes
 
 #[tokio::test(start_paused = true)]
-async fn of_two_pools_answers_the_later_one_stays_whoever_saves_first() {
+async fn of_two_pools_responses_the_later_one_stays_whoever_saves_first() {
     for later_saves_first in [false, true] {
         let vault = keys(["a"]).await;
         let clock = tokio_clock();
@@ -375,19 +375,19 @@ proptest! {
 
     #[test]
     fn answers_merge_to_the_latest_in_any_order_and_any_number(
-        answers in prop::collection::vec((0_u64..20, 100_u16..600), 1..20),
+        responses in prop::collection::vec((0_u64..20, 100_u16..600), 1..20),
         again in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
     ) {
         let id = CredentialId::random();
         let outcomes: Vec<_> =
-            answers.iter().map(|(at, status)| answered(id, *at, *status)).collect();
+            responses.iter().map(|(at, status)| answered(id, *at, *status)).collect();
         let merged = |outcomes: &mut dyn Iterator<Item = &Outcome>| {
             let mut standing = Standing::default();
             outcomes.for_each(|outcome| standing.merge(&outcome.change));
             standing
         };
         let expected = merged(&mut outcomes.iter());
-        let latest = answers.iter().map(|(at, _)| *at).max().unwrap();
+        let latest = responses.iter().map(|(at, _)| *at).max().unwrap();
         prop_assert_eq!(expected.last_response.unwrap().at.as_millis(), latest);
         prop_assert_eq!(learnt(&expected), Standing::default());
         prop_assert_eq!(&merged(&mut outcomes.iter().rev()), &expected);
@@ -427,7 +427,7 @@ async fn a_directory_keeps_the_last_one_only_and_does_not_grow() {
 }
 
 #[tokio::test]
-async fn two_openings_of_one_directory_know_of_each_others_answers() {
+async fn two_openings_of_one_directory_know_of_each_others_responses() {
     let directory = tempfile::tempdir().unwrap();
     let key_ = VaultKey::generate();
     let clock = HandClock::new();

@@ -1,4 +1,4 @@
-//! The layers and the pool over vaults in memory: what they do with requests, answers and bodies.
+//! The layers and the pool over vaults in memory, and their handling of requests, responses and bodies.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -10,6 +10,8 @@ mod clocks;
 mod concurrency;
 mod concurrency_limits;
 mod error_response;
+#[cfg(feature = "config")]
+mod features;
 mod grpc_responses;
 mod last_response;
 mod minted;

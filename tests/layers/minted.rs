@@ -94,7 +94,7 @@ fn arrangements(pool: &Pool, refresher: &Refresher, upstream: &Upstream) -> Vec<
 
 const ARRANGEMENTS: usize = 5;
 
-/// The answers to a request by each of these, all at once.
+/// The responses to a request by each of these, all at once.
 async fn at_once(services: impl IntoIterator<Item = &Stack>) -> Vec<(u16, String)> {
     let asked: JoinSet<_> = services.into_iter().map(|service| ask(service, post())).collect();
     asked.join_all().await
@@ -113,8 +113,11 @@ async fn a_401_mints_once_for_all_requests_at_once() {
             let (pool, mint) = (open(&vault, &clock).await, Mint::new(&clock));
             let upstream = Upstream::new().answers("old", [Canned::status(401)]);
             let service = &arrangements(&pool, &mint.refresher(), &upstream)[number];
-            let answers = at_once([service; 20]).await;
-            assert!(answers.iter().all(|(status, body)| (*status, &**body) == (200, "a-2")), "{number}");
+            let responses = at_once([service; 20]).await;
+            assert!(
+                responses.iter().all(|(status, body)| (*status, &**body) == (200, "a-2")),
+                "{number}"
+            );
             assert_eq!(mint.count(), 1, "{number}");
             let stored = vault.load_pool(key()).await.unwrap().credentials.remove(0);
             assert_eq!(stored.secret.token().expose(), "a-2");
@@ -131,8 +134,11 @@ async fn an_empty_first_secret_is_minted_before_the_first_sending() {
             let (pool, mint) = (open(&vault, &clock).await, Mint::new(&clock));
             let upstream = Upstream::new();
             let service = &arrangements(&pool, &mint.refresher(), &upstream)[number];
-            let answers = at_once([service; 20]).await;
-            assert!(answers.iter().all(|(status, body)| (*status, &**body) == (200, "a-2")), "{number}");
+            let responses = at_once([service; 20]).await;
+            assert!(
+                responses.iter().all(|(status, body)| (*status, &**body) == (200, "a-2")),
+                "{number}"
+            );
             assert_eq!((mint.count(), upstream.count("a-2"), upstream.tokens().len()), (1, 20, 20));
         }
     }

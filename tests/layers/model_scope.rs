@@ -108,13 +108,13 @@ async fn a_body_that_streams_has_no_scope_and_is_sent_whole() {
             assert_eq!(request.extensions().get::<Scope>(), None);
             inner.clone().oneshot(request)
         });
-        let answer = tokio::spawn(ModelScopeLayer::new(pool).layer(inner).oneshot(request));
+        let response = tokio::spawn(ModelScopeLayer::new(pool).layer(inner).oneshot(request));
         for piece in text.as_bytes().chunks(4) {
             tokio::task::yield_now().await;
             sender.send(Bytes::copy_from_slice(piece)).unwrap();
         }
         drop(sender);
-        answer.await.unwrap().unwrap();
+        response.await.unwrap().unwrap();
         assert_eq!(upstream.seen.all()[0].body, text);
     }
 }

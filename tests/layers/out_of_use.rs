@@ -17,13 +17,13 @@ struct Frank(GenericProvider);
 impl Provider for Frank {
     as_the_generic_one!();
 
-    fn read(&self, answer: &Said<'_>) -> Assessment {
-        let finding = Assessment::in_headers(answer);
-        let says = answer.headers.get("x-says").map(|says| says.to_str().unwrap());
+    fn read(&self, response: &Said<'_>) -> Assessment {
+        let finding = Assessment::in_headers(response);
+        let says = response.headers.get("x-says").map(|says| says.to_str().unwrap());
         let reason = String::from("so it is with a-1");
-        let after = |time| Some(answer.now.after(seconds(time)));
+        let after = |time| Some(response.now.after(seconds(time)));
         match says {
-            _ if answer.status != StatusCode::BAD_REQUEST => finding,
+            _ if response.status != StatusCode::BAD_REQUEST => finding,
             Some("spent") => finding.verdict(Verdict::Spent { reason, until: None }),
             Some("spent for 20 days") => {
                 finding.verdict(Verdict::Spent { reason, until: after(20 * 86_400) })
@@ -122,7 +122,7 @@ async fn where_all_are_the_error_says_what_to_do_and_nothing_is_sent() {
         let rig = rig(accounts(["a", "b"]).await, &Journal::new()).await;
         rig.upstream.set("a-1", [says(first)]);
         rig.upstream.set("b-1", [says(second)]);
-        assert_eq!(ask(&rig.service, post()).await.0, 400, "the last answer, as it came");
+        assert_eq!(ask(&rig.service, post()).await.0, 400, "the last response, as it came");
         let error = tower::ServiceExt::oneshot(rig.service.clone(), post()).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(rig.upstream.tokens().len(), 2);
@@ -130,7 +130,7 @@ async fn where_all_are_the_error_says_what_to_do_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_check_is_sent_with_it_and_a_good_answer_puts_it_to_use() {
+async fn a_check_is_sent_with_it_and_a_good_response_puts_it_to_use() {
     for verdict in ["spent", "dead"] {
         let events = Journal::new();
         let rig = rig(accounts(["a", "b"]).await, &events).await;

@@ -20,7 +20,7 @@ fn upstream(dead: u32) -> Upstream {
     })
 }
 
-/// Tokens that live for an hour from when they were asked for. The answers take so long, one after the other, and none
+/// Tokens that live for an hour from when they were asked for. The responses take so long, one after the other, and none
 /// after that.
 fn answering_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> Refresher {
     let (clock, waits, asked) = (clock.clone(), Arc::<[_]>::from(waits), asked.clone());
@@ -38,7 +38,7 @@ fn answering_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> R
     })
 }
 
-/// As after a night with the lid closed: the answer lies in the socket, and the token is long over.
+/// As after a night with the lid closed: the response lies in the socket, and the token is long over.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_has_come_too_late_is_renewed_once_more_before_anyone_uses_it() {
     let clock = tokio_clock();

@@ -480,9 +480,10 @@ async fn retry_after_ms_comes_before_retry_after_with_fractions_clamped_and_neve
         (&[("retry-after-ms", "soon"), ("retry-after", "2")], 2_000),
     ];
     for (headers, expected) in cases {
-        let answer =
-            headers.iter().fold(Canned::status(429), |answer, (name, value)| answer.header(name, value));
-        let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [answer])).await;
+        let response = headers
+            .iter()
+            .fold(Canned::status(429), |response, (name, value)| response.header(name, value));
+        let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [response])).await;
         assert_eq!(rig.ask().await, (200, "b".into()));
         assert_eq!(cools(&rig.pool, "a"), Duration::from_millis(expected), "{headers:?}");
         assert_eq!(order(&rig.pool), ["b", "a"], "{headers:?}");

@@ -234,8 +234,8 @@ async fn it_is_saved_at_once_and_told_once_and_of_no_effect_on_a_stranger() {
     }
     assert_eq!((events.count("Paused"), events.count("Resumed")), (1, 1), "{:?}", events.all());
     let stranger = CredentialId::random();
-    for answer in [pool.pause(stranger).await, pool.resume(stranger).await] {
-        assert!(matches!(answer, Err(VaultError::NotFound(id)) if id == stranger), "{answer:?}");
+    for response in [pool.pause(stranger).await, pool.resume(stranger).await] {
+        assert!(matches!(response, Err(VaultError::NotFound(id)) if id == stranger), "{response:?}");
     }
 }
 
@@ -369,7 +369,7 @@ enum Step {
     Elsewhere(usize, bool),
     Sync,
     Pass(u64),
-    /// A credential's answers from now on.
+    /// A credential's responses from now on.
     Canned(usize, u16),
     Ask,
     Pinned(usize),

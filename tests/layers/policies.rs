@@ -45,7 +45,7 @@ async fn by<const N: usize>(policy: impl Policy, labels: [&str; N], upstream: Up
     Rig::new(builder(keys(labels).await).policy(policy), upstream).await
 }
 
-/// A good answer that says how much is left, of a hundred, until when.
+/// A good response that says how much is left, of a hundred, until when.
 fn left(remaining: u64, reset: u64) -> Canned {
     Canned::ok()
         .header("x-ratelimit-limit-requests", "100")
@@ -233,7 +233,7 @@ async fn an_accounts_limit_holds_for_every_model() {
 // Allowances
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_says_nothing_remains_cools_before_a_429() {
+async fn a_response_that_says_nothing_remains_cools_before_a_429() {
     let rig = by(Sticky, ["a", "b"], Upstream::new().answers("a", [left(0, 60), left(99, 60)])).await;
     assert_eq!(rig.tokens(2).await, ["a", "b"]);
     assert_eq!(cools(&rig.pool, "a"), seconds(60));

@@ -182,7 +182,7 @@ fn of_a_header_sent_twice_the_first_that_can_be_read_counts() {
 }
 
 #[test]
-fn absolute_times_are_read_against_the_answers_date() {
+fn absolute_times_are_read_against_the_responses_date() {
     const TWO_HOURS_AHEAD: (&str, &str) = ("date", "Mon, 24 Nov 2025 18:00:00 GMT");
     const A_YEAR_BEHIND: (&str, &str) = ("date", "Sun, 24 Nov 2024 16:00:00 GMT");
     const RFC_850: (&str, &str) = ("date", "Monday, 24-Nov-25 18:00:00 GMT");
@@ -688,7 +688,7 @@ fn left(lines: Lines<'_>) -> Option<Left> {
 }
 
 #[test]
-fn the_limits_of_a_good_answer_are_summed_up() {
+fn the_limits_of_a_good_response_are_summed_up() {
     let rows: &[(Lines<'_>, Option<Left>)] = &[
         (
             &[
@@ -890,7 +890,7 @@ fn the_limits_of_a_good_answer_are_summed_up() {
             ],
             Some((None, Some(MINUTE), Some(MINUTE))),
         ),
-        // Not for good answers.
+        // Not for good responses.
         (&[("retry-after", "30"), ("retry-after-ms", "30000")], None),
     ];
     let wrong: Vec<_> = rows

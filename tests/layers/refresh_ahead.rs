@@ -419,10 +419,10 @@ async fn refreshes_of_one_client_are_made_one_at_a_time_unless_told_otherwise() 
             (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)), Journal::new());
         let refresher = set(gated(&gate, &most, &begun));
         let pool = builder(accounts(["a", "b", "c"]).await).clock(tokio_clock()).open().await.unwrap();
-        let answers = |upstream: Upstream, label: &&str| {
+        let responses = |upstream: Upstream, label: &&str| {
             upstream.answers(&format!("{label}-1"), [Canned::status(401)])
         };
-        let upstream = ["a", "b", "c"].iter().fold(Upstream::new(), answers);
+        let upstream = ["a", "b", "c"].iter().fold(Upstream::new(), responses);
         let service = stack(CredentialsLayer::new(pool).refresher(refresher), upstream.clone());
         let requests = ["a", "b", "c"].map(|label| {
             let mut request = post();

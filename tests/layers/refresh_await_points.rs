@@ -25,7 +25,7 @@ impl Server {
         Refresher::new(move |credential: Credential| {
             let server = server.clone();
             async move {
-                // The request is on its way, has arrived, and its answer is on its way back.
+                // The request is on its way, has arrived, and its response is on its way back.
                 yield_now().await;
                 let before = server.exchanges.fetch_add(1, Ordering::SeqCst);
                 yield_now().await;

@@ -22,11 +22,11 @@ fn failing(
     let with = Arc::new(with);
     let refresher = Refresher::new(move |credential: Credential| {
         noted.push(Instant::now());
-        let answer = match noted.all().len() <= times {
+        let response = match noted.all().len() <= times {
             true => Err(with()),
             false => Ok(renewed(&credential.metadata)),
         };
-        async move { answer }
+        async move { response }
     });
     (refresher, asked)
 }
@@ -311,12 +311,12 @@ async fn what_a_person_orders_is_saved_or_fails_with_the_vaults_error() {
         stored.get(&a).is_some_and(|standing| standing.paused)
     };
     for again in 0..3 {
-        let answer = match again {
+        let response = match again {
             0 => pool.pause(a).await,
             1 => pool.reset(a).await,
             _ => pool.save().await,
         };
-        assert!(matches!(answer, Err(VaultError::Key(_))), "{answer:?}");
+        assert!(matches!(response, Err(VaultError::Key(_))), "{response:?}");
     }
     // Here it holds all the same.
     assert!(status_of(&pool, "a").standing.paused);

@@ -50,7 +50,7 @@ async fn a_request_that_every_account_refuses_is_at_fault_itself() {
         let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
         let service = stack(four(&pool, &no_refresh()), upstream.clone());
         for _ in 0..5 {
-            assert_eq!(ask(&service, post()).await, (status, "c".into()), "the last answer, whole");
+            assert_eq!(ask(&service, post()).await, (status, "c".into()), "the last response, whole");
         }
         assert!(pool.status().iter().all(|status| learnt(&status.standing) == Standing::default()));
         assert_eq!(order(&pool), ["a", "b", "c"]);
@@ -84,8 +84,8 @@ async fn a_pool_of_one_is_never_convicted_and_its_token_is_renewed_once() {
 
 #[tokio::test]
 async fn a_fresh_token_that_is_refused_by_a_403_is_still_renewed_for_a_401() {
-    let answers = [Canned::status(403), Canned::status(401)];
-    let upstream = Upstream::new().answers("a-1", always(403)).answers("a-2", answers);
+    let responses = [Canned::status(403), Canned::status(401)];
+    let upstream = Upstream::new().answers("a-1", always(403)).answers("a-2", responses);
     let (pool, _) = pool_of(&accounts(["a"]).await).await;
     let refreshes = Journal::new();
     let service = stack(four(&pool, &renewing(&refreshes)), upstream);
@@ -95,21 +95,21 @@ async fn a_fresh_token_that_is_refused_by_a_403_is_still_renewed_for_a_401() {
 }
 
 #[tokio::test]
-async fn only_an_answer_that_shows_that_another_was_accepted_convicts() {
+async fn only_a_response_that_shows_that_another_was_accepted_convicts() {
     let after_authentication = [400, 404, 405, 406, 410, 411, 413, 414, 415, 416, 417];
     let done = [200, 201, 204, 206, 304, 409, 412, 422];
     let nothing = [301, 302, 303, 307, 407, 408, 418, 421, 423, 425, 431, 451, 500, 502, 503, 529];
-    let cases = done.into_iter().map(|answer| (answer, [true, true]));
-    let cases = cases.chain(after_authentication.into_iter().map(|answer| (answer, [true, false])));
-    let cases = cases.chain(nothing.into_iter().map(|answer| (answer, [false, false])));
-    for (answer, convicts) in cases {
+    let cases = done.into_iter().map(|status| (status, [true, true]));
+    let cases = cases.chain(after_authentication.into_iter().map(|status| (status, [true, false])));
+    let cases = cases.chain(nothing.into_iter().map(|status| (status, [false, false])));
+    for (status, convicts) in cases {
         for (refusal, convicts) in [401, 403].into_iter().zip(convicts) {
-            let upstream = Upstream::new().answers("a", always(refusal)).answers("b", always(answer));
+            let upstream = Upstream::new().answers("a", always(refusal)).answers("b", always(status));
             let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
             let service = stack(four(&pool, &no_refresh()), upstream.clone());
-            assert_eq!(ask(&service, post()).await.0, answer);
+            assert_eq!(ask(&service, post()).await.0, status);
             let expected = if convicts { seconds(300) } else { NONE };
-            assert_eq!(cools(&pool, "a"), expected, "a {refusal}, then a {answer}");
+            assert_eq!(cools(&pool, "a"), expected, "a {refusal}, then a {status}");
             upstream.set("a", [Canned::ok()]);
             upstream.set("b", [Canned::ok()]);
             ask(&service, post()).await;

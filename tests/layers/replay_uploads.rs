@@ -181,7 +181,7 @@ fn held(held: &Held) -> Upload {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_goes_on_for_an_answer_that_is_thrown_away_is_cut_short() {
+async fn an_upload_that_goes_on_for_a_response_that_is_thrown_away_is_cut_short() {
     // Whoever reads on alone gets past the bound.
     for stacked in orders(QUESTION.len() as u64 - 2) {
         let pool = pool(keys(["a", "b"]).await).await;
@@ -239,7 +239,7 @@ async fn an_upload_that_passes_the_bound_during_a_refresh_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_returned_does_not_cut_its_upload_short() {
+async fn a_response_that_is_returned_does_not_cut_its_upload_short() {
     for stacked in orders(QUESTION.len() as u64) {
         let pool = pool(keys(["a"]).await).await;
         let under_way = Held::default();
@@ -279,8 +279,8 @@ async fn an_upload_past_the_bound_waits_for_no_credential() {
         let service = stacked(&pool, &no_refresh(), &upstream);
         let busy = tokio::spawn(ask(&service, post()));
         upstream.seen.reaches(1).await;
-        let answer = tokio::time::timeout(seconds(60), ask(&service, post())).await;
-        assert_eq!(answer.expect("it waits in vain").0, 429);
+        let response = tokio::time::timeout(seconds(60), ask(&service, post())).await;
+        assert_eq!(response.expect("it waits in vain").0, 429);
         release.notify_one();
         assert_eq!(busy.await.unwrap().0, 200);
         assert_eq!(upstream.seen.all(), ["a", "b"]);
@@ -319,8 +319,8 @@ where
             let (stream, _) = listener.accept().await.unwrap();
             let handler = handler.clone();
             let service = hyper::service::service_fn(move |request| {
-                let answer = handler(request);
-                async move { Ok::<_, Infallible>(answer.await) }
+                let response = handler(request);
+                async move { Ok::<_, Infallible>(response.await) }
             });
             tokio::spawn(async move {
                 let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());

@@ -43,10 +43,10 @@ macro_rules! collected {
     };
 }
 
-// tower-http's timeout, which is an answer
+// tower-http's timeout, which is a response
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_a_timeout_makes_is_the_callers_and_blames_nobody() {
+async fn a_response_that_a_timeout_makes_is_the_callers_and_blames_nobody() {
     for place in 0..5 {
         let (pool, _) = ours().await;
         let upstream = Upstream::new().answers("a", [Canned::ok().after_time(seconds(10))]);
@@ -62,7 +62,7 @@ async fn an_answer_that_a_timeout_makes_is_the_callers_and_blames_nobody() {
 
 // Compression
 
-/// An upstream that compresses its answers if it is asked to.
+/// An upstream that compresses its responses if it is asked to.
 fn compressing(upstream: &Upstream) -> Stack {
     stack((collected!(), CompressionLayer::new().compress_when(true_always)), upstream.clone())
 }
@@ -72,7 +72,7 @@ fn true_always(_: StatusCode, _: http::Version, _: &http::HeaderMap, _: &http::E
 }
 
 #[tokio::test]
-async fn a_decompression_anywhere_gives_the_answer_in_clear_after_a_rotation() {
+async fn a_decompression_anywhere_gives_the_response_in_clear_after_a_rotation() {
     for place in 0..5 {
         let (pool, upstream) = ours().await;
         let users = (collected!(), DecompressionLayer::new());
@@ -95,8 +95,8 @@ impl Provider for ReadsBodies {
         if status == StatusCode::FORBIDDEN { 1024 } else { 0 }
     }
 
-    fn read(&self, answer: &Read<'_>) -> Assessment {
-        match answer.body {
+    fn read(&self, response: &Read<'_>) -> Assessment {
+        match response.body {
             b"suspended" => {
                 Assessment::default().verdict(Verdict::Stopped { reason: "suspended".into() })
             }
@@ -234,7 +234,7 @@ fn hedged(to: Stack) -> Stack {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_anywhere_gets_the_faster_answer_with_the_same_account() {
+async fn a_hedge_anywhere_gets_the_faster_response_with_the_same_account() {
     for over in [true, false] {
         let (pool, _) = ours().await;
         let upstream = Upstream::new().answers(

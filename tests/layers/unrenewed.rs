@@ -115,17 +115,17 @@ fn failing(times: usize, with: Failure, asked: &Journal<String>) -> Refresher {
     let noted = asked.clone();
     Refresher::new(move |credential: Credential| {
         noted.push(credential.metadata.label.to_string());
-        let answer = match noted.all().len() <= times {
+        let response = match noted.all().len() <= times {
             true => Err(with()),
             false => Ok(renewed(&credential.metadata)),
         };
-        async move { answer }
+        async move { response }
     })
 }
 
 type Failure = fn() -> RefreshError;
 
-/// How a token endpoint fails without a verdict, and the token after it has worked. An answer that can't be read makes
+/// How a token endpoint fails without a verdict, and the token after it has worked. A response that can't be read makes
 /// a generation of its own, since it is kept.
 const HICCUPS: [(&str, Failure, &str); 3] = [
     ("a limit", || RefreshError::AskAgain { after: seconds(2), error: "429".into() }, "a-2"),

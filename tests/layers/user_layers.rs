@@ -302,15 +302,15 @@ async fn a_retry_layer_between_auth_header_and_rotate_keeps_the_attempts_own_cre
         } else {
             stack(rotate, stack(retry, stack((auth, persist), boxed(&upstream))))
         };
-        let answer = ask(&service, post()).await;
+        let response = ask(&service, post()).await;
         assert_eq!(status_of(&pool, "a").standing.failures, 1);
         assert_eq!(learnt(&status_of(&pool, "b").standing), Standing::default());
         if auth_outside {
             // What the retry layer has to send again is its own request, which is with a.
-            assert_eq!(answer, (200, "c".into()));
+            assert_eq!(response, (200, "c".into()));
             assert_eq!(upstream.tokens(), ["a", "b", "a", "c"]);
         } else {
-            assert_eq!(answer, (200, "b at last".into()));
+            assert_eq!(response, (200, "b at last".into()));
             assert_eq!(upstream.tokens(), ["a", "b", "b", "b"]);
         }
     }

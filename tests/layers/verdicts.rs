@@ -1,4 +1,4 @@
-//! What an answer says of an account: limits and verdicts in the body, and what follows from them.
+//! What a response says of an account: limits and verdicts in the body, and what follows from them.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -30,13 +30,13 @@ impl Provider for Talkative {
         if matches!(status.as_u16(), 401 | 403 | 429) { 32 } else { 0 }
     }
 
-    fn read(&self, answer: &Said<'_>) -> Assessment {
-        assert!(answer.body.len() <= 32);
-        let body = String::from_utf8_lossy(answer.body);
-        let found = Assessment::in_headers(answer);
+    fn read(&self, response: &Said<'_>) -> Assessment {
+        assert!(response.body.len() <= 32);
+        let body = String::from_utf8_lossy(response.body);
+        let found = Assessment::in_headers(response);
         match body.split_once(' ') {
             Some(("wait", time)) => {
-                found.or_retry_at(time.trim().parse().ok().map(|time| answer.now.after(seconds(time))))
+                found.or_retry_at(time.trim().parse().ok().map(|time| response.now.after(seconds(time))))
             }
             Some(("stop", reason)) => found.verdict(Verdict::Stopped { reason: reason.to_owned() }),
             _ => found,
@@ -90,13 +90,13 @@ async fn a_limit_that_only_the_body_names_is_kept_to_and_the_body_is_whole() {
 }
 
 #[tokio::test]
-async fn the_last_answer_is_returned_whole_after_its_beginning_was_read() {
+async fn the_last_response_is_returned_whole_after_its_beginning_was_read() {
     let pool = pool(["a", "b", "c"]).await;
     let long: String = (0..20_000).map(|number| format!("{number} ")).collect();
-    let answer = || Canned::status(429).body(long.clone());
+    let response = || Canned::status(429).body(long.clone());
     let upstream = ["a", "b", "c"]
         .iter()
-        .fold(Upstream::new(), |upstream, label| upstream.answers(&format!("{label}-1"), [answer()]));
+        .fold(Upstream::new(), |upstream, label| upstream.answers(&format!("{label}-1"), [response()]));
     for stack in stacks(&pool, &no_refresh(), &upstream) {
         assert_eq!(ask(&stack, post()).await, (429, long.clone()));
     }
@@ -111,8 +111,8 @@ async fn an_account_that_is_stopped_is_not_refreshed_and_no_other_is_shown_to_th
             let upstream =
                 Upstream::new().answers("a-1", [Canned::status(status).body("stop invalidated a-1")]);
             let stack = &stacks(&pool, &renewing(&calls), &upstream)[order];
-            let answer = ask(stack, post()).await;
-            assert_eq!(answer, (status, "stop invalidated a-1".to_owned()));
+            let response = ask(stack, post()).await;
+            assert_eq!(response, (status, "stop invalidated a-1".to_owned()));
             assert_eq!(upstream.tokens(), ["a-1"]);
             assert!(calls.all().is_empty(), "no refresh");
             let stopped = status_of(&pool, "a").standing.health;
@@ -175,8 +175,8 @@ async fn a_token_that_may_not_do_it_is_neither_refreshed_nor_cooled_down_and_ano
         for status in [401, 403] {
             let pool = pool(["a", "b", "c"]).await;
             let calls = Journal::new();
-            let answer = Canned::status(status).header("www-authenticate", challenge);
-            let upstream = Upstream::new().answers("a-1", [answer]);
+            let response = Canned::status(status).header("www-authenticate", challenge);
+            let upstream = Upstream::new().answers("a-1", [response]);
             let stack = &stacks(&pool, &renewing(&calls), &upstream)[order];
             assert_eq!(ask(stack, post()).await.0, 200);
             assert_eq!(upstream.tokens(), ["a-1", "b-1"]);
@@ -240,8 +240,8 @@ async fn a_body_that_has_ended_is_not_asked_again() {
     let pool = pool(["a", "b", "c"]).await;
     let upstream = service_fn(|_: Asked| {
         let body = Strict(VecDeque::from(["wait ", "9"].map(Bytes::from)), false);
-        let answer = http::Response::builder().status(429).body(body);
-        std::future::ready(answer.map_err(BoxError::from))
+        let response = http::Response::builder().status(429).body(body);
+        std::future::ready(response.map_err(BoxError::from))
     });
     let service = tower::Layer::layer(&ErrorBodyLayer::new(pool), upstream);
     let mut body = service.oneshot(post()).await.unwrap().into_body();
@@ -277,8 +277,8 @@ impl Body for Strict {
 async fn a_body_of_empty_pieces_without_end_is_not_read_without_end() {
     let pool = pool(["a", "b", "c"]).await;
     let upstream = service_fn(|_: Asked| {
-        let answer = http::Response::builder().status(429).body(Endless);
-        std::future::ready(answer.map_err(BoxError::from))
+        let response = http::Response::builder().status(429).body(Endless);
+        std::future::ready(response.map_err(BoxError::from))
     });
     let service = tower::Layer::layer(&ErrorBodyLayer::new(pool), upstream);
     let mut body = service.oneshot(post()).await.unwrap().into_body();

@@ -150,8 +150,8 @@ async fn of_429s_at_once_the_longest_deadline_counts_whatever_their_order() {
 #[tokio::test]
 async fn an_unavailable_upstream_parks_no_account() {
     for status in [500, 502, 503, 529] {
-        let answer = Canned::status(status).header("retry-after", "60");
-        let upstream = Upstream::new().answers("a", [answer]);
+        let response = Canned::status(status).header("retry-after", "60");
+        let upstream = Upstream::new().answers("a", [response]);
         let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);
         let pool = builder(spy.clone()).open().await.unwrap();
         let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -208,7 +208,7 @@ async fn when_all_need_a_new_sign_in_that_is_the_error() {
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let pool = builder(accounts(["a"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
-    assert_eq!(ask(&service, post()).await.0, 401, "the answer that taught it is returned");
+    assert_eq!(ask(&service, post()).await.0, 401, "the response that taught it is returned");
     let error = service.oneshot(post()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::NeedsSignIn { pin: None, .. })), "{error:?}");
     assert_eq!(upstream.tokens(), ["a-1"]);

@@ -5,7 +5,7 @@ use tower_credentials::*;
 use crate::log;
 use crate::support::*;
 
-/// A limit, a sign-in that is needed, a good answer and a pause.
+/// A limit, a sign-in that is needed, a good response and a pause.
 async fn something_happens() {
     let upstream = Upstream::new()
         .answers("limited-1", [Canned::limited(30)])

@@ -1,7 +1,7 @@
 //! What is logged, and what never is.
 //!
 //! The log is the whole process's: tracing asks once per place in the source who listens there, and the thread that
-//! comes first answers for all. So each test that logs begins with [`log`].
+//! comes first responses for all. So each test that logs begins with [`log`].
 
 #![cfg(feature = "file")]
 

@@ -81,7 +81,7 @@ fn planted_token(label: &str) -> String {
 #[tokio::test]
 async fn no_path_of_a_request_logs_or_tells_a_secret() {
     let log = log();
-    // The answers: a is limited, b's token is renewed, c's is dead, d's network fails, e is good.
+    // The responses: a is limited, b's token is renewed, c's is dead, d's network fails, e is good.
     let upstream = Upstream::new()
         .answers(&planted_token("a"), [Canned::limited(3000)])
         .answers(&planted_token("b"), [Canned::status(401)])

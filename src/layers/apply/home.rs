@@ -1,21 +1,21 @@
-//! Sending a request to the endpoint of its credential, and another credential's attempt back again.
+//! Directing a request to the endpoint of its credential, and back again for another credential.
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri};
 
 use crate::pool::Lease;
 
-/// Where the caller has sent a request that was sent elsewhere, and where that was.
+/// The caller's destination of a request that was sent elsewhere, and the endpoints that it was sent to.
 pub(in crate::layers) struct Home {
     scheme: Scheme,
     authority: Authority,
-    /// The leases whose endpoints it was sent to, and whether the endpoint's prefix was put before the
-    /// path: it may have been there.
+    /// The leases whose endpoints it was sent to, and whether the endpoint's prefix was added to the path, which
+    /// may have had it already.
     elsewhere: Vec<(Lease, bool)>,
 }
 
-/// Sends a request to the lease's endpoint, or home where it has none. One whose URI has no host stays
-/// as it is: it goes down a connection that the caller has opened.
+/// Directs a request to the lease's endpoint, or home if the lease has none. A request whose URI has no host is
+/// left alone: it goes down a connection that the caller has opened.
 pub(super) fn send_to<B>(lease: &Lease, request: &mut Request<B>, home: &mut Option<Home>) {
     if let Some(home) = home
         && let Some((elsewhere, prefixed)) = home.sent_to(request.uri())
@@ -48,7 +48,7 @@ impl Home {
                 endpoint.contains(uri) && (!prefixed || is_under(uri.path(), endpoint.prefix()))
             })
         };
-        // Of several at one origin it is the one that has put the most before the path.
+        // Of several at one origin, the one that has added the longest prefix.
         let put_before = |(lease, prefixed): &&(Lease, bool)| {
             lease.endpoint().filter(|_| *prefixed).map_or(0, |endpoint| endpoint.prefix().len())
         };
@@ -69,7 +69,7 @@ fn set<B>(request: &mut Request<B>, scheme: &Scheme, authority: &Authority, path
     let mut parts = request.uri().clone().into_parts();
     parts.scheme = Some(scheme.clone());
     parts.authority = Some(authority.clone());
-    // Both are parts of URIs, so they make one; the check of where it goes comes after in any case.
+    // Both are parts of URIs, so they make one. The destination is checked afterwards in any case.
     let path = if path.starts_with('/') { path.parse() } else { format!("/{path}").parse() };
     parts.path_and_query = path.ok().or(parts.path_and_query);
     if let Ok(uri) = Uri::from_parts(parts) {

@@ -1,9 +1,9 @@
-//! Taking credentials of the caller's out of a query.
+//! Removing the caller's credentials from a query.
 
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
-/// Removes the query's parameters of these names.
+/// Removes the query parameters with these names.
 #[inline]
 pub(super) fn remove<B>(request: &mut Request<B>, names: &[String]) {
     if !names.is_empty()
@@ -15,7 +15,7 @@ pub(super) fn remove<B>(request: &mut Request<B>, names: &[String]) {
     }
 }
 
-/// The query without the parameters of these names; `None` where it has none of them.
+/// Returns the query without the parameters with these names, or `None` if it has none of them.
 fn without(query: &str, names: &[String]) -> Option<String> {
     let is_named = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or_default();
@@ -27,7 +27,7 @@ fn without(query: &str, names: &[String]) -> Option<String> {
     })
 }
 
-/// A parameter's name without percent-encoding (RFC 3986, section 2.1): `api%5Fkey` is `api_key` to
+/// Decodes the percent-encoding of a parameter's name (RFC 3986, section 2.1): `api%5Fkey` is `api_key` to
 /// most servers.
 fn decoded(name: &str) -> String {
     let mut bytes = Vec::with_capacity(name.len());
@@ -59,7 +59,7 @@ fn with_query(uri: &Uri, query: &str) -> Uri {
     let path = uri.path();
     let text = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     let mut parts = uri.clone().into_parts();
-    // Both are parts of what was a URI, so they make one.
+    // Both are parts of a URI, so they make one.
     parts.path_and_query = text.parse::<PathAndQuery>().ok();
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

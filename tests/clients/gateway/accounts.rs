@@ -12,7 +12,7 @@ use crate::wire::{frames, full, soon, whole, wire_client};
 async fn send(gateway: &Gateway, method: &str, body: &'static str) -> (u16, String) {
     let request = Request::builder().method(method).uri(gateway.url("/v1/messages"));
     let request = request.header("authorization", "Bearer the-clients-own").body(full(body)).unwrap();
-    let response = soon("an answer", wire_client(false).request(request)).await.unwrap();
+    let response = soon("a response", wire_client(false).request(request)).await.unwrap();
     let (head, body) = response.into_parts();
     (head.status.as_u16(), String::from_utf8(whole(body).await.0.to_vec()).unwrap())
 }
@@ -39,7 +39,7 @@ async fn a_body_that_streams_is_sent_again_if_it_fits_into_the_bound() {
         let gateway = home.gateway(&server.origin(), &["--replay", bound]).await;
         let body = frames(["ques", "tion"].map(|piece| Frame::data(piece.into())));
         let request = Request::post(gateway.url("/v1/messages")).body(body).unwrap();
-        let response = soon("an answer", wire_client(false).request(request)).await.unwrap();
+        let response = soon("a response", wire_client(false).request(request)).await.unwrap();
         assert_eq!(
             (response.status().as_u16(), &*upstream.tokens()),
             (status, &tokens.iter().map(ToString::to_string).collect::<Vec<_>>()[..])

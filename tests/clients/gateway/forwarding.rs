@@ -1,4 +1,4 @@
-//! Generated requests and answers: what arrives is what was sent, less what is for one hop or was the client's
+//! Generated requests and responses: what arrives is what was sent, less what is for one hop or was the client's
 //! own credential, with the account's.
 
 use std::sync::{Arc, Mutex};
@@ -130,7 +130,7 @@ fn exchange() -> impl Strategy<Value = Exchange> {
         })
 }
 
-/// Whether an answer may have a body (RFC 9110, sections 9.3.2 and 15.3.5).
+/// Whether a response may have a body (RFC 9110, sections 9.3.2 and 15.3.5).
 fn may_have_body(method: &str, status: u16) -> bool {
     method != "HEAD" && status != 204
 }
@@ -269,7 +269,7 @@ fn what_arrives_is_what_was_sent_less_what_is_stripped_with_the_accounts_own() {
         let request = exchange.sent(&authority);
         let client = &clients[usize::from(exchange.http2)];
         let (head, (data, trailers)) = runtime.block_on(async {
-            let response = soon("an answer", client.request(request)).await.unwrap();
+            let response = soon("a response", client.request(request)).await.unwrap();
             let (head, body) = response.into_parts();
             (head, whole(body).await)
         });

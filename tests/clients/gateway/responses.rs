@@ -1,4 +1,4 @@
-//! What the gateway answers by itself.
+//! The responses that the gateway makes itself.
 
 use http::{HeaderMap, Request, Response};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::support::{Canned, Server, Upstream};
 use crate::wire::{Wire, full, soon, whole, wire_client};
 
 async fn ask(request: Request<crate::wire::WireBody>) -> (u16, HeaderMap, String) {
-    let response = soon("an answer", wire_client(false).request(request)).await.unwrap();
+    let response = soon("a response", wire_client(false).request(request)).await.unwrap();
     let (head, body) = response.into_parts();
     let text = String::from_utf8(whole(body).await.0.to_vec()).unwrap();
     (head.status.as_u16(), head.headers, text)
@@ -43,7 +43,7 @@ async fn an_upstream_that_refuses_connections_is_502_with_a_json_body() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_closes_without_an_answer_is_502() {
+async fn an_upstream_that_closes_without_a_response_is_502() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -89,7 +89,7 @@ async fn the_upstream_is_asked_only_for_codings_in_which_an_error_can_be_read() 
 }
 
 #[tokio::test]
-async fn when_every_account_is_limited_the_answer_is_429_with_the_soonest() {
+async fn when_every_account_is_limited_the_response_is_429_with_the_soonest() {
     for (limits, seconds, should_retry) in [([300, 40], 40, None), ([4000, 61], 61, Some("false"))] {
         let upstream = Upstream::new()
             .answers("a", [Canned::limited(limits[0]).body("from a")])
@@ -121,7 +121,7 @@ async fn when_every_account_is_limited_the_answer_is_429_with_the_soonest() {
 }
 
 #[tokio::test]
-async fn without_an_account_the_answer_is_503_and_a_start_says_so() {
+async fn without_an_account_the_response_is_503_and_a_start_says_so() {
     let upstream = Upstream::new();
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&[]).await;
@@ -263,11 +263,11 @@ async fn a_client_that_breaks_off_its_upload_is_not_the_upstreams_failure() {
     stream.write_all(head.as_bytes()).await.unwrap();
     soon("a request", requests.recv()).await.unwrap();
     stream.shutdown().await.unwrap();
-    let mut answer = String::new();
-    soon("an answer", stream.read_to_string(&mut answer)).await.unwrap();
-    assert!(answer.is_empty() || answer.contains("incomplete_request"), "{answer}");
+    let mut response = String::new();
+    soon("a response", stream.read_to_string(&mut response)).await.unwrap();
+    assert!(response.is_empty() || response.contains("incomplete_request"), "{response}");
     let said = gateway.stop().await;
-    assert!(!said.contains("no answer from"), "{said}");
+    assert!(!said.contains("no response from"), "{said}");
 }
 
 #[tokio::test]
@@ -280,9 +280,9 @@ async fn connect_is_refused_and_opens_no_tunnel() {
     let mut stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
     let request = "CONNECT 127.0.0.1:443 HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    soon("an answer", stream.read_to_string(&mut answer)).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let mut response = String::new();
+    soon("a response", stream.read_to_string(&mut response)).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
     assert!(upstream.seen.all().is_empty());
 }
 

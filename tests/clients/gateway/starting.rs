@@ -167,7 +167,7 @@ async fn help_tells_of_every_flag_and_ends_well() {
     }
 }
 
-/// A gateway with an answer that is under way: its body, read so far, and what it is made by.
+/// A gateway with a response that is under way: its body, read so far, and what it is made by.
 async fn streaming(drain: &str) -> (Home, Gateway, mpsc::Sender<Frame<Bytes>>, hyper::body::Incoming) {
     let (bodies, mut made) = mpsc::unbounded_channel();
     let wire = Wire::start(move |_| {
@@ -213,7 +213,7 @@ async fn after_sigterm_answers_under_way_end_and_no_others_begin() {
 }
 
 #[tokio::test]
-async fn an_answer_without_an_end_is_broken_off_after_a_bound() {
+async fn a_response_without_an_end_is_broken_off_after_a_bound() {
     let (_home, gateway, pieces, body) = streaming("1").await;
     gateway.signal("TERM").await;
     let (status, said) = gateway.ended().await;

@@ -55,7 +55,7 @@ async fn server_sent_events_arrive_before_the_next_one_is_made() {
     for versions in VERSIONS {
         let (wire, mut made) = piecewise(&[("content-type", "text/event-stream")]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
-        let response = soon("an answer", client.request(post(&gateway, full("hi")))).await.unwrap();
+        let response = soon("a response", client.request(post(&gateway, full("hi")))).await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let (events, mut body) = (made.recv().await.unwrap(), response.into_body());
         for number in 0..3 {
@@ -84,7 +84,7 @@ async fn an_upload_arrives_before_its_next_piece_is_made() {
         .await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let (pieces, body) = channel();
-        let answer = tokio::spawn(client.request(post(&gateway, body)));
+        let response = tokio::spawn(client.request(post(&gateway, body)));
         pieces.send(Frame::data("first".into())).await.unwrap();
         let (mut body, done) = soon("a request", arrived.recv()).await.unwrap();
         assert_eq!(piece(&mut body).await, "first", "{versions:?}");
@@ -93,7 +93,7 @@ async fn an_upload_arrives_before_its_next_piece_is_made() {
         drop(pieces);
         assert_eq!(length(body).await, 0);
         done.send(()).unwrap();
-        assert_eq!(whole(answer.await.unwrap().unwrap().into_body()).await.0, "thanks");
+        assert_eq!(whole(response.await.unwrap().unwrap().into_body()).await.0, "thanks");
     }
 }
 
@@ -120,7 +120,7 @@ async fn trailers_go_both_ways() {
         // HTTP/1.1 has no trailers that are not announced.
         request.headers_mut().insert("trailer", HeaderValue::from_static("x-checksum"));
         request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
-        let response = soon("an answer", client.request(request)).await.unwrap();
+        let response = soon("a response", client.request(request)).await.unwrap();
         let (seen, down) = whole(response.into_body()).await;
         assert_eq!(seen, r#"b"up" Some("up")"#, "{versions:?}");
         assert_eq!(down, trailers("down"), "{versions:?}");
@@ -173,7 +173,7 @@ async fn an_upstream_that_nobody_reads_is_not_read_ahead() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_an_answer_ends_the_upstreams() {
+async fn a_client_that_leaves_in_the_middle_of_a_response_ends_the_upstreams() {
     for versions in VERSIONS {
         let (wire, mut made) = piecewise(&[]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
@@ -187,7 +187,7 @@ async fn a_client_that_leaves_in_the_middle_of_an_answer_ends_the_upstreams() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_the_answer_ends_the_upstreams_work() {
+async fn a_client_that_leaves_before_the_response_ends_the_upstreams_work() {
     for versions in VERSIONS {
         let (requests, mut begun) = mpsc::unbounded_channel();
         let wire = Wire::start(move |request| {
@@ -210,7 +210,7 @@ async fn a_client_that_leaves_before_the_answer_ends_the_upstreams_work() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_breaks_off_for_the_client() {
+async fn a_response_that_breaks_off_breaks_off_for_the_client() {
     for versions in VERSIONS {
         // More than comes.
         let (wire, mut made) = piecewise(&[("content-length", "100")]).await;
@@ -221,6 +221,6 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client() {
         assert_eq!(piece(response.body_mut()).await, "first");
         drop(pieces);
         let rest = http_body_util::BodyExt::collect(response.into_body());
-        assert!(soon("the end", rest).await.is_err(), "{versions:?}: half an answer passed as a whole");
+        assert!(soon("the end", rest).await.is_err(), "{versions:?}: half a response passed as a whole");
     }
 }

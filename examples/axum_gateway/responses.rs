@@ -1,4 +1,4 @@
-//! What the gateway answers by itself.
+//! The responses that the gateway makes itself.
 
 use std::error::Error as StdError;
 use std::io;
@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tower_credentials::{BoxError, Error};
 
-/// An answer with a JSON body.
+/// A response with a JSON body.
 pub fn as_json(status: StatusCode, body: &Value) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{body}\n")));
     *response.status_mut() = status;
@@ -26,7 +26,7 @@ pub fn error(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
     as_json(status, &error_body(kind, message))
 }
 
-/// What a request for another protocol is answered, such as a WebSocket's. Clients that can do without go on by HTTP.
+/// The response to a request for another protocol, such as WebSocket. Clients that can do without it go on with HTTP.
 pub fn no_upgrade() -> Response<Body> {
     let message = "this gateway forwards HTTP only: no WebSocket and no other upgrade; use the API's HTTP endpoint";
     let mut response = error(StatusCode::UPGRADE_REQUIRED, "upgrade_not_supported", message);
@@ -36,7 +36,7 @@ pub fn no_upgrade() -> Response<Body> {
     response
 }
 
-/// What came of a request that the upstream has not answered.
+/// The response to a request that the upstream has not answered, and its message.
 pub fn failure(failure: &BoxError, upstream: &str) -> (Response<Body>, String) {
     if let Some(own) = failure.downcast_ref::<Error>() {
         let message = own.to_string();
@@ -45,7 +45,7 @@ pub fn failure(failure: &BoxError, upstream: &str) -> (Response<Body>, String) {
             _ => (StatusCode::SERVICE_UNAVAILABLE, "no_account"),
         };
         let mut response = error(status, kind, &message);
-        // A person has to act first.
+        // A person must act first.
         let name = HeaderName::from_static("x-should-retry");
         response.headers_mut().insert(name, HeaderValue::from_static("false"));
         return (response, message);
@@ -59,7 +59,7 @@ pub fn failure(failure: &BoxError, upstream: &str) -> (Response<Body>, String) {
     (error(StatusCode::BAD_GATEWAY, "upstream_unreachable", &message), message)
 }
 
-/// An error and what it comes from.
+/// An error and its sources.
 pub fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
