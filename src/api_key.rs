@@ -9,7 +9,7 @@ impl SecretString {
     /// Creates the secret of an API key that a person has typed, copied or set. Removes white space around it.
     ///
     /// Every vendor's keys consist of visible ASCII characters. A text with more than the key, such as quotes, a
-    /// `Bearer ` in front, a byte order mark or a second line, is refused, since the key in it could only be guessed.
+    /// `Bearer ` or a variable's name in front, a byte order mark or a second line, is refused, since the key in it could only be guessed.
     ///
     /// ```
     /// use tower_credentials::SecretString;
@@ -31,6 +31,8 @@ impl SecretString {
             "it begins with a byte order mark"
         } else if key.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("bearer")) {
             "it has \"Bearer\" in front"
+        } else if is_assignment(key) {
+            "it begins with the name of a variable and \"=\""
         } else if key.starts_with(is_quote) || key.ends_with(is_quote) {
             "it has quotes around it"
         } else if key.chars().any(char::is_whitespace) {
@@ -42,6 +44,14 @@ impl SecretString {
         };
         Err(NotAnApiKey(reason))
     }
+}
+
+/// Whether the text is a line of an env file. A key may end in `=`, which fills up base32 and base64.
+fn is_assignment(text: &str) -> bool {
+    let is_of_a_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let Some((name, value)) = text.split_once('=') else { return false };
+    let begins_as_a_name = !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit());
+    begins_as_a_name && name.bytes().all(is_of_a_name) && !value.trim_start_matches('=').is_empty()
 }
 
 /// The error of a text that is not an API key. `Display` shows the reason.

@@ -80,7 +80,7 @@ const TWICE: &str = "is there twice, and it can't be told which one counts";
 fn syntax(error: &serde_json::Error) -> Syntax {
     let reason = match error.is_eof() {
         true => "it ends in the middle: it was not written to its end",
-        false => "it is not JSON there",
+        false => "it is not JSON from here on (it may be cut off)",
     };
     Syntax { line: error.line(), column: error.column(), reason }
 }

@@ -423,13 +423,13 @@ fn an_unreadable_file_is_an_error_and_never_counts_as_empty() {
         (&b""[..], "line 1, column 1: it ends in the middle"),
         (b"   \n ", "line 2, column 1: it ends in the middle"),
         (b"{\n  \"a\": {\"type\": \"api\", \"key\": \"pLaNtEd", "line 2, column"),
-        (b"{\n  \"a\": pLaNtEd\n}", "line 2, column 8: it is not JSON there"),
-        (b"{} {}", "line 1, column 4: it is not JSON there"),
+        (b"{\n  \"a\": pLaNtEd\n}", "line 2, column 8: it is not JSON from here on (it may be cut off)"),
+        (b"{} {}", "line 1, column 4: it is not JSON from here on (it may be cut off)"),
         (b"[]", "line 1, column 1: must be an object"),
         (b"\"pLaNtEd\"", "line 1, column 1: must be an object"),
         (b"null", "line 1, column 1: must be an object"),
         (b"{\n\"a\": \"\xff\"}", "line 2, column 7: it is not UTF-8 there"),
-        (b"\0\0\0\0", "line 1, column 1: it is not JSON there"),
+        (b"\0\0\0\0", "line 1, column 1: it is not JSON from here on (it may be cut off)"),
     ] {
         for source in Source::ALL {
             let path = home.write(source, text);

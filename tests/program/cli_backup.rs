@@ -124,7 +124,10 @@ async fn what_does_not_open_is_said_and_leaves_everything_as_it_is() {
     home.run_with(["backup", "b"], PASSPHRASE).ok();
     let other = Home::new();
     let file = path.to_str().unwrap();
-    other.run_with(["restore", file], "wrong passphrase").code(5).says("the passphrase is another one");
+    other
+        .run_with(["restore", file], "wrong passphrase")
+        .code(5)
+        .says("/b does not open: the passphrase is another one");
     let text = fs::read_to_string(&path).unwrap();
     for (changed, code, says) in [
         (text.replace("\"created_at\": 1", "\"created_at\": 2"), 5, "the file was changed"),
@@ -135,7 +138,7 @@ async fn what_does_not_open_is_said_and_leaves_everything_as_it_is() {
             "in a way that is not known",
         ),
         (text.replace("backup\": 1", "backup\": 9"), 2, "use a newer one"),
-        (text[..text.len() / 2].to_owned(), 2, "is no backup"),
+        (text[..text.len() / 2].to_owned(), 2, "or it is cut off"),
         ("{}".to_owned(), 2, "is no backup"),
     ] {
         assert_ne!(changed, text);

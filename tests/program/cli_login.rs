@@ -408,6 +408,13 @@ async fn an_account_of_a_label_is_replaced_where_that_is_said_and_added_where_no
         .ok()
         .says("Stored already: openai/work")
         .says("credentials rename openai/work spare");
+    // The label of another account is not advised.
+    let run = home.run_with(["login", "openai", "--api-key", "-l", "work-2"], "sk-secret-new").ok();
+    assert!(!run.says("another account's").stderr.contains("rename"));
+    let run =
+        home.run_with(["login", "openai", "--api-key", "-l", "work-2", "--replace"], "sk-secret-new");
+    let run = run.code(2).says("openai/work-2 was not changed: openai/work has this key already");
+    assert!(!run.says("credentials logout openai/work").stderr.contains("rename"));
     home.run(["login", "openai", "--api-key", "-l", "nobody", "--replace"]).code(3).says("nobody");
     home.run(["login", "openai", "--api-key", "--replace"]).code(2).says("--label");
 
@@ -488,9 +495,13 @@ fn what_is_no_key_is_refused_and_not_repeated() {
         ["\"sk-secret\"", "Bearer sk-secret", "sk-secret in side", "\u{feff}sk-secret", "sk-secret-é"]
             .into_iter()
             .chain(["sk-sec\nret", "sk-secret\u{1b}[31m", "'sk-secret'", "BEARER\tsk-secret"])
+            .chain(["OPENAI_API_KEY=sk-secret"])
     {
         home.run_with(["login", "openai", "--api-key"], key).code(2).says("this is not an API key");
     }
+    let long = "k".repeat(3 << 20);
+    home.run_with(["login", "openai", "--api-key"], &long).code(2).says("this is not an API key");
+    home.run(["login", "copilot", "--api-key"]).code(2).says("github-copilot has no API keys");
     home.run(["login", "SK-secret-and-more", "--api-key"]).code(3).says("paste the key");
     home.run(["login", "sk-secret-of-many-characters", "--api-key"]).code(3).says("paste the key");
     home.run(["login", "openai", "sk-secret", "--api-key"]).code(2).says("paste a key at the prompt");

@@ -302,7 +302,11 @@ fn a_file_in_which_nothing_is_holds_no_secrets() {
     // One of which nothing was understood may.
     let file = json!({"a": {"type": "new", "key": PLANTED}});
     write(&home, Source::Opencode, file.to_string());
-    home.run(["migrate"]).code(1).says("skipped a").says("still in plain text");
+    home.run(["migrate"])
+        .code(1)
+        .says("skipped a")
+        .says("still in plain text")
+        .says("error: 1 entry was not imported");
 }
 
 #[test]

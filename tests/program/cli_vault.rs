@@ -153,7 +153,7 @@ async fn export_writes_the_key_that_opens_the_vault() {
     assert_eq!(mode(&file), 0o600);
     fs::write(&file, "something else").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    home.run(["vault", "export", "-o", "backup.key"]).code(1).says("--force");
+    home.run(["vault", "export", "-o", "backup.key"]).code(1).says("is there already").says("--force");
     assert_eq!(fs::read_to_string(&file).unwrap(), "something else");
     home.run(["vault", "export", "-o", "backup.key", "--force"]).ok();
     assert_eq!((fs::read_to_string(&file).unwrap(), mode(&file)), (key.clone(), 0o600));
@@ -208,6 +208,7 @@ async fn an_exported_key_opens_the_old_records_on_another_machine() {
     // Before the vault is there, too; and from a file.
     let before = Home::new();
     fs::write(before.path().join("k"), &key).unwrap();
+    before.run(["vault", "import", "k"]).code(2).says("credentials vault import --file k");
     before.run(["vault", "import", "--file", "k"]).ok().says("other users may read");
     copy(&old.vault_directory(), &before.vault_directory());
     assert_eq!(opened(&before, &[]), ["spare", "work"]);
@@ -450,6 +451,8 @@ async fn path_tells_where_everything_is() {
     home.run(["vault", "path"])
         .ok()
         .says("does not hold a key")
+        .says("credentials vault import --file BACKUP")
+        .says("credentials vault init --force")
         .prints(home.key_file().to_str().unwrap());
 }
 

@@ -1,10 +1,13 @@
 //! What can be typed.
 
+use std::path::Path;
+
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::commands::Command;
 use crate::options::Global;
+use crate::shell::quoted;
 
 /// What follows the options in the long help.
 const AFTER_HELP: &str = "\
@@ -93,6 +96,15 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
     {
         // Without the value that was typed after it.
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
+    }
+    if let Some(ContextValue::String(file)) = error.get(ContextKind::InvalidArg)
+        && std::env::args_os().any(|argument| argument == "import")
+        && !file.starts_with('-')
+        && Path::new(file).is_file()
+    {
+        let command = format!("credentials vault import --file {}", quoted(file));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![command.into()]));
+        return error;
     }
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         let may_be_secret = |value: &ContextValue| match value {

@@ -184,7 +184,7 @@ impl From<SetupError> for Failure {
                 let failure = Self::new(Exit::Vault, missing.to_string());
                 failure.way_out(match missing.beside {
                     Some(file) => format!("add --key-file {}", quoted(file.display())),
-                    None => "credentials vault import".to_owned(),
+                    None => "credentials vault import --file FILE, with the key from a backup".to_owned(),
                 })
             }
             other => Self::failed(other.to_string()),

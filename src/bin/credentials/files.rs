@@ -29,12 +29,12 @@ pub(crate) fn is_elsewhere(
 /// Writes a file that only its owner may read. With `overwrite`, it replaces another file as a whole.
 pub(crate) fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Failure> {
     let failed = |error: io::Error| {
-        let failure = Failure::failed(format!("could not write {}", path.display())).because(&error);
         match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                failure.way_out("choose another name, or add --force to overwrite it")
+                Failure::failed(format!("{} is there already", path.display()))
+                    .way_out("choose another name, or add --force to overwrite it")
             }
-            _ => failure,
+            _ => Failure::failed(format!("could not write {}", path.display())).because(&error),
         }
     };
     if !overwrite {

@@ -56,17 +56,26 @@ pub(crate) async fn secret(what: &str) -> Result<SecretString, Failure> {
 
 /// Reads a secret from standard input, up to its end.
 pub(crate) async fn secret_from_stdin(what: &str) -> Result<Zeroizing<String>, Failure> {
-    let what = what.to_owned();
-    on_a_thread(move || {
+    let bytes = on_a_thread(|| {
         // Allocated at once, so that growing leaves no copy behind.
-        let mut text = Zeroizing::new(String::with_capacity(MOST as usize + 1));
-        io::stdin().lock().take(MOST + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > MOST {
-            return Err(io::Error::other(format!("the {what} is longer than {MOST} bytes")));
-        }
-        Ok(text)
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST as usize + 1));
+        io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
     })
-    .await
+    .await?;
+    let article = if what.starts_with(['A', 'a']) { "an" } else { "a" };
+    let refused = |reason: &str| {
+        Failure::usage(format!("this is not {article} {what}"))
+            .because(reason)
+            .way_out(format!("give the {what} alone"))
+    };
+    if bytes.len() as u64 > MOST {
+        return Err(refused(&format!("it is longer than {MOST} bytes")));
+    }
+    match str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(refused("it is not UTF-8 text")),
+    }
 }
 
 /// Returns the lines that a person types from now on.

@@ -159,8 +159,9 @@ fn read(file: &[u8]) -> Result<File, BackupError> {
         #[serde(rename = "tower-credentials-backup")]
         version: u64,
     }
-    let Versioned { version } = serde_json::from_slice(file)
-        .map_err(|_| BackupError::NoBackup("it is no JSON object with `tower-credentials-backup`"))?;
+    let Versioned { version } = serde_json::from_slice(file).map_err(|_| {
+        BackupError::NoBackup("it is no JSON object with `tower-credentials-backup`, or it is cut off")
+    })?;
     if version > VERSION {
         return Err(BackupError::Newer(version));
     }

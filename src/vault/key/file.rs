@@ -214,8 +214,8 @@ pub(in crate::vault) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError
     let no_key = || {
         let path = path.display();
         VaultError::Key(format!(
-            "{path} does not hold {EXPECTED}; restore it from a backup, or remove it to have a new key \
-             made, which opens nothing that was sealed before"
+            "{path} does not hold {EXPECTED}; move it away, then bring the key back from a backup: credentials vault \
+             import --file BACKUP; or begin again without the accounts: credentials vault init --force"
         ))
     };
     key.map(Some).ok_or_else(no_key)

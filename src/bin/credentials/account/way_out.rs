@@ -6,8 +6,14 @@ use crate::context::Context;
 use crate::output;
 use crate::shell::{option, quoted};
 
-/// Returns the command that adds an account to a pool.
+/// Returns the command that adds an account to a pool: with an API key if nobody can sign in.
 pub(crate) fn login(context: &Context, pool: &PoolKey) -> String {
+    let provider = context.registry.provider(pool.provider());
+    let by_key = provider.is_ok_and(|provider| provider.oauth().is_none());
+    format!("{}{}", login_of(context, pool), if by_key { " --api-key" } else { "" })
+}
+
+fn login_of(context: &Context, pool: &PoolKey) -> String {
     let is_usual = context.registry.pool_key(pool.provider()).is_ok_and(|usual| usual == *pool);
     let namespace = match is_usual {
         true => String::new(),
@@ -27,7 +33,7 @@ pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String
         Kind::Api => " --api-key",
         _ => return None,
     };
-    Some(format!("{} {}{by} --replace", login(context, pool), option("--label", label)))
+    Some(format!("{} {}{by} --replace", login_of(context, pool), option("--label", label)))
 }
 
 /// Returns the name of a provider's setting, as in a settings file.

@@ -236,7 +236,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn failed(file: &str, error: &BackupError) -> Failure {
-    let failure = |exit| Failure::new(exit, error.to_string()).because(format!("the file is {file}"));
+    let text = error.to_string();
+    let said = text.strip_prefix("the file ").or_else(|| text.strip_prefix("the backup "));
+    let failure = |exit| match said {
+        Some(said) => Failure::new(exit, format!("{file} {said}")),
+        None => Failure::new(exit, &*text).because(format!("the file is {file}")),
+    };
     match error {
         BackupError::NoBackup(_) | BackupError::Newer(_) => failure(Exit::Usage),
         BackupError::Failed(_) => failure(Exit::Failed),

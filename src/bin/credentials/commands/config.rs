@@ -62,14 +62,15 @@ impl Init {
         }
         let path = Context::config_file(global)?;
         make(&path).map_err(|error| {
-            let failure =
-                Failure::failed(format!("could not create {}", path.display())).because(&error);
-            match error.kind() {
-                io::ErrorKind::AlreadyExists => failure.way_out(
+            // A file in place of a directory is there already, too, and not of this name.
+            if path.symlink_metadata().is_ok() {
+                return Failure::failed(format!("{} is there already", path.display())).way_out(
                     "credentials config check; or, to compare with it: credentials config init --stdout",
-                ),
-                _ => failure.way_out("--config FILE, with a file that can be created"),
+                );
             }
+            Failure::failed(format!("could not create {}", path.display()))
+                .because(&error)
+                .way_out("--config FILE, with a file that can be created")
         })?;
         output::say(format_args!("Created {}: it explains every setting and sets none", path.display()));
         Ok(Exit::Done)

@@ -87,6 +87,11 @@ impl Login {
             Context::with_settings(global, settings).map_err(|failure| self.without_name(failure))?;
         let pool = context.pool_key(&self.provider, self.namespace.as_deref());
         let pool = pool.map_err(|failure| self.without_name(failure))?;
+        if self.way.api_key && !has_api_keys(&pool) {
+            return Err(Failure::usage(format!("{} has no API keys", pool.provider()))
+                .because("its vendor takes only the tokens of a sign-in")
+                .way_out(account::login(&context, &pool)));
+        }
         self.check(&context, &pool).await?;
         if self.way.api_key {
             self.store_key(&context, pool).await
@@ -139,19 +144,35 @@ impl Login {
             known.metadata.kind == credential.metadata.kind && known.secret.token().expose() == token
         });
         if let Some(known) = same {
-            self.tell("Stored already", &known.metadata);
+            if self.replace && *known.metadata.label != *label {
+                let name = account::name(&known.metadata);
+                let message = format!(
+                    "{} was not changed: {name} has this key already",
+                    account::name(&credential.metadata)
+                );
+                return Err(Failure::usage(message).way_out(format!(
+                    "give another key; or credentials logout {}, then run this again",
+                    quoted(&name)
+                )));
+            }
+            let is_taken = stored.iter().any(|other| *other.metadata.label == *label);
+            self.tell("Stored already", &known.metadata, is_taken);
         } else if self.replace {
             let metadata = self.put_in_place(&vault, &pool, credential.secret).await?;
-            self.tell("Replaced", &metadata);
+            self.tell("Replaced", &metadata, false);
         } else {
-            self.tell("Stored", &vault.put(credential).await?);
+            self.tell("Stored", &vault.put(credential).await?, false);
         }
         account::tell_left_out(context, &vault, &pool).await;
         Ok(Exit::Done)
     }
 
     async fn sign_in(&self, global: &Global, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
-        let client = context.oauth(&self.provider).map_err(|failure| failure.way_out(self.by_key()))?;
+        let by_key = has_api_keys(&pool).then(|| self.by_key());
+        let client = context.oauth(&self.provider).map_err(|failure| match &by_key {
+            Some(by_key) => failure.way_out(by_key),
+            None => failure,
+        })?;
         let kind = match (self.way.device, self.way.paste_code) {
             (true, _) => FlowKind::Device,
             (_, true) => FlowKind::PastedCode,
@@ -159,10 +180,11 @@ impl Login {
         };
         let mut sign_in = client.sign_in(kind).await.map_err(|error| match error {
             OAuthError::MissingSetting { setting: "client_id", .. } => {
+                let by_key = by_key.map(|by_key| format!("; or use an API key: {by_key}"));
                 Failure::from(error).way_out(format!(
-                    "add --client-id ID; or set it in {}; or use an API key: {}",
+                    "add --client-id ID; or set it in {}{}",
                     context.places.config.display(),
-                    self.by_key()
+                    by_key.unwrap_or_default()
                 ))
             }
             OAuthError::UnsupportedFlow { flow: FlowKind::PastedCode, .. }
@@ -230,7 +252,8 @@ impl Login {
         let label = self.label.as_deref().or(signed_in.label.as_deref()).unwrap_or(DEFAULT_LABEL);
         let metadata = signed_in.store(&vault, pool.clone(), label).await?;
         let again = metadata.generation != Generation::FIRST;
-        self.tell(if again { "Signed in again" } else { "Signed in" }, &metadata);
+        let is_taken = again && self.to_replace(&vault, pool).await.is_ok();
+        self.tell(if again { "Signed in again" } else { "Signed in" }, &metadata, is_taken);
         tell_whose(signed_in, &metadata);
         account::tell_left_out(context, &vault, pool).await;
         Ok(Exit::Done)
@@ -256,7 +279,7 @@ impl Login {
             ReplaceError::Vault(error) => error.into(),
             error => Failure::failed(error.to_string()),
         })?;
-        self.tell("Signed in again", &metadata);
+        self.tell("Signed in again", &metadata, false);
         tell_whose(signed_in, &metadata);
         if !is_known {
             output::say(
@@ -314,7 +337,8 @@ impl Login {
         }
     }
 
-    fn tell(&self, what: &str, metadata: &Metadata) {
+    /// Says what was done with an account; `is_taken` if another one has the label that was asked for.
+    fn tell(&self, what: &str, metadata: &Metadata, is_taken: bool) {
         let name = account::name(metadata);
         let strong = output::strong(&name);
         output::say(format_args!(
@@ -324,9 +348,14 @@ impl Login {
         ));
         if self.label.as_deref().is_some_and(|label| *metadata.label != *label) {
             let label = self.label.as_deref().unwrap_or_default();
-            match metadata.label.starts_with(label) && metadata.generation == Generation::FIRST {
+            let is_new = what == "Stored" || what == "Signed in";
+            match is_new && metadata.label.starts_with(label) {
                 true => output::say(format_args!(
                     "The label {label} was taken. To replace the secret of that account instead, add --replace"
+                )),
+                false if is_taken => output::say(format_args!(
+                    "It keeps its label: {} is another account's",
+                    output::plain(label)
                 )),
                 false => output::say(format_args!(
                     "It keeps its label. To change it: credentials rename {} {}",
@@ -343,6 +372,11 @@ fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
     if let Some(name) = signed_in.name().filter(|name| *name != &*metadata.label) {
         output::say(format_args!("The account is {}", output::plain(name)));
     }
+}
+
+/// Whether the vendor gives out API keys for the provider. GitHub gives none out for Copilot.
+fn has_api_keys(pool: &PoolKey) -> bool {
+    pool.provider() != "github-copilot"
 }
 
 /// Sign-ins take turns while they look for an account and add it.

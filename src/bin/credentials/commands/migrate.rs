@@ -119,9 +119,9 @@ impl Migrate {
         outcome.tell_of_unknown_providers(context);
         outcome.tell_of_left_out(context).await?;
         if !self.dry_run {
-            self.tell_what_is_left(&found, &outcome);
+            self.tell_what_is_left(context, &found, &outcome);
         }
-        Ok(outcome.exit())
+        outcome.end()
     }
 
     /// Reads the files that exist. A file that is named must exist and be valid.
@@ -175,6 +175,7 @@ impl Migrate {
         for found in found.iter().filter(|_| self.remove_old) {
             if let Some(reason) = kept_for(context, found) {
                 let file = found.path.display();
+                outcome.not_removed += 1;
                 outcome.failed.push(Problem {
                     file: file.to_string(),
                     entry: None,
@@ -186,12 +187,15 @@ impl Migrate {
             }
             match migrate::remove_old(vault, &context.registry, found).await {
                 Ok(()) => outcome.removed.push(found.path.display().to_string()),
-                Err(error) => outcome.failed.push(Problem::of(&found.path, &error)),
+                Err(error) => {
+                    outcome.not_removed += 1;
+                    outcome.failed.push(Problem::of(&found.path, &error));
+                }
             }
         }
     }
 
-    fn tell_what_is_left(&self, found: &[Found], outcome: &Outcome) {
+    fn tell_what_is_left(&self, context: &Context, found: &[Found], outcome: &Outcome) {
         // A file without entries has no secrets.
         let left = found.iter().filter(|found| !found.entries.is_empty() || !found.skipped.is_empty());
         let left = left.map(|found| found.path.display().to_string());
@@ -202,14 +206,17 @@ impl Migrate {
         }
         output::say(format_args!("The secrets are still in plain text in{}", left.concat()));
         // With --remove-old, the reason was reported.
-        if !self.remove_old {
+        let can_remove = |found: &Found| {
+            outcome.has_all_of(found) && found.skipped.is_empty() && kept_for(context, found).is_none()
+        };
+        if !self.remove_old && found.iter().any(|found| !found.entries.is_empty() && can_remove(found)) {
             let from = self.from.and_then(|from| from.to_possible_value());
             let from = from.map(|from| format!(" --from {}", from.get_name())).unwrap_or_default();
             let file = self.file.as_ref().map(|file| file.display().to_string());
             let file = file.map(|file| format!(" {}", quoted(file))).unwrap_or_default();
             output::say(format_args!(
                 "{} credentials migrate --remove-old{from}{file}",
-                output::strong("To remove these files:"),
+                output::strong("To remove the old files, once all that is in them is in the vault:"),
             ));
         }
         let is_shared = |entry: &Entry| matches!(entry.kind, Kind::OAuth | Kind::Mcp) && entry.is_new();

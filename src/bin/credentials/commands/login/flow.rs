@@ -60,11 +60,20 @@ pub(super) async fn follow(
     let reads = kind == FlowKind::PastedCode || (takes_paste && prompt::can_ask());
     let mut lines = reads.then(prompt::lines);
     let waiting = Waiting::begin(!reads);
+    let mut not_reached = None;
     loop {
         tokio::select! {
             progress = sign_in.next() => match progress {
                 Some(Ok(Progress::SignedIn(account))) => return Ok(*account),
-                Some(Ok(progress)) => waiting.say(progress),
+                // Each attempt fails for the same reason as long as the server is not reached.
+                Some(Ok(Progress::NotReached { reason })) if not_reached.as_ref() == Some(&reason) => {}
+                Some(Ok(progress)) => {
+                    waiting.say(&progress);
+                    not_reached = match progress {
+                        Progress::NotReached { reason } => Some(reason),
+                        _ => None,
+                    };
+                }
                 Some(Err(error)) => {
                     see_off(sign_in).await;
                     return Err(error.into());

@@ -23,6 +23,9 @@ pub(super) struct Outcome {
     pub(super) skipped: Vec<Problem>,
     pub(super) failed: Vec<Problem>,
     pub(super) removed: Vec<String>,
+    /// How many of the failures are files that were not removed.
+    #[serde(skip)]
+    pub(super) not_removed: usize,
 }
 
 /// An entry, and what becomes of it.
@@ -229,10 +232,36 @@ impl Outcome {
         )
     }
 
-    pub(super) fn exit(&self) -> Exit {
-        match self.skipped.iter().all(|skipped| skipped.unfinished) && self.failed.is_empty() {
-            true => Exit::Done,
-            false => Exit::Failed,
+    /// Whether the vault has all of a file's entries as the file has them.
+    pub(super) fn has_all_of(&self, found: &Found) -> bool {
+        let file = found.path.display().to_string();
+        !self.failed.iter().any(|failed| failed.file == file)
+            && !self
+                .entries
+                .iter()
+                .any(|entry| entry.file == file && matches!(entry.action, Action::Keep))
+    }
+
+    /// Ends the command: with an error that counts what was not done, after the warnings that name it.
+    pub(super) fn end(&self) -> Result<Exit, Failure> {
+        let skipped = self.skipped.iter().filter(|skipped| !skipped.unfinished).count();
+        let (entries, files): (Vec<_>, Vec<_>) =
+            self.failed.iter().partition(|failed| failed.entry.is_some());
+        let counts = [
+            (skipped + entries.len(), "1 entry was not imported", "entries were not imported"),
+            (files.len() - self.not_removed, "1 file was not read", "files were not read"),
+            (self.not_removed, "1 file was not removed", "files were not removed"),
+        ];
+        let said = counts.into_iter().filter(|(count, ..)| *count > 0);
+        let said: Vec<_> = said
+            .map(|(count, one, several)| match count {
+                1 => one.to_owned(),
+                _ => format!("{count} {several}"),
+            })
+            .collect();
+        match said.is_empty() {
+            true => Ok(Exit::Done),
+            false => Err(Failure::failed(said.join("; "))),
         }
     }
 }

@@ -169,7 +169,7 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
             Some("credentials vault rotate-key")
         }
         FindingKind::WrongKey | FindingKind::NoKey | FindingKind::KeyFile if keys.can_keep() => {
-            Some("credentials vault import")
+            Some("credentials vault import --file FILE")
         }
         _ => None,
     };

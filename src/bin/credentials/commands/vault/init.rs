@@ -94,7 +94,7 @@ fn there_already(context: &Context, report: Option<&Report>, known: Option<KeyId
         failure = failure.because(format!("the vault {vault} has {} accounts", report.records));
     }
     failure.way_out(match (known, report) {
-        (None, _) => "credentials vault import; or add --force to start over",
+        (None, _) => "credentials vault import --file FILE; or add --force to start over",
         (_, None) => "credentials login PROVIDER, which creates the vault; or add --force to start over",
         _ => "credentials vault rotate-key for another key; or add --force to start over",
     })

@@ -43,7 +43,7 @@ pub(super) fn opens(report: &Report, key: &VaultKey) -> Result<(), Failure> {
         true => failure.because(format!("the key {id} opens only what is not yet sealed with that key")),
         false => failure,
     };
-    Err(failure.way_out(format!("credentials vault import, with the key {other}")))
+    Err(failure.way_out(format!("credentials vault import --file FILE, with the key {other}")))
 }
 
 pub(super) fn say_kept(kept: &[KeptKey]) {
