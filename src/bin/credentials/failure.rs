@@ -156,7 +156,15 @@ impl From<VaultError> for Failure {
             | VaultError::InvalidSecret { .. } => Exit::Usage,
             _ => Exit::Vault,
         };
-        Self::of(exit, &error)
+        let failure = Self::of(exit, &error);
+        match &error {
+            VaultError::Io { action: "read the directory", path, source }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                failure.way_out(format!("chmod 700 {}", quoted(path.display())))
+            }
+            _ => failure,
+        }
     }
 }
 
@@ -208,8 +216,10 @@ impl From<MigrateError> for Failure {
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
+        if let SettingsError::UnknownProvider { place: None, .. } = &error {
+            return Self::of(Exit::NotFound, &error).way_out("credentials providers");
+        }
         let exit = match &error {
-            SettingsError::UnknownProvider { place: None, .. } => Exit::NotFound,
             SettingsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Exit::NotFound
             }
