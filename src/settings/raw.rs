@@ -133,7 +133,7 @@ impl<'a> Raw<'a> {
     /// The name of an environment variable, or nothing.
     pub(super) fn variable(&self) -> Read<String> {
         let name = self.text()?;
-        if name.contains(['=', '\0']) {
+        if name.contains(|char: char| char == '=' || char == '\0' || char.is_whitespace()) {
             return Err("must be the name of an environment variable".to_owned());
         }
         Ok(name.to_owned())

@@ -167,6 +167,9 @@ fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
+    if text.starts_with('$') {
+        return Err("takes no variables; write the path out, or begin it with `~/`".to_owned());
+    }
     match text.strip_prefix("~/") {
         None => Ok(base.join(text)),
         Some(rest) => match std::env::home_dir() {

@@ -524,3 +524,41 @@ async fn what_a_person_is_told_to_type_can_be_typed() {
         home.run_with(["login", "openai", "--api-key"], &key).code(1).says("the API key is longer than");
     assert!(!run.stderr.contains("a API"), "{run:#?}");
 }
+
+#[tokio::test]
+async fn a_label_that_could_not_be_typed_is_refused_and_one_that_is_there_goes_on() {
+    let home = Home::new();
+    home.add("openai", "old/one", "sk-secret-1").await;
+    home.add("openai", "spare", "sk-secret-2").await;
+    home.run(["rename", "spare", "a/b"]).code(2).says("separates the parts of an account's name");
+    home.run(["rename", "spare", " pad"]).code(2).says("begins or ends with a blank");
+    for wrong in [["--label", " pad "], ["--label", "a/b"], ["--namespace", "../../up"]] {
+        let arguments = [&["login", "openai", "--api-key"][..], &wrong].concat();
+        home.run_with(arguments, "sk-secret-3").code(2).says(wrong[1].trim());
+    }
+    home.run(["show", "openai/old/one"]).ok();
+    home.run(["rename", "old/one", "new"]).ok();
+    assert_eq!(labels(&home, "openai"), ["new", "spare"]);
+}
+
+#[tokio::test]
+async fn a_slip_is_met_with_what_was_probably_meant() {
+    let home = Home::new();
+    for command in ["use", "test"] {
+        home.run([command, "nope"]).code(3).says("there are no accounts yet");
+    }
+    home.add("openai", "spare", "sk-secret-1").await;
+    for command in ["login", "list", "status"] {
+        home.run([command, "nope"]).code(3).says("try: credentials providers\n");
+    }
+    home.run(["use", "spar"]).code(3).says("the nearest is openai/spare");
+    let run = home.run(["use", "quite-another"]).code(3);
+    assert!(!run.stderr.contains("nearest"), "{run:?}");
+    home.run(["resume", "spare"]).ok().says("openai/spare was not paused");
+    home.run(["pause", "spare"]).ok().says("openai/spare is paused");
+    home.run(["pause", "spare"]).ok().says("openai/spare was paused already");
+    home.run(["resume", "spare"]).ok().says("openai/spare is in use again");
+    for command in ["tier", "move"] {
+        home.run([command, "spare", "2"]).code(2).says("--to 2");
+    }
+}

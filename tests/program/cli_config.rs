@@ -153,3 +153,20 @@ fn settings_are_shown_as_they_are_in_effect_and_without_secrets() {
     home.run(["config", "show"]).ok().prints("anthropic").prints("team").says("config.toml");
     home.run(["config", "show", "opnai"]).code(3).says("openai");
 }
+
+#[test]
+fn a_setting_that_is_of_no_use_is_named() {
+    let home = Home::new();
+    home.settings(
+        "[providers.noorig]\ntype = \"generic\"\n\n[providers.\"a/b c\"]\ntype = \"generic\"\n",
+    );
+    let run = home.run(["config", "check"]).ok().says("noorig does not say where its requests go");
+    let run = run.says("try: set providers.noorig.origins in ");
+    run.says("the provider's name \"a/b c\" has a `/` or a blank in it");
+    home.settings("[vault]\ndirectory = \"$HOME/x\"\n");
+    home.run(["config", "check"]).code(2).says("vault.directory").says("takes no variables");
+    for name in ["MY KEY", "MY=KEY"] {
+        home.settings(&format!("[providers.openai]\napi_key_variable = \"{name}\"\n"));
+        home.run(["config", "check"]).code(2).says("must be the name of an environment variable");
+    }
+}

@@ -143,3 +143,13 @@ async fn a_dead_key_is_shown_as_such_until_it_works_or_is_replaced() {
     home.run(["test", "acme"]).ok().prints("works");
     assert_eq!(home.run(["list", "--json"]).ok().json()[0]["state"], "ready");
 }
+
+#[test]
+fn only_the_providers_that_are_named_are_listed() {
+    let home = Home::new();
+    let known = home.run(["providers", "openai", "claude", "--json"]).ok().json();
+    let mut names: Vec<_> = known.as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    names.sort_by_key(ToString::to_string);
+    assert_eq!(names, ["anthropic", "openai"]);
+    home.run(["providers", "opnai"]).code(3).says("openai");
+}

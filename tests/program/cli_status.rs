@@ -86,9 +86,10 @@ async fn each_trouble_has_its_reason_and_what_mends_it() {
     let gone = home.add_to(PoolKey::new("google"), "gone", OAuthTokens::new("at-secret-7")).await;
     learn(&home, &gone, needs_sign_in()).await;
 
-    let run = home.run(["status"]).code(4).says("3 problems to fix or to wait for");
+    let run = home.run(["status"]).code(4);
+    let run = run.says("4 problems to fix or to wait for, and 2 more to know of");
     let run = run.prints("google/default: 0 of 2 can be used; no request can be made\n");
-    let run = run.prints("openai/default: 2 of 4 can be used; the next request takes openai/good\n");
+    let run = run.prints("openai/default: 2 of 4 can be used, 1 was refused last time; the next request takes openai/good\n");
     for (account, why, way_out) in [
         (
             "google/gone",
@@ -103,7 +104,11 @@ async fn each_trouble_has_its_reason_and_what_mends_it() {
         ("nobody/work", "the settings have no provider of that name", "set providers.nobody.type in "),
         ("openai/limited", "cooling down, ", "credentials reset openai/limited, to use it now"),
         ("openai/on leave", "paused", "credentials resume 'openai/on leave'"),
-        ("openai/refused", "its last request was refused (401)", "credentials test openai/refused"),
+        (
+            "openai/refused",
+            "its last request was refused (401)",
+            "credentials login openai --label refused --api-key --replace",
+        ),
     ] {
         let told = format!("{account}: {why}");
         let (_, rest) = run.stdout.split_once(&told).unwrap_or_else(|| panic!("no {told} in {run:#?}"));
@@ -122,6 +127,9 @@ async fn each_trouble_has_its_reason_and_what_mends_it() {
     let (shown, _) = end_of(home.terminal_of(80, ["status", "--color", "never"]));
     assert!(shown.lines().count() <= 24, "{shown}");
     // What a person has decided is no failure, nor is one that is not used.
+    home.run(["status", "openai"]).code(4);
+    learn(&home, &refused, Change::Answered(LastResponse { at: Clock::system().now(), status: 200 }))
+        .await;
     home.run(["status", "openai"]).code(6);
     home.run(["reset", "openai/limited"]).ok();
     home.run(["status", "openai"]).ok();
@@ -137,4 +145,40 @@ async fn what_is_damaged_is_told_with_the_check() {
     // A list of nothing else says it, too.
     home.run(["list"]).code(5).says(".json");
     run.prints("try: credentials vault check\n");
+}
+
+#[tokio::test]
+async fn an_account_that_was_refused_last_is_shown_so_everywhere_until_it_answers_or_has_another_key() {
+    for status in [401, 403] {
+        let home = Home::new();
+        let dead = home.add("openai", "dead", "sk-secret-1").await;
+        home.add("openai", "good", "sk-secret-2").await;
+        let at = Clock::system().now();
+        learn(&home, &dead, Change::Answered(LastResponse { at, status })).await;
+        let state = format!("refused ({status})");
+        home.run(["list"]).ok().prints(&state);
+        home.run(["show", "dead"]).ok().prints(&state);
+        assert_eq!(home.run(["list", "--json"]).ok().json()[0]["state"], "refused");
+        let run = home.run(["status"]).code(4).says("1 problem to fix");
+        let run = run.prints("2 of 2 can be used, 1 was refused last time; the next request takes");
+        run.prints("try: credentials login openai --label dead --api-key --replace\n");
+        assert_eq!(home.run(["status", "--json"]).code(4).json()["pools"][0]["refused"], 1);
+        let replace = ["login", "openai", "--label", "dead", "--api-key", "--replace"];
+        home.run_with(replace, "sk-secret-3").ok();
+        assert_eq!(home.run(["list", "--json"]).ok().json()[0]["state"], "ready");
+        home.run(["status"]).ok();
+    }
+}
+
+#[tokio::test]
+async fn a_provider_whose_accounts_are_all_paused_is_a_failure() {
+    let home = Home::new();
+    home.add("openai", "one", "sk-secret-1").await;
+    home.add("openai", "two", "sk-secret-2").await;
+    home.run(["pause", "one"]).ok();
+    home.run(["status"]).ok();
+    home.run(["pause", "two"]).ok();
+    let run = home.run(["status"]).code(6).says("no account of openai/default can be used");
+    run.prints("no request can be made\n").prints("try: credentials resume openai/two\n");
+    home.run(["status", "--help"]).ok().prints("all are paused");
 }

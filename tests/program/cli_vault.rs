@@ -572,3 +572,28 @@ fn attributes_of_the_first_version_are_kept_or_dropped_as_a_person_says() {
         assert_eq!(report["older"], 0);
     }
 }
+
+#[tokio::test]
+async fn a_wrong_key_is_named_with_the_place_that_it_comes_from() {
+    let mut home = with_accounts().await;
+    let (path, other) = home.new_key("other.key");
+    let path = path.to_str().unwrap();
+    let run = home.run(["list", "--key-file", path]).code(5).says(&other.id().to_string());
+    run.says(&format!("the key comes from {path}"));
+    home.set("TOWER_CREDENTIALS_VAULT_KEY", other.to_base64().expose());
+    home.run(["list"]).code(5).says("TOWER_CREDENTIALS_VAULT_KEY\n");
+}
+
+#[tokio::test]
+async fn a_suggested_command_is_about_the_vault_that_was_named() {
+    let home = with_accounts().await;
+    let (vault, key) = (home.vault_directory(), home.key_file());
+    let flags = ["--vault", vault.to_str().unwrap(), "--key-file", key.to_str().unwrap()];
+    home.run(["pause", "work"]).ok();
+    let flagged = format!("try: credentials {} resume openai/work\n", flags.join(" "));
+    home.run([&flags[..], &["status"]].concat()).code(6).prints(&flagged);
+    let flagged = format!("try: credentials {} list\n", flags.join(" "));
+    home.run([&flags[..], &["show", "other"]].concat()).code(3).says(&flagged);
+    let login = "To add one: credentials --vault '/no where' login PROVIDER";
+    home.run(["list", "--vault", "/no where"]).ok().says(login);
+}

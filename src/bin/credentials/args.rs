@@ -66,12 +66,27 @@ impl Args {
     /// Parses the command line. Ends the program if that fails, or if help was asked for.
     pub(crate) fn typed() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
-            let error = without_secrets(error);
+            let error = with_tip(without_secrets(error));
             // Help that can't be written is a failure.
             let code = if error.print().is_ok() { error.exit_code() } else { 1 };
             std::process::exit(code)
         })
     }
+}
+
+/// Adds the flag to a number that was typed without it.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let takes_a_number =
+        std::env::args_os().skip(1).any(|argument| argument == "move" || argument == "tier");
+    if error.kind() == ErrorKind::UnknownArgument
+        && takes_a_number
+        && let Some(ContextValue::String(number)) = error.get(ContextKind::InvalidArg)
+        && number.chars().all(|char| char.is_ascii_digit())
+    {
+        let tip = format!("to set it, use '--to {number}'");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// Removes what may be a mistyped key from an error.

@@ -14,10 +14,10 @@ use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::registry::Registry;
 use tower_credentials::settings::ProviderSettings;
-use tower_credentials::setup::{KeyPlace, Setup, SetupBuilder};
+use tower_credentials::setup::{KeyPlace, Setup, SetupBuilder, SetupError};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::{KeyId, Keys};
-use tower_credentials::vault::{MemoryVault, Vault};
+use tower_credentials::vault::{MemoryVault, Vault, VaultError};
 use tower_credentials::{
     Credentials, CredentialsLayer, ErrorBody, ErrorBodyLayer, Kind, OAuthTokens, Pool, PoolBuilder,
     PoolKey,
@@ -115,7 +115,12 @@ impl Context {
 
     /// Opens the vault, if there is one.
     pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
-        Ok(self.setup.vault().await?)
+        self.setup.vault().await.map_err(|error| match error {
+            SetupError::Vault(error @ VaultError::Key(_)) => {
+                Failure::from(error).because(format!("the key comes from {}", self.keys))
+            }
+            error => error.into(),
+        })
     }
 
     /// Loads the keys of the existing vault.

@@ -156,7 +156,15 @@ impl From<VaultError> for Failure {
             | VaultError::InvalidSecret { .. } => Exit::Usage,
             _ => Exit::Vault,
         };
-        Self::of(exit, &error)
+        let failure = Self::of(exit, &error);
+        match &error {
+            VaultError::Io { action: "read the directory", path, source }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                failure.way_out(format!("chmod 700 {}", quoted(path.display())))
+            }
+            _ => failure,
+        }
     }
 }
 
@@ -184,7 +192,9 @@ impl From<SetupError> for Failure {
                 let failure = Self::new(Exit::Vault, missing.to_string());
                 failure.way_out(match missing.beside {
                     Some(file) => format!("add --key-file {}", quoted(file.display())),
-                    None => "credentials vault import --file FILE, with the key from a backup".to_owned(),
+                    None => {
+                        "credentials vault import --file FILE, with the key from a backup".to_owned()
+                    }
                 })
             }
             other => Self::failed(other.to_string()),
@@ -208,8 +218,10 @@ impl From<MigrateError> for Failure {
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
+        if let SettingsError::UnknownProvider { place: None, .. } = &error {
+            return Self::of(Exit::NotFound, &error).way_out("credentials providers");
+        }
         let exit = match &error {
-            SettingsError::UnknownProvider { place: None, .. } => Exit::NotFound,
             SettingsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Exit::NotFound
             }

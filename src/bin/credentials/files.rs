@@ -28,14 +28,10 @@ pub(crate) fn is_elsewhere(
 
 /// Writes a file that only its owner may read. With `overwrite`, it replaces another file as a whole.
 pub(crate) fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
-        match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                Failure::failed(format!("{} is there already", path.display()))
-                    .way_out("choose another name, or add --force to overwrite it")
-            }
-            _ => Failure::failed(format!("could not write {}", path.display())).because(&error),
-        }
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::failed(format!("{} is there already", path.display()))
+            .way_out("choose another name, or add --force to overwrite it"),
+        _ => Failure::failed(format!("could not write {}", path.display())).because(&error),
     };
     if !overwrite {
         return write_new(path, bytes).map_err(failed);

@@ -54,6 +54,7 @@ fn main() -> ExitCode {
     let args = Args::typed();
     args.global.color.apply();
     log::show(args.global.verbose);
+    output::suggest_with(args.global.places());
     if let Err(error) = is_private {
         output::warn(format_args!("if the program crashes, its core dump may contain secrets: {error}"));
     }

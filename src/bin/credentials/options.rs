@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};
 
+use crate::failure::Failure;
 use crate::output::Color;
+use crate::shell::option;
 
 /// The options of every command.
 #[derive(Clone, Debug, Args)]
@@ -38,6 +40,19 @@ pub(crate) struct Global {
     /// Log more on standard error; repeat it for more detail
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+impl Global {
+    /// Returns the flags that say which vault, key and settings are meant, for a command that a person is told to run.
+    pub(crate) fn places(&self) -> String {
+        let Self { vault, config, key_file, key_command, keyring, .. } = self;
+        let paths = [("--vault", vault), ("--config", config), ("--key-file", key_file)];
+        let paths = paths.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
+        let mut flags: Vec<_> = paths.map(|(flag, path)| option(flag, path.display())).collect();
+        flags.extend(key_command.as_ref().map(|command| option("--key-command", command)));
+        flags.extend(keyring.then(|| "--keyring".to_owned()));
+        flags.join(" ")
+    }
 }
 
 /// For commands that list something.
@@ -79,4 +94,17 @@ pub(crate) struct Namespace {
     /// Only accounts in this namespace
     #[arg(long, short, value_name = "NS")]
     pub(crate) namespace: Option<String>,
+}
+
+/// Refuses a label or a namespace that could not be told from the other parts of an account's name. Those that a vault has
+/// already go on working.
+pub(crate) fn check_name(part: &str, text: &str) -> Result<(), Failure> {
+    let wrong = |why: &str| Err(Failure::usage(format!("the {part} {text:?} {why}")));
+    if text.contains('/') {
+        return wrong("has a `/` in it, which separates the parts of an account's name");
+    }
+    if text.trim() != text {
+        return wrong("begins or ends with a blank, which nobody sees");
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::progress;
+use crate::shell::with_flags;
 use crate::unprintable::is_unprintable;
 
 /// When to use colours.
@@ -66,6 +68,15 @@ pub(crate) fn bad(text: impl Display) -> impl Display {
 
 /// Says something on standard error, so that a script that reads the output does not see it.
 pub(crate) fn say(text: impl Display) {
+    let text = Zeroizing::new(text.to_string());
+    match text.contains(": credentials ") {
+        true => say_exactly(suggestion(&text)),
+        // It may contain a secret, of which no copy is made.
+        false => say_exactly(text.as_str()),
+    }
+}
+
+fn say_exactly(text: impl Display) {
     // If this fails, there is nobody to tell.
     let text = shown(text);
     let _ = progress::aside(|| writeln!(anstream::stderr(), "{}", *text));
@@ -76,9 +87,22 @@ pub(crate) fn note(text: impl Display) {
     say(format_args!("{} {text}", strong("note:")));
 }
 
+/// The flags of this run that a command needs to be about the same vault.
+static PLACES: OnceLock<String> = OnceLock::new();
+
+/// Adds these flags to the commands that are suggested from here on.
+pub(crate) fn suggest_with(flags: String) {
+    let _ = PLACES.set(flags);
+}
+
+/// Returns a suggestion whose commands are about the same vault as this one.
+pub(crate) fn suggestion(text: &str) -> String {
+    with_flags(text, PLACES.get().map_or("", String::as_str))
+}
+
 /// Says what to try, on a line below the problem.
 pub(crate) fn way_out(text: impl Display) {
-    say(format_args!("  {} {text}", strong("try:")));
+    say_exactly(format_args!("  {} {}", strong("try:"), suggestion(&text.to_string())));
 }
 
 /// Warns a person of something.

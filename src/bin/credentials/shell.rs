@@ -20,9 +20,46 @@ pub(crate) fn option(flag: &str, value: impl Display) -> String {
     format!("{flag}{between}{value}")
 }
 
+/// The program's name, as commands that are shown begin with it.
+const PROGRAM: &str = "credentials ";
+
+/// Adds flags to each command of this program that a text suggests: at its beginning, or after a colon.
+pub(crate) fn with_flags(text: &str, flags: &str) -> String {
+    if flags.is_empty() {
+        return text.to_owned();
+    }
+    let flagged = format!("{PROGRAM}{flags} ");
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        let line = line.replace(&format!(": {PROGRAM}"), &format!(": {flagged}"));
+        let start = line.len() - line.trim_start().len();
+        lines.push(match line[start..].strip_prefix(PROGRAM) {
+            Some(rest) => format!("{}{flagged}{rest}", &line[..start]),
+            None => line,
+        });
+    }
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{option, quoted};
+    use super::{option, quoted, with_flags};
+
+    #[test]
+    fn a_command_that_is_suggested_has_the_flags_and_nothing_else_has() {
+        for (text, expected) in [
+            ("credentials list", "credentials --vault v list"),
+            (
+                "credentials login a\n       credentials login b",
+                "credentials --vault v login a\n       credentials --vault v login b",
+            ),
+            ("to add one: credentials login X", "to add one: credentials --vault v login X"),
+            ("your credentials are here", "your credentials are here"),
+        ] {
+            assert_eq!(with_flags(text, "--vault v"), expected);
+            assert_eq!(with_flags(text, ""), text);
+        }
+    }
 
     #[test]
     fn whatever_a_shell_would_obey_is_quoted() {

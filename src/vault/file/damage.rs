@@ -8,6 +8,14 @@ use crate::vault::{Damage, VaultError, way_out};
 pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
     match error {
         VaultError::Damaged(damage) => damage,
+        VaultError::Io { action: "read the directory", path: of, source } if of == path => {
+            let way_out = match source.kind() {
+                std::io::ErrorKind::PermissionDenied => format!("; chmod 700 {}", path.display()),
+                kind => way_out(kind).to_owned(),
+            };
+            let reason = format!("could not read this directory: {source}{way_out}");
+            Damage { may_pass: true, ..Damage::new(path.display().to_string(), reason) }
+        }
         error => {
             let may_pass = matches!(error, VaultError::Io { .. });
             let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
@@ -30,6 +38,15 @@ mod tests {
 
     use super::*;
     use crate::vault::disk;
+
+    #[test]
+    fn a_directory_that_may_not_be_read_is_called_one_with_what_opens_it() {
+        let path = Path::new("/vault/records");
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let damage = as_damage(path, disk::failed("read the directory", path)(denied));
+        let expected = "could not read this directory: permission denied; chmod 700 /vault/records";
+        assert_eq!((&*damage.reason, damage.may_pass), (expected, true));
+    }
 
     #[test]
     fn damage_names_its_file_once() {

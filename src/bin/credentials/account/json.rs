@@ -20,6 +20,7 @@ impl Account {
             State::NeedsSignIn { reason } => ("needs_sign_in", None, Some(reason)),
             State::UnknownProvider => ("unknown_provider", None, None),
             State::Expired => ("expired", None, None),
+            State::Refused(_) => ("refused", None, None),
         };
         Json {
             identity: Identity::of(credential),

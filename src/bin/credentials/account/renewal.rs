@@ -74,7 +74,11 @@ impl Unrenewable {
         let settings = context.places.config.display();
         Some(match self {
             Self::NoRefreshToken => return way_out::renewal(context, account),
-            Self::NoProvider => format!("set {} in {settings}", setting(provider, "type")),
+            Self::NoProvider => format!(
+                "set {} in {settings}, and {} if the type is \"generic\"",
+                setting(provider, "type"),
+                setting(provider, "origins")
+            ),
             Self::NoOAuth => format!("set {} in {settings}", setting(provider, "oauth")),
             Self::Missing(field) => {
                 let setting = setting(provider, &format!("oauth.{field}"));

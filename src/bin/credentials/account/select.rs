@@ -6,7 +6,7 @@ use tower_credentials::vault::{Vault, VaultExt};
 use super::pools::{of_the_environment_alone, own_name};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::naming::names;
+use crate::naming::{name, names};
 use crate::options::{OneAccount, SomeAccounts};
 use crate::output;
 use crate::shell::quoted;
@@ -150,5 +150,23 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     if context.registry.provider(&provider).is_ok() {
         return failure.way_out(format!("credentials login {}", quoted(&provider)));
     }
-    failure.way_out("credentials list")
+    if known.is_empty() {
+        return Failure::not_found("there are no accounts yet").way_out("credentials login PROVIDER");
+    }
+    match nearest(known, text) {
+        Some(near) => failure.because(format!("the nearest is {}", name(near))),
+        None => failure,
+    }
+    .way_out("credentials list")
+}
+
+/// Returns the account whose label, or whole name, is most similar to the text, if any is similar.
+fn nearest<'a>(known: &'a [Metadata], text: &str) -> Option<&'a Metadata> {
+    let changes = |name: &str| strsim::damerau_levenshtein(name, text);
+    let (changes, nearest) = known
+        .iter()
+        .map(|one| (changes(&one.label).min(changes(&name(one))), one))
+        .min_by_key(|(changes, _)| *changes)?;
+    // At most half of its letters may be typing errors.
+    (changes * 2 <= text.chars().count()).then_some(nearest)
 }

@@ -60,6 +60,9 @@ pub(crate) enum State {
     UnknownProvider,
     /// Its token has expired, and nothing can renew it.
     Expired,
+    /// The vendor refused its last request with this status. Requests still take it: only a comparison with another
+    /// account shows whether the account or the request was at fault.
+    Refused(u16),
 }
 
 impl Account {
@@ -84,13 +87,29 @@ impl Account {
             _ if self.unrenewable.is_some() && self.expires_at.is_some_and(|end| end <= now) => {
                 State::Expired
             }
-            _ => State::Ready,
+            _ => self.last_refusal(now).map_or(State::Ready, State::Refused),
         }
+    }
+
+    /// Returns the status of its last response, if that refused the secret that it has now.
+    fn last_refusal(&self, now: Timestamp) -> Option<u16> {
+        let response = self.standing.last_response?;
+        // A secret that was replaced since, or a token that the next request renews, has not been refused.
+        // A key of the environment is as old as this process.
+        let is_kept = !self.credential.label.starts_with('$');
+        let is_of_another = (is_kept && self.credential.updated_at > response.at)
+            || self.expires_at.is_some_and(|end| end <= now);
+        (matches!(response.status, 401 | 403) && !is_of_another).then_some(response.status)
     }
 
     /// Whether a request can use it now, or once its token is renewed.
     pub(crate) fn is_usable(&self, now: Timestamp) -> bool {
-        matches!(self.state(now), State::Ready) && self.left_out.is_none()
+        matches!(self.state(now), State::Ready | State::Refused(_)) && self.left_out.is_none()
+    }
+
+    /// Whether requests use it although the vendor refused its last one.
+    pub(crate) fn is_doubtful(&self, now: Timestamp) -> bool {
+        matches!(self.state(now), State::Refused(_)) && self.left_out.is_none()
     }
 
     /// Returns the setting that lets requests use it, or its token be renewed, if one is missing.
@@ -131,6 +150,9 @@ impl Account {
             State::Paused => output::doubtful("paused").to_string(),
             State::UnknownProvider => output::doubtful("unknown provider").to_string(),
             State::Expired => output::bad(self.with_renewal("expired")).to_string(),
+            State::Refused(status) => {
+                output::bad(self.with_renewal(&format!("refused ({status})"))).to_string()
+            }
             State::Ready => self.describe_ready(now),
         }
     }

@@ -54,7 +54,18 @@ impl Account {
                 let text = format!("expired, can't be renewed: {why}");
                 trouble(text, why.way_out(context, credential), exit)
             }
-            State::Ready => self.trouble_ahead(context, now),
+            State::Refused(status) if self.left_out.is_none() => {
+                let why = format!("its last request was refused ({status})");
+                // As in `test`.
+                match self.unrenewable.filter(|why| why.is_of_settings()) {
+                    Some(unrenewable) => {
+                        let why = format!("{why}, and its token can't be renewed: {unrenewable}");
+                        trouble(why, unrenewable.way_out(context, credential), Exit::Unavailable)
+                    }
+                    None => trouble(why, renewal(context, credential), Exit::Refused),
+                }
+            }
+            State::Ready | State::Refused(_) => self.trouble_ahead(context, now),
         }
     }
 
@@ -72,12 +83,6 @@ impl Account {
         if self.is_cut_off {
             return done(CUT_OFF.to_owned(), None);
         }
-        let response = self.standing.last_response?;
-        if !matches!(response.status, 401 | 403) {
-            return None;
-        }
-        // A test tells whether the account or the request is at fault.
-        let test = format!("credentials test {}", quoted(name(&self.credential)));
-        done(format!("its last request was refused ({})", response.status), Some(test))
+        None
     }
 }

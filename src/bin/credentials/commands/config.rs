@@ -6,8 +6,10 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tower_credentials::registry::Registry;
 use tower_credentials::vault::file::FileVault;
 
+use crate::account::setting;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{Global, Json};
@@ -125,6 +127,7 @@ impl Check {
                 ));
             }
         }
+        warn_of_useless(context)?;
         let is_key_in_vault = context.is_key_in_vault();
         if is_key_in_vault && !FileVault::is_at(&context.places.vault) {
             // No vault could be created.
@@ -145,6 +148,26 @@ impl Check {
         }
         Ok(Exit::Done)
     }
+}
+
+/// Warns of providers of the settings' own that no request, or no command, can name.
+fn warn_of_useless(context: &Context) -> Result<(), Failure> {
+    let shipped = Registry::builder().build()?;
+    for name in context.registry.names().filter(|name| shipped.provider(name).is_err()) {
+        let shown = output::plain(name);
+        if context.registry.provider(name)?.origin().is_none() {
+            output::warn(format_args!("{shown} does not say where its requests go"));
+            let origins = setting(name, "origins");
+            output::way_out(format_args!("set {origins} in {}", output::path(&context.places.config)));
+        }
+        if name.contains(|char: char| char == '/' || char.is_whitespace()) {
+            output::warn(format_args!(
+                "the provider's name {shown:?} has a `/` or a blank in it, which separate names elsewhere"
+            ));
+            output::way_out("choose a name of letters, digits and `-`");
+        }
+    }
+    Ok(())
 }
 
 /// Show the settings that are in effect, without secrets

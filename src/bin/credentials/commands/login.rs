@@ -13,7 +13,7 @@ use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret,
 use crate::account;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::options::Global;
+use crate::options::{self, Global};
 use crate::shell::quoted;
 use crate::{output, prompt};
 
@@ -102,6 +102,11 @@ impl Login {
 
     /// Checks everything before a person does anything; a new vault is created after that.
     async fn check(&self, context: &Context, pool: &PoolKey) -> Result<(), Failure> {
+        // An account that is there has the name that it has.
+        if !self.replace {
+            options::check_name("label", self.label.as_deref().unwrap_or_default())?;
+            options::check_name("namespace", self.namespace.as_deref().unwrap_or_default())?;
+        }
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
         // Every vault accepts the same names.
         MemoryVault::new().put(Credential::new(pool.clone(), label, Secret::api_key("none"))).await?;

@@ -21,8 +21,12 @@ use crate::table::{Overflow, table};
 #[command(after_help = "\
 Examples:
   credentials providers
+  credentials providers openai anthropic
   credentials providers --responses anthropic")]
 pub(crate) struct Providers {
+    /// Only these providers
+    #[arg(value_name = "PROVIDER", conflicts_with = "responses")]
+    providers: Vec<String>,
     /// Show the rules for the responses of this provider
     #[arg(long, value_name = "PROVIDER")]
     responses: Option<String>,
@@ -71,7 +75,12 @@ impl Providers {
 
     fn list(&self, context: &Context) -> Result<(), Failure> {
         let mut known = Vec::new();
-        for name in context.registry.names() {
+        let mut only = Vec::new();
+        for name in &self.providers {
+            only.push(context.registry.pool_key(name)?);
+        }
+        let is_meant = |name: &&str| only.is_empty() || only.iter().any(|key| key.provider() == *name);
+        for name in context.registry.names().filter(is_meant) {
             let provider = context.registry.provider(name)?;
             let config = provider.oauth();
             let flows = config.map(|config| config.flows.as_slice()).unwrap_or_default();

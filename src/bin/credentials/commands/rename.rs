@@ -6,7 +6,7 @@ use tower_credentials::vault::VaultExt;
 use crate::account;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::options::OneAccount;
+use crate::options::{self, OneAccount};
 use crate::output;
 use crate::shell::quoted;
 
@@ -31,6 +31,7 @@ impl Rename {
                 quoted(label)
             )));
         }
+        options::check_name("label", &self.label)?;
         let new = vault.relabel(old.id, self.label).await?;
         output::say(format_args!("{} is {} now", account::name(&old), account::name(&new)));
         Ok(Exit::Done)

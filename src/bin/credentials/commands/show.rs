@@ -60,7 +60,9 @@ impl Show {
         {
             lines.push(("reason", output::plain(reason)));
         }
-        lines.extend(account.settings_way_out(context).map(|way_out| ("try", way_out)));
+        lines.extend(
+            account.settings_way_out(context).map(|way_out| ("try", output::suggestion(&way_out))),
+        );
         for cooldown in account.standing.cooldowns.iter().filter(|cooldown| cooldown.until > now) {
             let scope = cooldown.scope.as_ref().map_or("all requests", |scope| scope.as_str());
             let scope = output::plain(scope);

@@ -111,9 +111,16 @@ async fn change(
     // All of them are found before any is changed.
     let meant = account::find_some(context, &vault, which).await?;
     for (pool, accounts) in by_pool(meant.clone()) {
+        let before = vault.load_pool(pool.clone()).await?.standings.credentials;
+        let was_paused = |account: &Metadata| before.get(&account.id).is_some_and(|one| one.paused);
         let outcomes = accounts.iter().map(|account| Outcome { id: account.id, change: change.clone() });
         vault.record(pool, outcomes.collect()).await?;
         for account in &accounts {
+            let done = match (change, was_paused(account)) {
+                (Change::Paused, true) => "was paused already",
+                (Change::Resumed, false) => "was not paused",
+                _ => done,
+            };
             output::say(format_args!("{} {done}", account::name(account)));
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
+use tower_credentials::Timestamp;
 use tower_credentials::vault::file::FileVault;
 
 use crate::account::{self, Account, Identity, Trouble};
@@ -25,9 +26,9 @@ Examples:
 Exit codes:
   0  every account can be used, but for those that you paused or that the mode leaves out
   2  a setting is missing
-  4  an account needs a new sign-in or another key
+  4  an account needs a new sign-in or another key, or the vendor refused its last request
   5  something in the vault is damaged
-  6  an account is cooling down or spent")]
+  6  an account is cooling down or spent, or no account of a provider can be used, because all are paused for example")]
 pub(crate) struct Status {
     /// Only accounts of this provider
     provider: Option<String>,
@@ -53,9 +54,16 @@ struct Pool<'a> {
     namespace: &'a str,
     accounts: usize,
     usable: usize,
+    /// How many of the usable ones the vendor refused last time.
+    #[serde(skip_serializing_if = "is_zero")]
+    refused: usize,
     /// The account that the next request takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<String>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A problem.
@@ -84,13 +92,14 @@ impl Status {
                 account: None,
                 what: plain(&damage.record),
                 why: plain(&damage.reason),
-                way_out: Some("credentials vault check".to_owned()),
+                way_out: Some(output::suggestion("credentials vault check")),
                 exit: Exit::Vault,
             })
             .collect();
         for account in &accounts {
             if let Some(Trouble { why, way_out, exit }) = account.trouble(context, now) {
                 let what = account::name(&account.credential);
+                let way_out = way_out.map(|way_out| output::suggestion(&way_out));
                 let account = Some(Identity::of(&account.credential));
                 troubles.push(Line { account, what, why: plain(&why), way_out, exit });
             }
@@ -99,7 +108,7 @@ impl Status {
         let report = Report {
             accounts: accounts.len(),
             usable: accounts.iter().filter(usable).count(),
-            pools: by_pool(&accounts, usable),
+            pools: by_pool(&accounts, now),
             troubles,
         };
         match self.output.json {
@@ -109,15 +118,23 @@ impl Status {
         // As in `test`: the code of the problem that needs the most work.
         let order = [Exit::Refused, Exit::Vault, Exit::Usage, Exit::Unavailable];
         let is_of = |exit: &Exit| report.troubles.iter().any(|trouble| trouble.exit == *exit);
-        let Some(exit) = order.into_iter().find(is_of) else { return Ok(Exit::Done) };
         let count = report.troubles.iter().filter(|trouble| trouble.exit != Exit::Done).count();
-        Err(Failure::new(
-            exit,
-            match count {
-                1 => "1 problem to fix or to wait for".to_owned(),
-                count => format!("{count} problems to fix or to wait for"),
-            },
-        ))
+        let Some(exit) = order.into_iter().find(is_of) else {
+            return match report.pools.iter().find(|pool| pool.usable == 0) {
+                Some(Pool { provider, namespace, .. }) => {
+                    let pool = tower_credentials::PoolKey::with_namespace(*provider, *namespace);
+                    let message = format!("no account of {pool} can be used");
+                    Err(Failure::new(Exit::Unavailable, message))
+                }
+                None => Ok(Exit::Done),
+            };
+        };
+        let problems = if count == 1 { "problem" } else { "problems" };
+        let more = match report.troubles.len() - count {
+            0 => String::new(),
+            more => format!(", and {more} more to know of"),
+        };
+        Err(Failure::new(exit, format!("{count} {problems} to fix or to wait for{more}")))
     }
 
     fn show(&self, context: &Context, report: &Report<'_>) -> Result<(), Failure> {
@@ -128,11 +145,10 @@ impl Status {
                 false => format!(": there is no vault in {} yet", vault.display()),
             };
             output::print(format_args!("There are no accounts{why}"))?;
-            return output::print(format_args!(
-                "  {} credentials login {}",
-                output::strong("try:"),
-                self.provider.as_deref().map_or_else(|| "PROVIDER".to_owned(), crate::shell::quoted)
-            ));
+            let provider =
+                self.provider.as_deref().map_or_else(|| "PROVIDER".to_owned(), crate::shell::quoted);
+            let login = output::suggestion(&format!("credentials login {provider}"));
+            return output::print(format_args!("  {} {login}", output::strong("try:")));
         }
         for pool in &report.pools {
             let name = plain(
@@ -143,8 +159,13 @@ impl Status {
                 None => output::bad("no request can be made").to_string(),
             };
             let (usable, all) = (pool.usable, pool.accounts);
+            let refused = match pool.refused {
+                0 => String::new(),
+                1 => ", 1 was refused last time".to_owned(),
+                several => format!(", {several} were refused last time"),
+            };
             output::print(format_args!(
-                "{}: {usable} of {all} can be used; {next}",
+                "{}: {usable} of {all} can be used{refused}; {next}",
                 output::strong(name)
             ))?;
         }
@@ -162,8 +183,8 @@ impl Status {
     }
 }
 
-fn by_pool<'a>(accounts: &'a [Account], usable: impl Fn(&&Account) -> bool) -> Vec<Pool<'a>> {
-    let mut pools: BTreeMap<_, Pool<'a>> = BTreeMap::new();
+fn by_pool(accounts: &[Account], now: Timestamp) -> Vec<Pool<'_>> {
+    let mut pools: BTreeMap<_, Pool<'_>> = BTreeMap::new();
     for account in accounts {
         let key = &account.credential.pool;
         let pool = pools.entry(key).or_insert_with(|| Pool {
@@ -171,10 +192,12 @@ fn by_pool<'a>(accounts: &'a [Account], usable: impl Fn(&&Account) -> bool) -> V
             namespace: key.namespace(),
             accounts: 0,
             usable: 0,
+            refused: 0,
             active: None,
         });
         pool.accounts += 1;
-        pool.usable += usize::from(usable(&account));
+        pool.usable += usize::from(account.is_usable(now));
+        pool.refused += usize::from(account.is_doubtful(now));
         if account.is_active {
             pool.active = Some(account::name(&account.credential));
         }

@@ -140,6 +140,7 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
         let what = output::plain(&finding.what);
         lines.push(format!("{severity}: {}: {what}", output::plain(&finding.path)));
         if let Some(way_out) = way_out(finding, report, keys) {
+            let way_out = output::suggestion(&way_out);
             lines.push(format!("  {} {way_out}", output::strong("try:")));
         }
     }

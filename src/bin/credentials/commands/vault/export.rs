@@ -33,8 +33,9 @@ pub(crate) struct Export {
 impl Export {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let Some(keys) = context.keys.load_keys().await? else {
-            return Err(Failure::not_found(format!("there is no key in {}", context.keys))
-                .way_out("credentials vault import --file FILE, or credentials vault init for a new one"));
+            return Err(Failure::not_found(format!("there is no key in {}", context.keys)).way_out(
+                "credentials vault import --file FILE, or credentials vault init for a new one",
+            ));
         };
         match &keys.previous {
             Some(previous) => output::warn(format_args!(
