@@ -504,7 +504,7 @@ async fn what_a_person_is_told_to_type_can_be_typed() {
     let run = home.run(["rename", "acme/my key $HOME", "acme/it's mine"]).code(2);
     run.says(r"try: credentials rename 'acme/my key $HOME' 'it'\''s mine'");
     home.run(["pause", "my key $HOME"]).ok();
-    home.run(["status"]).code(0).prints("try: credentials resume 'acme/my key $HOME'\n");
+    home.run(["status"]).code(6).prints("try: credentials resume 'acme/my key $HOME'\n");
     home.run(["headers", "openai", "--url", "nonsense"])
         .code(2)
         .says("not a whole URL, such as https://");

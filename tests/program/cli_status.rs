@@ -180,5 +180,5 @@ async fn a_provider_whose_accounts_are_all_paused_is_a_failure() {
     home.run(["pause", "two"]).ok();
     let run = home.run(["status"]).code(6).says("no account of openai/default can be used");
     run.prints("no request can be made\n").prints("try: credentials resume openai/two\n");
-    home.run(["status", "--help"]).ok().prints("all are paused");
+    home.run(["status", "--help"]).ok().prints("all are paused, say");
 }

@@ -28,7 +28,7 @@ Exit codes:
   2  a setting is missing
   4  an account needs a new sign-in or another key, or the vendor refused its last request
   5  something in the vault is damaged
-  6  an account is cooling down or spent, or no account of a provider can be used, because all are paused for example")]
+  6  an account is cooling down or spent, or a provider has no account to use (all are paused, say)")]
 pub(crate) struct Status {
     /// Only accounts of this provider
     provider: Option<String>,
