@@ -22,7 +22,7 @@ fn a_file_is_made_in_which_everything_is_explained_and_nothing_set() {
     let before = home.run(["providers", "--json"]).ok().stdout;
     // It is never overwritten.
     fs::write(&path, "# mine\n").unwrap();
-    home.run(["config", "init"]).code(1).says("exists").says("config check");
+    home.run(["config", "init"]).code(1).says("is there already").says("config check");
     assert_eq!(fs::read_to_string(&path).unwrap(), "# mine\n");
     assert_eq!(home.run(["providers", "--json"]).ok().stdout, before);
     // A file that is named need not be there to be made.
