@@ -119,7 +119,7 @@ impl Migrate {
         outcome.tell_of_unknown_providers(context);
         outcome.tell_of_left_out(context).await?;
         if !self.dry_run {
-            self.tell_what_is_left(context, &found, &outcome);
+            self.tell_what_is_left(&found, &outcome);
         }
         outcome.end()
     }
@@ -195,7 +195,7 @@ impl Migrate {
         }
     }
 
-    fn tell_what_is_left(&self, context: &Context, found: &[Found], outcome: &Outcome) {
+    fn tell_what_is_left(&self, found: &[Found], outcome: &Outcome) {
         // A file without entries has no secrets.
         let left = found.iter().filter(|found| !found.entries.is_empty() || !found.skipped.is_empty());
         let left = left.map(|found| found.path.display().to_string());
@@ -206,10 +206,7 @@ impl Migrate {
         }
         output::say(format_args!("The secrets are still in plain text in{}", left.concat()));
         // With --remove-old, the reason was reported.
-        let can_remove = |found: &Found| {
-            outcome.has_all_of(found) && found.skipped.is_empty() && kept_for(context, found).is_none()
-        };
-        if !self.remove_old && found.iter().any(|found| !found.entries.is_empty() && can_remove(found)) {
+        if !self.remove_old {
             let from = self.from.and_then(|from| from.to_possible_value());
             let from = from.map(|from| format!(" --from {}", from.get_name())).unwrap_or_default();
             let file = self.file.as_ref().map(|file| file.display().to_string());

@@ -232,16 +232,6 @@ impl Outcome {
         )
     }
 
-    /// Whether the vault has all of a file's entries as the file has them.
-    pub(super) fn has_all_of(&self, found: &Found) -> bool {
-        let file = found.path.display().to_string();
-        !self.failed.iter().any(|failed| failed.file == file)
-            && !self
-                .entries
-                .iter()
-                .any(|entry| entry.file == file && matches!(entry.action, Action::Keep))
-    }
-
     /// Ends the command: with an error that counts what was not done, after the warnings that name it.
     pub(super) fn end(&self) -> Result<Exit, Failure> {
         let skipped = self.skipped.iter().filter(|skipped| !skipped.unfinished).count();
