@@ -247,9 +247,10 @@ async fn a_code_is_pasted_in_a_terminal_or_piped_in() {
         // Nothing listens there, so any port does, but the vendor must know it.
         home.settings(&server.settings(true).replace(":0/", ":1455/"));
         let mut terminal = home.terminal(["login", vendor.name(), "--paste-code"]);
-        let (_, url) = terminal.exp_regex("http://127[^\r\n]+").unwrap();
+        let (_, url) = terminal.exp_regex("http://127[^\r\n]+[\r\n]").unwrap();
+        let url = url.trim_end();
         terminal.exp_string("paste the code").unwrap();
-        let code = get(&url).await.location();
+        let code = get(url).await.location();
         terminal.send_line("https://example.com/without?query=true").unwrap();
         terminal.exp_string("paste another").unwrap();
         terminal.send_line(&code).unwrap();
@@ -266,9 +267,10 @@ async fn the_address_of_a_browser_elsewhere_is_pasted_into_a_sign_in_that_waits_
     let server = server(Vendor::OpenAi);
     let home = home_of(&server);
     let mut terminal = home.terminal(["login", "openai"]);
-    let (_, url) = terminal.exp_regex("http://127[^\r\n]+").unwrap();
+    let (_, url) = terminal.exp_regex("http://127[^\r\n]+[\r\n]").unwrap();
+    let url = url.trim_end();
     terminal.exp_string("Paste that address here").unwrap();
-    terminal.send_line(&get(&url).await.location()).unwrap();
+    terminal.send_line(&get(url).await.location()).unwrap();
     let (shown, status) = end_of(terminal);
     assert_eq!(status, 0, "{shown}");
     assert_eq!(labels(&home).await.len(), 1);
@@ -303,13 +305,14 @@ async fn a_sign_in_that_is_broken_off_leaves_nothing_behind() {
     let server = server(Vendor::OpenAi);
     let home = home_of(&server);
     let mut terminal = home.terminal(["login", "openai"]);
-    let (_, url) = terminal.exp_regex("http://127[^\r\n]+").unwrap();
+    let (_, url) = terminal.exp_regex("http://127[^\r\n]+[\r\n]").unwrap();
+    let url = url.trim_end();
     terminal.exp_string("Paste that address here").unwrap();
     terminal.send_control('c').unwrap();
     let (shown, code) = end_of(terminal);
     assert_eq!(code, 130, "{shown}");
     assert!(!home.path().join(".local").exists(), "a vault was made");
-    let back = get(&url).await.location();
+    let back = get(url).await.location();
     let port = url::Url::parse(&back).unwrap().port().unwrap();
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "it still listens");
 }
