@@ -261,17 +261,11 @@ async fn dropping_a_sign_in_during_its_exchange_frees_its_port() {
         let location = person.get(&vendor).await.location();
         let cookies = person.cookies(&location).unwrap();
         // The connection breaks when the sign-in is dropped.
-        let _ = TcpStream::connect(("127.0.0.1", Url::parse(&location).unwrap().port().unwrap()))
-            .await
-            .unwrap()
-            .write_all(
-                format!(
-                    "GET {} HTTP/1.1\r\nhost: localhost\r\ncookie: {cookies}\r\n\r\n",
-                    &location[location.find("/auth").unwrap()..]
-                )
-                .as_bytes(),
-            )
-            .await;
+        let port = Url::parse(&location).unwrap().port().unwrap();
+        let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let path = &location[location.find("/auth").unwrap()..];
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\ncookie: {cookies}\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
         std::future::pending::<()>().await;
     });
     tokio::select! {
