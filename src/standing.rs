@@ -249,8 +249,7 @@ impl Standing {
             Change::Reset => {
                 let Self { paused, tier, last_response, .. } = *self;
                 // That it was refused is what a person takes back.
-                let last_response =
-                    last_response.filter(|response| !matches!(response.status, 401 | 403));
+                let last_response = last_response.filter(|response| response.status != 401);
                 *self = Self { paused, tier, last_response, ..Self::default() };
             }
             Change::Paused => self.paused = true,

@@ -257,7 +257,8 @@ impl Shared {
     /// The damage to report if the variable's value is not a key.
     fn damage(&self, state: &State) -> Option<Damage> {
         let Self { variable, .. } = self;
-        let reason = format!("this is no API key: {}; set {variable} to the key alone", state.unusable?);
+        let reason =
+            format!("this is not an API key: {}; set {variable} to the key alone", state.unusable?);
         let damage = Damage::new(format!("the environment variable {variable}"), reason);
         Some(damage.of(self.id, Some(Kind::WellKnown)))
     }

@@ -520,8 +520,10 @@ async fn what_a_person_is_told_to_type_can_be_typed() {
         .code(3)
         .says("try: credentials login openai --namespace other\n");
     let key = "k".repeat(70_000);
-    let run =
-        home.run_with(["login", "openai", "--api-key"], &key).code(1).says("the API key is longer than");
+    let run = home
+        .run_with(["login", "openai", "--api-key"], &key)
+        .code(2)
+        .says("it is longer than 65536 bytes");
     assert!(!run.stderr.contains("a API"), "{run:#?}");
 }
 

@@ -478,7 +478,7 @@ async fn why_a_token_could_not_be_renewed_is_said_and_no_sign_in_that_would_not_
         (StatusCode::FORBIDDEN, "<!doctype html>", "is a web page"),
         (StatusCode::FOUND, "", "302 Found, a redirect, and nothing secret is sent on"),
         (StatusCode::FOUND, "<html>Moved</html>", "set that URL in the settings to the endpoint itself"),
-        (StatusCode::BAD_REQUEST, "", "400 Bad Request, and gives no reason that can be read"),
+        (StatusCode::BAD_REQUEST, "", "400 Bad Request, and gives no readable reason"),
         (StatusCode::BAD_REQUEST, r#"{"message": "no"}"#, "openai refuses with the status 400: no"),
         (
             StatusCode::FORBIDDEN,

@@ -92,7 +92,10 @@ static PLACES: OnceLock<String> = OnceLock::new();
 
 /// Adds these flags to the commands that are suggested from here on.
 pub(crate) fn suggest_with(flags: String) {
-    let _ = PLACES.set(flags);
+    // A path that could move the cursor, or end the line, is not repeated.
+    if plain(&flags) == flags {
+        let _ = PLACES.set(flags);
+    }
 }
 
 /// Returns a suggestion whose commands are about the same vault as this one.

@@ -88,7 +88,7 @@ fn responses() -> Vec<Rule> {
     let code = |statuses: &[u16], codes: &[&'static str]| on(statuses).body("error.code|detail.code", codes.to_vec());
     let named = |statuses: &[u16], names: &[&'static str]| on(statuses).body("error.code|error.type", names.to_vec());
     vec![
-        code(&[401, 403], &["token_invalidated", "token_revoked"]).stopped("sign in anew"),
+        code(&[401, 403], &["token_invalidated", "token_revoked"]).stopped("sign in again"),
         code(&[401, 403], &["account_deactivated"]).stopped("the account's owner has to ask the vendor"),
         code(&[401, 402, 403], &["deactivated_workspace"]).stopped("the workspace's owner has to renew it"),
         code(&[401, 403], &["missing_scope", "insufficient_scope"]).insufficient_scope(),

@@ -214,7 +214,7 @@ pub(in crate::vault) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError
     let no_key = || {
         let path = path.display();
         VaultError::Key(format!(
-            "{path} does not hold {EXPECTED}; move it away, then bring the key back from a backup: credentials vault \
+            "{path} does not hold {EXPECTED}; move it away, then restore it from a backup: credentials vault \
              import --file BACKUP; or begin again without the accounts: credentials vault init --force"
         ))
     };

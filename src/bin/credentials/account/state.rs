@@ -99,7 +99,8 @@ impl Account {
         let is_kept = !self.credential.label.starts_with('$');
         let is_of_another = (is_kept && self.credential.updated_at > response.at)
             || self.expires_at.is_some_and(|end| end <= now);
-        (matches!(response.status, 401 | 403) && !is_of_another).then_some(response.status)
+        // A 403 may be for want of a scope, and says nothing of the secret by itself.
+        (response.status == 401 && !is_of_another).then_some(response.status)
     }
 
     /// Whether a request can use it now, or once its token is renewed.
