@@ -54,7 +54,14 @@ fn main() -> ExitCode {
     let args = Args::typed();
     args.global.color.apply();
     log::show(args.global.verbose);
-    output::suggest_with(args.global.places());
+    let flags = args.global.places();
+    if !flags.is_empty() {
+        let commands = Args::command();
+        let names = commands
+            .get_subcommands()
+            .flat_map(|one| std::iter::once(one.get_name()).chain(one.get_all_aliases()));
+        output::suggest_with(flags, names.map(str::to_owned).collect());
+    }
     if let Err(error) = is_private {
         output::warn(format_args!("if the program crashes, its core dump may contain secrets: {error}"));
     }

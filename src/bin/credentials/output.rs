@@ -87,20 +87,23 @@ pub(crate) fn note(text: impl Display) {
     say(format_args!("{} {text}", strong("note:")));
 }
 
-/// The flags of this run that a command needs to be about the same vault.
-static PLACES: OnceLock<String> = OnceLock::new();
+/// The flags of this run that a command needs to be about the same vault, and the names of the commands.
+static SUGGESTED: OnceLock<(String, Vec<String>)> = OnceLock::new();
 
 /// Adds these flags to the commands that are suggested from here on.
-pub(crate) fn suggest_with(flags: String) {
+pub(crate) fn suggest_with(flags: String, commands: Vec<String>) {
     // A path that could move the cursor, or end the line, is not repeated.
     if plain(&flags) == flags {
-        let _ = PLACES.set(flags);
+        let _ = SUGGESTED.set((flags, commands));
     }
 }
 
 /// Returns a suggestion whose commands are about the same vault as this one.
 pub(crate) fn suggestion(text: &str) -> String {
-    with_flags(text, PLACES.get().map_or("", String::as_str))
+    match SUGGESTED.get() {
+        Some((flags, commands)) => with_flags(text, flags, commands),
+        None => text.to_owned(),
+    }
 }
 
 /// Says what to try, on a line below the problem.

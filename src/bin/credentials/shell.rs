@@ -23,22 +23,28 @@ pub(crate) fn option(flag: &str, value: impl Display) -> String {
 /// The program's name, as commands that are shown begin with it.
 const PROGRAM: &str = "credentials ";
 
-/// Adds flags to each command of this program that a text suggests: at its beginning, or after a colon.
-pub(crate) fn with_flags(text: &str, flags: &str) -> String {
-    if flags.is_empty() {
-        return text.to_owned();
+/// Adds flags to each command of this program that a text suggests: at the beginning of a line, or after a colon. `commands`
+/// tells a command from a text about credentials, which a vendor may have written.
+pub(crate) fn with_flags(text: &str, flags: &str, commands: &[String]) -> String {
+    let is_command = |rest: &str| {
+        let word = rest.split([' ', '\n']).next().unwrap_or_default();
+        commands.iter().any(|command| command == word)
+    };
+    let mut flagged = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(PROGRAM) {
+        let (before, after) = (&rest[..start], &rest[start + PROGRAM.len()..]);
+        flagged.push_str(before);
+        flagged.push_str(PROGRAM);
+        let line = flagged[..flagged.len() - PROGRAM.len()].rsplit('\n').next().unwrap_or_default();
+        if is_command(after) && (line.trim().is_empty() || line.ends_with(": ")) {
+            flagged.push_str(flags);
+            flagged.push(' ');
+        }
+        rest = after;
     }
-    let flagged = format!("{PROGRAM}{flags} ");
-    let mut lines = Vec::new();
-    for line in text.split('\n') {
-        let line = line.replace(&format!(": {PROGRAM}"), &format!(": {flagged}"));
-        let start = line.len() - line.trim_start().len();
-        lines.push(match line[start..].strip_prefix(PROGRAM) {
-            Some(rest) => format!("{}{flagged}{rest}", &line[..start]),
-            None => line,
-        });
-    }
-    lines.join("\n")
+    flagged.push_str(rest);
+    flagged
 }
 
 #[cfg(test)]
@@ -55,9 +61,13 @@ mod tests {
             ),
             ("to add one: credentials login X", "to add one: credentials --vault v login X"),
             ("your credentials are here", "your credentials are here"),
+            ("refused: credentials expired", "refused: credentials expired"),
+            ("credentials --vault v list", "credentials --vault v list"),
         ] {
-            assert_eq!(with_flags(text, "--vault v"), expected);
-            assert_eq!(with_flags(text, ""), text);
+            assert_eq!(
+                with_flags(text, "--vault v", &["list".to_owned(), "login".to_owned()]),
+                expected
+            );
         }
     }
 
