@@ -161,12 +161,12 @@ impl Login {
                 )));
             }
             let is_taken = stored.iter().any(|other| *other.metadata.label == *label);
-            self.tell("Stored already", &known.metadata, is_taken);
+            self.tell("Stored already", &known.metadata, Label::kept(is_taken));
         } else if self.replace {
             let metadata = self.put_in_place(&vault, &pool, credential.secret).await?;
-            self.tell("Replaced", &metadata, false);
+            self.tell("Replaced", &metadata, Label::Kept);
         } else {
-            self.tell("Stored", &vault.put(credential).await?, false);
+            self.tell("Stored", &vault.put(credential).await?, Label::Given);
         }
         account::tell_left_out(context, &vault, &pool).await;
         Ok(Exit::Done)
@@ -256,9 +256,12 @@ impl Login {
         }
         let label = self.label.as_deref().or(signed_in.label.as_deref()).unwrap_or(DEFAULT_LABEL);
         let metadata = signed_in.store(&vault, pool.clone(), label).await?;
-        let again = metadata.generation != Generation::FIRST;
-        let is_taken = again && self.to_replace(&vault, pool).await.is_ok();
-        self.tell(if again { "Signed in again" } else { "Signed in" }, &metadata, is_taken);
+        if metadata.generation == Generation::FIRST {
+            self.tell("Signed in", &metadata, Label::Given);
+        } else {
+            let is_taken = self.to_replace(&vault, pool).await.is_ok();
+            self.tell("Signed in again", &metadata, Label::kept(is_taken));
+        }
         tell_whose(signed_in, &metadata);
         account::tell_left_out(context, &vault, pool).await;
         Ok(Exit::Done)
@@ -284,7 +287,7 @@ impl Login {
             ReplaceError::Vault(error) => error.into(),
             error => Failure::failed(error.to_string()),
         })?;
-        self.tell("Signed in again", &metadata, false);
+        self.tell("Signed in again", &metadata, Label::Kept);
         tell_whose(signed_in, &metadata);
         if !is_known {
             output::say(
@@ -342,8 +345,8 @@ impl Login {
         }
     }
 
-    /// Says what was done with an account; `is_taken` if another one has the label that was asked for.
-    fn tell(&self, what: &str, metadata: &Metadata, is_taken: bool) {
+    /// Says what was done with an account.
+    fn tell(&self, what: &str, metadata: &Metadata, outcome: Label) {
         let name = account::name(metadata);
         let strong = output::strong(&name);
         output::say(format_args!(
@@ -351,24 +354,40 @@ impl Login {
             output::good(what),
             &metadata.id.to_string()[..8]
         ));
-        if self.label.as_deref().is_some_and(|label| *metadata.label != *label) {
-            let label = self.label.as_deref().unwrap_or_default();
-            let is_new = what == "Stored" || what == "Signed in";
-            match is_new && metadata.label.starts_with(label) {
-                true => output::say(format_args!(
-                    "The label {label} was taken. To replace the secret of that account instead, add --replace"
-                )),
-                false if is_taken => output::say(format_args!(
-                    "It keeps its label: {} is another account's",
-                    output::plain(label)
-                )),
-                false => output::say(format_args!(
-                    "It keeps its label. To change it: credentials rename {} {}",
-                    quoted(&name),
-                    quoted(label)
-                )),
-            }
+        let Some(label) = self.label.as_deref().filter(|label| *metadata.label != **label) else {
+            return;
+        };
+        match outcome {
+            Label::Given if metadata.label.starts_with(label) => output::say(format_args!(
+                "The label {label} was taken. To replace the secret of that account instead, add --replace"
+            )),
+            Label::KeptSinceTaken => output::say(format_args!(
+                "It keeps its label: {} is another account's",
+                output::plain(label)
+            )),
+            Label::Given | Label::Kept => output::say(format_args!(
+                "It keeps its label. To change it: credentials rename {} {}",
+                quoted(&name),
+                quoted(label)
+            )),
         }
+    }
+}
+
+/// What became of the label that was asked for.
+#[derive(Clone, Copy)]
+enum Label {
+    /// A new account has it, or one like it if it was taken.
+    Given,
+    /// The account was there, and keeps its own.
+    Kept,
+    /// The same, and another account has this one.
+    KeptSinceTaken,
+}
+
+impl Label {
+    fn kept(is_taken: bool) -> Self {
+        if is_taken { Self::KeptSinceTaken } else { Self::Kept }
     }
 }
 
