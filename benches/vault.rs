@@ -574,6 +574,27 @@ const RECORDS: usize = 10_000;
 const OPEN: &str = "opened, and the pool loaded";
 const OPEN_BARE: &str = "read and decrypted by hand";
 
+/// Measures this so many times, in the directory of this vault.
+fn repeated<F>(
+    runtime: Rc<Runtime>,
+    place: Rc<Place>,
+    once: impl Fn(PathBuf) -> F + Copy + Send + 'static,
+) -> impl FnMut(u64) -> Duration
+where
+    F: Future<Output = Duration> + Send + 'static,
+{
+    move |times| {
+        let root = place.root();
+        task(&runtime, async move {
+            let mut sum = Duration::ZERO;
+            for _ in 0..times {
+                sum += once(root.clone()).await;
+            }
+            sum
+        })
+    }
+}
+
 fn opening(runtimes: &Runtimes) -> Table {
     let runtime = runtimes.many.clone();
     let place = Rc::new(Place::new(&runtime));
@@ -599,54 +620,32 @@ fn opening(runtimes: &Runtimes) -> Table {
             sum
         }
     });
-    table.case("opened, and all accounts listed", {
-        let (place, runtime) = (place.clone(), runtime.clone());
-        move |times| {
-            let root = place.root();
-            task(&runtime, async move {
-                let mut sum = Duration::ZERO;
-                for _ in 0..times {
-                    let start = Instant::now();
-                    let vault = FileVault::open(&root, &vault_key()).await.expect("a vault");
-                    let listing = vault.list().await.expect("a listing");
-                    sum += start.elapsed();
-                    assert_eq!((listing.credentials.len(), listing.damaged.len()), (count, 0));
-                }
-                sum
-            })
-        }
-    });
-    table.case("checked", {
-        let (place, runtime) = (place.clone(), runtime.clone());
-        move |times| {
-            let root = place.root();
-            task(&runtime, async move {
-                let mut sum = Duration::ZERO;
-                for _ in 0..times {
-                    let start = Instant::now();
-                    let check = Check::new(&root).keys(&Keys::new(vault_key()));
-                    let report = check.run().await.expect("a report");
-                    sum += start.elapsed();
-                    assert_eq!((report.opened, report.is_healthy()), (count, true));
-                }
-                sum
-            })
-        }
-    });
-    table.case(OPEN, move |times| {
-        let root = place.root();
-        task(&runtime, async move {
-            let mut sum = Duration::ZERO;
-            for _ in 0..times {
-                let start = Instant::now();
-                let vault = FileVault::open(&root, &vault_key()).await.expect("a vault");
-                let pool = vault.load_pool(key()).await.expect("a pool");
-                sum += start.elapsed();
-                assert_eq!((pool.credentials.len(), pool.damaged.len()), (count, 0));
-            }
-            sum
-        })
-    });
+    let listed = move |root: PathBuf| async move {
+        let start = Instant::now();
+        let vault = FileVault::open(&root, &vault_key()).await.expect("a vault");
+        let listing = vault.list().await.expect("a listing");
+        let time = start.elapsed();
+        assert_eq!((listing.credentials.len(), listing.damaged.len()), (count, 0));
+        time
+    };
+    table.case("opened, and all accounts listed", repeated(runtime.clone(), place.clone(), listed));
+    let checked = move |root: PathBuf| async move {
+        let start = Instant::now();
+        let report = Check::new(&root).keys(&Keys::new(vault_key())).run().await.expect("a report");
+        let time = start.elapsed();
+        assert_eq!((report.opened, report.is_healthy()), (count, true));
+        time
+    };
+    table.case("checked", repeated(runtime.clone(), place.clone(), checked));
+    let opened = move |root: PathBuf| async move {
+        let start = Instant::now();
+        let vault = FileVault::open(&root, &vault_key()).await.expect("a vault");
+        let pool = vault.load_pool(key()).await.expect("a pool");
+        let time = start.elapsed();
+        assert_eq!((pool.credentials.len(), pool.damaged.len()), (count, 0));
+        time
+    };
+    table.case(OPEN, repeated(runtime, place, opened));
     table
 }
 
