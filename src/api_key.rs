@@ -9,7 +9,8 @@ impl SecretString {
     /// Creates the secret of an API key that a person has typed, copied or set. Removes white space around it.
     ///
     /// Every vendor's keys consist of visible ASCII characters. A text with more than the key, such as quotes, a
-    /// `Bearer ` or a variable's name in front, a byte order mark or a second line, is refused, since the key in it could only be guessed.
+    /// `Bearer ` or a variable's name in front, a byte order mark or a second line, is refused, since the key in it could
+    /// only be guessed.
     ///
     /// ```
     /// use tower_credentials::SecretString;

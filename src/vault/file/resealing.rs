@@ -105,11 +105,13 @@ impl FileVault {
             let prepared = self.reseal_at_once(seals, &rest[..rest.len().min(AT_ONCE)]).await?;
             let (reached, then) = rest.split_at(prepared.reached);
             for id in reached {
-                let resealed = match () {
-                    () if prepared.stored.contains(id) => Ok(Resealed::Done),
-                    () if prepared.current.contains(id) => Ok(Resealed::Already),
+                let resealed = if prepared.stored.contains(id) {
+                    Ok(Resealed::Done)
+                } else if prepared.current.contains(id) {
+                    Ok(Resealed::Already)
+                } else {
                     // Somebody holds its lease, so wait for it; or the record is damaged or unconfirmed.
-                    () => Seal::with_seals(self.directory.clone(), seals.clone()).reseal(*id).await,
+                    Seal::with_seals(self.directory.clone(), seals.clone()).reseal(*id).await
                 };
                 self.note(*id, resealed, resealing)?;
                 progress(resealing);

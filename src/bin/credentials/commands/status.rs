@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
-use tower_credentials::Timestamp;
 use tower_credentials::vault::file::FileVault;
+use tower_credentials::{PoolKey, Timestamp};
 
 use crate::account::{self, Account, Identity, Trouble};
 use crate::context::Context;
@@ -122,7 +122,7 @@ impl Status {
         let Some(exit) = order.into_iter().find(is_of) else {
             return match report.pools.iter().find(|pool| pool.usable == 0) {
                 Some(Pool { provider, namespace, .. }) => {
-                    let pool = tower_credentials::PoolKey::with_namespace(*provider, *namespace);
+                    let pool = PoolKey::with_namespace(*provider, *namespace);
                     let message = format!("no account of {pool} can be used");
                     Err(Failure::new(Exit::Unavailable, message))
                 }
