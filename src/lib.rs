@@ -163,7 +163,8 @@
 //! | `reqwest` | no | `reqwest_client`: the layers over a reqwest client, and a redirect policy. |
 //! | `reqwest-middleware` | no | The layers as a middleware for reqwest-middleware. Implies `reqwest`. |
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
-//! | `cli` | no | The program `credentials`. Implies `backup`, `discovery`, `hyper`, `migrate`, `setup` and `tls`. |
+//! | `cli` | no | The program `credentials`. Implies `backup`, `discovery`, `hyper`, `migrate`, `setup`, `tls` and `tui`. |
+//! | `tui` | no | `credentials tui`: the accounts on the screen of a terminal, live. |
 //! | `quickstart` | no | The program `quickstart`, an example. Implies `file`. |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

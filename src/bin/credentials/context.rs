@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request};
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) places: Places,
     pub(crate) keys: KeyPlace,
     pub(crate) registry: Registry,
+    /// The vault, once it is open: a key command is asked once.
+    opened: OnceLock<FileVault>,
 }
 
 impl Context {
@@ -83,7 +86,7 @@ impl Context {
         let setup = builder.build()?;
         let (places, keys, registry) =
             (Places::of(&setup), setup.key().clone(), setup.registry().clone());
-        Ok(Self { setup, places, keys, registry })
+        Ok(Self { setup, places, keys, registry, opened: OnceLock::new() })
     }
 
     /// Says what is in use that a person may not know of, or may not want.
@@ -115,12 +118,16 @@ impl Context {
 
     /// Opens the vault, if there is one.
     pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
-        self.setup.vault().await.map_err(|error| match error {
+        if let Some(opened) = self.opened.get() {
+            return Ok(Some(opened.clone()));
+        }
+        let vault = self.setup.vault().await.map_err(|error| match error {
             SetupError::Vault(error @ VaultError::Key(_)) => {
                 Failure::from(error).because(format!("the key comes from {}", self.keys))
             }
             error => error.into(),
-        })
+        })?;
+        Ok(vault.map(|vault| self.opened.get_or_init(|| vault).clone()))
     }
 
     /// Loads the keys of the existing vault.

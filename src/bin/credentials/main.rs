@@ -2,7 +2,7 @@
 //!
 //! Each file uses only those that come after it here:
 //!
-//! - `args`: the command line. `commands`: a file for each command.
+//! - `args`: the command line. `tui`: the screen. `commands`: a file for each other command.
 //! - `account`: which account is meant, and its state. `context`: the vault, the settings and the HTTP client.
 //!   `keys`: where the vault's key is.
 //! - `ending`: what the program waits for before it ends. `prompt`: questions to a person. `files`: files for the
@@ -35,6 +35,8 @@ mod shell;
 mod signals;
 mod table;
 mod time;
+#[cfg(feature = "tui")]
+mod tui;
 #[path = "../../printable/unprintable.rs"]
 mod unprintable;
 

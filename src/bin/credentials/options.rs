@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};
+use tower_credentials::CredentialId;
 
 use crate::failure::Failure;
 use crate::output::Color;
@@ -74,6 +75,13 @@ pub(crate) struct OneAccount {
     pub(crate) namespace: Namespace,
 }
 
+impl OneAccount {
+    /// The account with this id, which never means another.
+    pub(crate) fn of(id: CredentialId) -> Self {
+        Self { account: id.to_string(), namespace: Namespace { namespace: None } }
+    }
+}
+
 /// For commands that are about some accounts.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SomeAccounts {
@@ -86,6 +94,14 @@ pub(crate) struct SomeAccounts {
     /// All accounts that match ACCOUNT, or all accounts if it is omitted
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+impl SomeAccounts {
+    /// The account with this id.
+    pub(crate) fn of(id: CredentialId) -> Self {
+        let OneAccount { account, namespace } = OneAccount::of(id);
+        Self { accounts: vec![account], namespace, all: false }
+    }
 }
 
 /// For commands that are about the accounts of one provider.

@@ -7,11 +7,12 @@
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde::Serialize;
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -77,9 +78,44 @@ pub(crate) fn say(text: impl Display) {
 }
 
 fn say_exactly(text: impl Display) {
-    // If this fails, there is nobody to tell.
     let text = shown(text);
+    if let Some(listener) = &*listener()
+        && listener.send(console::strip_ansi_codes(&text).into_owned()).is_ok()
+    {
+        return;
+    }
+    // If this fails, there is nobody to tell.
     let _ = progress::aside(|| writeln!(anstream::stderr(), "{}", *text));
+}
+
+/// Who hears what is said in place of standard error.
+fn listener() -> std::sync::MutexGuard<'static, Option<mpsc::UnboundedSender<String>>> {
+    static LISTENER: Mutex<Option<mpsc::UnboundedSender<String>>> = Mutex::new(None);
+    LISTENER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While it is there, what is said is heard elsewhere: on a screen, text beside it would tear it.
+#[cfg(feature = "tui")]
+pub(crate) struct Listening(());
+
+/// Hears what is said from here on, without its colours, until the first is dropped.
+#[cfg(feature = "tui")]
+pub(crate) fn listen() -> (Listening, mpsc::UnboundedReceiver<String>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    *listener() = Some(sender);
+    (Listening(()), receiver)
+}
+
+#[cfg(feature = "tui")]
+impl Drop for Listening {
+    fn drop(&mut self) {
+        *listener() = None;
+    }
+}
+
+/// Whether what is said is heard elsewhere.
+pub(crate) fn is_heard_elsewhere() -> bool {
+    listener().is_some()
 }
 
 /// Says something that a person may not know, and that may be intended.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
+use crate::output;
+
 /// How long something may take before it is shown.
 const DELAY: Duration = Duration::from_millis(300);
 
@@ -25,6 +27,9 @@ impl Waiting {
         let shown = Arc::clone(&line);
         let later = tokio::spawn(async move {
             tokio::time::sleep(DELAY).await;
+            if output::is_heard_elsewhere() {
+                return;
+            }
             let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
             let bar =
                 ProgressBar::new_spinner().with_style(style.unwrap_or(ProgressStyle::default_spinner()));

@@ -12,7 +12,7 @@ use crate::output;
 
 /// Why requests don't use an account that is ready: the mode of its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LeftOut(Mode);
+pub(crate) struct LeftOut(pub(crate) Mode);
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

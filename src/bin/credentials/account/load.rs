@@ -56,6 +56,7 @@ pub(crate) async fn load(
             }
         };
         let tiers = Tiers::of(context, &key, &stored.standings);
+        let has_tiers = tiers.are_several();
         let mut by_tier: Vec<_> = stored.credentials.iter().collect();
         by_tier.sort_by_key(|record| tiers.tier(&record.metadata));
         let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
@@ -70,6 +71,7 @@ pub(crate) async fn load(
             standing
         };
         let stand = |record: &Credential| Account {
+            tier: tiers.tier(&record.metadata),
             standing: standing(record.metadata.id),
             expires_at: record.secret.expires_at(),
             unrenewable: Unrenewable::of(context, &key, &record.secret),
@@ -98,6 +100,7 @@ pub(crate) async fn load(
             in_use.into_iter().filter(|status| !known.contains(&status.credential.id));
         accounts.extend(of_the_environment.map(|CredentialStatus { credential, standing, .. }| {
             Account {
+                tier: if has_tiers { standing.tier(credential.kind) } else { 0 },
                 standing,
                 expires_at: None,
                 unrenewable: None,

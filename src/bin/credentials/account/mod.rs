@@ -15,7 +15,7 @@ mod way_out;
 
 pub(crate) use json::Identity;
 pub(crate) use left_out::{
-    Choice, tell as tell_left_out, tell_of as tell_left_out_of,
+    Choice, LeftOut, tell as tell_left_out, tell_of as tell_left_out_of,
     tell_of_stored as tell_left_out_of_stored, way_out as use_left_out,
 };
 pub(crate) use load::{load, load_selected};
@@ -23,7 +23,7 @@ pub(crate) use pools::pools;
 pub(crate) use read_once::{ReadOnce, read_all};
 pub(crate) use renewal::{CUT_OFF, Unrenewable, cut_off};
 pub(crate) use select::{ambiguous, find, find_all, find_some};
-pub(crate) use state::{Account, unread_response};
+pub(crate) use state::{Account, State, unread_response};
 pub(crate) use tiers::Tiers;
 pub(crate) use trouble::Trouble;
 pub(crate) use unusable::Unusable;

@@ -13,6 +13,8 @@ use crate::time::brief;
 pub(crate) struct Account {
     pub(crate) credential: Metadata,
     pub(crate) standing: Standing,
+    /// The tier that requests take it from, which is 0 unless there are several.
+    pub(crate) tier: u8,
     /// When its access token stops working.
     pub(crate) expires_at: Option<Timestamp>,
     /// Why nothing can renew that token, if it needs renewal.

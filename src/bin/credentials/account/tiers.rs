@@ -19,6 +19,11 @@ impl<'a> Tiers<'a> {
         Self { standings, has_several: takes_all || has_tier }
     }
 
+    /// Whether requests take the accounts of one tier before those of another.
+    pub(crate) fn are_several(&self) -> bool {
+        self.has_several
+    }
+
     pub(crate) fn tier(&self, account: &Metadata) -> u8 {
         if !self.has_several {
             return 0;

@@ -4,7 +4,7 @@ mod browser;
 mod flow;
 
 use clap::Args;
-use tower_credentials::oauth::{FlowKind, OAuthError, ReplaceError, SignedIn};
+use tower_credentials::oauth::{FlowKind, OAuthError, ReplaceError, SignIn, SignedIn};
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{MemoryVault, Replaced, VaultExt};
@@ -18,6 +18,8 @@ use crate::shell::quoted;
 use crate::{output, prompt};
 
 pub(crate) use browser::OpenPage;
+#[cfg(feature = "tui")]
+pub(crate) use browser::open as open_page;
 
 /// Add an account, or sign in to one again
 ///
@@ -77,6 +79,21 @@ struct Way {
 }
 
 impl Login {
+    /// The command for an account of this pool: a new one, or the one with that label, which gets the new secret. The
+    /// way is a sign-in unless it is a key.
+    #[cfg(feature = "tui")]
+    pub(crate) fn of(pool: &PoolKey, label: Option<String>, replace: bool, by_key: bool) -> Self {
+        Self {
+            provider: pool.provider().to_owned(),
+            namespace: Some(pool.namespace().to_owned()),
+            label,
+            replace,
+            way: Way { api_key: by_key, device: false, paste_code: false },
+            client_id: None,
+            no_browser: true,
+        }
+    }
+
     pub(crate) async fn run(self, global: &Global) -> Result<Exit, Failure> {
         let settings = match &self.client_id {
             Some(id) => Some(ProviderSettings::new().set("oauth.client_id", id)?),
@@ -94,14 +111,15 @@ impl Login {
         }
         self.check(&context, &pool).await?;
         if self.way.api_key {
-            self.store_key(&context, pool).await
+            let key = prompt::secret("API key").await?;
+            self.store_key(&context, pool, key).await
         } else {
             self.sign_in(global, &context, pool).await
         }
     }
 
     /// Checks everything before a person does anything; a new vault is created after that.
-    async fn check(&self, context: &Context, pool: &PoolKey) -> Result<(), Failure> {
+    pub(crate) async fn check(&self, context: &Context, pool: &PoolKey) -> Result<(), Failure> {
         // An account that is there has the name that it has.
         if !self.replace {
             options::check_name("label", self.label.as_deref().unwrap_or_default())?;
@@ -130,8 +148,13 @@ impl Login {
         })
     }
 
-    async fn store_key(&self, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
-        let key = prompt::secret("API key").await?;
+    /// Stores a key.
+    pub(crate) async fn store_key(
+        &self,
+        context: &Context,
+        pool: PoolKey,
+        key: SecretString,
+    ) -> Result<Exit, Failure> {
         let key = SecretString::api_key(key.expose()).map_err(|reason| {
             Failure::usage("this is not an API key").because(reason).way_out("give the key alone")
         })?;
@@ -172,18 +195,25 @@ impl Login {
         Ok(Exit::Done)
     }
 
-    async fn sign_in(&self, global: &Global, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
-        let by_key = has_api_keys(&pool).then(|| self.by_key());
+    /// Begins a sign-in in this way, or in the one that the flags name, or in the first one that the provider offers.
+    pub(crate) async fn begin(
+        &self,
+        context: &Context,
+        pool: &PoolKey,
+        way: Option<FlowKind>,
+    ) -> Result<(SignIn, FlowKind), Failure> {
+        let by_key = has_api_keys(pool).then(|| self.by_key());
         let client = context.oauth(&self.provider).map_err(|failure| match &by_key {
             Some(by_key) => failure.way_out(by_key),
             None => failure,
         })?;
-        let kind = match (self.way.device, self.way.paste_code) {
-            (true, _) => FlowKind::Device,
-            (_, true) => FlowKind::PastedCode,
+        let kind = match (way, self.way.device, self.way.paste_code) {
+            (Some(way), ..) => way,
+            (_, true, _) => FlowKind::Device,
+            (.., true) => FlowKind::PastedCode,
             _ => client.first_flow()?,
         };
-        let mut sign_in = client.sign_in(kind).await.map_err(|error| match error {
+        let sign_in = client.sign_in(kind).await.map_err(|error| match error {
             OAuthError::MissingSetting { setting: "client_id", .. } => {
                 let by_key = by_key.map(|by_key| format!("; or use an API key: {by_key}"));
                 Failure::from(error).way_out(format!(
@@ -202,6 +232,11 @@ impl Login {
             OAuthError::PortTaken { .. } => Failure::from(error).way_out("add --paste-code"),
             error => error.into(),
         })?;
+        Ok((sign_in, kind))
+    }
+
+    async fn sign_in(&self, global: &Global, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
+        let (mut sign_in, kind) = self.begin(context, &pool, None).await?;
         let open = |url: &str| {
             if !self.no_browser {
                 browser::open(url, &context.registry);
@@ -240,7 +275,8 @@ impl Login {
         ));
     }
 
-    async fn store(
+    /// Stores the tokens of a sign-in.
+    pub(crate) async fn store(
         &self,
         context: &Context,
         pool: &PoolKey,
@@ -399,7 +435,7 @@ fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
 }
 
 /// Whether the vendor gives out API keys for the provider. GitHub gives none out for Copilot.
-fn has_api_keys(pool: &PoolKey) -> bool {
+pub(crate) fn has_api_keys(pool: &PoolKey) -> bool {
     pool.provider() != "github-copilot"
 }
 

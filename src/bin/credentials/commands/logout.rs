@@ -37,6 +37,11 @@ pub(crate) struct Logout {
 }
 
 impl Logout {
+    /// Removes the account with this id; whoever asks for that was asked before.
+    pub(crate) fn of(id: CredentialId) -> Self {
+        Self { account: id.to_string(), namespace: Namespace { namespace: None }, all: false, yes: true }
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_with_accounts().await?;
         let namespace = self.namespace.namespace.as_deref();

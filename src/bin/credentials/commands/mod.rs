@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Config(config::Config),
+    #[cfg(feature = "tui")]
+    Tui(crate::tui::Tui),
     Completions(shell::Completions),
     Man(shell::Man),
     #[command(hide = true)]
@@ -88,6 +90,8 @@ impl Command {
             Self::Backup(command) => command.run(&context()?).await,
             Self::Restore(command) => command.run(&context()?).await,
             Self::Config(command) => command.run(global),
+            #[cfg(feature = "tui")]
+            Self::Tui(command) => command.run(global).await,
             Self::Completions(command) => command.run(definition()),
             Self::Man(command) => command.run(definition()),
             Self::OpenPage(command) => command.run(),

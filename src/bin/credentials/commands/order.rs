@@ -20,10 +20,10 @@ use crate::shell::quoted;
 #[command(after_help = "Example:\n  credentials move openai/spare --to 2")]
 pub(crate) struct Move {
     #[command(flatten)]
-    account: OneAccount,
+    pub(crate) account: OneAccount,
     /// The place, counting from 1; a number past the end means the last place
     #[arg(long, value_name = "N", value_parser = place)]
-    to: u32,
+    pub(crate) to: u32,
 }
 
 impl Move {
@@ -49,7 +49,7 @@ fn place(text: &str) -> Result<u32, String> {
 #[command(visible_alias = "use")]
 pub(crate) struct Activate {
     #[command(flatten)]
-    account: OneAccount,
+    pub(crate) account: OneAccount,
 }
 
 impl Activate {
@@ -81,13 +81,13 @@ impl Activate {
 )]
 pub(crate) struct Tier {
     #[command(flatten)]
-    account: OneAccount,
+    pub(crate) account: OneAccount,
     /// The tier; tier 0 comes first
     #[arg(long, value_name = "N", required_unless_present = "usual")]
-    to: Option<u8>,
+    pub(crate) to: Option<u8>,
     /// Return the account to the default tier of its kind
     #[arg(long, conflicts_with = "to")]
-    usual: bool,
+    pub(crate) usual: bool,
 }
 
 impl Tier {

@@ -131,7 +131,7 @@ struct Known<'a> {
 }
 
 /// Returns the setting that a sign-in lacks: the OAuth client, which is never shipped. Cursor's link needs none.
-fn needs(provider: &str, config: &OAuthConfig) -> Option<String> {
+pub(crate) fn needs(provider: &str, config: &OAuthConfig) -> Option<String> {
     let is_set = config.client_id.as_deref().is_some_and(|id| !id.is_empty());
     (!is_set && config.dialect != Dialect::Cursor).then(|| setting(provider, "oauth.client_id"))
 }

@@ -15,9 +15,9 @@ use crate::shell::quoted;
 #[command(after_help = "Example:\n  credentials rename openai/default work")]
 pub(crate) struct Rename {
     #[command(flatten)]
-    account: OneAccount,
+    pub(crate) account: OneAccount,
     /// The new label, which no other account of the provider and namespace may have
-    label: String,
+    pub(crate) label: String,
 }
 
 impl Rename {

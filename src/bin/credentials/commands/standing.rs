@@ -22,7 +22,7 @@ use crate::output;
 #[command(after_help = EXAMPLES.replace("COMMAND", "reset"))]
 pub(crate) struct Reset {
     #[command(flatten)]
-    accounts: SomeAccounts,
+    pub(crate) accounts: SomeAccounts,
 }
 
 impl Reset {
@@ -39,7 +39,7 @@ impl Reset {
 #[command(after_help = EXAMPLES.replace("COMMAND", "pause"))]
 pub(crate) struct Pause {
     #[command(flatten)]
-    accounts: SomeAccounts,
+    pub(crate) accounts: SomeAccounts,
 }
 
 impl Pause {
@@ -72,7 +72,7 @@ impl Pause {
 #[command(after_help = EXAMPLES.replace("COMMAND", "resume"))]
 pub(crate) struct Resume {
     #[command(flatten)]
-    accounts: SomeAccounts,
+    pub(crate) accounts: SomeAccounts,
 }
 
 impl Resume {

@@ -2,7 +2,7 @@
 
 mod queue;
 mod response;
-mod tested;
+pub(crate) mod tested;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -51,7 +51,25 @@ pub(crate) struct Test {
 type Selected = BTreeMap<PoolKey, Option<BTreeSet<CredentialId>>>;
 
 impl Test {
+    /// Tests the account with this id, or all.
+    pub(crate) fn of(id: Option<CredentialId>) -> Self {
+        let account = id.map(|id| id.to_string());
+        Self { account, namespace: Namespace { namespace: None }, output: options::Json { json: false } }
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let (tested, is_whole) = self.tested(context).await?;
+        if tested.is_empty() && !is_whole {
+            return Ok(Exit::Vault);
+        }
+        match self.show(context, &tested)? {
+            Exit::Done if !is_whole => Ok(Exit::Vault),
+            exit => Ok(exit),
+        }
+    }
+
+    /// Tests the accounts. Returns the results, and whether no key of the environment was unusable.
+    pub(crate) async fn tested(&self, context: &Context) -> Result<(Vec<Tested>, bool), Failure> {
         let vault = context.vault_or_empty().await?;
         let listing = vault.list().await?;
         let selected = self.selected(context, &vault, &listing).await?;
@@ -66,9 +84,6 @@ impl Test {
             is_whole &= unusable.is_empty();
         }
         let tested = queue.end().await?;
-        if tested.is_empty() && !is_whole {
-            return Ok(Exit::Vault);
-        }
         let cut_off = account::cut_off(context).await;
         for Tested { credential, .. } in
             tested.iter().filter(|tested| cut_off.contains(&tested.credential.id))
@@ -79,10 +94,7 @@ impl Test {
                 account::CUT_OFF
             ));
         }
-        match self.show(context, &tested)? {
-            Exit::Done if !is_whole => Ok(Exit::Vault),
-            exit => Ok(exit),
-        }
+        Ok((tested, is_whole))
     }
 
     async fn selected(

@@ -15,7 +15,7 @@ use tower_credentials::registry::Registry;
 use crate::failure::{Exit, Failure};
 
 /// Opens a page in the browser, if there is one to be seen. If that fails, the page's address has been printed.
-pub(super) fn open(url: &str, registry: &Registry) {
+pub(crate) fn open(url: &str, registry: &Registry) {
     if has_display()
         && let Err(error) = start(url, registry)
     {

@@ -15,9 +15,9 @@ use crate::table::{Overflow, table};
 use crate::time::{brief, now, rfc3339};
 
 /// An account and the result of its test.
-pub(super) struct Tested {
-    pub(super) credential: Metadata,
-    pub(super) verdict: Verdict,
+pub(crate) struct Tested {
+    pub(crate) credential: Metadata,
+    pub(crate) verdict: Verdict,
     /// The status of the response, and how long it took.
     response: Option<(StatusCode, Duration)>,
     /// The end of its cooldown.
@@ -36,7 +36,7 @@ pub(super) struct Renewal {
 
 /// The verdict of a test on an account.
 #[derive(Clone)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Works,
     /// The response is a success, but not JSON.
     NotJson,
@@ -88,6 +88,17 @@ impl Tested {
             verdict,
             response: response.ok().map(|response| (response.status, took)),
             cooling_until: cooldown.map(|cooldown| cooldown.until),
+        }
+    }
+
+    /// Returns the result without colours.
+    #[cfg(feature = "tui")]
+    pub(crate) fn in_words(&self) -> String {
+        let result = self.verdict.describe();
+        let result = console::strip_ansi_codes(&result);
+        match self.response {
+            Some((status, took)) => format!("{result} ({}, {} ms)", status.as_u16(), took.as_millis()),
+            None => result.into_owned(),
         }
     }
 
@@ -187,13 +198,19 @@ impl Verdict {
         }
     }
 
+    /// Whether nothing is wrong.
+    #[cfg(feature = "tui")]
+    pub(crate) fn works(&self) -> bool {
+        matches!(self, Self::Works)
+    }
+
     /// Whether the response leaves the account usable.
     fn is_ready(&self) -> bool {
         matches!(self, Self::Works | Self::NotAllowed | Self::NotThere | Self::Failing)
     }
 
     /// Returns the exit code, if the account can't be used.
-    pub(super) fn failure(&self) -> Option<Exit> {
+    pub(crate) fn failure(&self) -> Option<Exit> {
         match self {
             Self::Works | Self::NotAllowed | Self::Paused | Self::Untested(_) => None,
             Self::Shut(_) => Some(Exit::Vault),
