@@ -12,6 +12,8 @@ mod support;
 #[cfg(unix)]
 #[path = "../thorough/mod.rs"]
 mod thorough;
+#[cfg(all(unix, feature = "tui"))]
+mod tmux;
 
 mod cli_accounts;
 mod cli_backup;
@@ -39,3 +41,4 @@ mod cli_test;
 mod cli_unwritable;
 mod cli_vault;
 mod cli_warnings;
+mod tui_screen;

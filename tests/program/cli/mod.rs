@@ -145,7 +145,7 @@ impl Home {
     }
 
     /// Any program, in this home.
-    fn command_of(&self, program: &str) -> Command {
+    pub fn command_of(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path()).env_clear();
         command.env("HOME", self.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());

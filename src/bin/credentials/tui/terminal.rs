@@ -15,7 +15,7 @@ use ratatui::crossterm::event::{
     DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
 };
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
 use ratatui::layout::Size;
@@ -64,15 +64,17 @@ impl Stage for Screen {
     }
 
     fn redraw(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // Not by `clear`, which asks the terminal where its cursor is: the answer would go to the thread that reads keys.
+        execute!(stdout(), Clear(ClearType::All))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        Ok(())
     }
 
     async fn suspend(&mut self) -> io::Result<()> {
         restore();
         stop().await;
         self.enter()?;
-        // Whatever is there now, the next frame is drawn whole. The size may be another.
-        self.terminal.autoresize()?;
+        // The size may be another by now.
         self.redraw()
     }
 

@@ -207,6 +207,7 @@ impl State {
         match &mut self.notice {
             Some(notice) if self.now.since(notice.since) < Duration::from_millis(500) => {
                 notice.add(text);
+                notice.since = self.now;
                 if severity(level) > severity(notice.level) {
                     notice.level = level;
                 }
@@ -226,8 +227,10 @@ impl State {
 
 impl Notice {
     fn add(&mut self, line: String) {
-        if self.lines.len() < LINES && !self.lines.contains(&line) {
-            self.lines.push(line);
+        self.lines.retain(|known| *known != line);
+        self.lines.push(line);
+        if self.lines.len() > LINES {
+            self.lines.remove(0);
         }
     }
 }
