@@ -276,7 +276,7 @@ async fn a_request_with_an_expired_token_succeeds_after_one_refresh_that_is_save
 async fn kept(vault: &MemoryVault) -> Option<String> {
     let stored = vault.load_pool(PoolKey::new("test")).await.unwrap().credentials.remove(0);
     let Secret::OAuth(tokens) = stored.secret else { panic!() };
-    tokens.extra.get(OAuthTokens::UNREAD_ANSWER).map(|response| response.expose().to_owned())
+    tokens.extra.get(OAuthTokens::UNREAD_RESPONSE).map(|response| response.expose().to_owned())
 }
 
 #[tokio::test]
