@@ -75,7 +75,7 @@ fn a_request_by_itself() {
 /// One: the map of eight headers is made larger for the ninth, ours. The copy that is kept costs none,
 /// as it is put into a buffer that the last request has left.
 #[test]
-fn the_path_that_goes_well_adds_at_most_five() {
+fn a_success_adds_at_most_five() {
     let (pool, template) = (support::accounts(4), support::template());
     assert_eq!(added(support::four_layers(&pool, Upstream::good()), &template), 1);
     assert_eq!(added(support::one_layer(&pool, Upstream::good()), &template), 1);
@@ -86,9 +86,9 @@ fn the_path_that_goes_well_adds_at_most_five() {
     assert_eq!(range, (BARE + 1, BARE + 1));
 }
 
-/// Where the context has to travel in the request's extensions, their map is made anew for each request.
+/// Where the context has to travel in the request's extensions, a new map is made for each request.
 #[test]
-fn layers_of_a_user_in_between_cost_the_extensions() {
+fn a_users_layers_in_between_cost_a_map_of_extensions() {
     let (pool, template) = (support::accounts(4), support::template());
     assert_eq!(added(support::four_layers_apart(&pool, Upstream::good()), &template), 4);
     assert_eq!(added(support::three_layers(&pool, Upstream::good()), &template), 4);
@@ -108,7 +108,7 @@ fn limit_headers_add_none() {
 /// One API key and no repeats: nothing is kept. A ninth header makes the map larger, whoever adds it;
 /// in place of one that is there already, it costs nothing.
 #[test]
-fn no_second_attempt_costs_none() {
+fn without_a_second_attempt_nothing_is_added() {
     let (pool, template) = (support::one_key(), support::template());
     let ninth_header = added(support::add_authorization(Upstream::good()), &template);
     assert_eq!(ninth_header, 1);

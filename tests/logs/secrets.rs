@@ -79,7 +79,7 @@ fn planted_token(label: &str) -> String {
 }
 
 #[tokio::test]
-async fn no_path_of_a_request_logs_or_tells_a_secret() {
+async fn no_path_of_a_request_logs_or_reveals_a_secret() {
     let log = log();
     // The responses: a is limited, b's token is renewed, c's is dead, d's network fails, e is good.
     let upstream = Upstream::new()
@@ -319,16 +319,16 @@ async fn the_debug_output_of_no_public_value_shows_a_secret() {
     let files = FileVault::open(&place, &vault_key).await.unwrap();
     files.put(credential).await.unwrap();
     debug_is_clean(&files);
-    let anew = FileVault::builder(&place).old_key(&vault_key);
-    debug_is_clean(&anew);
-    let anew = anew.open(&VaultKey::generate()).await.unwrap();
-    debug_is_clean(&anew.reseal(|so_far| debug_is_clean(so_far)).await.unwrap());
-    debug_is_clean(&anew);
+    let reopened = FileVault::builder(&place).old_key(&vault_key);
+    debug_is_clean(&reopened);
+    let reopened = reopened.open(&VaultKey::generate()).await.unwrap();
+    debug_is_clean(&reopened.reseal(|so_far| debug_is_clean(so_far)).await.unwrap());
+    debug_is_clean(&reopened);
     let refused = files.put(Credential::new(key(), "c", tokens("c"))).await.unwrap_err();
     assert!(matches!(refused, vault::VaultError::Key(_)), "{refused:?}");
     debug_is_clean(&refused);
     is_clean("an error", &refused.to_string());
-    let files = anew;
+    let files = reopened;
     let kept = FileKey::new(directory.path().join("vault.key"));
     debug_is_clean(&kept);
     debug_is_clean(&tower::Service::call(&mut kept.clone(), KeyRequest::LoadOrCreate).await);

@@ -121,7 +121,7 @@ async fn mint(minter: &ClientCredentials) -> Result<OAuthTokens, RefreshError> {
 }
 
 #[tokio::test]
-async fn a_client_s_token_is_made_before_the_first_request_and_after_a_401() {
+async fn a_clients_token_is_requested_before_the_first_request_and_after_a_401() {
     let (server, url) = Server::start().await;
     let vault = MemoryVault::new();
     vault.put(account()).await.unwrap();

@@ -44,7 +44,7 @@ async fn meanwhile(
 }
 
 #[tokio::test]
-async fn an_ephemeral_port_is_told_to_the_vendor_and_listened_at_wherever_its_host_may_lead() {
+async fn an_ephemeral_port_is_sent_to_the_vendor_and_listened_on_at_every_address_of_its_host() {
     for (host, has_v6) in [("localhost", true), ("127.0.0.1", false)] {
         let server = server();
         let config = server.config().redirect_uri(format!("http://{host}:0/auth/callback"));
@@ -122,7 +122,7 @@ async fn the_page_reports_a_failure_after_the_code() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_to_this_sign_in_neither_ends_nor_enters_it() {
+async fn a_request_that_does_not_complete_this_sign_in_neither_ends_nor_enters_it() {
     let server = server();
     let sign_in = begin(&server).await;
     let (url, uri) = (page(&sign_in), redirect(&sign_in));

@@ -336,7 +336,7 @@ async fn an_unreadable_response_is_kept_until_a_readable_one_arrives() {
                 panic!("{:?}", pool.status())
             };
             assert!(
-                reason.ends_with("an earlier answer could not be read, and is kept with the account")
+                reason.ends_with("an earlier response could not be read, and is kept with the account")
             );
             assert_eq!(kept(&vault).await.as_deref(), Some(TWO));
             server

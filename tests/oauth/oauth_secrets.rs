@@ -75,7 +75,7 @@ fn shown(error: &(dyn Error + 'static)) -> String {
 }
 
 #[tokio::test]
-async fn trouble_on_the_way_is_no_verdict_and_no_error_tells_a_secret() {
+async fn trouble_on_the_way_is_not_a_verdict_and_no_error_shows_a_secret() {
     for vendor in Vendor::ALL {
         let server = AuthorizationServer::start(Rules::of(vendor));
         let account = server.account().await;

@@ -29,7 +29,7 @@ async fn with_field(url: &str, name: &str, value: &str) -> Fetched {
 }
 
 #[tokio::test]
-async fn a_browser_s_arguments_tell_nothing_of_the_vendor_s_page() {
+async fn a_browsers_arguments_say_nothing_about_the_vendors_page() {
     let server = server();
     let one = begin(&server).await;
     let vendor = Url::parse(&page(&one)).unwrap();
@@ -58,7 +58,7 @@ async fn a_browser_s_arguments_tell_nothing_of_the_vendor_s_page() {
 }
 
 #[tokio::test]
-async fn a_callback_without_the_cookie_of_the_first_page_is_no_answer() {
+async fn a_callback_without_the_cookie_of_the_first_page_is_refused() {
     let server = server();
     let mut sign_in = begin(&server).await;
     let (url, vendor) = (start(&sign_in), page(&sign_in));
@@ -223,7 +223,7 @@ async fn a_pasted_address_without_a_state_is_refused_and_the_right_one_still_wor
 /// Only root can be two users.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_program_of_another_user_gets_no_answer_and_does_not_end_the_sign_in() {
+async fn a_program_of_another_user_gets_no_response_and_does_not_end_the_sign_in() {
     if !rustix::process::geteuid().is_root() {
         return;
     }

@@ -62,7 +62,7 @@ impl Kept {
 }
 
 #[tokio::test]
-async fn through_a_change_of_a_key_file_a_process_reads_renews_and_saves() {
+async fn while_a_key_file_changes_a_process_reads_renews_and_saves() {
     let kept = Kept::new().await;
     let mut children = kept.start("KEY_FILE", kept.file.to_str().unwrap());
     kept.renews(&mut children);
@@ -83,7 +83,7 @@ async fn through_a_change_of_a_key_file_a_process_reads_renews_and_saves() {
 }
 
 #[tokio::test]
-async fn through_a_change_of_a_commands_key_a_process_reads_renews_and_saves() {
+async fn while_a_commands_key_changes_a_process_reads_renews_and_saves() {
     let kept = Kept::new().await;
     let runs = kept.scene.directory.path().join("runs");
     let count = || fs::read_to_string(&runs).unwrap_or_default().lines().count();

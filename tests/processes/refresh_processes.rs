@@ -337,7 +337,7 @@ async fn an_older_vault_that_is_put_back_under_a_running_process_costs_no_accoun
 
 /// The key was changed, and this process has only the one before.
 #[tokio::test]
-async fn a_process_with_an_old_key_shuts_nobody_out_and_says_that_it_was_left_behind() {
+async fn a_process_with_an_old_key_locks_nobody_out_and_says_that_it_was_left_behind() {
     let scene = Scene::new(Rules::of(Vendor::OpenAi)).await;
     let pool_of = async |vault: FileVault, said: &Arc<Mutex<Vec<String>>>| {
         let said = said.clone();

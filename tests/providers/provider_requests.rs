@@ -264,7 +264,7 @@ async fn a_generic_provider_puts_keys_and_sign_ins_into_headers_of_their_own() {
 // The other facts for the layers
 
 #[test]
-fn every_header_that_a_credential_sets_is_among_the_names_and_marked_sensitive_where_it_is_secret() {
+fn every_header_that_a_credential_sets_is_among_the_names_and_marked_sensitive_if_it_is_secret() {
     for (name, adapt) in VENDORS {
         let provider = adapt("http://127.0.0.1:1");
         assert_eq!(provider.name(), name);

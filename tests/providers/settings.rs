@@ -169,7 +169,7 @@ async fn at_once(registry: &Registry) -> String {
 async fn cooldown(registry: &Registry, status: u16) -> String {
     let key = registry.pool_key("openai").unwrap();
     let vault = MemoryVault::new();
-    // The second one is answered well, which is what convicts one that is refused.
+    // The second one gets a good response, so the refused one is to blame.
     for (label, secret) in [("k", "key"), ("well", "other")] {
         vault.put(Credential::new(key.clone(), label, Secret::api_key(secret))).await.unwrap();
     }

@@ -197,7 +197,7 @@ async fn a_log_without_kinds_gets_them_when_it_is_loaded() {
 }
 
 #[tokio::test]
-async fn where_a_records_kind_is_known_nowhere_the_error_names_the_ways_out() {
+async fn if_a_records_kind_is_unknown_the_error_names_the_ways_out() {
     let (directory, key) = (TempDir::new().unwrap(), VaultKey::generate());
     let record = two_keys(&directory, &key).await;
     without_kinds(&directory);

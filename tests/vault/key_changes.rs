@@ -206,7 +206,7 @@ async fn a_place_is_asked_only_for_a_key_that_is_needed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_waits_until_the_new_key_is_where_it_is_kept() {
+async fn a_request_waits_until_the_new_key_is_in_its_place() {
     for what in FIRST {
         let Changed { place: _place, kept, vault, id, new } = Changed::new().await;
         let began = Instant::now();
@@ -222,7 +222,7 @@ async fn a_request_waits_until_the_new_key_is_where_it_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_does_not_come_is_waited_for_once_and_asked_for_ever_less_often() {
+async fn a_key_that_does_not_come_is_waited_for_once_and_requested_less_and_less_often() {
     let place = Place::new();
     let kept = Kept::new(&place.key);
     let vault = open(&place, kept.clone()).await;

@@ -53,7 +53,7 @@ async fn taken(pool: &Pool, pin: Option<Pin>) -> Result<String, BoxError> {
 
 /// The words name the account and the reason, and do not show the secret.
 fn assert_named(words: &str, id: CredentialId) {
-    for part in ["\"work\"", &id.to_string(), "can't be sent in a header", "store it anew"] {
+    for part in ["\"work\"", &id.to_string(), "can't be sent in a header", "store it again"] {
         assert!(words.contains(part), "{words:?} does not say {part:?}");
     }
     for part in ["planted", "evil", "add one"] {
@@ -62,7 +62,7 @@ fn assert_named(words: &str, id: CredentialId) {
 }
 
 #[tokio::test]
-async fn what_no_header_takes_is_refused_with_the_field_and_the_way_out() {
+async fn a_secret_that_no_header_can_carry_is_refused_with_the_field_and_the_way_out() {
     let vault = MemoryVault::new();
     let well = vault.put(api("well", "sk-well")).await.unwrap();
     for text in
@@ -100,7 +100,7 @@ async fn what_no_header_takes_is_refused_with_the_field_and_the_way_out() {
 }
 
 #[tokio::test]
-async fn no_token_yet_and_what_a_provider_may_encode_is_stored() {
+async fn a_missing_token_and_one_that_a_provider_may_encode_are_stored() {
     let vault = MemoryVault::new();
     for text in ["", " ", "user:pass word", "clé"] {
         vault.put(api("work", text)).await.unwrap();
@@ -126,7 +126,7 @@ async fn is_named_wherever_it_would_be_used(vault: &(impl Vault + Sync), text: &
     vault.put(api("well", "sk-well")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(taken(&pool, None).await.unwrap(), "sk-well");
-    // And whoever says the key anew has mended it.
+    // And storing the key again mends it.
     vault.ensure(api("work", "sk-mended")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(taken(&pool, Some(Pin::label("work"))).await.unwrap(), "sk-mended");
@@ -141,7 +141,7 @@ async fn one_in_a_vault_is_named_with_its_account_and_harms_no_other() {
 
 #[cfg(feature = "file")]
 #[tokio::test]
-async fn one_in_an_older_vault_of_files_is_named_alike() {
+async fn one_in_an_older_vault_of_files_is_named_as_well() {
     use tower_credentials::vault::{file::FileVault, key::VaultKey};
     let directory = tempfile::TempDir::new().unwrap();
     let vault = FileVault::open(directory.path().join("vault"), &VaultKey::generate()).await.unwrap();

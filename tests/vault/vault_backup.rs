@@ -66,7 +66,7 @@ fn a_file_with_any_byte_changed_or_cut_short_does_not_open_as_another() {
 }
 
 #[tokio::test]
-async fn another_lock_is_told_from_a_change() {
+async fn another_lock_is_distinguished_from_a_change() {
     let vault = MemoryVault::new();
     vault.put(Credential::new(PoolKey::new("example"), "work", Secret::api_key("sk-1"))).await.unwrap();
     let backup = Backup::of(&vault).await.unwrap();

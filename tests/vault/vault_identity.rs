@@ -99,7 +99,7 @@ async fn a_whole_copy_of_a_vault_is_the_same_vault() {
 }
 
 #[tokio::test]
-async fn what_a_vault_says_of_itself_can_not_be_edited() {
+async fn what_a_vault_says_about_itself_cannot_be_edited() {
     let place = Place::new();
     let vault = place.open().await;
     let [a] = put_all(&vault, ["a"]).await;
@@ -130,7 +130,7 @@ async fn what_a_vault_says_of_itself_can_not_be_edited() {
             "{what}"
         );
         assert_eq!(report.opened, report.records, "{what}: what it says is not believed");
-        // It is made anew from what the records say, and kept under another name.
+        // It is made again from what the records say, and kept under another name.
         let again = place.open().await;
         assert_eq!(token(&again, a).await, format!("{PLANTED}-a"), "{what}");
         again.put(account(what)).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_lost_vault_id_is_known_from_the_records() {
 }
 
 #[tokio::test]
-async fn a_record_of_a_key_that_was_given_up_is_let_in_only_as_restored() {
+async fn a_record_of_a_key_that_was_given_up_is_admitted_only_as_restored() {
     let place = Place::new();
     let vault = place.open().await;
     let [a, b] = put_all(&vault, ["a", "b"]).await;
@@ -215,7 +215,7 @@ async fn a_record_of_a_key_that_was_given_up_is_let_in_only_as_restored() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_lets_nothing_in() {
+async fn a_revoked_key_admits_nothing() {
     let place = Place::new();
     let [a] = put_all(&place.open().await, ["a"]).await;
     let planted = fs::read(record(&place, a)).unwrap();
@@ -251,7 +251,7 @@ async fn a_key_that_was_given_up_can_become_the_vaults_again() {
 }
 
 #[tokio::test]
-async fn attributes_that_nothing_has_bound_are_kept_or_dropped_by_a_persons_word_alone() {
+async fn attributes_that_nothing_has_bound_are_kept_or_dropped_only_by_an_explicit_call() {
     for unbound in [UnboundAttributes::Ask, UnboundAttributes::Keep, UnboundAttributes::Drop] {
         let place = Place { temporary: TempDir::new().unwrap(), key: fixture_key() };
         let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vault-v1");
@@ -297,7 +297,7 @@ fn fixture_key() -> VaultKey {
 }
 
 #[tokio::test]
-async fn once_all_is_in_the_present_format_an_older_seal_is_let_in_only_as_restored() {
+async fn once_everything_is_in_the_current_format_an_older_seal_is_admitted_only_as_restored() {
     let place = Place { temporary: TempDir::new().unwrap(), key: fixture_key() };
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vault-v2");
     let status = std::process::Command::new("cp").arg("-a").arg(fixtures).arg(place.root()).status();

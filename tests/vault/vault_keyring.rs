@@ -177,7 +177,7 @@ fn a_child_does_its_job() {
 }
 
 #[tokio::test]
-async fn a_key_is_made_where_there_is_none_and_is_the_same_from_then_on() {
+async fn a_missing_key_is_made_and_is_the_same_from_then_on() {
     let place = Place::new("made");
     assert!(place.key().load().await.unwrap().is_none());
     assert!(keyring().text("made").is_none(), "to look makes none");
@@ -234,7 +234,7 @@ async fn a_change_keeps_both_keys_until_it_is_finished() {
 }
 
 #[tokio::test]
-async fn a_change_that_the_keyring_cuts_off_anywhere_loses_no_key_and_is_gone_on_with() {
+async fn a_change_that_the_keyring_cuts_off_anywhere_loses_no_key_and_can_be_resumed() {
     let place = Place::new("cut-off");
     let mut count = 0;
     for left in 0.. {
@@ -304,7 +304,7 @@ async fn a_text_that_is_not_a_key_is_named_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_keyring_that_can_t_be_reached_is_an_error_and_not_a_missing_key() {
+async fn a_keyring_that_cannot_be_reached_is_an_error_and_not_a_missing_key() {
     let place = Place::new("locked");
     keyring().fails_after("locked", Some(0));
     let other = Place::new("locked-other");

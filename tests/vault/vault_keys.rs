@@ -75,7 +75,7 @@ async fn the_first_of_two_places_that_has_a_key_gives_it() {
 }
 
 #[tokio::test]
-async fn a_key_is_made_only_where_no_place_has_one_in_the_first_that_keeps_it() {
+async fn a_key_is_made_only_if_no_place_has_one_and_in_the_first_that_keeps_it() {
     let key = VaultKey::generate();
     let (first, second, asked) = two([None, Some(key.clone())], [None]);
     assert_eq!(first.or(second).load_or_create().await.unwrap().id(), key.id());
@@ -91,7 +91,7 @@ async fn a_key_is_made_only_where_no_place_has_one_in_the_first_that_keeps_it() 
 }
 
 #[tokio::test]
-async fn an_error_of_a_place_is_not_taken_for_a_place_without_a_key() {
+async fn a_places_error_does_not_count_as_a_missing_key() {
     let (first, second, asked) = two([], [Some(VaultKey::generate())]);
     let error = first.or(second).load_or_create().await.unwrap_err();
     assert!(error.to_string().contains("first was asked too often"), "{error}");

@@ -64,7 +64,7 @@ async fn an_empty_vault_is_empty() {
 }
 
 #[tokio::test]
-async fn damage_is_named_as_a_listing_and_each_pool_name_it() {
+async fn damage_is_named_just_as_a_listing_and_each_pool_name_it() {
     let (_place, _, vault, [a, b, _]) = filled().await;
     let root = vault.directory().to_owned();
     fs::write(root.join(format!("records/{a}.json")), "{").unwrap();

@@ -242,7 +242,7 @@ async fn a_damaged_record_is_named_and_keeps_the_old_key_needed() {
     assert_eq!(first.damaged[0].record, path.display().to_string());
     assert_eq!(place.json("key.json")["previous"][0], place.old.id().to_string());
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
-    // Mended, it is sealed anew like the others.
+    // Once it is mended, it is resealed like the others.
     fs::write(&path, whole).unwrap();
     let second = reseal(&vault).await;
     assert_eq!((second.sealed, second.left), (1, 0));

@@ -60,7 +60,7 @@ fn paths_begin_at_the_files_directory_or_at_home() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_line_and_what_would_do() {
+fn a_mistake_is_named_with_its_line_and_the_accepted_values() {
     let cases: &[(&str, &[&str])] = &[
         ("[vault]\nkeyfile = \"a\"", &["credentials.toml, line 2", "`vault.keyfile`", "`key_file`"]),
         ("[vault]\nkey_comand = \"a\"", &["`vault.key_comand`", "`key_command`"]),
@@ -134,7 +134,7 @@ fn the_environment_names_a_place_too() {
 }
 
 #[test]
-fn two_places_in_the_environment_or_one_of_no_use_are_an_error() {
+fn two_places_in_the_environment_or_an_unusable_one_are_an_error() {
     for (variables, parts) in [
         (
             [("TOWER_CREDENTIALS_VAULT_KEY", "sk-planted"), ("TOWER_CREDENTIALS_KEY_FILE", "k")],

@@ -1,0 +1,211 @@
+//! Links, pipes and directories where a file should be.
+
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tower_credentials::Secret;
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::{VaultError, VaultExt};
+
+use super::{Place, assert_others_work, assert_refused, cooled, id, pool, token};
+
+/// What may be where a plain file should be.
+#[derive(Clone, Copy, Debug)]
+enum Odd {
+    Link,
+    DanglingLink,
+    Pipe,
+    Directory,
+}
+
+impl Odd {
+    const ALL: [Odd; 4] = [Odd::Link, Odd::DanglingLink, Odd::Pipe, Odd::Directory];
+
+    /// Puts it in the place of a file, which is kept beside the vault and returned.
+    fn put(self, place: &Place, path: &Path) -> PathBuf {
+        let elsewhere = place.temporary.path().join("elsewhere");
+        match path.exists() {
+            true => fs::rename(path, &elsewhere).unwrap(),
+            false => fs::write(&elsewhere, "").unwrap(),
+        }
+        match self {
+            Odd::Link => std::os::unix::fs::symlink(&elsewhere, path).unwrap(),
+            Odd::DanglingLink => std::os::unix::fs::symlink("/nonexistent/file", path).unwrap(),
+            Odd::Pipe => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+            Odd::Directory => fs::create_dir(path).unwrap(),
+        }
+        elsewhere
+    }
+
+    fn is_at(self, path: &Path) -> bool {
+        use std::os::unix::fs::FileTypeExt;
+        let Ok(metadata) = fs::symlink_metadata(path) else { return false };
+        match self {
+            Odd::Link | Odd::DanglingLink => metadata.is_symlink(),
+            Odd::Pipe => metadata.file_type().is_fifo(),
+            Odd::Directory => metadata.is_dir(),
+        }
+    }
+}
+
+/// Runs the test for each odd file on a thread of its own, so that one that hangs is a failure.
+fn for_each_odd<F: Future<Output = ()>>(test: impl Fn(Odd) -> F + Send + Copy + 'static) {
+    for odd in Odd::ALL {
+        let (done, is_done) = mpsc::channel();
+        let work = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(test(odd));
+            drop(runtime);
+            let _ = done.send(());
+        });
+        match is_done.recv_timeout(Duration::from_secs(60)) {
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("{odd:?}: it hangs"),
+            _ => work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        }
+    }
+}
+
+/// The error names the file, says what is there, and what to do.
+fn assert_tells(error: impl std::fmt::Display, path: &Path, odd: Odd) {
+    let text = error.to_string();
+    assert!(text.contains(&path.display().to_string()), "{odd:?}: {text}");
+    let what = match odd {
+        Odd::Link | Odd::DanglingLink => "it is a symbolic link, where a file should be; put the file",
+        Odd::Pipe | Odd::Directory => "it is no plain file, and one should be there; move it away",
+    };
+    assert!(text.contains(what), "{odd:?}: {text}");
+}
+
+#[test]
+fn anything_but_a_file_in_place_of_a_record_is_named_and_kept() {
+    for_each_odd(|odd| async move {
+        let (place, vault) = Place::new().await;
+        let path = place.record(1);
+        let elsewhere = odd.put(&place, &path);
+        assert_refused(&place, &vault, "").await;
+        assert_tells(vault.get(id(1)).await.unwrap_err(), &path, odd);
+        assert!(odd.is_at(&path) && elsewhere.exists());
+    });
+}
+
+#[test]
+fn anything_but_a_file_in_place_of_a_log_is_named_and_secrets_are_still_saved() {
+    for_each_odd(|odd| async move {
+        let (place, vault) = Place::new().await;
+        let path = place.log();
+        let elsewhere = odd.put(&place, &path);
+        let whole = fs::read(&elsewhere).unwrap();
+        for vault in [vault, place.open().await] {
+            let loaded = vault.load_pool(pool()).await.unwrap();
+            assert_eq!((loaded.credentials.len(), loaded.damaged.len()), (2, 1), "{odd:?}");
+            assert_tells(&loaded.damaged[0], &path, odd);
+            assert_tells(vault.record(pool(), cooled(1, 9_000)).await.unwrap_err(), &path, odd);
+            assert_tells(vault.move_to(id(1), 1).await.unwrap_err(), &path, odd);
+            assert_tells(vault.revision(pool()).await.unwrap_err(), &path, odd);
+            let generation = vault.get(id(1)).await.unwrap().metadata.generation;
+            vault.replace_secret(id(1), generation, Secret::api_key(token(1))).await.unwrap();
+            assert_others_work(&vault, None, "beside an odd log").await;
+        }
+        assert!(odd.is_at(&path) && fs::read(elsewhere).unwrap() == whole);
+    });
+}
+
+#[test]
+fn anything_but_a_file_in_place_of_a_lock_is_named_and_kept() {
+    for_each_odd(|odd| async move {
+        for name in ["lock", "pools/example+default.lock", &format!("leases/{}.lock", id(1))] {
+            let (place, vault) = Place::new().await;
+            drop(vault);
+            let path = place.root().join(name);
+            let elsewhere = odd.put(&place, &path);
+            let error = match name {
+                "lock" => place.try_open().await.map(drop).unwrap_err(),
+                name => {
+                    let vault = place.open().await;
+                    assert_others_work(&vault, None, name).await;
+                    match name.starts_with("pools") {
+                        true => vault.record(pool(), cooled(1, 9_000)).await.map(drop).unwrap_err(),
+                        false => vault.lease_refresh(id(1)).await.map(drop).unwrap_err(),
+                    }
+                }
+            };
+            assert_tells(error, &path, odd);
+            assert!(odd.is_at(&path));
+            match fs::symlink_metadata(&path).unwrap().is_dir() {
+                true => fs::remove_dir(&path).unwrap(),
+                false => fs::remove_file(&path).unwrap(),
+            }
+            fs::rename(elsewhere, &path).unwrap();
+            assert_others_work(&place.open().await, None, "put back").await;
+        }
+    });
+}
+
+#[test]
+fn anything_but_a_file_in_place_of_key_json_is_kept_under_another_name() {
+    for_each_odd(|odd| async move {
+        let (place, vault) = Place::new().await;
+        drop(vault);
+        odd.put(&place, &place.key_file());
+        assert_others_work(&place.open().await, None, "it is made again").await;
+        assert!(odd.is_at(&place.root().join("key.damaged-1")), "{odd:?}");
+        assert!(fs::symlink_metadata(place.key_file()).unwrap().is_file());
+        assert!(matches!(
+            FileVault::open(place.root(), &VaultKey::generate()).await,
+            Err(VaultError::Key(_))
+        ));
+    });
+}
+
+#[test]
+fn anything_but_a_file_in_place_of_a_key_file_is_refused_and_kept() {
+    for_each_odd(|odd| async move {
+        let (place, _) = Place::new().await;
+        let path = place.temporary.path().join("vault.key");
+        let id = VaultKey::load_or_create(&path).await.unwrap().id();
+        let elsewhere = odd.put(&place, &path);
+        match VaultKey::load_or_create(&path).await {
+            Err(error @ VaultError::Key(_)) => assert_tells(error, &path, odd),
+            other => panic!("{odd:?}: {other:?}"),
+        }
+        assert!(odd.is_at(&path));
+        assert_eq!(VaultKey::load_or_create(elsewhere).await.unwrap().id(), id);
+    });
+}
+
+#[test]
+fn an_unexpected_file_among_the_vaults_own_is_left_and_stops_nothing() {
+    for_each_odd(|odd| async move {
+        for name in ["records/.0123456789abcdef.tmp", "pools/x.log", "leases/x", "key.damaged-1"] {
+            let (place, vault) = Place::new().await;
+            drop(vault);
+            let path = place.root().join(name);
+            odd.put(&place, &path);
+            let vault = place.open().await;
+            assert_others_work(&vault, None, name).await;
+            assert!(vault.load_pool(pool()).await.unwrap().damaged.is_empty());
+            assert!(odd.is_at(&path), "{odd:?} at {name}");
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_file_in_place_of_a_directory_is_named_with_a_way_out() {
+    for name in ["", "records", "pools", "leases"] {
+        let (place, vault) = Place::new().await;
+        drop(vault);
+        let path = place.root().join(name);
+        let path = if name.is_empty() { place.root() } else { path };
+        fs::rename(&path, place.temporary.path().join("elsewhere")).unwrap();
+        fs::write(&path, "theirs").unwrap();
+        let error = place.try_open().await.unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        assert!(error.contains("move away"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+    }
+}
