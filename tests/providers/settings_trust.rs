@@ -1,4 +1,4 @@
-//! Settings that others could have written are not believed.
+//! Settings that others could have written are not trusted.
 
 #![cfg(feature = "config")]
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tower_credentials::registry::Registry;
 use tower_credentials::settings::SettingsError;
 
-/// A directory of the user's with a settings file in it.
+/// One of the user's directories, with a settings file in it.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -41,7 +41,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// The error, which is the same for a file that must be there and for one that need not.
+/// Returns the error, which is the same for a file that must exist and for an optional one.
 fn refused(path: &Path) -> String {
     let error = |builder: tower_credentials::registry::RegistryBuilder| match builder.build() {
         Err(error @ SettingsError::NotTrusted { .. }) => error.to_string(),
@@ -54,7 +54,7 @@ fn refused(path: &Path) -> String {
     text
 }
 
-/// The way out of an error, as a shell does it.
+/// Runs the way out of an error, as a shell does.
 fn run_the_command(text: &str) {
     let (_, command) = text.split_once(": ch").unwrap();
     let status = std::process::Command::new("sh").args(["-c", &format!("ch{command}")]).status();
@@ -110,7 +110,7 @@ fn a_link_in_a_directory_that_others_may_write_is_refused() {
     assert!(refused(&open.join("config.toml")).contains("chmod go-w"));
 }
 
-/// Only root can give a file away.
+/// Only root can give a file to another user.
 #[test]
 fn another_users_file_is_refused() {
     const SOMEBODY: u32 = 65534;

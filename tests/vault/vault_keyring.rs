@@ -1,5 +1,5 @@
-//! A vault's key in a keyring: made once however many ask, changed so that none is ever lost, and named by what
-//! a person has to do where there is no keyring.
+//! A vault's key in a keyring: made once, however many processes ask; changed so that no key is ever lost; and if there
+//! is no keyring, an error says what to do.
 #![cfg(all(feature = "file", feature = "keyring"))]
 
 use std::any::Any;
@@ -16,11 +16,11 @@ use tower_credentials::vault::key::{KeyServiceExt, KeyringKey, VaultKey};
 
 use crate::children::{self, Job, say};
 
-/// A keyring in memory, of which single users' entries can be made to fail.
+/// A keyring in memory in which the entries of single users can be made to fail.
 #[derive(Default)]
 struct Keyring {
     entries: Mutex<HashMap<String, Vec<u8>>>,
-    /// How many more operations on entries of users that begin so are done; after those, none is.
+    /// How many more operations succeed for entries of users with this prefix.
     left: Mutex<HashMap<String, usize>>,
 }
 
@@ -135,7 +135,7 @@ impl CredentialApi for Item {
     }
 }
 
-/// The place of a user's key, whose entries no other test uses.
+/// The place of a user's key. No other test uses its entries.
 struct Place {
     directory: TempDir,
     user: &'static str,
@@ -171,7 +171,7 @@ fn key_error<T: fmt::Debug>(result: std::result::Result<T, VaultError>) -> Strin
 fn a_child_does_its_job() {
     let Some(job) = children::job() else { return };
     assert_eq!(job, "load");
-    // Without the test's keyring: the system's is asked.
+    // Without the test's keyring the system's is used.
     let place = KeyringKey::new("tower-credentials-test", "nobody");
     say(key_error(children::on_two_threads(place.load())));
 }

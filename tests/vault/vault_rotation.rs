@@ -1,5 +1,5 @@
-//! A vault's key exchanged for another where it is kept: both are there until nothing needs the old one, one
-//! process at a time changes it, and whoever opens the vault meanwhile has both.
+//! Changing a vault's key in its place: both keys are kept until nothing needs the old one, one process at a time
+//! changes the key, and a process that opens the vault meanwhile has both.
 #![cfg(all(unix, feature = "file"))]
 
 use std::fs;
@@ -34,7 +34,7 @@ impl Place {
         self.0.path().join("vault")
     }
 
-    /// The files beside the key, each only for its owner.
+    /// The files beside the key. Only their owner may read them.
     fn files(&self) -> Vec<String> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.0.path().join("keys")).unwrap() {
@@ -200,7 +200,7 @@ async fn the_previous_key_is_requested_from_the_place_that_has_the_key() {
     assert_eq!(keys.previous.unwrap().id(), first.id());
     assert!(unset.load_keys().await.unwrap().is_none());
 
-    // A file's key before is none of another key's.
+    // A file's previous key is not the previous key of an unrelated key.
     let other = VaultKey::generate();
     let script = format!("echo run >> runs; echo {}", other.to_base64().expose());
     let script = format!("cd {}; {script}", place.0.path().display());

@@ -1,4 +1,4 @@
-//! Sealing: what a backend holds opens with the right key, at its place, and nowhere else.
+//! Sealing: a sealed secret opens with the right key, in its place, and nowhere else.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -36,7 +36,7 @@ async fn stored(backend: &Backend, id: CredentialId) -> Record<Sealed> {
     }
 }
 
-/// Puts `record` in place of what the backend holds under its id.
+/// Replaces the backend's record with the same id.
 async fn plant(backend: &Backend, record: Record<Sealed>) {
     ask(backend, VaultRequest::Remove { id: record.metadata.id }).await;
     ask(backend, VaultRequest::Put(record)).await;
@@ -261,7 +261,7 @@ fn the_same_key_has_the_same_id_and_another_key_another_id() {
     let key = VaultKey::from_bytes([7; 32]);
     assert_eq!(key.id(), VaultKey::from_base64(key.to_base64().expose()).unwrap().id());
     assert_ne!(key.id(), VaultKey::from_bytes([8; 32]).id());
-    // Fixed for good: it is written into every record.
+    // Must never change: it is written into every record.
     assert_eq!(key.id().to_string(), "97940b138434457f");
     assert_eq!(key.id().to_string().parse(), Ok(key.id()));
     assert!("0123".parse::<tower_credentials::vault::key::KeyId>().is_err());

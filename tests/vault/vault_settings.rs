@@ -1,4 +1,4 @@
-//! Where a program's vault is and where its key comes from, by a settings file or by environment variables.
+//! The place of a program's vault and of its key, from a settings file or environment variables.
 #![cfg(feature = "config")]
 
 use std::ffi::OsString;
@@ -28,7 +28,7 @@ fn each_place_of_a_key_can_be_named() {
         ("vault = { key_file = \"/k\", keyring = false }", Some(KeySource::File("/k".into()))),
         ("[vault]\nkey_command = [\"pass\", \"show\", \"a b\"]", Some(command(["pass", "show", "a b"]))),
         ("[vault]\nkey_command = \"pass show 'a b'\"", Some(command(["pass", "show", "a b"]))),
-        // No shell runs it, so that nothing but words is made of it.
+        // No shell runs it, so it is only split into words.
         ("[vault]\nkey_command = 'echo $HOME; id'", Some(command(["echo", "$HOME;", "id"]))),
         ("[vault]\nkey_command = ['a', '']", Some(command(["a", ""]))),
     ] {
@@ -116,7 +116,7 @@ fn the_environment_names_a_place_too() {
     for (variables, source) in [
         (vec![], None),
         (vec![("TOWER_CREDENTIALS_VAULT_KEY", "k")], Some(KeySource::Variable)),
-        // A key that is missing where it should be must not be taken for one that is elsewhere.
+        // A missing key must not be taken for a key that is elsewhere.
         (vec![("TOWER_CREDENTIALS_VAULT_KEY", "")], Some(KeySource::Variable)),
         (vec![("TOWER_CREDENTIALS_KEY_FILE", "a/b")], Some(KeySource::File("a/b".into()))),
         (vec![("TOWER_CREDENTIALS_KEY_COMMAND", "a 'b c'")], Some(command(["a", "b c"]))),

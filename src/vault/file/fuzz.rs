@@ -233,7 +233,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn edited_files_of_the_corpus_hold_to_the_same(
+        fn edited_files_of_the_corpus_keep_the_same_promises(
             target in 0..3_usize, file in any::<Index>(), edits in vec(edit(), 1..4)
         ) {
             let targets: [(&str, Check); 3] = [("record", record), ("pool_log", pool_log), ("key", key)];

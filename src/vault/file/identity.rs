@@ -96,8 +96,8 @@ impl Identity {
         self.least = self.least.max(least);
     }
 
-    /// Signs it with those of these keys that are among `of`. Signatures of other keys stay, and are valid as long as
-    /// nothing else has changed.
+    /// Signs it with those of these keys that are among `of`. Earlier signatures of keys in `of` stay, and are valid as
+    /// long as nothing else has changed.
     pub(super) fn sign(&mut self, signers: &[Signer], of: &[KeyId]) {
         let fields = self.fields();
         self.signatures.retain(|key, _| of.contains(key));

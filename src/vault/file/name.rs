@@ -64,7 +64,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn two_pools_never_share_a_file_even_where_case_is_ignored(
+        fn two_pools_never_share_a_file_even_if_case_is_ignored(
             one in (name(), name()), two in (name(), name())
         ) {
             let file = |(provider, namespace): &(String, String)| {

@@ -87,7 +87,7 @@ async fn a_record_names_its_origin_and_reveals_nothing_about_its_secret() {
     }
     is_clean(&format!("{report:?} {found:?}"));
 
-    // At rest there is nothing to compare a guess with, either.
+    // At rest there is nothing to compare a guess with either.
     let secrets: Vec<_> =
         Source::ALL.iter().flat_map(|source| legacy::secrets(&json(*source))).collect();
     assert!(secrets.len() > 30);

@@ -1,5 +1,4 @@
-//! What was found in other programs' files, brought into a vault: once, and again, and after either side has
-//! changed.
+//! Migrating accounts from other programs' files into a vault: once, and again, and after either side has changed.
 #![cfg(all(feature = "migrate", feature = "file"))]
 
 mod adding;
@@ -22,7 +21,7 @@ fn registry() -> Registry {
     Registry::builder().build().unwrap()
 }
 
-/// What became of each entry, and as what.
+/// Returns what was done with each entry, and under which pool and label.
 fn story(report: &MigrationReport) -> Vec<(String, Action, String)> {
     let failures: Vec<_> = report.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{failures:?}");
@@ -39,7 +38,7 @@ async fn run(vault: &impl Vault, found: &[Found]) -> MigrationReport {
     applied
 }
 
-/// What became of the one entry, and why.
+/// Returns what was done with the only entry, and why.
 async fn one(vault: &impl Vault, found: Found) -> (Action, String) {
     let report = run(vault, &[found]).await;
     let [step] = &report.steps[..] else { panic!("{report:?}") };
@@ -63,7 +62,7 @@ async fn tokens(vault: &impl Vault, id: CredentialId) -> OAuthTokens {
     }
 }
 
-/// As a refresher does: new tokens, with whatever else the old ones came with.
+/// Renews as a refresher does: new tokens, and all other values kept.
 async fn renew(vault: &impl Vault, id: CredentialId, name: &str, end: u64) {
     let credential = vault.get(id).await.unwrap();
     let mut renewed = tokens(vault, id).await;

@@ -18,7 +18,7 @@ async fn an_old_file_is_removed_once_the_vault_has_all_of_it() {
     for source in [Source::Opencode, Source::Claude, Source::Gemini, Source::Qwen, Source::Codex] {
         let mut file = json(source);
         if source == Source::Opencode {
-            // The account that Codex has, too.
+            // The account that Codex has as well.
             file.as_object_mut().unwrap().remove("openai");
         }
         let found = home.found(source, file.to_string());
@@ -43,7 +43,7 @@ fn the_runtimes_thread_does_not_wait_for_the_disk() {
         let vault = MemoryVault::new();
         let found = home.found(Source::Claude, claude("a", NOON));
         run(&vault, std::slice::from_ref(&found)).await;
-        // The one thread that the disk's work is done on has something else to do.
+        // The only thread for blocking work is busy.
         let busy = tokio::task::spawn_blocking(move || ended.recv().is_err());
         let registry = registry();
         let mut removal = pin!(remove_old(&vault, &registry, &found));

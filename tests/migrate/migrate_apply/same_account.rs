@@ -30,7 +30,7 @@ async fn one_account_in_two_programs_files_is_one_record() {
         let second = if codex_first { Action::Update } else { Action::Keep };
         let actions: Vec<_> = report.steps.iter().map(|step| step.action).collect();
         assert_eq!(actions, [Action::Add, second]);
-        // Whichever comes first, the token that ends later is there, and stays.
+        // Whichever comes first, the token that expires later is there, and stays.
         let record = only(&vault).await;
         assert_eq!(record.secret.refresh_token().unwrap().expose(), "pLaNtEd-openai-refresh");
         assert_eq!(record.metadata.attributes["account"], "workspace-1/auth0|alice");
@@ -75,7 +75,7 @@ async fn another_account_in_the_same_place_is_another_record() {
     assert!(reason.contains("another account"), "{reason}");
     assert_eq!(tokens(&vault, alice).await.refresh.unwrap().expose(), "pLaNtEd-1");
 
-    // Back again, with new tokens: her own record.
+    // Alice again, with new tokens: her own record.
     let report = run(&vault, &[home.found(Source::Codex, codex("alice", "3"))]).await;
     assert_eq!((report.steps[0].action, report.steps[0].id), (Action::Update, Some(alice)));
     let labels: Vec<_> = all(&vault).await.into_iter().map(|record| record.label.to_string()).collect();
@@ -123,7 +123,7 @@ async fn an_account_that_names_itself_the_same_keeps_its_refresh_token() {
     assert_eq!(known.access.expose(), "pLaNtEd-2-access");
     assert_eq!(known.refresh.unwrap().expose(), "pLaNtEd-1");
 
-    // Whose the file is then, is not said: the record is not hers any more.
+    // Then the file does not say whose it is, and the record is no longer hers.
     let bob = json!({"tokens": {"access_token": format!("{PLANTED}-3")}});
     assert_eq!(one(&vault, home.found(Source::Codex, bob.to_string())).await.0, Action::Update);
     let record = only(&vault).await;

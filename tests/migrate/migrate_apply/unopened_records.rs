@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use super::{HOUR, NOON, all, api, codex, file_vault, one, only, registry, run};
 use crate::legacy::{Home, claude, is_clean};
 
-/// That the one entry is not brought in, because of this record.
+/// Checks that the only entry is not added, because of this record.
 async fn is_shut(vault: &impl Vault, found: &Found, record: CredentialId) {
     let before = all(vault).await;
     let found = std::slice::from_ref(found);
@@ -48,7 +48,7 @@ async fn an_account_or_key_whose_record_is_under_another_key_is_not_added_again(
         for text in [&text, &changed] {
             is_shut(&vault, &home.found(source, text), id).await;
         }
-        // Also where others of the pool open.
+        // Also if others of the pool open.
         let other = Credential::new(pool, "other", Secret::api_key("k"));
         vault.put(other).await.unwrap();
         for text in [&text, &changed] {

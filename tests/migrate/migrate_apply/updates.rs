@@ -20,7 +20,7 @@ async fn a_renewed_renamed_and_moved_record_still_belongs_to_its_entry() {
     vault.put(other).await.unwrap();
     vault.relabel(id, "mine").await.unwrap();
     vault.move_to(id, 1).await.unwrap();
-    // Also one whose end the vendor puts earlier than before.
+    // Also a token that expires earlier than the one before.
     for (name, end) in [("second", NOON + HOUR), ("third", NOON - HOUR)] {
         renew(&vault, id, name, end).await;
         assert_eq!(one(&vault, found.clone()).await, (Action::Unchanged, String::new()));
@@ -31,7 +31,7 @@ async fn a_renewed_renamed_and_moved_record_still_belongs_to_its_entry() {
 
     let changed = home.found(Source::Claude, claude("b", NOON + 2 * HOUR));
     assert_eq!(one(&vault, changed).await.0, Action::Update);
-    // The other program renews as well, and taking its tokens needs no reason.
+    // The other program renews, too, and its tokens are taken without a reason.
     let changed = home.found(Source::Claude, claude("c", NOON + 3 * HOUR));
     assert_eq!(one(&vault, changed).await, (Action::Update, String::new()));
     let record = vault.get(id).await.unwrap().metadata;
@@ -75,7 +75,7 @@ async fn a_changed_entry_updates_its_own_record_and_no_other() {
     assert_eq!(enterprise.metadata.attributes["enterprise_host"], "other.ghe.com");
     let endpoint = tokens(&vault, of("github-copilot-enterprise")).await.extra["endpoint"].clone();
     assert_eq!(endpoint.expose(), "https://copilot-api.other.ghe.com");
-    // What the entry no longer has is gone from the record.
+    // Attributes that the entry no longer has are gone from the record.
     let cloudflare = vault.get(of("cloudflare-ai-gateway")).await.unwrap().metadata.attributes;
     assert_eq!(cloudflare["metadata.gatewayId"], "gateway-2");
     assert!(!cloudflare.contains_key("metadata.accountId"), "{cloudflare:?}");
@@ -83,7 +83,7 @@ async fn a_changed_entry_updates_its_own_record_and_no_other() {
 
 #[tokio::test]
 async fn a_newer_token_is_never_replaced_by_an_older_one() {
-    // The file's end, the vault's after it has renewed, and what becomes of it.
+    // The expiry in the file, the expiry in the vault after a renewal, and what is done.
     for (file, renewed, action) in [
         (NOON + 2 * HOUR, NOON + HOUR, Action::Update),
         (NOON + HOUR, NOON + 2 * HOUR, Action::Keep),
@@ -187,7 +187,7 @@ async fn a_verdict_on_an_older_token_does_not_let_the_files_older_one_replace_th
         let Metadata { id, pool, generation, .. } = only(&vault).await.metadata;
         let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation };
         vault.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await.unwrap();
-        // A person has signed in to it again since.
+        // A person has signed in again since.
         renew(&vault, id, "ours", NOON + 2 * HOUR).await;
         let (action, reason) = one(&vault, home.found(Source::Claude, claude("b", NOON + HOUR))).await;
         assert_eq!(action, Action::Keep, "{reason}");
@@ -223,7 +223,7 @@ async fn a_refresher_that_keeps_nothing_beside_the_tokens_loses_none_to_the_file
     let record = only(&vault).await.metadata;
     let bare = OAuthTokens::new("ours").refresh("r").expires_at(Timestamp::from_millis(NOON + HOUR));
     vault.replace_secret(record.id, record.generation, bare).await.unwrap();
-    // The file's end is later, but it is the one that was renewed.
+    // The file expires later, but the record is the one that was renewed.
     assert_eq!(one(&vault, found).await.0, Action::Keep);
     assert_eq!(tokens(&vault, record.id).await.access.expose(), "ours");
 }
@@ -257,7 +257,7 @@ async fn a_key_that_a_person_has_replaced_in_the_vault_stays() {
         assert!(reason.contains("replaced by hand"), "{reason}");
     }
     assert_eq!(only(&vault).await.secret.token().expose(), "mine");
-    // Whoever writes the same into the file has no quarrel with the vault.
+    // Writing the same key into the file settles it.
     assert_eq!(one(&vault, home.found(Source::Opencode, api("a", "mine"))).await.0, Action::Unchanged);
 }
 

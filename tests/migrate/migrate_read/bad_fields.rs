@@ -80,7 +80,7 @@ fn put(value: &mut Value, at: &[String], new: Value) {
     }
 }
 
-/// Members that are no secrets, and may be seen in a record's metadata.
+/// Members that are not secret and may appear in a record's metadata.
 const PUBLIC: [&str; 10] = [
     "scope",
     "scopes",
@@ -94,13 +94,13 @@ const PUBLIC: [&str; 10] = [
     "key",
 ];
 
-/// What is in the entries, all of it.
+/// Everything that the entries contain.
 fn kept(found: &Found) -> String {
     let entry = |entry: &Entry| {
         let secret = serde_json::to_string(&entry.secret).unwrap();
         format!("{secret} {:?} {}", entry.attributes, entry.name)
     };
-    // Without what escapes, since some of it is JSON in JSON.
+    // Without escapes, since some of it is JSON within JSON.
     found.entries.iter().map(entry).collect::<Vec<_>>().join("\n").replace('\\', "")
 }
 
@@ -140,7 +140,7 @@ fn each_field_of_another_type_is_kept_or_named_and_never_shown() {
                 if !at.last().is_some_and(|name| PUBLIC.contains(&name.as_str())) {
                     is_clean(&format!("{found:?}"));
                 }
-                // No secret of the file is gone without a word.
+                // No secret of the file is lost without a word.
                 let kept = kept(&found);
                 let lost = secrets(&changed).into_iter().any(|secret| {
                     let secret = serde_json::to_string(&secret).unwrap().replace('\\', "");

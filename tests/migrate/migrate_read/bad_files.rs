@@ -76,7 +76,7 @@ fn deeply_nested_values_are_read_or_refused_without_a_crash() {
     let home = Home::new();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let text = format!(r#"{{"access_token": "a", "refresh_token": "r", "new": {deep}}}"#);
-    // Whether such a value is kept or refused: nothing is lost without a word.
+    // Whether such a value is kept or refused, nothing is lost without a word.
     match read(Source::Qwen, home.write(Source::Qwen, text)) {
         Ok(found) => assert_eq!(found.entries.len() + found.skipped.len(), 1),
         Err(error) => assert!(matches!(error, MigrateError::Damaged { .. }), "{error}"),
@@ -117,7 +117,7 @@ fn a_file_without_read_permission_is_an_error_that_says_what_to_check() {
     let path = home.write(Source::Codex, fixture(Source::Codex));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
-        // Root reads everything; then there is nothing to see.
+        // Root can read everything, so there is nothing to test.
         assert!(read(Source::Codex, &path).is_ok());
         return;
     }

@@ -15,7 +15,7 @@ fn extra(entry: &Entry) -> BTreeMap<&str, &str> {
     tokens(entry).extra.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
 }
 
-/// The access token, the refresh token and the end.
+/// Returns the access token, the refresh token and the expiry.
 fn triple(entry: &Entry) -> (&str, Option<&str>, Option<Timestamp>) {
     let tokens = tokens(entry);
     (tokens.access.expose(), tokens.refresh.as_ref().map(|token| token.expose()), tokens.expires_at)
@@ -80,7 +80,7 @@ fn an_mcp_account_keeps_its_client_and_the_state_of_an_unfinished_sign_in() {
     let sentry = entry(&found, "sentry");
     assert_eq!((&*sentry.provider, &*sentry.label), ("mcp:sentry", "sentry"));
     assert_eq!(sentry.secret.kind(), Kind::Mcp);
-    // The program counts seconds here.
+    // This program counts in seconds.
     let expected = ("pLaNtEd-sentry-access", Some("pLaNtEd-sentry-refresh"), Some(END));
     assert_eq!(triple(sentry), expected);
     assert_eq!(
@@ -208,7 +208,7 @@ fn claudes_account_keeps_the_facts_about_its_subscription() {
     assert_eq!(triple(account), expected);
     let known = [("scope", "user:inference user:profile"), ("subscription", "max")];
     assert_eq!(attributes(account), known.into());
-    // What this version doesn't know is kept all the same.
+    // Members that this version does not know are kept all the same.
     assert_eq!(extra(account), [("claude", r#"{"rateLimitTier":"default_claude_max_20x"}"#)].into());
 
     let server = entry(&found, "mcpOAuth.plugin:docs|800cb29a3ac61727");

@@ -1,5 +1,4 @@
-//! Other programs' files, read: each field in its place, and what is wrong with a file told without what is in
-//! it.
+//! Reading other programs' files: each field gets to its place, and errors show nothing of the content.
 #![cfg(feature = "migrate")]
 
 mod bad_fields;
@@ -30,7 +29,7 @@ fn attributes(entry: &Entry) -> BTreeMap<&str, &str> {
     entry.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// Every place in a value where another could be.
+/// Returns the path of every value within a value.
 fn places(value: &Value, at: Vec<String>) -> Vec<Vec<String>> {
     let inner: Vec<_> = match value {
         Value::Object(members) => members

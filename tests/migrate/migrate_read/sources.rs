@@ -54,14 +54,14 @@ fn a_file_without_a_source_is_recognized_by_its_contents() {
         let path = home.path().join("a-copy.json");
         fs::write(&path, fixture(source)).unwrap();
         match (source, read(None, &path)) {
-            // Google's has nothing of its own.
+            // Google's file has no member that only it has.
             (Source::Gemini, Err(error @ MigrateError::Unclear { .. })) => {
                 let text = error.to_string();
                 assert!(text.ends_with("may be of gemini or qwen; say which (--from)"), "{text}");
             }
             (_, found) => assert_eq!(found.unwrap().source, source),
         }
-        // In its directory all are.
+        // In their own directories all are recognized.
         assert_eq!(read(None, home.write(source, fixture(source))).unwrap().source, source);
     }
 }
@@ -77,7 +77,7 @@ fn an_unrecognized_file_is_an_error_that_names_the_sources() {
         let error = error.to_string();
         assert!(error.contains("other.json") && error.contains("--from, one of opencode"), "{error}");
     }
-    // A server may have any name, also one that another program's file has.
+    // A server may have any name, even that of a member of another program's file.
     let mcp = r#"{"tokens": {"tokens": {"accessToken": "t"}}}"#;
     let path = home.path().join("other.json");
     fs::write(&path, mcp).unwrap();

@@ -1,4 +1,4 @@
-//! Signing in, every vendor's way, from the prompt to the vault, at a strict server over real sockets.
+//! Signing in with every vendor's flow, from the prompt to the vault, at a strict server over real sockets.
 
 #![cfg(feature = "oauth")]
 
@@ -18,7 +18,7 @@ use crate::authorization_server::{AuthorizationServer, Kind, Rules, Vendor, fetc
 
 const BROWSERS: [Vendor; 3] = [Vendor::Anthropic, Vendor::OpenAi, Vendor::Google];
 
-/// A server whose devices may ask every second.
+/// A server whose devices may poll every second.
 fn quick(vendor: Vendor) -> AuthorizationServer {
     AuthorizationServer::start(Rules { device_interval: Some(1), ..Rules::of(vendor) })
 }
@@ -83,7 +83,7 @@ async fn a_sign_in_by_link_waits_until_somebody_has_followed_it() {
     let url = page(&sign_in);
     let (early, rest) = tokio::join!(
         async {
-            // Not before it was asked for in vain.
+            // Not before one poll was in vain.
             while server.asked(Kind::LinkPoll) == 0 {
                 tokio::task::yield_now().await;
             }
@@ -110,7 +110,7 @@ async fn copilots_exchange_is_tried_again_after_a_network_error() {
         match sign_in.next().await.unwrap().unwrap() {
             Progress::SignedIn(account) => break account,
             Progress::Exchanging => {
-                // The first response of the exchange, since the device's is there.
+                // The first response of the exchange, since the device's response is there.
                 server.fail_next([Fault::Text(StatusCode::SERVICE_UNAVAILABLE, "not now")]);
             }
             other => story.push(other.to_string()),

@@ -10,7 +10,7 @@ async fn a_browser_sign_in_takes_a_pasted_address_as_well() {
     for vendor in BROWSERS {
         let server = quick(vendor);
         let account = server.sign_in(&server.client(), FlowKind::PastedCode).await.unwrap_err();
-        // The tests' redirect has no port of its own, and nothing listens at one.
+        // The redirect of these tests has no fixed port, and nothing listens on one.
         assert!(matches!(account, OAuthError::InvalidSetting { .. }), "{account}");
 
         let mut sign_in = server.client().sign_in(FlowKind::Loopback).await.unwrap();
@@ -21,7 +21,7 @@ async fn a_browser_sign_in_takes_a_pasted_address_as_well() {
     }
 }
 
-/// A client whose redirect URI has a port, at which nothing listens.
+/// A client whose redirect URI has a port on which nothing listens.
 fn with_port(server: &AuthorizationServer) -> OAuthClient {
     let mut config = server.config();
     config.redirect_uri = config.redirect_uri.map(|uri| uri.replace(":0", ":54545"));

@@ -1,4 +1,4 @@
-//! An account's record: whose it is, and what it keeps.
+//! An account's record: whose it is, and what is kept in it.
 
 use bytes::Bytes;
 use http::Request;
@@ -69,7 +69,7 @@ async fn tokens_of_somebody_else_are_not_put_into_a_record() {
         let kept = vault.get(stored.id).await.unwrap();
         assert_eq!(kept.secret.token().expose(), alice.tokens.access.expose());
         assert_eq!(again.replace(&vault, stored.id).await.unwrap().generation.get(), 2, "{vendor:?}");
-        // A record that doesn't say whose it is takes any, and says so from then on.
+        // A record that does not say whose it is accepts any account, and says so from then on.
         let tokens = tower_credentials::OAuthTokens::new("old").refresh("older");
         let bare = tower_credentials::Credential::new(PoolKey::new("test"), "bare", tokens);
         let bare = vault.put(bare).await.unwrap();
@@ -96,12 +96,12 @@ async fn a_second_sign_in_to_an_account_renews_its_record_and_another_account_ge
     let stored = vault.get(first.id).await.unwrap();
     assert_eq!(stored.secret.token().expose(), again.tokens.access.expose());
 
-    // Of the same workspace, but another person.
+    // In the same workspace, but another person.
     server.person("bob");
     let bob = sign_in().await.store(&vault, pool.clone(), "work").await.unwrap();
     assert_ne!(bob.id, first.id);
     assert_eq!(&*bob.label, "work-2");
-    // Another pool's records are its own.
+    // Records of another pool are separate.
     let elsewhere = PoolKey::with_namespace("openai", "private");
     let private = sign_in().await.store(&vault, elsewhere, "work").await.unwrap();
     assert_eq!(&*private.label, "work");
@@ -114,7 +114,7 @@ async fn a_second_sign_in_without_a_refresh_token_keeps_the_first_ones() {
     let vault = MemoryVault::new();
     let account = server.sign_in(&server.client(), FlowKind::Loopback).await.unwrap();
     let first = account.store(&vault, PoolKey::new("google"), "work").await.unwrap();
-    // As Google answers without `prompt=consent`.
+    // Google responds like this without `prompt=consent`.
     let mut again = server.sign_in(&server.client(), FlowKind::Loopback).await.unwrap();
     again.tokens.refresh = None;
     let second = again.store(&vault, PoolKey::new("google"), "work").await.unwrap();
@@ -135,7 +135,7 @@ async fn a_refresh_that_comes_between_does_not_undo_a_sign_in() {
     let first = account.store(&vault, pool.clone(), "work").await.unwrap();
     let again = server.sign_in(&client, FlowKind::Loopback).await.unwrap();
 
-    // Somebody stores a renewed token between each look at the vault and what is done upon it.
+    // Somebody stores a renewed token between each look at the vault and the change that follows.
     let racing = {
         let inner = vault.clone();
         let mut races = 3;
@@ -154,7 +154,7 @@ async fn a_refresh_that_comes_between_does_not_undo_a_sign_in() {
             }
         })
     };
-    // `service_fn` counts in its own copy, so one is shared by all.
+    // `service_fn` counts in its own copy, so all share one.
     let racing = tower::buffer::Buffer::new(racing, 1);
     let stored = again.store(&racing, pool, "work").await.unwrap();
     assert_eq!(stored.id, first.id);

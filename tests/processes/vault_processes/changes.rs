@@ -20,7 +20,7 @@ pub(super) async fn cooler() {
     say("ready");
     hear();
     for at in 0..COOLDOWNS {
-        // The longest is somewhere in between, and not the last.
+        // The longest is somewhere in the middle, and not the last.
         let until = 1_000 + (at * 7 % COOLDOWNS) * COOLERS + number;
         vault.record(pool(), vec![cooled(id, until, 1, at % 2 == 0)]).await.unwrap();
     }
@@ -34,12 +34,12 @@ pub(super) async fn swapper() {
         let secret = Secret::api_key(format!("rotated {}", generation + 1));
         let replaced = vault.replace_secret(id, Generation::new(generation), secret).await.unwrap();
         assert!(matches!(replaced, Replaced::Swapped(_)), "nobody else swaps: {replaced:?}");
-        // Its own write, whatever else is written beside it.
+        // It reads its own write, whatever else is written beside it.
         assert_eq!(token(&vault, id).await, format!("rotated {}", generation + 1));
     }
 }
 
-/// Lets them begin at once, and waits until all have done well.
+/// Lets them start at once, and waits until all have succeeded.
 fn race(mut children: Vec<Child>) {
     children.iter_mut().for_each(|child| child.wait_for("ready"));
     children.iter_mut().for_each(|child| child.tell("go"));

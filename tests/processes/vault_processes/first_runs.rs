@@ -14,7 +14,7 @@ use tower_credentials::vault::{VaultError, VaultExt};
 use super::{account, job, pool, token};
 use crate::children::{self, hear, say};
 
-/// Opens one new vault after another as a program does on its first run, and puts something there.
+/// Opens one new vault after another as a program does on its first run, and puts something into it.
 pub(super) async fn newcomer() {
     say("ready");
     loop {
@@ -42,7 +42,7 @@ async fn first_runs_at_once_agree_on_the_key_and_keep_what_each_has_put() {
             _ => (parent.join("vault/vault.key"), parent.join("vault")),
         };
         let is_over = Arc::new(AtomicBool::new(false));
-        // Now and then another program makes the same directories just now.
+        // Now and then another program makes the same directories at the same time.
         let maker = (round % 2 == 0).then(|| {
             let (is_over, directories) = (is_over.clone(), [place.path().join("a"), parent.clone()]);
             std::thread::spawn(move || {
@@ -99,7 +99,7 @@ async fn of_two_first_runs_with_two_keys_one_wins_and_the_other_is_refused() {
     for round in 0..20 {
         let place = TempDir::new().unwrap();
         let root = place.path().join("vault");
-        // Whoever is told first has the lead.
+        // The first one to be told has a head start.
         for at in [round % 2, 1 - round % 2] {
             children[at].tell(&root.display().to_string());
         }

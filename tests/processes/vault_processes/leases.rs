@@ -24,7 +24,7 @@ pub(super) async fn waiter() {
     let (vault, id) = (children::vault().await, id());
     let mut lease = pin!(vault.lease_refresh(id));
     let work = async {
-        // Whoever waits for a lease goes on with all else, also with the credential itself.
+        // A process that waits for a lease can do everything else, even with the same credential.
         let other = vault.put(account("other")).await.unwrap().id;
         vault.record(pool(), vec![cooled(id, 5_000, 1, false)]).await.unwrap();
         vault.replace_secret(id, Generation::FIRST, Secret::api_key("meanwhile")).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_lease_of_a_killed_process_passes_to_the_next_which_worked_meanwhile()
     assert_eq!(token(&vault, id).await, "meanwhile");
 }
 
-/// A pool, which takes over by itself what other processes save.
+/// A pool that picks up what other processes save.
 async fn following(vault: FileVault) -> Pool {
     let provider = GenericProvider::bearer("example").origin("https://api.example.com").unwrap();
     Pool::builder(provider, vault).open().await.unwrap()
@@ -111,7 +111,7 @@ async fn what_one_process_saves_is_soon_in_the_pool_of_another() {
         assert_eq!(follower.wait_for_one_of("cooled until"), until.to_string());
     }
     println!("a cooldown was known after {:?}", saved.elapsed());
-    // It looks every 50 ms; the rest is for a machine with much to do.
+    // It looks every 50 ms; the rest is for a busy machine.
     assert!(saved.elapsed() < Duration::from_secs(5), "{:?}", saved.elapsed());
     vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     for mut follower in followers {

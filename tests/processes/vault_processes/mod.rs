@@ -1,4 +1,4 @@
-//! One vault, many processes: real ones, that are really killed.
+//! One vault, many processes: real ones, which are really killed.
 //!
 //! `TOWER_CREDENTIALS_STRESS_SECONDS` and `TOWER_CREDENTIALS_STRESS_KILLS` make the test of many writers
 //! longer; the seed that it prints repeats its choices as `TOWER_CREDENTIALS_STRESS_SEED`.
@@ -25,7 +25,7 @@ use leases::{follower, holder, waiter};
 use permissions::{keeper, latecomer, user};
 use resealing::{old_hand, resealer};
 
-fn pool() -> PoolKey {
+pub(crate) fn pool() -> PoolKey {
     PoolKey::new("example")
 }
 
@@ -33,7 +33,7 @@ fn account(label: &str) -> Credential {
     Credential::new(pool(), label, Secret::api_key(format!("secret of {label}")))
 }
 
-fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -> Outcome {
+pub(crate) fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -> Outcome {
     let cooldown = Cooldown {
         until: Timestamp::from_millis(until),
         set_at: Timestamp::from_millis(set_at),
@@ -59,12 +59,12 @@ fn job(name: &str) -> Job {
     Job::new(module_path!(), name)
 }
 
-/// The id that the parent has named.
+/// The id that the parent has set.
 fn id() -> CredentialId {
     setting("ID").unwrap().parse().unwrap()
 }
 
-/// What the children of the other tests are.
+/// The jobs of the other tests' children.
 #[test]
 fn a_child_does_its_job() {
     let Some(job) = children::job() else { return };

@@ -17,17 +17,17 @@ use super::{account, cooled, id, job, pool, token};
 use crate::children::{self, Child, hear, say};
 use crate::place::Place;
 
-/// Whether permissions hold for this process; they don't for root.
+/// Whether permissions do not apply to this process.
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     let own = TempDir::new().unwrap();
     fs::metadata(own.path()).unwrap().uid() == 0
 }
 
-/// A user who has nothing.
+/// A user who owns nothing.
 const NOBODY: u32 = 65534;
 
-/// What starts a child as somebody for whom permissions hold, and gives that user the place.
+/// Returns a command that starts a child as a user to whom permissions apply, and gives the place to that user.
 fn as_a_user(place: &TempDir) -> Vec<String> {
     if !is_root() {
         return Vec::new();
@@ -43,18 +43,18 @@ fn as_a_user(place: &TempDir) -> Vec<String> {
     words
 }
 
-/// The test binary where that user may run it, whatever the modes above its own place.
+/// Copies the test binary to where that user may run it, whatever the modes above its own place.
 fn copy_of_this_test(place: &TempDir) -> PathBuf {
     let copy = place.path().join("test");
-    // By another process: a child that another thread starts just now would have the copy open for writing
-    // until it is executed, and what is open for writing can't be executed.
+    // Another process copies it. If this one did, a child that another thread is starting would have the copy open for
+    // writing until it is executed, and a file that is open for writing cannot be executed.
     let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status();
     assert!(copied.unwrap().success());
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     copy
 }
 
-/// Uses all that a vault has.
+/// Uses everything that a vault offers.
 pub(super) async fn user() {
     let place = children::path("PLACE");
     let key = VaultKey::load_or_create(place.join("keys/vault.key")).await.unwrap();
@@ -98,7 +98,7 @@ fn modes_are_0600_and_0700_whatever_the_umask() {
     }
 }
 
-/// Has a vault and a pool of it open, and does what its parent tells it.
+/// Has a vault and one of its pools open, and does what its parent tells it.
 pub(super) async fn keeper() {
     let vault = children::vault().await;
     let id = vault.put(account("kept")).await.unwrap().id;
@@ -129,7 +129,7 @@ pub(super) async fn keeper() {
     }
 }
 
-/// Opens the vault now, and writes if it gets in.
+/// Opens the vault now, and writes if that succeeds.
 pub(super) async fn latecomer() {
     let said = match FileVault::open(children::path("VAULT"), &children::key("KEY")).await {
         Ok(vault) => vault.record(pool(), vec![cooled(id(), 5_500, 1, false)]).await,
@@ -147,7 +147,7 @@ fn try_out(keeper: &mut Child, word: &str) -> String {
     keeper.next().expect("it has not failed; see stderr")
 }
 
-/// Copies the files and directories from here on down.
+/// Copies everything below `from`.
 fn copy_all(from: &Path, to: &Path) {
     for path in children::all_below(from) {
         let to = to.join(path.strip_prefix(from).unwrap());
@@ -176,7 +176,7 @@ async fn a_vault_whose_directory_is_removed_says_so_and_works_again_when_it_is_r
         }
         assert_eq!(try_out(&mut keeper, "status"), format!("ok {}", round + 1), "it keeps them");
         assert!(!root.exists(), "no request has made it again");
-        // Back by another name, or as other files.
+        // Restored by a rename, or as other files.
         match round {
             1 => fs::rename(&backup, &root).unwrap(),
             _ => copy_all(&backup, &root),
@@ -198,7 +198,7 @@ async fn a_vault_whose_directory_is_removed_says_so_and_works_again_when_it_is_r
 /// Takes away the write permission, or gives it back.
 fn set_writable(root: &Path, directories: bool, files: bool) {
     let mut all = children::all_below(root);
-    // A directory that can't be written still lets its files be changed.
+    // In a directory that cannot be written, files can still be changed.
     all.reverse();
     for path in all {
         let mode = match path.is_dir() {
@@ -230,17 +230,17 @@ async fn a_directory_that_cannot_be_written_is_named_and_costs_nothing_that_is_t
         assert_eq!(try_out(&mut keeper, "load"), format!("ok {kept}"), "{what}");
         assert_eq!(try_out(&mut keeper, "sync"), "ok ", "{what}");
         let said = try_out(&mut keeper, "put");
-        // A file is replaced, which only a directory can forbid.
+        // A record is replaced, which only an unwritable directory can prevent.
         match said.starts_with("ok ") {
             true if directories => kept += 1,
             _ => refused(&said, "put"),
         }
-        // Its log may be open from before.
+        // Its log may still be open.
         match try_out(&mut keeper, "record") {
             said if said.starts_with("ok ") => failures += 1,
             said => refused(&said, "record"),
         }
-        // So it is for a process that comes new, which may not even get in.
+        // The same goes for a new process, which may not even get in.
         let said = place.job("latecomer").set("ID", &id).under(&under).binary(&binary).start().succeed();
         match &*said[0] {
             said if said.starts_with("ok ") => failures += 1,

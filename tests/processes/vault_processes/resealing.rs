@@ -26,7 +26,7 @@ pub(super) async fn resealer() {
     say(format_args!("left {}", resealing.left));
 }
 
-/// Has the vault open with the old key all along.
+/// Has the vault open with the old key the whole time.
 pub(super) async fn old_hand() {
     let vault = children::vault().await;
     say("ready");
@@ -94,7 +94,7 @@ async fn a_resealing_that_is_killed_after_any_record_is_resumed() {
         all_open(&both, &secrets).await;
     }
     assert!(most >= 1, "some record was resealed before the end");
-    // The first takes up what comes while it runs; the second finds nothing to do.
+    // The first run also reseals what is added meanwhile; the second finds nothing to do.
     for round in 0..2 {
         let mut left = usize::MAX;
         let mut child = resealer();
@@ -131,7 +131,7 @@ async fn a_resealing_that_is_killed_after_any_record_is_resumed() {
     all_open(&vault, &secrets).await;
 }
 
-/// The files from here on down, with what is in them.
+/// Every file below this directory, with its content.
 fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = children::all_below(root).into_iter().filter(|path| path.is_file());
     files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()

@@ -1,4 +1,4 @@
-//! What is there before a deed, and what must be there after a kill.
+//! The vault before a deed, and what must be there after a kill.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,13 +22,13 @@ pub(super) const COMPACTED_FROM: u64 = 64 * 1024;
 
 const KEPT: [&str; 3] = ["a", "b", "c"];
 
-/// What is there before a deed.
+/// The vault before a deed.
 pub(super) struct Before {
     pub(super) deed: Deed,
     pub(super) template: TempDir,
     pub(super) key: VaultKey,
     pub(super) new_key: VaultKey,
-    /// Whom the deed is done to: the last.
+    /// The credential that the deed is done to: the last one.
     pub(super) id: CredentialId,
     pub(super) records: Records,
 }
@@ -92,7 +92,7 @@ impl Before {
         before
     }
 
-    /// What of the deed is done, by what is there now; all else must be as before.
+    /// Checks that the deed is done or not, and that everything else is as before.
     pub(super) async fn check(&self, place: &Path, is_acknowledged: bool) -> Result<(), String> {
         let root = place.join("vault");
         let key = match self.deed {
@@ -104,14 +104,14 @@ impl Before {
             Deed::Reseal => FileVault::builder(&root).old_key(&self.key),
             _ => FileVault::builder(&root),
         };
-        // Whoever comes next finds no lock held.
+        // The next process finds no lock held.
         let impatient = builder.clone().lock_timeout(Duration::from_millis(50));
         impatient.open(&key).await.map_err(|error| error.to_string())?;
         let vault = builder.open(&key).await.map_err(|error| error.to_string())?;
         let expect = |is_so: bool, what: &str| if is_so { Ok(()) } else { Err(what.to_owned()) };
         expect(children::temporary_files(&root).is_empty(), "a temporary file is left")?;
 
-        // Before a pool is loaded, which mends what it finds: the labels that the deed is about, twice.
+        // Before a pool is loaded, which mends what it finds: probes the labels that the deed is about, twice.
         let labels: &[&str] = match self.deed {
             Deed::Put => &["a-2", "a-2", "a-2"],
             Deed::Relabel => &["c", "z", "z", "c"],
@@ -172,7 +172,7 @@ impl Before {
         self.go_on(&vault, failures).await
     }
 
-    /// What is left of the deed can be done, and anything else.
+    /// Checks that the rest of the deed can be done, and anything else.
     async fn go_on(&self, vault: &FileVault, failures: u32) -> Result<(), String> {
         let expect = |is_so: bool, what: &str| if is_so { Ok(()) } else { Err(what.to_owned()) };
         if self.deed == Deed::Reseal {
@@ -194,7 +194,7 @@ impl Before {
         expect(!is_there || standing(&self.id) == failures + 1, "an outcome is added to those before")
     }
 
-    /// A place of its own for a run, with all as before.
+    /// Copies the template to a place for one run.
     pub(super) fn copy(&self) -> TempDir {
         let place = TempDir::new().unwrap();
         for path in children::all_below(self.template.path()).into_iter().skip(1) {

@@ -12,8 +12,8 @@ use tower_credentials::{CredentialId, Generation, Secret};
 use super::{MARKER, account, failed, pool};
 use crate::children::{self, setting};
 
-/// How many calls of each sort the thread makes before. strace counts each thread's calls by itself, so the
-/// other threads must never get as far.
+/// How many calls of each kind the thread makes in advance. strace counts per thread, so the other threads must never
+/// get that far.
 const AHEAD: usize = 150;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) const DEEDS: [Deed; 9] = [
     Deed::Reseal,
 ];
 
-/// Makes calls, so that this thread is ahead of all others with each of those that others make, too.
+/// Makes calls, so that this thread is ahead of all others in each call that others make, too.
 pub(super) fn get_ahead() {
     use std::io::{Read, Seek};
     for _ in 0..AHEAD {

@@ -1,10 +1,11 @@
-//! A process that is killed at any system call leaves a vault that is as before its change or as after it.
+//! A process that is killed at any system call leaves a vault that is as before its change, or as after it.
 //!
-//! strace kills the child when it enters the system call, so everything before that call is done, and nothing
-//! of it. First the child runs once to the end, which shows the calls that it makes; then once for each of them.
+//! strace kills the child when it enters the system call, so everything before that call is done, and nothing of the
+//! call itself. First the child runs to the end, which shows the calls that it makes; then it runs once for each of
+//! them.
 //!
-//! Where strace is missing, nothing is tested, and that is printed; where the tests are to be
-//! thorough it is an error. Otherwise they try one in four of the calls, of each sort.
+//! If strace is missing, nothing is tested, and a message says so; if the tests are to be thorough, it is an error.
+//! Otherwise the tests try one in four of the calls of each kind.
 
 #![cfg(all(target_os = "linux", feature = "file"))]
 
@@ -18,20 +19,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tokio::task::spawn_blocking;
-use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
-use tower_credentials::{Credential, CredentialId, PoolKey, Secret, Timestamp};
+use tower_credentials::standing::Outcome;
+use tower_credentials::{Credential, CredentialId, Secret};
 
 use crate::children::{self, Job, say};
 use crate::thorough::is_thorough;
+use crate::vault_processes::{cooled, pool};
 
 use before::Before;
 use deed::{DEEDS, Deed, do_it, get_ahead};
 use strace::has_strace;
 
-/// What the child looks at, and nobody else, when its change begins.
+/// A path that only the child looks at, when its change begins.
 const MARKER: &str = "/tower-credentials-begin";
 
-/// From how many calls on not each that only looks is tried: it is as the one before.
+/// The number of calls from which on only some of those that only look are tried: each is like the one before.
 const MANY: usize = 100;
 
 const LOOKS: [&str; 10] = [
@@ -47,23 +49,12 @@ const LOOKS: [&str; 10] = [
     "getdents64",
 ];
 
-fn pool() -> PoolKey {
-    PoolKey::new("example")
-}
-
 fn account(label: &str, secret: &str) -> Credential {
     Credential::new(pool(), label, Secret::api_key(secret))
 }
 
 fn failed(id: CredentialId) -> Outcome {
-    let cooldown = Cooldown {
-        until: Timestamp::from_millis(5_000),
-        set_at: Timestamp::from_millis(1),
-        reason: Reason::Limited,
-        scope: None,
-        generation: None,
-    };
-    Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: false } }
+    cooled(id, 5_000, 1, false)
 }
 
 /// A child of this module.
@@ -75,12 +66,12 @@ fn job(name: &str) -> Job {
 fn a_child_does_its_job() {
     let Some(job) = children::job() else { return };
     let deed = DEEDS.into_iter().find(|deed| format!("{deed:?}") == job).expect("a deed");
-    // One thread does all that concerns files, so its calls come in one order.
+    // One thread does all file work, so its calls come in one order.
     children::on_two_threads(async {
         spawn_blocking(get_ahead).await.unwrap();
         do_it(deed).await;
         say("acknowledged");
-        // What was left for later was queued before this.
+        // Work that was left for later was queued before this.
         spawn_blocking(|| ()).await.unwrap();
     });
 }

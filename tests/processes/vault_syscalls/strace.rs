@@ -1,4 +1,4 @@
-//! What strace does: it lists the calls of a deed, and kills a child at one of them.
+//! Running a child under strace, which lists the calls of a deed, or kills the child at one of them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ use super::deed::Deed;
 use crate::children::Job;
 use crate::thorough::is_thorough;
 
-/// The calls that change files, and those between them. Not every machine has all; `?` passes over those.
+/// The calls that change files, and those between them. Not every machine has all of them; `?` skips missing ones.
 const CALLS: &str = "?open,openat,read,write,?pwrite64,fsync,fdatasync,?rename,?renameat,renameat2,?link,linkat,\
                      ?unlink,unlinkat,ftruncate,flock,?chmod,fchmod,fchmodat,?mkdir,mkdirat,statx,\
                      ?newfstatat,?stat,?lstat,?fstat,lseek,close,?getdents,getdents64";
@@ -24,7 +24,7 @@ impl Before {
         job.set("PLACE", place).set("ID", self.id.to_string())
     }
 
-    /// The calls that the deed makes, each with its number among those of its sort.
+    /// Returns the calls that the deed makes, each with its number among the calls of its kind.
     pub(super) fn calls(&self) -> Vec<(String, usize)> {
         let place = self.copy();
         let log = place.path().join("strace.log");
@@ -43,7 +43,7 @@ impl Before {
         let mut has_begun = false;
         for line in log.lines() {
             let Some((of, call)) = line.split_once(' ') else { continue };
-            // Not the second half of a call that another thread's came into.
+            // Skip the second half of a call that another thread's call has interrupted.
             let Some((call, _)) = call.trim().split_once('(').filter(|(call, _)| !call.starts_with('<'))
             else {
                 continue;
@@ -67,7 +67,7 @@ impl Before {
         calls
     }
 
-    /// Runs it with a kill at this call. Whether it was killed, and what is wrong then.
+    /// Runs the deed with a kill at this call. Returns whether it was killed, and what is wrong then.
     pub(super) fn kill_at(&self, call: &str, number: usize) -> (bool, Result<(), String>) {
         let place = self.copy();
         let inject = format!("--inject={call}:signal=KILL:when={number}");
@@ -85,14 +85,14 @@ fn strace(log: &Path) -> Vec<String> {
     ["strace", "--follow-forks", "--quiet=all", "-o", &log].map(str::to_owned).to_vec()
 }
 
-/// Whether strace can be used; where it should be and can't, that is an error.
+/// Whether strace can be used. If it must be and cannot, that is an error.
 pub(super) fn has_strace() -> bool {
     let mut command = Command::new("strace");
     command.args(&strace(Path::new("/dev/null"))[1..]).args(["--trace=close", "true"]);
     let works = command.stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     assert!(works || !is_thorough(), "the tests are to be thorough, and strace does not work");
     if !works {
-        // Not by a macro: what a test that passes prints so, nobody sees.
+        // Not with a macro: what a passing test prints that way is not shown.
         let _ = std::io::stderr().write_all(
             b"NOT RUN: no process was killed at its system calls; strace isn't installed, or can't trace\n",
         );

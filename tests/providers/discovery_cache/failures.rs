@@ -62,7 +62,7 @@ async fn after_a_failure_the_last_list_is_returned_at_once_for_half_a_minute() {
             assert_eq!(stale.age, rig.pool.now().since(fetched_at));
             assert_eq!(stale.error.status().map(|status| status.as_u16()), Some(500));
         }
-        // Whoever wants a new one is not put off, and one that comes ends it.
+        // A caller that wants a new list is not put off, and a new list ends the pause.
         assert!(discovery.refresh().await.unwrap().stale().is_some());
         assert_eq!(rig.requests() - before, 4);
         rig.upstream.set("token-a", [list(&["b"]), Canned::status(500)]);

@@ -1,4 +1,4 @@
-//! What is kept on disk, for whom, and what becomes of a file that is damaged.
+//! What is kept on disk, for whom, and what happens to a damaged file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::{HOUR, cached, rig};
 use crate::discovery_rig::{Rig, ids, list};
 use crate::support::{Canned, accounts, keys};
 
-/// The only file that is kept.
+/// Returns the only file that is kept.
 fn file(directory: &TempDir) -> PathBuf {
     let mut files = files(&directory.path().join("cache"));
     assert_eq!(files.len(), 1, "{files:?}");
@@ -62,7 +62,7 @@ async fn a_list_is_only_for_the_accounts_that_it_was_requested_for() {
         rig.upstream.set("token-b", [list(&["b"])]);
         let discovery = keep(rig.builder(OpenAi));
         assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
-        // Of another vault, whoever has the same provider, namespace and labels there.
+        // Another vault, with the same provider, namespace and labels.
         let other = rig.beside(keys(["token-b"]).await).await;
         assert_eq!(ids(&keep(other.builder(OpenAi)).models().await.unwrap()), ["b"]);
         // And the other way round.
@@ -83,7 +83,7 @@ async fn a_list_is_only_for_the_accounts_that_it_was_requested_for() {
     }
 }
 
-/// That a file with these bytes is as good as none, and is replaced.
+/// Checks that a file with these bytes is ignored, and is replaced.
 async fn is_replaced(rig: &Rig, discovery: &Discovery, path: &Path, bytes: &[u8], what: &str) {
     fs::write(path, bytes).unwrap();
     let before = rig.requests();
@@ -105,7 +105,7 @@ async fn a_file_that_is_damaged_anywhere_is_ignored() {
     let whole = fs::read(&path).unwrap();
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
-        // Its number, or whether a letter is a capital.
+        // Changes a digit, or the case of a letter.
         bytes[at] ^= if at % 2 == 0 { 0x01 } else { 0x20 };
         is_replaced(&rig, &discovery, &path, &bytes, &format!("byte {at}")).await;
         is_replaced(&rig, &discovery, &path, &whole[..at], &format!("cut off at {at}")).await;
@@ -133,7 +133,7 @@ async fn a_file_of_another_version_or_format_is_ignored() {
     let newer = text.replacen("models 2 ", "models 3 ", 1);
     assert_ne!(newer, text);
     is_replaced(&rig, &discovery, &path, newer.as_bytes(), "newer").await;
-    // Well made, but with other words in it.
+    // Well-formed, but with other words.
     for (from, to) in [
         ("\"provider\":\"x\"", "\"provider\":\"y\""),
         ("\"namespace\":\"default\"", "\"namespace\":\"other\""),

@@ -62,13 +62,13 @@ async fn a_list_from_the_future_is_stale() {
     late.clock.advance(2 * HOUR);
     late.upstream.set("token-a", [list(&["a"])]);
     cached(&late, &directory).models().await.unwrap();
-    // As another process sees it, after the clock was set back.
+    // As another process sees it after the clock was set back.
     let uri = format!("{}/v1/models", late.server.origin());
     let early = Rig::new(vault).await;
     let endpoint = ModelsEndpoint::new(OpenAi, &uri).unwrap();
     let discovery = early.builder(OpenAi).endpoint(endpoint).cache_dir(directory.path().join("cache"));
     let models = discovery.build().unwrap().models().await.unwrap();
-    // The other server is not trusted, so that it can't be asked.
+    // The other server is not trusted, so no request can go there.
     let stale = models.stale().expect("it was asked for");
     assert!(matches!(stale.error.kind(), DiscoveryErrorKind::Failed(_)), "{stale:?}");
     assert_eq!((ids(&models), stale.age), (vec!["a"], Duration::ZERO));
@@ -86,13 +86,13 @@ async fn a_list_with_a_tag_is_revalidated() {
     let models = discovery.models().await.unwrap();
     assert_eq!((ids(&models), models.fetched_at()), (vec!["a"], rig.pool.now()));
     assert!(models.stale().is_none());
-    // It counts from then on, in other processes as well.
+    // It counts from then on, in other processes, too.
     rig.clock.advance(HOUR - seconds(1));
     assert_eq!(ids(&cached(&rig, &directory).models().await.unwrap()), ["a"]);
     assert_eq!(rig.requests(), 2);
     assert_eq!(ids(&cached(&rig, &directory).refresh().await.unwrap()), ["a"]);
     assert_eq!(ids(&discovery.refresh().await.unwrap()), ["b"]);
-    // This one came without a tag.
+    // This response came without a tag.
     discovery.refresh().await.unwrap();
     let tags = rig.upstream.seen.all().into_iter();
     let tags =

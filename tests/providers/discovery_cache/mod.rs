@@ -1,4 +1,4 @@
-//! What is kept of a list of models, for how long, and what becomes of it when it is damaged.
+//! The cache of a list of models: what is kept, for how long, and what happens if it is damaged.
 #![cfg(feature = "discovery")]
 
 mod failures;

@@ -5,7 +5,7 @@ use tower_credentials::*;
 
 use super::vendors;
 
-/// What a token endpoint may name, and where Copilot's requests then go: `None` for the caller's origin.
+/// What a token endpoint may name, and where Copilot's requests then go: `None` means the caller's origin.
 pub(super) const COPILOT: &[(&str, Option<&str>)] = &[
     ("https://api.individual.githubcopilot.com", Some("https://api.individual.githubcopilot.com")),
     ("https://api.business.githubcopilot.com/", Some("https://api.business.githubcopilot.com")),
@@ -66,7 +66,7 @@ pub(super) const COPILOT: &[(&str, Option<&str>)] = &[
     ("javascript:alert(1)", None),
 ];
 
-/// The same of Qwen's.
+/// The same for Qwen.
 pub(super) const QWEN: &[(&str, Option<&str>)] = &[
     ("portal.qwen.ai", Some("https://portal.qwen.ai/v1")),
     ("portal.qwen.ai/", Some("https://portal.qwen.ai/v1")),

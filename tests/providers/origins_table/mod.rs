@@ -1,5 +1,5 @@
-//! Where credentials may go, as a table: what is an origin, an endpoint, a vendor's own endpoint, and what
-//! of a request's or a redirect's target a vendor's adapter trusts. Each case has its expected result.
+//! Where credentials may go, as tables: origins, endpoints, vendors' own endpoints, and which targets of requests and
+//! redirects a vendor's adapter trusts. Each case has its expected result.
 
 #![cfg(feature = "providers")]
 
@@ -15,14 +15,14 @@ use redirects::REDIRECTS;
 use targets::TARGETS;
 use texts::{ENDPOINTS, ORIGINS};
 
-/// Fails with every case that came out otherwise than expected.
+/// Fails with all cases whose result is not the expected one.
 #[track_caller]
 fn as_expected<T: PartialEq + std::fmt::Debug>(cases: impl IntoIterator<Item = (String, T, T)>) {
     let wrong: Vec<_> = cases.into_iter().filter(|(_, actual, expected)| actual != expected).collect();
     assert!(wrong.is_empty(), "(case, actual, expected): {wrong:#?}");
 }
 
-/// The adapters and the hosts of their own.
+/// The adapters, with their own hosts.
 fn vendors() -> Vec<(Box<dyn Provider>, &'static [&'static str])> {
     vec![
         (Box::new(Anthropic::new()), &["api.anthropic.com"]),
@@ -61,7 +61,7 @@ fn vendors() -> Vec<(Box<dyn Provider>, &'static [&'static str])> {
 fn there_are_at_least_five_hundred_cases() {
     let hosts: usize = vendors().iter().map(|(_, hosts)| hosts.len()).sum();
     let tables = ORIGINS.len() + ENDPOINTS.len() + COPILOT.len() + QWEN.len() + REDIRECTS.len();
-    // Each vendor's hosts were also tried on every vendor.
+    // Each vendor's hosts were also tried with every other vendor.
     let cases = tables + hosts * TARGETS.len() + hosts * vendors().len();
     assert!(cases >= 500 && tables >= 250 && TARGETS.len() >= 70, "{cases}, {tables}");
 }

@@ -9,8 +9,8 @@ use tower_http::follow_redirect::FollowRedirectLayer;
 
 use crate::support::*;
 
-/// What a redirect from `https://api.openai.com/v1/a/b` names, and where the credential then goes; `None`
-/// if it goes nowhere.
+/// The location in a redirect from `https://api.openai.com/v1/a/b`, and where the credential then goes; `None` if it
+/// goes nowhere.
 pub(super) const REDIRECTS: &[(&str, Option<&str>)] = &[
     ("/v2", Some("https://api.openai.com/v2")),
     ("c", Some("https://api.openai.com/v1/a/c")),

@@ -9,8 +9,10 @@ use tower_credentials::vault::file::Severity::{Error, Note, Warning};
 use tower_credentials::vault::file::{Check, FileVault, FindingKind as Kind};
 use tower_credentials::vault::key::Keys;
 
-use super::{PLANTED, Place, finds, fixable, kinds, put, set_mode, wrong};
+use super::{finds, fixable, kinds, new, put, wrong};
 use crate::children;
+use crate::three_records::set_mode;
+use crate::vault_contract::PLANTED;
 
 #[tokio::test]
 async fn files_that_others_may_touch_are_found() {
@@ -28,7 +30,7 @@ async fn files_that_others_may_touch_are_found() {
         vec![fixable(Kind::OpenToOthers, Warning, place.record(1))]
     })
     .await;
-    // Who keeps other things beside may have meant it so.
+    // If somebody keeps other things there, the mode may be intended.
     finds("mode of a directory with other things", async |place| {
         put(&place.file("other"), "");
         set_mode(&place.root(), 0o755);
@@ -54,7 +56,7 @@ async fn files_that_others_may_touch_are_found() {
 
 #[tokio::test]
 async fn files_of_another_user_are_found() {
-    let place = Place::new().await;
+    let place = new().await;
     if std::os::unix::fs::chown(place.record(1), Some(4711), None).is_err() {
         println!("NOT RUN: only root can give a file to another user");
         return;
@@ -86,10 +88,10 @@ async fn files_that_a_killed_process_has_left_are_found() {
         let directory = place.temporary.path().join("keys");
         let path = directory.join(".0123456789abcdef.tmp");
         put(&path, PLANTED);
-        // Somebody may be at it: only one that is a while old is.
+        // Somebody may be using it, so only an old one is found.
         let report = place.check().run().await.unwrap();
         assert!(report.findings.is_empty(), "{:#?}", report.findings);
-        // Another program's is not ours to remove.
+        // It is another program's, so it must not be removed.
         let other = directory.join(".settings.tmp");
         put(&other, "");
         for path in [&path, &other] {
@@ -142,7 +144,7 @@ async fn a_missing_vault_is_distinguished_from_a_broken_one() {
         vec![fixable(Kind::MissingDirectory, Warning, place.file("leases"))]
     })
     .await;
-    let place = Place::new().await;
+    let place = new().await;
     fs::remove_dir_all(place.file("records")).unwrap();
     let report = place.check().run().await.unwrap();
     assert_eq!(report.findings[0].kind, Kind::MissingDirectory);

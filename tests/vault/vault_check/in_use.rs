@@ -10,8 +10,10 @@ use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::{Check, FindingKind as Kind};
 use tower_credentials::{Credential, Generation, PoolKey, Secret};
 
-use super::{PLANTED, Place, cooled, kinds, pool, put, set_mode};
+use super::{kinds, new, put};
 use crate::children::{self, Job, hear, say};
+use crate::three_records::{cooled, set_mode};
+use crate::vault_contract::{PLANTED, pool};
 
 #[test]
 fn a_child_does_its_job() {
@@ -36,7 +38,7 @@ fn a_child_does_its_job() {
             vault.begin_refresh(added, Generation::FIRST).await.unwrap();
             vault.replace_secret(added, Generation::FIRST, Secret::api_key("new")).await.unwrap();
             drop(lease);
-            // A log that is compacted now and then.
+            // Fills the log, so that it is compacted now and then.
             let reason = "x".repeat(3000);
             let health = Change::Health(Health::NeedsSignIn { reason, generation });
             let outcome = Outcome { id: added, change: health };
@@ -54,7 +56,7 @@ fn a_child_does_its_job() {
 
 #[tokio::test]
 async fn a_vault_that_others_work_on_has_no_findings() {
-    let place = Place::new().await;
+    let place = new().await;
     let job = || Job::new(module_path!(), "work").vault(&place.root(), &place.key).start();
     let mut workers = [job(), job()];
     workers.iter_mut().for_each(|worker| worker.wait_for("busy"));
@@ -79,7 +81,7 @@ async fn a_vault_that_others_work_on_has_no_findings() {
 
 #[tokio::test]
 async fn a_vault_that_stays_locked_is_checked_all_the_same() {
-    let place = Place::new().await;
+    let place = new().await;
     put(&place.file("records/.0123456789abcdef.tmp"), "somebody is writing it");
     put(&place.record(1), "{");
     let lock = fs::File::options().write(true).open(place.file("lock")).unwrap();
@@ -100,7 +102,7 @@ async fn a_vault_that_stays_locked_is_checked_all_the_same() {
 
 #[tokio::test]
 async fn nothing_is_mended_without_the_lock_which_is_made_if_it_is_missing() {
-    let place = Place::new().await;
+    let place = new().await;
     let (lock, leftover) = (place.file("lock"), place.file("records/.0123456789abcdef.tmp"));
     put(&leftover, "somebody may be writing it");
     fs::remove_file(&lock).unwrap();
@@ -112,13 +114,13 @@ async fn nothing_is_mended_without_the_lock_which_is_made_if_it_is_missing() {
     assert_eq!(kinds(&report), [Kind::Leftover]);
     assert!(report.is_healthy() && !leftover.exists(), "{:#?}", report.findings);
     assert_eq!(fs::metadata(&lock).unwrap().mode() & 0o777, 0o600);
-    // What is no file can't be locked.
+    // A directory cannot be locked.
     fs::remove_file(&lock).unwrap();
     fs::create_dir(&lock).unwrap();
     set_mode(&place.record(1), 0o644);
     let report = place.check().fix(true).run().await.unwrap();
     assert!(!report.is_healthy() && report.findings.iter().all(|finding| !finding.is_fixed));
-    // Where there is no vault, none is begun.
+    // No vault is made where there is none.
     let empty = TempDir::new().unwrap();
     let report = Check::new(empty.path()).fix(true).run().await.unwrap();
     assert_eq!(kinds(&report)[0], Kind::NoVault);

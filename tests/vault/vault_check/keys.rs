@@ -8,11 +8,12 @@ use tower_credentials::vault::file::Severity::{Error, Note, Warning};
 use tower_credentials::vault::file::{Check, FileVault, FindingKind as Kind};
 use tower_credentials::vault::key::{FileKey, KeyServiceExt, Keys, VaultKey};
 
-use super::{PLANTED, Place, assert_tells_no_secret, finds, kinds, put, wrong};
+use super::{assert_tells_no_secret, finds, kinds, new, put, wrong};
+use crate::vault_contract::PLANTED;
 
 #[tokio::test]
 async fn a_key_other_than_the_vaults_is_found_and_never_shown() {
-    let place = Place::new().await;
+    let place = new().await;
     let other = VaultKey::generate();
     let report = place.check().keys(&Keys::new(other.clone())).fix(true).run().await.unwrap();
     assert_eq!(kinds(&report), [Kind::WrongKey, Kind::OtherKey, Kind::OtherKey, Kind::OtherKey]);
@@ -72,8 +73,8 @@ async fn the_key_file_is_checked() {
         vec![wrong(Kind::KeyFile, Error, place.key_file())]
     })
     .await;
-    // One in the vault's own directory is no stray.
-    let place = Place::new().await;
+    // A key file in the vault's own directory is not an unknown file.
+    let place = new().await;
     let inside = place.file("vault.key");
     fs::rename(place.key_file(), &inside).unwrap();
     let report = place.check().key_file(&inside).run().await.unwrap();
@@ -82,7 +83,7 @@ async fn the_key_file_is_checked() {
 
 #[tokio::test]
 async fn a_change_of_the_key_that_is_not_finished_is_found() {
-    let place = Place::new().await;
+    let place = new().await;
     let file = FileKey::new(place.key_file());
     let rotation = file.rotate().await.unwrap();
     let check = async || {
@@ -93,7 +94,7 @@ async fn a_change_of_the_key_that_is_not_finished_is_found() {
             report.findings.iter().map(|finding| (finding.kind, finding.severity)).collect();
         (found, report.opened)
     };
-    // While somebody is at it, it is no fault.
+    // As long as somebody is changing the key, this is not a problem.
     assert_eq!(check().await, (vec![(Kind::UnfinishedKeyChange, Note)], 3));
     let keys = rotation.keys().clone();
     let vault = FileVault::builder(place.root()).open_with(&keys).await.unwrap();

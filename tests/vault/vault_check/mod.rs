@@ -1,5 +1,5 @@
-//! A vault that is looked through: what is wrong is found, with its file and the way out; nothing is changed but
-//! on demand, and then only what is safe; a healthy vault has nothing to tell, however busy it is.
+//! A check of a vault: it finds what is wrong, and names the file and the way out. It changes nothing unless it is told
+//! to, and then only what is safe. In a healthy vault it finds nothing, however busy the vault is.
 
 #![cfg(all(unix, feature = "file"))]
 
@@ -10,88 +10,43 @@ mod records;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
-use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::{Check, FileVault, FindingKind as Kind, Report, Severity};
 use tower_credentials::vault::key::{Keys, VaultKey};
-use tower_credentials::{Credential, CredentialId, Generation, PoolKey, Secret, Timestamp};
+use tower_credentials::{Credential, Generation, Secret};
 
 use crate::children;
-
-const PLANTED: &str = "sk-planted-0123456789-abcdefghijklmnop";
-
-/// A vault of three records: 1 and 2 are of one pool, 3 is of another; the key in a file elsewhere.
-struct Place {
-    temporary: TempDir,
-    key: VaultKey,
-}
-
-fn id(number: u8) -> CredentialId {
-    CredentialId::from_bytes([number * 0x11; 16])
-}
-
-fn pool() -> PoolKey {
-    PoolKey::new("example")
-}
+use crate::three_records::{Place, cooled, credential, id, set_mode};
+use crate::vault_contract::{PLANTED, pool};
 
 fn account(number: u8) -> Credential {
-    let pool = if number == 3 { PoolKey::with_namespace("example", "other") } else { pool() };
-    let secret = Secret::api_key(format!("{PLANTED}-{number}"));
-    let mut credential = Credential::new(pool, format!("l{number}"), secret);
-    credential.metadata.id = id(number);
-    credential
+    credential(number, format!("{PLANTED}-{number}"))
 }
 
-fn cooled(number: u8, until: u64) -> Outcome {
-    let [until, set_at] = [until, 1].map(Timestamp::from_millis);
-    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
-    let change = Change::CooledDown { cooldown, failure: false, to_back: false };
-    Outcome { id: id(number), change }
+/// Makes the vault, with its key in a file elsewhere and some cooldowns of the first record.
+async fn new() -> Place {
+    let temporary = TempDir::new().unwrap();
+    let key = VaultKey::load_or_create(temporary.path().join("keys/vault.key")).await.unwrap();
+    let place = Place { temporary, key };
+    let vault = place.open().await;
+    for number in [1, 2, 3] {
+        vault.put(account(number)).await.unwrap();
+    }
+    for until in 5_000..5_010 {
+        vault.record(pool(), vec![cooled(1, until)]).await.unwrap();
+    }
+    place
 }
 
 impl Place {
-    async fn new() -> Self {
-        let temporary = TempDir::new().unwrap();
-        let key = VaultKey::load_or_create(temporary.path().join("keys/vault.key")).await.unwrap();
-        let place = Self { temporary, key };
-        let vault = place.open().await;
-        for number in [1, 2, 3] {
-            vault.put(account(number)).await.unwrap();
-        }
-        for until in 5_000..5_010 {
-            vault.record(pool(), vec![cooled(1, until)]).await.unwrap();
-        }
-        place
-    }
-
-    fn root(&self) -> PathBuf {
-        self.temporary.path().join("vault")
-    }
-
-    fn file(&self, path: &str) -> PathBuf {
-        self.root().join(path)
-    }
-
-    fn record(&self, number: u8) -> PathBuf {
-        self.file(&format!("records/{}.json", id(number)))
-    }
-
-    fn log(&self) -> PathBuf {
-        self.file("pools/example+default.log")
-    }
-
     fn key_file(&self) -> PathBuf {
         self.temporary.path().join("keys/vault.key")
-    }
-
-    async fn open(&self) -> FileVault {
-        FileVault::open(self.root(), &self.key).await.unwrap()
     }
 
     fn check(&self) -> Check {
@@ -99,7 +54,7 @@ impl Place {
         check.key_file(self.key_file()).lock_timeout(Duration::from_secs(60))
     }
 
-    /// Everything that is there: mode, time of the last change, content.
+    /// Everything below the directory: mode, time of the last change, content.
     fn all(&self) -> BTreeMap<PathBuf, (u32, Option<SystemTime>, Vec<u8>)> {
         let look = |path: PathBuf| {
             let metadata = fs::symlink_metadata(&path).unwrap();
@@ -108,22 +63,9 @@ impl Place {
         };
         children::all_below(self.temporary.path()).into_iter().map(look).collect()
     }
-
-    fn edit(&self, path: &Path, change: impl FnOnce(&mut Value)) {
-        let mut json = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        change(&mut json);
-        let new = path.with_extension("new");
-        fs::write(&new, serde_json::to_vec(&json).unwrap()).unwrap();
-        set_mode(&new, 0o600);
-        fs::rename(new, path).unwrap();
-    }
 }
 
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-/// Puts a file of this content there, only for its owner.
+/// Writes a file that only its owner may read.
 fn put(path: &Path, content: impl AsRef<[u8]>) {
     fs::write(path, content).unwrap();
     set_mode(path, 0o600);
@@ -138,7 +80,7 @@ fn assert_tells_no_secret(report: &Report, key: &VaultKey) {
     assert!(!text.contains("planted") && !text.contains(key.to_base64().expose()), "{text}");
 }
 
-/// What is wrong, and how it is found.
+/// An expected finding.
 struct Wrong {
     kind: Kind,
     severity: Severity,
@@ -146,10 +88,10 @@ struct Wrong {
     can_fix: bool,
 }
 
-/// Breaks a vault, and looks that exactly this is found, that nothing is changed, that `fix` mends what it
-/// says and no more, and that no record is ever touched.
+/// Breaks a vault, and checks that exactly this is found, that nothing is changed, that `fix` mends what it says and
+/// nothing else, and that no record is ever touched.
 async fn finds(what: &str, break_it: impl AsyncFnOnce(&Place) -> Vec<Wrong>) {
-    let place = Place::new().await;
+    let place = new().await;
     let wrong = break_it(&place).await;
     let before = place.all();
     let report = place.check().run().await.unwrap();
@@ -198,7 +140,7 @@ async fn finds(what: &str, break_it: impl AsyncFnOnce(&Place) -> Vec<Wrong>) {
     let again = place.check().run().await.unwrap();
     let left: Vec<_> = wrong.iter().filter(|wrong| !wrong.can_fix).map(|wrong| wrong.kind).collect();
     let mut bad = again.findings.clone();
-    // What was set aside is told from then on.
+    // Files that were set aside are reported from then on.
     bad.retain(|finding| finding.kind != Kind::SetAside || left.contains(&Kind::SetAside));
     assert_eq!(bad.len(), left.len(), "{what}: {bad:#?}");
     assert!(bad.iter().all(|finding| left.contains(&finding.kind)), "{what}: {bad:#?}");
@@ -214,13 +156,13 @@ fn fixable(kind: Kind, severity: Severity, path: PathBuf) -> Wrong {
 
 #[tokio::test]
 async fn a_healthy_vault_has_no_findings() {
-    let place = Place::new().await;
+    let place = new().await;
     let report = place.check().run().await.unwrap();
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
     assert!(report.is_healthy());
     assert_eq!((report.records, report.opened, report.pools), (3, 3, 2));
     assert_eq!(report.directory, place.root().display().to_string());
-    // After a removal, a sign-in, a new order, and with a pool of which nothing is left.
+    // After a removal, a sign-in and a new order, and with a pool whose credentials were all removed.
     let vault = place.open().await;
     vault.remove(id(3)).await.unwrap();
     vault.replace_secret(id(1), Generation::FIRST, Secret::api_key("new")).await.unwrap();
@@ -240,7 +182,7 @@ async fn a_healthy_vault_has_no_findings() {
 
 #[tokio::test]
 async fn a_report_is_json_for_scripts() {
-    let place = Place::new().await;
+    let place = new().await;
     set_mode(&place.record(1), 0o644);
     let report = place.check().run().await.unwrap();
     let path = place.record(1).display().to_string();

@@ -11,7 +11,9 @@ use tower_credentials::vault::file::{FileVault, FindingKind as Kind};
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{Generation, Secret};
 
-use super::{PLANTED, Place, account, finds, fixable, id, pool, put, wrong};
+use super::{account, finds, fixable, new, put, wrong};
+use crate::three_records::{Place, id};
+use crate::vault_contract::{PLANTED, pool};
 
 #[tokio::test]
 async fn a_record_that_does_not_open_is_found() {
@@ -50,7 +52,7 @@ async fn a_record_that_does_not_open_is_found() {
     })
     .await;
     finds("moved to another pool", async |place| {
-        // One that the log names, under a key that opens it.
+        // A pool that the log names, under a key that opens the record.
         place.edit(&place.record(1), |json| json["metadata"]["pool"]["namespace"] = json!("other"));
         vec![
             wrong(Kind::Record, Error, place.record(1)),
@@ -80,7 +82,7 @@ async fn a_log_that_cannot_be_read_is_found() {
         let mut bytes = fs::read(place.log()).unwrap();
         let lines: Vec<_> =
             bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
-        // One that no member depends on.
+        // A line that no member depends on.
         bytes[lines[lines.len() - 2] - 3] ^= 1;
         put(&place.log(), bytes);
         vec![fixable(Kind::Log, Warning, place.log())]
@@ -139,8 +141,8 @@ async fn a_disagreement_between_a_log_and_the_records_is_found() {
         vec![fixable(Kind::MissingRecord, Warning, place.log())]
     })
     .await;
-    // What it has mended is there for whoever comes next.
-    let place = Place::new().await;
+    // The next process finds it mended.
+    let place = new().await;
     fs::remove_file(place.log()).unwrap();
     assert!(place.check().fix(true).run().await.unwrap().is_healthy());
     let loaded = place.open().await.load_pool(pool()).await.unwrap();
@@ -161,7 +163,7 @@ async fn a_refresh_that_did_not_finish_is_found_and_one_in_progress_is_not() {
         vec![wrong(Kind::UnfinishedRefresh, Note, path)]
     })
     .await;
-    let place = Place::new().await;
+    let place = new().await;
     let (vault, lease) = begin(&place).await;
     let report = place.check().run().await.unwrap();
     assert!(report.findings.is_empty(), "{:#?}", report.findings);

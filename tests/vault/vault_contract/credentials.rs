@@ -181,7 +181,7 @@ pub(crate) async fn keys_of_a_configuration_are_put_once_and_exchanged_where_the
     assert_eq!(order(&vault).await, ["one", "two", "three", "three-2"]);
 }
 
-/// All at once, as several processes would.
+/// Stores all at once, as several processes would.
 async fn futures_of<const N: usize>(
     vault: &impl Vault,
     keys: [Credential; N],

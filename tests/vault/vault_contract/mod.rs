@@ -1,4 +1,4 @@
-//! What every vault promises, whatever keeps it: a test for each promise, over `VaultExt`.
+//! What every vault promises, whatever its backend: a test for each promise, over `VaultExt`.
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
 mod credentials;
@@ -20,8 +20,8 @@ pub(crate) use standings::*;
 
 pub(crate) const PLANTED: &str = "sk-planted-0123456789-abcdefghijklmnop";
 
-/// Makes a test of each promise for the vaults that `$new` makes; `$new` returns a vault and what must live as
-/// long.
+/// Makes a test of each promise for the vaults that `$new` makes. `$new` returns a vault, and something that must live
+/// as long.
 macro_rules! every_promise {
     ($new:expr) => {
         $crate::vault_contract::every_promise!($new;

@@ -37,7 +37,7 @@ pub(crate) async fn attributes_change_with_a_secret_alone(vault: impl Vault) {
     let stored = vault.get(id).await.unwrap();
     assert_eq!((stored.metadata.attributes, stored.secret.token().expose()), (new.clone(), "third"));
 
-    // Who comes too late changes neither.
+    // The one that comes too late changes neither.
     let lost = vault.replace(id, second, Secret::api_key("lost"), BTreeMap::new()).await.unwrap();
     assert!(matches!(lost, Replaced::Conflict(_)), "{lost:?}");
     let stored = vault.load_pool(pool()).await.unwrap().credentials.pop().unwrap();
@@ -130,9 +130,9 @@ pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_n
     else {
         panic!("not replaced");
     };
-    // What was stored has ended it.
+    // Storing a secret has ended it.
     assert_eq!(vault.begin_refresh(a, second).await.unwrap().unfinished, None);
-    // So does the vendor's refusal, but not one of another secret.
+    // The vendor's refusal ends it, too, but not a refusal of another secret.
     for (generation, is_over) in [(Generation::FIRST, false), (second, true)] {
         let health = Health::NeedsSignIn { reason: "revoked".into(), generation };
         let outcome = Outcome { id: a, change: Change::Health(health) };

@@ -114,7 +114,7 @@ pub(crate) async fn a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_i
     assert!(is_dead().await);
     vault.replace_secret(id, first, Secret::api_key("new")).await.unwrap();
     assert!(!is_dead().await);
-    // Also one that comes late: whoever found it had not seen the new secret.
+    // Also a late verdict: it was found without the new secret.
     vault.record(pool(), dead(first).split_off(1)).await.unwrap();
     assert!(!is_dead().await);
     vault.record(pool(), dead(second).split_off(1)).await.unwrap();

@@ -3,12 +3,12 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{Replaced, VaultError, VaultExt};
 use tower_credentials::{Generation, Secret};
 
-use super::{Place, assert_others_work, assert_refused, id, is_same_place, pool, token};
+use super::{assert_others_work, assert_refused, is_same_place, new, token};
+use crate::three_records::id;
+use crate::vault_contract::pool;
 
 #[tokio::test]
 async fn metadata_that_the_seal_binds_cannot_be_edited() {
@@ -27,8 +27,8 @@ async fn metadata_that_the_seal_binds_cannot_be_edited() {
         }),
     ];
     for (reason, edit) in edits {
-        let (place, vault) = Place::new().await;
-        place.edit(1, edit);
+        let (place, vault) = new().await;
+        place.edit(&place.record(1), edit);
         assert_refused(&place, &vault, reason).await;
         let above = fs::read_dir(place.temporary.path()).unwrap().count();
         assert_eq!(above, 1, "nothing is written beside the vault");
@@ -37,13 +37,13 @@ async fn metadata_that_the_seal_binds_cannot_be_edited() {
 
 #[tokio::test]
 async fn blobs_that_two_records_have_exchanged_open_in_neither() {
-    let (place, vault) = Place::new().await;
+    let (place, vault) = new().await;
     let mut blobs = [Value::Null, Value::Null];
     for (blob, number) in blobs.iter_mut().zip([1, 2]) {
-        place.edit(number, |json| *blob = json["secret"].clone());
+        place.edit(&place.record(number), |json| *blob = json["secret"].clone());
     }
-    place.edit(1, |json| json["secret"] = blobs[1].clone());
-    place.edit(2, |json| json["secret"] = blobs[0].clone());
+    place.edit(&place.record(1), |json| json["secret"] = blobs[1].clone());
+    place.edit(&place.record(2), |json| json["secret"] = blobs[0].clone());
     for number in [1, 2] {
         match vault.get(id(number)).await {
             Err(VaultError::Damaged(damage)) => {
@@ -55,24 +55,24 @@ async fn blobs_that_two_records_have_exchanged_open_in_neither() {
     }
     let loaded = vault.load_pool(pool()).await.unwrap();
     assert_eq!((loaded.credentials.len(), loaded.damaged.len()), (0, 2));
-    // Put back, they open again: nothing was changed.
-    place.edit(1, |json| json["secret"] = blobs[0].clone());
-    place.edit(2, |json| json["secret"] = blobs[1].clone());
+    // Put back, they open again: nothing else was changed.
+    place.edit(&place.record(1), |json| json["secret"] = blobs[0].clone());
+    place.edit(&place.record(2), |json| json["secret"] = blobs[1].clone());
     assert_others_work(&vault, None, "put back").await;
 }
 
 #[tokio::test]
 async fn an_old_record_put_back_whole_opens_as_what_it_was() {
-    // Nothing can tell: its metadata is as old as its secret. That only a lost race can do.
-    let (place, vault) = Place::new().await;
+    // Nothing can tell, since its metadata is as old as its secret. Only a lost race for a new secret can.
+    let (place, vault) = new().await;
     let old = fs::read(place.record(1)).unwrap();
     vault.replace_secret(id(1), Generation::FIRST, Secret::api_key("new")).await.unwrap();
     let new = fs::read(place.record(1)).unwrap();
     let blob = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["secret"].clone();
-    place.edit(1, |json| json["secret"] = blob(&old));
+    place.edit(&place.record(1), |json| json["secret"] = blob(&old));
     assert_refused(&place, &vault, "does not open").await;
     fs::write(place.record(1), &old).unwrap();
-    place.edit(1, |json| json["secret"] = blob(&new));
+    place.edit(&place.record(1), |json| json["secret"] = blob(&new));
     assert_refused(&place, &vault, "does not open").await;
     fs::write(place.record(1), &old).unwrap();
     assert_others_work(&vault, None, "the old one whole").await;
@@ -83,9 +83,9 @@ async fn label_and_times_are_not_bound_and_decide_nothing() {
     for (field, value) in
         [("label", json!("other")), ("created_at", json!(7)), ("updated_at", json!(u64::MAX))]
     {
-        let (place, vault) = Place::new().await;
+        let (place, vault) = new().await;
         let before = vault.get(id(1)).await.unwrap().metadata;
-        place.edit(1, |json| json["metadata"][field] = value.clone());
+        place.edit(&place.record(1), |json| json["metadata"][field] = value.clone());
         let known = vault.get(id(1)).await.unwrap();
         assert_eq!(known.secret.token().expose(), token(1));
         assert!(is_same_place(&known.metadata, &before), "{field}");
@@ -105,50 +105,21 @@ async fn label_and_times_are_not_bound_and_decide_nothing() {
 async fn a_stored_label_that_could_not_be_put_is_refused_by_the_files_name() {
     let long = "x".repeat(10_000);
     for label in [long.as_str(), "\u{1b}[2Jevil", "a\nb", "\0", ""] {
-        let (place, vault) = Place::new().await;
-        place.edit(1, |json| json["metadata"]["label"] = json!(label));
+        let (place, vault) = new().await;
+        place.edit(&place.record(1), |json| json["metadata"]["label"] = json!(label));
         assert_refused(&place, &vault, "the label").await;
-        place.edit(1, |json| json["metadata"]["label"] = json!("l1"));
+        place.edit(&place.record(1), |json| json["metadata"]["label"] = json!("l1"));
         assert_others_work(&vault, None, "corrected").await;
     }
 }
 
 #[tokio::test]
 async fn a_record_that_is_far_too_long_is_named_and_kept() {
-    let (place, vault) = Place::new().await;
-    place.edit(1, |json| json["metadata"]["attributes"]["host"] = json!("x".repeat(5 << 20)));
+    let (place, vault) = new().await;
+    place.edit(&place.record(1), |json| {
+        json["metadata"]["attributes"]["host"] = json!("x".repeat(5 << 20))
+    });
     assert_refused(&place, &vault, "too long to be a file of this vault; restore it").await;
     fs::write(place.record(1), vec![b' '; 5 << 20]).unwrap();
     assert_refused(&place, &vault, "too long").await;
-}
-
-#[tokio::test]
-async fn a_key_of_another_length_is_refused_and_not_shown() {
-    let place = Place { temporary: TempDir::new().unwrap(), key: VaultKey::generate() };
-    let path = place.temporary.path().join("vault.key");
-    let whole = place.key.to_base64();
-    let whole = whole.expose();
-    let texts = [
-        // 31 and 33 bytes, no padding, twice the key, more than a file of ours ever has.
-        "A".repeat(40) + "AA==",
-        "A".repeat(44),
-        whole.trim_end_matches('=').to_owned(),
-        whole.repeat(2),
-        format!("{whole}{}", "\n".repeat(300)),
-    ];
-    for text in &texts {
-        if text.trim() != whole {
-            let error = VaultKey::from_base64(text).unwrap_err().to_string();
-            assert!(error.contains("32 bytes in base64") && !error.contains(text), "{error}");
-        }
-    }
-    for text in &texts[..4] {
-        VaultKey::load_or_create(&path).await.unwrap();
-        fs::write(&path, text).unwrap();
-        let error = VaultKey::load_or_create(&path).await.unwrap_err().to_string();
-        assert!(error.contains(&path.display().to_string()), "{error}");
-        assert!(error.contains("restore it from a backup") && !error.contains(text), "{error}");
-        assert_eq!(&fs::read_to_string(&path).unwrap(), text, "kept");
-        fs::remove_file(&path).unwrap();
-    }
 }

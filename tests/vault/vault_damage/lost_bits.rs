@@ -4,11 +4,13 @@ use std::fs;
 
 use tower_credentials::vault::{VaultError, VaultExt};
 
-use super::{Place, assert_others_work, cooled, id, is_same_place, pool, replace, token};
+use super::{assert_others_work, is_same_place, new, token};
 use crate::thorough::is_thorough;
+use crate::three_records::{cooled, id, replace};
+use crate::vault_contract::pool;
 
-/// What bits and lengths a file can have lost: each single bit flipped, and each shorter length. If the
-/// tests aren't to be thorough, one in five of them.
+/// The damages of a file: each single bit flipped, and each shorter length. One in five of them, unless the tests are
+/// thorough.
 fn damages(whole: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
     let step = if is_thorough() { 1 } else { 5 };
     let flips = (0..whole.len() * 8).step_by(step).map(|bit| {
@@ -22,7 +24,7 @@ fn damages(whole: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
 
 #[tokio::test]
 async fn a_record_with_any_bit_flipped_or_cut_short_gives_its_secret_or_is_named() {
-    let (place, vault) = Place::new().await;
+    let (place, vault) = new().await;
     let path = place.record(1);
     let whole = fs::read(&path).unwrap();
     let right = vault.get(id(1)).await.unwrap().metadata;
@@ -68,7 +70,7 @@ async fn a_record_with_any_bit_flipped_or_cut_short_gives_its_secret_or_is_named
 
 #[tokio::test]
 async fn a_log_with_any_bit_flipped_or_cut_short_stops_nothing_and_is_kept() {
-    let (place, vault) = Place::new().await;
+    let (place, vault) = new().await;
     let (path, kept) = (place.log(), place.log().with_extension("damaged-1"));
     let whole = fs::read(&path).unwrap();
     let last_line = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
@@ -86,7 +88,7 @@ async fn a_log_with_any_bit_flipped_or_cut_short_stops_nothing_and_is_kept() {
         }
         match &loaded.damaged[..] {
             [] => {
-                // A torn end, as a process leaves it that was killed; the line end before it is of it.
+                // A torn end, as a killed process leaves it. The line end before it is part of it.
                 let is_torn =
                     bytes.len() < whole.len() || bytes[..last_line - 1] == whole[..last_line - 1];
                 assert!(is_torn, "{what}");
@@ -99,8 +101,8 @@ async fn a_log_with_any_bit_flipped_or_cut_short_stops_nothing_and_is_kept() {
             more => panic!("{what}: {more:?}"),
         }
 
-        vault.record(pool(), cooled(2, 6_000)).await.unwrap();
-        // Not each time, since it takes long without optimization.
+        vault.record(pool(), vec![cooled(2, 6_000)]).await.unwrap();
+        // Not every time, since it is slow without optimization.
         if number % 8 == 0 {
             let loaded = vault.load_pool(pool()).await.unwrap();
             let cooldown = loaded.standings.credentials[&id(2)].cooldown(None);
@@ -119,9 +121,9 @@ async fn a_log_with_any_bit_flipped_or_cut_short_stops_nothing_and_is_kept() {
 
 #[tokio::test]
 async fn a_key_json_with_any_bit_flipped_or_cut_short_is_mended_or_named() {
-    let (place, vault) = Place::new().await;
+    let (place, vault) = new().await;
     drop(vault);
-    let path = place.key_file();
+    let path = place.key_json();
     let whole = fs::read(&path).unwrap();
     let (mut opened, mut refused) = (0, 0);
     for (what, bytes) in damages(&whole) {
@@ -135,7 +137,7 @@ async fn a_key_json_with_any_bit_flipped_or_cut_short_is_mended_or_named() {
                 let text = error.to_string();
                 assert!(text.contains(&path.display().to_string()), "{what}: {text}");
                 refused += 1;
-                // The way out that the error tells.
+                // The way out that the error names.
                 fs::rename(&path, place.root().join("key.damaged-1")).unwrap();
                 assert_others_work(&place.open().await, None, &what).await;
             }

@@ -1,5 +1,5 @@
-//! What becomes of a vault whose files were damaged or exchanged: no secret is ever a wrong one, what can't be
-//! read is named, everything else works, and nothing that was there is lost.
+//! Vaults whose files were damaged or exchanged: no secret is ever a wrong one, what cannot be read is named,
+//! everything else works, and nothing is lost.
 
 #![cfg(unix)]
 
@@ -10,85 +10,39 @@ mod not_files;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::Value;
 use tempfile::TempDir;
-use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{VaultError, VaultExt};
-use tower_credentials::{Credential, CredentialId, Generation, Metadata, PoolKey, Secret, Timestamp};
+use tower_credentials::{Generation, Metadata, Secret};
 
-/// A vault of three records: 1 and 2 are of one pool, 3 is of another.
-struct Place {
-    temporary: TempDir,
-    key: VaultKey,
-}
-
-fn id(number: u8) -> CredentialId {
-    CredentialId::from_bytes([number * 0x11; 16])
-}
-
-fn pool() -> PoolKey {
-    PoolKey::new("example")
-}
-
-fn other_pool() -> PoolKey {
-    PoolKey::with_namespace("example", "other")
-}
+use crate::three_records::{Place, cooled, credential, id, other_pool};
+use crate::vault_contract::pool;
 
 fn token(number: u8) -> String {
     format!("sk-{number}")
 }
 
-fn cooled(number: u8, until: u64) -> Vec<Outcome> {
-    let [until, set_at] = [until, 1].map(Timestamp::from_millis);
-    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
-    let change = Change::CooledDown { cooldown, failure: false, to_back: false };
-    vec![Outcome { id: id(number), change }]
+/// Makes the vault, with an attribute in each record and a cooldown of the first.
+async fn new() -> (Place, FileVault) {
+    let place = Place { temporary: TempDir::new().unwrap(), key: VaultKey::generate() };
+    let vault = place.open().await;
+    for number in [1, 2, 3] {
+        let credential = credential(number, token(number)).attribute("host", "a.example");
+        vault.put(credential).await.unwrap();
+    }
+    vault.record(pool(), vec![cooled(1, 5_000)]).await.unwrap();
+    (place, vault)
 }
 
 impl Place {
-    async fn new() -> (Self, FileVault) {
-        let place = Self { temporary: TempDir::new().unwrap(), key: VaultKey::generate() };
-        let vault = place.open().await;
-        for (number, pool) in [(1, pool()), (2, pool()), (3, other_pool())] {
-            let mut credential =
-                Credential::new(pool, format!("l{number}"), Secret::api_key(token(number)))
-                    .attribute("host", "a.example");
-            credential.metadata.id = id(number);
-            vault.put(credential).await.unwrap();
-        }
-        vault.record(pool(), cooled(1, 5_000)).await.unwrap();
-        (place, vault)
+    fn key_json(&self) -> PathBuf {
+        self.file("key.json")
     }
 
-    fn root(&self) -> PathBuf {
-        self.temporary.path().join("vault")
-    }
-
-    async fn try_open(&self) -> Result<FileVault, VaultError> {
-        FileVault::open(self.root(), &self.key).await
-    }
-
-    async fn open(&self) -> FileVault {
-        self.try_open().await.unwrap()
-    }
-
-    fn record(&self, number: u8) -> PathBuf {
-        self.root().join(format!("records/{}.json", id(number)))
-    }
-
-    fn log(&self) -> PathBuf {
-        self.root().join("pools/example+default.log")
-    }
-
-    fn key_file(&self) -> PathBuf {
-        self.root().join("key.json")
-    }
-
-    /// Every plain file of the vault, with what is in it.
+    /// Every regular file of the vault, with its content.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let directories = ["", "records", "pools", "leases"].map(|name| self.root().join(name));
         let entries = directories.iter().flat_map(|directory| fs::read_dir(directory).unwrap());
@@ -102,23 +56,9 @@ impl Place {
         let in_file = |file: &Vec<u8>| file.windows(bytes.len().max(1)).any(|part| part == bytes);
         bytes.is_empty() || self.files().values().any(in_file)
     }
-
-    fn edit(&self, number: u8, change: impl FnOnce(&mut Value)) {
-        let path = self.record(number);
-        let mut json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        change(&mut json);
-        fs::write(path, serde_json::to_vec(&json).unwrap()).unwrap();
-    }
 }
 
-/// Puts a file with these bytes in place of the one at `path`, as another process would.
-fn replace(path: &Path, bytes: &[u8]) {
-    let new = path.with_extension("new");
-    fs::write(&new, bytes).unwrap();
-    fs::rename(new, path).unwrap();
-}
-
-/// Whether the metadata is the same in all that decides where a secret goes.
+/// Whether the metadata is the same in everything that decides where a secret is sent.
 fn is_same_place(one: &Metadata, other: &Metadata) -> bool {
     one.id == other.id
         && one.pool == other.pool
@@ -127,7 +67,7 @@ fn is_same_place(one: &Metadata, other: &Metadata) -> bool {
         && one.attributes == other.attributes
 }
 
-/// Everything but record `damaged` is as it was, for who asks for it alone and for who loads the pools.
+/// Checks that everything but record `damaged` is as it was, both for a single record and for whole pools.
 async fn assert_others_work(vault: &FileVault, damaged: Option<u8>, what: &str) {
     for number in [1, 2, 3].into_iter().filter(|number| Some(*number) != damaged) {
         let known = vault.get(id(number)).await.unwrap();
@@ -138,8 +78,8 @@ async fn assert_others_work(vault: &FileVault, damaged: Option<u8>, what: &str) 
     assert!(damaged == Some(3) || labels == ["l3"], "{what}: {labels:?}");
 }
 
-/// Record 1 is named as damaged by its file, with a reason that has `reason` in it, by whoever asks; it is
-/// left as it is, and the others work.
+/// Checks that every request names record 1 as damaged, by its file and with a reason that contains `reason`, that it
+/// is left as it is, and that the others work.
 async fn assert_refused(place: &Place, vault: &FileVault, reason: &str) {
     let path = place.record(1);
     let before = fs::symlink_metadata(&path).unwrap().is_file().then(|| fs::read(&path).unwrap());

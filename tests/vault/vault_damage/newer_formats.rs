@@ -6,13 +6,15 @@ use serde_json::json;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Credential, Secret};
 
-use super::{Place, assert_others_work, assert_refused, cooled, id, pool, replace, token};
+use super::{assert_others_work, assert_refused, new, token};
+use crate::three_records::{cooled, id, replace};
+use crate::vault_contract::pool;
 
 #[tokio::test]
 async fn a_record_of_a_newer_version_is_named_and_kept_as_it_is() {
     for (field, reason) in [("/version", "version 99"), ("/secret/version", "use a newer one")] {
-        let (place, vault) = Place::new().await;
-        place.edit(1, |json| {
+        let (place, vault) = new().await;
+        place.edit(&place.record(1), |json| {
             *json.pointer_mut(field).unwrap() = json!(99);
             json["secret"]["more"] = json!("what only a newer version knows");
         });
@@ -51,7 +53,7 @@ async fn a_log_of_a_newer_format_is_left_alone_and_secrets_are_still_saved() {
         vec![other_shape, &known],
         vec![other_shape, unknown, &known],
     ] {
-        let (place, vault) = Place::new().await;
+        let (place, vault) = new().await;
         let mut bytes: String = lines.iter().map(|text| line(text)).collect();
         replace(&place.log(), bytes.as_bytes());
         let path = place.log().display().to_string();
@@ -64,7 +66,7 @@ async fn a_log_of_a_newer_format_is_left_alone_and_secrets_are_still_saved() {
 
             let added = Credential::new(pool(), "l4", Secret::api_key("sk-4"));
             let errors = [
-                vault.record(pool(), cooled(1, 9_000)).await.unwrap_err(),
+                vault.record(pool(), vec![cooled(1, 9_000)]).await.unwrap_err(),
                 vault.move_to(id(1), 1).await.unwrap_err(),
                 vault.put(added).await.unwrap_err(),
                 vault.relabel(id(1), "new").await.unwrap_err(),
@@ -77,13 +79,13 @@ async fn a_log_of_a_newer_format_is_left_alone_and_secrets_are_still_saved() {
             drop(vault.lease_refresh(id(1)).await.unwrap());
             assert_others_work(&vault, None, "beside a newer log").await;
 
-            // What the newer version appends is a change, and makes the log no damaged one of ours.
+            // A line that the newer version appends is a change. It does not make the log a damaged one of ours.
             for more in [unknown, &known] {
                 let before = vault.revision(pool()).await.unwrap();
                 bytes += &line(more);
                 fs::write(place.log(), &bytes).unwrap();
                 assert_ne!(vault.revision(pool()).await.unwrap(), before, "{lines:?}");
-                let error = vault.record(pool(), cooled(1, 9_000)).await.unwrap_err().to_string();
+                let error = vault.record(pool(), vec![cooled(1, 9_000)]).await.unwrap_err().to_string();
                 assert!(error.contains("use that one"), "{lines:?}: {error}");
             }
         }
@@ -93,7 +95,7 @@ async fn a_log_of_a_newer_format_is_left_alone_and_secrets_are_still_saved() {
 
 #[tokio::test]
 async fn a_log_with_the_highest_possible_number_continues_at_0() {
-    let (place, vault) = Place::new().await;
+    let (place, vault) = new().await;
     let text = format!(r#"{{"sequence":{},"entry":{{"touched":"{}"}}}}"#, u64::MAX, id(1));
     let mut bytes = fs::read(place.log()).unwrap();
     bytes.extend_from_slice(line(&text).as_bytes());
@@ -104,19 +106,19 @@ async fn a_log_with_the_highest_possible_number_continues_at_0() {
             before.standings.credentials[&id(1)].cooldown(None).unwrap().until.as_millis(),
             5_000
         );
-        assert_ne!(vault.record(pool(), cooled(2, 6_000)).await.unwrap(), before.revision);
+        assert_ne!(vault.record(pool(), vec![cooled(2, 6_000)]).await.unwrap(), before.revision);
         assert_others_work(&vault, None, "after that").await;
     }
 }
 
 #[tokio::test]
 async fn a_key_json_of_a_newer_version_is_left_alone_and_the_vault_is_not_opened() {
-    let (place, _) = Place::new().await;
+    let (place, _) = new().await;
     let newer = r#"{"version":99,"keys":[]}"#;
-    fs::write(place.key_file(), newer).unwrap();
+    fs::write(place.key_json(), newer).unwrap();
     let before = place.files();
     let error = place.try_open().await.unwrap_err().to_string();
-    assert!(error.contains(&place.key_file().display().to_string()), "{error}");
+    assert!(error.contains(&place.key_json().display().to_string()), "{error}");
     assert!(error.contains("version 99") && error.contains("use a newer one"), "{error}");
     assert_eq!(place.files(), before, "nothing has changed");
 }

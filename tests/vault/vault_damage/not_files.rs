@@ -12,9 +12,11 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{VaultError, VaultExt};
 
-use super::{Place, assert_others_work, assert_refused, cooled, id, pool, token};
+use super::{assert_others_work, assert_refused, new, token};
+use crate::three_records::{Place, cooled, id};
+use crate::vault_contract::pool;
 
-/// What may be where a plain file should be.
+/// What may be in the place of a regular file.
 #[derive(Clone, Copy, Debug)]
 enum Odd {
     Link,
@@ -26,7 +28,7 @@ enum Odd {
 impl Odd {
     const ALL: [Odd; 4] = [Odd::Link, Odd::DanglingLink, Odd::Pipe, Odd::Directory];
 
-    /// Puts it in the place of a file, which is kept beside the vault and returned.
+    /// Puts it in the place of a file. The file is kept beside the vault, and its path is returned.
     fn put(self, place: &Place, path: &Path) -> PathBuf {
         let elsewhere = place.temporary.path().join("elsewhere");
         match path.exists() {
@@ -53,7 +55,7 @@ impl Odd {
     }
 }
 
-/// Runs the test for each odd file on a thread of its own, so that one that hangs is a failure.
+/// Runs the test for each of them, on a thread of its own, so that a test that hangs fails.
 fn for_each_odd<F: Future<Output = ()>>(test: impl Fn(Odd) -> F + Send + Copy + 'static) {
     for odd in Odd::ALL {
         let (done, is_done) = mpsc::channel();
@@ -70,7 +72,7 @@ fn for_each_odd<F: Future<Output = ()>>(test: impl Fn(Odd) -> F + Send + Copy + 
     }
 }
 
-/// The error names the file, says what is there, and what to do.
+/// Checks that the error names the file, what is there, and what to do.
 fn assert_tells(error: impl std::fmt::Display, path: &Path, odd: Odd) {
     let text = error.to_string();
     assert!(text.contains(&path.display().to_string()), "{odd:?}: {text}");
@@ -84,7 +86,7 @@ fn assert_tells(error: impl std::fmt::Display, path: &Path, odd: Odd) {
 #[test]
 fn anything_but_a_file_in_place_of_a_record_is_named_and_kept() {
     for_each_odd(|odd| async move {
-        let (place, vault) = Place::new().await;
+        let (place, vault) = new().await;
         let path = place.record(1);
         let elsewhere = odd.put(&place, &path);
         assert_refused(&place, &vault, "").await;
@@ -96,7 +98,7 @@ fn anything_but_a_file_in_place_of_a_record_is_named_and_kept() {
 #[test]
 fn anything_but_a_file_in_place_of_a_log_is_named_and_secrets_are_still_saved() {
     for_each_odd(|odd| async move {
-        let (place, vault) = Place::new().await;
+        let (place, vault) = new().await;
         let path = place.log();
         let elsewhere = odd.put(&place, &path);
         let whole = fs::read(&elsewhere).unwrap();
@@ -104,7 +106,7 @@ fn anything_but_a_file_in_place_of_a_log_is_named_and_secrets_are_still_saved() 
             let loaded = vault.load_pool(pool()).await.unwrap();
             assert_eq!((loaded.credentials.len(), loaded.damaged.len()), (2, 1), "{odd:?}");
             assert_tells(&loaded.damaged[0], &path, odd);
-            assert_tells(vault.record(pool(), cooled(1, 9_000)).await.unwrap_err(), &path, odd);
+            assert_tells(vault.record(pool(), vec![cooled(1, 9_000)]).await.unwrap_err(), &path, odd);
             assert_tells(vault.move_to(id(1), 1).await.unwrap_err(), &path, odd);
             assert_tells(vault.revision(pool()).await.unwrap_err(), &path, odd);
             let generation = vault.get(id(1)).await.unwrap().metadata.generation;
@@ -119,7 +121,7 @@ fn anything_but_a_file_in_place_of_a_log_is_named_and_secrets_are_still_saved() 
 fn anything_but_a_file_in_place_of_a_lock_is_named_and_kept() {
     for_each_odd(|odd| async move {
         for name in ["lock", "pools/example+default.lock", &format!("leases/{}.lock", id(1))] {
-            let (place, vault) = Place::new().await;
+            let (place, vault) = new().await;
             drop(vault);
             let path = place.root().join(name);
             let elsewhere = odd.put(&place, &path);
@@ -129,7 +131,9 @@ fn anything_but_a_file_in_place_of_a_lock_is_named_and_kept() {
                     let vault = place.open().await;
                     assert_others_work(&vault, None, name).await;
                     match name.starts_with("pools") {
-                        true => vault.record(pool(), cooled(1, 9_000)).await.map(drop).unwrap_err(),
+                        true => {
+                            vault.record(pool(), vec![cooled(1, 9_000)]).await.map(drop).unwrap_err()
+                        }
                         false => vault.lease_refresh(id(1)).await.map(drop).unwrap_err(),
                     }
                 }
@@ -149,12 +153,12 @@ fn anything_but_a_file_in_place_of_a_lock_is_named_and_kept() {
 #[test]
 fn anything_but_a_file_in_place_of_key_json_is_kept_under_another_name() {
     for_each_odd(|odd| async move {
-        let (place, vault) = Place::new().await;
+        let (place, vault) = new().await;
         drop(vault);
-        odd.put(&place, &place.key_file());
+        odd.put(&place, &place.key_json());
         assert_others_work(&place.open().await, None, "it is made again").await;
         assert!(odd.is_at(&place.root().join("key.damaged-1")), "{odd:?}");
-        assert!(fs::symlink_metadata(place.key_file()).unwrap().is_file());
+        assert!(fs::symlink_metadata(place.key_json()).unwrap().is_file());
         assert!(matches!(
             FileVault::open(place.root(), &VaultKey::generate()).await,
             Err(VaultError::Key(_))
@@ -165,7 +169,7 @@ fn anything_but_a_file_in_place_of_key_json_is_kept_under_another_name() {
 #[test]
 fn anything_but_a_file_in_place_of_a_key_file_is_refused_and_kept() {
     for_each_odd(|odd| async move {
-        let (place, _) = Place::new().await;
+        let (place, _) = new().await;
         let path = place.temporary.path().join("vault.key");
         let id = VaultKey::load_or_create(&path).await.unwrap().id();
         let elsewhere = odd.put(&place, &path);
@@ -182,7 +186,7 @@ fn anything_but_a_file_in_place_of_a_key_file_is_refused_and_kept() {
 fn an_unexpected_file_among_the_vaults_own_is_left_and_stops_nothing() {
     for_each_odd(|odd| async move {
         for name in ["records/.0123456789abcdef.tmp", "pools/x.log", "leases/x", "key.damaged-1"] {
-            let (place, vault) = Place::new().await;
+            let (place, vault) = new().await;
             drop(vault);
             let path = place.root().join(name);
             odd.put(&place, &path);
@@ -197,7 +201,7 @@ fn an_unexpected_file_among_the_vaults_own_is_left_and_stops_nothing() {
 #[tokio::test]
 async fn a_file_in_place_of_a_directory_is_named_with_a_way_out() {
     for name in ["", "records", "pools", "leases"] {
-        let (place, vault) = Place::new().await;
+        let (place, vault) = new().await;
         drop(vault);
         let path = place.root().join(name);
         let path = if name.is_empty() { place.root() } else { path };

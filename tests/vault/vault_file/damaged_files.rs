@@ -9,7 +9,7 @@ use tower_credentials::{CredentialId, Generation, Secret};
 use crate::place::Place;
 use crate::vault_contract::{PLANTED, account, cooled, order, pool, put_all, token, until};
 
-/// `id` is reported by its file's name with this reason, by whoever asks, and left as it is.
+/// Checks that every request reports `id` by its file and with this reason, and that the file is left as it is.
 async fn assert_damaged(place: &Place, vault: &FileVault, id: CredentialId, reason: &str) {
     let path = place.record(id);
     let before = fs::read(&path).unwrap();
@@ -190,7 +190,7 @@ async fn a_record_that_the_order_does_not_name_comes_last_and_is_named_from_then
     let record = fs::read(place.record(a)).unwrap();
     vault.remove(a).await.unwrap();
     let [c, b] = put_all(&vault, ["c", "b"]).await;
-    // As a power cut leaves it that has taken what was not synced.
+    // As after a power cut that has taken what was not synced.
     fs::write(place.record(a), record).unwrap();
     vault.record(pool(), vec![cooled(a, 5_000, 1, false)]).await.unwrap();
     let loaded = vault.load_pool(pool()).await.unwrap();

@@ -44,3 +44,34 @@ async fn a_file_that_holds_no_key_is_refused_and_kept() {
         fs::remove_file(&path).unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_key_of_another_length_is_refused_and_not_shown() {
+    let place = Place::new();
+    let path = place.temporary.path().join("vault.key");
+    let whole = place.key.to_base64();
+    let whole = whole.expose();
+    let texts = [
+        // 31 and 33 bytes, no padding, twice the key, and more than any key file has.
+        "A".repeat(40) + "AA==",
+        "A".repeat(44),
+        whole.trim_end_matches('=').to_owned(),
+        whole.repeat(2),
+        format!("{whole}{}", "\n".repeat(300)),
+    ];
+    for text in &texts {
+        if text.trim() != whole {
+            let error = VaultKey::from_base64(text).unwrap_err().to_string();
+            assert!(error.contains("32 bytes in base64") && !error.contains(text), "{error}");
+        }
+    }
+    for text in &texts[..4] {
+        VaultKey::load_or_create(&path).await.unwrap();
+        fs::write(&path, text).unwrap();
+        let error = VaultKey::load_or_create(&path).await.unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        assert!(error.contains("restore it from a backup") && !error.contains(text), "{error}");
+        assert_eq!(&fs::read_to_string(&path).unwrap(), text, "kept");
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,5 +1,4 @@
-//! The vault in a directory: what its files hold, and what becomes of it when they are not as it left
-//! them.
+//! The vault in a directory: what its files contain, and what happens if they are not as the vault left them.
 
 mod damaged_files;
 mod key_file;
@@ -38,7 +37,7 @@ impl Place {
         self.root().join("pools/example+default.log")
     }
 
-    /// Every file below the temporary directory, with what is in it.
+    /// Every file below the temporary directory, with its content.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         let mut directories = vec![self.temporary.path().to_owned()];
@@ -99,7 +98,7 @@ async fn nothing_of_a_secret_is_in_any_file() {
     assert!(files.len() >= 5, "{:?}", files.keys());
     let mut needles = vec![b"planted".to_vec()];
     for shift in 0..3 {
-        // Base64 of it at each of the three alignments that it may have within a longer text.
+        // Its base64 at each of the three alignments within a longer text.
         let text = format!("{}{PLANTED}", &"xxx"[..shift]);
         for engine in
             [base64::engine::general_purpose::STANDARD, base64::engine::general_purpose::URL_SAFE]

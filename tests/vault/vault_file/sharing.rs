@@ -101,7 +101,7 @@ async fn a_lease_is_held_against_another_opening_of_the_directory() {
     assert!(matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)), "it is an OS lock");
     let mut waiting = Box::pin(other.lease_refresh(id));
     assert!(vault_contract::poll_once(waiting.as_mut()).is_pending());
-    // Whoever waits for a lease holds up nothing else.
+    // A request that waits for a lease holds up nothing else.
     assert_eq!(order(&other).await, ["a"]);
     drop(lease);
     let lease = waiting.await.unwrap();
@@ -133,10 +133,10 @@ async fn a_change_that_has_begun_is_finished_though_its_caller_went_away() {
     let vault = place.open().await;
     let [id] = put_all(&vault, ["a"]).await;
     let mut abandoned = Box::pin(vault.record(pool(), vec![cooled(id, 5_000, 1, false)]));
-    // Nobody holds a lock, so this begins it.
+    // Nobody holds a lock, so this starts it.
     let _ = vault_contract::poll_once(abandoned.as_mut());
     drop(abandoned);
-    // The next outcome takes its turn after it.
+    // The next outcome queues behind it.
     vault.record(pool(), vec![cooled(id, 4_000, 1, false)]).await.unwrap();
     assert_eq!(until(&vault, id).await, Some(5_000));
 }
@@ -166,7 +166,7 @@ async fn a_lock_that_is_held_too_long_is_an_error_that_names_file_and_holder() {
         if cfg!(target_os = "linux") {
             assert_eq!(*holder, Some(std::process::id()), "{error}");
         }
-        // What needs no such lock goes on.
+        // Requests that do not need the lock go on.
         assert_eq!(token(&vault, id).await, format!("{PLANTED}-a"));
         file.unlock().unwrap();
     }

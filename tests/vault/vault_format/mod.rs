@@ -75,7 +75,7 @@ fn example() -> PoolKey {
     PoolKey::new("example")
 }
 
-/// A pool whose files' names need escaping.
+/// A pool whose file names need escaping.
 fn acme() -> PoolKey {
     PoolKey::with_namespace("Acme Cloud", "Team/Ä")
 }
@@ -88,7 +88,7 @@ fn cooldown(until: u64, set_at: u64, reason: Reason, scope: Option<&str>) -> Coo
     Cooldown { until, set_at, reason, scope: scope.map(Scope::new), generation: None }
 }
 
-/// Everything that the fixtures `vault-v1` to `vault-v3` hold: the same was done to all.
+/// Checks everything in the fixtures `vault-v1` to `vault-v3`: the same was done to all of them.
 async fn assert_whole(vault: &FileVault) {
     let loaded = vault.load_pool(example()).await.unwrap();
     assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
@@ -180,7 +180,7 @@ fn assert_metadata(
     assert_eq!(metadata.attributes, attributes.collect());
 }
 
-/// Every sort of change works, is there when the vault is opened again, and leaves the rest as it was.
+/// Checks that every kind of change works, is there when the vault is opened again, and leaves the rest as it was.
 async fn assert_changes(place: &Place) {
     let vault = place.open().await;
     let revision = vault.revision(example()).await.unwrap();
@@ -257,7 +257,7 @@ async fn pauses_and_last_responses_are_written_and_read_as_specified() {
         assert_eq!(of_first.last_response, Some(response(1_790_000_000_001, 429)));
         assert_eq!(standings[&id(2)], Standing::default());
     }
-    // A snapshot, as another program may write it; what is there of the first line is theirs.
+    // A snapshot that another program may have written. The log's first line is not ours.
     let log = include_bytes!("../../corpus/pool_log/pauses-and-responses");
     fs::write(place.root().join(format!("{EXAMPLE}.log")), log).unwrap();
     let loaded = place.open().await.load_pool(example()).await.unwrap();

@@ -21,7 +21,7 @@ async fn a_vault_of_version_1_opens_whole() {
         assert_eq!(place.record(number)["secret"]["version"], 1);
     }
     assert_whole(&place.open().await).await;
-    // From the log that took the file of version 1 over, this time.
+    // This time from the log that replaced the file of version 1.
     assert_whole(&place.open().await).await;
     assert_eq!(place.json("key.json")["key_id"], key().id().to_string());
 }
@@ -32,7 +32,7 @@ async fn changes_of_a_vault_of_version_1_work_and_are_of_version_3() {
     assert_changes(&place).await;
     let log = fs::read_to_string(place.root().join(format!("{EXAMPLE}.log"))).unwrap();
     assert!(log.lines().next().unwrap().contains(r#""snapshot":{"format":2,"#), "{log}");
-    // Nobody has vouched for the attributes of the first, whose secret was replaced.
+    // The seal of the first, whose secret was replaced, does not bind its attributes.
     for (number, version) in [(1, 1), (2, 1), (3, 1), (4, 1), (6, 1), (8, 3)] {
         assert_eq!(place.record(number)["secret"]["version"], version, "record {number}");
     }

@@ -79,7 +79,7 @@ async fn a_change_of_keys_that_was_begun_by_version_2_can_be_ended() {
     }
     let vault = FileVault::builder(place.root()).old_key(&old).open(&key()).await.unwrap();
     let resealing = vault.reseal(|_| {}).await.unwrap();
-    // The one of the old key, and the other one for its format.
+    // One for the old key, the other for its format.
     assert_eq!((resealing.sealed, resealing.left), (2, 0), "{:?}", resealing.damaged);
     let loaded = place.open().await.load_pool(example()).await.unwrap();
     let labels = loaded.credentials.iter().map(|credential| &*credential.metadata.label);

@@ -23,14 +23,14 @@ async fn a_vault_of_version_3_opens_whole() {
     let before = read();
     assert_whole(&place.open().await).await;
     assert_whole(&place.open().await).await;
-    // The kinds of the members, which the fixture's logs have not, and nothing else.
+    // The kinds of the members, which the fixture's logs do not have, and nothing else.
     let after = read();
     assert_eq!(after[0], before[0], "to read it changes no key");
     for (after, before) in after[1..].iter().zip(&before[1..]) {
         let added = str::from_utf8(after.strip_prefix(&before[..]).unwrap()).unwrap();
         assert!(added.lines().all(|line| line.contains(r#""entry":{"member":"#)), "{added}");
     }
-    // It goes on not to let in what it has given up.
+    // It still does not admit what it has given up.
     let two = Place::new("vault-v2-two-keys");
     fs::copy(
         two.root().join(format!("records/{}.json", id(1))),
@@ -56,13 +56,13 @@ async fn changes_of_a_vault_of_version_3_work() {
 /// The id of the vault in the fixture of version 3.
 const VAULT: &str = "334aeb59e8f89e712dd297bdbabae93f";
 
-/// Each field preceded by its length, as the specification has it.
+/// Each field preceded by its length, as in the specification.
 fn joined(fields: &[&[u8]]) -> Vec<u8> {
     let with_length = |field: &&[u8]| [&(field.len() as u64).to_be_bytes()[..], field].concat();
     fields.iter().flat_map(with_length).collect()
 }
 
-/// By other code than the crate's.
+/// With other code than the crate's.
 #[test]
 fn a_vault_of_version_3_is_as_specified() {
     let place = Place::new("vault-v3");

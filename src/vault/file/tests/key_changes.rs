@@ -116,7 +116,7 @@ fn goes_on(place: &Path, before: &State, first: KeyId) -> Result<(), String> {
 }
 
 #[test]
-fn a_change_of_the_key_is_taken_up_wherever_it_was_cut_off() {
+fn a_change_of_the_key_is_resumed_wherever_it_was_cut_off() {
     let (template, before) = template();
     let first = kept(template.path()).unwrap().current.id();
     let mut wrong = Vec::new();

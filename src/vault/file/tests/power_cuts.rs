@@ -214,7 +214,7 @@ fn a_new_vault_and_its_first_credential_outlast_a_power_cut() {
 }
 
 #[test]
-fn what_a_killed_process_has_made_outlasts_a_power_cut_once_the_next_has_answered() {
+fn what_a_killed_process_has_made_outlasts_a_power_cut_once_the_next_one_acknowledges() {
     let case = Case::first_put();
     let (_, after) = case.before_and_after();
     survives_kill_and_power_cut(

@@ -100,7 +100,7 @@ fn no_vault_is_made_where_nothing_can_be_written() {
 }
 
 #[test]
-fn a_change_fails_while_it_can_not_be_written_and_succeeds_afterwards() {
+fn a_change_fails_while_it_cannot_be_written_and_succeeds_afterwards() {
     let cases = [
         Case::put(),
         Case::swap(),
@@ -204,7 +204,7 @@ fn the_vaults_id_is_known_from_its_records_while_key_json_is_unreadable() {
 
 /// An id that cannot be stored would be a different one at the next opening.
 #[test]
-fn no_id_is_drawn_that_can_not_be_written() {
+fn no_id_is_drawn_that_cannot_be_written() {
     let case = Case::put();
     for (how, lose) in WAYS.into_iter().flat_map(|how| LOSSES.map(|lose| (how, lose))) {
         let copy = case.copy();

@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use tower_credentials::{Credential, CredentialId};
 
-/// What the writers have said of one credential.
+/// What the writers have said about one credential.
 #[derive(Default)]
 pub(super) struct Known {
-    /// The secrets that were begun, by generation, and which of them were acknowledged.
+    /// The secrets whose writes began, by generation, and which of them were acknowledged.
     secrets: HashMap<u64, HashSet<String>>,
     acknowledged: HashMap<u64, String>,
-    /// The label that was acknowledged last, and one that may have taken its place.
+    /// The label that was acknowledged last, and one that may have replaced it.
     label: String,
     next_label: Option<String>,
     pub(super) is_put: bool,
@@ -23,7 +23,7 @@ pub(super) struct Known {
 pub(super) const BEGUN: usize = 0;
 pub(super) const DONE: usize = 1;
 
-/// What all writers have said.
+/// Everything that the writers have said.
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) credentials: HashMap<CredentialId, Known>,
@@ -32,8 +32,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Takes down what one writer has said, in order: of each write that it began, what it was and whether
-    /// it was acknowledged.
+    /// Records what one writer has said, in order: for each write that it began, what it was and whether it was
+    /// acknowledged.
     pub(super) fn take_down(&mut self, lines: &[String]) {
         let mut begun: Option<Vec<&str>> = None;
         for line in lines {
@@ -107,7 +107,7 @@ impl Ledger {
         }
     }
 
-    /// That a credential as it is stored is as the writers have said, or may be.
+    /// Checks that a stored credential is as the writers have said, or as it may be.
     pub(super) fn check(&self, stored: &Credential) {
         let id = stored.metadata.id;
         let known = self.credentials.get(&id).unwrap_or_else(|| panic!("nobody has put {id}"));
@@ -122,7 +122,7 @@ impl Ledger {
         }
         let label = &*stored.metadata.label;
         let may_be = match &known.next_label {
-            // One that is put where its label is taken gets a number.
+            // A credential that is put under a taken label gets a number.
             Some(next) => label == next || (!known.is_put && label.starts_with(next.as_str())),
             None => false,
         };

@@ -1,5 +1,5 @@
-//! Many processes write to one vault, and are killed and replaced at random moments. What each was told that
-//! it had written must be there in the end.
+//! Many processes write to one vault, and are killed and replaced at random moments. In the end every acknowledged
+//! write must be there.
 
 mod ledger;
 mod writer;
@@ -28,7 +28,7 @@ fn pools() -> [PoolKey; 2] {
     [PoolKey::new("stress"), PoolKey::with_namespace("stress", "other")]
 }
 
-/// A number from the environment, for longer runs than the usual one.
+/// A number from the environment, for runs that are longer than usual.
 fn number(variable: &str, usually: u64) -> u64 {
     std::env::var(variable).map_or(usually, |value| value.parse().expect("a number"))
 }
@@ -54,7 +54,7 @@ async fn nothing_that_was_acknowledged_is_lost_while_writers_are_killed_and_repl
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).unwrap();
     let seed = number("TOWER_CREDENTIALS_STRESS_SEED", u64::from_ne_bytes(seed)) | 1;
-    // Shown where the test fails.
+    // Shown if the test fails.
     println!("TOWER_CREDENTIALS_STRESS_SEED={seed}");
     let mut random = Random(seed);
 
@@ -88,7 +88,7 @@ async fn nothing_that_was_acknowledged_is_lost_while_writers_are_killed_and_repl
     let mut most_temporary = 0;
     for number in 1..=kills {
         let at = random.below(WRITERS as u64) as usize;
-        // At any moment of any write, also of opening.
+        // At any moment of any write, or of opening.
         for _ in 0..random.below(30) {
             listen(&mut writers[at]);
         }
@@ -136,7 +136,7 @@ fn spin(time: Duration) {
 }
 
 async fn everything_is_there(root: &Path, key: &VaultKey, ledger: &Ledger, counters: &[CredentialId]) {
-    // No lock stays behind: whoever comes next gets each at once.
+    // No lock stays behind: the next process gets each at once.
     let vault = FileVault::builder(root).lock_timeout(Duration::from_millis(50));
     let vault = vault.lease_timeout(Duration::from_millis(50)).open(key).await.unwrap();
     assert_eq!(children::temporary_files(root), Vec::<std::path::PathBuf>::new());
@@ -172,7 +172,7 @@ async fn everything_is_there(root: &Path, key: &VaultKey, ledger: &Ledger, count
         let must_be = known.is_put && !known.may_be_removed;
         assert!(!must_be || found.contains(id), "{id} was put, and is lost");
     }
-    // Whoever comes next can write, too.
+    // The next process can write, too.
     let stored = vault.put(Credential::new(pools()[0].clone(), "last", Secret::api_key("k"))).await;
     vault.remove(stored.unwrap().id).await.unwrap();
 }

@@ -12,13 +12,13 @@ use super::super::cooled;
 use super::{pools, split};
 use crate::children::{self, say, setting};
 
-/// How many credentials a writer has of its own, at most.
+/// The maximum number of credentials that a writer has of its own.
 const OWN: usize = 6;
 
-/// Few, so that they are taken over and over.
+/// Few, so that they are often taken.
 const LABELS: [&str; 3] = ["work", "home", "spare"];
 
-/// Random numbers that a seed repeats (xorshift).
+/// Random numbers that a seed reproduces (xorshift).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -34,8 +34,8 @@ impl Random {
     }
 }
 
-/// A child: writes whatever comes to its mind, and says before each write what it is going to write and
-/// after it that it was acknowledged, until its parent hangs up.
+/// A child: writes at random until its parent hangs up. Says before each write what it will write, and afterwards that
+/// it was acknowledged.
 pub(in super::super) async fn writer() {
     let stop = Arc::new(AtomicBool::new(false));
     std::thread::spawn({
@@ -122,7 +122,7 @@ impl Writer {
     async fn swap(&mut self, id: CredentialId) {
         let stored = self.vault.get(id).await.unwrap();
         let expected = stored.metadata.generation;
-        // As it was sealed for exactly this generation of this credential.
+        // It was sealed for exactly this generation of this credential.
         assert!(stored.secret.token().expose().starts_with(&format!("{id}/{expected}/")));
         let next = expected.next();
         let secret = self.secret(id, next);
