@@ -255,8 +255,8 @@ fn unreadable(
 async fn a_record_that_cannot_be_read_for_a_moment_stays_in_use_and_is_read_again() {
     let vault = MemoryVault::new();
     let is_unreadable = Arc::new(AtomicBool::new(false));
-    let told = Arc::new(std::sync::Mutex::new(0));
-    let seen = told.clone();
+    let reports = Arc::new(std::sync::Mutex::new(0));
+    let seen = reports.clone();
     vault.put(Credential::new(key(), "other", OAuthTokens::new("of-the-other"))).await.unwrap();
     vault.put(Credential::new(key(), "stored", OAuthTokens::new("first").refresh("r"))).await.unwrap();
     let id = vault.load_pool(key()).await.unwrap().credentials[1].metadata.id;
@@ -281,7 +281,7 @@ async fn a_record_that_cannot_be_read_for_a_moment_stays_in_use_and_is_read_agai
         let order: Vec<_> = pool.status().iter().map(|status| status.credential.label.clone()).collect();
         assert_eq!(order.iter().map(|label| &**label).collect::<Vec<_>>(), ["stored", "other", "third"]);
     }
-    assert_eq!(*told.lock().unwrap(), 1, "it is told once");
+    assert_eq!(*reports.lock().unwrap(), 1, "it is reported once");
     let generation = vault.get(id).await.unwrap().metadata.generation;
     let next = OAuthTokens::new("second").refresh("r2");
     vault.replace_secret(id, generation, Secret::from(next)).await.unwrap();

@@ -233,6 +233,6 @@ async fn a_mounted_secret_is_refused_as_a_file_and_taken_from_a_command() {
         refused("..1/vault.key", "others may read").await;
         refused("vault.key", "a symbolic link").await;
     }
-    let told = CommandKey::new("cat").args([at("vault.key")]).load().await.unwrap().unwrap();
-    assert_eq!(told.id(), key.id());
+    let printed = CommandKey::new("cat").args([at("vault.key")]).load().await.unwrap().unwrap();
+    assert_eq!(printed.id(), key.id());
 }

@@ -27,7 +27,7 @@ async fn filled() -> (TempDir, VaultKey, FileVault, [CredentialId; 3]) {
 }
 
 /// The content of a pool, with its secrets.
-fn told(pool: &StoredPool) -> impl PartialEq + std::fmt::Debug {
+fn content(pool: &StoredPool) -> impl PartialEq + std::fmt::Debug {
     let credentials = pool.credentials.iter();
     let credentials: Vec<_> = credentials
         .map(|credential| (credential.metadata.clone(), credential.secret.token().expose().to_owned()))
@@ -41,7 +41,7 @@ async fn assert_same(vault: &FileVault, Loaded { listing, pools, .. }: &Loaded) 
     assert_eq!((&listing.credentials, &listing.damaged), (&credentials, &damaged));
     for (key, pool) in pools {
         let alone = vault.load_pool(key.clone()).await.unwrap();
-        assert_eq!(told(pool), told(&alone), "{key}");
+        assert_eq!(content(pool), content(&alone), "{key}");
     }
 }
 

@@ -52,8 +52,8 @@ async fn every_programs_accounts_are_added_once_and_unchanged_ones_never_again()
     assert_eq!(before.len(), 14);
     for _ in 0..2 {
         let again = run(&vault, &home.all()).await;
-        let odd = again.steps.iter().filter(|step| step.action != Action::Unchanged);
-        assert_eq!(odd.map(|step| &*step.entry).collect::<Vec<_>>(), ["tokens"]);
+        let changed = again.steps.iter().filter(|step| step.action != Action::Unchanged);
+        assert_eq!(changed.map(|step| &*step.entry).collect::<Vec<_>>(), ["tokens"]);
         assert_eq!(all(&vault).await, before);
     }
 }

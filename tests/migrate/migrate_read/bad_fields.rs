@@ -106,7 +106,7 @@ fn kept(found: &Found) -> String {
 
 #[test]
 fn each_field_of_another_type_is_kept_or_named_and_never_shown() {
-    let odd = [
+    let values = [
         json!(null),
         json!(true),
         json!(-1.5),
@@ -124,7 +124,7 @@ fn each_field_of_another_type_is_kept_or_named_and_never_shown() {
     for source in Source::ALL {
         let file = json(source);
         for at in places(&file, Vec::new()) {
-            for new in &odd {
+            for new in &values {
                 let mut changed = file.clone();
                 put(&mut changed, &at, new.clone());
                 tried += 1;

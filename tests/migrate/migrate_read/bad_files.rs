@@ -96,8 +96,8 @@ fn only_a_regular_file_is_read_and_a_link_is_followed() {
         let pipe = home.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
-        for odd in [pipe.as_path(), std::path::Path::new("/dev/zero")] {
-            let error = read(Source::Codex, odd).unwrap_err();
+        for special in [pipe.as_path(), std::path::Path::new("/dev/zero")] {
+            let error = read(Source::Codex, special).unwrap_err();
             assert!(matches!(error, MigrateError::NotAFile(_)), "{error}");
         }
         let link = home.path().join("link.json");

@@ -52,8 +52,8 @@ async fn first_runs_at_once_agree_on_the_key_and_keep_what_each_has_put() {
                 }
             })
         });
-        let told = format!("{}\t{}", key.display(), root.display());
-        children.iter_mut().for_each(|child| child.tell(&told));
+        let line = format!("{}\t{}", key.display(), root.display());
+        children.iter_mut().for_each(|child| child.tell(&line));
         let said: Vec<_> = children.iter_mut().map(|child| child.next()).collect();
         is_over.store(true, Ordering::Relaxed);
         maker.into_iter().for_each(|maker| maker.join().unwrap());

@@ -88,8 +88,8 @@ fn modes_are_0600_and_0700_whatever_the_umask() {
         for path in children::all_below(place.path()).split_off(1) {
             let metadata = fs::metadata(&path).unwrap();
             let mode = metadata.permissions().mode() & 0o7777;
-            let meant = if metadata.is_dir() { 0o700 } else { 0o600 };
-            assert_eq!(mode, meant, "{} has mode {mode:o} under umask {umask}", path.display());
+            let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(mode, expected, "{} has mode {mode:o} under umask {umask}", path.display());
             seen.insert(path.extension().map(|extension| extension.to_owned()));
         }
         for extension in ["json", "log", "lock", "key"] {

@@ -98,13 +98,13 @@ async fn a_resealing_that_is_killed_after_any_record_is_resumed() {
     for round in 0..2 {
         let mut left = usize::MAX;
         let mut child = resealer();
-        let mut is_told = false;
+        let mut has_added = false;
         while let Some(said) = child.next() {
             if let Some(said) = said.strip_prefix("left ") {
                 left = said.parse().unwrap();
                 break;
             }
-            if round == 0 && !std::mem::replace(&mut is_told, true) {
+            if round == 0 && !std::mem::replace(&mut has_added, true) {
                 old_hand.tell("last");
                 let id = old_hand.wait_for_one_of("put").parse().unwrap();
                 secrets.insert(id, "secret of last".to_owned());

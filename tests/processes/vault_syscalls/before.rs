@@ -165,9 +165,9 @@ impl Before {
 
         for path in children::all_below(&root) {
             let metadata = fs::metadata(&path).unwrap();
-            let meant = if metadata.is_dir() { 0o700 } else { 0o600 };
+            let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
             let mode = metadata.permissions().mode() & 0o777;
-            expect(mode == meant, &format!("{} has mode {mode:o}", path.display()))?;
+            expect(mode == expected, &format!("{} has mode {mode:o}", path.display()))?;
         }
         self.go_on(&vault, failures).await
     }

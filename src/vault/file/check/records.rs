@@ -177,10 +177,10 @@ impl Checker<'_> {
             self.found(finding.way_out("reseal the vault"));
         }
         // If the marker names the key, it was reported with the marker.
-        let is_told = |id: &KeyId| {
+        let is_reported = |id: &KeyId| {
             marker.is_some_and(|marker| marker.previous().contains(id) || marker.key_id() == *id)
         };
-        for (id, count) in needed.into_iter().filter(|(id, _)| !is_told(id)) {
+        for (id, count) in needed.into_iter().filter(|(id, _)| !is_reported(id)) {
             let what =
                 format!("{count} records are sealed with the key {id}, not with the one given first");
             let kind = FindingKind::UnfinishedKeyChange;

@@ -5,10 +5,10 @@ use super::*;
 
 const WAYS: [Unwritable; 3] = [Unwritable::Full, Unwritable::ReadOnly, Unwritable::Directories];
 
-/// A vault that nobody can write to, as a name and as what brings it about.
-type Sight = (&'static str, fn(&Path));
+/// A state of a vault that nobody can write to: its name, and what brings it about.
+type Condition = (&'static str, fn(&Path));
 
-fn sights() -> Vec<Sight> {
+fn conditions() -> Vec<Condition> {
     vec![
         ("whole", |_| {}),
         ("without key.json", |root| fs::remove_file(root.join("key.json")).unwrap()),
@@ -49,12 +49,12 @@ fn requests(store: &Store) -> Vec<VaultRequest<Sealed>> {
 #[test]
 fn an_unwritable_vault_is_read_and_not_changed() {
     let case = Case::put();
-    for (sight, make) in sights() {
+    for (condition, make) in conditions() {
         for how in WAYS {
             let copy = case.copy();
             make(&copy.root());
             let before = tree(copy.place.path());
-            let what = format!("{sight}, {how:?}");
+            let what = format!("{condition}, {how:?}");
             let store = Store::new(copy.root());
             let (opened, _) = on_unwritable(how, || store.open(&signers(copy.keys), false));
             opened.unwrap_or_else(|error| panic!("{what}: {error:?}"));
@@ -164,9 +164,9 @@ fn during_a_key_change_both_keys_open_and_key_json_names_the_new_one_at_the_firs
         copy.open();
         store.call(&put).unwrap();
         let text = fs::read_to_string(&file).unwrap();
-        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(told["key_id"], new.id().to_string(), "{how:?}: {text}");
-        assert_eq!(told["previous"][0], old.id().to_string(), "{how:?}: {text}");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["key_id"], new.id().to_string(), "{how:?}: {text}");
+        assert_eq!(json["previous"][0], old.id().to_string(), "{how:?}: {text}");
         let opened = Store::new(copy.root()).open(&signers(&keys[..1]), false);
         assert!(opened.is_ok(), "{how:?}: {opened:?}");
     }
