@@ -106,7 +106,7 @@ impl Table {
         self.cases.push(Case { name, base, run: Box::new(run) });
     }
 
-    /// Measures and prints; answers the medians in microseconds.
+    /// Measures and prints. Returns the medians in microseconds.
     fn measure(&mut self, measures: bool) -> BTreeMap<&'static str, f64> {
         let (rounds, per_round) = if measures { (self.rounds, self.per_round) } else { (1, 3) };
         let mut times = vec![Vec::with_capacity(rounds); self.cases.len()];

@@ -82,9 +82,9 @@ impl App {
         if !status.is_success() {
             return Err(format!("GitHub answers {status}").into());
         }
-        let answer: Value = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
+        let body: Value = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
         let text =
-            |name: &str| answer[name].as_str().ok_or_else(|| format!("the response has no {name}"));
+            |name: &str| body[name].as_str().ok_or_else(|| format!("the response has no {name}"));
         let expiry = humantime::parse_rfc3339(text("expires_at")?)?;
         Ok(OAuthTokens::new(text("token")?).expires_at(expiry.into()).into())
     }

@@ -103,22 +103,22 @@ async fn exchange(endpoint: String, account: Credential) -> Result<Secret, BoxEr
         .body(Full::<Bytes>::from(form))?;
     let response = Client::builder(TokioExecutor::new()).build_http().request(request).await?;
     let status = response.status();
-    let answer: serde_json::Value = serde_json::from_slice(&response.collect().await?.to_bytes())?;
-    if let Some(error) = answer["error"].as_str() {
+    let body: serde_json::Value = serde_json::from_slice(&response.collect().await?.to_bytes())?;
+    if let Some(error) = body["error"].as_str() {
         return Err(match error {
             // The vendor's verdict: only a new sign-in helps.
             "invalid_grant" => RefreshError::rejected(error).into(),
             _ => format!("the token endpoint answered {status}: {error}").into(),
         });
     }
-    let access = answer["access_token"].as_str().ok_or("no access_token in the response")?;
+    let access = body["access_token"].as_str().ok_or("no access_token in the response")?;
     let mut tokens = OAuthTokens::new(access);
     // A server that does not rotate refresh tokens leaves the old one in force.
-    tokens.refresh = match answer["refresh_token"].as_str() {
+    tokens.refresh = match body["refresh_token"].as_str() {
         Some(rotated) => Some(rotated.into()),
         None => Some(token.clone()),
     };
-    if let Some(seconds) = answer["expires_in"].as_u64() {
+    if let Some(seconds) = body["expires_in"].as_u64() {
         tokens.expires_at = Some(Clock::system().now().after(Duration::from_secs(seconds)));
     }
     Ok(tokens.into())
@@ -178,7 +178,7 @@ async fn tell(directory: &Path) -> Result<(), BoxError> {
     if seen != told {
         return Err(format!("the upstream has seen {seen} requests, not {told}").into());
     }
-    println!("\n4 requests of the caller's, 4 answers with 200, {seen} requests to the upstream.");
+    println!("\n4 requests of the caller's, 4 responses with 200, {seen} requests to the upstream.");
     Ok(())
 }
 

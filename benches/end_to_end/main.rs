@@ -128,7 +128,7 @@ fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Prints the table; answers the line for scripts.
+/// Prints the table. Returns the line for scripts.
 fn print(cases: &[Case], samples: &[Samples], load: &Load) -> String {
     println!(
         "\nµs for a request, {:>2} at once{:>17} {:>10} {:>15}",

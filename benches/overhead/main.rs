@@ -6,10 +6,10 @@
 //! that the caller keeps: `poll_ready`, `call`, and the future awaited.
 //!
 //! Two paths:
-//! - *happy*: the answer is 200. Headers on it cost each layer that reads them; so there is a table for
-//!   an answer with none, from which the ratios come, and one for an answer that has six, three of them
+//! - *happy*: the response is 200. Headers on it cost each layer that reads them; so there is a table for
+//!   a response with none, from which the ratios come, and one for a response that has six, three of them
 //!   about limits.
-//! - *rotate*: the first answer is 429 and names no time, the second is 200. The pool's cooldown is set
+//! - *rotate*: the first response is 429 and names no time, the second is 200. The pool's cooldown is set
 //!   to nothing, so that its four accounts take turns and each request is a rotation. The bare service
 //!   gets two requests, each a clone of its own.
 //!
@@ -83,15 +83,15 @@ const SAME_JOB: &str = "the same job by hand, in a file";
 const ONE_IN_FILES: &str = "one layer, a vault of files";
 const ONE_IN_MEMORY: &str = "one layer, a vault in memory";
 
-fn path(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) -> Path {
-    let mut path = Path::new(name, runtime, answers);
-    path.bare("bare", answers());
+fn path(name: &'static str, runtime: &Rc<Runtime>, upstreams: fn() -> Upstream) -> Path {
+    let mut path = Path::new(name, runtime, upstreams);
+    path.bare("bare", upstreams());
     path.sends_again(HAND_MADE, support::hand_made);
     path.pooled(FOUR, support::four_layers, How::Saved);
     path.pooled(ONE, support::one_layer, How::Saved);
     path.pooled(APART, support::four_layers_apart, How::Saved);
     path.pooled("three layers, no saving", support::three_layers, How::Unsaved);
-    path.sends_once(HEADER_ALONE, support::auth_header(&support::accounts(4), answers()));
+    path.sends_once(HEADER_ALONE, support::auth_header(&support::accounts(4), upstreams()));
     if path.rotates() {
         path.pooled("four layers, nothing saved", support::four_layers, How::Unsaved);
         path.pooled("four layers, a fresh account", support::four_layers, How::NeverLimited);
@@ -100,16 +100,16 @@ fn path(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) ->
     } else {
         path.same_job(SAME_JOB);
         let key = support::one_key();
-        path.sends_once("four layers, nothing kept", support::four_layers_once(&key, answers()));
-        path.sends_once(NOTHING_KEPT, support::one_layer_once(&key, answers()));
+        path.sends_once("four layers, nothing kept", support::four_layers_once(&key, upstreams()));
+        path.sends_once(NOTHING_KEPT, support::one_layer_once(&key, upstreams()));
     }
-    path.bare("reqwest-middleware, bare", clients::bare(answers()));
+    path.bare("reqwest-middleware, bare", clients::bare(upstreams()));
     path.sends_again("reqwest-retry", clients::retrying);
     #[cfg(feature = "reqwest-middleware")]
     path.pooled("CredentialsMiddleware", clients::credentials_middleware, How::Saved);
     #[cfg(feature = "reqwest-middleware")]
     path.pooled("TowerMiddleware, one layer", clients::tower_middleware, How::Saved);
-    path.bare("reqwest's service, bare", clients::service(answers()));
+    path.bare("reqwest's service, bare", clients::service(upstreams()));
     #[cfg(feature = "reqwest-middleware")]
     path.pooled("ReqwestLayer, one layer", clients::reqwest_layer, How::Saved);
     path

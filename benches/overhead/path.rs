@@ -23,7 +23,7 @@ use crate::table::{Meter, Sample};
 pub(crate) struct Path {
     pub(crate) name: &'static str,
     runtime: Rc<Runtime>,
-    answers: fn() -> Upstream,
+    upstreams: fn() -> Upstream,
     pub(crate) variants: Vec<Variant>,
     base: usize,
     /// Where some variants keep their accounts.
@@ -49,9 +49,9 @@ pub(crate) enum How {
 }
 
 impl Path {
-    pub(crate) fn new(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) -> Self {
+    pub(crate) fn new(name: &'static str, runtime: &Rc<Runtime>, upstreams: fn() -> Upstream) -> Self {
         let runtime = runtime.clone();
-        Self { name, runtime, answers, variants: Vec::new(), base: 0, directories: Vec::new() }
+        Self { name, runtime, upstreams, variants: Vec::new(), base: 0, directories: Vec::new() }
     }
 
     pub(crate) fn rotates(&self) -> bool {
@@ -59,7 +59,7 @@ impl Path {
     }
 
     pub(crate) fn upstream(&self) -> Upstream {
-        (self.answers)()
+        (self.upstreams)()
     }
 
     /// What the variants that follow are compared with.
@@ -68,7 +68,7 @@ impl Path {
         self.sends_once(name, client);
     }
 
-    /// One that sends nothing again: if the first answer is limited, the caller sends twice.
+    /// One that sends nothing again: if the first response is a 429, the caller sends twice.
     pub(crate) fn sends_once<C: Client + 'static>(&mut self, name: &'static str, mut client: C) {
         let (runtime, template) = (self.runtime.clone(), C::template());
         let each = if self.rotates() { 2 } else { 1 };
@@ -188,7 +188,7 @@ impl Path {
     }
 
     /// One that gets as many requests as are answered with 200. `audit` is called before they are sent, and
-    /// what it answers afterwards, with their number.
+    /// what it returns afterwards, with their number.
     fn stack<C: Client + 'static, A: FnOnce(u64)>(
         &mut self,
         name: &'static str,

@@ -28,7 +28,7 @@ pub(crate) struct Accounts(Arc<Shared>);
 struct Shared {
     /// What applies each account, by its number.
     headers: Vec<HeaderValue>,
-    /// How long an account cools down whose answer doesn't say.
+    /// How long an account cools down whose response doesn't say.
     cooldown: Duration,
     path: PathBuf,
     state: Mutex<State>,

@@ -132,7 +132,7 @@ struct InMemory(Upstream);
 
 impl InMemory {
     /// The upstream looks at nothing but the headers' map.
-    fn answer(&self, mut request: reqwest::Request) -> reqwest::Response {
+    fn respond(&self, mut request: reqwest::Request) -> reqwest::Response {
         let mut ours = Request::new(Body::default());
         *ours.headers_mut() = std::mem::take(request.headers_mut());
         drop(request);
@@ -155,7 +155,7 @@ impl Middleware for InMemory {
         'next: 'all,
         Self: 'all,
     {
-        Box::pin(async move { Ok(self.answer(request)) })
+        Box::pin(async move { Ok(self.respond(request)) })
     }
 }
 
@@ -169,7 +169,7 @@ impl Service<reqwest::Request> for InMemory {
     }
 
     fn call(&mut self, request: reqwest::Request) -> Self::Future {
-        ready(Ok(self.answer(request)))
+        ready(Ok(self.respond(request)))
     }
 }
 

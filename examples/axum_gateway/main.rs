@@ -81,7 +81,7 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     if pool.status().is_empty() {
         let meant = nearest.map(|name| format!(" (no vendor has this name; the nearest is {name})"));
         let (key, meant) = (pool.key(), meant.unwrap_or_default());
-        say(&format!("pool {key} has no account yet{meant}; until one is added, the answer is 503"));
+        say(&format!("pool {key} has no account yet{meant}; until one is added, the response is 503"));
     }
     let served = serve(listener, router(registry, pool.clone(), &arguments)?, &mut signals, &arguments);
     let served = served.await;
@@ -259,7 +259,7 @@ fn router(registry: &Registry, pool: Pool, arguments: &Arguments) -> Result<Rout
         allow_remote: arguments.allow_remote,
         allowed: arguments.allow_origin.clone(),
     });
-    let proxy = tower::service_fn(move |request| gateway.clone().answer(layers.clone(), request));
+    let proxy = tower::service_fn(move |request| gateway.clone().respond(layers.clone(), request));
     let mut router = Router::new();
     if arguments.admin {
         router = router.nest(admin::PREFIX, admin::routes(pool));
@@ -276,7 +276,7 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn answer<S, R>(
+    async fn respond<S, R>(
         self: Arc<Self>,
         accounts: S,
         request: Request<Body>,

@@ -55,7 +55,7 @@ pub fn failure(failure: &BoxError, upstream: &str) -> (Response<Body>, String) {
         return (error(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", &message), message);
     }
     let reasons: Vec<_> = causes(&**failure).map(ToString::to_string).collect();
-    let message = format!("no answer from {upstream}: {}", reasons.join(": "));
+    let message = format!("no response from {upstream}: {}", reasons.join(": "));
     (error(StatusCode::BAD_GATEWAY, "upstream_unreachable", &message), message)
 }
 

@@ -56,7 +56,7 @@ impl GitHub {
                 let state = served.clone();
                 let service = service_fn(move |request| {
                     let state = state.clone();
-                    async move { state.answer(&request) }
+                    async move { state.respond(&request) }
                 });
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
             }
@@ -81,7 +81,7 @@ impl GitHub {
 }
 
 impl State {
-    fn answer(&self, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, BoxError> {
+    fn respond(&self, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, BoxError> {
         let bearer = bearer(request.headers());
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/app/installations/678/access_tokens") if self.is_by_the_app(bearer) => {

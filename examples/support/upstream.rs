@@ -45,7 +45,7 @@ impl Upstream {
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 let state = served.clone();
-                let service = service_fn(move |request| answer(state.clone(), request));
+                let service = service_fn(move |request| respond(state.clone(), request));
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
             }
         });
@@ -63,7 +63,7 @@ impl Upstream {
     }
 }
 
-async fn answer(
+async fn respond(
     state: Arc<State>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {

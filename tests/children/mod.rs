@@ -212,7 +212,7 @@ impl Child {
         panic!("the child ended without {line:?}, and said: {:?}", self.heard);
     }
 
-    /// Waits for a line that begins like this, and answers the rest of it.
+    /// Waits for a line that begins like this, and returns the rest of it.
     pub(crate) fn wait_for_one_of(&mut self, beginning: &str) -> String {
         while let Some(said) = self.next() {
             if let Some(rest) = said.strip_prefix(beginning) {
@@ -262,7 +262,7 @@ impl Child {
         (std::mem::take(&mut self.heard), status)
     }
 
-    /// Waits until it has ended well, and answers what it said.
+    /// Waits until it has ended well, and returns what it said.
     pub(crate) fn succeed(self) -> Vec<String> {
         let (heard, status) = self.end();
         assert!(status.success(), "the child ended with {status}, and said: {heard:?}");
@@ -283,12 +283,12 @@ impl Drop for Child {
     }
 }
 
-/// Tries until it answers something, which it must before the deadline.
+/// Retries until it returns something. Panics after the deadline.
 pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        if let Some(answer) = attempt().await {
-            return answer;
+        if let Some(value) = attempt().await {
+            return value;
         }
         assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -50,7 +50,7 @@ fn token(request: &Request<Incoming>) -> String {
 }
 
 /// A server that answers each token with a status, names the token, and notes it with the body.
-async fn answering(status: impl Fn(&str) -> u16 + Clone + Send + 'static) -> (Wire, Journal<String>) {
+async fn responding(status: impl Fn(&str) -> u16 + Clone + Send + 'static) -> (Wire, Journal<String>) {
     let seen = Journal::new();
     let log = seen.clone();
     let wire = Wire::start(move |request: Request<Incoming>| {
@@ -91,7 +91,7 @@ where
 #[tokio::test]
 async fn a_limited_request_is_sent_again_over_the_same_connection() {
     for http2 in VERSIONS {
-        let (wire, seen) = answering(usual).await;
+        let (wire, seen) = responding(usual).await;
         let pool = pool(&wire, keys(["limited", "good"]).await).await;
         let client = CredentialsLayer::new(pool).layer(client(http2));
         let response = client.oneshot(post(&wire, Full::from("hi"))).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_limited_request_is_sent_again_over_the_same_connection() {
 #[tokio::test]
 async fn a_refused_token_is_renewed_and_what_was_learnt_is_in_the_vault() {
     for http2 in VERSIONS {
-        let (wire, seen) = answering(usual).await;
+        let (wire, seen) = responding(usual).await;
         let directory = tempfile::tempdir().unwrap();
         let (path, vault_key) = (directory.path().join("vault"), VaultKey::generate());
         let vault = FileVault::open(&path, &vault_key).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_refused_token_is_renewed_and_what_was_learnt_is_in_the_vault() {
 #[tokio::test]
 async fn cooldowns_are_in_the_vault_when_the_response_is_there() {
     for http2 in VERSIONS {
-        let (wire, seen) = answering(usual).await;
+        let (wire, seen) = responding(usual).await;
         let directory = tempfile::tempdir().unwrap();
         let (path, vault_key) = (directory.path().join("vault"), VaultKey::generate());
         let vault = FileVault::open(&path, &vault_key).await.unwrap();
@@ -149,7 +149,7 @@ async fn cooldowns_are_in_the_vault_when_the_response_is_there() {
 async fn a_body_that_streams_is_sent_once_and_with_a_replay_layer_again() {
     for http2 in VERSIONS {
         for replays in [false, true] {
-            let (wire, seen) = answering(usual).await;
+            let (wire, seen) = responding(usual).await;
             let layer = CredentialsLayer::new(pool(&wire, keys(["limited", "good"]).await).await);
             let body = frames(["a ", "question"].map(|piece| Frame::data(piece.into())));
             let response = if replays {
@@ -160,12 +160,12 @@ async fn a_body_that_streams_is_sent_once_and_with_a_replay_layer_again() {
                 layer.layer(wire_client(http2)).oneshot(post(&wire, body)).await.unwrap()
             };
             let next_ready = response.extensions().get::<NextReady>().is_some();
-            let answer = read(response).await;
+            let response = read(response).await;
             if replays {
-                assert_eq!(answer, (200, "good".into()));
+                assert_eq!(response, (200, "good".into()));
                 assert_eq!(seen.all(), ["limited a question", "good a question"]);
             } else {
-                assert_eq!((answer, next_ready), ((429, "limited".into()), true));
+                assert_eq!((response, next_ready), ((429, "limited".into()), true));
                 assert_eq!(seen.all(), ["limited a question"]);
             }
             let request = post(&wire, full("more"));
@@ -175,7 +175,7 @@ async fn a_body_that_streams_is_sent_once_and_with_a_replay_layer_again() {
     }
 }
 
-/// A server whose answers stream what is sent into the channels that come from it. Requests are read to their
+/// A server whose responses stream what is sent into the channels that it hands out. Requests are read to their
 /// end before.
 async fn piecewise() -> (Wire, mpsc::UnboundedReceiver<mpsc::Sender<Frame<Bytes>>>) {
     let (bodies, made) = mpsc::unbounded_channel();

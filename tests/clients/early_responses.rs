@@ -35,10 +35,10 @@ fn rounds() -> usize {
 /// What a server does about the account that is limited, before it has read the body.
 #[derive(Clone, Copy, Debug)]
 enum Early {
-    /// Answers, and closes the connection: with the body unread, that is a reset.
-    AnswerAndReset,
+    /// Responds, and closes the connection: with the body unread, that is a reset.
+    RespondAndReset,
     /// Closes its side, and reads to the end.
-    AnswerAndLinger,
+    RespondAndLinger,
     /// Half of a response's head.
     BreakOff,
     Reset,
@@ -83,8 +83,8 @@ async fn serve(mut stream: TcpStream, early: Early, requests: Arc<AtomicUsize>) 
         return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     }
     match early {
-        Early::AnswerAndReset => stream.write_all(LIMITED).await,
-        Early::AnswerAndLinger => {
+        Early::RespondAndReset => stream.write_all(LIMITED).await,
+        Early::RespondAndLinger => {
             stream.write_all(LIMITED).await?;
             stream.shutdown().await?;
             tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
@@ -126,7 +126,7 @@ fn upload() -> Full<Bytes> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_upload_goes_on_with_the_next_account() {
-    for early in [Early::AnswerAndReset, Early::AnswerAndLinger] {
+    for early in [Early::RespondAndReset, Early::RespondAndLinger] {
         for _ in 0..rounds() {
             let server = Server::start(early).await;
             let pool = server.pool().await;
@@ -139,7 +139,7 @@ async fn a_refused_upload_goes_on_with_the_next_account() {
 
 #[tokio::test]
 async fn one_that_can_not_be_sent_again_gets_its_response_whole_and_is_not_read_on() {
-    let server = Server::start(Early::AnswerAndReset).await;
+    let server = Server::start(Early::RespondAndReset).await;
     let pool = server.pool().await;
     let read = Arc::new(AtomicUsize::new(0));
     let body = SendOnce::new(Endless(read.clone()));

@@ -401,8 +401,8 @@ async fn a_compressed_response_is_decompressed_by_the_client() {
             .answers("b", [Canned::ok().body(text.clone())]);
         let compressing = ServiceBuilder::new().layer(CompressionLayer::new()).service(upstream.clone());
         let site = Site::start(move |request| {
-            let answer = compressing.clone().oneshot(request);
-            async move { answer.await.unwrap().map(body_of) }
+            let response = compressing.clone().oneshot(request);
+            async move { response.await.unwrap().map(body_of) }
         })
         .await;
         let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
@@ -431,8 +431,8 @@ async fn a_layer_that_looks_into_the_response_leaves_its_url() {
         assert_eq!(response.text().await.unwrap(), "a");
     }
     // A response that a layer makes by itself has the request's URL.
-    let answers = tower::util::MapResponseLayer::new(|_| http::Response::new(String::from("made up")));
-    for client in clients!(answers, client().build().unwrap()) {
+    let made_up = tower::util::MapResponseLayer::new(|_| http::Response::new(String::from("made up")));
+    for client in clients!(made_up, client().build().unwrap()) {
         let response = client.execute(site.post("hi")).await.unwrap();
         assert_eq!(*response.url(), site.url());
         assert_eq!(response.text().await.unwrap(), "made up");
@@ -447,8 +447,8 @@ async fn layers_of_tower_https_stand_above_and_below() {
         .answers("b", [Canned::ok().body(text.clone())]);
     let compressing = ServiceBuilder::new().layer(CompressionLayer::new()).service(upstream.clone());
     let site = Site::start(move |request| {
-        let answer = compressing.clone().oneshot(request);
-        async move { answer.await.unwrap().map(body_of) }
+        let response = compressing.clone().oneshot(request);
+        async move { response.await.unwrap().map(body_of) }
     })
     .await;
     let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();

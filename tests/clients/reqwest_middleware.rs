@@ -277,7 +277,7 @@ async fn a_stack_may_send_several_at_once_and_from_other_tasks() {
     let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
-    // Sends each request twice at once, from tasks of its own, and wants both answers.
+    // Sends each request twice at once, from tasks of its own, and waits for both responses.
     let twice = tower::layer::layer_fn(|inner: tower_credentials::reqwest_client::NextService| {
         tower::service_fn(move |request: Request<RequestBody>| {
             let (parts, body) = request.into_parts();
@@ -324,7 +324,7 @@ async fn what_is_sent_after_the_caller_has_gone_fails() {
     let site = Site::of(&upstream).await;
     let kept = Arc::new(std::sync::Mutex::new(None));
     let keep = kept.clone();
-    // Answers by itself, and keeps the request for later.
+    // Responds itself, and keeps the request for later.
     let keeps = tower::layer::layer_fn(move |inner: tower_credentials::reqwest_client::NextService| {
         let keep = keep.clone();
         tower::service_fn(move |request: Request<RequestBody>| {
@@ -343,7 +343,7 @@ async fn what_is_sent_after_the_caller_has_gone_fails() {
     assert!(upstream.tokens().is_empty());
 }
 
-/// Answers by itself, as a middleware for tests or a cache does.
+/// Responds itself, as a middleware for tests or a cache does.
 struct MadeUp;
 
 #[async_trait::async_trait]

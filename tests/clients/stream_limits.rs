@@ -24,14 +24,14 @@ use crate::wire::{Wire, full, soon};
 
 type Body = Full<Bytes>;
 
-/// A server that answers nobody until this many requests are there at once.
+/// A server that responds to no request until this many requests are there at once.
 async fn all_at_once(requests: usize, streams: u32) -> Wire {
     let barrier = Arc::new(Barrier::new(requests));
     Wire::start_with(streams, move |_| {
         let barrier = barrier.clone();
         async move {
             barrier.wait().await;
-            http::Response::new(full("answer"))
+            http::Response::new(full("a response"))
         }
     })
     .await

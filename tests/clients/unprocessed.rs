@@ -165,8 +165,8 @@ async fn by_hyper(server: &Frames, pool: &Pool) -> Outcome {
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let client = CredentialsLayer::new(pool.clone()).layer(client);
     let request = Request::post(&server.origin).body(Full::<Bytes>::from("hi")).unwrap();
-    let answer = soon("a response", client.oneshot(request)).await;
-    answer.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
+    let response = soon("a response", client.oneshot(request)).await;
+    response.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
 }
 
 async fn by_reqwest(server: &Frames, pool: &Pool, way: usize) -> Outcome {
@@ -179,8 +179,8 @@ async fn by_reqwest(server: &Frames, pool: &Pool, way: usize) -> Outcome {
     let client = &clients!(CredentialsLayer::new(pool.clone()), client)[way];
     let mut request = reqwest::Request::new(reqwest::Method::POST, server.origin.parse().unwrap());
     *request.body_mut() = Some("hi".into());
-    let answer = soon("a response", client.execute(request)).await;
-    answer.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
+    let response = soon("a response", client.execute(request)).await;
+    response.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
 }
 
 async fn by_each(script: &[Act], test: impl AsyncFn(&Frames, &Pool, Outcome)) {

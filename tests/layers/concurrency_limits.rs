@@ -59,10 +59,10 @@ impl Crowded {
 
     fn service(&self) -> Stack {
         let this = self.clone();
-        stack((), service_fn(move |request: Asked| this.clone().answer(request)))
+        stack((), service_fn(move |request: Asked| this.clone().respond(request)))
     }
 
-    async fn answer(self, request: Request<Full<bytes::Bytes>>) -> Result<Reply, BoxError> {
+    async fn respond(self, request: Request<Full<bytes::Bytes>>) -> Result<Reply, BoxError> {
         let token = request.headers()["authorization"].to_str().unwrap().trim_start_matches("Bearer ");
         let is_full = {
             let mut counts = self.counts.lock().unwrap();
@@ -111,7 +111,7 @@ fn held(gate: &Arc<Semaphore>) -> Canned {
     })
 }
 
-/// A pool whose first account has a request that its upstream holds; the next ones it answers like this.
+/// A pool whose first account has a request that its upstream holds; its responses to the next ones are these.
 struct Busy {
     upstream: Upstream,
     pool: Pool,

@@ -6,7 +6,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// A trailers-only answer with this status.
+/// A trailers-only response with this status.
 fn only(status: &str) -> Canned {
     Canned::ok().header("content-type", "application/grpc").header("grpc-status", status)
 }

@@ -374,7 +374,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_024, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn answers_merge_to_the_latest_in_any_order_and_any_number(
+    fn responses_merge_to_the_latest_in_any_order_and_any_number(
         responses in prop::collection::vec((0_u64..20, 100_u16..600), 1..20),
         again in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
     ) {

@@ -22,7 +22,7 @@ fn upstream(dead: u32) -> Upstream {
 
 /// Tokens that live for an hour from when they were asked for. The responses take so long, one after the other, and none
 /// after that.
-fn answering_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> Refresher {
+fn renewing_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> Refresher {
     let (clock, waits, asked) = (clock.clone(), Arc::<[_]>::from(waits), asked.clone());
     Refresher::new(move |credential: Credential| {
         let generation = credential.metadata.generation.next();
@@ -44,7 +44,7 @@ async fn a_token_that_has_come_too_late_is_renewed_once_more_before_anyone_uses_
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let asked = Journal::new();
-    let refresher = answering_after(&clock, &[8 * HOUR], &asked);
+    let refresher = renewing_after(&clock, &[8 * HOUR], &asked);
     let upstream = upstream(2);
     let mut services = Vec::new();
     let mut pools = Vec::new();
@@ -80,7 +80,7 @@ async fn a_token_that_could_not_be_saved_for_its_whole_life_is_renewed_once_more
     });
     let pool = builder(spy).clock(clock.clone()).open().await.unwrap();
     let asked = Journal::new();
-    let refresher = answering_after(&clock, &[], &asked);
+    let refresher = renewing_after(&clock, &[], &asked);
     let upstream = upstream(2);
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream.clone());
     assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
@@ -98,7 +98,7 @@ async fn a_token_that_comes_too_late_twice_is_taken_as_it_is() {
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let asked = Journal::new();
-    let refresher = answering_after(&clock, &[2 * HOUR; 9], &asked);
+    let refresher = renewing_after(&clock, &[2 * HOUR; 9], &asked);
     let pool = builder(vault).clock(clock.clone()).renewal_patience(None).open().await.unwrap();
     let service = stack(CredentialsLayer::new(pool).refresher(refresher), upstream(0));
     assert_eq!(ask(&service, post()).await, (200, "a-3".into()));

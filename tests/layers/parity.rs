@@ -63,7 +63,7 @@ async fn a_429_with_retry_after_cools_the_credential_and_the_next_answers_the_sa
     assert_eq!(cools(&rig.pool, "a"), seconds(30));
     assert_eq!(order(&rig.pool), ["b", "a"], "it went to the back");
     let connections = rig.server.connections.load(Ordering::SeqCst);
-    assert_eq!(connections, 1, "the refused answer's connection was used again");
+    assert_eq!(connections, 1, "the refused response's connection was used again");
 }
 
 #[tokio::test]

@@ -55,26 +55,26 @@ impl Body for Streamed {
 }
 
 type Upload = UnsyncBoxBody<Bytes, BoxError>;
-type Answering = Arc<
+type Respond = Arc<
     dyn Fn(String, Upload) -> Pin<Box<dyn Future<Output = Result<StatusCode, BoxError>> + Send>>
         + Send
         + Sync,
 >;
 
-/// Answers as told, and notes which tokens it saw with how many bytes.
+/// Responds as `respond` says, and records which tokens came with how many bytes.
 #[derive(Clone)]
 struct Uploads {
-    answering: Answering,
+    respond: Respond,
     seen: Journal<String>,
 }
 
 impl Uploads {
-    fn new<F>(answering: impl Fn(String, Upload) -> F + Send + Sync + 'static) -> Self
+    fn new<F>(respond: impl Fn(String, Upload) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<StatusCode, BoxError>> + Send + 'static,
     {
-        let answering: Answering = Arc::new(move |token, upload| Box::pin(answering(token, upload)));
-        Self { answering, seen: Journal::new() }
+        let respond: Respond = Arc::new(move |token, upload| Box::pin(respond(token, upload)));
+        Self { respond, seen: Journal::new() }
     }
 }
 
@@ -94,7 +94,7 @@ where
         let token = request.headers()["authorization"].to_str().unwrap().replace("Bearer ", "");
         self.seen.push(token.clone());
         let upload = request.into_body().map_err(Into::into).boxed_unsync();
-        let status = (self.answering)(token, upload);
+        let status = (self.respond)(token, upload);
         Box::pin(async move {
             let body = Full::from("what the upstream says");
             Ok(Response::builder().status(status.await?).body(body)?)

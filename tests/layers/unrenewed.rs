@@ -130,7 +130,7 @@ type Failure = fn() -> RefreshError;
 const HICCUPS: [(&str, Failure, &str); 3] = [
     ("a limit", || RefreshError::AskAgain { after: seconds(2), error: "429".into() }, "a-2"),
     ("trouble", || RefreshError::Failed("503".into()), "a-2"),
-    ("a broken answer", || RefreshError::Unread { received: "{".into(), error: "broken".into() }, "a-3"),
+    ("a broken response", || RefreshError::Unread { received: "{".into(), error: "broken".into() }, "a-3"),
 ];
 
 #[tokio::test(start_paused = true)]

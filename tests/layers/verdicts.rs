@@ -201,8 +201,8 @@ async fn a_body_that_hangs_is_waited_for_half_a_second_and_its_trailers_and_erro
     let body = Arc::new(Mutex::new(Some(Trickle(receiver))));
     let upstream = service_fn(move |_: Asked| {
         let body = body.lock().unwrap().take().unwrap();
-        let answer = http::Response::builder().status(429).body(body);
-        std::future::ready(answer.map_err(BoxError::from))
+        let response = http::Response::builder().status(429).body(body);
+        std::future::ready(response.map_err(BoxError::from))
     });
     sender.send(Ok(Frame::data(Bytes::from("wait 9")))).unwrap();
     let began = tokio::time::Instant::now();

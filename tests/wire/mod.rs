@@ -128,16 +128,16 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) async fn start<F, Canned>(answer: F) -> Self
+    pub(crate) async fn start<F, Canned>(respond: F) -> Self
     where
         F: Fn(Request<Incoming>) -> Canned + Clone + Send + 'static,
         Canned: Future<Output = WireReply> + Send + 'static,
     {
-        Self::start_with(200, answer).await
+        Self::start_with(200, respond).await
     }
 
     /// One that takes this many requests at once on each connection of HTTP/2.
-    pub(crate) async fn start_with<F, Canned>(streams: u32, answer: F) -> Self
+    pub(crate) async fn start_with<F, Canned>(streams: u32, respond: F) -> Self
     where
         F: Fn(Request<Incoming>) -> Canned + Clone + Send + 'static,
         Canned: Future<Output = WireReply> + Send + 'static,
@@ -151,9 +151,9 @@ impl Wire {
                 let (stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
                 stream.set_nodelay(true).unwrap();
-                let answer = answer.clone();
+                let respond = respond.clone();
                 let service = service_fn(move |request| {
-                    let reply = answer(request);
+                    let reply = respond(request);
                     async move { Ok::<_, Infallible>(reply.await) }
                 });
                 tokio::spawn(async move {

@@ -23,7 +23,7 @@ async fn curl(arguments: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn curl_gets_answers_with_the_vaults_accounts_in_place_of_its_own() {
+async fn curl_gets_responses_with_the_vaults_accounts_in_place_of_its_own() {
     let wire = Wire::start(async |request: Request<hyper::body::Incoming>| {
         let (head, body) = request.into_parts();
         let names = ["authorization", "x-api-key", "connection", "x-one-hop", "x-kept"];

@@ -218,7 +218,7 @@ impl Exchange {
         request
     }
 
-    fn answer(&self) -> WireReply {
+    fn response(&self) -> WireReply {
         let (mut headers, body) = self.response.parts();
         for (name, value) in [("connection", "x-hop"), ("x-hop", "1"), ("proxy-authenticate", "Basic")] {
             headers.insert(name, HeaderValue::from_static(value));
@@ -256,7 +256,7 @@ fn what_arrives_is_what_was_sent_less_what_is_stripped_with_the_accounts_own() {
                 data,
                 trailers,
             });
-            plan.lock().unwrap().as_ref().unwrap().answer()
+            plan.lock().unwrap().as_ref().unwrap().response()
         }
     }));
     let home = runtime.block_on(Home::with_keys(&["a"]));

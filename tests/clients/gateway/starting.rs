@@ -98,7 +98,7 @@ async fn an_open_address_is_listened_on_where_that_is_said() {
     assert_eq!(response.unwrap().status(), 200);
 }
 
-/// Starts a gateway whose vault and key nobody names, and answers what it has said by its first line or its end.
+/// Starts a gateway whose vault and key nobody names, and returns what it has said up to its first line or its end.
 async fn starts(home: &Home, wire: &Wire, more: &[&str]) -> (Option<String>, String) {
     let origin = wire.origin();
     let mut arguments = vec!["--listen", "127.0.0.1:0", "--upstream", &origin, "--provider", "x"];
@@ -197,7 +197,7 @@ async fn closed(gateway: &Gateway) {
 }
 
 #[tokio::test]
-async fn after_sigterm_answers_under_way_end_and_no_others_begin() {
+async fn after_sigterm_responses_under_way_are_finished_and_no_new_ones_begin() {
     for signal in ["TERM", "INT"] {
         let (_home, gateway, pieces, mut body) = streaming("600").await;
         gateway.signal(signal).await;

@@ -23,7 +23,7 @@ async fn between((client, upstream): (bool, bool), wire: &Wire) -> (Home, Gatewa
 
 type Pieces = mpsc::Sender<Frame<Bytes>>;
 
-/// An upstream whose answers are what is sent into the channels that come from it. It reads requests to their
+/// An upstream whose responses stream what is sent into the channels that it hands out. It reads requests to their
 /// end before: a server that leaves part of one unread does not see its client go.
 async fn piecewise(
     headers: &'static [(&'static str, &'static str)],

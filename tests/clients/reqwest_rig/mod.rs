@@ -33,20 +33,20 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start<F>(
-        answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        respond: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         Self::may_fail(move |request| {
-            let answer = answer(request);
-            async move { Ok(answer.await) }
+            let respond = respond(request);
+            async move { Ok(respond.await) }
         })
         .await
     }
 
-    /// A server that closes the connection where there is no answer.
-    async fn may_fail<F>(answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static) -> Self
+    /// A server that closes the connection instead of responding, if `respond` fails.
+    async fn may_fail<F>(respond: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
     {
@@ -58,7 +58,7 @@ impl Site {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
-                let service = hyper::service::service_fn(answer.clone());
+                let service = hyper::service::service_fn(respond.clone());
                 tokio::spawn(async move {
                     let server = auto::Builder::new(TokioExecutor::new());
                     server.serve_connection(TokioIo::new(stream), service).await
@@ -68,12 +68,12 @@ impl Site {
         Self { address, connections }
     }
 
-    /// The scripted upstream. An answer that fails closes the connection.
+    /// The scripted upstream. A response that fails closes the connection.
     pub(crate) async fn of(upstream: &Upstream) -> Self {
         let upstream = upstream.clone();
         Self::may_fail(move |request| {
-            let answer = upstream.clone().oneshot(request);
-            async move { Ok(answer.await?.map(body_of)) }
+            let response = upstream.clone().oneshot(request);
+            async move { Ok(response.await?.map(body_of)) }
         })
         .await
     }
@@ -133,7 +133,7 @@ impl Client {
         }
     }
 
-    /// The status and the text of the answer.
+    /// The status and the text of the response.
     pub(crate) async fn ask(&self, request: reqwest::Request) -> (u16, String) {
         let response = self.execute(request).await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())

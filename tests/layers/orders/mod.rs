@@ -95,16 +95,16 @@ impl World {
         }
     }
 
-    /// What the upstream answers, and notes.
-    fn answer(&self, headers: &http::HeaderMap) -> Response<Full<Bytes>> {
+    /// Returns the upstream's response, and records it.
+    fn respond(&self, headers: &http::HeaderMap) -> Response<Full<Bytes>> {
         let asker = headers.get("authorization").map(|value| asker(value.to_str().unwrap()));
         let mut seen = self.seen.lock().unwrap();
         let nth = seen.iter().filter(|(other, _)| *other == asker).count();
-        let answer = self.script.answer(asker, nth);
-        seen.push((asker, answer.status));
-        let mut response = Response::new(Full::from(format!("answer {}", seen.len())));
-        *response.status_mut() = StatusCode::from_u16(answer.status).unwrap();
-        if let Some(seconds) = answer.retry_after {
+        let canned = self.script.response(asker, nth);
+        seen.push((asker, canned.status));
+        let mut response = Response::new(Full::from(format!("response {}", seen.len())));
+        *response.status_mut() = StatusCode::from_u16(canned.status).unwrap();
+        if let Some(seconds) = canned.retry_after {
             response.headers_mut().insert("retry-after", seconds.into());
         }
         response
@@ -113,7 +113,7 @@ impl World {
     fn in_memory(&self) -> Client {
         let world = self.clone();
         BoxCloneService::new(service_fn(move |request: Request<Body>| {
-            let response = world.answer(request.headers());
+            let response = world.respond(request.headers());
             async move { Ok::<_, BoxError>(response) }
         }))
     }
@@ -155,7 +155,7 @@ impl World {
 
     /// Runs the script's requests and tells what came of it, in the model's words.
     async fn run(&self, mut client: Client, persist: bool) -> model::Result {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for request in &self.script.requests {
             self.pass(Duration::from_secs(request.after)).await;
             let (before, refreshed) = (self.attempts(), self.refreshes.load(Ordering::SeqCst));
@@ -166,11 +166,11 @@ impl World {
             let request = Request::post(uri).body(body).unwrap();
             let response = client.ready().await.unwrap().call(request).await;
             if let Ok(response) = response {
-                answers.push(Some(response.status().as_u16()));
+                responses.push(Some(response.status().as_u16()));
                 let body = response.into_body().collect().await.unwrap().to_bytes();
-                assert_eq!(body, format!("answer {}", self.attempts()), "the last body, unread");
+                assert_eq!(body, format!("response {}", self.attempts()), "the last body, unread");
             } else {
-                answers.push(None);
+                responses.push(None);
             }
             let attempts = self.attempts() - before;
             let refreshes = self.refreshes.load(Ordering::SeqCst) - refreshed;
@@ -195,7 +195,7 @@ impl World {
             self.account(credential.id, credential.generation.get(), &status.standing)
         });
         model::Result {
-            answers,
+            responses,
             attempts: self.seen.lock().unwrap().clone(),
             refreshes: self.refreshes.load(Ordering::SeqCst) as usize,
             pool: pool.collect(),
@@ -418,7 +418,7 @@ async fn serve(world: Arc<Mutex<Option<World>>>) -> String {
                     let (parts, body) = request.into_parts();
                     let question = body.collect().await.unwrap().to_bytes();
                     assert_eq!(question, "question", "each attempt has the whole body");
-                    Ok::<_, Infallible>(world.answer(&parts.headers))
+                    Ok::<_, Infallible>(world.respond(&parts.headers))
                 }
             });
             let connection = hyper::server::conn::http1::Builder::new();

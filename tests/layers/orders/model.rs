@@ -30,13 +30,13 @@ struct Suspicion {
     refused_fresh: [Option<u64>; 2],
 }
 
-/// What the upstream saw: who asked, at which generation, and what it answered.
+/// What the upstream saw: which credential asked, with which generation, and the status of its response.
 pub type Attempt = (Option<(usize, u64)>, u16);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Result {
     /// The status that the caller got for each request, or `None` for an error.
-    pub answers: Vec<Option<u16>>,
+    pub responses: Vec<Option<u16>>,
     pub attempts: Vec<Attempt>,
     pub refreshes: usize,
     /// The pool at the end, in its order.
@@ -81,10 +81,10 @@ pub fn run(script: &Script, layers: Layers) -> Result {
         attempts: Vec::new(),
         refreshes: 0,
     };
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for request in &script.requests {
         run.now += request.after;
-        answers.push(run.request(request.repeatable));
+        responses.push(run.request(request.repeatable));
     }
     // Secrets are always saved, and a newer one makes void what was for want of it.
     let mut saved = std::mem::take(&mut run.saved);
@@ -94,7 +94,7 @@ pub fn run(script: &Script, layers: Layers) -> Result {
             account.renewed(generation);
         }
     }
-    Result { answers, attempts: run.attempts, refreshes: run.refreshes, pool: run.order, saved }
+    Result { responses, attempts: run.attempts, refreshes: run.refreshes, pool: run.order, saved }
 }
 
 impl Account {
@@ -143,10 +143,10 @@ impl Run<'_> {
         let (mut tried, mut refreshed, mut failed) = (vec![current], Vec::new(), Vec::new());
         let mut fresh = Vec::new();
         loop {
-            let answer = self.upstream(Some(current));
-            let status = answer.status;
+            let canned = self.upstream(Some(current));
+            let status = canned.status;
             match status {
-                429 => self.limited(current, answer.retry_after),
+                429 => self.limited(current, canned.retry_after),
                 200 => self.succeeded(current),
                 _ => {}
             }
@@ -204,9 +204,9 @@ impl Run<'_> {
             .filter(|_| self.layers.auth_header)
             .map(|account| (account, self.account(account).generation));
         let nth = self.attempts.iter().filter(|(other, _)| *other == seen).count();
-        let answer = self.script.answer(seen, nth);
-        self.attempts.push((seen, answer.status));
-        answer
+        let canned = self.script.response(seen, nth);
+        self.attempts.push((seen, canned.status));
+        canned
     }
 
     fn account(&mut self, account: usize) -> &mut Account {
@@ -321,9 +321,9 @@ fn kind(refusal: u16) -> usize {
     usize::from(refusal == 403)
 }
 
-/// Whether another account's answer shows that a refusal was for the account's sake.
-fn convicts(answer: u16, refusal: u16) -> bool {
-    match answer {
+/// Whether another account's response shows that the account was to blame for a refusal.
+fn convicts(response: u16, refusal: u16) -> bool {
+    match response {
         200 | 409 => true,
         // This one was authenticated, but may not be allowed either.
         404 => refusal == 401,

@@ -1,4 +1,4 @@
-//! Generated upstreams: what they answer to whom, and who asks.
+//! Generated upstreams: their response to each credential, and the requests that are sent.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -37,8 +37,8 @@ pub struct Canned {
 }
 
 impl Script {
-    /// What the upstream answers when one asks for the nth time.
-    pub fn answer(&self, asker: Option<(usize, u64)>, nth: usize) -> Canned {
+    /// The upstream's response to the nth request of this credential.
+    pub fn response(&self, asker: Option<(usize, u64)>, nth: usize) -> Canned {
         let mut dice = Dice::new((self.seed, asker, nth));
         let status = dice.pick(&[200, 200, 200, 429, 429, 429, 401, 401, 403, 403, 404, 409, 500]);
         let retry_after = dice.pick(&[None, Some(0), Some(10), Some(60), Some(4000)]);
