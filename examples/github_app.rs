@@ -83,8 +83,7 @@ impl App {
             return Err(format!("GitHub answers {status}").into());
         }
         let body: Value = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
-        let text =
-            |name: &str| body[name].as_str().ok_or_else(|| format!("the response has no {name}"));
+        let text = |name: &str| body[name].as_str().ok_or_else(|| format!("the response has no {name}"));
         let expiry = humantime::parse_rfc3339(text("expires_at")?)?;
         Ok(OAuthTokens::new(text("token")?).expires_at(expiry.into()).into())
     }

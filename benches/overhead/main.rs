@@ -52,14 +52,19 @@ mod clients;
 #[path = "../../tests/counting_allocator/mod.rs"]
 mod counting_allocator;
 mod counting_vault;
+mod names;
 mod path;
 mod same_job;
+mod sample;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
 
 use counting_allocator::Counting;
+use names::{
+    APART, FOUR, HAND_MADE, HEADER_ALONE, NOTHING_KEPT, ONE, ONE_IN_FILES, ONE_IN_MEMORY, SAME_JOB,
+};
 use path::{How, Path};
 use support::Upstream;
 use table::Table;
@@ -71,17 +76,6 @@ static ALLOCATOR: Counting = Counting;
 /// that on a busy machine most are over before another process gets the processor.
 const IN_MEMORY: (usize, u64) = (601, 150);
 const IN_FILES: (usize, u64) = (301, 30);
-
-/// The names that the ratios are made of.
-const HAND_MADE: &str = "RetryLayer + AddAuthorizationLayer";
-const FOUR: &str = "four layers";
-const ONE: &str = "one layer";
-const APART: &str = "four layers, others between";
-const NOTHING_KEPT: &str = "one layer, nothing kept";
-const HEADER_ALONE: &str = "AuthHeaderLayer alone";
-const SAME_JOB: &str = "the same job by hand, in a file";
-const ONE_IN_FILES: &str = "one layer, a vault of files";
-const ONE_IN_MEMORY: &str = "one layer, a vault in memory";
 
 fn path(name: &'static str, runtime: &Rc<Runtime>, upstreams: fn() -> Upstream) -> Path {
     let mut path = Path::new(name, runtime, upstreams);

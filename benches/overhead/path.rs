@@ -16,8 +16,8 @@ use tower_credentials::vault::key::VaultKey;
 
 use crate::counting_vault::CountingVault;
 use crate::same_job::{self, Accounts};
+use crate::sample::{Meter, Sample};
 use crate::support::{self, Client, Upstream, at_once};
-use crate::table::{Meter, Sample};
 
 /// The variants of one path.
 pub(crate) struct Path {

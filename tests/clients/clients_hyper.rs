@@ -25,8 +25,8 @@ use tower_credentials::{
 use crate::children;
 use crate::support::{self, Journal, accounts, key, keys, renewing};
 use crate::wire::{
-    self, Guard, Wire, WireBody, WireReply, channel, frames, full, length, long, piece, soon, whole,
-    wire_client,
+    self, Guard, Wire, WireBody, WireReply, channel, frames, full, length, long, piece, piecewise, soon,
+    uploads, whole, wire_client,
 };
 
 const VERSIONS: [bool; 2] = [false, true];
@@ -175,27 +175,10 @@ async fn a_body_that_streams_is_sent_once_and_with_a_replay_layer_again() {
     }
 }
 
-/// A server whose responses stream what is sent into the channels that it hands out. Requests are read to their
-/// end before.
-async fn piecewise() -> (Wire, mpsc::UnboundedReceiver<mpsc::Sender<Frame<Bytes>>>) {
-    let (bodies, made) = mpsc::unbounded_channel();
-    let wire = Wire::start(move |request| {
-        let bodies = bodies.clone();
-        async move {
-            whole(request.into_body()).await;
-            let (pieces, body) = channel();
-            bodies.send(pieces).unwrap();
-            Response::new(body)
-        }
-    })
-    .await;
-    (wire, made)
-}
-
 #[tokio::test]
 async fn pieces_of_a_response_arrive_before_the_next_is_made_and_dropping_it_ends_the_servers() {
     for http2 in VERSIONS {
-        let (wire, mut made) = piecewise().await;
+        let (wire, mut made) = piecewise(&[]).await;
         let pool = pool(&wire, keys(["a"]).await).await;
         let client = CredentialsLayer::new(pool).layer(client(http2));
         let mut response = client.oneshot(post(&wire, Full::from("hi"))).await.unwrap();
@@ -212,16 +195,7 @@ async fn pieces_of_a_response_arrive_before_the_next_is_made_and_dropping_it_end
 #[tokio::test]
 async fn pieces_of_an_upload_arrive_before_the_next_is_made() {
     for http2 in VERSIONS {
-        let (sender, mut arrived) = mpsc::unbounded_channel();
-        let wire = Wire::start(move |request: Request<Incoming>| {
-            let (done, end) = oneshot::channel::<()>();
-            sender.send((request.into_body(), done)).unwrap();
-            async move {
-                let _ = end.await;
-                Response::new(full("thanks"))
-            }
-        })
-        .await;
+        let (wire, mut arrived) = uploads().await;
         let layer = CredentialsLayer::new(pool(&wire, keys(["a", "b"]).await).await);
         let inner = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
         let client = (ReplayLayer::new(), layer).layer(inner);

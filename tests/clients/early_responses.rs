@@ -1,11 +1,9 @@
-//! An upload that is refused early: its response is read, though the server has reset the connection.
+//! An upload that is refused early: its response is read even if the server has reset the connection.
 
 #![cfg(feature = "hyper")]
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -24,7 +22,7 @@ use tower_credentials::{BoxError, CredentialsLayer, Pool, SendOnce};
 
 use crate::support::keys;
 use crate::thorough::is_thorough;
-use crate::wire::{Wire, full, soon, whole};
+use crate::wire::{Wire, WireBody, frames, full, soon, whole};
 
 const LENGTH: usize = 1_500_000;
 
@@ -142,7 +140,7 @@ async fn one_that_can_not_be_sent_again_gets_its_response_whole_and_is_not_read_
     let server = Server::start(Early::RespondAndReset).await;
     let pool = server.pool().await;
     let read = Arc::new(AtomicUsize::new(0));
-    let body = SendOnce::new(Endless(read.clone()));
+    let body = SendOnce::new(endless(&read));
     let response = ask(&server, &pool, reading(), body).await.unwrap();
     assert_eq!(response, (429, "busy".into()));
     // What the system's buffers take, and not what there is.
@@ -193,19 +191,12 @@ async fn over_http_2_a_stream_that_is_reset_after_its_response_is_answered() {
     }
 }
 
-/// A body without an end. It counts what is taken of it.
-struct Endless(Arc<AtomicUsize>);
-
-impl Body for Endless {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        const PIECE: &[u8] = &[b'x'; 64 * 1024];
-        self.0.fetch_add(PIECE.len(), Ordering::SeqCst);
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(PIECE)))))
-    }
+/// A body without an end. Counts the bytes that are taken from it.
+fn endless(taken: &Arc<AtomicUsize>) -> WireBody {
+    const PIECE: &[u8] = &[b'x'; 64 * 1024];
+    let taken = taken.clone();
+    frames(std::iter::repeat_with(move || {
+        taken.fetch_add(PIECE.len(), Ordering::SeqCst);
+        Frame::data(Bytes::from_static(PIECE))
+    }))
 }

@@ -152,6 +152,6 @@ async fn there_is_none_where_a_request_would_wait_or_fail() {
     assert_eq!(active(&pool), None, "it cools down");
     tokio::time::advance(seconds(100)).await;
     assert_eq!(active(&pool).as_deref(), Some("a"));
-    pool.pause(status_of(&pool, "a").credential.id).await.unwrap();
+    pool.pause(id_of(&pool, "a")).await.unwrap();
     assert_eq!(active(&pool), None);
 }

@@ -15,7 +15,7 @@ async fn a_cooldown_that_was_set_in_the_future_ends_here_and_in_the_vault() {
             let vault = keys(["a", "b"]).await;
             let clock = HandClock::new();
             let pool = builder(vault.clone()).clock(clock.clock()).open().await.unwrap();
-            let id = status_of(&pool, "a").credential.id;
+            let id = id_of(&pool, "a");
             let set_at = pool.now().after(seconds(ahead));
             let until = set_at.after(seconds(60));
             let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope, generation: None };
@@ -39,7 +39,7 @@ async fn a_cooldown_that_was_set_in_the_future_ends_here_and_in_the_vault() {
 async fn a_cooldown_is_kept_if_the_clocks_differ_by_a_minute() {
     let vault = keys(["a", "b"]).await;
     let pool = builder(vault.clone()).clock(HandClock::new().clock()).open().await.unwrap();
-    let id = status_of(&pool, "a").credential.id;
+    let id = id_of(&pool, "a");
     let set_at = pool.now().after(seconds(59));
     let until = set_at.after(seconds(60));
     let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };

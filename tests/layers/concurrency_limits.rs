@@ -278,12 +278,11 @@ async fn requests_that_are_pinned_wait_for_their_account_and_a_reset_lifts_its_c
     let then = [too_many().header("retry-after", "3600"), Canned::ok()];
     let mut busy = Busy::new(ORDERS[0], ["a", "b"], then).await;
     assert_eq!(ask(&busy.service, post()).await, (200, "b".into()));
-    let mut pinned = post();
-    pinned.extensions_mut().insert(Pin::label("a"));
+    let pinned = pinned("a");
     let pinned = tokio::spawn(ask(&busy.service, pinned));
     sleep(seconds(1)).await;
     assert!(!pinned.is_finished());
-    busy.pool.reset(status_of(&busy.pool, "a").credential.id).await.unwrap();
+    busy.pool.reset(id_of(&busy.pool, "a")).await.unwrap();
     assert_eq!(pinned.await.unwrap().0, 200);
     busy.first_ends().await;
 }

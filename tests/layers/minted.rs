@@ -192,8 +192,7 @@ async fn an_account_that_nothing_can_be_minted_for_is_passed_over() {
         let upstream = Upstream::new();
         let service = &arrangements(&pool, &mint.refresher(), &upstream)[number];
         assert_eq!(ask(service, post()).await, (200, "b-1".to_owned()), "{number}");
-        let mut pinned = post();
-        pinned.extensions_mut().insert(Pin::label("a"));
+        let pinned = pinned("a");
         assert!(fails(service, pinned).await.contains("the account a"), "{number}");
         assert_eq!((mint.count(), upstream.tokens().len()), (1, 1), "{number}");
     }

@@ -161,7 +161,7 @@ async fn a_reset_or_another_secret_puts_it_to_use() {
         let rig = rig(vault.clone(), &Journal::new()).await;
         rig.upstream.set("a-1", [says("spent"), Canned::ok()]);
         ask(&rig.service, post()).await;
-        let id = status_of(&rig.pool, "a").credential.id;
+        let id = id_of(&rig.pool, "a");
         if by_secret {
             let generation = vault.get(id).await.unwrap().metadata.generation;
             vault.replace_secret(id, generation, OAuthTokens::new("a-new")).await.unwrap();

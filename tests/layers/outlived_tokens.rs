@@ -126,6 +126,6 @@ async fn a_verdict_on_the_token_that_came_too_late_is_kept() {
     assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
     pool.renewed().await;
     let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
-    let health = &stored[&status_of(&pool, "a").credential.id].health;
+    let health = &stored[&id_of(&pool, "a")].health;
     assert!(matches!(health, Health::NeedsSignIn { reason, .. } if reason == "revoked"), "{health:?}");
 }

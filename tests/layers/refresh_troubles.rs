@@ -35,13 +35,6 @@ fn refused(label: &str) -> Upstream {
     Upstream::new().answers(&format!("{label}-1"), vec![Canned::status(401); 1000])
 }
 
-/// Lets all tasks do what they can do now.
-async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
-
 async fn open(vault: impl vault::Vault) -> Pool {
     builder(vault).clock(tokio_clock()).open().await.unwrap()
 }
@@ -97,8 +90,7 @@ async fn to_close_a_pool_waits_for_the_exchange_and_its_save_and_begins_no_other
     let first = tokio::spawn(ask(&service, post()));
     begun.reaches(1).await;
     // This one waits for its turn: nothing of it is lost.
-    let mut other = post();
-    other.extensions_mut().insert(Pin::label("b"));
+    let other = pinned("b");
     let second = tokio::spawn(ask(&service, other));
     settle().await;
 
@@ -114,11 +106,10 @@ async fn to_close_a_pool_waits_for_the_exchange_and_its_save_and_begins_no_other
     go.notify_one();
     pool.close(seconds(60)).await.unwrap();
     assert_eq!(first.await.unwrap(), (200, "a-2".into()));
-    let id = status_of(&pool, "a").credential.id;
+    let id = id_of(&pool, "a");
     assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2");
     assert_eq!(begun.all(), ["a"]);
-    let mut late = post();
-    late.extensions_mut().insert(Pin::label("b"));
+    let late = pinned("b");
     assert_eq!(ask(&service, late).await.0, 401);
     assert_eq!(begun.all(), ["a"]);
 }
@@ -147,7 +138,7 @@ async fn to_close_a_pool_waits_for_what_was_learnt_and_says_what_is_not_saved() 
 async fn whoever_waits_for_a_lease_that_a_stopped_process_holds_is_not_parked() {
     let vault = accounts(["a", "b"]).await;
     let pool = open(vault.clone()).await;
-    let held = vault.lease_refresh(status_of(&pool, "a").credential.id).await.unwrap();
+    let held = vault.lease_refresh(id_of(&pool, "a")).await.unwrap();
     let (refresher, asked) = failing(0, || unreachable!());
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), refused("a"));
     for _ in 0..3 {
@@ -179,8 +170,7 @@ async fn ten_accounts_that_take_turns_at_a_slow_endpoint_park_nobody() {
     });
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream);
     let requests = labels.iter().map(|label| {
-        let mut request = post();
-        request.extensions_mut().insert(Pin::label(label.as_str()));
+        let request = pinned(label.as_str());
         tokio::spawn(ask(&service, request))
     });
     for request in requests.collect::<Vec<_>>() {
@@ -305,7 +295,7 @@ async fn what_a_person_orders_is_saved_or_fails_with_the_vaults_error() {
         _ => Plan::Pass,
     });
     let pool = open(spy).await;
-    let a = status_of(&pool, "a").credential.id;
+    let a = id_of(&pool, "a");
     let is_saved_as_paused = async || {
         let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
         stored.get(&a).is_some_and(|standing| standing.paused)

@@ -19,16 +19,8 @@ fn always(status: u16) -> [Canned; 1] {
     [Canned::status(status)]
 }
 
-fn pinned(label: &str) -> Asked {
-    let mut request = post();
-    request.extensions_mut().insert(Pin::label(label));
-    request
-}
-
 fn scoped(scope: &str) -> Asked {
-    let mut request = post();
-    request.extensions_mut().insert(Scope::new(scope));
-    request
+    post_with(Scope::new(scope))
 }
 
 /// A pool over these keys, whose clock is moved by hand.
@@ -42,7 +34,7 @@ async fn pool_of(vault: &MemoryVault) -> (Pool, HandClock) {
 async fn a_request_that_every_account_refuses_is_at_fault_itself() {
     for status in [401, 403] {
         let vault = keys(["a", "b", "c"]).await;
-        let spy = Planned::new(&vault, |_, _| Plan::Pass);
+        let spy = Planned::spy(&vault);
         let events = Journal::new();
         let upstream = ["a", "b", "c"].into_iter().fold(Upstream::new(), |upstream, key| {
             upstream.answers(key, [Canned::status(status).body(key)])
@@ -166,7 +158,7 @@ async fn one_that_could_not_be_compared_goes_behind_the_others_until_it_is_answe
     let ways = ["a body that is sent once", "a pin", "a budget of one", "an upstream in trouble"];
     for how in ways.into_iter().chain(["a caller who goes away"]) {
         let vault = keys(["a", "b"]).await;
-        let spy = Planned::new(&vault, |_, _| Plan::Pass);
+        let spy = Planned::spy(&vault);
         let upstream = Upstream::new().answers("a", [Canned::status(403), Canned::ok()]);
         let events = Journal::new();
         let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
@@ -174,7 +166,7 @@ async fn one_that_could_not_be_compared_goes_behind_the_others_until_it_is_answe
         assert_eq!(events.count("Suspected"), 1, "{how}");
         assert_eq!(events.count("CooledDown"), 0, "{how}");
         assert_eq!(spy.count("record"), 0, "{how}");
-        assert_eq!(pool.active(), Some(status_of(&pool, "b").credential.id), "{how}");
+        assert_eq!(pool.active(), Some(id_of(&pool, "b")), "{how}");
         let service = stack(four(&pool, &no_refresh()), upstream.clone());
         assert_eq!(ask(&service, post()).await.0, 200);
         assert_eq!(upstream.tokens().last().unwrap(), "b", "{how}");
@@ -218,11 +210,7 @@ async fn requests_of_a_conversation_leave_a_suspect() {
     let upstream = Upstream::new();
     let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
-    let of_conversation = || {
-        let mut request = post();
-        request.extensions_mut().insert(Affinity::new("conversation"));
-        request
-    };
+    let of_conversation = || post_with(Affinity::new("conversation"));
     ask(&service, of_conversation()).await;
     upstream.set("a", [Canned::status(403), Canned::ok()]);
     ask(&service, pinned("a")).await;
@@ -236,8 +224,8 @@ async fn a_person_s_reset_clears_a_suspicion() {
     let upstream = Upstream::new().answers("a", [Canned::status(403), Canned::ok()]);
     let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
     refused_without_comparison("a pin", &pool, &upstream).await;
-    pool.reset(status_of(&pool, "a").credential.id).await.unwrap();
-    assert_eq!(pool.active(), Some(status_of(&pool, "a").credential.id));
+    pool.reset(id_of(&pool, "a")).await.unwrap();
+    assert_eq!(pool.active(), Some(id_of(&pool, "a")));
 }
 
 /// Puts an account before the others.

@@ -83,7 +83,7 @@ async fn an_expired_token_whose_lease_a_stopped_process_holds_parks_nobody() {
     for order in 0..5 {
         let why = format!("order {order}");
         let Scene { vault, pool, asked, service } = Scene::new(&clock, order).await;
-        let held = vault.lease_refresh(status_of(&pool, "a").credential.id).await.unwrap();
+        let held = vault.lease_refresh(id_of(&pool, "a")).await.unwrap();
         // Many at once, as they come together when the wait is over.
         let requests: Vec<_> = (0..20).map(|_| tokio::spawn(ask(&service, post()))).collect();
         for request in requests {
@@ -130,7 +130,11 @@ type Failure = fn() -> RefreshError;
 const HICCUPS: [(&str, Failure, &str); 3] = [
     ("a limit", || RefreshError::AskAgain { after: seconds(2), error: "429".into() }, "a-2"),
     ("trouble", || RefreshError::Failed("503".into()), "a-2"),
-    ("a broken response", || RefreshError::Unread { received: "{".into(), error: "broken".into() }, "a-3"),
+    (
+        "a broken response",
+        || RefreshError::Unread { received: "{".into(), error: "broken".into() },
+        "a-3",
+    ),
 ];
 
 #[tokio::test(start_paused = true)]
@@ -202,8 +206,7 @@ async fn an_expired_account_waits_behind_nobody_after_a_request_that_is_sent_onc
         let asked = Journal::new();
         let refresher = failing(1, with, &asked);
         let service = arrangements(&pool, &refresher)[0].clone();
-        let mut pinned: Asked = post();
-        pinned.extensions_mut().insert(Pin::label("a"));
+        let pinned = pinned("a");
         assert_eq!(ask(&service, pinned).await.0, 401, "{hiccup}");
         is_blameless(&pool, &vault, hiccup).await;
         assert_eq!(order_of_use(&pool), "a", "{hiccup}");

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::process::{Gateway, Home};
 use crate::wire::{
-    Guard, Wire, WireBody, WireClient, channel, frames, full, length, long, piece, soon, whole,
-    wire_client,
+    Guard, Wire, WireBody, WireClient, channel, frames, full, length, long, piece, piecewise, soon,
+    uploads, whole, wire_client,
 };
 
 /// Whether the client, and whether the upstream, speaks HTTP/2.
@@ -19,31 +19,6 @@ async fn between((client, upstream): (bool, bool), wire: &Wire) -> (Home, Gatewa
     let more: &[&str] = if upstream { &["--http2"] } else { &[] };
     let gateway = home.gateway(&wire.origin(), more).await;
     (home, gateway, wire_client(client))
-}
-
-type Pieces = mpsc::Sender<Frame<Bytes>>;
-
-/// An upstream whose responses stream what is sent into the channels that it hands out. It reads requests to their
-/// end before: a server that leaves part of one unread does not see its client go.
-async fn piecewise(
-    headers: &'static [(&'static str, &'static str)],
-) -> (Wire, mpsc::UnboundedReceiver<Pieces>) {
-    let (bodies, made) = mpsc::unbounded_channel();
-    let wire = Wire::start(move |request| {
-        let bodies = bodies.clone();
-        async move {
-            whole(request.into_body()).await;
-            let (pieces, body) = channel();
-            bodies.send(pieces).unwrap();
-            let mut response = Response::new(body);
-            for (name, value) in headers {
-                response.headers_mut().insert(*name, HeaderValue::from_static(value));
-            }
-            response
-        }
-    })
-    .await;
-    (wire, made)
 }
 
 fn post(gateway: &Gateway, body: WireBody) -> Request<WireBody> {
@@ -71,17 +46,7 @@ async fn server_sent_events_arrive_before_the_next_one_is_made() {
 #[tokio::test]
 async fn an_upload_arrives_before_its_next_piece_is_made() {
     for versions in VERSIONS {
-        let (bodies, mut arrived) = mpsc::unbounded_channel();
-        let wire = Wire::start(move |request| {
-            let bodies = bodies.clone();
-            let (done, end) = oneshot::channel::<()>();
-            bodies.send((request.into_body(), done)).unwrap();
-            async move {
-                let _ = end.await;
-                Response::new(full("thanks"))
-            }
-        })
-        .await;
+        let (wire, mut arrived) = uploads().await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let (pieces, body) = channel();
         let response = tokio::spawn(client.request(post(&gateway, body)));
