@@ -1,4 +1,4 @@
-//! The names of the variants that the ratios and the sizes are about.
+//! The names of the variants in the ratios and the sizes.
 
 pub(crate) const HAND_MADE: &str = "RetryLayer + AddAuthorizationLayer";
 pub(crate) const FOUR: &str = "four layers";

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::counting_allocator::allocations;
 
-/// What some requests took.
+/// The time and the allocations of some requests.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sample {
     pub(crate) time: Duration,

@@ -14,7 +14,7 @@ pub(crate) struct Row {
     nanoseconds: f64,
     /// `nanoseconds` less those of the base.
     pub(crate) added: f64,
-    /// Half of all rounds lie between these.
+    /// Half of all rounds lie between these two.
     quartiles: (f64, f64),
     allocations: f64,
     pub(crate) added_allocations: f64,

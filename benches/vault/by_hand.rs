@@ -18,7 +18,7 @@ pub(crate) fn create(path: &Path) -> File {
     options.write(true).create_new(true).mode(0o600).open(path).expect("a new file")
 }
 
-/// Replaces a file by hand, as durably as is said.
+/// Replaces a file by hand, with or without syncing it and its directory.
 pub(crate) fn replace(path: &Path, bytes: &[u8], syncs_file: bool, syncs_names: bool) {
     let temporary = path.with_extension("tmp");
     let mut file = create(&temporary);
@@ -33,7 +33,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], syncs_file: bool, syncs_names: 
     }
 }
 
-/// What of a record's file is needed to decrypt its secret.
+/// The parts of a record's file that are needed to decrypt its secret.
 #[derive(Deserialize)]
 struct Stored<'a> {
     #[serde(borrow)]

@@ -17,12 +17,12 @@ use crate::timing::{Runtimes, blocking, task, timed};
 
 pub(crate) const RECORDED: &str = "recorded, many threads";
 
-/// Replaces the pool's file, and keeps nothing else.
+/// Replaces the pool's file.
 fn rename_by_hand(path: &Path, bytes: &[u8]) {
     replace(path, bytes, false, false);
 }
 
-/// Appends a line to a log that is kept open, under a lock.
+/// Appends a line to an open log, under a lock.
 fn append_by_hand(mut log: &File, line: &[u8]) {
     log.lock().expect("a lock");
     log.write_all(line).expect("a file that can be written");

@@ -13,10 +13,10 @@ use crate::place::Place;
 use crate::support::key;
 use crate::timing::Runtimes;
 
-/// What tells a process that it is the one to be killed, and which file it is to lock.
+/// The variable that makes a process the holder, with the file that it must lock.
 pub(crate) const HOLDER: &str = "TOWER_CREDENTIALS_BENCH_HOLDER";
 
-/// Locks the file, says so, and waits to be killed, or for the other process to be gone.
+/// Locks the file, says so, and waits until it is killed or the other process has gone.
 pub(crate) fn hold(path: &Path) {
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
     let file = file.expect("a lock file");
@@ -25,7 +25,7 @@ pub(crate) fn hold(path: &Path) {
     let _ = std::io::stdin().read(&mut [0]);
 }
 
-/// How long a request goes on waiting after the holder of the lock was killed, in milliseconds and in order.
+/// How long a request goes on waiting after the lock's holder was killed, in milliseconds, sorted.
 fn after_kill<F: Future<Output = ()> + Send + 'static>(
     runtime: &Runtime,
     rounds: u64,
@@ -43,7 +43,7 @@ fn after_kill<F: Future<Output = ()> + Send + 'static>(
         let said = holder.stdout.as_mut().expect("a pipe").read(&mut [0]);
         assert_eq!(said.expect("a pipe"), 1, "the other process holds the lock");
         let waits = runtime.spawn(request());
-        // At any point between two of its tries.
+        // So that the kill falls anywhere between two of its tries.
         std::thread::sleep(Duration::from_micros(25_000 + round % 16 * 331));
         assert!(!waits.is_finished(), "it waits");
         holder.kill().expect("a process that can be killed");

@@ -1,32 +1,32 @@
-//! What the encrypted vault costs beside what a user would write instead, all in one run.
+//! The cost of the encrypted vault beside what a user would write instead, all in one run.
 //!
 //! - *secret*: a secret of 1 KiB through the sealing layer over a vault in memory, beside AES-256-GCM alone.
 //!   The layer also writes or reads JSON, binds the secret to its record, and keeps the record.
-//! - *put*: a credential put durably into a [`FileVault`], beside a file of as many bytes written, synced,
+//! - *put*: a credential put durably into a `FileVault`, beside a file of as many bytes written, synced,
 //!   renamed, and its directory synced; and beside the same without that last sync, which most programs
 //!   leave out, and which a power cut may undo.
-//! - *cooldown*: an outcome recorded in an open vault of four accounts, as a task does it, in a runtime of
-//!   one thread and in one of many; beside the lines that do the same by hand, both on the task's thread,
-//!   which blocks it, and on one for blocking work, which takes the two changes of thread that no vault can
-//!   avoid that leaves the runtime's threads alone.
-//! - *request*: what a rotation takes longer because the cooldown is in the file before the second attempt.
-//!   A request that is answered 429 first and 200 then goes through the four layers, over a vault in memory
-//!   and over one in files.
+//! - *cooldown*: an outcome that a task records in an open vault of four accounts, in a runtime of
+//!   one thread and in one of many; beside the same by hand, both on the task's thread,
+//!   which blocks it, and on one for blocking work. That needs two changes of thread, which every vault
+//!   needs that does not block the runtime's threads.
+//! - *request*: how much longer a rotation takes because the cooldown is saved before the second attempt.
+//!   A request that gets a 429 and then a 200 goes through the four layers, over a vault in memory
+//!   and over one on disk.
 //! - *open*: a vault of 10,000 records opened and its pool loaded, beside reading the same files and
-//!   decrypting their secrets with the least that this takes; and the same vault listed, and checked. All of them
+//!   decrypting their secrets with as little code as possible; and the same vault listed, and checked. All files
 //!   are in the system's cache.
-//! - *reseal*: a vault of 500 records sealed anew with another key, beside as many files replaced durably, one after
+//! - *reseal*: a vault of 500 records sealed again with another key, beside as many files replaced durably, one after
 //!   another.
-//! - *follow*: how soon a pool knows what another process has recorded, once it asks; beside the question
-//!   alone, where nothing has changed.
+//! - *follow*: how soon a pool knows what another process has recorded, once it asks; beside the same call
+//!   without a change.
 //! - *get*: one credential read, beside its file read and decrypted.
 //! - *killed*: how long a request goes on waiting for a lock whose holder was killed. The holder is this
-//!   program again, in a process of its own.
+//!   program again, in its own process.
 //!
-//! The cases of a table are measured in turn, in many rounds; the medians count. Files are on the disk that
-//! the build is on, since others may keep the temporary directory in memory, where a sync is nothing.
+//! The cases of a table are measured in turn, in many rounds; the medians count. Files are on the build's disk,
+//! since the temporary directory may be in memory, where a sync costs nothing.
 //!
-//! The last line is for scripts: what opening takes divided by its bare counterpart, the same for a put
+//! The last line is for scripts: the time to open divided by that of its bare counterpart, the same for a put
 //! (the one whose directory is synced), and a recorded cooldown in microseconds, in the runtime of many
 //! threads. Aims: 1.5 for opening, 50 µs for a cooldown, 10 ms for a killed holder.
 
@@ -57,7 +57,7 @@ fn main() {
     if let Some(path) = std::env::var_os(killed::HOLDER) {
         return killed::hold(Path::new(&path));
     }
-    // As criterion has it: without `--bench` the benches are only tried out.
+    // As with criterion: without `--bench` each case only runs once.
     let measures = std::env::args().any(|argument| argument == "--bench");
     let runtimes = Runtimes::new();
     let mut secret = secret::table();

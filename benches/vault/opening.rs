@@ -20,7 +20,7 @@ const RECORDS: usize = 10_000;
 pub(crate) const LOADED: &str = "opened, and the pool loaded";
 pub(crate) const BARE: &str = "read and decrypted by hand";
 
-/// Measures this so many times, in the directory of this vault.
+/// Repeats a measurement in the directory of this vault.
 fn repeated<F>(
     runtime: Rc<Runtime>,
     place: Rc<Place>,

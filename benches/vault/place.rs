@@ -29,7 +29,7 @@ pub(crate) fn aes() -> Aes256Gcm {
     Aes256Gcm::new(&KEY.into())
 }
 
-/// A directory on the disk that the build is on, and a vault in it.
+/// A directory on the build's disk, and a vault in it.
 pub(crate) struct Place {
     pub(crate) directory: TempDir,
     pub(crate) vault: FileVault,
@@ -50,7 +50,7 @@ impl Place {
         self.root().join("records").join(format!("{id}.json"))
     }
 
-    /// The ids of so many accounts, whose records are written at once: to put them, each with its own
+    /// Writes the records of this many accounts at once, and returns their ids: to put them, each with its own
     /// syncs, would take minutes.
     pub(crate) fn fill(&self, runtime: &Runtime, count: usize) -> Vec<CredentialId> {
         #[derive(Serialize)]
@@ -79,12 +79,12 @@ impl Place {
             let bytes = serde_json::to_vec_pretty(&written).expect("a record in JSON");
             create(&path).write_all(&bytes).expect("a file that can be written");
         }
-        // Makes the log name them, and then makes it as short as it gets.
+        // Adds them to the log, and then makes the log as short as possible.
         runtime.block_on(async {
             self.vault.load_pool(key()).await.expect("a pool");
             self.vault.record(key(), vec![cooled(ids[0])]).await.expect("a vault that records");
         });
-        // Compacting comes after the response, and whoever takes the vault's lock comes after that.
+        // The log is compacted after the response, and the next call waits for the lock of that.
         std::thread::sleep(Duration::from_millis(100));
         runtime.block_on(self.vault.load_pool(key())).expect("a pool");
         ids
@@ -95,7 +95,7 @@ pub(crate) fn open(runtime: &Runtime, root: &Path) -> FileVault {
     runtime.block_on(FileVault::open(root, &vault_key())).expect("a vault")
 }
 
-/// As large as a subscription's record is.
+/// An account as large as a subscription's.
 pub(crate) fn account(number: usize) -> Credential {
     let token = |kind: &str| format!("{kind}-{number:06}-{}", "0123456789abcdef".repeat(6));
     let tokens = OAuthTokens::new(token("access")).refresh(token("refresh"));
@@ -107,7 +107,7 @@ fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
 
-/// What a 429 teaches of an account.
+/// The outcome of a 429.
 pub(crate) fn cooled(id: CredentialId) -> Outcome {
     let (until, set_at) = (now().after(Duration::from_secs(60)), now());
     let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };

@@ -1,4 +1,4 @@
-//! What a rotation takes longer because it saves the cooldown to a file.
+//! How much longer a rotation takes because it saves the cooldown to a file.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::support::{Stack, Upstream, accounts_in, four_layers, send, template};
 use crate::table::Table;
 use crate::timing::{Runtimes, task};
 
-/// Requests that are answered 429 and then 200, each with an account that is as good as new.
+/// Requests that get a 429 and then a 200, each with accounts that have no earlier failures.
 fn rotations<S: Stack + Send + 'static>(
     runtime: Rc<Runtime>,
     pool: Pool,

@@ -12,7 +12,7 @@ use crate::place::{Place, vault_key};
 use crate::table::Table;
 use crate::timing::{Runtimes, task, timed};
 
-/// As many records as make the waiting for the disk count, and don't take minutes one by one.
+/// Enough records for the disk to matter, and few enough not to take minutes one by one.
 const RESEALED: usize = 500;
 
 pub(crate) fn table(runtimes: &Runtimes) -> Table {

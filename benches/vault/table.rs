@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A way to do something: how long it takes to do it so many times.
+/// A way to do something. `run` returns the time that it takes this many times.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Which case it is compared with, by index.
+    /// The index of the case that it is compared with.
     base: usize,
     pub(crate) run: Box<dyn FnMut(u64) -> Duration>,
 }
@@ -24,7 +24,7 @@ impl Table {
         Self { name, rounds, per_round, cases: Vec::new() }
     }
 
-    /// A case with which those that follow are compared.
+    /// Adds a case that the following ones are compared with.
     pub(crate) fn beside(&mut self, name: &'static str, run: impl FnMut(u64) -> Duration + 'static) {
         let base = self.cases.len();
         self.cases.push(Case { name, base, run: Box::new(run) });
@@ -41,8 +41,8 @@ impl Table {
         let mut times = vec![Vec::with_capacity(rounds); self.cases.len()];
         for round in 0..rounds {
             for place in 0..self.cases.len() {
-                // Each round begins with another one, and every other one goes backwards, so that none
-                // always follows the same: a sync also writes what those before it have left.
+                // Each round begins with another case, and every other one goes backwards, so that none
+                // always follows the same one: a sync also writes what earlier cases have left.
                 let forwards = (place + round / 2) % self.cases.len();
                 let index = if round % 2 == 0 { forwards } else { self.cases.len() - 1 - forwards };
                 let time = (self.cases[index].run)(per_round);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{spawn, spawn_blocking};
 
-/// How long this takes as a task of the runtime, by the task's own clock.
+/// Runs this as a task of the runtime. Returns the time that the task has measured.
 pub(crate) fn task(
     runtime: &Runtime,
     work: impl Future<Output = Duration> + Send + 'static,
@@ -20,7 +20,7 @@ pub(crate) fn timed(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// The runtimes: one whose task shares its only thread with everything but file work, and one with many.
+/// The runtimes: one with a single thread, which the task shares with everything but file work, and one with many.
 pub(crate) struct Runtimes {
     pub(crate) one: Rc<Runtime>,
     pub(crate) many: Rc<Runtime>,
@@ -33,7 +33,7 @@ impl Runtimes {
     }
 }
 
-/// How long it takes to do this so many times, each on a thread for blocking work.
+/// The time to do this so many times, each on a thread for blocking work.
 pub(crate) fn blocking(
     runtime: &Runtime,
     times: u64,

@@ -1,5 +1,5 @@
-//! What of GitHub the example of a GitHub App takes: an HTTP/1.1 server on 127.0.0.1 that makes tokens for who has
-//! the App's key, and an API for who has the latest token.
+//! The parts of GitHub that the example of a GitHub App needs: an HTTP/1.1 server on 127.0.0.1 that makes tokens for a
+//! client with the App's key, and an API for a client with the latest token.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,12 +69,12 @@ impl GitHub {
         format!("http://{}", self.address)
     }
 
-    /// How many tokens it has made.
+    /// The number of tokens that it has made.
     pub fn minted(&self) -> u32 {
         self.state.minted.load(Ordering::Relaxed)
     }
 
-    /// Ends the latest token before its time.
+    /// Revokes the latest token.
     pub fn revoke(&self) {
         self.state.is_revoked.store(true, Ordering::Relaxed);
     }
@@ -106,7 +106,7 @@ impl State {
         token == latest && !self.is_revoked.load(Ordering::Relaxed)
     }
 
-    /// Whether it is a JWT of the App's, for ten minutes at most.
+    /// Whether this is a JWT of the App's for ten minutes at most.
     fn is_by_the_app(&self, jwt: &str) -> bool {
         let Some((text, signature)) = jwt.rsplit_once('.') else { return false };
         let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };

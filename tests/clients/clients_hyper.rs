@@ -49,7 +49,7 @@ fn token(request: &Request<Incoming>) -> String {
     value.strip_prefix("Bearer ").unwrap().to_owned()
 }
 
-/// A server that answers each token with a status, names the token, and notes it with the body.
+/// A server whose response to each token has a status for it and the token as its body. Records the token and the body.
 async fn responding(status: impl Fn(&str) -> u16 + Clone + Send + 'static) -> (Wire, Journal<String>) {
     let seen = Journal::new();
     let log = seen.clone();
@@ -71,7 +71,7 @@ async fn responding(status: impl Fn(&str) -> u16 + Clone + Send + 'static) -> (W
     (wire, seen)
 }
 
-/// `limited` is limited, `old-1` has expired; all else is well.
+/// `limited` is limited, `old-1` has expired, and all others are good.
 fn usual(token: &str) -> u16 {
     match token {
         "limited" => 429,
@@ -102,7 +102,7 @@ async fn a_limited_request_is_sent_again_over_the_same_connection() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_renewed_and_what_was_learnt_is_in_the_vault() {
+async fn a_refused_token_is_renewed_and_the_new_one_is_in_the_vault() {
     for http2 in VERSIONS {
         let (wire, seen) = responding(usual).await;
         let directory = tempfile::tempdir().unwrap();
@@ -127,7 +127,7 @@ async fn a_refused_token_is_renewed_and_what_was_learnt_is_in_the_vault() {
 }
 
 #[tokio::test]
-async fn cooldowns_are_in_the_vault_when_the_response_is_there() {
+async fn cooldowns_are_in_the_vault_when_the_response_arrives() {
     for http2 in VERSIONS {
         let (wire, seen) = responding(usual).await;
         let directory = tempfile::tempdir().unwrap();
@@ -146,7 +146,7 @@ async fn cooldowns_are_in_the_vault_when_the_response_is_there() {
 }
 
 #[tokio::test]
-async fn a_body_that_streams_is_sent_once_and_with_a_replay_layer_again() {
+async fn a_streaming_body_is_sent_again_only_with_a_replay_layer() {
     for http2 in VERSIONS {
         for replays in [false, true] {
             let (wire, seen) = responding(usual).await;
@@ -176,7 +176,7 @@ async fn a_body_that_streams_is_sent_once_and_with_a_replay_layer_again() {
 }
 
 #[tokio::test]
-async fn pieces_of_a_response_arrive_before_the_next_is_made_and_dropping_it_ends_the_servers() {
+async fn pieces_of_a_response_arrive_as_they_are_made_and_dropping_it_ends_the_servers_body() {
     for http2 in VERSIONS {
         let (wire, mut made) = piecewise(&[]).await;
         let pool = pool(&wire, keys(["a"]).await).await;
@@ -193,7 +193,7 @@ async fn pieces_of_a_response_arrive_before_the_next_is_made_and_dropping_it_end
 }
 
 #[tokio::test]
-async fn pieces_of_an_upload_arrive_before_the_next_is_made() {
+async fn pieces_of_an_upload_arrive_as_they_are_made() {
     for http2 in VERSIONS {
         let (wire, mut arrived) = uploads().await;
         let layer = CredentialsLayer::new(pool(&wire, keys(["a", "b"]).await).await);
@@ -214,7 +214,7 @@ async fn pieces_of_an_upload_arrive_before_the_next_is_made() {
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_ends_the_servers_work() {
+async fn dropping_a_request_ends_the_servers_work() {
     for http2 in VERSIONS {
         let (requests, mut begun) = mpsc::unbounded_channel();
         let wire = Wire::start(move |request: Request<Incoming>| {
@@ -298,7 +298,7 @@ async fn trailers_go_both_ways_and_with_each_attempt() {
 }
 
 #[tokio::test]
-async fn a_connection_that_can_not_be_made_is_tried_once_more_and_is_the_callers_to_see() {
+async fn a_connect_error_is_retried_once_and_then_returned() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);

@@ -1,4 +1,4 @@
-//! The host that a request names on the wire is the one that it goes to, whatever the caller's `host` header says.
+//! A request names the host that it goes to, whatever the caller's `host` header says.
 
 #![cfg(all(feature = "hyper", feature = "reqwest-middleware"))]
 
@@ -18,7 +18,7 @@ use crate::wire::{Wire, full};
 
 const FOREIGN: [&str; 3] = ["evil.test", "127.0.0.1:1", "127.0.0.1"];
 
-/// A server that notes which hosts each request names: the URI's (`:authority` in HTTP/2), and the headers'.
+/// A server that records the hosts that each request names: the URI's (`:authority` in HTTP/2), and the headers'.
 async fn noting() -> (Wire, Journal<(Option<String>, Vec<String>)>) {
     let seen = Journal::new();
     let log = seen.clone();
@@ -38,7 +38,7 @@ async fn pool(wire: &Wire) -> Pool {
 }
 
 #[tokio::test]
-async fn over_hyper_it_is_the_host_of_the_uri() {
+async fn over_hyper_the_host_is_that_of_the_uri() {
     for http2 in [false, true] {
         for foreign in FOREIGN {
             let (wire, seen) = noting().await;
@@ -53,7 +53,7 @@ async fn over_hyper_it_is_the_host_of_the_uri() {
 }
 
 #[tokio::test]
-async fn over_reqwest_it_is_the_host_of_the_url() {
+async fn over_reqwest_the_host_is_that_of_the_url() {
     for http2 in [false, true] {
         for way in 0..CLIENTS {
             let (wire, seen) = noting().await;

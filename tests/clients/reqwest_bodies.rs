@@ -30,7 +30,7 @@ async fn streaming() -> (Site, mpsc::Sender<Frame<Bytes>>) {
 }
 
 #[tokio::test]
-async fn each_chunk_of_a_response_reaches_the_caller_before_the_next_is_sent() {
+async fn chunks_of_a_response_reach_the_caller_as_they_are_sent() {
     for way in 0..CLIENTS {
         for builder in [client(), client().http2_prior_knowledge()] {
             let (site, sender) = streaming().await;
@@ -49,7 +49,7 @@ async fn each_chunk_of_a_response_reaches_the_caller_before_the_next_is_sent() {
 }
 
 #[tokio::test]
-async fn dropping_the_response_ends_the_stream_of_the_upstream() {
+async fn dropping_the_response_ends_the_upstreams_stream() {
     for way in 0..CLIENTS {
         for builder in [client(), client().http2_prior_knowledge()] {
             let (site, sender) = streaming().await;

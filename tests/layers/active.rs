@@ -1,4 +1,4 @@
-//! Which account a request would take now, told under every policy, and without moving on.
+//! Which account a request would use now, under every policy. Asking changes nothing.
 
 use std::num::NonZeroU32;
 
@@ -67,8 +67,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// What the upstream sees of these steps. Where `looks`, the pool is asked before each request which account
-/// it takes, and that is the one.
+/// Returns the tokens that the upstream sees. If `looks`, asks the pool before each request which account is
+/// active, and checks that the request uses it.
 async fn run(steps: &[Step], open: Open, looks: bool) -> Vec<String> {
     let upstream = Upstream::new();
     let cooldowns = Cooldowns::default().jitter(0.0);
@@ -119,7 +119,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn the_next_request_takes_the_active_account_and_to_ask_moves_nothing_on(
+    fn the_next_request_uses_the_active_account_and_asking_which_changes_nothing(
         steps in steps(),
         way in 0..WAYS.len(),
     ) {
@@ -135,7 +135,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_is_none_where_a_request_would_wait_or_fail() {
+async fn no_account_is_active_if_a_request_would_wait_or_fail() {
     let empty = builder(keys([]).await).open().await.unwrap();
     assert_eq!(active(&empty), None);
 

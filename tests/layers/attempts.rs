@@ -7,11 +7,8 @@ use tower::ServiceExt;
 
 use crate::support::*;
 
-// How many attempts
-
 #[tokio::test]
-async fn one_request_costs_at_most_an_attempt_for_each_credential_one_for_each_refresh_and_the_repeats()
-{
+async fn a_request_makes_at_most_one_attempt_per_credential_one_per_refresh_and_the_repeats() {
     let labels = ["a", "b", "c"];
     let upstream = labels.iter().fold(Upstream::new(), |upstream, label| {
         upstream
@@ -34,7 +31,7 @@ async fn one_request_costs_at_most_an_attempt_for_each_credential_one_for_each_r
 }
 
 #[tokio::test]
-async fn every_credential_is_tried_in_one_request_whatever_the_others_refreshes_cost() {
+async fn one_request_tries_every_credential_however_many_refreshes_the_others_need() {
     let labels = ["a", "b", "c", "d"];
     let upstream = ["a", "b", "c"].iter().fold(Upstream::new(), |upstream, label| {
         upstream
@@ -49,7 +46,7 @@ async fn every_credential_is_tried_in_one_request_whatever_the_others_refreshes_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_request_is_repeated_no_more_often_than_a_later_one() {
+async fn the_first_request_is_repeated_no_more_often_than_later_ones() {
     for stacked in ORDERS {
         let pool = builder(keys(["a", "b"]).await).open().await.unwrap();
         let refused = Canned::fails(std::io::ErrorKind::ConnectionRefused);

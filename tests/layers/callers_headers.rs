@@ -1,4 +1,4 @@
-//! What a caller's request brings that must not leave beside a credential: keys of its own, and another host.
+//! A caller's own keys, and a host header for another host, are never sent beside a credential.
 
 use http::{HeaderName, HeaderValue, Uri, header};
 use tower_credentials::provider::GenericProvider;
@@ -67,7 +67,7 @@ async fn the_callers_own_key_parameters_are_removed_and_the_others_stay_as_they_
     }
 }
 
-/// The `host` headers of each attempt, of a request that names these; the first account is limited.
+/// Sends a request with these `host` headers; the first account is limited. Returns the headers of each attempt.
 async fn hosts_sent(
     stacked: fn(&Pool, Upstream) -> Stack,
     uri: &str,
@@ -89,7 +89,7 @@ async fn hosts_sent(
 }
 
 #[tokio::test]
-async fn a_host_header_names_the_host_that_the_request_goes_to() {
+async fn a_host_header_always_names_the_host_that_the_request_goes_to() {
     let foreign: [&[&[u8]]; 8] = [
         &[b"evil.test"],
         &[b"api.test:8443"],
@@ -109,7 +109,7 @@ async fn a_host_header_names_the_host_that_the_request_goes_to() {
 }
 
 #[tokio::test]
-async fn a_host_header_that_is_absent_is_left_to_the_client_and_one_of_a_relative_uri_to_the_caller() {
+async fn the_client_adds_a_missing_host_header_and_the_callers_stays_with_a_relative_uri() {
     for stacked in ORDERS {
         assert_eq!(hosts_sent(stacked, &format!("{ORIGIN}/v1"), &[]).await, [[""; 0]; 2]);
         assert_eq!(hosts_sent(stacked, "/v1", &[b"own.test"]).await, [["own.test"]; 2]);
@@ -117,7 +117,7 @@ async fn a_host_header_that_is_absent_is_left_to_the_client_and_one_of_a_relativ
 }
 
 #[tokio::test]
-async fn a_layer_in_between_changes_no_host_under_a_credential() {
+async fn a_layer_in_between_cannot_change_the_host_of_a_request_with_a_credential() {
     let pool = pool_for(GenericProvider::bearer("x").origin(ORIGIN).unwrap()).await;
     let upstream = Upstream::new();
     let foreign = tower::util::MapRequestLayer::new(|mut request: Asked| {
@@ -131,7 +131,7 @@ async fn a_layer_in_between_changes_no_host_under_a_credential() {
 }
 
 #[tokio::test]
-async fn the_callers_own_credentials_never_leave_beside_ours() {
+async fn the_callers_own_credentials_are_never_sent_beside_ours() {
     let rig = rig(keys(["a", "b"]).await, Upstream::new().answers("a", [Canned::limited(30)])).await;
     let mut request = rig.server.post();
     for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {

@@ -8,7 +8,7 @@ use tower_credentials::vault::VaultExt;
 use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_100_requests_at_once_when_an_account_becomes_limited_none_fails_and_it_is_moved_once() {
+async fn of_100_requests_at_once_none_fails_and_the_limited_account_is_moved_once() {
     let upstream = Upstream::new().answers("a", [Canned::limited(3000).together(100)]);
     let (events, vault) = (Journal::new(), keys(["a", "b", "c"]).await);
     let pool = builder(vault.clone()).on_event(events.observer()).open().await.unwrap();
@@ -29,8 +29,8 @@ async fn of_100_requests_at_once_when_an_account_becomes_limited_none_fails_and_
 
 #[tokio::test]
 async fn no_attempt_goes_to_an_account_after_its_429_was_seen() {
-    // One request learns of the limit while 30 others, that it was too late for, are with the upstream;
-    // all that begin later go to the next account at once.
+    // One request meets the limit while 30 others are already with the upstream; all that
+    // begin later use the next account at once.
     let gate = Arc::new(Semaphore::new(0));
     let slow = Canned::limited(3000).gated(&gate);
     let script = (0..30).map(|_| slow.clone()).chain([Canned::limited(3000)]);
@@ -56,7 +56,7 @@ async fn no_attempt_goes_to_an_account_after_its_429_was_seen() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_loses_nothing_that_was_learnt() {
+async fn a_dropped_request_loses_nothing_that_was_recorded() {
     let gate = Arc::new(Semaphore::new(0));
     for outside in [false, true] {
         let upstream = Upstream::new()

@@ -11,8 +11,6 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-// Cooldowns
-
 #[tokio::test]
 async fn a_slow_200_that_began_before_a_429_does_not_clear_the_fresh_cooldown() {
     let release = Arc::new(Notify::new());
@@ -67,7 +65,7 @@ async fn a_slow_200_does_not_clear_a_cooldown_that_another_process_has_set_meanw
     assert_eq!(cools(&pool, "a"), seconds(30));
 }
 
-/// What another process would record.
+/// The outcome that another process would record.
 fn cooled(id: CredentialId, now: Timestamp, seconds_: u64) -> Outcome {
     let until = now.after(seconds(seconds_));
     let cooldown =
@@ -76,7 +74,7 @@ fn cooled(id: CredentialId, now: Timestamp, seconds_: u64) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_later_shorter_deadline_never_shortens_a_longer_one() {
+async fn a_later_response_never_shortens_a_cooldown() {
     let upstream = Upstream::new()
         .answers("a", [Canned::limited(3000), Canned::limited(10), Canned::limited(4000)]);
     let vault = keys(["a", "b"]).await;
@@ -98,7 +96,7 @@ async fn a_later_shorter_deadline_never_shortens_a_longer_one() {
 }
 
 #[tokio::test]
-async fn of_429s_at_once_the_longest_deadline_counts_whatever_their_order() {
+async fn of_429s_at_once_the_longest_wins_in_either_order() {
     for (first, second) in [(10, 3000), (3000, 10)] {
         let (one, two) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let upstream = Upstream::new().answers(
@@ -122,7 +120,7 @@ async fn of_429s_at_once_the_longest_deadline_counts_whatever_their_order() {
 }
 
 #[tokio::test]
-async fn an_unavailable_upstream_parks_no_account() {
+async fn an_unavailable_upstream_cools_no_account_down() {
     for status in [500, 502, 503, 529] {
         let response = Canned::status(status).header("retry-after", "60");
         let upstream = Upstream::new().answers("a", [response]);
@@ -138,7 +136,7 @@ async fn an_unavailable_upstream_parks_no_account() {
 }
 
 #[tokio::test]
-async fn a_503_rotates_where_the_policy_says_so() {
+async fn a_503_rotates_if_the_cooldowns_say_so() {
     let upstream = Upstream::new().answers("a", [Canned::status(503).header("retry-after", "60")]);
     let cooldowns = Cooldowns::default().limited_statuses(|status| status == 429 || status == 503);
     let clock = HandClock::new().clock();
@@ -149,7 +147,7 @@ async fn a_503_rotates_where_the_policy_says_so() {
 }
 
 #[tokio::test]
-async fn a_verdict_that_a_token_is_dead_stops_the_credential_at_once_and_visibly() {
+async fn a_rejected_refresh_takes_the_credential_out_of_use_at_once_and_visibly() {
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let vault = accounts(["a", "b"]).await;
     let (events, clock) = (Journal::new(), HandClock::new());
@@ -172,13 +170,13 @@ async fn a_verdict_that_a_token_is_dead_stops_the_credential_at_once_and_visibly
     let pin =
         |error: &Error| matches!(error, Error::NeedsSignIn { pin: Some(pin), .. } if pin == "\"a\"");
     assert!(error.downcast_ref().is_some_and(pin), "{error:?}");
-    // The other is well.
+    // The other account works.
     assert!(!error.to_string().contains("every"), "{error}");
     assert!(error.to_string().contains("sign in to it again"), "{error}");
 }
 
 #[tokio::test]
-async fn when_all_need_a_new_sign_in_that_is_the_error() {
+async fn if_all_need_a_new_sign_in_the_error_says_so() {
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let pool = builder(accounts(["a"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -189,7 +187,7 @@ async fn when_all_need_a_new_sign_in_that_is_the_error() {
 }
 
 #[tokio::test]
-async fn when_all_cool_down_50_requests_at_once_do_not_pile_on_one_account() {
+async fn when_all_cool_down_50_requests_at_once_are_spread_over_the_accounts() {
     let labels = ["a", "b", "c", "d", "e"];
     let together = Canned::limited(60).together(50);
     let upstream = labels.iter().fold(Upstream::new(), |upstream, label| {

@@ -8,7 +8,7 @@ use tower_credentials::*;
 use super::origins::pool_for;
 use crate::support::*;
 
-/// A provider whose credentials set several headers, none of them marked.
+/// A provider whose credentials set several headers, none of them marked sensitive.
 struct Several;
 
 impl Provider for Several {
@@ -69,7 +69,7 @@ async fn header_values_that_hold_a_secret_are_marked_sensitive() {
 }
 
 #[tokio::test]
-async fn header_values_that_hold_a_secret_are_marked_sensitive_whatever_the_provider_does() {
+async fn header_values_that_hold_a_secret_are_marked_sensitive_even_if_the_provider_forgets() {
     let upstream = Upstream::new();
     ask(&stack(four(&several().await, &no_refresh()), upstream.clone()), post()).await;
     let headers = upstream.seen.all()[0].headers.clone();
@@ -80,7 +80,7 @@ async fn header_values_that_hold_a_secret_are_marked_sensitive_whatever_the_prov
 // Never a mix of two accounts
 
 #[tokio::test]
-async fn each_attempt_carries_its_own_credentials_headers_never_a_mix_of_two() {
+async fn each_attempt_has_the_headers_of_one_credential_never_a_mix_of_two() {
     for stacked in ORDERS {
         let pool = several().await;
         let upstream = ["a", "b", "c"].iter().fold(Upstream::new(), |upstream, label| {
@@ -109,10 +109,10 @@ async fn each_attempt_carries_its_own_credentials_headers_never_a_mix_of_two() {
 }
 
 #[tokio::test]
-async fn a_secret_that_can_be_no_header_is_named_and_the_others_are_used() {
+async fn a_secret_that_no_header_can_hold_is_reported_and_the_others_are_used() {
     let vault = keys(["good"]).await;
     let broken = Credential::new(key(), "broken", Secret::api_key("planted\nsecret"));
-    // As a vault that refuses none has it.
+    // Put past the checks of `VaultExt::put`.
     vault.clone().oneshot(vault::VaultRequest::Put(broken)).await.unwrap();
     let events = Journal::new();
     let pool = builder(vault).on_event(events.observer()).open().await.unwrap();

@@ -18,7 +18,7 @@ fn once() -> Request<SendOnce<http_body_util::Full<bytes::Bytes>>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_token_is_renewed_before_the_request_leaves_whatever_the_order() {
+async fn an_expired_token_is_renewed_before_the_request_is_sent_in_any_order_of_layers() {
     let clock = tokio_clock();
     for order in 0..4 {
         let vault = MemoryVault::new();
@@ -56,7 +56,7 @@ async fn an_expired_token_is_renewed_before_the_request_leaves_whatever_the_orde
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_200_requests_with_an_expired_token_one_renews_it_and_none_is_sent_with_the_old() {
+async fn for_200_requests_at_once_an_expired_token_is_renewed_once_and_never_sent() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -75,7 +75,7 @@ async fn of_200_requests_with_an_expired_token_one_renews_it_and_none_is_sent_wi
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_it_cannot_be_renewed_the_old_token_is_tried_since_the_clock_may_be_wrong() {
+async fn if_it_cannot_be_renewed_the_old_token_is_tried_since_the_clock_may_be_wrong() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -91,7 +91,7 @@ async fn where_it_cannot_be_renewed_the_old_token_is_tried_since_the_clock_may_b
     let service = stack(CredentialsLayer::new(pool).refresher(refresher), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 200);
     assert_eq!(upstream.tokens(), ["a-1"]);
-    // Nor is the token endpoint asked again for each request.
+    // The token endpoint is not asked again for each request either.
     for _ in 0..10 {
         assert_eq!(ask(&service, post()).await.0, 200);
     }
@@ -102,14 +102,14 @@ async fn where_it_cannot_be_renewed_the_old_token_is_tried_since_the_clock_may_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_token_is_used_for_its_first_half_minute_whatever_is_said_of_its_expiry() {
+async fn a_new_token_is_used_for_half_a_minute_whatever_its_expiry() {
     for life in [Duration::ZERO, seconds(1), seconds(29)] {
         let clock = tokio_clock();
         let vault = MemoryVault::new();
         put(&vault, "a", &clock, HOUR).await;
         tokio::time::advance(2 * HOUR).await;
         let server = Server::new(&clock, life);
-        // The vault writes down when by the system's clock.
+        // The vault dates its changes by the system's clock.
         let pool = builder(vault).clock(clock.clone()).sync_every(None).open().await.unwrap();
         let upstream = Upstream::new().answers("a-3", [Canned::status(200), Canned::status(401)]);
         let layer = CredentialsLayer::new(pool).refresher(server.refresher());
@@ -130,7 +130,7 @@ async fn a_new_token_is_used_for_its_first_half_minute_whatever_is_said_of_its_e
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_was_stored_after_its_expiry_is_renewed_before_it_is_sent() {
+async fn a_token_stored_after_its_expiry_is_renewed_before_it_is_sent() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, Duration::ZERO).await;

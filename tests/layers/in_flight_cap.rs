@@ -38,7 +38,7 @@ async fn no_account_serves_more_requests_at_once_than_its_cap_and_the_others_wai
 }
 
 #[tokio::test]
-async fn a_dropped_request_gives_its_place_back_whether_it_was_sent_or_waited() {
+async fn a_dropped_request_frees_its_place_whether_it_was_sent_or_waited() {
     let (_pool, service, upstream, gate) = capped(["a"], 1).await;
     let sent = tokio::spawn(ask(&service, post()));
     upstream.seen.reaches(1).await;
@@ -53,7 +53,7 @@ async fn a_dropped_request_gives_its_place_back_whether_it_was_sent_or_waited() 
 }
 
 #[tokio::test]
-async fn a_request_that_fails_gives_its_place_back() {
+async fn a_request_that_fails_frees_its_place() {
     let (_pool, service, upstream, gate) = capped(["a"], 1).await;
     upstream.set("a", [Canned::fails(std::io::ErrorKind::BrokenPipe)]);
     for _ in 0..3 {
@@ -104,7 +104,7 @@ async fn what_is_sent_again_after_a_short_limit_counts_against_the_cap() {
 
 #[tokio::test]
 async fn two_requests_that_change_accounts_under_a_cap_do_not_wait_for_each_other() {
-    // Each is limited where it is, and the other's account is the next one.
+    // Each request's account is limited, and the other's is the next one.
     let limited = Canned::limited(0).together(2);
     let upstream = Upstream::new()
         .answers("a", [limited.clone(), Canned::ok()])
@@ -120,7 +120,7 @@ async fn two_requests_that_change_accounts_under_a_cap_do_not_wait_for_each_othe
 }
 
 #[tokio::test]
-async fn where_all_cool_down_and_that_is_an_error_nobody_waits_for_a_busy_account() {
+async fn if_cooling_down_is_an_error_nobody_waits_for_a_busy_account() {
     let gate = Arc::new(Semaphore::new(0));
     let upstream = Upstream::new().answers("a", [Canned::ok().gated(&gate)]);
     let vault = keys(["a"]).await;
@@ -148,7 +148,7 @@ async fn where_all_cool_down_and_that_is_an_error_nobody_waits_for_a_busy_accoun
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_from_many_threads_the_cap_holds_and_everybody_is_answered() {
+async fn requests_from_many_threads_keep_to_the_cap_and_all_succeed() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counter, maximum) = (now.clone(), most.clone());
     let counted = Canned::ok().after(move || {

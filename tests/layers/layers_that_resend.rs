@@ -1,4 +1,4 @@
-//! Layers of the user's that send a request more than once.
+//! A user's layers that send a request more than once.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use tower_credentials::*;
 use super::user_layers::ours;
 use crate::support::*;
 
-/// Sends each request twice at once, as a hedge does when it is late, and takes the first copy's answer.
+/// Sends each request twice at once, as a late hedge does, and returns the first copy's response.
 #[derive(Clone)]
 struct Doubled<S>(S);
 
@@ -52,14 +52,14 @@ where
 }
 
 #[tokio::test]
-async fn a_layer_that_sends_copies_at_once_gets_each_answered_and_the_limit_counted_once() {
+async fn copies_sent_at_once_each_get_a_response_and_count_a_limit_once() {
     for place in 0..6 {
         let (pool, upstream) = ours().await;
         let to = boxed(&upstream);
         let service = if place < 5 {
             between(place, four(&pool, &no_refresh()), Double, to)
         } else {
-            // Here each copy is rotated by itself.
+            // Here each copy is rotated separately.
             let (rotate, refresh, auth, persist) = four(&pool, &no_refresh());
             stack(auth, stack(Double, stack((rotate, refresh, persist), to)))
         };
@@ -72,7 +72,7 @@ async fn a_layer_that_sends_copies_at_once_gets_each_answered_and_the_limit_coun
     }
 }
 
-/// Sends again, twice at most, what was answered by a 500.
+/// Sends a request again after a 500, at most this often.
 #[derive(Clone)]
 struct OnServerError(u32);
 
@@ -91,7 +91,7 @@ impl<R, E> tower::retry::Policy<Asked, Response<R>, E> for OnServerError {
 }
 
 #[tokio::test]
-async fn a_retry_layer_between_auth_header_and_rotate_keeps_the_attempts_own_credential() {
+async fn a_retry_layer_between_auth_header_and_rotate_keeps_each_attempts_credential() {
     for auth_outside in [false, true] {
         let pool = builder(keys(["a", "b", "c"]).await).open().await.unwrap();
         let upstream = Upstream::new()
@@ -108,7 +108,7 @@ async fn a_retry_layer_between_auth_header_and_rotate_keeps_the_attempts_own_cre
         assert_eq!(status_of(&pool, "a").standing.failures, 1);
         assert_eq!(learnt(&status_of(&pool, "b").standing), Standing::default());
         if auth_outside {
-            // What the retry layer has to send again is its own request, which is with a.
+            // The retry layer sends its own request again, which is with a.
             assert_eq!(response, (200, "c".into()));
             assert_eq!(upstream.tokens(), ["a", "b", "a", "c"]);
         } else {
@@ -119,7 +119,7 @@ async fn a_retry_layer_between_auth_header_and_rotate_keeps_the_attempts_own_cre
 }
 
 #[tokio::test]
-async fn a_retry_layer_that_sends_with_a_limited_credential_is_moved_to_the_next() {
+async fn a_retry_with_a_limited_credential_is_moved_to_the_next() {
     let pool = builder(keys(["a", "b", "c"]).await).open().await.unwrap();
     let upstream = Upstream::new().answers("a", [Canned::status(500), Canned::limited(3000)]);
     let (rotate, _, auth, persist) = four(&pool, &no_refresh());
@@ -133,7 +133,7 @@ async fn a_retry_layer_that_sends_with_a_limited_credential_is_moved_to_the_next
 
 /// The first copy of the request renews the token, and the second one finds it renewed.
 #[tokio::test]
-async fn a_retry_layer_between_persist_and_the_others_has_an_expired_token_renewed_once() {
+async fn a_retry_layer_above_persist_renews_an_expired_token_once() {
     let vault = MemoryVault::new();
     let tokens = OAuthTokens::new("a").refresh("refresh-a").expires_at(Timestamp::from_millis(1));
     vault.put(Credential::new(key(), "a", Secret::from(tokens))).await.unwrap();

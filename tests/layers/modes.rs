@@ -20,13 +20,13 @@ async fn first_token(vault: MemoryVault, mode: Mode) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn mode_auto_takes_accounts_if_there_are_any_else_keys() {
+async fn mode_auto_uses_accounts_if_there_are_any_and_keys_otherwise() {
     assert_eq!(first_token(mixed().await, Mode::Auto).await, ["sub-1"]);
     assert_eq!(first_token(keys(["key"]).await, Mode::Auto).await, ["key"]);
 }
 
 #[tokio::test]
-async fn mode_api_takes_keys_only() {
+async fn mode_api_uses_keys_only() {
     assert_eq!(first_token(mixed().await, Mode::Api).await, ["key"]);
     let pool = builder(accounts(["sub"]).await).mode(Mode::Api).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), Upstream::new());
@@ -35,7 +35,7 @@ async fn mode_api_takes_keys_only() {
 }
 
 #[tokio::test]
-async fn mode_subscription_is_an_early_error_without_an_account() {
+async fn mode_subscription_fails_at_opening_without_an_account() {
     assert_eq!(first_token(mixed().await, Mode::Subscription).await, ["sub-1"]);
     let error = builder(keys(["key"]).await).mode(Mode::Subscription).open().await.unwrap_err();
     assert!(matches!(error, Error::NoCredential { .. }), "{error:?}");

@@ -13,9 +13,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-// Network errors
-
-/// A server that accepts, reads a whole request and closes the connection; how often it did.
+/// A server that reads a whole request and closes the connection. Counts the requests.
 async fn rude_server() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     use tokio::io::AsyncReadExt;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -37,7 +35,7 @@ async fn rude_server() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_post_is_not_sent_again_after_an_error_that_came_after_it_may_have_been_sent() {
+async fn a_post_that_may_have_been_sent_is_not_sent_again_after_an_error() {
     let (address, count) = rude_server().await;
     let origin = format!("http://{address}");
     let provider = GenericProvider::bearer("x").origin(&origin).unwrap();
@@ -49,7 +47,7 @@ async fn a_post_is_not_sent_again_after_an_error_that_came_after_it_may_have_bee
     assert_eq!(count.load(Ordering::SeqCst), 1);
     assert_eq!((pool.counters().attempts, pool.counters().rotations), (1, 0));
 
-    // Unless the caller says that it may be.
+    // Unless the caller allows it.
     let (rotate, ..) = four(&pool, &no_refresh());
     let rotate = rotate.network(NetworkRetry::default().times(2).when(|_| true));
     let service: Stack<Incoming> = stack((rotate, AuthHeaderLayer::new(pool.clone())), client());
@@ -82,7 +80,7 @@ async fn a_post_is_sent_again_after_a_refused_connection() {
 }
 
 #[tokio::test]
-async fn a_network_error_is_tried_again_once_with_the_same_credential_and_does_not_rotate() {
+async fn a_connect_error_is_retried_once_with_the_same_credential_and_does_not_rotate() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let events = Journal::new();
     let provider = GenericProvider::bearer("x").origin(&format!("http://{closed}")).unwrap();
@@ -104,7 +102,7 @@ async fn a_network_error_is_tried_again_once_with_the_same_credential_and_does_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_whose_connection_is_made_at_the_second_try_is_answered() {
+async fn a_request_succeeds_if_the_second_try_connects() {
     let refused = Canned::fails(std::io::ErrorKind::ConnectionRefused);
     let upstream = Upstream::new().answers("a", [refused, Canned::ok()]);
     let pool = builder(keys(["a", "b"]).await).open().await.unwrap();

@@ -7,7 +7,7 @@ use super::refresh_ahead::HOUR;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn an_older_vault_that_was_put_in_place_gets_the_newer_token_and_that_is_what_is_renewed() {
+async fn an_older_vault_gets_the_newer_token_and_that_one_is_renewed() {
     let vault = accounts(["a"]).await;
     let events = Journal::new();
     let pool =
@@ -36,13 +36,13 @@ async fn an_older_vault_that_was_put_in_place_gets_the_newer_token_and_that_is_w
     assert_eq!(ask(&stack(all, upstream.clone()), post()).await.0, 200);
     assert_eq!(presented.all(), ["r-a-4"], "never the one of the older vault, which is spent");
     assert_eq!(events.count("OlderVault"), 1);
-    // At the second generation the newer one was put back, at the third it is renewed.
+    // The newer token was put back as the second generation, and renewed as the third.
     assert_eq!(upstream.tokens(), ["a-4", "a-3"]);
     assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-3");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_vault_gets_the_newer_token_as_soon_as_the_pool_looks_but_not_over_a_new_sign_in() {
+async fn an_older_vault_gets_the_newer_token_at_the_next_sync_but_keeps_a_new_sign_in() {
     for signed_in_since in [false, true] {
         let vault = accounts(["a"]).await;
         let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();

@@ -71,7 +71,7 @@ async fn a_request_to_another_origin_is_refused_before_it_leaves() {
 }
 
 #[tokio::test]
-async fn the_same_origin_in_other_letters_is_allowed() {
+async fn other_spellings_of_the_same_origin_are_allowed() {
     let pool = pool_for(GenericProvider::bearer("x").origin("https://api.example.com").unwrap()).await;
     for uri in [
         "https://api.example.com",
@@ -85,7 +85,7 @@ async fn the_same_origin_in_other_letters_is_allowed() {
 }
 
 #[tokio::test]
-async fn an_origin_with_a_port_is_that_port() {
+async fn an_origin_with_a_port_means_that_port_only() {
     let pool =
         pool_for(GenericProvider::bearer("x").origin("https://api.example.com:8443").unwrap()).await;
     allowed(&pool, "https://api.example.com:8443/v1").await;
@@ -116,7 +116,7 @@ async fn plain_http_is_for_loopback_only() {
 }
 
 #[tokio::test]
-async fn plain_http_in_a_private_network_takes_a_word_for_each_origin() {
+async fn plain_http_in_a_private_network_must_be_allowed_for_each_origin() {
     for (origin, uri) in [
         ("http://10.0.0.5:8080", "http://10.0.0.5:8080/v1"),
         ("http://172.16.3.4", "http://172.16.3.4/v1"),
@@ -165,12 +165,12 @@ async fn a_provider_without_origins_sends_credentials_nowhere() {
 }
 
 #[tokio::test]
-async fn relative_uris_are_allowed_only_where_the_provider_says_so() {
+async fn relative_uris_are_allowed_only_if_the_provider_says_so() {
     let provider = GenericProvider::bearer("x").origin(ORIGIN).unwrap().relative_uris();
     let pool = pool_for(provider).await;
     allowed(&pool, "/v1/messages").await;
     refused(&pool, "https://evil.test/v1").await;
-    // An authority alone, as of a CONNECT, is no relative URI.
+    // An authority alone, as in a CONNECT, is not a relative URI.
     refused(&pool, "evil.test:443").await;
 }
 
@@ -188,7 +188,7 @@ async fn a_pool_may_have_several_origins() {
 }
 
 #[tokio::test]
-async fn a_refused_request_was_sent_nowhere_and_the_next_is_answered() {
+async fn a_refused_request_is_sent_nowhere_and_the_next_one_works() {
     let pool = pool_for(GenericProvider::bearer("x").origin(ORIGIN).unwrap()).await;
     let upstream = Upstream::new();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());

@@ -31,7 +31,7 @@ async fn a_pinned_request_is_still_refreshed() {
 }
 
 #[tokio::test]
-async fn a_pin_to_nobody_is_an_error_and_nothing_is_sent() {
+async fn a_pin_to_an_unknown_account_is_an_error_and_nothing_is_sent() {
     let rig = rig(keys(["a"]).await, Upstream::new()).await;
     let mut request = rig.server.post();
     request.extensions_mut().insert(Pin::label("nobody"));

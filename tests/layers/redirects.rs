@@ -16,7 +16,7 @@ const EVIL: &str = "https://evil.test";
 
 type Redirecting = BoxCloneSyncService<Asked, Reply, BoxError>;
 
-/// Redirects what comes to our origin to another one, and notes all that arrives there.
+/// Redirects every request to our origin to another one, and records what arrives there.
 fn redirecting(to: &'static str, status: u16, arrived: &Journal<String>) -> Redirecting {
     let arrived = arrived.clone();
     BoxCloneSyncService::new(tower::service_fn(move |request: Asked| {
@@ -79,7 +79,7 @@ async fn a_redirect_layer_in_between_never_carries_a_credential_to_another_origi
             let result = service.oneshot(post()).await;
             let at = format!("{header_name} at place {place}: {result:?}, {:?}", arrived.all());
             assert!(arrived.all().iter().all(|seen| !seen.contains("planted")), "{at}");
-            // What another origin says is nothing that an account of ours has done.
+            // The response of another origin says nothing about an account of ours.
             for status in pool.status() {
                 assert_eq!(learnt(&status.standing), Standing::default(), "{at}");
             }
@@ -91,7 +91,7 @@ async fn a_redirect_layer_in_between_never_carries_a_credential_to_another_origi
 }
 
 #[tokio::test]
-async fn a_key_in_a_header_that_lost_its_context_is_refused_as_such() {
+async fn a_key_in_the_header_of_a_request_without_its_context_is_refused() {
     let (pool, arrived) = (redirected("x-api-key").await, Journal::new());
     let to = redirecting("https://evil.test/steal", 200, &arrived);
     let service = between(3, four(&pool, &no_refresh()), FollowRedirectLayer::new(), to);
@@ -116,7 +116,7 @@ async fn a_redirect_within_the_origin_is_followed_with_the_credential() {
 }
 
 #[tokio::test]
-async fn a_layer_that_rewrites_the_uri_under_auth_header_is_found_out_by_the_layers_below() {
+async fn a_layer_below_auth_header_that_rewrites_the_uri_is_caught_by_the_layers_below() {
     let (pool, _) = ours().await;
     let upstream = Upstream::new();
     let rewrite = tower::util::MapRequestLayer::new(|mut request: Asked| {

@@ -10,7 +10,7 @@ use crate::support::*;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
-/// An account whose token lives for so long from now on, by this clock.
+/// Stores an account whose token expires this long from now, by this clock.
 pub(super) async fn put(vault: &MemoryVault, label: &str, clock: &Clock, life: Duration) {
     let tokens = OAuthTokens::new(format!("{label}-1"))
         .refresh(format!("refresh-{label}"))
@@ -20,7 +20,7 @@ pub(super) async fn put(vault: &MemoryVault, label: &str, clock: &Clock, life: D
     vault.put(credential).await.unwrap();
 }
 
-/// Exchanges of tokens for others that live for so long, and when each was made.
+/// A token endpoint whose tokens live this long. Records every exchange and its time.
 #[derive(Clone)]
 pub(super) struct Server {
     clock: Clock,
@@ -51,7 +51,7 @@ impl Server {
     }
 }
 
-/// Waits for what takes hours on the paused clock.
+/// Waits for entries that take hours on the paused clock.
 async fn reaches<T: Clone>(journal: &Journal<T>, length: usize) {
     for _ in 0..100_000 {
         let waited = journal.until(|items| items.len() >= length);
@@ -63,7 +63,7 @@ async fn reaches<T: Clone>(journal: &Journal<T>, length: usize) {
 }
 
 fn renewing_pool(vault: &MemoryVault, clock: &Clock, refresher: Refresher) -> PoolBuilder {
-    // Not every second: days pass here.
+    // Not every second, since days pass here.
     builder(vault.clone()).clock(clock.clone()).refresher(refresher).sync_every(seconds(60))
 }
 
@@ -102,7 +102,7 @@ async fn renewals_of_many_accounts_are_spread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_new_token_is_saved_and_used_and_a_restart_knows_when_it_is_due() {
+async fn the_new_token_is_saved_and_used_and_a_restarted_pool_knows_when_it_is_due() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -139,7 +139,7 @@ async fn keys_and_tokens_without_an_expiry_or_a_refresh_token_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_whose_tokens_are_dead_when_they_come_is_not_asked_again_at_once() {
+async fn a_server_whose_tokens_arrive_expired_is_not_asked_again_at_once() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, Duration::ZERO).await;
@@ -151,7 +151,7 @@ async fn a_server_whose_tokens_are_dead_when_they_come_is_not_asked_again_at_onc
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_failures_it_is_tried_again_later_each_time_and_goes_on_as_if_nothing_had_been() {
+async fn failed_renewals_are_retried_with_growing_pauses_and_leave_no_trace() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -188,7 +188,7 @@ async fn after_failures_it_is_tried_again_later_each_time_and_goes_on_as_if_noth
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_needs_a_new_sign_in_is_not_tried_again_until_it_has_one() {
+async fn an_account_that_needs_a_sign_in_is_not_tried_again_until_it_has_one() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -209,7 +209,7 @@ async fn one_that_needs_a_new_sign_in_is_not_tried_again_until_it_has_one() {
     let id = id_of(&pool, "a");
     vault.replace_secret(id, Generation::FIRST, new).await.unwrap();
     reaches(&tries, 2).await;
-    // A new sign-in makes the verdict void; the next one is on the new token.
+    // A new sign-in clears the verdict; the next verdict is about the new token.
     tokio::time::sleep(HOUR).await;
     assert_eq!(tries.all().len(), 2);
 }
@@ -233,7 +233,7 @@ async fn the_task_ends_with_the_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_process_has_renewed_is_not_renewed_again() {
+async fn a_token_that_another_process_renewed_is_not_renewed_again() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -244,7 +244,7 @@ async fn what_another_process_has_renewed_is_not_renewed_again() {
         opened.push(pool.await.unwrap());
     }
     tokio::time::sleep(10 * HOUR).await;
-    // About one an hour, whoever makes it.
+    // About one an hour in all.
     let asked = server.asked.all().len();
     assert!((10..=11).contains(&asked), "{asked} exchanges");
     let generations: Vec<_> = opened.iter().map(|pool| pool.status()[0].credential.generation).collect();

@@ -10,7 +10,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// Exchanges that end when told to; how many are under way at once, at most.
+/// A refresher that waits for the gate. Records the most exchanges at once.
 fn gated(gate: &Arc<Notify>, most: &Arc<AtomicUsize>, begun: &Journal<String>) -> Refresher {
     let (gate, most, begun) = (gate.clone(), most.clone(), begun.clone());
     let under_way = Arc::new(AtomicUsize::new(0));
@@ -27,7 +27,7 @@ fn gated(gate: &Arc<Notify>, most: &Arc<AtomicUsize>, begun: &Journal<String>) -
 }
 
 #[tokio::test(start_paused = true)]
-async fn refreshes_of_one_client_are_made_one_at_a_time_unless_told_otherwise() {
+async fn refreshes_of_one_client_run_one_at_a_time_by_default() {
     type Set = fn(Refresher) -> Refresher;
     let cases: [(Set, usize); 3] = [
         (|refresher| refresher, 1),
@@ -61,7 +61,7 @@ async fn refreshes_of_one_client_are_made_one_at_a_time_unless_told_otherwise() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_half_a_minute_goes_on_and_the_exchange_too() {
+async fn a_request_waits_half_a_minute_for_a_refresh_which_then_goes_on() {
     let (gate, most, begun) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)), Journal::new());
     let vault = accounts(["a", "b"]).await;
     let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
@@ -80,7 +80,7 @@ async fn who_waits_for_half_a_minute_goes_on_and_the_exchange_too() {
     }
     let id = id_of(&pool, "a");
     assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2");
-    // It had cooled down for want of a refresh.
+    // It had cooled down because its token was not renewed.
     assert_eq!(cools(&pool, "a"), Duration::ZERO);
     let again = vault.replace_secret(id, Generation::FIRST, OAuthTokens::new("x")).await.unwrap();
     assert!(matches!(again, Replaced::Conflict(_)));
@@ -88,7 +88,7 @@ async fn who_waits_for_half_a_minute_goes_on_and_the_exchange_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_secret_that_can_never_be_stored_holds_up_no_other_refresh() {
+async fn a_new_secret_that_cannot_be_stored_delays_no_other_refresh() {
     let pool = builder(accounts(["a", "b"]).await).clock(tokio_clock()).open().await.unwrap();
     let refresher = Refresher::new(|credential: Credential| async move {
         Ok::<_, RefreshError>(match &*credential.metadata.label {

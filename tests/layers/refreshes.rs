@@ -8,7 +8,7 @@ use super::rig::rig;
 use crate::support::*;
 
 #[tokio::test]
-async fn of_several_accounts_of_a_provider_the_right_records_secret_is_updated() {
+async fn a_refresh_updates_the_secret_of_its_own_account_only() {
     let vault = accounts(["a", "b", "c"]).await;
     let upstream = Upstream::new()
         .answers("a-1", [Canned::limited(30)])
@@ -25,8 +25,6 @@ async fn of_several_accounts_of_a_provider_the_right_records_secret_is_updated()
     assert_eq!(token("b"), ("b-2".into(), 2));
     assert_eq!(token("c"), ("c-1".into(), 1));
 }
-
-// 3
 
 async fn is_refreshed_once_and_answers(status: u16) {
     let vault = accounts(["a", "b"]).await;
@@ -51,8 +49,6 @@ async fn a_401_forces_one_refresh_and_the_same_credential_answers() {
 async fn a_403_forces_one_refresh_and_the_same_credential_answers() {
     is_refreshed_once_and_answers(403).await;
 }
-
-// 4
 
 #[tokio::test]
 async fn after_a_refresh_that_does_not_help_the_next_answers_and_the_failed_one_cools_for_5_minutes() {

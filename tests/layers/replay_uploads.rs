@@ -20,7 +20,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// In small pieces, and without a word of how many.
+/// A body in small pieces that does not say how many.
 struct Streamed {
     inner: Full<Bytes>,
     left: Bytes,
@@ -158,7 +158,7 @@ async fn an_upload_past_the_bound_is_sent_once_and_the_next_request_takes_the_ne
     }
 }
 
-/// An upload of which a part has been read, and which may be read on.
+/// An upload of which a part has been read, and of which the rest may be read.
 type Held = Arc<Mutex<Option<Upload>>>;
 
 fn hold(held: &Held, upload: Upload) {
@@ -170,8 +170,8 @@ fn held(held: &Held) -> Upload {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_goes_on_for_a_response_that_is_thrown_away_is_cut_short() {
-    // Whoever reads on alone gets past the bound.
+async fn an_upload_whose_response_is_thrown_away_is_cut_short() {
+    // Reading on passes the bound.
     for stacked in orders(QUESTION.len() as u64 - 2) {
         let pool = pool(keys(["a", "b"]).await).await;
         let under_way = Held::default();
@@ -248,7 +248,7 @@ async fn a_response_that_is_returned_does_not_cut_its_upload_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_past_the_bound_waits_for_no_credential() {
+async fn an_upload_past_the_bound_does_not_wait_for_a_credential() {
     for stacked in orders(QUESTION.len() as u64 - 1) {
         let vault = keys(["a", "b"]).await;
         let pool = builder(vault).max_in_flight(NonZeroU32::MIN).open().await.unwrap();
@@ -277,7 +277,7 @@ async fn an_upload_past_the_bound_waits_for_no_credential() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_network_error_past_the_bound_is_the_callers() {
+async fn a_network_error_past_the_bound_is_returned_to_the_caller() {
     let length = QUESTION.len() as u64;
     for (bound, attempts) in [(length, 2), (length - 1, 1)] {
         for stacked in orders(bound) {

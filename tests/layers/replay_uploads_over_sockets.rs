@@ -129,7 +129,7 @@ async fn an_upload_of_100_megabytes_takes_no_more_memory_than_the_bound() {
             reply(StatusCode::TOO_MANY_REQUESTS, length.to_string())
         })
         .await;
-        // Known to be long, it isn't recorded at all. The client's own buffers take some memory, too.
+        // A body that is known to be long is not recorded. The client's own buffers take some memory, too.
         for (is_known, bound) in [(true, 0), (false, 2 * 1024 * 1024)] {
             let pool = pool_at(&wire.origin(), ["a", "b"]).await;
             let service = tower::ServiceBuilder::new()

@@ -47,7 +47,7 @@ fn keys(count: usize) -> impl Iterator<Item = Secret> {
 }
 
 #[tokio::test]
-async fn a_request_that_ends_in_an_error_has_saved_what_it_taught() {
+async fn a_request_that_ends_in_an_error_still_saves_its_outcomes() {
     let vault = vault(keys(2)).await;
     let pool = Pool::builder(provider(), vault.clone()).open().await.unwrap();
     let asked = Arc::new(AtomicU32::new(0));
@@ -127,7 +127,7 @@ async fn a_header_that_holds_the_token_is_sensitive_whatever_the_provider_says()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_save_of_nothing_is_no_event() {
+async fn saving_nothing_is_not_an_event() {
     let empty = Arc::new(AtomicU32::new(0));
     let seen = empty.clone();
     let pool = Pool::builder(provider(), vault(keys(3)).await)
@@ -163,7 +163,7 @@ async fn a_cap_on_concurrent_requests_also_holds_for_what_is_sent_again() {
         let (now, most) = (now.clone(), most.clone());
         async move {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            // Gives every other request its chance to come in between.
+            // Gives every other request a chance to come in between.
             for _ in 0..20 {
                 tokio::task::yield_now().await;
             }
@@ -188,7 +188,7 @@ async fn a_cap_on_concurrent_requests_also_holds_for_what_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_is_waited_out_once_for_each_credential() {
+async fn a_limit_is_waited_for_once_per_credential() {
     let pool = Pool::builder(provider(), vault(keys(2)).await).open().await.unwrap();
     let upstream = service_fn(|_: Request<Body>| async {
         let mut response = response(429);
@@ -203,7 +203,7 @@ async fn a_limit_is_waited_out_once_for_each_credential() {
 }
 
 #[tokio::test]
-async fn a_new_sign_in_lifts_the_verdict_on_the_secret_before() {
+async fn a_new_sign_in_clears_the_verdict_on_the_old_secret() {
     let vault = vault([OAuthTokens::new("old").refresh("refresh").into()]).await;
     let pool = Pool::builder(provider(), vault.clone()).open().await.unwrap();
     let upstream = service_fn(|request: Request<Body>| async move {

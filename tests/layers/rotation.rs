@@ -47,7 +47,7 @@ async fn a_402_rotates() {
 }
 
 #[tokio::test]
-async fn a_402_does_not_rotate_where_the_policy_says_so() {
+async fn a_402_does_not_rotate_if_the_cooldowns_say_so() {
     let upstream = Upstream::new().answers("a", [Canned::status(402)]);
     let server = Server::start(&upstream).await;
     let only_429 = Cooldowns::default().limited_statuses(|status| status == 429);
@@ -57,8 +57,6 @@ async fn a_402_does_not_rotate_where_the_policy_says_so() {
     assert_eq!(upstream.tokens(), ["a"]);
     assert_eq!(cools(&pool, "a"), Duration::ZERO);
 }
-
-// 6
 
 #[tokio::test]
 async fn the_active_credential_is_kept_until_it_is_limited() {
@@ -73,8 +71,6 @@ async fn the_active_credential_is_kept_until_it_is_limited() {
     rig.ask().await;
     assert_eq!(rig.upstream.tokens()[6], "b", "one that is ready again waits for its turn");
 }
-
-// 7
 
 #[tokio::test]
 async fn a_body_that_cannot_be_sent_again_is_sent_once_and_the_next_request_takes_the_next() {
@@ -94,10 +90,8 @@ async fn a_body_that_cannot_be_sent_again_is_sent_once_and_the_next_request_take
     assert_eq!(upstream.tokens(), ["a", "b"]);
 }
 
-// 8
-
 #[tokio::test]
-async fn when_every_credential_is_used_up_the_last_response_is_returned_whole() {
+async fn if_every_credential_is_limited_the_last_response_is_returned_whole() {
     let long = "the last word ".repeat(100_000);
     let upstream = Upstream::new()
         .answers("a", [Canned::limited(30).body("first")])
@@ -118,7 +112,7 @@ async fn when_every_credential_is_used_up_the_last_response_is_returned_whole() 
 }
 
 #[tokio::test]
-async fn a_retry_after_that_is_a_date_sets_the_cooldown_to_that_very_time() {
+async fn a_retry_after_date_ends_the_cooldown_at_exactly_that_time() {
     let date = httpdate::fmt_http_date(SystemTime::now() + seconds(4000));
     let meant = Timestamp::from(httpdate::parse_http_date(&date).unwrap());
     let upstream = Upstream::new().answers("a", [Canned::status(429).header("retry-after", &date)]);

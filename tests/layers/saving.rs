@@ -9,8 +9,6 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-// Saving
-
 #[tokio::test]
 async fn a_success_writes_nothing() {
     let spy = Planned::spy(&keys(["a", "b"]).await);
@@ -39,7 +37,7 @@ async fn is_saved(vault: &vault::MemoryVault, pool: &Pool, label: &str) -> bool 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vault_that_fails_fails_no_response_an_event_tells_and_it_is_saved_in_the_end() {
+async fn a_failing_vault_fails_no_response_is_reported_and_gets_the_outcome_in_the_end() {
     let vault = keys(["a", "b"]).await;
     let spy = Planned::new(&vault, |kind, before| match kind {
         "record" if before < 5 => Plan::Fail,
@@ -66,7 +64,7 @@ async fn a_vault_that_fails_fails_no_response_an_event_tells_and_it_is_saved_in_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vault_that_hangs_holds_up_no_response_for_long_and_an_event_tells() {
+async fn a_hanging_vault_delays_no_response_for_long_and_is_reported() {
     let vault = keys(["a", "b", "c"]).await;
     let (spy, release) = Planned::holding(&vault, "record", 0);
     let events = Journal::new();
@@ -89,7 +87,7 @@ async fn a_vault_that_hangs_holds_up_no_response_for_long_and_an_event_tells() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vault_that_hangs_for_ever_is_survived_by_a_timeout_around_it() {
+async fn a_timeout_around_a_vault_that_hangs_forever_is_enough() {
     let vault = keys(["a", "b"]).await;
     let spy = Planned::new(&vault, |kind, before| match kind {
         "record" if before == 0 => Plan::Hang,
@@ -106,7 +104,7 @@ async fn a_vault_that_hangs_for_ever_is_survived_by_a_timeout_around_it() {
 }
 
 #[tokio::test]
-async fn what_was_learnt_before_a_network_error_is_saved_whatever_the_order_of_layers() {
+async fn outcomes_before_a_network_error_are_saved_in_any_order_of_layers() {
     let upstream = || {
         Upstream::new()
             .answers("a", [Canned::limited(3000)])
@@ -126,7 +124,7 @@ async fn what_was_learnt_before_a_network_error_is_saved_whatever_the_order_of_l
         let events = Journal::new();
         let pool = builder(vault.clone()).on_event(events.observer()).open().await.unwrap();
         stacked(&pool, upstream()).oneshot(post()).await.unwrap_err();
-        // What is saved is saved by a task that has been started by now.
+        // A task that has been started by now does the saving.
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
@@ -135,7 +133,7 @@ async fn what_was_learnt_before_a_network_error_is_saved_whatever_the_order_of_l
 }
 
 #[tokio::test]
-async fn a_sync_that_was_overtaken_by_a_save_does_not_forget_the_cooldown() {
+async fn a_save_during_a_sync_does_not_lose_the_cooldown() {
     let vault = keys(["a", "b"]).await;
     let (spy, release) = Planned::holding(&vault, "load", 1);
     let pool = builder(spy.clone()).open().await.unwrap();

@@ -12,11 +12,11 @@ use crate::support::*;
 /// Four layers over two accounts, the first of which needs a refresh that waits for the gate.
 struct HeldRefresh {
     gate: Arc<Semaphore>,
-    /// What was refreshed.
+    /// The labels of the refreshed accounts.
     calls: Journal<String>,
     events: Journal<String>,
     vault: MemoryVault,
-    /// What the vault was asked.
+    /// The vault that the pool uses, and its calls.
     spy: Planned,
     pool: Pool,
     upstream: Upstream,
@@ -24,7 +24,7 @@ struct HeldRefresh {
 }
 
 impl HeldRefresh {
-    /// The refresh comes to a new secret, or to the vendor's refusal.
+    /// `works` says whether the refresh gets a new secret or is rejected.
     async fn new(works: bool) -> Self {
         let (gate, calls, events) = (Arc::new(Semaphore::new(0)), Journal::new(), Journal::new());
         let refresher = {
@@ -51,8 +51,8 @@ impl HeldRefresh {
 }
 
 #[tokio::test]
-async fn of_200_requests_with_an_expired_token_one_refreshes_and_all_are_answered() {
-    // The new token is there only once all have found out that the old one has expired.
+async fn for_200_requests_at_once_an_expired_token_is_refreshed_once_and_all_succeed() {
+    // The new token comes only after all of them have seen that the old one has expired.
     let HeldRefresh { gate, calls, vault, spy, pool, upstream, service, .. } =
         HeldRefresh::new(true).await;
     let requests: Vec<_> = (0..200).map(|_| tokio::spawn(ask(&service, post()))).collect();
@@ -86,7 +86,7 @@ async fn a_stale_401_costs_no_refresh() {
 }
 
 #[tokio::test]
-async fn a_secret_that_another_process_has_renewed_is_taken_over_without_a_refresh() {
+async fn a_secret_that_another_process_renewed_is_used_without_a_refresh() {
     let vault = accounts(["a"]).await;
     let pool = builder(vault.clone()).open().await.unwrap();
     let stored = pool.status()[0].credential.clone();
@@ -99,7 +99,7 @@ async fn a_secret_that_another_process_has_renewed_is_taken_over_without_a_refre
 }
 
 #[tokio::test]
-async fn a_caller_who_is_dropped_in_the_middle_of_a_refresh_does_not_lose_the_new_secret() {
+async fn a_request_dropped_during_a_refresh_does_not_lose_the_new_secret() {
     let HeldRefresh { gate, calls, events, vault, pool, upstream, service, .. } =
         HeldRefresh::new(true).await;
     let request = tokio::spawn(ask(&service, post()));
@@ -115,7 +115,7 @@ async fn a_caller_who_is_dropped_in_the_middle_of_a_refresh_does_not_lose_the_ne
 }
 
 #[tokio::test]
-async fn of_two_callers_who_wait_for_a_refresh_the_second_is_answered_when_the_first_is_dropped() {
+async fn a_refresh_goes_on_for_the_second_request_when_the_first_is_dropped() {
     let HeldRefresh { gate, calls, upstream, service, .. } = HeldRefresh::new(true).await;
     let first = tokio::spawn(ask(&service, post()));
     calls.reaches(1).await;
@@ -128,7 +128,7 @@ async fn of_two_callers_who_wait_for_a_refresh_the_second_is_answered_when_the_f
 }
 
 #[tokio::test]
-async fn a_verdict_that_comes_after_the_caller_has_gone_is_saved_too() {
+async fn a_verdict_after_the_request_was_dropped_is_saved_too() {
     let HeldRefresh { gate, calls, events, vault, pool, service, .. } = HeldRefresh::new(false).await;
     let request = tokio::spawn(ask(&service, post()));
     calls.reaches(1).await;
@@ -144,7 +144,7 @@ async fn a_verdict_that_comes_after_the_caller_has_gone_is_saved_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_secret_that_cannot_be_saved_is_used_by_nobody_until_it_is_and_never_exchanged_again() {
+async fn an_unsaved_new_secret_is_not_used_and_not_exchanged_again() {
     let vault = accounts(["a", "b"]).await;
     let spy = Planned::new(&vault, |kind, before| match kind {
         "replace" if before < 6 => Plan::Fail,

@@ -1,5 +1,5 @@
-//! What others have changed in the vault is in the pool within a second, and asks for nothing where nothing
-//! has changed.
+//! Changes that others make in the vault are in the pool within a second. If nothing has changed, the pool asks only
+//! for the revision.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn limit(pool: &Pool, label: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cooldown_that_another_pool_has_set_is_known_within_a_second() {
+async fn a_cooldown_that_another_pool_set_is_known_within_a_second() {
     let vault = keys(["a", "b"]).await;
     let first = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
     let second = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
@@ -32,7 +32,7 @@ async fn a_cooldown_that_another_pool_has_set_is_known_within_a_second() {
     assert_eq!(second.status().len(), 3);
 }
 
-/// A success that merely forgives a failure is worth no save of its own: a rotation is saved once.
+/// A success that only clears a failure is not saved at once, so that a rotation is saved once.
 #[tokio::test(start_paused = true)]
 async fn a_recovery_is_saved_within_a_second() {
     let spy = Planned::spy(&keys(["a", "b"]).await);
@@ -57,7 +57,7 @@ async fn a_recovery_is_saved_within_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_want_it_does_not_ask() {
+async fn without_syncing_the_vault_is_not_asked() {
     let spy = Planned::spy(&keys(["a", "b"]).await);
     let pool = builder(spy.clone()).sync_every(None).open().await.unwrap();
     tokio::time::sleep(seconds(100)).await;
@@ -66,7 +66,7 @@ async fn who_does_not_want_it_does_not_ask() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_has_changed_the_revision_is_all_that_is_asked_for() {
+async fn if_nothing_has_changed_only_the_revision_is_asked_for() {
     let spy = Planned::spy(&keys(["a", "b"]).await);
     let pool = builder(spy.clone()).sync_every(seconds(2)).open().await.unwrap();
     tokio::time::sleep(seconds(101)).await;
@@ -75,7 +75,7 @@ async fn where_nothing_has_changed_the_revision_is_all_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_with_the_last_clone_of_the_pool() {
+async fn syncing_ends_with_the_last_clone_of_the_pool() {
     let spy = Planned::spy(&keys(["a", "b"]).await);
     let pool = builder(spy.clone()).open().await.unwrap();
     let clone = pool.clone();
@@ -88,7 +88,7 @@ async fn it_ends_with_the_last_clone_of_the_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vault_that_fails_leaves_the_pool_as_it_is_and_is_asked_again() {
+async fn a_failing_vault_leaves_the_pool_unchanged_and_is_asked_again() {
     let vault = keys(["a", "b"]).await;
     let spy = Planned::new(&vault, |kind, before| match kind {
         "revision" if before < 5 => Plan::Fail,
@@ -103,9 +103,9 @@ async fn a_vault_that_fails_leaves_the_pool_as_it_is_and_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_that_is_on_its_way_while_the_pool_is_loaded_counts_once() {
+async fn an_outcome_being_saved_while_the_pool_is_loaded_counts_once() {
     let vault = keys(["a", "b", "c"]).await;
-    // It is in the vault at once, and known to be there only later.
+    // The vault has it at once, but the pool knows that only later.
     let (spy, release) = Planned::holding(&vault, "record", 0);
     let pool = builder(spy.clone()).clock(tokio_clock()).sync_every(None).open().await.unwrap();
     limit(&pool, "a").await;

@@ -1,4 +1,4 @@
-//! Preference is not order: which accounts come first is a person's word, and a limit changes it for a while only.
+//! Preference is not order: an explicit call says which accounts come first, and a limit changes that only for a while.
 
 use proptest::prelude::*;
 use tower_credentials::standing::{Scope, Standing};
@@ -40,7 +40,7 @@ async fn subscriptions_come_first_a_paid_key_last_and_the_first_again_when_it_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_persons_word_comes_before_the_kind_and_others_know_it() {
+async fn an_explicit_tier_comes_before_the_kind_and_other_pools_know_it() {
     let (vault, upstream) = (mixed().await, Upstream::new());
     let pool = of_all(vault.clone()).clock(tokio_clock()).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream);
@@ -89,7 +89,7 @@ async fn in_a_pool_of_one_kind_tiers_come_before_every_policy_and_affinity() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspect_goes_behind_the_others_of_its_tier_and_not_behind_a_paid_key() {
+async fn a_suspect_goes_last_in_its_tier_but_stays_before_a_paid_key() {
     let upstream = Upstream::new().answers("first-1", [Canned::status(403), Canned::ok()]);
     let pool = of_all(mixed().await).clock(tokio_clock()).open().await.unwrap();
     let service = stack(CredentialsLayer::new(pool.clone()), upstream);
@@ -102,7 +102,7 @@ async fn a_suspect_goes_behind_the_others_of_its_tier_and_not_behind_a_paid_key(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_of_one_model_leaves_the_tiers_of_the_others() {
+async fn a_limit_of_one_model_leaves_the_order_for_the_others() {
     let upstream = Upstream::new().answers("first-1", [Canned::limited(60), Canned::ok().body("x")]);
     let vault = mixed().await;
     let pool = of_all(vault).clock(tokio_clock()).open().await.unwrap();
@@ -114,7 +114,7 @@ async fn a_limit_of_one_model_leaves_the_tiers_of_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_does_not_lose_a_persons_order_and_a_reset_restores_it() {
+async fn a_limit_does_not_lose_the_explicit_order_and_a_reset_restores_it() {
     let upstream = Upstream::new();
     let vault = keys(["a", "b", "c"]).await;
     let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
@@ -137,7 +137,7 @@ async fn a_limit_does_not_lose_a_persons_order_and_a_reset_restores_it() {
     assert_eq!(order(&other), ["c", "a", "b"]);
 }
 
-/// What may happen to the order.
+/// A step that may change the order.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Limit(usize),
@@ -194,7 +194,7 @@ async fn agree(steps: &[Step]) {
         let (here, there) = (order(&pool), builder(vault.clone()).open().await.unwrap());
         assert_eq!(here, order(&there), "after {step:?}");
     }
-    // Whatever happened, resets from the first to the last give a person's order back.
+    // After any steps, resets from the first to the last restore the explicit order.
     let preferred = vault.load_pool(key()).await.unwrap().standings.preferred;
     for id in &preferred {
         pool.reset(*id).await.unwrap();

@@ -1,4 +1,4 @@
-//! A user's own layers over, under and between ours: timeouts, traces, permits and buffers.
+//! A user's own layers above, below and between ours: timeouts, traces, permits and buffers.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ async fn a_timeout_under_rotate_bounds_an_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_over_rotate_bounds_the_whole_and_nothing_learnt_is_lost() {
+async fn a_timeout_over_rotate_bounds_the_whole_and_loses_no_outcome() {
     let (pool, _) = ours().await;
     let upstream = Upstream::new()
         .answers("a", [Canned::limited(3000).after_time(Duration::from_millis(800))])
@@ -60,7 +60,7 @@ async fn a_timeout_over_rotate_bounds_the_whole_and_nothing_learnt_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_timed_out_is_not_sent_again_unless_the_user_says_so() {
+async fn an_attempt_that_timed_out_is_sent_again_only_if_the_user_says_so() {
     let (pool, _) = ours().await;
     let slow = Canned::ok().after_time(seconds(10));
     let upstream = Upstream::new().answers("a", [slow, Canned::ok()]);
@@ -86,7 +86,7 @@ async fn trace_and_sensitive_headers_layers_in_between_change_nothing() {
     for place in 0..5 {
         let (pool, upstream) = ours().await;
         let sensitive = SetSensitiveHeadersLayer::new([header::COOKIE]);
-        // What a trace makes of a body is turned back, for the helper knows one type of body.
+        // The helper knows one type of body, so the trace's is turned back into it.
         let plain = tower::util::AndThenLayer::new(|response: Response<ResponseBody<_, _>>| async {
             let (parts, body) = response.into_parts();
             let body = http_body_util::BodyExt::collect(body).await;
@@ -102,7 +102,7 @@ async fn trace_and_sensitive_headers_layers_in_between_change_nothing() {
 }
 
 #[tokio::test]
-async fn the_body_of_a_trace_layer_goes_through_ours() {
+async fn the_body_of_a_trace_layer_passes_through_ours() {
     let (pool, upstream) = ours().await;
     let (rotate, refresh, auth, persist) = four(&pool, &no_refresh());
     let layers = (rotate, refresh, auth, persist, TraceLayer::new_for_http());
@@ -131,7 +131,7 @@ async fn a_concurrency_limit_of_one_between_any_two_layers_never_deadlocks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_who_keeps_the_service_while_the_request_waits_for_a_credential_holds_up_nobody() {
+async fn a_caller_who_keeps_the_service_while_a_request_waits_blocks_nobody() {
     let pool = builder(keys(["a"]).await)
         .clock(tokio_clock())
         .when_all_cooling_down(WhenAllCoolingDown::WaitUpTo(seconds(60)))
@@ -143,7 +143,7 @@ async fn a_caller_who_keeps_the_service_while_the_request_waits_for_a_credential
     let mut service = between(4, four(&pool, &no_refresh()), limit, boxed(&upstream));
     let first = service.ready().await.unwrap().call(post()).await.unwrap();
     assert_eq!(first.status(), StatusCode::TOO_MANY_REQUESTS);
-    // The caller's service has been made ready, and so has the one permit.
+    // The caller's service is ready, so it holds the only permit.
     let second = service.ready().await.unwrap().call(post());
     let second = tokio::time::timeout(seconds(3600), second).await.expect("it must not wait for ever");
     assert_eq!(second.unwrap().status(), StatusCode::OK);
@@ -151,8 +151,8 @@ async fn a_caller_who_keeps_the_service_while_the_request_waits_for_a_credential
 
 #[tokio::test]
 async fn a_concurrency_limit_and_a_cap_per_account_do_not_block_each_other() {
-    // One request changes from a to b while another, that has waited for the only permit, has nothing
-    // to take but b: it must not keep the permit that the first one needs.
+    // One request changes from a to b while another, which has waited for the only permit, can use nothing
+    // but b: it must not keep the permit that the first one needs.
     for place in 0..5 {
         let release = Arc::new(Notify::new());
         let limited = Canned::limited(3000).after_notify(&release);

@@ -11,7 +11,7 @@ use tower_credentials::*;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_cooldown_goes_on_as_soon_as_a_person_resets_it() {
+async fn a_request_that_waits_for_a_cooldown_goes_on_as_soon_as_it_is_reset() {
     let pool = builder(keys(["a"]).await)
         .clock(tokio_clock())
         .when_all_cooling_down(WhenAllCoolingDown::WaitUpTo(seconds(3600)))
@@ -30,7 +30,7 @@ async fn who_waits_for_a_cooldown_goes_on_as_soon_as_a_person_resets_it() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_credential_goes_on_when_one_is_added() {
+async fn a_request_that_waits_for_a_credential_goes_on_when_one_is_added() {
     let gate = Arc::new(Notify::new());
     let vault = keys(["a"]).await;
     let upstream = Upstream::new().answers("a", [Canned::ok().after_notify(&gate)]);

@@ -6,10 +6,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tower_credentials::Clock;
 
-/// When the tests' clocks begin, since the Unix epoch.
+/// The tests' clocks start at this time since the Unix epoch.
 const START: Duration = Duration::from_secs(4_000_000_000);
 
-/// A clock over tokio's, which a test can pause.
+/// A clock that follows tokio's, which a test can pause.
 pub(crate) fn tokio_clock() -> Clock {
     let start = tokio::time::Instant::now();
     Clock::from_fn(move || UNIX_EPOCH + START + start.elapsed())
@@ -36,7 +36,7 @@ impl HandClock {
     }
 }
 
-/// Lets every task go as far as it can.
+/// Lets every task run as far as it can.
 pub(crate) async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;

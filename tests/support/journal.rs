@@ -7,7 +7,7 @@ use tower_credentials::events::Event;
 
 use super::seconds;
 
-/// A growing list; a test can wait for its entries.
+/// A growing list. A test can wait for its entries.
 #[derive(Clone)]
 pub(crate) struct Journal<T>(Arc<watch::Sender<Vec<T>>>);
 
@@ -36,7 +36,7 @@ impl<T: Clone> Journal<T> {
 }
 
 impl Journal<String> {
-    /// Counts the entries with this prefix: for events, how often one of this name happened.
+    /// Counts the entries with this prefix. For events, how often the one of this name happened.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.0.borrow().iter().filter(|entry| entry.starts_with(name)).count()
     }

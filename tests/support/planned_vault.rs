@@ -42,7 +42,8 @@ impl Planned {
         Self::new(inner, |_, _| Plan::Pass)
     }
 
-    /// Holds its response to one request: the one of this kind that has so many of them before it.
+    /// A vault that holds one response until the notification. It is to the request of this kind that has `before`
+    /// earlier ones.
     pub(crate) fn holding(
         inner: &MemoryVault,
         kind: &'static str,

@@ -66,8 +66,8 @@ where
     BoxCloneSyncService::new(layers.layer(inner).map_err(Into::into))
 }
 
-/// The four layers with one of the user's among them: 0 is above them all, 4 below them. Both sides are boxed, which
-/// keeps the types, and so the compile time, small.
+/// The four layers with a user's layer among them: at 0 above them all, at 4 below them. Both sides are boxed, which
+/// keeps the types small, and so the compile time.
 pub(crate) fn between<L>(
     place: usize,
     (rotate, refresh, auth, persist): Four,

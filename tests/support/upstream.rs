@@ -50,12 +50,12 @@ impl Canned {
         Self::status(200)
     }
 
-    /// A 429 that says how many seconds to wait.
+    /// A 429 with `retry-after` in seconds.
     pub(crate) fn limited(seconds: u64) -> Self {
         Self::status(429).header("retry-after", &seconds.to_string())
     }
 
-    /// An error instead of a response; over sockets, a connection that is closed after the request was read.
+    /// An error instead of a response. Over sockets, the connection is closed after the request was read.
     pub(crate) fn fails(kind: io::ErrorKind) -> Self {
         Self { error: Some(kind), ..Self::ok() }
     }

@@ -29,7 +29,7 @@ pub(crate) type WireReply = Response<WireBody>;
 /// How long a test waits for anything before it fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Waits for what must happen.
+/// Waits for something that must happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(DEADLINE, future).await;
     waited.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
@@ -39,7 +39,7 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> WireBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body that yields what is sent into the channel, as it comes. Closed once the body is dropped.
+/// A body that yields what is sent into the channel. The channel closes when the body is dropped.
 pub(crate) fn channel() -> (mpsc::Sender<Frame<Bytes>>, WireBody) {
     let (sender, receiver) = mpsc::channel(1);
     (sender, Channel(receiver).boxed_unsync())
@@ -82,7 +82,7 @@ impl<I: Iterator<Item = Frame<Bytes>> + Unpin> Body for Frames<I> {
     }
 }
 
-/// A body of this many bytes, made as they are sent.
+/// A body of this many bytes, which are made as they are sent.
 pub(crate) fn long(bytes: usize) -> WireBody {
     const PIECE: &[u8] = &[b'x'; 64 * 1024];
     assert_eq!(bytes % PIECE.len(), 0);
@@ -172,7 +172,7 @@ impl Wire {
                 tokio::spawn(async move {
                     let mut builder = auto::Builder::new(TokioExecutor::new());
                     builder.http2().max_concurrent_streams(streams);
-                    // A client that goes away is part of many tests.
+                    // Many tests have a client that goes away.
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });
             }

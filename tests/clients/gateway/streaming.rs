@@ -11,7 +11,7 @@ use crate::wire::{
     uploads, whole, wire_client,
 };
 
-/// Whether the client, and whether the upstream, speaks HTTP/2.
+/// Whether the client speaks HTTP/2, and whether the upstream does.
 const VERSIONS: [(bool, bool); 4] = [(false, false), (true, true), (true, false), (false, true)];
 
 async fn between((client, upstream): (bool, bool), wire: &Wire) -> (Home, Gateway, WireClient) {
@@ -26,7 +26,7 @@ fn post(gateway: &Gateway, body: WireBody) -> Request<WireBody> {
 }
 
 #[tokio::test]
-async fn server_sent_events_arrive_before_the_next_one_is_made() {
+async fn server_sent_events_arrive_as_they_are_made() {
     for versions in VERSIONS {
         let (wire, mut made) = piecewise(&[("content-type", "text/event-stream")]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
@@ -44,7 +44,7 @@ async fn server_sent_events_arrive_before_the_next_one_is_made() {
 }
 
 #[tokio::test]
-async fn an_upload_arrives_before_its_next_piece_is_made() {
+async fn an_upload_arrives_as_it_is_made() {
     for versions in VERSIONS {
         let (wire, mut arrived) = uploads().await;
         let (_home, gateway, client) = between(versions, &wire).await;
@@ -82,7 +82,7 @@ async fn trailers_go_both_ways() {
         let (_home, gateway, client) = between(versions, &wire).await;
         let mut request =
             post(&gateway, frames([Frame::data("up".into()), Frame::trailers(trailers("up"))]));
-        // HTTP/1.1 has no trailers that are not announced.
+        // HTTP/1.1 has only announced trailers.
         request.headers_mut().insert("trailer", HeaderValue::from_static("x-checksum"));
         request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
         let response = soon("a response", client.request(request)).await.unwrap();
@@ -119,8 +119,8 @@ async fn an_upstream_that_nobody_reads_is_not_read_ahead() {
         let (_home, gateway, client) = between(versions, &wire).await;
         let response = client.request(post(&gateway, full("hi"))).await.unwrap();
         let pieces = made.recv().await.unwrap();
-        // Until the buffers on the way are full, which no one can tell but by its not going on: then the
-        // client reads, and it does.
+        // Until the buffers on the way are full, which shows only in that it does not go on. Then the client
+        // reads, and it goes on.
         let mut sent = 0_usize;
         let piece = Bytes::from_static(&[b'x'; 64 * 1024]);
         while sent < 1600 {
@@ -138,7 +138,7 @@ async fn an_upstream_that_nobody_reads_is_not_read_ahead() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_a_response_ends_the_upstreams() {
+async fn a_client_that_leaves_during_a_response_ends_the_upstreams_body() {
     for versions in VERSIONS {
         let (wire, mut made) = piecewise(&[]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
@@ -177,7 +177,7 @@ async fn a_client_that_leaves_before_the_response_ends_the_upstreams_work() {
 #[tokio::test]
 async fn a_response_that_breaks_off_breaks_off_for_the_client() {
     for versions in VERSIONS {
-        // More than comes.
+        // More than is sent.
         let (wire, mut made) = piecewise(&[("content-length", "100")]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let mut response = client.request(post(&gateway, full("hi"))).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the tests over reqwest share: servers of HTTP/1.1 and HTTP/2, and both kinds of client.
+//! Support for the tests over reqwest: servers of HTTP/1.1 and HTTP/2, and both kinds of client.
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
 use std::net::SocketAddr;

@@ -15,7 +15,7 @@ use super::*;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn of_two_pools_responses_the_later_one_stays_whoever_saves_first() {
+async fn of_two_pools_responses_the_later_one_wins_whichever_is_saved_first() {
     for later_saves_first in [false, true] {
         let vault = keys(["a"]).await;
         let clock = tokio_clock();
@@ -43,9 +43,9 @@ async fn of_two_pools_responses_the_later_one_stays_whoever_saves_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_from_the_future_hides_no_other() {
+async fn a_response_from_the_future_hides_no_other() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    // The vault keeps one that may yet come true; the pool passes over both.
+    // The vault keeps a time that may yet come; the pool ignores both.
     for (ahead, kept) in [(MINUTE * 5, 418), (DAY - MINUTE, 418), (DAY * 3650, 200)] {
         let vault = keys(["a"]).await;
         let spy = Planned::spy(&vault);
@@ -66,7 +66,7 @@ async fn one_from_the_future_hides_no_other() {
 }
 
 #[tokio::test]
-async fn a_pool_whose_clock_was_set_right_tells_of_what_comes_after() {
+async fn a_pool_whose_clock_was_corrected_records_later_responses() {
     let vault = keys(["a"]).await;
     let spy = Planned::spy(&vault);
     let ahead = Arc::new(std::sync::atomic::AtomicBool::new(true));
@@ -94,7 +94,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_024, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn responses_merge_to_the_latest_in_any_order_and_any_number(
+    fn any_number_of_responses_merge_to_the_latest_in_any_order(
         responses in prop::collection::vec((0_u64..20, 100_u16..600), 1..20),
         again in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
     ) {
@@ -117,7 +117,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_directory_keeps_the_last_one_only_and_does_not_grow() {
+async fn a_directory_keeps_only_the_last_response_and_does_not_grow() {
     let directory = tempfile::tempdir().unwrap();
     let key_ = VaultKey::generate();
     let open = async || FileVault::open(directory.path(), &key_).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_directory_keeps_the_last_one_only_and_does_not_grow() {
         vault.record(key(), vec![answered(id, at, 200)]).await.unwrap();
         longest = longest.max(length());
     }
-    // A log is compacted from 64 KiB on.
+    // A log is compacted once it has 64 KiB.
     assert!((60_000..70_000).contains(&longest), "{longest}");
     vault.record(key(), vec![answered(id, 1_500, 500)]).await.unwrap();
     for vault in [vault, other, open().await] {
@@ -147,7 +147,7 @@ async fn a_directory_keeps_the_last_one_only_and_does_not_grow() {
 }
 
 #[tokio::test]
-async fn two_openings_of_one_directory_know_of_each_others_responses() {
+async fn two_vaults_over_one_directory_see_each_others_responses() {
     let directory = tempfile::tempdir().unwrap();
     let key_ = VaultKey::generate();
     let clock = HandClock::new();

@@ -16,13 +16,13 @@ use crate::support::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The status of its latest response, and how long ago that was.
+/// The status of an account's last response, and how long ago it came.
 fn last(pool: &Pool, label: &str) -> Option<(u16, Duration)> {
     let response = status_of(pool, label).standing.last_response?;
     Some((response.status, pool.now().since(response.at)))
 }
 
-/// The status that the vault has.
+/// The status of an account's last response in the vault.
 async fn saved(vault: &MemoryVault, label: &str) -> Option<u16> {
     let stored = vault.load_pool(key()).await.unwrap();
     let of_label = |stored: &&Credential| &*stored.metadata.label == label;

@@ -9,7 +9,7 @@ use super::*;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn every_attempts_status_counts_in_every_order_of_the_layers() {
+async fn every_attempts_status_is_recorded_in_every_order_of_the_layers() {
     for order in ORDERS {
         let upstream = Upstream::new()
             .answers("a", [Canned::limited(10), Canned::ok()])
@@ -35,7 +35,7 @@ async fn every_attempts_status_counts_in_every_order_of_the_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_response_to_a_renewed_token_comes_after_the_refusal() {
+async fn the_response_to_a_renewed_token_replaces_the_refusal() {
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let pool = builder(accounts(["a", "b"]).await).clock(tokio_clock()).open().await.unwrap();
     let service = stack(four(&pool, &renewing(&Journal::new())), upstream.clone());
@@ -47,7 +47,7 @@ async fn the_response_to_a_renewed_token_comes_after_the_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_the_network_leaves_it() {
+async fn a_network_error_leaves_the_last_response() {
     for order in ORDERS {
         let refused = || Canned::fails(std::io::ErrorKind::ConnectionRefused);
         let upstream = Upstream::new().answers("a", [Canned::ok(), refused()]);
@@ -64,7 +64,7 @@ async fn a_failure_of_the_network_leaves_it() {
 }
 
 #[tokio::test]
-async fn by_the_systems_clock_it_is_when_the_response_came_or_when_it_was_looked_at() {
+async fn by_the_systems_clock_its_time_is_about_when_it_came_and_stays() {
     let pool = builder(keys(["a"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), Upstream::new());
     let before = pool.now();
@@ -75,7 +75,7 @@ async fn by_the_systems_clock_it_is_when_the_response_came_or_when_it_was_looked
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reset_leaves_it_and_a_success_of_another_account_does() {
+async fn a_reset_and_a_success_of_another_account_leave_the_last_response() {
     let vault = keys(["a", "b"]).await;
     let upstream = Upstream::new().answers("a", [Canned::limited(10)]);
     let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();

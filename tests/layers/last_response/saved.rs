@@ -12,7 +12,7 @@ use super::*;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn good_responses_are_saved_once_a_minute_and_by_no_request() {
+async fn good_responses_are_saved_once_a_minute_and_not_by_a_request() {
     for order in ORDERS {
         let vault = keys(["a", "b"]).await;
         let spy = Planned::spy(&vault);
@@ -36,7 +36,7 @@ async fn good_responses_are_saved_once_a_minute_and_by_no_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_often_is_the_programs_to_say() {
+async fn the_program_sets_how_often_they_are_saved() {
     for (every, expected) in [(Some(seconds(5)), 20), (Some(seconds(1)), 100), (None, 0)] {
         let spy = Planned::spy(&keys(["a"]).await);
         let open = builder(spy.clone()).clock(tokio_clock()).save_last_responses_every(every);
@@ -52,7 +52,7 @@ async fn how_often_is_the_programs_to_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_whose_stacks_never_save_stays_unsaved_but_for_a_call_of_save() {
+async fn without_a_layer_that_saves_only_an_explicit_save_saves_them() {
     let vault = keys(["a"]).await;
     let spy = Planned::spy(&vault);
     let pool = builder(spy.clone()).clock(tokio_clock()).open().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_pool_whose_stacks_never_save_stays_unsaved_but_for_a_call_of_save() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_goes_along_with_what_else_is_saved() {
+async fn last_responses_are_saved_along_with_other_changes() {
     let vault = keys(["a", "b"]).await;
     let spy = Planned::spy(&vault);
     let upstream = Upstream::new().answers("a", [Canned::ok(), Canned::limited(10)]);
@@ -88,7 +88,7 @@ async fn it_goes_along_with_what_else_is_saved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_request_waits_for_it_and_a_vault_that_fails_is_asked_again() {
+async fn no_request_waits_for_a_save_and_a_failed_one_is_repeated() {
     let vault = keys(["a"]).await;
     let release = Arc::new(Notify::new());
     let hold = release.clone();
@@ -115,7 +115,7 @@ async fn no_request_waits_for_it_and_a_vault_that_fails_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sync_while_it_is_being_saved_takes_over_what_others_have_changed() {
+async fn a_sync_during_a_save_takes_over_what_others_have_changed() {
     let vault = keys(["a"]).await;
     let release = Arc::new(Notify::new());
     let hold = release.clone();
@@ -144,7 +144,7 @@ impl Wake for Wakes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_pools_responses_wake_no_request_that_waits() {
+async fn another_pools_responses_wake_no_waiting_request() {
     let vault = keys(["a"]).await;
     let release = Arc::new(Notify::new());
     let slow = Canned::ok().after_notify(&release);

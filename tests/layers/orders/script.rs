@@ -11,13 +11,13 @@ pub enum Refresh {
 
 #[derive(Clone, Debug)]
 pub struct AccountScript {
-    /// What becomes of its refresh token, where it has one.
+    /// The result of a refresh, if it has a refresh token.
     pub refresh: Option<Refresh>,
 }
 
 #[derive(Clone, Debug)]
 pub struct RequestScript {
-    /// How many seconds after the one before.
+    /// Seconds after the previous request.
     pub after: u64,
     pub repeatable: bool,
 }
@@ -69,7 +69,7 @@ impl Script {
     }
 }
 
-/// A generator that gives the same for the same seed, on every machine.
+/// A random generator that gives the same numbers for the same seed on every machine.
 pub struct Dice(u64);
 
 impl Dice {

@@ -12,18 +12,18 @@ use tower_credentials::*;
 use super::{is_paused, refused};
 use crate::support::*;
 
-/// Something that a person, a caller or an upstream does.
+/// A step of a person, a caller or an upstream.
 #[derive(Clone, Debug)]
 enum Step {
     Pause(usize),
     Resume(usize),
     Reset(usize),
-    /// Another pool of the same vault does it.
+    /// Pauses or resumes in another pool of the same vault.
     Elsewhere(usize, bool),
     Sync,
     Pass(u64),
-    /// A credential's responses from now on.
-    Canned(usize, u16),
+    /// Sets a credential's responses from now on.
+    Respond(usize, u16),
     Ask,
     Pinned(usize),
     Kept(u8),
@@ -42,7 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Sync),
         1 => (0_u64..60).prop_map(Step::Pass),
         2 => (which.clone(), prop::sample::select(vec![200, 429, 401, 500]))
-            .prop_map(|(which, status)| Step::Canned(which, status)),
+            .prop_map(|(which, status)| Step::Respond(which, status)),
         4 => Just(Step::Ask),
         1 => which.prop_map(Step::Pinned),
         2 => (0_u8..3).prop_map(Step::Kept),
@@ -51,12 +51,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// Whatever happens, no request is sent with a credential that the pool knows to be paused, and each is sent
-/// or refused for what the pauses say.
+/// After every step, no request may have been sent with a credential that the pool knows to be paused. A request
+/// is sent or refused as the pauses say.
 async fn run(steps: Vec<Step>, order: usize, moves: bool) {
     let vault = keys(LABELS).await;
     let upstream = Upstream::new();
-    // Synced by the steps alone.
+    // Only the steps sync it.
     let open = builder(vault.clone()).clock(tokio_clock()).sync_every(None);
     let open = if moves { open.policy(RoundRobin) } else { open };
     let pool = open.open().await.unwrap();
@@ -91,7 +91,7 @@ async fn run(steps: Vec<Step>, order: usize, moves: bool) {
                 known = stored.clone();
             }
             Step::Pass(time) => tokio::time::advance(seconds(time)).await,
-            Step::Canned(which, status) => upstream.set(LABELS[which], [Canned::status(status)]),
+            Step::Respond(which, status) => upstream.set(LABELS[which], [Canned::status(status)]),
             Step::Ask => asked = Some((post(), None)),
             Step::Pinned(which) => asked = Some((post_with(Pin::id(ids[which])), Some(which))),
             Step::Kept(chat) => asked = Some((post_with(Affinity::new(chat.to_string())), None)),
@@ -126,7 +126,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn whatever_happens_no_request_takes_a_paused_credential(
+    fn no_sequence_of_steps_makes_a_request_use_a_paused_credential(
         steps in steps(),
         order in 0..ORDERS.len(),
         moves in any::<bool>(),

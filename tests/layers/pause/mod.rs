@@ -32,7 +32,7 @@ async fn pause<const N: usize>(pool: &Pool, labels: [&str; N]) {
     }
 }
 
-/// The pin that a request was refused for, if it was for a pause.
+/// Sends a request that must fail because of a pause. Returns its pin, if the error is about one.
 async fn refused(service: &Stack, request: Asked) -> Option<String> {
     let error = service.clone().oneshot(request).await.unwrap_err();
     let Some(Error::Paused { pin, .. }) = error.downcast_ref() else { panic!("{error:?}") };
@@ -43,7 +43,7 @@ async fn refused(service: &Stack, request: Asked) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_policy_takes_a_paused_credential_until_it_is_resumed() {
+async fn no_policy_picks_a_paused_credential_until_it_is_resumed() {
     fn policy(number: usize) -> Box<dyn FnOnce(PoolBuilder) -> PoolBuilder> {
         fn with(policy: impl Policy) -> Box<dyn FnOnce(PoolBuilder) -> PoolBuilder> {
             Box::new(|builder| builder.policy(policy))
@@ -83,7 +83,7 @@ async fn no_policy_takes_a_paused_credential_until_it_is_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_order_of_the_layers_takes_it_first_or_next_or_as_the_soonest_of_all() {
+async fn no_order_of_the_layers_uses_it_first_next_or_as_the_soonest_ready() {
     for order in ORDERS {
         let upstream = Upstream::new().answers("a", [Canned::limited(10)]);
         let pool = builder(keys(["a", "b", "c"]).await).clock(tokio_clock()).open().await.unwrap();
@@ -102,7 +102,7 @@ async fn no_order_of_the_layers_takes_it_first_or_next_or_as_the_soonest_of_all(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_affinity_moves_away_from_it() {
+async fn an_affinity_moves_away_from_a_paused_account() {
     let upstream = Upstream::new();
     let pool = builder(keys(["a", "b"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -115,7 +115,7 @@ async fn an_affinity_moves_away_from_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pin_to_it_is_an_error_that_says_how_to_resume_it() {
+async fn a_pin_to_a_paused_account_is_an_error_that_says_how_to_resume_it() {
     let upstream = Upstream::new();
     let pool = builder(keys(["a", "b"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -130,7 +130,7 @@ async fn a_pin_to_it_is_an_error_that_says_how_to_resume_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_others_need_a_sign_in_the_error_is_about_them() {
+async fn if_the_others_need_a_sign_in_the_error_is_about_them() {
     let vault = keys(["a", "b"]).await;
     let pool = builder(vault.clone()).open().await.unwrap();
     let health = Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST };
@@ -147,7 +147,7 @@ async fn where_the_others_need_a_sign_in_the_error_is_about_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_pause_the_last_account_bills_no_key_instead() {
+async fn pausing_the_last_account_does_not_bill_a_key_instead() {
     let vault = keys(["key"]).await;
     vault.put(account("sub")).await.unwrap();
     let upstream = Upstream::new();
@@ -159,7 +159,7 @@ async fn to_pause_the_last_account_bills_no_key_instead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_a_reset_nor_a_success_nor_a_new_sign_in_nor_a_restart_resumes_it() {
+async fn no_reset_success_sign_in_or_restart_resumes_it() {
     let vault = accounts(["a", "b"]).await;
     let release = Arc::new(Notify::new());
     let slow = Canned::ok().after_notify(&release);
@@ -204,7 +204,7 @@ async fn a_pause_leaves_the_cooldown_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_saved_at_once_and_told_once_and_of_no_effect_on_a_stranger() {
+async fn a_pause_is_saved_at_once_reported_once_and_an_error_for_an_unknown_account() {
     let vault = keys(["a"]).await;
     let events = Journal::new();
     let pool = builder(vault.clone()).on_event(events.observer()).open().await.unwrap();
@@ -226,7 +226,7 @@ async fn it_is_saved_at_once_and_told_once_and_of_no_effect_on_a_stranger() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_is_known_here_already_is_passed_on_all_the_same() {
+async fn a_pause_that_this_pool_has_already_is_saved_all_the_same() {
     let vault = keys(["a"]).await;
     let [first, second] = [builder(vault.clone()), builder(vault.clone())];
     let first = first.sync_every(None).open().await.unwrap();
@@ -240,7 +240,7 @@ async fn a_pause_that_is_known_here_already_is_passed_on_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_wait_for_it_are_told() {
+async fn requests_that_wait_for_a_paused_account_fail_at_once() {
     let upstream = Upstream::new().answers("a", [Canned::limited(1000)]);
     let pool = builder(keys(["a"]).await)
         .clock(tokio_clock())
@@ -261,7 +261,7 @@ async fn requests_that_wait_for_it_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paused_account_is_not_renewed_ahead_and_a_resumed_one_is_at_once() {
+async fn a_paused_account_is_not_renewed_and_a_resumed_one_is_at_once() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     for label in ["a", "b"] {
@@ -304,7 +304,7 @@ async fn an_environment_variables_key_is_paused_in_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_pool_of_the_vault_knows_of_it_within_a_second() {
+async fn another_pool_of_the_vault_sees_a_pause_within_a_second() {
     let vault = keys(["a", "b"]).await;
     let first = builder(vault.clone()).open().await.unwrap();
     let second = builder(vault).open().await.unwrap();
@@ -318,7 +318,7 @@ async fn another_pool_of_the_vault_knows_of_it_within_a_second() {
 }
 
 #[tokio::test]
-async fn two_openings_of_one_directory_know_of_each_others_pauses() {
+async fn two_vaults_over_one_directory_see_each_others_pauses() {
     let directory = tempfile::tempdir().unwrap();
     let key_ = VaultKey::generate();
     let open = async || {

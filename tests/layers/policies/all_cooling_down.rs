@@ -17,7 +17,7 @@ async fn patient(upstream: Upstream, bound: Duration) -> (Pool, Stack) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_limit_is_waited_out_and_a_long_one_rotated_away_from() {
+async fn a_request_waits_for_a_short_limit_and_rotates_away_from_a_long_one() {
     let upstream = Upstream::new().answers("a", [Canned::limited(2), Canned::ok(), Canned::limited(6)]);
     let (_pool, service) = patient(upstream.clone(), seconds(5)).await;
     let start = Instant::now();
@@ -28,7 +28,7 @@ async fn a_short_limit_is_waited_out_and_a_long_one_rotated_away_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_limit_is_waited_out_once_and_all_waits_of_a_request_together_keep_to_the_bound() {
+async fn each_limit_is_waited_for_once_and_all_waits_together_keep_to_the_bound() {
     let upstream = Upstream::new()
         .answers("a", [Canned::limited(2)])
         .answers("b", [Canned::limited(4), Canned::ok()]);
@@ -71,7 +71,7 @@ async fn when_all_cool_down_it_can_be_an_error_that_says_how_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn error_response_layer_makes_that_a_429_with_retry_after() {
+async fn error_response_layer_makes_it_a_429_with_retry_after() {
     let rig = all_cooling(WhenAllCoolingDown::Fail, [3000, 60]).await;
     tokio::time::advance(Duration::from_millis(500)).await;
     let layered = tower::Layer::layer(&ErrorResponseLayer::new(), rig.service.clone());

@@ -11,7 +11,7 @@ use super::{Rig, by, left};
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_says_nothing_remains_cools_before_a_429() {
+async fn a_used_up_allowance_cools_the_account_before_a_429_does() {
     let rig = by(Sticky, ["a", "b"], Upstream::new().answers("a", [left(0, 60), left(99, 60)])).await;
     assert_eq!(rig.tokens(2).await, ["a", "b"]);
     assert_eq!(cools(&rig.pool, "a"), seconds(60));
@@ -23,7 +23,7 @@ async fn a_response_that_says_nothing_remains_cools_before_a_429() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn heeding_the_allowance_can_be_switched_off() {
+async fn the_allowance_can_be_ignored() {
     let cooldowns = Cooldowns::default().heed_allowance(false);
     let build = builder(keys(["a", "b"]).await).cooldowns(cooldowns);
     let rig = Rig::new(build, Upstream::new().answers("a", [left(0, 60)])).await;
@@ -52,7 +52,7 @@ async fn the_attempts_budget_counts_credentials_not_refreshes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_statuses_can_mean_a_limit() {
+async fn any_status_can_mean_a_limit() {
     let cooldowns = Cooldowns::default().limited_statuses(|status| status == 529);
     let upstream =
         Upstream::new().answers("a", [Canned::status(529)]).answers("b", [Canned::limited(30)]);
@@ -62,7 +62,7 @@ async fn any_statuses_can_mean_a_limit() {
     assert!(cools(&rig.pool, "a") > Duration::ZERO && cools(&rig.pool, "b") == Duration::ZERO);
 }
 
-/// The cooldowns that are guessed for one limit after the other.
+/// The guessed cooldowns of this many limits in a row.
 async fn guessed(cooldowns: Cooldowns, limits: usize) -> Vec<Duration> {
     let upstream = Upstream::new().answers("a", [Canned::status(429)]);
     let rig = Rig::new(builder(keys(["a"]).await).cooldowns(cooldowns), upstream).await;
@@ -89,7 +89,7 @@ async fn a_guessed_cooldown_grows_with_each_limit_in_a_row_up_to_its_cap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jitter_only_prolongs_and_by_no_more_than_its_part() {
+async fn jitter_only_prolongs_and_by_no_more_than_its_fraction() {
     let cooldowns =
         || Cooldowns::default().limited(seconds(100)).growth(1.0).cap(seconds(10_000)).jitter(0.5);
     let guessed = guessed(cooldowns(), 200).await;
@@ -99,7 +99,7 @@ async fn jitter_only_prolongs_and_by_no_more_than_its_part() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_begins_the_growth_anew() {
+async fn a_success_restarts_the_growth() {
     let limited = || Canned::status(429);
     let upstream = Upstream::new().answers("a", [limited(), limited(), Canned::ok(), limited()]);
     let cooldowns = Cooldowns::default().jitter(0.0);
@@ -121,7 +121,7 @@ async fn a_refused_credentials_cooldown_can_be_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_is_said_to_mean_a_limit_does_even_if_it_is_a_403() {
+async fn even_a_403_can_mean_a_limit() {
     let cooldowns = Cooldowns::default().limited_statuses(|status| status == 429 || status == 403);
     let upstream = Upstream::new().answers("a-1", [Canned::status(403).header("retry-after", "60")]);
     let pool = builder(accounts(["a", "b"]).await)

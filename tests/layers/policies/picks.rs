@@ -20,7 +20,7 @@ async fn sticky_keeps_to_the_first_until_it_is_limited_and_does_not_go_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn round_robin_takes_each_in_turn_and_one_that_was_away_does_not_catch_up() {
+async fn round_robin_takes_each_in_turn_and_an_account_that_was_away_does_not_catch_up() {
     let upstream = Upstream::new().answers("b", [Canned::ok(), Canned::limited(10), Canned::ok()]);
     let rig = by(RoundRobin, ["a", "b", "c"], upstream).await;
     assert_eq!(rig.tokens(4).await, ["a", "b", "c", "a"]);
@@ -33,7 +33,7 @@ async fn round_robin_takes_each_in_turn_and_one_that_was_away_does_not_catch_up(
 }
 
 #[tokio::test(start_paused = true)]
-async fn least_recently_used_takes_the_one_that_rested_longest() {
+async fn least_recently_used_takes_the_account_that_rested_longest() {
     let upstream = Upstream::new().answers("b", [Canned::limited(10), Canned::ok()]);
     let rig = by(LeastRecentlyUsed, ["a", "b", "c"], upstream).await;
     assert_eq!(rig.tokens(4).await, ["a", "b", "c", "a", "c"]);
@@ -64,7 +64,7 @@ async fn a_weight_of_zero_counts_as_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn soonest_reset_takes_the_one_whose_allowance_is_renewed_first() {
+async fn soonest_reset_takes_the_account_whose_allowance_is_renewed_first() {
     let upstream = Upstream::new()
         .answers("a", [left(50, 3000)])
         .answers("b", [left(50, 100)])
@@ -80,7 +80,7 @@ async fn soonest_reset_takes_the_one_whose_allowance_is_renewed_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn most_headroom_takes_the_one_with_the_largest_part_left() {
+async fn most_headroom_takes_the_account_with_the_largest_fraction_left() {
     let upstream = Upstream::new()
         .answers("a", [left(20, 3000)])
         .answers("b", [left(90, 3000), left(10, 3000)])

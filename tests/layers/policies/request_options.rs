@@ -8,7 +8,7 @@ use super::by;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn affinity_keeps_a_conversation_on_its_account_falls_over_and_stays_there() {
+async fn an_affinity_keeps_to_its_account_moves_when_that_is_limited_and_stays_there() {
     let rig = by(RoundRobin, ["a", "b", "c"], Upstream::new()).await;
     for key in ["one", "two", "one", "one", "two"] {
         ask(&rig.service, post_with(Affinity::new(key))).await;
@@ -29,7 +29,7 @@ async fn affinity_keeps_a_conversation_on_its_account_falls_over_and_stays_there
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pin_takes_the_named_credential_whatever_the_policy() {
+async fn a_pin_uses_the_named_credential_whatever_the_policy() {
     let rig = by(RoundRobin, ["a", "b", "c"], Upstream::new()).await;
     for _ in 0..3 {
         let request = pinned("c");

@@ -1,4 +1,4 @@
-//! How much of its limits a response says is left.
+//! How much of its limits an account has left, by its response.
 
 use http::{HeaderMap, HeaderValue};
 use tower_credentials::Timestamp;
@@ -6,7 +6,7 @@ use tower_credentials::rate_limit::{Allowance, allowance};
 
 use super::*;
 
-/// Headroom, and the milliseconds until the soonest reset and the last of what is used up.
+/// The headroom, and the milliseconds until the soonest reset and until the last reset of a used-up limit.
 type Left = (Option<u16>, Option<u64>, Option<u64>);
 
 fn left(lines: Lines<'_>) -> Option<Left> {
@@ -16,7 +16,7 @@ fn left(lines: Lines<'_>) -> Option<Left> {
 }
 
 #[test]
-fn the_limits_of_a_good_response_are_summed_up() {
+fn the_allowance_sums_up_the_limits_of_a_good_response() {
     let rows: &[(Lines<'_>, Option<Left>)] = &[
         (
             &[
@@ -57,7 +57,7 @@ fn the_limits_of_a_good_response_are_summed_up() {
             ],
             Some((Some(250), Some(SECOND), None)),
         ),
-        // The last of those that are used up.
+        // The last reset of those that are used up.
         (
             &[
                 ("anthropic-ratelimit-requests-limit", "50"),
@@ -93,7 +93,7 @@ fn the_limits_of_a_good_response_are_summed_up() {
             ],
             Some((Some(263), Some(HOUR), None)),
         ),
-        // A full window of a subscription that goes on as paid overage.
+        // A full window of a subscription that continues as paid overage.
         (
             &[
                 ("anthropic-ratelimit-unified-5h-utilization", "1.02"),
@@ -179,7 +179,7 @@ fn the_limits_of_a_good_response_are_summed_up() {
             ],
             Some((Some(250), Some(5_000), None)),
         ),
-        // Neither rounds down to nothing, nor goes beyond everything.
+        // Does not round down to zero, and does not exceed the whole.
         (
             &[("x-ratelimit-limit", "1000000"), ("x-ratelimit-remaining", "1")],
             Some((Some(1), None, None)),
@@ -192,7 +192,7 @@ fn the_limits_of_a_good_response_are_summed_up() {
             &[("x-ratelimit-limit", "99999999999999999999"), ("x-ratelimit-remaining", "0")],
             Some((Some(0), None, None)),
         ),
-        // Not granted, not limited, not said.
+        // Not granted, not limited, not stated.
         (
             &[
                 ("x-ratelimit-limit-tokens", "0"),
@@ -204,7 +204,7 @@ fn the_limits_of_a_good_response_are_summed_up() {
         (&[("x-ratelimit-limit", "-1"), ("x-ratelimit-remaining", "-1")], None),
         (&[("x-ratelimit-limit", "10")], None),
         (&[("x-ratelimit-remaining", "10")], None),
-        // Ahead, but not believed so far.
+        // So far ahead that it is capped.
         (
             &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "4102444800")],
             Some((None, Some(MAX), Some(MAX))),
@@ -218,7 +218,7 @@ fn the_limits_of_a_good_response_are_summed_up() {
             ],
             Some((None, Some(MINUTE), Some(MINUTE))),
         ),
-        // Not for good responses.
+        // `retry-after` means nothing on a good response.
         (&[("retry-after", "30"), ("retry-after-ms", "30000")], None),
     ];
     let wrong: Vec<_> = rows
@@ -230,7 +230,7 @@ fn the_limits_of_a_good_response_are_summed_up() {
 }
 
 #[test]
-fn a_long_list_of_policies_costs_no_square() {
+fn a_long_list_of_policies_takes_linear_time() {
     let list = |param: &str| vec![format!(r#""p";{param}"#); 20_000].join(",");
     let mut headers = HeaderMap::new();
     headers.insert("ratelimit", HeaderValue::from_str(&list("r=1;t=5")).unwrap());

@@ -8,7 +8,7 @@ use tower_credentials::rate_limit::{Allowance, MAX_STATED, allowance, retry_at};
 use super::*;
 
 #[test]
-fn what_is_unknown_is_ignored() {
+fn unknown_headers_are_ignored() {
     assert_eq!(retry_at(&HeaderMap::new(), now()), None);
     assert_eq!(allowance(&HeaderMap::new(), now()), None);
     let unknown: Lines<'_> = &[
@@ -39,7 +39,7 @@ fn what_is_unknown_is_ignored() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_ignored() {
+fn values_that_are_not_text_are_ignored() {
     for name in ["retry-after", "retry-after-ms", "x-ratelimit-reset", "ratelimit", "date"] {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_bytes(b"\xff\xfe30").unwrap());
@@ -83,7 +83,7 @@ const NAMES: [&str; 24] = [
     "content-type",
 ];
 
-/// Arbitrary bytes, and texts that come close to what is read.
+/// Arbitrary bytes, and texts that are nearly valid.
 fn values() -> impl Strategy<Value = Vec<u8>> {
     let texts = prop_oneof![
         "[0-9]{1,25}",
@@ -159,7 +159,7 @@ proptest! {
             .position(|month| *month == &date[8..11])
             .unwrap();
         let rfc3339 = format!("{}-{month:02}-{}T{}Z", &date[12..16], &date[5..7], &date[17..25]);
-        // Read a second before, so that the result shows the very time.
+        // Read one second earlier, so that the result is the exact time.
         let now = Timestamp::from_millis((second * 1_000).saturating_sub(1_000));
         for (name, value) in [("retry-after", &date), ("anthropic-ratelimit-tokens-reset", &rfc3339)] {
             let mut headers = HeaderMap::new();

@@ -170,12 +170,12 @@ fn the_latest_reset_of_what_is_used_up_counts() {
             ],
             None,
         ),
-        // What is used up comes before what doesn't say what remains.
+        // A used-up limit comes before one that does not say what remains.
         (&[REQUESTS, OUTPUT, ("anthropic-ratelimit-requests-remaining", "0")], Some(10 * SECOND)),
-        // One that doesn't say what remains.
+        // A limit that does not say what remains.
         (&[REQUESTS, OUTPUT, ("anthropic-ratelimit-output-tokens-remaining", "1")], Some(10 * SECOND)),
         (&[OUTPUT, ("anthropic-ratelimit-output-tokens-remaining", "many")], Some(30 * SECOND)),
-        // The next family is asked where this one says nothing.
+        // The next family of headers counts if this one says nothing.
         (
             &[
                 REQUESTS,
@@ -190,7 +190,7 @@ fn the_latest_reset_of_what_is_used_up_counts() {
 }
 
 #[test]
-fn openais_resets_are_durations_of_go() {
+fn openais_resets_are_go_durations() {
     check_values(
         "x-ratelimit-reset-tokens",
         &[
@@ -379,7 +379,7 @@ fn the_ietf_drafts_fields_are_read() {
             (r#""burst";r=0;t=9999999999"#, Some(MAX)),
             (r#""burst";r=0;t=-30"#, None),
             (r#""burst";r=0;t=soon"#, None),
-            // A list that ends badly is ignored as a whole.
+            // A list with a malformed end is ignored as a whole.
             (r#""burst";r=0;t=30,"#, None),
             (r#""burst";r=0;t=30, "day"#, None),
             (r#""burst";r=0;t=30 "day";r=0;t=3600"#, None),

@@ -55,7 +55,7 @@ fn retry_after_is_seconds_in_digits_or_a_date() {
 
 /// `NOW` is 1,764,000,000 s after the epoch.
 #[test]
-fn a_retry_after_that_is_too_large_for_a_wait_is_the_moment_that_it_names() {
+fn a_retry_after_too_large_for_a_wait_is_a_time_since_the_epoch() {
     for name in ["retry-after", "retry-after-ms"] {
         check_values(
             name,
@@ -128,7 +128,7 @@ fn retry_after_ms_comes_before_retry_after() {
 }
 
 #[test]
-fn of_a_header_sent_twice_the_first_that_can_be_read_counts() {
+fn of_a_repeated_header_the_first_readable_value_counts() {
     check_waits(&[
         (&[("retry-after", "soon"), ("retry-after", "5")], Some(5_000)),
         (&[("retry-after", "6"), ("retry-after", "5")], Some(6_000)),
@@ -137,7 +137,7 @@ fn of_a_header_sent_twice_the_first_that_can_be_read_counts() {
 }
 
 #[test]
-fn absolute_times_are_read_against_the_responses_date() {
+fn absolute_times_are_relative_to_the_responses_date() {
     const TWO_HOURS_AHEAD: (&str, &str) = ("date", "Mon, 24 Nov 2025 18:00:00 GMT");
     const A_YEAR_BEHIND: (&str, &str) = ("date", "Sun, 24 Nov 2024 16:00:00 GMT");
     const RFC_850: (&str, &str) = ("date", "Monday, 24-Nov-25 18:00:00 GMT");
@@ -159,7 +159,7 @@ fn absolute_times_are_read_against_the_responses_date() {
 }
 
 #[test]
-fn a_date_that_is_the_local_time_leaves_a_stated_time_as_it_is() {
+fn a_date_equal_to_the_local_time_leaves_a_stated_time_unchanged() {
     let headers = headers(&[
         ("date", "Mon, 24 Nov 2025 16:00:00 GMT"),
         ("retry-after", "Mon, 24 Nov 2025 16:00:30 GMT"),

@@ -1,5 +1,5 @@
-//! A new token whose life is over before it is stored: the process was stopped while it came, or the vault could not
-//! take it for hours.
+//! A new token that expires before it is stored: the process was suspended while it came, or the vault could not store
+//! it for hours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,15 +13,15 @@ use crate::support::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The vendor takes `a`'s tokens for as long as they live; those of generations up to `dead` are over.
+/// A vendor that refuses `a`'s tokens of generations up to `dead`, since they have expired.
 fn upstream(dead: u32) -> Upstream {
     (1..=dead).fold(Upstream::new(), |upstream, generation| {
         upstream.answers(&format!("a-{generation}"), vec![Canned::status(401); 1000])
     })
 }
 
-/// Tokens that live for an hour from when they were asked for. The responses take so long, one after the other, and none
-/// after that.
+/// Makes tokens that live for an hour from the request. The first responses take this long, one after another, and the
+/// later ones no time.
 fn renewing_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> Refresher {
     let (clock, waits, asked) = (clock.clone(), Arc::<[_]>::from(waits), asked.clone());
     Refresher::new(move |credential: Credential| {
@@ -38,9 +38,9 @@ fn renewing_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> Re
     })
 }
 
-/// As after a night with the lid closed: the response lies in the socket, and the token is long over.
+/// As after a night with the laptop closed: the response is in the socket, and its token has long expired.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_has_come_too_late_is_renewed_once_more_before_anyone_uses_it() {
+async fn a_token_that_arrives_expired_is_renewed_once_more_before_anyone_uses_it() {
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let asked = Journal::new();
@@ -69,7 +69,7 @@ async fn a_token_that_has_come_too_late_is_renewed_once_more_before_anyone_uses_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_could_not_be_saved_for_its_whole_life_is_renewed_once_more() {
+async fn a_token_that_expires_before_it_is_saved_is_renewed_once_more() {
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let is_full = Arc::new(AtomicUsize::new(1));
@@ -92,9 +92,9 @@ async fn a_token_that_could_not_be_saved_for_its_whole_life_is_renewed_once_more
     is_blameless(&pool, &vault, "").await;
 }
 
-/// Were it renewed again and again, a server that is that slow would be asked for ever.
+/// Otherwise a server that is that slow would be asked forever.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_comes_too_late_twice_is_taken_as_it_is() {
+async fn a_token_that_arrives_expired_twice_is_used_as_it_is() {
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let asked = Journal::new();
@@ -105,9 +105,9 @@ async fn a_token_that_comes_too_late_twice_is_taken_as_it_is() {
     assert_eq!(asked.all(), [2, 3]);
 }
 
-/// What the vendor says of the second token is of that one.
+/// The vendor's verdict is about the second token.
 #[tokio::test(start_paused = true)]
-async fn a_verdict_on_the_token_that_came_too_late_is_kept() {
+async fn a_verdict_on_the_token_that_arrived_expired_is_kept() {
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let slow = clock.clone();
