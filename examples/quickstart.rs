@@ -259,8 +259,9 @@ async fn main() -> ExitCode {
             println!("{USAGE}\n\n  --vault DIR  keep the vault in DIR, and its key in DIR.key");
             Ok(())
         }
-        _ => {
-            eprintln!("{USAGE}");
+        [first, ..] => {
+            let problem = if first == "--vault" { "needs one directory" } else { "is unknown" };
+            eprintln!("quickstart: {} {problem}\n{USAGE}", first.display());
             return ExitCode::from(2);
         }
     };

@@ -67,13 +67,13 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     vault.replace_secret(work.id, work.generation, Secret::api_key("sk-1b")).await?;
     vault.record(pool.clone(), vec![Outcome { id: work.id, change: Change::Reset }]).await?;
 
-    // It is a vault like any other to a pool.
+    // To a pool it is a vault like any other.
     let provider = GenericProvider::bearer("example").origin("https://api.example.com")?;
     let opened = Pool::builder(provider, vault.clone()).open().await?;
     println!("the pool has {} accounts", opened.status().len());
     opened.close(Duration::from_secs(60)).await?;
 
-    // While somebody else holds the vault's lock, the timeout is the layer's, and told from the vault's own.
+    // While another process holds the vault's lock, the layer's timeout comes first. It differs from the vault's own.
     let lock = std::fs::File::options().write(true).open(directory.join("lock"))?;
     lock.lock()?;
     let impatient = TimeoutLayer::new(Duration::from_millis(50)).layer(vault);

@@ -19,7 +19,7 @@ pub(crate) fn table(runtimes: &Runtimes) -> Table {
     let runtime = runtimes.many.clone();
     let place = Rc::new(Place::new(&runtime));
     let ids = place.fill(&runtime, RESEALED);
-    let mut table = Table::new("500 records sealed anew", 7, 1);
+    let mut table = Table::new("500 records sealed again", 7, 1);
     table.beside("each replaced by hand, and synced twice", {
         let directory = place.directory.path().join("bare");
         fs::create_dir(&directory).expect("a directory");
@@ -34,7 +34,7 @@ pub(crate) fn table(runtimes: &Runtimes) -> Table {
         }
     });
     let mut key = vault_key();
-    table.case("sealed anew with another key", move |times| {
+    table.case("sealed again with another key", move |times| {
         let mut sum = Duration::ZERO;
         for _ in 0..times {
             let old = std::mem::replace(&mut key, VaultKey::generate());

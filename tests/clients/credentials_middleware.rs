@@ -64,7 +64,7 @@ async fn the_caller_finds_the_extensions_of_the_last_attempt_and_may_use_them_ag
                 client.execute_with_extensions(site.post("hi"), &mut extensions).await.unwrap();
             assert_eq!(response.text().await.unwrap(), "b");
             assert_eq!(label(&extensions), "b");
-            assert_eq!(extensions.get::<Attempt>().unwrap().number(), number, "each begins anew");
+            assert_eq!(extensions.get::<Attempt>().unwrap().number(), number, "each begins again");
             assert_eq!(extensions.get(), Some(&7_u32));
         }
 
@@ -202,7 +202,7 @@ async fn a_dropped_request_leaves_the_extensions_as_they_were() {
         assert_eq!(upstream.tokens(), ["a", "b"]);
         let response = client.execute_with_extensions(site.post("hi"), &mut extensions).await.unwrap();
         assert_eq!(response.text().await.unwrap(), "at last");
-        assert_eq!(upstream.tokens(), ["a", "b", "b"], "what was learnt stays");
+        assert_eq!(upstream.tokens(), ["a", "b", "b"], "the cooldown stays");
     })
     .await;
 }

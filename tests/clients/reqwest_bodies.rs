@@ -158,7 +158,7 @@ async fn a_hundred_megabytes_go_up_in_bounded_memory() {
 #[tokio::test]
 async fn a_response_may_begin_while_its_request_still_streams() {
     for way in 0..CLIENTS {
-        let (heard, told) = oneshot::channel();
+        let (heard, received) = oneshot::channel();
         let heard = Arc::new(std::sync::Mutex::new(Some(heard)));
         let site = Site::start(move |request: Request<Incoming>| {
             let heard = heard.lock().unwrap().take().unwrap();
@@ -180,7 +180,7 @@ async fn a_response_may_begin_while_its_request_still_streams() {
             .execute(site.post(reqwest::Body::wrap(Channel(frames))))
             .await
             .expect("an early response");
-        assert_eq!(told.await.unwrap(), "first");
+        assert_eq!(received.await.unwrap(), "first");
         for echoed in ["second", "third"] {
             sender.send(Frame::data(echoed.into())).await.unwrap();
             assert_eq!(response.chunk().await.unwrap().unwrap(), echoed);

@@ -98,17 +98,17 @@ async fn run(steps: &[Step], open: Open, looks: bool) -> Vec<String> {
             Step::Resume(which) => pool.resume(id(*which)).await.unwrap(),
             Step::Reset(which) => pool.reset(id(*which)).await.unwrap(),
         }
-        let told = looks.then(|| active(&pool));
+        let expected = looks.then(|| active(&pool));
         if looks {
-            assert_eq!(told, Some(active(&pool)), "to ask changes nothing");
+            assert_eq!(expected, Some(active(&pool)), "asking changes nothing");
         }
         if matches!(step, Step::Ask | Step::Pinned(_) | Step::Kept | Step::Scoped) {
             let before = upstream.tokens().len();
             let response = service.clone().oneshot(request).await;
-            if let (Some(told), Step::Ask) = (told, step) {
+            if let (Some(expected), Step::Ask) = (expected, step) {
                 let first = upstream.tokens().get(before).cloned();
-                assert_eq!(told, first, "{:?}", pool.status());
-                assert_eq!(response.is_err(), told.is_none());
+                assert_eq!(expected, first, "{:?}", pool.status());
+                assert_eq!(response.is_err(), expected.is_none());
             }
         }
     }

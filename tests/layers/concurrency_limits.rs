@@ -146,7 +146,7 @@ fn too_many() -> Canned {
     Canned::status(429).header("x-busy", "yes")
 }
 
-fn nobody_is_parked(pool: &Pool) {
+fn no_account_cools_down(pool: &Pool) {
     for status in pool.status() {
         assert_eq!(learnt(&status.standing), Standing::default(), "{}", status.credential.label);
     }
@@ -238,7 +238,7 @@ async fn the_requests_in_flight_are_counted_when_a_request_is_sent() {
         upstream.refuses_after = Duration::from_millis(1_005);
         let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
         all_answered(&stacked(&pool, upstream.service()), 8).await;
-        nobody_is_parked(&pool);
+        no_account_cools_down(&pool);
     }
 }
 
@@ -255,7 +255,7 @@ async fn a_vendor_that_counts_a_request_past_its_response_head_cools_nobody_down
             }
             let pool = busy_vendor(vault).open().await.unwrap();
             all_answered(&stacked(&pool, upstream.service()), 6).await;
-            nobody_is_parked(&pool);
+            no_account_cools_down(&pool);
         }
     }
 }

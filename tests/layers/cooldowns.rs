@@ -180,7 +180,7 @@ async fn if_all_need_a_new_sign_in_the_error_says_so() {
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let pool = builder(accounts(["a"]).await).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
-    assert_eq!(ask(&service, post()).await.0, 401, "the response that taught it is returned");
+    assert_eq!(ask(&service, post()).await.0, 401, "the response that showed it is returned");
     let error = service.oneshot(post()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::NeedsSignIn { pin: None, .. })), "{error:?}");
     assert_eq!(upstream.tokens(), ["a-1"]);

@@ -30,7 +30,7 @@ async fn first_response(
     (again, (head.status.as_u16(), head.headers, body))
 }
 
-fn told(headers: &HeaderMap) -> [Option<&str>; 3] {
+fn retry_headers(headers: &HeaderMap) -> [Option<&str>; 3] {
     ["retry-after", "retry-after-ms", "x-should-retry"]
         .map(|name| headers.get(name).map(|value| value.to_str().unwrap()))
 }
@@ -44,7 +44,7 @@ async fn by_default_the_last_429_is_returned_unchanged() {
     let (_, (status, headers, _)) =
         first_response(ErrorResponseLayer::new(), [limited(7), limited(3000)]).await;
     assert_eq!(status, 429);
-    assert_eq!(told(&headers), [Some("3000"), None, Some("true")]);
+    assert_eq!(retry_headers(&headers), [Some("3000"), None, Some("true")]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,9 +52,9 @@ async fn the_last_429_can_name_the_soonest_account_and_keeps_its_body() {
     let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
     let (again, (status, headers, body)) = first_response(layer, [limited(7), limited(3000)]).await;
     assert_eq!((status, &*body), (429, "of the last one"));
-    assert_eq!(told(&headers), [Some("7"), Some("7000"), None]);
+    assert_eq!(retry_headers(&headers), [Some("7"), Some("7000"), None]);
     tokio::time::advance(Duration::from_millis(500)).await;
-    assert_eq!(told(&again().await), [Some("7"), Some("6500"), None], "nothing was sent");
+    assert_eq!(retry_headers(&again().await), [Some("7"), Some("6500"), None], "nothing was sent");
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,8 +62,8 @@ async fn callers_are_told_not_to_retry_if_the_soonest_account_is_beyond_the_boun
     for (soonest, says) in [(60, None), (61, Some("false"))] {
         let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
         let (again, (_, headers, _)) = first_response(layer, [limited(3000), limited(soonest)]).await;
-        assert_eq!(told(&headers)[2], says);
-        assert_eq!(told(&again().await)[2], says);
+        assert_eq!(retry_headers(&headers)[2], says);
+        assert_eq!(retry_headers(&again().await)[2], says);
     }
 }
 
@@ -73,7 +73,7 @@ async fn other_responses_are_unchanged() {
     let refused = || Canned::status(401).header("retry-after", "9");
     let (_, (status, headers, _)) = first_response(layer, [refused(), refused()]).await;
     assert_eq!(status, 401);
-    assert_eq!(told(&headers), [Some("9"), None, None]);
+    assert_eq!(retry_headers(&headers), [Some("9"), None, None]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,8 +90,8 @@ async fn a_guessed_time_is_not_passed_on_and_a_stated_one_is() {
     ] {
         let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
         let (again, (status, headers, _)) = first_response(layer, limits).await;
-        assert_eq!((status, told(&headers)), (429, says));
-        assert_eq!(told(&again().await), says, "nothing was sent");
+        assert_eq!((status, retry_headers(&headers)), (429, says));
+        assert_eq!(retry_headers(&again().await), says, "nothing was sent");
     }
 }
 
@@ -101,8 +101,8 @@ async fn callers_are_told_not_to_retry_a_guess_beyond_the_bound_either() {
     for (bound, says) in [(20, Some("false")), (60, None)] {
         let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(bound));
         let (again, (_, headers, _)) = first_response(layer, [guessed(), guessed()]).await;
-        assert_eq!(told(&headers), [None, None, says]);
-        assert_eq!(told(&again().await), [None, None, says]);
+        assert_eq!(retry_headers(&headers), [None, None, says]);
+        assert_eq!(retry_headers(&again().await), [None, None, says]);
     }
 }
 
@@ -114,7 +114,7 @@ async fn a_stated_time_that_was_wrong_again_and_again_becomes_a_guess() {
     let service = layer.layer(stack(CredentialsLayer::new(pool), upstream));
     for says in [Some("0"), None, None] {
         let response = service.clone().oneshot(post()).await.unwrap();
-        assert_eq!(told(response.headers())[0], says);
+        assert_eq!(retry_headers(response.headers())[0], says);
         tokio::time::advance(seconds(40)).await;
     }
 }

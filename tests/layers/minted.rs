@@ -312,10 +312,10 @@ async fn a_new_token_that_no_header_can_hold_is_a_failure_whose_refresh_token_is
         }
     });
     let events = Journal::new();
-    let told = events.clone();
+    let reported = events.clone();
     let observe = move |event: &events::Event<'_>| {
         if let events::Event::RefreshFailed { error, .. } = event {
-            told.push((*error).to_owned());
+            reported.push((*error).to_owned());
         }
     };
     let pool = builder(vault.clone()).clock(clock.clone()).on_event(observe).open().await.unwrap();
@@ -323,8 +323,8 @@ async fn a_new_token_that_no_header_can_hold_is_a_failure_whose_refresh_token_is
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream.clone());
     // As after any renewal that does not help, the old one is sent: the clock may be wrong.
     assert_eq!(ask(&service, post()).await, (200, "a-1".to_owned()));
-    let told = events.all().join("; ");
-    assert!(told.contains("no header takes") && !told.contains("planted"), "{told}");
+    let reported = events.all().join("; ");
+    assert!(reported.contains("no header takes") && !reported.contains("planted"), "{reported}");
     // The old refresh token is spent: the next renewal uses the new one.
     tokio::time::sleep(seconds(60)).await;
     assert_eq!(ask(&service, post()).await, (200, "a-3".to_owned()));

@@ -127,7 +127,7 @@ async fn plain_http_in_a_private_network_must_be_allowed_for_each_origin() {
         ("http://llm.tools.svc.cluster.local:4000", "http://llm.tools.svc.cluster.local:4000/v1"),
         ("http://llm.tools.svc", "http://llm.tools.svc/v1"),
     ] {
-        assert!(GenericProvider::bearer("x").origin(origin).is_err(), "{origin}: not by itself");
+        assert!(GenericProvider::bearer("x").origin(origin).is_err(), "{origin}: only if it is allowed");
         let pool = pool_for(GenericProvider::bearer("x").plain_http_origin(origin).unwrap()).await;
         allowed(&pool, uri).await;
         for other in

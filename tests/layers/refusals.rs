@@ -94,13 +94,13 @@ async fn only_a_response_that_accepts_another_account_blames_the_refused_one() {
     let cases = done.into_iter().map(|status| (status, [true, true]));
     let cases = cases.chain(after_authentication.into_iter().map(|status| (status, [true, false])));
     let cases = cases.chain(nothing.into_iter().map(|status| (status, [false, false])));
-    for (status, convicts) in cases {
-        for (refusal, convicts) in [401, 403].into_iter().zip(convicts) {
+    for (status, blames) in cases {
+        for (refusal, blames) in [401, 403].into_iter().zip(blames) {
             let upstream = Upstream::new().answers("a", always(refusal)).answers("b", always(status));
             let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
             let service = stack(four(&pool, &no_refresh()), upstream.clone());
             assert_eq!(ask(&service, post()).await.0, status);
-            let expected = if convicts { seconds(300) } else { NONE };
+            let expected = if blames { seconds(300) } else { NONE };
             assert_eq!(cools(&pool, "a"), expected, "a {refusal}, then a {status}");
             upstream.set("a", [Canned::ok()]);
             upstream.set("b", [Canned::ok()]);

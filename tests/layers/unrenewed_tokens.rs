@@ -127,7 +127,7 @@ type Failure = fn() -> RefreshError;
 
 /// Failures of a token endpoint that are not a verdict, and the token once it works. An unreadable response makes a
 /// generation of its own, since it is kept.
-const HICCUPS: [(&str, Failure, &str); 3] = [
+const FAILURES: [(&str, Failure, &str); 3] = [
     ("a limit", || RefreshError::AskAgain { after: seconds(2), error: "429".into() }, "a-2"),
     ("trouble", || RefreshError::Failed("503".into()), "a-2"),
     (
@@ -140,9 +140,9 @@ const HICCUPS: [(&str, Failure, &str); 3] = [
 #[tokio::test(start_paused = true)]
 async fn one_failure_of_the_token_endpoint_cools_no_account_down() {
     let clock = tokio_clock();
-    for (hiccup, with, new) in HICCUPS {
+    for (failure, with, new) in FAILURES {
         for (order, has_key) in (0..5).flat_map(|order| [(order, true), (order, false)]) {
-            let why = format!("{hiccup}, order {order}, a key: {has_key}");
+            let why = format!("{failure}, order {order}, a key: {has_key}");
             let vault = with_an_expired_one(&clock).await;
             let other = if has_key { "paid" } else { "b-1" };
             if has_key {
@@ -176,9 +176,9 @@ fn order_of_use(pool: &Pool) -> String {
 #[tokio::test(start_paused = true)]
 async fn an_expired_account_that_a_request_rotates_to_is_not_cooled_down_either() {
     let clock = tokio_clock();
-    for (hiccup, with, new) in HICCUPS {
+    for (failure, with, new) in FAILURES {
         for order in 0..5 {
-            let why = format!("{hiccup}, order {order}");
+            let why = format!("{failure}, order {order}");
             let vault = MemoryVault::new();
             vault.put(account("first")).await.unwrap();
             let tokens = OAuthTokens::new("a-1").refresh("refresh-a").expires_at(clock.now());
@@ -200,16 +200,16 @@ async fn an_expired_account_that_a_request_rotates_to_is_not_cooled_down_either(
 #[tokio::test(start_paused = true)]
 async fn an_expired_account_keeps_its_place_after_a_request_that_is_sent_once() {
     let clock = tokio_clock();
-    for (hiccup, with, _) in HICCUPS {
+    for (failure, with, _) in FAILURES {
         let vault = with_an_expired_one(&clock).await;
         let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
         let asked = Journal::new();
         let refresher = failing(1, with, &asked);
         let service = arrangements(&pool, &refresher)[0].clone();
         let pinned = pinned("a");
-        assert_eq!(ask(&service, pinned).await.0, 401, "{hiccup}");
-        is_blameless(&pool, &vault, hiccup).await;
-        assert_eq!(order_of_use(&pool), "a", "{hiccup}");
+        assert_eq!(ask(&service, pinned).await.0, 401, "{failure}");
+        is_blameless(&pool, &vault, failure).await;
+        assert_eq!(order_of_use(&pool), "a", "{failure}");
     }
 }
 
@@ -231,7 +231,7 @@ async fn an_expired_token_whose_vendor_refuses_to_renew_it_needs_a_sign_in() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_has_not_expired_is_judged_as_any_other() {
     let clock = tokio_clock();
-    for (hiccup, with, _) in HICCUPS {
+    for (failure, with, _) in FAILURES {
         for order in 0..5 {
             let vault = accounts(["a", "b"]).await;
             let pool = builder(vault).clock(clock.clone()).open().await.unwrap();
@@ -240,7 +240,7 @@ async fn a_token_that_has_not_expired_is_judged_as_any_other() {
             for _ in 0..2 {
                 assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
             }
-            assert_eq!(cools(&pool, "a"), seconds(300), "{hiccup}, order {order}");
+            assert_eq!(cools(&pool, "a"), seconds(300), "{failure}, order {order}");
         }
     }
 }

@@ -145,7 +145,7 @@ async fn a_caller_who_keeps_the_service_while_a_request_waits_blocks_nobody() {
     assert_eq!(first.status(), StatusCode::TOO_MANY_REQUESTS);
     // The caller's service is ready, so it holds the only permit.
     let second = service.ready().await.unwrap().call(post());
-    let second = tokio::time::timeout(seconds(3600), second).await.expect("it must not wait for ever");
+    let second = tokio::time::timeout(seconds(3600), second).await.expect("it must not wait forever");
     assert_eq!(second.unwrap().status(), StatusCode::OK);
 }
 

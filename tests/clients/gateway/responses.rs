@@ -238,8 +238,8 @@ async fn a_guessed_time_is_not_a_retry_after_and_a_flag_sets_the_bound_for_retri
             let (status, headers, body) = get(&gateway, "/v1").await;
             assert!(status == 429 && body.contains(says), "{body}");
             assert!(!headers.contains_key("retry-after") && !headers.contains_key("retry-after-ms"));
-            let told = headers.get("x-should-retry").map(|value| value.to_str().unwrap());
-            assert_eq!(told, should_retry);
+            let header = headers.get("x-should-retry").map(|value| value.to_str().unwrap());
+            assert_eq!(header, should_retry);
         }
     }
 }

@@ -71,7 +71,7 @@ fn the_manifest_block_has_the_features_and_versions_that_are_tested() {
         } else {
             let known = table("dev-dependencies").get(name).or(table("dependencies").get(name));
             let known = version(known.unwrap_or_else(|| panic!("{name} is no dependency of ours")));
-            assert!(known.starts_with(asked), "{asked} of {name}, where ours is {known}");
+            assert!(known.starts_with(asked), "{asked} of {name}, but ours is {known}");
         }
     }
 }

@@ -123,8 +123,8 @@ impl Run<'_> {
         if self.order.iter().any(is_other) {
             for (account, _) in suspects {
                 let now = self.now;
-                let is_convicted = |(until, refused)| refused && until > now;
-                if !self.account(account).cooldown.is_some_and(is_convicted) {
+                let is_blamed = |(until, refused)| refused && until > now;
+                if !self.account(account).cooldown.is_some_and(is_blamed) {
                     self.suspicions[account].is_suspect = true;
                 }
             }
@@ -151,11 +151,11 @@ impl Run<'_> {
                 _ => {}
             }
             suspects.retain(|(suspect, refusal)| {
-                let is_convicted = blames(status, *refusal);
-                if is_convicted {
-                    self.convict(*suspect);
+                let is_blamed = blames(status, *refusal);
+                if is_blamed {
+                    self.blame(*suspect);
                 }
-                !is_convicted
+                !is_blamed
             });
             let is_refused = status == 401 || status == 403;
             if is_refused && refresh {
@@ -257,7 +257,7 @@ impl Run<'_> {
         self.save();
     }
 
-    fn convict(&mut self, account: usize) {
+    fn blame(&mut self, account: usize) {
         let now = self.now;
         self.suspicions[account].is_suspect = false;
         let state = self.account(account);

@@ -38,8 +38,8 @@ pub struct Canned {
 
 impl Script {
     /// The upstream's response to the nth request of this credential.
-    pub fn response(&self, asker: Option<(usize, u64)>, nth: usize) -> Canned {
-        let mut dice = Dice::new((self.seed, asker, nth));
+    pub fn response(&self, credential: Option<(usize, u64)>, nth: usize) -> Canned {
+        let mut dice = Dice::new((self.seed, credential, nth));
         let status = dice.pick(&[200, 200, 200, 429, 429, 429, 401, 401, 403, 403, 404, 409, 500]);
         let retry_after = dice.pick(&[None, Some(0), Some(10), Some(60), Some(4000)]);
         Canned { status, retry_after: retry_after.filter(|_| status == 429) }

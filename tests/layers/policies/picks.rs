@@ -87,7 +87,7 @@ async fn most_headroom_takes_the_account_with_the_largest_fraction_left() {
         .answers("c", [left(50, 3000)]);
     let rig = by(MostHeadroom, ["a", "b", "c"], upstream).await;
     assert_eq!(rig.tokens(3).await, ["a", "b", "c"], "one that is not known counts as untouched");
-    assert_eq!(rig.tokens(2).await, ["b", "c"], "b has told that little is left");
+    assert_eq!(rig.tokens(2).await, ["b", "c"], "b has reported that little is left");
     assert_eq!(rig.tokens(2).await, ["c", "c"]);
 }
 

@@ -43,7 +43,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         3 => any::<usize>().prop_map(Operation::Copy),
         1 => any::<usize>().prop_map(Operation::Drop),
         1 => any::<usize>().prop_map(Operation::TakeOver),
-        2 => Just(Operation::Call),
+        2 => Just(Operation::Wake),
     ];
     prop::collection::vec(operation, 0..60)
 }

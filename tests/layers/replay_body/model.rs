@@ -18,7 +18,7 @@ pub(crate) enum Operation {
     Copy(usize),
     Drop(usize),
     TakeOver(usize),
-    Call,
+    Wake,
 }
 
 #[derive(Default)]
@@ -89,7 +89,7 @@ impl Model {
                 Operation::Copy(index) => self.copy(pick(index))?,
                 Operation::Drop(index) => self.drop(pick(index)),
                 Operation::TakeOver(index) => self.take_over(pick(index))?,
-                Operation::Call => drop(self.watch.call()),
+                Operation::Wake => drop(self.watch.wake()),
             }
             self.check()?;
         }
@@ -118,7 +118,7 @@ impl Model {
                     }
                 }
             }
-            if !has_moved && !self.watch.call() {
+            if !has_moved && !self.watch.wake() {
                 break;
             }
         }

@@ -88,7 +88,7 @@ impl Watch {
     }
 
     /// Wakes the body if it waits for that.
-    pub(crate) fn call(&self) -> bool {
+    pub(crate) fn wake(&self) -> bool {
         let waker = self.waker.lock().unwrap().take();
         waker.map(Waker::wake).is_some()
     }
@@ -174,7 +174,7 @@ impl Body for Scripted {
             match self.script.steps.get(self.step).copied() {
                 Some(Step::Pending) => {
                     let mut waker = self.watch.waker.lock().unwrap();
-                    // It goes on once it was called since it first said that it has nothing.
+                    // Goes on once the test has woken it since the first `Pending` of this step.
                     if self.is_waiting && waker.is_none() {
                         drop(waker);
                         self.is_waiting = false;
