@@ -237,6 +237,27 @@ impl Pool {
         self.save().await
     }
 
+    /// Renews a credential's secret now, whatever is left of it, and returns whether there is a new one.
+    ///
+    /// This is the same renewal that a request with an expired token waits for: one for all requests and processes, saved
+    /// before anyone uses it. There is none if the secret was renewed, or a renewal failed, a moment ago. The pool's
+    /// [events](crate::events) say why one failed.
+    ///
+    /// # Errors
+    /// The same as for [`reset`](Self::reset).
+    pub async fn renew(
+        &self,
+        id: CredentialId,
+        refresher: impl Into<Refresher>,
+    ) -> Result<bool, VaultError> {
+        let found =
+            self.with_state(|state, _| state.find(id).map(|slot| state.slots[slot].lease.clone()));
+        let lease = found.ok_or(VaultError::NotFound(id))?;
+        let refreshed = self.refresh(&lease, &refresher.into(), true).await;
+        self.save().await?;
+        Ok(matches!(refreshed, Refreshed::New(_)))
+    }
+
     /// Makes a change that a person asks for. Returns the lease if it changes the standing here. If it does not, it is
     /// saved all the same: another process may have made the opposite change a moment ago.
     fn apply_manual_change(

@@ -250,3 +250,21 @@ async fn a_token_that_another_process_renewed_is_not_renewed_again() {
     let generations: Vec<_> = opened.iter().map(|pool| pool.status()[0].credential.generation).collect();
     assert!(generations.windows(2).all(|pair| pair[0] == pair[1]), "{generations:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_explicit_call_renews_a_token_that_still_works_but_not_twice_in_a_moment() {
+    let clock = tokio_clock();
+    let vault = MemoryVault::new();
+    put(&vault, "a", &clock, HOUR).await;
+    let server = Server::new(&clock, HOUR);
+    let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
+    let id = pool.status()[0].credential.id;
+    tokio::time::advance(seconds(120)).await;
+    assert!(pool.renew(id, server.refresher()).await.unwrap());
+    let stored = vault.get(id).await.unwrap();
+    assert_eq!(stored.metadata.generation, Generation::FIRST.next());
+    assert!(!pool.renew(id, server.refresher()).await.unwrap());
+    assert_eq!(server.asked.all().len(), 1);
+    let stranger = CredentialId::random();
+    assert!(pool.renew(stranger, server.refresher()).await.is_err());
+}

@@ -41,4 +41,5 @@ mod cli_test;
 mod cli_unwritable;
 mod cli_vault;
 mod cli_warnings;
+mod list_watch;
 mod tui_screen;

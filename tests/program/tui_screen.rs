@@ -186,6 +186,55 @@ async fn a_sign_in_by_a_device_shows_its_code_and_a_countdown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mode_is_set_in_the_settings_file_and_nothing_else_there_is_changed() {
+    let home = home().await;
+    home.settings("# Mine.\n[providers.openai] # work\nmax_attempts = 3\n");
+    let Some(terminal) = Terminal::open(&home, 100, 30) else { return };
+    terminal.start("", "▶ * work");
+    terminal.key("m");
+    terminal.wait("▶ auto");
+    terminal.choose("subscription");
+    terminal.wait("not used: mode subscription takes only sign-ins");
+    let settings = std::fs::read_to_string(home.settings_file()).unwrap();
+    let expected = "# Mine.\n[providers.openai] # work\nmax_attempts = 3\nmode = \"subscription\"\n";
+    assert_eq!(settings, expected);
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_tested_and_a_token_renewed_with_the_vendor_s_words() {
+    let server = server(Vendor::Anthropic);
+    let home = Home::new();
+    home.settings(&server.settings(true));
+    let issued = server.client().sign_in(tower_credentials::oauth::FlowKind::Loopback).await;
+    let mut sign_in = issued.unwrap();
+    let page = crate::authorization_server::start(&sign_in);
+    let (_, signed_in) = tokio::join!(browse(&page), crate::authorization_server::follow(&mut sign_in));
+    let vault = home.vault().await;
+    let pool = tower_credentials::PoolKey::new("anthropic");
+    let stored = signed_in.1.unwrap().store(&vault, pool, "work").await.unwrap();
+    let Some(terminal) = Terminal::open(&home, 100, 30) else { return };
+    terminal.start("", "▶ * work");
+    terminal.key("u");
+    // It is too new, or it is renewed: which one, the program says.
+    until("what became of it", || {
+        let screen = terminal.screen();
+        (screen.contains("is renewed") || screen.contains("was not renewed")).then_some(())
+    });
+    terminal.key("Escape");
+    terminal.key("t");
+    terminal.wait("test: ");
+    assert!(vault.get(stored.id).await.is_ok());
+    for secret in server.issued() {
+        home.secret(&secret);
+    }
+    terminal.screen();
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_signal_ends_it_with_its_code_and_the_terminal_as_it_was() {
     let home = home().await;
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("QUIT", 131)] {

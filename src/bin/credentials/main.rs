@@ -90,9 +90,13 @@ fn run(Args { global, command }: Args) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, "could not start").because(error))?;
     let done = runtime.block_on(async {
         let mut interrupts = signals::Interrupts::listen()?;
+        let ends_by_ctrl_c = command.ends_by_ctrl_c();
         let done = tokio::select! {
             biased;
-            signal = interrupts.next() => Err(Failure::interrupted(signal)),
+            signal = interrupts.next() => match signal {
+                signals::INTERRUPTED if ends_by_ctrl_c => Ok(failure::Exit::Done),
+                signal => Err(Failure::interrupted(signal)),
+            },
             done = command.run(&global, Args::command) => done,
         };
         ending::close(done, &mut interrupts).await

@@ -205,6 +205,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     written(writeln!(io::stdout(), "{}", escaped(text)))
 }
 
+/// Writes a value as JSON on one line to standard output.
+pub(crate) fn print_json_line(text: String) -> Result<(), Failure> {
+    written(writeln!(io::stdout(), "{}", escaped(text)))
+}
+
 /// Escapes the unprintable characters in JSON strings, which JSON leaves to the writer.
 fn escaped(json: String) -> String {
     let is_printable = |char: char| char == '\n' || !is_unprintable(char);

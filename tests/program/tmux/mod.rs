@@ -103,14 +103,15 @@ impl<'a> Terminal<'a> {
     /// Goes down in a menu until this is chosen.
     #[track_caller]
     pub fn choose(&self, text: &str) {
-        let chosen = format!("▶ {text}");
-        until(&chosen, || {
-            let is_there = self.screen().contains(&chosen);
-            if !is_there {
-                self.key("Down");
+        let chosen = |screen: &str| screen.lines().filter(|line| line.contains('▶')).collect::<String>();
+        loop {
+            let before = chosen(&self.screen());
+            if before.contains(&format!("▶ {text}")) {
+                break;
             }
-            is_there.then_some(())
-        });
+            self.key("Down");
+            until("the next one", || (chosen(&self.screen()) != before).then_some(()));
+        }
         self.key("Enter");
     }
 

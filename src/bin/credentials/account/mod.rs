@@ -1,5 +1,6 @@
 //! Accounts: which one is meant, and its state.
 
+mod changes;
 mod json;
 mod left_out;
 mod load;
@@ -13,6 +14,7 @@ mod trouble;
 mod unusable;
 mod way_out;
 
+pub(crate) use changes::{Changes, LOOK_EVERY};
 pub(crate) use json::Identity;
 pub(crate) use left_out::{
     Choice, LeftOut, tell as tell_left_out, tell_of as tell_left_out_of,

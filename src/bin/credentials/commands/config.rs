@@ -1,5 +1,8 @@
 //! `config …`: the settings file.
 
+#[cfg(feature = "tui")]
+mod mode;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,6 +18,8 @@ use crate::failure::{Exit, Failure};
 use crate::options::{Global, Json};
 use crate::output;
 use crate::table::{Overflow, table};
+#[cfg(feature = "tui")]
+pub(crate) use mode::set_mode;
 
 /// Create, check and show the settings
 #[derive(Debug, Args)]
@@ -81,18 +86,24 @@ impl Init {
 
 /// Creates the file, and missing directories, for its owner alone: it may get a client's secret.
 fn make(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        let mut directories = fs::DirBuilder::new();
-        directories.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut directories, 0o700);
-        directories.create(parent)?;
-    }
+    make_directory_of(path)?;
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)?.write_all(TEMPLATE.as_bytes())
+}
+
+/// Creates the missing directories of a file, for its owner alone.
+fn make_directory_of(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    let mut directories = fs::DirBuilder::new();
+    directories.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut directories, 0o700);
+    directories.create(parent)
 }
 
 /// Show the path of the settings file

@@ -1,5 +1,7 @@
 //! `list`: the accounts and their state.
 
+mod watch;
+
 use clap::Args;
 use tower_credentials::PoolKey;
 use tower_credentials::vault::file::FileVault;
@@ -23,18 +25,31 @@ use crate::time::{ago, brief, now};
 #[command(after_help = "\
 Examples:
   credentials list
-  credentials list openai --json | jq -r '.[] | select(.state == \"needs_sign_in\").id'")]
+  credentials list openai --json | jq -r '.[] | select(.state == \"needs_sign_in\").id'
+  credentials list --watch
+  credentials list --watch --json | jq -c --unbuffered '[.[] | select(.active).label]'")]
 pub(crate) struct List {
     /// Only accounts of this provider
     provider: Option<String>,
     #[command(flatten)]
     namespace: options::Namespace,
+    /// Keep the list up to date until Ctrl-C; with --json, write a line whenever something has changed
+    #[arg(long, short)]
+    watch: bool,
     #[command(flatten)]
     output: options::Json,
 }
 
 impl List {
+    /// Whether it goes on until Ctrl-C, which is then no failure.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watch
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if self.watch {
+            return self.keep_up_to_date(context).await;
+        }
         let vault = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
         let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;

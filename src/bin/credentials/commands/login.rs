@@ -443,4 +443,4 @@ pub(crate) fn has_api_keys(pool: &PoolKey) -> bool {
 const LEASE: &str = "credentials login";
 
 /// The label of an account if none is given.
-const DEFAULT_LABEL: &str = "default";
+pub(crate) const DEFAULT_LABEL: &str = "default";

@@ -61,6 +61,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether Ctrl-C is how it is meant to end.
+    pub(crate) fn ends_by_ctrl_c(&self) -> bool {
+        matches!(self, Self::List(list) if list.is_watching())
+    }
+
     /// Runs it. `definition` makes the definition of the whole command line, for completions and the manual page.
     pub(crate) async fn run(
         self,

@@ -1,16 +1,11 @@
 //! Looks at the vault again and again, so that what other programs change is shown within a second.
 
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
 use tower_credentials::PoolKey;
-use tower_credentials::vault::VaultExt;
-use tower_credentials::vault::file::FileVault;
 
 use super::{Shared, failed};
-use crate::account::{self, Account};
+use crate::account::{self, Account, Changes, LOOK_EVERY};
 use crate::commands::{login, providers};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -19,123 +14,44 @@ use crate::time::now;
 use crate::tui::state::account::Seen;
 use crate::tui::state::job::{Failed, Look, Provider, Update};
 
-/// How often it is looked whether anything has changed.
-const OFTEN: Duration = Duration::from_millis(500);
-
-/// How often the vault is read although nothing seems to have changed.
-const SELDOM: Duration = Duration::from_secs(30);
-
 /// Reads the vault whenever something has changed, and tells the screen.
 pub(super) async fn look_again_and_again(shared: Arc<Shared>) {
-    let mut known: Option<(Marks, Instant)> = None;
+    let mut changes = Changes::default();
     let mut trouble: Option<Failed> = None;
     loop {
-        if let Err(failure) = renew_context(&shared, known.as_ref(), trouble.is_some()) {
-            tell_trouble(&shared, &failure, &mut trouble);
-        } else {
-            let context = shared.context();
-            let marks = Marks::of(&context, known.as_ref().map(|(marks, _)| marks)).await;
-            let is_new = known.as_ref().is_none_or(|(old, at)| *old != marks || at.elapsed() >= SELDOM);
-            if is_new {
-                match look(&context).await {
-                    Ok(look) => {
-                        let pools = look.accounts.iter().map(|seen| seen.pool().clone()).collect();
-                        known = Some((Marks::with(&context, marks, pools).await, Instant::now()));
-                        trouble = None;
-                        shared.tell(Update::Looked(Box::new(look)));
-                    }
-                    Err(failure) => {
-                        known = None;
-                        tell_trouble(&shared, &failure, &mut trouble);
-                    }
-                }
+        if let Err(failure) = look_if_needed(&shared, &mut changes, &mut trouble).await {
+            changes.forget();
+            let now = failed(&failure);
+            if trouble.as_ref() != Some(&now) {
+                shared.tell(Update::NotLooked(now.clone()));
+                trouble = Some(now);
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(OFTEN) => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             // Our own change may leave no mark, for example one that failed half-way.
-            () = shared.changed.notified() => known = None,
+            () = shared.changed.notified() => changes.forget(),
         }
     }
 }
 
-fn tell_trouble(shared: &Shared, failure: &Failure, trouble: &mut Option<Failed>) {
-    let now = failed(failure);
-    if trouble.as_ref() != Some(&now) {
-        shared.tell(Update::NotLooked(now.clone()));
-        *trouble = Some(now);
-    }
-}
-
-/// Reads the settings again if their file has changed, or if something was wrong.
-fn renew_context(
+async fn look_if_needed(
     shared: &Shared,
-    known: Option<&(Marks, Instant)>,
-    is_troubled: bool,
+    changes: &mut Changes,
+    trouble: &mut Option<Failed>,
 ) -> Result<(), Failure> {
-    let changed =
-        |(marks, _): &(Marks, Instant)| marks.settings != Mark::of(&shared.context().places.config);
-    if is_troubled || known.is_some_and(changed) {
+    if trouble.is_some() || changes.has_other_settings(&shared.context()) {
         let context = Arc::new(Context::quiet(&shared.global, None)?);
         *shared.context.lock().unwrap_or_else(PoisonError::into_inner) = context;
     }
+    let context = shared.context();
+    if changes.are_there(&context).await {
+        let look = look(&context).await?;
+        changes.were_read(look.accounts.iter().map(Seen::pool));
+        *trouble = None;
+        shared.tell(Update::Looked(Box::new(look)));
+    }
     Ok(())
-}
-
-/// When a file or a directory was last changed, and how long it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Mark(Option<(SystemTime, u64)>);
-
-impl Mark {
-    fn of(path: &Path) -> Self {
-        let metadata = std::fs::metadata(path).ok();
-        Self(metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len()))))
-    }
-}
-
-/// What shows that something has changed, and costs little to look at.
-#[derive(Clone, PartialEq, Eq)]
-struct Marks {
-    settings: Mark,
-    /// The directories in which new accounts and new pools make files.
-    directories: [Mark; 2],
-    /// The revisions of the known pools.
-    revisions: Vec<(PoolKey, Option<tower_credentials::vault::Revision>)>,
-}
-
-impl Marks {
-    async fn of(context: &Context, known: Option<&Self>) -> Self {
-        let pools = known.iter().flat_map(|known| &known.revisions).map(|(pool, _)| pool.clone());
-        let pools = pools.collect();
-        Self::about(context, pools).await
-    }
-
-    /// The same marks with the revisions of these pools, which were read after them.
-    async fn with(context: &Context, marks: Self, pools: Vec<PoolKey>) -> Self {
-        let known: Vec<_> = marks.revisions.iter().map(|(pool, _)| pool).collect();
-        let mut pools = pools;
-        pools.dedup();
-        if known.len() == pools.len() && pools.iter().all(|pool| known.contains(&pool)) {
-            return marks;
-        }
-        Self { revisions: Self::about(context, pools).await.revisions, ..marks }
-    }
-
-    async fn about(context: &Context, pools: Vec<PoolKey>) -> Self {
-        // As the vault's format has it.
-        let place = &context.places.vault;
-        let directories = ["records", "pools"].map(|name| Mark::of(&place.join(name)));
-        let mut revisions = Vec::new();
-        if FileVault::is_at(place)
-            && let Ok(Some(vault)) = context.vault().await
-        {
-            for pool in pools {
-                let revision = vault.revision(pool.clone()).await.ok();
-                revisions.push((pool, revision));
-            }
-        }
-        Self { settings: Mark::of(&context.places.config), directories, revisions }
-    }
 }
 
 /// Reads the vault.

@@ -1,6 +1,7 @@
 //! What the screen asks for is done here: by the commands, so that both do the same and say the same.
 
 mod looking;
+mod renewing;
 mod signing_in;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::state::account::Level;
 use super::state::job::{Failed, Job, Look, Update};
+use crate::commands::config::set_mode;
 use crate::commands::logout::Logout;
 use crate::commands::order::{Activate, Move, Tier};
 use crate::commands::rename::Rename;
@@ -83,8 +85,9 @@ impl Worker {
             Job::SignIn(request) => {
                 let (sender, pasted) = mpsc::unbounded_channel();
                 let job = signing_in::run(self.shared.clone(), *request, pasted);
-                let handle = self.running.spawn(job);
+                // Both may need the same port.
                 self.stop_sign_in();
+                let handle = self.running.spawn(job);
                 self.sign_in = Some((handle, sender));
             }
             Job::Paste(text) => {
@@ -130,6 +133,7 @@ fn named(job: &Job) -> (Option<CredentialId>, &'static str) {
         Job::Test(Some(id)) => (Some(*id), "testing"),
         Job::Test(None) => (None, "testing all"),
         Job::Renew(id) => (Some(*id), "renewing"),
+        Job::Mode(..) => (None, "setting the mode"),
         _ => (None, "working"),
     }
 }
@@ -159,6 +163,8 @@ async fn run(shared: &Shared, context: &Context, job: Job) -> Result<(), Failure
         }
         Job::Rename(id, label) => Rename { account: one(id), label }.run(context).await,
         Job::Remove(id) => Logout::of(id).run(context).await,
+        Job::Renew(id) => return renewing::renew(context, id).await,
+        Job::Mode(provider, mode) => return set_mode(context, &provider, mode),
         Job::Test(id) => return test(shared, context, id).await,
         Job::OpenPage(url) => {
             crate::commands::login::open_page(&url, &context.registry);

@@ -9,9 +9,7 @@ use super::acting::Action;
 use super::front::{Choice, Front, Item, Menu, Phase, Purpose, SignIn, Typing, Wanted};
 use super::job::{Failed, Job, Provider, Request, Step, Way};
 use super::typing::Line;
-
-/// The label of an account if none is given, as in `credentials login`.
-const DEFAULT_LABEL: &str = "default";
+use crate::commands::login::DEFAULT_LABEL;
 
 impl State {
     pub(super) fn choose_provider(&mut self) {

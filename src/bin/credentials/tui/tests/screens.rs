@@ -223,6 +223,21 @@ fn names_of_others_do_not_move_the_cursor_and_wide_ones_stay_in_their_column() {
     });
 }
 
+/// What `credentials tui --print … --demo` prints is in the documents.
+#[test]
+fn the_documents_have_the_screen_as_it_is_and_every_key_of_the_list() {
+    let guide = include_str!("../../../../../specs/guides/tui.md");
+    let readme = include_str!("../../../../../README.md");
+    for (document, (width, height)) in [(readme, (80, 24)), (guide, (120, 40))] {
+        let screen = printed(demo::state(), width, height).unwrap();
+        assert!(document.contains(&screen), "{width}x{height}:\n{screen}");
+    }
+    for binding in crate::tui::keys::of(crate::tui::keys::Place::List) {
+        let row = format!("| `{}` | {} |", binding.keys, binding.what);
+        assert!(guide.contains(&row), "{row}");
+    }
+}
+
 #[test]
 fn what_is_pasted_into_a_sign_in_leaves_with_it() {
     let mut state = signing_in(loopback());

@@ -1,0 +1,98 @@
+//! Whether anything has changed since the accounts were read, at little cost: for what shows them all the time.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tower_credentials::PoolKey;
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::{Revision, VaultExt};
+
+use crate::context::Context;
+
+/// How often to look whether anything has changed.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// After how long the accounts are read although nothing seems to have changed.
+const READ_ANYWAY: Duration = Duration::from_secs(30);
+
+/// What was there when the accounts were read.
+#[derive(Default)]
+pub(crate) struct Changes {
+    read: Option<(Marks, Instant)>,
+    /// What was there when it was last looked.
+    last: Option<Marks>,
+}
+
+impl Changes {
+    /// Looks whether the accounts must be read.
+    pub(crate) async fn are_there(&mut self, context: &Context) -> bool {
+        let pools = self.read.iter().flat_map(|(marks, _)| &marks.revisions);
+        let pools = pools.map(|(pool, _)| pool.clone()).collect();
+        let marks = Marks::of(context, pools).await;
+        let is_new =
+            self.read.as_ref().is_none_or(|(old, at)| *old != marks || at.elapsed() >= READ_ANYWAY);
+        self.last = Some(marks);
+        is_new
+    }
+
+    /// The accounts were read after that; they are of these pools.
+    pub(crate) fn were_read<'a>(&mut self, pools: impl IntoIterator<Item = &'a PoolKey>) {
+        let Some(mut marks) = self.last.take() else { return };
+        for pool in pools {
+            if marks.revisions.iter().all(|(known, _)| known != pool) {
+                // Its revision before that is not known, so it is read once more.
+                marks.revisions.push((pool.clone(), None));
+            }
+        }
+        self.read = Some((marks, Instant::now()));
+    }
+
+    /// Reads the accounts in any case the next time.
+    pub(crate) fn forget(&mut self) {
+        self.read = None;
+    }
+
+    /// Whether the settings file has changed.
+    pub(crate) fn has_other_settings(&self, context: &Context) -> bool {
+        self.read.as_ref().is_some_and(|(marks, _)| marks.settings != Mark::of(&context.places.config))
+    }
+}
+
+/// When a file or a directory was last changed, and how long it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mark(Option<(SystemTime, u64)>);
+
+impl Mark {
+    fn of(path: &Path) -> Self {
+        let metadata = std::fs::metadata(path).ok();
+        Self(metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len()))))
+    }
+}
+
+/// What shows that something has changed.
+#[derive(PartialEq, Eq)]
+struct Marks {
+    settings: Mark,
+    /// The directories in which new accounts and new pools make files, as the vault's format has it.
+    directories: [Mark; 2],
+    /// The revisions of the known pools.
+    revisions: Vec<(PoolKey, Option<Revision>)>,
+}
+
+impl Marks {
+    async fn of(context: &Context, pools: Vec<PoolKey>) -> Self {
+        let place = &context.places.vault;
+        let directories = ["records", "pools"].map(|name| Mark::of(&place.join(name)));
+        let mut revisions = Vec::new();
+        if FileVault::is_at(place)
+            && let Ok(Some(vault)) = context.vault().await
+        {
+            for pool in pools {
+                let revision = vault.revision(pool.clone()).await.ok();
+                revisions.push((pool, revision));
+            }
+        }
+        Self { settings: Mark::of(&context.places.config), directories, revisions }
+    }
+}
