@@ -240,8 +240,8 @@ impl Pool {
     /// Renews a credential's secret now, whatever is left of it, and returns whether there is a new one.
     ///
     /// This is the same renewal that a request with an expired token waits for: one for all requests and processes, saved
-    /// before anyone uses it. There is none if the secret was renewed, or a renewal failed, a moment ago. The pool's
-    /// [events](crate::events) say why one failed.
+    /// before anyone uses it. There is none if a renewal failed a moment ago. The pool's [events](crate::events) say why one
+    /// failed.
     ///
     /// # Errors
     /// The same as for [`reset`](Self::reset).

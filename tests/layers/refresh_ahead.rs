@@ -252,7 +252,7 @@ async fn a_token_that_another_process_renewed_is_not_renewed_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_explicit_call_renews_a_token_that_still_works_but_not_twice_in_a_moment() {
+async fn an_explicit_call_renews_a_token_that_still_works() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -263,7 +263,6 @@ async fn an_explicit_call_renews_a_token_that_still_works_but_not_twice_in_a_mom
     assert!(pool.renew(id, server.refresher()).await.unwrap());
     let stored = vault.get(id).await.unwrap();
     assert_eq!(stored.metadata.generation, Generation::FIRST.next());
-    assert!(!pool.renew(id, server.refresher()).await.unwrap());
     assert_eq!(server.asked.all().len(), 1);
     let stranger = CredentialId::random();
     assert!(pool.renew(stranger, server.refresher()).await.is_err());

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cli::{Home, until};
 use crate::thorough::is_thorough;
@@ -11,6 +12,8 @@ use crate::thorough::is_thorough;
 /// A terminal with an interactive shell in it.
 pub struct Terminal<'a> {
     home: &'a Home,
+    /// One of its own: a server that ends still has its socket for a moment.
+    socket: PathBuf,
 }
 
 impl<'a> Terminal<'a> {
@@ -21,7 +24,9 @@ impl<'a> Terminal<'a> {
             eprintln!("left out: tmux is not installed");
             return None;
         }
-        let terminal = Self { home };
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let socket = home.path().join(format!("tmux-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let terminal = Self { home, socket };
         let (width, height) = (width.to_string(), height.to_string());
         let shell = "exec bash --norc --noprofile -i";
         terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height, shell]);
@@ -31,14 +36,10 @@ impl<'a> Terminal<'a> {
         Some(terminal)
     }
 
-    fn socket(&self) -> PathBuf {
-        self.home.path().join("tmux")
-    }
-
     #[track_caller]
     fn tmux(&self, arguments: &[&str]) -> String {
         let mut command = self.home.command_of("tmux");
-        command.env("LC_ALL", "C.UTF-8").arg("-u").arg("-S").arg(self.socket()).args(arguments);
+        command.env("LC_ALL", "C.UTF-8").arg("-u").arg("-S").arg(&self.socket).args(arguments);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
@@ -149,6 +150,6 @@ impl<'a> Terminal<'a> {
 impl Drop for Terminal<'_> {
     fn drop(&mut self) {
         let mut command = self.home.command_of("tmux");
-        let _ = command.arg("-S").arg(self.socket()).arg("kill-server").output();
+        let _ = command.arg("-S").arg(&self.socket).arg("kill-server").output();
     }
 }

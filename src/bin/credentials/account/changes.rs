@@ -22,6 +22,8 @@ pub(crate) struct Changes {
     read: Option<(Marks, Instant)>,
     /// What was there when it was last looked.
     last: Option<Marks>,
+    /// Whether to read whatever is there.
+    is_forced: bool,
 }
 
 impl Changes {
@@ -33,7 +35,7 @@ impl Changes {
         let is_new =
             self.read.as_ref().is_none_or(|(old, at)| *old != marks || at.elapsed() >= READ_ANYWAY);
         self.last = Some(marks);
-        is_new
+        is_new || self.is_forced
     }
 
     /// The accounts were read after that; they are of these pools.
@@ -46,14 +48,17 @@ impl Changes {
             }
         }
         self.read = Some((marks, Instant::now()));
+        self.is_forced = false;
     }
 
     /// Reads the accounts in any case the next time.
-    pub(crate) fn forget(&mut self) {
-        self.read = None;
+    #[cfg(feature = "tui")]
+    pub(crate) fn force(&mut self) {
+        self.is_forced = true;
     }
 
     /// Whether the settings file has changed.
+    #[cfg(feature = "tui")]
     pub(crate) fn has_other_settings(&self, context: &Context) -> bool {
         self.read.as_ref().is_some_and(|(marks, _)| marks.settings != Mark::of(&context.places.config))
     }

@@ -20,7 +20,7 @@ pub(super) async fn look_again_and_again(shared: Arc<Shared>) {
     let mut trouble: Option<Failed> = None;
     loop {
         if let Err(failure) = look_if_needed(&shared, &mut changes, &mut trouble).await {
-            changes.forget();
+            changes.force();
             let now = failed(&failure);
             if trouble.as_ref() != Some(&now) {
                 shared.tell(Update::NotLooked(now.clone()));
@@ -30,7 +30,7 @@ pub(super) async fn look_again_and_again(shared: Arc<Shared>) {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             // Our own change may leave no mark, for example one that failed half-way.
-            () = shared.changed.notified() => changes.forget(),
+            () = shared.changed.notified() => changes.force(),
         }
     }
 }

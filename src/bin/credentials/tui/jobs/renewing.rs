@@ -34,7 +34,6 @@ pub(super) async fn renew(context: &Context, id: CredentialId) -> Result<(), Fai
         output::say(format_args!("The token of {name} is renewed"));
         return Ok(());
     }
-    let why =
-        renewals.failure(id).unwrap_or_else(|| "it was renewed, or tried, a moment ago".to_owned());
+    let why = renewals.failure(id).unwrap_or_else(|| "a renewal failed a moment ago".to_owned());
     Err(Failure::new(Exit::Unavailable, format!("the token of {name} was not renewed")).because(why))
 }

@@ -159,7 +159,7 @@ impl List {
         let is_first = matches!(self.at.checked_sub(1).map(|row| self.rows[row]), Some(Row::Pool(_)));
         let first = if is_first && height > 1 { self.at - 1 } else { self.at };
         let most = self.rows.len().saturating_sub(height);
-        self.top = self.top.clamp((self.at + 1).saturating_sub(height), first).min(most.max(0));
+        self.top = self.top.clamp((self.at + 1).saturating_sub(height), first).min(most);
     }
 }
 
