@@ -39,15 +39,17 @@ async fn a_script_gets_a_line_of_json_for_each_change_until_ctrl_c() {
 async fn a_reader_that_has_enough_ends_it_quietly() {
     let home = home().await;
     let script = "\"$0\" list --watch --json | head -1; echo ${PIPESTATUS[0]}";
-    let shell = home.script("bash", script).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shell =
+        home.script("bash", script).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     // The next line finds nobody.
-    let mut reader = BufReader::new(shell.stdout.unwrap());
+    let mut reader = BufReader::new(shell.stdout.take().unwrap());
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     home.run(["pause", "openai/work"]).ok();
     line.clear();
     reader.read_line(&mut line).unwrap();
     assert_eq!(line, "0\n");
+    assert!(shell.wait().unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
