@@ -79,8 +79,8 @@ impl Marker {
 }
 
 /// What helps where it can't be read.
-const WAY_OUT: &str =
-    "it is kept under another name and made anew; seal the vault anew with another key";
+const WAY_OUT: &str = "it is kept under another name, and made again when the vault is opened; replace the vault's key then: \
+                       credentials vault rotate-key";
 
 impl Versioned for Marker {
     const NEWEST: u32 = IDENTIFIED;
