@@ -39,7 +39,7 @@ fn without_a_vault_the_list_is_empty_and_nothing_is_made() {
     run.says(&format!("there is no vault in {} yet", home.vault_directory().display()));
     let file = tempfile::NamedTempFile::new().unwrap();
     let run = home.run(["list", "--vault", file.path().to_str().unwrap()]).code(2);
-    run.says("is no directory, and so no vault");
+    run.says("is not a directory, so it can't be a vault");
     assert_eq!(home.run(["list", "--json"]).ok().json(), serde_json::json!([]));
     home.run(["show", "openai"]).code(3).says("credentials login");
     assert!(home.path().read_dir().unwrap().next().is_none());

@@ -193,3 +193,25 @@ async fn the_key_alone_is_no_backup_and_that_is_said() {
     let run = home.run(["vault", "export", "--output", "key"]).ok().says("This is only the key");
     run.says("credentials backup FILE").says(home.vault_directory().to_str().unwrap());
 }
+
+#[tokio::test]
+async fn a_provider_that_the_settings_lack_is_named_when_its_accounts_are_restored() {
+    let home = home().await;
+    home.settings("[providers.acme]\ntype = \"generic\"\norigins = [\"https://api.acme.example\"]\n");
+    home.add("acme", "work", "sk-secret-4").await;
+    home.run_with(["backup", "b"], PASSPHRASE).ok();
+    let path = home.path().join("b");
+    let path = path.to_str().unwrap();
+    let other = Home::new();
+    let settings = other.settings_file();
+    let said =
+        format!("Nothing uses these until {} has a provider of that name: acme\n", settings.display());
+    for arguments in
+        [&["restore", path, "--dry-run"][..], &["restore", path], &["restore", path, "--json"]]
+    {
+        other.run_with(arguments, PASSPHRASE).ok().says(&said);
+    }
+    other.settings(&fs::read_to_string(home.settings_file()).unwrap());
+    let run = other.run_with(["restore", path], PASSPHRASE).ok();
+    assert!(!run.stderr.contains("Nothing uses"), "{run:#?}");
+}

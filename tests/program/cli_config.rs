@@ -170,3 +170,50 @@ fn a_setting_that_is_of_no_use_is_named() {
         home.run(["config", "check"]).code(2).says("must be the name of an environment variable");
     }
 }
+
+#[test]
+fn every_fault_of_the_file_is_named_at_once_in_its_order() {
+    let home = Home::new();
+    home.settings(
+        "[providers.openai]\nmoed = \"api\"\nmode = 3\n\n[vualt]\n\n[providers.opnai]\nmode = \"api\"\n\n\
+         [vault]\nkeyring = 3\n",
+    );
+    let run = home.run(["config", "check"]).code(2).says("error: 5 settings are wrong:\n");
+    let mut lines = run.stderr.lines().skip(1);
+    for expected in [
+        "config.toml, line 2: there is no setting `providers.openai.moed`; the nearest is `mode`",
+        "config.toml, line 3: `providers.openai.mode` must be text, in quotes",
+        "config.toml, line 5: there is no setting `vualt`; the nearest is `vault`",
+        "config.toml, line 11: `vault.keyring` must be true or false",
+        "config.toml, line 7: no provider is called \"opnai\"; the nearest is `openai`",
+    ] {
+        let line = lines.next().unwrap_or_default();
+        assert!(line.starts_with("  ") && line.contains(expected), "no {expected:?} in {run:#?}");
+    }
+    assert_eq!(lines.next(), None);
+    // One alone is an error as before.
+    home.settings("[providers.openai]\nmoed = \"api\"\n");
+    let run = home.run(["config", "check"]).code(2);
+    assert!(run.stderr.starts_with("error: /") && run.stderr.lines().count() == 1, "{run:#?}");
+}
+
+#[test]
+fn text_without_quotes_is_named_as_that_and_not_repeated() {
+    let home = Home::new();
+    home.secret("TOPSECRET");
+    for line in [
+        "client_secret = TOPSECRET",
+        "client_secret = TOPSECRET # mine",
+        "client_id = 1234.TOPSECRET.example",
+        "token_url = https://TOPSECRET.example/token",
+        "scopes = [TOPSECRET, \"b\"]",
+    ] {
+        home.settings(&format!("[providers.openai.oauth]\n{line}\n"));
+        home.run(["config", "check"]).code(2).says("line 2: text must be in quotes");
+    }
+    for line in ["client_id = \"a", "client_id = ", "client_id", "= \"a\"", "scopes = [\"a\", \"b\""] {
+        home.settings(&format!("[providers.openai.oauth]\n{line}\n"));
+        let run = home.run(["config", "check"]).code(2);
+        assert!(!run.stderr.contains("in quotes"), "{line}: {run:#?}");
+    }
+}

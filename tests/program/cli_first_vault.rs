@@ -42,8 +42,7 @@ fn no_vault_is_made_with_its_key_in_it() {
         for command in [&["login", "openai", "--api-key"][..], &["vault", "init"], &["config", "check"]]
         {
             let run = home.run_with(more.iter().chain(command), "sk-secret-1").code(2);
-            run.says("lies in the vault's directory")
-                .says("try: --key-file FILE, with a file elsewhere");
+            run.says("is in the vault's directory").says("try: --key-file FILE, with a file elsewhere");
         }
         assert!(!vault.exists() && !home.key_file().exists());
     };

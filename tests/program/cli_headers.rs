@@ -27,6 +27,11 @@ async fn the_headers_are_those_of_the_next_request() {
     home.run(["headers", "openai"]).code(3).says("try: credentials login openai\n");
     let run = home.run(["headers", "openai", "-n", "team"]).code(3);
     run.says("try: credentials login openai --namespace team\n");
+    // Nobody can sign in there.
+    home.settings("[providers.acme]\ntype = \"generic\"\norigins = [\"https://api.acme.example\"]\n");
+    home.run(["headers", "acme"]).code(3).says("try: credentials login acme --api-key\n");
+    let run = home.run(["headers", "acme", "-n", "team"]).code(3);
+    run.says("try: credentials login acme --namespace team --api-key\n");
 }
 
 #[tokio::test]

@@ -58,3 +58,14 @@ async fn a_key_command_that_does_not_end_is_told_of() {
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
     assert_eq!(ended.code(), Some(143));
 }
+
+/// As over ssh, or in a service.
+#[tokio::test]
+async fn without_a_session_bus_the_error_says_so_and_names_the_other_ways() {
+    let home = Home::new().variable("XDG_RUNTIME_DIR", "/nonexistent");
+    home.add("openai", "work", "sk-secret-1").await;
+    let run = home.run(["--keyring", "list"]).code(5);
+    let run = run.says("can't be reached: there is no D-Bus session here").says("--key-file FILE");
+    assert_eq!(run.stderr.matches("the keyring's entry").count(), 1, "{run:#?}");
+    assert!(!run.stderr.contains("zbus"), "{run:#?}");
+}

@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 
+use http::StatusCode;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Credential, Secret};
 
-use crate::authorization_server::{AuthorizationServer, Kind, Rules, Vendor, browse, get};
+use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor, browse, get};
 use crate::cli::{Home, Run, end_of};
 
 /// A home whose settings lead to the server.
@@ -298,6 +299,27 @@ async fn a_link_is_followed_and_never_handed_to_a_browser_whose_arguments_all_ca
     waiting.end().ok().says("Signed in: ");
     assert!(!home.path().join("opened").exists());
     assert!(matches!(accounts(&home).await[0].secret, Secret::OAuth(_)));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_reached_for_a_while_is_told_of_once() {
+    let server = server(Vendor::Cursor);
+    let home = home_of(&server);
+    let busy = Fault::Text(StatusCode::SERVICE_UNAVAILABLE, "busy");
+    server.fail_next([busy.clone(), busy]);
+    let polls = [server.hold_before(), server.hold_before(), server.hold_before()];
+    let mut waiting = Waiting::begin(&home, &["login", "cursor"]);
+    let link = waiting.shown();
+    for (number, poll) in polls.iter().enumerate() {
+        poll.arrived().await;
+        if number == 2 {
+            // Both failures have been received.
+            server.follow_link(&link);
+        }
+        poll.let_go();
+    }
+    let run = waiting.end().ok().says("Signed in: ");
+    assert_eq!(run.stderr.matches("trying again: ").count(), 1, "{run:#?}");
 }
 
 #[tokio::test]

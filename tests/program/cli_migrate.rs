@@ -213,6 +213,20 @@ fn a_damaged_file_is_named_with_the_place_and_the_others_are_migrated() {
 }
 
 #[test]
+fn the_error_at_the_end_counts_the_files_that_were_not_read_and_not_removed() {
+    let home = home();
+    write(&home, Source::Claude, claude("a", NOON));
+    write(&home, Source::Codex, "{");
+    home.run(["migrate"]).code(1).says("error: 1 file was not read\n");
+    write(&home, Source::Qwen, "{");
+    home.run(["migrate"]).code(1).says("error: 2 files were not read\n");
+    // Nothing here could renew the sign-in, so its file is kept.
+    let run = home.run(["migrate", "--remove-old", "--yes"]).code(1);
+    run.says("error: 2 files were not read; 1 file was not removed\n");
+    assert!(place(&home, Source::Claude).exists());
+}
+
+#[test]
 fn a_changed_file_updates_its_record_and_an_older_one_does_not() {
     let home = home();
     write(&home, Source::Claude, claude("a", NOON));

@@ -179,3 +179,25 @@ async fn what_goes_wrong_is_told_with_the_way_out_and_a_code() {
         assert!(!home.cache_directory().exists());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_s_words_are_quoted_with_the_key_masked() {
+    let body = r#"{"error": {"message": "Wrong key: sk-secret-1. See your account."}}"#;
+    let (home, _upstream, _server) = example([Canned::status(401).body(body)]).await;
+    let run = home.run(["models", "example"]).code(4);
+    run.says("it answered 401 Unauthorized: \"Wrong key: …. See your account.\"\n");
+}
+
+#[tokio::test]
+async fn without_a_list_of_models_both_commands_name_the_settings_that_it_needs() {
+    let home = Home::new();
+    home.settings("[providers.acme]\ntype = \"generic\"\norigins = [\"https://api.acme.example\"]\n");
+    home.add("acme", "work", "sk-secret-1").await;
+    let way_out = format!(
+        "set providers.acme.models_url in {}, and providers.acme.models_shape unless it is a list like OpenAI's",
+        home.settings_file().display()
+    );
+    home.run(["models", "acme"]).code(2).says(&way_out);
+    let json = home.run(["test", "acme", "--json"]).code(2).json();
+    assert!(json[0]["reason"].as_str().unwrap().ends_with(&way_out), "{json}");
+}

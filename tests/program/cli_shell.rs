@@ -80,6 +80,19 @@ async fn completions_know_the_providers_and_the_accounts() {
     assert_eq!(complete(&["vault", ""]), "");
     assert_eq!(complete(&["list", "-n", ""]), "default\n");
     assert_eq!(complete(&["show", "--unr"]), "");
+    // A provider of which there are only stored accounts: nobody signs in to it, or asks it for its models.
+    home.add("acme", "old", "sk-secret-3").await;
+    for (command, expected) in [
+        ("logout", "acme\nacme/old\n"),
+        ("rm", "acme\nacme/old\n"),
+        ("list", "acme\n"),
+        ("status", "acme\n"),
+        ("login", ""),
+        ("models", ""),
+        ("providers", ""),
+    ] {
+        assert_eq!(complete(&[command, "ac"]), expected, "{command}");
+    }
     let script = "source <(\"$0\" completions bash) && COMP_WORDS=(\"$0\" show openai/) COMP_CWORD=2 && \
                   _credentials_and_accounts \"$0\" openai/ show && printf '%s\\n' \"${COMPREPLY[@]}\"";
     let run = shell(&home, "bash", script).ok();
@@ -113,6 +126,17 @@ fn nothing_typed_and_nonsense_are_errors_with_the_usage() {
     home.run([""; 0]).code(2).says("Usage: credentials");
     home.run(["lsit"]).code(2).says("list");
     home.run(["list", "--jsno"]).code(2).says("--json");
+    for command in ["pause", "resume", "reset"] {
+        home.run([command])
+            .code(2)
+            .says(&format!("credentials {command} [OPTIONS] --all [ACCOUNT]...\n"));
+    }
+    // By the name that was typed.
+    for (alias, name) in [("use", "activate"), ("rm", "logout"), ("ls", "list")] {
+        let run = home.run([alias, "-dash"]).code(2).says(&format!("Usage: credentials {alias} "));
+        assert!(!run.stderr.contains(name), "{run:#?}");
+        home.run([name, "-dash"]).code(2).says(&format!("Usage: credentials {name} "));
+    }
     home.run(["--version"]).ok().prints(env!("CARGO_PKG_VERSION"));
 }
 

@@ -137,14 +137,14 @@ async fn each_trouble_has_its_reason_and_what_mends_it() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_told_with_the_check() {
+async fn a_damaged_record_is_told_with_the_command_that_removes_it() {
     let home = Home::new();
     let work = home.add("openai", "work", "sk-secret-1").await;
     std::fs::write(home.vault_directory().join(format!("records/{}.json", work.id)), "{").unwrap();
     let run = home.run(["status"]).code(5);
     // A list of nothing else says it, too.
     home.run(["list"]).code(5).says(".json");
-    run.prints("try: credentials vault check\n");
+    run.prints(&format!("credentials logout {} --yes\n", work.id));
 }
 
 #[tokio::test]

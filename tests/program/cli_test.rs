@@ -394,7 +394,9 @@ async fn what_can_not_be_tested_is_told_and_why() {
     home.add("cursor", "work", "sk-secret-1").await;
     home.add("somebody-elses", "work", "sk-secret-2").await;
     let run = home.run(["test"]).code(2).says("no account could be tested");
-    let run = run.prints("set its `models_url`").prints("no provider is called \"somebody-elses\"");
+    let run = run
+        .prints("set providers.cursor.models_url in ")
+        .prints("no provider is called \"somebody-elses\"");
     assert!(!run.stdout.contains("works"), "{run:?}");
     // What could be is what counts.
     home.add("example", "a", "sk-secret-3").await;

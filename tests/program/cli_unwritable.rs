@@ -116,7 +116,12 @@ async fn a_vault_that_is_mounted_read_only_is_read_and_what_would_change_it_says
     }
     let scene = Scene::new(3600).await;
     scene.is_read(READ_ONLY);
-    run(&scene.home, READ_ONLY, &["vault", "check"]).ok();
+    let said = run(&scene.home, READ_ONLY, &["vault", "check"]).ok().prints("note: ");
+    said.prints("can't be written to").prints("try: it is mounted read-only: mount it writable");
+    let said = run(&scene.home, READ_ONLY, &["status"]).ok().prints("no token is renewed");
+    said.prints("try: it is mounted read-only: mount it writable");
+    let json = run(&scene.home, READ_ONLY, &["status", "--json"]).ok().json();
+    assert_eq!(json["troubles"][0]["what"], scene.home.vault_directory().to_str().unwrap());
     for arguments in [
         &["pause", "openai/work"][..],
         &["rename", "openai/work", "home"],
@@ -310,6 +315,9 @@ async fn a_vault_whose_directories_may_not_be_written_to_is_read() {
         "{headers:?}"
     );
     run(&["test", "openai"]).ok().prints("works");
+    if user == 0 {
+        run(&["status"]).ok().prints("make it yours to read and write");
+    }
     run(&["rename", "openai/work", "home"]).code(5).says("make it yours to read and write");
     directories.reverse();
     for directory in &directories {

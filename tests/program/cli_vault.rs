@@ -82,7 +82,7 @@ async fn no_vault_is_made_among_other_files_and_none_are_moved() {
         [&["vault", "init"][..], &["vault", "init", "--force"], &["login", "openai", "--api-key"]]
     {
         let run = home.run_with([&["--vault", "work"], command].concat(), "sk-secret-1").code(2);
-        run.says("work is no vault, and there are other files in it").says("--vault DIR");
+        run.says("work is not a vault, and it has other files in it").says("--vault DIR");
         assert_eq!(names(&work), ["thesis.txt"]);
         assert!(!home.key_file().exists());
     }

@@ -17,7 +17,7 @@ async fn every_warning_has_one_form_and_more_words_are_only_for_who_asks() {
     let run = home.run(["list"]).ok();
     let vault = home.vault_directory();
     let warning = format!(
-        "warning: others could touch a part of the vault; its mode is now 700 (path: {})\n",
+        "warning: {}: others could touch a part of the vault; its mode is now 700\n",
         vault.display()
     );
     assert!(run.stderr.contains(&warning) && !run.stderr.contains("WARN"), "{run:?}");
