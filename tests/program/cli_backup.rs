@@ -118,7 +118,7 @@ async fn a_recovery_key_opens_it_in_place_of_a_passphrase() {
 }
 
 #[tokio::test]
-async fn what_does_not_open_is_said_and_leaves_everything_as_it_is() {
+async fn a_backup_that_does_not_open_is_named_and_changes_nothing() {
     let home = home().await;
     let path = home.path().join("b");
     home.run_with(["backup", "b"], PASSPHRASE).ok();
@@ -176,7 +176,7 @@ async fn a_passphrase_is_asked_for_twice_and_not_shown() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_named_and_the_rest_is_saved() {
+async fn a_damaged_account_is_named_and_the_rest_is_backed_up() {
     let home = home().await;
     let listed = accounts(&home);
     let record = home.vault_directory().join(format!("records/{}.json", listed[0].0));

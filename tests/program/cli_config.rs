@@ -1,4 +1,4 @@
-//! `credentials config`: the settings file, made, found, read and shown.
+//! `credentials config`: the settings file is made, found, checked and shown.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -9,7 +9,7 @@ use tower_credentials::registry::Registry;
 use crate::cli::Home;
 
 #[test]
-fn a_file_is_made_in_which_everything_is_explained_and_nothing_set() {
+fn config_init_writes_a_file_that_explains_everything_and_sets_nothing() {
     let home = Home::new();
     let path = home.config_directory().join("config.toml");
     let shown = path.to_str().unwrap();
@@ -32,7 +32,7 @@ fn a_file_is_made_in_which_everything_is_explained_and_nothing_set() {
 }
 
 #[test]
-fn what_the_file_explains_is_well_when_it_is_put_to_use_and_is_everything() {
+fn everything_that_the_file_explains_is_valid_and_nothing_is_missing() {
     let text = Home::new().run(["config", "init", "--stdout"]).ok().stdout;
     Registry::builder().toml("as it is", text.as_str()).build().unwrap();
     let used: Vec<&str> = text
@@ -42,7 +42,7 @@ fn what_the_file_explains_is_well_when_it_is_put_to_use_and_is_everything() {
         .collect();
     let registry = Registry::builder().toml("put to use", used.join("\n")).build().unwrap();
     assert!(registry.provider("acme-corp").is_ok());
-    // Whatever a slip of the keyboard is told to be is in it.
+    // Every name that an error may suggest is in it.
     for key in [
         "directory",
         "key_file",
@@ -101,18 +101,18 @@ fn what_the_file_explains_is_well_when_it_is_put_to_use_and_is_everything() {
 }
 
 #[test]
-fn a_slip_of_the_keyboard_is_told_with_what_was_meant() {
+fn a_misspelt_setting_is_named_with_the_nearest_one() {
     let home = Home::new();
     home.settings("[providers.openai]\nmoed = \"api\"\n");
     home.run(["config", "check"]).code(2).says("config.toml, line 2").says("`mode`");
     home.run(["config", "show"]).code(2).says("`mode`");
-    // Where it is, is told all the same.
+    // Its path is shown all the same.
     home.run(["config", "path"]).ok().prints("config.toml");
     home.run(["config", "chekc"]).code(2).says("check");
 }
 
 #[tokio::test]
-async fn plain_http_in_a_private_network_takes_its_own_setting_and_is_told_of() {
+async fn plain_http_in_a_private_network_needs_its_own_setting_and_is_warned_of() {
     let home = Home::new();
     let settings =
         |line: &str| home.settings(&format!("[providers.acme]\ntype = \"generic\"\n{line}\n"));
@@ -155,7 +155,7 @@ fn settings_are_shown_as_they_are_in_effect_and_without_secrets() {
 }
 
 #[test]
-fn a_setting_that_is_of_no_use_is_named() {
+fn a_setting_that_does_nothing_is_named() {
     let home = Home::new();
     home.settings(
         "[providers.noorig]\ntype = \"generic\"\n\n[providers.\"a/b c\"]\ntype = \"generic\"\n",

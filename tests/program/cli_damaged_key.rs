@@ -70,7 +70,7 @@ async fn without_a_vault_a_damaged_key_file_is_in_the_way_only_until_a_person_sa
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_left_and_the_command_that_moves_it_is_said() {
+async fn a_directory_or_link_in_place_of_the_key_stays_and_the_command_that_moves_it_is_named() {
     let (home, backup) = damaged().await;
     let key = home.key_file();
     let move_away = format!("try: mv {0} {0}.away\n", key.display());

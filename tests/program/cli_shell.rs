@@ -141,7 +141,7 @@ fn nothing_typed_and_nonsense_are_errors_with_the_usage() {
 }
 
 #[tokio::test]
-async fn colours_are_for_terminals_and_for_who_asks() {
+async fn colours_are_for_terminals_unless_they_are_asked_for() {
     let mut home = Home::new();
     home.add("openai", "work", "sk-secret-1").await;
     let is_coloured = |text: &str| text.contains("\u{1b}[");
@@ -203,7 +203,7 @@ async fn directories_are_the_platforms_and_can_be_named() {
 }
 
 #[tokio::test]
-async fn a_variable_of_ours_is_heeded_or_named() {
+async fn a_variable_with_our_prefix_is_used_or_named() {
     let mut home = Home::new();
     home.add("openai", "usual", "sk-secret-1").await;
     home.set("TOWER_CREDENTIALS_VAULT", "elsewhere");
@@ -227,7 +227,7 @@ async fn a_variable_of_ours_is_heeded_or_named() {
 }
 
 #[tokio::test]
-async fn the_key_beside_a_vault_is_the_way_out_where_the_usual_one_is_missing() {
+async fn a_key_beside_the_vault_is_suggested_if_the_usual_one_is_missing() {
     let home = Home::new();
     home.add("openai", "work", "sk-secret-1").await;
     let vault = home.path().join("my vault");
@@ -254,7 +254,7 @@ async fn settings_that_are_wrong_are_named() {
     home.run(["list", "acme"]).ok();
 }
 
-/// Eight people, or scripts, who each begin at the same moment in a home where there is nothing yet.
+/// Eight people, or scripts, begin at the same moment in an empty home.
 #[tokio::test]
 async fn programs_that_start_at_once_share_one_key_and_lose_nothing() {
     let home = Home::new();

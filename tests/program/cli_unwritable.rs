@@ -156,7 +156,7 @@ async fn no_token_is_renewed_whose_successor_could_not_be_kept_and_no_account_co
                 && !said.stderr.contains("is cooling down"),
             "{said:#?}"
         );
-        // It has expired, so that an answer is no sign of its being taken.
+        // It has expired, so a response does not prove that it was accepted.
         let said = run(&scene.home, script, &["test", "openai"]).code(6);
         assert!(said.stdout.contains(reason) && !said.stderr.contains("login"), "{said:#?}");
         assert_eq!(scene.server.granted(Kind::Refresh), 0);
@@ -186,7 +186,7 @@ async fn a_vault_on_a_full_disk_is_read_and_a_new_account_waits_for_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_middle_of_a_change_of_keys_it_is_read_on_a_full_disk_too() {
+async fn a_vault_in_the_middle_of_a_key_change_is_read_on_a_full_disk() {
     if !has_mounts() {
         return;
     }

@@ -1,4 +1,4 @@
-//! What the library warns of is told in the form of the program's own warnings.
+//! The library's warnings have the form of the program's own.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::cli::Home;
 
 #[tokio::test]
-async fn every_warning_has_one_form_and_more_words_are_only_for_who_asks() {
+async fn every_warning_has_one_form_and_details_need_the_verbose_flag() {
     let home = Home::new();
     home.add("openai", "work", "sk-secret-1").await;
     let open = || {
