@@ -32,8 +32,9 @@ use tokio::sync::watch;
 use tower::util::BoxCloneService;
 
 use crate::clock::Timestamp;
+use crate::counters::{Counters, Tally};
 use crate::credential::{CredentialId, Metadata, PoolKey};
-use crate::events::{Counters, Event, Tally};
+use crate::events::Event;
 use crate::provider::Provider;
 use crate::standing::{Change, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
@@ -179,7 +180,16 @@ impl Pool {
 
     /// Returns how often things happened since the pool was opened.
     pub fn counters(&self) -> Counters {
-        self.0.tally.read()
+        let now = self.now();
+        self.0.tally.read(|| {
+            self.with_state(|state, _| {
+                let count = |slot: &Slot| {
+                    let cooling = slot.cooling_time.up_to(now);
+                    slot.lease.stats().read(slot.lease.credential().id, cooling)
+                };
+                state.slots.iter().map(count).collect()
+            })
+        })
     }
 
     /// Returns the time on the pool's clock.
@@ -279,6 +289,12 @@ impl Pool {
 
     pub(crate) fn is_observed(&self) -> bool {
         self.0.config.observer.is_set()
+    }
+
+    /// Returns whether each attempt is timed.
+    #[inline]
+    pub(crate) fn times_attempts(&self) -> bool {
+        self.0.config.times_attempts || self.is_observed()
     }
 
     pub(crate) fn tally(&self) -> &Tally {

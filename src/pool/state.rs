@@ -3,6 +3,7 @@
 
 mod blame;
 mod cap;
+mod cooling_time;
 mod index;
 mod merge;
 mod misdated;
@@ -206,6 +207,7 @@ impl PoolState {
             slot.clear_suspicion();
         }
         slot.update_penalty();
+        slot.update_cooling_time(now);
         let id = slot.lease.credential().id;
         if self.move_by(index, &change) {
             self.reindex_all(config, now);

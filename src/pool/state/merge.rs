@@ -125,6 +125,9 @@ impl PoolState {
         let mut known = std::mem::replace(&mut slot.standing, standing);
         known.last_response = slot.standing.last_response;
         let is_news = known != slot.standing;
+        if is_news {
+            slot.update_cooling_time(now);
+        }
         let is_new = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
         let scopes: Vec<_> =
             slot.standing.cooldowns.iter().filter(is_new).map(|new| new.scope.clone()).collect();

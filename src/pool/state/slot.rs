@@ -1,5 +1,6 @@
 //! One credential's part of a pool's state.
 
+use super::cooling_time::CoolingTime;
 use super::observation::Refusal;
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
@@ -35,6 +36,7 @@ pub(crate) struct Slot {
     pub(super) refused_fresh: RefusedFresh,
     pub(crate) refresh: RefreshStage,
     pub(crate) renewal: Renewal,
+    pub(crate) cooling_time: CoolingTime,
 }
 
 /// A lower cap on a credential's concurrent requests, which its vendor has shown: it has turned a request away while it
@@ -93,6 +95,7 @@ impl Slot {
             refused_fresh: RefusedFresh::default(),
             refresh: RefreshStage::Idle,
             renewal,
+            cooling_time: CoolingTime::default(),
         }
     }
 
@@ -160,6 +163,10 @@ impl Slot {
     pub(super) fn clear_suspicion(&mut self) {
         self.suspected = None;
         self.refused_fresh = RefusedFresh::default();
+    }
+
+    pub(super) fn update_cooling_time(&mut self, now: Timestamp) {
+        self.cooling_time.update(self.cools_until(None), now);
     }
 
     /// Shows the lease's holders whether a success would change something.

@@ -6,6 +6,7 @@
 //! request's extensions. `ORDERS_SEED` and `ORDERS_SCRIPTS` set the seed and how many scripts there
 //! are; the seed is printed.
 
+mod counted;
 mod model;
 mod script;
 
@@ -154,8 +155,8 @@ impl World {
     }
 
     /// Runs the script's requests and tells what came of it, in the model's words.
-    async fn run(&self, mut client: Client, persist: bool) -> model::Result {
-        let mut answers = Vec::new();
+    async fn run(&self, mut client: Client, layers: Layers) -> model::Result {
+        let (mut answers, mut sizes) = (Vec::new(), Vec::new());
         for request in &self.script.requests {
             self.pass(Duration::from_secs(request.after)).await;
             let (before, refreshed) = (self.attempts(), self.refreshes.load(Ordering::SeqCst));
@@ -173,16 +174,18 @@ impl World {
                 answers.push(None);
             }
             let attempts = self.attempts() - before;
+            sizes.push(attempts);
             let refreshes = self.refreshes.load(Ordering::SeqCst) - refreshed;
             assert!(
                 attempts <= self.script.accounts.len() + refreshes as usize,
                 "{attempts} attempts for {} accounts and {refreshes} refreshes",
                 self.script.accounts.len()
             );
-            if !persist {
+            if !layers.persist {
                 assert_eq!(self.standings().await.order.len(), self.ids.len());
             }
         }
+        counted::check(self, layers, &sizes);
         let stored = self.vault.load_pool(self.pool.key().clone()).await.unwrap();
         let saved = stored.credentials.iter().map(|credential| {
             let id = credential.metadata.id;
@@ -389,7 +392,7 @@ async fn compare_all(scripts: &[(u64, Arc<Script>)]) {
             for (how, build) in [("direct", direct as Build), ("boxed", boxed as Build)] {
                 let world = World::new(script, url).await;
                 let client = build(arrangement, &world, world.in_memory());
-                let result = world.run(client, layers.persist).await;
+                let result = world.run(client, layers).await;
                 assert_eq!(result, expected, "{arrangement} {how}, script {number}: {script:#?}");
             }
         }
@@ -398,7 +401,7 @@ async fn compare_all(scripts: &[(u64, Arc<Script>)]) {
         let layer =
             CredentialsLayer::new(world.pool.clone()).refresher(world.refresher()).rotate(|_| rotate);
         let client = BoxCloneService::new(layer.layer(world.in_memory()));
-        let result = world.run(client, true).await;
+        let result = world.run(client, layers("ARFP")).await;
         let expected = model::run(script, layers("ARFP"));
         assert_eq!(result, expected, "all in one, script {number}: {script:#?}");
     }
@@ -441,7 +444,7 @@ async fn the_same_over_sockets() {
             *current.lock().unwrap() = Some(world.clone());
             let wire = client.clone().map_err(BoxError::from).and_then(collected);
             let stack = direct(arrangement, &world, BoxCloneService::new(wire));
-            let result = world.run(stack, layers.persist).await;
+            let result = world.run(stack, layers).await;
             assert_eq!(result, expected, "{arrangement}, script {number}: {script:#?}");
         }
     }
