@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `WARN` | Problems that a person should know about: `refresh failed`, `secret not saved`, `older vault`, `needs sign-in`, `spent`, `save failed`, `damaged`. |
 //! | `INFO` | Changes of accounts and requests: `cooled down`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`. |
-//! | `DEBUG` | `attempt`, for each response, and `saved`. |
+//! | `DEBUG` | `attempt`, for each response, `allowance` and `saved`. |
 //!
 //! The account's fields are `provider`, `namespace`, `account` (its label), `id` and `generation`. Other fields have the
 //! names that they have in [`Event`]. Choose with a filter such as `tower_credentials=info`, which includes the vault's
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::credential::Metadata;
+use crate::rate_limit::Window;
 use crate::standing::{Reason, Scope};
 use crate::vault::Damage;
 
@@ -73,6 +74,13 @@ pub enum Event<'a> {
     Recovered {
         /// The credential.
         credential: &'a Metadata,
+    },
+    /// A response has said what is left of its account's limits. Of a busy account, a few responses each second are read.
+    Allowance {
+        /// The credential.
+        credential: &'a Metadata,
+        /// The limits that it has named.
+        windows: &'a [Window],
     },
     /// The request is sent again with another credential.
     Rotated {

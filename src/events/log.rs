@@ -49,6 +49,9 @@ impl Event<'_> {
             }
             Event::Suspected { credential } => line!(info, credential, "suspected"),
             Event::Recovered { credential } => line!(info, credential, "recovered"),
+            Event::Allowance { credential, windows } => {
+                line!(debug, credential, "allowance", windows = debug(windows));
+            }
             Event::Rotated { from, to, reason } => {
                 line!(info, to, "rotated", from = &*from.label, reason = debug(reason));
             }

@@ -201,6 +201,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         {
             if recorded == Recorded::Never {
                 pool.record_status(sent.lease.slot(), response.status());
+                pool.record_allowance(&sent.lease, response.headers());
             }
             AnsweredBy::mark(response, pool, sent);
             let is_second = sent.number > 1;

@@ -19,6 +19,7 @@ use super::mode::Mode;
 use super::policy::Policy;
 use super::published_pick::PublishedPick;
 use super::refresh::Refresher;
+use super::samples::SamplePeriod;
 use super::state::PoolState;
 use super::{BoxVault, Inner, Pool, save};
 use crate::clock::Clock;
@@ -206,6 +207,7 @@ impl PoolBuilder {
             unsaved: AtomicBool::new(false),
             saver: Mutex::new(save::Saver::default()),
             last_responses,
+            sample_period: SamplePeriod::default(),
             mints,
             known_refresher: Mutex::default(),
             saves: AtomicBool::new(false),

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use super::in_flight::InFlight;
 use super::mode::Mode;
 use super::pick_index::SlotIndex;
+use super::samples::Samples;
 use crate::clock::Timestamp;
 use crate::counters::Stats;
 use crate::credential::{Credential, Metadata, Secret};
@@ -39,6 +40,7 @@ struct Inner {
 struct Shared {
     in_flight: InFlight,
     stats: Stats,
+    samples: Samples,
 }
 
 /// Whether the pool or one of its layers has a refresher that [mints](crate::Refresher::mints). Shared by all leases
@@ -214,6 +216,12 @@ impl Lease {
     #[inline]
     pub(crate) fn stats(&self) -> &Stats {
         &self.0.shared.stats
+    }
+
+    /// Says of which responses the limit headers are read.
+    #[inline]
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.0.shared.samples
     }
 
     pub(crate) fn ptr_eq(&self, other: &Lease) -> bool {

@@ -19,6 +19,7 @@ mod published_pick;
 mod record;
 mod refresh;
 mod request_options;
+mod samples;
 mod save;
 mod state;
 mod sync;
@@ -45,6 +46,7 @@ use lease::{Mints, PenaltyCount};
 use logical_time::LogicalClock;
 use published_pick::PublishedPick;
 use refresh::KnownRefresher;
+use samples::SamplePeriod;
 use state::{PoolState, Slot};
 
 pub use builder::PoolBuilder;
@@ -108,6 +110,7 @@ struct Inner {
     unsaved: AtomicBool,
     saver: Mutex<save::Saver>,
     last_responses: LastResponses,
+    sample_period: SamplePeriod,
     mints: Mints,
     /// The refresher of one of the layers.
     known_refresher: Mutex<Option<KnownRefresher>>,

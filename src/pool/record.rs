@@ -211,9 +211,32 @@ impl Pool {
         self.0.last_responses.record(slot, status, || self.now());
     }
 
-    /// Adds the time to the last responses that have none yet.
-    pub(super) fn date_last_responses(&self) {
+    /// Records what a response says is left of the account's limits. Most responses of a busy account are passed over
+    /// here: a few each second say enough.
+    #[inline]
+    pub(crate) fn record_allowance(&self, lease: &Lease, headers: &HeaderMap) {
+        let is_read =
+            !self.0.config.dates_responses_later() || lease.samples().take(&self.0.sample_period);
+        if is_read {
+            self.record_windows(lease, headers);
+        }
+    }
+
+    #[cold]
+    fn record_windows(&self, lease: &Lease, headers: &HeaderMap) {
+        let windows = rate_limit::windows(headers, self.now());
+        if windows.is_empty() {
+            return;
+        }
+        self.with_state(|state, _| state.record_windows(lease.slot(), &windows));
+        self.emit(&Event::Allowance { credential: lease.credential(), windows: &windows });
+    }
+
+    /// Does what requests leave to the task that syncs the pool: adds the time to the last responses that have none
+    /// yet, and lets each account's next responses say what is left.
+    pub(super) fn catch_up(&self) {
         self.0.last_responses.date(self.now());
+        self.0.sample_period.advance();
     }
 
     fn may_be_used_up(&self, headers: &HeaderMap) -> bool {

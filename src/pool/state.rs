@@ -74,6 +74,7 @@ pub(crate) struct PoolState {
     penalties: PenaltyCount,
     mints: Mints,
     affinity: AffinityMap,
+    allowances: unsaved::Allowances,
     waiters: Vec<oneshot::Sender<()>>,
     /// When the first of the lowered caps ends.
     caps_end: Option<Timestamp>,
@@ -103,6 +104,7 @@ impl PoolState {
             penalties,
             mints,
             affinity: AffinityMap::default(),
+            allowances: unsaved::Allowances::default(),
             waiters: Vec::new(),
             caps_end: None,
             random: HasherRng::default(),

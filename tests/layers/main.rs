@@ -6,6 +6,7 @@ mod support;
 mod thorough;
 
 mod active;
+mod allowances;
 mod clocks;
 mod concurrency;
 mod concurrency_limits;

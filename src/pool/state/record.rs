@@ -5,8 +5,9 @@ use tower::util::rng::Rng;
 use super::{Observation, PoolState};
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
-use crate::rate_limit::Allowance;
-use crate::standing::{Change, Cooldown, Reason};
+use crate::pool::pick_index::SlotIndex;
+use crate::rate_limit::{Allowance, Window};
+use crate::standing::{Change, Cooldown, Reason, merge_windows};
 
 impl PoolState {
     /// Records that the account has reached a limit, until the stated time if there is one. Responses to attempts that
@@ -107,6 +108,12 @@ impl PoolState {
             Change::Succeeded { set_until: set_until.unwrap_or_default(), scope: scope.cloned() };
         self.change(lease.slot(), change, config, now);
         true
+    }
+
+    /// Records what the vendor has said is left.
+    pub(crate) fn record_windows(&mut self, slot: SlotIndex, windows: &[Window]) {
+        merge_windows(&mut self.slots[slot].standing.allowance, windows);
+        self.allowances.changed(slot);
     }
 
     /// Records the limit headers of a success. Returns the time until which the allowance is used up, if it is.
