@@ -11,6 +11,7 @@ mod observation;
 mod order;
 mod pick;
 mod record;
+mod resets;
 mod slot;
 mod stated;
 mod unsaved;
@@ -75,6 +76,7 @@ pub(crate) struct PoolState {
     mints: Mints,
     affinity: AffinityMap,
     allowances: unsaved::Allowances,
+    resets: resets::Resets,
     waiters: Vec<oneshot::Sender<()>>,
     /// When the first of the lowered caps ends.
     caps_end: Option<Timestamp>,
@@ -105,6 +107,7 @@ impl PoolState {
             mints,
             affinity: AffinityMap::default(),
             allowances: unsaved::Allowances::default(),
+            resets: resets::Resets::default(),
             waiters: Vec::new(),
             caps_end: None,
             random: HasherRng::default(),
@@ -229,7 +232,8 @@ impl PoolState {
         let lease = first.filter(|slot| slot.lowered_cap.is_none()).map(|slot| &slot.lease);
         // Once it has expired, it must be renewed before it is sent.
         let expiry = lease.and_then(lapses_at);
-        let until = self.index.soonest().into_iter().chain(expiry).chain(self.caps_end).min();
+        let changes = self.index.soonest().into_iter().chain(self.resets.soonest());
+        let until = changes.chain(expiry).chain(self.caps_end).min();
         (lease, until.unwrap_or(Timestamp::from_millis(u64::MAX)))
     }
 

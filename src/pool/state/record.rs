@@ -111,9 +111,18 @@ impl PoolState {
     }
 
     /// Records what the vendor has said is left.
-    pub(crate) fn record_windows(&mut self, slot: SlotIndex, windows: &[Window]) {
+    pub(crate) fn record_windows(
+        &mut self,
+        slot: SlotIndex,
+        windows: &[Window],
+        config: &Config,
+        now: Timestamp,
+    ) {
         merge_windows(&mut self.slots[slot].standing.allowance, windows);
         self.allowances.changed(slot);
+        if config.policy.reads_allowance() {
+            self.reindex(slot, config, now);
+        }
     }
 
     /// Records the limit headers of a success. Returns the time until which the allowance is used up, if it is.

@@ -165,6 +165,12 @@ impl Slot {
         self.refused_fresh = RefusedFresh::default();
     }
 
+    /// Returns when the next of its allowance's windows is reset.
+    pub(super) fn next_reset(&self, now: Timestamp) -> Option<Timestamp> {
+        let resets = self.standing.allowance.iter().filter_map(|window| window.resets_at);
+        resets.filter(|reset| *reset > now).min()
+    }
+
     pub(super) fn update_cooling_time(&mut self, now: Timestamp) {
         self.cooling_time.update(self.cools_until(None), now);
     }
