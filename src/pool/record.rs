@@ -124,7 +124,8 @@ impl Pool {
             Some(until) if until <= now => self.record_limit(lease, began, None, None),
             Some(until) => {
                 let observation = Observation { lease, began, scope: None, now };
-                self.with_state(|state, config| state.record_spent(&observation, until, config));
+                let until =
+                    self.with_state(|state, config| state.record_spent(&observation, until, config));
                 self.emit_cooled_down(&observation, Some(until), Reason::Spent);
             }
             None => {

@@ -76,6 +76,7 @@ impl PoolState {
         self.end_caps(config, now);
         while let Some(slot) = self.index_for(scope).ended(now).or_else(|| self.resets.past(now).next())
         {
+            self.begin_trial(slot, now);
             self.reindex(slot, config, now);
         }
     }

@@ -130,7 +130,12 @@ impl PoolState {
         let is_news = known != slot.standing;
         if is_news {
             slot.update_cooling_time(now);
+            let is_over = slot.standing.cooldown(None).is_none_or(|known| known.until != slot.tried);
+            if is_over {
+                self.end_trial(index);
+            }
         }
+        let slot = &mut self.slots[index];
         let is_new = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
         let scopes: Vec<_> =
             slot.standing.cooldowns.iter().filter(is_new).map(|new| new.scope.clone()).collect();
