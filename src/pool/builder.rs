@@ -103,6 +103,13 @@ impl PoolBuilder {
     }
 
     /// Calls `observe` with each event, on the task where it happens. It must not block.
+    ///
+    /// ```
+    /// # use tower_credentials::PoolBuilder;
+    /// # fn example(builder: PoolBuilder) -> PoolBuilder {
+    /// builder.on_event(|event| println!("{event:?}"))
+    /// # }
+    /// ```
     #[must_use]
     pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.observer = Observer::new(observe);
