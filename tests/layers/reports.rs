@@ -1,4 +1,4 @@
-//! What callers and programs are told: which account has answered, and why a request was not sent again.
+//! What callers and programs can see: the account of a response, and why a request was not sent again.
 
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
@@ -7,7 +7,7 @@ use tower_credentials::*;
 use crate::support::*;
 
 #[tokio::test]
-async fn a_response_says_which_account_has_answered_whatever_the_layers() {
+async fn a_response_says_which_account_it_came_from_whatever_the_layers() {
     for make in ORDERS {
         let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let pool = builder(keys(["a", "b"]).await).expose_attempts(true).open().await.unwrap();
@@ -32,7 +32,7 @@ async fn a_pools_status_says_when_each_token_expires() {
 }
 
 #[tokio::test]
-async fn a_refresher_may_answer_with_tokens_alone() {
+async fn a_refresher_may_return_only_tokens() {
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let refresher =
         Refresher::new(|_| async { Ok::<_, RefreshError>(OAuthTokens::new("new").refresh("newer")) });

@@ -1,5 +1,5 @@
-//! A new token whose life is over before it is stored: the process was stopped while it came, or the vault could not
-//! take it for hours.
+//! A new token that expires before it is stored: the process was suspended while it came, or the vault could not store
+//! it for hours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,16 +13,16 @@ use crate::support::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The vendor takes `a`'s tokens for as long as they live; those of generations up to `dead` are over.
+/// A vendor that refuses `a`'s tokens of generations up to `dead`, since they have expired.
 fn upstream(dead: u32) -> Upstream {
     (1..=dead).fold(Upstream::new(), |upstream, generation| {
         upstream.answers(&format!("a-{generation}"), vec![Canned::status(401); 1000])
     })
 }
 
-/// Tokens that live for an hour from when they were asked for. The responses take so long, one after the other, and none
-/// after that.
-fn answering_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> Refresher {
+/// Makes tokens that live for an hour from the request. The first responses take this long, one after another, and the
+/// later ones no time.
+fn renewing_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> Refresher {
     let (clock, waits, asked) = (clock.clone(), Arc::<[_]>::from(waits), asked.clone());
     Refresher::new(move |credential: Credential| {
         let generation = credential.metadata.generation.next();
@@ -38,13 +38,13 @@ fn answering_after(clock: &Clock, waits: &[Duration], asked: &Journal<u64>) -> R
     })
 }
 
-/// As after a night with the lid closed: the response lies in the socket, and the token is long over.
+/// As after a night with the laptop closed: the response is in the socket, and its token has long expired.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_has_come_too_late_is_renewed_once_more_before_anyone_uses_it() {
+async fn a_token_that_arrives_expired_is_renewed_once_more_before_anyone_uses_it() {
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let asked = Journal::new();
-    let refresher = answering_after(&clock, &[8 * HOUR], &asked);
+    let refresher = renewing_after(&clock, &[8 * HOUR], &asked);
     let upstream = upstream(2);
     let mut services = Vec::new();
     let mut pools = Vec::new();
@@ -69,7 +69,7 @@ async fn a_token_that_has_come_too_late_is_renewed_once_more_before_anyone_uses_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_could_not_be_saved_for_its_whole_life_is_renewed_once_more() {
+async fn a_token_that_expires_before_it_is_saved_is_renewed_once_more() {
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let is_full = Arc::new(AtomicUsize::new(1));
@@ -80,7 +80,7 @@ async fn a_token_that_could_not_be_saved_for_its_whole_life_is_renewed_once_more
     });
     let pool = builder(spy).clock(clock.clone()).open().await.unwrap();
     let asked = Journal::new();
-    let refresher = answering_after(&clock, &[], &asked);
+    let refresher = renewing_after(&clock, &[], &asked);
     let upstream = upstream(2);
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream.clone());
     assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
@@ -92,22 +92,22 @@ async fn a_token_that_could_not_be_saved_for_its_whole_life_is_renewed_once_more
     is_blameless(&pool, &vault, "").await;
 }
 
-/// Were it renewed again and again, a server that is that slow would be asked for ever.
+/// Otherwise a server that is that slow would be asked forever.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_comes_too_late_twice_is_taken_as_it_is() {
+async fn a_token_that_arrives_expired_twice_is_used_as_it_is() {
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let asked = Journal::new();
-    let refresher = answering_after(&clock, &[2 * HOUR; 9], &asked);
+    let refresher = renewing_after(&clock, &[2 * HOUR; 9], &asked);
     let pool = builder(vault).clock(clock.clone()).renewal_patience(None).open().await.unwrap();
     let service = stack(CredentialsLayer::new(pool).refresher(refresher), upstream(0));
     assert_eq!(ask(&service, post()).await, (200, "a-3".into()));
     assert_eq!(asked.all(), [2, 3]);
 }
 
-/// What the vendor says of the second token is of that one.
+/// The vendor's verdict is about the second token.
 #[tokio::test(start_paused = true)]
-async fn a_verdict_on_the_token_that_came_too_late_is_kept() {
+async fn a_verdict_on_the_token_that_arrived_expired_is_kept() {
     let clock = tokio_clock();
     let vault = with_an_expired_one(&clock).await;
     let slow = clock.clone();
@@ -126,6 +126,6 @@ async fn a_verdict_on_the_token_that_came_too_late_is_kept() {
     assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
     pool.renewed().await;
     let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
-    let health = &stored[&status_of(&pool, "a").credential.id].health;
+    let health = &stored[&id_of(&pool, "a")].health;
     assert!(matches!(health, Health::NeedsSignIn { reason, .. } if reason == "revoked"), "{health:?}");
 }

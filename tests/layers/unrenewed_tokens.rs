@@ -1,5 +1,5 @@
-//! An expired token that could not be renewed, by no verdict of its vendor's: the vault or another process was in the
-//! way, or the token endpoint failed. Its refusal is expected, and says nothing of the account.
+//! An expired token that could not be renewed, though its vendor did not refuse: the vault or another process was in
+//! the way, or the token endpoint failed. Its 401 is expected, and says nothing about the account.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn arrangements_over(upstream: &Upstream, pool: &Pool, refresher: &Refresher) ->
     [stack(as_one, upstream()), recommended, inside_out, apart, refresh_outside]
 }
 
-/// A pool with an expired account, under one of the arrangements, and whose tokens were renewed.
+/// A pool with an expired account under one of the arrangements, and the accounts whose tokens were renewed.
 struct Scene {
     vault: MemoryVault,
     pool: Pool,
@@ -52,7 +52,7 @@ impl Scene {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trouble_of_the_vault_before_an_expired_token_is_sent_parks_nobody() {
+async fn vault_trouble_before_an_expired_token_is_sent_cools_no_account_down() {
     let clock = tokio_clock();
     for broken in ["lease_client", "lease", "revision", "begin"] {
         for order in 0..5 {
@@ -78,13 +78,13 @@ async fn trouble_of_the_vault_before_an_expired_token_is_sent_parks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_token_whose_lease_a_stopped_process_holds_parks_nobody() {
+async fn a_stopped_process_with_the_lease_of_an_expired_token_cools_no_account_down() {
     let clock = tokio_clock();
     for order in 0..5 {
         let why = format!("order {order}");
         let Scene { vault, pool, asked, service } = Scene::new(&clock, order).await;
-        let held = vault.lease_refresh(status_of(&pool, "a").credential.id).await.unwrap();
-        // Many at once, as they come together when the wait is over.
+        let held = vault.lease_refresh(id_of(&pool, "a")).await.unwrap();
+        // Many at once, as after a wait.
         let requests: Vec<_> = (0..20).map(|_| tokio::spawn(ask(&service, post()))).collect();
         for request in requests {
             assert_eq!(request.await.unwrap(), (200, "b-1".into()), "{why}");
@@ -98,7 +98,7 @@ async fn an_expired_token_whose_lease_a_stopped_process_holds_parks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_token_that_a_closing_program_renews_no_more_parks_nobody() {
+async fn an_expired_token_in_a_closing_pool_cools_no_account_down() {
     let clock = tokio_clock();
     for order in 0..5 {
         let why = format!("order {order}");
@@ -110,7 +110,7 @@ async fn an_expired_token_that_a_closing_program_renews_no_more_parks_nobody() {
     }
 }
 
-/// Fails so many times, with this, and then works.
+/// A refresher that fails this many times, with this error, and then works.
 fn failing(times: usize, with: Failure, asked: &Journal<String>) -> Refresher {
     let noted = asked.clone();
     Refresher::new(move |credential: Credential| {
@@ -125,20 +125,24 @@ fn failing(times: usize, with: Failure, asked: &Journal<String>) -> Refresher {
 
 type Failure = fn() -> RefreshError;
 
-/// How a token endpoint fails without a verdict, and the token after it has worked. A response that can't be read makes
-/// a generation of its own, since it is kept.
-const HICCUPS: [(&str, Failure, &str); 3] = [
+/// Failures of a token endpoint that are not a verdict, and the token once it works. An unreadable response makes a
+/// generation of its own, since it is kept.
+const FAILURES: [(&str, Failure, &str); 3] = [
     ("a limit", || RefreshError::AskAgain { after: seconds(2), error: "429".into() }, "a-2"),
     ("trouble", || RefreshError::Failed("503".into()), "a-2"),
-    ("a broken answer", || RefreshError::Unread { received: "{".into(), error: "broken".into() }, "a-3"),
+    (
+        "a broken response",
+        || RefreshError::Unread { received: "{".into(), error: "broken".into() },
+        "a-3",
+    ),
 ];
 
 #[tokio::test(start_paused = true)]
-async fn one_hiccup_of_the_token_endpoint_parks_nobody() {
+async fn one_failure_of_the_token_endpoint_cools_no_account_down() {
     let clock = tokio_clock();
-    for (hiccup, with, new) in HICCUPS {
+    for (failure, with, new) in FAILURES {
         for (order, has_key) in (0..5).flat_map(|order| [(order, true), (order, false)]) {
-            let why = format!("{hiccup}, order {order}, a key: {has_key}");
+            let why = format!("{failure}, order {order}, a key: {has_key}");
             let vault = with_an_expired_one(&clock).await;
             let other = if has_key { "paid" } else { "b-1" };
             if has_key {
@@ -170,11 +174,11 @@ fn order_of_use(pool: &Pool) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_account_that_a_request_rotates_to_is_not_parked_by_a_hiccup_either() {
+async fn an_expired_account_that_a_request_rotates_to_is_not_cooled_down_either() {
     let clock = tokio_clock();
-    for (hiccup, with, new) in HICCUPS {
+    for (failure, with, new) in FAILURES {
         for order in 0..5 {
-            let why = format!("{hiccup}, order {order}");
+            let why = format!("{failure}, order {order}");
             let vault = MemoryVault::new();
             vault.put(account("first")).await.unwrap();
             let tokens = OAuthTokens::new("a-1").refresh("refresh-a").expires_at(clock.now());
@@ -194,23 +198,22 @@ async fn an_expired_account_that_a_request_rotates_to_is_not_parked_by_a_hiccup_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_account_waits_behind_nobody_after_a_request_that_is_sent_once() {
+async fn an_expired_account_keeps_its_place_after_a_request_that_is_sent_once() {
     let clock = tokio_clock();
-    for (hiccup, with, _) in HICCUPS {
+    for (failure, with, _) in FAILURES {
         let vault = with_an_expired_one(&clock).await;
         let pool = builder(vault.clone()).clock(clock.clone()).open().await.unwrap();
         let asked = Journal::new();
         let refresher = failing(1, with, &asked);
         let service = arrangements(&pool, &refresher)[0].clone();
-        let mut pinned: Asked = post();
-        pinned.extensions_mut().insert(Pin::label("a"));
-        assert_eq!(ask(&service, pinned).await.0, 401, "{hiccup}");
-        is_blameless(&pool, &vault, hiccup).await;
-        assert_eq!(order_of_use(&pool), "a", "{hiccup}");
+        let pinned = pinned("a");
+        assert_eq!(ask(&service, pinned).await.0, 401, "{failure}");
+        is_blameless(&pool, &vault, failure).await;
+        assert_eq!(order_of_use(&pool), "a", "{failure}");
     }
 }
 
-/// The vendor itself has told that it does not renew it: that puts it out of use, and nothing else does.
+/// Only the vendor's own refusal to renew it puts it out of use.
 #[tokio::test(start_paused = true)]
 async fn an_expired_token_whose_vendor_refuses_to_renew_it_needs_a_sign_in() {
     let clock = tokio_clock();
@@ -224,11 +227,11 @@ async fn an_expired_token_whose_vendor_refuses_to_renew_it_needs_a_sign_in() {
     }
 }
 
-/// Nobody knew that this token was no good, so its refusal counts, whatever the token endpoint does.
+/// Nothing said that this token had expired, so its refusal counts, whatever the token endpoint does.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_has_not_expired_is_judged_as_any_other() {
     let clock = tokio_clock();
-    for (hiccup, with, _) in HICCUPS {
+    for (failure, with, _) in FAILURES {
         for order in 0..5 {
             let vault = accounts(["a", "b"]).await;
             let pool = builder(vault).clock(clock.clone()).open().await.unwrap();
@@ -237,7 +240,7 @@ async fn a_token_that_has_not_expired_is_judged_as_any_other() {
             for _ in 0..2 {
                 assert_eq!(ask(&service, post()).await, (200, "b-1".into()));
             }
-            assert_eq!(cools(&pool, "a"), seconds(300), "{hiccup}, order {order}");
+            assert_eq!(cools(&pool, "a"), seconds(300), "{failure}, order {order}");
         }
     }
 }
