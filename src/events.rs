@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `WARN` | Problems that a person should know about: `refresh failed`, `secret not saved`, `older vault`, `needs sign-in`, `spent`, `save failed`, `damaged`. |
 //! | `INFO` | Changes of accounts and requests: `cooled down`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`. |
-//! | `DEBUG` | `attempt`, for each response, and `saved`. |
+//! | `DEBUG` | `attempt`, for each response, `allowance` and `saved`. |
 //!
 //! The account's fields are `provider`, `namespace`, `account` (its label), `id` and `generation`. Other fields have the
 //! names that they have in [`Event`]. Choose with a filter such as `tower_credentials=info`, which includes the vault's
@@ -17,13 +17,14 @@ mod log;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::credential::Metadata;
+use crate::rate_limit::Window;
 use crate::standing::{Reason, Scope};
 use crate::vault::Damage;
 
@@ -74,12 +75,21 @@ pub enum Event<'a> {
         /// The credential.
         credential: &'a Metadata,
     },
+    /// A response has said what is left of its account's limits. Of a busy account, a few responses each second are read.
+    Allowance {
+        /// The credential.
+        credential: &'a Metadata,
+        /// The limits that it has named.
+        windows: &'a [Window],
+    },
     /// The request is sent again with another credential.
     Rotated {
         /// The credential before.
         from: &'a Metadata,
         /// The credential now.
         to: &'a Metadata,
+        /// The reason.
+        reason: RotationReason,
     },
     /// The request is not sent again with another credential, although one is ready, because its body can be sent only
     /// once. [`ReplayLayer`](crate::ReplayLayer) records a body as it is sent.
@@ -166,6 +176,21 @@ pub enum Event<'a> {
     },
 }
 
+/// Why a request is sent again with another credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RotationReason {
+    /// The account has reached a limit.
+    Limited,
+    /// The credential was refused (401, 403), and a refresh did not help.
+    Refused,
+    /// The account was put out of use: it is spent, or its key was revoked.
+    OutOfUse,
+    /// No token could be had for the credential in time.
+    NoToken,
+}
+
 /// Where a pool's events go.
 #[derive(Clone, Default)]
 pub(crate) struct Observer(Option<Arc<Observe>>);
@@ -193,46 +218,5 @@ impl Observer {
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Observer(set)" } else { "Observer(none)" })
-    }
-}
-
-/// Counters of a pool since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Callers' requests that got a credential.
-    pub requests: u64,
-    /// How often these requests were sent, including each time that one was sent again.
-    pub attempts: u64,
-    /// How often a request was sent again with another credential.
-    pub rotations: u64,
-    /// Secrets that were renewed.
-    pub refreshes: u64,
-}
-
-/// The live counters.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) requests: AtomicU64,
-    /// Attempts beyond each request's first, so that a request that goes well increments one counter, not two.
-    pub(crate) repeats: AtomicU64,
-    pub(crate) rotations: AtomicU64,
-    pub(crate) refreshes: AtomicU64,
-}
-
-impl Tally {
-    pub(crate) fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn read(&self) -> Counters {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let requests = read(&self.requests);
-        Counters {
-            requests,
-            attempts: requests + read(&self.repeats),
-            rotations: read(&self.rotations),
-            refreshes: read(&self.refreshes),
-        }
     }
 }

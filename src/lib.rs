@@ -179,6 +179,7 @@ mod clock;
 #[cfg(any(feature = "hyper", feature = "tls"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "hyper", feature = "tls"))))]
 pub mod connect;
+pub mod counters;
 mod credential;
 #[cfg(feature = "discovery")]
 #[cfg_attr(docsrs, doc(cfg(feature = "discovery")))]

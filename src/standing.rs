@@ -3,6 +3,7 @@
 //! A vault keeps [`Standings`] and merges [`Outcome`]s into them; the pool of each process does the same with its own.
 //! Processes share outcomes, never a whole state, so that concurrent changes of two processes are both kept.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind};
+use crate::rate_limit::{MAX_STATED, MOST_WINDOWS, Window};
 
 /// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns
 /// without one.
@@ -154,6 +156,10 @@ pub struct Standing {
     /// [now and then](crate::PoolBuilder::save_last_responses_every), so that a successful request costs no write.
     #[serde(default, alias = "last_answer", skip_serializing_if = "Option::is_none")]
     pub last_response: Option<LastResponse>,
+    /// What is left of the account's limits, as its vendor has said last: at most one entry for each name. Saved like
+    /// the last response. Never a guess; see [`Window::is_current`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowance: Vec<Window>,
 }
 
 /// A response of the upstream's. Of two, the later one is the larger.
@@ -206,6 +212,7 @@ impl Standing {
     /// Removes what a wrong clock has dated: cooldowns that were set more than a minute in the future, which a pool
     /// ends when it is loaded, and such a last response. For code that shows a vault's standing without a pool.
     pub fn forget_misdated(&mut self, now: Timestamp) {
+        self.allowance.retain(|window| !window.said_at.is_misdated(now));
         self.cooldowns.retain(|cooldown| !cooldown.set_at.is_misdated(now));
         self.last_response = self.last_response.filter(|response| response.is_believable(now));
     }
@@ -250,7 +257,8 @@ impl Standing {
                 let Self { paused, tier, last_response, .. } = *self;
                 // That it was refused is what a person takes back.
                 let last_response = last_response.filter(|response| response.status != 401);
-                *self = Self { paused, tier, last_response, ..Self::default() };
+                let allowance = std::mem::take(&mut self.allowance);
+                *self = Self { paused, tier, last_response, allowance, ..Self::default() };
             }
             Change::Paused => self.paused = true,
             Change::Resumed => self.paused = false,
@@ -259,7 +267,33 @@ impl Standing {
                 let known = self.last_response.filter(|known| known.at.since(response.at) <= MISDATED);
                 self.last_response = known.max(Some(*response));
             }
+            Change::Allowance { windows } => merge_windows(&mut self.allowance, windows),
         }
+    }
+}
+
+/// Merges what a vendor has said into what was known. What no response has named for longer than any limit lasts is
+/// forgotten, and of too many the oldest.
+pub(crate) fn merge_windows(known: &mut Vec<Window>, said: &[Window]) {
+    for window in said {
+        match known.iter_mut().find(|known| known.name == window.name) {
+            Some(known) => {
+                let is_misdated = known.said_at.since(window.said_at) > MISDATED;
+                // Of two of the same moment, the one that says less came later, so that any order comes to the same.
+                let order = |window: &Window| (window.said_at, Reverse((window.left, window.remaining)));
+                if order(known) < order(window) || is_misdated {
+                    *known = window.clone();
+                }
+            }
+            None => known.push(window.clone()),
+        }
+    }
+    let latest = said.iter().map(|window| window.said_at).max().unwrap_or_default();
+    known.retain(|window| latest.since(window.said_at) <= MAX_STATED);
+    while known.len() > MOST_WINDOWS {
+        let oldest = known.iter().enumerate().min_by_key(|(_, window)| window.said_at);
+        let Some((oldest, _)) = oldest else { return };
+        known.remove(oldest);
     }
 }
 
@@ -303,9 +337,24 @@ pub enum Change {
     /// A request with it got a response. Of two such changes the later response wins, in either order, unless its time
     /// is more than a day ahead of the other's: its clock was wrong, and what is merged after it wins.
     Answered(LastResponse),
+    /// The vendor has said what is left of these limits. Of two windows of one name the later one wins, in either order,
+    /// with the same exception as for a response.
+    Allowance {
+        /// The limits that it has named.
+        windows: Vec<Window>,
+    },
 }
 
 impl Change {
+    /// Returns whether it says of a credential that is tried after a cooldown that it is ready, or is not.
+    pub(crate) fn is_word_on_a_trial(&self) -> bool {
+        match self {
+            Change::CooledDown { cooldown, .. } => cooldown.scope.is_none(),
+            Change::Succeeded { .. } | Change::Health(_) | Change::Reset => true,
+            _ => false,
+        }
+    }
+
     /// Returns the generation of the secret that the vendor has refused permanently, if that is the change.
     pub(crate) fn refuses(&self) -> Option<Generation> {
         match self {

@@ -49,7 +49,12 @@ impl Event<'_> {
             }
             Event::Suspected { credential } => line!(info, credential, "suspected"),
             Event::Recovered { credential } => line!(info, credential, "recovered"),
-            Event::Rotated { from, to } => line!(info, to, "rotated", from = &*from.label),
+            Event::Allowance { credential, windows } => {
+                line!(debug, credential, "allowance", windows = debug(windows));
+            }
+            Event::Rotated { from, to, reason } => {
+                line!(info, to, "rotated", from = &*from.label, reason = debug(reason));
+            }
             Event::SentOnce { credential } => line!(info, credential, "sent once"),
             Event::Waiting { credential, wait } => {
                 line!(info, credential, "waiting", wait = debug(wait));

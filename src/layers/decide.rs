@@ -51,6 +51,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if !class.needs_action() {
             return Decision::Return;
         }
+        self.rotation_reason = class.rotation_reason();
         let Some(lease) = self.latest().map(|sent| sent.lease) else { return Decision::Return };
         if class.is_refusal() && !self.history().failed.contains(&lease.slot()) {
             return self.decide_refusal(class, lease);

@@ -14,7 +14,8 @@ use super::jobs::{Jobs, LayerOptions, RefreshOptions, RotateOptions};
 use super::run::Run;
 use super::sends::Sends;
 use crate::clock::Timestamp;
-use crate::events::Tally;
+use crate::counters::Outcome;
+use crate::events::RotationReason;
 use crate::pool::{Lease, LogicalTime, Pool, RequestOptions, SlotIndex};
 
 /// The state that all clones of a layer's service share.
@@ -36,7 +37,7 @@ impl<S> Shared<S> {
         began: LogicalTime,
         is_expired: bool,
     ) -> Sent {
-        let started = self.pool.is_observed().then(Instant::now);
+        let started = self.pool.times_attempts().then(Instant::now);
         let others_in_flight = lease.in_flight().count().saturating_sub(1);
         Sent { lease, number, began, others_in_flight, started, is_expired }
     }
@@ -61,6 +62,12 @@ pub(super) struct Driver<S, B, R, M: Sends<B, R>> {
     pub(super) body: M::Kept,
     pub(super) copy: Option<Box<PartsCopy>>,
     pub(super) retries: Option<Box<RetryState>>,
+    /// Whether this run has begun the attempt, and has not sent it yet.
+    pub(super) is_unsent: bool,
+    /// The last attempt of which this run has counted what became of it. If there is a context, it decides.
+    pub(super) counted: u32,
+    /// Why the next rotation happens.
+    pub(super) rotation_reason: RotationReason,
     /// Whether this run has returned its response.
     pub(super) ended: bool,
 }
@@ -96,6 +103,9 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             body: M::Kept::default(),
             copy: None,
             retries: None,
+            is_unsent: false,
+            counted: 0,
+            rotation_reason: RotationReason::Limited,
             ended: false,
         };
         if let Some(Attempt { context, sent, outside, written }) =
@@ -179,10 +189,43 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Begins the first attempt, with this lease, and without a history.
     #[inline]
     pub(super) fn begin_first(&mut self, lease: Lease, began: LogicalTime) {
-        Tally::add(&self.pool().tally().requests);
         lease.in_flight().begin();
         self.is_use = true;
+        self.is_unsent = true;
         self.sent = Some(self.shared.attempt(1, lease, began, false));
+    }
+
+    /// Counts that the attempt is sent, if this run has begun it.
+    #[inline]
+    pub(super) fn count_attempt(&mut self) {
+        if std::mem::take(&mut self.is_unsent)
+            && let Some(sent) = &self.sent
+        {
+            sent.lease.stats().attempt();
+            if sent.number > 1 {
+                self.shared.pool.tally().repeat();
+            }
+        }
+    }
+
+    /// Counts what became of the attempt, once for all runs.
+    #[inline]
+    pub(super) fn count_outcome(&mut self, outcome: Outcome) {
+        let Self { shared, history, sent: Some(sent), is_unsent: false, counted, .. } = self else {
+            return;
+        };
+        if *counted >= sent.number {
+            return;
+        }
+        *counted = sent.number;
+        if history.is_first_to_count(sent.number) {
+            sent.lease.stats().outcome(outcome);
+            if let Some(started) = sent.started
+                && outcome != Outcome::Cancelled
+            {
+                shared.pool.tally().duration(started.elapsed());
+            }
+        }
     }
 
     /// Ends the attempt's use of its credential, if this run counts it.
@@ -203,7 +246,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Begins another attempt, with this lease.
     pub(super) fn begin_again(&mut self, lease: Lease, began: LogicalTime) {
-        Tally::add(&self.pool().tally().repeats);
+        self.is_unsent = true;
         let number = self.sent.as_ref().map_or(0, |sent| sent.number) + 1;
         let sent = self.sent.insert(self.shared.attempt(number, lease, began, false));
         self.history.begin(sent);
@@ -222,6 +265,7 @@ impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
     /// Saves what was recorded, if the request is dropped on the way.
     fn drop(&mut self) {
         if !self.ended {
+            self.count_outcome(Outcome::Cancelled);
             self.leave_suspects();
             if self.saves_last() {
                 let _ = self.pool().start_saving();

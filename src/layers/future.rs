@@ -17,7 +17,9 @@ use super::sends::Sends;
 use super::steps::Rotation;
 use super::wait::Blocked;
 use crate::BoxError;
+use crate::counters::Outcome;
 use crate::error::Error;
+use crate::events::RotationReason;
 use crate::pool::{CachedPick, Lease, Refreshed, Refreshing, Saving};
 
 pin_project! {
@@ -142,7 +144,10 @@ where
                         }
                         Ok(Self::save(driver, response, class))
                     }
-                    Err(error) => Self::repeat(driver, error.into()),
+                    Err(error) => {
+                        driver.count_outcome(Outcome::Failed);
+                        Self::repeat(driver, error.into())
+                    }
                 },
                 _ => ready!(Self::poll_stage(stage.as_mut(), driver, cx)),
             };
@@ -217,7 +222,10 @@ where
                         Self::drain(driver, response, Duration::ZERO)
                     }
                     Refreshed::NoHelp if driver.fail(lease, *class) => Self::rotate(driver, response),
-                    Refreshed::Unavailable if driver.pass_over(lease) => Self::rotate(driver, response),
+                    Refreshed::Unavailable if driver.pass_over(lease) => {
+                        driver.rotation_reason = RotationReason::NoToken;
+                        Self::rotate(driver, response)
+                    }
                     _ => Self::finish(driver, response),
                 }
             }

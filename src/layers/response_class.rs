@@ -3,6 +3,8 @@
 use http::{Response, StatusCode};
 
 use super::{BodyPrefix, grpc};
+use crate::counters::Outcome;
+use crate::events::RotationReason;
 use crate::pool::{Pool, Refusal};
 use crate::provider::{Assessment, Verdict};
 
@@ -89,6 +91,27 @@ impl ResponseClass {
             Self::Refused => Some(Refusal::Unauthorized),
             Self::Forbidden => Some(Refusal::Forbidden),
             _ => None,
+        }
+    }
+
+    /// Returns what an attempt with this response counts as.
+    #[inline]
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Self::Good => Outcome::Succeeded,
+            Self::Limited => Outcome::Limited,
+            Self::Refused | Self::Forbidden | Self::Insufficient => Outcome::Refused,
+            Self::Stopped | Self::Spent => Outcome::OutOfUse,
+            Self::Other => Outcome::Other,
+        }
+    }
+
+    /// Returns why a request goes on with another credential after such a response.
+    pub(super) fn rotation_reason(self) -> RotationReason {
+        match self {
+            Self::Refused | Self::Forbidden | Self::Insufficient => RotationReason::Refused,
+            Self::Stopped | Self::Spent => RotationReason::OutOfUse,
+            Self::Good | Self::Limited | Self::Other => RotationReason::Limited,
         }
     }
 

@@ -24,7 +24,7 @@ use super::sends::Sends;
 use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
-use crate::events::{Event, Tally};
+use crate::events::Event;
 use crate::pool::{CachedPick, Lease, LogicalTime, Picked, Refresher, Refreshing, Saving};
 
 /// The result of looking for another credential.
@@ -123,7 +123,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
                 let mut sent = shared.attempt(1, lease, began, expired);
                 history.begin(&mut sent);
                 self.sent = Some(sent);
-                Tally::add(&shared.pool.tally().requests);
+                self.is_unsent = true;
             }
             (Picked::Pending(wakeup), _) => {
                 drop(history);
@@ -174,7 +174,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Prepares for the layers further in what they must know. The service must be called next.
     #[inline]
-    pub(super) fn send(&self, request: &mut Request<B>) {
+    pub(super) fn send(&mut self, request: &mut Request<B>) {
+        self.count_attempt();
         if let HistoryCell::Shared(context) = &self.history {
             let (outside, sent) = (self.outside.with(self.jobs), self.sent.as_ref());
             Attempt::insert(request.extensions_mut(), context, sent, outside, self.written);
@@ -186,6 +187,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     #[inline]
     pub(super) fn classify(&mut self, response: &mut Response<R>) -> ResponseClass {
         let (class, assessment) = ResponseClass::of(self.pool(), response);
+        self.count_outcome(class.outcome());
         // The use ends with the head of the response, unless the credential may be used again.
         if !class.needs_action() {
             self.end_own_use();
@@ -199,6 +201,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         {
             if recorded == Recorded::Never {
                 pool.record_status(sent.lease.slot(), response.status());
+                pool.record_allowance(&sent.lease, response.headers());
             }
             AnsweredBy::mark(response, pool, sent);
             let is_second = sent.number > 1;
@@ -269,9 +272,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         history.permit = permit;
         let before = history.latest.as_ref().or(sent.as_ref()).map(|sent| sent.lease.clone());
         drop(history);
-        Tally::add(&pool.tally().rotations);
         if let Some(before) = before {
-            pool.emit(&Event::Rotated { from: before.credential(), to: lease.credential() });
+            let (from, to, reason) = (before.credential(), lease.credential(), self.rotation_reason);
+            before.stats().rotation(reason);
+            pool.emit(&Event::Rotated { from, to, reason });
         }
         self.begin_again(lease, began);
         Rotation::Send

@@ -102,6 +102,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
         *sent = next;
         drop(history);
+        self.is_unsent = true;
         self.ensure_token()
     }
 

@@ -19,6 +19,7 @@ mod published_pick;
 mod record;
 mod refresh;
 mod request_options;
+mod samples;
 mod save;
 mod state;
 mod sync;
@@ -32,8 +33,9 @@ use tokio::sync::watch;
 use tower::util::BoxCloneService;
 
 use crate::clock::Timestamp;
+use crate::counters::{Counters, Tally};
 use crate::credential::{CredentialId, Metadata, PoolKey};
-use crate::events::{Counters, Event, Tally};
+use crate::events::Event;
 use crate::provider::Provider;
 use crate::standing::{Change, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
@@ -44,6 +46,7 @@ use lease::{Mints, PenaltyCount};
 use logical_time::LogicalClock;
 use published_pick::PublishedPick;
 use refresh::KnownRefresher;
+use samples::SamplePeriod;
 use state::{PoolState, Slot};
 
 pub use builder::PoolBuilder;
@@ -107,6 +110,9 @@ struct Inner {
     unsaved: AtomicBool,
     saver: Mutex<save::Saver>,
     last_responses: LastResponses,
+    sample_period: SamplePeriod,
+    /// Whether the limit headers of each response are read, since somebody depends on them or nothing counts periods.
+    reads_each_allowance: bool,
     mints: Mints,
     /// The refresher of one of the layers.
     known_refresher: Mutex<Option<KnownRefresher>>,
@@ -179,7 +185,16 @@ impl Pool {
 
     /// Returns how often things happened since the pool was opened.
     pub fn counters(&self) -> Counters {
-        self.0.tally.read()
+        let now = self.now();
+        self.0.tally.read(|| {
+            self.with_state(|state, _| {
+                let count = |slot: &Slot| {
+                    let cooling = slot.cooling_time.up_to(now);
+                    slot.lease.stats().read(slot.lease.credential().id, cooling)
+                };
+                state.slots.iter().map(count).collect()
+            })
+        })
     }
 
     /// Returns the time on the pool's clock.
@@ -279,6 +294,12 @@ impl Pool {
 
     pub(crate) fn is_observed(&self) -> bool {
         self.0.config.observer.is_set()
+    }
+
+    /// Returns whether each attempt is timed.
+    #[inline]
+    pub(crate) fn times_attempts(&self) -> bool {
+        self.0.config.times_attempts || self.is_observed()
     }
 
     pub(crate) fn tally(&self) -> &Tally {

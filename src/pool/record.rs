@@ -124,7 +124,8 @@ impl Pool {
             Some(until) if until <= now => self.record_limit(lease, began, None, None),
             Some(until) => {
                 let observation = Observation { lease, began, scope: None, now };
-                self.with_state(|state, config| state.record_spent(&observation, until, config));
+                let until =
+                    self.with_state(|state, config| state.record_spent(&observation, until, config));
                 self.emit_cooled_down(&observation, Some(until), Reason::Spent);
             }
             None => {
@@ -211,9 +212,31 @@ impl Pool {
         self.0.last_responses.record(slot, status, || self.now());
     }
 
-    /// Adds the time to the last responses that have none yet.
-    pub(super) fn date_last_responses(&self) {
+    /// Records what a response says is left of the account's limits. Most responses of a busy account are passed over
+    /// here: a few each second say enough.
+    #[inline]
+    pub(crate) fn record_allowance(&self, lease: &Lease, headers: &HeaderMap) {
+        if self.0.reads_each_allowance || lease.samples().take(&self.0.sample_period) {
+            self.record_windows(lease, headers);
+        }
+    }
+
+    #[cold]
+    fn record_windows(&self, lease: &Lease, headers: &HeaderMap) {
+        let now = self.now();
+        let windows = rate_limit::windows(headers, now);
+        if windows.is_empty() {
+            return;
+        }
+        self.with_state(|state, config| state.record_windows(lease.slot(), &windows, config, now));
+        self.emit(&Event::Allowance { credential: lease.credential(), windows: &windows });
+    }
+
+    /// Does what requests leave to the task that syncs the pool: adds the time to the last responses that have none
+    /// yet, and lets each account's next responses say what is left.
+    pub(super) fn catch_up(&self) {
         self.0.last_responses.date(self.now());
+        self.0.sample_period.advance();
     }
 
     fn may_be_used_up(&self, headers: &HeaderMap) -> bool {

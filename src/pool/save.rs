@@ -278,6 +278,6 @@ impl Task {
 
     /// Keeps the outcomes that were being saved for another try.
     fn put_back(&self) {
-        self.pool.with_state(|state, _| state.journal.put_back());
+        self.pool.with_state(|state, _| state.keep_unsaved());
     }
 }

@@ -49,7 +49,7 @@ impl Pool {
             loop {
                 let now = ticks.tick().await;
                 let Some(pool) = pool.upgrade().map(Pool) else { return };
-                pool.date_last_responses();
+                pool.catch_up();
                 // Logged once, not every second.
                 let error = pool.sync().await.err().map(|error| error.to_string());
                 if error != reported

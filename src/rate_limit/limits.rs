@@ -14,6 +14,15 @@ pub(super) struct Bucket {
     pub(super) reset: Option<Reset>,
 }
 
+impl Bucket {
+    /// Returns the remaining part in thousandths, rounded up.
+    pub(super) fn permille(&self) -> Option<u16> {
+        let limit = self.limit.filter(|limit| *limit > 0)?;
+        let permille = self.remaining?.min(limit).saturating_mul(1_000).div_ceil(limit);
+        Some(u16::try_from(permille).unwrap_or(1_000))
+    }
+}
+
 /// Several limits together. Times are milliseconds from now.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Sum {
@@ -28,9 +37,8 @@ impl Sum {
         if bucket.limit == Some(0) {
             return;
         }
-        if let (Some(limit), Some(remaining)) = (bucket.limit, bucket.remaining) {
-            let permille = remaining.min(limit).saturating_mul(1_000).div_ceil(limit);
-            self.left(u16::try_from(permille).unwrap_or(1_000));
+        if let Some(permille) = bucket.permille() {
+            self.left(permille);
         }
         let Some(reset) = bucket.reset else { return };
         let ahead = clock.ahead(reset);
@@ -88,6 +96,16 @@ pub(super) const X_RATELIMIT: Places = ANTHROPIC.end..ANTHROPIC.end + X_RATELIMI
 pub(super) const X_RATELIMIT_ALL: Places = X_RATELIMIT.end..X_RATELIMIT.end + 1;
 pub(super) const RATELIMIT: Places = X_RATELIMIT_ALL.end..X_RATELIMIT_ALL.end + 1;
 pub(super) const BUCKETS: usize = RATELIMIT.end;
+
+/// Returns the name of the limit at this place.
+pub(super) fn bucket_name(place: usize) -> &'static str {
+    let kind = match place {
+        place if ANTHROPIC.contains(&place) => ANTHROPIC_KINDS.get(place - ANTHROPIC.start),
+        place if X_RATELIMIT.contains(&place) => X_RATELIMIT_KINDS.get(place - X_RATELIMIT.start),
+        _ => None,
+    };
+    kind.copied().unwrap_or("quota")
+}
 
 #[derive(Clone, Copy)]
 enum Field {
@@ -179,6 +197,10 @@ impl Limits {
             }
         }
         limits
+    }
+
+    pub(super) fn bucket(&self, place: usize) -> &Bucket {
+        &self.buckets[place]
     }
 
     fn take(&mut self, meaning: &Meaning, value: &HeaderValue, clock: &UpstreamClock<'_>) {

@@ -10,6 +10,7 @@
 mod ietf;
 mod limits;
 mod values;
+mod windows;
 
 use std::cell::OnceCell;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(crate) use ietf::{string, token};
 pub(crate) use values::Reset;
 #[cfg(feature = "providers")]
 pub(crate) use values::{any_reset, date_and_minute, go_duration};
+pub(crate) use windows::MOST_WINDOWS;
+pub use windows::{Window, windows};
 
 /// The longest wait that an upstream may state: 8 days, since the longest limits in use are weekly. A later time
 /// counts as this.

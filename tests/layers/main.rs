@@ -9,6 +9,7 @@ mod wire;
 
 mod active;
 mod adjacent_layers;
+mod allowances;
 mod attempts;
 mod callers_headers;
 mod clocks;
@@ -21,6 +22,7 @@ mod expired_tokens;
 #[cfg(feature = "config")]
 mod features;
 mod grpc_responses;
+mod half_open;
 mod in_flight_cap;
 mod last_response;
 mod late_tokens;
@@ -50,6 +52,7 @@ mod replay_uploads;
 mod replay_uploads_over_sockets;
 mod reports;
 mod request_edges;
+mod reserve;
 mod restarts;
 mod rig;
 mod rotation;

@@ -11,8 +11,9 @@ use super::put_back::PutBack;
 use super::renewal::{HoldOff, SHORTEST_LIFE};
 use super::stage::{RefreshStage, Refreshed, Running};
 use super::{RefreshError, Refresher};
+use crate::counters::RefreshOutcome;
 use crate::credential::{Credential, Generation, Metadata, Record, Secret};
-use crate::events::{Event, Tally};
+use crate::events::Event;
 use crate::patience::within;
 use crate::pool::{Lease, Pool};
 use crate::standing::{Change, Health};
@@ -59,6 +60,7 @@ impl Exchange {
             Ok(lease) => self.result = Refreshed::New(lease),
             Err(failure) => {
                 self.result = failure.result();
+                failure.outcome().into_iter().for_each(|outcome| self.lease.stats().refresh(outcome));
                 let credential = self.credential();
                 self.pool.emit(&Event::RefreshFailed { credential, error: &failure.to_string() });
             }
@@ -229,7 +231,7 @@ impl Exchange {
             // An older vault has replaced the one that was loaded.
             begun if begun.record.metadata.generation < known => {
                 match self.pool.put_back(self.lease.slot(), begun.record).await? {
-                    PutBack::Theirs(newer) => return self.take_over(&newer, true),
+                    PutBack::Theirs(newer) => return self.take_over_theirs(&newer, true),
                     PutBack::Ours(stored) => self.begin(stored.metadata.generation).await?,
                 }
             }
@@ -311,7 +313,7 @@ impl Exchange {
                 Ok(Replaced::Swapped(generation)) => {
                     let in_older_vault = old.metadata.generation < self.credential().generation;
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };
-                    Tally::add(&self.pool.tally().refreshes);
+                    self.lease.stats().refresh(RefreshOutcome::Renewed);
                     let lease = self.take_over(&Record { metadata, secret }, in_older_vault)?;
                     self.pool.emit(&Event::Refreshed { credential: lease.credential() });
                     return Ok(lease);
@@ -337,7 +339,16 @@ impl Exchange {
     }
 
     fn adopt(&self, credential: &Credential) -> Result<Lease, Failure> {
-        self.take_over(credential, false)
+        self.take_over_theirs(credential, false)
+    }
+
+    /// Takes over what another process has stored.
+    fn take_over_theirs(&self, theirs: &Credential, in_older_vault: bool) -> Result<Lease, Failure> {
+        let lease = self.take_over(theirs, in_older_vault)?;
+        if !lease.lacks_token() {
+            lease.stats().refresh(RefreshOutcome::Adopted);
+        }
+        Ok(lease)
     }
 
     fn take_over(&self, credential: &Credential, in_older_vault: bool) -> Result<Lease, Failure> {
