@@ -137,6 +137,8 @@ fn nothing_typed_and_nonsense_are_errors_with_the_usage() {
         assert!(!run.stderr.contains(name), "{run:#?}");
         home.run([name, "-dash"]).code(2).says(&format!("Usage: credentials {name} "));
     }
+    // An account may have such a name.
+    home.run(["activate", "use", "-dash"]).code(2).says("Usage: credentials activate ");
     home.run(["--version"]).ok().prints(env!("CARGO_PKG_VERSION"));
 }
 

@@ -93,16 +93,18 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
 fn with_alias(mut error: clap::Error) -> clap::Error {
     let commands = Args::command();
     let typed = std::env::args_os().skip(1).find_map(|argument| {
-        let argument = argument.to_string_lossy();
-        let is_alias =
-            |command: &&clap::Command| command.get_all_aliases().any(|alias| alias == argument);
-        let command = commands.get_subcommands().find(is_alias)?;
-        Some((format!("credentials {}", command.get_name()), format!("credentials {argument}")))
+        let argument = argument.to_string_lossy().into_owned();
+        let is_named = |command: &&clap::Command| {
+            command.get_name() == argument || command.get_all_aliases().any(|alias| alias == argument)
+        };
+        let command = commands.get_subcommands().find(is_named)?;
+        Some((command.get_name().to_owned(), argument))
     });
-    if let (Some((name, alias)), Some(ContextValue::StyledStr(usage))) =
+    if let (Some((name, typed)), Some(ContextValue::StyledStr(usage))) =
         (typed, error.get(ContextKind::Usage))
     {
-        let usage = usage.ansi().to_string().replace(&name, &alias);
+        let [name, typed] = [name, typed].map(|word| format!("credentials {word}"));
+        let usage = usage.ansi().to_string().replace(&name, &typed);
         error.insert(ContextKind::Usage, ContextValue::StyledStr(usage.into()));
     }
     error

@@ -9,11 +9,15 @@ use crate::output::{self, plain};
 
 /// Warns of a record that can't be read.
 pub(crate) fn warn_of_damage(damage: &Damage) {
-    let what = damage.reason.split_once("; ").map_or(damage.reason.as_str(), |(what, _)| what);
-    output::warn(plain(&format!("{}: {what}", damage.record)));
+    output::warn(plain(&format!("{}: {}", damage.record, what_is_wrong(damage))));
     if let Some(way_out) = damage_way_out(damage) {
         output::way_out(plain(&way_out));
     }
+}
+
+/// Returns what is wrong with a record, without the way out.
+pub(crate) fn what_is_wrong(damage: &Damage) -> &str {
+    damage.reason.split_once("; ").map_or(damage.reason.as_str(), |(what, _)| what)
 }
 
 /// Returns what to do about a record that can't be read.

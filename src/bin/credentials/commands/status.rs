@@ -91,11 +91,10 @@ impl Status {
             .map(|damage| {
                 let way_out = account::damage_way_out(damage);
                 let way_out = way_out.unwrap_or_else(|| "credentials vault check".to_owned());
-                let why = damage.reason.split_once("; ").map_or(damage.reason.as_str(), |(why, _)| why);
                 Line {
                     account: None,
                     what: plain(&damage.record),
-                    why: plain(why),
+                    why: plain(account::what_is_wrong(damage)),
                     way_out: Some(output::suggestion(&plain(&way_out))),
                     exit: Exit::Vault,
                 }

@@ -157,6 +157,8 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
         let mut former = report.sealed.iter().filter(|sealed| report.key != Some(sealed.key));
         former.any(|sealed| keys.kept_file(sealed.key).is_some())
     };
+    let is_wrong_key = has(FindingKind::WrongKey);
+    let names_own_key = || report.key.is_some_and(|key| finding.what.contains(&key.to_string()));
     let words = finding.way_out.as_deref().map(output::plain);
     let command = match finding.kind {
         _ if finding.is_fixed => return None,
@@ -169,9 +171,9 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
         FindingKind::UnboundAttributes => {
             "credentials vault check --fix --keep-attributes, or --drop-attributes"
         }
-        // The vault's own key, which is missing here, opens it.
-        FindingKind::OtherKey if has(FindingKind::WrongKey) => return None,
-        FindingKind::Restored | FindingKind::OtherKey if is_kept() => {
+        // The vault's own key opens it, and the wrong one was named.
+        FindingKind::OtherKey if is_wrong_key && names_own_key() => return None,
+        FindingKind::Restored | FindingKind::OtherKey if !is_wrong_key && is_kept() => {
             "if you have restored it: credentials vault check --fix --restored"
         }
         FindingKind::ManySeals | FindingKind::UnfinishedKeyChange => "credentials vault rotate-key",
