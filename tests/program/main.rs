@@ -14,6 +14,7 @@ mod support;
 mod thorough;
 
 mod cli_accounts;
+mod cli_allowance;
 mod cli_backup;
 mod cli_config;
 mod cli_damaged_key;

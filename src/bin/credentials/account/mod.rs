@@ -1,5 +1,6 @@
 //! Accounts: which one is meant, and its state.
 
+pub(crate) mod allowance;
 mod damage;
 mod json;
 mod left_out;
