@@ -17,7 +17,7 @@ use tower_credentials::standing::{Cooldown, Health, Reason, Scope};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
-use crate::support::{Canned, Journal, Upstream, learnt, renewing, seconds, stack, status_of};
+use crate::support::{Canned, Journal, Upstream, exact, learnt, renewing, seconds, stack, status_of};
 
 const TABLE: &str = include_str!("responses_table.tsv");
 const ORIGIN: &str = "https://api.example.com";
