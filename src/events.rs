@@ -1,21 +1,36 @@
 //! Events of pools and layers, for people, tests and metrics. An event contains no secret.
 //!
-//! A pool passes each event to the function that was given to [`PoolBuilder::on_event`](crate::PoolBuilder::on_event), and
-//! to `tracing`, with the target `tower_credentials::event`:
+//! A pool passes each event on in three ways:
+//!
+//! - to the function that was given to [`PoolBuilder::on_event`](crate::PoolBuilder::on_event), on the task where it
+//!   happens;
+//! - to each [`EventStream`] from [`Pool::events`](crate::Pool::events), which is read at its own pace. No request waits
+//!   for a reader: one that is too slow loses the oldest events, and is told how many;
+//! - to `tracing`, with the target `tower_credentials::event`:
 //!
 //! | Level | Messages |
 //! |---|---|
 //! | `WARN` | Problems that a person should know about: `refresh failed`, `secret not saved`, `older vault`, `needs sign-in`, `spent`, `save failed`, `damaged`. |
-//! | `INFO` | Changes of accounts and requests: `cooled down`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`. |
+//! | `INFO` | Changes of accounts and requests: `cooled down`, `cap lowered`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`. |
 //! | `DEBUG` | `attempt`, for each response, `allowance` and `saved`. |
 //!
-//! The account's fields are `provider`, `namespace`, `account` (its label), `id` and `generation`. Other fields have the
-//! names that they have in [`Event`]. Choose with a filter such as `tower_credentials=info`, which includes the vault's
-//! warnings, too.
+//! The account's fields are `provider`, `namespace`, `account` (its label), `id` and `generation`; those of the request
+//! are `request` and `attempt`. Other fields have the names that they have in [`EventKind`]. Choose with a filter such as
+//! `tower_credentials=info`, which includes the vault's warnings, too.
+//!
+//! Events are [serde](https://docs.rs/serde)'s to serialize. As JSON they are short lines, with times in milliseconds
+//! since the Unix epoch and durations in seconds:
+//!
+//! ```json
+//! {"at":1795905224000,"request":17,"attempt":2,"event":"rotated","from":{…},"to":{…},"reason":"limited"}
+//! ```
 
+mod account;
 mod log;
+mod observer;
+mod stream;
 
-use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,71 +38,113 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::credential::Metadata;
+use crate::counters::seconds;
 use crate::rate_limit::Window;
 use crate::standing::{Reason, Scope};
 use crate::vault::Damage;
 
-/// Something that a pool or a layer did.
-#[derive(Clone, Debug)]
+pub use account::Account;
+pub(crate) use observer::Observer;
+pub use stream::EventStream;
+
+/// Something that a pool or a layer did. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Event<'a> {
+pub struct Event {
+    /// When it happened, on the pool's clock.
+    pub at: Timestamp,
+    /// The caller's request that it belongs to, by a number from 1 in the order in which the pool's requests begin. All
+    /// events of a request have the same. `None` if it belongs to no request. A request that begins while nobody observes
+    /// the pool gets its number later, if it is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<NonZeroU64>,
+    /// The attempt of that request, from 1: the one whose response has caused the event. If the request is sent again,
+    /// it is the one that begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<NonZeroU32>,
+    /// What has happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// The numbers of the request and of the attempt that an event belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) request: Option<NonZeroU64>,
+    pub(crate) attempt: Option<NonZeroU32>,
+}
+
+impl Numbers {
+    /// Of an event that belongs to no request.
+    pub(crate) const NONE: Self = Self { request: None, attempt: None };
+}
+
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
     /// An attempt got a response.
     Attempt {
         /// The credential that it used.
-        credential: &'a Metadata,
+        account: Account,
         /// The response's status.
+        #[serde(with = "status")]
         status: StatusCode,
         /// The time until the head of the response arrived.
+        #[serde(with = "seconds")]
         elapsed: Duration,
     },
     /// A credential cools down.
     CooledDown {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
         /// The first moment at which it may be picked again.
         until: Timestamp,
         /// The time from now until then.
+        #[serde(with = "seconds")]
         wait: Duration,
         /// The reason.
         reason: Reason,
         /// The scope of the cooldown, or `None` if it is for the whole account.
-        scope: Option<&'a Scope>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Scope>,
     },
     /// The upstream serves no more of a credential's requests at once than are in flight. Others wait, or use the next
     /// credential.
     CapLowered {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
         /// How many requests it may have in flight from now on.
         most: u32,
         /// For how long.
+        #[serde(with = "seconds")]
         wait: Duration,
     },
     /// A credential was refused, and the same request could not compare it with another. Requests prefer the others until
     /// it succeeds again.
     Suspected {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
     },
     /// A success has ended a credential's cooldown, or cleared its failures.
     Recovered {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
     },
     /// A response has said what is left of its account's limits. Of a busy account, a few responses each second are read.
     Allowance {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
         /// The limits that it has named.
-        windows: &'a [Window],
+        windows: Arc<[Window]>,
     },
     /// The request is sent again with another credential.
     Rotated {
         /// The credential before.
-        from: &'a Metadata,
+        from: Account,
         /// The credential now.
-        to: &'a Metadata,
+        to: Account,
         /// The reason.
         reason: RotationReason,
     },
@@ -95,69 +152,71 @@ pub enum Event<'a> {
     /// once. [`ReplayLayer`](crate::ReplayLayer) records a body as it is sent.
     SentOnce {
         /// The credential that was limited or refused.
-        credential: &'a Metadata,
+        account: Account,
     },
     /// The request waits for a short limit to end, and is then sent again.
     Waiting {
         /// The credential whose limit it is.
-        credential: &'a Metadata,
+        account: Account,
         /// How long.
+        #[serde(with = "seconds")]
         wait: Duration,
     },
     /// The request is sent again after a network error.
     Repeated {
         /// The credential that it uses, if that is known.
-        credential: Option<&'a Metadata>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<Account>,
     },
     /// A credential has a new secret.
     Refreshed {
         /// The credential, with its new generation.
-        credential: &'a Metadata,
+        account: Account,
     },
     /// A refresh has failed.
     RefreshFailed {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
         /// The error's text.
-        error: &'a str,
+        error: Arc<str>,
     },
     /// A refreshed secret could not be saved yet. Nobody uses it until a later try succeeds.
     SecretNotSaved {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
         /// The error's text.
-        error: &'a str,
+        error: Arc<str>,
     },
     /// The vault had an older secret of this credential than the pool, usually because somebody has restored a backup. The
     /// newer secret is stored in the vault again.
     OlderVault {
         /// The credential, with the generation that its secret has there now.
-        credential: &'a Metadata,
+        account: Account,
     },
     /// Only a new sign-in, or another key, helps this credential.
     NeedsSignIn {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
         /// The vendor's reason.
-        reason: &'a str,
+        reason: Arc<str>,
     },
     /// This credential's account is out of money, or has reached a limit set by its owner, and the vendor states no time.
     /// It is out of use until a person acts.
     Spent {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
         /// The vendor's reason.
-        reason: &'a str,
+        reason: Arc<str>,
     },
     /// A person has taken a credential out of use, through this pool.
     Paused {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
     },
     /// A person has put a credential back to use, through this pool.
     Resumed {
         /// The credential.
-        credential: &'a Metadata,
+        account: Account,
     },
     /// Recorded outcomes have been saved to the vault.
     Saved {
@@ -167,12 +226,18 @@ pub enum Event<'a> {
     /// Recorded outcomes could not be saved yet. They are tried again; no response fails because of it.
     SaveFailed {
         /// The error's text.
-        error: &'a str,
+        error: Arc<str>,
     },
     /// A record of the vault can't be used; the others can.
     Damaged {
         /// The record, its damage, and the way out.
-        damage: &'a Damage,
+        damage: Arc<Damage>,
+    },
+    /// A reader of the events was too slow: the oldest that it had not read yet are lost. Only an
+    /// [`EventStream`] says this, in their place.
+    Lost {
+        /// How many.
+        events: u64,
     },
 }
 
@@ -191,32 +256,16 @@ pub enum RotationReason {
     NoToken,
 }
 
-/// Where a pool's events go.
-#[derive(Clone, Default)]
-pub(crate) struct Observer(Option<Arc<Observe>>);
+/// A status as a number.
+mod status {
+    use http::StatusCode;
+    use serde::{Deserialize, Deserializer, Serializer, de};
 
-type Observe = dyn Fn(&Event<'_>) + Send + Sync;
-
-impl Observer {
-    pub(crate) fn new(observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(observe)))
+    pub(super) fn serialize<S: Serializer>(value: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(value.as_u16())
     }
 
-    /// Whether each attempt is observed. If not, what only that event needs is not computed.
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.is_some() || tracing::enabled!(target: log::TARGET, tracing::Level::DEBUG)
-    }
-
-    pub(crate) fn emit(&self, event: &Event<'_>) {
-        event.log();
-        if let Some(observe) = &self.0 {
-            observe(event);
-        }
-    }
-}
-
-impl fmt::Debug for Observer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Observer(set)" } else { "Observer(none)" })
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StatusCode, D::Error> {
+        StatusCode::from_u16(u16::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }

@@ -37,7 +37,7 @@ use tokio::net::TcpListener;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_credentials::connect::{EarlyResponse, EarlyResponseLayer};
-use tower_credentials::events::Event;
+use tower_credentials::events::{Event, EventKind};
 use tower_credentials::oauth::OAuthHttp;
 use tower_credentials::registry::Registry;
 use tower_credentials::settings::{KeySource, ProviderSettings, SettingsError};
@@ -183,22 +183,22 @@ async fn accounts(setup: &Setup, arguments: &Arguments) -> Result<Pool, BoxError
 }
 
 /// What a person should know of. Nothing in an event is secret.
-fn tell(event: &Event<'_>) {
-    match event {
-        Event::NeedsSignIn { credential, reason } => {
-            say(&format!("account {} needs a new sign-in: {reason}", credential.label));
+fn tell(event: &Event) {
+    match &event.kind {
+        EventKind::NeedsSignIn { account, reason } => {
+            say(&format!("account {} needs a new sign-in: {reason}", account.label));
         }
-        Event::Spent { credential, reason } => {
-            say(&format!("account {} is spent: {reason}", credential.label));
+        EventKind::Spent { account, reason } => {
+            say(&format!("account {} is spent: {reason}", account.label));
         }
-        Event::RefreshFailed { credential, error } => {
-            say(&format!("the tokens of account {} could not be renewed: {error}", credential.label));
+        EventKind::RefreshFailed { account, error } => {
+            say(&format!("the tokens of account {} could not be renewed: {error}", account.label));
         }
-        Event::SecretNotSaved { credential, error } => {
-            say(&format!("the new tokens of account {} are not saved yet: {error}", credential.label));
+        EventKind::SecretNotSaved { account, error } => {
+            say(&format!("the new tokens of account {} are not saved yet: {error}", account.label));
         }
-        Event::SaveFailed { error } => say(&format!("cooldowns are not saved yet: {error}")),
-        Event::Damaged { damage } => say(&damage.to_string()),
+        EventKind::SaveFailed { error } => say(&format!("cooldowns are not saved yet: {error}")),
+        EventKind::Damaged { damage } => say(&damage.to_string()),
         _ => {}
     }
 }

@@ -11,6 +11,7 @@ mod clocks;
 mod concurrency;
 mod concurrency_limits;
 mod error_response;
+mod events;
 #[cfg(feature = "config")]
 mod features;
 mod grpc_responses;

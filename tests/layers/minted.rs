@@ -315,9 +315,9 @@ async fn a_refresher_that_gives_a_token_which_no_header_takes_has_failed_and_its
     });
     let events = Journal::new();
     let told = events.clone();
-    let observe = move |event: &events::Event<'_>| {
-        if let events::Event::RefreshFailed { error, .. } = event {
-            told.push((*error).to_owned());
+    let observe = move |event: &events::Event| {
+        if let events::EventKind::RefreshFailed { error, .. } = &event.kind {
+            told.push(error.to_string());
         }
     };
     let pool = builder(vault.clone()).clock(clock.clone()).on_event(observe).open().await.unwrap();

@@ -98,6 +98,7 @@ async fn no_path_of_a_request_logs_or_tells_a_secret() {
     spy.clone().oneshot(VaultRequest::Put(broken)).await.unwrap();
     let events = Journal::new();
     let pool = server.builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
+    let mut stream = pool.events();
     let refresher = Refresher::new(|credential: Credential| async move {
         match &*credential.metadata.label {
             "b" => Ok(Secret::from(tokens("renewed"))),
@@ -126,7 +127,11 @@ async fn no_path_of_a_request_logs_or_tells_a_secret() {
     for event in events.all() {
         is_clean("an event", &event);
     }
-    debug_is_clean(&pool);
+    while let Some(event) = stream.try_next() {
+        is_clean("an event as JSON", &serde_json::to_string(&event).unwrap());
+        debug_is_clean(&event);
+    }
+    debug_is_clean(&(&stream, &pool));
     debug_is_clean(&pool.status());
     let text = log.text();
     assert!(text.contains("cooled down") && text.contains("hyper"), "it does log");

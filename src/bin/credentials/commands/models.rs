@@ -48,7 +48,7 @@ impl Models {
         let unusable = Unusable::default();
         let observe = {
             let unusable = unusable.observer();
-            move |event: &Event<'_>| {
+            move |event: &Event| {
                 ending::tell(event);
                 unusable(event);
             }
