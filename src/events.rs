@@ -11,7 +11,7 @@
 //! | Level | Messages |
 //! |---|---|
 //! | `WARN` | Problems that a person should know about: `refresh failed`, `secret not saved`, `older vault`, `needs sign-in`, `spent`, `save failed`, `damaged`. |
-//! | `INFO` | Changes of accounts and requests: `cooled down`, `cap lowered`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`. |
+//! | `INFO` | Changes of accounts and requests: `cooled down`, `cap lowered`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`, `reset`, `moved`. |
 //! | `DEBUG` | `attempt`, for each response, `allowance` and `saved`. |
 //!
 //! The account's fields are `provider`, `namespace`, `account` (its label), `id` and `generation`; those of the request
@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::counters::seconds;
+use crate::credential::{CredentialId, PoolKey};
 use crate::rate_limit::Window;
 use crate::standing::{Reason, Scope};
 use crate::vault::Damage;
@@ -65,6 +66,13 @@ pub struct Event {
     /// What has happened.
     #[serde(flatten)]
     pub kind: EventKind,
+}
+
+impl Event {
+    /// Creates an event that belongs to no request.
+    pub const fn new(at: Timestamp, kind: EventKind) -> Self {
+        Self { at, request: None, attempt: None, kind }
+    }
 }
 
 /// The numbers of the request and of the attempt that an event belongs to.
@@ -218,6 +226,53 @@ pub enum EventKind {
         /// The credential.
         account: Account,
     },
+    /// A person has cleared a credential's cooldowns and failures.
+    Reset {
+        /// The credential.
+        account: Account,
+    },
+    /// A person has given a credential another place in the order in which requests take a pool's credentials.
+    Moved {
+        /// The credential.
+        account: Account,
+        /// Its tier, if that was set; `None` also if it is the default tier of its kind again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tier: Option<u8>,
+        /// Its place in its tier, counted from 1, if that was set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<u32>,
+    },
+    /// A person has given a credential another label. No pool emits this; it is for histories, as are those up to
+    /// [`Answered`](Self::Answered).
+    Renamed {
+        /// The credential, with its new label.
+        account: Account,
+        /// Its label before.
+        before: Arc<str>,
+    },
+    /// A person has signed in to an account, or has stored its key.
+    SignedIn {
+        /// The credential.
+        account: Account,
+    },
+    /// A person has removed a credential. Its label is not told any more, since it may be an email address.
+    Removed {
+        /// The pool that it belonged to.
+        #[serde(flatten)]
+        pool: PoolKey,
+        /// Its id.
+        id: CredentialId,
+    },
+    /// An account has answered requests. A history has this in place of each [attempt](Self::Attempt).
+    Answered {
+        /// The credential.
+        account: Account,
+        /// The status of the responses.
+        #[serde(with = "status")]
+        status: StatusCode,
+        /// How many responses with this status there were since the last time that this was told.
+        requests: u64,
+    },
     /// Recorded outcomes have been saved to the vault.
     Saved {
         /// The number of outcomes.
@@ -233,8 +288,8 @@ pub enum EventKind {
         /// The record, its damage, and the way out.
         damage: Arc<Damage>,
     },
-    /// A reader of the events was too slow: the oldest that it had not read yet are lost. Only an
-    /// [`EventStream`] says this, in their place.
+    /// Events are lost, since their reader was too slow, or since they could not be written. An [`EventStream`] says this
+    /// in place of the oldest that were not read yet, and a history in place of those that it does not have.
     Lost {
         /// How many.
         events: u64,

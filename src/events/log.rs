@@ -78,8 +78,16 @@ impl Event {
             EventKind::Spent { account, reason } => line!(warn, self, account, "spent", reason = &**reason),
             EventKind::Paused { account } => line!(info, self, account, "paused"),
             EventKind::Resumed { account } => line!(info, self, account, "resumed"),
-            // Of a reader's own stream, not of the pool.
-            EventKind::Lost { .. } => {}
+            EventKind::Reset { account } => line!(info, self, account, "reset"),
+            EventKind::Moved { account, tier, place } => {
+                line!(info, self, account, "moved", tier, place);
+            }
+            // No pool emits these.
+            EventKind::Renamed { .. }
+            | EventKind::SignedIn { .. }
+            | EventKind::Removed { .. }
+            | EventKind::Answered { .. }
+            | EventKind::Lost { .. } => {}
             EventKind::Saved { outcomes } => debug!(target: TARGET, outcomes, "saved"),
             EventKind::SaveFailed { error } => warn!(target: TARGET, error = &**error, "save failed"),
             EventKind::Damaged { damage } => {

@@ -72,8 +72,7 @@ impl EventStream {
     }
 
     fn lost(&self, events: u64) -> Event {
-        let kind = EventKind::Lost { events };
-        Event { at: self.clock.now(), request: None, attempt: None, kind }
+        Event::new(self.clock.now(), EventKind::Lost { events })
     }
 }
 

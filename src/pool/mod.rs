@@ -214,7 +214,9 @@ impl Pool {
     /// [`VaultError::NotFound`] if the pool has no such credential, and the vault's error if it can't be saved. The
     /// change still applies in this process, and the pool retries to save it in the background.
     pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
-        self.apply_manual_change(id, Change::Reset)?;
+        if let Some(lease) = self.apply_manual_change(id, Change::Reset)? {
+            self.emit(Numbers::NONE, EventKind::Reset { account: lease.credential().into() });
+        }
         self.save().await
     }
 
@@ -253,7 +255,10 @@ impl Pool {
     /// # Errors
     /// The same as for [`reset`](Self::reset).
     pub async fn set_tier(&self, id: CredentialId, tier: Option<u8>) -> Result<(), VaultError> {
-        self.apply_manual_change(id, Change::Tier { tier })?;
+        if let Some(lease) = self.apply_manual_change(id, Change::Tier { tier })? {
+            let account = lease.credential().into();
+            self.emit(Numbers::NONE, EventKind::Moved { account, tier, place: None });
+        }
         self.save().await
     }
 

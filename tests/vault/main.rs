@@ -12,6 +12,7 @@ mod thorough;
 mod vault_contract;
 
 mod damaged_accounts;
+mod history;
 mod key_changes;
 mod unusable_secrets;
 mod vault_backup;
