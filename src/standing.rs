@@ -346,6 +346,15 @@ pub enum Change {
 }
 
 impl Change {
+    /// Returns whether it says of a credential that is tried after a cooldown that it is ready, or is not.
+    pub(crate) fn is_word_on_a_trial(&self) -> bool {
+        match self {
+            Change::CooledDown { cooldown, .. } => cooldown.scope.is_none(),
+            Change::Succeeded { .. } | Change::Health(_) | Change::Reset => true,
+            _ => false,
+        }
+    }
+
     /// Returns the generation of the secret that the vendor has refused permanently, if that is the change.
     pub(crate) fn refuses(&self) -> Option<Generation> {
         match self {

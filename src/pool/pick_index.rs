@@ -63,7 +63,12 @@ impl PickIndex {
 
     /// Returns the ready credentials, best first.
     pub(crate) fn ready(&self) -> impl Iterator<Item = SlotIndex> + '_ {
-        self.ready.iter().map(|(_, slot)| *slot)
+        self.ready_with_keys().map(|(_, slot)| slot)
+    }
+
+    /// Returns the ready credentials with their sort keys, best first.
+    pub(crate) fn ready_with_keys(&self) -> impl Iterator<Item = (SortKey, SlotIndex)> + '_ {
+        self.ready.iter().copied()
     }
 
     /// Returns whether this credential is ready.

@@ -128,7 +128,8 @@ impl Pool {
             Some(until) if until <= now => self.record_limit(lease, began, None, None, numbers),
             Some(until) => {
                 let observation = Observation { lease, began, numbers, scope: None, now };
-                self.with_state(|state, config| state.record_spent(&observation, until, config));
+                let until =
+                    self.with_state(|state, config| state.record_spent(&observation, until, config));
                 self.emit_cooled_down(&observation, Some(until), Reason::Spent);
             }
             None => {
@@ -222,20 +223,19 @@ impl Pool {
     /// here: a few each second say enough.
     #[inline]
     pub(crate) fn record_allowance(&self, lease: &Lease, headers: &HeaderMap, numbers: Numbers) {
-        let is_read =
-            !self.0.config.dates_responses_later() || lease.samples().take(&self.0.sample_period);
-        if is_read {
+        if self.0.reads_each_allowance || lease.samples().take(&self.0.sample_period) {
             self.record_windows(lease, headers, numbers);
         }
     }
 
     #[cold]
     fn record_windows(&self, lease: &Lease, headers: &HeaderMap, numbers: Numbers) {
-        let windows = rate_limit::windows(headers, self.now());
+        let now = self.now();
+        let windows = rate_limit::windows(headers, now);
         if windows.is_empty() {
             return;
         }
-        self.with_state(|state, _| state.record_windows(lease.slot(), &windows));
+        self.with_state(|state, config| state.record_windows(lease.slot(), &windows, config, now));
         if self.is_observed() {
             let (account, windows) = (lease.credential().into(), windows.into());
             self.emit(numbers, EventKind::Allowance { account, windows });

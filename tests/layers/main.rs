@@ -34,6 +34,7 @@ mod repeatable_body;
 mod replay_body;
 mod replay_uploads;
 mod request_edges;
+mod reserve;
 mod runs;
 mod sync;
 mod tiers;

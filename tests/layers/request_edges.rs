@@ -71,7 +71,7 @@ async fn a_wait_for_the_first_credential_does_not_wait_for_its_own_permit() {
     let start = (tokio::time::Instant::now(), SystemTime::now());
     let pool = Pool::builder(provider(), vault(keys(1)).await)
         .clock(Clock::from_fn(move || start.1 + start.0.elapsed()))
-        .cooldowns(Cooldowns::default().limited(Duration::from_secs(5)).jitter(0.0))
+        .cooldowns(Cooldowns::default().limited(Duration::from_secs(5)).jitter(0.0).spread(0.0))
         .when_all_cooling_down(WhenAllCoolingDown::WaitUpTo(Duration::from_secs(10)))
         .open()
         .await

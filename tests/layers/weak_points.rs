@@ -166,7 +166,7 @@ async fn an_unavailable_upstream_parks_no_account() {
 #[tokio::test]
 async fn a_503_rotates_where_the_policy_says_so() {
     let upstream = Upstream::new().answers("a", [Canned::status(503).header("retry-after", "60")]);
-    let cooldowns = Cooldowns::default().limited_statuses(|status| status == 429 || status == 503);
+    let cooldowns = exact().limited_statuses(|status| status == 429 || status == 503);
     let clock = HandClock::new().clock();
     let pool = builder(keys(["a", "b"]).await).clock(clock).cooldowns(cooldowns).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream);

@@ -27,8 +27,8 @@ use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::Standing;
 use tower_credentials::vault::{MemoryVault, VaultError, VaultExt, VaultRequest, VaultResponse};
 use tower_credentials::{
-    AuthHeaderLayer, BoxError, Clock, CooldownPersistLayer, Credential, CredentialsLayer, Metadata,
-    OAuthTokens, Pool, PoolBuilder, PoolKey, RefreshError, RefreshOn401Layer, Refresher,
+    AuthHeaderLayer, BoxError, Clock, CooldownPersistLayer, Cooldowns, Credential, CredentialsLayer,
+    Metadata, OAuthTokens, Pool, PoolBuilder, PoolKey, RefreshError, RefreshOn401Layer, Refresher,
     RotateOn429Layer, Secret,
 };
 
@@ -320,7 +320,13 @@ pub(crate) fn account(label: &str) -> Credential {
 }
 
 pub(crate) fn builder<V: tower_credentials::vault::Vault>(vault: V) -> PoolBuilder {
-    Pool::builder(GenericProvider::bearer("x").origin(ORIGIN).unwrap(), vault)
+    let provider = GenericProvider::bearer("x").origin(ORIGIN).unwrap();
+    Pool::builder(provider, vault).cooldowns(exact())
+}
+
+/// Cooldowns that keep to stated times exactly.
+pub(crate) fn exact() -> Cooldowns {
+    Cooldowns::default().spread(0.0)
 }
 
 /// A refresher that renews to `LABEL-N`, with N the new generation, and records the label.

@@ -17,7 +17,10 @@ impl PoolState {
         let pass = slot.pass.max(self.pass);
         self.slots[index].pass = pass;
         self.slots[index].was_busy = is_busy;
-        let key = self.sort_key(index, pass, config);
+        if config.policy.reads_allowance() {
+            self.resets.set(index, self.slots[index].next_reset(now));
+        }
+        let key = self.sort_key(index, pass, config, now);
         let slot = &self.slots[index];
         let position = |scope: Option<&Scope>| match slot.cools_until(scope) {
             _ if !usable => Position::Out,
@@ -35,11 +38,19 @@ impl PoolState {
     }
 
     /// Returns the key that a credential would have among the ready ones with this pass.
-    pub(super) fn sort_key(&self, index: SlotIndex, pass: u64, config: &Config) -> SortKey {
+    pub(super) fn sort_key(
+        &self,
+        index: SlotIndex,
+        pass: u64,
+        config: &Config,
+        now: Timestamp,
+    ) -> SortKey {
         let slot = &self.slots[index];
         let candidate = Candidate {
             metadata: slot.lease.credential(),
             allowance: slot.allowance.as_ref(),
+            windows: &slot.standing.allowance,
+            now,
             last_used: slot.last_used,
             pass,
         };
@@ -60,10 +71,12 @@ impl PoolState {
         scope.and_then(|scope| self.scope_indexes.get(scope)).unwrap_or(&self.index)
     }
 
-    /// Moves credentials whose cooldown has ended to the ready ones.
+    /// Moves credentials whose cooldown has ended to the ready ones, and ranks those again whose allowance was reset.
     pub(super) fn promote(&mut self, scope: Option<&Scope>, config: &Config, now: Timestamp) {
         self.end_caps(config, now);
-        while let Some(slot) = self.index_for(scope).ended(now) {
+        while let Some(slot) = self.index_for(scope).ended(now).or_else(|| self.resets.past(now).next())
+        {
+            self.begin_trial(slot, now);
             self.reindex(slot, config, now);
         }
     }

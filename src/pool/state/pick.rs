@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::credential::PoolKey;
 use crate::error::Error;
 use crate::pool::config::{Config, WhenAllCoolingDown};
-use crate::pool::pick_index::SlotIndex;
+use crate::pool::pick_index::{SlotIndex, SortKey};
 use crate::pool::refresh::lapses_at;
 use crate::pool::request_options::{Pin, RequestOptions};
 use crate::standing::{Health, Scope};
@@ -104,15 +104,18 @@ impl PoolState {
         best.is_none_or(|((tier, ..), _)| self.slots[slot].tier() <= tier)
     }
 
-    /// Returns the credential that a request without options would take now. Changes nothing: one whose cooldown has
-    /// ended is ranked among the ready ones, where the next pick moves it.
+    /// Returns the credential that a request without options would take now. Changes nothing: those that the next pick
+    /// ranks again, since a cooldown has ended or an allowance was reset, are ranked here among the ready ones.
     pub(crate) fn active(&self, config: &Config, now: Timestamp) -> Option<SlotIndex> {
-        let ended = self.index.cooling().take_while(|(until, _)| *until <= now);
-        let as_ready = |(_, slot): (Timestamp, SlotIndex)| {
+        let ended = self.index.cooling().take_while(|(until, _)| *until <= now).map(|(_, slot)| slot);
+        let reset = self.resets.past(now).filter(|slot| self.index.is_ready(*slot));
+        let as_ranked = |slot: SlotIndex| {
             let pass = self.slots[slot].pass.max(self.pass);
-            (self.sort_key(slot, pass, config), slot)
+            (self.sort_key(slot, pass, config, now), slot)
         };
-        if let Some((_, slot)) = self.index.best().into_iter().chain(ended.map(as_ready)).min() {
+        let is_current = |(_, slot): &(SortKey, SlotIndex)| !self.resets.is_past(*slot, now);
+        let best = self.index.ready_with_keys().find(is_current);
+        if let Some((_, slot)) = best.into_iter().chain(ended.chain(reset).map(as_ranked)).min() {
             return Some(slot);
         }
         let waits = self.soonest_busy(None, config).is_some_and(|until| until <= now);
@@ -174,7 +177,7 @@ impl PoolState {
     }
 
     fn has_caps(&self, config: &Config) -> bool {
-        config.max_in_flight.is_some() || self.caps_end.is_some()
+        config.max_in_flight.is_some() || self.caps_end.is_some() || self.trials > 0
     }
 
     /// Waits for the end of a request, or of a lowered cap.
@@ -216,6 +219,7 @@ impl PoolState {
             slot.pass += config.policy.stride(slot.lease.credential());
         }
         slot.probes += u32::from(is_probe);
+        self.take_trial(index, now);
         if self.has_caps(config) || config.policy.moves_on_use() {
             self.reindex(index, config, now);
         }

@@ -2,6 +2,7 @@
 
 use super::cooling_time::CoolingTime;
 use super::observation::Refusal;
+use super::trial::Trial;
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::pool::lease::Lease;
@@ -25,6 +26,9 @@ pub(crate) struct Slot {
     pub(super) pass: u64,
     pub(super) allowance: Option<Allowance>,
     pub(super) lowered_cap: Option<LoweredCap>,
+    pub(super) trial: Option<Trial>,
+    /// The end of the cooldown after which it was tried last.
+    pub(super) tried: Timestamp,
     /// Whether it was at its cap when it was last indexed. It is then in no index, even if some of its requests have
     /// ended since.
     pub(super) was_busy: bool,
@@ -88,6 +92,8 @@ impl Slot {
             pass,
             allowance: None,
             lowered_cap: None,
+            trial: None,
+            tried: Timestamp::default(),
             was_busy: false,
             probes: 0,
             cooled_at: Vec::new(),
@@ -141,8 +147,19 @@ impl Slot {
         let lowered = self.lowered_cap.map(|cap| if cap.full_until.is_some() { 0 } else { cap.most });
         set.into_iter()
             .chain(lowered)
+            .chain(self.trial.map(|_| 1))
             .min()
             .is_some_and(|cap: u32| self.lease.in_flight().count() >= cap)
+    }
+
+    /// Returns whether requests must be counted under the lock.
+    pub(super) fn is_counted(&self) -> bool {
+        self.lowered_cap.is_some() || self.trial.is_some()
+    }
+
+    /// Has the state notified of each use that ends, if requests may wait for that.
+    pub(super) fn update_watch(&self) {
+        self.lease.in_flight().watch(self.is_counted());
     }
 
     pub(super) fn is_suspected(&self) -> bool {
@@ -163,6 +180,12 @@ impl Slot {
     pub(super) fn clear_suspicion(&mut self) {
         self.suspected = None;
         self.refused_fresh = RefusedFresh::default();
+    }
+
+    /// Returns when the next of its allowance's windows is reset.
+    pub(super) fn next_reset(&self, now: Timestamp) -> Option<Timestamp> {
+        let resets = self.standing.allowance.iter().filter_map(|window| window.resets_at);
+        resets.filter(|reset| *reset > now).min()
     }
 
     pub(super) fn update_cooling_time(&mut self, now: Timestamp) {

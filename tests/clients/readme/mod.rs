@@ -51,9 +51,14 @@ async fn the_block_for_reqwest_takes_the_next_account_after_a_429() {
 }
 
 #[test]
-fn the_manifest_block_asks_for_what_the_crate_has_and_is_tested_with() {
-    let [block] = blocks("toml").try_into().unwrap();
-    let block: toml::Table = toml::from_str(&block).unwrap();
+fn the_manifest_blocks_ask_for_what_the_crate_has_and_is_tested_with() {
+    let blocks = blocks("toml");
+    assert_eq!(blocks.len(), 2, "one for hyper, one for reqwest");
+    blocks.iter().for_each(|block| check_manifest(block));
+}
+
+fn check_manifest(block: &str) {
+    let block: toml::Table = toml::from_str(block).unwrap();
     let ours: toml::Table = toml::from_str(include_str!("../../../Cargo.toml")).unwrap();
     let table = |name: &str| ours[name].as_table().unwrap();
     for (name, dependency) in block["dependencies"].as_table().unwrap() {

@@ -82,7 +82,7 @@ impl World {
         let provider = GenericProvider::bearer("x").origin(url).unwrap();
         let pool = Pool::builder(provider, vault.clone())
             .clock(Clock::from_fn(clock))
-            .cooldowns(Cooldowns::default().jitter(0.0))
+            .cooldowns(Cooldowns::default().jitter(0.0).spread(0.0))
             // It would save recoveries too, after a second of real time.
             .sync_every(None)
             .open()

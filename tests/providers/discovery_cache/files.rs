@@ -1,32 +1,20 @@
-//! What is kept of a list of models, for how long, and what becomes of it when it is damaged.
-#![cfg(feature = "discovery")]
+//! What is kept on disk, for whom, and what happens to a damaged file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tempfile::TempDir;
-use tower_credentials::discovery::{Discovery, DiscoveryBuilder, DiscoveryErrorKind};
-use tower_credentials::provider::{ModelsEndpoint, ModelsShape};
+use tower_credentials::discovery::{Discovery, DiscoveryBuilder};
+use tower_credentials::provider::ModelsEndpoint;
+use tower_credentials::provider::ModelsShape::{Anthropic, OpenAi};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Credential, PoolKey, Secret};
 
-use ModelsShape::{Anthropic, Google, OpenAi};
-
+use super::{HOUR, cached, rig};
 use crate::discovery_rig::{Rig, ids, list};
-use crate::support::{Canned, accounts, keys, seconds};
+use crate::support::{Canned, accounts, keys};
 
-const HOUR: Duration = Duration::from_secs(3600);
-
-async fn rig() -> Rig {
-    Rig::new(keys(["token-a"]).await).await
-}
-
-fn cached(rig: &Rig, directory: &TempDir) -> Discovery {
-    rig.builder(OpenAi).cache_dir(directory.path().join("cache")).build().unwrap()
-}
-
-/// The only file that is kept.
+/// Returns the only file that is kept.
 fn file(directory: &TempDir) -> PathBuf {
     let mut files = files(&directory.path().join("cache"));
     assert_eq!(files.len(), 1, "{files:?}");
@@ -36,69 +24,6 @@ fn file(directory: &TempDir) -> PathBuf {
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap();
     entries.map(|entry| entry.unwrap().path()).collect()
-}
-
-#[tokio::test]
-async fn a_list_is_used_for_an_hour_with_a_directory_or_without() {
-    let directory = TempDir::new().unwrap();
-    for in_memory in [true, false] {
-        let rig = rig().await;
-        rig.upstream.set("token-a", [list(&["a"]), list(&["b"])]);
-        let builder = rig.builder(OpenAi);
-        let builder = if in_memory { builder } else { builder.cache_dir(directory.path()) };
-        let discovery = builder.build().unwrap();
-        let models = discovery.models().await.unwrap();
-        assert_eq!((ids(&models), models.fetched_at()), (vec!["a"], rig.pool.now()));
-        rig.clock.advance(HOUR - Duration::from_millis(1));
-        assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
-        assert_eq!(rig.requests(), 1);
-        rig.clock.advance(Duration::from_millis(1));
-        assert_eq!(ids(&discovery.models().await.unwrap()), ["b"]);
-        assert_eq!(rig.requests(), 2);
-    }
-}
-
-#[tokio::test]
-async fn the_time_to_live_of_a_list_can_be_set() {
-    let rig = rig().await;
-    rig.upstream.set("token-a", [list(&["a"])]);
-    let discovery = rig.builder(OpenAi).time_to_live(seconds(5)).build().unwrap();
-    for (after, requests) in [(0, 1), (4, 1), (1, 2), (4, 2), (1, 3)] {
-        rig.clock.advance(seconds(after));
-        discovery.models().await.unwrap();
-        assert_eq!(rig.requests(), requests);
-    }
-}
-
-#[tokio::test]
-async fn a_refresh_requests_a_new_list_however_fresh_the_last_one_is() {
-    let rig = rig().await;
-    rig.upstream.set("token-a", [list(&["a"]), list(&["b"])]);
-    let discovery = rig.builder(OpenAi).build().unwrap();
-    assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
-    assert_eq!(ids(&discovery.refresh().await.unwrap()), ["b"]);
-    assert_eq!(ids(&discovery.models().await.unwrap()), ["b"]);
-    assert_eq!(rig.requests(), 2);
-}
-
-#[tokio::test]
-async fn a_list_from_the_future_is_stale() {
-    let directory = TempDir::new().unwrap();
-    let vault = keys(["token-a"]).await;
-    let late = Rig::new(vault.clone()).await;
-    late.clock.advance(2 * HOUR);
-    late.upstream.set("token-a", [list(&["a"])]);
-    cached(&late, &directory).models().await.unwrap();
-    // As another process sees it, after the clock was set back.
-    let uri = format!("{}/v1/models", late.server.origin());
-    let early = Rig::new(vault).await;
-    let endpoint = ModelsEndpoint::new(OpenAi, &uri).unwrap();
-    let discovery = early.builder(OpenAi).endpoint(endpoint).cache_dir(directory.path().join("cache"));
-    let models = discovery.build().unwrap().models().await.unwrap();
-    // The other server is not trusted, so that it can't be asked.
-    let stale = models.stale().expect("it was asked for");
-    assert!(matches!(stale.error.kind(), DiscoveryErrorKind::Failed(_)), "{stale:?}");
-    assert_eq!((ids(&models), stale.age), (vec!["a"], Duration::ZERO));
 }
 
 #[tokio::test]
@@ -137,7 +62,7 @@ async fn a_list_is_only_for_the_accounts_that_it_was_requested_for() {
         rig.upstream.set("token-b", [list(&["b"])]);
         let discovery = keep(rig.builder(OpenAi));
         assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
-        // Of another vault, whoever has the same provider, namespace and labels there.
+        // Another vault, with the same provider, namespace and labels.
         let other = rig.beside(keys(["token-b"]).await).await;
         assert_eq!(ids(&keep(other.builder(OpenAi)).models().await.unwrap()), ["b"]);
         // And the other way round.
@@ -145,7 +70,7 @@ async fn a_list_is_only_for_the_accounts_that_it_was_requested_for() {
         let shown = if in_memory { &["a"][..] } else { &["a", "more"] };
         assert_eq!(ids(&if in_memory { &discovery } else { &kept }.models().await.unwrap()), shown);
         assert_eq!(rig.requests() - requests, usize::from(!in_memory));
-        // Another account may answer this time. The last list was for other accounts, so it does not count.
+        // The response may be for another account this time. The last list was for other accounts, so it does not count.
         vault.put(Credential::new(PoolKey::new("x"), "new", Secret::api_key("token-c"))).await.unwrap();
         rig.pool.sync().await.unwrap();
         rig.upstream.set("token-a", [Canned::status(500)]);
@@ -158,131 +83,7 @@ async fn a_list_is_only_for_the_accounts_that_it_was_requested_for() {
     }
 }
 
-#[tokio::test]
-async fn a_list_with_a_tag_is_revalidated() {
-    let directory = TempDir::new().unwrap();
-    let rig = rig().await;
-    let tagged = list(&["a"]).header("etag", "W/\"1\"");
-    rig.upstream.set("token-a", [tagged, Canned::status(304), Canned::status(304), list(&["b"])]);
-    let discovery = cached(&rig, &directory);
-    discovery.models().await.unwrap();
-    rig.clock.advance(HOUR);
-    let models = discovery.models().await.unwrap();
-    assert_eq!((ids(&models), models.fetched_at()), (vec!["a"], rig.pool.now()));
-    assert!(models.stale().is_none());
-    // It counts from then on, in other processes as well.
-    rig.clock.advance(HOUR - seconds(1));
-    assert_eq!(ids(&cached(&rig, &directory).models().await.unwrap()), ["a"]);
-    assert_eq!(rig.requests(), 2);
-    assert_eq!(ids(&cached(&rig, &directory).refresh().await.unwrap()), ["a"]);
-    assert_eq!(ids(&discovery.refresh().await.unwrap()), ["b"]);
-    // This one came without a tag.
-    discovery.refresh().await.unwrap();
-    let tags = rig.upstream.seen.all().into_iter();
-    let tags =
-        tags.map(|seen| seen.headers.get("if-none-match").map(|tag| tag.to_str().unwrap().to_owned()));
-    let tag = || Some("W/\"1\"".to_owned());
-    assert_eq!(tags.collect::<Vec<_>>(), [None, tag(), tag(), tag(), None]);
-}
-
-#[tokio::test]
-async fn a_list_of_several_pages_has_no_tag() {
-    let rig = rig().await;
-    let first = r#"{"models": [{"name": "models/a"}], "nextPageToken": "t"}"#;
-    let last = r#"{"models": [{"name": "models/b"}]}"#;
-    let tagged = |body: &str| Canned::ok().body(body.to_owned()).header("etag", "\"1\"");
-    rig.upstream.set("token-a", [tagged(first), tagged(last), tagged(first), tagged(last)]);
-    let discovery = rig.builder(Google).build().unwrap();
-    discovery.models().await.unwrap();
-    assert_eq!(ids(&discovery.refresh().await.unwrap()), ["a", "b"]);
-    let seen = rig.upstream.seen.all();
-    assert!(seen.iter().all(|seen| !seen.headers.contains_key("if-none-match")));
-    assert_eq!(seen.len(), 4);
-}
-
-#[tokio::test]
-async fn an_unrequested_304_is_an_error() {
-    let rig = rig().await;
-    rig.upstream.set("token-a", [Canned::status(304)]);
-    let error = rig.builder(OpenAi).build().unwrap().models().await.unwrap_err();
-    assert_eq!(error.status().map(|status| status.as_u16()), Some(304));
-}
-
-#[tokio::test]
-async fn if_the_upstream_fails_the_last_list_is_returned_as_stale() {
-    let directory = TempDir::new().unwrap();
-    let rig = rig().await;
-    let discovery = cached(&rig, &directory);
-    rig.upstream.set("token-a", [list(&["a"])]);
-    discovery.models().await.unwrap();
-    let mut age = Duration::ZERO;
-    for failure in [
-        Canned::status(500),
-        Canned::status(404).body("{}"),
-        Canned::status(204),
-        Canned::ok().body("{\"data\": [{\"id\": \"b\"}"),
-        Canned::ok().body("{\"data\": [{}]}"),
-        Canned::fails(std::io::ErrorKind::ConnectionReset),
-        Canned::ok().body(vec![b' '; 5 * 1024 * 1024]),
-        Canned::limited(1),
-    ] {
-        rig.clock.advance(HOUR);
-        age += HOUR;
-        rig.upstream.set("token-a", [failure]);
-        for models in [discovery.models().await.unwrap(), discovery.refresh().await.unwrap()] {
-            assert_eq!(ids(&models), ["a"]);
-            let stale = models.stale().expect("it is not marked");
-            assert_eq!(stale.age, age);
-            assert_eq!(rig.pool.now().since(models.fetched_at()), age);
-        }
-    }
-    rig.upstream.set("token-a", [list(&["c"])]);
-    rig.clock.advance(seconds(30));
-    let models = discovery.models().await.unwrap();
-    assert_eq!((ids(&models), models.stale().is_none()), (vec!["c"], true));
-}
-
-#[tokio::test]
-async fn after_a_failure_the_last_list_is_returned_at_once_for_half_a_minute() {
-    let directory = TempDir::new().unwrap();
-    let rig = rig().await;
-    for discovery in [cached(&rig, &directory), rig.builder(OpenAi).build().unwrap()] {
-        rig.upstream.set("token-a", [list(&["a"])]);
-        let fetched_at = discovery.refresh().await.unwrap().fetched_at();
-        rig.clock.advance(HOUR);
-        rig.upstream.set("token-a", [Canned::status(500)]);
-        let before = rig.requests();
-        for (wait, requests) in [(0, 1), (0, 1), (29, 1), (1, 2), (29, 2), (1, 3)] {
-            rig.clock.advance(seconds(wait));
-            let models = discovery.models().await.unwrap();
-            assert_eq!(rig.requests() - before, requests);
-            let stale = models.stale().expect("it is not marked");
-            assert_eq!(stale.age, rig.pool.now().since(fetched_at));
-            assert_eq!(stale.error.status().map(|status| status.as_u16()), Some(500));
-        }
-        // Whoever wants a new one is not put off, and one that comes ends it.
-        assert!(discovery.refresh().await.unwrap().stale().is_some());
-        assert_eq!(rig.requests() - before, 4);
-        rig.upstream.set("token-a", [list(&["b"]), Canned::status(500)]);
-        assert!(discovery.refresh().await.unwrap().stale().is_none());
-        rig.clock.advance(HOUR);
-        discovery.models().await.unwrap();
-        assert_eq!(rig.requests() - before, 6);
-    }
-}
-
-#[tokio::test]
-async fn without_a_last_list_the_error_is_returned_and_nothing_is_kept() {
-    let directory = TempDir::new().unwrap();
-    let rig = rig().await;
-    rig.upstream.set("token-a", [Canned::status(500), list(&["a"])]);
-    let discovery = cached(&rig, &directory);
-    discovery.models().await.unwrap_err();
-    assert!(!directory.path().join("cache").exists());
-    assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
-}
-
-/// That a file with these bytes is as good as none, and is replaced.
+/// Checks that a file with these bytes is ignored, and is replaced.
 async fn is_replaced(rig: &Rig, discovery: &Discovery, path: &Path, bytes: &[u8], what: &str) {
     fs::write(path, bytes).unwrap();
     let before = rig.requests();
@@ -304,7 +105,7 @@ async fn a_file_that_is_damaged_anywhere_is_ignored() {
     let whole = fs::read(&path).unwrap();
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
-        // Its number, or whether a letter is a capital.
+        // Changes a digit, or the case of a letter.
         bytes[at] ^= if at % 2 == 0 { 0x01 } else { 0x20 };
         is_replaced(&rig, &discovery, &path, &bytes, &format!("byte {at}")).await;
         is_replaced(&rig, &discovery, &path, &whole[..at], &format!("cut off at {at}")).await;
@@ -332,7 +133,7 @@ async fn a_file_of_another_version_or_format_is_ignored() {
     let newer = text.replacen("models 2 ", "models 3 ", 1);
     assert_ne!(newer, text);
     is_replaced(&rig, &discovery, &path, newer.as_bytes(), "newer").await;
-    // Well made, but with other words in it.
+    // Well-formed, but with other words.
     for (from, to) in [
         ("\"provider\":\"x\"", "\"provider\":\"y\""),
         ("\"namespace\":\"default\"", "\"namespace\":\"other\""),
@@ -377,19 +178,6 @@ async fn files_are_private_to_the_owner_and_links_are_not_followed() {
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     assert_eq!(ids(&discovery.models().await.unwrap()), ["a", "b"]);
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
-}
-
-#[tokio::test]
-async fn a_list_that_cannot_be_kept_is_still_returned() {
-    let directory = TempDir::new().unwrap();
-    fs::write(directory.path().join("cache"), "in the way").unwrap();
-    let rig = rig().await;
-    rig.upstream.set("token-a", [list(&["a"])]);
-    let discovery = cached(&rig, &directory);
-    for requests in [1, 2] {
-        assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
-        assert_eq!(rig.requests(), requests);
-    }
 }
 
 #[tokio::test]
