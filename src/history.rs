@@ -80,9 +80,9 @@ pub struct Entry {
 }
 
 impl History {
-    /// Returns the history in this vault's directory. Makes nothing.
-    pub(crate) fn of(vault: &Path) -> Self {
-        Self { files: Arc::new(Files::of(vault, Limits::default())) }
+    /// Returns the history in this vault's directory. Makes nothing, and needs no key.
+    pub fn of(vault: impl AsRef<Path>) -> Self {
+        Self { files: Arc::new(Files::of(vault.as_ref(), Limits::default())) }
     }
 
     /// Sets how many bytes are kept at most. Defaults to 4 MiB, and is at least 64 KiB. A write by a process with another

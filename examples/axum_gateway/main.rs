@@ -78,6 +78,7 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     let (setup, nearest) = setup(&arguments)?;
     let registry = setup.registry();
     let pool = accounts(&setup, &arguments).await?;
+    let recording = ending::record(&setup, &pool);
     if pool.status().is_empty() {
         let meant = nearest.map(|name| format!(" (no vendor has this name; the nearest is {name})"));
         let (key, meant) = (pool.key(), meant.unwrap_or_default());
@@ -86,7 +87,7 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     let served = serve(listener, router(registry, pool.clone(), &arguments)?, &mut signals, &arguments);
     let served = served.await;
     // Also where serving has failed: a renewal that is cut off loses its account.
-    ending::close(&pool, &mut signals).await;
+    ending::close(&pool, recording, &mut signals).await;
     served
 }
 

@@ -16,7 +16,7 @@ use super::run::Run;
 use super::sends::Sends;
 use crate::clock::Timestamp;
 use crate::counters::Outcome;
-use crate::events::RotationReason;
+use crate::events::{EventKind, RotationReason};
 use crate::pool::{Lease, LogicalTime, Pool, RequestOptions, SlotIndex};
 
 /// The state that all clones of a layer's service share.
@@ -254,6 +254,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             self.sent.as_ref().map_or((known, 0), |sent| (known.or(sent.request), sent.number));
         let sent = self.sent.insert(self.shared.attempt((request, number + 1), lease, began, false));
         self.history.begin(sent);
+    }
+
+    /// Emits an event of the attempt that has begun.
+    pub(super) fn emit_begun(&self, kind: EventKind) {
+        let numbers = self.sent.as_ref().map(Sent::numbers).unwrap_or_default();
+        self.pool().emit(numbers, kind);
     }
 
     /// Returns a service to send the request again with.

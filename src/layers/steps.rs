@@ -24,7 +24,7 @@ use super::sends::Sends;
 use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
-use crate::events::{EventKind, Numbers};
+use crate::events::EventKind;
 use crate::pool::{CachedPick, Lease, LogicalTime, Picked, Refresher, Refreshing, Saving};
 
 /// The result of looking for another credential.
@@ -272,12 +272,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         history.permit = permit;
         let before = history.latest.as_ref().or(sent.as_ref()).map(|sent| sent.lease.clone());
         drop(history);
-        self.begin_again(lease, began);
-        if let (Some(before), Some(sent)) = (before, &self.sent) {
-            let (from, to) = (before.credential().into(), sent.lease.credential().into());
+        self.begin_again(lease.clone(), began);
+        if let Some(before) = before {
+            let (from, to) = (before.credential().into(), lease.credential().into());
             let reason = self.rotation_reason;
             before.stats().rotation(reason);
-            self.pool().emit(sent.numbers(), EventKind::Rotated { from, to, reason });
+            self.emit_begun(EventKind::Rotated { from, to, reason });
         }
         Rotation::Send
     }
@@ -289,9 +289,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             let retries = self.retry_state();
             retries.waited += pause;
             retries.waited_for.push(lease.slot());
-            let numbers = self.sent.as_ref().map(Sent::numbers).unwrap_or_default();
-            let account = lease.credential().into();
-            self.pool().emit(numbers, EventKind::Waiting { account, wait: pause });
+            self.emit_begun(EventKind::Waiting { account: lease.credential().into(), wait: pause });
         }
         is_possible
     }
@@ -309,14 +307,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
         retries.repeats += 1;
         let pause = retries.backoff.get_or_insert_with(|| network.start()).next_backoff();
-        let mut event = (Numbers::NONE, EventKind::Repeated { account: None });
+        let mut account = None;
         if let Some(Sent { lease, began, .. }) = self.latest() {
-            let account = Some(lease.credential().into());
+            account = Some(lease.credential().into());
             self.begin_again(lease, began);
-            let numbers = self.sent.as_ref().map(Sent::numbers).unwrap_or_default();
-            event = (numbers, EventKind::Repeated { account });
         }
-        self.pool().emit(event.0, event.1);
+        self.emit_begun(EventKind::Repeated { account });
         Some(pause)
     }
 

@@ -15,7 +15,7 @@ fn unread(events: &mut EventStream) -> Vec<Event> {
 
 /// The numbers of the request and the attempt, and the name of what has happened.
 fn told(event: &Event) -> (u64, u32, String) {
-    let name = serde_json::to_value(&event.kind).unwrap()["event"].as_str().unwrap().to_owned();
+    let name = event.kind.name().to_owned();
     let (request, attempt) = (event.request, event.attempt);
     (request.map_or(0, Into::into), attempt.map_or(0, Into::into), name)
 }
@@ -176,6 +176,7 @@ fn every_event_is_one_short_line_of_json_that_can_be_read_back() {
             let event: Event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
             assert_eq!(serde_json::to_string(&event).unwrap(), line);
             assert_eq!(event.request.is_some(), !numbers.is_empty());
+            assert!(line.contains(&format!(r#""event":"{}""#, event.kind.name())), "{line}");
         }
     }
 }

@@ -19,6 +19,7 @@ mod cli_config;
 mod cli_ending;
 mod cli_first_vault;
 mod cli_headers;
+mod cli_history;
 mod cli_keyring;
 mod cli_left_out;
 mod cli_login;

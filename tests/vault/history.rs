@@ -58,8 +58,7 @@ async fn send(pool: &Pool, requests: usize) {
 }
 
 fn names(entries: &[Entry]) -> Vec<String> {
-    let name = |entry: &Entry| serde_json::to_value(&entry.event.kind).unwrap()["event"].clone();
-    entries.iter().map(|entry| name(entry).as_str().unwrap().to_owned()).collect()
+    entries.iter().map(|entry| entry.event.kind.name().to_owned()).collect()
 }
 
 fn resets(account: &Account, count: u64) -> Vec<Event> {

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use tower::Layer;
 use tower::util::{Either, MapRequest};
+use tower_credentials::history::History;
 use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::registry::Registry;
@@ -29,6 +30,7 @@ use crate::keys::from_flags;
 use crate::options::Global;
 use crate::output;
 use crate::places::Places;
+use crate::recorder;
 use crate::shell::quoted;
 
 /// The HTTP client of the program.
@@ -115,12 +117,28 @@ impl Context {
 
     /// Opens the vault, if there is one.
     pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
-        self.setup.vault().await.map_err(|error| match error {
+        let vault = self.setup.vault().await.map_err(|error| match error {
             SetupError::Vault(error @ VaultError::Key(_)) => {
                 Failure::from(error).because(format!("the key comes from {}", self.keys))
             }
             error => error.into(),
-        })
+        })?;
+        if vault.is_some() {
+            self.begin_history();
+        }
+        Ok(vault)
+    }
+
+    /// Records what happens to the accounts from now on, unless the settings say otherwise.
+    fn begin_history(&self) {
+        if self.keeps_history() {
+            recorder::begin(History::of(&self.places.vault));
+        }
+    }
+
+    /// Whether the settings let the history be recorded.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.registry.vault_settings().history != Some(false)
     }
 
     /// Loads the keys of the existing vault.
@@ -139,6 +157,7 @@ impl Context {
             return Ok(vault);
         }
         let vault = self.setup.vault_or_new().await?;
+        self.begin_history();
         self.say_created(None);
         Ok(vault)
     }

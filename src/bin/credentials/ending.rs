@@ -10,6 +10,7 @@ use tower_credentials::{CredentialId, Error, Metadata, Pool, PoolBuilder};
 use crate::failure::{Exit, Failure};
 use crate::naming;
 use crate::output;
+use crate::recorder;
 use crate::signals::Interrupts;
 
 /// How long to wait for a renewal after a signal. A token endpoint usually responds within a second.
@@ -39,6 +40,7 @@ fn under_way() -> MutexGuard<'static, UnderWay> {
 /// Opens a pool that is closed when the program ends.
 pub(crate) async fn open(pool: PoolBuilder) -> Result<Pool, Error> {
     let pool = pool.open().await?;
+    recorder::follow(&pool);
     under_way().pools.push(pool.clone());
     Ok(pool)
 }
@@ -85,7 +87,11 @@ pub(crate) async fn close(
     let is_signalled = matches!(&done, Err(failure) if failure.is_signal());
     let lost = tokio::select! {
         biased;
-        lost = close_all(&pools, is_signalled) => lost,
+        lost = async {
+            let lost = close_all(&pools, is_signalled).await;
+            recorder::close().await;
+            lost
+        } => lost,
         signal = interrupts.next() => {
             report(pools.iter().flat_map(Pool::renewing));
             return Err(Failure::interrupted(signal));
