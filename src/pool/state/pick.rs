@@ -44,6 +44,7 @@ impl PoolState {
                 return Err(out_of_use(&self.slots[slot], key, pin));
             }
             self.end_caps(config, now);
+            self.begin_trial(slot, now);
             return Ok(if self.slots[slot].is_busy(config) {
                 self.pending()
             } else {

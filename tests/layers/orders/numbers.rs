@@ -2,11 +2,11 @@
 
 use tower_credentials::events::{Event, EventKind};
 
-use super::World;
 use super::model::Layers;
+use super::world::World;
 
 /// Compares the numbers with what has happened. `sizes` has the number of attempts of each request.
-pub fn check(world: &World, layers: Layers, sizes: &[usize]) {
+pub(super) fn check(world: &World, layers: Layers, sizes: &[usize]) {
     let Some(events) = &world.events else { return };
     let mut events = events.lock().unwrap();
     let events: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
