@@ -147,7 +147,7 @@
 //!
 //! | Feature | Default | What it adds |
 //! |---|---|---|
-//! | `file` | yes | `vault::file`: the vault in a directory, sealed. Implies `seal`. |
+//! | `file` | yes | `vault::file`: the vault in a directory, sealed; `history`. Implies `seal`. |
 //! | `seal` | by `file` | `vault::seal` and `vault::key`: AES-256-GCM over any vault backend. |
 //! | `keyring` | no | `vault::key::KeyringKey`: a vault's key in the system's keyring. Implies `seal`. |
 //! | `providers` | yes | The vendors' adapters, and a registry of providers by name. Implies `decompress`. |
@@ -189,6 +189,9 @@ mod error;
 mod error_response;
 pub mod events;
 mod hex_id;
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub mod history;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod https;

@@ -6,7 +6,7 @@ use super::driver::Driver;
 use super::jobs::{Jobs, LayerOptions};
 use super::response_class::ResponseClass;
 use super::sends::Sends;
-use crate::events::Event;
+use crate::events::EventKind;
 use crate::pool::{Lease, Refresher};
 
 /// What to do about a response.
@@ -82,7 +82,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
     }
 
-    /// Emits [`Event::SentOnce`] if another credential is ready: the request's body can't be sent again, so its response
+    /// Emits [`EventKind::SentOnce`] if another credential is ready: the request's body can't be sent again, so its response
     /// is a limit or a refusal.
     pub(super) fn emit_sent_once(&mut self) {
         let (scope, is_pinned) = {
@@ -96,7 +96,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             && pool.size() > 1
             && let Some(latest) = self.latest()
         {
-            self.pool().emit(&Event::SentOnce { credential: latest.lease.credential() });
+            let account = latest.lease.credential().into();
+            self.pool().emit(latest.numbers(), EventKind::SentOnce { account });
         }
     }
 

@@ -1,5 +1,6 @@
 //! The state of one run for one request. What the run does is in [`steps`](super::steps).
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::run::Run;
 use super::sends::Sends;
 use crate::clock::Timestamp;
 use crate::counters::Outcome;
-use crate::events::RotationReason;
+use crate::events::{EventKind, RotationReason};
 use crate::pool::{Lease, LogicalTime, Pool, RequestOptions, SlotIndex};
 
 /// The state that all clones of a layer's service share.
@@ -32,14 +33,15 @@ impl<S> Shared<S> {
     #[inline]
     pub(super) fn attempt(
         &self,
-        number: u32,
+        (request, number): (Option<NonZeroU64>, u32),
         lease: Lease,
         began: LogicalTime,
         is_expired: bool,
     ) -> Sent {
+        let request = request.or_else(|| self.pool.number_request());
         let started = self.pool.times_attempts().then(Instant::now);
         let others_in_flight = lease.in_flight().count().saturating_sub(1);
-        Sent { lease, number, began, others_in_flight, started, is_expired }
+        Sent { lease, number, request, began, others_in_flight, started, is_expired }
     }
 }
 
@@ -192,7 +194,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         lease.in_flight().begin();
         self.is_use = true;
         self.is_unsent = true;
-        self.sent = Some(self.shared.attempt(1, lease, began, false));
+        self.sent = Some(self.shared.attempt((None, 1), lease, began, false));
     }
 
     /// Counts that the attempt is sent, if this run has begun it.
@@ -247,9 +249,17 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Begins another attempt, with this lease.
     pub(super) fn begin_again(&mut self, lease: Lease, began: LogicalTime) {
         self.is_unsent = true;
-        let number = self.sent.as_ref().map_or(0, |sent| sent.number) + 1;
-        let sent = self.sent.insert(self.shared.attempt(number, lease, began, false));
+        let known = self.history.lock_if_any().and_then(|history| history.latest.as_ref()?.request);
+        let (request, number) =
+            self.sent.as_ref().map_or((known, 0), |sent| (known.or(sent.request), sent.number));
+        let sent = self.sent.insert(self.shared.attempt((request, number + 1), lease, began, false));
         self.history.begin(sent);
+    }
+
+    /// Emits an event of the attempt that has begun.
+    pub(super) fn emit_begun(&self, kind: EventKind) {
+        let numbers = self.sent.as_ref().map(Sent::numbers).unwrap_or_default();
+        self.pool().emit(numbers, kind);
     }
 
     /// Returns a service to send the request again with.

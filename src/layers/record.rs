@@ -6,7 +6,7 @@ use super::blame::judge_suspects;
 use super::context::{HistoryCell, Recorded};
 use super::history::Sent;
 use super::response_class::ResponseClass;
-use crate::events::Event;
+use crate::events::EventKind;
 use crate::pool::Pool;
 use crate::provider::{Assessment, LimitOf, Verdict};
 
@@ -20,11 +20,12 @@ pub(super) fn record_outcome<R>(
     recorded: Recorded,
 ) {
     let Sent { lease, began, started, .. } = sent;
+    let numbers = sent.numbers();
     if recorded == Recorded::Never
         && let Some(started) = started
     {
-        let (credential, status) = (lease.credential(), response.status());
-        pool.emit(&Event::Attempt { credential, status, elapsed: started.elapsed() });
+        let (account, status) = (lease.credential().into(), response.status());
+        pool.emit(numbers, EventKind::Attempt { account, status, elapsed: started.elapsed() });
     }
     let scope = history.scope();
     let scope = scope.as_ref();
@@ -36,12 +37,13 @@ pub(super) fn record_outcome<R>(
             let scope = scope.filter(|_| assessment.limit_of != Some(LimitOf::Account));
             let retry_at = assessment.retry_at;
             if assessment.limit_of != Some(LimitOf::Concurrency) {
-                pool.record_limit(lease, *began, scope, retry_at);
+                pool.record_limit(lease, *began, scope, retry_at, numbers);
             } else if pool.record_concurrency_limit(
                 lease,
                 (*began, sent.others_in_flight),
                 scope,
                 retry_at,
+                numbers,
             ) {
                 history.lock(Some(sent)).record_overload(lease);
             }
@@ -50,18 +52,20 @@ pub(super) fn record_outcome<R>(
             if let Some(Verdict::Stopped { reason }) =
                 assessment.and_then(|assessment| assessment.verdict)
             {
-                pool.record_stopped(lease, &reason);
+                pool.record_stopped(lease, &reason, numbers);
             }
         }
         ResponseClass::Spent => match assessment.and_then(|assessment| assessment.verdict) {
-            Some(Verdict::Spent { reason, until }) => pool.record_spent(lease, *began, &reason, until),
-            Some(Verdict::Dead { reason }) => pool.record_dead(lease, &reason),
+            Some(Verdict::Spent { reason, until }) => {
+                pool.record_spent(lease, *began, &reason, until, numbers);
+            }
+            Some(Verdict::Dead { reason }) => pool.record_dead(lease, &reason, numbers),
             _ => {}
         },
         ResponseClass::Good => {
-            pool.record_success(lease, *began, scope, response.headers());
+            pool.record_success(lease, *began, scope, response.headers(), numbers);
             if history.is_check() {
-                pool.record_recovery(lease);
+                pool.record_recovery(lease, numbers);
             }
         }
         ResponseClass::Refused

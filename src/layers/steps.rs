@@ -24,7 +24,7 @@ use super::sends::Sends;
 use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
-use crate::events::Event;
+use crate::events::EventKind;
 use crate::pool::{CachedPick, Lease, LogicalTime, Picked, Refresher, Refreshing, Saving};
 
 /// The result of looking for another credential.
@@ -120,7 +120,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         match shared.pool.pick_first(&history.options, known, patience)? {
             (Picked::Lease { lease, expired, .. }, permit) => {
                 history.permit = permit;
-                let mut sent = shared.attempt(1, lease, began, expired);
+                let mut sent = shared.attempt((None, 1), lease, began, expired);
                 history.begin(&mut sent);
                 self.sent = Some(sent);
                 self.is_unsent = true;
@@ -201,7 +201,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         {
             if recorded == Recorded::Never {
                 pool.record_status(sent.lease.slot(), response.status());
-                pool.record_allowance(&sent.lease, response.headers());
+                pool.record_allowance(&sent.lease, response.headers(), sent.numbers());
             }
             AnsweredBy::mark(response, pool, sent);
             let is_second = sent.number > 1;
@@ -272,12 +272,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         history.permit = permit;
         let before = history.latest.as_ref().or(sent.as_ref()).map(|sent| sent.lease.clone());
         drop(history);
+        self.begin_again(lease.clone(), began);
         if let Some(before) = before {
-            let (from, to, reason) = (before.credential(), lease.credential(), self.rotation_reason);
+            let (from, to) = (before.credential().into(), lease.credential().into());
+            let reason = self.rotation_reason;
             before.stats().rotation(reason);
-            pool.emit(&Event::Rotated { from, to, reason });
+            self.emit_begun(EventKind::Rotated { from, to, reason });
         }
-        self.begin_again(lease, began);
         Rotation::Send
     }
 
@@ -288,7 +289,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             let retries = self.retry_state();
             retries.waited += pause;
             retries.waited_for.push(lease.slot());
-            self.pool().emit(&Event::Waiting { credential: lease.credential(), wait: pause });
+            self.emit_begun(EventKind::Waiting { account: lease.credential().into(), wait: pause });
         }
         is_possible
     }
@@ -306,10 +307,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
         retries.repeats += 1;
         let pause = retries.backoff.get_or_insert_with(|| network.start()).next_backoff();
-        let latest = self.latest();
-        let credential = latest.as_ref().map(|sent| sent.lease.credential());
-        self.pool().emit(&Event::Repeated { credential });
-        latest.into_iter().for_each(|Sent { lease, began, .. }| self.begin_again(lease, began));
+        let mut account = None;
+        if let Some(Sent { lease, began, .. }) = self.latest() {
+            account = Some(lease.credential().into());
+            self.begin_again(lease, began);
+        }
+        self.emit_begun(EventKind::Repeated { account });
         Some(pause)
     }
 

@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::counters::Tally;
 use crate::credential::PoolKey;
 use crate::error::Error;
-use crate::events::{Event, Observer};
+use crate::events::Event;
 use crate::provider::Provider;
 use crate::vault::{Vault, VaultError, VaultRequest};
 
@@ -111,8 +111,16 @@ impl PoolBuilder {
     /// # }
     /// ```
     #[must_use]
-    pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.config.observer = Observer::new(observe);
+    pub fn on_event(mut self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.config.observer.observe(observe);
+        self
+    }
+
+    /// Sets how many events are kept for a reader of [`Pool::events`] that is slow. Defaults to 1024; rounded up to a
+    /// power of two, and at most 65,536. The memory for them is taken when the first stream begins: some 250 bytes each.
+    #[must_use]
+    pub fn keep_events(mut self, events: NonZeroU32) -> Self {
+        self.config.observer.keep(events);
         self
     }
 

@@ -25,6 +25,7 @@ mod state;
 mod sync;
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,7 +36,7 @@ use tower::util::BoxCloneService;
 use crate::clock::Timestamp;
 use crate::counters::{Counters, Tally};
 use crate::credential::{CredentialId, Metadata, PoolKey};
-use crate::events::Event;
+use crate::events::{EventKind, EventStream, Numbers};
 use crate::provider::Provider;
 use crate::standing::{Change, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
@@ -197,6 +198,12 @@ impl Pool {
         })
     }
 
+    /// Returns a stream of the pool's events from now on. There may be several. As long as there is none, events cost a
+    /// request one read of an atomic number.
+    pub fn events(&self) -> EventStream {
+        self.0.config.observer.stream(self.0.config.clock.clone())
+    }
+
     /// Returns the time on the pool's clock.
     pub fn now(&self) -> Timestamp {
         self.0.config.clock.now()
@@ -209,7 +216,9 @@ impl Pool {
     /// [`VaultError::NotFound`] if the pool has no such credential, and the vault's error if it can't be saved. The
     /// change still applies in this process, and the pool retries to save it in the background.
     pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
-        self.apply_manual_change(id, Change::Reset)?;
+        if let Some(lease) = self.apply_manual_change(id, Change::Reset)? {
+            self.emit(Numbers::NONE, EventKind::Reset { account: lease.credential().into() });
+        }
         self.save().await
     }
 
@@ -224,7 +233,7 @@ impl Pool {
     /// process, but perhaps not in others.
     pub async fn pause(&self, id: CredentialId) -> Result<(), VaultError> {
         if let Some(lease) = self.apply_manual_change(id, Change::Paused)? {
-            self.emit(&Event::Paused { credential: lease.credential() });
+            self.emit(Numbers::NONE, EventKind::Paused { account: lease.credential().into() });
         }
         self.save().await
     }
@@ -235,7 +244,7 @@ impl Pool {
     /// The same as for [`reset`](Self::reset).
     pub async fn resume(&self, id: CredentialId) -> Result<(), VaultError> {
         if let Some(lease) = self.apply_manual_change(id, Change::Resumed)? {
-            self.emit(&Event::Resumed { credential: lease.credential() });
+            self.emit(Numbers::NONE, EventKind::Resumed { account: lease.credential().into() });
             // Its token may be due for renewal.
             self.0.renewals.send_replace(());
         }
@@ -248,7 +257,10 @@ impl Pool {
     /// # Errors
     /// The same as for [`reset`](Self::reset).
     pub async fn set_tier(&self, id: CredentialId, tier: Option<u8>) -> Result<(), VaultError> {
-        self.apply_manual_change(id, Change::Tier { tier })?;
+        if let Some(lease) = self.apply_manual_change(id, Change::Tier { tier })? {
+            let account = lease.credential().into();
+            self.emit(Numbers::NONE, EventKind::Moved { account, tier, place: None });
+        }
         self.save().await
     }
 
@@ -288,8 +300,14 @@ impl Pool {
         result
     }
 
-    pub(crate) fn emit(&self, event: &Event<'_>) {
-        self.0.config.observer.emit(event);
+    pub(crate) fn emit(&self, numbers: Numbers, kind: EventKind) {
+        self.0.config.observer.emit(self.now(), numbers, kind);
+    }
+
+    /// Returns the number of a request that begins, if somebody observes it.
+    #[inline]
+    pub(crate) fn number_request(&self) -> Option<NonZeroU64> {
+        self.0.config.observer.number_request()
     }
 
     pub(crate) fn is_observed(&self) -> bool {

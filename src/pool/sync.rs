@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Pool;
 use super::state::PoolState;
-use crate::events::Event;
+use crate::events::{EventKind, Numbers};
 use crate::vault::{VaultError, VaultExt};
 
 /// How many times a load is tried until it does not overlap with a save of this pool.
@@ -93,7 +93,7 @@ impl Pool {
             if let Some(damaged) = damaged {
                 self.put_all_back(newer);
                 for damage in damaged {
-                    self.emit(&Event::Damaged { damage: &damage });
+                    self.emit(Numbers::NONE, EventKind::Damaged { damage: damage.into() });
                 }
                 self.0.renewals.send_replace(());
                 return Ok(());

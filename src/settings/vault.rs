@@ -30,6 +30,8 @@ pub struct VaultSettings {
     pub directory: Option<PathBuf>,
     /// The source of its key.
     pub key: Option<KeySource>,
+    /// Whether programs record the vault's [history](crate::vault::file::FileVault::history). They do if it is `None`.
+    pub history: Option<bool>,
 }
 
 /// The source of a vault's key.
@@ -119,7 +121,7 @@ impl<'a> Found<'a> {
     }
 }
 
-pub(super) const NAMES: [&str; 4] = ["directory", "key_command", "key_file", "keyring"];
+pub(super) const NAMES: [&str; 5] = ["directory", "history", "key_command", "key_file", "keyring"];
 
 impl VaultSettings {
     /// Reads the table. Relative paths in it begin at `base`, the directory of the file.
@@ -133,6 +135,13 @@ impl VaultSettings {
             let fault = |problem| reader.fault(key.span().start, &format!("vault.{name}"), problem);
             let taken = match name {
                 "directory" => path().map(|path| settings.directory = Some(path)),
+                "history" => match raw {
+                    Raw::Boolean(is_on) => {
+                        settings.history = Some(is_on);
+                        Ok(())
+                    }
+                    _ => Err("must be true or false".to_owned()),
+                },
                 "key_file" => {
                     path().map(KeySource::File).and_then(|source| found.add(name, Some(source)))
                 }

@@ -18,6 +18,7 @@ mod concurrency_limits;
 mod cooldowns;
 mod credential_headers;
 mod error_response;
+mod events;
 mod expired_tokens;
 #[cfg(feature = "config")]
 mod features;

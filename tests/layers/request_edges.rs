@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_credentials::events::Event;
+use tower_credentials::events::EventKind;
 use tower_credentials::provider::{CredentialHeaders, GenericProvider, Provider, UnusableSecret};
 use tower_credentials::standing::Health;
 use tower_credentials::vault::{MemoryVault, VaultExt};
@@ -132,7 +132,7 @@ async fn saving_nothing_is_not_an_event() {
     let seen = empty.clone();
     let pool = Pool::builder(provider(), vault(keys(3)).await)
         .on_event(move |event| {
-            if let Event::Saved { outcomes: 0 } = event {
+            if let EventKind::Saved { outcomes: 0 } = event.kind {
                 seen.fetch_add(1, Ordering::SeqCst);
             }
         })

@@ -40,7 +40,7 @@ async fn events_are_lines_with_fields_at_levels_that_fit() {
     find("DEBUG", "attempt", "limited", &[" status=429", " elapsed="]);
     find("DEBUG", "attempt", "good", &[" status=200"]);
     find("INFO", "cooled down", "limited", &[" wait=", " reason=Limited"]);
-    find("INFO", "rotated", "signed out", &[" from=\"limited\""]);
+    find("INFO", "rotated", "signed out", &[" from=\"limited\"", " request=1 attempt=2"]);
     find("WARN", "needs sign-in", "signed out", &[" reason=\"invalid_grant"]);
     find("INFO", "paused", "good", &[]);
     assert!(!text.contains('\u{1b}'), "{text}");

@@ -11,7 +11,7 @@ use http::Request;
 use http_body_util::Full;
 use tempfile::TempDir;
 use tower::{Layer, Service, ServiceExt};
-use tower_credentials::events::Event;
+use tower_credentials::events::EventKind;
 use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthHttp, SignedIn};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason, Scope};
@@ -343,8 +343,8 @@ async fn a_process_with_an_old_key_locks_nobody_out_and_says_that_it_was_left_be
         let said = said.clone();
         let provider = GenericProvider::bearer("openai").origin(scene.server.url()).unwrap();
         let pool = Pool::builder(provider, vault).on_event(move |event| {
-            if let Event::RefreshFailed { error, .. } = event {
-                said.lock().unwrap().push((*error).to_owned());
+            if let EventKind::RefreshFailed { error, .. } = &event.kind {
+                said.lock().unwrap().push(error.to_string());
             }
         });
         let pool = pool.open().await.unwrap();

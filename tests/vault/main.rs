@@ -13,6 +13,7 @@ mod vault_contract;
 
 mod damaged_accounts;
 mod damaged_key_files;
+mod history;
 mod key_changes;
 mod three_records;
 mod unusable_secrets;

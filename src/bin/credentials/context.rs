@@ -11,6 +11,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use tower::Layer;
 use tower::util::{Either, MapRequest};
+use tower_credentials::history::History;
 use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::registry::Registry;
@@ -30,6 +31,7 @@ use crate::keys::{KeyPlaceExt, from_flags};
 use crate::options::Global;
 use crate::output;
 use crate::places::Places;
+use crate::recorder;
 use crate::shell::quoted;
 
 /// The HTTP client of the program.
@@ -116,10 +118,26 @@ impl Context {
 
     /// Opens the vault, if there is one.
     pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
-        match self.setup.vault().await {
-            Ok(vault) => Ok(vault),
-            Err(error) => Err(self.not_opened(error).await),
+        let vault = match self.setup.vault().await {
+            Ok(vault) => vault,
+            Err(error) => return Err(self.not_opened(error).await),
+        };
+        if vault.is_some() {
+            self.begin_history();
         }
+        Ok(vault)
+    }
+
+    /// Records what happens to the accounts from now on, unless the settings say otherwise.
+    fn begin_history(&self) {
+        if self.keeps_history() {
+            recorder::begin(History::of(&self.places.vault));
+        }
+    }
+
+    /// Whether the settings let the history be recorded.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.registry.vault_settings().history != Some(false)
     }
 
     /// Loads the keys of the existing vault.
@@ -172,6 +190,7 @@ impl Context {
             return Ok(vault);
         }
         let vault = self.setup.vault_or_new().await?;
+        self.begin_history();
         self.say_created(None);
         Ok(vault)
     }

@@ -5,7 +5,7 @@
 //! - `args`: the command line. `commands`: a file for each command.
 //! - `account`: which account is meant, and its state. `context`: the vault, the settings and the HTTP client.
 //!   `keys`: where the vault's key is.
-//! - `ending`: what the program waits for before it ends. `prompt`: questions to a person. `files`: files for the
+//! - `ending`: what the program waits for before it ends. `recorder`: what it records in the history. `prompt`: questions to a person. `files`: files for the
 //!   owner alone.
 //! - `options`: what several commands take. `table`, `log` and `output`: what a person sees.
 //! - `failure`: errors and exit codes. `naming`: the names of accounts.
@@ -32,6 +32,7 @@ mod output;
 mod places;
 mod progress;
 mod prompt;
+mod recorder;
 mod renewals;
 mod shell;
 mod signals;
@@ -92,7 +93,7 @@ fn run(Args { global, command }: Args) -> Result<Exit, Failure> {
         let mut interrupts = signals::Interrupts::listen()?;
         let done = tokio::select! {
             biased;
-            signal = interrupts.next() => Err(Failure::interrupted(signal)),
+            signal = interrupts.next() => signals::end(signal),
             done = command.run(&global, Args::command) => done,
         };
         ending::close(done, &mut interrupts).await

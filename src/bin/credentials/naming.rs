@@ -8,7 +8,11 @@ use crate::shell::{option, quoted};
 
 /// Returns the name of an account, as a person types it.
 pub(crate) fn name(credential: &Metadata) -> String {
-    let Metadata { pool, label, .. } = credential;
+    named(&credential.pool, &credential.label)
+}
+
+/// Returns the name of the account with this label, as a person types it.
+pub(crate) fn named(pool: &PoolKey, label: &str) -> String {
     match pool.namespace() {
         PoolKey::DEFAULT_NAMESPACE => format!("{}/{label}", pool.provider()),
         _ => format!("{pool}/{label}"),

@@ -172,6 +172,13 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     written(writeln!(io::stdout(), "{}", escaped(text)))
 }
 
+/// Writes a value as one line of JSON to standard output, at once.
+pub(crate) fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Failure::failed("could not write JSON").because(error))?;
+    written(writeln!(io::stdout(), "{}", escaped(text)))
+}
+
 /// Escapes the unprintable characters in JSON strings, which JSON leaves to the writer.
 fn escaped(json: String) -> String {
     let is_printable = |char: char| char == '\n' || !is_unprintable(char);

@@ -13,7 +13,7 @@ use super::stage::{RefreshStage, Refreshed, Running};
 use super::{RefreshError, Refresher};
 use crate::counters::RefreshOutcome;
 use crate::credential::{Credential, Generation, Metadata, Record, Secret};
-use crate::events::Event;
+use crate::events::{EventKind, Numbers};
 use crate::patience::within;
 use crate::pool::{Lease, Pool};
 use crate::standing::{Change, Health};
@@ -61,8 +61,8 @@ impl Exchange {
             Err(failure) => {
                 self.result = failure.result();
                 failure.outcome().into_iter().for_each(|outcome| self.lease.stats().refresh(outcome));
-                let credential = self.credential();
-                self.pool.emit(&Event::RefreshFailed { credential, error: &failure.to_string() });
+                let (account, error) = (self.credential().into(), failure.to_string().into());
+                self.pool.emit(Numbers::NONE, EventKind::RefreshFailed { account, error });
             }
         }
     }
@@ -177,7 +177,10 @@ impl Exchange {
     /// again and again looks like a thief's.
     async fn reject(&self, reason: String) -> Failure {
         let credential = self.credential();
-        self.pool.emit(&Event::NeedsSignIn { credential, reason: &reason });
+        self.pool.emit(
+            Numbers::NONE,
+            EventKind::NeedsSignIn { account: credential.into(), reason: reason.as_str().into() },
+        );
         let generation = credential.generation;
         self.change(Change::Health(Health::NeedsSignIn { reason: reason.clone(), generation }));
         if self.saves
@@ -315,7 +318,10 @@ impl Exchange {
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };
                     self.lease.stats().refresh(RefreshOutcome::Renewed);
                     let lease = self.take_over(&Record { metadata, secret }, in_older_vault)?;
-                    self.pool.emit(&Event::Refreshed { credential: lease.credential() });
+                    self.pool.emit(
+                        Numbers::NONE,
+                        EventKind::Refreshed { account: lease.credential().into() },
+                    );
                     return Ok(lease);
                 }
                 Ok(Replaced::Conflict(theirs)) => return self.adopt(&theirs),
@@ -325,8 +331,8 @@ impl Exchange {
                     | VaultError::TooLong { .. }),
                 ) => return Err(Failure::Vendor(RefreshError::Failed(error.into()))),
                 Err(error) => {
-                    let credential = self.credential();
-                    self.pool.emit(&Event::SecretNotSaved { credential, error: &error.to_string() });
+                    let (account, error) = (self.credential().into(), error.to_string().into());
+                    self.pool.emit(Numbers::NONE, EventKind::SecretNotSaved { account, error });
                     tries += 1;
                     if tries == TRIES && self.pool.0.config.renewal_patience.is_some() {
                         self.stop_waiting(Refreshed::Unavailable);

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::clock::Timestamp;
+use crate::events::Numbers;
 use crate::pool::lease::Lease;
 use crate::pool::logical_time::LogicalTime;
 use crate::standing::Scope;
@@ -13,6 +14,7 @@ pub(crate) struct Observation<'a> {
     pub(crate) lease: &'a Lease,
     /// When the attempt began.
     pub(crate) began: LogicalTime,
+    pub(crate) numbers: Numbers,
     pub(crate) scope: Option<&'a Scope>,
     pub(crate) now: Timestamp,
 }
@@ -46,5 +48,6 @@ pub(crate) struct Suspect {
     pub(crate) lease: Lease,
     /// When the attempt began.
     pub(crate) began: LogicalTime,
+    pub(crate) numbers: Numbers,
     pub(crate) refusal: Refusal,
 }

@@ -20,7 +20,7 @@ impl PoolState {
         stated: Option<Timestamp>,
         config: &Config,
     ) -> Option<Timestamp> {
-        let Observation { lease, began, scope, now } = *observation;
+        let Observation { lease, began, scope, now, .. } = *observation;
         let stated = stated.map(|stated| self.spread(stated, observation, config));
         let slot = &self.slots[lease.slot()];
         // A probe of a credential that cools down is not a new failure either.
@@ -104,7 +104,7 @@ impl PoolState {
     /// Records a success. Ends the cooldowns that were set before the attempt began, and clears the failures. Returns
     /// whether that has changed something.
     pub(crate) fn record_success(&mut self, observation: &Observation<'_>, config: &Config) -> bool {
-        let Observation { lease, began, scope, now } = *observation;
+        let Observation { lease, began, scope, now, .. } = *observation;
         let slot = &mut self.slots[lease.slot()];
         if slot.is_of(lease) && slot.suspected.is_none_or(|since| began >= since) {
             slot.clear_suspicion();

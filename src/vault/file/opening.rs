@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::shares;
+use crate::history;
 use crate::printable::Shown;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
@@ -79,9 +80,9 @@ fn refuse_network(root: &Path) -> Result<(), VaultError> {
 /// hold the vault's lock.
 pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
     let mut wide = Wide::default();
-    for directory in [""].into_iter().chain(DIRECTORIES) {
+    for directory in [""].into_iter().chain(DIRECTORIES).chain([history::DIRECTORY]) {
         let entries = match disk::entries(&root.join(directory)) {
-            // It could not be made.
+            // It could not be made, or nothing has been written there.
             Err(VaultError::DirectoryGone(_)) => continue,
             entries => entries?,
         };
@@ -123,7 +124,7 @@ pub(super) fn looked_at(entries: &[DirEntry]) -> impl Iterator<Item = (&DirEntry
 /// Whether an entry of the root is part of the vault.
 pub(super) fn is_ours(entry: &DirEntry) -> bool {
     let name = entry.file_name();
-    DIRECTORIES.iter().chain(&[LOCK, KEYS]).any(|ours| *ours == name)
+    DIRECTORIES.iter().chain(&[LOCK, KEYS, history::DIRECTORY]).any(|ours| *ours == name)
         || name.as_encoded_bytes().starts_with(b"key.damaged-")
         || disk::is_temporary(entry)
 }

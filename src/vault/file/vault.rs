@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::busy::Busy;
 use super::directory::Directory;
 use super::future::FileFuture;
 use super::opening;
 use super::ring::Ring;
 use super::store::Store;
 use crate::credential::CredentialId;
+use crate::history::{self, History};
 use crate::vault::key::KeyId;
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
@@ -64,13 +66,26 @@ impl FileVault {
     /// Erases from the pools' logs what they still say about these removed credentials, such as labels, which are often email
     /// addresses. Lines about a credential that was [removed](crate::vault::VaultExt::remove) otherwise stay until the next
     /// compaction of the log, which may be much later. If the record could not be read, its pool does not even know that it
-    /// was removed. Call it once after several were removed. Credentials that are still there are not touched.
+    /// was removed. Lines of the [history](Self::history) about them are erased, too. Call it once after several were removed.
+    /// Credentials that are still there are not touched.
     ///
     /// # Errors
     /// If a log can't be written; another call erases the rest.
     pub async fn forget_removed(&self, ids: &[CredentialId]) -> Result<(), VaultError> {
         let ids: Arc<[_]> = ids.into();
-        self.directory.work(move |store| store.forget_removed(&ids)).await
+        let forget = move |store: &Store| {
+            store.forget_removed(&ids)?;
+            match history::forget(store.root(), &ids)? {
+                Some(held) => Err(Busy::new(&held).into()),
+                None => Ok(()),
+            }
+        };
+        self.directory.work(forget).await
+    }
+
+    /// Returns the history of the vault's accounts.
+    pub fn history(&self) -> History {
+        History::of(self.directory())
     }
 
     /// Returns the vault's directory.

@@ -8,6 +8,7 @@
 mod arrangements;
 mod counted;
 mod model;
+mod numbers;
 mod script;
 mod world;
 

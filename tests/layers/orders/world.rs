@@ -10,6 +10,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use tower::util::BoxCloneService;
 use tower::{Service, ServiceExt, service_fn};
+use tower_credentials::events::EventStream;
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::{Health, Reason, Standing, Standings};
 use tower_credentials::vault::{MemoryVault, VaultExt};
@@ -18,9 +19,9 @@ use tower_credentials::{
     Refresher, RotateOn429Layer, Secret, SendOnce,
 };
 
-use super::counted;
 use super::model::{self, Account, Attempt, Layers};
 use super::script::{AccountScript, Refresh, Script};
+use super::{counted, numbers};
 
 pub(super) type Body = Either<Full<Bytes>, SendOnce<Full<Bytes>>>;
 pub(super) type Client = BoxCloneService<Request<Body>, Response<Full<Bytes>>, BoxError>;
@@ -34,6 +35,8 @@ pub(super) struct World {
     pub(super) seen: Arc<Mutex<Vec<Attempt>>>,
     pub(super) refreshes: Arc<AtomicU64>,
     pub(super) ids: Arc<Vec<CredentialId>>,
+    /// Only of every second script, since some things are not done if nobody observes.
+    pub(super) events: Option<Arc<Mutex<EventStream>>>,
     url: String,
 }
 
@@ -69,9 +72,12 @@ impl World {
             .open()
             .await
             .unwrap();
+        let is_observed = script.requests.len() % 2 == 0;
+        let events = is_observed.then(|| Arc::new(Mutex::new(pool.events())));
         Self {
             script: script.clone(),
             pool,
+            events,
             vault,
             seconds,
             seen: Arc::default(),
@@ -172,6 +178,7 @@ impl World {
             }
         }
         counted::check(self, layers, &sizes);
+        numbers::check(self, layers, &sizes);
         let stored = self.vault.load_pool(self.pool.key().clone()).await.unwrap();
         let saved = stored.credentials.iter().map(|credential| {
             let id = credential.metadata.id;

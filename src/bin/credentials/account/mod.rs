@@ -22,7 +22,7 @@ pub(crate) use left_out::{
     tell_of_stored as tell_left_out_of_stored, way_out as use_left_out,
 };
 pub(crate) use load::{load, load_selected};
-pub(crate) use pools::pools;
+pub(crate) use pools::{own_name, pools};
 pub(crate) use read_once::{ReadOnce, read_all};
 pub(crate) use renewal::{CUT_OFF, Unrenewable, cut_off};
 pub(crate) use select::{ambiguous, find, find_all, find_some};

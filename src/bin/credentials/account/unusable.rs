@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tower_credentials::Pool;
-use tower_credentials::events::Event;
+use tower_credentials::events::{Event, EventKind};
 use tower_credentials::vault::Damage;
 
 use super::damage::warn_of_damage;
@@ -13,11 +13,11 @@ use super::damage::warn_of_damage;
 pub(crate) struct Unusable(Arc<Mutex<Vec<Damage>>>);
 
 impl Unusable {
-    pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+    pub(crate) fn observer(&self) -> impl Fn(&Event) + Send + Sync + 'static {
         let damaged = self.0.clone();
         move |event| {
-            if let Event::Damaged { damage } = event {
-                damaged.lock().unwrap_or_else(PoisonError::into_inner).push((*damage).clone());
+            if let EventKind::Damaged { damage } = &event.kind {
+                damaged.lock().unwrap_or_else(PoisonError::into_inner).push(Damage::clone(damage));
             }
         }
     }

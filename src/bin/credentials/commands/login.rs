@@ -4,6 +4,7 @@ mod browser;
 mod flow;
 
 use clap::Args;
+use tower_credentials::events::EventKind;
 use tower_credentials::oauth::{FlowKind, OAuthError, ReplaceError, SignedIn};
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
@@ -15,7 +16,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{self, Global};
 use crate::shell::quoted;
-use crate::{output, prompt};
+use crate::{output, prompt, recorder};
 
 pub(crate) use browser::OpenPage;
 
@@ -161,7 +162,7 @@ impl Login {
                 )));
             }
             let is_taken = stored.iter().any(|other| *other.metadata.label == *label);
-            self.tell("Stored already", &known.metadata, Label::kept(is_taken));
+            self.tell(STORED_ALREADY, &known.metadata, Label::kept(is_taken));
         } else if self.replace {
             let metadata = self.put_in_place(&vault, &pool, credential.secret).await?;
             self.tell("Replaced", &metadata, Label::Kept);
@@ -348,6 +349,9 @@ impl Login {
 
     /// Says what was done with an account.
     fn tell(&self, what: &str, metadata: &Metadata, outcome: Label) {
+        if what != STORED_ALREADY {
+            recorder::done(EventKind::SignedIn { account: metadata.into() });
+        }
         let name = account::name(metadata);
         let strong = output::strong(&name);
         output::say(format_args!(
@@ -401,6 +405,9 @@ fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
 
 /// Sign-ins take turns while they look for an account and add it.
 const LEASE: &str = "credentials login";
+
+/// What is said if a key is in the vault already.
+const STORED_ALREADY: &str = "Stored already";
 
 /// The label of an account if none is given.
 const DEFAULT_LABEL: &str = "default";

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use tower_credentials::CredentialId;
+use tower_credentials::events::EventKind;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{VaultError, VaultExt};
 
@@ -11,7 +12,7 @@ use crate::account;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::Namespace;
-use crate::{output, prompt};
+use crate::{output, prompt, recorder};
 
 /// Remove accounts from the vault
 ///
@@ -57,6 +58,8 @@ impl Logout {
                 Ok(()) | Err(VaultError::NotFound(_)) => {}
                 Err(error) => return Err(error.into()),
             }
+            let (pool, id) = (credential.pool.clone(), credential.id);
+            recorder::done(EventKind::Removed { pool, id });
             output::say(format_args!("Removed {}", account::name(credential)));
         }
         forget(&vault, &found.iter().map(|credential| credential.id).collect::<Vec<_>>()).await;

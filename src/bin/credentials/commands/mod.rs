@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod complete;
 pub(crate) mod config;
 pub(crate) mod headers;
+pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Models(models::Models),
     Providers(providers::Providers),
     Headers(headers::Headers),
+    History(history::History),
     Migrate(migrate::Migrate),
     Vault(vault::Vault),
     Backup(backup::Backup),
@@ -83,6 +85,7 @@ impl Command {
             Self::Models(command) => command.run(&context()?).await,
             Self::Providers(command) => command.run(&context()?),
             Self::Headers(command) => command.run(&context()?).await,
+            Self::History(command) => command.run(&context()?).await,
             Self::Migrate(command) => command.run(&context()?).await,
             Self::Vault(command) => command.run(global).await,
             Self::Backup(command) => command.run(&context()?).await,

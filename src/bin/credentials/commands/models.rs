@@ -49,7 +49,7 @@ impl Models {
         let unusable = Unusable::default();
         let observe = {
             let unusable = unusable.observer();
-            move |event: &Event<'_>| {
+            move |event: &Event| {
                 ending::tell(event);
                 unusable(event);
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use tower_credentials::Metadata;
+use tower_credentials::events::EventKind;
 use tower_credentials::standing::{Change, Outcome};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
@@ -13,6 +14,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::SomeAccounts;
 use crate::output;
+use crate::recorder;
 
 /// Clear the cooldowns and failures of accounts
 ///
@@ -104,6 +106,16 @@ fn by_pool(accounts: Vec<Metadata>) -> BTreeMap<tower_credentials::PoolKey, Vec<
     pools
 }
 
+/// Returns the event of a change that a person makes here.
+fn event(change: &Change, account: &Metadata) -> EventKind {
+    let account = account.into();
+    match change {
+        Change::Paused => EventKind::Paused { account },
+        Change::Resumed => EventKind::Resumed { account },
+        _ => EventKind::Reset { account },
+    }
+}
+
 /// Applies a change to all accounts that are named, and says so for each.
 async fn change(
     context: &Context,
@@ -123,7 +135,10 @@ async fn change(
             let done = match (change, was_paused(account)) {
                 (Change::Paused, true) => "was paused already",
                 (Change::Resumed, false) => "was not paused",
-                _ => done,
+                _ => {
+                    recorder::done(event(change, account));
+                    done
+                }
             };
             output::say(format_args!("{} {done}", account::name(account)));
         }
