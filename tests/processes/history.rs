@@ -64,7 +64,7 @@ async fn of_eight_processes_at_once_some_of_which_are_killed_no_line_is_torn_or_
     let vault = place.open().await;
     vault.put(Credential::new(PoolKey::new("example"), "a", Secret::api_key("k"))).await.unwrap();
     let (history, _) = history(&vault).await;
-    let is_killed = |child: usize| child % 3 == 0;
+    let is_killed = |child: usize| child.is_multiple_of(3);
     let mut writers: Vec<_> = (0..PROCESSES)
         .map(|child| {
             // Those that are killed would never end by themselves.

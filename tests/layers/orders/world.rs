@@ -72,7 +72,7 @@ impl World {
             .open()
             .await
             .unwrap();
-        let is_observed = script.requests.len() % 2 == 0;
+        let is_observed = script.requests.len().is_multiple_of(2);
         let events = is_observed.then(|| Arc::new(Mutex::new(pool.events())));
         Self {
             script: script.clone(),
