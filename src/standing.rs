@@ -3,6 +3,8 @@
 //! A vault keeps [`Standings`] and merges [`Outcome`]s into them; the pool of each process does the same with its own.
 //! Processes share outcomes, never a whole state, so that concurrent changes of two processes are both kept.
 
+mod cause;
+
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -14,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind};
 use crate::rate_limit::{MAX_STATED, MOST_WINDOWS, Window};
+
+pub(crate) use cause::Stated;
+pub use cause::{Cause, StatedBy};
 
 /// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns
 /// without one.
@@ -77,6 +82,9 @@ pub struct Cooldown {
     /// [`Reason::Refused`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
+    /// The response that has caused it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// Whether a credential can be used at all.
@@ -94,6 +102,9 @@ pub enum Health {
         /// The generation of the secret that was refused. A newer one is a new sign-in, and ends this.
         #[serde(default)]
         generation: Generation,
+        /// The response that has said so; `None` if it was that of a token endpoint.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
     },
     /// The vendor says that the key was revoked or deleted. Another secret, a reset, or the success of a request that
     /// [checks](crate::Pin::check) it ends this.
@@ -103,6 +114,9 @@ pub enum Health {
         /// The generation of that secret.
         #[serde(default)]
         generation: Generation,
+        /// The response that has said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
     },
     /// The account is out of money, or has reached its owner's spending limit, and the vendor has not stated when that
     /// ends. Another secret, a reset, or the success of a request that [checks](crate::Pin::check) it ends this.
@@ -112,6 +126,9 @@ pub enum Health {
         /// The generation of that secret.
         #[serde(default)]
         generation: Generation,
+        /// The response that has said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
     },
 }
 
@@ -123,6 +140,16 @@ impl Health {
             Health::NeedsSignIn { generation, .. }
             | Health::Dead { generation, .. }
             | Health::Spent { generation, .. } => Some(*generation),
+        }
+    }
+
+    /// Returns the response that has said so, if that is known.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Health::Good => None,
+            Health::NeedsSignIn { cause, .. }
+            | Health::Dead { cause, .. }
+            | Health::Spent { cause, .. } => cause.as_ref(),
         }
     }
 
@@ -239,6 +266,7 @@ impl Standing {
                             known.until = cooldown.until;
                             known.reason = cooldown.reason;
                             known.generation = cooldown.generation;
+                            known.cause.clone_from(&cooldown.cause);
                         }
                         known.set_at = known.set_at.max(cooldown.set_at);
                     }

@@ -221,7 +221,9 @@ where
                     Refreshed::New(renewed) if driver.send_again(&renewed) => {
                         Self::drain(driver, response, Duration::ZERO)
                     }
-                    Refreshed::NoHelp if driver.fail(lease, *class) => Self::rotate(driver, response),
+                    Refreshed::NoHelp if driver.fail(lease, *class, response.status()) => {
+                        Self::rotate(driver, response)
+                    }
                     Refreshed::Unavailable if driver.pass_over(lease) => {
                         driver.rotation_reason = RotationReason::NoToken;
                         Self::rotate(driver, response)
@@ -277,7 +279,7 @@ where
         response: Response<R>,
         class: ResponseClass,
     ) -> NextOf<S, M, B, R> {
-        match driver.decide(class) {
+        match driver.decide(class, response.status()) {
             Decision::Return => Self::finish(driver, response),
             Decision::Refresh(lease, refresher) => {
                 let refreshing = driver.refresh(&lease, &refresher);

@@ -65,7 +65,7 @@ pub(crate) use published_pick::CachedPick;
 pub(crate) use refresh::{Refreshed, Refreshing};
 pub(crate) use request_options::RequestOptions;
 pub(crate) use save::Saving;
-pub(crate) use state::{Picked, Refusal, Suspect, Wakeup};
+pub(crate) use state::{Picked, Refusal, Said, Suspect, Wakeup};
 
 type BoxVault = BoxCloneService<VaultRequest, VaultResponse, VaultError>;
 

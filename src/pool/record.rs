@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::state::{LoweredCap, Observation, Refusal, Suspect};
+use super::state::{LoweredCap, Observation, Refusal, Said, Suspect};
 use super::{Lease, LogicalTime, Pool, SlotIndex};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
 use crate::events::Event;
 use crate::provider::{Assessment, ResponseView};
 use crate::rate_limit;
-use crate::standing::{Change, Health, Reason, Scope};
+use crate::standing::{Cause, Change, Health, Reason, Scope};
 
 impl Pool {
     /// Returns whether this status means that the account has reached a limit.
@@ -30,10 +30,10 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         scope: Option<&Scope>,
-        stated: Option<Timestamp>,
+        Said { status, stated }: Said,
     ) {
         let now = self.now();
-        let observation = Observation { lease, began, scope, now };
+        let observation = Observation { lease, began, scope, now, status };
         let until = self.with_state(|state, config| state.record_limit(&observation, stated, config));
         self.emit_cooled_down(&observation, until, Reason::Limited);
     }
@@ -46,14 +46,15 @@ impl Pool {
         lease: &Lease,
         (began, beside): (LogicalTime, u32),
         scope: Option<&Scope>,
-        stated: Option<Timestamp>,
+        said: Said,
     ) -> bool {
         let now = self.now();
-        let observation = Observation { lease, began, scope: None, now };
+        let observation = Observation { lease, began, scope: None, now, status: said.status };
+        let until = said.stated.as_ref().map(|(until, _)| *until);
         let lowered =
-            self.with_state(|state, config| state.lower_cap(&observation, beside, stated, config));
+            self.with_state(|state, config| state.lower_cap(&observation, beside, until, config));
         match lowered {
-            None => self.record_limit(lease, began, scope, stated),
+            None => self.record_limit(lease, began, scope, said),
             Some(LoweredCap { most, until, is_news: true, .. }) => self.emit(&Event::CapLowered {
                 credential: lease.credential(),
                 most,
@@ -65,15 +66,15 @@ impl Pool {
     }
 
     /// Records a response that says that the account's owner must act.
-    pub(crate) fn record_stopped(&self, lease: &Lease, reason: &str) {
-        let health = |reason, generation| Health::NeedsSignIn { reason, generation };
-        self.put_out_of_use(lease, reason, health);
+    pub(crate) fn record_stopped(&self, lease: &Lease, reason: &str, status: StatusCode) {
+        let health = |reason, generation, cause| Health::NeedsSignIn { reason, generation, cause };
+        self.put_out_of_use(lease, reason, status, health);
     }
 
     /// Records a response that says that the key will never work again.
-    pub(crate) fn record_dead(&self, lease: &Lease, reason: &str) {
-        let health = |reason, generation| Health::Dead { reason, generation };
-        self.put_out_of_use(lease, reason, health);
+    pub(crate) fn record_dead(&self, lease: &Lease, reason: &str, status: StatusCode) {
+        let health = |reason, generation, cause| Health::Dead { reason, generation, cause };
+        self.put_out_of_use(lease, reason, status, health);
     }
 
     /// Takes a credential out of use until a person acts. A response to an older secret says nothing of the current
@@ -82,11 +83,13 @@ impl Pool {
         &self,
         lease: &Lease,
         reason: &str,
-        health: impl FnOnce(String, Generation) -> Health,
+        status: StatusCode,
+        health: impl FnOnce(String, Generation, Option<Cause>) -> Health,
     ) {
         let now = self.now();
         let reason = lease.redact(reason);
-        let health = health(reason.clone(), lease.credential().generation);
+        let cause = Cause { at: now, status: status.as_u16(), stated_by: None };
+        let health = health(reason.clone(), lease.credential().generation, Some(cause));
         let (is_spent, is_final) =
             (matches!(health, Health::Spent { .. }), matches!(health, Health::NeedsSignIn { .. }));
         let is_news = self.with_state(|state, config| {
@@ -116,20 +119,22 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         reason: &str,
-        until: Option<Timestamp>,
+        Said { status, stated }: Said,
     ) {
         let now = self.now();
-        match until {
+        match stated {
             // A time in the past does not say when it ends.
-            Some(until) if until <= now => self.record_limit(lease, began, None, None),
-            Some(until) => {
-                let observation = Observation { lease, began, scope: None, now };
-                self.with_state(|state, config| state.record_spent(&observation, until, config));
+            Some((until, _)) if until <= now => {
+                self.record_limit(lease, began, None, Said { status, stated: None });
+            }
+            Some((until, by)) => {
+                let observation = Observation { lease, began, scope: None, now, status };
+                self.with_state(|state, config| state.record_spent(&observation, (until, by), config));
                 self.emit_cooled_down(&observation, Some(until), Reason::Spent);
             }
             None => {
-                let health = |reason, generation| Health::Spent { reason, generation };
-                self.put_out_of_use(lease, reason, health);
+                let health = |reason, generation, cause| Health::Spent { reason, generation, cause };
+                self.put_out_of_use(lease, reason, status, health);
             }
         }
     }
@@ -152,9 +157,10 @@ impl Pool {
 
     /// Cools suspects down, since another credential has succeeded in the same request.
     pub(crate) fn cool_down_refused(&self, suspects: &[Suspect], scope: Option<&Scope>) {
-        for Suspect { lease, began, refusal } in suspects {
+        for Suspect { lease, began, refusal, status } in suspects {
             let scope = scope.filter(|_| *refusal == Refusal::Forbidden);
-            let observation = Observation { lease, began: *began, scope, now: self.now() };
+            let (began, status, now) = (*began, *status, self.now());
+            let observation = Observation { lease, began, scope, now, status };
             let until = self.with_state(|state, config| state.cool_down_refused(&observation, config));
             self.emit_cooled_down(&observation, until, Reason::Refused);
         }
@@ -174,10 +180,11 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         scope: Option<&Scope>,
+        status: StatusCode,
         headers: &HeaderMap,
     ) {
         if lease.penalty().is_set() {
-            let observation = Observation { lease, began, scope, now: self.now() };
+            let observation = Observation { lease, began, scope, now: self.now(), status };
             if self.with_state(|state, config| state.record_success(&observation, config)) {
                 self.emit(&Event::Recovered { credential: lease.credential() });
             }
@@ -186,11 +193,11 @@ impl Pool {
         if !reads_all && !self.may_be_used_up(headers) {
             return;
         }
-        let observation = Observation { lease, began, scope, now: self.now() };
-        let Some(allowance) = rate_limit::allowance(headers, observation.now) else { return };
-        if reads_all || allowance.used_up_until.is_some() {
+        let observation = Observation { lease, began, scope, now: self.now(), status };
+        let Some(stated) = rate_limit::allowance_stated(headers, observation.now) else { return };
+        if reads_all || stated.0.used_up_until.is_some() {
             let until =
-                self.with_state(|state, config| state.record_allowance(&observation, allowance, config));
+                self.with_state(|state, config| state.record_allowance(&observation, stated, config));
             self.emit_cooled_down(&observation, until, Reason::UsedUp);
         }
     }

@@ -16,7 +16,8 @@ fn cooldown(seconds: u64, scope: Option<&str>) -> Change {
     let now = Clock::system().now();
     let until = now.after(Duration::from_secs(seconds));
     let scope = scope.map(Scope::new);
-    let cooldown = Cooldown { until, set_at: now, reason: Reason::Limited, scope, generation: None };
+    let cooldown =
+        Cooldown { until, set_at: now, reason: Reason::Limited, scope, generation: None, cause: None };
     Change::CooledDown { cooldown, failure: true, to_back: false }
 }
 
@@ -59,7 +60,7 @@ async fn the_list_tells_how_each_account_stands_and_which_is_active() {
     let pool = PoolKey::with_namespace("anthropic", "team");
     let refused = home.add_to(pool.clone(), "refused", tokens.clone()).await;
     let reason = "invalid_grant: revoked".to_owned();
-    let health = Health::NeedsSignIn { reason, generation: Generation::FIRST };
+    let health = Health::NeedsSignIn { reason, generation: Generation::FIRST, cause: None };
     learn(&home, &refused, Change::Health(health)).await;
     let subscribed = home.add_to(pool, "subscribed", tokens).await;
     let at = Clock::system().now().before(Duration::from_secs(200));

@@ -47,7 +47,8 @@ fn account(number: u8) -> Credential {
 
 fn cooled(number: u8, until: u64) -> Outcome {
     let [until, set_at] = [until, 1].map(Timestamp::from_millis);
-    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+    let cooldown =
+        Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None, cause: None };
     let change = Change::CooledDown { cooldown, failure: false, to_back: false };
     Outcome { id: id(number), change }
 }
@@ -236,7 +237,7 @@ fn a_child_does_its_job() {
             drop(lease);
             // A log that is compacted now and then.
             let reason = "x".repeat(3000);
-            let health = Change::Health(Health::NeedsSignIn { reason, generation });
+            let health = Change::Health(Health::NeedsSignIn { reason, generation, cause: None });
             let outcome = Outcome { id: added, change: health };
             vault.record(own.clone(), vec![outcome, cooled(1, 5_000)]).await.unwrap();
             vault.record(pool(), vec![cooled(2, round)]).await.unwrap();

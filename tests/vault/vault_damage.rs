@@ -45,7 +45,8 @@ fn token(number: u8) -> String {
 
 fn cooled(number: u8, until: u64) -> Vec<Outcome> {
     let [until, set_at] = [until, 1].map(Timestamp::from_millis);
-    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+    let cooldown =
+        Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None, cause: None };
     let change = Change::CooledDown { cooldown, failure: false, to_back: false };
     vec![Outcome { id: id(number), change }]
 }

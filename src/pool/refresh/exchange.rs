@@ -179,7 +179,11 @@ impl Exchange {
         let credential = self.credential();
         self.pool.emit(&Event::NeedsSignIn { credential, reason: &reason });
         let generation = credential.generation;
-        self.change(Change::Health(Health::NeedsSignIn { reason: reason.clone(), generation }));
+        self.change(Change::Health(Health::NeedsSignIn {
+            reason: reason.clone(),
+            generation,
+            cause: None,
+        }));
         if self.saves
             && let Some(saving) = self.pool.start_saving()
         {

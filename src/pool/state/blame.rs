@@ -18,7 +18,7 @@ impl PoolState {
         observation: &Observation<'_>,
         config: &Config,
     ) -> Option<Timestamp> {
-        let Observation { lease, began, scope, now } = *observation;
+        let Observation { lease, began, scope, now, .. } = *observation;
         let slot = &mut self.slots[lease.slot()];
         let is_old = began < slot.cooled_at(None).max(slot.cooled_at(scope));
         if is_old || !slot.is_of(lease) || slot.is_out_of_use() || slot.cools_for_refusal(scope, now) {
@@ -28,7 +28,7 @@ impl PoolState {
         let failures = if again { slot.standing.failures } else { 0 };
         slot.suspected = None;
         let until = config.cooldowns.default_for_refusal(now, failures);
-        self.cool_down(observation, until, Reason::Refused, true, config);
+        self.cool_down(observation, (until, None), Reason::Refused, true, config);
         Some(until)
     }
 

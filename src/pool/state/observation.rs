@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::clock::Timestamp;
 use crate::pool::lease::Lease;
 use crate::pool::logical_time::LogicalTime;
-use crate::standing::Scope;
+use crate::standing::{Cause, Scope, StatedBy};
 
 /// An attempt that was answered: what is needed to judge its response.
 #[derive(Clone, Copy)]
@@ -15,6 +15,22 @@ pub(crate) struct Observation<'a> {
     pub(crate) began: LogicalTime,
     pub(crate) scope: Option<&'a Scope>,
     pub(crate) now: Timestamp,
+    /// The response's status.
+    pub(crate) status: StatusCode,
+}
+
+impl Observation<'_> {
+    /// Returns the response as the cause of a change.
+    pub(super) fn cause(&self, stated_by: Option<StatedBy>) -> Cause {
+        Cause { at: self.now, status: self.status.as_u16(), stated_by }
+    }
+}
+
+/// What a response says of a limit.
+pub(crate) struct Said {
+    pub(crate) status: StatusCode,
+    /// Until when, and the part that states it.
+    pub(crate) stated: Option<(Timestamp, Option<StatedBy>)>,
 }
 
 /// What a refusal is about.
@@ -47,4 +63,6 @@ pub(crate) struct Suspect {
     /// When the attempt began.
     pub(crate) began: LogicalTime,
     pub(crate) refusal: Refusal,
+    /// The status of that response.
+    pub(crate) status: StatusCode,
 }

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::pool::pick_index::SlotIndex;
 use crate::rate_limit::{Allowance, Window};
-use crate::standing::{Change, Cooldown, Reason, merge_windows};
+use crate::standing::{Change, Cooldown, Reason, StatedBy, merge_windows};
 
 impl PoolState {
     /// Records that the account has reached a limit, until the stated time if there is one. Responses to attempts that
@@ -15,10 +15,11 @@ impl PoolState {
     pub(crate) fn record_limit(
         &mut self,
         observation: &Observation<'_>,
-        stated: Option<Timestamp>,
+        stated: Option<(Timestamp, Option<StatedBy>)>,
         config: &Config,
     ) -> Option<Timestamp> {
-        let Observation { lease, began, scope, now } = *observation;
+        let Observation { lease, began, scope, now, .. } = *observation;
+        let (stated, stated_by) = stated.map_or((None, None), |(at, by)| (Some(at), by));
         let slot = &self.slots[lease.slot()];
         // A probe of a credential that cools down is not a new failure either.
         let is_probe = slot.cools_until(scope) > now;
@@ -36,10 +37,12 @@ impl PoolState {
         if !is_first && !slot.standing.cooldown(scope).is_none_or(prolongs) {
             return None;
         }
-        if stated == Some(until) {
+        let is_stated = stated == Some(until);
+        if is_stated {
             self.stated.add(until, now);
         }
-        self.cool_down(observation, until, Reason::Limited, is_first, config);
+        let stated_by = stated_by.filter(|_| is_stated);
+        self.cool_down(observation, (until, stated_by), Reason::Limited, is_first, config);
         Some(until)
     }
 
@@ -47,19 +50,19 @@ impl PoolState {
     pub(crate) fn record_spent(
         &mut self,
         observation: &Observation<'_>,
-        until: Timestamp,
+        (until, stated_by): (Timestamp, Option<StatedBy>),
         config: &Config,
     ) {
         let Observation { lease, began, now, .. } = *observation;
         let is_first = began >= self.slots[lease.slot()].cooled_at(None);
         self.stated.add(until, now);
-        self.cool_down(observation, until, Reason::Spent, is_first, config);
+        self.cool_down(observation, (until, stated_by), Reason::Spent, is_first, config);
     }
 
     pub(super) fn cool_down(
         &mut self,
         observation: &Observation<'_>,
-        until: Timestamp,
+        (until, stated_by): (Timestamp, Option<StatedBy>),
         reason: Reason,
         is_first: bool,
         config: &Config,
@@ -71,6 +74,7 @@ impl PoolState {
             reason,
             scope: scope.cloned(),
             generation: Some(lease.credential().generation),
+            cause: Some(observation.cause(stated_by)),
         };
         let change = Change::CooledDown {
             cooldown,
@@ -89,7 +93,7 @@ impl PoolState {
     /// Records a success. Ends the cooldowns that were set before the attempt began, and clears the failures. Returns
     /// whether that has changed something.
     pub(crate) fn record_success(&mut self, observation: &Observation<'_>, config: &Config) -> bool {
-        let Observation { lease, began, scope, now } = *observation;
+        let Observation { lease, began, scope, now, .. } = *observation;
         let slot = &mut self.slots[lease.slot()];
         if slot.is_of(lease) && slot.suspected.is_none_or(|since| began >= since) {
             slot.clear_suspicion();
@@ -120,7 +124,7 @@ impl PoolState {
     pub(crate) fn record_allowance(
         &mut self,
         observation: &Observation<'_>,
-        allowance: Allowance,
+        (allowance, stated_by): (Allowance, Option<StatedBy>),
         config: &Config,
     ) -> Option<Timestamp> {
         let Observation { lease, scope, now, .. } = *observation;
@@ -134,7 +138,7 @@ impl PoolState {
         let until = used_up.filter(|until| *until > slot.cools_until(scope))?;
         let is_first = slot.cools_until(scope) <= now;
         self.stated.add(until, now);
-        self.cool_down(observation, until, Reason::UsedUp, is_first, config);
+        self.cool_down(observation, (until, stated_by), Reason::UsedUp, is_first, config);
         Some(until)
     }
 }

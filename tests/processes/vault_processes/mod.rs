@@ -43,6 +43,7 @@ fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -> Outcome {
         reason: Reason::Limited,
         scope: None,
         generation: None,
+        cause: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back } }
 }

@@ -103,6 +103,7 @@ pub(crate) fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -
         reason: Reason::Limited,
         scope: None,
         generation: None,
+        cause: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back } }
 }
@@ -507,7 +508,8 @@ pub(crate) async fn a_saved_standing_never_rolls_back_a_newer_secret(vault: impl
 
 pub(crate) async fn to_the_back_and_health_are_kept(vault: impl Vault) {
     let [a, _, _] = put_all(&vault, ["a", "b", "c"]).await;
-    let health = Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST };
+    let health =
+        Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST, cause: None };
     let outcomes =
         vec![cooled(a, 5_000, 1, true), Outcome { id: a, change: Change::Health(health.clone()) }];
     vault.record(pool(), outcomes).await.unwrap();
@@ -522,7 +524,7 @@ pub(crate) async fn a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_i
 ) {
     let [id] = put_all(&vault, ["a"]).await;
     let dead = |generation| {
-        let health = Health::NeedsSignIn { reason: "revoked".into(), generation };
+        let health = Health::NeedsSignIn { reason: "revoked".into(), generation, cause: None };
         vec![cooled(id, 5_000, 1, false), Outcome { id, change: Change::Health(health) }]
     };
     let is_dead = async || {
@@ -686,7 +688,7 @@ pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_n
     assert_eq!(vault.begin_refresh(a, second).await.unwrap().unfinished, None);
     // So does the vendor's refusal, but not one of another secret.
     for (generation, is_over) in [(Generation::FIRST, false), (second, true)] {
-        let health = Health::NeedsSignIn { reason: "revoked".into(), generation };
+        let health = Health::NeedsSignIn { reason: "revoked".into(), generation, cause: None };
         let outcome = Outcome { id: a, change: Change::Health(health) };
         vault.record(pool(), vec![outcome]).await.unwrap();
         let unfinished = vault.begin_refresh(a, second).await.unwrap().unfinished;
