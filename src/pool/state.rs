@@ -14,6 +14,7 @@ mod record;
 mod slot;
 mod stated;
 mod unsaved;
+mod why;
 
 use std::collections::HashMap;
 use std::sync::Arc;

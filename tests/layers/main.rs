@@ -42,3 +42,4 @@ mod unrenewed;
 mod user_layers;
 mod verdicts;
 mod weak_points;
+mod why;
