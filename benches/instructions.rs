@@ -1,13 +1,13 @@
 //! How many instructions a request takes, counted by callgrind: exact, and the same on every run.
 //!
 //! The request and the upstream are those of `overhead`. Each count is of one request in the steady
-//! state, from the clone of the template to the response, driven by one poll outside of any runtime; what
+//! state, from the clone of the template to the response, driven by one poll outside any runtime. What
 //! a stack adds is its count less that of `bare` (of two `bare` for a rotation, which makes two
 //! requests of one). Nothing is saved here: a pool saves in a task, for which there is no runtime.
 //!
-//! Aims, for what the layers add. The hand-made pair (tower's `RetryLayer` with a policy that clones,
-//! over tower-http's `AddAuthorizationLayer`) adds about 3,100 if the request goes well.
-//! - at most 3,000 for one layer if the request goes well and a copy of it is kept (`happy::one_layer`),
+//! Aims for what the layers add. The hand-made pair (tower's `RetryLayer` with a policy that clones,
+//! over tower-http's `AddAuthorizationLayer`) adds about 3,100 if the request succeeds.
+//! - at most 3,000 for one layer if the request succeeds and a copy of it is kept (`happy::one_layer`),
 //!   and 3,600 for four (`happy::four_layers`);
 //! - at most 1,950 if no second attempt is possible and nothing is kept (`happy::one_layer_nothing_kept`:
 //!   one API key, no repeats after network errors); the header alone (`happy::add_authorization`) takes
@@ -16,10 +16,10 @@
 //! - at most 8,000 for one layer over reqwest's service (`service::reqwest_layer`).
 //!
 //! The rows for reqwest need the feature `reqwest-middleware`. They are of a client of
-//! reqwest-middleware's whose last middleware responses from memory, and of a service that takes and gives
-//! what reqwest's client does.
+//! reqwest-middleware's whose last middleware responds from memory, and of a service with the request and
+//! response of reqwest's client.
 //!
-//! Takes valgrind and `cargo install gungraun-runner --version 0.20.0`. The profiles are left in
+//! Needs valgrind and `cargo install gungraun-runner --version 0.20.0`. The profiles are left in
 //! `target/gungraun`, for `callgrind_annotate`.
 
 use std::hint::black_box;

@@ -1,14 +1,14 @@
-//! What picking an account costs, and that it does not grow with the pool: 10, 1,000 and 100,000
-//! accounts, all but one of which cool down; one thread, and two at once on one pool.
+//! The cost of picking an account, which does not grow with the pool: 10, 1,000 and 100,000
+//! accounts, of which all but one cool down; on one thread, and on two at once over one pool.
 //!
-//! Measured by what `AuthHeaderLayer`, the layer that does the least but pick, adds to the request and
+//! Measured by what `AuthHeaderLayer`, the layer that does little more than pick, adds to the request and
 //! the in-memory service of the bench `overhead`. That is more than the pick: the context, the header
-//! and the pool's bookkeeping come on top, and are the same for every size. Each policy is measured that
-//! changes a pool by a pick, since that is where a size could tell; `ready` stands for pools in which no
+//! and the pool's bookkeeping are included, and are the same for every size. The measured policies are those
+//! that change a pool with each pick, since there a size could matter; `ready` names pools in which no
 //! account cools down. The sizes are measured in turn, in many short rounds; the medians count.
 //!
-//! The last line is for scripts: what is added with 100,000 accounts divided by what is added with 10,
-//! for the default policy on one thread. The line before has the largest of all these ratios.
+//! The last line is for scripts: the time added with 100,000 accounts divided by the time added with 10,
+//! for the default policy on one thread. The line before it has the largest of all these ratios.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -27,11 +27,11 @@ use support::{Stack, Upstream, at_once, send, template};
 
 const SIZES: [usize; 3] = [10, 1_000, 100_000];
 
-/// Short rounds, so that on a busy machine most are over before another process gets the processor.
+/// Short rounds, so that on a busy machine most of them end before another process gets the processor.
 const ROUNDS: usize = 401;
 const PER_ROUND: u64 = 300;
 
-/// A vault with this many accounts, of which all but the last cool down for a day where that is asked.
+/// A vault with this many accounts. On request, all but the last cool down for a day.
 fn vault(size: usize, cooling: bool) -> MemoryVault {
     let vault = MemoryVault::new();
     let now = Timestamp::from(SystemTime::now());
@@ -62,10 +62,10 @@ fn open(vault: &MemoryVault, policy: impl Policy) -> Pool {
     at_once(support::builder(vault.clone()).policy(policy).open()).expect("a pool")
 }
 
-/// How long this many requests take, one after another.
+/// The time of this many requests, one after another.
 fn time<S: Stack>(service: &mut S, requests: u64) -> Duration {
     let template = template();
-    // The other cases have had the caches.
+    // The other cases have filled the caches.
     for _ in 0..requests / 10 {
         black_box(at_once(send(service, template.clone())));
     }
@@ -92,7 +92,7 @@ fn time_of_two<S: Stack + Send>(service: &S, requests: u64) -> Duration {
     })
 }
 
-/// A stack, and by which name and size it is known.
+/// A stack, with its name and size.
 struct Case {
     name: String,
     size: usize,
@@ -141,7 +141,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// The median of the rounds for each case, in nanoseconds for a request.
+/// The median of the rounds for each case, in nanoseconds per request.
 fn medians(cases: &mut [Case], rounds: usize, per_round: u64) -> BTreeMap<(String, usize), f64> {
     let mut times = vec![Vec::with_capacity(rounds); cases.len()];
     for round in 0..rounds {
@@ -160,7 +160,7 @@ fn medians(cases: &mut [Case], rounds: usize, per_round: u64) -> BTreeMap<(Strin
 }
 
 fn main() {
-    // As criterion has it: without `--bench` the benches are only tried out.
+    // As with criterion: without `--bench` each case only runs once.
     let measures = std::env::args().any(|argument| argument == "--bench");
     let mut cases = cases();
 

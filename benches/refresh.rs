@@ -1,12 +1,12 @@
-//! What a refresh costs those who don't wait for it, and those who do.
+//! The cost of a refresh for requests that do not wait for it, and for those that do.
 //!
-//! `others`: a request of one account while another account's token is being exchanged, beside the same
-//! while nothing is. What a user would use instead keeps its tokens behind one asynchronous lock, held while
+//! `others`: a request of one account while another account's token is being exchanged, and the same
+//! without an exchange. A user's own client would keep its tokens behind one asynchronous lock, held while
 //! a token is renewed, as many clients do: there a request waits for the exchange, which takes 20 ms here.
 //!
-//! `waiters`: 200 requests wait for one new token; from the moment that the token endpoint answers to the
-//! moment that the last of them leaves with the new token. Over a vault in memory, and over one of files, in
-//! which the token is durable before anyone uses it. Instead: the 200 at that same lock, which keeps its
+//! `waiters`: 200 requests wait for one new token. Measured from the token endpoint's response to the
+//! moment when the last of them leaves with the new token. Over a vault in memory, and over one on disk, in
+//! which the token is durable before anyone uses it. In comparison: the 200 at the same lock, which keeps its
 //! token in memory only.
 //!
 //! The last two lines are for scripts.
@@ -37,14 +37,14 @@ const WAITERS: usize = 200;
 const ROUNDS: usize = 101;
 const REQUESTS: u64 = 2_000;
 
-/// How long an exchange takes where somebody waits for it.
+/// How long an exchange takes if somebody waits for it.
 const EXCHANGE: Duration = Duration::from_millis(20);
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Refuses old tokens, and tells when the last of so many new ones has come.
+/// An upstream that refuses old tokens, and records when the last of the expected new ones has come.
 fn upstream(
     lasts: Arc<Mutex<Option<Instant>>>,
 ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
@@ -62,7 +62,7 @@ fn upstream(
     })
 }
 
-/// Accounts whose tokens are refused, and one that is first and good.
+/// Accounts whose tokens are refused, and a good one before them.
 async fn pool(vault: impl Vault, good: bool) -> Pool {
     if good {
         let tokens = OAuthTokens::new("good").refresh("refresh-good");
@@ -73,7 +73,7 @@ async fn pool(vault: impl Vault, good: bool) -> Pool {
     support::builder(vault).sync_every(None).open().await.expect("a pool")
 }
 
-/// Exchanges that end when told to.
+/// A refresher that waits for the gate.
 fn gated(gate: &Arc<Notify>, begun: &watch::Sender<bool>) -> Refresher {
     let (gate, begun) = (gate.clone(), begun.clone());
     Refresher::new(move |_: Credential| {
@@ -92,7 +92,7 @@ fn pinned() -> Request<Body> {
     request
 }
 
-/// How long so many requests of the good account take, with or without a refresh under way for another.
+/// The time of this many requests of the good account, with or without a refresh of another account.
 fn others(runtime: &Runtime, requests: u64, refreshing: bool) -> Duration {
     runtime.block_on(async {
         let (gate, begun) = (Arc::new(Notify::new()), watch::Sender::new(false));
@@ -120,7 +120,7 @@ fn others(runtime: &Runtime, requests: u64, refreshing: bool) -> Duration {
     })
 }
 
-/// Tokens behind one lock that is held while one of them is renewed.
+/// Tokens behind one lock, which is held while one of them is renewed.
 #[derive(Clone)]
 struct Locked {
     tokens: Arc<tokio::sync::Mutex<[(HeaderValue, bool); 2]>>,
@@ -151,7 +151,7 @@ impl Locked {
     }
 }
 
-/// How long the first request of the good account takes while the lock is held.
+/// The time of the good account's first request while the lock is held.
 fn others_locked(runtime: &Runtime) -> Duration {
     runtime.block_on(async {
         let locked = Locked::new();
@@ -172,7 +172,7 @@ fn others_locked(runtime: &Runtime) -> Duration {
     })
 }
 
-/// From the response of the token endpoint until the last of the waiters has left.
+/// The time from the token endpoint's response until the last of the waiters has left.
 fn waiters(runtime: &Runtime, vault: impl Vault) -> Duration {
     runtime.block_on(async {
         let (gate, begun) = (Arc::new(Notify::new()), watch::Sender::new(false));
@@ -230,7 +230,7 @@ fn file_vault(runtime: &Runtime) -> (tempfile::TempDir, FileVault) {
 }
 
 fn main() {
-    // As criterion has it: without `--bench` the benches are only tried out.
+    // As with criterion: without `--bench` each case only runs once.
     let measures = std::env::args().any(|argument| argument == "--bench");
     let runtime = &runtime();
 

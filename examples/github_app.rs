@@ -1,10 +1,11 @@
-//! A GitHub App's installations: their tokens are made as they are needed, from the App's key.
+//! A GitHub App's installations. Their tokens are made when they are needed, with the App's key.
 //!
 //! `cargo run --example github_app --features hyper`
 //!
-//! The upstream is a server of its own on 127.0.0.1, with GitHub's two endpoints that it takes. The App's key is made up.
-//! The vault has no token at first. One is made before the first request, by a JWT that is signed with the key, and
-//! another once the server has revoked that; each once, though ten requests want it.
+//! The upstream is a local server on 127.0.0.1, with the two endpoints of GitHub that this needs. The App's key is
+//! made up.
+//! The vault has no token at first. One is made before the first request, with a JWT that is signed with the key, and
+//! another once the server has revoked the first. Each is made once, though ten requests need it.
 
 mod support {
     pub mod github;
@@ -36,11 +37,11 @@ use tower_credentials::{
 
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
-/// As GitHub hands it out, in a file. This one is for the example, and opens nothing.
+/// A key file as GitHub issues it. This one is for the example, and opens nothing.
 const APP_KEY: &[u8] = include_bytes!("support/github_app_test_key.pem");
 const APP_ID: &str = "12345";
 
-/// The App, by its key.
+/// The App, with its key.
 struct App {
     key: RsaKeyPair,
     client: HttpClient,
@@ -54,7 +55,7 @@ impl App {
         Ok(Self { key, client, api: api.to_owned() })
     }
 
-    /// What tells GitHub that it is the App who asks (RFC 7519, RS256). A minute early, since clocks differ.
+    /// A JWT that proves to GitHub that the App asks (RFC 7519, RS256). Issued a minute early, since clocks differ.
     fn jwt(&self) -> Result<String, BoxError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let claims = json!({ "iat": now - 60, "exp": now + 540, "iss": APP_ID });
@@ -67,14 +68,14 @@ impl App {
         Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// A token for the installation that the account is.
+    /// Requests a token for the account's installation.
     async fn token(&self, account: &Credential) -> Result<Secret, BoxError> {
         let id = account.metadata.attributes.get("installation");
         let id = id.ok_or("the account has no attribute `installation`")?;
         let request = Request::post(format!("{}/app/installations/{id}/access_tokens", self.api))
             .header(header::AUTHORIZATION, format!("Bearer {}", self.jwt()?))
             .header(header::ACCEPT, "application/vnd.github+json")
-            // GitHub refuses requests without one.
+            // GitHub refuses requests without a user agent.
             .header(header::USER_AGENT, "github_app")
             .body(Full::default())?;
         let response = self.client.request(request).await?;
@@ -82,9 +83,8 @@ impl App {
         if !status.is_success() {
             return Err(format!("GitHub answers {status}").into());
         }
-        let answer: Value = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
-        let text =
-            |name: &str| answer[name].as_str().ok_or_else(|| format!("the response has no {name}"));
+        let body: Value = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
+        let text = |name: &str| body[name].as_str().ok_or_else(|| format!("the response has no {name}"));
         let expiry = humantime::parse_rfc3339(text("expires_at")?)?;
         Ok(OAuthTokens::new(text("token")?).expires_at(expiry.into()).into())
     }
@@ -114,7 +114,7 @@ async fn run(pool: &Pool, client: HttpClient, github: &GitHub) -> Result<(), Box
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let github = GitHub::start(APP_ID, APP_KEY).await?;
-    // GitHub itself is at `https://api.github.com`, and wants a connector with TLS.
+    // GitHub itself is at `https://api.github.com`, and needs a connector with TLS.
     let client = Client::builder(TokioExecutor::new()).build_http();
 
     let vault = MemoryVault::new();

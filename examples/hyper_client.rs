@@ -1,9 +1,9 @@
-//! A program that uses hyper's client with one key, and what it takes to give it several: one layer.
+//! A program that uses hyper's client with one key needs one layer to use several.
 //!
 //! `cargo run --example hyper_client --features hyper`
 //!
-//! The upstream is a server of its own on 127.0.0.1, at which the account `work` is limited. The request is
-//! answered nonetheless, with the account `spare`.
+//! The upstream is a local server on 127.0.0.1, which limits the account `work`. The request succeeds with the
+//! account `spare`.
 
 mod support {
     pub mod accounts;

@@ -1,14 +1,14 @@
-//! A whole sign-in and a refresh, against an authorization server in this process.
+//! A complete sign-in and a refresh, with an authorization server in this process.
 //!
 //! ```text
 //! cargo run --example oauth_login --features oauth
 //! ```
 //!
-//! It shows what a command-line program prints while somebody signs in by a browser, and what becomes of the
-//! tokens: they go into a vault, a pool's requests use them, and when they have expired, a request is
-//! answered all the same. The browser is a plain HTTP client. Ends by itself, with 1 if something went wrong.
+//! Shows what a command-line program prints while somebody signs in with a browser, and what happens to the
+//! tokens: they are stored in a vault, a pool's requests use them, and a request renews them once they have
+//! expired. The browser is a plain HTTP client. Exits with 1 if anything goes wrong.
 //!
-//! To copy: [`sign_in`] and [`open_client`]. The server is that of the tests.
+//! To copy: [`sign_in`] and [`open_client`]. The server is the one of the tests.
 
 #[path = "../tests/authorization_server/mod.rs"]
 mod authorization_server;
@@ -31,10 +31,10 @@ use tower_credentials::{BoxError, CredentialsLayer, OAuthTokens, Pool, PoolKey, 
 const PROVIDER: &str = "example";
 
 // ---------------------------------------------------------------------------------------------------
-// What a program of yours would have.
+// What your program would have.
 
-/// Signs in to an account. `open` is called with the page that a person is to open; a program of yours
-/// would print it, and start a browser.
+/// Signs in to an account. `open` gets the page that the person must open; your program would
+/// print it, and start a browser.
 async fn sign_in(client: &OAuthClient, open: impl FnOnce(String)) -> Result<SignedIn, OAuthError> {
     let mut sign_in = client.sign_in(client.first_flow()?).await?;
     match sign_in.prompt().clone() {
@@ -55,7 +55,7 @@ async fn sign_in(client: &OAuthClient, open: impl FnOnce(String)) -> Result<Sign
     }
 }
 
-/// A client whose requests carry the accounts' tokens, renewed where that is needed.
+/// A client whose requests have the accounts' tokens, renewed if needed.
 fn open_client(
     pool: Pool,
     oauth: &OAuthClient,
@@ -64,9 +64,9 @@ fn open_client(
     ServiceBuilder::new().layer(layer).service(client())
 }
 
-/// Does this until it is done or Ctrl-C comes, and then waits for a renewal that is under way: cut off, it would
-/// lose the account.
-async fn and_close(
+/// Works until the work is done or Ctrl-C is pressed, and then waits for a token that is being renewed: a renewal that
+/// is cut off can cost the account its sign-in.
+async fn run_and_close(
     pool: &Pool,
     work: impl Future<Output = Result<(), BoxError>>,
 ) -> Result<(), BoxError> {
@@ -111,7 +111,7 @@ async fn tell() -> Result<(), BoxError> {
         println!("later      the access token has expired");
         ask(&client, server.url()).await
     };
-    and_close(&pool, requests).await?;
+    run_and_close(&pool, requests).await?;
 
     let now = vault.get(stored.id).await?;
     println!("stored     {} as {}, generation {}", stored.pool, stored.label, now.metadata.generation);
@@ -124,7 +124,7 @@ async fn tell() -> Result<(), BoxError> {
 
 fn lifetime(tokens: &OAuthTokens) -> u64 {
     let now = tower_credentials::Clock::system().now();
-    // The beginning of a second counts.
+    // A second that has begun counts.
     tokens.expires_at.map_or(0, |moment| moment.since(now).as_secs_f64().ceil() as u64)
 }
 

@@ -2,8 +2,8 @@
 //!
 //! `cargo run --example octocrab --features hyper`
 //!
-//! The upstream is a server of its own on 127.0.0.1, at which the account `work` is limited. The request is
-//! answered nonetheless, with the account `spare`.
+//! The upstream is a local server on 127.0.0.1, which limits the account `work`. The request succeeds with the
+//! account `spare`.
 
 mod support {
     pub mod accounts;
@@ -21,16 +21,16 @@ use tower::ServiceBuilder;
 use tower_credentials::{BoxError, CredentialsLayer, Pool, ReplayLayer};
 
 async fn ask(pool: Pool, origin: &str) -> Result<String, BoxError> {
-    // GitHub itself is at `https://api.github.com`, and wants a connector with TLS.
+    // GitHub itself is at `https://api.github.com`, and needs a connector with TLS.
     let client = Client::builder(TokioExecutor::new()).build_http();
-    // The body is of a type of octocrab's own. It is recorded as it is sent, so that it can be sent again.
+    // The body has octocrab's own type. It is recorded as it is sent, so that it can be sent again.
     let service = ServiceBuilder::new()
         .layer(ReplayLayer::new())
         .layer(CredentialsLayer::new(pool))
         .service(client);
     let octocrab = OctocrabBuilder::new_empty()
         .with_service(service)
-        // Over ours, since a credential goes only where the whole URI is known to be the provider's.
+        // Above ours, since a credential is sent only if the whole URI is known to be the provider's.
         .with_layer(&BaseUriLayer::new(Uri::try_from(origin)?))
         .with_auth(AuthState::None)
         .build()?;

@@ -1,9 +1,9 @@
-//! A program that uses reqwest with one key, and what it takes to give it several: three lines.
+//! A program that uses reqwest with one key needs three lines to use several.
 //!
 //! `cargo run --example reqwest_client --features reqwest`
 //!
-//! The upstream is a server of its own on 127.0.0.1, at which the account `work` is limited. The request is
-//! answered nonetheless, with the account `spare`.
+//! The upstream is a local server on 127.0.0.1, which limits the account `work`. The request succeeds with the
+//! account `spare`.
 
 mod support {
     pub mod accounts;
@@ -20,7 +20,7 @@ use tower_credentials::{BoxError, CredentialsLayer, Pool};
 async fn ask(pool: Pool, origin: &str) -> Result<String, BoxError> {
     // 1. Redirects stay within the origin.
     let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;
-    // 2. The layers stand over the client.
+    // 2. The layers go over the client.
     let layered = ReqwestLayer::new(CredentialsLayer::new(pool)).layer(client.clone());
 
     let request = client.post(format!("{origin}/v1/messages")).body(r#"{"prompt":"hello"}"#).build()?;

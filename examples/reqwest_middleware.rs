@@ -2,8 +2,8 @@
 //!
 //! `cargo run --example reqwest_middleware --features reqwest-middleware`
 //!
-//! The upstream is a server of its own on 127.0.0.1, at which the account `work` is limited. The request is
-//! answered nonetheless, with the account `spare`. Then another client with a timeout for each attempt asks.
+//! The upstream is a local server on 127.0.0.1, which limits the account `work`. The request succeeds with the
+//! account `spare`. Then another client, with a timeout for each attempt, sends a request.
 
 mod support {
     pub mod accounts;
@@ -35,7 +35,7 @@ fn client(pool: Pool) -> Result<ClientWithMiddleware, BoxError> {
         .build())
 }
 
-/// With a layer of tower's in the stack: each attempt may take ten seconds until it is answered.
+/// A client with a layer of tower's in the stack: each attempt may take ten seconds until its response.
 fn impatient(pool: Pool) -> Result<ClientWithMiddleware, BoxError> {
     let client = reqwest::Client::builder().redirect(redirect_policy(Policy::default())).build()?;
     let layers = ServiceBuilder::new()
@@ -64,7 +64,7 @@ async fn tell(pool: &Pool, upstream: &Upstream) -> Result<(), BoxError> {
     let response = ask(&client(pool.clone())?, &upstream.origin()).await?;
     tell_end(pool, upstream.api_requests(), &response, "hello, spare")?;
 
-    // What the first client has learnt, the second one knows.
+    // The second client knows what the first one has recorded.
     let response = ask(&impatient(pool.clone())?, &upstream.origin()).await?;
     println!("{response}");
     Ok(())

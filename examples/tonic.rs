@@ -1,9 +1,9 @@
-//! A gRPC client of tonic's over several accounts. Its transport is ours: two layers over hyper's client.
+//! A tonic client over several accounts. Its transport is two layers over hyper's client.
 //!
 //! `cargo run --example tonic --features hyper`
 //!
-//! The upstream is a server of its own on 127.0.0.1: tonic's health service, and in front of it a gateway
-//! that limits the account `work` by HTTP's own 429. The call is answered nonetheless, with the account
+//! The upstream is a local server on 127.0.0.1: tonic's health service, and in front of it a gateway
+//! that limits the account `work` with an HTTP 429. The call succeeds with the account
 //! `spare`.
 
 mod support {
@@ -31,7 +31,7 @@ async fn ask(pool: Pool, origin: &str) -> Result<ServingStatus, BoxError> {
         .layer(ReplayLayer::new())
         .layer(CredentialsLayer::new(pool))
         .service(client);
-    // A channel knows where it leads. This client has to be told.
+    // A channel knows its origin. This client has to be told.
     let mut health = HealthClient::with_origin(transport, Uri::try_from(origin)?);
 
     let response = health.check(HealthCheckRequest { service: String::new() }).await?;

@@ -16,8 +16,8 @@ use tower_credentials::vault::key::{EnvKey, FileKey, KeyServiceExt};
 use tower_credentials::vault::{Vault, VaultError, VaultExt, VaultRequest};
 use tower_credentials::{Credential, Pool, PoolKey, Secret};
 
-/// Wraps a vault: what it is asked is shown, at most four requests are answered at once, and none for longer
-/// than two seconds.
+/// Wraps a vault: prints every request, runs at most four at once, and fails those that take longer than two
+/// seconds.
 fn wrap(vault: FileVault) -> impl Vault {
     ServiceBuilder::new()
         .layer_fn(Trace)
@@ -26,7 +26,7 @@ fn wrap(vault: FileVault) -> impl Vault {
         .service(vault)
 }
 
-/// A trace of one's own; any layer does that passes the requests on.
+/// A user's own trace. Any layer works that passes the requests on.
 #[derive(Clone)]
 struct Trace<V>(V);
 
@@ -40,7 +40,7 @@ impl<V: Vault> Service<VaultRequest> for Trace<V> {
     }
 
     fn call(&mut self, request: VaultRequest) -> Self::Future {
-        // `Debug` shows what is asked, and no secret.
+        // `Debug` shows the request, and no secret.
         let (asked, since) = (format!("{request:?}"), Instant::now());
         let name = asked.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
         let response = self.0.call(request);
@@ -67,13 +67,13 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     vault.replace_secret(work.id, work.generation, Secret::api_key("sk-1b")).await?;
     vault.record(pool.clone(), vec![Outcome { id: work.id, change: Change::Reset }]).await?;
 
-    // A pool takes it like any vault.
+    // To a pool it is a vault like any other.
     let provider = GenericProvider::bearer("example").origin("https://api.example.com")?;
     let opened = Pool::builder(provider, vault.clone()).open().await?;
     println!("the pool has {} accounts", opened.status().len());
     opened.close(Duration::from_secs(60)).await?;
 
-    // While somebody else holds the vault's lock, the timeout is the layer's, and told from the vault's own.
+    // While another process holds the vault's lock, the layer's timeout comes first. It differs from the vault's own.
     let lock = std::fs::File::options().write(true).open(directory.join("lock"))?;
     lock.lock()?;
     let impatient = TimeoutLayer::new(Duration::from_millis(50)).layer(vault);

@@ -31,12 +31,12 @@ impl Write for Printable<'_, '_> {
 
 /// The maximum length of a text from elsewhere that is quoted, in characters.
 #[cfg(any(feature = "oauth", feature = "migrate"))]
-pub(crate) const MOST: usize = 300;
+pub(crate) const MAX_QUOTED: usize = 300;
 
-/// Returns whether a text may be shown unchanged.
+/// Returns whether a text may be shown unchanged: it is short, printable and not empty.
 #[cfg(any(feature = "oauth", feature = "migrate"))]
-pub(crate) fn is_plain(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= MOST && !text.chars().any(is_unprintable)
+pub(crate) fn is_short_printable(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= MAX_QUOTED && !text.chars().any(is_unprintable)
 }
 
 /// Returns at most this many characters of a text, with blanks for the unprintable ones.

@@ -1,9 +1,8 @@
-//! Exactly how often a request asks for memory in the steady state, over what the same request asks for
-//! when nothing stands between it and the upstream.
+//! How many allocations a request makes in the steady state, beyond those of the same request without anything between
+//! it and the upstream.
 //!
-//! The numbers are exact on purpose: a change that costs an allocation, or saves one, shows up here.
-//! The bounds beside them are the aims of `specs/`; the tower stack that a user would build by hand is
-//! counted in the same way.
+//! The numbers are exact on purpose: a change that costs or saves an allocation shows up here. The limits beside them
+//! are the goals in `specs/`. The tower stack that a user would build by hand is counted in the same way.
 
 use http::{HeaderValue, Request, StatusCode, header};
 use tokio::runtime::{Builder, Runtime};
@@ -19,11 +18,11 @@ use support::{Body, Stack, Upstream, at_once, send};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Requests before the count begins: contexts and buffers are made once and used again.
+/// Requests before the count begins: contexts and buffers are made once and reused.
 const WARM_UP: usize = 100;
 const COUNTED: usize = 100;
 
-/// The fewest and the most allocations of a request.
+/// The minimum and maximum number of allocations of a request.
 type Range = (u64, u64);
 
 fn in_steady_state(mut count: impl FnMut() -> u64) -> Range {
@@ -33,7 +32,7 @@ fn in_steady_state(mut count: impl FnMut() -> u64) -> Range {
     (0..COUNTED).map(|_| count()).fold((u64::MAX, 0), |(min, max), n| (min.min(n), max.max(n)))
 }
 
-/// What one request asks for, sent as clones of this one.
+/// Counts for one request, sent as clones of this one.
 async fn count<S: Stack>(service: &mut S, template: &Request<Body>) -> u64 {
     let before = allocations();
     let response = send(service, template.clone()).await;
@@ -42,12 +41,12 @@ async fn count<S: Stack>(service: &mut S, template: &Request<Body>) -> u64 {
     count
 }
 
-/// Outside of a runtime, where nothing can be waited for and nothing is saved.
+/// Outside of a runtime, where nothing can wait and nothing is saved.
 fn unsaved<S: Stack>(mut service: S, template: &Request<Body>) -> Range {
     in_steady_state(|| at_once(count(&mut service, template)))
 }
 
-/// Inside of a runtime, whose tasks save what was learnt, on this very thread.
+/// Inside a runtime, whose tasks save what was recorded, on this same thread.
 fn saved<S: Stack>(mut service: S, template: &Request<Body>, before_each: impl Fn(&Runtime)) -> Range {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     in_steady_state(|| {
@@ -56,7 +55,7 @@ fn saved<S: Stack>(mut service: S, template: &Request<Body>, before_each: impl F
     })
 }
 
-/// What a stack adds to a request that goes well, where each one costs the same.
+/// Returns what a stack adds to a request that succeeds, if each one costs the same.
 fn added<S: Stack>(service: S, template: &Request<Body>) -> u64 {
     let (bare, _) = unsaved(Upstream::good(), template);
     let (min, max) = unsaved(service, template);
@@ -64,7 +63,7 @@ fn added<S: Stack>(service: S, template: &Request<Body>) -> u64 {
     min - bare
 }
 
-/// The allocations of a request that no layer touches: the two lists of a map of headers.
+/// The allocations of a request without any layer: the two lists of a map of headers.
 const BARE: u64 = 2;
 
 #[test]
@@ -72,30 +71,30 @@ fn a_request_by_itself() {
     assert_eq!(unsaved(Upstream::good(), &support::template()), (BARE, BARE));
 }
 
-/// One: the map of eight headers is made larger for the ninth, ours. The copy that is kept costs none,
-/// as it is put into a buffer that the last request has left.
+/// One: the map of eight headers grows for the ninth, ours. The copy that is kept costs none, as it goes into a buffer
+/// that the last request has left.
 #[test]
-fn the_path_that_goes_well_adds_at_most_five() {
+fn a_success_adds_at_most_five() {
     let (pool, template) = (support::accounts(4), support::template());
     assert_eq!(added(support::four_layers(&pool, Upstream::good()), &template), 1);
     assert_eq!(added(support::one_layer(&pool, Upstream::good()), &template), 1);
-    // What a user would stack by hand.
+    // A stack that a user would build by hand.
     assert_eq!(added(support::hand_made(Upstream::good()), &template), 3);
     // Inside of a runtime it is the same, since nothing is saved.
     let range = saved(support::four_layers(&pool, Upstream::good()), &template, |_| ());
     assert_eq!(range, (BARE + 1, BARE + 1));
 }
 
-/// Where the context has to travel in the request's extensions, their map is made anew for each request.
+/// If the context has to travel in the request's extensions, a new map is made for each request.
 #[test]
-fn layers_of_a_user_in_between_cost_the_extensions() {
+fn a_users_layers_in_between_cost_a_map_of_extensions() {
     let (pool, template) = (support::accounts(4), support::template());
     assert_eq!(added(support::four_layers_apart(&pool, Upstream::good()), &template), 4);
     assert_eq!(added(support::three_layers(&pool, Upstream::good()), &template), 4);
     assert_eq!(added(support::auth_header(&pool, Upstream::good()), &template), 4);
 }
 
-/// What an API says about its limits is read without a copy.
+/// An API's limit headers are read without a copy.
 #[test]
 fn limit_headers_add_none() {
     let (pool, template) = (support::accounts(4), support::template());
@@ -105,10 +104,10 @@ fn limit_headers_add_none() {
     assert_eq!(unsaved(support::one_layer(&pool, good()), &template), (bare + 1, bare + 1));
 }
 
-/// One API key and no repeats: nothing is kept. A ninth header makes the map larger, whoever adds it;
-/// in place of one that is there already, it costs nothing.
+/// One API key and no repeats: nothing is kept. A ninth header makes the map grow, whoever adds it; if it replaces an
+/// existing one, it costs nothing.
 #[test]
-fn no_second_attempt_costs_none() {
+fn without_a_second_attempt_nothing_is_added() {
     let (pool, template) = (support::one_key(), support::template());
     let ninth_header = added(support::add_authorization(Upstream::good()), &template);
     assert_eq!(ninth_header, 1);
@@ -122,24 +121,24 @@ fn no_second_attempt_costs_none() {
     assert_eq!(added(support::one_layer_once(&pool, Upstream::good()), &with_place), 0);
 }
 
-/// A 429, and the same request with the next credential, ready to be sent a third time: over a request
-/// that goes well at once and that no layer touches.
+/// A 429, and the same request with the next credential, ready to be sent a third time: compared with a request that
+/// succeeds at once and that no layer touches.
 #[test]
 fn a_rotation_adds_at_most_four() {
     let template = support::template();
     let limited_first = Upstream::limited_first;
-    // Nothing is saved here, so that what is to be saved piles up, in a list that at times grows.
+    // Nothing is saved here, so unsaved changes pile up in a list that grows at times.
     let (min, max) = unsaved(support::four_layers(&support::accounts(4), limited_first()), &template);
     assert_eq!((min - BARE, max - BARE), (3, 4));
     let (min, max) = unsaved(support::one_layer(&support::accounts(4), limited_first()), &template);
     assert_eq!((min - BARE, max - BARE), (3, 4));
-    // What a user would stack by hand.
+    // A stack that a user would build by hand.
     let (min, max) = unsaved(support::hand_made(limited_first()), &template);
     assert_eq!((min - BARE, max - BARE), (6, 6));
 }
 
-/// The same with what saving takes, once before the request is sent again. If the next account was limited
-/// before, its recovery goes along with the next request's save.
+/// The same, including what saving costs, once before the request is sent again. If the next account was limited
+/// before, its recovery is saved with the next request.
 #[test]
 fn a_rotation_that_is_saved() {
     let template = support::template();

@@ -40,11 +40,11 @@ async fn pool(origin: &str) -> Pool {
 
 type Once = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A client, by the name under which it is compared.
+/// A client, with the name that the table shows.
 pub(crate) struct Case {
     pub(crate) client: &'static str,
     pub(crate) stack: &'static str,
-    /// Which case it is compared with, by index: the same client bare.
+    /// The index of the case that it is compared with: the same client bare.
     pub(crate) bare: usize,
     /// Sends one request and reads its response.
     pub(crate) send: Rc<dyn Fn() -> Once>,
@@ -55,7 +55,7 @@ const HAND_MADE: &str = "hand-made";
 /// The stack that the lines for scripts are about.
 pub(crate) const OURS: &str = "ours";
 
-/// The cases, in the order in which they are printed.
+/// The cases in the order of the table.
 #[derive(Default)]
 struct Cases(Vec<Case>);
 
@@ -95,7 +95,7 @@ impl Cases {
         });
     }
 
-    /// Over reqwest, whose clients are kept for as long as the program runs, so that no request has to clone
+    /// Over reqwest, whose clients live as long as the program, so that no request has to clone
     /// one.
     fn reqwest<C, F, E>(
         &mut self,
@@ -126,7 +126,7 @@ impl Cases {
     }
 }
 
-/// A request with one token, as a user without layers sets it.
+/// Sets one token, as a user without layers would.
 fn authorized(mut request: reqwest::Request, token: &str) -> reqwest::Request {
     let value = format!("Bearer {token}").parse().expect("a header's value");
     request.headers_mut().insert("authorization", value);
@@ -139,7 +139,7 @@ fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// The request that all of them send.
+/// The request that all clients send.
 fn request_to(origin: &str) -> Request<Full<Bytes>> {
     let mut request = Request::post(format!("{origin}/v1/messages"));
     for (name, value) in support::template().headers() {

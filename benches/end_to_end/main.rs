@@ -1,16 +1,16 @@
-//! What the layers cost where requests cross sockets: on loopback, over connections that are kept, with a POST of
-//! 2 KiB that is answered with 1 KiB; one at a time, and 64 at once.
+//! The cost of the layers over sockets: on loopback, over connections that stay open, with a POST of
+//! 2 KiB whose response has 1 KiB; one request at a time, and 64 at once.
 //!
-//! Each client is beside the same one bare, and beside what a user would stack by hand:
+//! Each client is compared with the same one bare, and with what a user would stack by hand:
 //! - `hyper`: hyper-util's client under `CredentialsLayer`;
-//! - `reqwest`: reqwest's client under `ReqwestLayer`, beside one of reqwest-middleware's with reqwest-retry;
-//! - `middleware`: a client of reqwest-middleware's with `CredentialsMiddleware`, and with `TowerMiddleware`. What is
-//!   bare is reqwest's client itself, so that reqwest-middleware counts as well;
-//! - `gateway`: the example `axum_gateway`, in a process of its own, beside a bare proxy of axum's in another.
+//! - `reqwest`: reqwest's client under `ReqwestLayer`, and one of reqwest-middleware's with reqwest-retry;
+//! - `middleware`: a client of reqwest-middleware's with `CredentialsMiddleware`, and with `TowerMiddleware`. The
+//!   bare one is reqwest's client itself, so that reqwest-middleware counts as well;
+//! - `gateway`: the example `axum_gateway` in its own process, and a bare axum proxy in another.
 //!
-//! A shared machine is faster in one moment than in the next. So a round has a few requests of each client only, in
-//! an order that changes, and what is compared is a client with the bare one of the same round. The median of
-//! these ratios counts, and half of them lie in the range that is printed beside it. The last two lines are for
+//! A shared machine is faster at one moment than at the next. So a round has only a few requests of each client, in
+//! an order that changes, and each client is compared with the bare one of the same round. The median of
+//! these ratios counts, and half of them lie in the range printed beside it. The last two lines are for
 //! scripts: ours over bare.
 
 use std::cell::Cell;
@@ -45,10 +45,10 @@ struct Load {
 const ONE_AT_A_TIME: Load = Load { at_once: 1, requests: 32, rounds: 501 };
 const BUSY: Load = Load { at_once: 64, requests: 256, rounds: 251 };
 
-/// Requests before those that are measured: the other clients have had the caches.
+/// Requests before the measured ones, since the other clients have filled the caches.
 const WARM_UP: usize = 4;
 
-/// An upstream on a thread of its own, which answers 200 and 1 KiB.
+/// An upstream on its own thread, which answers with a 200 of 1 KiB.
 fn upstream() -> String {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -73,7 +73,7 @@ fn upstream() -> String {
     receiver.recv().expect("a server")
 }
 
-/// Sends so many requests.
+/// Sends this many requests.
 async fn send(case: &Case, at_once: usize, requests: usize) {
     let set = tokio::task::LocalSet::new();
     let left = Rc::new(Cell::new(requests));
@@ -89,7 +89,7 @@ async fn send(case: &Case, at_once: usize, requests: usize) {
     set.await;
 }
 
-/// The microseconds of a request and what they are over the bare client's, each by round.
+/// The microseconds of a request and their ratio to the bare client's, by round.
 #[derive(Clone, Default)]
 struct Samples {
     times: Vec<f64>,
@@ -99,7 +99,7 @@ struct Samples {
 fn measure(runtime: &Runtime, cases: &[Case], load: &Load, rounds: usize) -> Vec<Samples> {
     let mut samples = vec![Samples::default(); cases.len()];
     for number in 0..rounds {
-        // Each comes after another one in turn: what ran before has left its traces.
+        // Each client follows every other one in turn, since the previous one has left its traces.
         let mut order: Vec<_> = (0..cases.len()).collect();
         order.rotate_left(number % cases.len());
         if number % 2 == 1 {
@@ -128,7 +128,7 @@ fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Prints the table; answers the line for scripts.
+/// Prints the table. Returns the line for scripts.
 fn print(cases: &[Case], samples: &[Samples], load: &Load) -> String {
     println!(
         "\nµs for a request, {:>2} at once{:>17} {:>10} {:>15}",
@@ -150,7 +150,7 @@ fn main() {
     if proxies::be_one_if_asked() {
         return;
     }
-    // As criterion has it: without `--bench` the benches are only tried out.
+    // As with criterion: without `--bench` each case only runs once.
     let measures = std::env::args().any(|argument| argument == "--bench");
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let upstream = upstream();
@@ -158,7 +158,7 @@ fn main() {
     let gateway = runtime.block_on(Proxy::ours(&upstream));
     let cases = runtime.block_on(clients::cases(&upstream, [&bare_proxy, &gateway]));
     let [one_at_a_time, busy] = [ONE_AT_A_TIME, BUSY].map(|load| {
-        // Connections are made.
+        // Makes the connections.
         measure(&runtime, &cases, &load, 1);
         let samples = measure(&runtime, &cases, &load, if measures { load.rounds } else { 1 });
         print(&cases, &samples, &load)

@@ -1,4 +1,4 @@
-//! Reverse proxies as processes of their own: a bare one, which is this program run again, and the example
+//! Reverse proxies in their own processes: a bare one, which is this program run again, and the example
 //! `axum_gateway`.
 
 use std::io::{BufRead, BufReader};
@@ -17,7 +17,7 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{Credential, PoolKey, Secret};
 
-/// What this program is run with to be the bare proxy, before the upstream's origin.
+/// The argument that makes this program the bare proxy. The upstream's origin follows.
 const BARE: &str = "--be-a-bare-proxy-of";
 
 const LISTENING: &str = "listening on ";
@@ -30,7 +30,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// One that forwards, and nothing else.
+    /// A proxy that only forwards.
     pub(crate) fn bare(upstream: &str) -> Self {
         let program = std::env::current_exe().expect("this program's path");
         let mut command = Command::new(program);
@@ -38,7 +38,7 @@ impl Proxy {
         Self::start(command, None)
     }
 
-    /// The example, with four accounts in a vault of files.
+    /// The example, with four accounts in a vault on disk.
     pub(crate) async fn ours(upstream: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().join("vault");
@@ -79,29 +79,29 @@ impl Drop for Proxy {
     }
 }
 
-/// The example's program, built as this one is where it is missing or old.
+/// The example's program. If it is missing or out of date, builds it with this program's profile.
 fn example() -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--all-features", "--example", "axum_gateway"]);
     if !cfg!(debug_assertions) {
-        // With the profile that this program has, nothing else is built anew.
+        // With this program's profile, nothing else is built again.
         build.args(["--profile", "bench"]);
     }
     assert!(build.status().expect("cargo").success(), "the example was not built");
-    // Of `target/release/deps/end_to_end-…`, the sibling `target/release/examples`.
+    // This program is `target/release/deps/end_to_end-…`, and the example is in `target/release/examples`.
     let this = std::env::current_exe().expect("this program's path");
     let profile = this.ancestors().nth(2).expect("the profile's directory");
     profile.join("examples").join("axum_gateway")
 }
 
-/// Whether this process is to be the bare proxy; it is, then, until it is killed.
+/// Runs the bare proxy until it is killed, if this process should be one. Otherwise returns false.
 pub(crate) fn be_one_if_asked() -> bool {
     let arguments: Vec<_> = std::env::args().collect();
     let [_, flag, upstream] = &arguments[..] else { return false };
     if flag != BARE {
         return false;
     }
-    // As the example's is.
+    // Like the example's.
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(serve(upstream.parse().expect("an origin")));
     true

@@ -1,4 +1,4 @@
-//! A vault that counts how often something is recorded in it.
+//! A vault that counts its `Record` requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

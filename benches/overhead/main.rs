@@ -2,44 +2,44 @@
 //!
 //! A request is a clone of a template: POST, eight headers with shared values, a body of 2 KiB in
 //! memory. The service at the end answers at once from memory. Everything runs on one thread of a
-//! current-thread runtime whose clock stands still (so that no timer ever fires), through a service
-//! that the caller keeps: `poll_ready`, `call`, and the future awaited.
+//! current-thread runtime with a paused clock (so that no timer ever fires), through a service
+//! that the caller keeps: `poll_ready`, `call`, and awaiting the future.
 //!
 //! Two paths:
-//! - *happy*: the answer is 200. Headers on it cost each layer that reads them; so there is a table for
-//!   an answer with none, from which the ratios come, and one for an answer that has six, three of them
+//! - *happy*: the response is 200. Its headers cost each layer that reads them, so there is a table for
+//!   a response with none, from which the ratios come, and one for a response that has six, three of them
 //!   about limits.
-//! - *rotate*: the first answer is 429 and names no time, the second is 200. The pool's cooldown is set
+//! - *rotate*: the first response is 429 and names no time, the second is 200. The pool's cooldown is set
 //!   to nothing, so that its four accounts take turns and each request is a rotation. The bare service
-//!   gets two requests, each a clone of its own.
+//!   gets two requests, each its own clone.
 //!
-//! Each account that is rotated to has been limited four requests before, so that each rotation teaches
+//! Each account that is rotated to was limited four requests earlier, so that each rotation records
 //! two things, a limit and a recovery. The limit is saved before the request is sent again, and the
-//! recovery goes along with the next one. What a rotation costs without a save, and if the next account
-//! was never limited, are rows of their own.
+//! recovery is saved along with the next one. A rotation without a save, and one whose next account
+//! was never limited, have their own rows.
 //!
-//! *rotate-saved* is the rotation again, by those that do the whole of the job: several accounts, and how
-//! they stand in a file before the request is sent again. That is `same_job`, which a user would write by
-//! hand, beside ours over a vault of files on the same disk. Ours over a vault in memory is what is left
+//! *rotate-saved* is the rotation again, by those that do the whole job: several accounts, whose
+//! state is in a file before the request is sent again. That is `same_job`, which a user would write by
+//! hand, beside ours over a vault on the same disk. Ours over a vault in memory shows the cost
 //! if a program keeps its accounts elsewhere. Files have fewer rounds, with fewer requests in each. How
 //! often something was saved is checked after each round. Allocations are those of the request's thread.
 //!
-//! The variants are measured in turn, in many short rounds; the median of the rounds counts. The table's
+//! The variants are measured in turn, in many short rounds, and the median of the rounds counts. The table's
 //! numbers are those of a request less those of the bare service. The lines for scripts, `overhead …`,
 //! are what ours adds divided by what another one adds:
 //! - `ratio happy`, `ratio rotate`: four layers by the hand-made pair, which is tower-http's
 //!   `AddAuthorizationLayer` under tower's `RetryLayer` with a policy that clones;
 //! - `one-layer ratio`: all four as one, by the same;
 //! - `ratio between`: four layers with a user's own between each two, by the same, if all goes well;
-//! - `ratio nothing-kept`: one layer that has no second attempt to keep a copy for, by the same;
-//! - `ratio same-job`: one layer over a vault of files, by what does the same job by hand;
-//! - `ratio same-job-memory`: one layer over a vault in memory, by the same, which has its file still.
+//! - `ratio nothing-kept`: one layer that keeps no copy, since no second attempt is possible, by the same;
+//! - `ratio same-job`: one layer over a vault on disk, by the same job done by hand;
+//! - `ratio same-job-memory`: one layer over a vault in memory, by the same, which still writes its file.
 //!
-//! What clients of reqwest-middleware's and services of reqwest's requests add is over the same without
+//! For clients of reqwest-middleware's and services of reqwest's requests, the base is the same without
 //! layers. The sizes at the end are of the services and of their futures.
 //!
-//! `cargo bench --bench overhead -- happy/four` does criterion's part for a few only;
-//! `cargo bench --bench overhead -- none` goes on to the tables at once.
+//! `cargo bench --bench overhead -- happy/four` runs criterion's part for a few variants only;
+//! `cargo bench --bench overhead -- none` skips it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -52,14 +52,19 @@ mod clients;
 #[path = "../../tests/counting_allocator/mod.rs"]
 mod counting_allocator;
 mod counting_vault;
+mod names;
 mod path;
 mod same_job;
+mod sample;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
 
 use counting_allocator::Counting;
+use names::{
+    APART, FOUR, HAND_MADE, HEADER_ALONE, NOTHING_KEPT, ONE, ONE_IN_FILES, ONE_IN_MEMORY, SAME_JOB,
+};
 use path::{How, Path};
 use support::Upstream;
 use table::Table;
@@ -67,31 +72,20 @@ use table::Table;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How many rounds the tables are made of, and how many requests a variant gets in each. Short ones, so
-/// that on a busy machine most are over before another process gets the processor.
+/// The number of rounds of a table, and of a variant's requests in each. The rounds are short, so
+/// that on a busy machine most of them end before another process gets the processor.
 const IN_MEMORY: (usize, u64) = (601, 150);
 const IN_FILES: (usize, u64) = (301, 30);
 
-/// The names that the ratios are made of.
-const HAND_MADE: &str = "RetryLayer + AddAuthorizationLayer";
-const FOUR: &str = "four layers";
-const ONE: &str = "one layer";
-const APART: &str = "four layers, others between";
-const NOTHING_KEPT: &str = "one layer, nothing kept";
-const HEADER_ALONE: &str = "AuthHeaderLayer alone";
-const SAME_JOB: &str = "the same job by hand, in a file";
-const ONE_IN_FILES: &str = "one layer, a vault of files";
-const ONE_IN_MEMORY: &str = "one layer, a vault in memory";
-
-fn path(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) -> Path {
-    let mut path = Path::new(name, runtime, answers);
-    path.bare("bare", answers());
+fn path(name: &'static str, runtime: &Rc<Runtime>, upstreams: fn() -> Upstream) -> Path {
+    let mut path = Path::new(name, runtime, upstreams);
+    path.bare("bare", upstreams());
     path.sends_again(HAND_MADE, support::hand_made);
     path.pooled(FOUR, support::four_layers, How::Saved);
     path.pooled(ONE, support::one_layer, How::Saved);
     path.pooled(APART, support::four_layers_apart, How::Saved);
     path.pooled("three layers, no saving", support::three_layers, How::Unsaved);
-    path.sends_once(HEADER_ALONE, support::auth_header(&support::accounts(4), answers()));
+    path.sends_once(HEADER_ALONE, support::auth_header(&support::accounts(4), upstreams()));
     if path.rotates() {
         path.pooled("four layers, nothing saved", support::four_layers, How::Unsaved);
         path.pooled("four layers, a fresh account", support::four_layers, How::NeverLimited);
@@ -100,22 +94,22 @@ fn path(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) ->
     } else {
         path.same_job(SAME_JOB);
         let key = support::one_key();
-        path.sends_once("four layers, nothing kept", support::four_layers_once(&key, answers()));
-        path.sends_once(NOTHING_KEPT, support::one_layer_once(&key, answers()));
+        path.sends_once("four layers, nothing kept", support::four_layers_once(&key, upstreams()));
+        path.sends_once(NOTHING_KEPT, support::one_layer_once(&key, upstreams()));
     }
-    path.bare("reqwest-middleware, bare", clients::bare(answers()));
+    path.bare("reqwest-middleware, bare", clients::bare(upstreams()));
     path.sends_again("reqwest-retry", clients::retrying);
     #[cfg(feature = "reqwest-middleware")]
     path.pooled("CredentialsMiddleware", clients::credentials_middleware, How::Saved);
     #[cfg(feature = "reqwest-middleware")]
     path.pooled("TowerMiddleware, one layer", clients::tower_middleware, How::Saved);
-    path.bare("reqwest's service, bare", clients::service(answers()));
+    path.bare("reqwest's service, bare", clients::service(upstreams()));
     #[cfg(feature = "reqwest-middleware")]
     path.pooled("ReqwestLayer, one layer", clients::reqwest_layer, How::Saved);
     path
 }
 
-/// What does the whole of the job.
+/// The variants that do the whole job.
 fn saved(runtime: &Rc<Runtime>) -> Path {
     let mut path = Path::new("rotate-saved", runtime, Upstream::limited_first);
     path.bare("bare", path.upstream());
@@ -126,7 +120,7 @@ fn saved(runtime: &Rc<Runtime>) -> Path {
     path
 }
 
-/// What ours adds, divided by what another one adds.
+/// Prints what ours adds divided by what another variant adds.
 fn print_ratio(name: &str, table: &Table, ours: &str, theirs: &str) {
     let (ours, theirs) = (table.row(ours), table.row(theirs));
     println!(
@@ -149,7 +143,7 @@ fn print_same_job(table: &Table) {
 }
 
 fn main() {
-    // As criterion has it: without `--bench` the benches are only tried out.
+    // As with criterion: without `--bench` each case only runs once.
     let measures = std::env::args().any(|argument| argument == "--bench");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = Rc::new(runtime.expect("a runtime"));

@@ -1,4 +1,4 @@
-//! A path that a request takes, and the variants of stacks that it is measured with.
+//! A request's path, and the stacks that are measured on it.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -16,42 +16,42 @@ use tower_credentials::vault::key::VaultKey;
 
 use crate::counting_vault::CountingVault;
 use crate::same_job::{self, Accounts};
+use crate::sample::{Meter, Sample};
 use crate::support::{self, Client, Upstream, at_once};
-use crate::table::{Meter, Sample};
 
 /// The variants of one path.
 pub(crate) struct Path {
     pub(crate) name: &'static str,
     runtime: Rc<Runtime>,
-    answers: fn() -> Upstream,
+    upstreams: fn() -> Upstream,
     pub(crate) variants: Vec<Variant>,
     base: usize,
-    /// Where some variants keep their accounts.
+    /// The directories of the variants that keep their accounts on disk.
     directories: Vec<TempDir>,
 }
 
 /// A way to send a request.
 pub(crate) struct Variant {
     pub(crate) name: &'static str,
-    /// Which variant's cost is not its own: the bare one's, by index.
+    /// The index of the bare variant, whose cost is subtracted.
     pub(crate) base: usize,
     pub(crate) run: Box<dyn FnMut(u64) -> Sample>,
 }
 
-/// What there is to measure about a pool.
+/// How a pool is measured.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum How {
     Saved,
-    /// Driven outside of a runtime, in which there is nobody to save.
+    /// Driven outside a runtime, where no task can save.
     Unsaved,
-    /// Saved, and each account is good as new.
+    /// Saved, and no account was ever limited.
     NeverLimited,
 }
 
 impl Path {
-    pub(crate) fn new(name: &'static str, runtime: &Rc<Runtime>, answers: fn() -> Upstream) -> Self {
+    pub(crate) fn new(name: &'static str, runtime: &Rc<Runtime>, upstreams: fn() -> Upstream) -> Self {
         let runtime = runtime.clone();
-        Self { name, runtime, answers, variants: Vec::new(), base: 0, directories: Vec::new() }
+        Self { name, runtime, upstreams, variants: Vec::new(), base: 0, directories: Vec::new() }
     }
 
     pub(crate) fn rotates(&self) -> bool {
@@ -59,16 +59,16 @@ impl Path {
     }
 
     pub(crate) fn upstream(&self) -> Upstream {
-        (self.answers)()
+        (self.upstreams)()
     }
 
-    /// What the variants that follow are compared with.
+    /// Adds the variant that the following ones are compared with.
     pub(crate) fn bare<C: Client + 'static>(&mut self, name: &'static str, client: C) {
         self.base = self.variants.len();
         self.sends_once(name, client);
     }
 
-    /// One that sends nothing again: if the first answer is limited, the caller sends twice.
+    /// Adds a variant that never sends again: if the first response is a 429, the caller sends twice.
     pub(crate) fn sends_once<C: Client + 'static>(&mut self, name: &'static str, mut client: C) {
         let (runtime, template) = (self.runtime.clone(), C::template());
         let each = if self.rotates() { 2 } else { 1 };
@@ -77,7 +77,7 @@ impl Path {
         });
     }
 
-    /// One without accounts that sends a limited request again.
+    /// Adds a variant without accounts that sends a limited request again.
     pub(crate) fn sends_again<C: Client + 'static>(
         &mut self,
         name: &'static str,
@@ -90,7 +90,7 @@ impl Path {
         self.stack(name, stack, send, || |_| ());
     }
 
-    /// What does the same job by hand.
+    /// Adds the variant that does the same job by hand.
     pub(crate) fn same_job(&mut self, name: &'static str) {
         let directory = directory();
         let path = directory.path().join("accounts.json");
@@ -118,20 +118,20 @@ impl Path {
         );
     }
 
-    /// One over a pool of four accounts in a vault in memory.
+    /// Adds a variant over a pool of four accounts in a vault in memory.
     pub(crate) fn pooled<C: Client + 'static>(
         &mut self,
         name: &'static str,
         stack: fn(&Pool, Upstream) -> C,
         how: How,
     ) {
-        // Outside of the runtime, in which it would keep syncing.
+        // Outside the runtime, in which it would keep syncing.
         let vault = CountingVault::new(MemoryVault::new());
         let (records, pool) = (vault.records(), at_once(support::accounts_in(vault, 4)));
         self.over_pool(&pool, records, name, stack, how);
     }
 
-    /// The same in a vault of files.
+    /// The same in a vault on disk.
     pub(crate) fn filed<C: Client + 'static>(
         &mut self,
         name: &'static str,
@@ -178,17 +178,17 @@ impl Path {
                 match how {
                     How::Saved => assert_eq!(saves, rotations * requests, "saves"),
                     How::Unsaved => assert_eq!(saves, 0, "saves"),
-                    // Those that make them so are saved, too.
+                    // The resets are saved, too.
                     How::NeverLimited => assert!(saves > requests, "{saves} saves"),
                 }
-                // If nothing saves, what is to be saved would pile up.
+                // Without saves, unsaved outcomes would pile up.
                 runtime.block_on(pool.save()).expect("a vault that saves");
             }
         });
     }
 
-    /// One that gets as many requests as are answered with 200. `audit` is called before they are sent, and
-    /// what it answers afterwards, with their number.
+    /// Adds a variant that gets as many requests as there are 200s. `audit` is called before they are sent, and
+    /// its result afterwards, with their number.
     fn stack<C: Client + 'static, A: FnOnce(u64)>(
         &mut self,
         name: &'static str,
@@ -213,7 +213,7 @@ impl Path {
         self.variants.push(Variant { name, base: self.base, run: Box::new(run) });
     }
 
-    /// Checks that each request is as many attempts as it should be, each with its own account.
+    /// Checks that each request makes the right number of attempts, each with its own account.
     fn check<C: Client>(&self, stack: &impl Fn(Upstream) -> C) {
         let upstream = self.upstream().recording();
         let (mut client, template) = (stack(upstream.clone()), C::template());
@@ -228,7 +228,7 @@ impl Path {
     }
 }
 
-/// A directory on the disk that the build is on: others may keep the temporary directory in memory.
+/// A directory on the build's disk, since the temporary directory may be in memory.
 fn directory() -> TempDir {
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
 }
@@ -241,7 +241,7 @@ async fn send_all<C: Client>(client: &mut C, template: &C::Request, requests: u6
     meter.stop()
 }
 
-/// The same with accounts of which none was ever limited.
+/// The same with accounts that were never limited.
 async fn send_fresh<C: Client>(
     pool: &Pool,
     client: &mut C,

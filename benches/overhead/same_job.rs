@@ -1,10 +1,10 @@
-//! What a user would write by hand with tower, in an afternoon, to do the same job: several accounts, the next
+//! A user's own code for the same job, written with tower in an afternoon: several accounts, the next
 //! one after a 429, `Retry-After` honoured, order and cooldowns in a file before the request is sent again.
 //!
 //! tower's `RetryLayer` keeps the request and sends it again; its policy does the rest. The file is written
-//! beside and renamed, and not synced, as ours isn't for a cooldown. It is written in place: that holds up
-//! the runtime's thread, as a vault must not, and is faster than a thread for blocking work, to which a task
-//! has to change and back (the bench `vault` has both). What it doesn't do: tell other processes, seal the
+//! under another name, renamed, and not synced, like ours for a cooldown. That happens in place: it blocks
+//! the runtime's thread, which a vault must not do, and is faster than a thread for blocking work, to which a task
+//! has to change and back (the bench `vault` measures both). What it does not do: inform other processes, seal the
 //! tokens, renew them, check where they go, or forget a failure.
 
 use std::collections::BTreeMap;
@@ -26,9 +26,9 @@ use crate::support::{Body, Stack, Upstream};
 pub(crate) struct Accounts(Arc<Shared>);
 
 struct Shared {
-    /// What applies each account, by its number.
+    /// The header of each account, by its number.
     headers: Vec<HeaderValue>,
-    /// How long an account cools down whose answer doesn't say.
+    /// How long an account cools down if its response does not say.
     cooldown: Duration,
     path: PathBuf,
     state: Mutex<State>,
@@ -36,7 +36,7 @@ struct Shared {
 
 #[derive(Serialize, Deserialize)]
 struct State {
-    /// The accounts' numbers. The one to take first is at the front, the one limited last at the back.
+    /// The accounts' numbers. The next one to use is at the front, the one limited last at the back.
     order: Vec<usize>,
     cooldowns: BTreeMap<usize, SystemTime>,
     #[serde(skip)]
@@ -44,7 +44,7 @@ struct State {
 }
 
 impl Accounts {
-    /// Accounts with these tokens, standing as the file says if there is one.
+    /// Accounts with these tokens, in the state that the file has, if it exists.
     pub(crate) fn open(path: &Path, tokens: &[String], cooldown: Duration) -> io::Result<Self> {
         let state = match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes)?,
@@ -69,7 +69,7 @@ impl Accounts {
         self.state().saves
     }
 
-    /// The accounts' numbers, the one to take first at the front.
+    /// The accounts' numbers, with the next one to use at the front.
     pub(crate) fn order(&self) -> Vec<usize> {
         self.state().order.clone()
     }
@@ -78,7 +78,7 @@ impl Accounts {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a request the first account that is ready, or the first at all.
+    /// Gives a request the first account that is ready, or else the first.
     fn apply(&self, mut request: Request<Body>) -> Request<Body> {
         let state = self.state();
         if let Some(account) = state.ready().or(state.order.first().copied()) {
@@ -88,14 +88,14 @@ impl Accounts {
         request
     }
 
-    /// Puts the account that was limited to the back; the header of the next one, if one is ready.
+    /// Moves the limited account to the back. Returns the header of the next one, if one is ready.
     fn limited(&self, header: &HeaderValue, cooldown: Duration) -> Option<&HeaderValue> {
         let limited = self.0.headers.iter().position(|other| other == header)?;
         let mut state = self.state();
         state.cooldowns.insert(limited, SystemTime::now() + cooldown);
         state.order.retain(|account| *account != limited);
         state.order.push(limited);
-        // With the lock held, so that no older state takes a newer one's place.
+        // With the lock held, so that no older state replaces a newer one.
         match self.save(&state) {
             Ok(()) => state.saves += 1,
             Err(error) => tracing::warn!(%error, "could not save the accounts"),
@@ -161,7 +161,7 @@ impl<E> Policy<Request<Body>, Response<Body>, E> for NextAccount {
     }
 }
 
-/// The stack, as a client has it.
+/// The stack over an upstream.
 pub(crate) fn stack(accounts: &Accounts, upstream: Upstream) -> impl Stack + Send + use<> {
     let policy = NextAccount { accounts: accounts.clone(), left: accounts.0.headers.len() - 1 };
     let accounts = accounts.clone();

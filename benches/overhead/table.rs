@@ -1,37 +1,10 @@
-//! Measuring a path's variants in turn, and the table of what came out.
+//! Measures a path's variants in turn, and prints the results as a table.
 
-use std::time::{Duration, Instant};
-
-use crate::counting_allocator::allocations;
 use crate::path::Path;
+use crate::sample::Sample;
 
-/// Requests before each round's: the other variants have had the caches.
+/// Requests before each round: the other variants have filled the caches meanwhile.
 const WARM_UP: u64 = 15;
-
-/// What some requests took.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Sample {
-    pub(crate) time: Duration,
-    /// Those of this thread.
-    pub(crate) allocations: u64,
-}
-
-/// Measures what happens between its two calls.
-pub(crate) struct Meter {
-    allocations: u64,
-    start: Instant,
-}
-
-impl Meter {
-    pub(crate) fn start() -> Self {
-        Self { allocations: allocations(), start: Instant::now() }
-    }
-
-    pub(crate) fn stop(self) -> Sample {
-        let time = self.start.elapsed();
-        Sample { time, allocations: allocations() - self.allocations }
-    }
-}
 
 /// Medians over the rounds, by variant.
 pub(crate) struct Table(Vec<Row>);
@@ -39,9 +12,9 @@ pub(crate) struct Table(Vec<Row>);
 pub(crate) struct Row {
     name: &'static str,
     nanoseconds: f64,
-    /// The same less the base's.
+    /// `nanoseconds` less those of the base.
     pub(crate) added: f64,
-    /// Half of all rounds lie between these.
+    /// Half of all rounds lie between these two.
     quartiles: (f64, f64),
     allocations: f64,
     pub(crate) added_allocations: f64,
@@ -53,7 +26,7 @@ impl Table {
         let mut samples = vec![Vec::with_capacity(rounds); path.variants.len()];
         for round in 0..rounds {
             for place in 0..path.variants.len() {
-                // Each round begins with another one, so that none always follows the same.
+                // Each round begins with another variant, so that none always follows the same one.
                 let index = (place + round) % path.variants.len();
                 let run = &mut path.variants[index].run;
                 run(WARM_UP);

@@ -1,4 +1,4 @@
-//! What the benches and the allocation test share: the request, the upstream, the pools and the stacks.
+//! The request, the upstream, the pools and the stacks of the benches and of the allocation test.
 
 #![allow(dead_code, reason = "each of them uses a part of it")]
 
@@ -29,7 +29,7 @@ use tower_http::auth::AddAuthorizationLayer;
 
 pub(crate) type Body = Full<Bytes>;
 
-/// A client's stack, whatever it is made of.
+/// A client's stack.
 pub(crate) trait Stack:
     Service<Request<Body>, Response = Response<Body>, Error: fmt::Debug, Future: Send> + Clone
 {
@@ -40,11 +40,11 @@ impl<S> Stack for S where
 {
 }
 
-/// What a bench sends requests through.
+/// A client or a stack that a bench sends requests through.
 pub(crate) trait Client {
     type Request: 'static;
 
-    /// The request that clones are made of.
+    /// The request that is cloned for each sending.
     fn template() -> Self::Request;
 
     /// Sends a clone, and drops the response's body.
@@ -63,9 +63,9 @@ impl<S: Stack> Client for S {
     }
 }
 
-/// The request that clones are made of: POST, eight headers, 2 KiB.
+/// The request that is cloned for each sending: POST, eight headers, 2 KiB.
 ///
-/// The values and the body are shared by all clones, as those of a client that keeps a template are.
+/// All clones share the values and the body, as in a client that keeps a template.
 pub(crate) fn template() -> Request<Body> {
     let headers = [
         ("accept", "application/json"),
@@ -89,7 +89,7 @@ pub(crate) fn template() -> Request<Body> {
     request
 }
 
-/// What an API's good response comes with: six headers, three of them about limits.
+/// The headers of an API's good response: six, three of them about limits.
 pub(crate) fn response_headers() -> HeaderMap {
     let headers = [
         ("content-type", "application/json"),
@@ -111,7 +111,7 @@ pub(crate) fn response_headers() -> HeaderMap {
 /// The service at the end: it answers at once, from memory.
 #[derive(Clone, Default)]
 pub(crate) struct Upstream {
-    /// How many requests it has answered, where every other one is limited, the first included.
+    /// How many requests it has answered, if every other one is limited, beginning with the first.
     limited: Option<Arc<AtomicU64>>,
     headers: Option<Arc<HeaderMap>>,
     seen: Option<Arc<Mutex<Vec<HeaderValue>>>>,
@@ -123,12 +123,12 @@ impl Upstream {
         Self::default()
     }
 
-    /// 429 and 200 in turn, without headers: no `Retry-After` either.
+    /// 429 and 200 in turn, without headers and so without `Retry-After`.
     pub(crate) fn limited_first() -> Self {
         Self { limited: Some(Arc::default()), ..Self::default() }
     }
 
-    /// With what an API says in the head of a response.
+    /// Adds the headers of an API's response.
     pub(crate) fn with_headers(mut self) -> Self {
         let headers = response_headers();
         drop(headers.clone());
@@ -136,19 +136,19 @@ impl Upstream {
         self
     }
 
-    /// Remembers the credential of each request.
+    /// Records the credential of each request.
     pub(crate) fn recording(mut self) -> Self {
         self.seen = Some(Arc::default());
         self
     }
 
-    /// The credentials of the requests since it was last asked.
+    /// Returns the credentials of the requests since the last call.
     pub(crate) fn seen(&self) -> Vec<HeaderValue> {
         let seen = self.seen.as_ref().expect("a recording upstream");
         std::mem::take(&mut *seen.lock().expect("no panic"))
     }
 
-    /// How many requests it has answered, where it limits some.
+    /// How many requests it has answered, if it limits some.
     pub(crate) fn answered(&self) -> Option<u64> {
         self.limited.as_ref().map(|answered| answered.load(Ordering::Relaxed))
     }
@@ -188,7 +188,7 @@ pub(crate) async fn send<S: Stack>(service: &mut S, request: Request<Body>) -> R
     service.call(request).await.expect("a response")
 }
 
-/// The result of a future that has nothing to wait for.
+/// The result of a future that is ready at once.
 pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -242,12 +242,12 @@ fn refresher() -> Refresher {
     Refresher::new(|_| async { Err::<Secret, _>(RefreshError::rejected("nothing here is refused")) })
 }
 
-/// The least that one header takes: tower-http's layer for one token, alone.
+/// The minimum for one header: tower-http's layer for one token, alone.
 pub(crate) fn add_authorization(upstream: Upstream) -> impl Stack + Send + use<> {
     AddAuthorizationLayer::bearer("access-0123456789abcdef0123456789abcdef").layer(upstream)
 }
 
-/// What a user would stack by hand: one token, and a second try after a 429.
+/// A user's own stack: one token, and a second try after a 429.
 pub(crate) fn hand_made(upstream: Upstream) -> impl Stack + Send + use<> {
     ServiceBuilder::new()
         .layer(RetryLayer::new(OnceMore::new()))
@@ -295,7 +295,7 @@ pub(crate) fn four_layers(pool: &Pool, upstream: Upstream) -> impl Stack + Send 
         .service(upstream)
 }
 
-/// The four layers, told not to send again after a network error: of a single API key, no request is
+/// The four layers without a repeat after a network error: with a single API key, no request is
 /// ever sent twice.
 pub(crate) fn four_layers_once(pool: &Pool, upstream: Upstream) -> impl Stack + Send + use<> {
     let never = NetworkRetry::default().times(0);
@@ -335,7 +335,7 @@ pub(crate) fn one_layer(pool: &Pool, upstream: Upstream) -> impl Stack + Send + 
     CredentialsLayer::new(pool.clone()).refresher(refresher()).layer(upstream)
 }
 
-/// As [`one_layer`], told not to send again after a network error.
+/// As [`one_layer`], without a repeat after a network error.
 pub(crate) fn one_layer_once(pool: &Pool, upstream: Upstream) -> impl Stack + Send + use<> {
     let layer = CredentialsLayer::new(pool.clone()).refresher(refresher());
     layer.rotate(|rotate| rotate.network(NetworkRetry::default().times(0))).layer(upstream)

@@ -1,4 +1,4 @@
-//! reqwest's clients over the benches' upstream, which responses from memory: no socket is opened.
+//! reqwest's clients over the benches' upstream, which responds from memory: no socket is opened.
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
@@ -24,7 +24,7 @@ pub(crate) fn bare(upstream: Upstream) -> Through {
     client(upstream, |builder| builder)
 }
 
-/// The same with reqwest-retry over it, which sends again once, and waits for no time at all.
+/// The same under reqwest-retry, which sends again once, at once.
 pub(crate) fn retrying(upstream: Upstream) -> Through {
     client(upstream, |builder| builder.with(RetryTransientMiddleware::new_with_policy(OnceMore)))
 }
@@ -33,7 +33,7 @@ fn client(upstream: Upstream, add: impl FnOnce(ClientBuilder) -> ClientBuilder) 
     Through(add(ClientBuilder::new(reqwest::Client::new())).with(InMemory(upstream)).build())
 }
 
-/// A service that takes and gives what reqwest's client does.
+/// A service with the request and response of reqwest's client.
 pub(crate) fn service(upstream: Upstream) -> impl Client {
     ThroughService(InMemory(upstream))
 }
@@ -102,11 +102,11 @@ where
     }
 }
 
-/// The request that clones are made of, as one of reqwest's.
+/// The template request, as one of reqwest's.
 fn template() -> reqwest::Request {
     let request = support::template().map(bytes_of);
     let template = reqwest::Request::try_from(request).expect("a request of reqwest's");
-    // As the other one: the first clone of fresh bytes makes them shared.
+    // As in the other template: the first clone of fresh bytes makes them shared.
     drop(copy(&template));
     template
 }
@@ -126,13 +126,13 @@ impl RetryPolicy for OnceMore {
     }
 }
 
-/// The upstream as the last middleware, and as a service as the client itself is one.
+/// The upstream as the last middleware, and as a service in place of the client.
 #[derive(Clone)]
 struct InMemory(Upstream);
 
 impl InMemory {
-    /// The upstream looks at nothing but the headers' map.
-    fn answer(&self, mut request: reqwest::Request) -> reqwest::Response {
+    /// The upstream looks only at the headers.
+    fn respond(&self, mut request: reqwest::Request) -> reqwest::Response {
         let mut ours = Request::new(Body::default());
         *ours.headers_mut() = std::mem::take(request.headers_mut());
         drop(request);
@@ -142,7 +142,7 @@ impl InMemory {
 }
 
 impl Middleware for InMemory {
-    // What `async_trait` makes of `async fn handle`.
+    // The expansion of `async fn handle` by `async_trait`.
     fn handle<'this, 'extensions, 'next, 'all>(
         &'this self,
         request: reqwest::Request,
@@ -155,7 +155,7 @@ impl Middleware for InMemory {
         'next: 'all,
         Self: 'all,
     {
-        Box::pin(async move { Ok(self.answer(request)) })
+        Box::pin(async move { Ok(self.respond(request)) })
     }
 }
 
@@ -169,7 +169,7 @@ impl Service<reqwest::Request> for InMemory {
     }
 
     fn call(&mut self, request: reqwest::Request) -> Self::Future {
-        ready(Ok(self.answer(request)))
+        ready(Ok(self.respond(request)))
     }
 }
 

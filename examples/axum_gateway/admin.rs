@@ -1,4 +1,4 @@
-//! `/.gateway/…`: how the accounts stand, for whoever is on the same machine.
+//! `/.gateway/…`: the state of the accounts, for clients on the same machine.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use tower_credentials::{CredentialId, CredentialStatus, Pool};
 use crate::guard::is_from_here;
 use crate::responses::{as_json, error};
 
-/// No API has paths that begin like this.
+/// No API has paths with this beginning.
 pub const PREFIX: &str = "/.gateway";
 
 pub fn routes(pool: Pool) -> Router {
@@ -26,7 +26,7 @@ pub fn routes(pool: Pool) -> Router {
         .with_state(pool)
 }
 
-/// Also where the gateway itself listens for others.
+/// Even if the gateway itself listens for other machines.
 async fn only_from_here(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,

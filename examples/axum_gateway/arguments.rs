@@ -15,8 +15,8 @@ use crate::guard::AllowedOrigin;
 
 /// A reverse proxy that lends its clients the accounts of a vault.
 ///
-/// Every request is sent to the upstream with one of the provider's accounts, whatever credential its client
-/// has sent; with the next one where that is limited. Point an SDK's base URL at it.
+/// Sends every request to the upstream with one of the provider's accounts, whatever credential the client has
+/// sent, and with the next account if that one is limited. Point an SDK's base URL at it.
 #[derive(Debug, Parser)]
 #[command(name = "axum_gateway", version, after_long_help = AFTER_HELP)]
 pub struct Arguments {
@@ -24,16 +24,16 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Where requests go: https://HOST[:PORT][/PATH], or http:// with a loopback host
+    /// The upstream: https://HOST[:PORT][/PATH], or http:// with a loopback host
     ///
-    /// PATH is put before every request's own. The accounts may go to this origin as well as to those of the
+    /// PATH is put before every request's own path. The accounts may be used at this origin, and at those of the
     /// provider.
-    // Judged later: clap's errors would show a password in it.
+    // Checked later: clap's errors would show a password in it.
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     upstream: Result<Endpoint, InvalidOrigin>,
 
-    /// Whose accounts: a vendor such as anthropic or openai, one of the file given by --config, or any other
-    /// name for accounts that go into `authorization: Bearer`
+    /// The provider of the accounts: a vendor such as anthropic or openai, a name from the file of --config, or any
+    /// other name for accounts that are sent as `authorization: Bearer`
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub provider: String,
 
@@ -43,8 +43,8 @@ pub struct Arguments {
 
     /// The file of the vault's key [default: the key of the program `credentials`]
     ///
-    /// Or the key is in the variable TOWER_CREDENTIALS_VAULT_KEY, or where the settings say. It is made together with a
-    /// vault, and for none that is there.
+    /// The key may also be in the variable TOWER_CREDENTIALS_VAULT_KEY, or where the settings say. It is made together
+    /// with a new vault, and never for an existing one.
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 
@@ -56,11 +56,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// The header that tokens go into, for a provider that is no vendor's
+    /// The header for tokens, for a provider that is not a known vendor
     #[arg(long, value_name = "NAME")]
     pub header: Option<HeaderName>,
 
-    /// Query parameters of clients' that are credentials, and are removed
+    /// Query parameters that are credentials of clients, and are removed
     #[arg(
         long,
         value_name = "NAME,…",
@@ -69,11 +69,11 @@ pub struct Arguments {
     )]
     pub strip_query: Vec<String>,
 
-    /// How much of a request's body is kept so that it can be sent again with another account, in bytes
+    /// How many bytes of a request's body are kept so that it can be sent again with another account
     #[arg(long, value_name = "BYTES", default_value_t = 2 * 1024 * 1024)]
     pub replay: u64,
 
-    /// Speak HTTP/2 to an http:// upstream; with https:// it is agreed upon by TLS
+    /// Speak HTTP/2 to an http:// upstream; with https://, TLS negotiates it
     #[arg(long)]
     pub http2: bool,
 
@@ -81,20 +81,20 @@ pub struct Arguments {
     #[arg(long)]
     pub admin: bool,
 
-    /// Listen on an address that is not loopback: whoever reaches it uses the accounts
+    /// Allow --listen with an address that is not loopback: whoever reaches it uses the accounts
     #[arg(long)]
     pub allow_remote: bool,
 
-    /// Web pages that may use the gateway: `null`, SCHEME://HOST[:PORT] or, for schemes of programs, SCHEME://*
+    /// Web pages that may use the gateway: `null`, SCHEME://HOST[:PORT] or, for a program's own scheme, SCHEME://*
     ///
-    /// As the browser's `origin` header has it, such as app://obsidian.md or vscode-webview://*. Any page can have the
-    /// origin `null` by a sandboxed frame: it opens the gateway to all of them.
+    /// As in the browser's `origin` header, such as app://obsidian.md or vscode-webview://*. Any page can get the
+    /// origin `null` with a sandboxed frame, so `null` allows all pages.
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     pub allow_origin: Vec<AllowedOrigin>,
 
     /// Tell clients not to try again if every account is limited for longer than this, in seconds
     ///
-    /// SDKs sleep for as long as `retry-after` says, in silence.
+    /// SDKs sleep silently for as long as `retry-after` says.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = any_seconds)]
     pub no_retry_beyond: Duration,
 
@@ -106,13 +106,13 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     pub timeout: Duration,
 
-    /// How long requests that are under way have to end after SIGTERM, in seconds
+    /// How long requests in flight may go on after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub drain: Duration,
 }
 
 impl Arguments {
-    /// What is given, or an end with what is wrong.
+    /// Returns the arguments, or exits with an error that names the wrong one.
     pub fn read() -> Self {
         let given = Self::parse();
         let listen = given.listen;
@@ -156,28 +156,30 @@ fn any_seconds(text: &str) -> Result<Duration, String> {
 
 const AFTER_HELP: &str = "\
 What is forwarded:
-  Method, path, query, headers, body and trailers, both ways and as they come. Left out are the headers of one
-  hop (RFC 9110, section 7.6.1), also those that `connection` names, and the client's own credentials. Nothing
-  is added but the account's headers, and those that the provider's settings name. Trailers of HTTP/1.1 need a `trailer` header, and those of responses `te: trailers` as well.
+  Method, path, query, headers, body and trailers, both ways and as they come. Left out are hop-by-hop headers
+  (RFC 9110, section 7.6.1), also those that `connection` names, and the client's own credentials. Only the
+  account's headers and those that the provider's settings name are added. Trailers of HTTP/1.1 need a `trailer`
+  header, and those of responses `te: trailers` as well.
 
-  A request goes to the next account where one is limited, and again with the same one once its token is
-  renewed, if its body fits into --replay; a longer one is sent once, and the client gets the 429.
+  If an account is limited, the request goes to the next one. If a token is refused, it is renewed and the request
+  sent again with the same account. Both need a body that fits into --replay: a longer one is sent once, and the
+  client gets the 429.
 
-What is answered by the gateway itself, with a JSON body:
-  429  every account is limited; `retry-after` and `retry-after-ms` say when the first is ready, if an upstream has
-       said so, and `x-should-retry: false` that this takes longer than --no-retry-beyond
-  502  the upstream can't be reached, or has broken off        504  it has not answered in time
-  503  there is no account that can be used                    426  a WebSocket, or another upgrade
-  400  what can't be forwarded: CONNECT, or a request that its client has broken off
-  403  the request was made by a web page of another machine that --allow-origin does not name, or for another
+Responses of the gateway itself, with a JSON body:
+  429  every account is limited; `retry-after` and `retry-after-ms` say when the first one is ready, if the upstream
+       has said so, and `x-should-retry: false` says that this takes longer than --no-retry-beyond
+  502  the upstream can't be reached, or broke off             504  it did not answer in time
+  503  no account can be used                                  426  a WebSocket, or another upgrade
+  400  the request can't be forwarded: a CONNECT, or one that its client broke off
+  403  the request came from a web page of another machine that --allow-origin does not name, or is for another
        host than this one (not with --allow-remote)
 
 With --admin:
-  GET  /.gateway/pool         the accounts, and how each stands
+  GET  /.gateway/pool         the accounts and their state
   GET  /.gateway/counters     requests, attempts, rotations and refreshes so far
   POST /.gateway/reset/NAME   ends the cooldowns of the account of this label or id
-  Without it these paths, too, are the upstream's.
+  Without it these paths go to the upstream, too.
 
-SIGTERM and SIGINT end it once the requests under way have ended; a second one ends it at once.
-Exit codes: 0 after a signal, 1 when it can't start, 2 for a command line that is of no use.
+SIGTERM and SIGINT end the gateway once the requests in flight have ended; a second signal ends it at once.
+Exit codes: 0 after a signal, 1 if it can't start, 2 for a bad command line.
 ";

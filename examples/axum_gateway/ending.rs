@@ -1,4 +1,4 @@
-//! The end of the gateway, which loses no account.
+//! The gateway's end, which loses no account.
 
 use std::io;
 #[cfg(unix)]
@@ -9,7 +9,7 @@ use tower_credentials::Pool;
 
 use crate::say;
 
-/// The signals that are to end the program.
+/// The signals that end the program.
 pub struct Signals {
     #[cfg(unix)]
     signals: Vec<tokio::signal::unix::Signal>,
@@ -46,7 +46,7 @@ impl Signals {
     }
 }
 
-/// Whether whoever started this has said that the signal is not to end it, as `nohup` does.
+/// Whether the program was started with this signal ignored, as by `nohup`.
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -55,10 +55,10 @@ fn is_ignored(signal: i32) -> bool {
     ignored.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
-/// How long the end waits for tokens that are being renewed.
+/// How long to wait at the end for tokens that are being renewed.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits for what would be lost, unless another signal comes.
+/// Waits for everything that would be lost, unless another signal comes.
 pub async fn close(pool: &Pool, signals: &mut Signals) {
     for account in pool.renewing() {
         say(&format!(

@@ -1,4 +1,4 @@
-//! What of a request goes to the upstream, and what of its response to the client.
+//! The parts of a request that go to the upstream, and the parts of its response that go to the client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,12 @@ use tower_credentials::ErrorBodyLayer;
 use tower_credentials::provider::Endpoint;
 use url::form_urlencoded;
 
-/// The upstream, as requests are rewritten for it.
+/// Rewrites requests for the upstream.
 pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
     prefix: String,
-    /// Whether connections to it are known to be HTTP/1.1.
+    /// Whether connections to it are certainly HTTP/1.1.
     is_http1: bool,
     credential_query: Vec<String>,
 }
@@ -64,7 +64,7 @@ impl std::fmt::Display for Unforwardable {
 }
 
 impl Upstream {
-    /// `None` where the endpoint is no URI, which it is.
+    /// `None` if the endpoint is not a URI, which never happens.
     pub fn new(endpoint: &Endpoint, http2: bool, credential_query: Vec<String>) -> Option<Self> {
         let parts = endpoint.origin().to_string().parse::<Uri>().ok()?.into_parts();
         let scheme = parts.scheme?;
@@ -77,7 +77,7 @@ impl Upstream {
         })
     }
 
-    /// A client's request as the upstream is to get it, but for the account.
+    /// Turns a client's request into the upstream's, but for the account.
     pub fn request(&self, request: Request<Body>) -> Result<Request<Body>, Unforwardable> {
         let (head, body) = request.into_parts();
         if head.method == Method::CONNECT {
@@ -86,14 +86,14 @@ impl Upstream {
         let mut forwarded = Request::new(body);
         *forwarded.uri_mut() = self.uri(&head.uri)?;
         *forwarded.method_mut() = head.method;
-        // Whatever the client speaks: which version the upstream does, its connection knows.
+        // Whatever version the client speaks: the connection to the upstream has its own.
         *forwarded.version_mut() = Version::HTTP_11;
         let mut headers = head.headers;
         let wants_trailers = lists(&headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         remove_hop_by_hop(&mut headers);
-        // Made anew for the upstream.
+        // The client to the upstream makes its own.
         headers.remove(HOST);
-        // The server here answers it, with the first piece of the body that is asked for.
+        // This server itself sends the 100 when the first piece of the body is read.
         headers.remove(http::header::EXPECT);
         ask_for_readable(&mut headers);
         if wants_trailers {
@@ -134,7 +134,7 @@ impl Upstream {
     fn without_credentials(&self, query: &str) -> String {
         let is_credential = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or_default();
-            // As servers read it: `api%5Fkey` is `api_key`.
+            // As servers decode it: `api%5Fkey` is `api_key`.
             form_urlencoded::parse(name.as_bytes()).next().is_some_and(|(name, _)| {
                 self.credential_query.iter().any(|removed| name.eq_ignore_ascii_case(removed))
             })
@@ -144,16 +144,16 @@ impl Upstream {
     }
 }
 
-/// The upstream's response as the client is to get it.
+/// Turns the upstream's response into the client's.
 pub fn response<B>(response: &mut Response<B>) {
     remove_hop_by_hop(response.headers_mut());
-    // The server here has its own to speak.
+    // This server has its own version.
     *response.version_mut() = Version::HTTP_11;
     response.extensions_mut().clear();
 }
 
-/// Headers that are for one connection alone (RFC 9110, section 7.6.1), and those that clients and proxies tell
-/// each other who they are with (sections 11.7 and 11.6.3).
+/// Headers for one connection only (RFC 9110, section 7.6.1), and those with which clients and proxies
+/// authenticate to each other (sections 11.7 and 11.6.3).
 static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -174,7 +174,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Asks for codings alone in which the layers can read what an error says of the account.
+/// Accepts only codings in which the layers can read what an error says about the account.
 fn ask_for_readable(headers: &mut HeaderMap) {
     if !headers.contains_key(ACCEPT_ENCODING) {
         return;
@@ -185,7 +185,7 @@ fn ask_for_readable(headers: &mut HeaderMap) {
         known.any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
     };
     let kept: Vec<_> = lists(headers, &ACCEPT_ENCODING).filter(is_readable).collect();
-    // Without the header any coding would do.
+    // Without the header any coding would be acceptable.
     let kept = if kept.is_empty() { b"identity".to_vec() } else { kept.join(&b", "[..]) };
     if let Ok(kept) = HeaderValue::from_bytes(&kept) {
         headers.insert(ACCEPT_ENCODING, kept);

@@ -1,12 +1,12 @@
-//! Who may use a gateway that listens for this machine alone. Every browser on it runs other people's
-//! programs: a page may post to any address, and may have its own host's name resolve to 127.0.0.1, so as to
+//! Who may use a gateway that listens only for this machine. Every browser on it runs other people's
+//! programs: a page may post to any address, and may make its own host name resolve to 127.0.0.1, so that it can
 //! read the responses, too.
 
 use axum::body::Body;
 use http::uri::Authority;
 use http::{HeaderMap, Request, Uri, header};
 
-/// Whether a request was made for this machine, and by no page from elsewhere but those of these origins.
+/// Whether a request is for this machine, and not from a web page of another origin than these.
 pub fn is_from_here(request: &Request<Body>, allowed: &[AllowedOrigin]) -> bool {
     let headers = request.headers();
     let host = match request.uri().host() {
@@ -22,11 +22,11 @@ pub fn is_from_here(request: &Request<Body>, allowed: &[AllowedOrigin]) -> bool 
     host && headers.get_all(header::ORIGIN).iter().all(is_allowed)
 }
 
-/// An `origin` that may use the gateway (RFC 6454, section 6.2), or all of one scheme that is no web page's.
+/// An `origin` that may use the gateway (RFC 6454, section 6.2), or all origins of one scheme that is not the web's.
 #[derive(Clone, Debug)]
 pub enum AllowedOrigin {
     One(String),
-    /// As it begins, `vscode-webview://`: editors give each of their pages a host of its own.
+    /// The beginning, such as `vscode-webview://`: editors give each of their pages its own host.
     All(String),
 }
 
@@ -66,7 +66,7 @@ impl std::str::FromStr for AllowedOrigin {
 }
 
 /// Whether a request asks for another protocol on its connection, as a WebSocket does (RFC 9110, section 7.8). An offer
-/// of another HTTP or of TLS may be passed over, and the request answered as it is.
+/// of another HTTP version or of TLS may be ignored, and the request served as it is.
 pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     let is_http = |protocol: &str| {
         let name = protocol.split('/').next().unwrap_or_default().trim();
@@ -79,7 +79,7 @@ pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    // What is no text is no host of ours.
+    // A value that is not text is not our host.
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 

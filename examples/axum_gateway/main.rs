@@ -1,12 +1,12 @@
-//! A reverse proxy for any API that puts a vault's accounts on the requests of its clients: an SDK in any
-//! language gets rotation and refreshes by a change of its base URL.
+//! A reverse proxy for any API that adds a vault's accounts to the requests of its clients: an SDK in any
+//! language gets rotation and refreshes with a change of its base URL.
 //!
 //! ```text
 //! cargo run --release --example axum_gateway --all-features -- \
 //!     --listen 127.0.0.1:8080 --upstream https://api.anthropic.com --provider anthropic
 //! ```
 //!
-//! `--help` tells the rest. To copy: [`accounts`] for a pool by settings, [`gateway`] for the layers.
+//! `--help` says the rest. To copy: [`accounts`] for a pool from settings, [`gateway`] for the layers.
 
 mod admin;
 mod arguments;
@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Tells the person who runs this. A standard error that is closed is no reason to end.
+/// Writes to standard error. If that is closed, the program goes on.
 fn say(message: &str) {
     let _ = writeln!(io::stderr(), "axum_gateway: {message}");
 }
@@ -73,7 +73,7 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         format!("can't listen on {listen}: {error}; choose another --listen, such as 127.0.0.1:0")
     })?;
-    // Before anything is waited for, so that no signal is missed.
+    // Before the first wait, so that no signal is missed.
     let mut signals = Signals::new()?;
     let (setup, nearest) = setup(&arguments)?;
     let registry = setup.registry();
@@ -81,16 +81,16 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     if pool.status().is_empty() {
         let meant = nearest.map(|name| format!(" (no vendor has this name; the nearest is {name})"));
         let (key, meant) = (pool.key(), meant.unwrap_or_default());
-        say(&format!("pool {key} has no account yet{meant}; until one is added, the answer is 503"));
+        say(&format!("pool {key} has no account yet{meant}; until one is added, the response is 503"));
     }
     let served = serve(listener, router(registry, pool.clone(), &arguments)?, &mut signals, &arguments);
     let served = served.await;
-    // Also where serving has failed: a renewal that is cut off loses its account.
+    // Also after an error: a renewal that is cut off can cost the account its sign-in.
     ending::close(&pool, &mut signals).await;
     served
 }
 
-/// Serves until a signal comes, and then until the requests that are under way have ended, or another one comes.
+/// Serves until a signal comes, and then until the requests in flight have ended or another signal comes.
 async fn serve(
     listener: TcpListener,
     router: Router,
@@ -99,7 +99,7 @@ async fn serve(
 ) -> Result<(), BoxError> {
     let address = listener.local_addr()?;
     let mut stdout = io::stdout();
-    // Whoever has started this may not want to know.
+    // Standard output may be closed.
     let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
 
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
@@ -120,8 +120,8 @@ async fn serve(
     Ok(())
 }
 
-/// The vault, its key and the providers' settings, where every program has them unless the command line says otherwise;
-/// and the nearest name that is known, where ours is not: then it is one for tokens in `authorization: Bearer`.
+/// The vault, its key and the providers' settings, from the usual places unless the command line says otherwise. Also
+/// the nearest known name if ours is unknown: then its accounts are sent as `authorization: Bearer`.
 fn setup(arguments: &Arguments) -> Result<(Setup, Option<String>), BoxError> {
     let name = &arguments.provider;
     let build = |settings: ProviderSettings| {
@@ -137,7 +137,7 @@ fn setup(arguments: &Arguments) -> Result<(Setup, Option<String>), BoxError> {
         }
         builder.build()
     };
-    // The credentials go here, whatever a file says, and to where the vendor's own API is.
+    // The credentials may be sent here, whatever a file says, and to the vendor's own API.
     let origin = arguments.upstream()?.origin().to_string();
     let mut settings = ProviderSettings::new().set("origins", &origin)?;
     if let Some(namespace) = &arguments.namespace {
@@ -156,7 +156,7 @@ fn setup(arguments: &Arguments) -> Result<(Setup, Option<String>), BoxError> {
     }
 }
 
-/// The provider's accounts in the vault, by its settings.
+/// Opens the pool of the provider's accounts, by its settings.
 async fn accounts(setup: &Setup, arguments: &Arguments) -> Result<Pool, BoxError> {
     let (name, registry) = (&arguments.provider, setup.registry());
     let vault = setup.vault_or_new().await?;
@@ -168,7 +168,7 @@ async fn accounts(setup: &Setup, arguments: &Arguments) -> Result<Pool, BoxError
     }
     let mut builder = registry
         .pool(name, vault)?
-        // A client that waits can be told for how long; a connection that hangs tells nothing.
+        // A 429 can say how long to wait; a hanging connection says nothing.
         .when_all_cooling_down(WhenAllCoolingDown::Fail)
         .on_event(tell);
     if registry.provider(name)?.oauth().is_some() {
@@ -182,7 +182,7 @@ async fn accounts(setup: &Setup, arguments: &Arguments) -> Result<Pool, BoxError
     Ok(builder.open().await?)
 }
 
-/// What a person should know of. Nothing in an event is secret.
+/// Writes the events that a person should know about. Nothing in an event is secret.
 fn tell(event: &Event<'_>) {
     match event {
         Event::NeedsSignIn { credential, reason } => {
@@ -205,7 +205,7 @@ fn tell(event: &Event<'_>) {
 
 type UpstreamClient<B> = Client<HttpsConnector<EarlyResponse<HttpConnector>>, B>;
 
-/// What sends requests to the upstream, over HTTP/1.1 and HTTP/2.
+/// The client to the upstream, over HTTP/1.1 and HTTP/2.
 fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
@@ -219,7 +219,7 @@ fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError>
             format!("the system's certificates can't be loaded: {error}; install ca-certificates")
         })?
     } else {
-        // Accounts may name hosts of their own, and those are trusted by nobody then.
+        // Accounts may name their own hosts, which nothing else vouches for.
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(rustls::RootCertStore::empty())
@@ -227,20 +227,20 @@ fn client(arguments: &Arguments) -> Result<UpstreamClient<ClientBody>, BoxError>
         builder.with_tls_config(config)
     };
     let connector = builder.https_or_http().enable_all_versions();
-    // An upload that is refused early may have its connection closed under it.
+    // A server may close the connection of an upload that it refuses early.
     let connector = connector.wrap_connector(EarlyResponseLayer::new().layer(http));
     Ok(Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .http2_only(arguments.http2)
-        // One HTTP/2 connection has all requests: one that is lost in silence must not take those of minutes with it.
+        // One HTTP/2 connection has all requests: if it is lost silently, it must not take minutes of requests with it.
         .http2_keep_alive_interval(Duration::from_secs(15))
         .http2_keep_alive_timeout(Duration::from_secs(10))
         .http2_keep_alive_while_idle(true)
         .build(connector))
 }
 
-/// A client's body on its way to the upstream: it streams, and is kept up to a bound so as to be sent again.
+/// A client's body on its way to the upstream. It streams, and is kept up to a bound so that it can be sent again.
 type ClientBody = ReplayBody<Body>;
 
 /// Our layers over the client.
@@ -259,7 +259,7 @@ fn router(registry: &Registry, pool: Pool, arguments: &Arguments) -> Result<Rout
         allow_remote: arguments.allow_remote,
         allowed: arguments.allow_origin.clone(),
     });
-    let proxy = tower::service_fn(move |request| gateway.clone().answer(layers.clone(), request));
+    let proxy = tower::service_fn(move |request| gateway.clone().respond(layers.clone(), request));
     let mut router = Router::new();
     if arguments.admin {
         router = router.nest(admin::PREFIX, admin::routes(pool));
@@ -276,7 +276,7 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn answer<S, R>(
+    async fn respond<S, R>(
         self: Arc<Self>,
         accounts: S,
         request: Request<Body>,
@@ -298,7 +298,7 @@ impl Gateway {
                            origin, and --allow-remote to everyone";
             return responses::error(StatusCode::FORBIDDEN, "forbidden", message);
         }
-        // Without the upgrade it would be another request, and its refusal would be held against the account.
+        // Without the upgrade it would be a different request, whose refusal would count against the account.
         if guard::asks_for_upgrade(request.headers()) {
             return responses::no_upgrade();
         }
@@ -322,7 +322,7 @@ impl Gateway {
             }
             Err(error) => {
                 if upload.is_broken_off() {
-                    // Nobody waits for this any more.
+                    // Nobody waits for this response any more.
                     let message = "the client has broken off its request";
                     return responses::error(StatusCode::BAD_REQUEST, "incomplete_request", message);
                 }
@@ -335,7 +335,7 @@ impl Gateway {
     }
 }
 
-/// The 429 of a pool in which every account was known to be limited.
+/// The 429 if every account is known to be limited.
 fn limited(head: http::response::Parts) -> Response<Body> {
     let wait = head.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let message = match wait {

@@ -17,7 +17,7 @@ pub fn as_json(status: StatusCode, body: &Value) -> Response<Body> {
     response
 }
 
-/// An error in the shape in which SDKs look for its message.
+/// An error in the form in which SDKs look for its message.
 pub fn error_body(kind: &str, message: &str) -> Value {
     json!({ "type": "error", "error": { "type": kind, "message": message } })
 }
@@ -26,17 +26,17 @@ pub fn error(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
     as_json(status, &error_body(kind, message))
 }
 
-/// The response to a request for another protocol, such as WebSocket. Clients that can do without it go on with HTTP.
+/// The response to a request for another protocol, such as WebSocket. Clients that do not need it go on with HTTP.
 pub fn no_upgrade() -> Response<Body> {
     let message = "this gateway forwards HTTP only: no WebSocket and no other upgrade; use the API's HTTP endpoint";
     let mut response = error(StatusCode::UPGRADE_REQUIRED, "upgrade_not_supported", message);
-    // The status wants the protocol that would do (RFC 9110, section 15.5.22).
+    // The status requires the name of an acceptable protocol (RFC 9110, section 15.5.22).
     response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response
 }
 
-/// The response to a request that the upstream has not answered, and its message.
+/// The response to a request that the upstream has not answered, with its message.
 pub fn failure(failure: &BoxError, upstream: &str) -> (Response<Body>, String) {
     if let Some(own) = failure.downcast_ref::<Error>() {
         let message = own.to_string();
@@ -55,7 +55,7 @@ pub fn failure(failure: &BoxError, upstream: &str) -> (Response<Body>, String) {
         return (error(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", &message), message);
     }
     let reasons: Vec<_> = causes(&**failure).map(ToString::to_string).collect();
-    let message = format!("no answer from {upstream}: {}", reasons.join(": "));
+    let message = format!("no response from {upstream}: {}", reasons.join(": "));
     (error(StatusCode::BAD_GATEWAY, "upstream_unreachable", &message), message)
 }
 

@@ -1,4 +1,4 @@
-//! The accounts of the examples that are about clients.
+//! The accounts of the examples about clients.
 
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::{MemoryVault, VaultExt};
@@ -15,12 +15,13 @@ pub async fn open_pool(origin: &str) -> Result<Pool, BoxError> {
     Ok(Pool::builder(provider, vault).open().await?)
 }
 
-/// What every program does at its end, whatever ends it: a renewal that is cut off loses its account.
+/// What every program must do before it ends, for whatever reason: a renewal that is cut off can cost the account its
+/// sign-in.
 pub async fn close(pool: &Pool) -> Result<(), BoxError> {
     Ok(pool.close(std::time::Duration::from_secs(60)).await?)
 }
 
-/// Tells the response and what it took; an error where the first account's limit did not cost one attempt
+/// Prints the response and the attempts. An error if the first account's limit did not cost one attempt
 /// more, or the response is not the one expected.
 pub fn tell_end(pool: &Pool, attempts: u32, response: &str, expected: &str) -> Result<(), BoxError> {
     println!("{response}");

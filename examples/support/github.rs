@@ -1,5 +1,5 @@
-//! What of GitHub the example of a GitHub App takes: an HTTP/1.1 server on 127.0.0.1 that makes tokens for who has
-//! the App's key, and an API for who has the latest token.
+//! The parts of GitHub that the example of a GitHub App needs: an HTTP/1.1 server on 127.0.0.1 that makes tokens for a
+//! client with the App's key, and an API for a client with the latest token.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl GitHub {
                 let state = served.clone();
                 let service = service_fn(move |request| {
                     let state = state.clone();
-                    async move { state.answer(&request) }
+                    async move { state.respond(&request) }
                 });
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
             }
@@ -69,19 +69,19 @@ impl GitHub {
         format!("http://{}", self.address)
     }
 
-    /// How many tokens it has made.
+    /// The number of tokens that it has made.
     pub fn minted(&self) -> u32 {
         self.state.minted.load(Ordering::Relaxed)
     }
 
-    /// Ends the latest token before its time.
+    /// Revokes the latest token.
     pub fn revoke(&self) {
         self.state.is_revoked.store(true, Ordering::Relaxed);
     }
 }
 
 impl State {
-    fn answer(&self, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, BoxError> {
+    fn respond(&self, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, BoxError> {
         let bearer = bearer(request.headers());
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/app/installations/678/access_tokens") if self.is_by_the_app(bearer) => {
@@ -106,7 +106,7 @@ impl State {
         token == latest && !self.is_revoked.load(Ordering::Relaxed)
     }
 
-    /// Whether it is a JWT of the App's, for ten minutes at most.
+    /// Whether this is a JWT of the App's for ten minutes at most.
     fn is_by_the_app(&self, jwt: &str) -> bool {
         let Some((text, signature)) = jwt.rsplit_once('.') else { return false };
         let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };

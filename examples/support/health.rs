@@ -1,5 +1,5 @@
 //! The upstream of the example with tonic: an HTTP/2 server on 127.0.0.1, without TLS, with tonic's health
-//! service behind a gateway that knows two accounts by their tokens. It knows nothing of this crate.
+//! service behind a gateway that knows two accounts by their tokens. It does not use this crate.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -49,13 +49,13 @@ impl HealthUpstream {
         format!("http://{}", self.address)
     }
 
-    /// How many requests the gateway has seen.
+    /// The number of requests to the gateway.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
 }
 
-/// Answers as a gateway does that speaks HTTP only, or passes the call on.
+/// Responds as a gateway that speaks only HTTP, or passes the call on.
 async fn gateway<H: Health>(
     health: HealthServer<H>,
     request: Request<Incoming>,

@@ -1,4 +1,4 @@
-//! The attempts of a story, gathered from a pool's events.
+//! The attempts of the story, collected from a pool's events.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use http::StatusCode;
 use tower_credentials::BoxError;
 use tower_credentials::events::Event;
 
-/// One attempt and what was done about its response.
+/// One attempt, and the reaction to its response.
 struct Attempt {
     request: u32,
     account: String,
@@ -35,12 +35,12 @@ impl Log {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What comes now is of the request of this number.
+    /// The next attempts belong to the request of this number.
     pub fn begin(&self, request: u32) {
         self.lock().0 = request;
     }
 
-    /// Takes in an event: a new attempt, or what was done after the latest one.
+    /// Records an event: a new attempt, or the reaction to the latest one.
     pub fn note(&self, event: &Event<'_>) {
         let (request, attempts) = &mut *self.lock();
         let done = match event {

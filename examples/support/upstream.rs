@@ -1,5 +1,5 @@
 //! The upstream of the quickstart: an HTTP/1.1 server on 127.0.0.1 with an API and a token endpoint.
-//! It knows three accounts by their tokens and nothing of this crate.
+//! It knows three accounts by their tokens, and does not use this crate.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// How many good responses `team` gets before it is limited, too.
+/// How many 200s `team` gets before it is limited, too.
 const TEAM_ALLOWANCE: u32 = 2;
 
 /// A running upstream.
@@ -27,7 +27,7 @@ pub struct Upstream {
 struct State {
     api_requests: AtomicU32,
     team_responses: AtomicU32,
-    /// The refresh token of `team`. It is good for one exchange, as most vendors' are.
+    /// The refresh token of `team`. It works once, as with most vendors.
     team_refresh: Mutex<&'static str>,
 }
 
@@ -45,7 +45,7 @@ impl Upstream {
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 let state = served.clone();
-                let service = service_fn(move |request| answer(state.clone(), request));
+                let service = service_fn(move |request| respond(state.clone(), request));
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
             }
         });
@@ -57,13 +57,13 @@ impl Upstream {
         format!("http://{}", self.address)
     }
 
-    /// How many requests the API has seen.
+    /// The number of requests to the API.
     pub fn api_requests(&self) -> u32 {
         self.state.api_requests.load(Ordering::Relaxed)
     }
 }
 
-async fn answer(
+async fn respond(
     state: Arc<State>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -92,7 +92,7 @@ impl State {
                 }
             }
             Some(b"Bearer spare-access") => plain(StatusCode::OK, "hello, spare"),
-            // `team-access-1`, which has expired, and whatever else.
+            // `team-access-1`, which has expired, and anything else.
             _ => plain(StatusCode::UNAUTHORIZED, "invalid_token"),
         }
     }

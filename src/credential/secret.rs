@@ -83,7 +83,7 @@ pub struct OAuthTokens {
 impl OAuthTokens {
     /// The key in [`extra`](Self::extra) of a token response that could not be read. It is kept unchanged, since the
     /// refresh token may be spent. The next successful renewal or sign-in removes it.
-    pub const UNREAD_ANSWER: &'static str = "unread_response";
+    pub const UNREAD_RESPONSE: &'static str = "unread_response";
 
     /// Creates tokens with an access token only.
     pub fn new(access: impl Into<SecretString>) -> Self {
@@ -110,7 +110,7 @@ impl Secret {
     pub(crate) fn has_unread_response(&self) -> bool {
         match self {
             Self::OAuth(tokens) | Self::Mcp(tokens) => {
-                tokens.extra.contains_key(OAuthTokens::UNREAD_ANSWER)
+                tokens.extra.contains_key(OAuthTokens::UNREAD_RESPONSE)
             }
             _ => false,
         }

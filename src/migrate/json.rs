@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
-use crate::printable::{is_plain, is_unprintable};
+use crate::printable::{is_short_printable, is_unprintable};
 use crate::secret::SecretString;
 
 /// A problem of one member. It does not quote the value.
@@ -285,7 +285,7 @@ impl<'t> Object<'t> {
 const UNPRINTABLE: &str = "is too long, or has characters that can't be shown";
 
 fn plain(value: Value<'_>, text: String) -> Result<String, Problem> {
-    match text.is_empty() || is_plain(&text) {
+    match text.is_empty() || is_short_printable(&text) {
         true => Ok(text),
         false => Err(value.problem(UNPRINTABLE)),
     }
@@ -304,7 +304,7 @@ impl Problem {
 
 /// A name from a file in a form that may be shown.
 pub(super) fn shown(name: &str) -> String {
-    match is_plain(name) {
+    match is_short_printable(name) {
         true => name.to_owned(),
         false => name.escape_debug().take(600).collect(),
     }

@@ -93,7 +93,7 @@ pub enum OAuthError {
         /// The URL of the request.
         url: String,
         /// The maximum number of bytes that are read.
-        most: usize,
+        limit: usize,
     },
     /// The response is not of the expected kind.
     Malformed {
@@ -243,7 +243,7 @@ impl fmt::Display for OAuthError {
                  sent may be known there. Give OAuthHttp a client that follows no redirects, and sign in again if \
                  {origin} is not the vendor's"
             ),
-            Self::TooLong { url, most } => write!(f, "the response from {url} is longer than {most} bytes"),
+            Self::TooLong { url, limit } => write!(f, "the response from {url} is longer than {limit} bytes"),
             Self::Malformed { url, status, .. } if status.is_redirection() => write!(
                 f,
                 "{url} answers {status}, a redirect, and nothing secret is sent on to where it leads; set that URL in the \

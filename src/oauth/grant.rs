@@ -23,7 +23,7 @@ use super::token_response::TokenResponse;
 use crate::claims::lenient;
 use crate::credential::OAuthTokens;
 use crate::patience::{Elapsed, within};
-use crate::printable::is_plain;
+use crate::printable::is_short_printable;
 use crate::secret::SecretString;
 
 /// The longest wait before the next poll of a server that did not respond.
@@ -141,7 +141,7 @@ pub(super) async fn device_details(
     let details: DeviceDetails =
         request.request_async(&endpoint).await.map_err(|error| endpoint.failed(error))?;
     // The code is printed, and the system opens the URL with whatever program handles its scheme.
-    if is_web(details.verification_uri().url()) && is_plain(details.user_code().secret()) {
+    if is_web(details.verification_uri().url()) && is_short_printable(details.user_code().secret()) {
         Ok(details)
     } else {
         Err(endpoint.malformed())

@@ -157,7 +157,7 @@ impl OAuthHttp {
                 let (status, body) = (head.status, std::mem::take(&mut received.0));
                 Ok(EndpointResponse { url, status, retry_after: retry_after(&head.headers), body })
             }
-            Ok(Ok((_, false))) => Err(OAuthError::TooLong { url, most: MAX_BODY }),
+            Ok(Ok((_, false))) => Err(OAuthError::TooLong { url, limit: MAX_BODY }),
             Ok(Err(error)) => {
                 if let Some(Error::Redirected { origin }) = error.downcast_ref() {
                     return Err(OAuthError::Redirected { url, origin: origin.clone() });

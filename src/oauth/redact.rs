@@ -2,7 +2,7 @@
 
 use url::form_urlencoded;
 
-use crate::printable::{MOST, one_line};
+use crate::printable::{MAX_QUOTED, one_line};
 use crate::secret::SecretString;
 use crate::vault::MAX_NAME_LEN;
 
@@ -34,7 +34,7 @@ impl Secrets {
             let encoded: String = form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect();
             text = text.replace(&encoded, "…");
         }
-        one_line(&text, MOST)
+        one_line(&text, MAX_QUOTED)
     }
 
     /// The text of an error and its causes, without the secrets.

@@ -16,7 +16,7 @@ use super::signed_in::SignedIn;
 use crate::claims::{ACCOUNT_ID, Claims, ENDPOINT, ID_TOKEN, lenient, within};
 use crate::clock::Timestamp;
 use crate::credential::OAuthTokens;
-use crate::printable::is_plain;
+use crate::printable::is_short_printable;
 use crate::secret::SecretString;
 
 /// The lifetime of an access token if the server states none that makes sense.
@@ -175,7 +175,7 @@ impl TokenResponse {
             Dialect::Standard | Dialect::Qwen | Dialect::Copilot => (claims.sub, claims.email),
         };
         let tokens = self.tokens(dialect, now);
-        let account = account.filter(|id| is_plain(id));
+        let account = account.filter(|id| is_short_printable(id));
         SignedIn { tokens, account, label: label.as_deref().and_then(fit_to_show) }
     }
 
@@ -217,7 +217,7 @@ impl TokenResponse {
 
 /// Keeps the old tokens' extra entries that the new ones don't have.
 pub(super) fn keep_extra(tokens: &mut OAuthTokens, old: &OAuthTokens) {
-    for (name, value) in old.extra.iter().filter(|(name, _)| *name != OAuthTokens::UNREAD_ANSWER) {
+    for (name, value) in old.extra.iter().filter(|(name, _)| *name != OAuthTokens::UNREAD_RESPONSE) {
         tokens.extra.entry(name.clone()).or_insert_with(|| value.clone());
     }
 }

@@ -103,6 +103,13 @@ impl PoolBuilder {
     }
 
     /// Calls `observe` with each event, on the task where it happens. It must not block.
+    ///
+    /// ```
+    /// # use tower_credentials::PoolBuilder;
+    /// # fn example(builder: PoolBuilder) -> PoolBuilder {
+    /// builder.on_event(|event| println!("{event:?}"))
+    /// # }
+    /// ```
     #[must_use]
     pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.observer = Observer::new(observe);
@@ -192,7 +199,9 @@ impl PoolBuilder {
         if self.config.refresher.as_ref().is_some_and(Refresher::is_minting) {
             mints.set();
         }
-        let last_responses = LastResponses::new(self.config.dates_responses_later());
+        let dates_later = self.config.dates_responses_later();
+        let last_responses = LastResponses::new(dates_later);
+        let reads_each_allowance = !dates_later || self.config.policy.reads_allowance();
         let pool = Pool(Arc::new(Inner {
             key,
             credential_headers,
@@ -208,6 +217,7 @@ impl PoolBuilder {
             saver: Mutex::new(save::Saver::default()),
             last_responses,
             sample_period: SamplePeriod::default(),
+            reads_each_allowance,
             mints,
             known_refresher: Mutex::default(),
             saves: AtomicBool::new(false),

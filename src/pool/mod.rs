@@ -113,6 +113,8 @@ struct Inner {
     saver: Mutex<save::Saver>,
     last_responses: LastResponses,
     sample_period: SamplePeriod,
+    /// Whether the limit headers of each response are read, since somebody depends on them or nothing counts periods.
+    reads_each_allowance: bool,
     mints: Mints,
     /// The refresher of one of the layers.
     known_refresher: Mutex<Option<KnownRefresher>>,

@@ -127,9 +127,10 @@ impl Pool {
             Some((until, _)) if until <= now => {
                 self.record_limit(lease, began, None, Said { status, stated: None });
             }
-            Some((until, by)) => {
+            Some(stated) => {
                 let observation = Observation { lease, began, scope: None, now, status };
-                self.with_state(|state, config| state.record_spent(&observation, (until, by), config));
+                let until =
+                    self.with_state(|state, config| state.record_spent(&observation, stated, config));
                 self.emit_cooled_down(&observation, Some(until), Reason::Spent);
             }
             None => {
@@ -222,20 +223,19 @@ impl Pool {
     /// here: a few each second say enough.
     #[inline]
     pub(crate) fn record_allowance(&self, lease: &Lease, headers: &HeaderMap) {
-        let is_read =
-            !self.0.config.dates_responses_later() || lease.samples().take(&self.0.sample_period);
-        if is_read {
+        if self.0.reads_each_allowance || lease.samples().take(&self.0.sample_period) {
             self.record_windows(lease, headers);
         }
     }
 
     #[cold]
     fn record_windows(&self, lease: &Lease, headers: &HeaderMap) {
-        let windows = rate_limit::windows(headers, self.now());
+        let now = self.now();
+        let windows = rate_limit::windows(headers, now);
         if windows.is_empty() {
             return;
         }
-        self.with_state(|state, _| state.record_windows(lease.slot(), &windows));
+        self.with_state(|state, config| state.record_windows(lease.slot(), &windows, config, now));
         self.emit(&Event::Allowance { credential: lease.credential(), windows: &windows });
     }
 

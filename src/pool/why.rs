@@ -37,9 +37,9 @@ pub enum Availability {
         /// How many it serves.
         in_flight: u32,
         /// How many it may serve. Fewer than [`max_in_flight`](crate::PoolBuilder::max_in_flight) if its vendor has
-        /// turned requests away; 0 while it turns all away.
+        /// turned requests away, and 0 while it turns all away; 1 while a request tries whether a long cooldown is over.
         most: u32,
-        /// Until when that is so, if its vendor has lowered it.
+        /// Until when that is so at most, if it is not by [`max_in_flight`](crate::PoolBuilder::max_in_flight).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
     },

@@ -249,7 +249,7 @@ pub struct UnusableSecret;
 impl std::fmt::Display for UnusableSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
-            "the secret, or the text beside it, can't be sent in a header; store it anew, without line breaks and \
+            "the secret, or the text beside it, can't be sent in a header; store it again, without line breaks and \
              control characters",
         )
     }

@@ -39,7 +39,8 @@ use crate::layers::CredentialsLayer;
 /// ```
 ///
 /// A middleware that is added before it runs once per request of the caller; one that is added after it runs once per
-/// attempt. For a stack with layers of other crates, use [`TowerMiddleware`](super::TowerMiddleware).
+/// attempt. Add it after reqwest-retry, and let the retry strategy leave 429 alone: a retry inside repeats each 429 with
+/// the account that is limited, before this middleware sees it. For a stack with layers of other crates, use [`TowerMiddleware`](super::TowerMiddleware).
 ///
 /// # Extensions and errors
 ///

@@ -134,7 +134,7 @@ impl fmt::Display for Described<'_> {
                 }
             }
             DirectoryGone(path) => {
-                write!(f, "{} is gone; restore it, or open the vault anew to make it", path.display())
+                write!(f, "{} is gone; restore it, or open the vault again to make it", path.display())
             }
             NetworkFileSystem { path, name } => write!(
                 f,
@@ -155,7 +155,7 @@ impl fmt::Display for Described<'_> {
             Unsupported { request } => {
                 write!(f, "this vault does not do {request:?}; update its backend, or do without")
             }
-            UnexpectedResponse => f.write_str("the vault answered something else than was asked"),
+            UnexpectedResponse => f.write_str("the vault's response does not belong to the request"),
         }
     }
 }

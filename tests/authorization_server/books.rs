@@ -1,4 +1,4 @@
-//! Who has been granted what.
+//! The records of what was granted to whom.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use tokio::time::Instant;
 
 use super::rules::{Rules, Vendor};
 
-/// What a client may ask for.
+/// The requests that a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Code,
     Refresh,
-    /// A device asks for its code.
+    /// A device requests its code.
     Device,
-    /// A device asks for its tokens.
+    /// A device polls for its tokens.
     DevicePoll,
-    /// GitHub's token for Copilot's.
+    /// An exchange of GitHub's token for Copilot's.
     Exchange,
     LinkPoll,
     Resource,
 }
 
-/// A `no` in the standard's words.
+/// A refusal in the standard's words.
 pub(super) type No = (&'static str, String);
 
 pub(super) fn no(code: &'static str, words: impl Into<String>) -> No {
@@ -37,7 +37,7 @@ pub(super) fn no(code: &'static str, words: impl Into<String>) -> No {
 struct Family {
     person: String,
     revoked: bool,
-    /// The last tokens, the refresh token that they were given for, and when.
+    /// The last tokens, the refresh token that was exchanged for them, and when.
     last: Option<(Pair, String, Duration)>,
 }
 
@@ -60,7 +60,7 @@ struct Code {
 struct Device {
     user_code: String,
     challenge: Option<String>,
-    /// Who has typed it in, and whether they said yes.
+    /// Who has typed it in, and whether they consented.
     typed: Option<(String, bool)>,
     interval: Duration,
     asked_at: Option<Duration>,
@@ -81,7 +81,7 @@ pub(super) struct Books {
     codes: HashMap<String, Code>,
     devices: HashMap<String, Device>,
     links: HashMap<String, Link>,
-    /// The family and the end of each access token.
+    /// The family and the expiry of each access token.
     access: HashMap<String, (usize, Duration)>,
     /// The family of each refresh token, and whether it is spent.
     refresh: HashMap<String, (usize, bool)>,
@@ -120,7 +120,7 @@ impl Books {
         self.older += duration;
     }
 
-    /// Notes the head of a request for the resource.
+    /// Records the head of a request for the resource.
     pub(super) fn resource_asked(&mut self, headers: &HeaderMap) {
         self.resource_heads.push(headers.clone());
     }
@@ -165,7 +165,7 @@ impl Books {
         self.families.iter_mut().for_each(|family| family.revoked = true);
     }
 
-    /// A secret of this sort, unlike any other.
+    /// Returns a secret of this kind, different from all others.
     pub(super) fn issue(&mut self, sort: &str) -> String {
         let number = tower_credentials::CredentialId::random();
         let secret = format!("{sort}-{number}");
@@ -271,14 +271,14 @@ impl Books {
         Ok(pair)
     }
 
-    /// Whose a living access token is.
+    /// Returns whose valid access token this is.
     pub(super) fn whose(&self, access: &str) -> Option<&str> {
         let (family, expires_at) = self.access.get(access)?;
         let family = &self.families[*family];
         (!family.revoked && self.now() < *expires_at).then_some(&family.person)
     }
 
-    /// A device's code and the code to type in.
+    /// Makes a device's code, and the code to type in.
     pub(super) fn device(&mut self, rules: &Rules, challenge: Option<String>) -> (String, String) {
         let device_code = self.issue("device");
         let user_code = format!("USER-{:04}", self.devices.len());
@@ -303,8 +303,8 @@ impl Books {
         device.expect("there is such a code").typed = Some((person, yes));
     }
 
-    /// A device asks for its tokens (RFC 8628, section 3.5). One that asks too soon is told to slow down, and
-    /// means it.
+    /// Polls for the tokens of a device (RFC 8628, section 3.5). A device that polls too soon is told to slow down, and
+    /// must.
     pub(super) fn poll_device(
         &mut self,
         rules: &Rules,
@@ -314,7 +314,7 @@ impl Books {
         let now = self.now();
         let device = self.devices.get_mut(device_code);
         let device = device.ok_or_else(|| no("invalid_grant", "no such device code"))?;
-        // A reading of the clock may be a little early at either end.
+        // The clock may be read a little early at either end.
         let is_early =
             device.asked_at.is_some_and(|at| now + Duration::from_millis(50) < at + device.interval);
         device.asked_at = Some(now);
@@ -361,7 +361,7 @@ impl Books {
         Some(self.begin(rules, link.person))
     }
 
-    /// Copilot's token for GitHub's.
+    /// Exchanges GitHub's token for Copilot's.
     pub(super) fn exchange(&mut self, rules: &Rules, github: &str) -> Option<Pair> {
         self.whose(github)?;
         let family = self.access.get(github)?.0;
@@ -372,7 +372,7 @@ impl Books {
     }
 }
 
-/// The challenge of a verifier (RFC 7636, section 4.2).
+/// Returns the challenge of a verifier (RFC 7636, section 4.2).
 fn challenge(verifier: &str) -> Result<String, No> {
     let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if !(43..=128).contains(&verifier.len()) || !verifier.bytes().all(is_unreserved) {

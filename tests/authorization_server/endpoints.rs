@@ -1,4 +1,4 @@
-//! Requests in, responses out, each vendor's way.
+//! Handling requests, in each vendor's way.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -80,7 +80,7 @@ async fn suffer(fault: Fault, reply: Reply, body: &str, headers: &HeaderMap) -> 
     }
 }
 
-/// What of a request must not be told to others.
+/// The parts of a request that must not be shown to others.
 fn secret_of(body: &str, headers: &HeaderMap) -> String {
     let params = pairs(body.as_bytes()).unwrap_or_default();
     let json: Params = serde_json::from_str(body).unwrap_or_default();
@@ -89,7 +89,7 @@ fn secret_of(body: &str, headers: &HeaderMap) -> String {
     found.or_else(|| authorization(headers, "token ")).expect("the request has a secret")
 }
 
-/// Parameters, none of which may come twice (RFC 6749, section 3.2).
+/// Parses parameters, none of which may occur twice (RFC 6749, section 3.2).
 fn pairs(form: &[u8]) -> Option<Params> {
     let mut params = Params::new();
     for (name, value) in form_urlencoded::parse(form) {
@@ -125,7 +125,7 @@ fn check_client(shared: &Shared, params: &Params) -> Result<(), No> {
     Ok(())
 }
 
-/// RFC 6749, section 4.1.1; RFC 7636, section 4.3. What is wrong with the client isn't told to it.
+/// RFC 6749, section 4.1.1; RFC 7636, section 4.3. If something is wrong with the client, the client is not told.
 fn authorize(shared: &Shared, query: &Params) -> Reply {
     let checked = (|| {
         let redirect =
@@ -197,7 +197,7 @@ fn token(shared: &Shared, headers: &HeaderMap, body: &str) -> Reply {
                 need(&params, "code")?,
                 need(&params, "code_verifier")?,
                 need(&params, "redirect_uri")?,
-                // Whoever does not want it may refuse it.
+                // A test that does not want this can refuse it.
                 match (shared.rules.vendor, params.get("state")) {
                     (Vendor::Anthropic, _) => Some(need(&params, "state")?),
                     (_, Some(_)) => return Err(no("invalid_request", "what is the state for")),
@@ -347,7 +347,7 @@ fn cursor_refresh(shared: &Shared, headers: &HeaderMap, body: &str) -> Reply {
     }
 }
 
-/// What the tokens are for: 200 with whose it is, or 401 (RFC 6750, section 3.1).
+/// The resource that tokens are for: 200 with their owner, or 401 (RFC 6750, section 3.1).
 fn resource(shared: &Shared, headers: &HeaderMap) -> Reply {
     let mut books = shared.books();
     books.ask(Kind::Resource);

@@ -9,21 +9,21 @@ use tokio::sync::Semaphore;
 /// A fault of a response.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// None: only a later response has one.
+    /// No fault: only a later response has one.
     None,
-    /// It never comes.
+    /// The response never comes.
     Never,
-    /// It breaks off in the middle.
+    /// The response breaks off in the middle.
     Cut,
-    /// It is longer than a client should read.
+    /// The response is longer than a client should read.
     Oversized,
-    /// It is this text.
+    /// The response is this text.
     Text(StatusCode, &'static str),
-    /// It is this text, with `{}` replaced by the first secret of the request.
+    /// The response is this text, with `{}` replaced by the first secret of the request.
     Quoting(StatusCode, &'static str),
 }
 
-/// A place at which an exchange is held.
+/// A point at which an exchange is held.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<Sides>);
 
@@ -37,12 +37,12 @@ impl Gate {
         Self(Arc::new(Sides { arrived: Semaphore::new(0), open: Semaphore::new(0) }))
     }
 
-    /// Waits until an exchange is here.
+    /// Waits until an exchange has arrived.
     pub(crate) async fn arrived(&self) {
         self.0.arrived.acquire().await.unwrap().forget();
     }
 
-    /// Lets it go on.
+    /// Lets the exchange go on.
     pub(crate) fn let_go(&self) {
         self.0.open.add_permits(1);
     }

@@ -146,7 +146,7 @@ impl AuthorizationServer {
         self.shared.books().advance(duration);
     }
 
-    /// Ends every session, as a vendor that signs people out.
+    /// Ends every session, as a vendor does that signs people out.
     pub(crate) fn revoke_all(&self) {
         self.shared.books().revoke_all();
     }

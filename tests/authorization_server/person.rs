@@ -24,7 +24,7 @@ impl AuthorizationServer {
                 let page = tokio::spawn(async move { browse(&url).await });
                 let end = sign_in.finish().await;
                 let page = page.await.unwrap();
-                // A link's page knows nothing of what becomes of it.
+                // A link's page does not know what happens next.
                 if flow == FlowKind::Loopback {
                     assert_eq!(page.status.is_success(), end.is_ok(), "{}", page.body);
                 }
@@ -39,8 +39,8 @@ impl AuthorizationServer {
 }
 
 impl AuthorizationServer {
-    /// An account that has signed in by the vendor's first flow. What is to be waited for there is not: it is
-    /// done without sockets, on a thread whose time is paused.
+    /// Returns an account that has signed in with the vendor's first flow. It does not wait for real time: it runs
+    /// without sockets, on a thread whose time is paused.
     pub(crate) async fn account(&self) -> SignedIn {
         let flow = self.client().first_flow().unwrap();
         if flow == FlowKind::Loopback {
@@ -95,12 +95,12 @@ pub(crate) struct Browser(Mutex<Vec<Cookie>>);
 struct Cookie {
     host: String,
     path: String,
-    /// Its name and value, as they are sent.
+    /// The name and value, as they are sent.
     pair: String,
 }
 
 impl Browser {
-    /// Asks for a page, without going where it leads.
+    /// Requests a page, without following redirects.
     pub(crate) async fn get(&self, url: &str) -> Fetched {
         let mut request = Request::get(url);
         if let Some(cookies) = self.cookies(url) {
@@ -117,7 +117,7 @@ impl Browser {
         response
     }
 
-    /// Opens a page and goes where it leads.
+    /// Opens a page and follows redirects.
     pub(crate) async fn open(&self, url: &str) -> Fetched {
         let mut page = self.get(url).await;
         while page.status.is_redirection() {
@@ -126,7 +126,7 @@ impl Browser {
         page
     }
 
-    /// The cookies for this page.
+    /// Returns the cookies for this page.
     pub(crate) fn cookies(&self, url: &str) -> Option<String> {
         let path = url::Url::parse(url).unwrap().path().to_owned();
         let is_for = |cookie: &&Cookie| {
@@ -139,17 +139,17 @@ impl Browser {
     }
 }
 
-/// The host of a page; browsers have one set of cookies for all its ports.
+/// Returns the host of a page. Browsers have one set of cookies for all its ports.
 fn host(url: &str) -> String {
     url::Url::parse(url).unwrap().host_str().unwrap().to_owned()
 }
 
-/// Opens a page in a browser of its own, and goes where it leads.
+/// Opens a page in a new browser, and follows redirects.
 pub(crate) async fn browse(url: &str) -> Fetched {
     Browser::default().open(url).await
 }
 
-/// All events of a sign-in in words, and how it ends.
+/// Returns all events of a sign-in in words, and its result.
 pub(crate) async fn follow(sign_in: &mut SignIn) -> (Vec<String>, Result<SignedIn, OAuthError>) {
     let mut story = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! Grants and refusals, as each vendor words them.
+//! Grants and refusals in each vendor's words.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -57,7 +57,7 @@ pub(super) fn tokens(shared: &Shared, pair: &Pair, first: bool) -> Value {
     response
 }
 
-/// A token of three parts. Nobody checks the last.
+/// Returns a token of three parts. Nobody checks the last.
 fn signed(shared: &Shared, claims: &Value) -> String {
     let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let signature = shared.books().issue("signature");
@@ -86,7 +86,7 @@ pub(super) fn refusal(shared: &Shared, (code, words): No) -> Reply {
     }
 }
 
-/// The API's host as token responses name it.
+/// Returns the API's host as token responses name it.
 pub(super) fn api(shared: &Shared, of_vendor: &str) -> String {
     let port = shared.url.rsplit(':').next().unwrap();
     shared.rules.api.map_or(of_vendor.to_owned(), |api| api.replace("{}", port))

@@ -1,10 +1,10 @@
-//! The rules of a server, and its vendor's peculiarities.
+//! The rules of a server, and each vendor's peculiarities.
 
 use std::time::Duration;
 
 use tower_credentials::oauth::{OAuthConfig, TokenEncoding};
 
-/// The one client that the server knows.
+/// The only client that the server knows.
 pub(crate) const CLIENT_ID: &str = "client-of-the-tests";
 /// Its secret, if the vendor's clients have one.
 pub(crate) const CLIENT_SECRET: &str = "secret-of-the-client";
@@ -40,15 +40,15 @@ pub(crate) struct Rules {
     pub(crate) vendor: Vendor,
     pub(crate) encoding: TokenEncoding,
     pub(crate) client_secret: Option<&'static str>,
-    /// How long access tokens live.
+    /// The lifetime of access tokens.
     pub(crate) access_lifetime: Duration,
-    /// Whether responses say so.
+    /// Whether responses state it.
     pub(crate) states_lifetime: bool,
-    /// Whether a refresh token works once, and a new one comes with each response.
+    /// Whether a refresh token works once, and each response contains a new one.
     pub(crate) rotates: bool,
-    /// How long a spent refresh token still gets the same tokens again.
+    /// How long a spent refresh token still gets the same tokens.
     pub(crate) grace: Option<Duration>,
-    /// How long GitHub's own tokens live, which are exchanged for Copilot's. `None` means for ever, without a refresh
+    /// The lifetime of GitHub's own tokens, which are exchanged for Copilot's. `None` means for ever, without a refresh
     /// token.
     pub(crate) github_lifetime: Option<Duration>,
     /// The API's host, if token responses name it. Defaults to the vendor's. `{}` is the server's port.
@@ -79,7 +79,7 @@ impl Rules {
     }
 }
 
-/// The vendor's configuration with its endpoints at this server, whichever process that is in.
+/// Returns the vendor's configuration with its endpoints at this server, in whichever process that is.
 pub(crate) fn config(vendor: Vendor, server: &str) -> OAuthConfig {
     let mut config = match vendor {
         Vendor::Anthropic => OAuthConfig::anthropic(),

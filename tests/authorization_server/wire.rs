@@ -53,7 +53,7 @@ impl Body for Canned {
 
     fn size_hint(&self) -> SizeHint {
         match &self.data {
-            // More is promised than comes.
+            // More is announced than comes.
             Some(data) if self.breaks_off => SizeHint::with_exact(2 * data.len() as u64 + 1),
             Some(data) => SizeHint::with_exact(data.len() as u64),
             None => SizeHint::default(),
@@ -115,7 +115,7 @@ impl Fetched {
     }
 }
 
-/// Asks for a page as a browser does.
+/// Requests a page as a browser does.
 pub(crate) async fn get(url: &str) -> Fetched {
     fetch(Request::get(url).body(Full::default()).unwrap()).await
 }

@@ -1,5 +1,5 @@
-//! Child processes of a test. The test binary runs itself again, as the test `a_child_does_its_job` of the same
-//! module; what that is to do is in its environment. Parent and child talk in lines, over the child's stdin and stdout.
+//! Child processes of a test. The test binary runs itself again, with the test `a_child_does_its_job` of the same
+//! module, whose environment says what to do. Parent and child exchange lines, over the child's stdin and stdout.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -15,24 +15,24 @@ use std::time::{Duration, Instant};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::{CommandKey, FileKey, VaultKey};
 
-/// The name that the test has which does a child's job, in each module with children.
+/// The test that does a child's job, in each module with children.
 const TEST: &str = "a_child_does_its_job";
 
 const PREFIX: &str = "TOWER_CREDENTIALS_CHILD_";
 
-/// How long anything here is waited for before the test fails.
+/// How long a test waits for a child before it fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What every line of a child begins with, since libtest writes to the same stdout.
+/// The beginning of every line of a child, since libtest writes to the same stdout.
 const MARK: &str = "> ";
 
-/// What libtest calls a test of a module: `module_path!()`, which begins with the crate.
+/// Returns libtest's name for a test of a module, given by `module_path!()`, which begins with the crate.
 pub(crate) fn test_name(module: &str, test: &str) -> String {
     let (_, module) = module.split_once("::").expect("a module of a test crate");
     format!("{module}::{test}")
 }
 
-/// Runs a test again, alone in a process of its own. Returns whether this is that process.
+/// Runs a test again, alone in its own process. Returns whether this is that process.
 pub(crate) fn is_alone(module: &str, test: &str) -> bool {
     if setting("ALONE").is_some() {
         return true;
@@ -45,12 +45,12 @@ pub(crate) fn is_alone(module: &str, test: &str) -> bool {
     false
 }
 
-/// A child's side: what it is to do, or `None` in a parent.
+/// A child's side: its job, or `None` in a parent.
 pub(crate) fn job() -> Option<String> {
     setting("JOB")
 }
 
-/// A child's side: what its parent has [set](Job::set).
+/// A child's side: a setting that its parent has made by [`Job::set`].
 pub(crate) fn setting(name: &str) -> Option<String> {
     std::env::var(format!("{PREFIX}{name}")).ok()
 }
@@ -60,12 +60,12 @@ pub(crate) fn path(name: &str) -> PathBuf {
     PathBuf::from(std::env::var_os(format!("{PREFIX}{name}")).expect("the parent has set it"))
 }
 
-/// A child's side: the key of this name, from the environment, so that no argument shows it.
+/// A child's side: the key of this name. It is in the environment, so that no argument shows it.
 pub(crate) fn key(name: &str) -> VaultKey {
     VaultKey::from_base64(&setting(name).expect("the parent has set it")).unwrap()
 }
 
-/// A child's side: the vault that its parent has named, with the key or from the key's place that it has named.
+/// A child's side: opens the vault that its parent has named, with the key or the key's place that it has named.
 pub(crate) async fn vault() -> FileVault {
     let directory = path("VAULT");
     let vault = match (setting("KEY_FILE"), setting("KEY_COMMAND")) {
@@ -78,9 +78,9 @@ pub(crate) async fn vault() -> FileVault {
     vault.unwrap()
 }
 
-/// A child's side: tells its parent a line, all at once.
+/// A child's side: sends its parent a line, all at once.
 pub(crate) fn say(line: impl std::fmt::Display) {
-    // Begun on a line of its own: libtest leaves one open.
+    // Starts a new line, since libtest leaves one open.
     let text = format!("\n{MARK}{line}\n");
     let mut stdout = std::io::stdout().lock();
     if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
@@ -89,7 +89,7 @@ pub(crate) fn say(line: impl std::fmt::Display) {
     }
 }
 
-/// A child's side: waits for its parent's next line; a parent that is gone ends the child.
+/// A child's side: waits for its parent's next line. Exits if the parent is gone.
 pub(crate) fn hear() -> String {
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {
@@ -98,13 +98,13 @@ pub(crate) fn hear() -> String {
     }
 }
 
-/// A child's side: does this on one thread, and file work on one other.
+/// A child's side: works on one thread, and one other for file work.
 pub(crate) fn on_two_threads<T>(work: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().max_blocking_threads(1).build().unwrap().block_on(work)
 }
 
-/// A child that is to be started.
+/// A child that has not been started.
 pub(crate) struct Job {
     before: Vec<OsString>,
     binary: PathBuf,
@@ -113,14 +113,14 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// A job of this name, for the child of a module: `module_path!()`.
+    /// A job of this name, for the child of the module `module_path!()`.
     pub(crate) fn new(module: &str, name: &str) -> Self {
         let binary = std::env::current_exe().unwrap();
         let test = test_name(module, TEST);
         Self { before: Vec::new(), binary, test, settings: Vec::new() }.set("JOB", name)
     }
 
-    /// Something that the child can ask for, by [`setting`].
+    /// Makes a setting, which the child reads by [`setting`].
     pub(crate) fn set(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.settings.push((format!("{PREFIX}{name}"), value.as_ref().to_owned()));
         self
@@ -134,14 +134,14 @@ impl Job {
         self.set(name, key.to_base64().expose())
     }
 
-    /// A program that is to start the child, with its arguments: `strace`, say.
+    /// Starts the child by another program with arguments, such as `strace`.
     pub(crate) fn under(mut self, program: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         let program = program.into_iter().map(|part| part.as_ref().to_owned());
         self.before.splice(0..0, program);
         self
     }
 
-    /// Another copy of this test binary, for a child that may not run this one.
+    /// Runs another copy of this test binary, for a child that may not run this one.
     pub(crate) fn binary(mut self, binary: &Path) -> Self {
         self.binary = binary.to_owned();
         self
@@ -173,7 +173,7 @@ impl Job {
     }
 }
 
-/// A child that runs. It is killed when this is dropped.
+/// A running child. It is killed when this is dropped.
 pub(crate) struct Child {
     process: std::process::Child,
     stdin: Option<ChildStdin>,
@@ -188,7 +188,7 @@ impl Child {
         self.process.id()
     }
 
-    /// The next line, or `None` once it says nothing any more.
+    /// Returns the next line, or `None` after the last one.
     pub(crate) fn next(&mut self) -> Option<String> {
         match self.lines.recv_timeout(DEADLINE) {
             Ok(line) => {
@@ -202,7 +202,7 @@ impl Child {
         }
     }
 
-    /// Waits until it says this; whatever it says before is passed over.
+    /// Waits for this line, and skips the lines before it.
     pub(crate) fn wait_for(&mut self, line: &str) {
         while let Some(said) = self.next() {
             if said == line {
@@ -212,7 +212,7 @@ impl Child {
         panic!("the child ended without {line:?}, and said: {:?}", self.heard);
     }
 
-    /// Waits for a line that begins like this, and answers the rest of it.
+    /// Waits for a line with this beginning. Returns the rest of it.
     pub(crate) fn wait_for_one_of(&mut self, beginning: &str) -> String {
         while let Some(said) = self.next() {
             if let Some(rest) = said.strip_prefix(beginning) {
@@ -232,21 +232,21 @@ impl Child {
         self.stdin = None;
     }
 
-    /// Sends it a signal of this name.
+    /// Sends the signal of this name.
     #[cfg(unix)]
     pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
         assert!(kill.unwrap().success());
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits for the child's end.
     pub(crate) fn kill(&mut self) {
-        // One that has ended by itself is as well.
+        // It may have ended already.
         let _ = self.process.kill();
         self.status = Some(self.process.wait().unwrap());
     }
 
-    /// Waits until it has ended by itself. What it said and how it ended.
+    /// Waits for the child's own end. Returns its lines and its exit status.
     pub(crate) fn end(mut self) -> (Vec<String>, ExitStatus) {
         let deadline = Instant::now() + DEADLINE;
         // Its stdout ends when it does.
@@ -262,7 +262,7 @@ impl Child {
         (std::mem::take(&mut self.heard), status)
     }
 
-    /// Waits until it has ended well, and answers what it said.
+    /// Waits for the child's successful end. Returns its lines.
     pub(crate) fn succeed(self) -> Vec<String> {
         let (heard, status) = self.end();
         assert!(status.success(), "the child ended with {status}, and said: {heard:?}");
@@ -276,32 +276,32 @@ impl Drop for Child {
             let _ = self.process.kill();
             let _ = self.process.wait();
         }
-        // Its stdout is closed now, unless it has left children of its own; nobody waits for those.
+        // Its stdout is closed now, unless it has left children of its own, which nobody waits for.
         if let Some(reader) = self.reader.take().filter(JoinHandle::is_finished) {
             let _ = reader.join();
         }
     }
 }
 
-/// Tries until it answers something, which it must before the deadline.
+/// Repeats an attempt until it returns something. Panics after the deadline.
 pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        if let Some(answer) = attempt().await {
-            return answer;
+        if let Some(value) = attempt().await {
+            return value;
         }
         assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Every file and directory from here on down.
+/// Returns every file and directory below this one, with itself.
 pub(crate) fn all_below(root: &Path) -> Vec<PathBuf> {
     let (mut all, mut at) = (vec![root.to_owned()], 0);
     while let Some(path) = all.get(at).cloned() {
         at += 1;
         if path.is_dir() {
-            // One that goes meanwhile has nothing in it.
+            // A directory that is removed meanwhile counts as empty.
             let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
             all.extend(entries.map(|entry| entry.path()));
         }
@@ -309,7 +309,7 @@ pub(crate) fn all_below(root: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The temporary files from here on down.
+/// Returns the temporary files below a directory.
 pub(crate) fn temporary_files(root: &Path) -> Vec<PathBuf> {
     let mut all = all_below(root);
     all.retain(|path| path.extension().is_some_and(|extension| extension == "tmp"));

@@ -1,4 +1,4 @@
-//! Errors in a program that uses anyhow: `?` takes whatever is a type of ours, and one word more what layers give.
+//! Errors in a program that uses anyhow: `?` takes our own types, and `map_err` those of stacks.
 
 #![cfg(feature = "tls")]
 
@@ -17,7 +17,7 @@ use tower_credentials::{
 
 type Body = Full<Bytes>;
 
-/// As a program's `main` has it.
+/// Uses anyhow as a program's `main` would.
 async fn run(key: &str, url: &str) -> anyhow::Result<()> {
     let vault = MemoryVault::new();
     let secret = Secret::Api { key: SecretString::api_key(key)? };
@@ -32,13 +32,13 @@ async fn run(key: &str, url: &str) -> anyhow::Result<()> {
         .oneshot(Request::get(url).body(Body::default())?)
         .await
         .map_err(anyhow::Error::from_boxed)?;
-    // The client alone has an error of a type of its own.
+    // Only the client alone has its own type of error.
     client.oneshot(Request::get(url).body(Body::default())?).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn they_go_through_and_ours_can_be_found() {
+async fn anyhow_takes_our_errors_and_they_can_be_downcast() {
     let error = run("\"quoted\"", "http://127.0.0.1:9/").await.unwrap_err();
     assert!(error.is::<tower_credentials::NotAnApiKey>(), "{error:?}");
 

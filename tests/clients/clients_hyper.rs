@@ -25,8 +25,8 @@ use tower_credentials::{
 use crate::children;
 use crate::support::{self, Journal, accounts, key, keys, renewing};
 use crate::wire::{
-    self, Guard, Wire, WireBody, WireReply, channel, frames, full, length, long, piece, soon, whole,
-    wire_client,
+    self, Guard, Wire, WireBody, WireReply, channel, frames, full, length, long, piece, piecewise, soon,
+    uploads, whole, wire_client,
 };
 
 const VERSIONS: [bool; 2] = [false, true];
@@ -49,8 +49,8 @@ fn token(request: &Request<Incoming>) -> String {
     value.strip_prefix("Bearer ").unwrap().to_owned()
 }
 
-/// A server that answers each token with a status, names the token, and notes it with the body.
-async fn answering(status: impl Fn(&str) -> u16 + Clone + Send + 'static) -> (Wire, Journal<String>) {
+/// A server whose response to each token has a status for it and the token as its body. Records the token and the body.
+async fn responding(status: impl Fn(&str) -> u16 + Clone + Send + 'static) -> (Wire, Journal<String>) {
     let seen = Journal::new();
     let log = seen.clone();
     let wire = Wire::start(move |request: Request<Incoming>| {
@@ -71,7 +71,7 @@ async fn answering(status: impl Fn(&str) -> u16 + Clone + Send + 'static) -> (Wi
     (wire, seen)
 }
 
-/// `limited` is limited, `old-1` has expired; all else is well.
+/// `limited` is limited, `old-1` has expired, and all others are good.
 fn usual(token: &str) -> u16 {
     match token {
         "limited" => 429,
@@ -91,7 +91,7 @@ where
 #[tokio::test]
 async fn a_limited_request_is_sent_again_over_the_same_connection() {
     for http2 in VERSIONS {
-        let (wire, seen) = answering(usual).await;
+        let (wire, seen) = responding(usual).await;
         let pool = pool(&wire, keys(["limited", "good"]).await).await;
         let client = CredentialsLayer::new(pool).layer(client(http2));
         let response = client.oneshot(post(&wire, Full::from("hi"))).await.unwrap();
@@ -102,9 +102,9 @@ async fn a_limited_request_is_sent_again_over_the_same_connection() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_renewed_and_what_was_learnt_is_in_the_vault() {
+async fn a_refused_token_is_renewed_and_the_new_one_is_in_the_vault() {
     for http2 in VERSIONS {
-        let (wire, seen) = answering(usual).await;
+        let (wire, seen) = responding(usual).await;
         let directory = tempfile::tempdir().unwrap();
         let (path, vault_key) = (directory.path().join("vault"), VaultKey::generate());
         let vault = FileVault::open(&path, &vault_key).await.unwrap();
@@ -127,9 +127,9 @@ async fn a_refused_token_is_renewed_and_what_was_learnt_is_in_the_vault() {
 }
 
 #[tokio::test]
-async fn cooldowns_are_in_the_vault_when_the_response_is_there() {
+async fn cooldowns_are_in_the_vault_when_the_response_arrives() {
     for http2 in VERSIONS {
-        let (wire, seen) = answering(usual).await;
+        let (wire, seen) = responding(usual).await;
         let directory = tempfile::tempdir().unwrap();
         let (path, vault_key) = (directory.path().join("vault"), VaultKey::generate());
         let vault = FileVault::open(&path, &vault_key).await.unwrap();
@@ -146,10 +146,10 @@ async fn cooldowns_are_in_the_vault_when_the_response_is_there() {
 }
 
 #[tokio::test]
-async fn a_body_that_streams_is_sent_once_and_with_a_replay_layer_again() {
+async fn a_streaming_body_is_sent_again_only_with_a_replay_layer() {
     for http2 in VERSIONS {
         for replays in [false, true] {
-            let (wire, seen) = answering(usual).await;
+            let (wire, seen) = responding(usual).await;
             let layer = CredentialsLayer::new(pool(&wire, keys(["limited", "good"]).await).await);
             let body = frames(["a ", "question"].map(|piece| Frame::data(piece.into())));
             let response = if replays {
@@ -160,12 +160,12 @@ async fn a_body_that_streams_is_sent_once_and_with_a_replay_layer_again() {
                 layer.layer(wire_client(http2)).oneshot(post(&wire, body)).await.unwrap()
             };
             let next_ready = response.extensions().get::<NextReady>().is_some();
-            let answer = read(response).await;
+            let response = read(response).await;
             if replays {
-                assert_eq!(answer, (200, "good".into()));
+                assert_eq!(response, (200, "good".into()));
                 assert_eq!(seen.all(), ["limited a question", "good a question"]);
             } else {
-                assert_eq!((answer, next_ready), ((429, "limited".into()), true));
+                assert_eq!((response, next_ready), ((429, "limited".into()), true));
                 assert_eq!(seen.all(), ["limited a question"]);
             }
             let request = post(&wire, full("more"));
@@ -175,27 +175,10 @@ async fn a_body_that_streams_is_sent_once_and_with_a_replay_layer_again() {
     }
 }
 
-/// A server whose answers stream what is sent into the channels that come from it. Requests are read to their
-/// end before.
-async fn piecewise() -> (Wire, mpsc::UnboundedReceiver<mpsc::Sender<Frame<Bytes>>>) {
-    let (bodies, made) = mpsc::unbounded_channel();
-    let wire = Wire::start(move |request| {
-        let bodies = bodies.clone();
-        async move {
-            whole(request.into_body()).await;
-            let (pieces, body) = channel();
-            bodies.send(pieces).unwrap();
-            Response::new(body)
-        }
-    })
-    .await;
-    (wire, made)
-}
-
 #[tokio::test]
-async fn pieces_of_a_response_arrive_before_the_next_is_made_and_dropping_it_ends_the_servers() {
+async fn pieces_of_a_response_arrive_as_they_are_made_and_dropping_it_ends_the_servers_body() {
     for http2 in VERSIONS {
-        let (wire, mut made) = piecewise().await;
+        let (wire, mut made) = piecewise(&[]).await;
         let pool = pool(&wire, keys(["a"]).await).await;
         let client = CredentialsLayer::new(pool).layer(client(http2));
         let mut response = client.oneshot(post(&wire, Full::from("hi"))).await.unwrap();
@@ -210,18 +193,9 @@ async fn pieces_of_a_response_arrive_before_the_next_is_made_and_dropping_it_end
 }
 
 #[tokio::test]
-async fn pieces_of_an_upload_arrive_before_the_next_is_made() {
+async fn pieces_of_an_upload_arrive_as_they_are_made() {
     for http2 in VERSIONS {
-        let (sender, mut arrived) = mpsc::unbounded_channel();
-        let wire = Wire::start(move |request: Request<Incoming>| {
-            let (done, end) = oneshot::channel::<()>();
-            sender.send((request.into_body(), done)).unwrap();
-            async move {
-                let _ = end.await;
-                Response::new(full("thanks"))
-            }
-        })
-        .await;
+        let (wire, mut arrived) = uploads().await;
         let layer = CredentialsLayer::new(pool(&wire, keys(["a", "b"]).await).await);
         let inner = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
         let client = (ReplayLayer::new(), layer).layer(inner);
@@ -240,7 +214,7 @@ async fn pieces_of_an_upload_arrive_before_the_next_is_made() {
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_ends_the_servers_work() {
+async fn dropping_a_request_ends_the_servers_work() {
     for http2 in VERSIONS {
         let (requests, mut begun) = mpsc::unbounded_channel();
         let wire = Wire::start(move |request: Request<Incoming>| {
@@ -324,7 +298,7 @@ async fn trailers_go_both_ways_and_with_each_attempt() {
 }
 
 #[tokio::test]
-async fn a_connection_that_can_not_be_made_is_tried_once_more_and_is_the_callers_to_see() {
+async fn a_connect_error_is_retried_once_and_then_returned() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);

@@ -1,4 +1,4 @@
-//! What the middleware for our own jobs promises, beside the one for any stack: both do the same.
+//! The middleware for our own layers does the same as the one for any stack.
 
 #![cfg(feature = "reqwest-middleware")]
 
@@ -14,7 +14,7 @@ use tower_credentials::{Attempt, Credential, CredentialsLayer, Error, NextReady,
 use crate::reqwest_rig::*;
 use crate::support::{Canned, Journal, Upstream, keys, seconds};
 
-/// What the middleware further in finds and leaves.
+/// An inner middleware that records the extensions that it finds, and adds one.
 struct Further(Journal<String>);
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +37,7 @@ impl Middleware for Further {
     }
 }
 
-/// A client with this middleware, and what the one further in finds.
+/// A client with this middleware, and what the inner one records.
 fn watched(middleware: Arc<dyn Middleware>) -> (ClientWithMiddleware, Journal<String>) {
     let found = Journal::new();
     let client = ClientBuilder::new(client().build().unwrap());
@@ -64,11 +64,11 @@ async fn the_caller_finds_the_extensions_of_the_last_attempt_and_may_use_them_ag
                 client.execute_with_extensions(site.post("hi"), &mut extensions).await.unwrap();
             assert_eq!(response.text().await.unwrap(), "b");
             assert_eq!(label(&extensions), "b");
-            assert_eq!(extensions.get::<Attempt>().unwrap().number(), number, "each begins anew");
+            assert_eq!(extensions.get::<Attempt>().unwrap().number(), number, "each begins again");
             assert_eq!(extensions.get(), Some(&7_u32));
         }
 
-        // What the first attempt left is not the second one's to find.
+        // The second attempt does not see what the first one added.
         let a = r#"Some("a") None"#;
         let b = r#"Some("b") None"#;
         assert_eq!(found.all(), [a, b, r#"Some("b") Some(Left(2))"#]);
@@ -78,7 +78,7 @@ async fn the_caller_finds_the_extensions_of_the_last_attempt_and_may_use_them_ag
 }
 
 #[tokio::test]
-async fn without_a_wish_for_attempts_nothing_is_put_into_the_extensions() {
+async fn without_exposed_attempts_the_extensions_stay_unchanged() {
     let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = site.builder(keys(["a", "b"]).await).open().await.unwrap();
@@ -91,7 +91,7 @@ async fn without_a_wish_for_attempts_nothing_is_put_into_the_extensions() {
 }
 
 #[tokio::test]
-async fn wishes_reach_the_layers_from_the_request_and_from_the_middlewares_extensions() {
+async fn options_reach_the_layers_from_the_request_and_from_the_middlewares_extensions() {
     each_middleware(async |layered| {
         let upstream = Upstream::new();
         let site = Site::of(&upstream).await;
@@ -104,7 +104,7 @@ async fn wishes_reach_the_layers_from_the_request_and_from_the_middlewares_exten
 
         client.execute(own("b")).await.unwrap();
         client.post(site.url()).with_extension(Pin::label("c")).send().await.unwrap();
-        // The request's own are nearer.
+        // The request's own options win.
         let mut extensions = Extensions::new();
         extensions.insert(Pin::label("c"));
         client.execute_with_extensions(own("b"), &mut extensions).await.unwrap();
@@ -117,7 +117,7 @@ async fn wishes_reach_the_layers_from_the_request_and_from_the_middlewares_exten
 }
 
 #[tokio::test]
-async fn the_last_response_of_a_used_up_pool_says_when_to_come_back() {
+async fn the_last_response_of_an_exhausted_pool_says_when_to_come_back() {
     each_middleware(async |layered| {
         let limited = || [Canned::limited(30).body("slow down")];
         let upstream = Upstream::new().answers("a", limited()).answers("b", limited());
@@ -132,7 +132,7 @@ async fn the_last_response_of_a_used_up_pool_says_when_to_come_back() {
     .await;
 }
 
-/// Tells what of a request only reqwest sees.
+/// Records the parts of a request that only reqwest sees.
 struct Inside(Journal<(usize, Option<std::time::Duration>, http::Version)>);
 
 #[async_trait::async_trait]
@@ -183,7 +183,7 @@ async fn each_attempt_is_the_callers_request_with_its_timeout_and_its_own_extens
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_given_up_leaves_the_extensions_as_they_were() {
+async fn a_dropped_request_leaves_the_extensions_as_they_were() {
     each_middleware(async |layered| {
         let hangs = Canned::ok().after_time(seconds(3600));
         let upstream = Upstream::new()
@@ -202,13 +202,13 @@ async fn a_request_that_is_given_up_leaves_the_extensions_as_they_were() {
         assert_eq!(upstream.tokens(), ["a", "b"]);
         let response = client.execute_with_extensions(site.post("hi"), &mut extensions).await.unwrap();
         assert_eq!(response.text().await.unwrap(), "at last");
-        assert_eq!(upstream.tokens(), ["a", "b", "b"], "what was learnt stays");
+        assert_eq!(upstream.tokens(), ["a", "b", "b"], "the cooldown stays");
     })
     .await;
 }
 
 #[tokio::test]
-async fn many_at_once_each_get_their_own_response() {
+async fn requests_at_once_each_get_their_own_response() {
     each_middleware(async |layered| {
         let site = Site::start(|request: http::Request<hyper::body::Incoming>| async move {
             http::Response::new(body_of(request.into_body()))
@@ -230,7 +230,7 @@ async fn many_at_once_each_get_their_own_response() {
 }
 
 #[tokio::test]
-async fn middlewares_of_one_pool_are_one_and_of_two_pools_are_apart() {
+async fn middlewares_of_one_pool_work_together_and_of_two_pools_apart() {
     each_middleware(async |layered| {
         let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
         let site = Site::of(&upstream).await;
@@ -252,7 +252,7 @@ async fn middlewares_of_one_pool_are_one_and_of_two_pools_are_apart() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_middleware_further_in_is_returned_as_it_is() {
+async fn an_error_of_the_inner_middleware_is_returned_unchanged() {
     #[derive(Debug)]
     struct Planned;
     impl std::fmt::Display for Planned {
@@ -299,7 +299,7 @@ async fn an_error_of_the_middleware_further_in_is_returned_as_it_is() {
 }
 
 #[tokio::test]
-async fn it_can_be_cloned_shared_and_shown() {
+async fn the_middleware_can_be_cloned_shared_and_debugged() {
     fn is_shared(_: &(impl Middleware + Clone + std::fmt::Debug)) {}
     let upstream = Upstream::new();
     let site = Site::of(&upstream).await;

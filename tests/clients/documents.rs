@@ -1,4 +1,4 @@
-//! The documents: links between them lead somewhere, and the tests that they name exist.
+//! The links between the documents lead somewhere, and the tests that they name exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -72,7 +72,7 @@ fn every_test_that_the_security_page_names_exists() {
     let sources: Vec<_> =
         ["src", "tests"].iter().flat_map(|directory| files(&root().join(directory))).collect();
     let page = fs::read_to_string(root().join("specs/security.md")).unwrap();
-    // Names in code are the odd parts of the text between backticks; a test's file stands before the first of its tests.
+    // The odd parts of the text between backticks are code. A file is named before the first of its tests.
     let mut file: Option<&PathBuf> = None;
     let mut missing = Vec::new();
     for code in page.split('`').skip(1).step_by(2) {

@@ -1,11 +1,9 @@
-//! An upload that is refused early: its response is read, though the server has reset the connection.
+//! An upload that is refused early: its response is read even if the server has reset the connection.
 
 #![cfg(feature = "hyper")]
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -24,7 +22,7 @@ use tower_credentials::{BoxError, CredentialsLayer, Pool, SendOnce};
 
 use crate::support::keys;
 use crate::thorough::is_thorough;
-use crate::wire::{Wire, full, soon, whole};
+use crate::wire::{Wire, WireBody, frames, full, soon, whole};
 
 const LENGTH: usize = 1_500_000;
 
@@ -32,14 +30,14 @@ fn rounds() -> usize {
     if is_thorough() { 500 } else { 20 }
 }
 
-/// What a server does about the account that is limited, before it has read the body.
+/// A server's reaction to the limited account, before it has read the body.
 #[derive(Clone, Copy, Debug)]
 enum Early {
-    /// Answers, and closes the connection: with the body unread, that is a reset.
-    AnswerAndReset,
-    /// Closes its side, and reads to the end.
-    AnswerAndLinger,
-    /// Half of a response's head.
+    /// Responds and closes the connection, which is a reset since the body is unread.
+    RespondAndReset,
+    /// Responds, closes its side, and reads to the end.
+    RespondAndLinger,
+    /// Sends half of a response's head.
     BreakOff,
     Reset,
 }
@@ -70,7 +68,7 @@ impl Server {
 }
 
 async fn serve(mut stream: TcpStream, early: Early, requests: Arc<AtomicUsize>) -> std::io::Result<()> {
-    // It says that it closes the connection: otherwise the client might send the next request on it.
+    // Announces that it closes the connection: otherwise the client might send the next request on it.
     const LIMITED: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 3000\r\n\
         connection: close\r\ncontent-length: 4\r\n\r\nbusy";
     let mut head = Vec::new();
@@ -83,8 +81,8 @@ async fn serve(mut stream: TcpStream, early: Early, requests: Arc<AtomicUsize>) 
         return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     }
     match early {
-        Early::AnswerAndReset => stream.write_all(LIMITED).await,
-        Early::AnswerAndLinger => {
+        Early::RespondAndReset => stream.write_all(LIMITED).await,
+        Early::RespondAndLinger => {
             stream.write_all(LIMITED).await?;
             stream.shutdown().await?;
             tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
@@ -126,7 +124,7 @@ fn upload() -> Full<Bytes> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_upload_goes_on_with_the_next_account() {
-    for early in [Early::AnswerAndReset, Early::AnswerAndLinger] {
+    for early in [Early::RespondAndReset, Early::RespondAndLinger] {
         for _ in 0..rounds() {
             let server = Server::start(early).await;
             let pool = server.pool().await;
@@ -138,21 +136,21 @@ async fn a_refused_upload_goes_on_with_the_next_account() {
 }
 
 #[tokio::test]
-async fn one_that_can_not_be_sent_again_gets_its_response_whole_and_is_not_read_on() {
-    let server = Server::start(Early::AnswerAndReset).await;
+async fn an_upload_that_cannot_be_sent_again_gets_its_whole_response_and_is_read_no_further() {
+    let server = Server::start(Early::RespondAndReset).await;
     let pool = server.pool().await;
     let read = Arc::new(AtomicUsize::new(0));
-    let body = SendOnce::new(Endless(read.clone()));
+    let body = SendOnce::new(endless(&read));
     let response = ask(&server, &pool, reading(), body).await.unwrap();
     assert_eq!(response, (429, "busy".into()));
-    // What the system's buffers take, and not what there is.
+    // Only as much as the system's buffers hold.
     assert!(read.load(Ordering::SeqCst) < 64 * 1024 * 1024, "{read:?}");
     assert_eq!(pool.active(), Some(pool.status()[0].credential.id));
     assert_eq!(pool.status()[0].credential.label.as_ref(), "good");
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_without_a_response_is_the_callers_to_see_and_not_sent_again() {
+async fn a_connection_that_breaks_without_a_response_is_an_error_and_not_sent_again() {
     for early in [Early::Reset, Early::BreakOff] {
         for connector in [true, false] {
             let server = Server::start(early).await;
@@ -168,7 +166,7 @@ async fn a_connection_that_breaks_without_a_response_is_the_callers_to_see_and_n
 }
 
 #[tokio::test]
-async fn over_http_2_a_stream_that_is_reset_after_its_response_is_answered() {
+async fn over_http_2_a_stream_that_is_reset_after_its_response_keeps_the_response() {
     for _ in 0..rounds() {
         let wire = Wire::start(async |request: Request<Incoming>| {
             let is_limited = request.headers()["authorization"] == "Bearer limited";
@@ -193,19 +191,12 @@ async fn over_http_2_a_stream_that_is_reset_after_its_response_is_answered() {
     }
 }
 
-/// A body without an end. It counts what is taken of it.
-struct Endless(Arc<AtomicUsize>);
-
-impl Body for Endless {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        const PIECE: &[u8] = &[b'x'; 64 * 1024];
-        self.0.fetch_add(PIECE.len(), Ordering::SeqCst);
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(PIECE)))))
-    }
+/// A body without an end. Counts the bytes that are taken from it.
+fn endless(taken: &Arc<AtomicUsize>) -> WireBody {
+    const PIECE: &[u8] = &[b'x'; 64 * 1024];
+    let taken = taken.clone();
+    frames(std::iter::repeat_with(move || {
+        taken.fetch_add(PIECE.len(), Ordering::SeqCst);
+        Frame::data(Bytes::from_static(PIECE))
+    }))
 }

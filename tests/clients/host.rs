@@ -1,4 +1,4 @@
-//! The host that a request names on the wire is the one that it goes to, whatever the caller's `host` header says.
+//! A request names the host that it goes to, whatever the caller's `host` header says.
 
 #![cfg(all(feature = "hyper", feature = "reqwest-middleware"))]
 
@@ -18,8 +18,8 @@ use crate::wire::{Wire, full};
 
 const FOREIGN: [&str; 3] = ["evil.test", "127.0.0.1:1", "127.0.0.1"];
 
-/// A server that notes which hosts each request names: the URI's (`:authority` in HTTP/2), and the headers'.
-async fn noting() -> (Wire, Journal<(Option<String>, Vec<String>)>) {
+/// A server that records the hosts that each request names: the URI's (`:authority` in HTTP/2), and the headers'.
+async fn recording() -> (Wire, Journal<(Option<String>, Vec<String>)>) {
     let seen = Journal::new();
     let log = seen.clone();
     let wire = Wire::start(move |request: Request<Incoming>| {
@@ -38,10 +38,10 @@ async fn pool(wire: &Wire) -> Pool {
 }
 
 #[tokio::test]
-async fn over_hyper_it_is_the_host_of_the_uri() {
+async fn over_hyper_the_host_is_that_of_the_uri() {
     for http2 in [false, true] {
         for foreign in FOREIGN {
-            let (wire, seen) = noting().await;
+            let (wire, seen) = recording().await;
             let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
             let client = CredentialsLayer::new(pool(&wire).await).layer(client);
             let request = Request::get(wire.origin()).header(header::HOST, foreign);
@@ -53,10 +53,10 @@ async fn over_hyper_it_is_the_host_of_the_uri() {
 }
 
 #[tokio::test]
-async fn over_reqwest_it_is_the_host_of_the_url() {
+async fn over_reqwest_the_host_is_that_of_the_url() {
     for http2 in [false, true] {
         for way in 0..CLIENTS {
-            let (wire, seen) = noting().await;
+            let (wire, seen) = recording().await;
             let mut client = reqwest::Client::builder();
             if http2 {
                 client = client.http2_prior_knowledge();

@@ -1,4 +1,4 @@
-//! The layers in the clients that people have: hyper, reqwest, and any that speaks to the gateway.
+//! The layers in real clients: hyper, reqwest, and any that speaks to the gateway.
 
 #[cfg(feature = "tls")]
 #[path = "../authorization_server/mod.rs"]
@@ -25,6 +25,7 @@ mod host;
 mod readme;
 mod reqwest_bodies;
 mod reqwest_clients;
+mod reqwest_features;
 mod reqwest_middleware;
 mod reqwest_redirects;
 mod stream_limits;

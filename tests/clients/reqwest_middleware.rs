@@ -1,4 +1,4 @@
-//! A stack of layers among other middleware: what it passes down and up, and whom it stands beside.
+//! A stack of layers among other middleware: what it passes down and up.
 
 #![cfg(feature = "reqwest-middleware")]
 
@@ -74,7 +74,7 @@ async fn reqwest_retry_below_repeats_each_attempt() {
     .await;
 }
 
-/// Notes in a journal of the caller's which credential each request uses.
+/// Records the credential of each request in the caller's journal.
 struct Noting;
 
 #[derive(Clone)]
@@ -126,7 +126,7 @@ async fn reqwest_tracing_sees_the_callers_extensions_on_either_side_and_the_laye
     .await;
 }
 
-/// Adds to the extensions, as middleware does.
+/// A middleware that adds to the extensions.
 struct Adding;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -147,11 +147,11 @@ impl Middleware for Adding {
 }
 
 #[tokio::test]
-async fn extensions_go_both_ways_and_a_second_request_with_them_begins_anew() {
+async fn extensions_go_both_ways_and_can_be_used_for_another_request() {
     let upstream = Upstream::new().answers("b", [Canned::limited(0), Canned::ok().body("b")]);
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
-    // Not complete, so that the context of the layers travels in the extensions.
+    // Not all of the layers, so that their context travels in the extensions.
     let layers = (RotateOn429Layer::new(pool.clone()), AuthHeaderLayer::new(pool.clone()));
     let client = ClientBuilder::new(client().build().unwrap())
         .with(TowerMiddleware::new(layers))
@@ -174,7 +174,7 @@ async fn extensions_go_both_ways_and_a_second_request_with_them_begins_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_requests_timeout_is_not_the_next_ones() {
+async fn a_requests_timeout_does_not_carry_over_to_the_next() {
     each_middleware(async |layered| {
         let slow = Canned::ok().body("slow").after_time(seconds(10));
         let upstream = Upstream::new().answers("a", [slow]);
@@ -193,7 +193,7 @@ async fn a_requests_timeout_is_not_the_next_ones() {
 }
 
 #[tokio::test]
-async fn layers_in_two_middlewares_are_one_stack() {
+async fn layers_in_two_middlewares_work_as_one_stack() {
     let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
@@ -227,7 +227,7 @@ async fn the_stack_is_made_once() {
     assert_eq!(made.load(Ordering::SeqCst), 1);
 }
 
-/// Notes when a request begins further in, and when it is over there.
+/// An inner middleware that records when a request begins and ends there.
 struct Guarded(Journal<&'static str>);
 
 struct Guard(Journal<&'static str>);
@@ -253,7 +253,7 @@ impl Middleware for Guarded {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_a_layer_gives_up_is_over_further_in_before_the_next_begins() {
+async fn an_attempt_that_a_layer_gives_up_ends_below_before_the_next_begins() {
     let hangs = Canned::ok().after_time(seconds(3600));
     let upstream = Upstream::new().answers("a", [hangs, Canned::ok().body("at last")]);
     let site = Site::of(&upstream).await;
@@ -277,7 +277,7 @@ async fn a_stack_may_send_several_at_once_and_from_other_tasks() {
     let upstream = Upstream::new().answers("a", [Canned::limited(30)]);
     let site = Site::of(&upstream).await;
     let pool = pool(&site).await;
-    // Sends each request twice at once, from tasks of its own, and wants both answers.
+    // Sends each request twice at once, from its own tasks, and waits for both responses.
     let twice = tower::layer::layer_fn(|inner: tower_credentials::reqwest_client::NextService| {
         tower::service_fn(move |request: Request<RequestBody>| {
             let (parts, body) = request.into_parts();
@@ -319,12 +319,12 @@ async fn requests_of_several_callers_go_through_one_buffer() {
 }
 
 #[tokio::test]
-async fn what_is_sent_after_the_caller_has_gone_fails() {
+async fn a_request_sent_after_the_caller_has_gone_fails() {
     let upstream = Upstream::new();
     let site = Site::of(&upstream).await;
     let kept = Arc::new(std::sync::Mutex::new(None));
     let keep = kept.clone();
-    // Answers by itself, and keeps the request for later.
+    // Responds itself, and keeps the request for later.
     let keeps = tower::layer::layer_fn(move |inner: tower_credentials::reqwest_client::NextService| {
         let keep = keep.clone();
         tower::service_fn(move |request: Request<RequestBody>| {
@@ -343,7 +343,7 @@ async fn what_is_sent_after_the_caller_has_gone_fails() {
     assert!(upstream.tokens().is_empty());
 }
 
-/// Answers by itself, as a middleware for tests or a cache does.
+/// Responds itself, as a cache or a middleware for tests does.
 struct MadeUp;
 
 #[async_trait::async_trait]
@@ -360,7 +360,7 @@ impl Middleware for MadeUp {
 }
 
 #[tokio::test]
-async fn a_response_that_another_middleware_makes_is_not_taken_for_a_redirect() {
+async fn another_middlewares_own_response_is_not_mistaken_for_a_redirect() {
     each_middleware(async |layered| {
         let provider = GenericProvider::header("x", http::HeaderName::from_static("x-api-key"));
         let provider = provider.origin("https://api.test").unwrap();

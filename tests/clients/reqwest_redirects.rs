@@ -1,5 +1,5 @@
-//! Redirects under the layers: no credential gets to another origin, by reqwest's own following or by
-//! tower-http's.
+//! Redirects below the layers: no credential gets to another origin, whether reqwest follows them or
+//! tower-http does.
 
 #![cfg(all(feature = "follow-redirect", feature = "reqwest-middleware"))]
 
@@ -19,7 +19,7 @@ use crate::support::{Journal, keys, learnt};
 
 const NAMES: [&str; 4] = ["authorization", "x-api-key", "x-goog-api-key", "x-own-name"];
 
-/// What came to a server: method, path, whether a planted key was in it, and the body.
+/// A request that reached a server: method, path, whether it had a planted key, and the body.
 type Arrived = Journal<(Method, String, bool, String)>;
 
 async fn note(arrived: Arrived, request: Request<Incoming>) -> String {
@@ -33,7 +33,7 @@ async fn note(arrived: Arrived, request: Request<Incoming>) -> String {
     path
 }
 
-/// A server that answers all with 200.
+/// A server that answers every request with 200.
 async fn elsewhere(arrived: &Arrived) -> Site {
     let arrived = arrived.clone();
     Site::start(move |request| {
@@ -46,7 +46,7 @@ async fn elsewhere(arrived: &Arrived) -> Site {
     .await
 }
 
-/// A server that redirects `/v1/messages` to there, `/twice` to itself first, and answers the rest with 200.
+/// A server that redirects `/v1/messages` to `to`, `/twice` to itself first, and answers all others with 200.
 async fn redirecting(status: u16, to: String, arrived: &Arrived) -> Site {
     let arrived = arrived.clone();
     Site::start(move |request| {
@@ -159,7 +159,7 @@ fn own(error: &BoxError) -> Option<&Error> {
 }
 
 #[tokio::test]
-async fn a_client_without_the_policy_that_has_taken_a_key_away_is_found_out() {
+async fn a_client_without_the_policy_that_moved_a_key_is_caught() {
     for name in ["x-api-key", "x-goog-api-key", "x-own-name"] {
         for way in 0..CLIENTS {
             let (home, away) = (Journal::new(), Journal::new());
@@ -181,7 +181,7 @@ async fn a_client_without_the_policy_that_has_taken_a_key_away_is_found_out() {
 }
 
 #[tokio::test]
-async fn reqwest_takes_authorization_off_by_itself() {
+async fn reqwest_itself_removes_authorization() {
     for way in 0..CLIENTS {
         let (home, away) = (Journal::new(), Journal::new());
         let other = elsewhere(&away).await;
@@ -195,7 +195,7 @@ async fn reqwest_takes_authorization_off_by_itself() {
 
 #[tokio::test]
 #[cfg(feature = "discovery")]
-async fn a_list_of_models_from_elsewhere_is_not_taken() {
+async fn a_list_of_models_from_another_origin_is_refused() {
     use tower::Layer;
     use tower_credentials::discovery::{Discovery, DiscoveryErrorKind};
     use tower_credentials::provider::{ModelsEndpoint, ModelsShape};
@@ -215,10 +215,10 @@ async fn a_list_of_models_from_elsewhere_is_not_taken() {
 }
 
 #[tokio::test]
-async fn tower_https_redirect_under_the_layers_goes_on_without_the_credential() {
+async fn a_tower_http_redirect_below_the_layers_goes_on_without_the_credential() {
     for name in NAMES {
         let (home, away) = (Journal::new(), Journal::new());
-        // The second hop is within the other origin: what was taken must not come back.
+        // The second hop is within the other origin: what was removed must not come back.
         let other = redirecting(302, "/there".into(), &away).await;
         let site = redirecting(302, other.url().into(), &home).await;
         let pool = pool(&site, name).await;
@@ -240,7 +240,7 @@ async fn tower_https_redirect_under_the_layers_goes_on_without_the_credential() 
         assert_eq!(keys(&home), [true, true]);
         assert_eq!(keys(&away), [false, false]);
 
-        // As a middleware, a request that has lost its extensions can't be sent at all.
+        // Over a middleware, a request that has lost its extensions can't be sent at all.
         let error = middleware.execute(twice(&site)).await.unwrap_err();
         assert!(error.to_string().contains("dropped the request's extensions"), "{error:?}");
         assert_eq!(keys(&away), [false, false]);
@@ -248,7 +248,7 @@ async fn tower_https_redirect_under_the_layers_goes_on_without_the_credential() 
 }
 
 #[tokio::test]
-async fn a_redirect_above_the_layers_is_refused_where_the_provider_does_not_trust_it() {
+async fn a_redirect_above_the_layers_to_an_untrusted_origin_is_refused() {
     for way in 0..CLIENTS {
         let (home, away) = (Journal::new(), Journal::new());
         let other = elsewhere(&away).await;
@@ -258,8 +258,8 @@ async fn a_redirect_above_the_layers_is_refused_where_the_provider_does_not_trus
         let client = &clients!(layers, client().build().unwrap())[way];
         let error = client.execute(site.post("hi")).await.unwrap_err();
         assert!(away.all().is_empty());
-        // The middleware's way is among the extensions that tower-http drops at such a hop, but the
-        // layers look at the origin before that.
+        // tower-http drops the extensions at such a hop, and the middleware's chain with them, but the layers look
+        // at the origin before that.
         assert!(matches!(own(&error), Some(Error::UntrustedOrigin { .. })), "{error:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A server of HTTP/2 takes so many requests at once on a connection. What stands beside that limit, and how to be over it.
+//! An HTTP/2 server accepts a limited number of requests at once on a connection. How clients get beyond it.
 
 #![cfg(feature = "hyper")]
 
@@ -24,14 +24,14 @@ use crate::wire::{Wire, full, soon};
 
 type Body = Full<Bytes>;
 
-/// A server that answers nobody until this many requests are there at once.
+/// A server that responds to no request until this many requests are there at once.
 async fn all_at_once(requests: usize, streams: u32) -> Wire {
     let barrier = Arc::new(Barrier::new(requests));
     Wire::start_with(streams, move |_| {
         let barrier = barrier.clone();
         async move {
             barrier.wait().await;
-            http::Response::new(full("answer"))
+            http::Response::new(full("a response"))
         }
     })
     .await
@@ -43,13 +43,13 @@ async fn pool(server: &Wire) -> Pool {
 }
 
 #[tokio::test]
-async fn several_clients_side_by_side_have_as_many_connections() {
+async fn each_of_several_clients_has_its_own_connection() {
     const STREAMS: u32 = 4;
     const CLIENTS: usize = 3;
     let requests = STREAMS as usize * CLIENTS;
     let server = all_at_once(requests, STREAMS).await;
-    // Each has a connection of its own. One that has as many requests as its server takes is not ready, so the next gets
-    // the request.
+    // Each client has its own connection. One with as many requests as its server accepts is not ready, so the next
+    // client gets the request.
     let clients = (0..CLIENTS)
         .map(|_| Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Body>())
         .map(|client| Constant::new(ConcurrencyLimit::new(client, STREAMS as usize), 0));
@@ -70,7 +70,7 @@ async fn several_clients_side_by_side_have_as_many_connections() {
 
 #[cfg(feature = "tls")]
 #[tokio::test]
-async fn the_client_that_comes_with_the_crate_has_a_connection_for_each_request_under_way() {
+async fn the_crates_own_client_has_a_connection_for_each_request_in_flight() {
     use tower_credentials::https::HttpsClient;
     const REQUESTS: usize = 120;
     let server = all_at_once(REQUESTS, 1).await;

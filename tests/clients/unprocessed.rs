@@ -1,4 +1,4 @@
-//! HTTP/2's word that a request was not processed (RFC 9113, section 8.7): it is sent again, with the same account.
+//! A request that an HTTP/2 server says it did not process (RFC 9113, section 8.7) is sent again with the same account.
 //! One that may have been processed is not.
 
 #![cfg(all(feature = "hyper", feature = "reqwest-middleware"))]
@@ -29,23 +29,23 @@ const CANCEL: u32 = 8;
 const ENHANCE_YOUR_CALM: u32 = 11;
 const HTTP_1_1_REQUIRED: u32 = 13;
 
-/// What the server does about a request.
+/// The server's reaction to a request.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    Canned,
+    Respond,
     Reset(u32),
-    /// The last stream is the one before the request's.
+    /// GOAWAY with the last stream before the request's.
     GoAwayBefore(u32),
-    /// The last stream is the request's; then the connection is closed.
+    /// GOAWAY with the request's stream as the last, then the end of the connection.
     GoAwayWith(u32),
-    /// As a server does that shuts down gracefully: any stream at first, then those before the request's.
+    /// A graceful shutdown: a GOAWAY for any stream first, then one with the last stream before the request's.
     GoAwayTwice,
     Close,
-    /// Half of a response's head; then the reset.
+    /// Half of a response's head, then a reset.
     BeginAndReset(u32),
 }
 
-/// A server of HTTP/2, frame by frame: what others send in its place can't be wrong by a word.
+/// An HTTP/2 server that writes its frames itself, so that a test controls every byte.
 struct Frames {
     origin: String,
     script: Arc<Mutex<VecDeque<Act>>>,
@@ -62,7 +62,7 @@ impl Frames {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                // A client that goes away ends a connection, and nothing else.
+                // A client that goes away ends only its connection.
                 tokio::spawn(serve(stream, acts.clone(), count.clone()));
             }
         });
@@ -102,10 +102,10 @@ async fn serve(
         if !matches!(kind, 0 | 1) || flags & 1 == 0 {
             continue;
         }
-        let act = script.lock().unwrap().pop_front().unwrap_or(Act::Canned);
+        let act = script.lock().unwrap().pop_front().unwrap_or(Act::Respond);
         match act {
             // `:status: 200` (RFC 7541, appendix A), with the end of the headers and of the stream.
-            Act::Canned => send(&mut stream, 1, 5, id, &[0x88]).await?,
+            Act::Respond => send(&mut stream, 1, 5, id, &[0x88]).await?,
             Act::Reset(code) => send(&mut stream, 3, 0, id, &code.to_be_bytes()).await?,
             Act::GoAwayBefore(code) => go_away(&mut stream, id.saturating_sub(2), code).await?,
             Act::GoAwayWith(code) => {
@@ -157,7 +157,7 @@ const PERHAPS_PROCESSED: [Act; 9] = [
     Act::GoAwayWith(ENHANCE_YOUR_CALM),
 ];
 
-/// What came of a request: the status, or whether the error is one of before it was sent.
+/// The result of a request: the status, or whether it failed before it was sent.
 type Outcome = Result<u16, bool>;
 
 async fn by_hyper(server: &Frames, pool: &Pool) -> Outcome {
@@ -165,12 +165,12 @@ async fn by_hyper(server: &Frames, pool: &Pool) -> Outcome {
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let client = CredentialsLayer::new(pool.clone()).layer(client);
     let request = Request::post(&server.origin).body(Full::<Bytes>::from("hi")).unwrap();
-    let answer = soon("a response", client.oneshot(request)).await;
-    answer.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
+    let response = soon("a response", client.oneshot(request)).await;
+    response.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
 }
 
 async fn by_reqwest(server: &Frames, pool: &Pool, way: usize) -> Outcome {
-    // reqwest's own retries would hide what is done here.
+    // reqwest's own retries would hide those of the layers.
     let client = reqwest::Client::builder()
         .http2_prior_knowledge()
         .retry(reqwest::retry::never())
@@ -179,8 +179,8 @@ async fn by_reqwest(server: &Frames, pool: &Pool, way: usize) -> Outcome {
     let client = &clients!(CredentialsLayer::new(pool.clone()), client)[way];
     let mut request = reqwest::Request::new(reqwest::Method::POST, server.origin.parse().unwrap());
     *request.body_mut() = Some("hi".into());
-    let answer = soon("a response", client.execute(request)).await;
-    answer.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
+    let response = soon("a response", client.execute(request)).await;
+    response.map(|response| response.status().as_u16()).map_err(|error| is_connect_error(&error))
 }
 
 async fn by_each(script: &[Act], test: impl AsyncFn(&Frames, &Pool, Outcome)) {
@@ -208,7 +208,7 @@ async fn a_request_that_was_not_processed_is_sent_again_with_the_same_account() 
 }
 
 #[tokio::test]
-async fn it_is_sent_again_once_and_then_it_is_the_callers_to_see() {
+async fn an_unprocessed_request_is_sent_again_once_and_then_its_error_returned() {
     for act in UNPROCESSED {
         by_each(&[act, act, act], async |server, _, outcome| {
             assert_eq!((outcome, server.requests()), (Err(true), 2), "{act:?}");
@@ -230,10 +230,10 @@ async fn a_request_that_may_have_been_processed_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_response_that_has_begun_is_not_asked_for_again() {
+async fn a_request_whose_response_has_begun_is_not_sent_again() {
     for code in [REFUSED_STREAM, INTERNAL_ERROR] {
         by_each(&[Act::BeginAndReset(code)], async |server, _, outcome| {
-            // The head may be lost to the reset that comes right after it.
+            // The reset right after the head may discard it.
             assert!(outcome == Ok(200) || outcome == Err(false), "{outcome:?}");
             assert_eq!(server.requests(), 1);
         })
@@ -242,8 +242,8 @@ async fn a_response_that_has_begun_is_not_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_goodbye_is_left_and_the_next_request_goes_well() {
-    let server = Frames::start([Act::Canned, Act::GoAwayBefore(NO_ERROR)]).await;
+async fn after_a_goaway_the_next_request_uses_a_new_connection() {
+    let server = Frames::start([Act::Respond, Act::GoAwayBefore(NO_ERROR)]).await;
     let pool = server.pool().await;
     use hyper_util::{client::legacy::Client, rt::TokioExecutor};
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();

@@ -1,4 +1,4 @@
-//! An upgrade through the layers: rotated and renewed like any request, and then the caller's.
+//! An upgrade through the layers: it is rotated and renewed like any request, and then belongs to the caller.
 
 #![cfg(feature = "hyper")]
 
@@ -16,7 +16,7 @@ use tower_credentials::{CredentialsLayer, Error, Pool};
 use crate::support::{Journal, accounts, renewing};
 use crate::wire::soon;
 
-/// A server that limits the first account, refuses the old token of the second, and echoes for its new one.
+/// A server that limits the first account, refuses the second one's old token, and echoes with its new one.
 async fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -58,7 +58,7 @@ async fn pool(origin: &str) -> Pool {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_rotated_and_renewed_and_its_connection_is_the_callers() {
+async fn an_upgrade_is_rotated_and_renewed_and_its_connection_goes_to_the_caller() {
     let origin = serve().await;
     let pool = pool(&origin).await;
     let client = Client::builder(TokioExecutor::new()).build_http();

@@ -1,4 +1,4 @@
-//! Which account a request would take now, told under every policy, and without moving on.
+//! Which account a request would use now, under every policy. Asking changes nothing.
 
 use std::num::NonZeroU32;
 
@@ -67,11 +67,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// What the upstream sees of these steps. Where `looks`, the pool is asked before each request which account
-/// it takes, and that is the one.
+/// Returns the tokens that the upstream sees. If `looks`, asks the pool before each request which account is
+/// active, and checks that the request uses it.
 async fn run(steps: &[Step], open: Open, looks: bool) -> Vec<String> {
     let upstream = Upstream::new();
-    let cooldowns = Cooldowns::default().jitter(0.0);
+    let cooldowns = exact().jitter(0.0);
     let open = open(builder(keys(LABELS).await)).cooldowns(cooldowns).clock(tokio_clock());
     let pool = open.sync_every(None).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -98,17 +98,17 @@ async fn run(steps: &[Step], open: Open, looks: bool) -> Vec<String> {
             Step::Resume(which) => pool.resume(id(*which)).await.unwrap(),
             Step::Reset(which) => pool.reset(id(*which)).await.unwrap(),
         }
-        let told = looks.then(|| active(&pool));
+        let expected = looks.then(|| active(&pool));
         if looks {
-            assert_eq!(told, Some(active(&pool)), "to ask changes nothing");
+            assert_eq!(expected, Some(active(&pool)), "asking changes nothing");
         }
         if matches!(step, Step::Ask | Step::Pinned(_) | Step::Kept | Step::Scoped) {
             let before = upstream.tokens().len();
             let response = service.clone().oneshot(request).await;
-            if let (Some(told), Step::Ask) = (told, step) {
+            if let (Some(expected), Step::Ask) = (expected, step) {
                 let first = upstream.tokens().get(before).cloned();
-                assert_eq!(told, first, "{:?}", pool.status());
-                assert_eq!(response.is_err(), told.is_none());
+                assert_eq!(expected, first, "{:?}", pool.status());
+                assert_eq!(response.is_err(), expected.is_none());
             }
         }
     }
@@ -119,7 +119,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn the_next_request_takes_the_active_account_and_to_ask_moves_nothing_on(
+    fn the_next_request_uses_the_active_account_and_asking_which_changes_nothing(
         steps in steps(),
         way in 0..WAYS.len(),
     ) {
@@ -135,7 +135,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_is_none_where_a_request_would_wait_or_fail() {
+async fn no_account_is_active_if_a_request_would_wait_or_fail() {
     let empty = builder(keys([]).await).open().await.unwrap();
     assert_eq!(active(&empty), None);
 
@@ -152,6 +152,6 @@ async fn there_is_none_where_a_request_would_wait_or_fail() {
     assert_eq!(active(&pool), None, "it cools down");
     tokio::time::advance(seconds(100)).await;
     assert_eq!(active(&pool).as_deref(), Some("a"));
-    pool.pause(status_of(&pool, "a").credential.id).await.unwrap();
+    pool.pause(id_of(&pool, "a")).await.unwrap();
     assert_eq!(active(&pool), None);
 }

@@ -1,4 +1,4 @@
-//! A clock that was wrong does no harm once it is right.
+//! A clock that was wrong does no harm once it is corrected.
 
 use tower_credentials::standing::{Change, Cooldown, Outcome, Reason, Scope, Standing};
 use tower_credentials::vault::VaultExt;
@@ -9,13 +9,13 @@ use crate::support::*;
 const DAY: u64 = 24 * 60 * 60;
 
 #[tokio::test]
-async fn a_cooldown_that_was_set_in_the_future_ends_here_and_in_the_vault() {
+async fn a_cooldown_that_was_set_in_the_future_ends_in_the_pool_and_in_the_vault() {
     for ahead in [8 * 60 * 60, 400 * DAY, 500 * 365 * DAY] {
         for scope in [None, Some(Scope::new("model"))] {
             let vault = keys(["a", "b"]).await;
             let clock = HandClock::new();
             let pool = builder(vault.clone()).clock(clock.clock()).open().await.unwrap();
-            let id = status_of(&pool, "a").credential.id;
+            let id = id_of(&pool, "a");
             let set_at = pool.now().after(seconds(ahead));
             let until = set_at.after(seconds(60));
             let cooldown = Cooldown {
@@ -28,7 +28,7 @@ async fn a_cooldown_that_was_set_in_the_future_ends_here_and_in_the_vault() {
             };
             let change = Change::CooledDown { cooldown, failure: true, to_back: false };
             vault.record(key(), vec![Outcome { id, change }]).await.unwrap();
-            // Of a pool that runs, and of one that is opened.
+            // In a pool that runs, and in one that is opened.
             pool.sync().await.unwrap();
             let reopened = builder(vault.clone()).clock(clock.clock()).open().await.unwrap();
             for pool in [&pool, &reopened] {
@@ -46,7 +46,7 @@ async fn a_cooldown_that_was_set_in_the_future_ends_here_and_in_the_vault() {
 async fn a_cooldown_is_kept_if_the_clocks_differ_by_a_minute() {
     let vault = keys(["a", "b"]).await;
     let pool = builder(vault.clone()).clock(HandClock::new().clock()).open().await.unwrap();
-    let id = status_of(&pool, "a").credential.id;
+    let id = id_of(&pool, "a");
     let set_at = pool.now().after(seconds(59));
     let until = set_at.after(seconds(60));
     let cooldown =
@@ -67,7 +67,7 @@ fn settable() -> (std::sync::Arc<std::sync::atomic::AtomicU64>, Clock) {
 }
 
 #[tokio::test]
-async fn a_limit_that_was_learnt_by_a_wrong_clock_ends_when_the_clock_is_right() {
+async fn a_limit_recorded_by_a_wrong_clock_ends_when_the_clock_is_right() {
     use std::sync::atomic::Ordering;
     let (time, clock) = settable();
     let upstream = Upstream::new().answers("a", [Canned::limited(60), Canned::ok()]);
@@ -85,13 +85,13 @@ async fn a_limit_that_was_learnt_by_a_wrong_clock_ends_when_the_clock_is_right()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_was_stored_by_a_clock_that_was_ahead_is_renewed_soon() {
+async fn a_token_stored_by_a_clock_that_was_ahead_is_renewed_soon() {
     for (ahead, renewals) in [(10 * DAY, 1), (0, 0)] {
         let vault = accounts(["a"]).await;
         let refreshes = Journal::new();
         let clock = tokio_clock();
         let stored = clock.now().after(seconds(ahead));
-        // What the vault has, as that clock has dated it.
+        // The account in the vault, as that clock dated it.
         let dated = tower::service_fn(move |request: vault::VaultRequest| {
             let vault = vault.clone();
             async move {

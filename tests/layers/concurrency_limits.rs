@@ -1,4 +1,4 @@
-//! A vendor's limit of requests at once lowers an account's cap for a while, and parks nobody.
+//! A vendor's limit on requests at once lowers an account's cap for a while, and cools no account down.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ fn busy_vendor(vault: MemoryVault) -> PoolBuilder {
     Pool::builder(provider, vault).clock(tokio_clock())
 }
 
-/// What an upstream has counted of one token.
+/// An upstream's counts for one token.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     now: usize,
@@ -32,13 +32,13 @@ struct Count {
     turned_away: usize,
 }
 
-/// An upstream that serves this many requests of each token at once, a second each, and turns others away.
+/// An upstream that serves this many requests of each token at once, a second each, and refuses others.
 #[derive(Clone)]
 struct Crowded {
     caps: fn(&str) -> usize,
-    /// When it turns a request away. So that all that are sent at once are sent before the first is, it takes a while.
+    /// How long it takes to refuse a request. Not at once, so that requests sent together are all in flight by then.
     refuses_after: Duration,
-    /// How long after its response a request's place is free.
+    /// How long after its response a request still counts.
     frees_after: Duration,
     counts: Arc<Mutex<HashMap<String, Count>>>,
 }
@@ -59,10 +59,10 @@ impl Crowded {
 
     fn service(&self) -> Stack {
         let this = self.clone();
-        stack((), service_fn(move |request: Asked| this.clone().answer(request)))
+        stack((), service_fn(move |request: Asked| this.clone().respond(request)))
     }
 
-    async fn answer(self, request: Request<Full<bytes::Bytes>>) -> Result<Reply, BoxError> {
+    async fn respond(self, request: Request<Full<bytes::Bytes>>) -> Result<Reply, BoxError> {
         let token = request.headers()["authorization"].to_str().unwrap().trim_start_matches("Bearer ");
         let is_full = {
             let mut counts = self.counts.lock().unwrap();
@@ -90,7 +90,7 @@ impl Crowded {
     }
 }
 
-/// A request that is served; also if it is given up.
+/// A request that is being served. It ends when this is dropped, also if the caller has gone.
 struct Place {
     counts: Arc<Mutex<HashMap<String, Count>>>,
     token: String,
@@ -102,7 +102,7 @@ impl Drop for Place {
     }
 }
 
-/// A good response, once the gate lets it through.
+/// A good response that waits for the gate.
 fn held(gate: &Arc<Semaphore>) -> Canned {
     let gate = gate.clone();
     Canned::ok().after(move || {
@@ -111,7 +111,7 @@ fn held(gate: &Arc<Semaphore>) -> Canned {
     })
 }
 
-/// A pool whose first account has a request that its upstream holds; the next ones it answers like this.
+/// A pool whose first account has a request in flight. The upstream's responses to the next ones are given.
 struct Busy {
     upstream: Upstream,
     pool: Pool,
@@ -135,7 +135,7 @@ impl Busy {
         Self { upstream, pool, service, gate, first }
     }
 
-    /// The upstream answers the first request well.
+    /// Lets the upstream answer the first request with a 200.
     async fn first_ends(&mut self) {
         self.gate.add_permits(1);
         assert_eq!((&mut self.first).await.unwrap().0, 200);
@@ -146,7 +146,7 @@ fn too_many() -> Canned {
     Canned::status(429).header("x-busy", "yes")
 }
 
-fn nobody_is_parked(pool: &Pool) {
+fn no_account_cools_down(pool: &Pool) {
     for status in pool.status() {
         assert_eq!(learnt(&status.standing), Standing::default(), "{}", status.credential.label);
     }
@@ -160,7 +160,7 @@ async fn all_answered(service: &Stack, requests: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_20_requests_at_once_to_accounts_that_take_three_each_none_fails_and_nobody_is_parked() {
+async fn of_20_requests_at_once_to_accounts_that_accept_three_each_none_fails() {
     for stacked in STACKS {
         let (upstream, events) = (Crowded::new(|_| 3), Journal::new());
         let vault = keys(["a", "b", "c", "d"]).await;
@@ -173,11 +173,11 @@ async fn of_20_requests_at_once_to_accounts_that_take_three_each_none_fails_and_
         }
         assert_eq!(order(&pool), ["a", "b", "c", "d"]);
         assert_eq!(events.count("CooledDown"), 0);
-        // 17 are turned away by the first, then 14, 11 and 8.
+        // The first refuses 17, and the next ones 14, 11 and 8.
         assert_eq!(upstream.turned_away(), 17 + 14 + 11 + 8);
         all_answered(&service, 40).await;
         assert_eq!(upstream.turned_away(), 17 + 14 + 11 + 8, "the caps are kept to");
-        // Half a minute later nobody says that they take no more.
+        // Half a minute later the lower caps have ended.
         sleep(seconds(30)).await;
         all_answered(&service, 4).await;
         assert_eq!(upstream.count("a").turned_away, 18);
@@ -185,7 +185,7 @@ async fn of_20_requests_at_once_to_accounts_that_take_three_each_none_fails_and_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_that_the_response_names_is_how_long_the_cap_is_lower() {
+async fn the_cap_is_lower_for_as_long_as_the_response_says() {
     let then = [too_many().header("retry-after", "5"), Canned::ok()];
     let mut busy = Busy::new(ORDERS[0], ["a", "b"], then).await;
     assert_eq!(ask(&busy.service, post()).await, (200, "b".into()));
@@ -199,7 +199,7 @@ async fn a_time_that_the_response_names_is_how_long_the_cap_is_lower() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn if_none_of_ours_is_under_way_it_is_a_limit_like_any_other() {
+async fn with_no_request_of_ours_in_flight_it_is_a_limit_like_any_other() {
     for stacked in ORDERS {
         let upstream = Upstream::new().answers("a", [too_many().header("retry-after", "12")]);
         let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
@@ -210,7 +210,7 @@ async fn if_none_of_ours_is_under_way_it_is_a_limit_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_that_takes_none_is_asked_again_a_few_times_and_parked_by_nobody() {
+async fn an_account_that_accepts_no_request_is_tried_a_few_times_and_not_cooled_down() {
     for stacked in ORDERS {
         let mut busy = Busy::new(stacked, ["a"], [too_many()]).await;
         let second = tokio::spawn(ask(&busy.service, post()));
@@ -231,19 +231,19 @@ async fn an_account_that_takes_none_is_asked_again_a_few_times_and_parked_by_nob
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_counts_is_what_was_under_way_when_a_request_was_sent() {
-    // They are turned away when the others have been answered already.
+async fn the_requests_in_flight_are_counted_when_a_request_is_sent() {
+    // They are refused after the others already have their responses.
     for stacked in STACKS {
         let mut upstream = Crowded::new(|token| if token == "a" { 1 } else { 2 });
         upstream.refuses_after = Duration::from_millis(1_005);
         let pool = busy_vendor(keys(["a", "b"]).await).open().await.unwrap();
         all_answered(&stacked(&pool, upstream.service()), 8).await;
-        nobody_is_parked(&pool);
+        no_account_cools_down(&pool);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vendor_that_counts_for_longer_than_the_head_of_a_response_parks_nobody() {
+async fn a_vendor_that_counts_a_request_past_its_response_head_cools_nobody_down() {
     for stacked in STACKS {
         for labels in [&["a"][..], &["a", "b"]] {
             let mut upstream = Crowded::new(|_| 1);
@@ -255,13 +255,13 @@ async fn a_vendor_that_counts_for_longer_than_the_head_of_a_response_parks_nobod
             }
             let pool = busy_vendor(vault).open().await.unwrap();
             all_answered(&stacked(&pool, upstream.service()), 6).await;
-            nobody_is_parked(&pool);
+            no_account_cools_down(&pool);
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_given_up_makes_room_for_the_next() {
+async fn a_dropped_request_makes_room_for_the_next() {
     for stacked in ORDERS {
         let then = [too_many().header("retry-after", "3600"), Canned::ok()];
         let busy = Busy::new(stacked, ["a"], then).await;
@@ -274,16 +274,15 @@ async fn a_request_that_is_given_up_makes_room_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_are_pinned_wait_for_their_account_and_a_reset_lifts_its_cap() {
+async fn pinned_requests_wait_for_their_account_and_a_reset_lifts_its_cap() {
     let then = [too_many().header("retry-after", "3600"), Canned::ok()];
     let mut busy = Busy::new(ORDERS[0], ["a", "b"], then).await;
     assert_eq!(ask(&busy.service, post()).await, (200, "b".into()));
-    let mut pinned = post();
-    pinned.extensions_mut().insert(Pin::label("a"));
+    let pinned = pinned("a");
     let pinned = tokio::spawn(ask(&busy.service, pinned));
     sleep(seconds(1)).await;
     assert!(!pinned.is_finished());
-    busy.pool.reset(status_of(&busy.pool, "a").credential.id).await.unwrap();
+    busy.pool.reset(id_of(&busy.pool, "a")).await.unwrap();
     assert_eq!(pinned.await.unwrap().0, 200);
     busy.first_ends().await;
 }

@@ -1,4 +1,4 @@
-//! What callers who know nothing of this crate are told when every account is limited.
+//! The response that callers who know nothing of this crate get if every account is limited.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// A pool whose accounts are limited for so many seconds each, and what a first request is answered.
+/// A pool whose accounts are limited for this many seconds each, and the response to its first request.
 async fn first_response(
     layer: ErrorResponseLayer,
     limits: [Canned; 2],
@@ -30,7 +30,7 @@ async fn first_response(
     (again, (head.status.as_u16(), head.headers, body))
 }
 
-fn told(headers: &HeaderMap) -> [Option<&str>; 3] {
+fn retry_headers(headers: &HeaderMap) -> [Option<&str>; 3] {
     ["retry-after", "retry-after-ms", "x-should-retry"]
         .map(|name| headers.get(name).map(|value| value.to_str().unwrap()))
 }
@@ -40,81 +40,81 @@ fn limited(seconds: u64) -> Canned {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unless_asked_for_the_last_429_comes_as_it_is() {
+async fn by_default_the_last_429_is_returned_unchanged() {
     let (_, (status, headers, _)) =
         first_response(ErrorResponseLayer::new(), [limited(7), limited(3000)]).await;
     assert_eq!(status, 429);
-    assert_eq!(told(&headers), [Some("3000"), None, Some("true")]);
+    assert_eq!(retry_headers(&headers), [Some("3000"), None, Some("true")]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_429_can_name_the_soonest_account_with_its_body_as_it_came() {
+async fn the_last_429_can_name_the_soonest_account_and_keeps_its_body() {
     let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
     let (again, (status, headers, body)) = first_response(layer, [limited(7), limited(3000)]).await;
     assert_eq!((status, &*body), (429, "of the last one"));
-    assert_eq!(told(&headers), [Some("7"), Some("7000"), None]);
+    assert_eq!(retry_headers(&headers), [Some("7"), Some("7000"), None]);
     tokio::time::advance(Duration::from_millis(500)).await;
-    assert_eq!(told(&again().await), [Some("7"), Some("6500"), None], "nothing was sent");
+    assert_eq!(retry_headers(&again().await), [Some("7"), Some("6500"), None], "nothing was sent");
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_are_told_not_to_retry_where_the_soonest_account_is_further_than_the_bound() {
+async fn callers_are_told_not_to_retry_if_the_soonest_account_is_beyond_the_bound() {
     for (soonest, says) in [(60, None), (61, Some("false"))] {
         let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
         let (again, (_, headers, _)) = first_response(layer, [limited(3000), limited(soonest)]).await;
-        assert_eq!(told(&headers)[2], says);
-        assert_eq!(told(&again().await)[2], says);
+        assert_eq!(retry_headers(&headers)[2], says);
+        assert_eq!(retry_headers(&again().await)[2], says);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_responses_are_left_alone() {
+async fn other_responses_are_unchanged() {
     let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(0));
     let refused = || Canned::status(401).header("retry-after", "9");
     let (_, (status, headers, _)) = first_response(layer, [refused(), refused()]).await;
     assert_eq!(status, 401);
-    assert_eq!(told(&headers), [Some("9"), None, None]);
+    assert_eq!(retry_headers(&headers), [Some("9"), None, None]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guess_is_not_restated_and_a_stated_time_is() {
+async fn a_guessed_time_is_not_passed_on_and_a_stated_one_is() {
     let guessed = || Canned::status(429).body("slow down");
     for (limits, says) in [
-        // The soonest is the guess of 30 s, whatever the last one has stated.
+        // The soonest time is a guess of 30 s, whatever the last response states.
         ([guessed(), limited(3000)], [None; 3]),
         ([limited(3000), guessed()], [None; 3]),
         ([guessed(), guessed()], [None; 3]),
-        // The soonest is stated.
+        // The soonest time is stated.
         ([guessed(), limited(25)], [Some("25"), Some("25000"), None]),
         ([limited(25), guessed()], [Some("25"), Some("25000"), None]),
     ] {
         let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(60));
         let (again, (status, headers, _)) = first_response(layer, limits).await;
-        assert_eq!((status, told(&headers)), (429, says));
-        assert_eq!(told(&again().await), says, "nothing was sent");
+        assert_eq!((status, retry_headers(&headers)), (429, says));
+        assert_eq!(retry_headers(&again().await), says, "nothing was sent");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_the_bound_callers_are_told_not_to_retry_a_guess_either() {
+async fn callers_are_told_not_to_retry_a_guess_beyond_the_bound_either() {
     let guessed = || Canned::status(429).body("slow down");
     for (bound, says) in [(20, Some("false")), (60, None)] {
         let layer = ErrorResponseLayer::new().restate_limits().no_retry_beyond(seconds(bound));
         let (again, (_, headers, _)) = first_response(layer, [guessed(), guessed()]).await;
-        assert_eq!(told(&headers), [None, None, says]);
-        assert_eq!(told(&again().await), [None, None, says]);
+        assert_eq!(retry_headers(&headers), [None, None, says]);
+        assert_eq!(retry_headers(&again().await), [None, None, says]);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_that_was_stated_again_and_again_in_vain_becomes_a_guess() {
+async fn a_stated_time_that_was_wrong_again_and_again_becomes_a_guess() {
     let layer = ErrorResponseLayer::new().restate_limits();
     let upstream = Upstream::new().answers("a", [limited(0)]);
     let pool = builder(keys(["a"]).await).clock(tokio_clock()).open().await.unwrap();
     let service = layer.layer(stack(CredentialsLayer::new(pool), upstream));
     for says in [Some("0"), None, None] {
         let response = service.clone().oneshot(post()).await.unwrap();
-        assert_eq!(told(response.headers())[0], says);
+        assert_eq!(retry_headers(response.headers())[0], says);
         tokio::time::advance(seconds(40)).await;
     }
 }

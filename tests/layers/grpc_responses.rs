@@ -6,12 +6,12 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// A trailers-only answer with this status.
+/// A trailers-only response with this status.
 fn only(status: &str) -> Canned {
     Canned::ok().header("content-type", "application/grpc").header("grpc-status", status)
 }
 
-/// A `google.rpc.Status` with a `Help` and a `RetryInfo`, whose delay this is.
+/// A `google.rpc.Status` with a `Help`, and a `RetryInfo` with this delay.
 fn details(delay: &[u8]) -> Vec<u8> {
     let field = |number: u8, bytes: &[u8]| {
         [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
@@ -38,7 +38,7 @@ async fn after(response: Canned) -> (Pool, Vec<String>, usize) {
 }
 
 #[tokio::test]
-async fn resource_exhausted_is_a_limit_for_the_time_that_is_named() {
+async fn resource_exhausted_is_a_limit_for_the_time_that_it_names() {
     for (response, wait) in [
         (only("8").header("grpc-retry-pushback-ms", "1500"), 1500),
         (only("8").header("retry-after", "7"), 7000),
@@ -62,7 +62,7 @@ async fn resource_exhausted_is_a_limit_for_the_time_that_is_named() {
 }
 
 #[tokio::test]
-async fn a_time_that_cant_be_read_is_guessed() {
+async fn an_unreadable_time_is_guessed() {
     let cut = details(b"\x08\x0a");
     for details in ["", "%", "CA", &STANDARD.encode(&cut[..cut.len() - 1]), &STANDARD.encode([0xff; 40])]
     {
@@ -75,7 +75,7 @@ async fn a_time_that_cant_be_read_is_guessed() {
 }
 
 #[tokio::test]
-async fn unauthenticated_and_permission_denied_are_as_401_and_403() {
+async fn unauthenticated_and_permission_denied_count_as_401_and_403() {
     for status in ["16", "7"] {
         let (_, tokens, renewed) = after(only(status)).await;
         assert_eq!((tokens, renewed), (vec!["a-1".to_owned(), "a-2".to_owned()], 1), "{status}");
@@ -83,7 +83,7 @@ async fn unauthenticated_and_permission_denied_are_as_401_and_403() {
 }
 
 #[tokio::test]
-async fn any_other_status_teaches_nothing_and_ends_no_cooldown() {
+async fn any_other_status_records_nothing_and_ends_no_cooldown() {
     for status in ["1", "2", "3", "5", "13", "14", "99", "x"] {
         let (pool, tokens, renewed) = after(only(status)).await;
         assert_eq!((tokens, renewed), (vec!["a-1".to_owned()], 0), "{status}");
@@ -92,7 +92,7 @@ async fn any_other_status_teaches_nothing_and_ends_no_cooldown() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_not_trailers_only_counts_as_before() {
+async fn a_response_that_is_not_trailers_only_counts_by_its_http_status() {
     for response in [
         only("0"),
         Canned::ok().header("content-type", "application/grpc+proto"),

@@ -14,7 +14,7 @@ use crate::support::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A server that makes tokens of an hour, while it is well.
+/// A server that makes tokens of an hour, as long as it works.
 #[derive(Clone)]
 struct Mint {
     clock: Clock,
@@ -34,7 +34,7 @@ impl Mint {
             async move {
                 let Metadata { label, generation, kind, .. } = credential.metadata;
                 mint.asked.push(label.to_string());
-                // Others come while it is made.
+                // Other requests come while it is made.
                 tokio::time::sleep(seconds(1)).await;
                 if mint.is_down.load(Ordering::SeqCst) {
                     return Err(BoxError::from("no network"));
@@ -94,7 +94,7 @@ fn arrangements(pool: &Pool, refresher: &Refresher, upstream: &Upstream) -> Vec<
 
 const ARRANGEMENTS: usize = 5;
 
-/// The responses to a request by each of these, all at once.
+/// Sends a request through each of these services at once.
 async fn at_once(services: impl IntoIterator<Item = &Stack>) -> Vec<(u16, String)> {
     let asked: JoinSet<_> = services.into_iter().map(|service| ask(service, post())).collect();
     asked.join_all().await
@@ -126,7 +126,7 @@ async fn a_401_mints_once_for_all_requests_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_first_secret_is_minted_before_the_first_sending() {
+async fn an_empty_secret_is_minted_before_the_first_request_is_sent() {
     for number in 0..ARRANGEMENTS {
         for secret in [empty(), plain(" "), Secret::api_key("")] {
             let clock = tokio_clock();
@@ -145,7 +145,7 @@ async fn an_empty_first_secret_is_minted_before_the_first_sending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_token_is_minted_anew_before_it_is_sent() {
+async fn an_expired_token_is_minted_again_before_it_is_sent() {
     for number in 0..ARRANGEMENTS {
         let clock = tokio_clock();
         let vault = vault([("a", empty())]).await;
@@ -162,7 +162,7 @@ async fn an_expired_token_is_minted_anew_before_it_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_can_be_minted_nothing_is_sent_and_failures_hold_off() {
+async fn if_nothing_can_be_minted_nothing_is_sent_and_failures_delay_the_next_try() {
     for number in 0..ARRANGEMENTS {
         let clock = tokio_clock();
         let vault = vault([("a", empty())]).await;
@@ -183,7 +183,7 @@ async fn where_nothing_can_be_minted_nothing_is_sent_and_failures_hold_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_that_nothing_can_be_minted_for_is_passed_over() {
+async fn an_account_without_a_minted_token_is_skipped() {
     for number in 0..ARRANGEMENTS {
         let clock = tokio_clock();
         let vault = vault([("a", empty()), ("b", plain("b-1"))]).await;
@@ -192,8 +192,7 @@ async fn an_account_that_nothing_can_be_minted_for_is_passed_over() {
         let upstream = Upstream::new();
         let service = &arrangements(&pool, &mint.refresher(), &upstream)[number];
         assert_eq!(ask(service, post()).await, (200, "b-1".to_owned()), "{number}");
-        let mut pinned = post();
-        pinned.extensions_mut().insert(Pin::label("a"));
+        let pinned = pinned("a");
         assert!(fails(service, pinned).await.contains("the account a"), "{number}");
         assert_eq!((mint.count(), upstream.tokens().len()), (1, 1), "{number}");
     }
@@ -215,7 +214,7 @@ async fn the_next_account_is_minted_before_a_rotation_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_with_a_minting_refresher_mints_before_anyone_asks_and_ahead_of_expiry() {
+async fn a_pool_with_a_minting_refresher_mints_before_the_first_request_and_ahead_of_expiry() {
     let clock = tokio_clock();
     let vault = vault([("a", empty())]).await;
     let mint = Mint::new(&clock);
@@ -264,7 +263,7 @@ async fn without_a_minting_refresher_an_empty_token_is_refused_and_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_and_plain_tokens_are_left_alone_without_one() {
+async fn without_a_minting_refresher_keys_and_plain_tokens_are_left_alone() {
     let calls = Journal::new();
     let clock = tokio_clock();
     let expired = OAuthTokens::new("b-1").expires_at(Timestamp::default());
@@ -296,8 +295,7 @@ async fn a_token_that_is_empty_but_has_a_refresh_token_is_renewed_before_it_is_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresher_that_gives_a_token_which_no_header_takes_has_failed_and_its_refresh_token_is_kept()
-{
+async fn a_new_token_that_no_header_can_hold_is_a_failure_whose_refresh_token_is_kept() {
     let clock = tokio_clock();
     let old = OAuthTokens::new("a-1").refresh("refresh-1").expires_at(clock.now());
     let vault = vault([("a", old.into())]).await;
@@ -314,10 +312,10 @@ async fn a_refresher_that_gives_a_token_which_no_header_takes_has_failed_and_its
         }
     });
     let events = Journal::new();
-    let told = events.clone();
+    let reported = events.clone();
     let observe = move |event: &events::Event<'_>| {
         if let events::Event::RefreshFailed { error, .. } = event {
-            told.push((*error).to_owned());
+            reported.push((*error).to_owned());
         }
     };
     let pool = builder(vault.clone()).clock(clock.clone()).on_event(observe).open().await.unwrap();
@@ -325,16 +323,16 @@ async fn a_refresher_that_gives_a_token_which_no_header_takes_has_failed_and_its
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream.clone());
     // As after any renewal that does not help, the old one is sent: the clock may be wrong.
     assert_eq!(ask(&service, post()).await, (200, "a-1".to_owned()));
-    let told = events.all().join("; ");
-    assert!(told.contains("no header takes") && !told.contains("planted"), "{told}");
-    // The old refresh token is spent: the next renewal has the new one.
+    let reported = events.all().join("; ");
+    assert!(reported.contains("no header takes") && !reported.contains("planted"), "{reported}");
+    // The old refresh token is spent: the next renewal uses the new one.
     tokio::time::sleep(seconds(60)).await;
     assert_eq!(ask(&service, post()).await, (200, "a-3".to_owned()));
     assert_eq!(calls.all(), ["refresh-1", "refresh-2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresher_that_gives_an_empty_token_has_failed() {
+async fn an_empty_new_token_is_a_failure() {
     let calls = Journal::new();
     let noted = calls.clone();
     let nothing = Refresher::new(move |_: Credential| {

@@ -1,4 +1,4 @@
-//! The limit of one model keeps no requests for others from an account.
+//! The limit of one model does not stop an account's requests for others.
 
 #![cfg(feature = "providers")]
 
@@ -19,7 +19,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// The scope that a request has under the layer.
+/// The scope that a request has below the layer.
 async fn scope_of<B: http_body::Body + TryCloneBody + Send + 'static>(
     request: Request<B>,
 ) -> Option<String> {
@@ -72,14 +72,14 @@ async fn the_model_is_read_from_the_path_or_the_body() {
 }
 
 #[tokio::test]
-async fn a_scope_of_the_callers_stays() {
+async fn the_callers_own_scope_stays() {
     let mut request = request("/v1/chat", r#"{"model":"large"}"#);
     request.extensions_mut().insert(Scope::new("own"));
     assert_eq!(scope_of(request).await.as_deref(), Some("own"));
 }
 
 #[tokio::test]
-async fn a_recorded_body_is_looked_into_if_its_length_is_known_and_is_sent_whole() {
+async fn a_recorded_body_of_known_length_is_read_for_its_model_and_sent_whole() {
     let text = r#"{"model":"large","messages":[]}"#;
     let body = ReplayBody::new(SendOnce::new(Full::<Bytes>::from(text)));
     let request = Request::post(ORIGIN).body(body).unwrap();
@@ -119,7 +119,7 @@ async fn a_body_that_streams_has_no_scope_and_is_sent_whole() {
     }
 }
 
-/// A body that comes later than its request.
+/// A body whose data comes later than the request.
 struct Late(mpsc::UnboundedReceiver<Bytes>, Option<u64>);
 
 impl Body for Late {
@@ -150,7 +150,7 @@ async fn pool(provider: impl Provider, name: &str) -> Pool {
 }
 
 #[tokio::test]
-async fn requests_for_other_models_go_on_with_an_account_of_which_one_is_limited() {
+async fn an_account_limited_for_one_model_still_serves_the_others() {
     let pool = pool(GenericProvider::bearer("x").origin(ORIGIN).unwrap(), "x").await;
     let upstream = Upstream::new()
         .answers("a-1", [Canned::limited(300), Canned::ok()])
@@ -167,7 +167,7 @@ async fn requests_for_other_models_go_on_with_an_account_of_which_one_is_limited
 }
 
 #[tokio::test]
-async fn a_limit_that_is_the_accounts_holds_for_every_model() {
+async fn a_limit_of_the_account_holds_for_every_model() {
     let account = r#"{"error":{"type":"usage_limit_reached","resets_in_seconds":300}}"#;
     let model = r#"{"error":{"code":"rate_limit_exceeded","resets_in_seconds":300}}"#;
     for (body, second) in [(account, "b-1"), (model, "a-1")] {

@@ -1,5 +1,5 @@
-//! Accounts that are out of money or whose keys are dead: out of use, and back by a person's word, by a check, or at
-//! the time that the vendor names.
+//! Accounts that are out of money or whose keys are dead are out of use. An explicit call, a check or the time that the
+//! vendor names brings them back.
 
 use http::StatusCode;
 use tower_credentials::provider::{
@@ -11,7 +11,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// A vendor that says `x-says: VERDICT` of an account on a 400.
+/// A vendor that gives its verdict on an account as `x-says: VERDICT` on a 400.
 struct Frank(GenericProvider);
 
 impl Provider for Frank {
@@ -56,7 +56,10 @@ struct Rig {
 
 async fn rig(vault: impl Vault + Sync, events: &Journal<String>) -> Rig {
     let clock = HandClock::new();
-    let pool = Pool::builder(frank(), vault).clock(clock.clock()).on_event(events.observer());
+    let pool = Pool::builder(frank(), vault)
+        .cooldowns(exact())
+        .clock(clock.clock())
+        .on_event(events.observer());
     let pool = pool.open().await.unwrap();
     let (upstream, calls) = (Upstream::new(), Journal::new());
     let layer = CredentialsLayer::new(pool.clone()).refresher(renewing(&calls));
@@ -65,7 +68,7 @@ async fn rig(vault: impl Vault + Sync, events: &Journal<String>) -> Rig {
 }
 
 #[tokio::test]
-async fn the_next_account_answers_the_same_request_and_later_ones_and_nothing_is_renewed() {
+async fn the_next_account_serves_this_request_and_later_ones_and_nothing_is_renewed() {
     for verdict in ["spent", "spent for 20 days", "dead"] {
         let events = Journal::new();
         let rig = rig(accounts(["a", "b"]).await, &events).await;
@@ -85,7 +88,7 @@ async fn the_next_account_answers_the_same_request_and_later_ones_and_nothing_is
 }
 
 #[tokio::test]
-async fn what_is_known_is_saved_without_the_token_and_read_by_the_next_process() {
+async fn the_reason_is_saved_without_the_token_and_read_by_the_next_process() {
     let vault = accounts(["a", "b"]).await;
     let rig = rig(vault.clone(), &Journal::new()).await;
     rig.upstream.set("a-1", [says("spent")]);
@@ -100,7 +103,7 @@ async fn what_is_known_is_saved_without_the_token_and_read_by_the_next_process()
 }
 
 #[tokio::test]
-async fn one_that_names_a_time_is_back_at_that_time() {
+async fn an_account_with_a_stated_time_is_back_at_that_time() {
     let rig = rig(accounts(["a", "b"]).await, &Journal::new()).await;
     rig.upstream.set("a-1", [says("spent for 20 days"), Canned::ok()]);
     rig.upstream.set("b-1", [Canned::ok(), Canned::limited(60)]);
@@ -113,7 +116,7 @@ async fn one_that_names_a_time_is_back_at_that_time() {
 }
 
 #[tokio::test]
-async fn where_all_are_the_error_says_what_to_do_and_nothing_is_sent() {
+async fn if_all_are_out_of_use_the_error_says_what_to_do_and_nothing_is_sent() {
     for (first, second, expected) in [
         ("spent", "spent", "is spent"),
         ("spent", "dead", "is spent"),
@@ -130,7 +133,7 @@ async fn where_all_are_the_error_says_what_to_do_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_check_is_sent_with_it_and_a_good_response_puts_it_to_use() {
+async fn a_check_is_sent_with_the_account_and_a_good_response_puts_it_back_to_use() {
     for verdict in ["spent", "dead"] {
         let events = Journal::new();
         let rig = rig(accounts(["a", "b"]).await, &events).await;
@@ -155,13 +158,13 @@ async fn a_check_is_sent_with_it_and_a_good_response_puts_it_to_use() {
 }
 
 #[tokio::test]
-async fn a_reset_or_another_secret_puts_it_to_use() {
+async fn a_reset_or_another_secret_puts_the_account_back_to_use() {
     for by_secret in [false, true] {
         let vault = accounts(["a", "b"]).await;
         let rig = rig(vault.clone(), &Journal::new()).await;
         rig.upstream.set("a-1", [says("spent"), Canned::ok()]);
         ask(&rig.service, post()).await;
-        let id = status_of(&rig.pool, "a").credential.id;
+        let id = id_of(&rig.pool, "a");
         if by_secret {
             let generation = vault.get(id).await.unwrap().metadata.generation;
             vault.replace_secret(id, generation, OAuthTokens::new("a-new")).await.unwrap();
@@ -175,7 +178,7 @@ async fn a_reset_or_another_secret_puts_it_to_use() {
 }
 
 #[tokio::test]
-async fn the_other_verdicts_hold_whatever_the_status() {
+async fn other_verdicts_count_whatever_the_status() {
     for (verdict, tokens, cooling) in [
         ("limited", &["a-1", "b-1"][..], 60),
         ("request", &["a-1", "b-1"], 0),
@@ -192,7 +195,7 @@ async fn the_other_verdicts_hold_whatever_the_status() {
 }
 
 #[tokio::test]
-async fn trouble_of_the_upstreams_teaches_nothing_whatever_it_says_of_times() {
+async fn an_upstreams_own_trouble_records_nothing_whatever_times_it_names() {
     for status in [500, 502, 503, 504, 529] {
         let rig = rig(accounts(["a", "b"]).await, &Journal::new()).await;
         rig.upstream.set("a-1", [Canned::status(status).header("retry-after", "60")]);

@@ -1,22 +1,17 @@
-//! Tokens are renewed while they still work, and one that has expired before it is sent.
+//! Tokens are renewed while they still work.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::Request;
-use tokio::sync::Notify;
-use tower::ServiceExt;
 use tower_credentials::standing::Health;
-use tower_credentials::vault::{MemoryVault, Replaced, VaultExt};
+use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
 use crate::support::*;
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
-/// An account whose token lives for so long from now on, by this clock.
-async fn put(vault: &MemoryVault, label: &str, clock: &Clock, life: Duration) {
+/// Stores an account whose token expires this long from now, by this clock.
+pub(super) async fn put(vault: &MemoryVault, label: &str, clock: &Clock, life: Duration) {
     let tokens = OAuthTokens::new(format!("{label}-1"))
         .refresh(format!("refresh-{label}"))
         .expires_at(clock.now().after(life));
@@ -25,20 +20,20 @@ async fn put(vault: &MemoryVault, label: &str, clock: &Clock, life: Duration) {
     vault.put(credential).await.unwrap();
 }
 
-/// Exchanges of tokens for others that live for so long, and when each was made.
+/// A token endpoint whose tokens live this long. Records every exchange and its time.
 #[derive(Clone)]
-struct Server {
+pub(super) struct Server {
     clock: Clock,
     life: Duration,
-    asked: Journal<(String, Timestamp)>,
+    pub(super) asked: Journal<(String, Timestamp)>,
 }
 
 impl Server {
-    fn new(clock: &Clock, life: Duration) -> Self {
+    pub(super) fn new(clock: &Clock, life: Duration) -> Self {
         Self { clock: clock.clone(), life, asked: Journal::new() }
     }
 
-    fn refresher(&self) -> Refresher {
+    pub(super) fn refresher(&self) -> Refresher {
         let server = self.clone();
         Refresher::new(move |credential: Credential| {
             let Metadata { label, generation, .. } = credential.metadata;
@@ -56,7 +51,7 @@ impl Server {
     }
 }
 
-/// Waits for what takes hours on the paused clock.
+/// Waits for entries that take hours on the paused clock.
 async fn reaches<T: Clone>(journal: &Journal<T>, length: usize) {
     for _ in 0..100_000 {
         let waited = journal.until(|items| items.len() >= length);
@@ -68,7 +63,7 @@ async fn reaches<T: Clone>(journal: &Journal<T>, length: usize) {
 }
 
 fn renewing_pool(vault: &MemoryVault, clock: &Clock, refresher: Refresher) -> PoolBuilder {
-    // Not every second: days pass here.
+    // Not every second, since days pass here.
     builder(vault.clone()).clock(clock.clone()).refresher(refresher).sync_every(seconds(60))
 }
 
@@ -107,7 +102,7 @@ async fn renewals_of_many_accounts_are_spread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_new_token_is_saved_and_used_and_a_restart_knows_when_it_is_due() {
+async fn the_new_token_is_saved_and_used_and_a_restarted_pool_knows_when_it_is_due() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -144,7 +139,7 @@ async fn keys_and_tokens_without_an_expiry_or_a_refresh_token_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_whose_tokens_are_dead_when_they_come_is_not_asked_again_at_once() {
+async fn a_server_whose_tokens_arrive_expired_is_not_asked_again_at_once() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, Duration::ZERO).await;
@@ -156,7 +151,7 @@ async fn a_server_whose_tokens_are_dead_when_they_come_is_not_asked_again_at_onc
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_failures_it_is_tried_again_later_each_time_and_goes_on_as_if_nothing_had_been() {
+async fn failed_renewals_are_retried_with_growing_pauses_and_leave_no_trace() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -193,7 +188,7 @@ async fn after_failures_it_is_tried_again_later_each_time_and_goes_on_as_if_noth
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_needs_a_new_sign_in_is_not_tried_again_until_it_has_one() {
+async fn an_account_that_needs_a_sign_in_is_not_tried_again_until_it_has_one() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -211,10 +206,10 @@ async fn one_that_needs_a_new_sign_in_is_not_tried_again_until_it_has_one() {
     assert!(matches!(&health, Health::NeedsSignIn { reason, .. } if reason == "revoked"), "{health:?}");
 
     let new = OAuthTokens::new("signed-in").refresh("again").expires_at(clock.now().after(HOUR));
-    let id = status_of(&pool, "a").credential.id;
+    let id = id_of(&pool, "a");
     vault.replace_secret(id, Generation::FIRST, new).await.unwrap();
     reaches(&tries, 2).await;
-    // A new sign-in makes the verdict void; the next one is on the new token.
+    // A new sign-in clears the verdict; the next verdict is about the new token.
     tokio::time::sleep(HOUR).await;
     assert_eq!(tries.all().len(), 2);
 }
@@ -238,7 +233,7 @@ async fn the_task_ends_with_the_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_process_has_renewed_is_not_renewed_again() {
+async fn a_token_that_another_process_renewed_is_not_renewed_again() {
     let clock = tokio_clock();
     let vault = MemoryVault::new();
     put(&vault, "a", &clock, HOUR).await;
@@ -249,299 +244,9 @@ async fn what_another_process_has_renewed_is_not_renewed_again() {
         opened.push(pool.await.unwrap());
     }
     tokio::time::sleep(10 * HOUR).await;
-    // About one an hour, whoever makes it.
+    // About one an hour in all.
     let asked = server.asked.all().len();
     assert!((10..=11).contains(&asked), "{asked} exchanges");
     let generations: Vec<_> = opened.iter().map(|pool| pool.status()[0].credential.generation).collect();
     assert!(generations.windows(2).all(|pair| pair[0] == pair[1]), "{generations:?}");
-}
-
-// Before it is sent
-
-/// A request that can be sent only once.
-fn once() -> Request<SendOnce<http_body_util::Full<bytes::Bytes>>> {
-    post().map(SendOnce::new)
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_expired_token_is_renewed_before_the_request_leaves_whatever_the_order() {
-    let clock = tokio_clock();
-    for order in 0..4 {
-        let vault = MemoryVault::new();
-        put(&vault, "a", &clock, HOUR).await;
-        tokio::time::advance(2 * HOUR).await;
-        let server = Server::new(&clock, HOUR);
-        let pool = builder(vault).clock(clock.clone()).open().await.unwrap();
-        let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
-        let refresher = server.refresher();
-        let (rotate, refresh, auth, persist) = four(&pool, &refresher);
-        let nothing = tower::util::MapRequestLayer::new(|request: Request<_>| request);
-        let inner = upstream.clone();
-        let status = match order {
-            0 => {
-                let layers = (rotate, refresh, auth, persist);
-                tower::Layer::layer(&layers, inner).oneshot(once()).await.unwrap().status()
-            }
-            1 => {
-                let layers = (auth, persist, refresh, rotate);
-                tower::Layer::layer(&layers, inner).oneshot(once()).await.unwrap().status()
-            }
-            2 => {
-                let layers = (auth, nothing, refresh, rotate);
-                tower::Layer::layer(&layers, inner).oneshot(once()).await.unwrap().status()
-            }
-            _ => {
-                let all = CredentialsLayer::new(pool.clone()).refresher(refresher);
-                tower::Layer::layer(&all, inner).oneshot(once()).await.unwrap().status()
-            }
-        };
-        assert_eq!(status, 200);
-        assert_eq!(upstream.tokens(), ["a-2"], "order {order}");
-        assert_eq!(server.asked.all().len(), 1);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn of_200_requests_with_an_expired_token_one_renews_it_and_none_is_sent_with_the_old() {
-    let clock = tokio_clock();
-    let vault = MemoryVault::new();
-    put(&vault, "a", &clock, HOUR).await;
-    tokio::time::advance(HOUR).await;
-    let server = Server::new(&clock, HOUR);
-    let pool = builder(vault).clock(clock.clone()).open().await.unwrap();
-    let upstream = Upstream::new();
-    let all = CredentialsLayer::new(pool).refresher(server.refresher());
-    let service = stack(all, upstream.clone());
-    let requests: Vec<_> = (0..200).map(|_| tokio::spawn(ask(&service, post()))).collect();
-    for request in requests {
-        assert_eq!(request.await.unwrap().0, 200);
-    }
-    assert_eq!(server.asked.all().len(), 1);
-    assert_eq!(upstream.count("a-2"), 200);
-}
-
-#[tokio::test(start_paused = true)]
-async fn where_it_cannot_be_renewed_the_old_token_is_tried_since_the_clock_may_be_wrong() {
-    let clock = tokio_clock();
-    let vault = MemoryVault::new();
-    put(&vault, "a", &clock, HOUR).await;
-    tokio::time::advance(2 * HOUR).await;
-    let tries = Arc::new(AtomicUsize::new(0));
-    let counted = tries.clone();
-    let refresher = Refresher::new(move |_: Credential| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        async { Err::<Secret, _>(BoxError::from("no network")) }
-    });
-    let pool = builder(vault).clock(clock.clone()).open().await.unwrap();
-    let upstream = Upstream::new();
-    let service = stack(CredentialsLayer::new(pool).refresher(refresher), upstream.clone());
-    assert_eq!(ask(&service, post()).await.0, 200);
-    assert_eq!(upstream.tokens(), ["a-1"]);
-    // Nor is the token endpoint asked again for each request.
-    for _ in 0..10 {
-        assert_eq!(ask(&service, post()).await.0, 200);
-    }
-    assert_eq!(tries.load(Ordering::SeqCst), 1);
-    tokio::time::advance(seconds(1)).await;
-    ask(&service, post()).await;
-    assert_eq!(tries.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_token_is_used_for_its_first_half_minute_whatever_is_said_of_its_expiry() {
-    for life in [Duration::ZERO, seconds(1), seconds(29)] {
-        let clock = tokio_clock();
-        let vault = MemoryVault::new();
-        put(&vault, "a", &clock, HOUR).await;
-        tokio::time::advance(2 * HOUR).await;
-        let server = Server::new(&clock, life);
-        // The vault writes down when by the system's clock.
-        let pool = builder(vault).clock(clock.clone()).sync_every(None).open().await.unwrap();
-        let upstream = Upstream::new().answers("a-3", [Canned::status(200), Canned::status(401)]);
-        let layer = CredentialsLayer::new(pool).refresher(server.refresher());
-        let service = stack(layer, upstream.clone());
-        for _ in 0..5 {
-            assert_eq!(ask(&service, post()).await.0, 200);
-            tokio::time::advance(seconds(5)).await;
-        }
-        assert_eq!(upstream.tokens(), ["a-2"; 5], "{life:?}");
-        assert_eq!(server.asked.all().len(), 1, "{life:?}");
-        // After that it is renewed before it is sent, and for a 401 at once.
-        tokio::time::advance(seconds(5)).await;
-        assert_eq!(ask(&service, post()).await.0, 200);
-        assert_eq!(ask(&service, post()).await.0, 200);
-        assert_eq!(upstream.tokens()[5..], ["a-3", "a-3", "a-4"], "{life:?}");
-        assert_eq!(server.asked.all().len(), 3, "{life:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_that_was_stored_after_its_expiry_is_renewed_before_it_is_sent() {
-    let clock = tokio_clock();
-    let vault = MemoryVault::new();
-    put(&vault, "a", &clock, Duration::ZERO).await;
-    let server = Server::new(&clock, HOUR);
-    let pool = builder(vault).clock(clock.clone()).open().await.unwrap();
-    let upstream = Upstream::new();
-    let service = stack(CredentialsLayer::new(pool).refresher(server.refresher()), upstream.clone());
-    assert_eq!(ask(&service, post()).await.0, 200);
-    assert_eq!(upstream.tokens(), ["a-2"]);
-}
-
-// Taking turns, and patience
-
-/// Exchanges that end when told to; how many are under way at once, at most.
-fn gated(gate: &Arc<Notify>, most: &Arc<AtomicUsize>, begun: &Journal<String>) -> Refresher {
-    let (gate, most, begun) = (gate.clone(), most.clone(), begun.clone());
-    let under_way = Arc::new(AtomicUsize::new(0));
-    Refresher::new(move |credential: Credential| {
-        let (gate, most, under_way) = (gate.clone(), most.clone(), under_way.clone());
-        begun.push(credential.metadata.label.to_string());
-        async move {
-            most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            gate.notified().await;
-            under_way.fetch_sub(1, Ordering::SeqCst);
-            Ok::<_, RefreshError>(renewed(&credential.metadata))
-        }
-    })
-}
-
-#[tokio::test(start_paused = true)]
-async fn refreshes_of_one_client_are_made_one_at_a_time_unless_told_otherwise() {
-    type Set = fn(Refresher) -> Refresher;
-    let cases: [(Set, usize); 3] = [
-        (|refresher| refresher, 1),
-        (|refresher| refresher.client("app"), 1),
-        (|refresher| refresher.concurrent(), 3),
-    ];
-    for (set, at_once) in cases {
-        let (gate, most, begun) =
-            (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)), Journal::new());
-        let refresher = set(gated(&gate, &most, &begun));
-        let pool = builder(accounts(["a", "b", "c"]).await).clock(tokio_clock()).open().await.unwrap();
-        let responses = |upstream: Upstream, label: &&str| {
-            upstream.answers(&format!("{label}-1"), [Canned::status(401)])
-        };
-        let upstream = ["a", "b", "c"].iter().fold(Upstream::new(), responses);
-        let service = stack(CredentialsLayer::new(pool).refresher(refresher), upstream.clone());
-        let requests = ["a", "b", "c"].map(|label| {
-            let mut request = post();
-            request.extensions_mut().insert(Pin::label(label));
-            tokio::spawn(ask(&service, request))
-        });
-        begun.reaches(at_once).await;
-        for done in 1..=3 {
-            gate.notify_one();
-            begun.reaches((done + at_once).min(3)).await;
-        }
-        for request in requests {
-            assert_eq!(request.await.unwrap().0, 200);
-        }
-        assert_eq!(most.load(Ordering::SeqCst), at_once);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_waits_for_half_a_minute_goes_on_and_the_exchange_too() {
-    let (gate, most, begun) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)), Journal::new());
-    let vault = accounts(["a", "b"]).await;
-    let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
-    let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
-    let all = CredentialsLayer::new(pool.clone()).refresher(gated(&gate, &most, &begun));
-    let service = stack(all, upstream.clone());
-    let began = tokio::time::Instant::now();
-    assert_eq!(ask(&service, post()).await.0, 200);
-    assert_eq!(began.elapsed(), seconds(30));
-    assert_eq!(upstream.tokens(), ["a-1", "b-1"]);
-    assert!(cools(&pool, "a") > Duration::ZERO);
-
-    gate.notify_one();
-    while pool.counters().refreshes == 0 {
-        tokio::task::yield_now().await;
-    }
-    let id = status_of(&pool, "a").credential.id;
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2");
-    // It had cooled down for want of a refresh.
-    assert_eq!(cools(&pool, "a"), Duration::ZERO);
-    let again = vault.replace_secret(id, Generation::FIRST, OAuthTokens::new("x")).await.unwrap();
-    assert!(matches!(again, Replaced::Conflict(_)));
-    assert_eq!(begun.all().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_secret_that_can_never_be_stored_holds_up_no_other_refresh() {
-    let pool = builder(accounts(["a", "b"]).await).clock(tokio_clock()).open().await.unwrap();
-    let refresher = Refresher::new(|credential: Credential| async move {
-        Ok::<_, RefreshError>(match &*credential.metadata.label {
-            "a" => Secret::api_key("not an account's"),
-            _ => renewed(&credential.metadata),
-        })
-    });
-    let refused = || [Canned::status(401)];
-    let upstream = Upstream::new().answers("a-1", refused()).answers("b-1", refused());
-    let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream.clone());
-    assert_eq!(ask(&service, post()).await.0, 200);
-    assert_eq!(upstream.tokens(), ["a-1", "b-1", "b-2"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_older_vault_that_was_put_in_place_gets_the_newer_token_and_that_is_what_is_renewed() {
-    let vault = accounts(["a"]).await;
-    let events = Journal::new();
-    let pool =
-        builder(vault.clone()).clock(tokio_clock()).on_event(events.observer()).open().await.unwrap();
-    let backup = vault.load_pool(key()).await.unwrap().credentials.remove(0);
-    let id = backup.metadata.id;
-    let mut generation = backup.metadata.generation;
-    for token in ["a-2", "a-3", "a-4"] {
-        let tokens = OAuthTokens::new(token).refresh(format!("r-{token}"));
-        let replaced = vault.replace_secret(id, generation, tokens);
-        let Replaced::Swapped(next) = replaced.await.unwrap() else { panic!("somebody else's") };
-        generation = next;
-    }
-    pool.sync().await.unwrap();
-    vault.remove(id).await.unwrap();
-    vault.put(backup).await.unwrap();
-
-    let presented = Journal::new();
-    let noted = presented.clone();
-    let refresher = Refresher::new(move |credential: Credential| {
-        noted.push(credential.secret.refresh_token().unwrap().expose().to_owned());
-        async move { Ok::<_, RefreshError>(renewed(&credential.metadata)) }
-    });
-    let upstream = Upstream::new().answers("a-4", [Canned::status(401)]);
-    let all = CredentialsLayer::new(pool.clone()).refresher(refresher);
-    assert_eq!(ask(&stack(all, upstream.clone()), post()).await.0, 200);
-    assert_eq!(presented.all(), ["r-a-4"], "never the one of the older vault, which is spent");
-    assert_eq!(events.count("OlderVault"), 1);
-    // At the second generation the newer one was put back, at the third it is renewed.
-    assert_eq!(upstream.tokens(), ["a-4", "a-3"]);
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-3");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_older_vault_gets_the_newer_token_as_soon_as_the_pool_looks_but_not_over_a_new_sign_in() {
-    for signed_in_since in [false, true] {
-        let vault = accounts(["a"]).await;
-        let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
-        let mut backup = vault.load_pool(key()).await.unwrap().credentials.remove(0);
-        let id = backup.metadata.id;
-        let newer = OAuthTokens::new("a-9").refresh("r-9");
-        let Replaced::Swapped(second) =
-            vault.replace_secret(id, Generation::FIRST, newer).await.unwrap()
-        else {
-            panic!("somebody else's")
-        };
-        vault.replace_secret(id, second, OAuthTokens::new("a-10").refresh("r-10")).await.unwrap();
-        pool.sync().await.unwrap();
-        if signed_in_since {
-            backup.metadata.updated_at = backup.metadata.updated_at.after(HOUR);
-        }
-        vault.remove(id).await.unwrap();
-        vault.put(backup).await.unwrap();
-        pool.sync().await.unwrap();
-        tokio::time::sleep(seconds(5)).await;
-        let stored = vault.get(id).await.unwrap().secret;
-        assert_eq!(stored.token().expose(), if signed_in_since { "a-1" } else { "a-10" });
-    }
 }

@@ -1,4 +1,4 @@
-//! A refresh that is cut off anywhere: what was exchanged is saved, or it is known that it may be lost.
+//! A refresh that is cut off at any point: the new token is saved, or the vault knows that it may be lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// A server whose refresh tokens work once, or, with grace, once more where the new ones were not used.
+/// A server whose refresh tokens work once, or with grace once more if the new ones were not used.
 #[derive(Clone, Default)]
 struct Server {
     exchanges: Arc<AtomicUsize>,
@@ -42,7 +42,7 @@ impl Server {
     }
 }
 
-/// Polls the caller's request this many times, then drops it; whether that was before its end.
+/// Polls a request this many times, then drops it. Returns whether that was before its end.
 async fn dropped_after(polls: usize, pool: &Pool, refresher: Refresher) -> bool {
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let service = CredentialsLayer::new(pool.clone()).refresher(refresher).layer(upstream);
@@ -62,14 +62,14 @@ async fn token(vault: &MemoryVault) -> String {
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_at_any_point_costs_no_token() {
+async fn a_request_dropped_at_any_point_loses_no_token() {
     let (mut points, mut exchanged) = (0, 0);
     for polls in 0.. {
         let vault = accounts(["a"]).await;
         let pool = builder(vault.clone()).open().await.unwrap();
         let server = Server::default();
         let is_dropped = dropped_after(polls, &pool, server.refresher()).await;
-        // Whatever was begun in the background ends.
+        // Everything that began in the background ends.
         for _ in 0..100 {
             yield_now().await;
         }
@@ -87,7 +87,7 @@ async fn a_caller_who_goes_away_at_any_point_costs_no_token() {
     assert!(points >= 3 && exchanged >= 1 && exchanged < points, "{points} points, {exchanged}");
 }
 
-/// What a process that ends after this many polls of its tasks has left in the vault.
+/// Runs a process that ends after this many polls of its tasks. Returns whether it was cut off.
 fn ended_after(steps: usize, vault: &MemoryVault, server: &Server) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let done = runtime.block_on(async {
@@ -100,7 +100,7 @@ fn ended_after(steps: usize, vault: &MemoryVault, server: &Server) -> bool {
         }
         request.is_finished()
     });
-    // All of its tasks are dropped where they are.
+    // Drops all of its tasks where they are.
     drop(runtime);
     done
 }
@@ -127,11 +127,11 @@ fn a_process_that_ends_at_any_point_leaves_a_token_that_works_or_says_why_not() 
                 let status = service.oneshot(post()).await.unwrap().status();
                 let health = status_of(&pool, "a").standing.health;
                 match (before, stored.as_str()) {
-                    // Never exchanged: it was as if nothing had been.
+                    // Never exchanged: nothing has happened.
                     (0, "a-1") => outcomes[0] += 1,
                     // Saved.
                     (1, "a-2") => outcomes[1] += 1,
-                    // Exchanged, and not saved: the one loss there can be, unless the server forgives.
+                    // Exchanged but not saved: the only possible loss, unless the server has grace.
                     (1, "a-1") => {
                         outcomes[2] += 1;
                         if !grace {
@@ -159,7 +159,7 @@ fn a_process_that_ends_at_any_point_leaves_a_token_that_works_or_says_why_not() 
 }
 
 #[tokio::test]
-async fn a_vault_that_cannot_be_written_costs_no_token() {
+async fn a_vault_that_cannot_be_written_loses_no_token() {
     for broken in ["lease_client", "lease", "begin"] {
         let vault = accounts(["a"]).await;
         let planned =

@@ -1,4 +1,5 @@
-//! What a refresh comes to that nobody has refused: who is told what, who cools down, and who asks when.
+//! Refreshes that fail or wait without being refused: what is reported, which account cools down, and when the token
+//! endpoint is asked again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// Exchanges that fail so many times, with this, and then work; how many were made, and when.
+/// A refresher that fails this many times, with this error, and then works. Records the time of every exchange.
 fn failing(
     times: usize,
     with: impl Fn() -> RefreshError + Send + Sync + 'static,
@@ -35,13 +36,6 @@ fn refused(label: &str) -> Upstream {
     Upstream::new().answers(&format!("{label}-1"), vec![Canned::status(401); 1000])
 }
 
-/// Lets all tasks do what they can do now.
-async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
-
 async fn open(vault: impl vault::Vault) -> Pool {
     builder(vault).clock(tokio_clock()).open().await.unwrap()
 }
@@ -49,7 +43,7 @@ async fn open(vault: impl vault::Vault) -> Pool {
 // Closing
 
 #[tokio::test(start_paused = true)]
-async fn to_wait_for_the_renewals_waits_for_their_saves_and_nothing_else() {
+async fn renewed_waits_for_renewals_and_their_saves_and_nothing_else() {
     let go = Arc::new(Notify::new());
     let vault = accounts(["a"]).await;
     let hold = go.clone();
@@ -76,7 +70,7 @@ async fn to_wait_for_the_renewals_waits_for_their_saves_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_close_a_pool_waits_for_the_exchange_and_its_save_and_begins_no_other() {
+async fn close_waits_for_the_exchange_and_its_save_and_begins_no_other() {
     let (begun, go) = (Journal::new(), Arc::new(Notify::new()));
     let (noted, gate) = (begun.clone(), go.clone());
     let refresher = Refresher::new(move |credential: Credential| {
@@ -96,9 +90,8 @@ async fn to_close_a_pool_waits_for_the_exchange_and_its_save_and_begins_no_other
     assert!(pool.renewing().is_empty());
     let first = tokio::spawn(ask(&service, post()));
     begun.reaches(1).await;
-    // This one waits for its turn: nothing of it is lost.
-    let mut other = post();
-    other.extensions_mut().insert(Pin::label("b"));
+    // This one waits for its turn, so it loses nothing.
+    let other = pinned("b");
     let second = tokio::spawn(ask(&service, other));
     settle().await;
 
@@ -114,17 +107,16 @@ async fn to_close_a_pool_waits_for_the_exchange_and_its_save_and_begins_no_other
     go.notify_one();
     pool.close(seconds(60)).await.unwrap();
     assert_eq!(first.await.unwrap(), (200, "a-2".into()));
-    let id = status_of(&pool, "a").credential.id;
+    let id = id_of(&pool, "a");
     assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2");
     assert_eq!(begun.all(), ["a"]);
-    let mut late = post();
-    late.extensions_mut().insert(Pin::label("b"));
+    let late = pinned("b");
     assert_eq!(ask(&service, late).await.0, 401);
     assert_eq!(begun.all(), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_close_a_pool_waits_for_what_was_learnt_and_says_what_is_not_saved() {
+async fn close_saves_what_was_recorded_and_reports_what_it_could_not_save() {
     for fails in [0, 3, usize::MAX] {
         let spy = Planned::new(&keys(["a", "b"]).await, move |kind, before| match kind {
             "record" if before < fails => Plan::Fail,
@@ -144,10 +136,10 @@ async fn to_close_a_pool_waits_for_what_was_learnt_and_says_what_is_not_saved() 
 // Waiting
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_a_lease_that_a_stopped_process_holds_is_not_parked() {
+async fn waiting_for_the_lease_of_a_stopped_process_cools_no_account_down() {
     let vault = accounts(["a", "b"]).await;
     let pool = open(vault.clone()).await;
-    let held = vault.lease_refresh(status_of(&pool, "a").credential.id).await.unwrap();
+    let held = vault.lease_refresh(id_of(&pool, "a")).await.unwrap();
     let (refresher, asked) = failing(0, || unreachable!());
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), refused("a"));
     for _ in 0..3 {
@@ -162,7 +154,7 @@ async fn whoever_waits_for_a_lease_that_a_stopped_process_holds_is_not_parked() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_accounts_that_take_turns_at_a_slow_endpoint_park_nobody() {
+async fn ten_accounts_that_take_turns_at_a_slow_endpoint_stay_in_use() {
     let labels: Vec<String> = (0..10).map(|number| format!("account{number}")).collect();
     let vault = MemoryVault::new();
     for label in &labels {
@@ -179,8 +171,7 @@ async fn ten_accounts_that_take_turns_at_a_slow_endpoint_park_nobody() {
     });
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), upstream);
     let requests = labels.iter().map(|label| {
-        let mut request = post();
-        request.extensions_mut().insert(Pin::label(label.as_str()));
+        let request = pinned(label.as_str());
         tokio::spawn(ask(&service, request))
     });
     for request in requests.collect::<Vec<_>>() {
@@ -195,7 +186,7 @@ async fn ten_accounts_that_take_turns_at_a_slow_endpoint_park_nobody() {
 // The vault's own trouble
 
 #[tokio::test(start_paused = true)]
-async fn trouble_of_the_vault_cools_no_account_down_and_an_event_tells() {
+async fn trouble_of_the_vault_cools_no_account_down_and_is_reported() {
     for broken in ["lease_client", "lease", "revision", "begin", "replace"] {
         let vault = accounts(["a", "b"]).await;
         let spy = Planned::new(&vault, move |kind, before| match kind {
@@ -221,10 +212,10 @@ async fn trouble_of_the_vault_cools_no_account_down_and_an_event_tells() {
     }
 }
 
-// The token endpoint's own word
+// Times that the token endpoint names
 
 #[tokio::test(start_paused = true)]
-async fn a_token_endpoint_that_says_when_to_ask_again_is_not_asked_before_by_any_process() {
+async fn no_process_asks_a_token_endpoint_again_before_the_time_that_it_named() {
     let vault = accounts(["a", "b"]).await;
     let (refresher, asked) =
         failing(1, || RefreshError::AskAgain { after: seconds(600), error: "busy".into() });
@@ -253,7 +244,7 @@ async fn a_token_endpoint_that_says_when_to_ask_again_is_not_asked_before_by_any
 }
 
 #[tokio::test(start_paused = true)]
-async fn processes_share_the_hold_off_after_failures_and_how_many_there_were() {
+async fn processes_share_the_pause_after_failures_and_their_count() {
     let vault = accounts(["a"]).await;
     let (refresher, asked) = failing(6, || RefreshError::Failed("no network".into()));
     let mut services = Vec::new();
@@ -274,7 +265,7 @@ async fn processes_share_the_hold_off_after_failures_and_how_many_there_were() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_back_holds_no_refresh_off() {
+async fn a_clock_that_is_set_back_delays_no_refresh() {
     // 400 days ahead while an exchange fails.
     let ahead = Arc::new(AtomicU64::new(400));
     let days = ahead.clone();
@@ -293,10 +284,10 @@ async fn a_clock_that_is_set_back_holds_no_refresh_off() {
     assert_eq!(ask(&service, post()).await.0, 200);
 }
 
-// A person's orders
+// Explicit calls
 
 #[tokio::test(start_paused = true)]
-async fn what_a_person_orders_is_saved_or_fails_with_the_vaults_error() {
+async fn an_explicit_call_is_saved_or_fails_with_the_vaults_error() {
     let vault = keys(["a", "b"]).await;
     let fails = Arc::new(AtomicUsize::new(1));
     let planned = fails.clone();
@@ -305,7 +296,7 @@ async fn what_a_person_orders_is_saved_or_fails_with_the_vaults_error() {
         _ => Plan::Pass,
     });
     let pool = open(spy).await;
-    let a = status_of(&pool, "a").credential.id;
+    let a = id_of(&pool, "a");
     let is_saved_as_paused = async || {
         let stored = vault.load_pool(key()).await.unwrap().standings.credentials;
         stored.get(&a).is_some_and(|standing| standing.paused)
@@ -318,10 +309,10 @@ async fn what_a_person_orders_is_saved_or_fails_with_the_vaults_error() {
         };
         assert!(matches!(response, Err(VaultError::Key(_))), "{response:?}");
     }
-    // Here it holds all the same.
+    // In this pool it counts all the same.
     assert!(status_of(&pool, "a").standing.paused);
     assert!(!is_saved_as_paused().await);
-    // And once it is said that it is saved, it is.
+    // Once the call succeeds, it is saved.
     fails.store(0, Ordering::SeqCst);
     pool.save().await.unwrap();
     assert!(is_saved_as_paused().await);

@@ -1,5 +1,5 @@
-//! Who is to blame for a 401 or 403 that gives no reason: a credential is convicted only if another one is answered
-//! well in the same request.
+//! Who is to blame for a 401 or 403 without a reason: the credential, only if another one succeeds in the same
+//! request.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -19,30 +19,22 @@ fn always(status: u16) -> [Canned; 1] {
     [Canned::status(status)]
 }
 
-fn pinned(label: &str) -> Asked {
-    let mut request = post();
-    request.extensions_mut().insert(Pin::label(label));
-    request
-}
-
 fn scoped(scope: &str) -> Asked {
-    let mut request = post();
-    request.extensions_mut().insert(Scope::new(scope));
-    request
+    post_with(Scope::new(scope))
 }
 
-/// A pool over these keys, whose clock is moved by hand.
+/// A pool over these keys whose clock the test advances.
 async fn pool_of(vault: &MemoryVault) -> (Pool, HandClock) {
     let clock = HandClock::new();
     let pool = builder(vault.clone()).clock(clock.clock());
-    (pool.cooldowns(Cooldowns::default().jitter(0.0)).open().await.unwrap(), clock)
+    (pool.cooldowns(exact().jitter(0.0)).open().await.unwrap(), clock)
 }
 
 #[tokio::test]
-async fn a_request_that_every_account_refuses_is_at_fault_itself() {
+async fn if_every_account_is_refused_the_request_is_to_blame() {
     for status in [401, 403] {
         let vault = keys(["a", "b", "c"]).await;
-        let spy = Planned::new(&vault, |_, _| Plan::Pass);
+        let spy = Planned::spy(&vault);
         let events = Journal::new();
         let upstream = ["a", "b", "c"].into_iter().fold(Upstream::new(), |upstream, key| {
             upstream.answers(key, [Canned::status(status).body(key)])
@@ -63,7 +55,7 @@ async fn a_request_that_every_account_refuses_is_at_fault_itself() {
 }
 
 #[tokio::test]
-async fn a_pool_of_one_is_never_convicted_and_its_token_is_renewed_once() {
+async fn the_only_account_of_a_pool_is_never_blamed_and_its_token_is_renewed_once() {
     for status in [401, 403] {
         let upstream = Upstream::new().answers("a-1", always(status)).answers("a-2", always(status));
         let (pool, _) = pool_of(&accounts(["a"]).await).await;
@@ -74,7 +66,7 @@ async fn a_pool_of_one_is_never_convicted_and_its_token_is_renewed_once() {
             assert_eq!(refreshes.all().len(), 1, "in round {round}");
             assert_eq!(cools(&pool, "a"), NONE, "in round {round}");
         }
-        // Once it is answered well, the next refusal may be for want of a new token again.
+        // After a success, the next refusal may again be due to an old token.
         upstream.set("a-2", [Canned::ok(), Canned::status(status)]);
         assert_eq!(ask(&service, post()).await.0, 200);
         assert_eq!(ask(&service, post()).await, (200, "a-3".into()));
@@ -95,20 +87,20 @@ async fn a_fresh_token_that_is_refused_by_a_403_is_still_renewed_for_a_401() {
 }
 
 #[tokio::test]
-async fn only_a_response_that_shows_that_another_was_accepted_convicts() {
+async fn only_a_response_that_accepts_another_account_blames_the_refused_one() {
     let after_authentication = [400, 404, 405, 406, 410, 411, 413, 414, 415, 416, 417];
     let done = [200, 201, 204, 206, 304, 409, 412, 422];
     let nothing = [301, 302, 303, 307, 407, 408, 418, 421, 423, 425, 431, 451, 500, 502, 503, 529];
     let cases = done.into_iter().map(|status| (status, [true, true]));
     let cases = cases.chain(after_authentication.into_iter().map(|status| (status, [true, false])));
     let cases = cases.chain(nothing.into_iter().map(|status| (status, [false, false])));
-    for (status, convicts) in cases {
-        for (refusal, convicts) in [401, 403].into_iter().zip(convicts) {
+    for (status, blames) in cases {
+        for (refusal, blames) in [401, 403].into_iter().zip(blames) {
             let upstream = Upstream::new().answers("a", always(refusal)).answers("b", always(status));
             let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
             let service = stack(four(&pool, &no_refresh()), upstream.clone());
             assert_eq!(ask(&service, post()).await.0, status);
-            let expected = if convicts { seconds(300) } else { NONE };
+            let expected = if blames { seconds(300) } else { NONE };
             assert_eq!(cools(&pool, "a"), expected, "a {refusal}, then a {status}");
             upstream.set("a", [Canned::ok()]);
             upstream.set("b", [Canned::ok()]);
@@ -119,7 +111,7 @@ async fn only_a_response_that_shows_that_another_was_accepted_convicts() {
 }
 
 #[tokio::test]
-async fn a_403_convicts_for_the_scope_that_was_asked_for_and_a_401_for_all() {
+async fn a_403_cools_the_requested_scope_and_a_401_the_whole_account() {
     for (status, elsewhere) in [(403, "a"), (401, "b")] {
         let upstream = Upstream::new().answers("a", [Canned::status(status), Canned::ok()]);
         let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
@@ -131,7 +123,7 @@ async fn a_403_convicts_for_the_scope_that_was_asked_for_and_a_401_for_all() {
     }
 }
 
-/// Has a request made that can be sent to one account only, and is refused.
+/// Makes a request that can use one account only, and is refused.
 async fn refused_without_comparison(how: &str, pool: &Pool, upstream: &Upstream) {
     let four = four(pool, &no_refresh());
     match how {
@@ -162,11 +154,11 @@ async fn refused_without_comparison(how: &str, pool: &Pool, upstream: &Upstream)
 }
 
 #[tokio::test]
-async fn one_that_could_not_be_compared_goes_behind_the_others_until_it_is_answered_well() {
+async fn an_account_refused_without_comparison_goes_last_until_it_succeeds() {
     let ways = ["a body that is sent once", "a pin", "a budget of one", "an upstream in trouble"];
     for how in ways.into_iter().chain(["a caller who goes away"]) {
         let vault = keys(["a", "b"]).await;
-        let spy = Planned::new(&vault, |_, _| Plan::Pass);
+        let spy = Planned::spy(&vault);
         let upstream = Upstream::new().answers("a", [Canned::status(403), Canned::ok()]);
         let events = Journal::new();
         let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
@@ -174,7 +166,7 @@ async fn one_that_could_not_be_compared_goes_behind_the_others_until_it_is_answe
         assert_eq!(events.count("Suspected"), 1, "{how}");
         assert_eq!(events.count("CooledDown"), 0, "{how}");
         assert_eq!(spy.count("record"), 0, "{how}");
-        assert_eq!(pool.active(), Some(status_of(&pool, "b").credential.id), "{how}");
+        assert_eq!(pool.active(), Some(id_of(&pool, "b")), "{how}");
         let service = stack(four(&pool, &no_refresh()), upstream.clone());
         assert_eq!(ask(&service, post()).await.0, 200);
         assert_eq!(upstream.tokens().last().unwrap(), "b", "{how}");
@@ -185,7 +177,7 @@ async fn one_that_could_not_be_compared_goes_behind_the_others_until_it_is_answe
 }
 
 #[tokio::test]
-async fn one_that_is_refused_while_the_others_are_limited_is_not_convicted() {
+async fn an_account_refused_while_the_others_are_limited_is_not_blamed() {
     let limited = || [Canned::limited(100)];
     let upstream =
         Upstream::new().answers("a", always(401)).answers("b", limited()).answers("c", limited());
@@ -201,7 +193,7 @@ async fn one_that_is_refused_while_the_others_are_limited_is_not_convicted() {
 }
 
 #[tokio::test]
-async fn a_suspect_is_convicted_by_another_suspect_that_is_answered_well() {
+async fn the_success_of_one_suspect_blames_the_other() {
     let upstream = Upstream::new().answers("b", [Canned::status(403), Canned::ok()]);
     let (pool, _) = pool_of(&keys(["a", "b", "c"]).await).await;
     refused_without_comparison("a pin", &pool, &upstream.clone().answers("a", always(403))).await;
@@ -218,11 +210,7 @@ async fn requests_of_a_conversation_leave_a_suspect() {
     let upstream = Upstream::new();
     let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
-    let of_conversation = || {
-        let mut request = post();
-        request.extensions_mut().insert(Affinity::new("conversation"));
-        request
-    };
+    let of_conversation = || post_with(Affinity::new("conversation"));
     ask(&service, of_conversation()).await;
     upstream.set("a", [Canned::status(403), Canned::ok()]);
     ask(&service, pinned("a")).await;
@@ -232,22 +220,22 @@ async fn requests_of_a_conversation_leave_a_suspect() {
 }
 
 #[tokio::test]
-async fn a_person_s_reset_clears_a_suspicion() {
+async fn a_reset_clears_a_suspicion() {
     let upstream = Upstream::new().answers("a", [Canned::status(403), Canned::ok()]);
     let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
     refused_without_comparison("a pin", &pool, &upstream).await;
-    pool.reset(status_of(&pool, "a").credential.id).await.unwrap();
-    assert_eq!(pool.active(), Some(status_of(&pool, "a").credential.id));
+    pool.reset(id_of(&pool, "a")).await.unwrap();
+    assert_eq!(pool.active(), Some(id_of(&pool, "a")));
 }
 
-/// Puts an account before the others.
+/// Moves an account to the front.
 async fn put_first(vault: &MemoryVault, pool: &Pool, label: &str) {
     vault.move_to(status_of(pool, label).credential.id, 0).await.unwrap();
     pool.sync().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_conviction_lasts_longer_each_time_in_a_row() {
+async fn the_cooldown_of_a_refused_account_grows_each_time_in_a_row() {
     let upstream = Upstream::new().answers("a", always(403));
     let vault = keys(["a", "b"]).await;
     let (pool, clock) = pool_of(&vault).await;
@@ -256,7 +244,7 @@ async fn a_conviction_lasts_longer_each_time_in_a_row() {
         put_first(&vault, &pool, "a").await;
         assert_eq!(ask(&service, post()).await, (200, "b".into()));
         assert_eq!(cools(&pool, "a"), seconds(cooldown));
-        // One that looks whether it is well again is no new failure.
+        // A probe after the cooldown is not a new failure.
         assert_eq!(ask(&service, pinned("a")).await.0, 403);
         assert_eq!(cools(&pool, "a"), seconds(cooldown));
         clock.advance(seconds(cooldown));
@@ -264,7 +252,7 @@ async fn a_conviction_lasts_longer_each_time_in_a_row() {
 }
 
 #[tokio::test]
-async fn a_new_secret_ends_a_cooldown_that_was_for_want_of_one_whoever_brings_it() {
+async fn a_new_secret_from_anyone_ends_a_cooldown_of_the_refused_one() {
     let vault = keys(["a", "b"]).await;
     let upstream = Upstream::new().answers("a", always(401));
     let (pool, clock) = pool_of(&vault).await;
@@ -272,7 +260,7 @@ async fn a_new_secret_ends_a_cooldown_that_was_for_want_of_one_whoever_brings_it
     assert_eq!(ask(&service, post()).await, (200, "b".into()));
     assert_eq!(cools(&pool, "a"), seconds(300));
     let Metadata { id, generation, .. } = status_of(&pool, "a").credential;
-    // Another program, which knows nothing of the cooldown.
+    // Another program, which does not know about the cooldown.
     vault.replace_secret(id, generation, Secret::api_key("a-2")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(cools(&pool, "a"), NONE);
@@ -281,7 +269,7 @@ async fn a_new_secret_ends_a_cooldown_that_was_for_want_of_one_whoever_brings_it
         vault.load_pool(key()).await.unwrap().standings.credentials[&id].clone()
     };
     assert_eq!(learnt(&saved(vault.clone()).await), Standing::default());
-    // What is learnt of the new one is not taken for the old one's.
+    // An outcome of the new secret is not mistaken for one of the old.
     upstream.set("a-2", [Canned::limited(60)]);
     upstream.set("b", [Canned::limited(1)]);
     assert_eq!(ask(&service, post()).await.0, 429);
@@ -305,7 +293,7 @@ async fn a_new_secret_does_not_end_a_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_endpoint_in_trouble_counts_once_whoever_asks() {
+async fn a_failing_token_endpoint_counts_once_however_many_ask() {
     let vault = accounts(["a", "b"]).await;
     let upstream = Upstream::new().answers("a-1", always(401));
     let pool = builder(vault).clock(tokio_clock()).open().await.unwrap();
@@ -353,7 +341,7 @@ async fn a_limit_without_a_time_doubles_once_for_each_cooldown_that_was_served()
         }
         clock.advance(seconds(cooldown));
     }
-    // A probe that is told a time learns it all the same.
+    // A time that a probe gets is recorded all the same.
     ask(&service, post()).await;
     upstream.set("a", [Canned::limited(3000)]);
     ask(&service, pinned("a")).await;
@@ -362,7 +350,7 @@ async fn a_limit_without_a_time_doubles_once_for_each_cooldown_that_was_served()
 }
 
 #[tokio::test]
-async fn a_retry_after_of_nothing_that_is_not_true_is_believed_less_each_time() {
+async fn a_retry_after_of_zero_that_proves_wrong_is_believed_less_each_time() {
     let upstream = Upstream::new().answers("a", [Canned::limited(0)]);
     let (pool, clock) = pool_of(&keys(["a"]).await).await;
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -378,7 +366,7 @@ async fn a_retry_after_of_nothing_that_is_not_true_is_believed_less_each_time() 
 }
 
 #[tokio::test]
-async fn where_all_are_refused_nobody_has_stated_when_to_ask_again() {
+async fn if_all_are_refused_no_time_to_ask_again_is_stated() {
     let upstream = Upstream::new().answers("a", always(401)).answers("b", always(401));
     let (pool, _) = pool_of(&keys(["a", "b"]).await).await;
     let service = stack(four(&pool, &no_refresh()), upstream);

@@ -18,7 +18,7 @@ async fn text<B: Body>(body: B) -> Vec<u8> {
     collected.to_bytes().to_vec()
 }
 
-/// Always the same frame. It can't be moved once it is pinned.
+/// A body of the same frame again and again, which is not `Unpin`.
 #[derive(Default)]
 struct Pinned(PhantomPinned);
 
@@ -99,7 +99,7 @@ fn a_second_body_shares_the_bytes() {
 }
 
 #[test]
-fn what_is_in_memory_can_be_sent_again() {
+fn bodies_in_memory_can_be_sent_again() {
     assert_eq!(().try_clone(), Some(()));
     assert_eq!("text".try_clone(), Some("text"));
     let bytes: &'static [u8] = b"bytes";
@@ -112,7 +112,7 @@ fn what_is_in_memory_can_be_sent_again() {
 }
 
 #[tokio::test]
-async fn what_is_left_is_sent_again() {
+async fn the_rest_of_a_body_is_sent_again() {
     let mut body = Full::new(Bytes::from_static(b"again"));
     body.frame().await.unwrap().unwrap();
     assert!(body.try_clone().unwrap().is_end_stream());
@@ -126,13 +126,13 @@ fn streams_and_boxes_cannot_be_sent_again() {
     let boxed: UnsyncBoxBody<Bytes, Infallible> = Full::default().boxed_unsync();
     assert!(boxed.try_clone().is_none());
     assert!(Limited::new(boxed, 1).try_clone().is_none());
-    // Even where the stream could be cloned.
+    // Even if the stream could be cloned.
     assert!(StreamBody::new(PhantomData::<Bytes>).try_clone().is_none());
     assert!(Limited::new(StreamBody::new(()), 1).try_clone().is_none());
 }
 
 #[test]
-fn one_of_two_bodies_answers_for_itself() {
+fn either_of_two_bodies_decides_for_itself() {
     type Body = Either<Full<Bytes>, BoxBody<Bytes, Infallible>>;
     let full: Body = Either::Left(Full::default());
     assert!(matches!(full.try_clone(), Some(Either::Left(_))));
@@ -143,14 +143,14 @@ fn one_of_two_bodies_answers_for_itself() {
 }
 
 #[test]
-fn no_body_can_be_sent_again_whatever_it_would_be() {
+fn an_absent_body_can_be_sent_again_whatever_its_type() {
     let none: Option<BoxBody<Bytes, Infallible>> = None;
     assert!(matches!(none.try_clone(), Some(None)));
     assert!(Some(Full::<Bytes>::default().boxed()).try_clone().is_none());
     assert_eq!(Some("text").try_clone(), Some(Some("text")));
 }
 
-/// A user's own, which says only how it is copied.
+/// A user's own body, which implements only `try_clone`.
 #[derive(Clone)]
 struct Plain(bool);
 
@@ -161,7 +161,7 @@ impl TryCloneBody for Plain {
 }
 
 #[test]
-fn whether_a_body_can_be_sent_again_is_told_as_it_is_done() {
+fn whether_a_body_can_be_sent_again_agrees_with_its_copy() {
     fn check(body: &impl TryCloneBody, expected: bool) {
         assert_eq!(body.try_clone().is_some(), expected);
         assert_eq!(body.is_repeatable(), expected);
@@ -185,7 +185,7 @@ fn whether_a_body_can_be_sent_again_is_told_as_it_is_done() {
 }
 
 #[test]
-fn what_wraps_a_recorded_body_takes_over_with_it() {
+fn wrappers_of_a_recorded_body_take_over_with_it() {
     fn check(first: impl TryCloneBody) {
         let kept = first.try_clone().unwrap();
         assert!(kept.take_over());
@@ -200,14 +200,14 @@ fn what_wraps_a_recorded_body_takes_over_with_it() {
 }
 
 #[test]
-fn once_is_never_sent_again() {
+fn send_once_is_never_sent_again() {
     assert!(SendOnce::new("text").try_clone().is_none());
     assert!(SendOnce::new(Full::<Bytes>::default()).try_clone().is_none());
     assert!(SendOnce::new(Script::default()).try_clone().is_none());
 }
 
 #[tokio::test]
-async fn once_passes_on_frames_trailers_hints_and_the_end() {
+async fn send_once_passes_on_frames_trailers_hints_and_the_end() {
     let mut body = SendOnce::new(Script::default());
     assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (2, Some(6)));
     assert!(!body.is_end_stream());
@@ -221,20 +221,20 @@ async fn once_passes_on_frames_trailers_hints_and_the_end() {
 }
 
 #[tokio::test]
-async fn once_passes_on_errors() {
+async fn send_once_passes_on_errors() {
     let mut body = SendOnce::new(Limited::new(Full::new(Bytes::from_static(b"too long")), 3));
     assert!(body.frame().await.unwrap().is_err());
 }
 
 #[tokio::test]
-async fn once_takes_bodies_that_are_not_unpin() {
+async fn send_once_takes_bodies_that_are_not_unpin() {
     let mut body = pin!(SendOnce::new(Pinned::default()));
     let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
     assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "one");
 }
 
 #[test]
-fn once_gives_back_what_it_wraps() {
+fn send_once_gives_back_what_it_wraps() {
     let mut body = SendOnce::from(String::from("text"));
     assert_eq!(body.get_ref(), "text");
     body.get_mut().push('s');

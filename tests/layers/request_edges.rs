@@ -24,8 +24,8 @@ fn request() -> Request<Body> {
     Request::post("https://x.test/v1").body(Full::from("question")).unwrap()
 }
 
-fn answer(status: u16) -> Response<Body> {
-    let mut response = Response::new(Full::from("answer"));
+fn response(status: u16) -> Response<Body> {
+    let mut response = Response::new(Full::from("a response"));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
@@ -47,13 +47,13 @@ fn keys(count: usize) -> impl Iterator<Item = Secret> {
 }
 
 #[tokio::test]
-async fn a_request_that_ends_in_an_error_has_saved_what_it_taught() {
+async fn a_request_that_ends_in_an_error_still_saves_its_outcomes() {
     let vault = vault(keys(2)).await;
     let pool = Pool::builder(provider(), vault.clone()).open().await.unwrap();
     let asked = Arc::new(AtomicU32::new(0));
     let upstream = service_fn(move |_: Request<Body>| {
         let nth = asked.fetch_add(1, Ordering::SeqCst);
-        async move { if nth == 0 { Ok(answer(429)) } else { Err::<_, BoxError>("broken".into()) } }
+        async move { if nth == 0 { Ok(response(429)) } else { Err::<_, BoxError>("broken".into()) } }
     });
     let client = ServiceBuilder::new()
         .layer(CooldownPersistLayer::new(pool.clone()))
@@ -71,7 +71,7 @@ async fn a_wait_for_the_first_credential_does_not_wait_for_its_own_permit() {
     let start = (tokio::time::Instant::now(), SystemTime::now());
     let pool = Pool::builder(provider(), vault(keys(1)).await)
         .clock(Clock::from_fn(move || start.1 + start.0.elapsed()))
-        .cooldowns(Cooldowns::default().limited(Duration::from_secs(5)).jitter(0.0))
+        .cooldowns(Cooldowns::default().limited(Duration::from_secs(5)).jitter(0.0).spread(0.0))
         .when_all_cooling_down(WhenAllCoolingDown::WaitUpTo(Duration::from_secs(10)))
         .open()
         .await
@@ -79,7 +79,7 @@ async fn a_wait_for_the_first_credential_does_not_wait_for_its_own_permit() {
     let asked = Arc::new(AtomicU32::new(0));
     let upstream = service_fn(move |_: Request<Body>| {
         let nth = asked.fetch_add(1, Ordering::SeqCst);
-        async move { Ok::<_, BoxError>(answer(if nth == 0 { 429 } else { 200 })) }
+        async move { Ok::<_, BoxError>(response(if nth == 0 { 429 } else { 200 })) }
     });
     let mut client =
         ServiceBuilder::new().layer(CredentialsLayer::new(pool)).concurrency_limit(1).service(upstream);
@@ -120,14 +120,14 @@ async fn a_header_that_holds_the_token_is_sensitive_whatever_the_provider_says()
     let upstream = service_fn(|request: Request<Body>| async move {
         assert_eq!(request.headers()["x-mine"], "key-0");
         assert!(request.headers()["x-mine"].is_sensitive());
-        Ok::<_, BoxError>(answer(200))
+        Ok::<_, BoxError>(response(200))
     });
     let client = ServiceBuilder::new().layer(AuthHeaderLayer::new(pool)).service(upstream);
     client.oneshot(request()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_save_of_nothing_is_no_event() {
+async fn saving_nothing_is_not_an_event() {
     let empty = Arc::new(AtomicU32::new(0));
     let seen = empty.clone();
     let pool = Pool::builder(provider(), vault(keys(3)).await)
@@ -139,7 +139,7 @@ async fn a_save_of_nothing_is_no_event() {
         .open()
         .await
         .unwrap();
-    let upstream = service_fn(|_: Request<Body>| async { Ok::<_, BoxError>(answer(429)) });
+    let upstream = service_fn(|_: Request<Body>| async { Ok::<_, BoxError>(response(429)) });
     let client = ServiceBuilder::new().layer(CredentialsLayer::new(pool.clone())).service(upstream);
     let requests: Vec<_> = (0..50).map(|_| tokio::spawn(client.clone().oneshot(request()))).collect();
     for request in requests {
@@ -163,13 +163,13 @@ async fn a_cap_on_concurrent_requests_also_holds_for_what_is_sent_again() {
         let (now, most) = (now.clone(), most.clone());
         async move {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            // Gives every other request its chance to come in between.
+            // Gives every other request a chance to come in between.
             for _ in 0..20 {
                 tokio::task::yield_now().await;
             }
             now.fetch_sub(1, Ordering::SeqCst);
             let is_old = request.headers()["authorization"] == "Bearer old";
-            Ok::<_, BoxError>(answer(if is_old { 401 } else { 200 }))
+            Ok::<_, BoxError>(response(if is_old { 401 } else { 200 }))
         }
     });
     let refresher = Refresher::new(|_| async {
@@ -188,10 +188,10 @@ async fn a_cap_on_concurrent_requests_also_holds_for_what_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_is_waited_out_once_for_each_credential() {
+async fn a_limit_is_waited_for_once_per_credential() {
     let pool = Pool::builder(provider(), vault(keys(2)).await).open().await.unwrap();
     let upstream = service_fn(|_: Request<Body>| async {
-        let mut response = answer(429);
+        let mut response = response(429);
         response.headers_mut().insert("retry-after-ms", "100".parse().unwrap());
         Ok::<_, BoxError>(response)
     });
@@ -203,12 +203,12 @@ async fn a_limit_is_waited_out_once_for_each_credential() {
 }
 
 #[tokio::test]
-async fn a_new_sign_in_lifts_the_verdict_on_the_secret_before() {
+async fn a_new_sign_in_clears_the_verdict_on_the_old_secret() {
     let vault = vault([OAuthTokens::new("old").refresh("refresh").into()]).await;
     let pool = Pool::builder(provider(), vault.clone()).open().await.unwrap();
     let upstream = service_fn(|request: Request<Body>| async move {
         let is_old = request.headers()["authorization"] == "Bearer old";
-        Ok::<_, BoxError>(answer(if is_old { 401 } else { 200 }))
+        Ok::<_, BoxError>(response(if is_old { 401 } else { 200 }))
     });
     let refresher = Refresher::new(|_| async { Err::<Secret, _>(RefreshError::rejected("revoked")) });
     let layer = CredentialsLayer::new(pool.clone()).refresher(refresher);

@@ -1,19 +1,12 @@
-//! What others have changed in the vault is in the pool within a second, and asks for nothing where nothing
-//! has changed.
+//! Changes that others make in the vault are in the pool within a second. If nothing has changed, the pool asks only
+//! for the revision.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::*;
 
 use crate::support::*;
-
-/// Waits that long on the paused clock, with whatever becomes due meanwhile.
-async fn pass(time: Duration) {
-    tokio::time::sleep(time).await;
-}
 
 async fn limit(pool: &Pool, label: &str) {
     let upstream = Upstream::new().answers(label, [Canned::limited(3000)]);
@@ -21,82 +14,81 @@ async fn limit(pool: &Pool, label: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cooldown_that_another_pool_has_set_is_known_within_a_second() {
+async fn a_cooldown_that_another_pool_set_is_known_within_a_second() {
     let vault = keys(["a", "b"]).await;
     let first = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
     let second = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
     limit(&first, "a").await;
     assert_eq!(order(&second), ["a", "b"]);
-    pass(Duration::from_millis(1001)).await;
+    tokio::time::sleep(Duration::from_millis(1001)).await;
     assert_eq!(order(&second), ["b", "a"]);
     assert!(cools(&second, "a") > seconds(2990));
 
     vault.put(account("c")).await.unwrap();
-    let [id] = [status_of(&second, "a").credential.id];
+    let [id] = [id_of(&second, "a")];
     first.reset(id).await.unwrap();
-    pass(Duration::from_millis(1001)).await;
+    tokio::time::sleep(Duration::from_millis(1001)).await;
     assert_eq!(cools(&second, "a"), Duration::ZERO);
     assert_eq!(second.status().len(), 3);
 }
 
-/// A success that merely forgives a failure is worth no save of its own: a rotation is saved once.
+/// A success that only clears a failure is not saved at once, so that a rotation is saved once.
 #[tokio::test(start_paused = true)]
 async fn a_recovery_is_saved_within_a_second() {
-    let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);
+    let spy = Planned::spy(&keys(["a", "b"]).await);
     let pool = builder(spy.clone()).clock(tokio_clock()).open().await.unwrap();
     let upstream = Upstream::new()
         .answers("a", [Canned::limited(1), Canned::ok()])
         .answers("b", [Canned::ok(), Canned::limited(3000)]);
     let client = stack(four(&pool, &no_refresh()), upstream.clone());
     ask(&client, post()).await;
-    pass(seconds(2)).await;
+    tokio::time::sleep(seconds(2)).await;
     let saves = spy.count("record");
     ask(&client, post()).await;
     assert_eq!(upstream.tokens(), ["a", "b", "b", "a"]);
     assert_eq!(spy.count("record") - saves, 1, "the limit of b");
     let failures = async || {
         let key = pool.key().clone();
-        spy.load_pool(key).await.unwrap().standings.credentials[&status_of(&pool, "a").credential.id]
-            .failures
+        spy.load_pool(key).await.unwrap().standings.credentials[&id_of(&pool, "a")].failures
     };
     assert_eq!((failures().await, status_of(&pool, "a").standing.failures), (1, 0));
-    pass(Duration::from_millis(1001)).await;
+    tokio::time::sleep(Duration::from_millis(1001)).await;
     assert_eq!(failures().await, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_want_it_does_not_ask() {
-    let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);
+async fn without_syncing_the_vault_is_not_asked() {
+    let spy = Planned::spy(&keys(["a", "b"]).await);
     let pool = builder(spy.clone()).sync_every(None).open().await.unwrap();
-    pass(seconds(100)).await;
+    tokio::time::sleep(seconds(100)).await;
     assert_eq!(spy.count("revision"), 0);
     drop(pool);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_has_changed_the_revision_is_all_that_is_asked_for() {
-    let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);
+async fn if_nothing_has_changed_only_the_revision_is_asked_for() {
+    let spy = Planned::spy(&keys(["a", "b"]).await);
     let pool = builder(spy.clone()).sync_every(seconds(2)).open().await.unwrap();
-    pass(seconds(101)).await;
+    tokio::time::sleep(seconds(101)).await;
     assert_eq!((spy.count("revision"), spy.count("load")), (50, 1));
     assert_eq!(pool.status().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_with_the_last_clone_of_the_pool() {
-    let spy = Planned::new(&keys(["a", "b"]).await, |_, _| Plan::Pass);
+async fn syncing_ends_with_the_last_clone_of_the_pool() {
+    let spy = Planned::spy(&keys(["a", "b"]).await);
     let pool = builder(spy.clone()).open().await.unwrap();
     let clone = pool.clone();
     drop(pool);
-    pass(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(spy.count("revision"), 1);
     drop(clone);
-    pass(seconds(100)).await;
+    tokio::time::sleep(seconds(100)).await;
     assert_eq!(spy.count("revision"), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vault_that_fails_leaves_the_pool_as_it_is_and_is_asked_again() {
+async fn a_failing_vault_leaves_the_pool_unchanged_and_is_asked_again() {
     let vault = keys(["a", "b"]).await;
     let spy = Planned::new(&vault, |kind, before| match kind {
         "revision" if before < 5 => Plan::Fail,
@@ -104,22 +96,17 @@ async fn a_vault_that_fails_leaves_the_pool_as_it_is_and_is_asked_again() {
     });
     let pool = builder(spy.clone()).clock(tokio_clock()).open().await.unwrap();
     limit(&builder(vault).clock(tokio_clock()).open().await.unwrap(), "a").await;
-    pass(Duration::from_millis(5500)).await;
+    tokio::time::sleep(Duration::from_millis(5500)).await;
     assert_eq!(order(&pool), ["a", "b"]);
-    pass(seconds(1)).await;
+    tokio::time::sleep(seconds(1)).await;
     assert_eq!(order(&pool), ["b", "a"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_that_is_on_its_way_while_the_pool_is_loaded_counts_once() {
+async fn an_outcome_being_saved_while_the_pool_is_loaded_counts_once() {
     let vault = keys(["a", "b", "c"]).await;
-    let release = Arc::new(Notify::new());
-    let hold = release.clone();
-    // It is in the vault at once, and known to be there only later.
-    let spy = Planned::new(&vault, move |kind, before| match kind {
-        "record" if before == 0 => Plan::Hold(hold.clone()),
-        _ => Plan::Pass,
-    });
+    // The vault has it at once, but the pool knows that only later.
+    let (spy, release) = Planned::holding(&vault, "record", 0);
     let pool = builder(spy.clone()).clock(tokio_clock()).sync_every(None).open().await.unwrap();
     limit(&pool, "a").await;
     pool.sync().await.unwrap();
@@ -134,6 +121,6 @@ async fn an_outcome_that_is_on_its_way_while_the_pool_is_loaded_counts_once() {
 
 /// Waits until the pool's saving task is done.
 async fn settle(pool: &Pool) {
-    pass(seconds(60)).await;
+    tokio::time::sleep(seconds(60)).await;
     pool.save().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Preference is not order: which accounts come first is a person's word, and a limit changes it for a while only.
+//! Preference is not order: an explicit call says which accounts come first, and a limit changes that only for a while.
 
 use proptest::prelude::*;
 use tower_credentials::standing::{Scope, Standing};
@@ -6,10 +6,6 @@ use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
 use crate::support::*;
-
-fn id(pool: &Pool, label: &str) -> CredentialId {
-    status_of(pool, label).credential.id
-}
 
 /// Two subscriptions and a key, added in the opposite order.
 async fn mixed() -> MemoryVault {
@@ -21,7 +17,7 @@ async fn mixed() -> MemoryVault {
 }
 
 fn of_all(vault: MemoryVault) -> PoolBuilder {
-    builder(vault).mode(Mode::All).cooldowns(Cooldowns::default().jitter(0.0))
+    builder(vault).mode(Mode::All).cooldowns(exact().jitter(0.0))
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,24 +40,24 @@ async fn subscriptions_come_first_a_paid_key_last_and_the_first_again_when_it_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_persons_word_comes_before_the_kind_and_others_know_it() {
+async fn an_explicit_tier_comes_before_the_kind_and_other_pools_know_it() {
     let (vault, upstream) = (mixed().await, Upstream::new());
     let pool = of_all(vault.clone()).clock(tokio_clock()).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream);
-    pool.set_tier(id(&pool, "second"), Some(2)).await.unwrap();
-    pool.set_tier(id(&pool, "paid"), Some(0)).await.unwrap();
+    pool.set_tier(id_of(&pool, "second"), Some(2)).await.unwrap();
+    pool.set_tier(id_of(&pool, "paid"), Some(0)).await.unwrap();
     let expected = ["paid", "first", "second"];
     assert_eq!(order(&pool), expected, "in a tier the order counts");
     assert_eq!(ask(&service, post()).await.1, "paid");
     let other = of_all(vault.clone()).open().await.unwrap();
     assert_eq!(order(&other), expected);
-    assert_eq!(other.active(), Some(id(&other, "paid")));
-    other.reset(id(&other, "paid")).await.unwrap();
-    other.pause(id(&other, "second")).await.unwrap();
+    assert_eq!(other.active(), Some(id_of(&other, "paid")));
+    other.reset(id_of(&other, "paid")).await.unwrap();
+    other.pause(id_of(&other, "second")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(status_of(&pool, "second").standing.tier, Some(2), "a pause changes no tier");
     assert_eq!(status_of(&pool, "paid").standing.tier, Some(0), "nor does a reset");
-    pool.set_tier(id(&pool, "paid"), None).await.unwrap();
+    pool.set_tier(id_of(&pool, "paid"), None).await.unwrap();
     assert_eq!(order(&pool), ["first", "paid", "second"]);
     assert_eq!(ask(&service, post()).await.1, "first-1");
 }
@@ -78,14 +74,10 @@ async fn in_a_pool_of_one_kind_tiers_come_before_every_policy_and_affinity() {
         let built = builder(keys(["a", "b", "c"]).await).clock(tokio_clock());
         let pool = with_policy(built).open().await.unwrap();
         for label in ["a", "c"] {
-            pool.set_tier(id(&pool, label), Some(7)).await.unwrap();
+            pool.set_tier(id_of(&pool, label), Some(7)).await.unwrap();
         }
         let service = stack(four(&pool, &no_refresh()), upstream);
-        let chat = || {
-            let mut request = post();
-            request.extensions_mut().insert(Affinity::new("chat"));
-            request
-        };
+        let chat = || post_with(Affinity::new("chat"));
         assert_ne!(ask(&service, chat()).await.1, "b");
         assert_ne!(ask(&service, post()).await.1, "b");
         tokio::time::sleep(seconds(30)).await;
@@ -97,38 +89,36 @@ async fn in_a_pool_of_one_kind_tiers_come_before_every_policy_and_affinity() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspect_goes_behind_the_others_of_its_tier_and_not_behind_a_paid_key() {
+async fn a_suspect_goes_last_in_its_tier_but_stays_before_a_paid_key() {
     let upstream = Upstream::new().answers("first-1", [Canned::status(403), Canned::ok()]);
     let pool = of_all(mixed().await).clock(tokio_clock()).open().await.unwrap();
     let service = stack(CredentialsLayer::new(pool.clone()), upstream);
-    let mut pinned = post();
-    pinned.extensions_mut().insert(Pin::label("first"));
+    let pinned = pinned("first");
     assert_eq!(ask(&service, pinned).await.0, 403);
     assert_eq!(ask(&service, post()).await.1, "second-1");
-    pool.pause(id(&pool, "second")).await.unwrap();
+    pool.pause(id_of(&pool, "second")).await.unwrap();
     assert_eq!(ask(&service, post()).await.0, 200);
     assert_eq!(learnt(&status_of(&pool, "first").standing), Standing::default());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_of_one_model_leaves_the_tiers_of_the_others() {
+async fn a_limit_of_one_model_leaves_the_order_for_the_others() {
     let upstream = Upstream::new().answers("first-1", [Canned::limited(60), Canned::ok().body("x")]);
     let vault = mixed().await;
     let pool = of_all(vault).clock(tokio_clock()).open().await.unwrap();
-    pool.set_tier(id(&pool, "second"), Some(1)).await.unwrap();
+    pool.set_tier(id_of(&pool, "second"), Some(1)).await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream);
-    let mut scoped = post();
-    scoped.extensions_mut().insert(Scope::new("large"));
+    let scoped = post_with(Scope::new("large"));
     assert_ne!(ask(&service, scoped).await.1, "x");
     assert_eq!(ask(&service, post()).await.1, "x");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_does_not_lose_a_persons_order_and_a_reset_restores_it() {
+async fn a_limit_does_not_lose_the_explicit_order_and_a_reset_restores_it() {
     let upstream = Upstream::new();
     let vault = keys(["a", "b", "c"]).await;
     let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
-    vault.move_to(id(&pool, "c"), 0).await.unwrap();
+    vault.move_to(id_of(&pool, "c"), 0).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(order(&pool), ["c", "a", "b"]);
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -139,15 +129,15 @@ async fn a_limit_does_not_lose_a_persons_order_and_a_reset_restores_it() {
     assert_eq!(order(&pool), ["b", "c", "a"], "two were limited, one after the other");
     // A restart in between.
     let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
-    pool.reset(id(&pool, "a")).await.unwrap();
+    pool.reset(id_of(&pool, "a")).await.unwrap();
     assert_eq!(order(&pool), ["a", "b", "c"]);
-    pool.reset(id(&pool, "c")).await.unwrap();
+    pool.reset(id_of(&pool, "c")).await.unwrap();
     assert_eq!(order(&pool), ["c", "a", "b"]);
     let other = builder(vault).open().await.unwrap();
     assert_eq!(order(&other), ["c", "a", "b"]);
 }
 
-/// What may happen to the order.
+/// A step that may change the order.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Limit(usize),
@@ -188,24 +178,23 @@ async fn agree(steps: &[Step]) {
         match *step {
             Step::Limit(which) => {
                 upstream.set(LABELS[which], [Canned::limited(1), Canned::ok()]);
-                let mut pinned = post();
-                pinned.extensions_mut().insert(Pin::label(LABELS[which]));
+                let pinned = pinned(LABELS[which]);
                 assert_eq!(ask(&service, pinned).await.0, 429);
             }
-            Step::Reset(which) => pool.reset(id(&pool, LABELS[which])).await.unwrap(),
+            Step::Reset(which) => pool.reset(id_of(&pool, LABELS[which])).await.unwrap(),
             Step::Move(which, to) => {
-                vault.move_to(id(&pool, LABELS[which]), to).await.unwrap();
+                vault.move_to(id_of(&pool, LABELS[which]), to).await.unwrap();
                 pool.sync().await.unwrap();
             }
             Step::Tier(which, tier) => {
-                pool.set_tier(id(&pool, LABELS[which]), tier).await.unwrap();
+                pool.set_tier(id_of(&pool, LABELS[which]), tier).await.unwrap();
             }
         }
         pool.save().await.unwrap();
         let (here, there) = (order(&pool), builder(vault.clone()).open().await.unwrap());
         assert_eq!(here, order(&there), "after {step:?}");
     }
-    // Whatever happened, resets from the first to the last give a person's order back.
+    // After any steps, resets from the first to the last restore the explicit order.
     let preferred = vault.load_pool(key()).await.unwrap().standings.preferred;
     for id in &preferred {
         pool.reset(*id).await.unwrap();

@@ -1,5 +1,5 @@
-//! Layers of tower-http and tower over, under and between ours; `user_layers.rs` has those that need more to be
-//! said: redirects, timeouts that are errors, traces, buffers, permits, retries.
+//! Layers of tower-http and tower above, below and between ours. `user_layers.rs`, `layers_that_resend.rs` and
+//! `redirects.rs` have others.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn ours() -> (Pool, Upstream) {
     (pool, Upstream::new().answers("a", [Canned::limited(3000)]))
 }
 
-/// Turns the body that a layer has made into the one of the tests' stacks.
+/// Turns a layer's body into the one of the tests' stacks.
 macro_rules! collected {
     () => {
         AndThenLayer::new(|response: Response<_>| async {
@@ -46,7 +46,7 @@ macro_rules! collected {
 // tower-http's timeout, which is a response
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_a_timeout_makes_is_the_callers_and_blames_nobody() {
+async fn a_timeouts_own_response_is_returned_and_blames_no_account() {
     for place in 0..5 {
         let (pool, _) = ours().await;
         let upstream = Upstream::new().answers("a", [Canned::ok().after_time(seconds(10))]);
@@ -62,7 +62,7 @@ async fn a_response_that_a_timeout_makes_is_the_callers_and_blames_nobody() {
 
 // Compression
 
-/// An upstream that compresses its responses if it is asked to.
+/// An upstream that compresses its responses on request.
 fn compressing(upstream: &Upstream) -> Stack {
     stack((collected!(), CompressionLayer::new().compress_when(true_always)), upstream.clone())
 }
@@ -72,7 +72,7 @@ fn true_always(_: StatusCode, _: http::Version, _: &http::HeaderMap, _: &http::E
 }
 
 #[tokio::test]
-async fn a_decompression_anywhere_gives_the_response_in_clear_after_a_rotation() {
+async fn decompression_works_anywhere_in_the_stack_even_after_a_rotation() {
     for place in 0..5 {
         let (pool, upstream) = ours().await;
         let users = (collected!(), DecompressionLayer::new());
@@ -85,7 +85,7 @@ async fn a_decompression_anywhere_gives_the_response_in_clear_after_a_rotation()
     }
 }
 
-/// Stops an account for a 403 whose body says so.
+/// A provider that stops an account after a 403 whose body says so.
 struct ReadsBodies(GenericProvider);
 
 impl Provider for ReadsBodies {
@@ -106,7 +106,7 @@ impl Provider for ReadsBodies {
 }
 
 #[tokio::test]
-async fn what_a_compressed_error_says_is_read_over_a_decompression_and_under_one() {
+async fn a_compressed_error_is_read_above_and_below_decompression() {
     for over in [true, false] {
         let provider = ReadsBodies(GenericProvider::bearer("x").origin(ORIGIN).unwrap());
         let pool = Pool::builder(provider, keys(["a"]).await).open().await.unwrap();
@@ -127,11 +127,11 @@ async fn what_a_compressed_error_says_is_read_over_a_decompression_and_under_one
 // Limits of bodies
 
 #[tokio::test]
-async fn a_body_that_is_too_long_is_413_wherever_that_is_said_and_blames_nobody() {
+async fn a_body_over_the_limit_is_413_anywhere_in_the_stack_and_blames_no_account() {
     for place in 0..5 {
         for (limit, status) in [(10, 200), (9, 413)] {
             let (pool, upstream) = ours().await;
-            // The type of the body is put back for what is underneath.
+            // The layers below need the body's original type.
             let back = MapRequestLayer::new(
                 |request: Request<tower_http::body::Limited<Full<bytes::Bytes>>>| {
                     request.map(|_| Full::from("a question"))
@@ -152,7 +152,7 @@ async fn a_body_that_is_too_long_is_413_wherever_that_is_said_and_blames_nobody(
 }
 
 #[tokio::test]
-async fn a_body_that_a_limit_counts_is_sent_again_with_a_replay_layer_in_between() {
+async fn a_length_limited_body_is_sent_again_with_a_replay_layer_in_between() {
     let (pool, upstream) = ours().await;
     let layers = (RequestBodyLimitLayer::new(10), ReplayLayer::new(), CredentialsLayer::new(pool));
     let response = layers.layer(upstream.clone()).oneshot(post()).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_body_that_a_limit_counts_is_sent_again_with_a_replay_layer_in_between
 // Sensitive headers
 
 #[tokio::test]
-async fn headers_of_the_callers_that_are_marked_stay_marked_on_each_attempt() {
+async fn the_callers_sensitive_headers_stay_sensitive_on_each_attempt() {
     for place in 0..5 {
         let (pool, upstream) = ours().await;
         let users = SetSensitiveRequestHeadersLayer::new([header::COOKIE, header::AUTHORIZATION]);
@@ -184,7 +184,7 @@ async fn headers_of_the_callers_that_are_marked_stay_marked_on_each_attempt() {
 // Load shedding
 
 #[tokio::test]
-async fn a_request_that_is_shed_is_an_error_of_its_callers_alone() {
+async fn a_shed_request_is_an_error_for_its_caller_only() {
     for place in 0..5 {
         let (pool, _) = ours().await;
         let (open, gate) = watch::channel(false);
@@ -226,7 +226,7 @@ impl Policy<Asked> for Always {
     }
 }
 
-/// Sends a request once more when it takes longer than others did: a second.
+/// Sends a request once more if it takes longer than a second.
 fn hedged(to: Stack) -> Stack {
     let latencies = [1000; 20];
     let hedge = Hedge::new_with_mock_latencies(to, Always, 10, 0.9, seconds(60), &latencies);
@@ -234,7 +234,7 @@ fn hedged(to: Stack) -> Stack {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_anywhere_gets_the_faster_response_with_the_same_account() {
+async fn a_hedge_anywhere_gets_the_faster_response_from_the_same_account() {
     for over in [true, false] {
         let (pool, _) = ours().await;
         let upstream = Upstream::new().answers(
@@ -250,14 +250,14 @@ async fn a_hedge_anywhere_gets_the_faster_response_with_the_same_account() {
         assert_eq!(ask(&service, post()).await, (200, "fast".into()));
         assert!(start.elapsed() < seconds(10), "it has waited for the slow one");
         assert_eq!(upstream.tokens(), ["a", "a"]);
-        // Over the layers there are two requests; under them they know of one.
+        // Above the layers there are two requests; below them the layers see one.
         assert_eq!(pool.counters().requests, if over { 2 } else { 1 });
         assert_eq!(learnt(&status_of(&pool, "a").standing), Standing::default());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_both_of_a_hedges_requests_meet_is_counted_once() {
+async fn a_limit_that_both_requests_of_a_hedge_meet_counts_once() {
     let (pool, _) = ours().await;
     let limited = || Canned::limited(3000).after_time(Duration::from_millis(1500));
     let upstream = Upstream::new().answers("a", [limited(), limited()]);

@@ -1,4 +1,4 @@
-//! What a response says of an account: limits and verdicts in the body, and what follows from them.
+//! Limits and verdicts on an account in the body of a response, and what follows from them.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// A vendor that says `wait N` and `stop WHY` in its errors' bodies, at most 32 bytes in.
+/// A vendor that says `wait N` and `stop WHY` in the first 32 bytes of its errors' bodies.
 struct Talkative(GenericProvider);
 
 impl Provider for Talkative {
@@ -50,7 +50,7 @@ async fn pool(labels: [&str; 3]) -> Pool {
     Pool::builder(provider, accounts(labels).await).clock(clock.clock()).open().await.unwrap()
 }
 
-/// The layers in several orders, over the one that reads bodies.
+/// The layers in several orders, above the one that reads bodies.
 fn stacks(
     pool: &Pool,
     refresher: &Refresher,
@@ -72,7 +72,7 @@ fn stacks(
 const ORDERINGS: usize = 3;
 
 #[tokio::test]
-async fn a_limit_that_only_the_body_names_is_kept_to_and_the_body_is_whole() {
+async fn a_limit_named_only_in_the_body_counts_and_the_body_stays_whole() {
     for order in 0..ORDERINGS {
         let pool = pool(["a", "b", "c"]).await;
         let long = format!("wait 7200{}", " ".repeat(100_000));
@@ -90,7 +90,7 @@ async fn a_limit_that_only_the_body_names_is_kept_to_and_the_body_is_whole() {
 }
 
 #[tokio::test]
-async fn the_last_response_is_returned_whole_after_its_beginning_was_read() {
+async fn the_last_response_is_returned_whole_though_its_beginning_was_read() {
     let pool = pool(["a", "b", "c"]).await;
     let long: String = (0..20_000).map(|number| format!("{number} ")).collect();
     let response = || Canned::status(429).body(long.clone());
@@ -103,7 +103,7 @@ async fn the_last_response_is_returned_whole_after_its_beginning_was_read() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_stopped_is_not_refreshed_and_no_other_is_shown_to_the_vendor_at_once() {
+async fn a_stopped_account_is_not_refreshed_and_no_other_is_sent_to_the_vendor_at_once() {
     for order in 0..ORDERINGS {
         for status in [401, 403, 429] {
             let pool = pool(["a", "b", "c"]).await;
@@ -117,7 +117,7 @@ async fn an_account_that_is_stopped_is_not_refreshed_and_no_other_is_shown_to_th
             assert!(calls.all().is_empty(), "no refresh");
             let stopped = status_of(&pool, "a").standing.health;
             assert!(matches!(stopped, Health::NeedsSignIn { .. }), "{stopped:?}");
-            // The next request takes another.
+            // The next request uses another account.
             assert_eq!(ask(stack, post()).await.0, 200);
             assert_eq!(upstream.tokens(), ["a-1", "b-1"]);
         }
@@ -125,7 +125,7 @@ async fn an_account_that_is_stopped_is_not_refreshed_and_no_other_is_shown_to_th
 }
 
 #[tokio::test]
-async fn a_stop_is_saved_and_told_without_the_token() {
+async fn a_stop_is_saved_and_reported_without_the_token() {
     let events = Journal::new();
     let vault = accounts(["planted", "b"]).await;
     let provider = || Talkative(GenericProvider::bearer("x").origin(ORIGIN).unwrap());
@@ -143,7 +143,7 @@ async fn a_stop_is_saved_and_told_without_the_token() {
 }
 
 #[tokio::test]
-async fn a_stop_that_answers_an_older_secret_says_nothing_of_the_new_one() {
+async fn a_stop_of_an_older_secret_says_nothing_about_the_new_one() {
     let pool = pool(["a", "b", "c"]).await;
     let gate = Arc::new(tokio::sync::Notify::new());
     let waits = gate.clone();
@@ -169,7 +169,7 @@ async fn a_stop_that_answers_an_older_secret_says_nothing_of_the_new_one() {
 }
 
 #[tokio::test]
-async fn a_token_that_may_not_do_it_is_neither_refreshed_nor_cooled_down_and_another_is_tried() {
+async fn a_token_without_permission_is_not_refreshed_or_cooled_down_and_another_is_tried() {
     let challenge = "Bearer realm=\"x\", error=\"insufficient_scope\", scope=\"write\"";
     for order in 0..ORDERINGS {
         for status in [401, 403] {
@@ -195,14 +195,14 @@ async fn without_the_layer_a_body_is_not_read_and_the_limit_is_guessed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_hangs_is_waited_for_half_a_second_and_its_trailers_and_errors_come_through() {
+async fn a_hanging_body_is_waited_for_half_a_second_and_keeps_its_trailers_and_errors() {
     let pool = pool(["a", "b", "c"]).await;
     let (sender, receiver) = mpsc::unbounded_channel();
     let body = Arc::new(Mutex::new(Some(Trickle(receiver))));
     let upstream = service_fn(move |_: Asked| {
         let body = body.lock().unwrap().take().unwrap();
-        let answer = http::Response::builder().status(429).body(body);
-        std::future::ready(answer.map_err(BoxError::from))
+        let response = http::Response::builder().status(429).body(body);
+        std::future::ready(response.map_err(BoxError::from))
     });
     sender.send(Ok(Frame::data(Bytes::from("wait 9")))).unwrap();
     let began = tokio::time::Instant::now();
@@ -236,7 +236,7 @@ impl Body for Trickle {
 }
 
 #[tokio::test]
-async fn a_body_that_has_ended_is_not_asked_again() {
+async fn a_body_is_not_polled_after_its_end() {
     let pool = pool(["a", "b", "c"]).await;
     let upstream = service_fn(|_: Asked| {
         let body = Strict(VecDeque::from(["wait ", "9"].map(Bytes::from)), false);
@@ -255,7 +255,7 @@ async fn a_body_that_has_ended_is_not_asked_again() {
     }
 }
 
-/// A body as many streams are: it must not be polled after its end, and doesn't know when that is near.
+/// A body like many streams: it must not be polled after its end, and does not know its length.
 struct Strict(VecDeque<Bytes>, bool);
 
 impl Body for Strict {
@@ -274,7 +274,7 @@ impl Body for Strict {
 }
 
 #[tokio::test]
-async fn a_body_of_empty_pieces_without_end_is_not_read_without_end() {
+async fn an_endless_body_of_empty_pieces_is_not_read_forever() {
     let pool = pool(["a", "b", "c"]).await;
     let upstream = service_fn(|_: Asked| {
         let response = http::Response::builder().status(429).body(Endless);
@@ -285,7 +285,7 @@ async fn a_body_of_empty_pieces_without_end_is_not_read_without_end() {
     assert!(body.frame().await.unwrap().unwrap().into_data().unwrap().is_empty());
 }
 
-/// A body that never ends and never says anything.
+/// A body that yields empty pieces forever.
 struct Endless;
 
 impl Body for Endless {
@@ -301,7 +301,7 @@ impl Body for Endless {
 }
 
 #[test]
-fn a_challenge_whose_quotation_never_ends_is_read_once() {
+fn a_challenge_with_an_unclosed_quotation_is_read_once() {
     let endless = [b"\"".as_slice(), &b"\\\"".repeat(200_000)].concat();
     let mut headers = http::HeaderMap::new();
     headers.append("www-authenticate", http::HeaderValue::from_bytes(&endless).unwrap());

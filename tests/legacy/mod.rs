@@ -1,4 +1,4 @@
-//! Other programs' files with accounts, and what is looked for in whatever is said about them.
+//! Other programs' files with accounts, and the secrets that no message may show.
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
 use std::fs;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tower_credentials::migrate::{Found, Source, read};
 
-/// Every secret in the fixtures has this in it.
+/// Part of every secret in the fixtures.
 pub(crate) const PLANTED: &str = "pLaNtEd";
 
-/// Each source's file, as a fixture has it.
+/// Returns the fixture of each source's file.
 pub(crate) fn fixture(source: Source) -> &'static str {
     match source {
         Source::Opencode => include_str!("../fixtures/migrate/opencode-auth.json"),
@@ -28,7 +28,7 @@ pub(crate) fn json(source: Source) -> Value {
     serde_json::from_str(fixture(source)).unwrap()
 }
 
-/// Claude Code's file with an account of this name whose access token ends then, in milliseconds since 1970.
+/// Returns Claude Code's file with an account of this name whose access token expires then, in milliseconds since 1970.
 pub(crate) fn claude(name: &str, end: u64) -> String {
     let account = serde_json::json!({
         "accessToken": format!("{PLANTED}-{name}-access"),
@@ -50,7 +50,7 @@ impl Home {
         self.0.path()
     }
 
-    /// Where the source's program keeps its file.
+    /// Returns where the source's program keeps its file.
     pub(crate) fn place(&self, source: Source) -> PathBuf {
         source.place(self.path(), |_| None)
     }
@@ -68,13 +68,13 @@ impl Home {
         read(source, self.write(source, text)).unwrap()
     }
 
-    /// Every source's fixture, in its place.
+    /// Writes every source's fixture to its place, and reads it.
     pub(crate) fn all(&self) -> Vec<Found> {
         Source::ALL.map(|source| self.found(source, fixture(source))).into()
     }
 }
 
-/// Every secret text of a file: whatever string of it is planted.
+/// Returns every planted string in a file.
 pub(crate) fn secrets(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) if text.contains(PLANTED) => vec![text.clone()],

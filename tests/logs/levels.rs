@@ -1,11 +1,11 @@
-//! Events are lines of the log, at levels that fit what they tell.
+//! Events are logged as lines, at levels that fit.
 
 use tower_credentials::*;
 
 use crate::log;
 use crate::support::*;
 
-/// A limit, a sign-in that is needed, a good response and a pause.
+/// A limit, a needed sign-in, a good response and a pause.
 async fn something_happens() {
     let upstream = Upstream::new()
         .answers("limited-1", [Canned::limited(30)])

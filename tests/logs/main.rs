@@ -1,7 +1,7 @@
 //! What is logged, and what never is.
 //!
-//! The log is the whole process's: tracing asks once per place in the source who listens there, and the thread that
-//! comes first responses for all. So each test that logs begins with [`log`].
+//! The log belongs to the whole process: for each place in the source, tracing asks once who listens, and the answer of
+//! the first thread counts for all. So each test that logs begins with [`log`].
 
 #![cfg(feature = "file")]
 
@@ -14,7 +14,7 @@ mod secrets;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// What was logged in this process, at all levels, by whatever thread and crate.
+/// Everything that was logged in this process, at all levels, by any thread and crate.
 fn log() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {

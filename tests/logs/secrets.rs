@@ -1,4 +1,4 @@
-//! Nothing secret in any log, event, error or `Debug` output.
+//! No log, event, error or `Debug` output contains a secret.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -17,14 +17,14 @@ use tower_credentials::*;
 use crate::log;
 use crate::support::*;
 
-/// Every secret here has this in it, at its begin.
+/// The beginning of every secret here.
 const PLANTED: &str = "pLaNtEdSeCrEt";
 
-/// Looks for the secret as it is, in base64 wherever it may begin in it, in hex and as a list of bytes.
+/// Searches for the secret in clear, in base64 at each alignment, in hex and as a list of bytes.
 fn has_secret(text: &str) -> Option<String> {
     let mut forms = vec![PLANTED.to_owned(), PLANTED.to_lowercase(), PLANTED.chars().rev().collect()];
     for skip in 0..3 {
-        // What base64 makes of it depends on its place among the bytes, three by three.
+        // Its base64 depends on its position within groups of three bytes.
         let part = &PLANTED.as_bytes()[skip..skip + 9];
         forms.extend([STANDARD_NO_PAD.encode(part), URL_SAFE_NO_PAD.encode(part)]);
     }
@@ -79,7 +79,7 @@ fn planted_token(label: &str) -> String {
 }
 
 #[tokio::test]
-async fn no_path_of_a_request_logs_or_tells_a_secret() {
+async fn no_path_of_a_request_logs_or_reveals_a_secret() {
     let log = log();
     // The responses: a is limited, b's token is renewed, c's is dead, d's network fails, e is good.
     let upstream = Upstream::new()
@@ -94,7 +94,7 @@ async fn no_path_of_a_request_logs_or_tells_a_secret() {
         _ => Plan::Pass,
     });
     let broken = Credential::new(key(), "broken", OAuthTokens::new(format!("{PLANTED}\n")));
-    // As an older vault may have it.
+    // As an older vault may contain it.
     spy.clone().oneshot(VaultRequest::Put(broken)).await.unwrap();
     let events = Journal::new();
     let pool = server.builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
@@ -239,7 +239,7 @@ async fn the_debug_output_of_no_public_value_shows_a_secret() {
     debug_is_clean(&CredentialsLayer::new(pool.clone()).refresher(no_refresh()));
     debug_is_clean(&no_refresh());
 
-    // What a service under the layers gets.
+    // What a service below the layers gets.
     let seen: Arc<Mutex<Option<Attempt>>> = Arc::default();
     let slot = seen.clone();
     let watched = tower::util::MapRequestLayer::new(move |request: Asked| {
@@ -258,7 +258,7 @@ async fn the_debug_output_of_no_public_value_shows_a_secret() {
     debug_is_clean(lease);
     debug_is_clean(&lease.headers());
 
-    /// A service that can be shown.
+    /// A service that implements `Debug`.
     #[derive(Clone, Debug)]
     struct Shown;
 
@@ -319,16 +319,16 @@ async fn the_debug_output_of_no_public_value_shows_a_secret() {
     let files = FileVault::open(&place, &vault_key).await.unwrap();
     files.put(credential).await.unwrap();
     debug_is_clean(&files);
-    let anew = FileVault::builder(&place).old_key(&vault_key);
-    debug_is_clean(&anew);
-    let anew = anew.open(&VaultKey::generate()).await.unwrap();
-    debug_is_clean(&anew.reseal(|so_far| debug_is_clean(so_far)).await.unwrap());
-    debug_is_clean(&anew);
+    let reopened = FileVault::builder(&place).old_key(&vault_key);
+    debug_is_clean(&reopened);
+    let reopened = reopened.open(&VaultKey::generate()).await.unwrap();
+    debug_is_clean(&reopened.reseal(|so_far| debug_is_clean(so_far)).await.unwrap());
+    debug_is_clean(&reopened);
     let refused = files.put(Credential::new(key(), "c", tokens("c"))).await.unwrap_err();
     assert!(matches!(refused, vault::VaultError::Key(_)), "{refused:?}");
     debug_is_clean(&refused);
     is_clean("an error", &refused.to_string());
-    let files = anew;
+    let files = reopened;
     let kept = FileKey::new(directory.path().join("vault.key"));
     debug_is_clean(&kept);
     debug_is_clean(&tower::Service::call(&mut kept.clone(), KeyRequest::LoadOrCreate).await);
@@ -342,7 +342,7 @@ mod memory {
     use std::fs::{self, File};
     use std::os::unix::fs::FileExt;
 
-    /// What is looked for, altered, so that it isn't found here.
+    /// The pattern, altered, so that the search does not find itself.
     pub(super) struct Masked(Vec<u8>);
 
     const MASK: u8 = 0x5a;
@@ -358,7 +358,7 @@ mod memory {
                 && bytes.iter().zip(&self.0).all(|(byte, masked)| byte ^ MASK == *masked)
         }
 
-        /// Where it is, and in which mapping.
+        /// Returns where it is, and in which mapping.
         pub(super) fn places(&self) -> Vec<String> {
             let maps = fs::read_to_string("/proc/self/maps").unwrap();
             let memory = File::open("/proc/self/mem").unwrap();
@@ -376,14 +376,14 @@ mod memory {
                     let found = (0..read)
                         .filter(|place| page[*place] == first && self.is_at(&page[*place..read]));
                     places.extend(found.map(|place| format!("{:x} in {line}", at + place as u64)));
-                    // One that lies across two reads is found by the second.
+                    // A match across two reads is found by the second.
                     let overlap = self.0.len() as u64;
                     at += if (read as u64) < overlap || at + read as u64 >= end {
                         read as u64
                     } else {
                         read as u64 - overlap
                     };
-                    // What was read is in this process's memory, too.
+                    // The bytes that were read are in this process's memory, too.
                     page.fill(0);
                     if read == 0 {
                         break;

@@ -1,4 +1,4 @@
-//! The accounts of other programs, brought into a vault.
+//! Migrating the accounts of other programs into a vault.
 
 #![cfg(feature = "migrate")]
 

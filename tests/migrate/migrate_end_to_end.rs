@@ -1,5 +1,5 @@
-//! Accounts of other programs' files, migrated, then used as one that was signed in to here: through the layers,
-//! renewed, ended by the vendor, and signed in to again in the other program.
+//! Migrated accounts of other programs work like accounts that were signed in to here: they are used through the
+//! layers, renewed, ended by the vendor, and signed in to again in the other program.
 #![cfg(all(feature = "migrate", feature = "file", feature = "config", feature = "oauth"))]
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tower_credentials::{OAuthTokens, Pool};
 use crate::authorization_server::{AuthorizationServer, Kind, Rules, Vendor, client};
 use crate::legacy::Home;
 
-/// Every file that has an account of a vendor's, and whose.
+/// Every file with a vendor's account, and the vendor.
 const FILES: [(Source, Vendor); 7] = [
     (Source::Opencode, Vendor::Anthropic),
     (Source::Opencode, Vendor::OpenAi),
@@ -32,7 +32,7 @@ const FILES: [(Source, Vendor); 7] = [
 ];
 
 fn rules(vendor: Vendor) -> Rules {
-    // The same server by another name stands for an account's own host.
+    // The same server under another name plays the account's own host.
     let api = match vendor {
         Vendor::Copilot => Some("http://localhost:{}"),
         Vendor::Qwen => Some("http://localhost:{}/v1"),
@@ -62,7 +62,7 @@ impl Scene {
         self.server.rules().vendor.name()
     }
 
-    /// A person signs in with the other program, which writes its file. Its tokens end this much later than the
+    /// A person signs in with the other program, which writes its file. Its tokens expire this much later than the
     /// server says.
     async fn other_program_signs_in(&self, later: u64) {
         let SignedIn { tokens, .. } = self.server.account().await;
@@ -149,7 +149,7 @@ async fn a_migrated_account_of_every_program_works_like_a_signed_in_one() {
         let pool = scene.open().await;
         let before = scene.renewals();
         assert_eq!(scene.ask(&pool).await, StatusCode::OK, "{file:?}");
-        // opencode has no token of Copilot's in its file until it needs one.
+        // opencode has no Copilot token in its file until it needs one.
         let made_first = usize::from(file.1 == Vendor::Copilot);
         assert_eq!(scene.renewals() - before, made_first, "{file:?}");
         let head = scene.server.resource_heads().pop().unwrap();
@@ -165,7 +165,7 @@ async fn a_migrated_account_of_every_program_works_like_a_signed_in_one() {
             _ => {}
         }
 
-        // A device has waited for its tokens, by a clock of its own.
+        // A device has waited for its tokens, by its own clock.
         scene.server.advance(scene.server.rules().access_lifetime + Duration::from_secs(60));
         let before = scene.renewals();
         assert_eq!(scene.ask(&pool).await, StatusCode::OK, "{file:?}");
@@ -179,7 +179,7 @@ async fn a_migrated_account_of_every_program_works_like_a_signed_in_one() {
         assert_eq!(scene.ask(&pool).await, StatusCode::UNAUTHORIZED, "{file:?}");
         let health = pool.status()[0].standing.health.clone();
         assert!(matches!(health, Health::NeedsSignIn { .. }), "{file:?}: {health:?}");
-        // The other program knows no better.
+        // The other program does not know better.
         assert_eq!(scene.migrate().await.action, Action::Unchanged, "{file:?}");
         pool.sync().await.unwrap();
         let health = pool.status()[0].standing.health.clone();

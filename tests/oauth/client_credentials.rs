@@ -24,7 +24,7 @@ use tower_credentials::{
 
 use crate::authorization_server::client;
 
-/// A token endpoint, `/token`, and an API, `/api`, that takes the latest token.
+/// A token endpoint, `/token`, and an API, `/api`, that accepts only the latest token.
 #[derive(Clone, Default)]
 struct Server {
     state: Arc<Mutex<State>>,
@@ -34,13 +34,13 @@ struct Server {
 struct State {
     /// The forms that were sent to the token endpoint.
     asked: Vec<BTreeMap<String, String>>,
-    /// The response instead of a token.
+    /// The response in place of a token.
     says: Option<(u16, &'static str)>,
     /// The other members of a token response.
     beside: &'static str,
-    /// What the API was asked with.
+    /// The authorization of each request to the API.
     api: Vec<String>,
-    /// From which token on they work.
+    /// The first token that works.
     first_good: usize,
 }
 
@@ -121,7 +121,7 @@ async fn mint(minter: &ClientCredentials) -> Result<OAuthTokens, RefreshError> {
 }
 
 #[tokio::test]
-async fn a_client_s_token_is_made_before_the_first_request_and_after_a_401() {
+async fn a_clients_token_is_requested_before_the_first_request_and_after_a_401() {
     let (server, url) = Server::start().await;
     let vault = MemoryVault::new();
     vault.put(account()).await.unwrap();
@@ -192,7 +192,7 @@ async fn a_servers_refusal_is_an_error_of_a_setting_and_not_a_verdict() {
     let busy = mint(&minter(config(&url))).await.unwrap_err();
     assert!(matches!(busy, RefreshError::AskAgain { after, .. } if after.as_secs() == 7), "{busy:?}");
 
-    // The account goes on as soon as the setting is right.
+    // The account works again as soon as the setting is right.
     server.set(|state| state.says = Some((401, r#"{"error": "invalid_client"}"#)));
     let vault = MemoryVault::new();
     vault.put(account()).await.unwrap();

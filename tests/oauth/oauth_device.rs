@@ -1,4 +1,4 @@
-//! A device's code, on tokio's paused time, at the strict server without its sockets.
+//! Sign-ins by device code, on tokio's paused time, at the strict server without its sockets.
 
 #![cfg(feature = "oauth")]
 
@@ -50,7 +50,7 @@ async fn the_prompt_has_what_a_person_needs() {
     assert_eq!(*expires_in, seconds(900));
 }
 
-/// A sign-in at a server that says this of a device's code, and this in place of tokens.
+/// A sign-in at a server that responds like this to the request for a device's code, and like this to polls for tokens.
 async fn begin_at(device: serde_json::Value, tokens: &'static str) -> Result<SignIn, OAuthError> {
     let mut codes = json!({
         "device_code": "device", "user_code": "USER-0000", "expires_in": 900,
@@ -78,7 +78,7 @@ async fn a_prompt_contains_no_control_characters_and_only_web_urls() {
         let error = begin_at(bad.clone(), "{}").await.unwrap_err();
         assert!(matches!(error, OAuthError::Malformed { .. }), "{bad}: {error}");
     }
-    // What is only nice to have is left out.
+    // Optional members are left out.
     for bad in ["search-ms:query=x", "not a URL"] {
         let sign_in = begin_at(json!({ "verification_uri_complete": bad }), "{}").await.unwrap();
         let Prompt::Device { verification_url_complete, .. } = sign_in.prompt() else { panic!() };
@@ -113,7 +113,7 @@ async fn the_server_is_polled_at_its_interval_or_every_five_seconds() {
             let began = Instant::now();
             let code = user_code(&sign_in);
             let (story, end) = tokio::join!(follow(&mut sign_in), async {
-                // Between the third question and the fourth.
+                // Between the third poll and the fourth.
                 tokio::time::sleep(seconds(3 * expected + 1)).await;
                 server.type_in(&code);
             })
@@ -145,7 +145,7 @@ async fn slow_down_adds_five_seconds_for_good() {
     server.fail_next([slow.clone(), slow]);
     let began = Instant::now();
     let (story, end) = tokio::join!(follow(&mut sign_in), async {
-        // 5, then 10 and 15 later: at 30; then each 15.
+        // 5, then 10 and 15 later: at 30. After that every 15.
         tokio::time::sleep(seconds(31)).await;
         assert_eq!(server.asked(Kind::DevicePoll), 3);
         server.type_in(&code);
@@ -167,7 +167,7 @@ async fn an_unreachable_server_is_polled_less_often() {
         Fault::Text(StatusCode::BAD_GATEWAY, ""),
     ]);
     let began = Instant::now();
-    // What was granted was lost on the way, with the code that it was granted for.
+    // The grant was lost on the way, and with it the code.
     let (story, end) = follow(&mut sign_in).await;
     let error = end.unwrap_err();
     assert!(matches!(&error, OAuthError::Refused { code, .. } if code == "invalid_grant"), "{error}");
@@ -308,7 +308,7 @@ async fn times_are_read_in_every_notation() {
         (json!({ "interval": 1e30, "expires_in": 0 }), 900, 5),
         (json!({ "interval": "soon", "expires_in": "later" }), 900, 5),
         (json!({ "interval": {}, "expires_in": [] }), 900, 5),
-        // Longer than the code works.
+        // Longer than the code is valid.
         (json!({ "interval": 5000, "expires_in": 600 }), 600, 5),
         (json!({ "interval": 0, "expires_in": 600 }), 600, 1),
         (json!({ "interval": 0.5, "expires_in": 600 }), 600, 1),
@@ -345,7 +345,7 @@ async fn dropping_a_call_of_next_loses_nothing() {
     let server = AuthorizationServer::start(Rules::of(Vendor::Copilot));
     let mut sign_in = begin(&server).await;
     server.type_in(&user_code(&sign_in));
-    // In the middle of a wait, and in that of a request.
+    // In the middle of a wait, and in the middle of a request.
     let gate = server.hold_after();
     let impatient = tokio::time::timeout(seconds(3), sign_in.next()).await;
     assert!(impatient.is_err());

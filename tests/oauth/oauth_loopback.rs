@@ -1,4 +1,4 @@
-//! The address on this machine that the browser comes back to.
+//! The address on this machine to which the browser is redirected.
 
 #![cfg(feature = "oauth")]
 
@@ -28,7 +28,7 @@ fn parameter(url: &str, name: &str) -> String {
     url.query_pairs().find(|(known, _)| known == name).unwrap().1.into_owned()
 }
 
-/// Where the browser comes back to, without parameters.
+/// Returns the address to which the browser is redirected, without parameters.
 fn redirect(sign_in: &SignIn) -> String {
     parameter(&page(sign_in), "redirect_uri")
 }
@@ -44,7 +44,7 @@ async fn meanwhile(
 }
 
 #[tokio::test]
-async fn an_ephemeral_port_is_told_to_the_vendor_and_listened_at_wherever_its_host_may_lead() {
+async fn an_ephemeral_port_is_sent_to_the_vendor_and_listened_on_at_every_address_of_its_host() {
     for (host, has_v6) in [("localhost", true), ("127.0.0.1", false)] {
         let server = server();
         let config = server.config().redirect_uri(format!("http://{host}:0/auth/callback"));
@@ -55,16 +55,16 @@ async fn an_ephemeral_port_is_told_to_the_vendor_and_listened_at_wherever_its_ho
         let port = uri.port().unwrap();
         assert_ne!(port, 0);
         TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        // The whole of 127.0.0.0/8 is this machine's; only one address of it is listened at.
+        // All of 127.0.0.0/8 is this machine, but the sign-in listens on only one address of it.
         assert!(TcpStream::connect(("127.0.0.2", port)).await.is_err());
         let v6 = TcpStream::connect(("::1", port)).await;
         assert_eq!(v6.is_ok(), has_v6 && has_ipv6().await, "{host}");
-        // Both pages are the same host's, so that they have the same cookies.
+        // Both pages have the same host, so they have the same cookies.
         assert!(start(&sign_in).starts_with(&format!("http://{host}:{port}/auth/callback/")));
     }
 }
 
-/// Whether this machine has IPv6, which some containers have not.
+/// Whether this machine has IPv6, which some containers do not.
 async fn has_ipv6() -> bool {
     TcpListener::bind("[::1]:0").await.is_ok()
 }
@@ -122,7 +122,7 @@ async fn the_page_reports_a_failure_after_the_code() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_to_this_sign_in_neither_ends_nor_enters_it() {
+async fn a_request_that_does_not_complete_this_sign_in_neither_ends_nor_enters_it() {
     let server = server();
     let sign_in = begin(&server).await;
     let (url, uri) = (page(&sign_in), redirect(&sign_in));
@@ -189,7 +189,7 @@ async fn a_busy_port_is_an_error_that_offers_the_pasted_code() {
     ] {
         assert!(text.contains(part), "{text}");
     }
-    // And that way works.
+    // And this one works.
     let mut sign_in = client.sign_in(FlowKind::PastedCode).await.unwrap();
     sign_in.paste(&get(&page(&sign_in)).await.location()).unwrap();
     sign_in.finish().await.unwrap();
@@ -198,7 +198,7 @@ async fn a_busy_port_is_an_error_that_offers_the_pasted_code() {
 #[tokio::test]
 async fn a_redirect_uri_is_sent_as_written_and_its_port_is_listened_on() {
     let server = server();
-    // A port that is free for now.
+    // A port that is free at the moment.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let uri = format!("http://localhost:{port}/auth/callback");
     let config = server.config().redirect_uri(&uri);
@@ -234,7 +234,7 @@ async fn dropping_a_sign_in_closes_its_sockets() {
     let mut sign_in = begin(&server).await;
     let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    // Until the spare connection is served, which a response on another one shows.
+    // Until the spare connection is served, which a response on another connection shows.
     let uri = redirect(&sign_in);
     tokio::select! {
         _ = sign_in.next() => panic!("there is nothing to tell"),
@@ -292,7 +292,7 @@ async fn a_connection_that_sends_nothing_does_not_keep_the_browser_out() {
             spare.push(TcpStream::connect(("127.0.0.1", uri.port().unwrap())).await.unwrap());
         }
         let page = browse(&url).await;
-        // All are closed by the end: none was asked for anything.
+        // All are closed at the end: nothing was requested on any of them.
         for mut stream in spare {
             let _ = stream.read_to_end(&mut Vec::new()).await;
         }
@@ -303,7 +303,7 @@ async fn a_connection_that_sends_nothing_does_not_keep_the_browser_out() {
     assert_eq!(pages[0].status, StatusCode::OK);
 }
 
-/// A server's response to these bytes.
+/// Returns a server's response to these bytes.
 async fn send(port: u16, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let _ = stream.write_all(bytes).await;
@@ -324,7 +324,7 @@ async fn a_refused_request_is_reported_and_the_wait_goes_on() {
             [(long.as_bytes(), "4"), (cookies.as_bytes(), "431"), (b"\x16\x03\x01 \r\n\r\n", "400")]
         {
             let response = send(port, bytes).await;
-            // The rest is not read, so that the connection may be reset first.
+            // The rest is not read, so the connection may be reset first.
             assert!(
                 response.is_empty() || response.starts_with(&format!("HTTP/1.1 {status}")),
                 "{response}"
@@ -378,7 +378,7 @@ async fn a_browser_that_prefetches_the_page_gets_it_each_time() {
             let person = Browser::default();
             let vendor = person.get(&url).await.location();
             let location = person.get(&vendor).await.location();
-            // Twice before it is known how it ends, and once more after that.
+            // Twice before the end is known, and once after that.
             let ahead = async { tokio::join!(person.get(&location), person.get(&location)) };
             tokio::pin!(ahead);
             if says_yes {
@@ -400,7 +400,7 @@ async fn a_browser_that_prefetches_the_page_gets_it_each_time() {
         }
         assert_eq!(forged.status, StatusCode::BAD_REQUEST);
         assert_eq!(server.token_requests().len(), usize::from(says_yes), "the code was exchanged once");
-        // It has an end, and that is waited for by who asks for more.
+        // The response ends, and a client that reads on gets its end.
         assert!(sign_in.next().await.is_none());
         TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free again");
     }
@@ -424,7 +424,7 @@ async fn dropping_a_sign_in_after_its_end_frees_its_port() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_connection_is_closed_in_time() {
-    // Time leaps ahead while nothing happens, so the bound comes at once.
+    // Paused time jumps ahead while nothing happens, so the limit comes at once.
     let server = server();
     let mut sign_in = begin(&server).await;
     let port = Url::parse(&redirect(&sign_in)).unwrap().port().unwrap();

@@ -1,4 +1,4 @@
-//! Renewing tokens at a strict server over real sockets: what is kept, what is a verdict, what may pass.
+//! Renewing tokens at a strict server over real sockets: what is kept, what is a verdict, and what may pass.
 
 #![cfg(feature = "oauth")]
 
@@ -17,7 +17,7 @@ use tower_credentials::{
 
 use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor, client, refresh};
 
-/// A server, and an account there.
+/// A server with an account.
 async fn account(rules: Rules) -> (AuthorizationServer, SignedIn) {
     let server = AuthorizationServer::start(rules);
     let account = server.account().await;
@@ -79,13 +79,13 @@ async fn tokens_that_a_response_does_not_renew_are_kept() {
     for response in [
         r#"{"access_token": "new"}"#,
         r#"{"access_token": "new", "refresh_token": null, "resource_url": null, "expires_in": null}"#,
-        // Odd, but the grant is spent and the token is good.
+        // Unusual, but the grant is spent and the token is good.
         r#"{"access_token": "new", "refresh_token": "", "resource_url": 7, "expires_in": "soon", "error": null}"#,
         r#"{"access_token": "new", "error": ""}"#,
         r#"{"access_token": "new", "expires_in": "3600", "id_token": {}, "account": "none"}"#,
         r#"{"access_token": "new", "accessToken": "new", "expires_in": 3600.0, "scope": ["a", "b"]}"#,
     ] {
-        // In place of the real one, which is thrown away.
+        // In place of the real response, which is thrown away.
         server.fail_next([Fault::Text(StatusCode::OK, response)]);
         let before = tower_credentials::Timestamp::from(std::time::SystemTime::now());
         let renewed = refresh(&client, &renewed).await.unwrap();
@@ -106,7 +106,7 @@ async fn copilots_expiry_is_read_with_a_wrong_clock() {
         (format!(r#""expires_at": {in_half_an_hour}, "refresh_in": 1500"#), 1800),
         (format!(r#""expires_at": "{in_half_an_hour}""#), 1800),
         (format!(r#""expires_at": {in_half_an_hour}.5"#), 1800),
-        // As by a clock that is years ahead or behind.
+        // As by a clock that is years fast or slow.
         (r#""expires_at": 1000000000, "refresh_in": 1500"#.to_owned(), 1500),
         (r#""expires_at": 4000000000, "refresh_in": 1500"#.to_owned(), 1500),
         (r#""expires_at": 0"#.to_owned(), 3600),
@@ -135,7 +135,7 @@ async fn a_spent_or_revoked_refresh_token_is_a_verdict_in_the_vendors_words() {
         let renewed = refresh(&client, &account.tokens).await.unwrap();
         assert_eq!(reason(refresh(&client, &account.tokens).await.unwrap_err()), words);
         assert_eq!(server.reuses(), 1);
-        // The whole family is gone.
+        // All tokens of the sign-in are gone.
         assert!(server.whose(&renewed).await.is_none(), "{vendor:?}");
         let ended = reason(refresh(&client, &renewed).await.unwrap_err());
         assert!(ended.ends_with("has ended"), "{ended}");
@@ -276,7 +276,7 @@ async fn a_request_with_an_expired_token_succeeds_after_one_refresh_that_is_save
 async fn kept(vault: &MemoryVault) -> Option<String> {
     let stored = vault.load_pool(PoolKey::new("test")).await.unwrap().credentials.remove(0);
     let Secret::OAuth(tokens) = stored.secret else { panic!() };
-    tokens.extra.get(OAuthTokens::UNREAD_ANSWER).map(|response| response.expose().to_owned())
+    tokens.extra.get(OAuthTokens::UNREAD_RESPONSE).map(|response| response.expose().to_owned())
 }
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn an_unreadable_response_is_kept_until_a_readable_one_arrives() {
             "{words}"
         );
 
-        // The old refresh token is tried once more, by another process say.
+        // The old refresh token is tried once more, for example by another process.
         let (pool, stack) = open().await;
         pool.reset(pool.status()[0].credential.id).await.unwrap();
         let status = ask(tower::util::BoxCloneService::new(stack)).await;
@@ -336,7 +336,7 @@ async fn an_unreadable_response_is_kept_until_a_readable_one_arrives() {
                 panic!("{:?}", pool.status())
             };
             assert!(
-                reason.ends_with("an earlier answer could not be read, and is kept with the account")
+                reason.ends_with("an earlier response could not be read, and is kept with the account")
             );
             assert_eq!(kept(&vault).await.as_deref(), Some(TWO));
             server
@@ -390,13 +390,13 @@ async fn githubs_own_token_is_renewed_once_expired_and_never_lost() {
     let client = server.client();
     let tokens = account.tokens;
 
-    // While GitHub's is good, it is exchanged and nothing else.
+    // While GitHub's token is valid, it is exchanged, and nothing else is requested.
     server.advance(Duration::from_secs(9 * 3600));
     let tokens = refresh(&client, &tokens).await.unwrap();
     assert_eq!((server.granted(Kind::Exchange), server.asked(Kind::Refresh)), (2, 0));
 
-    // Once it has expired, it is renewed first. Then the exchange fails, after the one with the old token
-    // and the renewal.
+    // Once it has expired, it is renewed first. Here the exchange fails after that, and after the first exchange with
+    // the old token.
     server.advance(Duration::from_secs(24 * 3600));
     let trouble = Fault::Text(StatusCode::SERVICE_UNAVAILABLE, "");
     server.fail_next([Fault::None, Fault::None, trouble]);
@@ -416,7 +416,7 @@ async fn githubs_own_token_is_renewed_once_expired_and_never_lost() {
     assert!(verdict.starts_with("token_not_exchanged: "), "{verdict}");
     assert_eq!(server.asked(Kind::Refresh), 1);
 
-    // A refusal that is about something else says what, and is no verdict.
+    // A refusal about something else says what, and is not a verdict.
     let policy = Fault::Text(StatusCode::FORBIDDEN, r#"{"message": "the policy says no"}"#);
     server.fail_next([policy.clone()]);
     let error = refresh(&client, &renewed).await.unwrap_err();
@@ -424,13 +424,13 @@ async fn githubs_own_token_is_renewed_once_expired_and_never_lost() {
         failure(&error).to_string(),
         "github-copilot refuses with the status 403: the policy says no"
     );
-    // Nor does it lose what GitHub's token was renewed to.
+    // Nor does it lose GitHub's renewed token.
     server.advance(Duration::from_secs(24 * 3600));
     server.fail_next([Fault::None, Fault::None, policy]);
     let saved = refresh(&client, &renewed).await.unwrap();
     assert_ne!(text(&saved.refresh), text(&renewed.refresh));
 
-    // Both spent: a verdict.
+    // Both are spent: a verdict.
     server.advance(Duration::from_secs(48 * 3600));
     let verdict = reason(refresh(&client, &tokens).await.unwrap_err());
     assert_eq!(verdict, "bad_refresh_token: … was used before");

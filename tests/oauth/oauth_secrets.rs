@@ -1,4 +1,4 @@
-//! Trouble on the way of a sign-in or a refresh: what is said of it, and that no error tells a secret.
+//! Trouble on the way of a sign-in or a refresh: the errors say what happened, and show no secret.
 
 #![cfg(feature = "oauth")]
 
@@ -24,7 +24,7 @@ fn failure(error: &RefreshError) -> &OAuthError {
     }
 }
 
-/// What may go wrong on the way, and what is said of it.
+/// What may go wrong on the way, and the expected error.
 type Trouble = (Fault, fn(&OAuthError) -> bool);
 
 fn troubles() -> Vec<Trouble> {
@@ -63,7 +63,7 @@ fn troubles() -> Vec<Trouble> {
     ]
 }
 
-/// Every text that an error may be shown as.
+/// Returns every text in which an error may be shown.
 fn shown(error: &(dyn Error + 'static)) -> String {
     let mut text = format!("{error} {error:?} {error:#?}");
     let mut source = error.source();
@@ -75,7 +75,7 @@ fn shown(error: &(dyn Error + 'static)) -> String {
 }
 
 #[tokio::test]
-async fn trouble_on_the_way_is_no_verdict_and_no_error_tells_a_secret() {
+async fn trouble_on_the_way_is_not_a_verdict_and_no_error_shows_a_secret() {
     for vendor in Vendor::ALL {
         let server = AuthorizationServer::start(Rules::of(vendor));
         let account = server.account().await;
@@ -138,7 +138,7 @@ async fn the_http_clients_own_error_contains_no_secret() {
 
 #[tokio::test]
 async fn a_sign_ins_errors_contain_no_secret() {
-    // All at once: some may ask only every second.
+    // All at once, since some may poll only every second.
     let vendors = Vendor::ALL.map(|vendor| tokio::spawn(sign_in_with_errors(vendor)));
     for vendor in vendors {
         vendor.await.unwrap();

@@ -14,7 +14,7 @@ async fn plain_http_goes_to_this_machine_and_tls_to_all_others() {
     let account = server.sign_in(&client, FlowKind::Loopback).await.unwrap();
     assert_eq!(account.label.as_deref(), Some("alice@example.com"));
 
-    // The same server, which has no certificate.
+    // The same server, without a certificate.
     let mut config = server.config();
     config.token_url = config.token_url.map(|url| url.replace("http://", "https://"));
     let client = OAuthClient::new("openai", config, http);

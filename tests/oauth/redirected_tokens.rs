@@ -1,5 +1,5 @@
-//! A token endpoint that redirects, over clients that follow: no token and no client secret gets to another origin, and
-//! no response from there is used.
+//! A token endpoint that redirects, over clients that follow: no token or client secret gets to another origin, and no
+//! response from there is used.
 
 #![cfg(all(feature = "reqwest", feature = "follow-redirect"))]
 
@@ -27,7 +27,7 @@ use crate::authorization_server::client;
 
 const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
-/// What each request to a server had in it: the head and the body, as text.
+/// The head and body of each request to a server, as text.
 type Seen = Arc<Mutex<Vec<String>>>;
 
 async fn serve(
@@ -56,7 +56,7 @@ async fn serve(
     (url, seen)
 }
 
-/// A vendor whose endpoints redirect to another server, which answers with tokens of its own.
+/// A vendor whose endpoints redirect to another server, which responds with tokens of its own.
 struct Rig {
     home: String,
     away: String,
@@ -92,7 +92,7 @@ impl Rig {
         error(self.client(http).refresher().call(account).await.map(drop))
     }
 
-    /// Nothing but the vendor has seen a secret, and the vendor was asked once.
+    /// Checks that nobody but the vendor has seen a secret, and that the vendor got one request.
     fn check(&self, what: &str) {
         let away = self.seen_away.lock().unwrap();
         assert!(!away.iter().any(|seen| seen.contains("planted")), "{what}: {away:?}");

@@ -23,13 +23,13 @@ async fn begin(server: &AuthorizationServer) -> SignIn {
     server.client().sign_in(FlowKind::Loopback).await.unwrap()
 }
 
-/// A page, asked for with this field.
+/// A request for a page with this header.
 async fn with_field(url: &str, name: &str, value: &str) -> Fetched {
     fetch(Request::get(url).header(name, value).body(Full::default()).unwrap()).await
 }
 
 #[tokio::test]
-async fn a_browser_s_arguments_tell_nothing_of_the_vendor_s_page() {
+async fn a_browsers_arguments_say_nothing_about_the_vendors_page() {
     let server = server();
     let one = begin(&server).await;
     let vendor = Url::parse(&page(&one)).unwrap();
@@ -41,7 +41,7 @@ async fn a_browser_s_arguments_tell_nothing_of_the_vendor_s_page() {
     assert!(!format!("{:?}", one.prompt()).contains("http"));
     let other = begin(&server).await;
     assert_ne!(Url::parse(&start(&one)).unwrap().path(), Url::parse(&start(&other)).unwrap().path());
-    // The page redirects to the vendor's, with a cookie that goes to nobody else and without a referrer.
+    // The page redirects to the vendor's, with a cookie that is sent nowhere else, and without a referrer.
     let (url, mut one) = (start(&one), one);
     let first = tokio::select! {
         next = one.next() => panic!("{next:?}"),
@@ -58,14 +58,14 @@ async fn a_browser_s_arguments_tell_nothing_of_the_vendor_s_page() {
 }
 
 #[tokio::test]
-async fn a_callback_without_the_cookie_of_the_first_page_is_no_answer() {
+async fn a_callback_without_the_cookie_of_the_first_page_is_refused() {
     let server = server();
     let mut sign_in = begin(&server).await;
     let (url, vendor) = (start(&sign_in), page(&sign_in));
     let browser = async {
         let person = Browser::default();
         assert_eq!(person.get(&url).await.location(), vendor);
-        // Somebody who knows the state, and has a code for the challenge.
+        // By somebody who knows the state, and has a code for the challenge.
         let theirs = get(&vendor).await.location();
         let denied = format!("{}&error=access_denied", theirs.replace("code=", "no="));
         let ours = person.cookies(&theirs).unwrap();
@@ -155,7 +155,7 @@ async fn the_same_browser_may_reload_the_first_page_and_any_may_prefetch_it() {
     let (page, (_, end)) = tokio::join!(browser, follow(&mut sign_in));
     let account = end.unwrap();
     assert_eq!(page.status, StatusCode::OK);
-    // Whose account it is, is on the page: it could be another one than was meant.
+    // The page says whose account it is: it may be a different one than intended.
     assert!(page.body.contains(account.name().unwrap()), "{}", page.body);
     assert!(page.body.contains("alice"), "{}", page.body);
 }
@@ -174,7 +174,7 @@ async fn idle_connections_do_not_keep_the_browser_out() {
             let mut idle = Vec::new();
             for _ in 0..count {
                 let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                // It may have been closed already.
+                // It may be closed already.
                 let _ = stream.write_all(bytes).await;
                 idle.push(stream);
             }
@@ -220,10 +220,10 @@ async fn a_pasted_address_without_a_state_is_refused_and_the_right_one_still_wor
     }
 }
 
-/// Only root can be two users.
+/// Only root can act as two users.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_program_of_another_user_gets_no_answer_and_does_not_end_the_sign_in() {
+async fn a_program_of_another_user_gets_no_response_and_does_not_end_the_sign_in() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -253,7 +253,7 @@ async fn a_program_of_another_user_gets_no_answer_and_does_not_end_the_sign_in()
     assert!(shown.stdout.is_empty(), "{shown:?}");
     // Once, however often they come.
     assert!(matches!(&told[..], [told] if told.contains("another user")), "{told:?}");
-    // The first page is still the person's.
+    // The first page still belongs to the person.
     let (signed_in, _) = tokio::join!(sign_in.finish(), browse(&url));
     signed_in.unwrap();
 }

@@ -1,7 +1,7 @@
 //! The responses of token endpoints and their effects: a table, each row over a real socket.
 //!
-//! The rows are in `token_responses.tsv`: where the response is documented, the status, the headers, the body, and
-//! what is learnt. `\u{feff}` in a body stands for a byte order mark.
+//! The rows are in `token_responses.tsv`: the source that documents the response, the status, the headers, the body,
+//! and the effect. `\u{feff}` in a body stands for a byte order mark.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -39,7 +39,7 @@ fn rows() -> Vec<Row> {
     rows.collect()
 }
 
-/// A server that answers every request with this.
+/// A server that responds to every request like this.
 async fn serve(response: Arc<Mutex<String>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
@@ -53,7 +53,7 @@ async fn serve(response: Arc<Mutex<String>>) -> String {
     url
 }
 
-/// Its body is a form that ends with the client's id.
+/// The body of a form that ends with the client's id.
 async fn read_request(stream: &mut TcpStream) {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
@@ -65,7 +65,7 @@ async fn read_request(stream: &mut TcpStream) {
     }
 }
 
-/// What a refresh has come to, in the words of the table.
+/// Returns the effect of a refresh, in the table's words.
 fn learnt(result: Result<OAuthTokens, RefreshError>, asked: Timestamp) -> String {
     let error = match result {
         Ok(tokens) => {
@@ -80,7 +80,7 @@ fn learnt(result: Result<OAuthTokens, RefreshError>, asked: Timestamp) -> String
         }
         Err(RefreshError::Rejected { reason }) => return format!("verdict {reason}"),
         Err(RefreshError::Failed(error) | RefreshError::AskAgain { error, .. }) => error,
-        // What was received is kept.
+        // The response is kept.
         Err(RefreshError::Unread { error, .. }) => error,
         Err(other) => panic!("{other:?}"),
     };

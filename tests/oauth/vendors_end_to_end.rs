@@ -1,5 +1,5 @@
-//! Every vendor from its settings in a file to an account that lives: signed in by each of its flows, stored in
-//! a vault, used through the layers, renewed, ended by the vendor, signed in again.
+//! Every vendor from its settings in a file to a working account: signed in with each of its flows, stored in a vault,
+//! used through the layers, renewed, ended by the vendor, signed in again.
 
 #![cfg(all(feature = "file", feature = "config", feature = "oauth"))]
 
@@ -48,7 +48,7 @@ impl Scene {
         account.store(&self.vault, self.registry.pool_key(self.name()).unwrap(), "work").await.unwrap()
     }
 
-    /// A client whose redirect URI has a port, as a code that is pasted needs, at which nothing listens.
+    /// A client whose redirect URI has a port, as a pasted code requires, on which nothing listens.
     fn that_listens_nowhere(&self) -> OAuthClient {
         let mut config = self.oauth.config().clone();
         config.redirect_uri = config.redirect_uri.map(|uri| uri.replace(":0", ":54545"));
@@ -60,7 +60,7 @@ impl Scene {
         pool.refresher(self.oauth.refresher()).open().await.unwrap()
     }
 
-    /// Asks for the protected resource.
+    /// Requests the protected resource.
     async fn ask(&self, pool: &Pool) -> (StatusCode, String) {
         let service = self.registry.layer(pool.clone()).layer(client());
         let uri = format!("{}/resource?key=callers-own", self.server.url());
@@ -79,7 +79,7 @@ impl Scene {
         self.server.resource_heads().pop().unwrap()
     }
 
-    /// How often tokens were renewed.
+    /// Returns how often tokens were renewed.
     fn renewals(&self) -> usize {
         match self.server.rules().vendor {
             // The first is part of the sign-in.
@@ -90,13 +90,13 @@ impl Scene {
 }
 
 fn rules(vendor: Vendor) -> Rules {
-    // The same server by another name stands for an account's own host.
+    // The same server under another name plays the account's own host.
     let api = match vendor {
         Vendor::Copilot => Some("http://localhost:{}"),
         Vendor::Qwen => Some("http://localhost:{}/v1"),
         _ => None,
     };
-    // Devices ask at once.
+    // Devices may poll at once.
     Rules { api, device_interval: Some(0), ..Rules::of(vendor) }
 }
 
@@ -143,7 +143,7 @@ async fn an_account_of_every_vendor_works_after_every_flow() {
             assert!(matches!(health, Health::NeedsSignIn { .. }), "{vendor:?} by {flow:?}: {health:?}");
 
             let again = scene.sign_in(flow).await;
-            // Where the vendor says whose tokens they are.
+            // If the vendor says whose tokens they are.
             let is_known = again.attributes.contains_key(tower_credentials::oauth::SignedIn::ACCOUNT);
             assert_eq!(again.id == signed_in.id, is_known, "{vendor:?} by {flow:?}");
             pool.sync().await.unwrap();

@@ -1,5 +1,5 @@
-//! A process that runs for long goes on while another one changes the vault's key, and after it: it reads, renews and
-//! saves, with the new key from where its own is kept.
+//! A long-running process goes on while another one changes the vault's key, and after that: it reads, renews and
+//! saves, with the new key from its own key place.
 #![cfg(all(unix, feature = "file", feature = "oauth"))]
 
 use std::fs;
@@ -29,7 +29,7 @@ impl Kept {
         this
     }
 
-    /// A process that has the vault open and its key from this place.
+    /// Starts a process that has the vault open and its key from this place.
     fn start(&self, place: &str, value: &str) -> Vec<Child> {
         let mut child = self.scene.job("asks").set(place, value).start();
         child.wait_for("ready");
@@ -46,7 +46,7 @@ impl Kept {
         FileVault::builder(self.scene.directory.path().join("vault")).open_with(keys).await.unwrap()
     }
 
-    /// So many renewals, each of which has cost one token, and nothing is wrong with the account.
+    /// Checks that there were this many renewals, that each has cost one token, and that the account is fine.
     async fn assert_sound(&self, renewals: usize, new: &VaultKey) {
         let server = &self.scene.server;
         assert_eq!((server.asked(Kind::Refresh), server.reuses()), (renewals, 0));
@@ -62,19 +62,19 @@ impl Kept {
 }
 
 #[tokio::test]
-async fn through_a_change_of_a_key_file_a_process_reads_renews_and_saves() {
+async fn while_a_key_file_changes_a_process_reads_renews_and_saves() {
     let kept = Kept::new().await;
     let mut children = kept.start("KEY_FILE", kept.file.to_str().unwrap());
     kept.renews(&mut children);
     let rotation = FileKey::new(&kept.file).rotate().await.unwrap();
     let new = rotation.keys().current.clone();
-    // The new key is there, and nobody has told the vault.
+    // The new key is there, and the vault does not know it yet.
     kept.renews(&mut children);
     let vault = kept.open(rotation.keys()).await;
-    // The vault has been told, and nothing is sealed with it.
+    // The vault knows it, and nothing is sealed with it.
     kept.renews(&mut children);
     assert_eq!(vault.reseal(|_| ()).await.unwrap().left, 0);
-    // All is sealed with it, and both are there.
+    // Everything is sealed with it, and both keys are there.
     kept.renews(&mut children);
     rotation.finish().await.unwrap();
     kept.renews(&mut children);
@@ -83,7 +83,7 @@ async fn through_a_change_of_a_key_file_a_process_reads_renews_and_saves() {
 }
 
 #[tokio::test]
-async fn through_a_change_of_a_commands_key_a_process_reads_renews_and_saves() {
+async fn while_a_commands_key_changes_a_process_reads_renews_and_saves() {
     let kept = Kept::new().await;
     let runs = kept.scene.directory.path().join("runs");
     let count = || fs::read_to_string(&runs).unwrap_or_default().lines().count();

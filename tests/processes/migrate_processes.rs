@@ -20,7 +20,7 @@ fn a_child_does_its_job() {
     children::on_two_threads(migrates());
 }
 
-/// Migrates every file there is, whenever it is told to, and says how many records it has added.
+/// Migrates all files whenever it is told to, and says how many records it has added.
 async fn migrates() {
     let vault = children::vault().await;
     let home = children::path("HOME");

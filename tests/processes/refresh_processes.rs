@@ -47,7 +47,7 @@ fn a_child_does_its_job() {
     });
 }
 
-/// Asks for the protected resource, so many times at once, whenever it is told `go`, and says what came.
+/// Requests the protected resource this many times at once, whenever it is told `go`, and says what the responses were.
 async fn asks() {
     let server = setting("SERVER").unwrap();
     let provider = GenericProvider::bearer("openai").origin(&server).unwrap();
@@ -91,7 +91,7 @@ async fn asks() {
     }
 }
 
-/// Stays here for good where its parent wants to kill it.
+/// Waits here for ever, if its parent wants to kill it at this point.
 async fn pause(hold: &str, place: &str) {
     if hold == place {
         say(format!("held {place}"));
@@ -163,13 +163,13 @@ impl Scene {
     }
 }
 
-/// Lets all of them ask at once; what each has got.
+/// Lets all of them send requests at once. Returns what each got.
 pub(crate) fn go(children: &mut [Child]) -> Vec<String> {
     children.iter_mut().for_each(|child| child.tell("go"));
     children.iter_mut().map(|child| child.next().expect("a child that says what it got")).collect()
 }
 
-/// Why a new sign-in is needed, by those who know of that.
+/// Returns why a new sign-in is needed, according to the processes that know.
 pub(crate) fn end(children: Vec<Child>) -> Vec<String> {
     let end = |mut child: Child| {
         child.tell("end");
@@ -192,17 +192,17 @@ async fn eight_processes_with_an_expired_token_make_one_refresh_and_nobody_is_si
     assert_eq!(end(children), Vec::<String>::new());
 }
 
-/// When in an exchange it was killed.
+/// The point of an exchange at which the process was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Killed {
     Before,
-    /// The server has done it, and has not answered.
+    /// The server has processed it, and has not responded.
     During,
-    /// The new token is there, and not saved.
+    /// The new token has arrived, and is not saved.
     After,
 }
 
-/// Kills the process that refreshes, and lets the others go on; what they got, and what they say at their end.
+/// Kills the process that refreshes, and lets the others go on. Returns what they got, and what they say in the end.
 async fn kill_the_refresher(scene: &Scene, killed: Killed) -> (Vec<String>, Vec<String>) {
     let hold = match killed {
         Killed::Before => "before",
@@ -217,7 +217,7 @@ async fn kill_the_refresher(scene: &Scene, killed: Killed) -> (Vec<String>, Vec<
         Some(gate) => gate.arrived().await,
         None => victim.wait_for(&format!("held {hold}")),
     }
-    // They all wait for the victim's lease by now, or come after.
+    // By now they all wait for the victim's lease, or come later.
     let mut others = scene.start(PROCESSES - 1, "asks");
     others.iter_mut().for_each(|child| child.tell("go"));
     victim.kill();
@@ -252,7 +252,7 @@ async fn at_a_server_without_grace_only_an_exchange_that_was_cut_off_is_lost_and
             assert_eq!(scene.server.asked(Kind::Refresh), 1);
             continue;
         }
-        // One has presented the token once more, and no other after that verdict.
+        // One has presented the token once more, and none after that verdict.
         assert_eq!(scene.server.asked(Kind::Refresh), 2, "{killed:?}");
         let vault = scene.vault().await;
         let standings = vault.load_pool(key()).await.unwrap().standings;
@@ -274,7 +274,7 @@ async fn at_a_server_without_grace_only_an_exchange_that_was_cut_off_is_lost_and
     }
 }
 
-/// Stopped for longer than it would have waited, and then let go on.
+/// Stopped for longer than it would have waited, and then continued.
 #[tokio::test]
 async fn a_response_that_came_while_the_process_was_stopped_is_used() {
     let scene = Scene::new(Rules::of(Vendor::OpenAi)).await;
@@ -322,11 +322,11 @@ async fn an_older_vault_that_is_put_back_under_a_running_process_costs_no_accoun
         assert_eq!(go(&mut children), ["200 OK"]);
         scene.expire();
     }
-    // The files come back under their names, as a restored backup's do.
+    // The files come back under their names, as from a restored backup.
     copy(&backup.join("."), &vault);
     assert_eq!(go(&mut children), ["200 OK"]);
     assert_eq!((scene.server.asked(Kind::Refresh), scene.server.reuses()), (3, 0));
-    // Whoever comes after finds the newer one, too.
+    // Later processes find the newer one, too.
     scene.expire();
     let mut others = scene.start(1, "asks");
     assert_eq!(go(&mut others), ["200 OK"]);
@@ -335,9 +335,9 @@ async fn an_older_vault_that_is_put_back_under_a_running_process_costs_no_accoun
     assert_eq!(end(others), Vec::<String>::new());
 }
 
-/// The key was changed, and this process has only the one before.
+/// The key was changed, and this process has only the previous one.
 #[tokio::test]
-async fn a_process_with_an_old_key_shuts_nobody_out_and_says_that_it_was_left_behind() {
+async fn a_process_with_an_old_key_locks_nobody_out_and_says_that_it_was_left_behind() {
     let scene = Scene::new(Rules::of(Vendor::OpenAi)).await;
     let pool_of = async |vault: FileVault, said: &Arc<Mutex<Vec<String>>>| {
         let said = said.clone();

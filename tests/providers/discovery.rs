@@ -1,4 +1,4 @@
-//! What models an upstream offers: in each shape, page by page, through the layers, within bounds.
+//! Discovering the models of an upstream: in each shape, page by page, through the layers, within limits.
 #![cfg(feature = "discovery")]
 
 use std::sync::Arc;
@@ -55,7 +55,7 @@ async fn all_of_anthropics_pages_are_requested() {
     );
     let models = rig.builder(Anthropic).build().unwrap().models().await.unwrap();
     assert_eq!(ids(&models), ["w", "x", "y", "z"]);
-    // The first of several with the same id stays.
+    // Of several models with the same id, the first stays.
     assert_eq!(models.get("y").unwrap().name.as_deref(), Some("Y"));
     assert_eq!(
         rig.asked(),
@@ -125,7 +125,7 @@ async fn a_filter_selects_the_returned_models() {
     assert_eq!(ids(&discovery.models().await.unwrap()), ["gpt-1", "gpt-2"]);
 }
 
-/// The error of an upstream that answers like this.
+/// Returns the error for an upstream that responds like this.
 async fn refused(shape: ModelsShape, responses: impl IntoIterator<Item = Canned>) -> DiscoveryError {
     let rig = Rig::new(keys(["token-a"]).await).await;
     rig.upstream.set("token-a", responses);
@@ -176,7 +176,7 @@ async fn all_pages_together_are_bounded() {
         );
         assert!(error.to_string().contains(&bytes.to_string()), "{error}");
     }
-    // Unless it is set, it is less than five of the longest pages have.
+    // By default it is less than five of the longest pages have.
     let page = |number: usize| page(&(text(number) + &" ".repeat(4 * 1024 * 1024 - 100)));
     rig.upstream.set("a", (0..5).map(page));
     let error = rig.builder(Anthropic).build().unwrap().models().await.unwrap_err();
@@ -254,7 +254,7 @@ async fn a_hanging_upstream_is_given_up_after_the_timeout() {
     assert!(matches!(error.kind(), DiscoveryErrorKind::TimedOut(after) if *after == seconds(7)));
 }
 
-/// Where a vendor's account is asked for its models.
+/// Returns the URL at which the models of a vendor's account are requested.
 async fn asked_at(provider: &str, settings: ProviderSettings, secret: impl Into<Secret>) -> String {
     let vault = MemoryVault::new();
     vault.put(Credential::new(PoolKey::new(provider), "a", secret)).await.unwrap();

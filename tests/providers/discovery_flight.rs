@@ -1,4 +1,4 @@
-//! However many ask for the models at once, the upstream is asked once.
+//! However many callers want the models at once, the upstream gets one request.
 #![cfg(feature = "discovery")]
 
 use std::sync::Arc;
@@ -85,7 +85,7 @@ async fn a_caller_that_stops_waiting_does_not_stop_the_shared_request() {
     assert!(first.await.unwrap_err().is_cancelled());
     release.notify_one();
     assert_eq!(ids(&second.await.unwrap().unwrap()), ["a"]);
-    // The list is not lost either if nobody is left.
+    // The list is not lost even if nobody waits for it any more.
     assert_eq!(ids(&discovery.models().await.unwrap()), ["a"]);
     assert_eq!(rig.requests(), 1);
 }

@@ -11,7 +11,7 @@ use tower_credentials::*;
 
 use crate::support::*;
 
-/// A vendor some of whose accounts have endpoints of their own.
+/// A vendor that has endpoints of their own for some accounts.
 struct Vendor(GenericProvider);
 
 impl Vendor {
@@ -43,7 +43,7 @@ impl Provider for Vendor {
     }
 }
 
-/// A pool of accounts, each with its endpoint or none; an account named `key…` is an API key.
+/// A pool of accounts, each with an endpoint or without. An account named `key…` is an API key.
 async fn pool(accounts: &[(&str, Option<&str>)]) -> Pool {
     let vault = MemoryVault::new();
     for (label, endpoint) in accounts {
@@ -118,7 +118,7 @@ async fn a_prefix_that_the_path_already_has_is_neither_repeated_nor_removed() {
     }
 }
 
-/// A request that is back at the caller's origin may look as if it were still at the endpoint.
+/// A request that is back at the caller's origin may look as if it were still for the endpoint.
 #[tokio::test]
 async fn a_path_that_only_begins_like_the_prefix_is_kept_whole() {
     let vault = MemoryVault::new();
@@ -165,7 +165,7 @@ async fn an_endpoint_that_the_caller_names_is_trusted_for_its_own_account_only()
     ask(&stack(four(&own, &no_refresh()), upstream.clone()), to("https://a.vendor.test/chat")).await;
     assert_eq!(uris(&upstream), ["https://a.vendor.test/chat"]);
 
-    // The first pick has none, so its token may not go there.
+    // The first pick has no endpoint, so its token must not go there.
     let mixed = pool(&[("b", None), ("a", Some("https://a.vendor.test"))]).await;
     let upstream = Upstream::new();
     let service = stack(four(&mixed, &no_refresh()), upstream.clone());
@@ -225,7 +225,7 @@ async fn default_headers_give_way_to_the_callers() {
 #[tokio::test]
 async fn list_elements_are_added_for_their_kinds_and_removed_for_others() {
     for stacked in ORDERS {
-        // What the caller has there, and what is sent for each kind. One that is right as it is stays so.
+        // The caller's value, and what is sent for each kind. A value that is right stays as it is.
         let cases: [[&[&str]; 3]; 9] = [
             [&[], &["oauth-1"], &[]],
             [&["tools-2"], &["tools-2, oauth-1"], &["tools-2"]],

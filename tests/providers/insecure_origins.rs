@@ -1,4 +1,4 @@
-//! Plain HTTP in a network of one's own, by a setting that is called what it is.
+//! Plain HTTP within a private network, with a setting whose name says that it is insecure.
 
 #![cfg(feature = "config")]
 
@@ -14,7 +14,7 @@ fn registry(settings: &str) -> Result<Registry, String> {
     Registry::builder().toml("credentials.toml", text).build().map_err(|error| error.to_string())
 }
 
-/// With this origin alone.
+/// A registry with this origin alone.
 fn naming(origin: &str) -> Result<Registry, String> {
     registry(&format!("insecure_http_origins = [{origin:?}]"))
 }
@@ -48,7 +48,7 @@ async fn credentials_go_only_to_the_named_origins() {
             assert!(matches!(error.downcast_ref(), Some(Error::UntrustedOrigin { .. })), "{other}");
         }
         assert_eq!(upstream.tokens().len(), 1, "{origin}");
-        // The program asks there, and the models are there.
+        // The program's requests go there, and so do those for models.
         let provider = registry.provider("llm").unwrap();
         assert_eq!(provider.origin().unwrap().to_string(), origin.trim_end_matches('/'));
         let named = registry.insecure_http_origins("llm").unwrap();

@@ -1,5 +1,5 @@
-//! What vendors' responses say about an account and the time to use it again: a table of cases, and what must
-//! hold of any body.
+//! What vendors' responses say about an account and about when to use it again: a table of cases, and what must hold
+//! for any body.
 
 #![cfg(feature = "providers")]
 
@@ -29,12 +29,12 @@ fn vendors() -> [Box<dyn Provider>; 6] {
 
 fn read(vendor: &dyn Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> Assessment {
     let status = StatusCode::from_u16(status).unwrap();
-    // What a layer would read of it.
+    // The part of it that a layer would read.
     let body = &body[..body.len().min(vendor.body_prefix(status))];
     vendor.read(&ResponseView::new(status, headers, Timestamp::from_millis(NOW)).body(body))
 }
 
-/// What a finding comes to, in the table's words but for the word of a reason.
+/// Returns an assessment in the table's words, except for the text of a reason.
 fn told(finding: &Assessment) -> (Option<u64>, String) {
     let wait = finding.retry_at.map(|moment| moment.as_millis() - NOW);
     let verdict = match &finding.verdict {
@@ -144,7 +144,7 @@ fn bodies_that_are_not_text_are_read_as_far_as_they_are_text() {
     assert!(read(&OpenAi::new(), 401, &headers, cut).verdict.is_some());
 }
 
-/// Any JSON, with the names of fields that count among its keys.
+/// Any JSON that has meaningful field names among its keys.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let key = prop_oneof![
         Just("error".to_owned()),
@@ -208,7 +208,7 @@ proptest! {
         for vendor in [&OpenAi::new() as &dyn Provider, &Qwen::new(), &Copilot::new(), &Anthropic::new()] {
             let whole = read(vendor, status, &HeaderMap::new(), text.as_bytes());
             let part = read(vendor, status, &HeaderMap::new(), beginning);
-            // A later field may be missed, one that was cut off is never taken for another.
+            // A later field may be missed, but a truncated one is never mistaken for another.
             prop_assert!(part.verdict.is_none() || part.verdict == whole.verdict);
             prop_assert!(part.retry_at.is_none() || whole.retry_at.is_some());
         }

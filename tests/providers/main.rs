@@ -2,6 +2,7 @@
 
 #[cfg(feature = "discovery")]
 mod discovery_rig;
+mod settings_rig;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../wire/mod.rs"]

@@ -136,7 +136,7 @@ async fn a_value_that_is_not_a_key_is_damage_with_the_variables_name() {
         assert!(!format!("{damage} {damage:?}").contains("plan"), "{damage:?}");
         assert!(matches!(vault.get(id).await, Err(VaultError::Damaged(_))));
         assert!(matches!(vault.lease_refresh(id).await, Err(VaultError::Damaged(_))));
-        // What is stored goes before it, and then nothing is wrong.
+        // A stored key takes precedence, and then nothing is wrong.
         vault.put(Credential::new(key(), "a", Secret::api_key("k"))).await.unwrap();
         assert!(vault.load_pool(key()).await.unwrap().damaged.is_empty());
     }
@@ -238,7 +238,7 @@ async fn a_new_value_is_a_new_generation_and_ends_a_verdict_on_the_old_one() {
     let second = vault.get(first.id).await.unwrap();
     assert_eq!(second.metadata.generation, first.generation.next());
     assert_eq!(second.secret.token().expose(), "b");
-    // A verdict that was found before that and comes after it, and one on a secret that was replaced.
+    // A verdict that was found before and arrives after it, and one on a secret that was replaced.
     vault.record(key(), vec![dead(first.generation)]).await.unwrap();
     assert_eq!(health().await, Health::Good);
     vault.record(key(), vec![dead(second.metadata.generation)]).await.unwrap();
@@ -355,7 +355,7 @@ async fn a_pool_uses_it_and_keeps_its_cooldown_while_the_process_lives() {
     assert_eq!(ask(&service, post()).await.0, 429);
     assert_eq!(cools(&pool, "$X_API_KEY"), seconds(60));
     pool.save().await.unwrap();
-    // Another pool of the same layer sees it, and the vault underneath nothing.
+    // Another pool of the same layer sees it, and the vault underneath does not.
     let other = builder(vault).clock(clock).open().await.unwrap();
     assert_eq!(cools(&other, "$X_API_KEY"), seconds(60));
     assert!(inner.load_pool(key()).await.unwrap().standings.credentials.is_empty());

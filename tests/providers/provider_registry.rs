@@ -1,5 +1,5 @@
-//! Providers by name: aliases, types of a program's own, those that a file declares, and the keys that the
-//! environment has for them.
+//! Providers by name: aliases, a program's own types, providers that a file declares, and their keys from the
+//! environment.
 
 #![cfg(all(feature = "config", feature = "oauth"))]
 
@@ -7,24 +7,13 @@ use std::num::NonZeroU32;
 
 use http::{HeaderName, HeaderValue, Uri, header};
 use tower_credentials::provider::{CredentialHeaders, GenericProvider, Provider, UnusableSecret};
-use tower_credentials::registry::{Registry, RegistryBuilder};
+use tower_credentials::registry::Registry;
 use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, Error, OAuthTokens, Pool, PoolKey, Secret};
 
+use crate::settings_rig::{refused, variables, with_file};
 use crate::support::{self, Canned, Upstream, ask, cools, seconds, stack, tokio_clock};
-
-fn with_file(text: &str) -> RegistryBuilder {
-    Registry::builder().toml("credentials.toml", text)
-}
-
-fn refused(builder: RegistryBuilder) -> SettingsError {
-    builder.build().expect_err("it was taken")
-}
-
-fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
 
 fn get() -> support::Asked {
     http::Request::get("https://api.openai.com/v1/models").body(Default::default()).unwrap()
@@ -202,7 +191,7 @@ fn a_vendors_adapter_serves_a_compatible_server_under_another_name() {
     assert!(mine.trusts(&"https://mine.test/".parse().unwrap()));
     assert!(!mine.trusts(&"https://api.anthropic.com/".parse().unwrap()));
     assert_eq!(mine.list_elements().len(), 1);
-    // The vendor's key is not this server's.
+    // The vendor's key is not for this server.
     assert_eq!(registry.api_key_variable("mine").unwrap(), None);
     assert!(
         registry

@@ -1,4 +1,4 @@
-//! What a vendor's server receives: which headers for which kind of secret, over sockets.
+//! What a vendor's server receives over sockets: which headers for which kind of secret.
 
 #![cfg(all(feature = "providers", feature = "hyper"))]
 
@@ -12,7 +12,7 @@ use tower_credentials::{Credential, CredentialsLayer, Kind, OAuthTokens, Pool, P
 
 use crate::support::{self, Canned, Server, Stack, Upstream, ask, client, stack};
 
-/// Headers of a request that carry a credential, wherever it is for.
+/// Headers of a request that carry a credential, whatever it is for.
 const NAMES: [&str; 9] = [
     "authorization",
     "x-api-key",
@@ -63,7 +63,7 @@ async fn rig(
 }
 
 impl Rig {
-    /// Sends a request that has the caller's own credentials in every place.
+    /// Sends a request that has the caller's own credentials everywhere.
     async fn ask(&self) -> u16 {
         let uri = format!(
             "{}/v1/x?key=own&a=1&api_key=own&access_token=own&api-key=own",
@@ -76,7 +76,7 @@ impl Rig {
         ask(&self.service, request).await.0
     }
 
-    /// The headers of credentials that the server received, of each request.
+    /// Returns the credential headers that the server received with each request.
     fn received(&self) -> Vec<Vec<(&'static str, String)>> {
         let of_one = |seen: support::Seen| {
             let values = |name: &'static str| {
@@ -118,7 +118,7 @@ async fn each_vendor_receives_each_kind_of_secret_where_it_expects_it_and_nothin
             let rig =
                 rig(adapt, [Credential::new(PoolKey::new("x"), "a", secret(kind, "planted"))]).await;
             assert_eq!(rig.ask().await, 200);
-            // What is no vendor's own name and no usual one stays the caller's.
+            // A header that is neither one of the vendor's nor a usual one stays the caller's.
             let received: Vec<_> = rig
                 .received()
                 .remove(0)
@@ -132,7 +132,7 @@ async fn each_vendor_receives_each_kind_of_secret_where_it_expects_it_and_nothin
     assert_eq!(cases, 24);
 }
 
-/// Whether a header is of another vendor, so that it means nothing to this one.
+/// Whether a header belongs to another vendor, so that it means nothing to this one.
 fn is_others(vendor: &str, header: &str) -> bool {
     match header {
         "x-goog-user-project" => vendor != "google",
@@ -264,7 +264,7 @@ async fn a_generic_provider_puts_keys_and_sign_ins_into_headers_of_their_own() {
 // The other facts for the layers
 
 #[test]
-fn every_header_that_a_credential_sets_is_among_the_names_and_marked_sensitive_where_it_is_secret() {
+fn every_header_that_a_credential_sets_is_among_the_names_and_marked_sensitive_if_it_is_secret() {
     for (name, adapt) in VENDORS {
         let provider = adapt("http://127.0.0.1:1");
         assert_eq!(provider.name(), name);

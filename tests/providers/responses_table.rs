@@ -1,5 +1,5 @@
-//! The effects of real responses, through the layers: a table of them, each as it is and compressed. The pool has the
-//! accounts `a` and `b`, of which `b` is always well.
+//! The effects of real responses through the layers: a table, in which each response is used as it is and compressed.
+//! The pool has the accounts `a` and `b`, of which `b` always works.
 
 #![cfg(feature = "providers")]
 
@@ -133,7 +133,7 @@ async fn taught(row: &Row<'_>, coding: Coding) -> String {
         vault.put(Credential::new(PoolKey::new(provider.name()), label, tokens)).await.unwrap();
     }
     let provider = std::sync::Arc::<dyn Provider>::from(provider);
-    // The dates of the table are those of responses that arrived then.
+    // The dates in the table are those of responses that arrived then.
     let clock = Clock::from_fn(|| UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let pool = Pool::builder(provider, vault).clock(clock).open().await.unwrap();
     let sent = Bytes::from(coding.encode(row.body.as_bytes()));
@@ -196,7 +196,7 @@ async fn taught(row: &Row<'_>, coding: Coding) -> String {
 
 async fn check(coding: Coding, rows: impl Iterator<Item = Row<'static>>) -> usize {
     let (mut wrong, mut count) = (Vec::new(), 0);
-    // Whether a body is compressed that isn't there says nothing.
+    // Whether an absent body is compressed means nothing.
     for row in rows.filter(|row| coding == Coding::Plain || !row.body.is_empty()) {
         let actual = taught(&row, coding).await;
         if actual != row.expected {
@@ -251,7 +251,7 @@ async fn a_decompression_bomb_or_a_mislabelled_body_costs_nothing() {
         let row = Row { provider: "openai", status: 403, headers: Vec::new(), body: bomb, expected: "" };
         assert_eq!(taught(&row, coding).await, "refused", "{coding:?}");
     }
-    // Plain text under a name that it does not deserve, one that nobody knows, and too many.
+    // Plain text under the name of a coding, an unknown coding, and too many of them.
     let body = r#"{"error":{"code":"token_invalidated"}}"#;
     for (coding, expected) in [
         ("gzip", "refused"),
@@ -268,7 +268,7 @@ async fn a_decompression_bomb_or_a_mislabelled_body_costs_nothing() {
     }
 }
 
-/// As [`taught`], for a row that says itself how its body is coded.
+/// Like [`taught`], for a row that says how its body is coded.
 async fn taught_as_it_is(row: &Row<'_>) -> String {
     let [(name, coding)] = row.headers[..] else { panic!("one header") };
     let provider = provider(row.provider);

@@ -1,4 +1,4 @@
-//! Settings from the program, a file and the environment, and which goes before which.
+//! Settings from the program, a file and the environment, and which take precedence.
 
 #![cfg(all(feature = "config", feature = "oauth"))]
 
@@ -7,24 +7,13 @@ use std::time::Duration;
 
 use tower_credentials::oauth::{Dialect, FlowKind, TokenEncoding};
 use tower_credentials::provider::Provider;
-use tower_credentials::registry::{Registry, RegistryBuilder};
-use tower_credentials::settings::{ProviderSettings, SettingsError};
+use tower_credentials::registry::Registry;
+use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{Credential, CredentialsLayer, Error, Kind, OAuthTokens, PoolKey, Secret};
 
+use crate::settings_rig::{refused, variables, with_file};
 use crate::support::{self, Canned, Upstream, ask, cools, seconds, stack, tokio_clock};
-
-fn with_file(text: &str) -> RegistryBuilder {
-    Registry::builder().toml("credentials.toml", text)
-}
-
-fn refused(builder: RegistryBuilder) -> SettingsError {
-    builder.build().expect_err("it was taken")
-}
-
-fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
 
 /// A registry with the given settings from a file, the environment and the program.
 fn of_three(
@@ -50,7 +39,7 @@ fn of_three(
     builder.environment(environment.map(|value| (variable, value.to_owned()))).build().unwrap()
 }
 
-/// What a registry does with a key, as text.
+/// Returns the effect of a key on a registry, as text.
 async fn effect(registry: &Registry, key: &str) -> String {
     let provider = registry.provider("openai").unwrap();
     let oauth = provider.oauth().unwrap().clone();
@@ -131,7 +120,7 @@ fn get() -> support::Asked {
     http::Request::get(UNTRIED).body(Default::default()).unwrap()
 }
 
-/// Which credentials a pool takes.
+/// Returns which credentials a pool uses.
 async fn mode_of(registry: &Registry) -> &'static str {
     let keys_only = MemoryVault::new();
     let both = MemoryVault::new();
@@ -150,7 +139,7 @@ async fn mode_of(registry: &Registry) -> &'static str {
     if upstream.tokens() == ["key"] { "api" } else { "auto" }
 }
 
-/// How many of five requests at once one credential serves.
+/// Returns how many of five concurrent requests one credential serves.
 async fn at_once(registry: &Registry) -> String {
     let key = registry.pool_key("openai").unwrap();
     let vault = MemoryVault::new();
@@ -159,24 +148,24 @@ async fn at_once(registry: &Registry) -> String {
     let upstream = Upstream::new().answers("key", [Canned::ok().after(std::future::pending)]);
     let service = stack(CredentialsLayer::new(pool), upstream.clone());
     let requests: Vec<_> = (0..5).map(|_| tokio::spawn(ask(&service, get()))).collect();
-    // Time is paused: it moves once every request waits.
+    // Time is paused: it advances once every request waits.
     tokio::time::sleep(seconds(1)).await;
     requests.iter().for_each(|request| request.abort());
     upstream.tokens().len().to_string()
 }
 
-/// How long a credential cools down after this status.
+/// Returns how long a credential cools down after this status.
 async fn cooldown(registry: &Registry, status: u16) -> String {
     let key = registry.pool_key("openai").unwrap();
     let vault = MemoryVault::new();
-    // The second one is answered well, which is what convicts one that is refused.
+    // The second one gets a good response, so the refused one is to blame.
     for (label, secret) in [("k", "key"), ("well", "other")] {
         vault.put(Credential::new(key.clone(), label, Secret::api_key(secret))).await.unwrap();
     }
     let pool = registry.pool("openai", vault).unwrap().clock(tokio_clock()).open().await.unwrap();
     let upstream = Upstream::new().answers("key", [Canned::status(status)]);
     ask(&stack(CredentialsLayer::new(pool.clone()), upstream), get()).await;
-    // A guess is prolonged by a tenth at most.
+    // A default is prolonged by a tenth at most.
     let wait = cools(&pool, "k");
     [seconds(10), seconds(20), seconds(40), seconds(80)]
         .into_iter()
@@ -184,7 +173,7 @@ async fn cooldown(registry: &Registry, status: u16) -> String {
         .map_or_else(|| format!("{wait:?}"), |base| format!("{}s", base.as_secs()))
 }
 
-/// A key, and three values of it.
+/// A key, and three values for it.
 const KEYS: &[(&str, [&str; 3])] = &[
     ("mode", ["api", "subscription", "auto"]),
     ("namespace", ["a", "b", "c"]),

@@ -1,27 +1,17 @@
-//! Settings that are of no use: each error says where, what, and what would do.
+//! Settings that cannot be used: each error says where it is, what is wrong, and what would work.
 
 #![cfg(all(feature = "config", feature = "oauth"))]
 
 use std::num::NonZeroU32;
 
 use tower_credentials::provider::Provider;
-use tower_credentials::registry::{Registry, RegistryBuilder};
+use tower_credentials::registry::Registry;
 use tower_credentials::settings::{ProviderSettings, SettingsError};
 use tower_credentials::vault::MemoryVault;
 
-fn with_file(text: &str) -> RegistryBuilder {
-    Registry::builder().toml("credentials.toml", text)
-}
+use crate::settings_rig::{refused, variables, with_file};
 
-fn refused(builder: RegistryBuilder) -> SettingsError {
-    builder.build().expect_err("it was taken")
-}
-
-fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
-
-/// Files, and what the error says.
+/// Files, and words of the error.
 const WRONG_FILES: &[(&str, &[&str])] = &[
     (
         "[providers.openai]\n\nmoed = \"api\"",
@@ -159,7 +149,7 @@ fn an_error_in_a_file_names_its_line_and_the_way_out() {
     assert!(WRONG_FILES.len() >= 65);
 }
 
-/// Variables, with the words of the error; `None` if there is none.
+/// Variables, and words of the error; `None` if there is none.
 const WRONG_VARIABLES: &[(&str, &str, Option<&[&str]>)] = &[
     (
         "TOWER_CREDENTIALS_OPENAI_MOED",

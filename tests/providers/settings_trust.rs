@@ -1,4 +1,4 @@
-//! Settings that others could have written are not believed.
+//! Settings that others could have written are not trusted.
 
 #![cfg(feature = "config")]
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tower_credentials::registry::Registry;
 use tower_credentials::settings::SettingsError;
 
-/// A directory of the user's with a settings file in it.
+/// One of the user's directories, with a settings file in it.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -41,7 +41,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// The error, which is the same for a file that must be there and for one that need not.
+/// Returns the error, which is the same for a file that must exist and for an optional one.
 fn refused(path: &Path) -> String {
     let error = |builder: tower_credentials::registry::RegistryBuilder| match builder.build() {
         Err(error @ SettingsError::NotTrusted { .. }) => error.to_string(),
@@ -54,8 +54,8 @@ fn refused(path: &Path) -> String {
     text
 }
 
-/// The way out of an error, as a shell does it.
-fn do_as_told(text: &str) {
+/// Runs the way out of an error, as a shell does.
+fn run_the_command(text: &str) {
     let (_, command) = text.split_once(": ch").unwrap();
     let status = std::process::Command::new("sh").args(["-c", &format!("ch{command}")]).status();
     assert!(status.unwrap().success(), "{text}");
@@ -73,12 +73,12 @@ fn a_file_that_only_its_owner_or_nobody_can_write_is_trusted() {
     Registry::builder().optional_file(place.directory().join("none.toml")).build().unwrap();
 }
 
-fn is_refused_until_it_is_done_as_told(place: &Place, mode: u32) {
+fn is_refused_until_the_command_was_run(place: &Place, mode: u32) {
     for path in [place.file(), place.link()] {
         let text = refused(&path);
         assert!(text.contains(&format!("whose mode is 0{mode:o}")), "{text}");
     }
-    do_as_told(&refused(&place.file()));
+    run_the_command(&refused(&place.file()));
     Registry::builder().file(place.file()).build().unwrap();
 }
 
@@ -87,7 +87,7 @@ fn a_file_that_others_may_write_is_refused_with_the_command_that_fixes_it() {
     for mode in [0o620, 0o602, 0o666, 0o664] {
         let place = Place::new();
         set_mode(&place.file(), mode);
-        is_refused_until_it_is_done_as_told(&place, mode);
+        is_refused_until_the_command_was_run(&place, mode);
     }
 }
 
@@ -96,7 +96,7 @@ fn a_file_in_a_directory_that_others_may_write_is_refused() {
     for mode in [0o720, 0o702, 0o777, 0o770] {
         let place = Place::new();
         set_mode(&place.directory(), mode);
-        is_refused_until_it_is_done_as_told(&place, mode);
+        is_refused_until_the_command_was_run(&place, mode);
     }
 }
 
@@ -110,7 +110,7 @@ fn a_link_in_a_directory_that_others_may_write_is_refused() {
     assert!(refused(&open.join("config.toml")).contains("chmod go-w"));
 }
 
-/// Only root can give a file away.
+/// Only root can give a file to another user.
 #[test]
 fn another_users_file_is_refused() {
     const SOMEBODY: u32 = 65534;
@@ -122,7 +122,7 @@ fn another_users_file_is_refused() {
         chown(&path, Some(SOMEBODY), None).unwrap();
         let text = refused(&place.file());
         assert!(text.contains("belongs to user 65534, and not to you (user 0)"), "{text}");
-        do_as_told(&text);
+        run_the_command(&text);
         Registry::builder().file(place.file()).build().unwrap();
     }
 }

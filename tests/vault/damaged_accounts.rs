@@ -1,4 +1,4 @@
-//! A record that can't be read never changes who pays, and one that can't be read for a moment stays in use.
+//! A damaged record never changes who pays, and a record that cannot be read for a moment stays in use.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn provider() -> GenericProvider {
     GenericProvider::bearer("example").origin("https://api.example.com").unwrap()
 }
 
-/// Which token a request takes.
+/// Returns the token that a request uses.
 async fn taken(pool: &Pool) -> Result<String, BoxError> {
     let client = service_fn(|request: Request<Full<Bytes>>| async move {
         let token = request.headers()["authorization"].to_str().unwrap().to_owned();
@@ -41,7 +41,7 @@ async fn taken(pool: &Pool) -> Result<String, BoxError> {
     Ok(String::from_utf8(body.to_vec())?.replace("Bearer ", ""))
 }
 
-/// That no request is sent, and that the error names this.
+/// Checks that no request is sent, and that the error contains this.
 async fn assert_nobody_pays(pool: &Pool, named: &str, case: &str) {
     let error = taken(pool).await.unwrap_err();
     assert!(
@@ -103,21 +103,21 @@ async fn a_damaged_sign_in_never_lets_an_api_key_pay() {
         std::fs::write(place.record(), bytes).unwrap();
         let opened = Pool::builder(provider(), place.vault().await).open().await.unwrap();
         assert_nobody_pays(&opened, &place.sign_in.to_string(), case).await;
-        // A pool that runs finds it so at its next look.
+        // A running pool finds it the next time it looks.
         let vault = place.vault().await;
         vault.put(Credential::new(key(), "also paid", Secret::api_key("another"))).await.unwrap();
         running.sync().await.unwrap();
         assert_nobody_pays(&running, &place.sign_in.to_string(), case).await;
-        // Whoever wants the keys to be used can say so.
+        // Somebody who wants the keys to be used can say so.
         let api = Pool::builder(provider(), place.vault().await).mode(Mode::Api).open().await.unwrap();
         assert_eq!(taken(&api).await.unwrap(), "of-the-key", "{case}");
     }
 }
 
-/// What comes of a record's text.
+/// What happens for a record's text.
 type Spoiled = fn(&str) -> Vec<u8>;
 
-/// What may come of a record of which not even the kind can be read.
+/// What may happen for a record of which not even the kind can be read.
 const UNREADABLE: [(&str, Spoiled); 4] = [
     ("an empty file", |_| Vec::new()),
     ("the beginning of a file", |text| text.as_bytes()[..20].to_vec()),
@@ -137,7 +137,7 @@ async fn two_keys(directory: &TempDir, key: &VaultKey) -> PathBuf {
     directory.path().join(format!("vault/records/{first}.json"))
 }
 
-/// The pool's log of this vault.
+/// The path of the pool's log in this vault.
 fn log_of(directory: &TempDir) -> PathBuf {
     let pools = std::fs::read_dir(directory.path().join("vault/pools")).unwrap();
     let mut paths = pools.map(|entry| entry.unwrap().path());
@@ -160,7 +160,7 @@ async fn one_unreadable_key_takes_no_other_key_out_of_use() {
     }
 }
 
-/// The log of this vault as a version would have written it that knew no kinds.
+/// The log of this vault as written by a version that knew no kinds.
 fn without_kinds(directory: &TempDir) {
     let path = log_of(directory);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -197,7 +197,7 @@ async fn a_log_without_kinds_gets_them_when_it_is_loaded() {
 }
 
 #[tokio::test]
-async fn where_a_records_kind_is_known_nowhere_the_error_names_the_ways_out() {
+async fn if_a_records_kind_is_unknown_the_error_names_the_ways_out() {
     let (directory, key) = (TempDir::new().unwrap(), VaultKey::generate());
     let record = two_keys(&directory, &key).await;
     without_kinds(&directory);
@@ -227,7 +227,7 @@ async fn a_damaged_key_lets_no_key_of_the_environment_pay() {
     assert_nobody_pays(&pool, "it does not open", "a stored key").await;
 }
 
-/// A vault in which no record of a sign-in or key called `stored` can be read while that is so.
+/// A vault in which no record of a sign-in or key called `stored` can be read while the flag is set.
 fn unreadable(
     vault: MemoryVault,
     is_unreadable: Arc<AtomicBool>,
@@ -255,8 +255,8 @@ fn unreadable(
 async fn a_record_that_cannot_be_read_for_a_moment_stays_in_use_and_is_read_again() {
     let vault = MemoryVault::new();
     let is_unreadable = Arc::new(AtomicBool::new(false));
-    let told = Arc::new(std::sync::Mutex::new(0));
-    let seen = told.clone();
+    let reports = Arc::new(std::sync::Mutex::new(0));
+    let seen = reports.clone();
     vault.put(Credential::new(key(), "other", OAuthTokens::new("of-the-other"))).await.unwrap();
     vault.put(Credential::new(key(), "stored", OAuthTokens::new("first").refresh("r"))).await.unwrap();
     let id = vault.load_pool(key()).await.unwrap().credentials[1].metadata.id;
@@ -273,7 +273,7 @@ async fn a_record_that_cannot_be_read_for_a_moment_stays_in_use_and_is_read_agai
         .await
         .unwrap();
     is_unreadable.store(true, Ordering::SeqCst);
-    // Something else changes meanwhile, which is taken over.
+    // Something else changes meanwhile, and is picked up.
     vault.put(Credential::new(key(), "third", OAuthTokens::new("of-the-third"))).await.unwrap();
     for _ in 0..3 {
         pool.sync().await.unwrap();
@@ -281,14 +281,14 @@ async fn a_record_that_cannot_be_read_for_a_moment_stays_in_use_and_is_read_agai
         let order: Vec<_> = pool.status().iter().map(|status| status.credential.label.clone()).collect();
         assert_eq!(order.iter().map(|label| &**label).collect::<Vec<_>>(), ["stored", "other", "third"]);
     }
-    assert_eq!(*told.lock().unwrap(), 1, "it is told once");
+    assert_eq!(*reports.lock().unwrap(), 1, "it is reported once");
     let generation = vault.get(id).await.unwrap().metadata.generation;
     let next = OAuthTokens::new("second").refresh("r2");
     vault.replace_secret(id, generation, Secret::from(next)).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(taken(&pool).await.unwrap(), "first");
     is_unreadable.store(false, Ordering::SeqCst);
-    // Nothing else has to change for it to be found.
+    // It is found without any other change.
     pool.sync().await.unwrap();
     assert_eq!(taken(&pool).await.unwrap(), "second");
     assert_eq!(pool.status()[0].credential.kind, Kind::OAuth);

@@ -1,4 +1,4 @@
-//! A vault that is open while another process gives it another key: the new one is found where the key is kept.
+//! A vault that is open while another process changes its key: the vault finds the new key in its place.
 #![cfg(all(unix, feature = "file"))]
 
 use std::future::{Ready, ready};
@@ -22,7 +22,7 @@ fn pool() -> PoolKey {
     account("x").metadata.pool
 }
 
-/// A place with a key that a person may exchange, and which counts how often it is asked for that.
+/// A place with a key that a test may change. It counts how often it is called.
 #[derive(Clone)]
 struct Kept(Arc<Mutex<(VaultKey, usize)>>);
 
@@ -63,7 +63,7 @@ async fn open(place: &Place, keys: impl KeyService) -> FileVault {
     FileVault::open_from(place.root(), keys).await.unwrap()
 }
 
-/// Another process, which knows both keys.
+/// Another process, which has both keys.
 async fn changing(place: &Place, new: &VaultKey) -> FileVault {
     FileVault::builder(place.root()).old_key(&place.key).open(new).await.unwrap()
 }
@@ -72,7 +72,7 @@ async fn change(place: &Place, new: &VaultKey) {
     assert_eq!(changing(place, new).await.reseal(|_| ()).await.unwrap().left, 0);
 }
 
-/// That everything works: reading, renewing, adding.
+/// Checks that everything works: reading, renewing, adding.
 async fn assert_works(vault: &FileVault, id: CredentialId, label: &str) {
     let loaded = vault.load_pool(pool()).await.unwrap();
     assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
@@ -84,7 +84,7 @@ async fn assert_works(vault: &FileVault, id: CredentialId, label: &str) {
     assert_eq!(token(vault, added.id).await, format!("{PLANTED}-{label}"));
 }
 
-/// The sorts of requests that need a key, each of which may be the first to find that it was changed.
+/// The kinds of requests that need a key. Each may be the first to find that the key was changed.
 const FIRST: [&str; 5] = ["load", "get", "begin", "replace", "put"];
 
 async fn ask(vault: &FileVault, what: &str, id: CredentialId) -> Result<(), VaultError> {
@@ -101,7 +101,7 @@ async fn ask(vault: &FileVault, what: &str, id: CredentialId) -> Result<(), Vaul
     Ok(())
 }
 
-/// A vault that was open while another process has changed its key, which is not where it is kept yet.
+/// A vault that was open while another process changed its key. The key is not in its place yet.
 struct Changed {
     place: Place,
     kept: Kept,
@@ -131,7 +131,7 @@ async fn whatever_is_asked_first_after_a_change_finds_the_new_key() {
         ask(&vault, what, id).await.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_works(&vault, id, "then").await;
         assert_eq!(kept.asked(), before + 1, "{what}");
-        // What it stores, the new key alone opens.
+        // The new key alone opens what the vault stores.
         let other = FileVault::open(place.root(), &new).await.unwrap();
         assert!(other.load_pool(pool()).await.unwrap().damaged.is_empty());
     }
@@ -145,7 +145,7 @@ async fn in_the_middle_of_a_change_both_keys_open_and_the_vaults_own_seals() {
     let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
     let rotation = file.rotate().await.unwrap();
     let rotating = FileVault::builder(place.root()).open_with(rotation.keys()).await.unwrap();
-    // One is sealed with the new key, the others are not.
+    // One record is sealed with the new key, the others are not.
     rotating.replace_secret(a, Generation::FIRST, Secret::api_key("a2")).await.unwrap();
     let loaded = vault.load_pool(pool()).await.unwrap();
     assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
@@ -191,7 +191,7 @@ async fn a_place_is_asked_only_for_a_key_that_is_needed() {
     let new = VaultKey::generate();
     std::fs::write(&key, new.to_base64().expose()).unwrap();
     change(&place, &new).await;
-    // However many need it at once.
+    // However many requests need it at once.
     let asking = (0..20).map(|_| {
         tokio::spawn({
             let vault = vault.clone();
@@ -206,7 +206,7 @@ async fn a_place_is_asked_only_for_a_key_that_is_needed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_waits_until_the_new_key_is_where_it_is_kept() {
+async fn a_request_waits_until_the_new_key_is_in_its_place() {
     for what in FIRST {
         let Changed { place: _place, kept, vault, id, new } = Changed::new().await;
         let began = Instant::now();
@@ -222,7 +222,7 @@ async fn a_request_waits_until_the_new_key_is_where_it_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_does_not_come_is_waited_for_once_and_asked_for_ever_less_often() {
+async fn a_key_that_does_not_come_is_waited_for_once_and_requested_less_and_less_often() {
     let place = Place::new();
     let kept = Kept::new(&place.key);
     let vault = open(&place, kept.clone()).await;
@@ -243,7 +243,7 @@ async fn a_key_that_does_not_come_is_waited_for_once_and_asked_for_ever_less_oft
     let asked = kept.asked() - before;
     assert!((3..=6).contains(&asked), "{asked}");
 
-    // From then on nobody waits.
+    // After that nobody waits.
     let began = Instant::now();
     for _ in 0..100 {
         let VaultError::Key(said) = vault.get(a).await.unwrap_err() else { panic!() };
@@ -253,7 +253,7 @@ async fn a_key_that_does_not_come_is_waited_for_once_and_asked_for_ever_less_oft
     }
     assert!(began.elapsed() < Duration::from_secs(6001));
     assert!(kept.asked() - before - asked < 30, "in 100 minutes: {}", kept.asked() - before);
-    // But it is found when it is there at last.
+    // But it is found as soon as it is there.
     kept.exchange(&new);
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_works(&vault, a, "at last").await;
@@ -278,7 +278,7 @@ async fn a_key_that_the_vault_does_not_name_is_no_reason_to_wait_or_to_take_anot
         assert_eq!((damage.id, damage.may_pass), (Some(a), false));
     }
     assert_eq!(kept.asked(), 2, "once when it was opened, once for the stranger's key");
-    // The key that is there now is of no use to this vault, and does not become its own.
+    // The key that is there now does not open this vault, and does not become its own.
     let marker = std::fs::read_to_string(place.root().join("key.json")).unwrap();
     assert!(marker.contains(&format!("\"key_id\": \"{}\"", place.key.id())), "{marker}");
     vault.put(account("c")).await.unwrap();
@@ -289,7 +289,7 @@ async fn a_place_that_fails_is_named_in_what_is_said() {
     let place = Place::new();
     let key = place.temporary.path().join("vault.key");
     let file = FileKey::new(&key);
-    // No longer than this is waited.
+    // It does not wait longer than this.
     let builder = FileVault::builder(place.root()).lock_timeout(Duration::from_millis(50));
     let old = file.load_or_create().await.unwrap();
     let vault = builder.open_from(file).await.unwrap();

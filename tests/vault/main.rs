@@ -13,6 +13,7 @@ mod vault_contract;
 
 mod damaged_accounts;
 mod key_changes;
+mod three_records;
 mod unusable_secrets;
 mod vault_backup;
 mod vault_check;

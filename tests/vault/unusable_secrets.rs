@@ -1,5 +1,5 @@
-//! A key or a token that no header takes is not stored. One that a vault has all the same is named wherever it would be
-//! used, and harms no other.
+//! A key or token that no header can carry is not stored. If a vault has one all the same, it is named wherever it
+//! would be used, and harms no other.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,7 +12,7 @@ use tower_credentials::{
     Secret,
 };
 
-/// What no header takes. Each begins with the key itself, which no error shows.
+/// Keys that no header can carry. Each begins with the key itself, which no error shows.
 const UNUSABLE: [&str; 5] =
     ["sk-planted\n", "sk-planted\r\nx-evil: 1", "sk-planted\0", "sk-planted\u{7f}", "\n"];
 
@@ -24,7 +24,7 @@ fn api(label: &str, secret: &str) -> Credential {
     Credential::new(key(), label, Secret::api_key(secret))
 }
 
-/// Puts it as a version did that refused none, or as another's vault does.
+/// Stores it as a version did that refused none, or as a vault of another type does.
 async fn put_unchecked(vault: &impl Vault, credential: Credential) -> CredentialId {
     let id = credential.metadata.id;
     let put = vault.clone().oneshot(VaultRequest::Put(credential)).await;
@@ -37,7 +37,7 @@ async fn open(vault: &(impl Vault + Sync)) -> Pool {
     Pool::builder(provider, vault.clone()).open().await.unwrap()
 }
 
-/// Which key or token a request takes.
+/// Returns the key or token that a request uses.
 async fn taken(pool: &Pool, pin: Option<Pin>) -> Result<String, BoxError> {
     let client = service_fn(|request: Request<Full<Bytes>>| async move {
         let token = request.headers()["authorization"].to_str().unwrap().replace("Bearer ", "");
@@ -51,9 +51,9 @@ async fn taken(pool: &Pool, pin: Option<Pin>) -> Result<String, BoxError> {
     Ok(String::from_utf8(response.into_body().collect().await?.to_bytes().to_vec())?)
 }
 
-/// The words name the account and the reason, and do not show the secret.
+/// Checks that a text names the account and the reason, and does not show the secret.
 fn assert_named(words: &str, id: CredentialId) {
-    for part in ["\"work\"", &id.to_string(), "can't be sent in a header", "store it anew"] {
+    for part in ["\"work\"", &id.to_string(), "can't be sent in a header", "store it again"] {
         assert!(words.contains(part), "{words:?} does not say {part:?}");
     }
     for part in ["planted", "evil", "add one"] {
@@ -62,7 +62,7 @@ fn assert_named(words: &str, id: CredentialId) {
 }
 
 #[tokio::test]
-async fn what_no_header_takes_is_refused_with_the_field_and_the_way_out() {
+async fn a_secret_that_no_header_can_carry_is_refused_with_the_field_and_the_way_out() {
     let vault = MemoryVault::new();
     let well = vault.put(api("well", "sk-well")).await.unwrap();
     for text in
@@ -100,7 +100,7 @@ async fn what_no_header_takes_is_refused_with_the_field_and_the_way_out() {
 }
 
 #[tokio::test]
-async fn no_token_yet_and_what_a_provider_may_encode_is_stored() {
+async fn a_missing_token_and_one_that_a_provider_may_encode_are_stored() {
     let vault = MemoryVault::new();
     for text in ["", " ", "user:pass word", "clé"] {
         vault.put(api("work", text)).await.unwrap();
@@ -122,11 +122,11 @@ async fn is_named_wherever_it_would_be_used(vault: &(impl Vault + Sync), text: &
     }
     let error = taken(&pool, Some(Pin::label("other"))).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::UnknownPin { .. })), "{error:?}");
-    // Others go on.
+    // Other accounts go on working.
     vault.put(api("well", "sk-well")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(taken(&pool, None).await.unwrap(), "sk-well");
-    // And whoever says the key anew has mended it.
+    // And storing the key again mends it.
     vault.ensure(api("work", "sk-mended")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(taken(&pool, Some(Pin::label("work"))).await.unwrap(), "sk-mended");
@@ -141,7 +141,7 @@ async fn one_in_a_vault_is_named_with_its_account_and_harms_no_other() {
 
 #[cfg(feature = "file")]
 #[tokio::test]
-async fn one_in_an_older_vault_of_files_is_named_alike() {
+async fn one_in_an_older_vault_of_files_is_named_as_well() {
     use tower_credentials::vault::{file::FileVault, key::VaultKey};
     let directory = tempfile::TempDir::new().unwrap();
     let vault = FileVault::open(directory.path().join("vault"), &VaultKey::generate()).await.unwrap();

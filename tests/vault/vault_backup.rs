@@ -1,4 +1,4 @@
-//! A backup: a file that opens for ever, and only as it was written.
+//! A backup: the file can be opened for ever, but only as it was written.
 #![cfg(feature = "backup")]
 
 use tower_credentials::vault::backup::{Backup, BackupError, Lock, RestoredAs, SealedBy};
@@ -55,7 +55,7 @@ fn a_file_with_any_byte_changed_or_cut_short_does_not_open_as_another() {
         let mut changed = text.clone();
         changed[place] ^= 1;
         if let Ok(backup) = Backup::open(&changed, &Lock::Key(&key)) {
-            // What a reader of JSON and base64 passes over.
+            // Changes that parsers of JSON and base64 ignore.
             assert_eq!(labels(&backup), whole, "byte {place}");
         }
         assert!(
@@ -66,7 +66,7 @@ fn a_file_with_any_byte_changed_or_cut_short_does_not_open_as_another() {
 }
 
 #[tokio::test]
-async fn another_lock_is_told_from_a_change() {
+async fn another_lock_is_distinguished_from_a_change() {
     let vault = MemoryVault::new();
     vault.put(Credential::new(PoolKey::new("example"), "work", Secret::api_key("sk-1"))).await.unwrap();
     let backup = Backup::of(&vault).await.unwrap();
@@ -79,7 +79,7 @@ async fn another_lock_is_told_from_a_change() {
         let error = Backup::open(&file, &lock).unwrap_err();
         assert!(matches!(error, BackupError::OtherLock(SealedBy::Key(id)) if id == one.id()), "{error}");
     }
-    // Each file has a nonce of its own.
+    // Each file has its own nonce.
     assert_ne!(backup.seal(&Lock::Key(&one)).unwrap(), file);
 }
 
@@ -97,7 +97,7 @@ async fn restored_into_the_same_vault_nothing_changes() {
     let restored = backup.restore(&vault).await.unwrap();
     assert!(restored.iter().all(|restored| restored.what == RestoredAs::Unchanged));
     assert_eq!(vault.list().await.unwrap().credentials, before);
-    // A secret that has been replaced since stays.
+    // A secret that was replaced since then stays.
     let first = &before[0];
     vault.replace_secret(first.id, first.generation, Secret::api_key("sk-new")).await.unwrap();
     vault.remove(before[1].id).await.unwrap();

@@ -1,5 +1,5 @@
-//! A vault's id, and what it lets in: a record of another vault, of a key that was given up, or in an older format than
-//! all others, is named as what it is, whoever has the key.
+//! A vault's id, and what it admits: a record of another vault, of a key that was given up, or in an older format than
+//! all others is reported as exactly that, whoever has the key.
 #![cfg(feature = "file")]
 
 use std::fs;
@@ -44,7 +44,7 @@ async fn check(place: &Place, key: &VaultKey) -> Report {
     Check::new(place.root()).keys(&Keys::new(key.clone())).run().await.unwrap()
 }
 
-/// What is wrong with this credential, by everything that reads it.
+/// Returns what every request reports about this credential.
 async fn refused(vault: &FileVault, id: CredentialId) -> String {
     let loaded = vault.load_pool(account("x").metadata.pool).await.unwrap();
     let damage = loaded.damaged.iter().find(|damage| damage.id == Some(id)).expect("it is named");
@@ -72,7 +72,7 @@ async fn a_record_of_another_vault_with_the_same_key_does_not_open() {
     assert!(reason.contains("another vault") && reason.contains(&vault_id(&other)), "{reason}");
     let report = check(&place, &place.key).await;
     assert!(report.findings.iter().any(|finding| finding.kind == FindingKind::OtherVault), "{report:?}");
-    // Nor is it taken for one of this vault's by who edits what it says.
+    // An edit of what it says does not make it one of this vault.
     edit(&record(&place, theirs), |json| json["secret"]["vault"] = vault_id(&place).into());
     assert!(refused(&vault, theirs).await.contains("does not open"));
     edit(&record(&place, theirs), |json| {
@@ -92,14 +92,14 @@ async fn a_whole_copy_of_a_vault_is_the_same_vault() {
     let vault = copy.open().await;
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
     assert_eq!(vault_id(&copy), vault_id(&place));
-    // A record goes from the one to the other, as from a backup.
+    // Copies a record from one vault to the other, as from a backup.
     vault.replace_secret(a, Generation::FIRST, Secret::api_key("newer")).await.unwrap();
     fs::copy(record(&copy, a), record(&place, a)).unwrap();
     assert_eq!(token(&place.open().await, a).await, "newer");
 }
 
 #[tokio::test]
-async fn what_a_vault_says_of_itself_can_not_be_edited() {
+async fn what_a_vault_says_about_itself_cannot_be_edited() {
     let place = Place::new();
     let vault = place.open().await;
     let [a] = put_all(&vault, ["a"]).await;
@@ -130,7 +130,7 @@ async fn what_a_vault_says_of_itself_can_not_be_edited() {
             "{what}"
         );
         assert_eq!(report.opened, report.records, "{what}: what it says is not believed");
-        // It is made anew from what the records say, and kept under another name.
+        // It is made again from what the records say, and kept under another name.
         let again = place.open().await;
         assert_eq!(token(&again, a).await, format!("{PLANTED}-a"), "{what}");
         again.put(account(what)).await.unwrap();
@@ -138,7 +138,7 @@ async fn what_a_vault_says_of_itself_can_not_be_edited() {
         fs::remove_file(place.root().join("key.damaged-1")).unwrap();
         fs::write(&path, &whole).unwrap();
     }
-    // Nor by who says that the key is just being changed to one of their own.
+    // Nor from somebody who writes that the key is being changed to their own.
     edit(&path, |json| {
         json["previous"] = vec![place.key.id().to_string()].into();
         json["key_id"] = zeros.into();
@@ -150,11 +150,11 @@ async fn what_a_vault_says_of_itself_can_not_be_edited() {
     assert!(reason.contains(zeros), "{reason}");
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
     fs::write(&path, &whole).unwrap();
-    // That of another vault with the same key is vouched for, and opens nothing here.
+    // Another vault's file with the same key is vouched for, and opens nothing here.
     fs::copy(other.root().join("key.json"), &path).unwrap();
     let there = place.open().await;
     assert!(refused(&there, a).await.contains("another vault"));
-    // What was open before goes on.
+    // A vault that was open before goes on.
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
 }
 
@@ -167,7 +167,7 @@ async fn a_lost_vault_id_is_known_from_the_records() {
     fs::remove_file(&path).unwrap();
     assert_eq!(token(&place.open().await, a).await, format!("{PLANTED}-a"));
     assert_eq!(vault_id(&place), id);
-    // Not where they are of several: none can be told to be the right one.
+    // Not if they are of several vaults: none of them can be taken to be the right one.
     let other = with_key_of(&place);
     let [theirs] = put_all(&other.open().await, ["b"]).await;
     fs::copy(record(&other, theirs), record(&place, theirs)).unwrap();
@@ -181,7 +181,7 @@ async fn a_lost_vault_id_is_known_from_the_records() {
 }
 
 #[tokio::test]
-async fn a_record_of_a_key_that_was_given_up_is_let_in_only_as_restored() {
+async fn a_record_of_a_key_that_was_given_up_is_admitted_only_as_restored() {
     let place = Place::new();
     let vault = place.open().await;
     let [a, b] = put_all(&vault, ["a", "b"]).await;
@@ -190,10 +190,10 @@ async fn a_record_of_a_key_that_was_given_up_is_let_in_only_as_restored() {
     let both = FileVault::builder(place.root()).old_key(&place.key);
     let rotated = both.clone().open(&new).await.unwrap();
     assert_eq!(rotated.reseal(|_| ()).await.unwrap().left, 0);
-    // One that whoever has the old key could have made.
+    // A record that anybody with the old key could have made.
     fs::write(record(&place, b), planted).unwrap();
     let old_id = place.key.id().to_string();
-    // Also by who has the old key still, and by who opened the vault before the change was over.
+    // Also by a process that still has the old key, and by one that opened the vault before the change was finished.
     for vault in [&rotated, &both.clone().open(&new).await.unwrap()] {
         let reason = refused(vault, b).await;
         assert!(reason.contains("has given up") && reason.contains(&old_id), "{reason}");
@@ -215,7 +215,7 @@ async fn a_record_of_a_key_that_was_given_up_is_let_in_only_as_restored() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_lets_nothing_in() {
+async fn a_revoked_key_admits_nothing() {
     let place = Place::new();
     let [a] = put_all(&place.open().await, ["a"]).await;
     let planted = fs::read(record(&place, a)).unwrap();
@@ -232,7 +232,7 @@ async fn a_revoked_key_lets_nothing_in() {
     assert!(refused(&restoring, a).await.contains("was revoked"));
     let report = check(&place, &new).await;
     assert!(report.findings.iter().any(|finding| finding.kind == FindingKind::RevokedKey), "{report:?}");
-    // Nor does it become the vault's again, by whoever has both.
+    // Nor does a process with both keys make it the vault's again.
     let back = FileVault::builder(place.root()).old_key(&new).open(&place.key).await;
     assert!(back.unwrap_err().to_string().contains("was revoked"));
 }
@@ -251,7 +251,7 @@ async fn a_key_that_was_given_up_can_become_the_vaults_again() {
 }
 
 #[tokio::test]
-async fn attributes_that_nothing_has_bound_are_kept_or_dropped_by_a_persons_word_alone() {
+async fn attributes_that_nothing_has_bound_are_kept_or_dropped_only_by_an_explicit_call() {
     for unbound in [UnboundAttributes::Ask, UnboundAttributes::Keep, UnboundAttributes::Drop] {
         let place = Place { temporary: TempDir::new().unwrap(), key: fixture_key() };
         let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vault-v1");
@@ -271,7 +271,7 @@ async fn attributes_that_nothing_has_bound_are_kept_or_dropped_by_a_persons_word
                 assert_eq!((resealing.sealed, resealing.unconfirmed.len()), (3, 3));
                 assert!(resealing.unconfirmed.contains(&id));
                 assert_eq!((version, stored.metadata.attributes.len()), (1.into(), 2));
-                // Nor does a new secret vouch for them.
+                // A new secret does not bind them either.
                 let generation = stored.metadata.generation;
                 vault.replace_secret(id, generation, before.secret.clone()).await.unwrap();
                 assert_eq!(json(&record(&place, id))["secret"]["version"], 1);
@@ -297,7 +297,7 @@ fn fixture_key() -> VaultKey {
 }
 
 #[tokio::test]
-async fn once_all_is_in_the_present_format_an_older_seal_is_let_in_only_as_restored() {
+async fn once_everything_is_in_the_current_format_an_older_seal_is_admitted_only_as_restored() {
     let place = Place { temporary: TempDir::new().unwrap(), key: fixture_key() };
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vault-v2");
     let status = std::process::Command::new("cp").arg("-a").arg(fixtures).arg(place.root()).status();

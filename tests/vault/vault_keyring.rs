@@ -1,5 +1,5 @@
-//! A vault's key in a keyring: made once however many ask, changed so that none is ever lost, and named by what
-//! a person has to do where there is no keyring.
+//! A vault's key in a keyring: made once, however many processes ask; changed so that no key is ever lost; and if there
+//! is no keyring, an error says what to do.
 #![cfg(all(feature = "file", feature = "keyring"))]
 
 use std::any::Any;
@@ -16,11 +16,11 @@ use tower_credentials::vault::key::{KeyServiceExt, KeyringKey, VaultKey};
 
 use crate::children::{self, Job, say};
 
-/// A keyring in memory, of which single users' entries can be made to fail.
+/// A keyring in memory in which the entries of single users can be made to fail.
 #[derive(Default)]
 struct Keyring {
     entries: Mutex<HashMap<String, Vec<u8>>>,
-    /// How many more operations on entries of users that begin so are done; after those, none is.
+    /// How many more operations succeed for entries of users with this prefix.
     left: Mutex<HashMap<String, usize>>,
 }
 
@@ -135,7 +135,7 @@ impl CredentialApi for Item {
     }
 }
 
-/// The place of a user's key, whose entries no other test uses.
+/// The place of a user's key. No other test uses its entries.
 struct Place {
     directory: TempDir,
     user: &'static str,
@@ -171,13 +171,13 @@ fn key_error<T: fmt::Debug>(result: std::result::Result<T, VaultError>) -> Strin
 fn a_child_does_its_job() {
     let Some(job) = children::job() else { return };
     assert_eq!(job, "load");
-    // Without the test's keyring: the system's is asked.
+    // Without the test's keyring the system's is used.
     let place = KeyringKey::new("tower-credentials-test", "nobody");
     say(key_error(children::on_two_threads(place.load())));
 }
 
 #[tokio::test]
-async fn a_key_is_made_where_there_is_none_and_is_the_same_from_then_on() {
+async fn a_missing_key_is_made_and_is_the_same_from_then_on() {
     let place = Place::new("made");
     assert!(place.key().load().await.unwrap().is_none());
     assert!(keyring().text("made").is_none(), "to look makes none");
@@ -234,7 +234,7 @@ async fn a_change_keeps_both_keys_until_it_is_finished() {
 }
 
 #[tokio::test]
-async fn a_change_that_the_keyring_cuts_off_anywhere_loses_no_key_and_is_gone_on_with() {
+async fn a_change_that_the_keyring_cuts_off_anywhere_loses_no_key_and_can_be_resumed() {
     let place = Place::new("cut-off");
     let mut count = 0;
     for left in 0.. {
@@ -304,7 +304,7 @@ async fn a_text_that_is_not_a_key_is_named_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_keyring_that_can_t_be_reached_is_an_error_and_not_a_missing_key() {
+async fn a_keyring_that_cannot_be_reached_is_an_error_and_not_a_missing_key() {
     let place = Place::new("locked");
     keyring().fails_after("locked", Some(0));
     let other = Place::new("locked-other");

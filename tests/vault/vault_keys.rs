@@ -1,4 +1,4 @@
-//! Where a vault's key comes from: a variable, a file, a command, a service, and one after the other.
+//! Where a vault's key comes from: a variable, a file, a command, a service, and several of them in order.
 #![cfg(feature = "seal")]
 
 use std::collections::VecDeque;
@@ -75,7 +75,7 @@ async fn the_first_of_two_places_that_has_a_key_gives_it() {
 }
 
 #[tokio::test]
-async fn a_key_is_made_only_where_no_place_has_one_in_the_first_that_keeps_it() {
+async fn a_key_is_made_only_if_no_place_has_one_and_in_the_first_that_keeps_it() {
     let key = VaultKey::generate();
     let (first, second, asked) = two([None, Some(key.clone())], [None]);
     assert_eq!(first.or(second).load_or_create().await.unwrap().id(), key.id());
@@ -91,7 +91,7 @@ async fn a_key_is_made_only_where_no_place_has_one_in_the_first_that_keeps_it() 
 }
 
 #[tokio::test]
-async fn an_error_of_a_place_is_not_taken_for_a_place_without_a_key() {
+async fn a_places_error_does_not_count_as_a_missing_key() {
     let (first, second, asked) = two([], [Some(VaultKey::generate())]);
     let error = first.or(second).load_or_create().await.unwrap_err();
     assert!(error.to_string().contains("first was asked too often"), "{error}");
@@ -152,7 +152,7 @@ async fn a_command_that_prints_no_key_or_fails_is_named_and_its_output_is_not() 
     assert!(error.to_string().contains("no-such-program-anywhere can't be run"), "{error}");
 }
 
-/// Asks until `is_so`, for ten seconds at most.
+/// Polls until `is_so`, for ten seconds at most.
 async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let asking = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(2));
@@ -202,12 +202,12 @@ fn a_runtime_ends_although_what_a_command_has_started_goes_on() {
         ended.send(()).unwrap();
     });
     let ended = has_ended.recv_timeout(Duration::from_secs(60));
-    // Opened for both, it waits for nobody; closed, it is at its end.
+    // Opened for both, it waits for nobody; closed, it has ended.
     drop(std::fs::File::options().read(true).write(true).open(&hold).unwrap());
     ended.expect("the runtime waits for the command's own command");
 }
 
-/// Kubernetes mounts a secret so: the file is a link to `..data/<file>`, which is a link to a directory.
+/// Kubernetes mounts a secret like this: the file is a link to `..data/<file>`, which is a link to a directory.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_mounted_secret_is_refused_as_a_file_and_taken_from_a_command() {
@@ -233,6 +233,6 @@ async fn a_mounted_secret_is_refused_as_a_file_and_taken_from_a_command() {
         refused("..1/vault.key", "others may read").await;
         refused("vault.key", "a symbolic link").await;
     }
-    let told = CommandKey::new("cat").args([at("vault.key")]).load().await.unwrap().unwrap();
-    assert_eq!(told.id(), key.id());
+    let printed = CommandKey::new("cat").args([at("vault.key")]).load().await.unwrap().unwrap();
+    assert_eq!(printed.id(), key.id());
 }

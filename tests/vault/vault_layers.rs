@@ -17,7 +17,7 @@ use tower_credentials::{BoxError, Pool};
 
 use crate::vault_contract::{account, every_promise, order, pool, put_all};
 
-/// What was asked of the vault under it, and how many requests were under way at once.
+/// The requests that reached the vault, and the maximum number of concurrent ones.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     asked: Arc<Mutex<Vec<String>>>,
@@ -61,7 +61,7 @@ impl Place {
         Self { temporary: TempDir::new().unwrap(), seen: Seen::default(), key: VaultKey::generate() }
     }
 
-    /// A vault with all three around it, the trace under the others.
+    /// A vault with all three layers around it, the trace innermost.
     async fn open(&self, timeout: Duration) -> impl Vault + std::fmt::Debug + use<> {
         let vault = FileVault::open(self.temporary.path().join("vault"), &self.key).await.unwrap();
         ServiceBuilder::new()
@@ -78,7 +78,7 @@ async fn new() -> (impl Vault + std::fmt::Debug, Place) {
     (place.open(LONG).await, place)
 }
 
-// Everything that a vault promises holds inside of the layers too.
+// Everything that a vault promises also holds inside layers.
 every_promise!(new);
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_timeouts_error_differs_from_the_vaults_and_loses_nothing() {
     lock.unlock().unwrap();
     let patient = place.open(LONG).await;
     put_all(&patient, ["b"]).await;
-    // The try that was under way when it was given up may have come to the lock after all.
+    // The attempt that was given up may have got the lock after all.
     let stored = order(&patient).await;
     assert!(stored == ["b"] || stored == ["a", "b"], "{stored:?}");
     let [id] = put_all(&patient, ["c"]).await;

@@ -1,4 +1,4 @@
-//! A vault that is read whole says what a listing and the loading of each pool say.
+//! Loading a whole vault returns what a listing and the loading of each pool return.
 #![cfg(feature = "file")]
 
 use std::fs;
@@ -16,7 +16,7 @@ fn other() -> PoolKey {
     PoolKey::with_namespace("other", "team")
 }
 
-/// Two pools, of which one has an order of its own.
+/// Two pools, one of which has a changed order.
 async fn filled() -> (TempDir, VaultKey, FileVault, [CredentialId; 3]) {
     let (place, key) = (TempDir::new().unwrap(), VaultKey::generate());
     let vault = FileVault::open(place.path().join("vault"), &key).await.unwrap();
@@ -26,8 +26,8 @@ async fn filled() -> (TempDir, VaultKey, FileVault, [CredentialId; 3]) {
     (place, key, vault, ids)
 }
 
-/// What a pool holds, and its secrets.
-fn told(pool: &StoredPool) -> impl PartialEq + std::fmt::Debug {
+/// The content of a pool, with its secrets.
+fn content(pool: &StoredPool) -> impl PartialEq + std::fmt::Debug {
     let credentials = pool.credentials.iter();
     let credentials: Vec<_> = credentials
         .map(|credential| (credential.metadata.clone(), credential.secret.token().expose().to_owned()))
@@ -35,13 +35,13 @@ fn told(pool: &StoredPool) -> impl PartialEq + std::fmt::Debug {
     (credentials, pool.standings.clone(), pool.revision, pool.damaged.clone())
 }
 
-/// That it is what is asked for one by one.
+/// Checks that the result is the same as with single requests.
 async fn assert_same(vault: &FileVault, Loaded { listing, pools, .. }: &Loaded) {
     let Listing { credentials, damaged } = vault.list().await.unwrap();
     assert_eq!((&listing.credentials, &listing.damaged), (&credentials, &damaged));
     for (key, pool) in pools {
         let alone = vault.load_pool(key.clone()).await.unwrap();
-        assert_eq!(told(pool), told(&alone), "{key}");
+        assert_eq!(content(pool), content(&alone), "{key}");
     }
 }
 
@@ -64,11 +64,11 @@ async fn an_empty_vault_is_empty() {
 }
 
 #[tokio::test]
-async fn damage_is_named_as_a_listing_and_each_pool_name_it() {
+async fn damage_is_named_just_as_a_listing_and_each_pool_name_it() {
     let (_place, _, vault, [a, b, _]) = filled().await;
     let root = vault.directory().to_owned();
     fs::write(root.join(format!("records/{a}.json")), "{").unwrap();
-    // A secret that does not open, and a log with a line that can't be read.
+    // A secret that does not open, and a log with a line that cannot be read.
     let path = root.join(format!("records/{b}.json"));
     let text = fs::read_to_string(&path).unwrap().replace("\"generation\": 1", "\"generation\": 2");
     fs::write(&path, text).unwrap();

@@ -1,4 +1,4 @@
-//! The vault in memory keeps every promise of a vault, and so does one inside layers of tower's.
+//! The vault in memory keeps every promise of a vault, also inside layers of tower.
 
 use std::time::Duration;
 

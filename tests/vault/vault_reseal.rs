@@ -1,5 +1,5 @@
-//! A vault under a new key: record by record, resumable, both keys known until the end; and the count of what
-//! a key has sealed.
+//! Resealing with a new key: record by record, resumable, with both keys known until the end. And the count of what a
+//! key has sealed.
 #![cfg(feature = "file")]
 
 use std::fs;
@@ -24,7 +24,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        // In memory where there is such a place: one of the tests syncs a thousand times.
+        // In memory if possible: one of the tests syncs a thousand times.
         let memory = Path::new("/dev/shm");
         let temporary = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
         Self { temporary: temporary.unwrap(), old: VaultKey::generate(), new: VaultKey::generate() }
@@ -78,7 +78,7 @@ async fn a_resealed_vault_opens_with_the_new_key_alone() {
     let [a, b] = put_all(&place.open_old().await, ["a", "b"]).await;
     let vault = place.open_both().await;
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"), "the old key opens it meanwhile");
-    // What is stored from now on needs only the new key.
+    // Everything that is stored from now on needs only the new key.
     vault.replace_secret(b, Generation::FIRST, Secret::api_key("b2")).await.unwrap();
     let [c] = put_all(&vault, ["c"]).await;
     assert_eq!(place.sealed_with(c), place.new.id().to_string());
@@ -120,7 +120,7 @@ async fn a_program_that_has_only_the_old_key_loses_nothing_and_stores_nothing_in
     let old = place.open_old().await;
     let [a] = put_all(&old, ["a"]).await;
     let vault = place.open_both().await;
-    // While it is not over, what the other one stores is welcome.
+    // Until it is finished, records of the other key are accepted.
     let b = old.put(account("b")).await.unwrap().id;
     assert_eq!(place.sealed_with(b), place.old.id().to_string());
     assert_eq!(token(&vault, b).await, format!("{PLANTED}-b"));
@@ -175,13 +175,13 @@ async fn a_record_is_not_resealed_while_somebody_refreshes_it() {
     let lease = old.lease_refresh(a).await.unwrap();
     let vault = place.open_both().await;
     let mut resealing = Box::pin(vault.reseal(|_| ()));
-    // As long as it takes until it waits for the lease: the first steps need a thread each.
+    // Until it waits for the lease: the first steps need a thread each.
     for _ in 0..1000 {
         assert!(poll_once(resealing.as_mut()).is_pending());
         tokio::task::spawn_blocking(|| ()).await.unwrap();
     }
     assert_eq!(place.sealed_with(a), place.old.id().to_string());
-    // So who has come back from a token endpoint can store what it got, with the key that it has.
+    // So a process that comes back from a token endpoint can store its result with the key that it has.
     old.replace_secret(a, Generation::FIRST, Secret::api_key("renewed")).await.unwrap();
     drop(lease);
     assert_eq!(resealing.await.unwrap().left, 0);
@@ -220,7 +220,7 @@ async fn progress_is_reported_for_each_record_of_a_large_vault() {
     assert_eq!(done.damaged[0].record, path(ids[70]).display().to_string());
 }
 
-/// So many accounts, one after another.
+/// Adds this many accounts, one after another.
 async fn put_many(vault: &FileVault, count: usize) -> Vec<CredentialId> {
     let mut ids = Vec::new();
     for number in 0..count {
@@ -242,7 +242,7 @@ async fn a_damaged_record_is_named_and_keeps_the_old_key_needed() {
     assert_eq!(first.damaged[0].record, path.display().to_string());
     assert_eq!(place.json("key.json")["previous"][0], place.old.id().to_string());
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
-    // Mended, it is sealed anew like the others.
+    // Once it is mended, it is resealed like the others.
     fs::write(&path, whole).unwrap();
     let second = reseal(&vault).await;
     assert_eq!((second.sealed, second.left), (1, 0));
@@ -296,7 +296,7 @@ async fn a_key_seals_no_more_than_random_nonces_allow() {
     let place = Place::new();
     let vault = place.open_old().await;
     let [a] = put_all(&vault, ["a"]).await;
-    // Every opening counts some seals before it makes them, so this is about one that has none left.
+    // Every opening counts some seals before it makes them, so this is about an opening that has none left.
     let vault = place.open_old().await;
     place.set_count(place.old.id(), 1 << 32);
     for error in [

@@ -1,5 +1,5 @@
-//! A vault's key exchanged for another where it is kept: both are there until nothing needs the old one, one
-//! process at a time changes it, and whoever opens the vault meanwhile has both.
+//! Changing a vault's key in its place: both keys are kept until nothing needs the old one, one process at a time
+//! changes the key, and a process that opens the vault meanwhile has both.
 #![cfg(all(unix, feature = "file"))]
 
 use std::fs;
@@ -34,7 +34,7 @@ impl Place {
         self.0.path().join("vault")
     }
 
-    /// The files beside the key, each only for its owner.
+    /// The files beside the key. Only their owner may read them.
     fn files(&self) -> Vec<String> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.0.path().join("keys")).unwrap() {
@@ -81,7 +81,7 @@ async fn both_keys_are_kept_until_the_change_is_finished() {
 }
 
 #[tokio::test]
-async fn the_key_before_is_kept_under_its_id_where_that_is_wanted() {
+async fn the_previous_key_is_kept_under_its_id_if_requested() {
     let (place, first) = Place::new().await;
     let rotation = place.file().rotate().await.unwrap();
     let kept = rotation.keep_previous().await.unwrap().unwrap();
@@ -93,7 +93,7 @@ async fn the_key_before_is_kept_under_its_id_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_change_that_was_not_finished_is_gone_on_with_and_makes_no_third_key() {
+async fn an_unfinished_change_is_resumed_and_makes_no_third_key() {
     let (place, first) = Place::new().await;
     let new = place.file().rotate().await.unwrap().keys().current.id();
     for _ in 0..2 {
@@ -109,7 +109,7 @@ async fn a_change_that_was_not_finished_is_gone_on_with_and_makes_no_third_key()
 }
 
 #[tokio::test]
-async fn a_copy_of_the_same_key_is_no_change_that_has_begun() {
+async fn a_copy_of_the_same_key_does_not_count_as_a_change() {
     let (place, first) = Place::new().await;
     fs::copy(place.path(), place.path().with_extension("key.old")).unwrap();
     assert!(place.file().load_keys().await.unwrap().unwrap().previous.is_none());
@@ -142,7 +142,7 @@ async fn the_second_of_two_rotations_at_once_is_refused_and_names_the_first() {
 }
 
 #[tokio::test]
-async fn a_missing_key_can_not_be_rotated() {
+async fn a_missing_key_cannot_be_rotated() {
     let place = Place(TempDir::new().unwrap());
     let text = key_error(place.file().rotate().await);
     assert!(text.contains(&place.path().display().to_string()), "{text}");
@@ -150,7 +150,7 @@ async fn a_missing_key_can_not_be_rotated() {
 }
 
 #[tokio::test]
-async fn a_change_is_not_finished_where_somebody_has_put_another_key() {
+async fn a_change_is_not_finished_if_somebody_has_put_another_key_in_its_place() {
     let (place, first) = Place::new().await;
     let rotation = place.file().rotate().await.unwrap();
     fs::write(place.path(), VaultKey::generate().to_base64().expose()).unwrap();
@@ -190,7 +190,7 @@ async fn a_program_that_opens_the_vault_meanwhile_has_all_of_it() {
 }
 
 #[tokio::test]
-async fn the_key_before_is_asked_of_the_place_that_has_the_key() {
+async fn the_previous_key_is_requested_from_the_place_that_has_the_key() {
     let (place, first) = Place::new().await;
     drop(place.file().rotate().await.unwrap());
     let unset = EnvKey::new("TOWER_CREDENTIALS_TEST_THAT_NOBODY_SETS");
@@ -200,7 +200,7 @@ async fn the_key_before_is_asked_of_the_place_that_has_the_key() {
     assert_eq!(keys.previous.unwrap().id(), first.id());
     assert!(unset.load_keys().await.unwrap().is_none());
 
-    // A file's key before is none of another key's.
+    // A file's previous key is not the previous key of an unrelated key.
     let other = VaultKey::generate();
     let script = format!("echo run >> runs; echo {}", other.to_base64().expose());
     let script = format!("cd {}; {script}", place.0.path().display());
@@ -242,7 +242,7 @@ async fn both_keys_of_an_unfinished_rotation_are_kept_when_another_key_replaces_
 }
 
 #[tokio::test]
-async fn a_key_is_put_where_none_was_and_nothing_has_to_be_kept() {
+async fn a_key_is_put_where_there_was_none_and_nothing_has_to_be_kept() {
     let place = Place(TempDir::new().unwrap());
     let key = VaultKey::generate();
     assert!(place.file().replace(&key).await.unwrap().is_empty());

@@ -1,4 +1,4 @@
-//! Sealing: what a backend holds opens with the right key, at its place, and nowhere else.
+//! Sealing: a sealed secret opens with the right key, in its place, and nowhere else.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -36,7 +36,7 @@ async fn stored(backend: &Backend, id: CredentialId) -> Record<Sealed> {
     }
 }
 
-/// Puts `record` in place of what the backend holds under its id.
+/// Replaces the backend's record with the same id.
 async fn plant(backend: &Backend, record: Record<Sealed>) {
     ask(backend, VaultRequest::Remove { id: record.metadata.id }).await;
     ask(backend, VaultRequest::Put(record)).await;
@@ -174,7 +174,7 @@ async fn a_changed_byte_does_not_open_and_the_others_load() {
 }
 
 #[tokio::test]
-async fn a_blob_cut_short_or_of_another_version_is_damage_and_no_panic() {
+async fn a_blob_cut_short_or_of_another_version_is_damage_and_does_not_panic() {
     let edits = [
         ("nonce", Value::from("")),
         ("nonce", "AAAA".into()),
@@ -219,7 +219,7 @@ async fn a_wrong_key_is_distinguished_from_damage_and_both_keys_are_named() {
 }
 
 #[tokio::test]
-async fn a_record_under_another_key_is_left_out_where_others_open() {
+async fn a_record_under_another_key_is_left_out_if_others_open() {
     let (backend, vault, key) = vault();
     let [a] = put_all(&vault, ["a"]).await;
     let other = Seal::new(backend, &VaultKey::generate());
@@ -257,11 +257,11 @@ async fn what_another_implementation_of_aes_gcm_sealed_opens() {
 }
 
 #[test]
-fn the_same_key_has_the_same_id_and_another_another() {
+fn the_same_key_has_the_same_id_and_another_key_another_id() {
     let key = VaultKey::from_bytes([7; 32]);
     assert_eq!(key.id(), VaultKey::from_base64(key.to_base64().expose()).unwrap().id());
     assert_ne!(key.id(), VaultKey::from_bytes([8; 32]).id());
-    // Fixed for good: it is written into every record.
+    // Must never change: it is written into every record.
     assert_eq!(key.id().to_string(), "97940b138434457f");
     assert_eq!(key.id().to_string().parse(), Ok(key.id()));
     assert!("0123".parse::<tower_credentials::vault::key::KeyId>().is_err());
@@ -296,7 +296,7 @@ fn decode(value: &Value) -> Vec<u8> {
 
 /// A test process can't set its own environment safely, so the test runs itself again.
 #[test]
-fn a_key_comes_from_the_environment_and_what_is_no_key_is_refused() {
+fn a_key_comes_from_the_environment_and_anything_but_a_key_is_refused() {
     const CHILD: &str = "VAULT_SEAL_TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
         match VaultKey::from_env() {
@@ -307,7 +307,7 @@ fn a_key_comes_from_the_environment_and_what_is_no_key_is_refused() {
     }
     let run = |value: Option<&str>| {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        let name = "a_key_comes_from_the_environment_and_what_is_no_key_is_refused";
+        let name = "a_key_comes_from_the_environment_and_anything_but_a_key_is_refused";
         let name = children::test_name(module_path!(), name);
         child.args(["--exact", &name, "--nocapture"]).env(CHILD, "1").env_remove(VaultKey::VARIABLE);
         if let Some(value) = value {

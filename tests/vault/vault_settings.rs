@@ -1,4 +1,4 @@
-//! Where a program's vault is and where its key comes from, by a settings file or by environment variables.
+//! The place of a program's vault and of its key, from a settings file or environment variables.
 #![cfg(feature = "config")]
 
 use std::ffi::OsString;
@@ -28,7 +28,7 @@ fn each_place_of_a_key_can_be_named() {
         ("vault = { key_file = \"/k\", keyring = false }", Some(KeySource::File("/k".into()))),
         ("[vault]\nkey_command = [\"pass\", \"show\", \"a b\"]", Some(command(["pass", "show", "a b"]))),
         ("[vault]\nkey_command = \"pass show 'a b'\"", Some(command(["pass", "show", "a b"]))),
-        // No shell runs it, so that nothing but words is made of it.
+        // No shell runs it, so it is only split into words.
         ("[vault]\nkey_command = 'echo $HOME; id'", Some(command(["echo", "$HOME;", "id"]))),
         ("[vault]\nkey_command = ['a', '']", Some(command(["a", ""]))),
     ] {
@@ -60,7 +60,7 @@ fn paths_begin_at_the_files_directory_or_at_home() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_line_and_what_would_do() {
+fn a_mistake_is_named_with_its_line_and_the_accepted_values() {
     let cases: &[(&str, &[&str])] = &[
         ("[vault]\nkeyfile = \"a\"", &["credentials.toml, line 2", "`vault.keyfile`", "`key_file`"]),
         ("[vault]\nkey_comand = \"a\"", &["`vault.key_comand`", "`key_command`"]),
@@ -116,7 +116,7 @@ fn the_environment_names_a_place_too() {
     for (variables, source) in [
         (vec![], None),
         (vec![("TOWER_CREDENTIALS_VAULT_KEY", "k")], Some(KeySource::Variable)),
-        // A key that is missing where it should be must not be taken for one that is elsewhere.
+        // A missing key must not be taken for a key that is elsewhere.
         (vec![("TOWER_CREDENTIALS_VAULT_KEY", "")], Some(KeySource::Variable)),
         (vec![("TOWER_CREDENTIALS_KEY_FILE", "a/b")], Some(KeySource::File("a/b".into()))),
         (vec![("TOWER_CREDENTIALS_KEY_COMMAND", "a 'b c'")], Some(command(["a", "b c"]))),
@@ -134,7 +134,7 @@ fn the_environment_names_a_place_too() {
 }
 
 #[test]
-fn two_places_in_the_environment_or_one_of_no_use_are_an_error() {
+fn two_places_in_the_environment_or_an_unusable_one_are_an_error() {
     for (variables, parts) in [
         (
             [("TOWER_CREDENTIALS_VAULT_KEY", "sk-planted"), ("TOWER_CREDENTIALS_KEY_FILE", "k")],

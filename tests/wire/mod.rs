@@ -1,7 +1,6 @@
-//! Bodies that stream as a test says, and servers and clients for them, over HTTP/1.1 and HTTP/2 on loopback.
+//! Servers and clients of HTTP/1.1 and HTTP/2 on loopback, and bodies that stream as a test says.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -21,32 +20,32 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tower_credentials::BoxError;
 
 pub(crate) type WireBody = UnsyncBoxBody<Bytes, BoxError>;
 pub(crate) type WireReply = Response<WireBody>;
 
-/// How long anything is waited for before a test fails.
+/// How long a test waits for anything before it fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Waits for what must happen.
+/// Waits for something that must happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(DEADLINE, future).await;
-    waited.unwrap_or_else(|_| panic!("{what}: it has not happened"))
+    waited.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
 }
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> WireBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body that yields what is sent into the channel, as it comes. Closed once the body is dropped.
+/// A body that yields what is sent into the channel. The channel closes when the body is dropped.
 pub(crate) fn channel() -> (mpsc::Sender<Frame<Bytes>>, WireBody) {
     let (sender, receiver) = mpsc::channel(1);
     (sender, Channel(receiver).boxed_unsync())
 }
 
-struct Channel(mpsc::Receiver<Frame<Bytes>>);
+pub(crate) struct Channel(pub(crate) mpsc::Receiver<Frame<Bytes>>);
 
 impl Body for Channel {
     type Data = Bytes;
@@ -60,7 +59,7 @@ impl Body for Channel {
     }
 }
 
-/// A body of these frames, none of which is there before it is asked for.
+/// A body of these frames, each made only when it is asked for.
 pub(crate) fn frames<I>(frames: I) -> WireBody
 where
     I: IntoIterator<Item = Frame<Bytes>>,
@@ -69,7 +68,7 @@ where
     Frames(frames.into_iter()).boxed_unsync()
 }
 
-struct Frames<I>(I);
+pub(crate) struct Frames<I>(pub(crate) I);
 
 impl<I: Iterator<Item = Frame<Bytes>> + Unpin> Body for Frames<I> {
     type Data = Bytes;
@@ -83,14 +82,14 @@ impl<I: Iterator<Item = Frame<Bytes>> + Unpin> Body for Frames<I> {
     }
 }
 
-/// A body of this many bytes, made as they are sent.
+/// A body of this many bytes, which are made as they are sent.
 pub(crate) fn long(bytes: usize) -> WireBody {
     const PIECE: &[u8] = &[b'x'; 64 * 1024];
     assert_eq!(bytes % PIECE.len(), 0);
     frames(std::iter::repeat_n(Bytes::from_static(PIECE), bytes / PIECE.len()).map(Frame::data))
 }
 
-/// Reads a body to its end and counts its bytes.
+/// Reads a body to its end. Returns its length in bytes.
 pub(crate) async fn length<B>(mut body: B) -> usize
 where
     B: Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
@@ -102,7 +101,7 @@ where
     length
 }
 
-/// Reads a body to its end: its data and its trailers.
+/// Reads a body to its end. Returns its data and its trailers.
 pub(crate) async fn whole<B>(body: B) -> (Bytes, HeaderMap)
 where
     B: Body<Data = Bytes, Error: std::fmt::Debug>,
@@ -128,19 +127,37 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) async fn start<F, Canned>(answer: F) -> Self
+    pub(crate) async fn start<F>(
+        respond: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    ) -> Self
     where
-        F: Fn(Request<Incoming>) -> Canned + Clone + Send + 'static,
-        Canned: Future<Output = WireReply> + Send + 'static,
+        F: Future<Output = WireReply> + Send + 'static,
     {
-        Self::start_with(200, answer).await
+        Self::start_with(200, respond).await
     }
 
-    /// One that takes this many requests at once on each connection of HTTP/2.
-    pub(crate) async fn start_with<F, Canned>(streams: u32, answer: F) -> Self
+    /// A server that takes this many requests at once on each HTTP/2 connection.
+    pub(crate) async fn start_with<F>(
+        streams: u32,
+        respond: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    ) -> Self
     where
-        F: Fn(Request<Incoming>) -> Canned + Clone + Send + 'static,
-        Canned: Future<Output = WireReply> + Send + 'static,
+        F: Future<Output = WireReply> + Send + 'static,
+    {
+        Self::may_fail(streams, move |request| {
+            let reply = respond(request);
+            async move { Ok(reply.await) }
+        })
+        .await
+    }
+
+    /// A server that closes the connection instead of responding if `respond` fails.
+    pub(crate) async fn may_fail<F>(
+        streams: u32,
+        respond: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<WireReply, BoxError>> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -151,15 +168,11 @@ impl Wire {
                 let (stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
                 stream.set_nodelay(true).unwrap();
-                let answer = answer.clone();
-                let service = service_fn(move |request| {
-                    let reply = answer(request);
-                    async move { Ok::<_, Infallible>(reply.await) }
-                });
+                let service = service_fn(respond.clone());
                 tokio::spawn(async move {
                     let mut builder = auto::Builder::new(TokioExecutor::new());
                     builder.http2().max_concurrent_streams(streams);
-                    // A client that goes away is part of many tests.
+                    // Many tests have a client that goes away.
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
@@ -176,6 +189,47 @@ impl Wire {
     }
 }
 
+/// The sender of a response's body, frame by frame.
+pub(crate) type Pieces = mpsc::Sender<Frame<Bytes>>;
+
+/// A server whose response bodies stream what a test sends: each request yields a channel for its response. It reads
+/// requests to their end first, since a server that leaves part of one unread does not see its client go.
+pub(crate) async fn piecewise(
+    headers: &'static [(&'static str, &'static str)],
+) -> (Wire, mpsc::UnboundedReceiver<Pieces>) {
+    let (bodies, made) = mpsc::unbounded_channel();
+    let wire = Wire::start(move |request| {
+        let bodies = bodies.clone();
+        async move {
+            whole(request.into_body()).await;
+            let (pieces, body) = channel();
+            bodies.send(pieces).unwrap();
+            let mut response = Response::new(body);
+            for (name, value) in headers {
+                response.headers_mut().insert(*name, HeaderValue::from_static(value));
+            }
+            response
+        }
+    })
+    .await;
+    (wire, made)
+}
+
+/// A server that hands each upload to the test, and responds when the test says so or drops the sender.
+pub(crate) async fn uploads() -> (Wire, mpsc::UnboundedReceiver<(Incoming, oneshot::Sender<()>)>) {
+    let (bodies, arrived) = mpsc::unbounded_channel();
+    let wire = Wire::start(move |request| {
+        let (done, end) = oneshot::channel();
+        bodies.send((request.into_body(), done)).unwrap();
+        async move {
+            let _ = end.await;
+            Response::new(full("thanks"))
+        }
+    })
+    .await;
+    (wire, arrived)
+}
+
 pub(crate) type WireClient = Client<HttpConnector, WireBody>;
 
 /// A client that speaks HTTP/2 by prior knowledge, or HTTP/1.1.
@@ -185,7 +239,7 @@ pub(crate) fn wire_client(http2: bool) -> WireClient {
     Client::builder(TokioExecutor::new()).http2_only(http2).build(connector)
 }
 
-/// Tells when it is dropped.
+/// Sends a signal when it is dropped.
 pub(crate) struct Guard(pub(crate) Option<tokio::sync::oneshot::Sender<()>>);
 
 impl Drop for Guard {
@@ -196,7 +250,7 @@ impl Drop for Guard {
     }
 }
 
-/// The most memory that a process has had in use so far, in KiB.
+/// The peak memory of a process so far, in KiB.
 #[cfg(target_os = "linux")]
 pub(crate) fn peak_memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();

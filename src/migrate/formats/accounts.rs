@@ -6,7 +6,7 @@ use crate::claims::{ACCOUNT, Claims, ENDPOINT, ID_TOKEN};
 use crate::credential::Secret;
 use crate::migrate::json::{Object, Problem};
 use crate::migrate::source::Source;
-use crate::printable::is_plain;
+use crate::printable::is_short_printable;
 use crate::secret::SecretString;
 
 /// A key, an account, or both.
@@ -113,5 +113,5 @@ fn read_gemini_account(source: Source, mut object: Object<'_>) -> Result<Account
     keep_rest(&mut tokens, source, object.rest());
     Ok(Account::oauth(source, provider, tokens)
         .attribute("scope", scope)
-        .attribute(ACCOUNT, account.filter(|account| is_plain(account))))
+        .attribute(ACCOUNT, account.filter(|account| is_short_printable(account))))
 }

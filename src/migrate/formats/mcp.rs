@@ -5,7 +5,7 @@ use crate::credential::{OAuthTokens, Secret};
 use crate::migrate::json::{Object, Problem, Value};
 use crate::migrate::source::Source;
 use crate::origin::Origin;
-use crate::printable::is_plain;
+use crate::printable::is_short_printable;
 use crate::secret::SecretString;
 
 /// The file has an object for each server's name, with the tokens, the registered client, and the state of an unfinished
@@ -89,7 +89,7 @@ fn origin(url: &str) -> Option<String> {
     let authority = rest.split(['/', '\\', '?', '#']).next()?;
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let origin: Origin = format!("{scheme}://{host}").parse().ok()?;
-    Some(origin.to_string()).filter(|origin| is_plain(origin))
+    Some(origin.to_string()).filter(|origin| is_short_printable(origin))
 }
 
 fn keep(tokens: &mut OAuthTokens, name: &str, value: Option<SecretString>) {

@@ -5,7 +5,7 @@ use crate::claims::{ACCOUNT, ACCOUNT_ID, Claims, ENDPOINT, within};
 use crate::credential::{OAuthTokens, Secret};
 use crate::migrate::json::{Object, Problem, Value};
 use crate::migrate::source::Source;
-use crate::printable::is_plain;
+use crate::printable::is_short_printable;
 
 /// The file has an object for each provider's id: an account, a key, or a token with the name of its variable.
 pub(super) fn read(object: Object<'_>, reading: &mut Reading) {
@@ -75,7 +75,7 @@ fn read_oauth(provider: &str, mut object: Object<'_>) -> Result<Account, Problem
         _ => {}
     }
     keep_rest(&mut tokens, Source::Opencode, object.rest());
-    let account = account.filter(|account| is_plain(account));
+    let account = account.filter(|account| is_short_printable(account));
     Ok(Account::oauth(Source::Opencode, provider, tokens)
         .attribute("enterprise_host", host)
         .attribute(ACCOUNT, account))
@@ -97,10 +97,10 @@ pub(super) fn openai(
     // Without an id token, the access token has the same claims.
     let access = Claims::read(&tokens.access).unwrap_or_default();
     let workspace = workspace.or_else(|| id.workspace()).or_else(|| access.workspace());
-    let workspace = workspace.filter(|workspace| is_plain(workspace));
+    let workspace = workspace.filter(|workspace| is_short_printable(workspace));
     let end = access.exp.map(|seconds| seconds.saturating_mul(1000));
     tokens.expires_at = tokens.expires_at.or(end.map(crate::Timestamp::from_millis));
     let entry = workspace.clone().map(|workspace| (ACCOUNT_ID.to_owned(), workspace.into()));
     tokens.extra.extend(entry);
-    within(workspace, id.sub.or(access.sub)).filter(|account| is_plain(account))
+    within(workspace, id.sub.or(access.sub)).filter(|account| is_short_printable(account))
 }

@@ -274,7 +274,7 @@ impl Exchange {
                     }
                     _ if stored.secret.has_unread_response() => {
                         const UNREAD: &str =
-                            "an earlier answer could not be read, and is kept with the account";
+                            "an earlier response could not be read, and is kept with the account";
                         Err(self.reject(format!("{reason}; {UNREAD}")).await)
                     }
                     _ => Err(self.reject(reason).await),

@@ -190,7 +190,7 @@ pub enum RefreshError {
     },
     /// Like [`Failed`](Self::Failed), but the token endpoint has sent a response that could not be read, or not all of
     /// it. The refresh token may be spent, so the received text is kept with the credential, as
-    /// [`UNREAD_ANSWER`](crate::OAuthTokens::UNREAD_ANSWER).
+    /// [`UNREAD_RESPONSE`](crate::OAuthTokens::UNREAD_RESPONSE).
     Unread {
         /// The text that was received.
         received: SecretString,

@@ -25,7 +25,10 @@ impl Ranked {
 impl PoolState {
     /// Moves a credential to where it now belongs in every index.
     pub(super) fn reindex(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
-        let ranked = self.ranked(index, config, now);
+        let ranked = self.ranked(index, self.slots[index].is_tried(now), config, now);
+        if config.policy.reads_allowance() {
+            self.resets.set(index, self.slots[index].next_reset(now));
+        }
         self.slots[index].pass = self.pass_of(index);
         let slot = &self.slots[index];
         self.index.set(index, ranked.position(slot, None, now));
@@ -34,8 +37,14 @@ impl PoolState {
         }
     }
 
-    /// Decides where a credential belongs now.
-    pub(super) fn ranked(&self, index: SlotIndex, config: &Config, now: Timestamp) -> Ranked {
+    /// Decides where a credential belongs now. `is_tried` says whether a single request tries it.
+    pub(super) fn ranked(
+        &self,
+        index: SlotIndex,
+        is_tried: bool,
+        config: &Config,
+        now: Timestamp,
+    ) -> Ranked {
         let slot = &self.slots[index];
         Ranked(Err(if !slot.live {
             Barred::Gone
@@ -45,10 +54,10 @@ impl PoolState {
             Barred::Paused
         } else if slot.is_out_of_use() {
             Barred::OutOfUse
-        } else if slot.is_busy(config, now) {
+        } else if slot.is_busy(is_tried, config, now) {
             Barred::AtCap
         } else {
-            return Ranked(Ok(self.sort_key(index, config)));
+            return Ranked(Ok(self.sort_key(index, config, now)));
         }))
     }
 
@@ -62,11 +71,13 @@ impl PoolState {
     }
 
     /// Returns the key that a credential would have among the ready ones.
-    fn sort_key(&self, index: SlotIndex, config: &Config) -> SortKey {
+    fn sort_key(&self, index: SlotIndex, config: &Config, now: Timestamp) -> SortKey {
         let slot = &self.slots[index];
         let candidate = Candidate {
             metadata: slot.lease.credential(),
             allowance: slot.allowance.as_ref(),
+            windows: &slot.standing.allowance,
+            now,
             last_used: slot.last_used,
             pass: self.pass_of(index),
         };
@@ -92,10 +103,12 @@ impl PoolState {
         scope.and_then(|scope| self.scope_indexes.get(scope)).unwrap_or(&self.index)
     }
 
-    /// Moves credentials whose cooldown has ended to the ready ones.
+    /// Moves credentials whose cooldown has ended to the ready ones, and ranks those again whose allowance was reset.
     pub(super) fn promote(&mut self, scope: Option<&Scope>, config: &Config, now: Timestamp) {
         self.end_caps(config, now);
-        while let Some(slot) = self.index_for(scope).ended(now) {
+        while let Some(slot) = self.index_for(scope).ended(now).or_else(|| self.resets.past(now).next())
+        {
+            self.begin_trial(slot, now);
             self.reindex(slot, config, now);
         }
     }

@@ -1,12 +1,13 @@
 //! Merging the vault's credentials and standings into the state.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use tower::util::rng::Rng;
 
 use super::{PoolState, Slot};
 use crate::clock::Timestamp;
-use crate::credential::{Credential, Metadata};
+use crate::credential::{Credential, CredentialId, Metadata};
 use crate::pool::config::Config;
 use crate::pool::lease::Lease;
 use crate::pool::mode::Mode;
@@ -27,83 +28,19 @@ impl PoolState {
         config: &Config,
         now: Timestamp,
     ) -> Vec<Damage> {
-        let mut damaged = stored.damaged;
-        let mut unusable = HashMap::new();
-        let mut order = Vec::new();
-        let mut seen = HashSet::new();
-        let mut standings = stored.standings;
+        let StoredPool { credentials, mut standings, revision, mut damaged } = stored;
         standings.complete();
-        let slots = self.slots.len();
-        let mut is_news = false;
-        for credential in &stored.credentials {
-            let Metadata { id, label, .. } = &credential.metadata;
-            match self.upsert(credential, provider, false, now) {
-                Ok(slot) => order.push(slot),
-                Err(error) => {
-                    damaged.push(
-                        Damage::new(format!("credential {label:?} ({id})"), error.to_string())
-                            .of(*id, Some(credential.metadata.kind)),
-                    );
-                    unusable.insert(label.clone(), *id);
-                }
-            }
-        }
-        for damage in &mut damaged {
-            let slot = damage.id.and_then(|id| self.find(id));
-            let Some(slot) = slot else { continue };
-            damage.kind = damage.kind.or(Some(self.slots[slot].lease.credential().kind));
-            if damage.may_pass {
-                order.push(slot);
-            }
-        }
-        if damaged.iter().any(|damage| damage.may_pass) {
-            let places: HashMap<_, _> = standings.order.iter().zip(0usize..).collect();
-            let place = |slot: &SlotIndex| places.get(&self.slots[*slot].lease.credential().id);
-            order.sort_by_key(|slot| place(slot).copied().unwrap_or(usize::MAX));
-        }
-        for slot in order {
-            let Metadata { id, generation, .. } = *self.slots[slot].lease.credential();
-            seen.insert(id);
-            let mut standing = standings.credentials.remove(&id).unwrap_or_default();
-            let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
-            unsaved.for_each(|outcome| standing.merge(&outcome.change));
-            // The vault has forgotten its own; an unsaved outcome may be of a secret that others have replaced.
-            standing.forget_before(generation);
-            is_news |= self.replace_standing(slot, standing, now);
-            self.send_to_back(slot);
-        }
-        for slot in &mut self.slots {
-            let live = seen.contains(&slot.lease.credential().id);
-            is_news |= std::mem::replace(&mut slot.live, live) != live;
-        }
-        is_news |= self.slots.len() > slots;
-        let live = |slot: &&Slot| slot.live;
-        self.has_oauth =
-            self.slots.iter().filter(live).any(|slot| Mode::is_oauth(slot.lease.credential().kind))
-                || damaged.iter().any(|damage| damage.may_be(Mode::is_oauth));
-        self.by_label = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.live)
-            .map(|(index, slot)| (slot.lease.credential().label.clone(), index))
-            .collect();
-        for (preferred, id) in standings.preferred.iter().enumerate() {
-            if let Some(&slot) = self.by_id.get(id) {
-                self.slots[slot].preferred = preferred;
-            }
-        }
-        for Outcome { id, change } in self.journal.unsaved().cloned().collect::<Vec<_>>() {
-            if let Some(&slot) = self.by_id.get(&id) {
-                self.move_by(slot, &change);
-            }
-        }
-        self.revision = stored.revision;
-        let cooldowns = self.slots.iter().flat_map(|slot| &slot.standing.cooldowns);
-        let scopes = cooldowns.filter(|known| known.until > now).filter_map(|known| known.scope.clone());
-        for scope in scopes.collect::<HashSet<_>>() {
-            self.scope_indexes.entry(scope).or_default();
-        }
+        let known = self.slots.len();
+        let (mut order, unusable) = self.upsert_all(&credentials, provider, &mut damaged, now);
+        self.keep_unread(&mut damaged, &standings.order, &mut order);
+        let mut is_news = self.slots.len() > known;
+        is_news |= self.merge_standings(&order, &mut standings.credentials, now);
+        is_news |= self.mark_live(&order);
+        self.update_kinds_and_labels(&damaged);
+        self.set_preferred(&standings.preferred);
+        self.repeat_unsaved_moves();
+        self.revision = revision;
+        self.index_cooling_scopes(now);
         self.slots.iter().for_each(Slot::update_penalty);
         self.reindex_all(config, now);
         self.end_misdated(config, now);
@@ -113,6 +50,124 @@ impl PoolState {
         self.unusable = unusable;
         let known = std::mem::replace(&mut self.damaged, damaged);
         self.damaged.iter().filter(|damage| !known.contains(damage)).cloned().collect()
+    }
+
+    /// Adds or renews these credentials. Returns their slots in the same order, and the ids of those whose secret no
+    /// request can carry, by label. Those are added to the damage, too.
+    fn upsert_all(
+        &mut self,
+        credentials: &[Credential],
+        provider: &dyn Provider,
+        damaged: &mut Vec<Damage>,
+        now: Timestamp,
+    ) -> (Vec<SlotIndex>, HashMap<Arc<str>, CredentialId>) {
+        let (mut order, mut unusable) = (Vec::with_capacity(credentials.len()), HashMap::new());
+        for credential in credentials {
+            let Metadata { id, label, kind, .. } = &credential.metadata;
+            match self.upsert(credential, provider, false, now) {
+                Ok(slot) => order.push(slot),
+                Err(error) => {
+                    let record = format!("credential {label:?} ({id})");
+                    damaged.push(Damage::new(record, error.to_string()).of(*id, Some(*kind)));
+                    unusable.insert(label.clone(), *id);
+                }
+            }
+        }
+        (order, unusable)
+    }
+
+    /// Gives the damage the kinds that this pool knows, and keeps the credentials whose records may be readable later:
+    /// they join the `order`, at their places in the vault's.
+    fn keep_unread(
+        &self,
+        damaged: &mut [Damage],
+        vault_order: &[CredentialId],
+        order: &mut Vec<SlotIndex>,
+    ) {
+        for damage in &mut *damaged {
+            let slot = damage.id.and_then(|id| self.find(id));
+            let Some(slot) = slot else { continue };
+            damage.kind = damage.kind.or(Some(self.slots[slot].lease.credential().kind));
+            if damage.may_pass {
+                order.push(slot);
+            }
+        }
+        if damaged.iter().any(|damage| damage.may_pass) {
+            let places: HashMap<_, _> = vault_order.iter().zip(0usize..).collect();
+            let place = |slot: &SlotIndex| places.get(&self.slots[*slot].lease.credential().id);
+            order.sort_by_key(|slot| place(slot).copied().unwrap_or(usize::MAX));
+        }
+    }
+
+    /// Gives the credentials of this order their places, and the vault's standings with what is unsaved here. Returns
+    /// whether a pick may change.
+    fn merge_standings(
+        &mut self,
+        order: &[SlotIndex],
+        standings: &mut HashMap<CredentialId, Standing>,
+        now: Timestamp,
+    ) -> bool {
+        let mut is_news = false;
+        for &slot in order {
+            let Metadata { id, generation, .. } = *self.slots[slot].lease.credential();
+            let mut standing = standings.remove(&id).unwrap_or_default();
+            let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
+            unsaved.for_each(|outcome| standing.merge(&outcome.change));
+            // The vault has forgotten its own; an unsaved outcome may be of a secret that others have replaced.
+            standing.forget_before(generation);
+            is_news |= self.replace_standing(slot, standing, now);
+            self.send_to_back(slot);
+        }
+        is_news
+    }
+
+    /// Marks these slots as live and all others as removed. Returns whether one has changed.
+    fn mark_live(&mut self, order: &[SlotIndex]) -> bool {
+        let live: HashSet<_> = order.iter().copied().collect();
+        let mut is_news = false;
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let live = live.contains(&index);
+            is_news |= std::mem::replace(&mut slot.live, live) != live;
+        }
+        is_news
+    }
+
+    /// Looks whether the pool has a sign-in, and which label is whose. A record that can't be read may be a sign-in's.
+    fn update_kinds_and_labels(&mut self, damaged: &[Damage]) {
+        let live = || self.slots.iter().enumerate().filter(|(_, slot)| slot.live);
+        let is_oauth = |(_, slot): (_, &Slot)| Mode::is_oauth(slot.lease.credential().kind);
+        let has_oauth =
+            live().any(is_oauth) || damaged.iter().any(|damage| damage.may_be(Mode::is_oauth));
+        let by_label =
+            live().map(|(index, slot)| (slot.lease.credential().label.clone(), index)).collect();
+        (self.has_oauth, self.by_label) = (has_oauth, by_label);
+    }
+
+    fn set_preferred(&mut self, preferred: &[CredentialId]) {
+        for (place, id) in preferred.iter().enumerate() {
+            if let Some(&slot) = self.by_id.get(id) {
+                self.slots[slot].preferred = place;
+            }
+        }
+    }
+
+    /// Moves credentials again as the unsaved outcomes did: the vault's order does not have these moves yet.
+    fn repeat_unsaved_moves(&mut self) {
+        for Outcome { id, change } in self.journal.unsaved().cloned().collect::<Vec<_>>() {
+            if let Some(&slot) = self.by_id.get(&id) {
+                self.move_by(slot, &change);
+            }
+        }
+    }
+
+    /// Adds an index for each scope in which a credential cools down.
+    fn index_cooling_scopes(&mut self, now: Timestamp) {
+        let cooldowns = self.slots.iter().flat_map(|slot| &slot.standing.cooldowns);
+        for cooldown in cooldowns.filter(|known| known.until > now) {
+            if let Some(scope) = &cooldown.scope {
+                self.scope_indexes.entry(scope.clone()).or_default();
+            }
+        }
     }
 
     /// Replaces a credential's standing by the vault's. A cooldown that others have set counts as set now, so that no
@@ -130,7 +185,12 @@ impl PoolState {
         let is_news = known != slot.standing;
         if is_news {
             slot.update_cooling_time(now);
+            let is_over = slot.standing.cooldown(None).is_none_or(|known| known.until != slot.tried);
+            if is_over {
+                self.end_trial(index);
+            }
         }
+        let slot = &mut self.slots[index];
         let is_new = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
         let scopes: Vec<_> =
             slot.standing.cooldowns.iter().filter(is_new).map(|new| new.scope.clone()).collect();

@@ -58,7 +58,7 @@ impl PoolState {
                 return Err(out_of_use(&self.slots[slot], key, pin));
             }
             self.end_caps(config, now);
-            return Ok(if self.slots[slot].is_busy(config, now) {
+            return Ok(if self.slots[slot].is_busy(self.slots[slot].is_tried(now), config, now) {
                 self.pending()
             } else {
                 self.take(slot, false, config, now)
@@ -197,7 +197,7 @@ impl PoolState {
     }
 
     fn has_caps(&self, config: &Config) -> bool {
-        config.max_in_flight.is_some() || self.caps_end.is_some()
+        config.max_in_flight.is_some() || self.caps_end.is_some() || self.trials > 0
     }
 
     /// Waits for the end of a request, or of a lowered cap.
@@ -240,6 +240,7 @@ impl PoolState {
             slot.pass += config.policy.stride(slot.lease.credential());
         }
         slot.probes += u32::from(is_probe);
+        self.take_trial(index, now);
         if self.has_caps(config) || config.policy.moves_on_use() {
             self.reindex(index, config, now);
         }

@@ -1,5 +1,7 @@
 //! Recording what responses say.
 
+use std::hash::BuildHasher;
+
 use tower::util::rng::Rng;
 
 use super::{Observation, PoolState};
@@ -20,6 +22,7 @@ impl PoolState {
     ) -> Option<Timestamp> {
         let Observation { lease, began, scope, now, .. } = *observation;
         let (stated, stated_by) = stated.map_or((None, None), |(at, by)| (Some(at), by));
+        let stated = stated.map(|stated| self.spread(stated, observation, config));
         let slot = &self.slots[lease.slot()];
         // A probe of a credential that cools down is not a new failure either.
         let is_probe = slot.cools_until(scope) > now;
@@ -46,17 +49,29 @@ impl PoolState {
         Some(until)
     }
 
-    /// Records that the account is spent until this time.
+    /// Records that the account is spent until this time. Returns the end of its cooldown.
     pub(crate) fn record_spent(
         &mut self,
         observation: &Observation<'_>,
         (until, stated_by): (Timestamp, Option<StatedBy>),
         config: &Config,
-    ) {
+    ) -> Timestamp {
         let Observation { lease, began, now, .. } = *observation;
         let is_first = began >= self.slots[lease.slot()].cooled_at(None);
+        let until = self.spread(until, observation, config);
         self.stated.add(until, now);
         self.cool_down(observation, (until, stated_by), Reason::Spent, is_first, config);
+        until
+    }
+
+    /// Spreads a stated time. The same time of the same credential always comes to the same, so that a response that
+    /// repeats it changes nothing.
+    fn spread(&self, stated: Timestamp, observation: &Observation<'_>, config: &Config) -> Timestamp {
+        let id = observation.lease.credential().id;
+        let hash = self.spread_hasher.hash_one((id, stated));
+        #[expect(clippy::cast_precision_loss, reason = "any part will do")]
+        let part = hash as f64 / u64::MAX as f64;
+        config.cooldowns.spread_out(observation.now, stated, part)
     }
 
     pub(super) fn cool_down(
@@ -115,9 +130,18 @@ impl PoolState {
     }
 
     /// Records what the vendor has said is left.
-    pub(crate) fn record_windows(&mut self, slot: SlotIndex, windows: &[Window]) {
+    pub(crate) fn record_windows(
+        &mut self,
+        slot: SlotIndex,
+        windows: &[Window],
+        config: &Config,
+        now: Timestamp,
+    ) {
         merge_windows(&mut self.slots[slot].standing.allowance, windows);
         self.allowances.changed(slot);
+        if config.policy.reads_allowance() {
+            self.reindex(slot, config, now);
+        }
     }
 
     /// Records the limit headers of a success. Returns the time until which the allowance is used up, if it is.
@@ -134,6 +158,7 @@ impl PoolState {
             slot.allowance = Some(allowance);
             self.reindex(lease.slot(), config, now);
         }
+        let used_up = used_up.map(|until| self.spread(until, observation, config));
         let slot = &self.slots[lease.slot()];
         let until = used_up.filter(|until| *until > slot.cools_until(scope))?;
         let is_first = slot.cools_until(scope) <= now;

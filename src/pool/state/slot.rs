@@ -2,6 +2,7 @@
 
 use super::cooling_time::CoolingTime;
 use super::observation::Refusal;
+use super::trial::Trial;
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::pool::lease::Lease;
@@ -25,6 +26,9 @@ pub(crate) struct Slot {
     pub(super) pass: u64,
     pub(super) allowance: Option<Allowance>,
     pub(super) lowered_cap: Option<LoweredCap>,
+    pub(super) trial: Option<Trial>,
+    /// The end of the cooldown after which it was tried last.
+    pub(super) tried: Timestamp,
     pub(super) probes: u32,
     /// When the cooldown of each scope was last set.
     cooled_at: Vec<(Option<Scope>, LogicalTime)>,
@@ -85,6 +89,8 @@ impl Slot {
             pass,
             allowance: None,
             lowered_cap: None,
+            trial: None,
+            tried: Timestamp::default(),
             probes: 0,
             cooled_at: Vec::new(),
             suspected: None,
@@ -135,19 +141,30 @@ impl Slot {
         self.lease.credential().generation == lease.credential().generation
     }
 
-    /// Returns how many requests it may serve at once, if that is limited.
-    pub(super) fn cap(&self, config: &Config, now: Timestamp) -> Option<u32> {
+    /// Returns how many requests it may serve at once, if that is limited. `is_tried` says whether a single request tries
+    /// it.
+    pub(super) fn cap(&self, is_tried: bool, config: &Config, now: Timestamp) -> Option<u32> {
         let set = config.max_in_flight.map(Into::into);
         let lowered = self.lowered_cap.filter(|cap| cap.until > now).map(|cap| match cap.full_until {
             Some(end) if end > now => 0,
             _ => cap.most,
         });
-        set.into_iter().chain(lowered).min()
+        set.into_iter().chain(lowered).chain(is_tried.then_some(1)).min()
     }
 
     /// Returns whether it serves as many requests as it may.
-    pub(super) fn is_busy(&self, config: &Config, now: Timestamp) -> bool {
-        self.cap(config, now).is_some_and(|cap| self.lease.in_flight().count() >= cap)
+    pub(super) fn is_busy(&self, is_tried: bool, config: &Config, now: Timestamp) -> bool {
+        self.cap(is_tried, config, now).is_some_and(|cap| self.lease.in_flight().count() >= cap)
+    }
+
+    /// Returns whether requests must be counted under the lock.
+    pub(super) fn is_counted(&self) -> bool {
+        self.lowered_cap.is_some() || self.trial.is_some()
+    }
+
+    /// Has the state notified of each use that ends, if requests may wait for that.
+    pub(super) fn update_watch(&self) {
+        self.lease.in_flight().watch(self.is_counted());
     }
 
     pub(super) fn is_suspected(&self) -> bool {
@@ -168,6 +185,12 @@ impl Slot {
     pub(super) fn clear_suspicion(&mut self) {
         self.suspected = None;
         self.refused_fresh = RefusedFresh::default();
+    }
+
+    /// Returns when the next of its allowance's windows is reset.
+    pub(super) fn next_reset(&self, now: Timestamp) -> Option<Timestamp> {
+        let resets = self.standing.allowance.iter().filter_map(|window| window.resets_at);
+        resets.filter(|reset| *reset > now).min()
     }
 
     pub(super) fn update_cooling_time(&mut self, now: Timestamp) {

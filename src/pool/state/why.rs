@@ -8,7 +8,8 @@ use crate::pool::pick_index::{Barred, Position, SlotIndex, SortKey};
 use crate::pool::why::{Availability, Behind, Explanation, Precedence};
 use crate::standing::Scope;
 
-/// Where the credentials are once the next request has moved those whose cooldown or lowered cap has ended.
+/// Where the credentials are once the next request has moved those for which a time has come: the end of a cooldown or of
+/// a lowered cap, or the reset of an allowance.
 #[derive(Default)]
 struct Outlook {
     /// Best first.
@@ -120,11 +121,14 @@ impl PoolState {
         let known = self.index_for(scope).position(index);
         let slot = &self.slots[index];
         let has_ended = matches!(known, Position::Cooling(until) if until <= now);
-        let caps_end = self.caps_end.is_some_and(|end| end <= now);
-        match has_ended || (caps_end && slot.lowered_cap.is_some()) {
-            true => self.ranked(index, config, now).position(slot, scope, now),
-            false => known,
+        let is_due = has_ended || self.resets.is_past(index, now);
+        let cap_ends = self.caps_end.is_some_and(|end| end <= now) && slot.is_counted();
+        if !is_due && !cap_ends {
+            return known;
         }
+        // After a long cooldown, the move begins a trial.
+        let is_tried = slot.is_tried(now) || (is_due && slot.untried(now).is_some());
+        self.ranked(index, is_tried, config, now).position(slot, scope, now)
     }
 }
 
@@ -133,11 +137,13 @@ impl Slot {
     fn barred_by(&self, barred: Barred, config: &Config, now: Timestamp) -> Option<Availability> {
         Some(match barred {
             Barred::AtCap => {
-                let lowered = self.lowered_cap.filter(|cap| cap.until > now);
+                let is_tried = self.is_tried(now) || self.untried(now).is_some();
+                let lowered = self.lowered_cap.map(|cap| cap.full_until.unwrap_or(cap.until));
+                let tried = self.trial.and_then(|trial| trial.until);
                 Availability::AtCap {
                     in_flight: self.lease.in_flight().count(),
-                    most: self.cap(config, now).unwrap_or(u32::MAX),
-                    until: lowered.map(|cap| cap.full_until.unwrap_or(cap.until)),
+                    most: self.cap(is_tried, config, now).unwrap_or(u32::MAX),
+                    until: lowered.into_iter().chain(tried).filter(|until| *until > now).min(),
                 }
             }
             Barred::Paused => Availability::Paused,

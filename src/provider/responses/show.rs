@@ -11,7 +11,7 @@ impl ResponseRule {
     }
 
     /// Returns what a response must have besides its status, in words; empty if the status alone is enough.
-    pub fn asks(&self) -> String {
+    pub fn conditions(&self) -> String {
         self.tests.iter().map(Test::to_string).collect::<Vec<_>>().join(", ")
     }
 
@@ -28,7 +28,7 @@ impl ResponseRule {
     }
 
     /// Returns how long the rule's effect lasts and what it applies to, in words.
-    pub fn holds(&self) -> String {
+    pub fn effect(&self) -> String {
         let names_time = self.tests.iter().flat_map(|test| &test.patterns);
         let names_time = names_time.map(|pattern| pattern.as_str()).any(|text| text.contains("{time}"));
         let mut words = Vec::new();
@@ -50,13 +50,13 @@ impl fmt::Display for ResponseRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let statuses: Vec<_> = self.statuses.iter().map(u16::to_string).collect();
         write!(f, "{}", statuses.join(" "))?;
-        let (asks, holds) = (self.asks(), self.holds());
-        if !asks.is_empty() {
-            write!(f, " with {asks}")?;
+        let (conditions, effect) = (self.conditions(), self.effect());
+        if !conditions.is_empty() {
+            write!(f, " with {conditions}")?;
         }
         write!(f, ": {}", self.means_word())?;
-        if !holds.is_empty() {
-            write!(f, " ({holds})")?;
+        if !effect.is_empty() {
+            write!(f, " ({effect})")?;
         }
         match self.what_to_do() {
             Some(what_to_do) => write!(f, ", {what_to_do}"),

@@ -1,4 +1,4 @@
-//! A backup's file: a JSON object that says what it was sealed with, and all accounts as one ciphertext.
+//! The file of a backup: a JSON object that says what it was sealed with, and contains all accounts as one ciphertext.
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -22,14 +22,14 @@ const PASSES: u32 = 3;
 const LANES: u32 = 4;
 const SALT: usize = 16;
 
-/// What a file may ask for at most: one that somebody else has made must not take the machine's memory or time.
-const MOST: (u32, u32, u32) = (1024 * 1024, 16, 16);
+/// The maximum that a file may demand: one that somebody else has made must not use up the machine's memory or time.
+const MAX_PARAMETERS: (u32, u32, u32) = (1024 * 1024, 16, 16);
 
 const NONCE: usize = 12;
 
 #[derive(Serialize, Deserialize)]
 struct File {
-    /// Also what tells a backup from any other JSON.
+    /// The version. It also distinguishes a backup from any other JSON.
     #[serde(rename = "tower-credentials-backup")]
     version: u64,
     created_at: Timestamp,
@@ -41,7 +41,7 @@ struct File {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum By {
-    /// By Argon2id, of this version, with these parameters.
+    /// The key comes from a passphrase, by Argon2id of this version with these parameters.
     Passphrase {
         algorithm: String,
         version: u32,
@@ -54,13 +54,16 @@ enum By {
 }
 
 impl By {
-    /// Whether this version makes a key in that way, and asks for no more than it may.
+    /// Whether this version can make a key in that way, and it demands no more than allowed.
     fn is_known(&self) -> bool {
         match self {
             Self::Key(_) => true,
             Self::Passphrase { algorithm, version, memory_kib, passes, lanes, .. } => {
                 let is_ours = algorithm == "argon2id" && *version == u32::from(Version::V0x13);
-                is_ours && *memory_kib <= MOST.0 && *passes <= MOST.1 && *lanes <= MOST.2
+                is_ours
+                    && *memory_kib <= MAX_PARAMETERS.0
+                    && *passes <= MAX_PARAMETERS.1
+                    && *lanes <= MAX_PARAMETERS.2
             }
         }
     }
@@ -142,7 +145,7 @@ pub(super) fn open(file: &[u8], lock: &Lock<'_>) -> Result<Backup, BackupError> 
     Aes256Gcm::new((&*key).into())
         .decrypt_in_place(&Nonce::from(nonce), &additional_data(created_at, &by), &mut *buffer)
         .map_err(|_| BackupError::NotOpened(sealed_by))?;
-    // serde's own words may quote a secret.
+    // serde's messages may quote a secret.
     let Opened { accounts } = serde_json::from_slice(&buffer).map_err(|_| {
         BackupError::NoBackup(
             "it has accounts of a sort that this version does not know; use a newer one",
@@ -176,7 +179,7 @@ fn decode(text: &str) -> Result<Vec<u8>, BackupError> {
     STANDARD.decode(text).map_err(|_| DAMAGED)
 }
 
-/// The key that seals: the one that was given, or one made of the passphrase.
+/// Returns the key that seals: the given one, or one made from the passphrase.
 fn key(by: &By, lock: &Lock<'_>) -> Result<Zeroizing<[u8; 32]>, BackupError> {
     match (by, lock) {
         (By::Key(_), Lock::Key(key)) => Ok(Zeroizing::new(*key.as_bytes())),
@@ -200,7 +203,7 @@ fn stretched(
     Ok(key)
 }
 
-/// What is bound beside the accounts: everything in clear. Each field is preceded by its length.
+/// Returns the data that is bound along with the accounts: everything in clear. Each field is preceded by its length.
 fn additional_data(created_at: Timestamp, by: &By) -> Vec<u8> {
     let mut data = b"tower-credentials backup v1\0".to_vec();
     let mut bind = |field: &[u8]| {

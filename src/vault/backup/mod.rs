@@ -52,7 +52,7 @@ pub struct Backup {
     /// When it was made.
     pub created_at: Timestamp,
     accounts: Vec<Account>,
-    /// Records that could not be read, and so are not in it; empty if it was opened from a file.
+    /// Records that could not be read, and so are missing here. Empty for a backup that was opened from a file.
     pub damaged: Vec<Damage>,
 }
 

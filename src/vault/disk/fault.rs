@@ -1,10 +1,10 @@
-//! For tests: a plan of which file operation of this thread fails, or is the last one of all.
+//! For tests: a plan that says which of this thread's file operations fails, or is the last one.
 
 use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file operation, as it was asked for.
+/// A requested file operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     MakeDir(PathBuf),
@@ -27,36 +27,36 @@ pub(crate) enum Operation {
     Give(PathBuf),
 }
 
-/// What becomes of the operation that the plan is for.
+/// What happens to the operation that the plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It fails with this error and has no effect; those that follow work.
+    /// It fails with this error and has no effect. Later operations work.
     Fails(io::ErrorKind),
-    /// If it is a write, half of it is done before it fails so.
+    /// It fails with this error. If it is a write, half of it is done first.
     FailsHalfway(io::ErrorKind),
-    /// Neither it nor any that follows has an effect: the process was killed.
+    /// Neither it nor any later operation has an effect: the process was killed.
     Stops,
-    /// As [`Fault::Stops`], but half of it is done if it is a write.
+    /// Like [`Fault::Stops`], but if it is a write, half of it is done.
     StopsHalfway,
 }
 
-/// What [`run`] has seen.
+/// What [`run`] has recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// Every operation that was asked for, in order.
+    /// Every requested operation, in order.
     pub(crate) operations: Vec<Operation>,
-    /// Whether the planned fault has come.
+    /// Whether the planned fault has happened.
     pub(crate) has_struck: bool,
 }
 
 /// A file system on which nothing can be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unwritable {
-    /// There is no room: what is there can be opened, renamed and removed.
+    /// There is no room. Existing files can be opened, renamed and removed.
     Full,
     /// It is mounted read-only.
     ReadOnly,
-    /// Its directories are another's; of the files some may be written to.
+    /// Its directories belong to another user; some files can be written to.
     Directories,
 }
 
@@ -94,8 +94,8 @@ thread_local! {
     static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
 }
 
-/// Does the work with this fault at the operation of this number, counted from 0. Work on other threads
-/// is not concerned.
+/// Does the work with this fault at the operation of this number, counted from 0. Does not affect work on other
+/// threads.
 pub(crate) fn run<T>(fault: Option<(usize, Fault)>, work: impl FnOnce() -> T) -> (T, Report) {
     with_plan(Plan { fault, ..Plan::default() }, work)
 }
@@ -139,7 +139,7 @@ pub(super) fn step(operation: Operation) -> io::Result<()> {
     }
 }
 
-/// Called before a write: how much of it is to be done, where that is not all, and the error then.
+/// Called before a write. If not all of it should be done, returns how much, and the error.
 pub(super) fn step_write(path: &Path, bytes: &[u8]) -> io::Result<Option<(usize, io::Error)>> {
     let operation = Operation::Write(path.to_owned(), bytes.to_vec());
     match PLAN.with_borrow_mut(|plan| Some(plan.as_mut()?.next(operation))) {
@@ -150,7 +150,7 @@ pub(super) fn step_write(path: &Path, bytes: &[u8]) -> io::Result<Option<(usize,
 }
 
 impl Plan {
-    /// The error of the operation, if it is to have one, and whether half of it is done.
+    /// Returns the error of the operation, if it should have one, and whether half of it is done.
     fn next(&mut self, operation: Operation) -> Option<(bool, io::Error)> {
         let stopped = || io::Error::other("stopped by the test");
         if self.is_dead {

@@ -1,4 +1,4 @@
-//! Lock files: opened, or made where they are missing, and never removed.
+//! Lock files: opened, made if they are missing, and never removed.
 
 use std::fs::File;
 use std::io;
@@ -14,17 +14,17 @@ pub(crate) struct Taken(File);
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        // Not by closing the file alone: a process that is just being started has it open, too, until it runs.
+        // Closing the file alone is not enough: a process that is just being started also has it open until it runs.
         let _ = self.0.unlock();
     }
 }
 
-/// Takes the lock of the file at `path`, as [`take`] does, until what is answered is dropped.
+/// Takes the lock of the file at `path`, as [`take`] does, until the returned value is dropped.
 pub(crate) fn hold(path: &Path) -> Result<Option<Taken>, VaultError> {
     Ok(take(path)?.map(Taken))
 }
 
-/// Takes the lock of the file at `path` for whoever keeps the answer; `None` where somebody else has it.
+/// Takes the lock of the file at `path` for as long as the returned file is open; `None` if somebody else has it.
 pub(crate) fn take(path: &Path) -> Result<Option<File>, VaultError> {
     let (file, id) = open(path)?;
     let is_taken = ops::try_lock(&file, path).map_err(failed("lock", path))? && has_name(id, path)?;
@@ -44,8 +44,8 @@ pub(crate) fn open(path: &Path) -> Result<(File, FileId), VaultError> {
     Ok((file, FileId::of(&metadata)))
 }
 
-/// As [`open`], for whoever changes nothing: a lock that can't be written is opened as it is, since others may be able
-/// to. Answers whether it can be, too.
+/// Like [`open`], for a caller that changes nothing: a lock file that cannot be opened for writing is opened for
+/// reading, since others may be able to write to it. Also returns whether it was opened for writing.
 pub(crate) fn open_to_read(path: &Path) -> Result<(File, FileId, bool), VaultError> {
     match open(path) {
         Ok((file, id)) => Ok((file, id, true)),
@@ -74,8 +74,8 @@ fn open_or_make(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a file whose maker, under a umask that is strict even with the owner, may have been killed before
-/// it set the mode, or is about to.
+/// Opens a file that nobody may open yet: under a umask that is strict even with the owner, its maker may have been
+/// killed before it set the mode, or is about to set it.
 fn open_closed(path: &Path) -> io::Result<File> {
     if is_closed(&ops::metadata(path)?) {
         ops::set_mode(path, 0o600)?;
@@ -83,7 +83,7 @@ fn open_closed(path: &Path) -> io::Result<File> {
     ops::open_lock(path)
 }
 
-/// Whether the file of this id still has the name.
+/// Whether the file with this id still has the name.
 pub(crate) fn has_name(id: FileId, path: &Path) -> Result<bool, VaultError> {
     match ops::metadata(path) {
         Ok(metadata) => Ok(FileId::of(&metadata) == id),
@@ -92,7 +92,7 @@ pub(crate) fn has_name(id: FileId, path: &Path) -> Result<bool, VaultError> {
     }
 }
 
-/// The process that holds the lock of the file at `path`, where the system tells.
+/// Returns the process that holds the lock of the file at `path`, if the system knows.
 pub(crate) fn holder(path: &Path) -> Option<u32> {
     #[cfg(target_os = "linux")]
     {
@@ -103,7 +103,7 @@ pub(crate) fn holder(path: &Path) -> Option<u32> {
         let locks = std::fs::read_to_string("/proc/locks").ok()?;
         locks.lines().find_map(|line| {
             let mut fields = line.split_ascii_whitespace().skip(1);
-            // A line of one who waits has an arrow before the type.
+            // The line of a waiting process has an arrow before the type.
             (fields.next()? == "FLOCK").then_some(())?;
             let process = fields.nth(2)?.parse().ok()?;
             (fields.next()? == file).then_some(process)

@@ -1,4 +1,4 @@
-//! Files that only their owner may read, written whole or not at all.
+//! Files that only their owner may read. Each is written completely or not at all.
 
 #[cfg(test)]
 pub(crate) mod fault;
@@ -17,22 +17,22 @@ pub(crate) use ops::parent;
 #[cfg(feature = "file")]
 pub(crate) use owner::pass_on;
 
-/// Says of an I/O error what was being done, and to which file.
+/// Makes an error of an I/O error, the operation and the file.
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VaultError + use<> {
     let path = path.to_owned();
     move |source| VaultError::Io { action, path, source }
 }
 
-/// Whether the error says that a file can't be written for now, though it may be read: there is no room, the file system
-/// is mounted read-only, or the directory is not this user's to write to.
+/// Whether the error says that a file cannot be written at the moment, though it may be readable: there is no room, the
+/// file system is mounted read-only, or the directory is not writable for this user.
 pub(crate) fn is_unwritable(error: &VaultError) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let VaultError::Io { source, .. } = error else { return false };
     matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied)
 }
 
-/// Makes the directory and those above it that are missing, each with mode 0700, durably. One that exists
-/// is left as it is. Answers whether `path` itself was made.
+/// Makes the directory and the missing ones above it, each with mode 0700, durably. An existing directory is left as it
+/// is. Returns whether `path` itself was made.
 pub(crate) fn make_dir(path: &Path) -> Result<bool, VaultError> {
     if path.is_dir() {
         return Ok(false);
@@ -46,7 +46,7 @@ pub(crate) fn make_dir(path: &Path) -> Result<bool, VaultError> {
     owner::pass_on_dir(path);
     if let Err(error) = set_mode(path, 0o700) {
         if matches!(&error, VaultError::Io { source, .. } if source.kind() == Unsupported) {
-            // Nothing is in it, and whoever finds it next is to be refused, too.
+            // It is empty, and the next process that finds it must be refused, too.
             let _ = std::fs::remove_dir(path);
         }
         return Err(error);
@@ -55,8 +55,8 @@ pub(crate) fn make_dir(path: &Path) -> Result<bool, VaultError> {
     Ok(true)
 }
 
-/// The mode bits by which the group or others may touch the file: 0 where there are none, and on
-/// systems without modes.
+/// Returns the mode bits by which the group or others may touch the file: 0 if there are none, and on systems without
+/// modes.
 pub(crate) fn open_to_others(metadata: &Metadata) -> u32 {
     #[cfg(test)]
     if fault::ignores_modes() {
@@ -71,7 +71,7 @@ pub(crate) fn open_to_others(metadata: &Metadata) -> u32 {
     };
 }
 
-/// Sets the mode of what is to be nobody else's, and looks whether that was done: some file systems take it and do
+/// Sets the mode of something that must be private, and checks that it was set: some file systems accept a mode and do
 /// nothing (a Windows drive in WSL, a FAT).
 pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), VaultError> {
     ops::set_mode(path, mode).map_err(failed("set the mode of", path))?;
@@ -84,8 +84,8 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), VaultError> {
     Err(failed("set the mode of", path)(io::Error::new(Unsupported, reason)))
 }
 
-/// The owner of a file that is neither the user's nor root's nor that of whoever owns its directory, who comes second: root
-/// may read what anybody has put somewhere.
+/// Returns the owner of a file, and then the owner of its directory, if the file belongs neither to the user, nor to
+/// root, nor to the directory's owner: root may read files that anybody has put somewhere.
 #[cfg(unix)]
 pub(crate) fn stranger(path: &Path, metadata: &Metadata) -> io::Result<Option<(u32, u32)>> {
     use std::os::unix::fs::MetadataExt;
@@ -97,7 +97,7 @@ pub(crate) fn stranger(path: &Path, metadata: &Metadata) -> io::Result<Option<(u
     Ok((directory != owner).then_some((owner, directory)))
 }
 
-/// Whether not even the owner may read or write the file: a umask has left a new one so.
+/// Whether not even the owner may read or write the file, because a umask has left a new one so.
 pub(crate) fn is_closed(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     return std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o600 == 0;
@@ -108,7 +108,7 @@ pub(crate) fn is_closed(metadata: &Metadata) -> bool {
     };
 }
 
-/// What tells one file from another that has taken its name, while either is open.
+/// Distinguishes a file from another one that has taken its name, while either is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     #[cfg(unix)]
@@ -128,21 +128,21 @@ impl FileId {
         Self { created: metadata.created().ok() }
     }
 
-    /// The device's number and the inode's, where there are such.
+    /// Returns the numbers of the device and the inode.
     #[cfg(target_os = "linux")]
     pub(crate) fn device_and_inode(self) -> (u64, u64) {
         self.device_and_inode
     }
 }
 
-/// Opens a plain file to be read; `None` where there is none. What is no plain file, or a symbolic link,
-/// is named as damage.
+/// Opens a regular file for reading; `None` if there is none. Anything else, including a symbolic link, is reported as
+/// damage.
 pub(crate) fn open_plain(path: &Path) -> Result<Option<(File, Metadata)>, VaultError> {
     let file = match ops::open_read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            // O_NOFOLLOW: what a link leads to is nobody's business here.
+            // O_NOFOLLOW: the target of a link must not be read here.
             return Err(not_opened("read", path, error));
         }
     };
@@ -151,7 +151,7 @@ pub(crate) fn open_plain(path: &Path) -> Result<Option<(File, Metadata)>, VaultE
     Ok(Some((file, metadata)))
 }
 
-/// Names what is no plain file as damage.
+/// Reports anything but a regular file as damage.
 pub(crate) fn check_plain(path: &Path, metadata: &Metadata) -> Result<(), VaultError> {
     if metadata.is_file() {
         return Ok(());
@@ -165,18 +165,18 @@ pub(crate) fn check_plain(path: &Path, metadata: &Metadata) -> Result<(), VaultE
     ))
 }
 
-/// The error where a file can't be opened: systems tell in many ways that it is no plain one.
+/// Returns the error for a file that cannot be opened. Systems report in many ways that it is not a regular file.
 pub(crate) fn not_opened(action: &'static str, path: &Path, error: io::Error) -> VaultError {
     let plain = ops::metadata(path).map(|metadata| check_plain(path, &metadata));
     plain.unwrap_or(Ok(())).err().unwrap_or_else(|| failed(action, path)(error))
 }
 
-/// That a file can't be read, because of `reason`, which also says the way out.
+/// Returns the damage of a file that cannot be read because of `reason`, which also says the way out.
 pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> VaultError {
     VaultError::Damaged(Damage::new(path.display().to_string(), reason))
 }
 
-/// Everything in a directory of ours.
+/// Returns everything in one of the vault's directories.
 pub(crate) fn entries(directory: &Path) -> Result<Vec<DirEntry>, VaultError> {
     ops::entries(directory).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => VaultError::DirectoryGone(directory.to_owned()),
@@ -184,7 +184,7 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<DirEntry>, VaultError> {
     })
 }
 
-/// Gives a file that can't be used another name, under which it is kept.
+/// Renames a file that cannot be used, and so keeps it.
 pub(crate) fn set_aside(path: &Path) -> Result<(), VaultError> {
     let kept = free_path(path)?;
     ops::rename(path, &kept).map_err(failed("rename", path))?;
@@ -192,8 +192,8 @@ pub(crate) fn set_aside(path: &Path) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// Gives a damaged file one more name, under which it is kept when another takes its place. A directory has
-/// but one name, and so has a file on some file systems: it is set aside.
+/// Keeps a damaged file under a second name when another file replaces it. A directory can have only one name, and so
+/// can a file on some file systems: it is set aside.
 pub(crate) fn keep_copy(path: &Path) -> Result<(), VaultError> {
     let kept = free_path(path)?;
     match ops::link(path, &kept) {
@@ -220,17 +220,17 @@ fn say_kept(path: &Path, kept: &Path) {
     tracing::warn!(path = %Shown(path.display()), kept = %Shown(kept.display()), "a damaged file is kept under another name");
 }
 
-/// A finished file under a name that no one looks for; removed when dropped.
+/// A complete file under a name that nobody looks for. Removed when dropped.
 pub(crate) struct Temporary {
     path: PathBuf,
-    /// Whether it has lost that name to another.
+    /// Whether it was renamed to its target.
     is_renamed: bool,
 }
 
-/// The end of every temporary file's name, which begins with a dot.
+/// The ending of every temporary file's name, which begins with a dot.
 const TEMPORARY: &str = ".tmp";
 
-/// Whether it is a temporary file of ours, which is always a plain one.
+/// Whether it is a temporary file of the vault's, which is always a regular file.
 pub(crate) fn is_temporary(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let name = name.as_encoded_bytes();
@@ -238,8 +238,7 @@ pub(crate) fn is_temporary(entry: &DirEntry) -> bool {
     is_named && entry.file_type().is_ok_and(|kind| kind.is_file())
 }
 
-/// As [`is_temporary`], in a directory that other programs make such files in too: ours have 16 hexadecimal
-/// digits.
+/// Like [`is_temporary`], in a directory in which other programs make such files, too: ours have 16 hexadecimal digits.
 pub(crate) fn is_our_temporary(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let digits = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(TEMPORARY));
@@ -249,13 +248,13 @@ pub(crate) fn is_our_temporary(entry: &DirEntry) -> bool {
 }
 
 impl Temporary {
-    /// Writes `bytes` beside `target`, so that they will outlast a power cut. They are sealed: where the file system
-    /// keeps no modes, a token that was renewed is better there than lost.
+    /// Writes `bytes` beside `target`, so that they outlast a power cut. They are sealed: on a file system without
+    /// modes, a renewed token is better readable than lost.
     pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<Self, VaultError> {
         Self::write_by(target, bytes, try_mode)
     }
 
-    /// As [`write`](Self::write), for what is not sealed: nothing is written where others could read it.
+    /// Like [`write`](Self::write), for bytes that are not sealed: nothing is written where others could read it.
     pub(crate) fn write_secret(target: &Path, bytes: &[u8]) -> Result<Self, VaultError> {
         Self::write_by(target, bytes, set_mode)
     }
@@ -274,12 +273,12 @@ impl Temporary {
         ops::sync(file, &self.path).map_err(failed("sync", &self.path))
     }
 
-    /// Sees whether so many bytes could be written beside `target`.
+    /// Checks that this many bytes could be written beside `target`.
     pub(crate) fn probe(target: &Path, length: usize) -> Result<(), VaultError> {
         Self::begin(target, &vec![0; length], |_, _| Ok(())).map(drop)
     }
 
-    /// Writes `bytes` beside `target`, which a power cut may take.
+    /// Writes `bytes` beside `target`. A power cut may still take them.
     fn begin(
         target: &Path,
         bytes: &[u8],
@@ -298,7 +297,7 @@ impl Temporary {
         Ok((temporary, file))
     }
 
-    /// Gives the file its name, in place of one that has it already, durably.
+    /// Renames the file to `target`, in place of any existing one, durably.
     pub(crate) fn replace(self, target: &Path) -> Result<(), VaultError> {
         self.rename(target)?;
         sync_names(target)
@@ -310,7 +309,7 @@ impl Temporary {
         Ok(())
     }
 
-    /// Gives the file its name if it is free, durably, and answers whether it was.
+    /// Gives the file the name `target` if it is free, durably. Returns whether it was free.
     pub(crate) fn claim(self, target: &Path) -> Result<bool, VaultError> {
         match ops::link(&self.path, target) {
             Ok(()) => sync_names(target).map(|()| true),
@@ -323,20 +322,20 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_renamed {
-            // What stays is swept later.
+            // A file that stays is swept later.
             let _ = ops::remove(&self.path);
         }
     }
 }
 
-/// Sets the mode of what is sealed.
+/// Sets the mode of a sealed file.
 fn try_mode(path: &Path, mode: u32) -> Result<(), VaultError> {
     ops::set_mode(path, mode).map_err(failed("set the mode of", path))
 }
 
-/// Replaces files of one directory, each as [`Temporary::write`] and [`Temporary::replace`] do, so that each is the old one
-/// or the new one, whatever happens. All are written before the first is synced, and the directory is synced once: the
-/// disk has then to be waited for a few times, and not twice for each file.
+/// Replaces files of one directory, each as [`Temporary::write`] and [`Temporary::replace`] do, so that whatever
+/// happens, each is the old file or the new one. All are written before the first is synced, and the directory is
+/// synced once. So the process waits for the disk a few times, and not twice for each file.
 #[cfg(feature = "file")]
 pub(crate) fn replace_all(files: &[(PathBuf, Vec<u8>)]) -> Result<(), VaultError> {
     let Some((first, _)) = files.first() else { return Ok(()) };
@@ -349,20 +348,20 @@ pub(crate) fn replace_all(files: &[(PathBuf, Vec<u8>)]) -> Result<(), VaultError
     sync_names(first)
 }
 
-/// Makes what happened to the names beside `path` outlast a power cut.
+/// Makes changes of names beside `path` outlast a power cut.
 pub(crate) fn sync_names(path: &Path) -> Result<(), VaultError> {
     let directory = parent(path);
     ops::sync_dir(directory).map_err(failed("sync", directory))
 }
 
-/// Makes the names of all directories on the way to `path` outlast a power cut, for whoever is the first to
-/// keep something there: another process may have made them, and have died before it came to that.
+/// Makes the names of all directories on the way to `path` outlast a power cut, for the first process that keeps
+/// something there: another process may have made them, and died before it synced them.
 pub(crate) fn sync_way(path: &Path) -> Result<(), VaultError> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     for above in path.ancestors().skip(1) {
         let directory = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         match ops::sync_dir(directory) {
-            // Somebody else's, and so is what it holds; or there is nothing that can be synced.
+            // It belongs to somebody else, and so does its content; or it cannot be synced.
             Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {}
             synced => synced.map_err(failed("sync", directory))?,
         }

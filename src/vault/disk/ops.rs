@@ -1,5 +1,5 @@
-//! Every operation on files that a vault makes, a function each, so that a test can let any one of them
-//! fail, stop at it as a killed process does, or note what was done.
+//! Every file operation that a vault uses, as a function each, so that a test can let any of them fail, stop there as a
+//! killed process does, or record it.
 
 use std::fs::{self, DirBuilder, DirEntry, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -8,7 +8,7 @@ use std::path::Path;
 #[cfg(test)]
 use super::fault::{self, Operation};
 
-/// Tells a test's plan what is about to be done, and does as it says.
+/// Tells a test's plan what is about to be done, and obeys it.
 macro_rules! step {
     ($operation:expr) => {
         #[cfg(test)]
@@ -16,7 +16,7 @@ macro_rules! step {
     };
 }
 
-/// Makes a new directory with mode 0700, less what the umask forbids.
+/// Makes a new directory with mode 0700, without the bits that the umask forbids.
 pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
     step!(Operation::MakeDir(path.to_owned()));
     #[allow(unused_mut, reason = "a mode is set on Unix only")]
@@ -26,33 +26,33 @@ pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Makes a new file with mode 0600, to be read and to be written at its end.
+/// Makes a new file with mode 0600, for reading and appending.
 pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     step!(Operation::Create(path.to_owned()));
     ours().read(true).append(true).create_new(true).open(path)
 }
 
-/// Opens a file to be read and to be written at its end.
+/// Opens a file for reading and appending.
 pub(crate) fn open_append(path: &Path) -> io::Result<File> {
     step!(Operation::OpenAppend(path.to_owned()));
     ours().read(true).append(true).open(path)
 }
 
-/// Opens a file to be read. What is no plain file is an error: a pipe would make the reader wait, and a
-/// symbolic link might lead anywhere.
+/// Opens a file for reading. Anything but a regular file is an error: a pipe would make the reader wait, and a symbolic
+/// link might lead anywhere.
 pub(crate) fn open_read(path: &Path) -> io::Result<File> {
     step!(Operation::Open(path.to_owned()));
     ours().read(true).open(path)
 }
 
-/// Opens a file to be locked.
+/// Opens a file for locking.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     step!(Operation::OpenLock(path.to_owned()));
     ours().write(true).open(path)
 }
 
-/// Options for a file of ours: a new one has mode 0600, a symbolic link is not followed, and what is no
-/// plain file makes nobody wait.
+/// Returns the options for one of the vault's files: a new one has mode 0600, a symbolic link is not followed, and
+/// opening a pipe does not wait.
 fn ours() -> OpenOptions {
     #[allow(unused_mut, reason = "flags are set on Unix only")]
     let mut options = OpenOptions::new();
@@ -65,7 +65,7 @@ fn ours() -> OpenOptions {
     options
 }
 
-/// Opens a directory that was just made; a symbolic link that has taken its place is none.
+/// Opens a directory that was just made. A symbolic link that has taken its place is an error.
 pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     #[allow(unused_mut, reason = "flags are set on Unix only")]
     let mut options = OpenOptions::new();
@@ -77,7 +77,7 @@ pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     options.read(true).open(path)
 }
 
-/// Gives an open file, or a directory, to whoever has the directory that `path` is in, unless that is root.
+/// Gives an open file or directory to the owner of the directory that `path` is in, unless that is root.
 pub(crate) fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -92,27 +92,27 @@ pub(crate) fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What is known of an open file.
+/// Returns the metadata of an open file.
 pub(crate) fn file_metadata(file: &File, path: &Path) -> io::Result<Metadata> {
     step!(Operation::Look(path.to_owned()));
     let _ = path;
     file.metadata()
 }
 
-/// What is known of a path, or of the symbolic link there.
+/// Returns the metadata of a path. A symbolic link is not followed.
 pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
     step!(Operation::Look(path.to_owned()));
     fs::symlink_metadata(path)
 }
 
-/// Reads from the file's place to its end, but no more than `limit` bytes.
+/// Reads from the file's current position to its end, but no more than `limit` bytes.
 pub(crate) fn read(file: &File, path: &Path, limit: u64, into: &mut Vec<u8>) -> io::Result<usize> {
     step!(Operation::Read(path.to_owned()));
     let _ = path;
     file.take(limit).read_to_end(into)
 }
 
-/// Writes all bytes at the file's end. After an error any part of them may be there.
+/// Writes all bytes at the file's end. After an error, any part of them may be there.
 pub(crate) fn write(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     #[cfg(test)]
     if let Some((part, error)) = fault::step_write(path, bytes)? {
@@ -123,14 +123,14 @@ pub(crate) fn write(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()
     file.write_all(bytes)
 }
 
-/// Cuts a file off.
+/// Cuts a file to this length.
 pub(crate) fn truncate(file: &File, path: &Path, length: u64) -> io::Result<()> {
     step!(Operation::Truncate(path.to_owned(), length));
     let _ = path;
     file.set_len(length)
 }
 
-/// Makes what a file holds outlast a power cut.
+/// Makes a file's content outlast a power cut.
 pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
     step!(Operation::Sync(path.to_owned()));
     let _ = path;
@@ -144,13 +144,13 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
-/// Gives a file another name, in place of the file that has it.
+/// Renames a file, in place of any file that has the new name.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     step!(Operation::Rename(from.to_owned(), to.to_owned()));
     fs::rename(from, to)
 }
 
-/// Gives a file one more name, refused where that is taken.
+/// Gives a file a second name. Refused if the name is taken.
 pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
     step!(Operation::Link(from.to_owned(), to.to_owned()));
     fs::hard_link(from, to)
@@ -162,7 +162,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Sets the mode whatever the umask; does nothing on systems without modes.
+/// Sets the mode, whatever the umask. Does nothing on systems without modes.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     step!(Operation::SetMode(path.to_owned()));
     #[cfg(test)]
@@ -175,13 +175,13 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Everything in a directory.
+/// Returns everything in a directory.
 pub(crate) fn entries(path: &Path) -> io::Result<Vec<DirEntry>> {
     step!(Operation::List(path.to_owned()));
     fs::read_dir(path)?.collect()
 }
 
-/// Locks the file if nobody else holds it, and answers whether that was so.
+/// Locks the file if nobody else holds it. Returns whether it did.
 pub(crate) fn try_lock(file: &File, path: &Path) -> io::Result<bool> {
     step!(Operation::Lock(path.to_owned()));
     let _ = path;
@@ -201,7 +201,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// The name of the network file system that a directory is on; `None` for any other.
+/// Returns the name of the network file system that a directory is on; `None` for any other.
 pub(crate) fn network_file_system(path: &Path) -> io::Result<Option<&'static str>> {
     #[cfg(test)]
     if let Some(planned) = fault::network_file_system() {
@@ -225,7 +225,7 @@ pub(crate) fn network_file_system(path: &Path) -> io::Result<Option<&'static str
     }
 }
 
-/// File systems of which statfs(2) says by this number that they are on another machine.
+/// The file systems that statfs(2) identifies by this number as being on another machine.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn network_name(magic: u64) -> Option<&'static str> {
     // The kernel's numbers have 32 bits; some C types of them have a sign.
@@ -247,7 +247,7 @@ fn network_name(magic: u64) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// No network file system is at hand to a test; statfs(2) documents the numbers.
+    /// A test has no network file system at hand; statfs(2) documents the numbers.
     #[test]
     fn network_file_systems_are_known_by_their_numbers_whatever_their_sign() {
         assert_eq!(network_name(0x6969), Some("NFS"));

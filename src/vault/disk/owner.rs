@@ -1,5 +1,5 @@
-//! As root, what is made in another user's directory becomes that user's: it is for the programs of whoever has the
-//! directory, which could not read it otherwise.
+//! If root makes something in another user's directory, it becomes that user's: the user's programs could not read it
+//! otherwise.
 
 use std::fs::File;
 use std::io;
@@ -8,14 +8,14 @@ use std::path::Path;
 use super::ops;
 use crate::printable::Shown;
 
-/// Gives a file that was just made to whoever has the directory. `path` is the name that it is to have.
+/// Gives a new file to the directory's owner. `path` is the name that the file will have.
 pub(crate) fn pass_on(file: &File, path: &Path) {
     if is_root() {
         tell(ops::give_to_owner(file, path), path);
     }
 }
 
-/// As [`pass_on`], for a directory that was just made.
+/// Like [`pass_on`], for a new directory.
 pub(super) fn pass_on_dir(path: &Path) {
     if is_root() {
         tell(ops::open_dir(path).and_then(|directory| ops::give_to_owner(&directory, path)), path);

@@ -1,4 +1,4 @@
-//! The note that a refresh has begun, beside the lock of its lease.
+//! The note that a refresh has begun. It is kept beside the lock file of the lease.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,28 +14,28 @@ use crate::vault::{FailedRefresh, VaultError, now};
 #[derive(Serialize, Deserialize)]
 struct Note {
     version: u32,
-    /// Which secret was about to be exchanged. One that is older than the record's says nothing.
+    /// The secret that was about to be exchanged. A note on an older secret than the record has says nothing.
     generation: Generation,
     begun_at: Timestamp,
-    /// Its last exchange, where that has failed. Others than this version read the note without it.
+    /// The last exchange, if it failed. Other versions read the note without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<Failed>,
 }
 
-/// An exchange that has failed by no verdict.
+/// An exchange that failed without a verdict.
 #[derive(Clone, Serialize, Deserialize)]
 struct Failed {
     at: Timestamp,
-    /// How many milliseconds after that the token endpoint is left alone.
+    /// How long the token endpoint is left alone after that, in milliseconds.
     wait: u64,
     in_a_row: u32,
-    /// Why, in words.
+    /// The reason, in words.
     #[serde(default)]
     reason: String,
 }
 
 impl Failed {
-    /// What is left of it: never more than was stated, and nothing of one that a wrong clock has put into the
+    /// Returns what is left of the wait: never more than was stated, and nothing if a wrong clock has put it into the
     /// future.
     fn left(&self, now: Timestamp) -> FailedRefresh {
         let wait = Duration::from_millis(self.wait);
@@ -57,15 +57,15 @@ fn read_note(path: &Path) -> Result<Option<Note>, VaultError> {
     record::read_json::<Note>(path, "it may be removed")
 }
 
-/// Which generation's refresh has begun, and when; `None` where none has.
+/// Returns the generation whose refresh has begun, and when it began; `None` if none has.
 pub(super) fn read(path: &Path) -> Result<Option<(Generation, Timestamp)>, VaultError> {
     Ok(read_note(path)?.map(|note| (note.generation, note.begun_at)))
 }
 
-/// The note on this generation, where there is one.
+/// Returns the note on this generation, if there is one.
 fn known(path: &Path, generation: Generation) -> Result<Option<Note>, VaultError> {
     match read_note(path) {
-        // It only adds to what is said of a refresh that fails; the next one takes its place.
+        // The note only adds detail to a refresh that fails, and the next note replaces it.
         Err(VaultError::Damaged(damage)) => {
             tracing::warn!("{damage}");
             Ok(None)
@@ -74,8 +74,8 @@ fn known(path: &Path, generation: Generation) -> Result<Option<Note>, VaultError
     }
 }
 
-/// Notes that the secret of this generation is about to be exchanged, durably. When that was noted before, and
-/// what came of it if it has failed; while the token endpoint is to be left alone, nothing is noted.
+/// Notes, durably, that the secret of this generation is about to be exchanged. Returns when that was noted before, and
+/// how it ended if it failed. Notes nothing while the token endpoint must be left alone.
 pub(super) fn note(
     path: &Path,
     generation: Generation,
@@ -91,10 +91,10 @@ pub(super) fn note(
     Ok((known.map(|note| note.begun_at), left))
 }
 
-/// As much of a reason as is kept: an error may quote a whole page.
+/// Shortens a reason to what is kept of it: an error may quote a whole page.
 fn shown(reason: &str) -> String {
-    const MOST: usize = 500;
-    reason.chars().filter(|character| !character.is_control()).take(MOST).collect()
+    const MAX_LEN: usize = 500;
+    reason.chars().filter(|character| !character.is_control()).take(MAX_LEN).collect()
 }
 
 /// Notes that the exchange of this generation has failed.
@@ -111,8 +111,8 @@ pub(super) fn failed(
     record::write_json(path, &Note { version: VERSION, generation, begun_at, failed })
 }
 
-/// Forgets that an exchange of this generation has begun: the vendor's refusal has ended it. Where that can't be
-/// done, it only adds to what is said of a later one.
+/// Forgets that an exchange of this generation has begun: the vendor's refusal has ended it. If that fails, the note
+/// only adds detail to a later refusal.
 pub(super) fn refused(path: &Path, generation: Generation) {
     if let Ok(Some((noted, _))) = read(path)
         && noted == generation

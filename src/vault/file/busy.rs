@@ -1,10 +1,10 @@
-//! What keeps a request from being answered now: a lock that somebody else holds, or an error.
+//! What can stop a request: a lock that somebody else holds, or an error.
 
 use std::path::{Path, PathBuf};
 
 use crate::vault::VaultError;
 
-/// A lock is held by somebody else.
+/// Somebody else holds a lock.
 #[derive(Debug)]
 pub(super) struct Busy {
     pub(super) path: PathBuf,
@@ -16,7 +16,7 @@ impl Busy {
     }
 }
 
-/// Why a request has no answer yet. Nothing has been changed where it is [`Busy`].
+/// Why a request has no response yet. If it is [`Busy`], nothing has been changed.
 #[derive(Debug)]
 pub(super) enum Stopped {
     Busy(Busy),

@@ -1,14 +1,15 @@
-//! What a request must have for itself.
+//! What a request must have to itself.
 
 use std::sync::Arc;
 
 use crate::credential::{CredentialId, PoolKey};
 use crate::vault::VaultRequest;
 
-/// What only one request holds at a time, in this process by its turn, among all by a file's lock.
+/// Something that only one request holds at a time: within this process by its place in a queue, among all processes by
+/// a file's lock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Claim {
-    /// The records, and everything else but for what is appended to a pool's log.
+    /// The records, and everything else except what is appended to a pool's log.
     Vault,
     /// A pool's log.
     Pool(PoolKey),
@@ -19,7 +20,7 @@ pub(super) enum Claim {
 }
 
 impl Claim {
-    /// What a request claims; `None` where it only looks at one file.
+    /// Returns what a request claims; `None` if it only looks at one file.
     pub(super) fn of<T>(request: &VaultRequest<T>) -> Option<Self> {
         match request {
             VaultRequest::Get { .. } | VaultRequest::Revision(_) => None,

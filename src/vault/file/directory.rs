@@ -63,12 +63,12 @@ impl Directory {
         &self.store
     }
 
-    /// How long a request waits for a lock.
+    /// Returns how long a request waits for a lock.
     pub(super) fn patience(&self) -> Duration {
         self.patience.lock
     }
 
-    /// The key that seals from now on and the rules of admission, as stored in the vault.
+    /// Returns the key that seals from now on and the rules of admission, as stored in the vault.
     pub(super) async fn facts(&self) -> Result<Option<(KeyId, Rules)>, VaultError> {
         let store = self.store.clone();
         finished(spawn_blocking(move || store.facts()).await, self.store.root())?
@@ -283,7 +283,7 @@ fn held(path: PathBuf, waited: Duration) -> VaultError {
     VaultError::Locked { holder: disk::lock::holder(&path), path, waited }
 }
 
-/// Returns the result of work that ran on another thread. A panic there goes on here.
+/// Returns the result of work that ran on another thread. A panic there continues here.
 pub(super) fn finished<T>(work: Result<T, JoinError>, root: &Path) -> Result<T, VaultError> {
     match work.map_err(JoinError::try_into_panic) {
         Ok(result) => Ok(result),

@@ -1,5 +1,5 @@
-//! What must hold of whatever bytes a file of the vault has: a function for each target of `fuzz/`, which
-//! panics where it does not. The tests below run them over `tests/corpus`.
+//! What must hold for any bytes in a file of the vault: a function for each target of `fuzz/`, which panics if it does
+//! not hold. The tests below run them over `tests/corpus`.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::credential::{CredentialId, PoolKey};
 use crate::vault::VaultError;
 use crate::vault::key::{KeyId, VaultKey};
 
-/// A record's file: it is refused by its name, or written again it is the same.
+/// A record's file is either refused by its name, or stays the same if it is written again.
 pub fn record(bytes: &[u8]) {
     let Some(Read { metadata, secret, .. }) = read(bytes) else { return };
     let written = to_json(&Written { version: VERSION, metadata: &metadata, secret: &secret });
@@ -20,8 +20,7 @@ pub fn record(bytes: &[u8]) {
     assert_eq!((again.metadata, again.secret), (metadata, secret));
 }
 
-/// A pool's log, as it is and with the checksums that its lines should have: no other input would get
-/// past them.
+/// A pool's log, both as it is and with the checksums that its lines should have: no other input would get past them.
 pub fn pool_log(bytes: &[u8]) {
     read_log(bytes);
     read_log(&with_checksums(bytes));
@@ -46,7 +45,7 @@ pub fn key(bytes: &[u8]) {
     assert_eq!(again, Some(marker));
 }
 
-/// Reads a file of JSON; one that is refused is named, with a way out.
+/// Reads a JSON file. A file that is refused is named, with a way out.
 fn read<T: Versioned>(bytes: &[u8]) -> Option<T> {
     let (path, way_out) = (Path::new("/vault/some-file.json"), "this is the way out");
     match parse(bytes, path, way_out) {
@@ -71,7 +70,7 @@ fn read_log(bytes: &[u8]) {
     assert_eq!(count, whole.lines.len() + whole.damaged, "every line of it counts");
     let lines: Vec<_> = whole.lines.iter().map(json).collect();
 
-    // Whoever reads while another appends, and reads on later, sees the same in the end.
+    // A reader that stops in the middle of an append and goes on later sees the same in the end.
     let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
     for cut in ends.take(8).flat_map(|end| [end, end + 1]).chain([bytes.len() / 2, whole.length]) {
         let (first, cut_off) = (Lines::read(&bytes[..cut]), cut);
@@ -143,7 +142,7 @@ mod tests {
 
     fn run(target: &str, check: Check) {
         for (path, bytes) in corpus(target) {
-            // Shown only where the check panics.
+            // Shown only if the check panics.
             println!("{path}");
             check(&bytes);
         }
@@ -194,7 +193,7 @@ mod tests {
 
     fn edit() -> impl Strategy<Value = Edit> {
         let at = any::<Index>;
-        // What means something to the formats comes up more often than other bytes.
+        // Characters that mean something to the formats come up more often than others.
         let byte =
             || prop_oneof![proptest::sample::select(b"\n 0a\"{}[],:9-\\e.".to_vec()), any::<u8>()];
         prop_oneof![
@@ -234,7 +233,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn edited_files_of_the_corpus_hold_to_the_same(
+        fn edited_files_of_the_corpus_keep_the_same_promises(
             target in 0..3_usize, file in any::<Index>(), edits in vec(edit(), 1..4)
         ) {
             let targets: [(&str, Check); 3] = [("record", record), ("pool_log", pool_log), ("key", key)];

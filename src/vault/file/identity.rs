@@ -1,4 +1,4 @@
-//! What a vault says of itself in `key.json`: its id, and which seals it lets in. Its keys vouch for it.
+//! What a vault says about itself in `key.json`: its id, and which seals it admits. Its keys vouch for it.
 
 use std::collections::BTreeMap;
 
@@ -10,42 +10,42 @@ use super::records::Seal;
 use crate::vault::key::{KeyId, Signer};
 use crate::vault::seal::{Rules, VaultId};
 
-/// What the vault is, and what it has given up.
+/// What the vault is, and what it no longer accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     id: VaultId,
-    /// The oldest version of a seal that is in it.
+    /// The oldest version of a seal in the vault.
     least: u32,
     /// Keys that sealed it before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     retired: Vec<KeyId>,
-    /// Keys that are trusted no more.
+    /// Keys that are no longer trusted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     revoked: Vec<KeyId>,
-    /// What each key vouches for all of this by, in base64.
+    /// Each key's signature over all of this, in base64.
     signatures: BTreeMap<KeyId, String>,
 }
 
-/// The version of a seal that is bound to its vault.
+/// The version from which a seal is bound to its vault.
 pub(super) const BOUND: u32 = 3;
 
-/// What can be told of an identity.
+/// Whether an identity can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vouched {
     /// One of the keys vouches for it.
     Yes,
-    /// One of them should, and does not.
+    /// One of the keys should vouch for it, and does not.
     No,
-    /// None of the keys is its own.
+    /// None of the keys is the vault's.
     Unknown,
 }
 
-/// The records are of several vaults, so none can be told to be this one.
+/// The records belong to several vaults, so none of them can be taken to be this one.
 #[derive(Debug)]
 pub(super) struct SeveralVaults(pub(super) Vec<VaultId>);
 
 impl Identity {
-    /// That of a vault of which nothing is known but what its records' seals say.
+    /// Returns the identity of a vault that is known only from its records' seals.
     pub(super) fn of(seals: &[Seal]) -> Result<Self, SeveralVaults> {
         let mut vaults: Vec<_> = seals.iter().filter_map(|seal| seal.vault).collect();
         vaults.sort_unstable();
@@ -53,7 +53,7 @@ impl Identity {
         if vaults.len() > 1 {
             return Err(SeveralVaults(vaults));
         }
-        // Where one seal is bound, those that are not may have been put there.
+        // If one seal is bound, somebody may have added those that are not.
         let least = if seals.is_empty() || !vaults.is_empty() { BOUND } else { 1 };
         let id = vaults.first().copied().unwrap_or_else(VaultId::random);
         let (retired, revoked, signatures) = Default::default();
@@ -69,7 +69,7 @@ impl Identity {
         }
     }
 
-    /// Takes this key back, if it was given up; whether it may be used.
+    /// Takes this key back if it was given up. Returns whether it may be used.
     pub(super) fn take_back(&mut self, key: KeyId) -> bool {
         self.retired.retain(|retired| *retired != key);
         !self.revoked.contains(&key)
@@ -84,20 +84,20 @@ impl Identity {
         }
     }
 
-    /// Trusts this key no more.
+    /// Stops trusting this key.
     pub(super) fn revoke(&mut self, key: KeyId) {
         if !self.revoked.contains(&key) {
             self.revoked.push(key);
         }
     }
 
-    /// No seal is of an older version than this any more.
+    /// Notes that no seal has an older version than this any more.
     pub(super) fn raise(&mut self, least: u32) {
         self.least = self.least.max(least);
     }
 
-    /// Has those of these keys vouch for it that are among `of`. What others of them have said before stays, and holds
-    /// as long as it is of the same.
+    /// Signs it with those of these keys that are among `of`. Earlier signatures of keys in `of` stay, and are valid as
+    /// long as nothing else has changed.
     pub(super) fn sign(&mut self, signers: &[Signer], of: &[KeyId]) {
         let fields = self.fields();
         self.signatures.retain(|key, _| of.contains(key));
@@ -106,8 +106,8 @@ impl Identity {
         }
     }
 
-    /// Whether those of the vault's keys that are at hand vouch for it, each of them: a file that names another key as
-    /// the present one may be anybody's.
+    /// Whether each of the vault's keys that is at hand vouches for it: anybody could have made a file that names
+    /// another key as the current one.
     pub(super) fn is_vouched_for(&self, signers: &[Signer], keys: &[KeyId]) -> Vouched {
         let fields = self.fields();
         let mut signers = signers.iter().filter(|signer| keys.contains(&signer.id())).peekable();

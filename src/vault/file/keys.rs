@@ -1,4 +1,4 @@
-//! Which key seals the vault, and how many seals were made under it: what this process knows of `key.json`.
+//! Which key seals the vault, and how many seals it has made: what this process knows of `key.json`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,48 +14,49 @@ use crate::vault::key::{KeyId, Signer};
 use crate::vault::seal::{Rules, other_key, wrong_key};
 use crate::vault::{Damage, VaultError};
 
-/// How many seals one key may make with random nonces of 96 bits: NIST SP 800-38D, section 8.3.
-pub(super) const MOST: u64 = 1 << 32;
+/// The number of seals that one key may make with random nonces of 96 bits: NIST SP 800-38D, section 8.3.
+pub(super) const MAX_SEALS: u64 = 1 << 32;
 
-/// From how many on a warning says that the key is to be rotated.
-pub(super) const MANY: u64 = 1 << 31;
+/// The number of seals from which on a warning says that the key should be rotated.
+pub(super) const WARN_SEALS: u64 = 1 << 31;
 
-/// How many seals are counted at once, before they are made: a process that ends has counted too many,
-/// never too few.
+/// The number of seals that are counted together, before they are made: a process that ends has counted too many, never
+/// too few.
 const BATCH: u64 = 1 << 10;
 
-/// What this process knows of the file. The methods block and want the vault's lock held.
+/// What this process knows of the file. The methods block, and the caller must hold the vault's lock.
 pub(super) struct Keys {
     path: PathBuf,
-    /// What vouches under the keys that this process has.
+    /// Signers for the keys that this process has.
     signers: Vec<Signer>,
-    /// The file as it was last read, kept open so that no other can have its identity.
+    /// The file as it was last read. It is kept open so that no other file can get its identity.
     known: Option<(File, FileId, Marker)>,
-    /// How many seals this process may make before it counts again.
+    /// The number of seals that this process may make before it counts again.
     left: u64,
-    /// What the file was to say when the vault was opened, while it can't be written.
+    /// The file's content as it should have been written when the vault was opened, if it could not be written.
     unwritten: Option<Unwritten>,
 }
 
-/// What is written once it can be.
+/// A change that is written as soon as possible.
 struct Unwritten {
-    /// With which keys the vault was opened.
+    /// The keys with which the vault was opened.
     keys: Vec<Signer>,
     change: Change,
 }
 
-/// What the file is to say from now on.
+/// The new content of the file.
 struct Change {
     marker: Marker,
-    /// What it says so far; nothing where there is none, or one that can't be read.
+    /// Its present content; `None` if there is no file, or one that cannot be read.
     instead_of: Option<Marker>,
     was_damaged: bool,
-    /// Which seals are let in until it is written.
+    /// Which seals are admitted until it is written.
     rules: Rules,
 }
 
 impl Change {
-    /// Whether the file says so far what it did when this was made. That others count their seals changes nothing.
+    /// Whether the file still says what it said when this change was made. Other processes' counts of their seals do
+    /// not matter.
     fn is_instead_of(&self, marker: Option<&Marker>) -> bool {
         let says = |marker: &Marker| (marker.key_id, marker.previous.clone(), marker.vault.clone());
         self.instead_of.as_ref().map(says) == marker.map(says)
@@ -67,7 +68,7 @@ impl Keys {
         Self { path, signers: Vec::new(), known: None, left: 0, unwritten: None }
     }
 
-    /// This process has these keys, too.
+    /// Adds keys that this process has.
     pub(super) fn add(&mut self, signers: &[Signer]) {
         for signer in signers {
             if self.signers.iter().all(|known| known.id() != signer.id()) {
@@ -76,8 +77,8 @@ impl Keys {
         }
     }
 
-    /// The key that seals from now on and which seals are let in; `None` where there is no file. What could not be
-    /// written so far counts as if it were, unless another process has written since.
+    /// Returns the key that seals from now on and which seals are admitted; `None` if there is no file. Changes that
+    /// could not be written count as written, unless another process has written since.
     pub(super) fn facts(&mut self) -> Result<Option<(KeyId, Rules)>, VaultError> {
         let marker = match (self.read(), &self.unwritten) {
             (Err(VaultError::Damaged(_)), Some(Unwritten { change, .. })) if change.was_damaged => None,
@@ -91,11 +92,11 @@ impl Keys {
         })
     }
 
-    /// Opens the vault for whoever seals with the first of these keys and opens with all of them. Where no
-    /// file says which key is the vault's, `sealed` answers how its records are sealed.
+    /// Opens the vault for a process that seals with the first of these keys and opens with all of them. If no file
+    /// says which key is the vault's, `sealed` returns how its records are sealed.
     ///
-    /// A file that can't be read is made anew, and named. If `may_wait`, the vault can be opened although the file
-    /// can't be written (a full disk, a file system that is mounted read-only); [`settle`](Self::settle) makes up for it.
+    /// A file that cannot be read is made again, and named. If `may_wait`, the vault can be opened even if the file
+    /// cannot be written (on a full disk or a read-only mount); [`settle`](Self::settle) writes it later.
     pub(super) fn open(
         &mut self,
         signers: &[Signer],
@@ -115,19 +116,19 @@ impl Keys {
         Ok(damage)
     }
 
-    /// Writes what could not be written when the vault was opened. For who is about to seal.
+    /// Writes what could not be written when the vault was opened. Called before something is sealed.
     pub(super) fn settle(
         &mut self,
         sealed: impl FnOnce() -> Result<Vec<Seal>, VaultError>,
     ) -> Result<(), VaultError> {
-        // Another process may have written since, so it is looked at anew.
+        // Another process may have written since, so look again.
         match self.unwritten.as_ref().map(|unwritten| unwritten.keys.clone()) {
             Some(keys) => self.open(&keys, false, sealed).map(drop),
             None => Ok(()),
         }
     }
 
-    /// What the file is to say, if that is anything else than now; and what is wrong with it.
+    /// Returns what the file should say, if that differs from what it says, and what is wrong with it.
     fn look(
         &mut self,
         signers: &[Signer],
@@ -138,7 +139,7 @@ impl Keys {
         let (marker, damage) = match self.read() {
             Ok(marker) => (marker, None),
             Err(VaultError::Damaged(damage)) if !is_newer::<Marker>(&self.path)? => {
-                // One that names another key as the present one is not ours to make anew.
+                // If it names another key as the current one, it is not for this process to replace.
                 if let Ok(Some(marker)) = Marker::read(&self.path)
                     && !keys.contains(&marker.key_id)
                 {
@@ -156,19 +157,19 @@ impl Keys {
             return Ok((None, None));
         }
         if keys.contains(&current) {
-            // The vault's key is known here and another is to follow it: from now on it seals.
+            // This process has the vault's key, and another key should follow it: that one seals from now on.
             return Ok((Some(follow(marker, key)?), None));
         }
         if marker.previous.contains(&key) {
-            // Whoever has a place for it finds the new key there; and who hasn't is told when that is needed.
+            // A process with a key place finds the new key there; any other is told when it needs the key.
             tracing::info!(
-                "the vault is being sealed anew with the key {current}; the key {key} opens only what was \
+                "the vault is being resealed with the key {current}; the key {key} opens only what was \
                  not reached yet"
             );
             return Ok((None, None));
         }
         let (path, reason) = (self.path.display(), other_key(current, key));
-        // The records say under which key they are. Only if that is this one, the file is wrong.
+        // The records say with which key they are sealed. Only if it is this key, the file is wrong.
         let sealed = sealed()?;
         let is_wrong = !sealed.is_empty() && sealed.iter().all(|seal| keys.contains(&seal.key));
         Err(VaultError::Key(match is_wrong {
@@ -180,8 +181,8 @@ impl Keys {
         }))
     }
 
-    /// What says which key is the vault's, where no file does: the first of these, if it or another of them
-    /// sealed the records that there are.
+    /// Returns what to write if no file says which key is the vault's: the first of these keys, if it or another of
+    /// them sealed the existing records.
     fn first(&self, keys: &[KeyId], seals: &[Seal], was_damaged: bool) -> Result<Change, VaultError> {
         let key = keys[0];
         let mut previous: Vec<_> = seals.iter().map(|seal| seal.key).collect();
@@ -204,29 +205,29 @@ impl Keys {
                 ),
             )
         })?;
-        // An id that no seal has is drawn anew when it is written; until then nothing is to be bound to it.
+        // If no seal has an id, one is drawn when the file is written. Until then nothing must be bound to it.
         let is_drawn = seals.iter().all(|seal| seal.vault.is_none());
         let rules = if is_drawn { Rules::default() } else { vault.rules() };
-        // One that can't be read may have counted many.
-        let seals = BTreeMap::from_iter(was_damaged.then_some((key, MANY)));
+        // A file that cannot be read may have counted many seals.
+        let seals = BTreeMap::from_iter(was_damaged.then_some((key, WARN_SEALS)));
         let marker = Marker { version: VERSION, key_id: key, previous, seals, vault: Some(vault) };
         Ok(Change { marker, instead_of: None, was_damaged, rules })
     }
 
     fn make(&mut self, change: &Change) -> Result<(), VaultError> {
         if change.instead_of.is_none() {
-            // Whoever makes the file of the keys is the first here.
+            // The process that makes the keys' file is the first one here.
             disk::sync_way(disk::parent(&self.path))?;
         }
         if change.was_damaged {
-            // It stays until another takes its place: whoever comes after a crash must find it damaged too.
+            // It stays until the new file replaces it: after a crash, the next process must find it damaged, too.
             disk::keep_copy(&self.path)?;
         }
         self.write_signed(change.marker.clone())
     }
 
-    /// Gives a vault an id that has none, so that what is sealed from now on is bound to it. `seals` answers what the
-    /// records say. Nothing where it has one.
+    /// Gives the vault an id if it has none, so that everything sealed from now on is bound to it. `seals` returns what
+    /// the records say.
     pub(super) fn identify(
         &mut self,
         seals: impl FnOnce() -> Result<Vec<Seal>, VaultError>,
@@ -239,28 +240,28 @@ impl Keys {
         self.write_signed(Marker { vault: Some(vault), ..marker })
     }
 
-    /// Trusts a key no more, whatever was sealed with it.
+    /// Stops trusting a key, whatever was sealed with it.
     pub(super) fn revoke(&mut self, key: KeyId) -> Result<(), VaultError> {
         let mut marker = self.current()?;
         if marker.keys().contains(&key) {
             return Err(VaultError::Key(format!(
-                "the key {key} is one of the vault's own; seal the vault anew with another key first"
+                "the key {key} is one of the vault's own; reseal the vault with another key first"
             )));
         }
         let Some(vault) = &mut marker.vault else {
-            let reason = "the vault is of an older version, which revokes nothing; seal it anew first";
+            let reason = "the vault is of an older version, which revokes nothing; reseal it first";
             return Err(VaultError::Key(reason.to_owned()));
         };
         vault.revoke(key);
         self.write_signed(marker)
     }
 
-    /// What the file says of a key that may seal. Refused where the vault is another key's by now.
+    /// Returns what the file says about a key that may seal. Refused if the vault has another key by now.
     fn of_sealing(&mut self, key: KeyId) -> Result<Option<Marker>, VaultError> {
         match self.current() {
             Ok(marker) if marker.key_id == key || marker.previous.contains(&key) => Ok(Some(marker)),
             Ok(marker) => Err(wrong_key(marker.key_id, key)),
-            // The count guards against 2^32 seals; it must not cost the one at hand.
+            // The count guards against 2^32 seals. An error in it must not cost the current seal.
             Err(error) => {
                 tracing::warn!("seals are not counted: {error}");
                 Ok(None)
@@ -268,26 +269,26 @@ impl Keys {
         }
     }
 
-    /// Whether this key may seal, for who does not do so yet.
+    /// Checks whether this key may seal, before anything is sealed.
     pub(super) fn may_seal(&mut self, key: KeyId) -> Result<(), VaultError> {
         self.of_sealing(key).map(|_| ())
     }
 
-    /// Counts one seal that is about to be written, under this key. Refused where the vault is another
-    /// key's by now, and where the key has made as many as it may.
+    /// Counts one seal with this key that is about to be written. Refused if the vault has another key by now, or if
+    /// the key has made as many seals as it may.
     pub(super) fn count(&mut self, key: KeyId) -> Result<(), VaultError> {
         let Some(marker) = self.of_sealing(key)? else { return Ok(()) };
         if self.left == 0 {
             let counted = marker.seals(key);
-            if counted >= MOST {
+            if counted >= MAX_SEALS {
                 return Err(VaultError::Key(format!(
-                    "the key {key} has made 2^32 seals, as many as it safely can; seal the vault anew with \
+                    "the key {key} has made 2^32 seals, as many as it safely can; reseal the vault with \
                      another key"
                 )));
             }
-            if counted >= MANY {
+            if counted >= WARN_SEALS {
                 tracing::warn!(
-                    "the key {key} has made {counted} of at most 2^32 seals; seal the vault anew with another"
+                    "the key {key} has made {counted} of at most 2^32 seals; reseal the vault with another"
                 );
             }
             let mut marker = marker;
@@ -299,7 +300,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Gives up the keys before the present one: no record is sealed under them any more, and none in an older format
+    /// Gives up the keys before the current one. No record is sealed with them any more, and none has an older format
     /// than this.
     pub(super) fn forget_previous(&mut self, key: KeyId, least: u32) -> Result<(), VaultError> {
         let marker = self.current()?;
@@ -346,7 +347,7 @@ impl Keys {
         write_json(&self.path, &marker)
     }
 
-    /// Writes what was changed of what the vault says of itself, and vouches for it.
+    /// Signs and writes a marker after a change of what the vault says about itself.
     fn write_signed(&mut self, mut marker: Marker) -> Result<(), VaultError> {
         let keys = marker.keys();
         if let Some(vault) = &mut marker.vault {
@@ -356,14 +357,14 @@ impl Keys {
         self.write(marker)
     }
 
-    /// Whether this process can vouch under all of the vault's keys: whoever has one of them alone trusts that one.
+    /// Whether this process can sign with all of the vault's keys: a process that has only one of them trusts that one.
     fn can_vouch(&self, marker: &Marker) -> bool {
         let has = |key: &KeyId| self.signers.iter().any(|signer| signer.id() == *key);
         marker.keys().iter().all(has)
     }
 }
 
-/// What says that this key follows the vault's own, which takes it back if it was given up before.
+/// Returns the change that makes this key follow the vault's current one. Takes the key back if it was given up before.
 fn follow(marker: Marker, key: KeyId) -> Result<Change, VaultError> {
     let mut next = Marker { version: VERSION, key_id: key, ..marker.clone() };
     next.previous.retain(|other| *other != key);

@@ -1,5 +1,5 @@
-//! The operating system's file locks, taken without waiting for long: whoever finds one held gives the
-//! thread back and tries again later.
+//! The operating system's file locks, taken without a long wait: a thread that finds one held returns and tries again
+//! later.
 
 use std::fs::File;
 use std::io;
@@ -12,11 +12,11 @@ use crate::vault::VaultError;
 use crate::vault::disk::lock::{has_name, open, open_to_read};
 use crate::vault::disk::{self, FileId, ops};
 
-/// How long a thread sleeps before each further try. Together less than a millisecond, which covers most
-/// changes of another process; who must wait longer does so without a thread.
+/// How long a thread sleeps before each further try, in microseconds. Together this is less than a millisecond, which
+/// covers most changes by another process. A longer wait does not occupy a thread.
 const PAUSES: [u64; 6] = [0, 20, 50, 100, 200, 400];
 
-/// One lock file, kept open. Of one process, one thread at a time holds it.
+/// One lock file, kept open. Within one process, one thread at a time holds it.
 pub(super) struct LockFile {
     path: PathBuf,
     file: Mutex<Option<Open>>,
@@ -25,7 +25,7 @@ pub(super) struct LockFile {
 struct Open {
     file: File,
     id: FileId,
-    /// Whether it could be written to: if not, nor can anything be that it guards, most likely.
+    /// Whether it could be opened for writing. If not, what it guards most likely cannot be written either.
     is_writable: bool,
 }
 
@@ -33,7 +33,7 @@ struct Open {
 pub(super) struct Held<'a>(MutexGuard<'a, Option<Open>>);
 
 impl Held<'_> {
-    /// Whether the lock's file could be written to.
+    /// Whether the lock's file could be opened for writing.
     pub(super) fn is_writable(&self) -> bool {
         self.0.as_ref().is_some_and(|open| open.is_writable)
     }
@@ -41,7 +41,7 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // Closing the file unlocks too, should unlocking ever fail.
+        // Closing the file also unlocks it, if unlocking ever fails.
         if self.0.as_ref().is_some_and(|open| open.file.unlock().is_err()) {
             *self.0 = None;
         }
@@ -57,13 +57,13 @@ impl LockFile {
         &self.path
     }
 
-    /// Takes the lock, with less than a millisecond of patience.
+    /// Takes the lock. Waits for less than a millisecond.
     pub(super) fn take(&self) -> Result<Held<'_>, Stopped> {
         self.take_as(true)
     }
 
-    /// Takes the lock for whoever changes nothing. `None` if it is missing and can't be made: nobody can be kept out
-    /// then, and who reads sees each file whole all the same.
+    /// Takes the lock for a caller that changes nothing. Returns `None` if it is missing and cannot be made: then
+    /// nobody can be kept out, and a reader sees each file whole all the same.
     pub(super) fn take_to_read(&self) -> Result<Option<Held<'_>>, Stopped> {
         match self.take_as(false) {
             Err(Stopped::Failed(error))
@@ -84,7 +84,7 @@ impl LockFile {
             }
             let mut slot = match self.file.try_lock() {
                 Ok(slot) => slot,
-                // A file is opened and locked, or it is not: a panic leaves no half of that.
+                // The file is either open and locked, or it is not: a panic cannot leave it in between.
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => continue,
             };
@@ -115,14 +115,14 @@ impl LockFile {
         }
         let has_name = has_name(*id, &self.path);
         if !matches!(has_name, Ok(true)) {
-            // Where somebody has removed the file, whoever comes next would lock another one. Closing it
-            // unlocks, which an error needs as well: it is answered without a `Held`.
+            // If the file was removed, the next process would lock another one. Closing the file unlocks it, which an
+            // error needs as well, because it is returned without a `Held`.
             *slot = None;
         }
         has_name
     }
 
-    /// Looks whether a lock that is held is refused to others here: some file systems say yes to everyone.
+    /// Checks that other processes cannot take a lock that is held: some file systems grant it to everyone.
     pub(super) fn check(&self, _held: &Held<'_>) -> Result<(), VaultError> {
         let (file, ..) = open_to_read(&self.path)?;
         if ops::try_lock(&file, &self.path).map_err(disk::failed("lock", &self.path))? {

@@ -1,7 +1,7 @@
 //! The lines of a pool's log: each a checksum, an entry in JSON, and a line feed.
 //!
-//! A process may be killed while it appends, and a power cut may keep any part of what was not synced. So
-//! what follows the last good line is no line yet; a bad line with a good one after it is damage.
+//! A process may be killed while it appends, and a power cut may keep any part of what was not synced. So bytes after
+//! the last good line do not count as a line yet; a bad line with a good one after it is damage.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,70 +14,70 @@ use crate::standing::{Outcome, Standings};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 
-/// The version of the log's format. Version 1 was a file of JSON that was replaced whole.
+/// The version of the log's format. Version 1 was a JSON file that was replaced whole.
 pub(super) const FORMAT: u32 = 2;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Line {
-    /// Grows by one with each line of a pool, across its snapshots.
+    /// Grows by one with each line of a pool's log, across its snapshots.
     pub(super) sequence: u64,
     pub(super) entry: Entry,
 }
 
-/// What a line says.
+/// A line's content.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
-    /// How the pool stands, whole; the first line of each file.
+    /// The pool's whole state; the first line of each file.
     Snapshot(Snapshot),
     /// Outcomes, merged in this order.
     Outcomes(Vec<Outcome>),
-    /// A credential has this label and is of this kind; one that was no member is one now, the last in the order.
+    /// A credential has this label and kind. If it was not a member, it becomes one, last in the order.
     Member {
         id: CredentialId,
         label: Arc<str>,
-        /// Older versions don't write it.
+        /// Older versions do not write it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kind: Option<Kind>,
     },
     /// A credential has another place in the order, counted from 0.
     Moved { id: CredentialId, place: usize },
-    /// A credential is gone.
+    /// A credential was removed.
     Removed(CredentialId),
     /// The record of a credential is about to change.
     Touched(CredentialId),
 }
 
-/// How a pool stands, whole.
+/// A pool's whole state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     pub(super) format: u32,
     pub(super) pool: PoolKey,
     pub(super) standings: Standings,
     pub(super) labels: HashMap<CredentialId, Arc<str>>,
-    /// Older versions don't write it.
+    /// Older versions do not write it.
     #[serde(default, skip_serializing_if = "HashMap::is_empty")]
     pub(super) kinds: HashMap<CredentialId, Kind>,
 }
 
 impl Entry {
-    /// That this credential is a member.
+    /// Returns the entry that makes a credential a member.
     pub(super) fn member(metadata: &Metadata) -> Self {
         let Metadata { id, label, kind, .. } = metadata;
         Self::Member { id: *id, label: label.clone(), kind: Some(*kind) }
     }
 }
 
-/// What some bytes of a log came to.
+/// The lines read from some bytes of a log.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     pub(super) lines: Vec<Line>,
-    /// How many bytes they took, with bad lines in between.
+    /// How many bytes they took, including bad lines between them.
     pub(super) length: usize,
-    /// How many bad lines have a good one after them.
+    /// How many bad lines have a good line after them.
     pub(super) damaged: usize,
-    /// Whether they begin with a snapshot of a format that is newer than ours.
+    /// Whether the bytes begin with a snapshot in a newer format than ours.
     pub(super) is_newer: bool,
 }
 
@@ -99,7 +99,7 @@ impl Line {
     }
 }
 
-/// The text of a line whose checksum is right.
+/// Returns the text of a line if its checksum is right.
 fn checked(line: &[u8]) -> Option<&[u8]> {
     let (checksum, text) = line.split_at_checked(8)?;
     let text = text.strip_prefix(b" ")?;
@@ -128,8 +128,8 @@ impl Lines {
     }
 }
 
-/// Whether bytes without a good line are what is there of a log's first line when a process dies that writes
-/// it, or when the power goes: its beginning, and perhaps zeros for the rest.
+/// Whether bytes without a good line may be the first line of a log whose writer died, or that a power cut has
+/// shortened: its beginning, and perhaps zeros after it.
 pub(super) fn is_begun(bytes: &[u8]) -> bool {
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let (checksum, text) = bytes[..written].split_at(written.min(8));
@@ -139,7 +139,7 @@ pub(super) fn is_begun(bytes: &[u8]) -> bool {
         && !text.contains(&b'\n')
 }
 
-/// Reads from a log which pool it belongs to; `None` if its maker has not finished the first line.
+/// Reads from a log which pool it belongs to; `None` if its first line was never finished.
 pub(super) fn pool_of(path: &Path) -> Result<Option<PoolKey>, VaultError> {
     let Some((file, metadata)) = disk::open_plain(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
@@ -159,7 +159,7 @@ fn is_digit(byte: &u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
-/// Whether a log begins with a good line of a format that is newer than ours.
+/// Whether a log begins with a good line in a newer format than ours.
 fn is_newer(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Line {

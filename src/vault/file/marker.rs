@@ -1,4 +1,4 @@
-//! What `key.json` says: which key seals the vault, which vault it is, and how many seals were made.
+//! The content of `key.json`: which key seals the vault, which vault it is, and how many seals were made.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,27 +12,27 @@ use crate::vault::disk;
 use crate::vault::key::{KeyId, Signer};
 use crate::vault::seal::Rules;
 
-/// The file as it stands.
+/// The file's content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Marker {
     pub(super) version: u32,
     /// The key that seals from now on.
     pub(super) key_id: KeyId,
-    /// Keys under which records may still be sealed, while they are sealed anew.
+    /// Keys with which records may still be sealed while the vault is being resealed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) previous: Vec<KeyId>,
-    /// How many seals were made under each key, at the most.
+    /// The maximum number of seals that each key may have made.
     pub(super) seals: BTreeMap<KeyId, u64>,
     /// Since version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) vault: Option<Identity>,
 }
 
-/// The version of the file that says which vault it is.
+/// The version from which the file says which vault it is.
 pub(super) const IDENTIFIED: u32 = 2;
 
 impl Marker {
-    /// Reads the file; `None` where there is none.
+    /// Reads the file; `None` if there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, VaultError> {
         let marker: Option<Self> = read_json(path, WAY_OUT)?;
         match marker {
@@ -49,17 +49,17 @@ impl Marker {
         &self.previous
     }
 
-    /// Which seals the vault lets in.
+    /// Returns which seals the vault admits.
     pub(super) fn rules(&self) -> Rules {
         self.vault.as_ref().map(Identity::rules).unwrap_or_default()
     }
 
-    /// The keys that may seal.
+    /// Returns the keys that may seal.
     pub(super) fn keys(&self) -> Vec<KeyId> {
         [self.key_id].iter().chain(&self.previous).copied().collect()
     }
 
-    /// Whether the vault's keys, as far as they are among these, vouch for what it says of itself.
+    /// Whether those of the vault's keys that are among these vouch for what it says about itself.
     pub(super) fn is_vouched_for(&self, signers: &[Signer]) -> Vouched {
         match &self.vault {
             Some(vault) => vault.is_vouched_for(signers, &self.keys()),
@@ -67,20 +67,19 @@ impl Marker {
         }
     }
 
-    /// The file's damage where nobody vouches for it who should.
+    /// Returns the damage of a file that the keys do not vouch for.
     pub(super) fn forged(path: &Path) -> VaultError {
         disk::damaged(path, format!("it was changed by somebody without the vault's key; {WAY_OUT}"))
     }
 
-    /// How many seals a key has made, at the most.
+    /// Returns the maximum number of seals that a key may have made.
     pub(super) fn seals(&self, key: KeyId) -> u64 {
         self.seals.get(&key).copied().unwrap_or(0)
     }
 }
 
-/// What helps where it can't be read.
-const WAY_OUT: &str =
-    "it is kept under another name and made anew; seal the vault anew with another key";
+/// What to do if it cannot be read.
+const WAY_OUT: &str = "it is kept under another name and made again; reseal the vault with another key";
 
 impl Versioned for Marker {
     const NEWEST: u32 = IDENTIFIED;

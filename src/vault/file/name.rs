@@ -1,4 +1,4 @@
-//! File names made of names that users chose.
+//! File names made from names that users chose.
 
 use std::fmt::Write;
 
@@ -6,28 +6,28 @@ use sha2::{Digest, Sha256};
 
 use crate::credential::PoolKey;
 
-/// The longest file name, in bytes, that common file systems take is 255; this leaves some room.
+/// The maximum length of a name in bytes. Common file systems take up to 255; this leaves some room.
 const MAX_LEN: usize = 200;
 
-/// The name of a pool's files, but for the ending. Two pools never have the same, not even where file names ignore case; none
-/// has a separator, begins with a dot, or is a name that a system keeps for itself.
+/// Returns the name of a pool's files, without the ending. No two pools have the same name, even if file names ignore
+/// case. No name contains a separator, begins with a dot, or is reserved by a system.
 pub(crate) fn pool_file(pool: &PoolKey) -> String {
     let mut name = String::new();
     escape(pool.provider(), &mut name);
     name.push('+');
     escape(pool.namespace(), &mut name);
-    // Within an escaped name the `+` splits the two unmistakably.
+    // An escaped name has no `+`, so the two parts cannot be confused.
     bounded(name)
 }
 
-/// The name of a client's file, but for what stands around it.
+/// Returns the name of a client's file, without what is put around it.
 pub(super) fn client_file(client: &str) -> String {
     let mut name = String::new();
     escape(client, &mut name);
     bounded(name)
 }
 
-/// An escaped name, or what stands for it where it is too long: no escaped name begins with `=`.
+/// Returns an escaped name, or a hash if it is too long: no escaped name begins with `=`.
 fn bounded(name: String) -> String {
     if name.len() <= MAX_LEN {
         return name;
@@ -38,7 +38,7 @@ fn bounded(name: String) -> String {
     })
 }
 
-/// Lower-case letters, digits, `-` and `_` stay; every other byte becomes `%` and two digits.
+/// Keeps lower-case letters, digits, `-` and `_`; every other byte becomes `%` and two digits.
 fn escape(name: &str, into: &mut String) {
     for byte in name.bytes() {
         match byte {
@@ -56,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn name() -> impl Strategy<Value = String> {
-        // The characters that matter to paths and to the escaping itself, and long runs of them.
+        // Characters that matter to paths and to the escaping itself, and long runs of them.
         prop_oneof!["[aA+%=.2/\\\\b-]{0,4}", "[aA]{90,110}", "\\PC{0,8}"]
     }
 
@@ -64,7 +64,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn two_pools_never_share_a_file_even_where_case_is_ignored(
+        fn two_pools_never_share_a_file_even_if_case_is_ignored(
             one in (name(), name()), two in (name(), name())
         ) {
             let file = |(provider, namespace): &(String, String)| {

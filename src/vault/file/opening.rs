@@ -1,4 +1,4 @@
-//! Making the vault's directories, and putting them in order: modes, and what a killed process has left.
+//! Makes the vault's directories and puts them in order: modes, and files that a killed process has left.
 
 use std::fs::{self, DirEntry, Metadata};
 use std::io;
@@ -17,20 +17,20 @@ pub(super) const KEYS: &str = "key.json";
 
 pub(super) const DIRECTORIES: [&str; 3] = [RECORDS, POOLS, LEASES];
 
-/// Whether there is a vault in the directory, or what is left of one.
+/// Whether there is a vault in the directory, or the remains of one.
 pub(super) fn is_vault(root: &Path) -> bool {
     let is_there = |name: &&str| match root.join(name).try_exists() {
         Ok(is_there) => is_there,
-        // What can't be looked at may be one.
+        // If it cannot be looked at, it may be one.
         Err(error) => error.kind() != io::ErrorKind::NotADirectory,
     };
     [RECORDS, KEYS].iter().any(is_there)
 }
 
-/// Makes the directories that are missing and narrows the modes of the others; that of a root that was there
-/// before only if nothing else than a vault is in it. Answers whether there was a vault.
+/// Makes the missing directories and narrows the modes of the others. The mode of a root that already existed is
+/// narrowed only if it holds nothing but a vault. Returns whether there was a vault.
 ///
-/// Of that, nothing but the records must be there for it to be read.
+/// The records are all that must exist for a vault to be read.
 pub(super) fn make(root: &Path, on_network: bool) -> Result<bool, VaultError> {
     let is_there = is_vault(root);
     let mut wide = Wide::default();
@@ -61,8 +61,8 @@ fn refuse_network(root: &Path) -> Result<(), VaultError> {
     }
 }
 
-/// Removes the temporary files that killed processes have left, and narrows the modes of ours. Wants the
-/// vault's lock held.
+/// Removes temporary files that killed processes have left, and narrows the modes of the vault's files. The caller must
+/// hold the vault's lock.
 pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
     let mut wide = Wide::default();
     for directory in [""].into_iter().chain(DIRECTORIES) {
@@ -74,12 +74,12 @@ pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
         for (entry, metadata) in looked_at(&entries) {
             if disk::is_temporary(entry) {
                 let path = entry.path();
-                // Temporary files are made under the lock: whoever began this one is gone. But for a key
-                // file's, which removes it by itself, or makes another.
+                // Temporary files are made under the lock, so whoever began this one is gone. Only a key file's is not;
+                // its maker removes it, or makes another.
                 match ops::remove(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         let error = disk::failed("remove", &path)(error);
-                        // It is of no account, and is removed by whoever can.
+                        // It does no harm, and the next process that can removes it.
                         if !disk::is_unwritable(&error) {
                             return Err(error);
                         }
@@ -99,14 +99,14 @@ pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// What is known of each entry, but for one that is gone meanwhile.
+/// Returns each entry's metadata; `None` for an entry that is gone meanwhile.
 pub(super) fn looked_at(entries: &[DirEntry]) -> impl Iterator<Item = (&DirEntry, Option<Metadata>)> {
     let look = |entry: &DirEntry| entry.metadata().ok();
     let metadata = shares::work(entries, |entries| entries.iter().map(look).collect::<Vec<_>>());
     entries.iter().zip(metadata.into_iter().flatten())
 }
 
-/// Whether an entry of the root is a part of the vault.
+/// Whether an entry of the root is part of the vault.
 pub(super) fn is_ours(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     DIRECTORIES.iter().chain(&[LOCK, KEYS]).any(|ours| *ours == name)
@@ -114,10 +114,10 @@ pub(super) fn is_ours(entry: &DirEntry) -> bool {
         || disk::is_temporary(entry)
 }
 
-/// Parts of the vault that others can touch although nobody should.
+/// Parts of the vault that others can touch although they should not.
 #[derive(Default)]
 struct Wide {
-    /// The first of them, and why its mode is not narrowed.
+    /// The first of them, and why its mode cannot be narrowed.
     first: Option<(PathBuf, String)>,
     others: usize,
 }
@@ -128,7 +128,7 @@ impl Wide {
         self.narrow(path, &metadata, 0o700)
     }
 
-    /// Narrows the mode of a part of ours if others may touch it.
+    /// Narrows the mode of a part of the vault if others may touch it.
     fn narrow(&mut self, path: &Path, metadata: &Metadata, mode: u32) -> Result<(), VaultError> {
         if disk::open_to_others(metadata) == 0 {
             return Ok(());
@@ -137,8 +137,8 @@ impl Wide {
             Ok(()) => {
                 tracing::warn!(path = %Shown(path.display()), "others could touch a part of the vault; its mode is now {mode:o}");
             }
-            // The vault was made elsewhere, or before this was looked at, or is another's to change. What is in it is
-            // sealed.
+            // The vault was made elsewhere, or before modes were checked, or another user must change it. Its content
+            // is sealed.
             Err(error) if is_unsettable(&error) => {
                 let VaultError::Io { source, .. } = error else { return Ok(()) };
                 match self.first {
@@ -151,7 +151,7 @@ impl Wide {
         Ok(())
     }
 
-    /// Names those that are left so, once.
+    /// Warns once about the parts that stay so.
     fn tell(self) {
         let Some((path, why)) = self.first else { return };
         let more = match self.others {

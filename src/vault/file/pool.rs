@@ -18,24 +18,22 @@ use crate::standing::Standings;
 use crate::vault::disk::{self, FileId, ops};
 use crate::vault::{Damage, Revision, VaultError};
 
-/// The most that is read at once, in bytes. A log is compacted long before.
+/// The maximum number of bytes that are read at once. A log is compacted long before.
 const MAX_LEN: u64 = 1 << 28;
 
-/// A log shorter than this is not compacted, and a longer one when it has this many times the length of
-/// its snapshot.
+/// The minimum length of a log that is compacted, in bytes, and how many times longer than its snapshot it must be.
 const COMPACT: (u64, u64) = (64 * 1024, 8);
 
-/// What this process knows of a pool's files. The methods block, and want the mutex around it held; those
-/// that change something also want the pool's lock.
+/// What this process knows of a pool's files. The methods block, and the caller must hold the mutex around it; for
+/// methods that change something also the pool's lock.
 pub(super) struct Pool {
     key: PoolKey,
     path: PathBuf,
     state: State,
     log: Option<Log>,
-    /// What can't be read, and is not ours to change.
+    /// What cannot be read, and must not be changed by this process.
     trouble: Option<Trouble>,
-    /// Whether every record of this pool has been asked for its label, and none was changed since but by
-    /// this process.
+    /// Whether every record of this pool was read for its label, and only this process has changed one since.
     pub(super) is_reconciled: bool,
 }
 
@@ -43,16 +41,16 @@ pub(super) struct Pool {
 struct Log {
     file: File,
     id: FileId,
-    /// How much of it was read.
+    /// How much of it was read, in bytes.
     length: u64,
-    /// How much of that is the snapshot.
+    /// How much of that is the snapshot, in bytes.
     snapshot: u64,
     can_append: bool,
 }
 
 #[derive(Debug)]
 enum Trouble {
-    /// Some lines can't be read; the others count.
+    /// Some lines cannot be read; the others count.
     Lines(usize),
     /// Nothing can be read.
     Foreign,
@@ -60,7 +58,7 @@ enum Trouble {
     OtherPool(PoolKey),
     /// A newer version wrote it.
     Newer,
-    /// The file of version 1 can't be read.
+    /// The file of version 1 cannot be read.
     Old(Damage),
 }
 
@@ -89,13 +87,13 @@ impl Pool {
         self.state.members.get(&id)?.kind
     }
 
-    /// Whether it says of this credential what its record says.
+    /// Whether the log says of this credential what its record says.
     pub(super) fn names(&self, metadata: &Metadata) -> bool {
         let Metadata { id, label, kind, .. } = metadata;
         self.label(*id) == Some(label) && self.kind(*id) == Some(*kind)
     }
 
-    /// Who else has this label. Several may, of whom some are gone, or never came.
+    /// Returns the other members with this label. There may be several, some of them gone or never stored.
     pub(super) fn with_label(
         &self,
         label: &str,
@@ -106,21 +104,21 @@ impl Pool {
         members.filter(move |(id, known)| **id != but && has(known)).map(|(id, _)| *id)
     }
 
-    /// What can't be read of its files.
+    /// Returns what cannot be read of its files.
     pub(super) fn damage(&self) -> Option<Damage> {
         let reason = match self.trouble.as_ref()? {
             Trouble::Old(damage) => return Some(damage.clone()),
             Trouble::Lines(count) => format!(
-                "{count} damaged lines are left out, the others count; remove the file to begin anew with \
+                "{count} damaged lines are left out, the others count; remove the file to start again with \
                  order and cooldowns"
             ),
             Trouble::Foreign => {
-                "it is no log of a pool; order and cooldowns begin anew, and the file is \
+                "it is no log of a pool; order and cooldowns start again, and the file is \
                                  kept under another name at the next change"
                     .to_owned()
             }
             Trouble::OtherPool(pool) => format!(
-                "it is the log of the pool {pool}; order and cooldowns begin anew, and the file is kept \
+                "it is the log of the pool {pool}; order and cooldowns start again, and the file is kept \
                  under another name at the next change"
             ),
             Trouble::Newer => "a newer version of this program wrote it; use that one".to_owned(),
@@ -133,23 +131,23 @@ impl Pool {
         self.state.has_removed
     }
 
-    /// Whether some lines can't be read and the others count.
+    /// Whether some lines cannot be read and the others count.
     pub(super) fn has_bad_lines(&self) -> bool {
         matches!(self.trouble, Some(Trouble::Lines(_)))
     }
 
-    /// Whether it is no log of this pool, so that the next change sets it aside.
+    /// Whether it is not a log of this pool, so that the next change sets it aside.
     pub(super) fn is_foreign(&self) -> bool {
         matches!(self.trouble, Some(Trouble::Foreign | Trouble::OtherPool(_)))
     }
 
-    /// Whether a newer version wrote it, which is not ours to change.
+    /// Whether a newer version wrote it. This version must not change it.
     pub(super) fn is_newer(&self) -> bool {
         matches!(self.trouble, Some(Trouble::Newer))
     }
 
-    /// Reads what was written since it was last read: a look at the file where there is nothing. Needs no
-    /// lock: what is being written is left for the next time.
+    /// Reads what was written since the last time; if nothing was, this only looks at the file. Needs no lock: a line
+    /// that is being written is left for the next time.
     pub(super) fn refresh(&mut self) -> Result<(), VaultError> {
         let metadata = match ops::metadata(&self.path) {
             Ok(metadata) => metadata,
@@ -172,16 +170,16 @@ impl Pool {
         }
     }
 
-    /// Begins with what version 1 has left, if it has.
+    /// Starts with what version 1 has left, if anything.
     fn begin_without_log(&mut self) -> Result<(), VaultError> {
-        // It may be readable the next time: until then nothing begins.
+        // It may be readable the next time; nothing starts until then.
         let (state, trouble) = self.begun()?;
         self.reset();
         (self.state, self.trouble) = (state, trouble);
         Ok(())
     }
 
-    /// How the pool stands where no line of a log says it, and what can't be read of that.
+    /// Returns the pool's state if there is no line of a log, and what of it cannot be read.
     fn begun(&self) -> Result<(State, Option<Trouble>), VaultError> {
         #[derive(Deserialize)]
         struct Old {
@@ -196,7 +194,7 @@ impl Pool {
         }
         let mut state = State { sequence: first_sequence(), ..State::default() };
         let path = self.old_path();
-        let way_out = "remove it: order and cooldowns then begin anew";
+        let way_out = "remove it: order and cooldowns then start again";
         let trouble = match read_json::<Old>(&path, way_out) {
             Ok(Some(old)) if old.pool == self.key => {
                 state.members = old.standings.order.iter().map(|id| (*id, Member::default())).collect();
@@ -228,7 +226,7 @@ impl Pool {
     fn read_anew(&mut self) -> Result<(), VaultError> {
         let (file, can_append) = match ops::open_append(&self.path) {
             Ok(file) => (file, true),
-            // It can be read, perhaps; whoever wants to change it is told why that can't be.
+            // It may still be readable; a process that wants to change it is told why it cannot.
             Err(_) => match disk::open_plain(&self.path)? {
                 Some((file, _)) => (file, false),
                 None => return self.begin_without_log(),
@@ -241,7 +239,7 @@ impl Pool {
         self.log = Some(Log { file, id: FileId::of(&metadata), length: 0, snapshot: 0, can_append });
         let read = self.read_first();
         if read.is_err() {
-            // It is read from its beginning the next time, even if it is empty.
+            // Next time it is read from its beginning, even if it is empty.
             self.log = None;
         }
         read
@@ -252,17 +250,17 @@ impl Pool {
         self.read_on()?;
         if self.trouble.is_some() {
             if self.state.sequence == 0 {
-                // Nothing of it can be read: that is a change too.
+                // Nothing of it can be read, which is a change, too.
                 self.state.sequence = first_sequence();
             }
         } else if self.log.as_ref().is_some_and(|log| log.length == 0) {
-            // Whoever made it has not come to its first line.
+            // Its maker did not finish the first line.
             (self.state, self.trouble) = self.begun()?;
         }
         Ok(())
     }
 
-    /// Reads from where the last reading ended.
+    /// Reads on from where the last read ended.
     fn read_on(&mut self) -> Result<(), VaultError> {
         use io::Seek;
         let Some(log) = &mut self.log else { return Ok(()) };
@@ -276,7 +274,7 @@ impl Pool {
         }
         let read = Lines::read(&bytes);
         if is_first && read.is_newer || matches!(self.trouble, Some(Trouble::Newer)) {
-            // Whatever its lines say, even those that could be read here: it has changed.
+            // It has changed, whatever its lines say, including those that could be read here.
             self.trouble = Some(Trouble::Newer);
             log.length += bytes.len() as u64;
             self.state.sequence = first_sequence().max(self.state.sequence.wrapping_add(1));
@@ -285,7 +283,7 @@ impl Pool {
         log.length += read.length as u64;
         if is_first && !matches!(read.lines.first(), Some(Line { entry: Entry::Snapshot(_), .. })) {
             self.trouble = match read.lines.is_empty() {
-                // Whoever wrote it has died meanwhile.
+                // Its writer has died meanwhile.
                 true if log::is_begun(&bytes) => None,
                 true => Some(Trouble::Foreign),
                 // The snapshot is damaged.
@@ -313,7 +311,7 @@ impl Pool {
             if let Entry::Member { id, label, .. } = &line.entry
                 && self.label(*id).is_some_and(|known| known != label)
             {
-                // Whoever wrote it may have died before the record had this label.
+                // Its writer may have died before the record had this label.
                 self.is_reconciled = false;
             }
             self.state.apply(line);
@@ -321,15 +319,15 @@ impl Pool {
         Ok(())
     }
 
-    /// Appends the entries to the log: all of them, or none where it fails. Outlives a killed process, and
-    /// a power cut once the system has written it back by itself. Wants the lock held and the state fresh.
+    /// Appends the entries to the log: all of them, or none if that fails. They outlive a killed process, and also a
+    /// power cut once the system has written them back. The caller must hold the lock and have read the latest state.
     pub(super) fn append(&mut self, entries: impl IntoIterator<Item = Entry>) -> Result<(), VaultError> {
         let mut lines = Vec::new();
         let mut bytes = Vec::new();
         self.make_ready(&mut bytes)?;
         let mut sequence = self.state.sequence;
         for entry in entries {
-            // Only whether two are equal means anything, so a file with the highest number stops nothing.
+            // A number only has to differ from the one before, so a file with the highest number stops nothing.
             sequence = sequence.wrapping_add(1);
             let line = Line { sequence, entry };
             line.write_to(&mut bytes)
@@ -338,7 +336,7 @@ impl Pool {
         }
         let Some(log) = &mut self.log else { return Ok(()) };
         if let Err(error) = ops::write(&log.file, &self.path, &bytes) {
-            // Whoever appends next cuts it off, should this fail too.
+            // If this fails, too, the next process that appends cuts it off.
             let _ = ops::truncate(&log.file, &self.path, log.length);
             return Err(disk::failed("write", &self.path)(error));
         }
@@ -352,8 +350,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Makes sure that there is a log to append to, and that it ends with a good line; a new log's first
-    /// line goes into `bytes`.
+    /// Makes sure that there is a log to append to, and that it ends with a good line. A new log's first line goes into
+    /// `bytes`.
     fn make_ready(&mut self, bytes: &mut Vec<u8>) -> Result<(), VaultError> {
         match &self.trouble {
             Some(Trouble::Newer) => {
@@ -399,14 +397,14 @@ impl Pool {
         line.write_to(bytes).map_err(|error| disk::failed("write", &self.path)(error.into()))
     }
 
-    /// Whether so much was appended that the log is worth writing anew.
+    /// Whether the log is long enough to be worth rewriting.
     pub(super) fn is_long(&self) -> bool {
         let is_long = |log: &Log| log.length > COMPACT.0.max(log.snapshot * COMPACT.1);
         self.log.as_ref().is_some_and(is_long)
     }
 
-    /// Writes the log anew, as one snapshot, durably. A damaged one is kept under another name. Wants the
-    /// lock held and the state fresh, and the vault's lock, since it makes a temporary file.
+    /// Rewrites the log as one snapshot, durably. A damaged log is kept under another name. The caller must hold the
+    /// lock and have read the latest state, and must also hold the vault's lock, since this makes a temporary file.
     pub(super) fn compact(&mut self) -> Result<(), VaultError> {
         match &self.trouble {
             Some(Trouble::Lines(_)) => disk::keep_copy(&self.path)?,
@@ -416,7 +414,7 @@ impl Pool {
         let mut bytes = Vec::new();
         self.write_snapshot(&mut bytes)?;
         disk::Temporary::write(&self.path, &bytes)?.replace(&self.path)?;
-        // What version 1 left says nothing any more.
+        // What version 1 has left no longer matters.
         match ops::remove(&self.old_path()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(disk::failed("remove", &self.old_path())(error));
@@ -427,7 +425,7 @@ impl Pool {
     }
 }
 
-/// Where a new log begins to count: later than any that was removed can have come.
+/// Returns the number with which a new log starts: higher than that of any log that was removed.
 fn first_sequence() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX / 2)

@@ -1,4 +1,4 @@
-//! A record's file, and what it has in common with the vault's other files of JSON.
+//! A record's file, and what all JSON files of the vault have in common.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use crate::vault::disk::{self, damaged, ops};
 use crate::vault::seal::Sealed;
 use crate::vault::{Damage, VaultError, check_stored_names};
 
-/// The version of the layout of the files of JSON.
+/// The version of the layout of JSON files.
 pub(super) const VERSION: u32 = 1;
 
-/// No file of JSON here is longer, in bytes. What is longer is none of ours.
+/// The maximum length of a JSON file in bytes. A longer file is not one of the vault's.
 const MAX_LEN: u64 = 1 << 20;
 
 #[derive(Serialize)]
@@ -31,7 +31,7 @@ pub(super) struct Read {
     pub(super) secret: Sealed,
 }
 
-/// Reads a record; `None` where there is no file.
+/// Reads a record; `None` if there is no file.
 pub(super) fn read(path: &Path, id: CredentialId) -> Result<Option<Record<Sealed>>, VaultError> {
     let way_out = "restore it from a backup, or remove it and sign in again";
     let Some(Read { metadata, secret, .. }) = read_json(path, way_out)? else { return Ok(None) };
@@ -39,20 +39,20 @@ pub(super) fn read(path: &Path, id: CredentialId) -> Result<Option<Record<Sealed
         let reason = format!("it holds the record {}; a copy? move it away", metadata.id);
         return Err(damaged(path, reason));
     }
-    // A label is not bound by the seal, and is shown to people.
+    // The seal does not bind the label, and people are shown it.
     check_stored_names(&metadata)
         .map_err(|error| damaged(path, format!("{error}; correct it there, or {way_out}")))?;
     Ok(Some(Record { metadata, secret }))
 }
 
-/// What `error`, met when this credential's record was read, says of it.
+/// Returns the damage for an error of reading this credential's record.
 pub(super) fn damage(path: &Path, id: CredentialId, error: VaultError) -> Damage {
     let damage = as_damage(path, error);
     let bytes = if damage.may_pass { None } else { read_bytes(path, "").ok().flatten() };
     damage.of(id, bytes.and_then(|bytes| kind_on(&bytes)))
 }
 
-/// The kind that is written on a record, of which no more than that may be whole.
+/// Returns the kind that is written on a record. Nothing else of the record needs to be readable.
 fn kind_on(bytes: &[u8]) -> Option<Kind> {
     const NAME: &[u8] = br#""kind""#;
     let at = bytes.windows(NAME.len()).position(|part| part == NAME)?;
@@ -65,13 +65,13 @@ pub(super) fn write(path: &Path, record: &Record<Sealed>) -> Result<(), VaultErr
     disk::Temporary::write(path, &bytes(path, record)?)?.replace(path)
 }
 
-/// The bytes of the file at `path` that holds this record.
+/// Returns the bytes of the file at `path` for this record.
 pub(super) fn bytes(path: &Path, record: &Record<Sealed>) -> Result<Vec<u8>, VaultError> {
     let Record { metadata, secret } = record;
     bytes_of(path, &Written { version: VERSION, metadata, secret })
 }
 
-/// Writes a file of JSON, durably.
+/// Writes a JSON file, durably.
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), VaultError> {
     disk::Temporary::write(path, &bytes_of(path, value)?)?.replace(path)
 }
@@ -85,19 +85,19 @@ fn bytes_of(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, VaultError> 
     Ok(bytes)
 }
 
-/// The bytes of a file of JSON.
+/// Returns the bytes of a JSON file.
 pub(super) fn to_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-/// Something that says which version of the layout it is in.
+/// A file that says which version of the layout it has.
 pub(super) trait Versioned: DeserializeOwned {
-    /// The newest version that is known here.
+    /// The newest version that this program knows.
     const NEWEST: u32 = VERSION;
 
-    /// The version, as the file has it.
+    /// Returns the file's version.
     fn version(&self) -> u32;
 }
 
@@ -112,7 +112,7 @@ struct Probe {
     version: u32,
 }
 
-/// Reads a file of JSON of a version that is known here; `None` where there is none.
+/// Reads a JSON file of a known version; `None` if there is none.
 pub(super) fn read_json<T: Versioned>(path: &Path, way_out: &str) -> Result<Option<T>, VaultError> {
     let Some(bytes) = read_bytes(path, way_out)? else { return Ok(None) };
     parse(&bytes, path, way_out).map(Some)
@@ -134,13 +134,13 @@ fn read_bytes(path: &Path, way_out: &str) -> Result<Option<Vec<u8>>, VaultError>
     if length > MAX_LEN {
         return Err(damaged(path, format!("too long to be a file of this vault; {way_out}")));
     }
-    // Such a file is replaced whole and never grows, so there is no end to look for after its length.
+    // Such a file is replaced whole and never grows, so its length is final.
     let mut bytes = Vec::with_capacity(length as usize);
     ops::read(&file, path, length, &mut bytes).map_err(disk::failed("read", path))?;
     Ok(Some(bytes))
 }
 
-/// What the bytes of the file at `path` say.
+/// Parses the bytes of the file at `path`.
 pub(super) fn parse<T: Versioned>(bytes: &[u8], path: &Path, way_out: &str) -> Result<T, VaultError> {
     let newest = T::NEWEST;
     let other_version = |version| {
@@ -154,8 +154,8 @@ pub(super) fn parse<T: Versioned>(bytes: &[u8], path: &Path, way_out: &str) -> R
         Ok(value) => Err(other_version(value.version())),
         Err(error) => Err(match serde_json::from_slice::<Probe>(bytes) {
             Ok(Probe { version }) if !is_known(version) => other_version(version),
-            // serde's own words quote what they choke on, which in a stray file may be a secret: only the
-            // place is passed on.
+            // serde's messages quote what they cannot parse, which may be a secret in a stray file. So only the
+            // position is passed on.
             _ => {
                 let (line, column) = (error.line(), error.column());
                 damaged(

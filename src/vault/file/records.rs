@@ -1,4 +1,4 @@
-//! The records' files: which there are, whose they are, and reading them.
+//! The records' files: which there are, which pool each belongs to, and how to read them.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +15,7 @@ use crate::vault::{Damage, VaultError};
 /// The directory of the records, and what this process knows of them.
 pub(super) struct Records {
     directory: PathBuf,
-    /// The pool of each record that was read: it never changes.
+    /// The pool of each record that was read. It never changes.
     owners: Mutex<HashMap<CredentialId, PoolKey>>,
 }
 
@@ -33,7 +33,7 @@ impl Records {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pool of a record that was read before.
+    /// Returns the pool of a record that was read before.
     pub(super) fn owner(&self, id: CredentialId) -> Option<PoolKey> {
         self.owners().get(&id).cloned()
     }
@@ -50,7 +50,7 @@ impl Records {
         record::read(&self.path(id), id)?.ok_or_else(|| self.not_found(id))
     }
 
-    /// The error where a record is missing: a vault that is gone altogether is told from one without it.
+    /// Returns the error for a missing record: the whole vault may be gone, or only this record.
     pub(super) fn not_found(&self, id: CredentialId) -> VaultError {
         let directory = &self.directory;
         match directory.metadata() {
@@ -71,7 +71,7 @@ impl Records {
         }
     }
 
-    /// Sees whether a record of this credential could be written: one that is somewhat longer than the present one.
+    /// Checks that a record of this credential could be written, even if it is somewhat longer than the current one.
     pub(super) fn probe(&self, id: CredentialId) -> Result<(), VaultError> {
         const MORE: usize = 4096;
         let path = self.path(id);
@@ -79,7 +79,7 @@ impl Records {
         disk::Temporary::probe(&path, present + MORE)
     }
 
-    /// The ids of all records, and the files among them that are none.
+    /// Returns the ids of all records, and the files among them that are not records.
     pub(super) fn ids(&self) -> Result<(Vec<CredentialId>, Vec<Damage>), VaultError> {
         let (mut ids, mut strays) = (Vec::new(), Vec::new());
         for entry in disk::entries(&self.directory)? {
@@ -98,7 +98,7 @@ impl Records {
         Ok((ids, strays))
     }
 
-    /// Reads these records, many of them on several threads, and remembers whose they are. One that is gone
+    /// Reads these records, on several threads if there are many, and remembers their pools. A record that is gone
     /// meanwhile is left out.
     pub(super) fn read(&self, ids: &[CredentialId], damaged: &mut Vec<Damage>) -> Vec<Record<Sealed>> {
         let mut records = Vec::with_capacity(ids.len());
@@ -125,13 +125,13 @@ impl Records {
         (records, damaged)
     }
 
-    /// Of these, the credentials that may be the pool's.
+    /// Returns those of these credentials that may belong to the pool.
     pub(super) fn candidates(&self, ids: Vec<CredentialId>, key: &PoolKey) -> Vec<CredentialId> {
         let owners = self.owners();
         ids.into_iter().filter(|id| owners.get(id).is_none_or(|owner| owner == key)).collect()
     }
 
-    /// How the records are sealed, those that are not damaged.
+    /// Returns how the records are sealed, except for damaged ones.
     pub(super) fn seals(&self) -> Result<Vec<Seal>, VaultError> {
         let mut seals = Vec::new();
         for id in self.ids()?.0 {
@@ -145,7 +145,7 @@ impl Records {
     }
 }
 
-/// How a record is sealed, by what it says.
+/// How a record is sealed, according to itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seal {
     pub(super) key: KeyId,

@@ -77,8 +77,8 @@ impl Ring {
         *lock(&self.seals) = Arc::new(seals);
     }
 
-    /// Loads the vault's id, to which the next secrets are bound; gives the vault one if it has none. If that fails, they are
-    /// sealed without. An error is one that sealing would have, too.
+    /// Loads the vault's id, to which the next secrets are bound; gives the vault an id if it has none. If that fails,
+    /// they are sealed without one. An error here is one that sealing would have, too.
     pub(super) async fn identify(&self, directory: &Directory) -> Result<(), VaultError> {
         directory.work(|store| store.identify()).await?;
         if let Ok(Some((_, rules))) = directory.facts().await {
@@ -151,7 +151,7 @@ impl Ring {
         let (found, error) = match within(patience, place.keys()).await {
             Ok(Ok(keys)) => (keys, None),
             Ok(Err(error)) => (None, Some(error.to_string())),
-            Err(_) => (None, Some(format!("no answer within {} s", patience.as_secs_f64()))),
+            Err(_) => (None, Some(format!("no response within {} s", patience.as_secs_f64()))),
         };
         let keys = found.into_iter().flat_map(|keys| [Some(keys.current), keys.previous]).flatten();
         // A different key there may belong to another vault.

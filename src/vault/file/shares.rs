@@ -2,17 +2,17 @@
 
 use std::thread::{Builder, ScopedJoinHandle, available_parallelism};
 
-/// How many records are worth a thread of their own: to begin one takes as long as a few records.
+/// How many records are worth a thread of their own. Starting one takes as long as a few records.
 const SHARE: usize = 256;
 
-/// How many threads work at once, at the most.
-const MOST: usize = 4;
+/// The maximum number of threads that work at once.
+const MAX_THREADS: usize = 4;
 
-/// Does the work with these, some of them on other threads where they are many. Answers what has come of each share, in
-/// their order. Never on another thread where there are few.
+/// Does the work on all of these, on several threads if there are many, and on this thread alone if there are few.
+/// Returns each share's result, in order.
 pub(super) fn work<T: Sync, R: Send>(all: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     let processors = available_parallelism().map_or(1, usize::from);
-    let threads = (all.len() / SHARE).clamp(1, processors.min(MOST));
+    let threads = (all.len() / SHARE).clamp(1, processors.min(MAX_THREADS));
     let mut shares = all.chunks(all.len().div_ceil(threads).max(1));
     let Some(first) = shares.next() else { return vec![work(all)] };
     let work = &work;

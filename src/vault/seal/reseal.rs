@@ -18,7 +18,7 @@ use crate::vault::{Replaced, VaultError, VaultRequest, VaultResponse};
 pub enum Resealed {
     /// The secret is now sealed with the current key and in the current format.
     Done,
-    /// The secret was so already.
+    /// It already was.
     Already,
     /// The record has attributes that no seal has bound, and [nothing says](super::SealLayer::unbound_attributes) what to do
     /// with them. It is left as it was.

@@ -82,8 +82,8 @@ impl Rules {
 
 impl fmt::Display for Barred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const RESTORED: &str = "it was restored from a backup, or put there by somebody else; if it was you, seal \
-                                it anew as one that was restored, else remove it";
+        const RESTORED: &str = "it was restored from a backup, or put there by somebody else; if it was you, reseal \
+                                it as a restored record, else remove it";
         match self {
             Self::Retired(key) => {
                 write!(f, "sealed with the key {key}, which this vault has given up: {RESTORED}")

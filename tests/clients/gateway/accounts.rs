@@ -1,4 +1,4 @@
-//! The accounts behind the gateway: rotation, refreshes, and what is kept over restarts.
+//! The accounts behind the gateway: rotation, refreshes, and what survives a restart.
 
 use http::Request;
 use http_body::Frame;
@@ -45,7 +45,7 @@ async fn a_body_that_streams_is_sent_again_if_it_fits_into_the_bound() {
             (status, &tokens.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
         );
         assert!(upstream.seen.all().iter().all(|seen| seen.body == "question"));
-        // One that was ready all along is what the next request takes.
+        // The next request uses an account that was ready all the time.
         assert_eq!(send(&gateway, "POST", "question").await, (200, "b".into()));
     }
 }
@@ -123,7 +123,7 @@ async fn a_token_that_is_refused_is_renewed_and_saved() {
 }
 
 #[tokio::test]
-async fn a_vendors_accounts_go_into_its_own_headers() {
+async fn a_vendors_accounts_use_the_vendors_own_headers() {
     let upstream = Upstream::new();
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&[]).await;
@@ -141,7 +141,7 @@ async fn a_vendors_accounts_go_into_its_own_headers() {
 }
 
 #[tokio::test]
-async fn the_header_of_a_provider_that_is_no_vendors_can_be_said() {
+async fn the_header_of_a_generic_provider_can_be_set() {
     let upstream = Upstream::new();
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a"]).await;

@@ -1,4 +1,4 @@
-//! The gateway with curl, as a person tries it.
+//! The gateway with curl, as a person would try it.
 
 use std::process::Stdio;
 
@@ -23,7 +23,7 @@ async fn curl(arguments: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn curl_gets_answers_with_the_vaults_accounts_in_place_of_its_own() {
+async fn curl_uses_the_vaults_accounts_in_place_of_its_own() {
     let wire = Wire::start(async |request: Request<hyper::body::Incoming>| {
         let (head, body) = request.into_parts();
         let names = ["authorization", "x-api-key", "connection", "x-one-hop", "x-kept"];
@@ -52,7 +52,7 @@ async fn curl_gets_answers_with_the_vaults_accounts_in_place_of_its_own() {
         let seen = curl(&arguments).await;
         assert_eq!(seen, format!("{method} /v1/messages?beta=true {expected}{body}"), "{more:?}");
     }
-    // HTTP/2 knows no `connection`.
+    // HTTP/2 has no `connection`.
     let arguments = [&[&*url, "--http2-prior-knowledge", "-d", "hello", "-H", "x-kept: 1"], &own[..]];
     let seen = curl(&arguments.concat()).await;
     assert_eq!(seen, format!("POST /v1/messages?beta=true {expected}hello"));
@@ -86,7 +86,7 @@ async fn curl_sees_server_sent_events_as_they_come() {
 }
 
 #[tokio::test]
-async fn curl_is_told_how_long_to_wait_when_every_account_is_limited() {
+async fn curl_sees_how_long_to_wait_if_every_account_is_limited() {
     let limited = |seconds| Canned::limited(seconds).body("slow down");
     let upstream = Upstream::new().answers("a", [limited(3000)]).answers("b", [limited(4000)]);
     let server = Server::start(&upstream).await;

@@ -1,4 +1,4 @@
-//! The end of the gateway waits for tokens that are being renewed.
+//! The gateway waits for tokens that are being renewed before it ends.
 
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, Credential, PoolKey, Secret};
@@ -18,7 +18,7 @@ async fn a_signal_in_the_middle_of_a_background_renewal_waits_for_it() {
         let old = tokens.access.clone();
         let vault = home.open().await;
         let mut account = Credential::new(PoolKey::new("openai"), "work", tokens);
-        // A new token would be left alone at first.
+        // A token that was just stored would not be renewed at first.
         account.metadata.updated_at = Clock::system().now().before(seconds(3600));
         let account = vault.put(account).await.unwrap();
         let gate = server.hold_after();

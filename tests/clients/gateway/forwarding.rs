@@ -1,5 +1,5 @@
-//! Generated requests and responses: what arrives is what was sent, less what is for one hop or was the client's
-//! own credential, with the account's.
+//! Generated requests and responses: all of a message arrives but hop-by-hop headers and the client's own credential,
+//! and the account's is added.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::process::Home;
 use crate::wire::{Wire, WireReply, frames, soon, whole, wire_client};
 
-/// One way of a message: its headers, the pieces of its body, and its trailers.
+/// A request's or a response's headers, the pieces of its body, and its trailers.
 #[derive(Clone, Debug)]
 struct Message {
     headers: Vec<(String, Vec<u8>)>,
@@ -28,7 +28,7 @@ struct Exchange {
     path: String,
     query: Option<Vec<Parameter>>,
     request: Message,
-    /// Headers of one hop, and credentials of the client's.
+    /// Hop-by-hop headers, and the client's own credentials.
     stripped: Vec<(String, Vec<u8>)>,
     /// Headers that `connection` names.
     named: Vec<String>,
@@ -43,7 +43,7 @@ enum Parameter {
 }
 
 fn value() -> impl Strategy<Value = Vec<u8>> {
-    // RFC 9110, section 5.5: visible characters, obs-text, and white space in between.
+    // RFC 9110, section 5.5: visible characters and obs-text, with white space in between.
     let edge = prop_oneof![33_u8..=126, 128_u8..=255];
     let inside = prop_oneof![33_u8..=126, 128_u8..=255, Just(b' '), Just(b'\t')];
     let several = (edge.clone(), vec(inside, 0..20), edge.clone()).prop_map(|(first, middle, last)| {
@@ -80,7 +80,7 @@ fn message() -> impl Strategy<Value = Message> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    // RFC 3986, section 3.3, with escapes, dots and empty segments, none of which is to be changed.
+    // RFC 3986, section 3.3, with escapes, dots and empty segments, which must all stay unchanged.
     vec("([a-zA-Z0-9._~!$&'()*+,;=:@-]|%[0-9A-F]{2}){0,6}", 1..5)
         .prop_map(|segments| format!("/{}", segments.join("/")))
 }
@@ -148,7 +148,7 @@ impl Message {
         self.pieces.concat()
     }
 
-    /// As it goes over the wire. Trailers are announced, since HTTP/1.1 has none otherwise.
+    /// Its form on the wire. Trailers are announced, since HTTP/1.1 has none otherwise.
     fn parts(&self) -> (HeaderMap, crate::wire::WireBody) {
         let mut headers = map(&self.headers);
         let mut all: Vec<_> =
@@ -161,7 +161,7 @@ impl Message {
     }
 }
 
-/// What arrived, and without what the wire itself needs.
+/// A message that arrived, without the headers of its framing.
 #[derive(Debug, Clone)]
 struct Arrived {
     method: Method,
@@ -218,7 +218,7 @@ impl Exchange {
         request
     }
 
-    fn answer(&self) -> WireReply {
+    fn response(&self) -> WireReply {
         let (mut headers, body) = self.response.parts();
         for (name, value) in [("connection", "x-hop"), ("x-hop", "1"), ("proxy-authenticate", "Basic")] {
             headers.insert(name, HeaderValue::from_static(value));
@@ -239,7 +239,7 @@ impl Exchange {
 }
 
 #[test]
-fn what_arrives_is_what_was_sent_less_what_is_stripped_with_the_accounts_own() {
+fn everything_arrives_but_stripped_headers_and_the_accounts_own_are_added() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let planned: Arc<Mutex<Option<Exchange>>> = Arc::default();
     let arrived: Arc<Mutex<Option<Arrived>>> = Arc::default();
@@ -256,7 +256,7 @@ fn what_arrives_is_what_was_sent_less_what_is_stripped_with_the_accounts_own() {
                 data,
                 trailers,
             });
-            plan.lock().unwrap().as_ref().unwrap().answer()
+            plan.lock().unwrap().as_ref().unwrap().response()
         }
     }));
     let home = runtime.block_on(Home::with_keys(&["a"]));
@@ -315,7 +315,7 @@ async fn the_upstreams_path_is_put_before_the_requests_own() {
 }
 
 #[tokio::test]
-async fn which_query_parameters_are_credentials_can_be_said() {
+async fn the_query_parameters_that_are_credentials_can_be_set() {
     let wire = Wire::start(async |request: Request<hyper::body::Incoming>| {
         Response::new(crate::wire::full(request.uri().query().unwrap_or("none").to_owned()))
     })

@@ -16,11 +16,11 @@ use tower_credentials::{Credential, PoolKey, Secret};
 
 use crate::wire::soon;
 
-/// The provider whose accounts the tests use: one by no name that a vendor has.
+/// The provider of the tests' accounts, which is not a known vendor.
 pub(crate) const PROVIDER: &str = "x";
 
-/// The example's program: built by `cargo test` beside the tests, or here, where that was left out
-/// (`--test gateway`) and it is missing or older than what it is made of.
+/// The example's program. `cargo test` builds it beside the tests. If it is missing or out of date, as with
+/// `--test clients`, this builds it.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -46,7 +46,7 @@ fn is_fresh(program: &Path) -> bool {
     newest.into_iter().all(|changed| changed < built)
 }
 
-/// When the newest file under a directory was changed.
+/// The time of the latest change to a file under a directory.
 fn newest(directory: &Path) -> SystemTime {
     let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
     let changed = entries.map(|entry| {
@@ -64,7 +64,7 @@ fn build(profile: &Path) {
         cargo.arg("--release");
     }
     for (name, _) in std::env::vars_os() {
-        // What cargo sets for the tests, and what build scripts would take for news.
+        // Cargo sets these for the tests, and build scripts would run again because of them.
         let text = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"]
             .iter()
@@ -76,14 +76,14 @@ fn build(profile: &Path) {
     assert!(cargo.status().unwrap().success(), "the example can't be built");
 }
 
-/// A directory with a vault, and what a gateway needs to open it.
+/// A home directory with a vault and its key.
 pub(crate) struct Home {
     directory: TempDir,
     key: VaultKey,
 }
 
 impl Home {
-    /// With an API key for each label, which is also the key.
+    /// A home with an API key for each label. The label is also the key.
     pub(crate) async fn with_keys(labels: &[&str]) -> Self {
         let this = Self { directory: tempfile::tempdir().unwrap(), key: VaultKey::generate() };
         let vault = this.open().await;
@@ -101,7 +101,7 @@ impl Home {
         FileVault::open(self.vault(), &self.key).await.unwrap()
     }
 
-    /// Its home directory.
+    /// The home directory.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -117,7 +117,7 @@ impl Home {
         path
     }
 
-    /// The program with these arguments and nothing of this process's environment.
+    /// The program with these arguments, without this process's environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(arguments).env_clear().env("HOME", self.directory.path());
@@ -126,7 +126,7 @@ impl Home {
         command
     }
 
-    /// A gateway to this upstream, once it listens.
+    /// Starts a gateway to this upstream, and waits until it listens.
     pub(crate) async fn gateway(&self, upstream: &str, more: &[&str]) -> Gateway {
         let vault = self.vault();
         let vault = vault.to_str().unwrap();
@@ -153,7 +153,7 @@ pub(crate) struct Gateway {
     child: Child,
     pub(crate) address: SocketAddr,
     stdout: Lines<BufReader<ChildStdout>>,
-    /// What was read of its standard error.
+    /// Its standard error so far.
     said: String,
 }
 
@@ -171,7 +171,7 @@ impl Gateway {
         assert!(kill.unwrap().success());
     }
 
-    /// Waits until it has said this on its standard error.
+    /// Waits until its standard error has this text.
     pub(crate) async fn says(&mut self, text: &str) {
         let stderr = self.child.stderr.as_mut().unwrap();
         while !self.said.contains(text) {
@@ -182,7 +182,7 @@ impl Gateway {
         }
     }
 
-    /// Waits for its end: how it has ended and what it has said on its standard error.
+    /// Waits for its end. Returns its exit status and its standard error.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
         let last = soon("the end of its output", self.stdout.next_line()).await.unwrap();
         assert_eq!(last, None, "it says one line");
@@ -190,7 +190,7 @@ impl Gateway {
         (status, self.said + &rest)
     }
 
-    /// Ends it as an administrator does.
+    /// Ends it with SIGTERM. Returns its standard error.
     pub(crate) async fn stop(self) -> String {
         self.signal("TERM").await;
         let (status, said) = self.ended().await;

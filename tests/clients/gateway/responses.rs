@@ -89,7 +89,7 @@ async fn the_upstream_is_asked_only_for_codings_in_which_an_error_can_be_read() 
 }
 
 #[tokio::test]
-async fn when_every_account_is_limited_the_response_is_429_with_the_soonest() {
+async fn if_every_account_is_limited_the_response_is_429_with_the_soonest_time() {
     for (limits, seconds, should_retry) in [([300, 40], 40, None), ([4000, 61], 61, Some("false"))] {
         let upstream = Upstream::new()
             .answers("a", [Canned::limited(limits[0]).body("from a")])
@@ -109,7 +109,7 @@ async fn when_every_account_is_limited_the_response_is_429_with_the_soonest() {
             assert!(after <= seconds && milliseconds <= seconds * 1000, "{headers:?}");
             assert_eq!(after, milliseconds.div_ceil(1000));
             assert!(milliseconds + 60_000 > seconds * 1000, "{headers:?}");
-            // The time that passes may bring it under the minute.
+            // By now less than a minute may be left.
             if milliseconds > 60_000 || should_retry.is_none() {
                 assert_eq!(text("x-should-retry").as_deref(), should_retry);
             }
@@ -136,7 +136,7 @@ async fn without_an_account_the_response_is_503_and_a_start_says_so() {
 }
 
 #[tokio::test]
-async fn pages_and_names_of_other_machines_are_refused_unless_it_is_open_to_them() {
+async fn web_pages_and_other_host_names_are_refused_unless_they_are_allowed() {
     let upstream = Upstream::new();
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a"]).await;
@@ -168,7 +168,7 @@ async fn pages_and_names_of_other_machines_are_refused_unless_it_is_open_to_them
 }
 
 #[tokio::test]
-async fn origins_that_are_named_may_use_it_and_no_others() {
+async fn only_the_allowed_origins_may_use_the_gateway() {
     let upstream = Upstream::new();
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a"]).await;
@@ -195,7 +195,7 @@ async fn origins_that_are_named_may_use_it_and_no_others() {
         assert_eq!(ask(request(&some, "/v1")).await.0, expected, "{origin}");
         let is_null = origin == "null" || origin.contains("localhost");
         assert_eq!(ask(request(&null, "/v1")).await.0, if is_null { 200 } else { 403 }, "{origin}");
-        // Who may see and reset the accounts is another question.
+        // That does not open the admin paths to them.
         let (status, _, _) = ask(request(&some, "/.gateway/reset/a")).await;
         assert_eq!(status, if origin.contains("localhost") { 200 } else { 403 }, "{origin}");
     }
@@ -221,14 +221,14 @@ async fn a_websocket_is_refused_with_426_before_an_account_is_used() {
     assert!(upstream.seen.all().is_empty());
     let counters: Value = serde_json::from_str(&get(&gateway, "/.gateway/counters").await.2).unwrap();
     assert_eq!(counters["requests"], 0);
-    // An offer of another HTTP is no tunnel.
+    // An offer of another HTTP version is not a tunnel.
     let request = Request::get(gateway.url("/v1")).header("connection", "Upgrade, HTTP2-Settings");
     let request = request.header("upgrade", "h2c").header("http2-settings", "AAMAAABkAAQAAP__");
     assert_eq!(ask(request.body(full("")).unwrap()).await.0, 401);
 }
 
 #[tokio::test]
-async fn a_guess_is_no_retry_after_and_the_bound_for_telling_not_to_retry_is_a_flag() {
+async fn a_guessed_time_is_not_a_retry_after_and_a_flag_sets_the_bound_for_retries() {
     for (flags, should_retry) in [(&["--no-retry-beyond", "20"][..], Some("false")), (&[][..], None)] {
         let upstream = Upstream::new().answers("a", [Canned::status(429).body("slow down")]);
         let server = Server::start(&upstream).await;
@@ -238,14 +238,14 @@ async fn a_guess_is_no_retry_after_and_the_bound_for_telling_not_to_retry_is_a_f
             let (status, headers, body) = get(&gateway, "/v1").await;
             assert!(status == 429 && body.contains(says), "{body}");
             assert!(!headers.contains_key("retry-after") && !headers.contains_key("retry-after-ms"));
-            let told = headers.get("x-should-retry").map(|value| value.to_str().unwrap());
-            assert_eq!(told, should_retry);
+            let header = headers.get("x-should-retry").map(|value| value.to_str().unwrap());
+            assert_eq!(header, should_retry);
         }
     }
 }
 
 #[tokio::test]
-async fn a_client_that_breaks_off_its_upload_is_not_the_upstreams_failure() {
+async fn a_client_that_breaks_off_its_upload_is_not_an_upstream_error() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (begun, mut requests) = tokio::sync::mpsc::unbounded_channel();
     let wire = Wire::start(move |request| {
@@ -287,7 +287,7 @@ async fn connect_is_refused_and_opens_no_tunnel() {
 }
 
 #[tokio::test]
-async fn the_admin_paths_tell_of_the_accounts_and_reset_them() {
+async fn the_admin_paths_show_the_accounts_and_reset_them() {
     let upstream = Upstream::new().answers("planted-a", [Canned::limited(3000), Canned::ok().body("a")]);
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&[]).await;
@@ -328,7 +328,7 @@ async fn the_admin_paths_tell_of_the_accounts_and_reset_them() {
 }
 
 #[tokio::test]
-async fn without_admin_its_paths_are_the_upstreams() {
+async fn without_admin_its_paths_go_to_the_upstream() {
     let upstream = Upstream::new();
     let server = Server::start(&upstream).await;
     let home = Home::with_keys(&["a"]).await;

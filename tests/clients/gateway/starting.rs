@@ -1,4 +1,4 @@
-//! Starting and ending.
+//! How the gateway starts and ends.
 
 use std::net::TcpListener;
 
@@ -11,7 +11,7 @@ use super::process::{Gateway, Home};
 use crate::wire::{Wire, channel, full, piece, soon, wire_client};
 
 #[tokio::test]
-async fn a_command_line_of_no_use_is_refused_with_the_name_of_what_is_wrong() {
+async fn a_bad_command_line_is_refused_and_the_error_names_what_is_wrong() {
     let home = Home::with_keys(&[]).await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
@@ -28,7 +28,7 @@ async fn a_command_line_of_no_use_is_refused_with_the_name_of_what_is_wrong() {
         ("--provider", "x"),
         ("--vault", vault.to_str().unwrap()),
     ];
-    // What is changed of a good command line, the exit code, and what is said.
+    // The change to a good command line, the exit code, and the message.
     for (flag, value, code, says) in [
         ("--listen", Some("nonsense"), 2, "--listen"),
         ("--listen", Some("0.0.0.0:0"), 2, "--allow-remote"),
@@ -71,7 +71,7 @@ async fn a_command_line_of_no_use_is_refused_with_the_name_of_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_or_another_is_refused_and_not_shown() {
+async fn a_malformed_or_wrong_key_is_refused_and_not_shown() {
     let home = Home::with_keys(&["a"]).await;
     let vault = home.vault();
     let arguments =
@@ -88,7 +88,7 @@ async fn a_key_that_is_none_or_another_is_refused_and_not_shown() {
 }
 
 #[tokio::test]
-async fn an_open_address_is_listened_on_where_that_is_said() {
+async fn the_gateway_listens_on_an_open_address_only_if_told_to() {
     let wire = Wire::start(async |_| Response::new(full("hi"))).await;
     let home = Home::with_keys(&["a"]).await;
     let gateway = home.gateway(&wire.origin(), &["--allow-remote", "--listen", "0.0.0.0:0"]).await;
@@ -98,7 +98,7 @@ async fn an_open_address_is_listened_on_where_that_is_said() {
     assert_eq!(response.unwrap().status(), 200);
 }
 
-/// Starts a gateway whose vault and key nobody names, and answers what it has said by its first line or its end.
+/// Starts a gateway without a vault or a key in its arguments. Returns its output up to its first line or its end.
 async fn starts(home: &Home, wire: &Wire, more: &[&str]) -> (Option<String>, String) {
     let origin = wire.origin();
     let mut arguments = vec!["--listen", "127.0.0.1:0", "--upstream", &origin, "--provider", "x"];
@@ -117,7 +117,7 @@ async fn starts(home: &Home, wire: &Wire, more: &[&str]) -> (Option<String>, Str
 }
 
 #[tokio::test]
-async fn vault_and_key_are_where_every_program_has_them_and_made_there_together() {
+async fn vault_and_key_are_made_together_in_the_usual_place() {
     let home = Home::with_keys(&[]).await;
     let wire = Wire::start(async |_| Response::new(full("hi"))).await;
     let directory = home.directory();
@@ -130,7 +130,7 @@ async fn vault_and_key_are_where_every_program_has_them_and_made_there_together(
     assert!(line.starts_with("listening on http://127.0.0.1:"), "{line}");
     assert!(vault.join("records").is_dir());
     let first = std::fs::read_to_string(&key).unwrap();
-    // And again, with the vault's name given; and there is one key.
+    // Again, with the vault named: it uses the same key.
     let (line, said) = starts(&home, &wire, &["--vault", vault.to_str().unwrap()]).await;
     line.expect(&said);
     assert_eq!(std::fs::read_to_string(&key).unwrap(), first);
@@ -138,7 +138,7 @@ async fn vault_and_key_are_where_every_program_has_them_and_made_there_together(
 }
 
 #[tokio::test]
-async fn a_vault_that_is_there_gets_no_new_key() {
+async fn an_existing_vault_gets_no_new_key() {
     let home = Home::with_keys(&["a"]).await;
     let wire = Wire::start(async |_| Response::new(full("hi"))).await;
     let (directory, vault) = (home.directory().to_owned(), home.vault());
@@ -149,7 +149,7 @@ async fn a_vault_that_is_there_gets_no_new_key() {
     assert!(said.contains("vault.key") && !said.contains("key.json"), "{said}");
     let key = directory.join(".config/tower-credentials/vault.key");
     assert!(!key.exists() && !directory.join("vault.key").exists(), "a key was made");
-    // A wrong one is told by the right one's name, and nothing is to be moved away.
+    // With a wrong key, the error names the right one, and does not suggest to move anything away.
     tower_credentials::vault::key::VaultKey::load_or_create(&key).await.unwrap();
     let (line, said) = starts(&home, &wire, &vault).await;
     assert_eq!(line, None);
@@ -157,7 +157,7 @@ async fn a_vault_that_is_there_gets_no_new_key() {
 }
 
 #[tokio::test]
-async fn help_tells_of_every_flag_and_ends_well() {
+async fn help_describes_every_flag_and_exits_with_0() {
     let home = Home::with_keys(&[]).await;
     let output = home.command(&["--help"]).output().await.unwrap();
     assert!(output.status.success());
@@ -167,7 +167,7 @@ async fn help_tells_of_every_flag_and_ends_well() {
     }
 }
 
-/// A gateway with a response that is under way: its body, read so far, and what it is made by.
+/// A gateway with a response in flight: the sender of its body, and the body.
 async fn streaming(drain: &str) -> (Home, Gateway, mpsc::Sender<Frame<Bytes>>, hyper::body::Incoming) {
     let (bodies, mut made) = mpsc::unbounded_channel();
     let wire = Wire::start(move |_| {
@@ -186,7 +186,7 @@ async fn streaming(drain: &str) -> (Home, Gateway, mpsc::Sender<Frame<Bytes>>, h
     (home, gateway, pieces, response.into_body())
 }
 
-/// Waits until the gateway takes no more connections.
+/// Waits until the gateway accepts no more connections.
 async fn closed(gateway: &Gateway) {
     let closed = async {
         while tokio::net::TcpStream::connect(gateway.address).await.is_ok() {
@@ -197,7 +197,7 @@ async fn closed(gateway: &Gateway) {
 }
 
 #[tokio::test]
-async fn after_sigterm_answers_under_way_end_and_no_others_begin() {
+async fn after_sigterm_responses_in_flight_finish_and_no_new_ones_begin() {
     for signal in ["TERM", "INT"] {
         let (_home, gateway, pieces, mut body) = streaming("600").await;
         gateway.signal(signal).await;
@@ -235,7 +235,7 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn with_nothing_under_way_it_ends_at_once_whatever_connections_are_kept() {
+async fn with_nothing_in_flight_it_ends_at_once_whatever_connections_are_open() {
     let wire = Wire::start(async |_| Response::new(full("hi"))).await;
     let home = Home::with_keys(&["a"]).await;
     let gateway = home.gateway(&wire.origin(), &["--drain", "600"]).await;

@@ -7,11 +7,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::process::{Gateway, Home};
 use crate::wire::{
-    Guard, Wire, WireBody, WireClient, channel, frames, full, length, long, piece, soon, whole,
-    wire_client,
+    Guard, Wire, WireBody, WireClient, channel, frames, full, length, long, piece, piecewise, soon,
+    uploads, whole, wire_client,
 };
 
-/// Whether the client, and whether the upstream, speaks HTTP/2.
+/// Whether the client speaks HTTP/2, and whether the upstream does.
 const VERSIONS: [(bool, bool); 4] = [(false, false), (true, true), (true, false), (false, true)];
 
 async fn between((client, upstream): (bool, bool), wire: &Wire) -> (Home, Gateway, WireClient) {
@@ -21,37 +21,12 @@ async fn between((client, upstream): (bool, bool), wire: &Wire) -> (Home, Gatewa
     (home, gateway, wire_client(client))
 }
 
-type Pieces = mpsc::Sender<Frame<Bytes>>;
-
-/// An upstream whose answers are what is sent into the channels that come from it. It reads requests to their
-/// end before: a server that leaves part of one unread does not see its client go.
-async fn piecewise(
-    headers: &'static [(&'static str, &'static str)],
-) -> (Wire, mpsc::UnboundedReceiver<Pieces>) {
-    let (bodies, made) = mpsc::unbounded_channel();
-    let wire = Wire::start(move |request| {
-        let bodies = bodies.clone();
-        async move {
-            whole(request.into_body()).await;
-            let (pieces, body) = channel();
-            bodies.send(pieces).unwrap();
-            let mut response = Response::new(body);
-            for (name, value) in headers {
-                response.headers_mut().insert(*name, HeaderValue::from_static(value));
-            }
-            response
-        }
-    })
-    .await;
-    (wire, made)
-}
-
 fn post(gateway: &Gateway, body: WireBody) -> Request<WireBody> {
     Request::post(gateway.url("/v1/messages")).body(body).unwrap()
 }
 
 #[tokio::test]
-async fn server_sent_events_arrive_before_the_next_one_is_made() {
+async fn server_sent_events_arrive_as_they_are_made() {
     for versions in VERSIONS {
         let (wire, mut made) = piecewise(&[("content-type", "text/event-stream")]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
@@ -69,19 +44,9 @@ async fn server_sent_events_arrive_before_the_next_one_is_made() {
 }
 
 #[tokio::test]
-async fn an_upload_arrives_before_its_next_piece_is_made() {
+async fn an_upload_arrives_as_it_is_made() {
     for versions in VERSIONS {
-        let (bodies, mut arrived) = mpsc::unbounded_channel();
-        let wire = Wire::start(move |request| {
-            let bodies = bodies.clone();
-            let (done, end) = oneshot::channel::<()>();
-            bodies.send((request.into_body(), done)).unwrap();
-            async move {
-                let _ = end.await;
-                Response::new(full("thanks"))
-            }
-        })
-        .await;
+        let (wire, mut arrived) = uploads().await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let (pieces, body) = channel();
         let response = tokio::spawn(client.request(post(&gateway, body)));
@@ -117,7 +82,7 @@ async fn trailers_go_both_ways() {
         let (_home, gateway, client) = between(versions, &wire).await;
         let mut request =
             post(&gateway, frames([Frame::data("up".into()), Frame::trailers(trailers("up"))]));
-        // HTTP/1.1 has no trailers that are not announced.
+        // HTTP/1.1 has only announced trailers.
         request.headers_mut().insert("trailer", HeaderValue::from_static("x-checksum"));
         request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
         let response = soon("a response", client.request(request)).await.unwrap();
@@ -154,8 +119,8 @@ async fn an_upstream_that_nobody_reads_is_not_read_ahead() {
         let (_home, gateway, client) = between(versions, &wire).await;
         let response = client.request(post(&gateway, full("hi"))).await.unwrap();
         let pieces = made.recv().await.unwrap();
-        // Until the buffers on the way are full, which no one can tell but by its not going on: then the
-        // client reads, and it does.
+        // Until the buffers on the way are full, which shows only in that it does not go on. Then the client
+        // reads, and it goes on.
         let mut sent = 0_usize;
         let piece = Bytes::from_static(&[b'x'; 64 * 1024]);
         while sent < 1600 {
@@ -173,7 +138,7 @@ async fn an_upstream_that_nobody_reads_is_not_read_ahead() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_a_response_ends_the_upstreams() {
+async fn a_client_that_leaves_during_a_response_ends_the_upstreams_body() {
     for versions in VERSIONS {
         let (wire, mut made) = piecewise(&[]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
@@ -212,7 +177,7 @@ async fn a_client_that_leaves_before_the_response_ends_the_upstreams_work() {
 #[tokio::test]
 async fn a_response_that_breaks_off_breaks_off_for_the_client() {
     for versions in VERSIONS {
-        // More than comes.
+        // More than is sent.
         let (wire, mut made) = piecewise(&[("content-length", "100")]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
         let mut response = client.request(post(&gateway, full("hi"))).await.unwrap();

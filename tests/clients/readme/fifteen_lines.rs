@@ -19,7 +19,7 @@ pub async fn hello(origin: &str, directory: &Path) -> Result<StatusCode, BoxErro
     let pool = Pool::builder(provider, vault).open().await?;
     let client = ServiceBuilder::new()
         .layer(CredentialsLayer::new(pool.clone())) // apply, rotate, refresh, save
-        .service(Client::builder(TokioExecutor::new()).build_http()); // or a client with TLS
+        .service(Client::builder(TokioExecutor::new()).build_http()); // with TLS: `https::HttpsClient`, feature `tls`
     let request = Request::post(format!("{origin}/v1")).body(Full::<Bytes>::from("hello"))?;
     let response = client.oneshot(request).await;
     pool.close(Duration::from_secs(60)).await?; // waits for tokens that are being renewed

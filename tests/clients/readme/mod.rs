@@ -1,4 +1,4 @@
-//! The README's code: each of its blocks is a file here, word for word, and is run.
+//! The README's code: each of its blocks is a file here, word for word, and runs.
 
 #![cfg(all(feature = "config", feature = "file", feature = "hyper", feature = "reqwest"))]
 
@@ -30,7 +30,7 @@ fn every_rust_block_of_the_readme_is_run_here() {
 }
 
 #[tokio::test]
-async fn the_crate_in_fifteen_lines_takes_the_next_account_after_a_429_and_remembers_it() {
+async fn the_crate_in_fifteen_lines_uses_the_next_account_after_a_429_and_remembers_the_limit() {
     let upstream = Upstream::new().answers("sk-1", [Canned::limited(600)]);
     let (server, place) = (Server::start(&upstream).await, TempDir::new().unwrap());
     assert_eq!(fifteen_lines::hello(&server.origin(), place.path()).await.unwrap(), 200);
@@ -40,7 +40,7 @@ async fn the_crate_in_fifteen_lines_takes_the_next_account_after_a_429_and_remem
 }
 
 #[tokio::test]
-async fn the_block_for_reqwest_takes_the_next_account_after_a_429() {
+async fn the_block_for_reqwest_uses_the_next_account_after_a_429() {
     let upstream = Upstream::new().answers("a", [Canned::limited(600)]);
     let server = Server::start(&upstream).await;
     let pool = server.builder(keys(["a", "b"]).await).open().await.unwrap();
@@ -51,9 +51,14 @@ async fn the_block_for_reqwest_takes_the_next_account_after_a_429() {
 }
 
 #[test]
-fn the_manifest_block_asks_for_what_the_crate_has_and_is_tested_with() {
-    let [block] = blocks("toml").try_into().unwrap();
-    let block: toml::Table = toml::from_str(&block).unwrap();
+fn the_manifest_blocks_have_the_features_and_versions_that_are_tested() {
+    let blocks = blocks("toml");
+    assert_eq!(blocks.len(), 2, "one for hyper, one for reqwest");
+    blocks.iter().for_each(|block| check_manifest(block));
+}
+
+fn check_manifest(block: &str) {
+    let block: toml::Table = toml::from_str(block).unwrap();
     let ours: toml::Table = toml::from_str(include_str!("../../../Cargo.toml")).unwrap();
     let table = |name: &str| ours[name].as_table().unwrap();
     for (name, dependency) in block["dependencies"].as_table().unwrap() {
@@ -71,7 +76,7 @@ fn the_manifest_block_asks_for_what_the_crate_has_and_is_tested_with() {
         } else {
             let known = table("dev-dependencies").get(name).or(table("dependencies").get(name));
             let known = version(known.unwrap_or_else(|| panic!("{name} is no dependency of ours")));
-            assert!(known.starts_with(asked), "{asked} of {name}, where ours is {known}");
+            assert!(known.starts_with(asked), "{asked} of {name}, but ours is {known}");
         }
     }
 }

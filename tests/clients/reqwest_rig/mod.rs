@@ -1,19 +1,14 @@
-//! What the tests over reqwest share: servers of HTTP/1.1 and HTTP/2, and both kinds of client.
+//! Support for the tests over reqwest: servers of HTTP/1.1 and HTTP/2, and both kinds of client.
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
 use reqwest_middleware::{ClientWithMiddleware, Middleware};
-use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 use tower_credentials::provider::GenericProvider;
@@ -22,64 +17,42 @@ use tower_credentials::vault::Vault;
 use tower_credentials::{BoxError, CredentialsLayer, Pool, PoolBuilder};
 
 use crate::support::Upstream;
+use crate::wire::Wire;
 
-pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
+pub(crate) use crate::wire::{WireBody as Body, full as text};
 
-/// A server on a socket, of HTTP/1.1 and of HTTP/2.
+/// A server of HTTP/1.1 and HTTP/2, and requests of reqwest's to it.
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
-    connections: Arc<AtomicUsize>,
+    wire: Wire,
 }
 
 impl Site {
     pub(crate) async fn start<F>(
-        answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        respond: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     ) -> Self
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        Self::may_fail(move |request| {
-            let answer = answer(request);
-            async move { Ok(answer.await) }
-        })
-        .await
+        Self::at(Wire::start(respond).await)
     }
 
-    /// A server that closes the connection where there is no answer.
-    async fn may_fail<F>(answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
-    {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = connections.clone();
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                count.fetch_add(1, Ordering::SeqCst);
-                let service = hyper::service::service_fn(answer.clone());
-                tokio::spawn(async move {
-                    let server = auto::Builder::new(TokioExecutor::new());
-                    server.serve_connection(TokioIo::new(stream), service).await
-                });
-            }
-        });
-        Self { address, connections }
+    fn at(wire: Wire) -> Self {
+        Self { address: wire.address, wire }
     }
 
-    /// The scripted upstream. An answer that fails closes the connection.
+    /// The scripted upstream. A response that fails closes the connection.
     pub(crate) async fn of(upstream: &Upstream) -> Self {
         let upstream = upstream.clone();
-        Self::may_fail(move |request| {
-            let answer = upstream.clone().oneshot(request);
-            async move { Ok(answer.await?.map(body_of)) }
-        })
-        .await
+        let wire = Wire::may_fail(200, move |request| {
+            let response = upstream.clone().oneshot(request);
+            async move { Ok(response.await?.map(body_of)) }
+        });
+        Self::at(wire.await)
     }
 
     pub(crate) fn origin(&self) -> String {
-        format!("http://{}", self.address)
+        self.wire.origin()
     }
 
     pub(crate) fn url(&self) -> reqwest::Url {
@@ -87,7 +60,7 @@ impl Site {
     }
 
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        self.wire.connections()
     }
 
     pub(crate) fn builder(&self, vault: impl Vault) -> PoolBuilder {
@@ -99,10 +72,6 @@ impl Site {
         *request.body_mut() = Some(body.into());
         request
     }
-}
-
-pub(crate) fn text(text: impl Into<Bytes>) -> Body {
-    http_body_util::Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 pub(crate) fn body_of<B>(body: B) -> Body
@@ -133,7 +102,7 @@ impl Client {
         }
     }
 
-    /// The status and the text of the answer.
+    /// The status and the text of the response.
     pub(crate) async fn ask(&self, request: reqwest::Request) -> (u16, String) {
         let response = self.execute(request).await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
@@ -141,7 +110,7 @@ impl Client {
 }
 
 /// The same layers over the same client, in each way: as a service, as a middleware, and as the middleware for our
-/// own jobs alone. Where the layers are others, the last one is the second once more.
+/// own layers. With other layers the last one is the second again.
 #[allow(unused_macros, reason = "each file of tests uses a part")]
 macro_rules! clients {
     ($layers:expr, $client:expr) => {{
@@ -176,17 +145,17 @@ pub(crate) fn middlewares(
     [any.clone(), own.unwrap_or(any)]
 }
 
-/// Both middlewares that do our own jobs.
+/// Runs a test with each middleware that can hold our own layers.
 pub(crate) async fn each_middleware(test: impl AsyncFn(fn(&Pool) -> Arc<dyn Middleware>)) {
     test(|pool| Arc::new(TowerMiddleware::new(CredentialsLayer::new(pool.clone())))).await;
     test(|pool| Arc::new(CredentialsMiddleware::new(CredentialsLayer::new(pool.clone())))).await;
 }
 
-/// A client of reqwest's as it should be made.
+/// A reqwest client with the redirect policy that the layers need.
 pub(crate) fn client() -> reqwest::ClientBuilder {
     let policy = reqwest::redirect::Policy::default();
     reqwest::Client::builder().redirect(tower_credentials::reqwest_client::redirect_policy(policy))
 }
 
-/// How many of them [`clients`] makes.
+/// How many clients [`clients`] makes.
 pub(crate) const CLIENTS: usize = 3;

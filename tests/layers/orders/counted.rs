@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use tower_credentials::counters::{Counters, CredentialCounters};
 
-use super::World;
 use super::model::{Attempt, Layers};
+use super::world::World;
 
 /// Compares the pool's counters with what has happened. `sizes` has the number of attempts of each request.
-pub fn check(world: &World, layers: Layers, sizes: &[usize]) {
+pub(super) fn check(world: &World, layers: Layers, sizes: &[usize]) {
     let counters = world.pool.counters();
     let seen = world.seen.lock().unwrap();
     if !layers.auth_header && !layers.rotate && !layers.refresh {

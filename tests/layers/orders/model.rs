@@ -1,4 +1,4 @@
-//! What a set of layers must come to, whatever their order: the rules written down once more, as one
+//! What a set of layers must do, whatever their order: the rules written down once more, as one
 //! plain loop that knows nothing of layers, futures or the crate.
 
 use super::script::{Canned, Refresh, Script};
@@ -21,40 +21,40 @@ pub struct Account {
     pub needs_sign_in: bool,
 }
 
-/// What one account's refusals have come to, which no vault is told.
+/// What one account's refusals say about it. No vault has this.
 #[derive(Clone, Copy, Default)]
 struct Suspicion {
-    /// Whether it goes behind the others until it is answered well.
+    /// Whether it goes last until it succeeds.
     is_suspect: bool,
-    /// At which generation it was refused right after a refresh, by a 401 and by a 403.
+    /// The generation that was refused right after a refresh, by a 401 and by a 403.
     refused_fresh: [Option<u64>; 2],
 }
 
-/// What the upstream saw: who asked, at which generation, and what it answered.
+/// What the upstream saw: which credential asked, with which generation, and the status of its response.
 pub type Attempt = (Option<(usize, u64)>, u16);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Result {
     /// The status that the caller got for each request, or `None` for an error.
-    pub answers: Vec<Option<u16>>,
+    pub responses: Vec<Option<u16>>,
     pub attempts: Vec<Attempt>,
     pub refreshes: usize,
     /// The pool at the end, in its order.
     pub pool: Vec<Account>,
-    /// How the vault has it.
+    /// The same as the vault has it.
     pub saved: Vec<Account>,
 }
 
 struct Run<'a> {
     /// By account.
     suspicions: Vec<Suspicion>,
-    /// The pool as it was when it last changed in a way that is worth a write.
+    /// The pool at its last change that was worth a write.
     saved: Vec<Account>,
     script: &'a Script,
     layers: Layers,
     now: u64,
     order: Vec<Account>,
-    /// For how long each account's token endpoint is left alone, by account.
+    /// Until when each account's token endpoint is not asked, by account.
     held_off: Vec<HeldOff>,
     attempts: Vec<Attempt>,
     refreshes: usize,
@@ -81,12 +81,12 @@ pub fn run(script: &Script, layers: Layers) -> Result {
         attempts: Vec::new(),
         refreshes: 0,
     };
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for request in &script.requests {
         run.now += request.after;
-        answers.push(run.request(request.repeatable));
+        responses.push(run.request(request.repeatable));
     }
-    // Secrets are always saved, and a newer one makes void what was for want of it.
+    // Secrets are always saved, and a newer one ends a cooldown of the refused one.
     let mut saved = std::mem::take(&mut run.saved);
     for account in &mut saved {
         let generation = run.account(account.account).generation;
@@ -94,7 +94,7 @@ pub fn run(script: &Script, layers: Layers) -> Result {
             account.renewed(generation);
         }
     }
-    Result { answers, attempts: run.attempts, refreshes: run.refreshes, pool: run.order, saved }
+    Result { responses, attempts: run.attempts, refreshes: run.refreshes, pool: run.order, saved }
 }
 
 impl Account {
@@ -116,15 +116,15 @@ impl Run<'_> {
         let current = self.first()?;
         let mut suspects = Vec::new();
         let status = self.attempts_of_request(current, repeatable, &mut suspects);
-        // If they were all refused, the request is at fault. Those that were compared with nobody go to the end.
+        // If all were refused, the request is to blame. Those without a comparison go to the end.
         let is_other = |account: &Account| {
             !account.needs_sign_in && suspects.iter().all(|(suspect, _)| *suspect != account.account)
         };
         if self.order.iter().any(is_other) {
             for (account, _) in suspects {
                 let now = self.now;
-                let is_convicted = |(until, refused)| refused && until > now;
-                if !self.account(account).cooldown.is_some_and(is_convicted) {
+                let is_blamed = |(until, refused)| refused && until > now;
+                if !self.account(account).cooldown.is_some_and(is_blamed) {
                     self.suspicions[account].is_suspect = true;
                 }
             }
@@ -132,7 +132,7 @@ impl Run<'_> {
         Some(status)
     }
 
-    /// Sends a request, and leaves the accounts that were refused for no reason that is known.
+    /// Sends a request. Leaves the accounts that were refused without a known reason in `refused`.
     fn attempts_of_request(
         &mut self,
         mut current: usize,
@@ -143,19 +143,19 @@ impl Run<'_> {
         let (mut tried, mut refreshed, mut failed) = (vec![current], Vec::new(), Vec::new());
         let mut fresh = Vec::new();
         loop {
-            let answer = self.upstream(Some(current));
-            let status = answer.status;
+            let canned = self.upstream(Some(current));
+            let status = canned.status;
             match status {
-                429 => self.limited(current, answer.retry_after),
+                429 => self.limited(current, canned.retry_after),
                 200 => self.succeeded(current),
                 _ => {}
             }
             suspects.retain(|(suspect, refusal)| {
-                let is_convicted = convicts(status, *refusal);
-                if is_convicted {
-                    self.convict(*suspect);
+                let is_blamed = blames(status, *refusal);
+                if is_blamed {
+                    self.blame(*suspect);
                 }
-                !is_convicted
+                !is_blamed
             });
             let is_refused = status == 401 || status == 403;
             if is_refused && refresh {
@@ -204,9 +204,9 @@ impl Run<'_> {
             .filter(|_| self.layers.auth_header)
             .map(|account| (account, self.account(account).generation));
         let nth = self.attempts.iter().filter(|(other, _)| *other == seen).count();
-        let answer = self.script.answer(seen, nth);
-        self.attempts.push((seen, answer.status));
-        answer
+        let canned = self.script.response(seen, nth);
+        self.attempts.push((seen, canned.status));
+        canned
     }
 
     fn account(&mut self, account: usize) -> &mut Account {
@@ -223,7 +223,7 @@ impl Run<'_> {
         ready().filter(move |account| !is_suspect(account)).chain(ready().filter(is_suspect))
     }
 
-    /// The first that is ready; where none is, the one that is ready soonest.
+    /// The first that is ready, or else the one that is ready soonest.
     fn first(&self) -> Option<usize> {
         let usable = self.order.iter().filter(|account| !account.needs_sign_in);
         let soonest = usable.min_by_key(|account| (account.cooldown, account.account));
@@ -240,7 +240,7 @@ impl Run<'_> {
         let now = self.now;
         let state = self.account(account);
         if state.cooldown.is_some_and(|(until, _)| until > now) {
-            // A probe is no new failure, and ends nothing.
+            // A failed probe is not a new failure, and ends nothing.
             let Some(until) = retry_after.map(|seconds| now + seconds) else { return };
             if state.cooldown.is_some_and(|(known, _)| until > known) {
                 state.cooldown = Some((until, false));
@@ -248,7 +248,7 @@ impl Run<'_> {
             }
             return;
         }
-        // What is stated is believed, but less so each time in a row.
+        // A stated time is believed, but less each time in a row.
         let least = state.failures.checked_sub(1).map_or(0, |before| (1 << before.min(9)).min(30));
         let guess = 30u64.saturating_mul(1 << state.failures).min(3600);
         let until = now + retry_after.map_or(guess, |seconds| seconds.max(least));
@@ -257,7 +257,7 @@ impl Run<'_> {
         self.save();
     }
 
-    fn convict(&mut self, account: usize) {
+    fn blame(&mut self, account: usize) {
         let now = self.now;
         self.suspicions[account].is_suspect = false;
         let state = self.account(account);
@@ -283,7 +283,7 @@ impl Run<'_> {
         }
     }
 
-    /// What was worth no write before goes along.
+    /// Also saves what was not worth a write before.
     fn save(&mut self) {
         if self.layers.persist {
             self.saved = self.order.clone();
@@ -321,17 +321,17 @@ fn kind(refusal: u16) -> usize {
     usize::from(refusal == 403)
 }
 
-/// Whether another account's answer shows that a refusal was for the account's sake.
-fn convicts(answer: u16, refusal: u16) -> bool {
-    match answer {
+/// Whether another account's response shows that the account was to blame for a refusal.
+fn blames(response: u16, refusal: u16) -> bool {
+    match response {
         200 | 409 => true,
-        // This one was authenticated, but may not be allowed either.
+        // This one was authenticated, but perhaps not allowed either.
         404 => refusal == 401,
         _ => false,
     }
 }
 
-/// A deadline only ever moves later.
+/// A deadline can only move later.
 fn cool_down(account: &mut Account, until: u64, refused: bool) {
     account.failures += 1;
     if account.cooldown.is_none_or(|(known, _)| until >= known) {

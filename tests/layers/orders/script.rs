@@ -1,4 +1,4 @@
-//! Generated upstreams: what they answer to whom, and who asks.
+//! Generated upstreams: their response to each credential, and the requests that are sent.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -11,13 +11,13 @@ pub enum Refresh {
 
 #[derive(Clone, Debug)]
 pub struct AccountScript {
-    /// What becomes of its refresh token, where it has one.
+    /// The result of a refresh, if it has a refresh token.
     pub refresh: Option<Refresh>,
 }
 
 #[derive(Clone, Debug)]
 pub struct RequestScript {
-    /// How many seconds after the one before.
+    /// Seconds after the previous request.
     pub after: u64,
     pub repeatable: bool,
 }
@@ -37,9 +37,9 @@ pub struct Canned {
 }
 
 impl Script {
-    /// What the upstream answers when one asks for the nth time.
-    pub fn answer(&self, asker: Option<(usize, u64)>, nth: usize) -> Canned {
-        let mut dice = Dice::new((self.seed, asker, nth));
+    /// The upstream's response to the nth request of this credential.
+    pub fn response(&self, credential: Option<(usize, u64)>, nth: usize) -> Canned {
+        let mut dice = Dice::new((self.seed, credential, nth));
         let status = dice.pick(&[200, 200, 200, 429, 429, 429, 401, 401, 403, 403, 404, 409, 500]);
         let retry_after = dice.pick(&[None, Some(0), Some(10), Some(60), Some(4000)]);
         Canned { status, retry_after: retry_after.filter(|_| status == 429) }
@@ -69,7 +69,7 @@ impl Script {
     }
 }
 
-/// A generator that gives the same for the same seed, on every machine.
+/// A random generator that gives the same numbers for the same seed on every machine.
 pub struct Dice(u64);
 
 impl Dice {

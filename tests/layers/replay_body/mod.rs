@@ -1,4 +1,4 @@
-//! Bodies that are recorded as they are sent: what comes of them and of their copies.
+//! Bodies that are recorded as they are sent, and their copies.
 
 mod model;
 pub(crate) mod script;
@@ -29,7 +29,7 @@ fn scripts() -> impl Strategy<Value = Script> {
     let hint = prop_oneof![Just(Hint::Exact), Just(Hint::Lower), Just(Hint::Nothing)];
     let parts = (prop::collection::vec(step, 0..12), end, hint, any::<bool>());
     parts.prop_map(|(mut steps, end, hint, tells_end)| {
-        // One that tells of its end does so with its last frame.
+        // A body that announces its end does so with its last frame.
         while end == End::Clean && matches!(steps.last(), Some(Step::Pending | Step::Yield)) {
             steps.pop();
         }
@@ -43,7 +43,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         3 => any::<usize>().prop_map(Operation::Copy),
         1 => any::<usize>().prop_map(Operation::Drop),
         1 => any::<usize>().prop_map(Operation::TakeOver),
-        2 => Just(Operation::Call),
+        2 => Just(Operation::Wake),
     ];
     prop::collection::vec(operation, 0..60)
 }
@@ -63,7 +63,7 @@ proptest! {
 
 type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
-/// What is ready now.
+/// Polls a body once.
 fn poll<B: Body + Unpin>(body: &mut B) -> Polled<B> {
     Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
 }
@@ -119,7 +119,7 @@ async fn the_bound_holds_to_the_byte() {
 }
 
 #[tokio::test]
-async fn two_mebibytes_are_recorded_unless_set() {
+async fn by_default_two_mebibytes_are_recorded() {
     let most = 2 * 1024 * 1024;
     for (length, is_repeatable) in [(most, true), (most + 1, false)] {
         let body = ReplayBody::from(SendOnce::new(Full::new(Bytes::from(vec![7; length]))));
@@ -137,7 +137,7 @@ async fn a_body_that_was_never_copied_takes_no_memory_and_can_be_copied_on_the_w
         drop(data(&mut body));
         assert_eq!(watch.held(), 0);
     }
-    // It sends what is left, as every copy does.
+    // It sends the rest, as every copy does.
     let rest = body.try_clone().unwrap();
     assert_eq!(body.collect().await.unwrap().to_bytes().len(), 30);
     assert_eq!(rest.collect().await.unwrap().to_bytes().len(), 30);
@@ -169,7 +169,7 @@ async fn many_tiny_frames_count_for_more_than_their_data() {
     }
     assert!((1025..3000).contains(&count), "{count}");
     assert_eq!(body.collect().await.unwrap().to_bytes().len(), bound - count);
-    // A list that isn't long does not count.
+    // A short list does not count.
     let mut body = ReplayBody::with_bound(frames(1024), 1024);
     let kept = body.try_clone().unwrap();
     while body.frame().await.is_some() {}
@@ -188,7 +188,7 @@ async fn trailers_are_replayed_and_keep_the_size_open() {
     assert_eq!(whole.to_bytes().len(), 3);
 }
 
-/// Its data is in pieces.
+/// A body whose data is a buffer of several pieces.
 struct Pieces(Vec<VecDeque<u8>>);
 
 impl Body for Pieces {
@@ -234,7 +234,7 @@ async fn a_body_that_panics_fails_for_all_its_copies() {
     let mut first = ReplayBody::new(Panics(false));
     let second = first.try_clone().unwrap();
     let third = second.try_clone().unwrap();
-    // This one waits.
+    // This copy waits.
     let mut waiting = pin!(failure(second));
     assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     let panicked = catch_unwind(AssertUnwindSafe(|| poll(&mut first).is_pending()));
@@ -246,7 +246,7 @@ async fn a_body_that_panics_fails_for_all_its_copies() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_halfway_is_gone_on_with() {
+async fn a_copy_goes_on_from_where_a_dropped_one_was() {
     let (mut sender, channel) = Channel::<Bytes, Infallible>::new(1);
     let mut first = ReplayBody::new(channel);
     let kept = first.try_clone().unwrap();
@@ -264,7 +264,7 @@ async fn what_is_dropped_halfway_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn the_sender_learns_that_nobody_will_read() {
+async fn the_sender_sees_that_nobody_will_read() {
     let (mut sender, channel) = Channel::<Bytes, Infallible>::new(1);
     let mut first = ReplayBody::with_bound(channel, 3);
     let kept = first.try_clone().unwrap();
@@ -282,7 +282,7 @@ async fn copies_on_several_threads_all_get_the_whole_body() {
         let (mut sender, channel) = Channel::<Bytes, Infallible>::new(2);
         let first = ReplayBody::with_bound(channel, 64 * 1024 * 1024);
         let copies: Vec<_> = (0..tasks).map(|_| first.try_clone().unwrap()).collect();
-        // Waits for nothing, and so never reads for the others.
+        // Never waits, and so never reads for the others.
         let (start, kept) = (Arc::new(Barrier::new(tasks)), first);
         let readers: Vec<_> = copies
             .into_iter()
@@ -315,7 +315,7 @@ fn a_body_that_only_one_thread_may_touch_is_recorded_for_several() {
 }
 
 #[test]
-fn what_stands_in_a_body_is_not_in_its_debug() {
+fn the_data_of_a_body_is_not_in_its_debug() {
     let mut body = ReplayBody::new(Full::new(Bytes::from_static(b"a secret")));
     let _kept = body.try_clone();
     drop(data(&mut body));

@@ -1,4 +1,4 @@
-//! What must come of a body and its copies, worked out anew from the script after each operation.
+//! What a body and its copies must yield, worked out again from the script after each operation.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ pub(crate) enum Operation {
     Copy(usize),
     Drop(usize),
     TakeOver(usize),
-    Call,
+    Wake,
 }
 
 #[derive(Default)]
@@ -89,14 +89,14 @@ impl Model {
                 Operation::Copy(index) => self.copy(pick(index))?,
                 Operation::Drop(index) => self.drop(pick(index)),
                 Operation::TakeOver(index) => self.take_over(pick(index))?,
-                Operation::Call => drop(self.watch.call()),
+                Operation::Wake => drop(self.watch.wake()),
             }
             self.check()?;
         }
         self.finish()
     }
 
-    /// Polls only what was woken: nothing may be left waiting.
+    /// Polls only what was woken, so that a missing wake-up shows.
     fn finish(&mut self) -> Checked {
         for index in 0..self.copies.len() {
             if !self.copies[index].is_waiting {
@@ -118,7 +118,7 @@ impl Model {
                     }
                 }
             }
-            if !has_moved && !self.watch.call() {
+            if !has_moved && !self.watch.wake() {
                 break;
             }
         }
@@ -238,7 +238,7 @@ impl Model {
         Ok(())
     }
 
-    /// How many bytes some copy has still to send of what the body has sent.
+    /// The bytes of the body that some copy has still to send.
     fn needed(&self) -> usize {
         let first = self.copies.iter().filter(|copy| copy.reads()).map(|copy| copy.at).min();
         first.map_or(0, |first| length(&self.items[first..self.front]))
@@ -252,7 +252,7 @@ impl Model {
         for copy in &self.copies {
             let Some(body) = &copy.body else { continue };
             prop_assert_eq!(body.is_repeatable(), self.is_repeatable && copy.reads());
-            // What has changed for one that waits, it must have been told.
+            // A copy that waits must have been woken if anything has changed for it.
             let has_news = copy.lost.is_some() || copy.at < self.front || self.is_over;
             let is_told = copy.flag.0.load(Ordering::SeqCst);
             prop_assert!(!copy.is_waiting || !has_news || is_told, "a wakeup is lost");

@@ -1,4 +1,4 @@
-//! A body that does as its script says, and tells what is held of it.
+//! A body that follows a script, and counts the bytes of it that are held.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,9 +11,9 @@ use http_body::{Body, Frame, SizeHint};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing until the test calls.
+    /// Nothing until the test wakes it.
     Pending,
-    /// Nothing, but it calls for itself at once.
+    /// Nothing, but it wakes itself at once.
     Yield,
     Data(usize),
 }
@@ -37,11 +37,11 @@ pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
     pub(crate) end: End,
     pub(crate) hint: Hint,
-    /// Whether it tells that it has ended without being asked for another frame.
+    /// Whether it announces its end with its last frame.
     pub(crate) tells_end: bool,
 }
 
-/// What comes of a body, as far as its bytes go.
+/// What a body yields, with lengths in place of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     Data(usize),
@@ -72,10 +72,10 @@ pub(crate) fn trailers() -> HeaderMap {
     HeaderMap::from_iter([(http::HeaderName::from_static("checksum"), HeaderValue::from_static("42"))])
 }
 
-/// What a test sees of the body.
+/// A test's view of the body.
 #[derive(Clone, Default)]
 pub(crate) struct Watch {
-    /// Bytes of its frames that are somewhere in memory.
+    /// The bytes of its frames that are in memory.
     pub(crate) held: Arc<AtomicUsize>,
     pub(crate) peak: Arc<AtomicUsize>,
     waker: Arc<Mutex<Option<Waker>>>,
@@ -87,8 +87,8 @@ impl Watch {
         self.held.load(Ordering::SeqCst)
     }
 
-    /// Calls where the body waits for it.
-    pub(crate) fn call(&self) -> bool {
+    /// Wakes the body if it waits for that.
+    pub(crate) fn wake(&self) -> bool {
         let waker = self.waker.lock().unwrap().take();
         waker.map(Waker::wake).is_some()
     }
@@ -97,7 +97,7 @@ impl Watch {
         Arc::strong_count(&self.alive) > 1
     }
 
-    /// Bytes that are counted for as long as anyone has them.
+    /// Bytes that count as held until the last copy is dropped.
     pub(crate) fn bytes(&self, bytes: Vec<u8>) -> Bytes {
         let held = self.held.fetch_add(bytes.len(), Ordering::SeqCst) + bytes.len();
         self.peak.fetch_max(held, Ordering::SeqCst);
@@ -174,7 +174,7 @@ impl Body for Scripted {
             match self.script.steps.get(self.step).copied() {
                 Some(Step::Pending) => {
                     let mut waker = self.watch.waker.lock().unwrap();
-                    // It goes on once it was called since it first said that it has nothing.
+                    // Goes on once the test has woken it since the first `Pending` of this step.
                     if self.is_waiting && waker.is_none() {
                         drop(waker);
                         self.is_waiting = false;

@@ -1,4 +1,4 @@
-//! A discovery over the layers and a real connection, for the tests of it.
+//! A discovery over the layers and a real connection, for tests.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use hyper::body::Incoming;
@@ -54,7 +54,7 @@ impl Rig {
         Discovery::builder(&self.pool, self.client.clone()).endpoint(endpoint)
     }
 
-    /// What was asked for, as `TOKEN PATH?QUERY`.
+    /// Returns the requests so far, as `TOKEN PATH?QUERY`.
     pub(crate) fn asked(&self) -> Vec<String> {
         let seen = self.upstream.seen.all();
         seen.into_iter().map(|seen| format!("{} {}", seen.token, seen.uri)).collect()

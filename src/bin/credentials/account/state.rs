@@ -32,7 +32,7 @@ pub(crate) struct Account {
 /// Returns the response of the token endpoint that could not be read: its tokens are nowhere else.
 pub(crate) fn unread_response(secret: &Secret) -> Option<&SecretString> {
     match secret {
-        Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.extra.get(OAuthTokens::UNREAD_ANSWER),
+        Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens.extra.get(OAuthTokens::UNREAD_RESPONSE),
         _ => None,
     }
 }

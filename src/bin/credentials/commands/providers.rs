@@ -56,12 +56,12 @@ impl Providers {
         }
         let rows = rules.iter().map(|rule| {
             let statuses: Vec<_> = rule.statuses().iter().map(u16::to_string).collect();
-            let means = [rule.means_word().to_owned(), rule.holds()];
+            let means = [rule.means_word().to_owned(), rule.effect()];
             let means = means.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
             let what_to_do = rule.what_to_do().unwrap_or_default();
             [
                 statuses.join(" "),
-                output::plain(&rule.asks()),
+                output::plain(&rule.conditions()),
                 output::plain(&means),
                 output::plain(what_to_do),
             ]
@@ -151,9 +151,9 @@ impl<'a> JsonRule<'a> {
     fn new(rule: &'a ResponseRule) -> Self {
         Self {
             statuses: rule.statuses(),
-            asks: rule.asks(),
+            asks: rule.conditions(),
             means: rule.means_word(),
-            holds: rule.holds(),
+            holds: rule.effect(),
             what_to_do: rule.what_to_do(),
         }
     }

@@ -20,7 +20,7 @@ impl Exchange {
         let (Secret::OAuth(tokens) | Secret::Mcp(tokens)) = &mut secret else {
             return RefreshError::Failed(error);
         };
-        tokens.extra.insert(OAuthTokens::UNREAD_ANSWER.to_owned(), received);
+        tokens.extra.insert(OAuthTokens::UNREAD_RESPONSE.to_owned(), received);
         let mut backoff = BACKOFF.0;
         for tries in 1..=TRIES {
             match replace_as_it_came(self.pool.vault(), id, generation, secret.clone()).await {

@@ -1,21 +1,21 @@
-//! Directories and files: which there are, whose they are, and who may touch them.
+//! Directories and files: which there are, who owns them, and who may touch them.
 
 use std::fs::{DirEntry, Metadata};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::mend::Mend;
-use super::{Finding, FindingKind, Looking, Severity};
+use super::{Checker, Finding, FindingKind, Severity};
 use crate::credential::CredentialId;
 use crate::vault::VaultError;
 use crate::vault::disk;
 use crate::vault::file::opening::{self, DIRECTORIES, KEYS, LEASES, LOCK, POOLS, RECORDS};
 
-/// For how long a temporary file that is made without a lock may be somebody's who is at it.
+/// How long a temporary file that is made without a lock may still be in use.
 const AT_WORK: Duration = Duration::from_secs(60);
 
-impl Looking<'_> {
-    /// All that is in the vault's directory, but not what is in its files.
+impl Checker<'_> {
+    /// Looks at everything in the vault's directory, except the contents of files.
     pub(super) fn directories(&mut self) -> Result<(), VaultError> {
         let root = self.root;
         let entries = disk::entries(root)?;
@@ -29,7 +29,7 @@ impl Looking<'_> {
             let name = entry.file_name();
             let is_directory = DIRECTORIES.iter().any(|ours| *ours == name);
             if self.is_key_in_root && (self.is_of_key(&name) || disk::is_temporary(entry)) {
-                // Looked at with the key.
+                // It is checked along with the key.
             } else if disk::is_temporary(entry) {
                 self.leftover(entry);
             } else if name.as_encoded_bytes().starts_with(b"key.damaged-") {
@@ -48,7 +48,7 @@ impl Looking<'_> {
         Ok(())
     }
 
-    /// The directory of the vault itself.
+    /// Looks at the directory of the vault itself.
     fn root(&mut self, entries: &[DirEntry]) {
         let root = self.root;
         let Ok(metadata) = std::fs::metadata(root) else { return };
@@ -56,7 +56,7 @@ impl Looking<'_> {
             let finding = open_to_others(root, &metadata, 0o700);
             match entries.iter().all(opening::is_ours) {
                 true => self.found_with(finding, Mend::Narrow(root.to_owned(), 0o700)),
-                // Who keeps other things there may have meant it so.
+                // If somebody keeps other things there, the mode may be intended.
                 false => self.found(finding),
             }
         }
@@ -72,7 +72,7 @@ impl Looking<'_> {
         }
     }
 
-    /// One of the directories in it.
+    /// Looks at one of the directories in it.
     fn directory(&mut self, name: &'static str) {
         let path = self.root.join(name);
         match std::fs::metadata(&path) {
@@ -92,7 +92,7 @@ impl Looking<'_> {
             Err(_) => {
                 let finding =
                     Finding::new(FindingKind::MissingDirectory, Severity::Warning, &path, "missing");
-                let finding = finding.way_out("it is made anew when the vault is opened");
+                let finding = finding.way_out("it is made again when the vault is opened");
                 self.found_with(finding, Mend::MakeDirectory(path));
                 return;
             }
@@ -117,13 +117,13 @@ impl Looking<'_> {
         }
     }
 
-    /// A file that belongs where it is.
+    /// Looks at a file that belongs where it is.
     fn file(&mut self, entry: &DirEntry) {
         self.looked_at(entry, entry.metadata().ok());
     }
 
     fn looked_at(&mut self, entry: &DirEntry, metadata: Option<Metadata>) {
-        // One that is gone meanwhile is not looked at.
+        // A file that is gone meanwhile is skipped.
         let Some(metadata) = metadata else { return };
         if metadata.is_file() && disk::open_to_others(&metadata) == 0 && self.is_owners(&metadata) {
             return;
@@ -132,14 +132,14 @@ impl Looking<'_> {
         if metadata.is_file() {
             self.touchable(&path, &metadata, 0o600);
         } else if path.extension().is_none_or(|ending| ending != "json" && ending != "log") {
-            // What is read is named with the rest of it that can't be read.
+            // Files whose contents are read are reported with whatever else cannot be read.
             if let Err(error) = disk::check_plain(&path, &metadata) {
                 self.damaged(FindingKind::UnknownFile, &path, error);
             }
         }
     }
 
-    /// Whether it belongs to whoever has the vault.
+    /// Whether it belongs to the owner of the vault's directory.
     fn is_owners(&self, metadata: &Metadata) -> bool {
         #[cfg(unix)]
         return self.owner.is_none_or(|owner| owner == std::os::unix::fs::MetadataExt::uid(metadata));
@@ -150,7 +150,7 @@ impl Looking<'_> {
         };
     }
 
-    /// Who may touch it, and whose it is.
+    /// Looks who may touch it, and who owns it.
     pub(super) fn touchable(&mut self, path: &Path, metadata: &Metadata, mode: u32) {
         if disk::open_to_others(metadata) != 0 {
             let finding = open_to_others(path, metadata, mode);
@@ -168,13 +168,13 @@ impl Looking<'_> {
     }
 
     fn leftover(&mut self, entry: &DirEntry) {
-        // They are made under the lock: whoever began this one is gone.
+        // They are made under the lock, so whoever began this one is gone.
         if self.is_still {
             self.found_leftover(&entry.path());
         }
     }
 
-    /// A temporary file that is made without a lock.
+    /// Looks at a temporary file that is made without a lock.
     pub(super) fn unlocked_leftover(&mut self, entry: &DirEntry) {
         let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else { return };
         if SystemTime::now().duration_since(modified).is_ok_and(|age| age > AT_WORK) {
@@ -203,7 +203,7 @@ fn open_to_others(path: &Path, metadata: &Metadata, mode: u32) -> Finding {
     finding.way_out(format!("chmod {mode:o} '{}'", path.display()))
 }
 
-/// Whether a file in this directory of the vault is one of it by its name.
+/// Whether a file in this directory of the vault has the name of one of the vault's files.
 fn is_known(directory: &str, entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let Some((stem, ending)) = name.to_str().and_then(|name| name.rsplit_once('.')) else {

@@ -130,7 +130,7 @@ impl Finding {
     /// Returns the finding for a file that can't be read.
     pub(super) fn damage(kind: FindingKind, path: &Path, error: VaultError) -> Self {
         let Damage { reason, .. } = as_damage(path, error);
-        // A reason has first the problem, then the way out.
+        // A reason has the problem first, then the way out.
         match reason.split_once("; ") {
             Some((what, way_out)) => Self::new(kind, Severity::Error, path, what).way_out(way_out),
             None => Self::new(kind, Severity::Error, path, reason),

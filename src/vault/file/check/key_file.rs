@@ -1,20 +1,21 @@
-//! The key's file, and what lies beside it.
+//! The key file, and the files beside it.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::{Finding, FindingKind, Looking, Severity};
+use super::{Checker, Finding, FindingKind, Severity};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 use crate::vault::key;
 
-impl Looking<'_> {
+impl Checker<'_> {
     pub(super) fn key_file(&mut self) {
         let Some(path) = self.key_file else { return };
         let entries = disk::entries(disk::parent(path)).unwrap_or_default();
         match ops::metadata(path) {
             Ok(metadata) => {
-                // It is refused by whoever wants the key, so that is worse than elsewhere.
+                // A key file that others may touch is refused when the key is loaded, so this is worse than for other
+                // files.
                 let before = self.report.findings.len();
                 if metadata.is_file() {
                     self.touchable(path, &metadata, 0o600);
@@ -46,14 +47,14 @@ impl Looking<'_> {
         }
     }
 
-    /// Whether a file beside the key's is that one, or named after it.
+    /// Whether a file beside the key file is that file, or is named after it.
     pub(super) fn is_of_key(&self, name: &OsStr) -> bool {
         let Some(key) = self.key_file.and_then(Path::file_name) else { return false };
         let rest = name.as_encoded_bytes().strip_prefix(key.as_encoded_bytes());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
     }
 
-    /// Whether somebody is exchanging the key just now.
+    /// Whether somebody is changing the key at the moment.
     pub(super) fn is_key_changing(&self) -> bool {
         let Some(key) = self.key_file else { return false };
         let mut path = OsString::from(key);
@@ -64,7 +65,7 @@ impl Looking<'_> {
     }
 }
 
-/// The reason without the file's name, which a finding has by itself.
+/// Returns the reason without the file's name, which a finding already has.
 fn as_damage(path: &Path, error: VaultError) -> VaultError {
     match error {
         VaultError::Key(reason) => {

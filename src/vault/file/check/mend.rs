@@ -1,4 +1,4 @@
-//! Mending what can be mended safely. Wants the vault's lock held.
+//! Mending what can be mended safely. The caller must hold the vault's lock.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::vault::disk::{self, ops};
 use crate::vault::file::busy::Stopped;
 use crate::vault::file::store::Store;
 
-/// What mends a finding.
+/// How to mend a finding.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Mend {
     /// Sets a mode that lets nobody else in.
@@ -18,22 +18,22 @@ pub(super) enum Mend {
     /// Removes a temporary file.
     Remove(PathBuf),
     MakeDirectory(PathBuf),
-    /// Makes the pool's log name its records; one that is none is set aside.
+    /// Makes the pool's log name its records. A file that is not a log is set aside.
     Log(PoolKey),
-    /// Writes the pool's log anew without its bad lines, and keeps the old one.
+    /// Rewrites the pool's log without its bad lines, and keeps the old one.
     Compact(PoolKey),
 }
 
-/// How often a pool's lock is waited for, a millisecond each.
+/// How often to try a pool's lock, with a millisecond between the tries.
 const ATTEMPTS: usize = 1000;
 
-/// Mends what each finding names, and says in it whether that was done.
+/// Mends what each finding names, and notes in the finding whether that was done.
 pub(super) fn mend(root: &Path, report: &mut Report, mends: Vec<Option<Mend>>) {
     let store = Store::new(root.to_owned());
     let mut done: Vec<(Mend, Result<(), String>)> = Vec::new();
     for (finding, mend) in report.findings.iter_mut().zip(mends) {
         let Some(mend) = mend else { continue };
-        // Several findings of one log are mended at once.
+        // Several findings about one log are mended together.
         let result = match done.iter().find(|(known, _)| *known == mend) {
             Some((_, result)) => result.clone(),
             None => {
@@ -68,7 +68,7 @@ impl Mend {
     }
 }
 
-/// Does work that another process may be in the way of for a moment.
+/// Does work, and tries again if another process is in the way for a moment.
 fn patiently(mut work: impl FnMut() -> Result<(), Stopped>) -> Result<(), VaultError> {
     let mut attempts = 0..ATTEMPTS;
     loop {

@@ -59,7 +59,7 @@ pub use finding::{Finding, FindingKind, Severity};
 #[must_use = "nothing is looked at before it runs"]
 pub struct Check {
     directory: PathBuf,
-    /// The first key seals.
+    /// The first key is the one that seals.
     keys: Vec<VaultKey>,
     key_file: Option<PathBuf>,
     fix: bool,
@@ -167,7 +167,7 @@ impl Check {
             held => Ok(held?),
         };
         let is_still = matches!(held, Ok(Some(_)));
-        let mut looking = Looking {
+        let mut checker = Checker {
             root: &self.directory,
             keys: &self.keys,
             key_file: self.key_file.as_deref(),
@@ -184,16 +184,16 @@ impl Check {
                 holder.map_or_else(|| "another process".to_owned(), |id| format!("the process {id}"));
             let what = format!("locked for {} s by {by}", self.patience.as_secs_f64());
             let finding = Finding::new(FindingKind::Locked, Severity::Error, path, what);
-            looking.found(finding.way_out("see what it is doing, or end it; then look again"));
+            checker.found(finding.way_out("see what it is doing, or end it; then look again"));
         }
-        looking.directories()?;
-        let marker = looking.marker();
+        checker.directories()?;
+        let marker = checker.marker();
         let records = Records::new(self.directory.join(opening::RECORDS));
-        let pools = looking.records(&records, marker.as_ref());
-        looking.pools(&records, pools);
-        looking.leases(&records);
-        looking.key_file();
-        let Looking { mut report, mends, .. } = looking;
+        let pools = checker.records(&records, marker.as_ref());
+        checker.pools(&records, pools);
+        checker.leases(&records);
+        checker.key_file();
+        let Checker { mut report, mends, .. } = checker;
         if self.fix && is_still {
             mend::mend(&self.directory, &mut report, mends);
         }
@@ -207,8 +207,8 @@ impl Check {
         root.is_ok_and(|root| disk::parent(key).canonicalize().is_ok_and(|parent| parent == root))
     }
 
-    /// Keeps others from changing the vault. If the lock file is missing, mending makes it, as opening the vault does; a check
-    /// alone makes nothing, and then keeps nobody out.
+    /// Keeps others from changing the vault. If the lock file is missing, mending makes it, as opening the vault does.
+    /// A check alone makes nothing, and then keeps nobody out.
     fn lock<'a>(&self, file: &'a LockFile) -> Result<Option<Held<'a>>, Stopped> {
         let can_take = match ops::metadata(file.path()) {
             Ok(metadata) => metadata.is_file() && (self.fix || !disk::is_closed(&metadata)),
@@ -284,8 +284,8 @@ impl Report {
     }
 }
 
-/// A check that is going on.
-struct Looking<'a> {
+/// A check in progress.
+struct Checker<'a> {
     root: &'a Path,
     keys: &'a [VaultKey],
     key_file: Option<&'a Path>,
@@ -301,7 +301,7 @@ struct Looking<'a> {
     mends: Vec<Option<Mend>>,
 }
 
-impl Looking<'_> {
+impl Checker<'_> {
     fn found(&mut self, finding: Finding) {
         self.report.findings.push(finding);
         self.mends.push(None);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::mend::Mend;
 use super::records::Members;
-use super::{Finding, FindingKind, Looking, Severity};
+use super::{Checker, Finding, FindingKind, Severity};
 use crate::credential::{CredentialId, Metadata, PoolKey};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
@@ -16,11 +16,11 @@ use crate::vault::file::opening::POOLS;
 use crate::vault::file::pool::Pool;
 use crate::vault::file::records::Records;
 
-/// How often another process's change of a log is waited for, a millisecond each.
+/// How often to try a pool's lock, with a millisecond between the tries.
 const ATTEMPTS: usize = 200;
 
-impl Looking<'_> {
-    /// Every pool that has a record or a log.
+impl Checker<'_> {
+    /// Looks at every pool that has a record or a log.
     pub(super) fn pools(&mut self, records: &Records, members: Members) {
         let directory = self.root.join(POOLS);
         let mut pools: BTreeMap<PoolKey, HashMap<CredentialId, Metadata>> = members;
@@ -33,7 +33,7 @@ impl Looking<'_> {
             if known.contains_key(stem) {
                 continue;
             }
-            // A pool of which every credential was removed.
+            // A pool whose credentials were all removed.
             match log::pool_of(&entry.path()) {
                 Ok(Some(pool)) if pool_file(&pool) == stem => {
                     pools.entry(pool).or_default();
@@ -104,7 +104,7 @@ impl Looking<'_> {
                     let finding = finding.way_out("its name goes when the pool is loaded");
                     self.found_with(finding, Mend::Log(key.clone()));
                 }
-                // It can't be read, which was named; or it says that it is of another pool.
+                // It cannot be read, which was reported; or it says that it belongs to another pool.
                 _ => self.of_other_pool(*id, key, records),
             }
         }
@@ -123,8 +123,8 @@ impl Looking<'_> {
     }
 }
 
-/// Reads a pool's log, and once more while nobody appends to it where something in it is damaged: it may just
-/// have been written.
+/// Reads a pool's log. If something in it is damaged, reads it once more while nobody appends to it: the damage may be
+/// a line that was just being written.
 fn read(key: &PoolKey, path: &Path) -> Result<Pool, VaultError> {
     let read = || {
         let mut pool = Pool::new(key.clone(), path.to_owned());

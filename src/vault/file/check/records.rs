@@ -1,15 +1,15 @@
-//! The records, and the key that is theirs.
+//! The records, and the keys that seal them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::{Finding, FindingKind, Looking, SealedWith, Severity};
+use super::{Checker, Finding, FindingKind, SealedWith, Severity};
 use crate::credential::{CredentialId, Metadata, PoolKey, Record};
 use crate::secret::leaving_no_copy;
 use crate::vault::VaultError;
 use crate::vault::disk;
 use crate::vault::file::identity::{BOUND, Vouched};
-use crate::vault::file::keys::{MANY, MOST};
+use crate::vault::file::keys::{MAX_SEALS, WARN_SEALS};
 use crate::vault::file::marker::Marker;
 use crate::vault::file::opening::{KEYS, RECORDS};
 use crate::vault::file::records::Records;
@@ -17,11 +17,11 @@ use crate::vault::file::shares;
 use crate::vault::key::{KeyId, Signer, VaultKey};
 use crate::vault::seal::{Barred, Opener, Rules, Sealed, Shut, other_key};
 
-/// The members of each pool, by what their records say.
+/// The members of each pool, according to their records.
 pub(super) type Members = BTreeMap<PoolKey, HashMap<CredentialId, Metadata>>;
 
-impl Looking<'_> {
-    /// What says which key is the vault's.
+impl Checker<'_> {
+    /// Reads and checks the marker, which says which key is the vault's.
     pub(super) fn marker(&mut self) -> Option<Marker> {
         let path = self.root.join(KEYS);
         match Marker::read(&path) {
@@ -37,7 +37,7 @@ impl Looking<'_> {
             Ok(None) => {
                 let what = "missing, and with it the count of what the key has sealed";
                 let finding = Finding::new(FindingKind::Marker, Severity::Warning, &path, what);
-                self.found(finding.way_out("it is made anew when the vault is opened"));
+                self.found(finding.way_out("it is made again when the vault is opened"));
             }
             Err(error) => self.damaged(FindingKind::Marker, &path, error),
         }
@@ -63,7 +63,7 @@ impl Looking<'_> {
         }
         let old = match given == Some(marker.key_id()) {
             true => marker.previous().first().copied(),
-            // The one given first is to follow it.
+            // The key that was given first should follow it.
             false => is_known.then(|| marker.key_id()),
         };
         let kept = self.keys.get(1).map(VaultKey::id).filter(|_| is_known);
@@ -85,15 +85,16 @@ impl Looking<'_> {
             self.found(finding.way_out("go on with it, and keep both keys until it is done"));
         }
         let seals = marker.seals(marker.key_id());
-        if seals >= MANY {
-            let severity = if seals >= MOST { Severity::Error } else { Severity::Warning };
-            let what = format!("the key {} has made {seals} seals, of at most {MOST}", marker.key_id());
+        if seals >= WARN_SEALS {
+            let severity = if seals >= MAX_SEALS { Severity::Error } else { Severity::Warning };
+            let what =
+                format!("the key {} has made {seals} seals, of at most {MAX_SEALS}", marker.key_id());
             let finding = Finding::new(FindingKind::ManySeals, severity, path, what);
-            self.found(finding.way_out("seal the vault anew with another key"));
+            self.found(finding.way_out("reseal the vault with another key"));
         }
     }
 
-    /// Which seals are let in, by what says which vault this is; else by what the records say.
+    /// Returns which seals are admitted: according to the marker if it names the vault, else according to the records.
     fn rules(&self, marker: Option<&Marker>, records: &[Record<Sealed>]) -> Rules {
         let signers: Vec<_> = self.keys.iter().map(Signer::new).collect();
         let is_sound = |marker: &&Marker| marker.is_vouched_for(&signers) != Vouched::No;
@@ -106,10 +107,10 @@ impl Looking<'_> {
         }
     }
 
-    /// Reads every record and opens it. Answers whose they are.
+    /// Reads every record and opens it. Returns the members of each pool.
     pub(super) fn records(&mut self, records: &Records, marker: Option<&Marker>) -> Members {
         let mut members = Members::new();
-        // Whatever is no record was named with the directory.
+        // Files that are not records were reported with the directory.
         let Ok((ids, _)) = records.ids() else { return members };
         self.report.records = ids.len();
         let mut damaged = Vec::new();
@@ -173,18 +174,18 @@ impl Looking<'_> {
             };
             let kind = FindingKind::OlderFormat;
             let finding = Finding::new(kind, Severity::Note, &self.root.join(RECORDS), what);
-            self.found(finding.way_out("seal the vault anew"));
+            self.found(finding.way_out("reseal the vault"));
         }
-        // Where the marker tells of it, it was told.
-        let is_told = |id: &KeyId| {
+        // If the marker names the key, it was reported with the marker.
+        let is_reported = |id: &KeyId| {
             marker.is_some_and(|marker| marker.previous().contains(id) || marker.key_id() == *id)
         };
-        for (id, count) in needed.into_iter().filter(|(id, _)| !is_told(id)) {
+        for (id, count) in needed.into_iter().filter(|(id, _)| !is_reported(id)) {
             let what =
                 format!("{count} records are sealed with the key {id}, not with the one given first");
             let kind = FindingKind::UnfinishedKeyChange;
             let finding = Finding::new(kind, Severity::Warning, &self.root.join(KEYS), what);
-            self.found(finding.way_out("seal the vault anew with both keys"));
+            self.found(finding.way_out("reseal the vault with both keys"));
         }
         members
     }
@@ -198,12 +199,12 @@ impl Looking<'_> {
             names.join(", ")
         );
         let finding = Finding::new(FindingKind::UnboundAttributes, Severity::Note, path, what);
-        self.found(finding.way_out("look at them, then seal the vault anew with them or without"));
+        self.found(finding.way_out("look at them, then reseal the vault with them or without"));
     }
 
     fn unread_response(&mut self, path: &Path, metadata: &Metadata) {
         let what = format!(
-            "an answer of the token endpoint that could not be read is kept with {} of the pool {}",
+            "a response of the token endpoint that could not be read is kept with {} of the pool {}",
             metadata.label, metadata.pool
         );
         let finding = Finding::new(FindingKind::UnreadResponse, Severity::Note, path, what);
@@ -221,7 +222,7 @@ impl Looking<'_> {
     }
 }
 
-/// What of each of these opens, in their order: whether it keeps an answer that could not be read.
+/// Opens each of these, in order. Returns for each whether it keeps a response that could not be read.
 fn opened(opener: &Opener, records: &[Record<Sealed>]) -> Vec<Result<bool, Shut>> {
     let open = |Record { metadata, secret }: &Record<Sealed>| {
         Ok(opener.open(metadata, secret.clone())?.has_unread_response())

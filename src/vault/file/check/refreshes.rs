@@ -1,9 +1,9 @@
-//! Refreshes that have begun and are not going on.
+//! Refreshes that have begun and are not in progress.
 
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
-use super::{Finding, FindingKind, Looking, Severity};
+use super::{Checker, Finding, FindingKind, Severity};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Metadata, Record};
 use crate::vault::VaultError;
@@ -12,7 +12,7 @@ use crate::vault::file::begun;
 use crate::vault::file::opening::LEASES;
 use crate::vault::file::records::Records;
 
-impl Looking<'_> {
+impl Checker<'_> {
     pub(super) fn leases(&mut self, records: &Records) {
         if !self.is_still {
             return;
@@ -43,16 +43,16 @@ impl Looking<'_> {
     }
 }
 
-/// A refresh that has begun and is not going on.
+/// A refresh that has begun and is not in progress.
 pub(super) struct Unfinished {
-    /// Its note.
+    /// The path of its note.
     path: PathBuf,
     pub(super) metadata: Metadata,
-    /// When; or why the note doesn't tell.
+    /// When it began, or why the note does not say.
     begun_at: Result<Timestamp, VaultError>,
 }
 
-/// Refreshes that have begun and are not going on, if nobody changes the vault meanwhile.
+/// Returns the refreshes that have begun and are not in progress, if nobody changes the vault meanwhile.
 pub(super) fn unfinished(root: &Path, records: &Records) -> Vec<Unfinished> {
     let leases = root.join(LEASES);
     let look = |entry: DirEntry| {
@@ -72,7 +72,7 @@ pub(super) fn unfinished(root: &Path, records: &Records) -> Vec<Unfinished> {
     disk::entries(&leases).into_iter().flatten().filter_map(look).collect()
 }
 
-/// Whether somebody is refreshing the credential just now. Makes no file.
+/// Whether somebody is refreshing the credential at the moment. Makes no file.
 fn is_leased(leases: &Path, id: CredentialId) -> bool {
     let path = leases.join(format!("{id}.lock"));
     let Ok(file) = ops::open_lock(&path) else { return false };

@@ -75,7 +75,7 @@ impl State {
         }
     }
 
-    /// Makes it a member if it is not one yet: the line that made it one may be damaged.
+    /// Makes it a member if it is not one: the line that made it one may be damaged.
     fn admit(&mut self, id: CredentialId, Member { label, kind }: Member) {
         let is_new = !self.members.contains_key(&id);
         let known = self.members.entry(id).or_default();

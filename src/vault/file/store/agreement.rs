@@ -13,8 +13,8 @@ use crate::vault::seal::Sealed;
 use crate::vault::{Damage, VaultError};
 
 impl Store {
-    /// Makes the log name every credential of the pool by its label, and none that is gone: a killed
-    /// process may have left it otherwise.
+    /// Makes the log name every credential of the pool by its label, and no removed one: a killed process may have left
+    /// it otherwise.
     pub(super) fn mend(
         &self,
         pool: &mut Pool,
@@ -31,7 +31,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the pool's log agree with the records. Wants the vault's lock held.
+    /// Makes the pool's log agree with the records. The caller must hold the vault's lock.
     pub(in crate::vault::file) fn mend_log(&self, key: &PoolKey) -> Result<(), Stopped> {
         let records = self.records_of(key)?;
         let files = self.pool(key);
@@ -43,8 +43,8 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the log name every credential of the pool by its label, once, before labels are compared. The
-    /// records are asked, since a killed process or a power cut may have left another label in the log.
+    /// Makes the log name every credential of the pool by its label, once, before labels are compared. The records
+    /// decide, since a killed process or a power cut may have left another label in the log.
     pub(super) fn reconcile(&self, pool: &mut Pool, key: &PoolKey) -> Result<(), VaultError> {
         if pool.is_reconciled {
             return Ok(());
@@ -57,7 +57,7 @@ impl Store {
         Ok(())
     }
 
-    /// What makes the log name every credential of the pool by its label, and none that is gone.
+    /// Returns the entries after which the log names every credential of the pool by its label, and no removed one.
     fn missing_in(&self, pool: &Pool, credentials: &[Record<Sealed>]) -> Result<Vec<Entry>, VaultError> {
         let present: HashSet<_> = credentials.iter().map(|record| record.metadata.id).collect();
         let mut entries = Vec::new();
@@ -71,7 +71,7 @@ impl Store {
         Ok(entries)
     }
 
-    /// The pool's records, less those that are damaged.
+    /// Returns the pool's records, without damaged ones.
     fn records_of(&self, key: &PoolKey) -> Result<Vec<Record<Sealed>>, VaultError> {
         let ids = self.records.candidates(self.records.ids()?.0, key);
         let mut records = self.records.read(&ids, &mut Vec::new());
@@ -79,8 +79,8 @@ impl Store {
         Ok(records)
     }
 
-    /// Names the members whose records say that they are of another pool: an edited one must not just be
-    /// missing here.
+    /// Names the members whose records say that they belong to another pool: an edited record must not just disappear
+    /// from here.
     pub(super) fn name_missing(
         &self,
         pool: &Pool,
@@ -88,7 +88,7 @@ impl Store {
         credentials: &[Record<Sealed>],
         damaged: &mut Vec<Damage>,
     ) {
-        // What can't be read may be another pool's.
+        // A record that cannot be read may belong to another pool.
         for damage in damaged.iter_mut() {
             damage.id = damage.id.filter(|id| pool.is_member(*id));
         }
@@ -115,8 +115,8 @@ impl Store {
         name_kinds(pool, damaged);
     }
 
-    /// Whether a credential that the log does not name is of the pool all the same: a power cut may have
-    /// taken what named it.
+    /// Returns whether a credential that the log does not name belongs to the pool all the same: a power cut may have
+    /// taken the line that named it.
     pub(super) fn admit(&self, id: CredentialId, key: &PoolKey, entries: &mut Vec<Entry>) -> bool {
         let record = record::read(&self.records.path(id), id).ok().flatten();
         let Some(record) = record.filter(|record| record.metadata.pool == *key) else { return false };
@@ -125,7 +125,8 @@ impl Store {
     }
 }
 
-/// What makes the log name these credentials of its pool by their labels and kinds, the oldest first.
+/// Returns the entries after which the log names these credentials of its pool by their labels and kinds, the oldest
+/// first.
 fn renamed(pool: &Pool, records: &[Record<Sealed>]) -> Vec<Entry> {
     let members = records.iter().map(|record| &record.metadata);
     let mut unknown: Vec<_> = members.filter(|metadata| !pool.names(metadata)).collect();

@@ -35,8 +35,8 @@ impl Store {
             let (mut pool, _held) = files.locked()?;
             self.reconcile(&mut pool, key)?;
             let label = free_label(label, |label| self.is_taken(&pool, label, *id));
-            // The log comes first: a credential that it names and that is not there is forgotten, while one that is there and
-            // that it does not name would have lost its place.
+            // The log comes first. A credential that the log names but that does not exist is forgotten; one that
+            // exists but is not in the log would have lost its place.
             pool.append([Entry::Member { id: *id, label: label.clone(), kind: Some(*kind) }])?;
             label
         };
@@ -127,9 +127,9 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a new revision of the pool before one of its records changes. If it were made after the change, a process that
-    /// dies in between would leave a change that nobody sees. If this fails, the record is changed all the same, and a
-    /// warning says so.
+    /// Makes a new revision of the pool before one of its records changes. If it were made after the change, a process
+    /// that dies in between would leave a change that nobody sees. If this fails, the record is changed all the same,
+    /// and a warning says so.
     fn touch(&self, key: &PoolKey, id: CredentialId) -> Result<Result<(), VaultError>, Stopped> {
         let files = self.pool(key);
         match files.locked() {

@@ -1,4 +1,4 @@
-//! Pools as they are, by their records and their logs: one, all, or what may be seen of all.
+//! Loading one pool or all pools from their records and logs, and listing all.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,8 +25,8 @@ impl Store {
         self.with_log(key, credentials, damaged, vault.as_ref())
     }
 
-    /// Every pool that has a record, as [`load`](Self::load) and [`list`](Self::list) have them, of one moment. No record
-    /// is read twice.
+    /// Loads every pool that has a record, at one moment, with the results of [`load`](Self::load) and
+    /// [`list`](Self::list). No record is read twice.
     pub(in crate::vault::file) fn load_all(&self) -> Result<(Listing, Pools), Stopped> {
         let vault = self.lock.take_to_read()?;
         let (ids, damaged) = self.records.ids()?;
@@ -37,9 +37,9 @@ impl Store {
         }
         let (unread, mut pools) = (listing.damaged.clone(), Vec::new());
         for (key, credentials) in members {
-            // Before it is mended.
+            // Before the log is mended.
             self.look_at(&key, &mut listing.damaged);
-            // As where it is loaded alone, nothing is said of what is known to be another pool's.
+            // As when a pool is loaded alone, damage that is known to be another pool's is left out.
             let may_be = |id| self.records.owner(id).is_none_or(|owner| owner == key);
             let unread = unread.iter().filter(|damage| damage.id.is_none_or(may_be)).cloned().collect();
             let pool = self.with_log(&key, credentials, unread, vault.as_ref())?;
@@ -49,7 +49,8 @@ impl Store {
         Ok((listing, pools))
     }
 
-    /// The pool of these credentials, by its log, which is made to agree with them. Wants the vault's lock held.
+    /// Returns the pool of these credentials, with its log, which is made to agree with them. The caller must hold the
+    /// vault's lock.
     fn with_log(
         &self,
         key: &PoolKey,
@@ -68,12 +69,12 @@ impl Store {
             };
             let can_mend = is_writable && held.as_ref().is_some_and(Held::is_writable);
             let refreshed = pool.refresh();
-            // Before it is mended, which may set a file aside.
+            // Before the log is mended, which may set a file aside.
             damaged.extend(pool.damage());
             match refreshed {
                 Ok(()) if can_mend => self.mend(&mut pool, &credentials)?,
                 Ok(()) => {}
-                // What was not read is not to be written over.
+                // A log that was not read must not be overwritten.
                 Err(error) => damaged.push(as_damage(&self.pool_path(key, "log"), error)),
             }
             drop(held);
@@ -101,7 +102,7 @@ impl Store {
         Ok(Listing { credentials, damaged })
     }
 
-    /// Reads what is new in the pool's log, and names what can't be read of it.
+    /// Reads what is new in the pool's log, and names what cannot be read of it.
     fn look_at(&self, key: &PoolKey, damaged: &mut Vec<Damage>) {
         let files = self.pool(key);
         let mut pool = files.pool();
@@ -113,7 +114,7 @@ impl Store {
     }
 }
 
-/// Sorts as the order says; who is not named in it comes last, by age.
+/// Sorts by the order. A member that is not in the order comes last, by age.
 fn sort<T>(members: &mut [T], standings: &Standings, metadata: impl Fn(&T) -> &Metadata) {
     let places: HashMap<_, _> =
         standings.order.iter().enumerate().map(|(place, id)| (*id, place)).collect();

@@ -13,7 +13,7 @@ use crate::vault::seal::Sealed;
 use crate::vault::{Begun, FailedRefresh, RefreshLease};
 
 impl Store {
-    /// Takes the credential's lease if no other process holds it. `guard` keeps the rest of this process out.
+    /// Takes the credential's lease if no other process holds it. `guard` keeps the other requests of this process out.
     pub(in crate::vault::file) fn lease(
         &self,
         id: CredentialId,

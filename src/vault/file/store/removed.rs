@@ -1,4 +1,4 @@
-//! What the logs still say of credentials that are gone: their lines stay until a log is written anew.
+//! What the logs still say about removed credentials: their lines stay until a log is rewritten.
 
 use super::Store;
 use crate::credential::CredentialId;
@@ -9,13 +9,13 @@ use crate::vault::file::name::pool_file;
 use crate::vault::file::opening::POOLS;
 
 impl Store {
-    /// Writes each log anew that names one of these though its record is gone. Of a record that could not be read, nobody
-    /// has told its pool: nothing said which one that was.
+    /// Rewrites each log that names one of these credentials although its record is gone. If the record could not be
+    /// read, its pool does not know of the removal: nothing said which pool it was.
     pub(in crate::vault::file) fn forget_removed(&self, ids: &[CredentialId]) -> Result<(), Stopped> {
         for entry in disk::entries(&self.root().join(POOLS))? {
             let name = entry.file_name();
             let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".log")) else { continue };
-            // What is no log is told of when it is read.
+            // A file that is not a log is reported when it is read.
             let Ok(Some(key)) = log::pool_of(&entry.path()) else { continue };
             if pool_file(&key) != stem {
                 continue;

@@ -1,5 +1,5 @@
-//! A fault at each operation of each piece of work, of each sort: the work is done or it is not, what is
-//! said of it is true, and whoever comes next goes on.
+//! A fault of each kind at each operation of each piece of work: the work is done or it is not, the response is true,
+//! and the next process can go on.
 
 use super::fault::{Fault, Operation, run};
 use super::*;
@@ -13,7 +13,7 @@ const FAULTS: [Fault; 5] = [
     Fault::StopsHalfway,
 ];
 
-/// What a process has done before the work is asked of it.
+/// What a process has done before it is asked to do the work.
 #[derive(Clone, Copy, Debug)]
 enum Begun {
     /// It has made a [`Store`] and nothing else.
@@ -35,7 +35,7 @@ impl Begun {
     }
 }
 
-/// Lets each operation of the case's work go wrong in each way.
+/// Lets each operation of the case's work fail in each way.
 fn survives_every_fault(case: &Case) {
     let (before, after) = case.before_and_after();
     let begun = match case.work {
@@ -90,20 +90,20 @@ fn survives(
         }
         Err(Stopped::Busy(busy)) => return Err(format!("{busy:?}, of all the errors")),
     };
-    // The process is dead, or has another thing to do for now.
+    // The process is dead, or has something else to do first.
     let is_dead = matches!(at.1, Fault::Stops | Fault::StopsHalfway);
     let store = (!is_dead).then_some(store);
     has_no_secret(&copy)?;
     has_no_lock(&copy)?;
     let left = copy.again().state()?;
-    // Where the names could not be synced the new state may be there although an error was returned.
+    // If the names could not be synced, the new state may be there although an error was returned.
     if left != *after && (is_done || left != *before) {
         return Err(format!("acknowledged: {is_done}; {left:?} is neither {before:?} nor {after:?}"));
     }
     copy.takes_more(&case.labels)?;
     let store = store.unwrap_or_else(|| copy.open());
     let is_outcome = matches!(case.work, Work::Ask(VaultRequest::Record { .. }));
-    // One more failure of the same credential would be one more.
+    // Another failure of the same credential would count once more.
     if left != *after || !is_outcome {
         let was_done = left == *after;
         match case.run(&store) {
@@ -123,7 +123,7 @@ fn survives(
     Ok(())
 }
 
-/// Whether a text names a file or a directory of the vault's, or one on the way to it.
+/// Whether a text names a file or directory of the vault, or one on the way to it.
 fn names_a_file(text: &str, place: &Path) -> Result<(), String> {
     let way = root(place);
     let mut way = way.ancestors().map(|directory| format!("could not sync {}", directory.display()));
@@ -134,11 +134,11 @@ fn names_a_file(text: &str, place: &Path) -> Result<(), String> {
     }
 }
 
-/// Looks for what is planted in all that is left: as it is, in base64 wherever it may begin in it, in hex.
+/// Searches everything that is left for the planted secret: in clear, in base64 at each alignment, and in hex.
 fn has_no_secret(copy: &Copy<'_>) -> Result<(), String> {
     let mut needles = vec![PLANTED.to_owned(), hex(PLANTED.as_bytes())];
     for shift in 0..3 {
-        // What base64 makes of it depends on its place among the bytes, three by three.
+        // Its base64 depends on its position within groups of three bytes.
         let text = STANDARD_NO_PAD.encode([&b"..."[..shift], PLANTED.as_bytes()].concat());
         needles.push(text[(shift * 8).div_ceil(6)..text.len() - 1].to_owned());
     }
@@ -218,7 +218,7 @@ fn a_credential_is_moved_or_not_whatever_fails() {
     survives_every_fault(&Case::movement());
 }
 
-/// What a process that only looks asks for.
+/// The requests of a process that only reads.
 fn readings() -> Vec<VaultRequest<Sealed>> {
     vec![VaultRequest::Load(pool()), VaultRequest::List]
 }
@@ -237,7 +237,7 @@ fn content(response: &VaultResponse<Sealed>) -> (String, Vec<Damage>) {
     }
 }
 
-/// Lets each operation of each reading fail, after the vault has been brought to where the reading begins.
+/// Lets each operation of each request fail, after the vault was brought to the state in which the request starts.
 fn reads_under_every_fault(
     case: &Case,
     requests: &[VaultRequest<Sealed>],
@@ -324,7 +324,7 @@ fn what_a_killed_process_has_left_is_mended_or_not_whatever_fails() {
     });
 }
 
-/// Makes the log what version 1 left in its place.
+/// Replaces the log by what version 1 left.
 fn to_version_1(copy: &Copy<'_>) {
     let state = copy.state().unwrap();
     let (order, credentials) = &state.standings[&pool()];
@@ -378,7 +378,7 @@ fn a_vault_on_a_network_file_system_is_refused_unless_it_is_allowed() {
     }
 }
 
-/// Opens the vault with each operation failing in turn, and lets `check` look at what is left.
+/// Opens the vault while each operation fails in turn, and lets `check` look at the result.
 fn opens_under_every_fault(
     case: &Case,
     keys: &[VaultKey],

@@ -1,6 +1,5 @@
-//! A change of the key in a key file, and of everything that it has sealed, cut off at each operation and by a
-//! power cut at each: every record opens with the keys that are kept, and the change is finished by whoever
-//! takes it up.
+//! A change of the key in a key file and of everything sealed with it, stopped at each operation and by a power cut at
+//! each: every record opens with the keys that are kept, and the next process can finish the change.
 
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ fn key_file(place: &Path) -> FileKey {
     FileKey::new(place.join("keys/vault.key"))
 }
 
-/// As [`KeyServiceExt::load_keys`](crate::vault::key::KeyServiceExt::load_keys), on this thread.
+/// Like [`KeyServiceExt::load_keys`](crate::vault::key::KeyServiceExt::load_keys), on this thread.
 fn kept(place: &Path) -> Result<Keys, String> {
     let file = key_file(place);
     let failed = |error: VaultError| format!("no keys: {error}");
@@ -29,7 +28,7 @@ fn all(keys: &Keys) -> Vec<VaultKey> {
     [&keys.current].into_iter().chain(&keys.previous).cloned().collect()
 }
 
-/// A vault of one credential, its key in a file beside it.
+/// A vault of one credential, with its key in a file beside it.
 fn template() -> (TempDir, State) {
     let place = place();
     let key = VaultKey::generate();
@@ -40,7 +39,7 @@ fn template() -> (TempDir, State) {
     (place, before)
 }
 
-/// Changes the key, or goes on with that: what a program does from its first step to its last.
+/// Changes the key, or finishes a change: what a program does from its first step to its last.
 fn change(place: &Path) -> Result<(), String> {
     let failed = |stopped: Stopped| format!("{stopped:?}");
     let rotation = Rotation::begin_now(Arc::new(key_file(place))).map_err(|error| error.to_string())?;
@@ -56,7 +55,7 @@ fn change(place: &Path) -> Result<(), String> {
     }
 }
 
-/// Seals a record with the first of these keys, if it is not.
+/// Reseals a record with the first of these keys, unless it is sealed with that key.
 fn reseal(store: &Store, keys: &[VaultKey], id: CredentialId) -> Result<(), String> {
     let failed = |stopped: Stopped| format!("{stopped:?}");
     let response = store.call(&VaultRequest::Get { id }).map_err(failed)?;
@@ -72,7 +71,7 @@ fn reseal(store: &Store, keys: &[VaultKey], id: CredentialId) -> Result<(), Stri
     Ok(())
 }
 
-/// What of the vault opens with the keys that are kept; says why where that is not all that there was.
+/// Opens the vault with the keys that are kept. Fails if anything is missing.
 fn check(place: &Path, before: &State) -> Result<Keys, String> {
     let keys = kept(place)?;
     let store = Store::new(root(place));
@@ -96,7 +95,7 @@ fn check(place: &Path, before: &State) -> Result<Keys, String> {
     Ok(keys)
 }
 
-/// As [`check`], then takes the change up, after which there is one key, and not `first`.
+/// Like [`check`], and then finishes the change, after which there is one key, and it is not `first`.
 fn goes_on(place: &Path, before: &State, first: KeyId) -> Result<(), String> {
     let begun = check(place, before)?;
     change(place).map_err(|why| format!("can't go on: {why}"))?;
@@ -109,7 +108,7 @@ fn goes_on(place: &Path, before: &State, first: KeyId) -> Result<(), String> {
     if keys.previous.is_some() || keys.current.id() == first {
         return Err(format!("not changed: {keys:?}"));
     }
-    // A temporary file beside the key is nobody's to sweep.
+    // Nobody sweeps a temporary file beside the key.
     match left.iter().all(|name| ["keys", "keys/vault.key", "keys/vault.key.lock"].contains(&&**name)) {
         true => Ok(()),
         false => Err(format!("left: {left:?}")),
@@ -117,7 +116,7 @@ fn goes_on(place: &Path, before: &State, first: KeyId) -> Result<(), String> {
 }
 
 #[test]
-fn a_change_of_the_key_is_taken_up_wherever_it_was_cut_off() {
+fn a_change_of_the_key_is_resumed_wherever_it_was_cut_off() {
     let (template, before) = template();
     let first = kept(template.path()).unwrap().current.id();
     let mut wrong = Vec::new();
@@ -135,7 +134,7 @@ fn a_change_of_the_key_is_taken_up_wherever_it_was_cut_off() {
                 wrong.push(format!("{fault:?} at {at:?}: {why}"));
             }
             if report.has_struck {
-                // What was being written to take the key's place has no other owner.
+                // Nobody else removes what was being written to replace the key.
                 sweep_keys(place.path());
                 if let Err(why) = goes_on(place.path(), &before, first) {
                     wrong.push(format!("{fault:?} at {at:?}, then: {why}"));
@@ -254,7 +253,7 @@ fn half_changed() -> (TempDir, State, Keys) {
     (place, before, keys)
 }
 
-/// That the vault has all its keys, or `new` has taken their place, alone, and they are kept.
+/// Checks that the vault has all its keys, or that `new` alone has replaced them, and that they are kept.
 fn has_them_or_new(place: &Path, before: &State, them: &Keys, new: KeyId) -> Result<bool, String> {
     let file = key_file(place);
     let keys = kept(place)?;
@@ -293,7 +292,7 @@ fn both_keys_of_a_replaced_rotation_are_there_or_kept_whatever_fails() {
             assert_eq!(done.unwrap().len(), 2);
             break;
         }
-        // Whoever changes the key next is not misled by what was left.
+        // The next key change is not misled by what was left.
         if is_new {
             let rotation = Rotation::begin_now(Arc::new(key_file(place.path()))).unwrap();
             assert!(!rotation.is_resumed(), "stopped at {at:?}");

@@ -1,5 +1,5 @@
-//! What is left of a vault when the disk fails, the process is killed or the power goes, at any operation:
-//! by the hook in [`fault`].
+//! What is left of a vault if the disk fails, the process is killed or the power goes, at any operation. Uses the hook
+//! in [`fault`].
 
 mod faults;
 mod key_changes;
@@ -26,7 +26,7 @@ use crate::vault::key::{KeyId, Signer, VaultKey};
 use crate::vault::seal::{self, Sealed};
 use crate::vault::{Damage, Replaced, VaultError, VaultRequest, VaultResponse};
 
-/// In every secret here; what is looked for in the files.
+/// Part of every secret here. The tests search the files for it.
 const PLANTED: &str = "sk-planted-0123456789-abcdefghijklmnop";
 
 fn pool() -> PoolKey {
@@ -35,7 +35,7 @@ fn pool() -> PoolKey {
 
 fn account(pool: PoolKey, label: &str) -> Credential {
     let mut credential = Credential::new(pool, label, Secret::api_key(format!("{PLANTED}-{label}")));
-    // Ages of their own, so that the order does not hang on the ids where nothing else says it.
+    // Each has an age of its own, so that the order does not depend on the ids.
     credential.metadata.created_at = Timestamp::from_millis(u64::from(label.as_bytes()[0]));
     credential
 }
@@ -56,45 +56,44 @@ fn cooled(id: CredentialId, until: u64, to_back: bool) -> Outcome {
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back } }
 }
 
-/// A directory that is removed in the end: in memory where there is a place for that, since there are many
-/// cases.
+/// A directory that is removed at the end: in memory if possible, since there are many cases.
 fn place() -> TempDir {
     let memory = Path::new("/dev/shm");
     let place = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
     place.expect("a temporary directory can be made")
 }
 
-/// What is to be done to a vault.
+/// What is done to a vault.
 enum Work {
     Open,
     Ask(VaultRequest<Sealed>),
     Compact(PoolKey),
 }
 
-/// A vault as it is found, and what is to be done to it.
+/// A vault in its initial state, and what is done to it.
 struct Case {
     name: &'static str,
     template: TempDir,
-    /// Seals with the first of these.
+    /// The first key seals.
     keys: Vec<VaultKey>,
-    /// The labels that are or have been somebody's, before or after.
+    /// The labels that a credential has or had, before or after the work.
     labels: Vec<&'static str>,
     work: Work,
-    /// Whether the work outlasts a power cut once it is acknowledged.
+    /// Whether acknowledged work outlasts a power cut.
     is_durable: bool,
 }
 
-/// What a directory holds: files with their content, and directories.
+/// A directory's content: files with their content, and directories.
 type Tree = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
-/// A copy of a case's vault, or another one on which something is tried.
+/// A copy of a case's vault, or another vault, on which something is tried.
 struct Copy<'a> {
     place: TempDir,
     keys: &'a [VaultKey],
 }
 
 impl Case {
-    /// A vault with three credentials of one pool, one of another, and something known of them.
+    /// A vault with three credentials of one pool and one of another, some of them with standings.
     fn new(name: &'static str, work: impl FnOnce(&VaultKey, [CredentialId; 3]) -> Work) -> Self {
         Self::with(name, |_, key, ids| work(key, ids))
     }
@@ -136,7 +135,7 @@ impl Case {
         case
     }
 
-    /// Into a vault that was just made.
+    /// A vault that was just made.
     fn first_put() -> Self {
         let case = Self::new("a first put", |key, _| {
             Work::Ask(VaultRequest::Put(sealed(key, &account(pool(), "new"))))
@@ -192,7 +191,7 @@ impl Case {
         case
     }
 
-    /// A vault that is not there yet, nor the directory that it is to be in.
+    /// A vault that does not exist yet, and neither does the directory above it.
     fn opening() -> Self {
         Self { template: place(), labels: Vec::new(), ..Self::new("an opening", |_, _| Work::Open) }
     }
@@ -230,7 +229,7 @@ impl Case {
         }
     }
 
-    /// How the vault stands before the work and after it.
+    /// Returns the vault's states before and after the work.
     fn before_and_after(&self) -> (State, State) {
         let before = self.copy().state().unwrap();
         let after = self.copy();
@@ -258,7 +257,7 @@ impl Copy<'_> {
         Copy { place, keys: self.keys }
     }
 
-    /// How a process finds the vault that opens it anew. Says why where it is not all in order.
+    /// Opens the vault as another process would, and returns its state. Fails if anything is wrong with it.
     fn state(&self) -> Result<State, String> {
         let store = Store::new(self.root());
         store.open(&signers(self.keys), false).map_err(|stopped| format!("no opening: {stopped:?}"))?;
@@ -269,8 +268,8 @@ impl Copy<'_> {
         }
     }
 
-    /// Says why, where a process that opens the vault anew, and has loaded no pool, can't put credentials
-    /// under labels that were somebody's, or where two have one label then.
+    /// Opens the vault as another process would, without loading a pool. Fails if it cannot put credentials under
+    /// labels that were in use, or if two then have the same label.
     fn takes_more(&self, labels: &[&str]) -> Result<(), String> {
         let other = self.again();
         let store = Store::new(other.root());
@@ -289,10 +288,10 @@ impl Copy<'_> {
     }
 }
 
-/// All that a vault knows, but for times and revisions.
+/// Everything that a vault knows, except for times and revisions.
 #[derive(Clone, Debug, PartialEq)]
 struct State {
-    /// What may be seen of each credential, what opens of it, and the key that has sealed it.
+    /// Each credential's metadata, its secret, and the key that sealed it.
     credentials: Vec<(Metadata, String, KeyId)>,
     standings: BTreeMap<PoolKey, (Vec<CredentialId>, HashMap<CredentialId, Standing>)>,
     is_log_long: bool,
@@ -347,7 +346,7 @@ impl State {
     }
 }
 
-/// Where in a place of its own a vault is: not at the top, so that it has to make two directories.
+/// Returns the vault's path within its place: not at the top, so that two directories must be made.
 fn root(place: &Path) -> PathBuf {
     place.join("config/vault")
 }
@@ -369,7 +368,7 @@ fn record(store: &Store, id: CredentialId) -> Record<Sealed> {
     }
 }
 
-/// Everything below a directory, by its path from there.
+/// Returns everything below a directory, by relative path.
 fn tree(place: &Path) -> Tree {
     let mut tree = Tree::new();
     let mut directories = vec![place.to_owned()];
@@ -391,7 +390,7 @@ fn tree(place: &Path) -> Tree {
     tree
 }
 
-/// Makes what a tree says, with the modes that a vault gives.
+/// Makes a tree's files and directories, with the modes that a vault uses.
 fn plant(tree: &Tree, place: &Path) {
     for (below, content) in tree {
         let path = place.join(below);
@@ -413,7 +412,7 @@ fn is_temporary(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "tmp")
 }
 
-/// An operation as a reader wants to see it.
+/// Shows an operation as a reader wants to see it.
 fn brief(operation: &fault::Operation) -> String {
     match operation {
         fault::Operation::Write(path, bytes) => format!("Write({path:?}, {} bytes)", bytes.len()),

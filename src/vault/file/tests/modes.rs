@@ -1,4 +1,4 @@
-//! A file system on which a mode can't be set: nothing new is kept there, and what is there already goes on working.
+//! A file system without modes: nothing new is kept there, and existing files go on working.
 #![cfg(unix)]
 
 use super::fault::without_modes;

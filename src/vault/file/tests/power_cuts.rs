@@ -1,12 +1,10 @@
-//! Every state that a power cut may leave of the disk, at every point of a piece of work, by the weakest
-//! promises of POSIX: the work is done or it is not, and it is done if it was acknowledged.
+//! Every state in which a power cut may leave the disk, at every point of a piece of work, if the file system keeps
+//! only the weakest promises of POSIX: the work is done or it is not, and it is done if it was acknowledged.
 //!
-//! What a file holds is there for sure once the file was synced. Before that there may be nothing of it, any
-//! beginning (half of each write, all but one byte, all), or zeros in place of what was written. What happened
-//! to a name is there for sure once its directory was synced. Before that each change may be there or not,
-//! whatever became of the others; but a name that is taken over by a rename names the old file or the new
-//! one, and a renamed file may also still have its old name. All combinations are looked at, none is left to
-//! chance.
+//! A file's content is certain once the file was synced. Before that it may be empty, any beginning of it (half of each
+//! write, all but one byte, all), or zeros. A change of a name is certain once its directory was synced. Before that
+//! each change may be there or not, independently of the others; but a name that a rename takes over names the old file
+//! or the new one, and a renamed file may also still have its old name. The tests try all combinations.
 
 mod disk;
 
@@ -15,14 +13,14 @@ use super::fault::{self, Fault, Operation};
 use super::*;
 use crate::vault::key::load_or_create;
 
-/// A piece of work as it was recorded, and the disk before it.
+/// A recorded piece of work, and the disk before it.
 pub(super) struct Trace {
     before: Tree,
     pub(super) operations: Vec<Operation>,
     place: PathBuf,
 }
 
-/// What a program may forget, to see that it is found.
+/// What a program may forget to sync. The tests must notice.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Unsynced {
     /// Temporary files, before they are renamed.
@@ -30,10 +28,10 @@ pub(super) enum Unsynced {
     Directories,
 }
 
-/// What was found of the states that were looked at.
+/// The wrong states among those that were checked.
 #[derive(Default)]
 struct Found {
-    /// How many wrong ones there must be for the rest not to be looked at.
+    /// The number of wrong states after which the rest is skipped.
     enough: usize,
     states: usize,
     wrong: Vec<String>,
@@ -54,7 +52,7 @@ impl Trace {
         disk
     }
 
-    /// The same work of a program that does not sync so.
+    /// Returns the same work by a program that does not sync these.
     fn without(&self, unsynced: Unsynced) -> Self {
         let is_left_out = |operation: &Operation| match operation {
             Operation::Sync(path) => unsynced == Unsynced::Files && is_temporary(path),
@@ -67,12 +65,12 @@ impl Trace {
         Self { before: self.before.clone(), operations, place: self.place.clone() }
     }
 
-    /// Cuts the power before each operation and after the last, when the work is acknowledged, and lets
-    /// `check` look at each state in a place of its own.
+    /// Cuts the power before each operation, and after the last, when the work is acknowledged. Lets `check` look at
+    /// each state in a place of its own.
     fn cut(&self, enough: usize, check: impl Fn(TempDir, bool) -> Result<(), String>) -> Found {
         let mut found = Found { enough, ..Found::default() };
         found.look_after(&self.disk(), |place| check(place, true));
-        // The same state at several points is one.
+        // The same state at several points counts as one.
         let mut states = BTreeSet::new();
         let mut disk = Disk::of(&self.before);
         for operation in &self.operations {
@@ -109,8 +107,8 @@ impl Found {
     }
 }
 
-/// Cuts the power at each point of the work; then again of a program that does not sync in some way, in
-/// which something has to be found.
+/// Cuts the power at each point of the work. Then does the same for a program that forgets to sync something, where
+/// something must be found.
 pub(super) fn survives(
     name: &str,
     trace: &Trace,
@@ -128,7 +126,7 @@ pub(super) fn survives(
     }
 }
 
-/// As [`survives`], of the case's work.
+/// Like [`survives`], for the case's work.
 fn survives_power_cuts(case: &Case, unsynced: &[Unsynced]) {
     let (before, after) = case.before_and_after();
     let copy = case.copy();
@@ -190,7 +188,7 @@ fn a_removal_outlasts_a_power_cut() {
     survives_power_cuts(&Case::removal(), &[Unsynced::Directories]);
 }
 
-/// What makes a vault, and puts a credential into it.
+/// Makes a vault, and puts a credential into it.
 fn first_run(case: &Case, place: &Path) -> Result<(), Stopped> {
     let store = Store::new(root(place));
     store.open(&signers(&case.keys), false)?;
@@ -216,7 +214,7 @@ fn a_new_vault_and_its_first_credential_outlast_a_power_cut() {
 }
 
 #[test]
-fn what_a_killed_process_has_made_outlasts_a_power_cut_once_the_next_has_answered() {
+fn what_a_killed_process_has_made_outlasts_a_power_cut_once_the_next_one_acknowledges() {
     let case = Case::first_put();
     let (_, after) = case.before_and_after();
     survives_kill_and_power_cut(
@@ -229,8 +227,8 @@ fn what_a_killed_process_has_made_outlasts_a_power_cut_once_the_next_has_answere
     );
 }
 
-/// Kills a process at each operation of its work, lets another one do the work, and cuts the power when
-/// that is acknowledged.
+/// Kills a process at each operation of its work, lets another one do the work, and cuts the power when that is
+/// acknowledged.
 fn survives_kill_and_power_cut<T>(
     name: &str,
     work: impl Fn(&Path) -> Result<T, String>,
@@ -246,7 +244,7 @@ fn survives_kill_and_power_cut<T>(
     );
 }
 
-/// As [`survives_kill_and_power_cut`], from what the template holds, where the other one does other work.
+/// Like [`survives_kill_and_power_cut`], starting from the template, and with different work for the second process.
 pub(super) fn survives_kill_of_one_and_power_cut<T>(
     name: &str,
     template: &Path,
@@ -264,7 +262,7 @@ pub(super) fn survives_kill_of_one_and_power_cut<T>(
             break;
         }
         let (then, done) = Trace::of(place.path(), || next(place.path()));
-        // A put that the killed process has come to the end of is not done again.
+        // If the killed process has finished a put, the put is not repeated.
         let Ok(done) = done else { continue };
         let operations = [&report.operations[..number], &then.operations].concat();
         let trace = Trace { before: tree(template), operations, place: place.path().to_owned() };

@@ -1,12 +1,12 @@
-//! Records that are sealed anew at once, cut off at each operation and by a power cut at each: every one of them is as
-//! before or sealed anew, whatever the others are.
+//! Records that are resealed together, stopped at each operation and by a power cut at each: each of them is unchanged
+//! or resealed, whatever the others are.
 
 use super::fault::{Fault, Operation, run};
 use super::power_cuts::{BOTH, Trace, survives};
 use super::*;
 use crate::vault::file::store::resealing::ResealedSecret;
 
-/// A vault of two credentials that is being sealed anew, its keys of which the first is the new one, and how it stands.
+/// Returns a vault of two credentials that is being resealed, its keys with the new one first, and its state.
 fn template() -> (TempDir, [VaultKey; 2], State) {
     let place = place();
     let [new, old] = [VaultKey::generate(), VaultKey::generate()];
@@ -19,8 +19,8 @@ fn template() -> (TempDir, [VaultKey; 2], State) {
     (place, keys, before)
 }
 
-/// What is to be stored: each secret, sealed with the first of these keys.
-fn anew(store: &Store, keys: &[VaultKey]) -> Vec<ResealedSecret> {
+/// Returns what should be stored: each secret, sealed with the first of these keys.
+fn resealed(store: &Store, keys: &[VaultKey]) -> Vec<ResealedSecret> {
     let seal = |id| {
         let stored = record(store, id);
         let (metadata, expected) = (stored.metadata.clone(), stored.metadata.generation);
@@ -30,7 +30,7 @@ fn anew(store: &Store, keys: &[VaultKey]) -> Vec<ResealedSecret> {
     store.record_ids().unwrap().into_iter().map(seal).collect()
 }
 
-/// How many are sealed anew, where nothing else has changed.
+/// Returns how many records are resealed. Fails if anything else has changed.
 fn done(copy: &Copy<'_>, before: &State) -> Result<usize, String> {
     let (mut state, mut before) = (copy.state()?, before.clone());
     let new = copy.keys[0].id();
@@ -45,7 +45,7 @@ fn done(copy: &Copy<'_>, before: &State) -> Result<usize, String> {
 fn a_directory_is_synced_once_for_records_that_are_resealed_together() {
     let (place, keys, _) = template();
     let store = opened(&root(place.path()), &keys);
-    let sealed = anew(&store, &keys);
+    let sealed = resealed(&store, &keys);
     let records = root(place.path()).join("records");
     let (_, report) = run(None, || store.reseal(&sealed).unwrap());
     let is_sync = |operation: &&Operation| match operation {
@@ -77,10 +77,10 @@ fn a_record_is_read_once_when_all_pools_are_loaded() {
 fn records_that_are_resealed_together_outlast_a_power_cut() {
     let (place, keys, before) = template();
     let store = opened(&root(place.path()), &keys);
-    let sealed = anew(&store, &keys);
+    let sealed = resealed(&store, &keys);
     let (trace, ids) = Trace::of(place.path(), || store.reseal(&sealed));
     assert_eq!(ids.unwrap().len(), 2);
-    survives("sealed anew at once", &trace, BOTH, |place, is_acknowledged| {
+    survives("resealed together", &trace, BOTH, |place, is_acknowledged| {
         match done(&Copy { place, keys: &keys }, &before)? {
             0 | 1 if is_acknowledged => Err("it was acknowledged".to_owned()),
             _ => Ok(()),
@@ -104,7 +104,7 @@ fn each_record_is_resealed_or_as_before_whatever_fails() {
             copy(template.path(), place.path());
             let copy = Copy { place, keys: &keys };
             let store = copy.open();
-            let sealed = anew(&store, &keys);
+            let sealed = resealed(&store, &keys);
             let (stored, report) = run(Some((number, fault)), || store.reseal(&sealed));
             has_struck |= report.has_struck;
             let at = report.operations.get(number).map(brief);
@@ -114,9 +114,9 @@ fn each_record_is_resealed_or_as_before_whatever_fails() {
             if let Ok(stored) = stored {
                 assert!(stored.len() <= left, "{fault:?} at {at:?}: acknowledged, and not there");
             }
-            // Whoever comes next goes on.
+            // The next process finishes the work.
             let store = copy.open();
-            assert_eq!(store.reseal(&anew(&store, &keys)).unwrap().len(), 2, "{fault:?} at {at:?}");
+            assert_eq!(store.reseal(&resealed(&store, &keys)).unwrap().len(), 2, "{fault:?} at {at:?}");
             assert_eq!(done(&copy, &before), Ok(2), "{fault:?} at {at:?}");
         }
         if !has_struck {

@@ -1,14 +1,14 @@
-//! A vault that can't be written to can be read, loses nothing, and goes on once it can be written to.
+//! A vault that cannot be written to can be read, loses nothing, and works again once it can be written to.
 
 use super::fault::{Fault, Operation, Unwritable, on_unwritable, run};
 use super::*;
 
 const WAYS: [Unwritable; 3] = [Unwritable::Full, Unwritable::ReadOnly, Unwritable::Directories];
 
-/// What a vault looks like that nobody can write to, and what makes it so.
-type Sight = (&'static str, fn(&Path));
+/// A state of a vault that nobody can write to: its name, and what brings it about.
+type Condition = (&'static str, fn(&Path));
 
-fn sights() -> Vec<Sight> {
+fn conditions() -> Vec<Condition> {
     vec![
         ("whole", |_| {}),
         ("without key.json", |root| fs::remove_file(root.join("key.json")).unwrap()),
@@ -49,12 +49,12 @@ fn requests(store: &Store) -> Vec<VaultRequest<Sealed>> {
 #[test]
 fn an_unwritable_vault_is_read_and_not_changed() {
     let case = Case::put();
-    for (sight, make) in sights() {
+    for (condition, make) in conditions() {
         for how in WAYS {
             let copy = case.copy();
             make(&copy.root());
             let before = tree(copy.place.path());
-            let what = format!("{sight}, {how:?}");
+            let what = format!("{condition}, {how:?}");
             let store = Store::new(copy.root());
             let (opened, _) = on_unwritable(how, || store.open(&signers(copy.keys), false));
             opened.unwrap_or_else(|error| panic!("{what}: {error:?}"));
@@ -72,7 +72,7 @@ fn an_unwritable_vault_is_read_and_not_changed() {
             } else {
                 assert_eq!(left, before, "{what}");
             }
-            // What it would be taken for if it could be written to.
+            // What the vault would be if it could be written to.
             let credentials = |state: State| {
                 let mut known: Vec<_> = state
                     .credentials
@@ -100,7 +100,7 @@ fn no_vault_is_made_where_nothing_can_be_written() {
 }
 
 #[test]
-fn a_change_fails_while_it_can_not_be_written_and_succeeds_afterwards() {
+fn a_change_fails_while_it_cannot_be_written_and_succeeds_afterwards() {
     let cases = [
         Case::put(),
         Case::swap(),
@@ -114,7 +114,8 @@ fn a_change_fails_while_it_can_not_be_written_and_succeeds_afterwards() {
         let (before, after) = case.before_and_after();
         for how in WAYS {
             let what = format!("{}, {how:?}", case.name);
-            // A file is taken away on a full disk, and a log that is there is another directory's file.
+            // A full disk still lets files be removed, and if only the directories are unwritable, an existing log can
+            // be written.
             let can_be = match how {
                 Unwritable::Full => case.name == "a removal",
                 Unwritable::ReadOnly => false,
@@ -142,7 +143,7 @@ fn a_change_fails_while_it_can_not_be_written_and_succeeds_afterwards() {
     }
 }
 
-/// Before anything is sealed with a new key, `key.json` says so: whoever has the old one alone must not go on.
+/// Before anything is sealed with a new key, `key.json` says so: a process that has only the old key must not go on.
 #[test]
 fn during_a_key_change_both_keys_open_and_key_json_names_the_new_one_at_the_first_seal() {
     let case = Case::put();
@@ -163,19 +164,19 @@ fn during_a_key_change_both_keys_open_and_key_json_names_the_new_one_at_the_firs
         copy.open();
         store.call(&put).unwrap();
         let text = fs::read_to_string(&file).unwrap();
-        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(told["key_id"], new.id().to_string(), "{how:?}: {text}");
-        assert_eq!(told["previous"][0], old.id().to_string(), "{how:?}: {text}");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["key_id"], new.id().to_string(), "{how:?}: {text}");
+        assert_eq!(json["previous"][0], old.id().to_string(), "{how:?}: {text}");
         let opened = Store::new(copy.root()).open(&signers(&keys[..1]), false);
         assert!(opened.is_ok(), "{how:?}: {opened:?}");
     }
 }
 
-/// What is lost of `key.json`: whole, or readable.
+/// How `key.json` can be lost: completely, or so that it cannot be read.
 const LOSSES: [fn(&Path); 2] =
     [|file| fs::remove_file(file).unwrap(), |file| fs::write(file, "{").unwrap()];
 
-/// Without the vault's id nothing would open that is bound to it.
+/// Without the vault's id, nothing that is bound to it would open.
 #[test]
 fn the_vaults_id_is_known_from_its_records_while_key_json_is_unreadable() {
     let case = Case::put();
@@ -195,15 +196,15 @@ fn the_vaults_id_is_known_from_its_records_while_key_json_is_unreadable() {
             let (facts, _) = on_unwritable(how, || store.facts());
             assert_eq!(facts.unwrap(), Some((key.id(), rules.clone())), "{how:?}");
         }
-        // Nor is another one drawn once it can be written.
+        // No other id is drawn once it can be written.
         store.identify().unwrap();
         assert_eq!(copy.open().facts().unwrap(), Some((key.id(), rules)), "{how:?}");
     }
 }
 
-/// One that nobody can be told of would be another one at the next opening.
+/// An id that cannot be stored would be a different one at the next opening.
 #[test]
-fn no_id_is_drawn_that_can_not_be_written() {
+fn no_id_is_drawn_that_cannot_be_written() {
     let case = Case::put();
     for (how, lose) in WAYS.into_iter().flat_map(|how| LOSSES.map(|lose| (how, lose))) {
         let copy = case.copy();
@@ -226,7 +227,7 @@ fn no_id_is_drawn_that_can_not_be_written() {
     }
 }
 
-/// `key.json` as versions before ids wrote it.
+/// Writes `key.json` as versions without ids wrote it.
 fn without_id(file: &Path) {
     let mut json: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     json.as_object_mut().unwrap().remove("vault");
@@ -247,7 +248,7 @@ fn a_vault_of_an_older_format_is_read_and_gets_its_id_at_the_first_seal() {
         on_unwritable(how, || State::of(&store, copy.keys)).0.unwrap();
         let (facts, _) = on_unwritable(how, || store.facts());
         assert_eq!(facts.unwrap(), Some((case.keys[0].id(), Default::default())), "{how:?}");
-        // It goes on without, should there be room for a record alone.
+        // It goes on without an id, in case there is room for a record alone.
         let (identified, _) = on_unwritable(how, || store.identify());
         assert_eq!(identified.is_ok(), how != Unwritable::ReadOnly, "{how:?}: {identified:?}");
         assert_eq!(fs::read(&file).unwrap(), before, "{how:?}");
@@ -256,7 +257,7 @@ fn a_vault_of_an_older_format_is_read_and_gets_its_id_at_the_first_seal() {
     }
 }
 
-/// The keys that seal and open are those of the change, whoever asks before it is written.
+/// The keys that seal and open are those of the change, for every process that asks before it is written.
 #[test]
 fn a_change_of_keys_counts_before_it_is_written_unless_another_process_has_written_since() {
     let case = Case::put();
@@ -269,7 +270,7 @@ fn a_change_of_keys_counts_before_it_is_written_unless_another_process_has_writt
         on_unwritable(how, || store.open(&signers(&keys), false)).0.unwrap();
         let facts = || on_unwritable(how, || store.facts()).0.unwrap();
         assert_eq!(facts(), Some((new.id(), rules.clone())), "{how:?}");
-        // That another process counts its seals is no change.
+        // Another process's count of its seals is not a change.
         let more = sealed(&case.keys[0], &account(pool(), "more"));
         copy.open().call(&VaultRequest::Put(more)).unwrap();
         assert_eq!(facts(), Some((new.id(), rules.clone())), "{how:?}");
@@ -307,7 +308,7 @@ fn a_key_that_was_given_up_is_taken_back_once_it_can_be_and_a_revoked_one_is_not
     }
 }
 
-/// Meanwhile another process may have given the vault another key altogether.
+/// Meanwhile another process may have given the vault a different key.
 #[test]
 fn a_pending_change_does_not_overwrite_what_others_have_written_since() {
     let case = Case::put();
@@ -342,7 +343,7 @@ fn no_refresh_begins_whose_result_could_not_be_stored() {
         assert_eq!(tree(copy.place.path()), before, "{how:?}: no note is made that no exchange follows");
         begin(&store).unwrap();
     }
-    // The note would have room, and the record none.
+    // There would be room for the note, but not for the record.
     let copy = case.copy();
     let store = copy.open();
     let (_, report) = run(None, || begin(&store).map(drop));
@@ -376,6 +377,6 @@ fn a_reader_waits_for_writers() {
     assert!(matches!(response, Err(Stopped::Busy(_))), "{response:?}");
     lock.unlock().unwrap();
     list().unwrap();
-    // It can be written to from now on.
+    // From now on it can be written to.
     case.run(&reader).unwrap();
 }

@@ -1,4 +1,4 @@
-//! A model of a disk: what is on it for sure, and what a power cut may take.
+//! A model of a disk: what is certainly on it, and what a power cut may take.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::vault::disk::fault::Operation;
 use crate::vault::file::tests::Tree;
 
-/// A file or a directory, whatever its names are.
+/// A file or a directory, whatever its names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Node {
     Directory,
@@ -14,7 +14,7 @@ enum Node {
     File(usize),
 }
 
-/// What happened to names of one directory.
+/// A change of names in one directory.
 #[derive(Clone, Debug)]
 enum Change {
     Added(PathBuf, Node),
@@ -24,19 +24,19 @@ enum Change {
 
 type Names = BTreeMap<PathBuf, Node>;
 
-/// A disk and what is not yet written back to it.
+/// A disk, with what was not written back to it yet.
 #[derive(Clone, Default)]
 pub(super) struct Disk {
-    /// What each file has held since it was last synced; the last is what a process sees.
+    /// The contents of each file since its last sync. A process sees the last one.
     files: Vec<Vec<Vec<u8>>>,
     seen: Names,
-    /// The names that are there for sure, but for what is pending.
+    /// The names that are certain, apart from pending changes.
     durable: Names,
     pending: Vec<Change>,
 }
 
 impl Disk {
-    /// A disk that was written back whole.
+    /// Returns a disk with everything written back.
     pub(super) fn of(tree: &Tree) -> Self {
         let mut disk = Self::default();
         for (path, content) in tree {
@@ -70,7 +70,7 @@ impl Disk {
         versions.push(content);
     }
 
-    /// Does what a process has asked for; what the system has refused has no effect here either.
+    /// Does what a process has asked for. What the system has refused has no effect here either.
     pub(super) fn apply(&mut self, operation: &Operation, place: &Path) {
         let below = |path: &Path| path.strip_prefix(place).unwrap().to_owned();
         match operation {
@@ -94,7 +94,7 @@ impl Disk {
                 let versions = &mut self.files[*file];
                 versions.drain(..versions.len() - 1);
             }
-            // Of a directory over the place nothing is pending.
+            // Nothing is pending in a directory above the place.
             Operation::SyncDir(path) if !path.starts_with(place) => {}
             Operation::SyncDir(path) => {
                 let directory = below(path);
@@ -135,7 +135,7 @@ impl Disk {
         }
     }
 
-    /// What a process sees.
+    /// Returns what a process sees.
     pub(super) fn tree(&self) -> Tree {
         let content = |node: &Node| match node {
             Node::Directory => None,
@@ -144,7 +144,7 @@ impl Disk {
         self.seen.iter().map(|(path, node)| (path.clone(), content(node))).collect()
     }
 
-    /// Every tree that a power cut may leave now.
+    /// Adds every tree that a power cut may leave now.
     pub(super) fn after_power_cut(&self, into: &mut BTreeSet<Tree>) {
         let ways: Vec<_> = self.pending.iter().map(Change::ways).collect();
         let mut known = Vec::new();
@@ -153,7 +153,7 @@ impl Disk {
             for (change, way) in self.pending.iter().zip(choice) {
                 change.apply(*way, &mut names);
             }
-            // What is in a directory that is not there is not there.
+            // A directory that does not exist has no content.
             let mut reached = Names::new();
             for (path, node) in names {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -202,12 +202,12 @@ impl Change {
         path.parent().unwrap()
     }
 
-    /// How many ways there are in which it is there or not.
+    /// Returns the number of ways in which the change may be there or not.
     fn ways(&self) -> usize {
         if matches!(self, Self::Renamed(..)) { 3 } else { 2 }
     }
 
-    /// Does it in one of the ways, of which the first is not to do it, and the second to do it whole.
+    /// Applies the change in one of these ways. The first is not to apply it, the second to apply it completely.
     fn apply(&self, way: usize, names: &mut Names) {
         match self {
             _ if way == 0 => {}
@@ -228,7 +228,7 @@ impl Change {
     }
 }
 
-/// What a power cut may leave of a file that has held this, one after the other, since it was synced.
+/// Returns what a power cut may leave of a file that has had these contents, one after the other, since its last sync.
 fn contents(versions: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut contents = vec![versions[0].clone()];
     for (before, after) in versions.iter().zip(&versions[1..]) {
@@ -245,7 +245,7 @@ fn contents(versions: &[Vec<u8>]) -> Vec<Vec<u8>> {
     contents
 }
 
-/// Every choice of one number below each of these.
+/// Calls `see` with every choice of one number below each of these.
 fn each_choice(ways: &[usize], mut see: impl FnMut(&[usize])) {
     let mut choice = vec![0; ways.len()];
     loop {

@@ -1,0 +1,121 @@
+//! Leases that processes take over from each other, and pools that follow each other.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::{VaultError, VaultExt};
+use tower_credentials::{Generation, Pool, Secret, Timestamp};
+
+use super::{account, cooled, id, pool, token};
+use crate::children::{self, eventually, hear, say};
+use crate::place::Place;
+
+pub(super) async fn holder() {
+    let vault = children::vault().await;
+    let _lease = vault.lease_refresh(id()).await.unwrap();
+    say("held");
+    hear();
+    panic!("it was to be killed");
+}
+
+pub(super) async fn waiter() {
+    let (vault, id) = (children::vault().await, id());
+    let mut lease = pin!(vault.lease_refresh(id));
+    let work = async {
+        // A process that waits for a lease can do everything else, even with the same credential.
+        let other = vault.put(account("other")).await.unwrap().id;
+        vault.record(pool(), vec![cooled(id, 5_000, 1, false)]).await.unwrap();
+        vault.replace_secret(id, Generation::FIRST, Secret::api_key("meanwhile")).await.unwrap();
+        assert_eq!(token(&vault, id).await, "meanwhile");
+        vault.move_to(other, 0).await.unwrap();
+        vault.relabel(other, "another").await.unwrap();
+        assert_eq!(vault.load_pool(pool()).await.unwrap().credentials.len(), 2);
+        drop(vault.lease_refresh(other).await.unwrap());
+        vault.remove(other).await.unwrap();
+    };
+    tokio::select! {
+        biased;
+        lease = &mut lease => panic!("another process holds it, and this one got {lease:?}"),
+        () = work => say("worked"),
+    }
+    let lease = lease.await.unwrap();
+    say("leased");
+    hear();
+    drop(lease);
+}
+
+#[tokio::test]
+async fn a_lease_of_a_killed_process_passes_to_the_next_which_worked_meanwhile() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let id = vault.put(account("a")).await.unwrap().id;
+    let mut holder = place.job("holder").set("ID", id.to_string()).start();
+    holder.wait_for("held");
+    let mut waiter = place.job("waiter").set("ID", id.to_string()).start();
+    waiter.wait_for("worked");
+
+    let impatient = FileVault::builder(place.root()).lease_timeout(Duration::from_millis(30));
+    let impatient = impatient.open(&place.key).await.unwrap();
+    let error = impatient.lease_refresh(id).await.unwrap_err();
+    assert!(matches!(error, VaultError::Locked { .. }), "{error:?}");
+    if cfg!(target_os = "linux") {
+        let VaultError::Locked { holder: named, .. } = &error else { unreachable!() };
+        assert_eq!(*named, Some(holder.id()), "{error}");
+    }
+
+    holder.kill();
+    waiter.wait_for("leased");
+    assert!(matches!(impatient.lease_refresh(id).await, Err(VaultError::Locked { .. })));
+    waiter.tell("let go");
+    waiter.succeed();
+    impatient.lease_refresh(id).await.unwrap();
+    assert_eq!(token(&vault, id).await, "meanwhile");
+}
+
+/// A pool that picks up what other processes save.
+async fn following(vault: FileVault) -> Pool {
+    let provider = GenericProvider::bearer("example").origin("https://api.example.com").unwrap();
+    Pool::builder(provider, vault).open().await.unwrap()
+}
+
+pub(super) async fn follower() {
+    let pool = following(children::vault().await).await;
+    assert_eq!(pool.status()[0].standing.failures, 0);
+    say("open");
+    let cooled = eventually("the cooldown is known here", async || {
+        let status = pool.status().remove(0);
+        (status.standing.failures > 0).then_some(status)
+    });
+    let until = cooled.await.standing.cooldown(None).unwrap().until.as_millis();
+    say(format_args!("cooled until {until}"));
+    let renewed = eventually("the new secret is known here", async || {
+        let credential = pool.status().remove(0).credential;
+        (credential.generation > Generation::FIRST).then_some(credential)
+    });
+    say(format_args!("renewed {}", renewed.await.generation));
+}
+
+#[tokio::test]
+async fn what_one_process_saves_is_soon_in_the_pool_of_another() {
+    let place = Place::new();
+    let vault = place.open().await;
+    let id = vault.put(account("a")).await.unwrap().id;
+    let mut followers: Vec<_> = (0..2).map(|_| place.job("follower").start()).collect();
+    followers.iter_mut().for_each(|follower| follower.wait_for("open"));
+    let until = Timestamp::from_millis(4_000_000_000_000).as_millis();
+    let saved = Instant::now();
+    vault.record(pool(), vec![cooled(id, until, 1, false)]).await.unwrap();
+    for follower in &mut followers {
+        assert_eq!(follower.wait_for_one_of("cooled until"), until.to_string());
+    }
+    println!("a cooldown was known after {:?}", saved.elapsed());
+    // It looks every 50 ms; the rest is for a busy machine.
+    assert!(saved.elapsed() < Duration::from_secs(5), "{:?}", saved.elapsed());
+    vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    for mut follower in followers {
+        assert_eq!(follower.wait_for_one_of("renewed"), "2");
+        follower.succeed();
+    }
+}
