@@ -158,7 +158,7 @@ impl Cooldowns {
         if wait < SPREAD_FROM {
             return stated;
         }
-        stated.after(wait.mul_f64(self.spread * part).min(LONGEST_SPREAD))
+        stated.after(wait.mul_f64(self.spread).min(LONGEST_SPREAD).mul_f64(part))
     }
 
     /// Returns the end of a refusal's cooldown, after this many consecutive failures.

@@ -22,6 +22,7 @@ mod expired_tokens;
 #[cfg(feature = "config")]
 mod features;
 mod grpc_responses;
+mod half_open;
 mod in_flight_cap;
 mod last_response;
 mod late_tokens;

@@ -23,7 +23,7 @@ use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::Vault;
 use tower_credentials::{BoxError, Pool, PoolBuilder};
 
-use super::{Asked, BoxFuture, Journal, Reply};
+use super::{Asked, BoxFuture, Journal, Reply, exact};
 
 /// A scripted response.
 #[derive(Clone)]
