@@ -39,3 +39,4 @@ mod cli_test;
 mod cli_unwritable;
 mod cli_vault;
 mod cli_warnings;
+mod cli_why;

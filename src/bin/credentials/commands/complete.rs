@@ -131,6 +131,8 @@ mod tests {
             ("list --namespace", Expected::Namespace),
             ("models --json", Expected::Provider),
             ("providers --responses", Expected::Provider),
+            ("why", Expected::Provider),
+            ("why openai --model", Expected::Nothing),
             ("rename", Expected::Account),
             ("rename openai/work", Expected::Nothing),
             ("--vault", Expected::Nothing),
