@@ -196,6 +196,8 @@ mod layers;
 #[cfg(feature = "migrate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "migrate")))]
 pub mod migrate;
+#[cfg(feature = "providers")]
+mod nearest;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
@@ -206,6 +208,7 @@ mod patience;
 mod pool;
 mod printable;
 pub mod provider;
+mod quoted;
 pub mod rate_limit;
 #[cfg(feature = "follow-redirect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "follow-redirect")))]

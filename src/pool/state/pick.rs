@@ -58,7 +58,9 @@ impl PoolState {
                 return Err(out_of_use(&self.slots[slot], key, pin));
             }
             self.end_caps(config, now);
-            return Ok(if self.slots[slot].is_busy(self.slots[slot].is_tried(now), config, now) {
+            self.begin_trial(slot, now);
+            let is_tried = self.slots[slot].is_tried(now);
+            return Ok(if self.slots[slot].is_busy(is_tried, config, now) {
                 self.pending()
             } else {
                 self.take(slot, false, config, now)

@@ -65,6 +65,8 @@ impl PoolState {
             slot.update_watch();
             self.trials -= 1;
             self.set_caps_end();
+            // Whatever came of it, those who wait for it pick again.
+            self.wake();
         }
     }
 }
