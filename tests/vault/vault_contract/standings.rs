@@ -50,6 +50,7 @@ pub(crate) async fn outcomes_at_once_are_all_kept(vault: impl Vault) {
                 reason: Reason::UsedUp,
                 scope: Some(Scope::new(format!("model-{number}"))),
                 generation: None,
+                cause: None,
             };
             let change = Change::CooledDown { cooldown, failure: true, to_back: false };
             tokio::spawn(async move { vault.record(pool(), vec![Outcome { id, change }]).await })
