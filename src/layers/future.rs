@@ -246,7 +246,9 @@ where
                     Refreshed::New(renewed) if driver.send_again(&renewed) => {
                         Self::drain(driver, response, Duration::ZERO)
                     }
-                    Refreshed::NoHelp if driver.fail(lease, *class) => Self::rotate(driver, response),
+                    Refreshed::NoHelp if driver.fail(lease, *class, response.status()) => {
+                        Self::rotate(driver, response)
+                    }
                     Refreshed::Unavailable if driver.pass_over(lease) => {
                         driver.rotation_reason = RotationReason::NoToken;
                         Self::rotate(driver, response)
@@ -302,7 +304,7 @@ where
         response: Response<R>,
         class: ResponseClass,
     ) -> NextOf<S, M, B, R> {
-        match driver.decide(class) {
+        match driver.decide(class, response.status()) {
             Decision::Return => Self::finish(driver, response),
             Decision::Refresh(lease, refresher) => {
                 let refreshing = driver.refresh(&lease, &refresher);

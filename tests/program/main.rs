@@ -52,3 +52,4 @@ mod cli_unwritable;
 mod cli_vault;
 mod cli_vault_check;
 mod cli_warnings;
+mod cli_why;

@@ -22,7 +22,7 @@ use crate::support::{Canned, Journal, Upstream, exact, learnt, renewing, seconds
 const TABLE: &str = include_str!("responses_table.tsv");
 const ORIGIN: &str = "https://api.example.com";
 
-fn provider(name: &str) -> Box<dyn Provider> {
+pub(crate) fn provider(name: &str) -> Box<dyn Provider> {
     match name {
         "anthropic" => Box::new(Anthropic::new().origin(ORIGIN).unwrap()),
         "openai" => Box::new(OpenAi::new().origin(ORIGIN).unwrap()),
