@@ -48,7 +48,7 @@ impl Backup {
 }
 
 async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultError> {
-    let Account { metadata, secret, paused } = account;
+    let Account { metadata, secret, paused, tier } = account;
     let pool = vault.load_pool(metadata.pool.clone()).await?;
     let same = |known: &Credential| known.metadata.kind == metadata.kind && known.secret.is_same(secret);
     let has_id = |known: &Credential| known.metadata.id == metadata.id;
@@ -71,9 +71,11 @@ async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultErr
         }
         Err(error) => return Err(error),
     };
-    if *paused {
-        let outcome = Outcome { id: account.id, change: Change::Paused };
-        vault.record(account.pool.clone(), vec![outcome]).await?;
+    let paused = paused.then_some(Change::Paused);
+    let changes = paused.into_iter().chain(tier.map(|tier| Change::Tier { tier: Some(tier) }));
+    let outcomes: Vec<_> = changes.map(|change| Outcome { id: account.id, change }).collect();
+    if !outcomes.is_empty() {
+        vault.record(account.pool.clone(), outcomes).await?;
     }
     Ok(Restored { account, what: RestoredAs::Added })
 }
