@@ -206,6 +206,7 @@ impl PoolBuilder {
             last_responses,
             mints,
             known_refresher: Mutex::default(),
+            lacks_refresher: AtomicBool::new(false),
             saves: AtomicBool::new(false),
             renewals: watch::Sender::new(()),
             closing: watch::Sender::new(false),

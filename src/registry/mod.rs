@@ -140,6 +140,9 @@ impl Registry {
     /// Returns a builder of the provider's pool in this vault, with its settings. A pool without a stored API key uses the
     /// environment's, unless its mode is [`Mode::Subscription`].
     ///
+    /// The pool has no refresher: give it that of the provider's OAuth client, or open it with `Setup::pool` (feature
+    /// `setup`).
+    ///
     /// # Errors
     /// [`SettingsError::UnknownProvider`].
     pub fn pool(&self, name: &str, vault: impl Vault) -> Result<PoolBuilder, SettingsError> {
