@@ -181,3 +181,31 @@ async fn a_provider_whose_accounts_are_all_paused_is_a_failure() {
     run.prints("no request can be made\n").prints("try: credentials resume openai/two\n");
     home.run(["status", "--help"]).ok().prints("all are paused, say");
 }
+
+#[tokio::test]
+async fn a_refused_account_is_tested_before_a_new_sign_in_and_a_cut_off_renewal_comes_first() {
+    let home = Home::new();
+    home.settings("[providers.openai.oauth]\nclient_id = \"mine\"\n");
+    let tokens = OAuthTokens::new("at-secret-1").refresh("rt-secret-1");
+    let work = home.add_to(PoolKey::new("openai"), "work", tokens).await;
+    let last = home.add_to(PoolKey::new("openai"), "last", OAuthTokens::new("at-secret-2")).await;
+    for account in [&work, &last] {
+        let at = Clock::system().now();
+        learn(&home, account, Change::Answered(LastResponse { at, status: 401 })).await;
+    }
+    // What can be renewed may still be good; only the vendor knows.
+    let run = home.run(["status"]).code(4);
+    let run = run.prints(
+        "openai/work: its last request was refused (401)\n  try: credentials test openai/work\n",
+    );
+    run.prints(
+        "openai/last: its last request was refused (401)\n  try: credentials login openai --label last --replace\n",
+    );
+    let vault = home.vault().await;
+    let lease = vault.lease_refresh(work.id).await.unwrap();
+    vault.begin_refresh(work.id, work.generation).await.unwrap();
+    drop((lease, vault));
+    let run = home.run(["status"]).code(4);
+    run.prints("openai/work: a renewal of its token was cut off, and the new one may be lost: ")
+        .prints("; its last request was refused (401)\n  try: credentials test openai/work\n");
+}

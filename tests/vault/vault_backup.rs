@@ -135,9 +135,12 @@ async fn what_a_person_has_set_comes_back_and_what_a_limit_has_done_does_not() {
     Backup::open(&file, &Lock::Key(&key)).unwrap().restore(&other).await.unwrap();
     let restored = other.load_pool(pool).await.unwrap().standings;
     assert_eq!(restored.order, ids);
-    let set: Vec<_> = ids.iter().map(|id| {
-        let standing = restored.credentials.get(id).cloned().unwrap_or_default();
-        (standing.tier, standing.paused, standing.cooldowns.len())
-    }).collect();
+    let set: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let standing = restored.credentials.get(id).cloned().unwrap_or_default();
+            (standing.tier, standing.paused, standing.cooldowns.len())
+        })
+        .collect();
     assert_eq!(set, [(None, false, 0), (Some(0), true, 0), (Some(7), false, 0)]);
 }

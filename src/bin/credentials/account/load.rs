@@ -8,7 +8,7 @@ use tower_credentials::{Credential, CredentialStatus, Pool, PoolKey};
 use super::left_out::Choice;
 use super::pools::pools;
 use super::read_once::ReadOnce;
-use super::renewal::{Unrenewable, cut_off};
+use super::renewal::{Unrenewable, last_renewals};
 use super::state::{Account, unread_response};
 use super::tiers::Tiers;
 use super::unusable::{Unusable, is_same};
@@ -45,7 +45,7 @@ pub(crate) async fn load(
     pools: impl IntoIterator<Item = PoolKey>,
 ) -> (Vec<Account>, Vec<Damage>) {
     let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
-    let (cut_off, now) = (cut_off(context).await, now());
+    let (last_renewals, now) = (last_renewals(context).await, now());
     for key in pools {
         let stored = match vault.load_pool(key.clone()).await {
             Ok(stored) => stored,
@@ -73,10 +73,11 @@ pub(crate) async fn load(
             standing: standing(record.metadata.id),
             expires_at: record.secret.expires_at(),
             unrenewable: Unrenewable::of(context, &key, &record.secret),
+            is_renewable: Unrenewable::is_renewable(context, &key, &record.secret),
             left_out: left_out(record.metadata.kind),
             is_known: choice.is_some(),
             has_unread_response: unread_response(&record.secret).is_some(),
-            is_cut_off: cut_off.contains(&record.metadata.id),
+            last_renewal: last_renewals.get(&record.metadata.id).cloned(),
             is_active: false,
             credential: record.metadata.clone(),
         };
@@ -104,7 +105,8 @@ pub(crate) async fn load(
                 left_out: left_out(credential.kind),
                 is_known: true,
                 has_unread_response: false,
-                is_cut_off: false,
+                is_renewable: false,
+                last_renewal: None,
                 is_active: active == Some(credential.id),
                 credential,
             }

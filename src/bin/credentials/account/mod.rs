@@ -21,7 +21,7 @@ pub(crate) use left_out::{
 pub(crate) use load::{load, load_selected};
 pub(crate) use pools::pools;
 pub(crate) use read_once::{ReadOnce, read_all};
-pub(crate) use renewal::{CUT_OFF, Unrenewable, cut_off};
+pub(crate) use renewal::{LastRenewal, Unrenewable, last_renewals};
 pub(crate) use select::{ambiguous, find, find_all, find_some};
 pub(crate) use state::{Account, unread_response};
 pub(crate) use tiers::Tiers;

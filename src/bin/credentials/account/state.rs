@@ -4,7 +4,7 @@ use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::{Metadata, OAuthTokens, Secret, SecretString, Timestamp};
 
 use super::left_out::{self, LeftOut};
-use super::renewal::Unrenewable;
+use super::renewal::{LastRenewal, Unrenewable};
 use crate::context::Context;
 use crate::output;
 use crate::time::brief;
@@ -23,8 +23,10 @@ pub(crate) struct Account {
     pub(crate) is_known: bool,
     /// Whether the next request takes it.
     pub(crate) is_active: bool,
-    /// Whether a renewal of its token began and was cut off.
-    pub(crate) is_cut_off: bool,
+    /// Whether its token can be renewed: there is a refresh token, and no setting is missing.
+    pub(crate) is_renewable: bool,
+    /// The last renewal of its token, if that has stored nothing.
+    pub(crate) last_renewal: Option<LastRenewal>,
     /// Whether it keeps a response of its token endpoint that could not be read.
     pub(crate) has_unread_response: bool,
 }

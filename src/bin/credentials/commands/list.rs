@@ -71,9 +71,11 @@ impl List {
         } else if !accounts.is_empty() {
             output::print(shown(&accounts))?;
             say_unread(&accounts);
-            for account in accounts.iter().filter(|account| account.is_cut_off) {
-                let name = output::plain(&account::name(&account.credential));
-                output::say(format_args!("{}: {}", output::strong(name), account::CUT_OFF));
+            for account in &accounts {
+                if let Some(renewal) = &account.last_renewal {
+                    let name = output::plain(&account::name(&account.credential));
+                    output::say(format_args!("{}: {renewal}", output::strong(name)));
+                }
             }
             tell_ways_out(context, &accounts);
         }

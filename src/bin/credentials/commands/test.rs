@@ -15,7 +15,7 @@ use tower_credentials::provider::Provider;
 use tower_credentials::vault::{Damage, Listing, VaultExt};
 use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
-use crate::account::{self, Unrenewable, Unusable};
+use crate::account::{self, LastRenewal, Unrenewable, Unusable};
 use crate::context::{AnyVault, Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure, chain};
@@ -69,15 +69,12 @@ impl Test {
         if tested.is_empty() && !is_whole {
             return Ok(Exit::Vault);
         }
-        let cut_off = account::cut_off(context).await;
-        for Tested { credential, .. } in
-            tested.iter().filter(|tested| cut_off.contains(&tested.credential.id))
-        {
-            output::warn(format_args!(
-                "{}: {}",
-                output::plain(&account::name(credential)),
-                account::CUT_OFF
-            ));
+        // Why one has failed is in the result.
+        let renewals = account::last_renewals(context).await;
+        for Tested { credential, .. } in &tested {
+            if let Some(cut_off @ LastRenewal::CutOff) = renewals.get(&credential.id) {
+                output::warn(format_args!("{}: {cut_off}", output::plain(&account::name(credential))));
+            }
         }
         match self.show(context, &tested)? {
             Exit::Done if !is_whole => Ok(Exit::Vault),
