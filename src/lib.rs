@@ -195,6 +195,8 @@ mod layers;
 #[cfg(feature = "migrate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "migrate")))]
 pub mod migrate;
+#[cfg(feature = "providers")]
+mod nearest;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
@@ -205,6 +207,7 @@ mod patience;
 mod pool;
 mod printable;
 pub mod provider;
+mod quoted;
 pub mod rate_limit;
 #[cfg(feature = "follow-redirect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "follow-redirect")))]

@@ -58,6 +58,7 @@ struct Entry {
     provider: Arc<dyn Provider>,
     settings: ProviderSettings,
     api_key_variable: Option<String>,
+    has_api_keys: bool,
     /// Adds that variable's key, if it is set. All pools share one, and so its standing.
     environment: Option<EnvironmentLayer>,
 }
@@ -126,6 +127,14 @@ impl Registry {
     /// [`SettingsError::UnknownProvider`].
     pub fn api_key_variable(&self, name: &str) -> Result<Option<&str>, SettingsError> {
         Ok(self.entry(name)?.1.api_key_variable.as_deref())
+    }
+
+    /// Returns whether the provider takes API keys. If its vendor gives none out, all its accounts are sign-ins.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn has_api_keys(&self, name: &str) -> Result<bool, SettingsError> {
+        Ok(self.entry(name)?.1.has_api_keys)
     }
 
     /// Returns the origins to which the provider's settings allow credentials to go unencrypted. Whoever listens in on such a

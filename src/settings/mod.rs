@@ -150,8 +150,9 @@ pub use error::SettingsError;
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
 pub use vault::{KeySource, VaultSettings};
 
+pub(crate) use crate::nearest::nearest;
 pub(crate) use environment::read as read_environment;
-pub(crate) use error::nearest;
+pub(crate) use error::Faults;
 #[cfg(feature = "config")]
 pub(crate) use file::{File, open as open_file, read as read_file};
 

@@ -21,12 +21,22 @@ pub struct Damage {
     /// Whether the record itself may be well: the system could not read it this time. A pool goes on using what it has in
     /// memory, and reads the record again later.
     pub may_pass: bool,
+    /// Whether the record may have been restored from a backup: a key that the vault has given up has sealed it, or its format
+    /// is older than that of all others. A vault that is opened for restored records admits it.
+    pub may_be_restored: bool,
 }
 
 impl Damage {
     /// Reports that `record` cannot be read, because of `reason`.
     pub fn new(record: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { record: record.into(), reason: reason.into(), id: None, kind: None, may_pass: false }
+        Self {
+            record: record.into(),
+            reason: reason.into(),
+            id: None,
+            kind: None,
+            may_pass: false,
+            may_be_restored: false,
+        }
     }
 
     /// Names the credential of the record, and the kind that is written on it, if that can be read.

@@ -118,7 +118,7 @@ async fn a_recovery_key_opens_it_in_place_of_a_passphrase() {
 }
 
 #[tokio::test]
-async fn what_does_not_open_is_said_and_leaves_everything_as_it_is() {
+async fn a_backup_that_does_not_open_is_named_and_changes_nothing() {
     let home = home().await;
     let path = home.path().join("b");
     home.run_with(["backup", "b"], PASSPHRASE).ok();
@@ -176,7 +176,7 @@ async fn a_passphrase_is_asked_for_twice_and_not_shown() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_named_and_the_rest_is_saved() {
+async fn a_damaged_account_is_named_and_the_rest_is_backed_up() {
     let home = home().await;
     let listed = accounts(&home);
     let record = home.vault_directory().join(format!("records/{}.json", listed[0].0));
@@ -192,4 +192,26 @@ async fn the_key_alone_is_no_backup_and_that_is_said() {
     let home = home().await;
     let run = home.run(["vault", "export", "--output", "key"]).ok().says("This is only the key");
     run.says("credentials backup FILE").says(home.vault_directory().to_str().unwrap());
+}
+
+#[tokio::test]
+async fn a_provider_that_the_settings_lack_is_named_when_its_accounts_are_restored() {
+    let home = home().await;
+    home.settings("[providers.acme]\ntype = \"generic\"\norigins = [\"https://api.acme.example\"]\n");
+    home.add("acme", "work", "sk-secret-4").await;
+    home.run_with(["backup", "b"], PASSPHRASE).ok();
+    let path = home.path().join("b");
+    let path = path.to_str().unwrap();
+    let other = Home::new();
+    let settings = other.settings_file();
+    let said =
+        format!("Nothing uses these until {} has a provider of that name: acme\n", settings.display());
+    for arguments in
+        [&["restore", path, "--dry-run"][..], &["restore", path], &["restore", path, "--json"]]
+    {
+        other.run_with(arguments, PASSPHRASE).ok().says(&said);
+    }
+    other.settings(&fs::read_to_string(home.settings_file()).unwrap());
+    let run = other.run_with(["restore", path], PASSPHRASE).ok();
+    assert!(!run.stderr.contains("Nothing uses"), "{run:#?}");
 }

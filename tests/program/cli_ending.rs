@@ -32,7 +32,7 @@ impl Scene {
         Self { home, server, account }
     }
 
-    /// Stores the account anew, with its present tokens as if they had expired.
+    /// Stores the account again, with its present tokens as if they had expired.
     async fn expire(&mut self) {
         let vault = self.home.vault().await;
         let stored = vault.get(self.account.id).await.unwrap();
@@ -163,7 +163,7 @@ async fn signals_at_random_moments_lose_no_account() {
         let child = scene.start(command);
         tokio::time::sleep(Duration::from_micros(random.below(60_000) as u64)).await;
         if child.id().is_some() {
-            // It may have ended by itself.
+            // It may have ended already.
             let _ = Command::new("kill")
                 .args([&format!("-{name}"), &child.id().unwrap().to_string()])
                 .stderr(Stdio::null())

@@ -1,4 +1,4 @@
-//! Accounts that a pool's mode leaves out: said wherever a person acts on them, with the way to change it.
+//! Accounts that a pool's mode leaves out are named whenever a person acts on them, with the setting that changes it.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -28,7 +28,7 @@ fn is_told(run: Run) -> Run {
 }
 
 #[tokio::test]
-async fn what_the_mode_leaves_out_is_said_wherever_it_acts() {
+async fn accounts_that_the_mode_leaves_out_are_named_wherever_that_matters() {
     let home = home().await;
     let run = home.run(["list"]).ok().prints(WHY);
     run.says("openai/paid: set providers.openai.mode = \"all\" in ")

@@ -29,7 +29,7 @@ fn needs_sign_in() -> Change {
 }
 
 #[tokio::test]
-async fn a_cooldown_that_a_wrong_clock_has_set_counts_here_as_in_a_pool_for_nothing() {
+async fn a_cooldown_that_a_wrong_clock_has_set_does_not_count_here_either() {
     let home = Home::new();
     let mut accounts = vec![home.add("openai", "key", "sk-secret-1").await];
     // A key that the mode leaves out is shown by the same rule.
@@ -59,7 +59,7 @@ async fn a_cooldown_that_a_wrong_clock_has_set_counts_here_as_in_a_pool_for_noth
 }
 
 #[test]
-fn without_accounts_the_first_command_is_told() {
+fn without_accounts_the_first_command_is_named() {
     let home = Home::new();
     let run = home.run(["status"]).ok().prints("There are no accounts: there is no vault in ");
     run.prints("try: credentials login PROVIDER\n");
@@ -137,18 +137,18 @@ async fn each_trouble_has_its_reason_and_what_mends_it() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_told_with_the_check() {
+async fn status_names_the_command_that_removes_a_damaged_record() {
     let home = Home::new();
     let work = home.add("openai", "work", "sk-secret-1").await;
     std::fs::write(home.vault_directory().join(format!("records/{}.json", work.id)), "{").unwrap();
     let run = home.run(["status"]).code(5);
     // A list of nothing else says it, too.
     home.run(["list"]).code(5).says(".json");
-    run.prints("try: credentials vault check\n");
+    run.prints(&format!("credentials logout {} --yes\n", work.id));
 }
 
 #[tokio::test]
-async fn an_account_that_was_refused_last_is_shown_so_everywhere_until_it_answers_or_has_another_key() {
+async fn an_account_that_was_refused_last_is_shown_as_refused_until_it_works_or_has_another_key() {
     let status = 401;
     let home = Home::new();
     let dead = home.add("openai", "dead", "sk-secret-1").await;

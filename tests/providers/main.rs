@@ -22,5 +22,6 @@ mod response_settings;
 mod responses_table;
 mod settings;
 mod settings_errors;
+mod settings_faults;
 #[cfg(unix)]
 mod settings_trust;

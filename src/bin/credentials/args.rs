@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use crate::commands::Command;
 use crate::options::Global;
@@ -66,7 +66,7 @@ impl Args {
     /// Parses the command line. Ends the program if that fails, or if help was asked for.
     pub(crate) fn typed() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
-            let error = with_tip(without_secrets(error));
+            let error = with_alias(with_tip(without_secrets(error)));
             // Help that can't be written is a failure.
             let code = if error.print().is_ok() { error.exit_code() } else { 1 };
             std::process::exit(code)
@@ -85,6 +85,25 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     {
         let tip = format!("to set it, use '--to {number}'");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
+/// Shows the usage of a command by the alias that was typed.
+fn with_alias(mut error: clap::Error) -> clap::Error {
+    let commands = Args::command();
+    let typed = std::env::args_os().skip(1).find_map(|argument| {
+        let argument = argument.to_string_lossy();
+        let is_alias =
+            |command: &&clap::Command| command.get_all_aliases().any(|alias| alias == argument);
+        let command = commands.get_subcommands().find(is_alias)?;
+        Some((format!("credentials {}", command.get_name()), format!("credentials {argument}")))
+    });
+    if let (Some((name, alias)), Some(ContextValue::StyledStr(usage))) =
+        (typed, error.get(ContextKind::Usage))
+    {
+        let usage = usage.ansi().to_string().replace(&name, &alias);
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage.into()));
     }
     error
 }

@@ -9,7 +9,7 @@
 //!   owner alone.
 //! - `options`: what several commands take. `table`, `log` and `output`: what a person sees.
 //! - `failure`: errors and exit codes. `naming`: the names of accounts.
-//! - `shell`, `time`, `progress`, `memory`: what these stand on.
+//! - `shell`, `nearest`, `time`, `progress`, `memory`: what these stand on.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -25,6 +25,8 @@ mod keys;
 mod log;
 mod memory;
 mod naming;
+#[path = "../../nearest.rs"]
+mod nearest;
 mod options;
 mod output;
 mod places;

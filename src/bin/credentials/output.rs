@@ -131,6 +131,9 @@ pub(crate) fn warn_of(failure: &Failure) {
 fn say_failure(lead: impl Display, failure: &Failure) {
     // Each on one line: a name may contain a line break, and go on like an error of ours.
     say(format_args!("{lead} {}", plain(failure.message())));
+    for item in failure.items() {
+        say(format_args!("  {}", plain(item)));
+    }
     for cause in failure.causes() {
         say(format_args!("  because {}", plain(cause)));
     }

@@ -42,6 +42,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// The usual environment variable of the vendor's API key.
     pub(crate) api_key_variable: Option<&'static str>,
+    /// Whether the vendor gives out API keys.
+    pub(crate) has_api_keys: bool,
     pub(crate) make: Make,
 }
 
@@ -52,14 +54,15 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::new("anthropic", Some("ANTHROPIC_API_KEY"), Anthropic::changed),
     Kind::new("openai", Some("OPENAI_API_KEY"), OpenAi::changed),
     Kind::new("google", Some("GEMINI_API_KEY"), Google::changed),
-    Kind::new("github-copilot", None, Copilot::changed),
+    // GitHub gives out none for Copilot.
+    Kind { has_api_keys: false, ..Kind::new("github-copilot", None, Copilot::changed) },
     Kind::new("qwen", Some("DASHSCOPE_API_KEY"), Qwen::changed),
     Kind::new("cursor", None, Cursor::changed),
 ];
 
 impl Kind {
     const fn new(name: &'static str, api_key_variable: Option<&'static str>, make: Make) -> Self {
-        Self { name, api_key_variable, make }
+        Self { name, api_key_variable, has_api_keys: true, make }
     }
 }
 

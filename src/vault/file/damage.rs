@@ -2,17 +2,14 @@
 
 use std::path::Path;
 
-use crate::vault::{Damage, VaultError, way_out};
+use crate::vault::{Damage, READ_DIRECTORY, VaultError, way_out};
 
 /// Turns the `error` of reading the file at `path` into an entry for a list of damage.
 pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
     match error {
         VaultError::Damaged(damage) => damage,
-        VaultError::Io { action: "read the directory", path: of, source } if of == path => {
-            let way_out = match source.kind() {
-                std::io::ErrorKind::PermissionDenied => format!("; chmod 700 {}", path.display()),
-                kind => way_out(kind).to_owned(),
-            };
+        VaultError::Io { action: action @ READ_DIRECTORY, path: of, source } if of == path => {
+            let way_out = way_out(action, path, source.kind());
             let reason = format!("could not read this directory: {source}{way_out}");
             Damage { may_pass: true, ..Damage::new(path.display().to_string(), reason) }
         }
@@ -22,7 +19,7 @@ pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
             let words = match &error {
                 // The damage names the file already.
                 VaultError::Io { action, path: of, source } if of == path => {
-                    format!("could not {action} it{}", way_out(source.kind()))
+                    format!("could not {action} it{}", way_out(action, path, source.kind()))
                 }
                 error => error.to_string(),
             };
@@ -43,8 +40,8 @@ mod tests {
     fn a_directory_that_may_not_be_read_is_called_one_with_what_opens_it() {
         let path = Path::new("/vault/records");
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-        let damage = as_damage(path, disk::failed("read the directory", path)(denied));
-        let expected = "could not read this directory: permission denied; chmod 700 /vault/records";
+        let damage = as_damage(path, disk::failed(READ_DIRECTORY, path)(denied));
+        let expected = "could not read this directory: permission denied; chmod 700 '/vault/records'";
         assert_eq!((&*damage.reason, damage.may_pass), (expected, true));
     }
 

@@ -27,6 +27,20 @@ pub(super) fn is_vault(root: &Path) -> bool {
     [RECORDS, KEYS].iter().any(is_there)
 }
 
+/// Checks that the directories of the vault may be written to. A look at each: that a disk is full is not seen.
+pub(super) fn look_writable(root: &Path) -> Result<(), VaultError> {
+    let directories = DIRECTORIES.iter().map(|name| root.join(name));
+    for path in std::iter::once(root.to_owned()).chain(directories) {
+        match ops::look_writable(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(disk::failed("write to", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Makes the missing directories and narrows the modes of the others. The mode of a root that already existed is
 /// narrowed only if it holds nothing but a vault. Returns whether there was a vault.
 ///

@@ -43,6 +43,15 @@ impl FileVault {
         opening::is_vault(directory.as_ref())
     }
 
+    /// Checks that the directories of the vault may be written to. A short look at the disk: it takes no lock, makes nothing,
+    /// and does not see that the disk is full. [`check_writable`](Self::check_writable) sees that, too.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`] if a directory can't be written to: it is mounted read-only, or another user's.
+    pub fn look_writable(directory: impl AsRef<Path>) -> Result<(), VaultError> {
+        opening::look_writable(directory.as_ref())
+    }
+
     /// Checks that a secret could be stored now: there is room, and the vault is not mounted read-only. For programs that are
     /// about to let somebody sign in. Leaves nothing behind.
     ///

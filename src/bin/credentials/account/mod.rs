@@ -1,5 +1,6 @@
 //! Accounts: which one is meant, and its state.
 
+mod damage;
 mod json;
 mod left_out;
 mod load;
@@ -13,6 +14,7 @@ mod trouble;
 mod unusable;
 mod way_out;
 
+pub(crate) use damage::{damage_way_out, id_of, warn_of_damage, with_removal};
 pub(crate) use json::Identity;
 pub(crate) use left_out::{
     Choice, tell as tell_left_out, tell_of as tell_left_out_of,
@@ -27,6 +29,6 @@ pub(crate) use state::{Account, unread_response};
 pub(crate) use tiers::Tiers;
 pub(crate) use trouble::Trouble;
 pub(crate) use unusable::Unusable;
-pub(crate) use way_out::{login, renewal, setting};
+pub(crate) use way_out::{login, renewal, set_models, setting, tell_unknown_providers};
 
 pub(crate) use crate::naming::{name, names, resumption, test};

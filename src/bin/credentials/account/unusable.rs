@@ -6,7 +6,7 @@ use tower_credentials::Pool;
 use tower_credentials::events::Event;
 use tower_credentials::vault::Damage;
 
-use crate::output;
+use super::damage::warn_of_damage;
 
 /// What a pool can't use, from its events. That may be a key of the environment, which is no record of the vault.
 #[derive(Default)]
@@ -25,7 +25,7 @@ impl Unusable {
     /// Warns of what a pool can't use, except for these. A pool that can use nothing says so in its error.
     pub(crate) fn warn(&self, pool: &Pool, known: &[Damage]) {
         if !pool.status().is_empty() {
-            self.beside(known).iter().for_each(output::warn);
+            self.beside(known).iter().for_each(warn_of_damage);
         }
     }
 

@@ -53,7 +53,7 @@ impl Backup {
         }
         let backup = backup::Backup::of(&vault).await?;
         for damage in &backup.damaged {
-            output::warn(damage);
+            account::warn_of_damage(damage);
         }
         let (count, is_whole) = (backup.accounts().count(), backup.damaged.is_empty());
         if count == 0 {
@@ -143,12 +143,17 @@ impl Restore {
             on_a_thread(move || backup::Backup::open(&bytes, &lock(key.as_ref(), passphrase.as_ref())?));
         let backup = opened.await?.map_err(failed)?;
         output::say(format_args!("The backup is of {}", rfc3339(backup.created_at)));
+        let providers: Vec<_> =
+            backup.accounts().map(|account| account.pool.provider().to_owned()).collect();
         if self.dry_run {
-            return self.show(backup.accounts().map(|account| (account, None)));
+            let exit = self.show(backup.accounts().map(|account| (account, None)))?;
+            account::tell_unknown_providers(context, providers.iter().map(String::as_str));
+            return Ok(exit);
         }
         let restored = backup.restore(&context.vault_or_new().await?).await?;
         let exit =
             self.show(restored.iter().map(|Restored { account, what, .. }| (account, Some(*what))))?;
+        account::tell_unknown_providers(context, providers.iter().map(String::as_str));
         let kept: Vec<_> =
             restored.iter().filter(|restored| restored.what == RestoredAs::Kept).collect();
         let Some(first) = kept.first() else { return Ok(exit) };

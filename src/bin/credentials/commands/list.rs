@@ -40,9 +40,7 @@ impl List {
         let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;
         let is_whole = damaged.is_empty();
         let exit = if is_whole { Exit::Done } else { Exit::Vault };
-        for damage in damaged {
-            output::warn(output::plain(&damage.to_string()));
-        }
+        damaged.iter().for_each(account::warn_of_damage);
         let now = now();
         if self.output.json {
             let accounts: Vec<_> = accounts.iter().map(|account| account.json(now)).collect();

@@ -87,7 +87,7 @@ impl Login {
             Context::with_settings(global, settings).map_err(|failure| self.without_name(failure))?;
         let pool = context.pool_key(&self.provider, self.namespace.as_deref());
         let pool = pool.map_err(|failure| self.without_name(failure))?;
-        if self.way.api_key && !has_api_keys(&pool) {
+        if self.way.api_key && !context.registry.has_api_keys(pool.provider())? {
             return Err(Failure::usage(format!("{} has no API keys", pool.provider()))
                 .because("its vendor takes only the tokens of a sign-in")
                 .way_out(account::login(&context, &pool)));
@@ -173,7 +173,8 @@ impl Login {
     }
 
     async fn sign_in(&self, global: &Global, context: &Context, pool: PoolKey) -> Result<Exit, Failure> {
-        let by_key = has_api_keys(&pool).then(|| self.by_key());
+        let has_api_keys = context.registry.has_api_keys(pool.provider())?;
+        let by_key = has_api_keys.then(|| self.by_key());
         let client = context.oauth(&self.provider).map_err(|failure| match &by_key {
             Some(by_key) => failure.way_out(by_key),
             None => failure,
@@ -396,11 +397,6 @@ fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
     if let Some(name) = signed_in.name().filter(|name| *name != &*metadata.label) {
         output::say(format_args!("The account is {}", output::plain(name)));
     }
-}
-
-/// Whether the vendor gives out API keys for the provider. GitHub gives none out for Copilot.
-fn has_api_keys(pool: &PoolKey) -> bool {
-    pool.provider() != "github-copilot"
 }
 
 /// Sign-ins take turns while they look for an account and add it.

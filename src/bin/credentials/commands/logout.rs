@@ -72,7 +72,7 @@ impl Logout {
             Err(VaultError::Damaged(damage)) => {
                 let reported = vault.list().await?.damaged;
                 if reported.iter().all(|reported| reported.record != damage.record) {
-                    output::warn(damage);
+                    account::warn_of_damage(&damage);
                 }
             }
             _ => {}

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tower_credentials::discovery::{Discovery, Model, Stale};
 use tower_credentials::events::Event;
+use tower_credentials::settings::SettingsError;
 
 use crate::account::{self, Unusable};
 use crate::context::{Body, Context};
@@ -58,7 +59,16 @@ impl Models {
         let client = context.client(&pool)?;
         let discovery = Discovery::builder::<_, Body, _>(&pool, client)
             .cache_dir(context.places.cache.join("models"))
-            .build()?;
+            .build()
+            .map_err(|error| {
+                let is_unset =
+                    matches!(&error, SettingsError::Invalid { key, .. } if key == "models_url");
+                let failure = Failure::from(error);
+                match is_unset {
+                    true => failure.way_out(account::set_models(context, key.provider())),
+                    false => failure,
+                }
+            })?;
         let ask = async || match self.refresh {
             true => discovery.refresh().await,
             false => discovery.models().await,

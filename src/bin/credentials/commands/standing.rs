@@ -19,7 +19,7 @@ use crate::output;
 /// This also clears that an account is spent, that its key was refused for good, or that it needs a new sign-in. A paused
 /// account stays paused. Running programs see the change within a second.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES.replace("COMMAND", "reset"))]
+#[command(after_help = EXAMPLES.replace("COMMAND", "reset"), override_usage = USAGE.replace("COMMAND", "reset"))]
 pub(crate) struct Reset {
     #[command(flatten)]
     accounts: SomeAccounts,
@@ -36,7 +36,7 @@ impl Reset {
 ///
 /// Their tokens are not renewed meanwhile. Running programs see the change within a second.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES.replace("COMMAND", "pause"))]
+#[command(after_help = EXAMPLES.replace("COMMAND", "pause"), override_usage = USAGE.replace("COMMAND", "pause"))]
 pub(crate) struct Pause {
     #[command(flatten)]
     accounts: SomeAccounts,
@@ -69,7 +69,7 @@ impl Pause {
 
 /// Resume paused accounts
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES.replace("COMMAND", "resume"))]
+#[command(after_help = EXAMPLES.replace("COMMAND", "resume"), override_usage = USAGE.replace("COMMAND", "resume"))]
 pub(crate) struct Resume {
     #[command(flatten)]
     accounts: SomeAccounts,
@@ -85,6 +85,10 @@ impl Resume {
         Ok(Exit::Done)
     }
 }
+
+const USAGE: &str = "\
+credentials COMMAND [OPTIONS] <ACCOUNT>...
+       credentials COMMAND [OPTIONS] --all [ACCOUNT]...";
 
 const EXAMPLES: &str = "\
 Examples:

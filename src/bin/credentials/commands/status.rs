@@ -88,14 +88,20 @@ impl Status {
         let now = now();
         let mut troubles: Vec<Line<'_>> = damaged
             .iter()
-            .map(|damage| Line {
-                account: None,
-                what: plain(&damage.record),
-                why: plain(&damage.reason),
-                way_out: Some(output::suggestion("credentials vault check")),
-                exit: Exit::Vault,
+            .map(|damage| {
+                let way_out = account::damage_way_out(damage);
+                let way_out = way_out.unwrap_or_else(|| "credentials vault check".to_owned());
+                let why = damage.reason.split_once("; ").map_or(damage.reason.as_str(), |(why, _)| why);
+                Line {
+                    account: None,
+                    what: plain(&damage.record),
+                    why: plain(why),
+                    way_out: Some(output::suggestion(&plain(&way_out))),
+                    exit: Exit::Vault,
+                }
             })
             .collect();
+        troubles.extend(unwritable(context));
         for account in &accounts {
             if let Some(Trouble { why, way_out, exit }) = account.trouble(context, now) {
                 let what = account::name(&account.credential);
@@ -181,6 +187,23 @@ impl Status {
         }
         Ok(())
     }
+}
+
+/// Says that nothing can be stored in the vault, if it is mounted read-only, for example. It can still be read.
+fn unwritable(context: &Context) -> Option<Line<'static>> {
+    let vault = &context.places.vault;
+    let error = FileVault::is_at(vault).then(|| FileVault::look_writable(vault))?.err()?;
+    let text = error.to_string();
+    let (what, way_out) = text.split_once("; ").unwrap_or((&text, ""));
+    Some(Line {
+        account: None,
+        what: output::path(vault),
+        why: plain(&format!(
+            "{what}: nothing that is learnt about the accounts is saved, and no token is renewed"
+        )),
+        way_out: Some(plain(way_out)).filter(|way_out| !way_out.is_empty()),
+        exit: Exit::Done,
+    })
 }
 
 fn by_pool(accounts: &[Account], now: Timestamp) -> Vec<Pool<'_>> {

@@ -62,7 +62,7 @@ impl Test {
             let stored = listed.extract_if(.., |account| account.pool == key && is_selected(account.id));
             let stored = stored.collect();
             let unusable = begin(context, &vault, &key, is_selected, stored, &mut queue).await?;
-            unusable.iter().for_each(output::warn);
+            unusable.iter().for_each(account::warn_of_damage);
             is_whole &= unusable.is_empty();
         }
         let tested = queue.end().await?;
@@ -91,7 +91,7 @@ impl Test {
         let namespace = self.namespace.namespace.as_deref();
         let pools = account::pools(context, listing, self.account.as_deref(), namespace);
         if !pools.is_empty() || self.account.is_none() {
-            listing.damaged.iter().for_each(output::warn);
+            listing.damaged.iter().for_each(account::warn_of_damage);
             return Ok(pools.into_iter().map(|key| (key, None)).collect());
         }
         let mut selected = Selected::new();
@@ -234,16 +234,17 @@ async fn begin(
 }
 
 /// Returns the URL to test an account with, or why it is not tested.
-fn uri(context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Verdict> {
+fn uri(context: &Context, tested: &Metadata, is_paused: bool) -> Result<Uri, Verdict> {
     if is_paused {
         return Err(Verdict::Paused);
     }
     let untested = |reason: String| Verdict::Untested(reason);
-    let name = account.pool.provider();
+    let name = tested.pool.provider();
     let provider = context.registry.provider(name).map_err(|unknown| untested(unknown.to_string()))?;
-    let endpoint = provider
-        .models(account.kind)
-        .ok_or_else(|| untested(format!("{name} has no request to test with; set its `models_url`")))?;
+    let endpoint = provider.models(tested.kind).ok_or_else(|| {
+        let way_out = account::set_models(context, name);
+        untested(format!("{name} has no list of models to ask for; {way_out}"))
+    })?;
     let uri = endpoint.smallest(provider.origin());
     uri.ok_or_else(|| untested(format!("{name} has no origin for requests; set its `origins`")))
 }

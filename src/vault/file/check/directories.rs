@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use super::mend::Mend;
 use super::{Checker, Finding, FindingKind, Severity};
 use crate::credential::CredentialId;
-use crate::vault::VaultError;
+use crate::quoted::quoted;
 use crate::vault::disk;
 use crate::vault::file::opening::{self, DIRECTORIES, KEYS, LEASES, LOCK, POOLS, RECORDS};
+use crate::vault::{VaultError, way_out};
 
 /// How long a temporary file that is made without a lock may still be in use.
 const AT_WORK: Duration = Duration::from_secs(60);
@@ -25,6 +26,14 @@ impl Checker<'_> {
             return Ok(());
         }
         self.root(&entries);
+        if let Err(VaultError::Io { action, path, source }) = opening::look_writable(root) {
+            let way_out = way_out(action, &path, source.kind());
+            let what = format!(
+                "can't be written to ({source}): its accounts can be used, but nothing that is learnt about them is saved"
+            );
+            let finding = Finding::new(FindingKind::Unwritable, Severity::Note, &path, what);
+            self.found(finding.way_out(way_out.trim_start_matches("; ")));
+        }
         for entry in &entries {
             let name = entry.file_name();
             let is_directory = DIRECTORIES.iter().any(|ours| *ours == name);
@@ -200,7 +209,7 @@ fn open_to_others(path: &Path, metadata: &Metadata, mode: u32) -> Finding {
     let others = disk::open_to_others(metadata);
     let what = format!("others may touch it (mode {:03o})", mode | others);
     let finding = Finding::new(FindingKind::OpenToOthers, Severity::Warning, path, what);
-    finding.way_out(format!("chmod {mode:o} '{}'", path.display()))
+    finding.way_out(format!("chmod {mode:o} {}", quoted(path)))
 }
 
 /// Whether a file in this directory of the vault has the name of one of the vault's files.

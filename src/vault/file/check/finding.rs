@@ -46,6 +46,8 @@ pub enum FindingKind {
     OpenToOthers,
     /// A file or a directory belongs to another user.
     ForeignOwner,
+    /// A directory of the vault can't be written to: it is mounted read-only, for example.
+    Unwritable,
     /// A file that a killed process has left.
     Leftover,
     /// A file that does not belong to the vault.
