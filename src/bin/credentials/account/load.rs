@@ -90,7 +90,10 @@ pub(crate) async fn load(
             Err(_) => None,
         };
         damaged.extend(unusable.beside(&damaged));
-        let active = pool.as_ref().and_then(Pool::active);
+        // By the settings, requests use another namespace.
+        let named = context.registry.namespace(key.provider()).ok().flatten();
+        let is_used = named.is_none_or(|namespace| namespace == key.namespace());
+        let active = pool.as_ref().and_then(Pool::active).filter(|_| is_used);
         for account in &mut accounts[first..] {
             account.is_active = active == Some(account.credential.id);
         }

@@ -21,14 +21,14 @@ pub(crate) use left_out::{
     tell_of_stored as tell_left_out_of_stored, way_out as use_left_out,
 };
 pub(crate) use load::{load, load_selected};
-pub(crate) use pools::pools;
+pub(crate) use pools::{no_account, pools};
 pub(crate) use read_once::{ReadOnce, read_all};
 pub(crate) use renewal::{LastRenewal, Unrenewable, last_renewals};
 pub(crate) use select::{ambiguous, find, find_all, find_some};
-pub(crate) use state::{Account, unread_response};
+pub(crate) use state::{Account, last_refusal, unread_response};
 pub(crate) use tiers::Tiers;
 pub(crate) use trouble::Trouble;
 pub(crate) use unusable::Unusable;
 pub(crate) use way_out::{login, renewal, set_models, setting, tell_unknown_providers};
 
-pub(crate) use crate::naming::{name, names, resumption, test};
+pub(crate) use crate::naming::{kind, name, names, resumption, test};

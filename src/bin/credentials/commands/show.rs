@@ -49,7 +49,7 @@ impl Show {
             ("namespace", credential.pool.namespace().to_owned()),
             ("label", credential.label.to_string()),
             ("id", credential.id.to_string()),
-            ("kind", credential.kind.to_string()),
+            ("kind", account::kind(credential.kind).to_owned()),
             ("active", if account.is_active { "yes" } else { "no" }.to_owned()),
             ("tier", account.standing.tier(credential.kind).to_string()),
             ("state", account.describe_state(now)),

@@ -106,10 +106,12 @@ impl Test {
     fn show(&self, context: &Context, tested: &[Tested]) -> Result<Exit, Failure> {
         if self.output.json {
             output::print_json(&tested.iter().map(Tested::json).collect::<Vec<_>>())?;
-        } else if tested.is_empty() {
-            output::say("There are no accounts. To add one: credentials login PROVIDER");
-        } else {
+        } else if !tested.is_empty() {
             output::print(tested::shown(tested))?;
+        }
+        if tested.is_empty() {
+            let failure = Failure::usage("there are no accounts, so nothing could be tested");
+            return Err(failure.way_out("credentials login PROVIDER"));
         }
         let failed: Vec<_> =
             tested.iter().filter_map(|tested| Some((tested, tested.verdict.failure()?))).collect();
@@ -137,7 +139,7 @@ impl Test {
         }
         let is_untested =
             |tested: &Tested| matches!(tested.verdict, Verdict::Untested(_) | Verdict::Paused);
-        if tested.is_empty() || !tested.iter().all(is_untested) {
+        if !tested.iter().all(is_untested) {
             return Ok(Exit::Done);
         }
         let paused = tested.iter().find(|tested| matches!(tested.verdict, Verdict::Paused));
