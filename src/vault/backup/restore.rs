@@ -25,6 +25,9 @@ pub enum RestoredAs {
     Unchanged,
     /// The vault has another secret for the same account, which is kept.
     Kept,
+    /// The vault has a record of the account that can't be read or does not open. It is left as it is: remove the account,
+    /// then restore it.
+    Damaged,
 }
 
 /// The name of the lease that makes restorations into a vault run one after the other.
@@ -60,14 +63,14 @@ async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultErr
     // A credential that does not open is still there.
     let listed = vault.list().await?.credentials.into_iter().find(|known| known.id == metadata.id);
     if let Some(account) = listed {
-        return Ok(Restored { account, what: RestoredAs::Kept });
+        return Ok(Restored { account, what: RestoredAs::Damaged });
     }
     let credential = Credential { metadata: metadata.clone(), secret: secret.clone() };
     let account = match put_again(vault.clone(), credential).await {
         Ok(account) => account,
         // Its record can't even be listed.
         Err(VaultError::Exists(_)) => {
-            return Ok(Restored { account: metadata.clone(), what: RestoredAs::Kept });
+            return Ok(Restored { account: metadata.clone(), what: RestoredAs::Damaged });
         }
         Err(error) => return Err(error),
     };
