@@ -289,7 +289,7 @@ pub struct ReadmeExample;
 /// The tutorial's and the guides' examples, as doc tests.
 #[cfg(all(doctest, feature = "file", feature = "oauth"))]
 mod guides {
-    #[cfg(feature = "setup")]
+    #[cfg(all(feature = "setup", feature = "tls"))]
     #[doc = include_str!("../specs/tutorial.md")]
     struct Tutorial;
 

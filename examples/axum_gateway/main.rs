@@ -38,13 +38,11 @@ use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_credentials::connect::{EarlyResponse, EarlyResponseLayer};
 use tower_credentials::events::{Event, EventKind};
-use tower_credentials::oauth::OAuthHttp;
 use tower_credentials::registry::Registry;
 use tower_credentials::settings::{KeySource, ProviderSettings, SettingsError};
 use tower_credentials::setup::{Setup, SetupError};
 use tower_credentials::{
-    BoxError, ErrorBodyLayer, ErrorResponseLayer, Pool, Refresher, ReplayBody, ReplayLayer,
-    WhenAllCoolingDown,
+    BoxError, ErrorBodyLayer, ErrorResponseLayer, Pool, ReplayBody, ReplayLayer, WhenAllCoolingDown,
 };
 
 use arguments::Arguments;
@@ -167,20 +165,16 @@ async fn accounts(setup: &Setup, arguments: &Arguments) -> Result<Pool, BoxError
             "the key {key} is in the vault's directory: a copy of the vault has its key; move it elsewhere"
         );
     }
-    let mut builder = registry
-        .pool(name, vault)?
-        // A 429 can say how long to wait; a hanging connection says nothing.
-        .when_all_cooling_down(WhenAllCoolingDown::Fail)
-        .on_event(tell);
-    if registry.provider(name)?.oauth().is_some() {
-        match OAuthHttp::with_tls() {
-            Ok(http) => {
-                builder = builder.refresher(Refresher::from(registry.oauth(name, http)?.refresher()));
-            }
-            Err(error) => say(&format!("tokens can't be renewed: {error}; install ca-certificates")),
+    let builder = match setup.pool(name, vault.clone()) {
+        // Keys can still be used.
+        Err(error @ SetupError::Https(_)) => {
+            say(&error.to_string());
+            registry.pool(name, vault)?
         }
-    }
-    Ok(builder.open().await?)
+        builder => builder?,
+    };
+    // A client that waits can be told for how long; a connection that hangs tells nothing.
+    Ok(builder.when_all_cooling_down(WhenAllCoolingDown::Fail).on_event(tell).open().await?)
 }
 
 /// Writes the events that a person should know about. Nothing in an event is secret.

@@ -9,7 +9,7 @@ use super::jobs::{Jobs, LayerOptions};
 use super::response_class::ResponseClass;
 use super::sends::Sends;
 use crate::events::EventKind;
-use crate::pool::{Lease, Refresher};
+use crate::pool::{Lease, Refresher, Refusal};
 
 /// What to do about a response.
 pub(super) enum Decision {
@@ -69,6 +69,9 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Decides about a refusal of a credential that has not failed for good yet.
     fn decide_refusal(&mut self, class: ResponseClass, status: StatusCode, lease: Lease) -> Decision {
+        if class.refusal() == Some(Refusal::Unauthorized) {
+            self.pool().warn_of_no_refresher(&lease);
+        }
         if !self.jobs.has(Jobs::REFRESH) {
             // A refresh layer outside decides.
             let is_refreshed_outside = self.stack_jobs().has(Jobs::REFRESH);

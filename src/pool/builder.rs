@@ -228,6 +228,7 @@ impl PoolBuilder {
             reads_each_allowance,
             mints,
             known_refresher: Mutex::default(),
+            lacks_refresher: AtomicBool::new(false),
             saves: AtomicBool::new(false),
             renewals: watch::Sender::new(()),
             closing: watch::Sender::new(false),

@@ -119,6 +119,8 @@ struct Inner {
     mints: Mints,
     /// The refresher of one of the layers.
     known_refresher: Mutex<Option<KnownRefresher>>,
+    /// Whether the log says already that no refresher is known.
+    lacks_refresher: AtomicBool,
     /// Whether a layer saves for the pool.
     saves: AtomicBool,
     /// Notified when a new token, or the end of a renewal, may change what must be renewed next.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_layer::Layer;
 
@@ -104,6 +105,14 @@ impl Registry {
         Ok(pool_key(name, &entry.settings))
     }
 
+    /// Returns the namespace in the provider's settings, if it is set.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn namespace(&self, name: &str) -> Result<Option<&str>, SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().namespace.as_deref())
+    }
+
     /// Returns the kinds of credentials that the provider's pool uses.
     ///
     /// # Errors
@@ -119,6 +128,30 @@ impl Registry {
     /// [`SettingsError::UnknownProvider`].
     pub fn max_attempts(&self, name: &str) -> Result<Option<NonZeroU32>, SettingsError> {
         Ok(self.entry(name)?.1.settings.values().max_attempts)
+    }
+
+    /// Returns the maximum number of concurrent requests per credential, if it is set.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn max_in_flight(&self, name: &str) -> Result<Option<NonZeroU32>, SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().max_in_flight)
+    }
+
+    /// Returns how long a limited credential cools down if the response does not say, if it is set.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn cooldown_limited(&self, name: &str) -> Result<Option<Duration>, SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().cooldown_limited)
+    }
+
+    /// Returns the origins that the provider's settings add.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn origins(&self, name: &str) -> Result<&[Origin], SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().origins.as_deref().unwrap_or_default())
     }
 
     /// Returns the environment variable from which the provider's pool takes an API key if it has none.
@@ -148,6 +181,9 @@ impl Registry {
 
     /// Returns a builder of the provider's pool in this vault, with its settings. A pool without a stored API key uses the
     /// environment's, unless its mode is [`Mode::Subscription`].
+    ///
+    /// The pool has no refresher: give it that of the provider's OAuth client, or open it with `Setup::pool` (feature
+    /// `setup`).
     ///
     /// # Errors
     /// [`SettingsError::UnknownProvider`].

@@ -93,7 +93,7 @@ impl fmt::Display for SettingsError {
             }
             Self::Syntax { place, reason } => write!(f, "{place}: {reason}"),
             Self::NotTrusted { path, reason } => {
-                write!(f, "the settings in {} are not believed: {reason}", path.display())
+                write!(f, "the settings in {} are not trusted: {reason}", path.display())
             }
             Self::Several(errors) => {
                 write!(f, "{} settings are wrong:", errors.len())?;

@@ -30,7 +30,7 @@ impl<'a> Reader<'a> {
                 place: at.map_or_else(|| self.file.to_owned(), |at| self.place(at)),
                 reason: match at.is_some_and(|at| is_unquoted(self.text, at)) {
                     true => "text must be in quotes, as in name = \"text\"".to_owned(),
-                    false => format!("no TOML: {}", error.message()),
+                    false => format!("not valid TOML: {}", error.message()),
                 },
             }
         })

@@ -1,6 +1,7 @@
 //! The errors of a setup.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use crate::settings::SettingsError;
@@ -39,6 +40,8 @@ pub enum SetupError {
     MissingKey(MissingKey),
     /// The vault does not open.
     Vault(VaultError),
+    /// The HTTPS client that renews tokens can't be made: the system has no certificates, for example.
+    Https(io::Error),
 }
 
 /// A missing key of a vault. `Display` leaves out the way out, which depends on the program.
@@ -71,6 +74,9 @@ impl fmt::Display for SetupError {
         match self {
             Self::Settings(error) => error.fmt(f),
             Self::Vault(error) => error.fmt(f),
+            Self::Https(error) => {
+                write!(f, "tokens can't be renewed: {error}; install the system's certificates (ca-certificates)")
+            }
             Self::TwoVaults { one, other } => write!(
                 f,
                 "TOWER_CREDENTIALS_DIR is {}, and TOWER_CREDENTIALS_VAULT, which means the same, is {}; unset one of \
@@ -109,6 +115,7 @@ impl std::error::Error for SetupError {
         match self {
             Self::Settings(error) => error.source(),
             Self::Vault(error) => error.source(),
+            Self::Https(error) => error.source(),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@
 mod support;
 
 mod levels;
+mod no_refresher;
 mod secrets;
 mod spans;
 

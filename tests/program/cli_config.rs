@@ -148,6 +148,11 @@ fn settings_are_shown_as_they_are_in_effect_and_without_secrets() {
         serde_json::json!([{
             "provider": "openai", "namespace": "team", "mode": "api", "max_attempts": 3,
             "origin": "https://api.openai.com", "api_key_variable": "OPENAI_API_KEY", "client_id": "mine",
+            "oauth": {
+                "authorize_url": "https://auth.openai.com/oauth/authorize",
+                "redirect_uri": "http://localhost:1455/auth/callback",
+                "token_url": "https://auth.openai.com/oauth/token",
+            },
         }])
     );
     home.run(["config", "show"]).ok().prints("anthropic").prints("team").says("config.toml");
@@ -216,4 +221,34 @@ fn text_without_quotes_is_named_as_that_and_not_repeated() {
         let run = home.run(["config", "check"]).code(2);
         assert!(!run.stderr.contains("in quotes"), "{line}: {run:#?}");
     }
+}
+
+#[test]
+fn oauth_settings_with_which_a_sign_in_or_a_renewal_fails_are_warned_of() {
+    let home = Home::new();
+    let settings = |redirect: &str, id: &str| {
+        home.settings(&format!(
+            "[providers.acme]\ntype = \"generic\"\norigins = [\"http://127.0.0.1:9\"]\nmax_in_flight = 3\n\
+             [providers.acme.oauth]\nflows = [\"pasted-code\"]\nauthorize_url = \"http://127.0.0.1:9/a\"\n\
+             token_url = \"http://127.0.0.1:9/t\"\nredirect_uri = \"{redirect}\"\n{id}"
+        ));
+    };
+    settings("http://127.0.0.1:0/callback", "");
+    let run = home.run(["config", "check"]).ok().says("is valid");
+    let run = run.says("tokens of acme can't be renewed: no `client_id` is set");
+    run.says("`login acme --paste-code` fails").says("set providers.acme.oauth.redirect_uri in ");
+    settings("http://127.0.0.1:8080/callback", "client_id = \"mine\"\nclient_secret = \"TOPSECRET\"\n");
+    let run = home.run(["config", "check"]).ok();
+    assert!(!run.stderr.contains("warning"), "{run:#?}");
+    // What is in effect is shown, and no secret.
+    let run = home.run(["config", "show", "acme"]).ok().prints("max_in_flight: 3\n");
+    let run =
+        run.prints("origins: http://127.0.0.1:9\n").prints("oauth.token_url: http://127.0.0.1:9/t\n");
+    assert!(!run.stdout.contains("TOPSECRET"), "{run:#?}");
+    let json = home.run(["config", "show", "acme", "--json"]).ok().json();
+    assert_eq!(
+        (&json[0]["max_in_flight"], &json[0]["origins"][0]),
+        (&3.into(), &"http://127.0.0.1:9".into())
+    );
+    assert_eq!(json[0]["oauth"]["redirect_uri"], "http://127.0.0.1:8080/callback");
 }

@@ -59,7 +59,7 @@ async fn a_record_of_a_former_key_has_the_command_that_admits_it() {
     home.run(["vault", "rotate-key"]).ok();
     fs::write(&record, backup).unwrap();
     let restored = format!(
-        "try: if you have restored it: credentials vault check --fix --restored; if not: credentials logout {id} --yes\n"
+        "try: credentials vault check --fix --restored\n       if you have restored it; if not: credentials logout {id} --yes\n"
     );
     home.run(["list"]).code(5).says(&restored);
     home.run(["status"]).code(5).prints(&restored[5..]);
@@ -97,7 +97,7 @@ async fn an_emptied_log_is_warned_of_and_begun_again() {
     fs::write(&log, "").unwrap();
     let run =
         home.run(["vault", "check"]).code(5).prints(&format!("warning: {}: it is empty", log.display()));
-    run.prints("which are paused").prints("try: credentials vault check --fix\n");
+    run.prints("order, tiers, pauses and cooldowns").prints("try: credentials vault check --fix\n");
     let json = home.run(["vault", "check", "--json"]).code(5).json();
     assert_eq!(
         (&json["findings"][0]["kind"], json["findings"].as_array().unwrap().len()),
@@ -105,4 +105,29 @@ async fn an_emptied_log_is_warned_of_and_begun_again() {
     );
     home.run(["vault", "check", "--fix"]).ok().prints("fixed: ");
     home.run(["vault", "check"]).ok();
+}
+
+#[tokio::test]
+async fn a_record_that_is_gone_is_said_once() {
+    let (home, id, record) = home().await;
+    fs::remove_file(&record).unwrap();
+    let run = home
+        .run(["list"])
+        .ok()
+        .says(&format!("warning: {}: the record of \"work\" is gone", record.display()));
+    assert_eq!(run.stderr.matches("is gone").count(), 1, "{run:#?}");
+    assert!(run.stdout.contains("spare") && !run.stdout.contains(&id[..8]), "{run:#?}");
+    assert_eq!(home.run(["list"]).ok().stderr, "");
+    // Who removes an account knows it.
+    assert!(!home.run(["logout", "openai/spare", "--yes"]).ok().stderr.contains("is gone"));
+    assert!(!home.run(["list"]).ok().stderr.contains("is gone"));
+}
+
+#[tokio::test]
+async fn the_damage_of_the_account_that_was_named_is_said_once() {
+    let (home, _, record) = home().await;
+    let whole = fs::read_to_string(&record).unwrap();
+    fs::write(&record, whole.replacen("\"generation\": 1", "\"generation\": 2", 1)).unwrap();
+    let run = home.run(["headers", "openai/work"]).code(5);
+    assert_eq!(run.stderr.matches(record.to_str().unwrap()).count(), 1, "{run:#?}");
 }

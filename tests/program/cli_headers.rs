@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason};
+use tower_credentials::standing::{Change, Cooldown, Health, LastResponse, Outcome, Reason};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
 
@@ -277,4 +277,18 @@ async fn curl_takes_them_from_a_pipe() {
     let script = "curl -sS -H @<(\"$0\" headers openai) \"$1/resource\"";
     let run = cli::Run::of(home.script("bash", script).arg(server.url()).output().unwrap()).ok();
     assert_eq!(run.json()["person"], "alice", "{run:?}");
+}
+
+#[tokio::test]
+async fn an_account_that_was_refused_last_is_taken_with_a_warning() {
+    let home = Home::new();
+    let first = home.add("openai", "first", "sk-secret-1").await;
+    home.add("openai", "second", "sk-secret-2").await;
+    let run = home.run_showing(["headers", "openai"], "").ok();
+    assert_eq!(run.stderr, "");
+    let at = tower_credentials::Clock::system().now();
+    let change = Change::Answered(LastResponse { at, status: 401 });
+    home.vault().await.record(first.pool.clone(), vec![Outcome { id: first.id, change }]).await.unwrap();
+    let run = home.run_showing(["headers", "openai"], "").ok().prints("sk-secret-1");
+    run.says("warning: the last request with openai/first was refused (401)\n  try: credentials test openai/first\n");
 }

@@ -31,7 +31,7 @@ fn is_told(run: Run) -> Run {
 async fn accounts_that_the_mode_leaves_out_are_named_wherever_that_matters() {
     let home = home().await;
     let run = home.run(["list"]).ok().prints(WHY);
-    run.says("openai/paid: set providers.openai.mode = \"all\" in ")
+    run.says(&format!("openai/paid: {WHY}\n  try: set providers.openai.mode = \"all\" in "))
         .says("TOWER_CREDENTIALS_OPENAI_MODE=all");
     let listed = home.run(["list", "--json"]).ok().json();
     assert_eq!(listed[0]["not_used"], "mode auto takes sign-ins before keys");
@@ -66,7 +66,7 @@ async fn other_modes_leave_out_others() {
     let mut home = home().await;
     home.set("TOWER_CREDENTIALS_OPENAI_MODE", "api");
     let run = home.run(["list"]).ok().prints("not used: mode api takes only keys");
-    run.says("openai/work: set providers.openai.mode = \"all\" in ");
+    run.says("openai/work: not used: ").says("  try: set providers.openai.mode = \"all\" in ");
     let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-1");
     run.says("openai/work is not used: mode api takes only keys");
     home.set("TOWER_CREDENTIALS_OPENAI_MODE", "subscription");

@@ -222,7 +222,7 @@ async fn in_80_columns_no_state_of_several_accounts_loses_a_word() {
     let (shown, _) = end_of(home.terminal_of(80, ["list", "--color", "never"]));
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     // The way out below it is a line as long as it needs.
-    let table = shown.split("anthropic/key-0: set").next().unwrap();
+    let table = shown.split("anthropic/key-0: not used").next().unwrap();
     let count = |word: &str| words(table).iter().filter(|known| *known == word).count();
     assert_eq!((count("sign-ins"), count("keys")), (3, 3), "{shown}");
     assert!(shown.contains("client id") && !shown.contains('…'), "{shown}");

@@ -104,3 +104,23 @@ async fn an_account_is_not_replaced_by_another_persons() {
     }
     assert_eq!(labels(&home).await, ["work"]);
 }
+
+#[tokio::test]
+async fn nobody_signs_in_to_replace_an_account_whose_record_does_not_open() {
+    let server = server(Vendor::OpenAi);
+    let home = home_of(&server);
+    sign_in(&server, &home, &["login", "openai", "--label", "work"]).await.ok();
+    let id = accounts(&home).await[0].metadata.id;
+    let record = home.vault_directory().join(format!("records/{id}.json"));
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replacen("\"generation\": 1", "\"generation\": 2", 1)).unwrap();
+    for way in ["--no-browser", "--device", "--paste-code"] {
+        let run = home.run(["login", "openai", way, "--label", "work", "--replace"]).code(5);
+        let run = run.says("openai/work can't be replaced: its record is damaged");
+        let run = run
+            .says("try: credentials logout openai/work --yes\n       then sign in without --replace\n");
+        assert!(!run.stderr.contains("http://"), "sent to a browser in vain: {run:?}");
+    }
+    home.run(["logout", "openai/work", "--yes"]).ok();
+    sign_in(&server, &home, &["login", "openai", "--label", "work"]).await.ok();
+}

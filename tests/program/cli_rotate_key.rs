@@ -119,7 +119,7 @@ async fn an_account_that_is_restored_from_before_is_sealed_with_the_present_key(
     let check = home.run(["vault", "check"]).code(5);
     check
         .prints(&format!("sealed with the key {}, which this vault has given up", old.id()))
-        .prints("if you have restored it: credentials vault check --fix --restored");
+        .prints("try: credentials vault check --fix --restored\n       if you have restored it\n");
     // Nobody has said where it comes from, and whoever has the old key may have made it.
     home.run(["vault", "check", "--fix"]).code(5).prints("--fix --restored");
     assert_eq!(fs::read(&record).unwrap(), backup);

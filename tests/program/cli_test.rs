@@ -86,14 +86,14 @@ async fn a_paused_account_is_not_tested_and_that_is_said() {
     let upstream = upstream();
     let (home, _server) = example(&upstream, &[("a", "sk-secret-1"), ("b", "sk-secret-2")]).await;
     home.run(["pause", "example/a"]).ok();
-    home.run(["test"]).ok().prints("paused, not tested").prints("works");
+    home.run(["test"]).ok().prints("not tested: paused").prints("works");
     // If nothing else is tested, that is no success.
     let run = home.run(["test", "example/a", "--json"]).code(2);
     assert_eq!(results(&run.json()), [("a", "paused")]);
     run.says("example/a is paused").says("try: credentials resume example/a\n");
     home.run(["pause", "example/b"]).ok();
     let run = home.run(["test"]).code(2).says("no account was tested").says("try: credentials resume");
-    run.prints("paused, not tested");
+    run.prints("not tested: paused");
     assert_eq!(upstream.tokens(), ["sk-secret-2"]);
 }
 
@@ -144,7 +144,7 @@ async fn a_key_of_the_environment_is_changed_where_it_is() {
 async fn an_account_that_cannot_be_tested_is_named_with_the_reason() {
     let upstream = upstream();
     let (home, _server) = example(&upstream, &[]).await;
-    home.run(["test"]).ok().says("There are no accounts");
+    home.run(["test"]).code(2).says("there are no accounts");
     home.run(["test", "example"]).code(3).says("credentials login example");
     home.add("cursor", "work", "sk-secret-1").await;
     home.add("somebody-elses", "work", "sk-secret-2").await;
@@ -241,4 +241,13 @@ async fn a_terminal_shows_which_accounts_are_waited_for() {
     let (shown, code) = shown.await.unwrap();
     assert_eq!(code, 0, "{shown}");
     assert!(shown.contains("works"), "{shown}");
+}
+
+#[test]
+fn without_accounts_nothing_could_be_tested() {
+    let home = Home::new();
+    for arguments in [&["test"][..], &["test", "--json"], &["test", "openai"]] {
+        let code = if arguments.len() > 1 && arguments[1] == "openai" { 3 } else { 2 };
+        home.run(arguments).code(code).says("credentials login");
+    }
 }

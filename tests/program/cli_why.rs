@@ -80,7 +80,7 @@ async fn each_account_has_its_reason_its_response_and_what_a_person_can_do() {
                 "it has reached a limit (response 429 at 2",
                 "the time is from the header retry-after)",
             ],
-            "credentials reset openai/limited, to use it now",
+            "credentials reset openai/limited",
         ),
         ("openai/on leave", &["paused"], "credentials resume 'openai/on leave'"),
         ("openai/spent", &["spent: no money", "(response 402 at 2"], "credentials test openai/spent"),
@@ -142,7 +142,7 @@ async fn a_models_limit_counts_for_requests_for_that_model() {
         let run = run.prints("google/default, for gemini-x: the next request takes google/two\n");
         let (line, next) = about(&run.stdout, "google/one");
         assert!(line.contains("cooling down for gemini-x, "), "{line}");
-        assert_eq!(next, "  try: credentials reset google/one, to use it now");
+        assert_eq!(next, "  try: credentials reset google/one");
     }
     let json = home.run(["why", "google", "--model", "gemini-x", "--json"]).ok().json();
     assert_eq!(json["model"], "gemini-x");

@@ -12,9 +12,8 @@ use crate::shell::quoted;
 /// What follows the options in the long help.
 const AFTER_HELP: &str = "\
 Accounts:
-  ACCOUNT is PROVIDER/LABEL, or PROVIDER/NAMESPACE/LABEL if there are several namespaces. PROVIDER or
-  LABEL alone is enough if only one account has it. An account's id always works, and so do the first
-  digits of it, at least four.
+  ACCOUNT is PROVIDER/LABEL, or PROVIDER/NAMESPACE/LABEL if there are several namespaces. PROVIDER or LABEL alone is \
+enough if only one account has it. An account's id always works, and so do the first digits of it, at least four.
 
 Examples:
   credentials login openai --api-key --label work
@@ -44,9 +43,8 @@ Exit codes:
   128 and more  ended by a signal; Ctrl-C gives 130
 
 Files:
-  The vault, the key, the settings file and the cache are in the platform's usual places: on Unix in
-  $XDG_DATA_HOME, $XDG_CONFIG_HOME and $XDG_CACHE_HOME, under `tower-credentials`. `credentials vault path`
-  shows them.";
+  The vault, the key, the settings file and the cache are in the platform's usual places: on Unix in $XDG_DATA_HOME, \
+$XDG_CONFIG_HOME and $XDG_CACHE_HOME, under `tower-credentials`. `credentials vault path` shows them.";
 
 /// Keep the accounts, keys and tokens of HTTP APIs in an encrypted vault
 ///

@@ -198,7 +198,8 @@ impl From<SetupError> for Failure {
                 failure.way_out(match missing.beside {
                     Some(file) => format!("add --key-file {}", quoted(file.display())),
                     None => {
-                        "credentials vault import --file FILE, with the key from a backup".to_owned()
+                        "credentials vault import --file FILE, with the key that `vault export` wrote; or, if you have a backup of \
+                         the accounts: credentials vault init --force, then credentials restore FILE".to_owned()
                     }
                 })
             }

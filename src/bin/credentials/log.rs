@@ -27,6 +27,7 @@ pub(crate) fn show(verbose: u8) {
     // Commands report these in their own words.
     let events = if verbose == 0 { LevelFilter::OFF } else { level.into() };
     let targets = targets.with_target("tower_credentials::event", events);
+    let targets = targets.with_target("tower_credentials::refresher", events);
     let shown = match verbose {
         0 => Warnings.boxed(),
         _ => tracing_subscriber::fmt::layer()

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tower_credentials::{Metadata, PoolKey};
+use tower_credentials::{Kind, Metadata, PoolKey};
 
 use crate::shell::{option, quoted};
 
@@ -16,6 +16,14 @@ pub(crate) fn named(pool: &PoolKey, label: &str) -> String {
     match pool.namespace() {
         PoolKey::DEFAULT_NAMESPACE => format!("{}/{label}", pool.provider()),
         _ => format!("{pool}/{label}"),
+    }
+}
+
+/// Returns the kind of an account, for a person. `--json` has the word of the vault's format.
+pub(crate) fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::WellKnown => "environment",
+        other => other.as_str(),
     }
 }
 

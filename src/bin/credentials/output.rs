@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::progress;
-use crate::shell::with_flags;
+use crate::shell::{command_and_remark, with_flags};
 use crate::unprintable::is_unprintable;
 
 /// When to use colours.
@@ -108,7 +108,16 @@ pub(crate) fn suggestion(text: &str) -> String {
 
 /// Says what to try, on a line below the problem.
 pub(crate) fn way_out(text: impl Display) {
-    say_exactly(format_args!("  {} {}", strong("try:"), suggestion(&text.to_string())));
+    say_exactly(way_out_lines(&text.to_string()));
+}
+
+/// Returns what to try, on lines below the problem: a command is alone on its line, so that it can be typed as it is.
+pub(crate) fn way_out_lines(text: &str) -> String {
+    let text = suggestion(text);
+    match command_and_remark(&text) {
+        (command, Some(remark)) => format!("  {} {command}\n       {remark}", strong("try:")),
+        (whole, None) => format!("  {} {whole}", strong("try:")),
+    }
 }
 
 /// Warns a person of something.

@@ -17,7 +17,9 @@ use crate::events::{EventKind, Numbers};
 use crate::patience::within;
 use crate::pool::{Lease, Pool};
 use crate::standing::{Change, Health};
-use crate::vault::{Begun, RefreshLease, Replaced, VaultError, VaultExt, replace_as_it_came};
+use crate::vault::{
+    Begun, FailedRefresh, RefreshLease, Replaced, VaultError, VaultExt, replace_as_it_came,
+};
 
 /// How many times the task tries to save a new secret before the waiting requests continue without it. It keeps trying
 /// after that.
@@ -244,7 +246,7 @@ impl Exchange {
             }
             begun => begun,
         };
-        if let Some(failed) = failed {
+        if let Some(failed) = failed.clone() {
             let slot = self.lease.slot();
             self.pool.with_state(|state, _| state.slots[slot].renewal.have_failed(failed.in_a_row));
             if !failed.wait.is_zero() {
@@ -280,7 +282,13 @@ impl Exchange {
                             "an earlier response could not be read, and is kept with the account";
                         Err(self.reject(format!("{reason}; {UNREAD}")).await)
                     }
-                    _ => Err(self.reject(reason).await),
+                    _ => match failed.filter(|failed| !failed.reason.is_empty()) {
+                        // Its response may have been lost, and the new token with it.
+                        Some(FailedRefresh { reason: before, .. }) => Err(self
+                            .reject(format!("{reason}; the renewal before failed: {before}"))
+                            .await),
+                        None => Err(self.reject(reason).await),
+                    },
                 }
             }
             Err(error) => Err(Failure::Vendor(error)),

@@ -15,15 +15,16 @@ pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
         }
         error => {
             let may_pass = matches!(error, VaultError::Io { .. });
-            let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
-            let words = match &error {
+            let reason = match &error {
                 // The damage names the file already.
                 VaultError::Io { action, path: of, source } if of == path => {
-                    format!("could not {action} it{}", way_out(action, path, source.kind()))
+                    format!("could not {action} it: {source}{}", way_out(action, path, source.kind()))
                 }
-                error => error.to_string(),
+                error => {
+                    let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
+                    format!("{error}{}", source.unwrap_or_default())
+                }
             };
-            let reason = format!("{words}{}", source.unwrap_or_default());
             Damage { may_pass, ..Damage::new(path.display().to_string(), reason) }
         }
     }
@@ -52,7 +53,7 @@ mod tests {
         let damage = as_damage(path, disk::failed("read", path)(denied));
         let text = damage.to_string();
         assert_eq!(text.matches("one.json").count(), 1, "{text}");
-        assert!(text.contains("could not read it; make it yours to read"), "{text}");
+        assert!(text.contains("could not read it: permission denied; make it yours to read"), "{text}");
         assert!(damage.may_pass);
     }
 }

@@ -57,7 +57,7 @@ mod tests;
 mod vault;
 
 pub use builder::FileVaultBuilder;
-pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity};
+pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity, UnfinishedRefresh};
 pub use future::FileFuture;
 pub use loaded::Loaded;
 #[cfg(feature = "discovery")]

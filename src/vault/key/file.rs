@@ -247,8 +247,8 @@ fn text_in(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
     if disk::open_to_others(&metadata) != 0 {
         let shown = path.display();
         return Err(VaultError::Key(format!(
-            "others may read {shown}; run: chmod 600 {path}; or, if its mode is not yours to set (a mounted secret's), \
-             take the key from the command: cat {path}",
+            "others may read {shown}; to prevent that: chmod 600 {path}; if you can't change its mode (as with a mounted \
+             secret), take the key from the command: cat {path}",
             path = quoted(path)
         )));
     }
@@ -258,7 +258,7 @@ fn text_in(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
     {
         return Err(VaultError::Key(format!(
             "{} belongs to user {owner}, who is neither you nor the owner of its directory, user {directory}; if it is \
-             the vault's key, run as root: chown {directory} {}",
+             the vault's key, as root: chown {directory} {}",
             path.display(),
             quoted(path)
         )));

@@ -24,7 +24,7 @@ pub(crate) fn what_is_wrong(damage: &Damage) -> &str {
 pub(crate) fn damage_way_out(damage: &Damage) -> Option<String> {
     let id = damage.id.or_else(|| id_of(&damage.record));
     if damage.may_be_restored {
-        let restored = "if you have restored it: credentials vault check --fix --restored";
+        let restored = "credentials vault check --fix --restored, if you have restored it";
         return Some(match id {
             Some(id) => format!("{restored}; if not: credentials logout {id} --yes"),
             None => restored.to_owned(),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tower_credentials::{CredentialId, Generation, Metadata, Timestamp};
 
 use super::allowance::JsonWindow;
+use super::renewal::LastRenewal;
 use super::state::{Account, State};
 use crate::time::rfc3339;
 
@@ -35,7 +36,11 @@ impl Account {
                 .collect(),
             reason,
             unread_response: self.has_unread_response,
-            renewal_cut_off: self.is_cut_off,
+            renewal_cut_off: matches!(self.last_renewal, Some(LastRenewal::CutOff)),
+            renewal_failed: match &self.last_renewal {
+                Some(LastRenewal::Failed(reason)) => Some(reason),
+                _ => None,
+            },
             not_used: self.left_out.map(|why| why.to_string()),
             not_renewable: self.unrenewable.map(|why| why.to_string()),
             expires_at: self.expires_at.map(rfc3339),
@@ -97,6 +102,9 @@ pub(crate) struct Json<'a> {
     /// Whether its new token may be lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     renewal_cut_off: bool,
+    /// Why its last renewal failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renewal_failed: Option<&'a str>,
     /// Why requests use others in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_used: Option<String>,

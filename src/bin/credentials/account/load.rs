@@ -1,6 +1,6 @@
 //! Reads accounts from the vault, with all that is known of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tower_credentials::vault::{Damage, Vault, VaultExt};
 use tower_credentials::{Credential, CredentialId, CredentialStatus, Pool, PoolKey};
@@ -8,7 +8,7 @@ use tower_credentials::{Credential, CredentialId, CredentialStatus, Pool, PoolKe
 use super::left_out::Choice;
 use super::pools::pools;
 use super::read_once::ReadOnce;
-use super::renewal::{Unrenewable, cut_off};
+use super::renewal::{LastRenewal, Unrenewable, last_renewals};
 use super::state::{Account, unread_response};
 use super::tiers::Tiers;
 use super::unusable::{Unusable, is_same};
@@ -45,10 +45,10 @@ pub(crate) async fn load(
     pools: impl IntoIterator<Item = PoolKey>,
 ) -> (Vec<Account>, Vec<Damage>) {
     let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
-    let cut_off = cut_off(context).await;
+    let last_renewals = last_renewals(context).await;
     for key in pools {
         // One that does not open does not affect the others.
-        let loaded = load_one(context, vault, key, &cut_off).await;
+        let loaded = load_one(context, vault, key, &last_renewals).await;
         accounts.extend(loaded.accounts);
         damaged.extend(loaded.damaged);
     }
@@ -65,14 +65,14 @@ pub(crate) struct Loaded {
 
 /// Loads the accounts of a pool as [`load`] does.
 pub(crate) async fn load_pool(context: &Context, vault: &impl Vault, key: PoolKey) -> Loaded {
-    load_one(context, vault, key, &cut_off(context).await).await
+    load_one(context, vault, key, &last_renewals(context).await).await
 }
 
 async fn load_one(
     context: &Context,
     vault: &impl Vault,
     key: PoolKey,
-    cut_off: &HashSet<CredentialId>,
+    last_renewals: &HashMap<CredentialId, LastRenewal>,
 ) -> Loaded {
     let now = now();
     let stored = match vault.load_pool(key.clone()).await {
@@ -100,10 +100,11 @@ async fn load_one(
         standing: standing(record.metadata.id),
         expires_at: record.secret.expires_at(),
         unrenewable: Unrenewable::of(context, &key, &record.secret),
+        is_renewable: Unrenewable::is_renewable(context, &key, &record.secret),
         left_out: left_out(record.metadata.kind),
         is_known: choice.is_some(),
         has_unread_response: unread_response(&record.secret).is_some(),
-        is_cut_off: cut_off.contains(&record.metadata.id),
+        last_renewal: last_renewals.get(&record.metadata.id).cloned(),
         is_active: false,
         credential: record.metadata.clone(),
     };
@@ -114,7 +115,10 @@ async fn load_one(
         Err(failure) => Err(failure),
     };
     damaged.extend(unusable.beside(&damaged));
-    let active = pool.as_ref().ok().and_then(Pool::active);
+    // By the settings, requests may use another namespace.
+    let named = context.registry.namespace(key.provider()).ok().flatten();
+    let is_used = named.is_none_or(|namespace| namespace == key.namespace());
+    let active = pool.as_ref().ok().and_then(Pool::active).filter(|_| is_used);
     for account in &mut accounts {
         account.is_active = active == Some(account.credential.id);
     }
@@ -127,7 +131,8 @@ async fn load_one(
         left_out: left_out(credential.kind),
         is_known: true,
         has_unread_response: false,
-        is_cut_off: false,
+        is_renewable: false,
+        last_renewal: None,
         is_active: active == Some(credential.id),
         credential,
     }));

@@ -69,9 +69,11 @@ impl List {
         } else if !accounts.is_empty() {
             output::print(shown(&accounts))?;
             say_unread(&accounts);
-            for account in accounts.iter().filter(|account| account.is_cut_off) {
-                let name = output::plain(&account::name(&account.credential));
-                output::say(format_args!("{}: {}", output::strong(name), account::CUT_OFF));
+            for account in &accounts {
+                if let Some(renewal) = &account.last_renewal {
+                    let name = output::plain(&account::name(&account.credential));
+                    output::say(format_args!("{}: {renewal}", output::strong(name)));
+                }
             }
             tell_ways_out(context, &accounts);
         }
@@ -108,16 +110,15 @@ fn tell_ways_out(context: &Context, accounts: &[Account]) {
     let mut ways_out = Vec::new();
     for account in accounts {
         if let Some(way_out) = account.settings_way_out(context)
-            && ways_out.iter().all(|(_, known)| *known != way_out)
+            && ways_out.iter().all(|(_, _, known)| *known != way_out)
         {
-            ways_out.push((account::name(&account.credential), way_out));
+            ways_out.push((account, account.settings_trouble(), way_out));
         }
     }
-    for (name, way_out) in ways_out.iter().take(MOST) {
-        output::say(format_args!(
-            "{} {way_out}",
-            output::strong(format_args!("{}:", output::plain(name)))
-        ));
+    for (account, why, way_out) in ways_out.iter().take(MOST) {
+        let name = output::plain(&account::name(&account.credential));
+        output::say(format_args!("{} {why}", output::strong(format_args!("{name}:"))));
+        output::way_out(way_out);
     }
     if ways_out.len() > MOST {
         output::say(format_args!("And {} more: credentials status", ways_out.len() - MOST));
@@ -139,7 +140,7 @@ fn shown(accounts: &[Account]) -> String {
             credential.pool.provider().to_owned(),
             credential.pool.namespace().to_owned(),
             credential.label.to_string(),
-            credential.kind.to_string(),
+            account::kind(credential.kind).to_owned(),
             state,
             last.map_or_else(String::new, |response| status(response.status)),
             last.map_or_else(String::new, |response| ago(response.at, now)),

@@ -8,7 +8,7 @@ use tower_credentials::events::EventKind;
 use tower_credentials::oauth::{FlowKind, OAuthError, ReplaceError, SignedIn};
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::{MemoryVault, Replaced, VaultExt};
+use tower_credentials::vault::{MemoryVault, Replaced, VaultError, VaultExt};
 use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret, SecretString};
 
 use crate::account;
@@ -115,7 +115,10 @@ impl Login {
         if self.replace {
             let vault = context.vault_with_accounts().await?;
             let kind = if self.way.api_key { Kind::Api } else { Kind::OAuth };
-            self.to_replace_with(&vault, pool, kind).await?;
+            let known = self.to_replace_with(&vault, pool, kind).await?;
+            if kind == Kind::OAuth {
+                opens(&vault, &known).await?;
+            }
         }
         Ok(())
     }
@@ -393,6 +396,24 @@ enum Label {
 impl Label {
     fn kept(is_taken: bool) -> Self {
         if is_taken { Self::KeptSinceTaken } else { Self::Kept }
+    }
+}
+
+/// Checks that an account's record opens: the tokens of a sign-in are compared with it, and would be lost.
+async fn opens(vault: &FileVault, known: &Metadata) -> Result<(), Failure> {
+    match vault.get(known.id).await {
+        Ok(_) => Ok(()),
+        Err(VaultError::Damaged(damage)) if !damage.may_be_restored && !damage.may_pass => {
+            let why = damage.reason.split_once("; ").map_or(damage.reason.as_str(), |(why, _)| why);
+            let message = format!("{} can't be replaced: its record is damaged", account::name(known));
+            let way_out = format!(
+                "credentials logout {} --yes, then sign in without --replace",
+                quoted(account::name(known))
+            );
+            let because = format!("{}: {why}", damage.record);
+            Err(Failure::new(Exit::Vault, message).because(because).way_out(way_out))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

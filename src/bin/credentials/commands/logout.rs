@@ -16,7 +16,8 @@ use crate::{output, prompt, recorder};
 
 /// Remove accounts from the vault
 ///
-/// The vendor is not reported: to end the session there, use the vendor's page. To remove a damaged record, give its whole id.
+/// The vendor is not told: to end the session there, use the vendor's page. To remove a damaged record whose name can't be
+/// read, give its whole id.
 #[derive(Debug, Args)]
 #[command(visible_alias = "rm", aliases = ["remove", "delete"])]
 #[command(after_help = "\

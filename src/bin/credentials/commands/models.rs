@@ -86,14 +86,20 @@ impl Models {
         if asked.is_err() {
             account::tell_left_out(context, &vault, &key).await;
         }
-        let asked = asked.map_err(|error| {
-            let failure = Failure::from(error);
-            match failure.exit() {
-                Exit::NotFound => failure.way_out(account::login(context, &key)),
-                Exit::Refused | Exit::Unavailable => failure.way_out(account::test(&key)),
-                _ => failure,
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(error) => {
+                let failure = Failure::from(error);
+                return Err(match failure.exit() {
+                    Exit::NotFound => {
+                        let failure = failure.way_out(account::login(context, &key));
+                        account::no_account(&vault, &key, failure).await
+                    }
+                    Exit::Refused | Exit::Unavailable => failure.way_out(account::test(&key)),
+                    _ => failure,
+                });
             }
-        })?;
+        };
         if let Some(Stale { age, error, .. }) = asked.stale() {
             let age = brief(Duration::from_secs(age.as_secs()));
             output::warn(format_args!("this list is {age} old: {}", output::plain(&chain(error))));

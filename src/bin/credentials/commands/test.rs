@@ -15,7 +15,7 @@ use tower_credentials::provider::Provider;
 use tower_credentials::vault::{Damage, Listing, VaultExt};
 use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
-use crate::account::{self, Unrenewable, Unusable};
+use crate::account::{self, LastRenewal, Unrenewable, Unusable};
 use crate::context::{AnyVault, Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure, chain};
@@ -69,15 +69,12 @@ impl Test {
         if tested.is_empty() && !is_whole {
             return Ok(Exit::Vault);
         }
-        let cut_off = account::cut_off(context).await;
-        for Tested { credential, .. } in
-            tested.iter().filter(|tested| cut_off.contains(&tested.credential.id))
-        {
-            output::warn(format_args!(
-                "{}: {}",
-                output::plain(&account::name(credential)),
-                account::CUT_OFF
-            ));
+        // Why one has failed is in the result.
+        let renewals = account::last_renewals(context).await;
+        for Tested { credential, .. } in &tested {
+            if let Some(cut_off @ LastRenewal::CutOff) = renewals.get(&credential.id) {
+                output::warn(format_args!("{}: {cut_off}", output::plain(&account::name(credential))));
+            }
         }
         match self.show(context, &tested)? {
             Exit::Done if !is_whole => Ok(Exit::Vault),
@@ -109,10 +106,12 @@ impl Test {
     fn show(&self, context: &Context, tested: &[Tested]) -> Result<Exit, Failure> {
         if self.output.json {
             output::print_json(&tested.iter().map(Tested::json).collect::<Vec<_>>())?;
-        } else if tested.is_empty() {
-            output::say("There are no accounts. To add one: credentials login PROVIDER");
-        } else {
+        } else if !tested.is_empty() {
             output::print(tested::shown(tested))?;
+        }
+        if tested.is_empty() {
+            let failure = Failure::usage("there are no accounts, so nothing could be tested");
+            return Err(failure.way_out("credentials login PROVIDER"));
         }
         let failed: Vec<_> =
             tested.iter().filter_map(|tested| Some((tested, tested.verdict.failure()?))).collect();
@@ -140,7 +139,7 @@ impl Test {
         }
         let is_untested =
             |tested: &Tested| matches!(tested.verdict, Verdict::Untested(_) | Verdict::Paused);
-        if tested.is_empty() || !tested.iter().all(is_untested) {
+        if !tested.iter().all(is_untested) {
             return Ok(Exit::Done);
         }
         let paused = tested.iter().find(|tested| matches!(tested.verdict, Verdict::Paused));

@@ -75,6 +75,9 @@ struct Line<'a> {
     why: String,
     #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
     way_out: Option<String>,
+    /// A remark about that command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<String>,
     /// The account that is taken before it, and what decides between the two.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<String>,
@@ -189,6 +192,9 @@ fn show(key: &PoolKey, report: &Report<'_>) -> Result<(), Failure> {
         output::print(format_args!("{lead}: {}", line.why))?;
         if let Some(way_out) = &line.way_out {
             output::print(format_args!("  {} {way_out}", output::strong("try:")))?;
+        }
+        if let Some(remark) = &line.remark {
+            output::print(format_args!("       {remark}"))?;
         }
     }
     Ok(())

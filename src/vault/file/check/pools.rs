@@ -81,10 +81,11 @@ impl Checker<'_> {
         }
         if !members.is_empty() && is_empty(&path) {
             let what = format!(
-                "it is empty: nothing tells the order of the accounts of {key}, their cooldowns, and which are paused"
+                "it is empty: nothing tells the order, tiers, pauses and cooldowns of the accounts of {key}"
             );
             let finding = Finding::new(FindingKind::Log, Severity::Warning, &path, what);
-            let finding = finding.way_out("they begin anew when the pool is loaded");
+            let finding = finding
+                .way_out("they begin again when the pool is loaded: pause again what must not be used");
             return self.found_with(finding, Mend::Log(key.clone()));
         }
         let mut unnamed = 0;

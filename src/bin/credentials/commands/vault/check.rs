@@ -141,8 +141,7 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
         let what = output::plain(&finding.what);
         lines.push(format!("{severity}: {}: {what}", output::plain(&finding.path)));
         if let Some(way_out) = way_out(finding, report, keys) {
-            let way_out = output::suggestion(&way_out);
-            lines.push(format!("  {} {way_out}", output::strong("try:")));
+            lines.push(output::way_out_lines(&way_out));
         }
     }
     let Report { records, opened, pools, .. } = report;
@@ -174,7 +173,7 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
         // The vault's own key opens it, and the wrong one was named.
         FindingKind::OtherKey if is_wrong_key && names_own_key() => return None,
         FindingKind::Restored | FindingKind::OtherKey if !is_wrong_key && is_kept() => {
-            "if you have restored it: credentials vault check --fix --restored"
+            "credentials vault check --fix --restored, if you have restored it"
         }
         FindingKind::ManySeals | FindingKind::UnfinishedKeyChange => "credentials vault rotate-key",
         // The key file was named, with what to do.
