@@ -315,11 +315,16 @@ mod status {
     use http::StatusCode;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(value: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        value: &StatusCode,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_u16(value.as_u16())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StatusCode, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<StatusCode, D::Error> {
         StatusCode::from_u16(u16::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }

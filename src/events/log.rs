@@ -36,11 +36,21 @@ impl Event {
     pub(super) fn log(&self) {
         match &self.kind {
             EventKind::Attempt { account, status, elapsed } => {
-                line!(debug, self, account, "attempt", status = status.as_u16(), elapsed = debug(elapsed));
+                line!(
+                    debug,
+                    self,
+                    account,
+                    "attempt",
+                    status = status.as_u16(),
+                    elapsed = debug(elapsed)
+                );
             }
             EventKind::CooledDown { account, wait, reason, scope, .. } => {
                 let scope = scope.as_ref().map(Scope::as_str);
-                line!(info, self, account,
+                line!(
+                    info,
+                    self,
+                    account,
                     "cooled down",
                     wait = debug(wait),
                     reason = debug(reason),
@@ -75,7 +85,9 @@ impl Event {
             EventKind::NeedsSignIn { account, reason } => {
                 line!(warn, self, account, "needs sign-in", reason = &**reason);
             }
-            EventKind::Spent { account, reason } => line!(warn, self, account, "spent", reason = &**reason),
+            EventKind::Spent { account, reason } => {
+                line!(warn, self, account, "spent", reason = &**reason)
+            }
             EventKind::Paused { account } => line!(info, self, account, "paused"),
             EventKind::Resumed { account } => line!(info, self, account, "resumed"),
             EventKind::Reset { account } => line!(info, self, account, "reset"),

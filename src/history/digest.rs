@@ -36,11 +36,8 @@ impl Digest {
                 let is_due = |known: &Answered| at < known.told || at.since(known.told) >= EVERY;
                 let known = self.answered.entry((account.id, *status));
                 let is_new = matches!(known, std::collections::hash_map::Entry::Vacant(_));
-                let answered = known.or_insert_with(|| Answered {
-                    told: at,
-                    untold: 0,
-                    account: account.clone(),
-                });
+                let answered =
+                    known.or_insert_with(|| Answered { told: at, untold: 0, account: account.clone() });
                 answered.untold += 1;
                 if !is_new && !is_due(answered) {
                     return None;

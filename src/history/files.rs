@@ -209,8 +209,8 @@ impl Files {
             && now.since(last.began) < self.limits.file_age()
         {
             let path = self.path(last);
-            let file = ops::open_append(&path)
-                .map_err(|error| disk::not_opened("write to", &path, error))?;
+            let file =
+                ops::open_append(&path).map_err(|error| disk::not_opened("write to", &path, error))?;
             let metadata = ops::file_metadata(&file, &path).map_err(disk::failed("look at", &path))?;
             disk::check_plain(&path, &metadata)?;
             if metadata.len() + more <= self.limits.file_bytes() || metadata.len() == 0 {

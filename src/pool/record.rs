@@ -105,10 +105,13 @@ impl Pool {
         });
         if is_news {
             let (account, reason) = (lease.credential().into(), reason.into());
-            self.emit(numbers, match is_spent {
-                true => EventKind::Spent { account, reason },
-                false => EventKind::NeedsSignIn { account, reason },
-            });
+            self.emit(
+                numbers,
+                match is_spent {
+                    true => EventKind::Spent { account, reason },
+                    false => EventKind::NeedsSignIn { account, reason },
+                },
+            );
         }
     }
 
@@ -255,13 +258,16 @@ impl Pool {
 
     fn emit_cooled_down(&self, observation: &Observation<'_>, until: Option<Timestamp>, reason: Reason) {
         if let Some(until) = until {
-            self.emit(observation.numbers, EventKind::CooledDown {
-                account: observation.lease.credential().into(),
-                until,
-                wait: until.since(observation.now),
-                reason,
-                scope: observation.scope.cloned(),
-            });
+            self.emit(
+                observation.numbers,
+                EventKind::CooledDown {
+                    account: observation.lease.credential().into(),
+                    until,
+                    wait: until.since(observation.now),
+                    reason,
+                    scope: observation.scope.cloned(),
+                },
+            );
         }
     }
 

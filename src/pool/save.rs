@@ -242,7 +242,9 @@ impl Task {
         match result {
             Ok(()) if count == 0 => {}
             Ok(()) => pool.emit(Numbers::NONE, EventKind::Saved { outcomes: count }),
-            Err(ref error) => pool.emit(Numbers::NONE, EventKind::SaveFailed { error: error.to_string().into() }),
+            Err(ref error) => {
+                pool.emit(Numbers::NONE, EventKind::SaveFailed { error: error.to_string().into() })
+            }
         }
         waiters.finish(&result);
         result.is_ok()

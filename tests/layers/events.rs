@@ -32,11 +32,11 @@ async fn a_stuck_reader_loses_the_oldest_events_and_is_told_exactly_how_many() {
     const KEPT: usize = 16;
     let count = Arc::new(AtomicUsize::new(0));
     let counter = count.clone();
-    let pool = builder(keys(["a"]).await)
-        .keep_events(NonZeroU32::new(KEPT as u32).unwrap())
-        .on_event(move |_| {
+    let pool = builder(keys(["a"]).await).keep_events(NonZeroU32::new(KEPT as u32).unwrap()).on_event(
+        move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
-        });
+        },
+    );
     let pool = pool.open().await.unwrap();
     let (mut stuck, mut quick) = (pool.events(), pool.events());
     let mut read = Vec::new();
@@ -118,9 +118,8 @@ async fn what_is_sent_again_with_the_same_account_names_the_attempt_that_begins(
     let clock = tokio_clock();
     let pool = builder(keys(["a"]).await).clock(clock).sync_every(None).open().await.unwrap();
     let mut events = pool.events();
-    let layer = CredentialsLayer::new(pool.clone()).rotate(|rotate| {
-        rotate.wait_up_to(seconds(5)).network(NetworkRetry::default().when(|_| true))
-    });
+    let layer = CredentialsLayer::new(pool.clone())
+        .rotate(|rotate| rotate.wait_up_to(seconds(5)).network(NetworkRetry::default().when(|_| true)));
     let broken = Canned::fails(std::io::ErrorKind::ConnectionReset);
     let upstream = Upstream::new().answers("a", [Canned::limited(3), broken, Canned::ok()]);
     assert_eq!(ask(&stack(layer, upstream), post()).await.0, 200);
@@ -173,7 +172,8 @@ fn every_event_is_one_short_line_of_json_that_can_be_read_back() {
         for line in LINES {
             let line = line.replace(":A", &format!(":{account}"));
             let line = format!(r#"{{"at":1795905224000{numbers},{line}}}"#);
-            let event: Event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let event: Event =
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
             assert_eq!(serde_json::to_string(&event).unwrap(), line);
             assert_eq!(event.request.is_some(), !numbers.is_empty());
             assert!(line.contains(&format!(r#""event":"{}""#, event.kind.name())), "{line}");

@@ -44,7 +44,11 @@ async fn writer() {
     let mut number = 0;
     while number < entries {
         let some = (number..entries).take(1 + number as usize % 5).map(|number| {
-            let kind = EventKind::Answered { account: account.clone(), status: http::StatusCode::OK, requests: number };
+            let kind = EventKind::Answered {
+                account: account.clone(),
+                status: http::StatusCode::OK,
+                requests: number,
+            };
             Event::new(Clock::system().now(), kind)
         });
         let some: Vec<_> = some.collect();
@@ -80,7 +84,10 @@ async fn of_eight_processes_at_once_some_of_which_are_killed_no_line_is_torn_or_
                 return (last, process);
             };
             let before = last.insert(process, requests);
-            assert!(before.is_none_or(|before| before < requests), "{process}: {before:?} and {requests}");
+            assert!(
+                before.is_none_or(|before| before < requests),
+                "{process}: {before:?} and {requests}"
+            );
         }
     });
     writers.iter_mut().for_each(|writer| writer.tell("go"));

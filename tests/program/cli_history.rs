@@ -112,10 +112,16 @@ async fn what_vendors_answer_is_recorded_and_read_without_the_vaults_key() {
     fs::remove_file(home.key_file()).unwrap();
     let told = told(&home.run(["history"]).ok());
     // A stated time is spread a little.
-    assert!(told.len() == 4 && told.iter().zip(expected).all(|(told, expected)| told.starts_with(expected)), "{told:?}");
+    assert!(
+        told.len() == 4 && told.iter().zip(expected).all(|(told, expected)| told.starts_with(expected)),
+        "{told:?}"
+    );
     let json = entries(&home.run(["history", "--json"]).ok());
     assert_eq!(json[1]["reason"], "limited");
-    assert_eq!((&json[2]["event"], &json[2]["request"], &json[2]["attempt"]), (&"rotated".into(), &1.into(), &2.into()));
+    assert_eq!(
+        (&json[2]["event"], &json[2]["request"], &json[2]["attempt"]),
+        (&"rotated".into(), &1.into(), &2.into())
+    );
     assert_eq!(json[2]["reason"], "limited");
     home.check(&text(&home));
 }

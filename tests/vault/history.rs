@@ -16,7 +16,9 @@ use tower_credentials::history::{Entry, History};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::file::{Check, FileVault, FindingKind};
 use tower_credentials::vault::{VaultError, VaultExt};
-use tower_credentials::{BoxError, Clock, Credential, CredentialsLayer, Pool, PoolKey, Secret, Timestamp};
+use tower_credentials::{
+    BoxError, Clock, Credential, CredentialsLayer, Pool, PoolKey, Secret, Timestamp,
+};
 
 use crate::place::Place;
 
@@ -62,7 +64,9 @@ fn names(entries: &[Entry]) -> Vec<String> {
 }
 
 fn resets(account: &Account, count: u64) -> Vec<Event> {
-    let event = |number| Event::new(Timestamp::from_millis(number), EventKind::Reset { account: account.clone() });
+    let event = |number| {
+        Event::new(Timestamp::from_millis(number), EventKind::Reset { account: account.clone() })
+    };
     (0..count).map(event).collect()
 }
 
@@ -98,7 +102,8 @@ async fn what_a_pool_does_is_kept_and_nobody_else_may_read_it() {
     let expected = ["answered", "cooled_down", "rotated", "answered", "paused", "answered"];
     assert_eq!(names(&entries), expected);
     assert!(entries.iter().all(|entry| entry.process == std::process::id()));
-    let numbers = |entry: &Entry| (entry.event.request.map(u64::from), entry.event.attempt.map(u32::from));
+    let numbers =
+        |entry: &Entry| (entry.event.request.map(u64::from), entry.event.attempt.map(u32::from));
     assert_eq!(numbers(&entries[2]), (Some(1), Some(2)));
     let EventKind::Answered { account, status, requests } = &entries[5].event.kind else { panic!() };
     assert_eq!((account, status.as_u16(), *requests), (&good, 200, 2), "the others are counted");
@@ -206,7 +211,8 @@ async fn no_link_is_followed_and_no_strange_file_is_written_to() {
     let place = Place::new();
     let vault = vault_of(&place, &["a"]).await;
     let (history, account) = (vault.history(), account(&vault, "a").await);
-    let (elsewhere, directory) = (place.temporary.path().join("elsewhere"), place.root().join("history"));
+    let (elsewhere, directory) =
+        (place.temporary.path().join("elsewhere"), place.root().join("history"));
     fs::create_dir(&elsewhere).unwrap();
     symlink(&elsewhere, &directory).unwrap();
     let error = history.append(resets(&account, 1)).await.unwrap_err();
@@ -254,7 +260,8 @@ async fn no_request_waits_for_the_history_and_what_is_lost_is_counted() {
     let names = names(&entries);
     assert_eq!((&*names[0], &*names[1]), ("reset", "lost"), "{names:?}");
     let EventKind::Lost { events } = entries[1].event.kind else { panic!("{:?}", entries[1]) };
-    let written = names.iter().filter(|name| ["answered", "paused", "resumed"].contains(&&***name)).count();
+    let written =
+        names.iter().filter(|name| ["answered", "paused", "resumed"].contains(&&***name)).count();
     // The end tells the rest of the answers, with one more line.
     assert_eq!(events as usize + written, 1 + 5 + 5 + 1 + 1, "{names:?}");
 }
@@ -325,7 +332,10 @@ async fn a_check_knows_the_history_and_what_does_not_belong_to_it() {
     fs::set_permissions(files(&place).remove(0), fs::Permissions::from_mode(0o644)).unwrap();
     let mut found = check().await;
     found.sort_by_key(|kind| format!("{kind:?}"));
-    assert_eq!(found, [FindingKind::OpenToOthers, FindingKind::UnknownFile, FindingKind::OpenToOthers][..found.len()]);
+    assert_eq!(
+        found,
+        [FindingKind::OpenToOthers, FindingKind::UnknownFile, FindingKind::OpenToOthers][..found.len()]
+    );
     drop(place.open().await);
     assert_eq!(mode(&files(&place).remove(0)), 0o600, "opening the vault narrows it");
 }

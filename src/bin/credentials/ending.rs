@@ -63,7 +63,10 @@ pub(crate) fn tell(event: &Event) {
             let unsaved = &mut under_way().unsaved;
             if unsaved.contains(&account.id) {
                 unsaved.retain(|id| *id != account.id);
-                output::say(format_args!("The new token of {} is saved", naming::named(&account.pool, &account.label)));
+                output::say(format_args!(
+                    "The new token of {} is saved",
+                    naming::named(&account.pool, &account.label)
+                ));
             }
         }
         EventKind::SaveFailed { error } => under_way().save_error = Some(error.to_string()),

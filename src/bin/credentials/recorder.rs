@@ -47,7 +47,11 @@ pub(crate) fn done(kind: EventKind) {
 pub(crate) async fn close() {
     let (history, pools, done) = {
         let mut recorder = recorder();
-        (recorder.history.take(), std::mem::take(&mut recorder.pools), std::mem::take(&mut recorder.done))
+        (
+            recorder.history.take(),
+            std::mem::take(&mut recorder.pools),
+            std::mem::take(&mut recorder.done),
+        )
     };
     let Some(history) = history else { return };
     let writing = async {

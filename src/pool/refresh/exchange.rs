@@ -177,10 +177,10 @@ impl Exchange {
     /// again and again looks like a thief's.
     async fn reject(&self, reason: String) -> Failure {
         let credential = self.credential();
-        self.pool.emit(Numbers::NONE, EventKind::NeedsSignIn {
-            account: credential.into(),
-            reason: reason.as_str().into(),
-        });
+        self.pool.emit(
+            Numbers::NONE,
+            EventKind::NeedsSignIn { account: credential.into(), reason: reason.as_str().into() },
+        );
         let generation = credential.generation;
         self.change(Change::Health(Health::NeedsSignIn { reason: reason.clone(), generation }));
         if self.saves
@@ -318,7 +318,10 @@ impl Exchange {
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };
                     self.lease.stats().refresh(RefreshOutcome::Renewed);
                     let lease = self.take_over(&Record { metadata, secret }, in_older_vault)?;
-                    self.pool.emit(Numbers::NONE, EventKind::Refreshed { account: lease.credential().into() });
+                    self.pool.emit(
+                        Numbers::NONE,
+                        EventKind::Refreshed { account: lease.credential().into() },
+                    );
                     return Ok(lease);
                 }
                 Ok(Replaced::Conflict(theirs)) => return self.adopt(&theirs),

@@ -19,9 +19,9 @@ use tower_credentials::{
     Refresher, RotateOn429Layer, Secret, SendOnce,
 };
 
-use super::{counted, numbers};
 use super::model::{self, Account, Attempt, Layers};
 use super::script::{AccountScript, Refresh, Script};
+use super::{counted, numbers};
 
 pub(super) type Body = Either<Full<Bytes>, SendOnce<Full<Bytes>>>;
 pub(super) type Client = BoxCloneService<Request<Body>, Response<Full<Bytes>>, BoxError>;

@@ -14,7 +14,7 @@ use tower_credentials::{CredentialId, PoolKey, Timestamp};
 use crate::account;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::options::{self, Namespace};
+use crate::options::Namespace;
 use crate::time::rfc3339;
 use crate::{output, signals};
 
@@ -70,7 +70,10 @@ impl History {
                     format!("There is no vault in {} yet", output::path(directory))
                 }
                 _ if !context.keeps_history() => {
-                    format!("No history is recorded: `vault.history` is false in {}", output::path(&context.places.config))
+                    format!(
+                        "No history is recorded: `vault.history` is false in {}",
+                        output::path(&context.places.config)
+                    )
                 }
                 Some(account) => format!("Nothing about {} is recorded", output::plain(account)),
                 None => "Nothing is recorded yet".to_owned(),
@@ -86,7 +89,9 @@ impl History {
         let time = rfc3339(entry.event.at);
         let (who, what) = words::of(&entry.event.kind);
         output::print(match who {
-            Some(who) => format!("{time}  {}  {}", output::strong(output::plain(&who)), output::plain(&what)),
+            Some(who) => {
+                format!("{time}  {}  {}", output::strong(output::plain(&who)), output::plain(&what))
+            }
             None => format!("{time}  {}", output::plain(&what)),
         })
     }
@@ -132,9 +137,9 @@ impl<'a> Selected<'a> {
         self.learn(entry);
         let kind = &entry.event.kind;
         match self.text {
-            None => self.namespace.is_none_or(|namespace| {
-                pools(kind).any(|pool| pool.namespace() == namespace)
-            }),
+            None => self
+                .namespace
+                .is_none_or(|namespace| pools(kind).any(|pool| pool.namespace() == namespace)),
             Some(_) => ids(kind).any(|id| self.ids.contains(&id)),
         }
     }

@@ -22,7 +22,9 @@ pub(super) fn of(kind: &EventKind) -> (Option<String>, String) {
         EventKind::CapLowered { most, wait, .. } => {
             format!("takes no more than {most} requests at once for {}", brief(*wait))
         }
-        EventKind::Suspected { .. } => "was refused, perhaps for the request; others go first".to_owned(),
+        EventKind::Suspected { .. } => {
+            "was refused, perhaps for the request; others go first".to_owned()
+        }
         EventKind::Recovered { .. } => "works again".to_owned(),
         EventKind::Rotated { to, reason, .. } => format!("rotated to {}: {}", name(to), why(*reason)),
         EventKind::SentOnce { .. } => {
