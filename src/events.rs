@@ -15,8 +15,16 @@
 //! | `DEBUG` | `attempt`, for each response, `allowance` and `saved`. |
 //!
 //! The account's fields are `provider`, `namespace`, `account` (its label), `id` and `generation`; those of the request
-//! are `request` and `attempt`. Other fields have the names that they have in [`EventKind`]. Choose with a filter such as
+//! are `request` and `attempt`. An attempt has OpenTelemetry's `http.response.status_code`, and `http.request.resend_count`
+//! if it is not the first. Other fields have the names that they have in [`EventKind`]. Choose with a filter such as
 //! `tower_credentials=info`, which includes the vault's warnings, too.
+//!
+//! Each of the callers' requests is a span, `credentials.request`, at the level `DEBUG` with the target
+//! `tower_credentials::request`, and its events are inside. Its fields are `provider`, `namespace`,
+//! `http.request.method`, `server.address` and `server.port`; and at its end `credential.id` (the first eight digits, no
+//! label), `http.request.resend_count`, `http.response.status_code` and `error.type`, which is the status of an error, or
+//! the kind of this crate's error, such as `all_cooling_down`. Leave the spans of single attempts to a layer below:
+//! [`Attempt::resend_count`](crate::Attempt::resend_count) has what it needs.
 //!
 //! Events are [serde](https://docs.rs/serde)'s to serialize. As JSON they are short lines, with times in milliseconds
 //! since the Unix epoch and durations in seconds:

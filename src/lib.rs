@@ -249,8 +249,8 @@ pub use layers::{
     NetworkRetry, NextReady, RefreshOn401Layer, ReplayLayer, RotateOn429Layer, is_connect_error,
 };
 pub use pool::{
-    Affinity, Cooldowns, CredentialStatus, Lease, Mode, Pin, Pool, PoolBuilder, RefreshError, Refresher,
-    Unfinished, WhenAllCoolingDown, policy,
+    Affinity, Availability, Behind, Cooldowns, CredentialStatus, Explanation, Lease, Mode, Pin, Pool,
+    PoolBuilder, Precedence, RefreshError, Refresher, Unfinished, WhenAllCoolingDown, policy,
 };
 pub use secret::SecretString;
 

@@ -3,6 +3,9 @@
 //! A vault keeps [`Standings`] and merges [`Outcome`]s into them; the pool of each process does the same with its own.
 //! Processes share outcomes, never a whole state, so that concurrent changes of two processes are both kept.
 
+mod cause;
+mod health;
+
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -14,6 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind};
 use crate::rate_limit::{MAX_STATED, MOST_WINDOWS, Window};
+
+pub(crate) use cause::Stated;
+pub use cause::{Cause, StatedBy};
+pub use health::Health;
 
 /// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns
 /// without one.
@@ -77,60 +84,9 @@ pub struct Cooldown {
     /// [`Reason::Refused`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
-}
-
-/// Whether a credential can be used at all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Health {
-    /// It can be used, now or when its cooldown ends.
-    #[default]
-    Good,
-    /// The vendor has refused it permanently: only a new sign-in helps.
-    NeedsSignIn {
-        /// The vendor's reason, in words.
-        reason: String,
-        /// The generation of the secret that was refused. A newer one is a new sign-in, and ends this.
-        #[serde(default)]
-        generation: Generation,
-    },
-    /// The vendor says that the key was revoked or deleted. Another secret, a reset, or the success of a request that
-    /// [checks](crate::Pin::check) it ends this.
-    Dead {
-        /// The vendor's reason, in words.
-        reason: String,
-        /// The generation of that secret.
-        #[serde(default)]
-        generation: Generation,
-    },
-    /// The account is out of money, or has reached its owner's spending limit, and the vendor has not stated when that
-    /// ends. Another secret, a reset, or the success of a request that [checks](crate::Pin::check) it ends this.
-    Spent {
-        /// The vendor's reason, in words.
-        reason: String,
-        /// The generation of that secret.
-        #[serde(default)]
-        generation: Generation,
-    },
-}
-
-impl Health {
-    /// Returns the generation of the secret that the vendor has refused, if it has.
-    pub(crate) fn refused(&self) -> Option<Generation> {
-        match self {
-            Health::Good => None,
-            Health::NeedsSignIn { generation, .. }
-            | Health::Dead { generation, .. }
-            | Health::Spent { generation, .. } => Some(*generation),
-        }
-    }
-
-    /// Returns whether a person may check by a request whether it works again. A secret that a vendor has refused
-    /// permanently must not be sent again.
-    pub(crate) fn may_be_checked(&self) -> bool {
-        !matches!(self, Health::NeedsSignIn { .. })
-    }
+    /// The response that has caused it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// The standing of one credential.
@@ -239,6 +195,7 @@ impl Standing {
                             known.until = cooldown.until;
                             known.reason = cooldown.reason;
                             known.generation = cooldown.generation;
+                            known.cause.clone_from(&cooldown.cause);
                         }
                         known.set_at = known.set_at.max(cooldown.set_at);
                     }

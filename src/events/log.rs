@@ -36,12 +36,15 @@ impl Event {
     pub(super) fn log(&self) {
         match &self.kind {
             EventKind::Attempt { account, status, elapsed } => {
+                let attempt = self.attempt;
                 line!(
                     debug,
                     self,
                     account,
                     "attempt",
-                    status = status.as_u16(),
+                    http.response.status_code = status.as_u16(),
+                    http.request.resend_count =
+                        attempt.map(|attempt| attempt.get() - 1).filter(|resends| *resends > 0),
                     elapsed = debug(elapsed)
                 );
             }

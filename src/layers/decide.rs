@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::driver::Driver;
 use super::jobs::{Jobs, LayerOptions};
 use super::response_class::ResponseClass;
@@ -47,14 +49,14 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     /// Decides what this run does about a response.
-    pub(super) fn decide(&mut self, class: ResponseClass) -> Decision {
+    pub(super) fn decide(&mut self, class: ResponseClass, status: StatusCode) -> Decision {
         if !class.needs_action() {
             return Decision::Return;
         }
         self.rotation_reason = class.rotation_reason();
         let Some(lease) = self.latest().map(|sent| sent.lease) else { return Decision::Return };
         if class.is_refusal() && !self.history().failed.contains(&lease.slot()) {
-            return self.decide_refusal(class, lease);
+            return self.decide_refusal(class, status, lease);
         }
         if !self.jobs.has(Jobs::ROTATE) {
             return Decision::Return;
@@ -66,18 +68,18 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     /// Decides about a refusal of a credential that has not failed for good yet.
-    fn decide_refusal(&mut self, class: ResponseClass, lease: Lease) -> Decision {
+    fn decide_refusal(&mut self, class: ResponseClass, status: StatusCode, lease: Lease) -> Decision {
         if !self.jobs.has(Jobs::REFRESH) {
             // A refresh layer outside decides.
             let is_refreshed_outside = self.stack_jobs().has(Jobs::REFRESH);
             let is_ours = self.jobs.has(Jobs::ROTATE) && !is_refreshed_outside;
-            let rotates = is_ours && self.fail(&lease, class);
+            let rotates = is_ours && self.fail(&lease, class, status);
             return if rotates { Decision::Rotate } else { Decision::Return };
         }
         let refresher = self.refresh_options().map(|options| options.refresher.clone());
         match refresher.filter(|refresher| self.refresh_may_help(class, &lease, refresher)) {
             Some(refresher) => Decision::Refresh(lease, refresher),
-            None if self.fail(&lease, class) => Decision::Rotate,
+            None if self.fail(&lease, class, status) => Decision::Rotate,
             None => Decision::Return,
         }
     }

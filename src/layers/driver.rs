@@ -14,6 +14,7 @@ use super::history::Sent;
 use super::jobs::{Jobs, LayerOptions, RefreshOptions, RotateOptions};
 use super::run::Run;
 use super::sends::Sends;
+use super::span::RequestSpan;
 use crate::clock::Timestamp;
 use crate::counters::Outcome;
 use crate::events::{EventKind, RotationReason};
@@ -70,6 +71,8 @@ pub(super) struct Driver<S, B, R, M: Sends<B, R>> {
     pub(super) counted: u32,
     /// Why the next rotation happens.
     pub(super) rotation_reason: RotationReason,
+    /// The span of the request, if this is the outermost run.
+    pub(super) span: RequestSpan,
     /// Whether this run has returned its response.
     pub(super) ended: bool,
 }
@@ -108,6 +111,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             is_unsent: false,
             counted: 0,
             rotation_reason: RotationReason::Limited,
+            span: RequestSpan::NONE,
             ended: false,
         };
         if let Some(Attempt { context, sent, outside, written }) =
@@ -121,6 +125,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             driver.written = *written;
             return driver;
         }
+        driver.span = RequestSpan::begin(pool, request);
         // A run with all four jobs has nobody to share it with.
         if jobs != Jobs::ALL || pool.exposes_attempts() {
             driver.history = HistoryCell::open(pool.address(), jobs);

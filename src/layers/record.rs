@@ -7,7 +7,7 @@ use super::context::{HistoryCell, Recorded};
 use super::history::Sent;
 use super::response_class::ResponseClass;
 use crate::events::EventKind;
-use crate::pool::Pool;
+use crate::pool::{Pool, Said};
 use crate::provider::{Assessment, LimitOf, Verdict};
 
 /// Records in the pool what the response to this attempt says about its credential.
@@ -20,11 +20,11 @@ pub(super) fn record_outcome<R>(
     recorded: Recorded,
 ) {
     let Sent { lease, began, started, .. } = sent;
-    let numbers = sent.numbers();
+    let (numbers, status) = (sent.numbers(), response.status());
     if recorded == Recorded::Never
         && let Some(started) = started
     {
-        let (account, status) = (lease.credential().into(), response.status());
+        let account = lease.credential().into();
         pool.emit(numbers, EventKind::Attempt { account, status, elapsed: started.elapsed() });
     }
     let scope = history.scope();
@@ -35,35 +35,34 @@ pub(super) fn record_outcome<R>(
         ResponseClass::Limited => {
             let assessment = assessment.unwrap_or_default();
             let scope = scope.filter(|_| assessment.limit_of != Some(LimitOf::Account));
-            let retry_at = assessment.retry_at;
+            let stated = assessment.retry_at.map(|at| (at, assessment.stated_by(at).cloned()));
+            let said = Said { status, stated };
             if assessment.limit_of != Some(LimitOf::Concurrency) {
-                pool.record_limit(lease, *began, scope, retry_at, numbers);
+                pool.record_limit(lease, *began, scope, said, numbers);
             } else if pool.record_concurrency_limit(
                 lease,
                 (*began, sent.others_in_flight),
                 scope,
-                retry_at,
+                said,
                 numbers,
             ) {
                 history.lock(Some(sent)).record_overload(lease);
             }
         }
-        ResponseClass::Stopped => {
-            if let Some(Verdict::Stopped { reason }) =
-                assessment.and_then(|assessment| assessment.verdict)
-            {
-                pool.record_stopped(lease, &reason, numbers);
+        ResponseClass::Stopped | ResponseClass::Spent => {
+            let assessment = assessment.unwrap_or_default();
+            match &assessment.verdict {
+                Some(Verdict::Stopped { reason }) => pool.record_stopped(lease, reason, status, numbers),
+                Some(Verdict::Dead { reason }) => pool.record_dead(lease, reason, status, numbers),
+                Some(Verdict::Spent { reason, until }) => {
+                    let stated = until.map(|until| (until, assessment.stated_by(until).cloned()));
+                    pool.record_spent(lease, *began, reason, Said { status, stated }, numbers);
+                }
+                _ => {}
             }
         }
-        ResponseClass::Spent => match assessment.and_then(|assessment| assessment.verdict) {
-            Some(Verdict::Spent { reason, until }) => {
-                pool.record_spent(lease, *began, &reason, until, numbers);
-            }
-            Some(Verdict::Dead { reason }) => pool.record_dead(lease, &reason, numbers),
-            _ => {}
-        },
         ResponseClass::Good => {
-            pool.record_success(lease, *began, scope, response.headers(), numbers);
+            pool.record_success(lease, *began, scope, status, response.headers(), numbers);
             if history.is_check() {
                 pool.record_recovery(lease, numbers);
             }
@@ -73,6 +72,6 @@ pub(super) fn record_outcome<R>(
         | ResponseClass::Insufficient
         | ResponseClass::Other => {}
     }
-    judge_suspects(pool, lease.slot(), history, class, response.status());
+    judge_suspects(pool, lease.slot(), history, class, status);
     drop(permit);
 }

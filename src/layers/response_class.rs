@@ -47,11 +47,11 @@ impl ResponseClass {
     #[cold]
     fn of_trouble<R>(pool: &Pool, response: &Response<R>) -> (Self, Assessment) {
         let (headers, mut status) = (response.headers(), response.status());
-        let mut retry_at = None;
+        let mut stated = None;
         if status.is_success() && !pool.is_limited(status) {
             let Some(said) = grpc::status(headers) else { return (Self::Other, Assessment::default()) };
             status = said;
-            retry_at = grpc::retry_at(headers, pool.now());
+            stated = grpc::retry_stated(headers, pool.now());
         }
         let is_limited = pool.is_limited(status);
         let is_error = status.is_client_error() || status.is_server_error();
@@ -59,7 +59,7 @@ impl ResponseClass {
             return (Self::Other, Assessment::default());
         }
         let body = response.extensions().get::<BodyPrefix>().map_or(&[][..], |prefix| &prefix.0);
-        let assessment = pool.read(status, headers, body).or_retry_at(retry_at);
+        let assessment = pool.read(status, headers, body).or_stated(stated);
         let class = match &assessment.verdict {
             Some(Verdict::Stopped { .. }) => Self::Stopped,
             Some(Verdict::Dead { .. } | Verdict::Spent { .. }) => Self::Spent,

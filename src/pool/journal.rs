@@ -135,8 +135,14 @@ mod tests {
 
     fn cooled(id: CredentialId, until: u64) -> Outcome {
         let (until, set_at) = (Timestamp::from_millis(until), Timestamp::from_millis(1));
-        let cooldown =
-            Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+        let cooldown = Cooldown {
+            until,
+            set_at,
+            reason: Reason::Limited,
+            scope: None,
+            generation: None,
+            cause: None,
+        };
         Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: true } }
     }
 

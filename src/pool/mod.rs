@@ -23,6 +23,7 @@ mod samples;
 mod save;
 mod state;
 mod sync;
+mod why;
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -57,6 +58,7 @@ pub use lease::Lease;
 pub use mode::Mode;
 pub use refresh::{RefreshError, Refresher, Unfinished};
 pub use request_options::{Affinity, Pin};
+pub use why::{Availability, Behind, Explanation, Precedence};
 
 pub(crate) use header_names::CredentialHeaderNames;
 pub(crate) use logical_time::LogicalTime;
@@ -66,7 +68,7 @@ pub(crate) use published_pick::CachedPick;
 pub(crate) use refresh::{Refreshed, Refreshing};
 pub(crate) use request_options::RequestOptions;
 pub(crate) use save::Saving;
-pub(crate) use state::{Picked, Refusal, Suspect, Wakeup};
+pub(crate) use state::{Picked, Refusal, Said, Suspect, Wakeup};
 
 type BoxVault = BoxCloneService<VaultRequest, VaultResponse, VaultError>;
 
@@ -179,7 +181,7 @@ impl Pool {
     pub fn active(&self) -> Option<CredentialId> {
         let now = self.now();
         self.with_state(|state, config| {
-            let slot = state.active(config, now)?;
+            let slot = state.active(None, config, now)?;
             Some(state.slots[slot].lease.credential().id)
         })
     }
@@ -349,7 +351,7 @@ impl Pool {
     pub(crate) fn next_kind(&self) -> Option<crate::Kind> {
         let now = self.now();
         self.with_state(|state, config| {
-            let slot = state.active(config, now).or_else(|| state.first_allowed(config))?;
+            let slot = state.active(None, config, now).or_else(|| state.first_allowed(config))?;
             Some(state.slots[slot].lease.credential().kind)
         })
     }

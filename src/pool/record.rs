@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::state::{LoweredCap, Observation, Refusal, Suspect};
+use super::state::{LoweredCap, Observation, Refusal, Said, Suspect};
 use super::{Lease, LogicalTime, Pool, SlotIndex};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
 use crate::events::{EventKind, Numbers};
 use crate::provider::{Assessment, ResponseView};
 use crate::rate_limit;
-use crate::standing::{Change, Health, Reason, Scope};
+use crate::standing::{Cause, Change, Health, Reason, Scope};
 
 impl Pool {
     /// Returns whether this status means that the account has reached a limit.
@@ -30,11 +30,11 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         scope: Option<&Scope>,
-        stated: Option<Timestamp>,
+        Said { status, stated }: Said,
         numbers: Numbers,
     ) {
         let now = self.now();
-        let observation = Observation { lease, began, numbers, scope, now };
+        let observation = Observation { lease, began, numbers, scope, now, status };
         let until = self.with_state(|state, config| state.record_limit(&observation, stated, config));
         self.emit_cooled_down(&observation, until, Reason::Limited);
     }
@@ -47,15 +47,16 @@ impl Pool {
         lease: &Lease,
         (began, beside): (LogicalTime, u32),
         scope: Option<&Scope>,
-        stated: Option<Timestamp>,
+        said: Said,
         numbers: Numbers,
     ) -> bool {
-        let now = self.now();
-        let observation = Observation { lease, began, numbers, scope: None, now };
+        let (now, status) = (self.now(), said.status);
+        let observation = Observation { lease, began, numbers, scope: None, now, status };
+        let until = said.stated.as_ref().map(|(until, _)| *until);
         let lowered =
-            self.with_state(|state, config| state.lower_cap(&observation, beside, stated, config));
+            self.with_state(|state, config| state.lower_cap(&observation, beside, until, config));
         match lowered {
-            None => self.record_limit(lease, began, scope, stated, numbers),
+            None => self.record_limit(lease, began, scope, said, numbers),
             Some(LoweredCap { most, until, is_news: true, .. }) => {
                 let (account, wait) = (lease.credential().into(), until.since(now));
                 self.emit(numbers, EventKind::CapLowered { account, most, wait });
@@ -66,15 +67,21 @@ impl Pool {
     }
 
     /// Records a response that says that the account's owner must act.
-    pub(crate) fn record_stopped(&self, lease: &Lease, reason: &str, numbers: Numbers) {
-        let health = |reason, generation| Health::NeedsSignIn { reason, generation };
-        self.put_out_of_use(lease, reason, health, numbers);
+    pub(crate) fn record_stopped(
+        &self,
+        lease: &Lease,
+        reason: &str,
+        status: StatusCode,
+        numbers: Numbers,
+    ) {
+        let health = |reason, generation, cause| Health::NeedsSignIn { reason, generation, cause };
+        self.put_out_of_use(lease, reason, status, health, numbers);
     }
 
     /// Records a response that says that the key will never work again.
-    pub(crate) fn record_dead(&self, lease: &Lease, reason: &str, numbers: Numbers) {
-        let health = |reason, generation| Health::Dead { reason, generation };
-        self.put_out_of_use(lease, reason, health, numbers);
+    pub(crate) fn record_dead(&self, lease: &Lease, reason: &str, status: StatusCode, numbers: Numbers) {
+        let health = |reason, generation, cause| Health::Dead { reason, generation, cause };
+        self.put_out_of_use(lease, reason, status, health, numbers);
     }
 
     /// Takes a credential out of use until a person acts. A response to an older secret says nothing of the current
@@ -83,12 +90,14 @@ impl Pool {
         &self,
         lease: &Lease,
         reason: &str,
-        health: impl FnOnce(String, Generation) -> Health,
+        status: StatusCode,
+        health: impl FnOnce(String, Generation, Option<Cause>) -> Health,
         numbers: Numbers,
     ) {
         let now = self.now();
         let reason = lease.redact(reason);
-        let health = health(reason.clone(), lease.credential().generation);
+        let cause = Cause { at: now, status: status.as_u16(), stated_by: None };
+        let health = health(reason.clone(), lease.credential().generation, Some(cause));
         let (is_spent, is_final) =
             (matches!(health, Health::Spent { .. }), matches!(health, Health::NeedsSignIn { .. }));
         let is_news = self.with_state(|state, config| {
@@ -122,22 +131,24 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         reason: &str,
-        until: Option<Timestamp>,
+        Said { status, stated }: Said,
         numbers: Numbers,
     ) {
         let now = self.now();
-        match until {
+        match stated {
             // A time in the past does not say when it ends.
-            Some(until) if until <= now => self.record_limit(lease, began, None, None, numbers),
-            Some(until) => {
-                let observation = Observation { lease, began, numbers, scope: None, now };
+            Some((until, _)) if until <= now => {
+                self.record_limit(lease, began, None, Said { status, stated: None }, numbers);
+            }
+            Some(stated) => {
+                let observation = Observation { lease, began, numbers, scope: None, now, status };
                 let until =
-                    self.with_state(|state, config| state.record_spent(&observation, until, config));
+                    self.with_state(|state, config| state.record_spent(&observation, stated, config));
                 self.emit_cooled_down(&observation, Some(until), Reason::Spent);
             }
             None => {
-                let health = |reason, generation| Health::Spent { reason, generation };
-                self.put_out_of_use(lease, reason, health, numbers);
+                let health = |reason, generation, cause| Health::Spent { reason, generation, cause };
+                self.put_out_of_use(lease, reason, status, health, numbers);
             }
         }
     }
@@ -160,10 +171,10 @@ impl Pool {
 
     /// Cools suspects down, since another credential has succeeded in the same request.
     pub(crate) fn cool_down_refused(&self, suspects: &[Suspect], scope: Option<&Scope>) {
-        for Suspect { lease, began, numbers, refusal } in suspects {
+        for Suspect { lease, began, numbers, refusal, status } in suspects {
             let scope = scope.filter(|_| *refusal == Refusal::Forbidden);
-            let (began, numbers, now) = (*began, *numbers, self.now());
-            let observation = Observation { lease, began, numbers, scope, now };
+            let (began, numbers, status, now) = (*began, *numbers, *status, self.now());
+            let observation = Observation { lease, began, numbers, scope, now, status };
             let until = self.with_state(|state, config| state.cool_down_refused(&observation, config));
             self.emit_cooled_down(&observation, until, Reason::Refused);
         }
@@ -184,11 +195,13 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         scope: Option<&Scope>,
+        status: StatusCode,
         headers: &HeaderMap,
         numbers: Numbers,
     ) {
         if lease.penalty().is_set() {
-            let observation = Observation { lease, began, numbers, scope, now: self.now() };
+            let now = self.now();
+            let observation = Observation { lease, began, numbers, scope, now, status };
             if self.with_state(|state, config| state.record_success(&observation, config)) {
                 self.emit(numbers, EventKind::Recovered { account: lease.credential().into() });
             }
@@ -197,11 +210,11 @@ impl Pool {
         if !reads_all && !self.may_be_used_up(headers) {
             return;
         }
-        let observation = Observation { lease, began, numbers, scope, now: self.now() };
-        let Some(allowance) = rate_limit::allowance(headers, observation.now) else { return };
-        if reads_all || allowance.used_up_until.is_some() {
+        let observation = Observation { lease, began, numbers, scope, now: self.now(), status };
+        let Some(stated) = rate_limit::allowance_stated(headers, observation.now) else { return };
+        if reads_all || stated.0.used_up_until.is_some() {
             let until =
-                self.with_state(|state, config| state.record_allowance(&observation, allowance, config));
+                self.with_state(|state, config| state.record_allowance(&observation, stated, config));
             self.emit_cooled_down(&observation, until, Reason::UsedUp);
         }
     }

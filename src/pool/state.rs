@@ -16,6 +16,7 @@ mod slot;
 mod stated;
 mod trial;
 mod unsaved;
+mod why;
 
 use std::collections::HashMap;
 use std::hash::RandomState;
@@ -39,7 +40,7 @@ use crate::error::Error;
 use crate::standing::{Change, Cooldown, Outcome, Scope};
 use crate::vault::{Damage, FailedRefresh, Revision};
 
-pub(crate) use observation::{Observation, Refusal, Suspect};
+pub(crate) use observation::{Observation, Refusal, Said, Suspect};
 pub(crate) use slot::{LoweredCap, Slot};
 
 use stated::Stated;

@@ -68,8 +68,14 @@ async fn a_slow_200_does_not_clear_a_cooldown_that_another_process_has_set_meanw
 /// The outcome that another process would record.
 fn cooled(id: CredentialId, now: Timestamp, seconds_: u64) -> Outcome {
     let until = now.after(seconds(seconds_));
-    let cooldown =
-        Cooldown { until, set_at: now, reason: Reason::Limited, scope: None, generation: None };
+    let cooldown = Cooldown {
+        until,
+        set_at: now,
+        reason: Reason::Limited,
+        scope: None,
+        generation: None,
+        cause: None,
+    };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: true } }
 }
 

@@ -66,3 +66,4 @@ mod unrenewed_tokens;
 mod user_layers;
 mod verdicts;
 mod waiting;
+mod why;

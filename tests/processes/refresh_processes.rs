@@ -113,6 +113,7 @@ async fn floods() {
             reason: Reason::Limited,
             scope: Some(Scope::new(format!("model-{}", recorded % 3))),
             generation: None,
+            cause: None,
         };
         let change = Change::CooledDown { cooldown, failure: false, to_back: false };
         std::future::poll_fn(|cx| vault.poll_ready(cx)).await.unwrap();

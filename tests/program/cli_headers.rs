@@ -55,8 +55,14 @@ async fn a_limited_account_is_passed_over_and_none_is_sent_while_all_are() {
     let cool = async |id| {
         let now = Clock::system().now();
         let until = now.after(Duration::from_secs(300));
-        let cooldown =
-            Cooldown { until, set_at: now, reason: Reason::Limited, scope: None, generation: None };
+        let cooldown = Cooldown {
+            until,
+            set_at: now,
+            reason: Reason::Limited,
+            scope: None,
+            generation: None,
+            cause: None,
+        };
         let change = Change::CooledDown { cooldown, failure: true, to_back: false };
         home.vault().await.record(PoolKey::new("openai"), vec![Outcome { id, change }]).await.unwrap();
     };
@@ -112,7 +118,8 @@ async fn a_token_that_is_too_new_to_be_renewed_is_written_as_the_layers_send_it(
 async fn a_spent_account_is_named_with_the_reason_and_the_command() {
     let home = Home::new();
     let work = home.add("openai", "work", "sk-secret-1").await;
-    let health = Health::Spent { reason: "no money".to_owned(), generation: work.generation };
+    let health =
+        Health::Spent { reason: "no money".to_owned(), generation: work.generation, cause: None };
     let outcome = Outcome { id: work.id, change: Change::Health(health) };
     home.vault().await.record(PoolKey::new("openai"), vec![outcome]).await.unwrap();
     let run =

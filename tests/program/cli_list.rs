@@ -39,7 +39,7 @@ async fn the_list_shows_the_state_of_each_account_and_which_is_active() {
     let pool = PoolKey::with_namespace("anthropic", "team");
     let refused = home.add_to(pool.clone(), "refused", tokens.clone()).await;
     let reason = "invalid_grant: revoked".to_owned();
-    let health = Health::NeedsSignIn { reason, generation: Generation::FIRST };
+    let health = Health::NeedsSignIn { reason, generation: Generation::FIRST, cause: None };
     learn(&home, &refused, Change::Health(health)).await;
     let subscribed = home.add_to(pool, "subscribed", tokens).await;
     let at = Clock::system().now().before(Duration::from_secs(200));

@@ -18,14 +18,20 @@ async fn learn(home: &Home, credential: &Metadata, change: Change) {
 fn cooldown() -> Change {
     let now = Clock::system().now();
     let until = now.after(Duration::from_secs(300));
-    let cooldown =
-        Cooldown { until, set_at: now, reason: Reason::Limited, scope: None, generation: None };
+    let cooldown = Cooldown {
+        until,
+        set_at: now,
+        reason: Reason::Limited,
+        scope: None,
+        generation: None,
+        cause: None,
+    };
     Change::CooledDown { cooldown, failure: true, to_back: false }
 }
 
 fn needs_sign_in() -> Change {
     let reason = "invalid_grant: revoked\u{1b}[2J".to_owned();
-    Change::Health(Health::NeedsSignIn { reason, generation: Generation::FIRST })
+    Change::Health(Health::NeedsSignIn { reason, generation: Generation::FIRST, cause: None })
 }
 
 #[tokio::test]
@@ -40,8 +46,14 @@ async fn a_cooldown_that_a_wrong_clock_has_set_does_not_count_here_either() {
     let set_at = now.after(Duration::from_secs(8 * 24 * 3600));
     let until = set_at.after(Duration::from_secs(600));
     for account in &accounts {
-        let cooldown =
-            Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+        let cooldown = Cooldown {
+            until,
+            set_at,
+            reason: Reason::Limited,
+            scope: None,
+            generation: None,
+            cause: None,
+        };
         learn(&home, account, Change::CooledDown { cooldown, failure: true, to_back: false }).await;
     }
     for (name, state) in [("key", "ready"), ("work", "ready"), ("left-out", "ready")] {

@@ -62,7 +62,8 @@ async fn each_account_is_tested_once_and_what_the_response_says_is_shown_and_sav
     assert!(shown.starts_with("ACCOUNT"), "{shown}");
     assert_eq!((line("good")[1], line("good")[3], line("good")[4]), ("200", "now", "works"), "{shown}");
     assert_eq!((line("limited")[1], line("limited")[4]), ("429", "limited"), "{shown}");
-    assert!(line("limited")[3].starts_with("in 9m") || line("limited")[3] == "in 10m", "{shown}");
+    // Up to a hundredth is added to the ten minutes, so that not all accounts return in one instant.
+    assert!(["in 9m", "in 10m"].iter().any(|wait| line("limited")[3].starts_with(wait)), "{shown}");
     assert!(line("lost")[4].contains("`models_url`"), "{shown}");
     assert!(line("silent")[1].starts_with("no response: "), "{shown}");
 }

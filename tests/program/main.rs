@@ -14,6 +14,7 @@ mod support;
 mod thorough;
 
 mod cli_accounts;
+mod cli_allowance;
 mod cli_backup;
 mod cli_config;
 mod cli_damaged_key;
@@ -51,3 +52,4 @@ mod cli_unwritable;
 mod cli_vault;
 mod cli_vault_check;
 mod cli_warnings;
+mod cli_why;

@@ -8,6 +8,7 @@ mod support;
 #[path = "../wire/mod.rs"]
 mod wire;
 
+mod causes;
 mod discovery;
 mod discovery_cache;
 mod discovery_flight;

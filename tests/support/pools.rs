@@ -71,9 +71,9 @@ pub(crate) fn id_of(pool: &Pool, label: &str) -> CredentialId {
     status_of(pool, label).credential.id
 }
 
-/// A standing without its last response, which every request changes.
+/// A standing without its last response and its allowance, which every request may change.
 pub(crate) fn learnt(standing: &Standing) -> Standing {
-    Standing { last_response: None, ..standing.clone() }
+    Standing { last_response: None, allowance: Vec::new(), ..standing.clone() }
 }
 
 /// How long the credential still cools down for requests without a scope.

@@ -48,6 +48,11 @@ pub(crate) fn test(pool: &PoolKey) -> String {
     format!("credentials test {}{namespace}", quoted(pool.provider()))
 }
 
+/// Returns the command that ends an account's cooldowns.
+pub(crate) fn reset(credential: &Metadata) -> String {
+    format!("credentials reset {}, to use it now", quoted(name(credential)))
+}
+
 /// Returns the command that resumes a paused account.
 pub(crate) fn resumption(credential: &Metadata) -> String {
     format!("credentials resume {}", quoted(name(credential)))

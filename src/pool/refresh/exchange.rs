@@ -182,7 +182,11 @@ impl Exchange {
             EventKind::NeedsSignIn { account: credential.into(), reason: reason.as_str().into() },
         );
         let generation = credential.generation;
-        self.change(Change::Health(Health::NeedsSignIn { reason: reason.clone(), generation }));
+        self.change(Change::Health(Health::NeedsSignIn {
+            reason: reason.clone(),
+            generation,
+            cause: None,
+        }));
         if self.saves
             && let Some(saving) = self.pool.start_saving()
         {

@@ -28,7 +28,7 @@ impl PoolState {
         let failures = if again { slot.standing.failures } else { 0 };
         slot.suspected = None;
         let until = config.cooldowns.default_for_refusal(now, failures);
-        self.cool_down(observation, until, Reason::Refused, true, config);
+        self.cool_down(observation, (until, None), Reason::Refused, true, config);
         Some(until)
     }
 

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::pool::pick_index::SlotIndex;
 use crate::rate_limit::{Allowance, Window};
-use crate::standing::{Change, Cooldown, Reason, merge_windows};
+use crate::standing::{Change, Cooldown, Reason, StatedBy, merge_windows};
 
 impl PoolState {
     /// Records that the account has reached a limit, until the stated time if there is one. Responses to attempts that
@@ -17,10 +17,11 @@ impl PoolState {
     pub(crate) fn record_limit(
         &mut self,
         observation: &Observation<'_>,
-        stated: Option<Timestamp>,
+        stated: Option<(Timestamp, Option<StatedBy>)>,
         config: &Config,
     ) -> Option<Timestamp> {
         let Observation { lease, began, scope, now, .. } = *observation;
+        let (stated, stated_by) = stated.map_or((None, None), |(at, by)| (Some(at), by));
         let stated = stated.map(|stated| self.spread(stated, observation, config));
         let slot = &self.slots[lease.slot()];
         // A probe of a credential that cools down is not a new failure either.
@@ -39,10 +40,12 @@ impl PoolState {
         if !is_first && !slot.standing.cooldown(scope).is_none_or(prolongs) {
             return None;
         }
-        if stated == Some(until) {
+        let is_stated = stated == Some(until);
+        if is_stated {
             self.stated.add(until, now);
         }
-        self.cool_down(observation, until, Reason::Limited, is_first, config);
+        let stated_by = stated_by.filter(|_| is_stated);
+        self.cool_down(observation, (until, stated_by), Reason::Limited, is_first, config);
         Some(until)
     }
 
@@ -50,14 +53,14 @@ impl PoolState {
     pub(crate) fn record_spent(
         &mut self,
         observation: &Observation<'_>,
-        until: Timestamp,
+        (until, stated_by): (Timestamp, Option<StatedBy>),
         config: &Config,
     ) -> Timestamp {
         let Observation { lease, began, now, .. } = *observation;
         let is_first = began >= self.slots[lease.slot()].cooled_at(None);
         let until = self.spread(until, observation, config);
         self.stated.add(until, now);
-        self.cool_down(observation, until, Reason::Spent, is_first, config);
+        self.cool_down(observation, (until, stated_by), Reason::Spent, is_first, config);
         until
     }
 
@@ -74,7 +77,7 @@ impl PoolState {
     pub(super) fn cool_down(
         &mut self,
         observation: &Observation<'_>,
-        until: Timestamp,
+        (until, stated_by): (Timestamp, Option<StatedBy>),
         reason: Reason,
         is_first: bool,
         config: &Config,
@@ -86,6 +89,7 @@ impl PoolState {
             reason,
             scope: scope.cloned(),
             generation: Some(lease.credential().generation),
+            cause: Some(observation.cause(stated_by)),
         };
         let change = Change::CooledDown {
             cooldown,
@@ -144,7 +148,7 @@ impl PoolState {
     pub(crate) fn record_allowance(
         &mut self,
         observation: &Observation<'_>,
-        allowance: Allowance,
+        (allowance, stated_by): (Allowance, Option<StatedBy>),
         config: &Config,
     ) -> Option<Timestamp> {
         let Observation { lease, scope, now, .. } = *observation;
@@ -159,7 +163,7 @@ impl PoolState {
         let until = used_up.filter(|until| *until > slot.cools_until(scope))?;
         let is_first = slot.cools_until(scope) <= now;
         self.stated.add(until, now);
-        self.cool_down(observation, until, Reason::UsedUp, is_first, config);
+        self.cool_down(observation, (until, stated_by), Reason::UsedUp, is_first, config);
         Some(until)
     }
 }

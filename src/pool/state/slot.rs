@@ -29,9 +29,6 @@ pub(crate) struct Slot {
     pub(super) trial: Option<Trial>,
     /// The end of the cooldown after which it was tried last.
     pub(super) tried: Timestamp,
-    /// Whether it was at its cap when it was last indexed. It is then in no index, even if some of its requests have
-    /// ended since.
-    pub(super) was_busy: bool,
     pub(super) probes: u32,
     /// When the cooldown of each scope was last set.
     cooled_at: Vec<(Option<Scope>, LogicalTime)>,
@@ -94,7 +91,6 @@ impl Slot {
             lowered_cap: None,
             trial: None,
             tried: Timestamp::default(),
-            was_busy: false,
             probes: 0,
             cooled_at: Vec::new(),
             suspected: None,
@@ -120,11 +116,15 @@ impl Slot {
 
     /// Returns until when it cools down for requests of this scope.
     pub(crate) fn cools_until(&self, scope: Option<&Scope>) -> Timestamp {
+        self.cooldown_for(scope).map(|cooldown| cooldown.until).unwrap_or_default()
+    }
+
+    /// Returns the cooldown that ends last of those that hold up requests of this scope, ended or not.
+    pub(super) fn cooldown_for(&self, scope: Option<&Scope>) -> Option<&Cooldown> {
         let applies = |cooldown: &&Cooldown| {
             cooldown.scope.is_none() || (scope.is_some() && cooldown.scope.as_ref() == scope)
         };
-        let cooldowns = self.standing.cooldowns.iter().filter(applies);
-        cooldowns.map(|cooldown| cooldown.until).max().unwrap_or_default()
+        self.standing.cooldowns.iter().filter(applies).max_by_key(|cooldown| cooldown.until)
     }
 
     pub(super) fn tier(&self) -> u8 {
@@ -141,15 +141,20 @@ impl Slot {
         self.lease.credential().generation == lease.credential().generation
     }
 
-    /// Returns whether it serves as many requests as it may.
-    pub(super) fn is_busy(&self, config: &Config) -> bool {
+    /// Returns how many requests it may serve at once, if that is limited. `is_tried` says whether a single request tries
+    /// it.
+    pub(super) fn cap(&self, is_tried: bool, config: &Config, now: Timestamp) -> Option<u32> {
         let set = config.max_in_flight.map(Into::into);
-        let lowered = self.lowered_cap.map(|cap| if cap.full_until.is_some() { 0 } else { cap.most });
-        set.into_iter()
-            .chain(lowered)
-            .chain(self.trial.map(|_| 1))
-            .min()
-            .is_some_and(|cap: u32| self.lease.in_flight().count() >= cap)
+        let lowered = self.lowered_cap.filter(|cap| cap.until > now).map(|cap| match cap.full_until {
+            Some(end) if end > now => 0,
+            _ => cap.most,
+        });
+        set.into_iter().chain(lowered).chain(is_tried.then_some(1)).min()
+    }
+
+    /// Returns whether it serves as many requests as it may.
+    pub(super) fn is_busy(&self, is_tried: bool, config: &Config, now: Timestamp) -> bool {
+        self.cap(is_tried, config, now).is_some_and(|cap| self.lease.in_flight().count() >= cap)
     }
 
     /// Returns whether requests must be counted under the lock.

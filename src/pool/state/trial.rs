@@ -22,8 +22,13 @@ pub(super) struct Trial {
 }
 
 impl Slot {
+    /// Returns whether it is in a trial.
+    pub(super) fn is_tried(&self, now: Timestamp) -> bool {
+        self.trial.is_some_and(|trial| trial.until.is_none_or(|end| end > now))
+    }
+
     /// Returns the cooldown of which the end is to be tried, if it has ended.
-    fn untried(&self, now: Timestamp) -> Option<&Cooldown> {
+    pub(super) fn untried(&self, now: Timestamp) -> Option<&Cooldown> {
         let is_untried = |known: &&Cooldown| {
             known.until <= now && known.until.since(known.set_at) >= LONG && self.tried != known.until
         };

@@ -23,11 +23,11 @@ use super::{
     Assessment, CredentialHeaders, Endpoint, InvalidOrigin, LimitOf, ListElement, ModelsEndpoint,
     ModelsShape, Origin, Provider, ResponseView, UnusableSecret, Verdict,
 };
-use crate::clock::Timestamp;
 use crate::credential::{Credential, Kind as SecretKind};
 #[cfg(feature = "oauth")]
 use crate::oauth::OAuthConfig;
 use crate::rate_limit;
+use crate::standing::Stated;
 use endpoints::Endpoints;
 
 pub use anthropic::Anthropic;
@@ -83,7 +83,7 @@ pub(crate) struct Vendor {
     /// The meaning of its responses.
     responses: Vec<ResponseRule>,
     /// The end of a limit by the vendor's own headers, for bodies that don't say.
-    window: fn(&ResponseView<'_>) -> Option<Timestamp>,
+    window: fn(&ResponseView<'_>) -> Option<Stated>,
     /// The shape and the path of the list of models for accounts of this kind.
     models: fn(&Vendor, SecretKind) -> Option<(ModelsShape, &'static str)>,
     #[cfg(feature = "oauth")]
@@ -164,8 +164,7 @@ impl Vendor {
             return in_headers;
         };
         if assessment.retry_at == in_headers.retry_at {
-            // If several limits are used up, the longest counts.
-            assessment.retry_at = assessment.retry_at.max((self.window)(view));
+            assessment.prolong((self.window)(view));
         }
         // The API sends JSON and states its limits, so an HTML page is a proxy's.
         let is_429 = assessment.verdict.is_none() && view.status == StatusCode::TOO_MANY_REQUESTS;

@@ -12,7 +12,8 @@ pub(crate) fn cooldown(seconds: u64, scope: Option<&str>) -> Change {
     let now = Clock::system().now();
     let until = now.after(Duration::from_secs(seconds));
     let scope = scope.map(Scope::new);
-    let cooldown = Cooldown { until, set_at: now, reason: Reason::Limited, scope, generation: None };
+    let cooldown =
+        Cooldown { until, set_at: now, reason: Reason::Limited, scope, generation: None, cause: None };
     Change::CooledDown { cooldown, failure: true, to_back: false }
 }
 

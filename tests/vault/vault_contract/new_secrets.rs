@@ -134,7 +134,7 @@ pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_n
     assert_eq!(vault.begin_refresh(a, second).await.unwrap().unfinished, None);
     // The vendor's refusal ends it, too, but not a refusal of another secret.
     for (generation, is_over) in [(Generation::FIRST, false), (second, true)] {
-        let health = Health::NeedsSignIn { reason: "revoked".into(), generation };
+        let health = Health::NeedsSignIn { reason: "revoked".into(), generation, cause: None };
         let outcome = Outcome { id: a, change: Change::Health(health) };
         vault.record(pool(), vec![outcome]).await.unwrap();
         let unfinished = vault.begin_refresh(a, second).await.unwrap().unfinished;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tower_credentials::{CredentialId, Generation, Metadata, Timestamp};
 
+use super::allowance::JsonWindow;
 use super::state::{Account, State};
 use crate::time::rfc3339;
 
@@ -41,6 +42,12 @@ impl Account {
             failures: self.standing.failures,
             last_status: self.standing.last_response.map(|response| response.status),
             last_used_at: self.standing.last_response.map(|response| rfc3339(response.at)),
+            allowance: self
+                .standing
+                .allowance
+                .iter()
+                .map(|window| JsonWindow::of(window, now))
+                .collect(),
             created_at: rfc3339(credential.created_at),
             updated_at: rfc3339(credential.updated_at),
             generation: credential.generation,
@@ -103,6 +110,8 @@ pub(crate) struct Json<'a> {
     last_status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowance: Vec<JsonWindow<'a>>,
     created_at: String,
     updated_at: String,
     generation: Generation,

@@ -1,5 +1,6 @@
 //! Accounts: which one is meant, and its state.
 
+pub(crate) mod allowance;
 mod damage;
 mod json;
 mod left_out;
@@ -20,7 +21,7 @@ pub(crate) use left_out::{
     Choice, tell as tell_left_out, tell_of as tell_left_out_of,
     tell_of_stored as tell_left_out_of_stored, way_out as use_left_out,
 };
-pub(crate) use load::{load, load_selected};
+pub(crate) use load::{Loaded, load, load_pool, load_selected};
 pub(crate) use pools::{own_name, pools};
 pub(crate) use read_once::{ReadOnce, read_all};
 pub(crate) use renewal::{CUT_OFF, Unrenewable, cut_off};
@@ -31,4 +32,4 @@ pub(crate) use trouble::Trouble;
 pub(crate) use unusable::Unusable;
 pub(crate) use way_out::{login, renewal, set_models, setting, tell_unknown_providers};
 
-pub(crate) use crate::naming::{name, names, resumption, test};
+pub(crate) use crate::naming::{name, names, reset, resumption, test};

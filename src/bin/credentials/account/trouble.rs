@@ -7,7 +7,7 @@ use super::state::{Account, State};
 use super::way_out::renewal;
 use crate::context::Context;
 use crate::failure::Exit;
-use crate::naming::{name, resumption};
+use crate::naming::{name, reset, resumption};
 use crate::shell::quoted;
 use crate::time::brief;
 
@@ -42,7 +42,7 @@ impl Account {
             }
             State::Cooling { until } => {
                 let why = format!("cooling down, {} left", brief(until.since(now)));
-                trouble(why, Some(format!("{}, to use it now", command("reset"))), Exit::Unavailable)
+                trouble(why, Some(reset(credential)), Exit::Unavailable)
             }
             State::UnknownProvider => {
                 let way_out = Unrenewable::NoProvider.way_out(context, credential);

@@ -139,6 +139,8 @@ mod tests {
             ("models --json", Expected::KnownProvider),
             ("providers --responses", Expected::KnownProvider),
             ("config show", Expected::KnownProvider),
+            ("why", Expected::KnownProvider),
+            ("why openai --model", Expected::Nothing),
             ("list", Expected::Provider),
             ("status", Expected::Provider),
             ("rename", Expected::Account),

@@ -143,18 +143,31 @@ fn shown(accounts: &[Account]) -> String {
             state,
             last.map_or_else(String::new, |response| status(response.status)),
             last.map_or_else(String::new, |response| ago(response.at, now)),
+            account.describe_left(now),
             credential.id.to_string()[..8].to_owned(),
         ]
     });
-    let header =
-        ["", "PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "LAST STATUS", "LAST USED", "ID"];
+    let header = [
+        "",
+        "PROVIDER",
+        "NAMESPACE",
+        "LABEL",
+        "KIND",
+        "STATE",
+        "LAST STATUS",
+        "LAST USED",
+        "LEFT",
+        "ID",
+    ];
+    let is_left_known = accounts.iter().any(|account| account.windows(now).next().is_some());
     // If all are in the default namespace, the column says nothing.
     let is_default =
         accounts.iter().all(|account| account.credential.pool.namespace() == PoolKey::DEFAULT_NAMESPACE);
     let uninformative: &[_] = if is_default { &["NAMESPACE"] } else { &[] };
     let overflow = Overflow {
+        hidden: if is_left_known { &[] } else { &["LEFT"] },
         uninformative,
-        dropped: &["LAST USED", "LAST STATUS"],
+        dropped: &["LAST USED", "LAST STATUS", "LEFT"],
         truncated: &[],
         wrapped: "STATE",
     };

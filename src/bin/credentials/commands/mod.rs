@@ -19,6 +19,7 @@ pub(crate) mod standing;
 pub(crate) mod status;
 pub(crate) mod test;
 pub(crate) mod vault;
+pub(crate) mod why;
 
 use clap::Subcommand;
 
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Login(login::Login),
     List(list::List),
     Status(status::Status),
+    Why(why::Why),
     Show(show::Show),
     Rename(rename::Rename),
     Move(order::Move),
@@ -72,6 +74,7 @@ impl Command {
             Self::Login(command) => command.run(global).await,
             Self::List(command) => command.run(&context()?).await,
             Self::Status(command) => command.run(&context()?).await,
+            Self::Why(command) => command.run(&context()?).await,
             Self::Show(command) => command.run(&context()?).await,
             Self::Rename(command) => command.run(&context()?).await,
             Self::Move(command) => command.run(&context()?).await,

@@ -73,6 +73,10 @@ impl Show {
             lines.push(("last status", super::list::status(response.status)));
             lines.push(("last used", rfc3339(response.at)));
         }
+        for window in account.windows(now) {
+            let name = output::plain(&window.name);
+            lines.push(("left", format!("{name}: {}", account::allowance::line(window, now))));
+        }
         if account.has_unread_response {
             let command = format!("credentials show {} --unread-response", credential.id);
             lines.push(("unread response", format!("the token endpoint's last one is kept: {command}")));
