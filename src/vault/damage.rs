@@ -24,10 +24,11 @@ pub struct Damage {
     pub kind: Option<Kind>,
     /// Whether the record itself may be well: the system could not read it this time. A pool goes on using what it has in
     /// memory, and reads the record again later.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_pass: bool,
     /// Whether the record may have been restored from a backup: a key that the vault has given up has sealed it, or its format
     /// is older than that of all others. A vault that is opened for restored records admits it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_be_restored: bool,
 }
 

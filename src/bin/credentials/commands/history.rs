@@ -14,7 +14,7 @@ use tower_credentials::{CredentialId, PoolKey, Timestamp};
 use crate::account;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::options::{self, Namespace};
+use crate::options::Namespace;
 use crate::time::rfc3339;
 use crate::{output, signals};
 
