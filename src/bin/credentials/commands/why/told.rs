@@ -11,7 +11,7 @@ use super::{Line, Response};
 use crate::account::{self, Account, Identity};
 use crate::context::Context;
 use crate::output::{self, plain};
-use crate::shell::quoted;
+use crate::shell::{command_and_remark, quoted};
 use crate::time::{brief, now, rfc3339};
 
 /// Puts explanations into words.
