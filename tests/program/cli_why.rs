@@ -50,6 +50,7 @@ fn about<'a>(shown: &'a str, account: &str) -> (&'a str, &'a str) {
 #[tokio::test]
 async fn each_account_has_its_reason_its_response_and_what_a_person_can_do() {
     let home = Home::new();
+    home.settings("[providers.openai.oauth]\nclient_id = \"mine\"\n");
     let pool = PoolKey::new("openai");
     let mut accounts = Vec::new();
     for label in ["next", "after", "limited", "on leave", "spent", "refused"] {
