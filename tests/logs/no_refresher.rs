@@ -34,7 +34,7 @@ async fn a_refused_token_that_nothing_renews_is_warned_of_once() {
     }
     let said = lines("unrenewed");
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("WARN tower_credentials::refresher: "), "{said:?}");
+    assert!(said[0].starts_with(" WARN ") && said[0].contains(" tower_credentials::refresher: "), "{said:?}");
     assert!(said[0].contains("`PoolBuilder::refresher`"), "{said:?}");
 
     // Nothing is missing if there is a refresher, whoever has it, or no refresh token.
