@@ -41,8 +41,14 @@ fn vault(size: usize, cooling: bool) -> MemoryVault {
         let secret = Secret::api_key(format!("sk-{number:06}-0123456789abcdef"));
         let credential = Credential::new(support::key(), format!("account {number}"), secret);
         let id = at_once(vault.put(credential)).expect("a vault that stores").id;
-        let cooldown =
-            Cooldown { until, set_at: now, reason: Reason::Limited, scope: None, generation: None };
+        let cooldown = Cooldown {
+            until,
+            set_at: now,
+            reason: Reason::Limited,
+            scope: None,
+            generation: None,
+            cause: None,
+        };
         let change = Change::CooledDown { cooldown, failure: true, to_back: false };
         if cooling && number + 1 < size {
             outcomes.push(Outcome { id, change });

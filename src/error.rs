@@ -128,6 +128,27 @@ pub enum Error {
     Vault(VaultError),
 }
 
+impl Error {
+    /// Returns its kind, for a trace: a fixed text.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::UntrustedOrigin { .. } => "untrusted_origin",
+            Self::NoCredential { .. } => "no_credential",
+            Self::UnknownPin { .. } => "unknown_pin",
+            Self::AllCoolingDown { .. } => "all_cooling_down",
+            Self::NeedsSignIn { .. } => "needs_sign_in",
+            Self::Spent { .. } => "spent",
+            Self::NoToken { .. } => "no_token",
+            Self::Paused { .. } => "paused",
+            Self::LostContext { .. } => "lost_context",
+            Self::LostBody => "lost_body",
+            Self::Redirected { .. } => "redirected",
+            Self::Polled => "polled",
+            Self::Vault(_) => "vault",
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

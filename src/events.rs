@@ -1,238 +1,90 @@
 //! Events of pools and layers, for people, tests and metrics. An event contains no secret.
 //!
-//! A pool passes each event to the function that was given to [`PoolBuilder::on_event`](crate::PoolBuilder::on_event), and
-//! to `tracing`, with the target `tower_credentials::event`:
+//! A pool passes each event on in three ways:
+//!
+//! - to the function that was given to [`PoolBuilder::on_event`](crate::PoolBuilder::on_event), on the task where it
+//!   happens;
+//! - to each [`EventStream`] from [`Pool::events`](crate::Pool::events), which is read at its own pace. No request waits
+//!   for a reader: one that is too slow loses the oldest events, and is told how many;
+//! - to `tracing`, with the target `tower_credentials::event`:
 //!
 //! | Level | Messages |
 //! |---|---|
 //! | `WARN` | Problems that a person should know about: `refresh failed`, `secret not saved`, `older vault`, `needs sign-in`, `spent`, `save failed`, `damaged`. |
-//! | `INFO` | Changes of accounts and requests: `cooled down`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`. |
-//! | `DEBUG` | `attempt`, for each response, and `saved`. |
+//! | `INFO` | Changes of accounts and requests: `cooled down`, `cap lowered`, `suspected`, `recovered`, `rotated`, `sent once`, `waiting`, `repeated`, `refreshed`, `paused`, `resumed`, `reset`, `moved`. |
+//! | `DEBUG` | `attempt`, for each response, `allowance` and `saved`. |
 //!
-//! The account's fields are `provider`, `namespace`, `account` (its label), `id` and `generation`. Other fields have the
-//! names that they have in [`Event`]. Choose with a filter such as `tower_credentials=info`, which includes the vault's
-//! warnings, too.
+//! The account's fields are `provider`, `namespace`, `account` (its label), `id` and `generation`; those of the request
+//! are `request` and `attempt`. An attempt has OpenTelemetry's `http.response.status_code`, and `http.request.resend_count`
+//! if it is not the first. Other fields have the names that they have in [`EventKind`]. Choose with a filter such as
+//! `tower_credentials=info`, which includes the vault's warnings, too.
+//!
+//! Each of the callers' requests is a span, `credentials.request`, at the level `DEBUG` with the target
+//! `tower_credentials::request`, and its events are inside. Its fields are `provider`, `namespace`,
+//! `http.request.method`, `server.address` and `server.port`; and at its end `credential.id` (the first eight digits, no
+//! label), `http.request.resend_count`, `http.response.status_code` and `error.type`, which is the status of an error, or
+//! the kind of this crate's error, such as `all_cooling_down`. Leave the spans of single attempts to a layer below:
+//! [`Attempt::resend_count`](crate::Attempt::resend_count) has what it needs.
+//!
+//! Events are [serde](https://docs.rs/serde)'s to serialize. As JSON they are short lines, with times in milliseconds
+//! since the Unix epoch and durations in seconds:
+//!
+//! ```json
+//! {"at":1795905224000,"request":17,"attempt":2,"event":"rotated","from":{…},"to":{…},"reason":"limited"}
+//! ```
 
+mod account;
+mod kind;
 mod log;
+mod observer;
+mod stream;
 
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::num::{NonZeroU32, NonZeroU64};
 
-use http::StatusCode;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::credential::Metadata;
-use crate::standing::{Reason, Scope};
-use crate::vault::Damage;
 
-/// Something that a pool or a layer did.
-#[derive(Clone, Debug)]
+pub use account::Account;
+pub use kind::{EventKind, RotationReason};
+pub(crate) use observer::Observer;
+pub use stream::EventStream;
+
+/// Something that a pool or a layer did. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Event<'a> {
-    /// An attempt got a response.
-    Attempt {
-        /// The credential that it used.
-        credential: &'a Metadata,
-        /// The response's status.
-        status: StatusCode,
-        /// The time until the head of the response arrived.
-        elapsed: Duration,
-    },
-    /// A credential cools down.
-    CooledDown {
-        /// The credential.
-        credential: &'a Metadata,
-        /// The first moment at which it may be picked again.
-        until: Timestamp,
-        /// The time from now until then.
-        wait: Duration,
-        /// The reason.
-        reason: Reason,
-        /// The scope of the cooldown, or `None` if it is for the whole account.
-        scope: Option<&'a Scope>,
-    },
-    /// The upstream serves no more of a credential's requests at once than are in flight. Others wait, or use the next
-    /// credential.
-    CapLowered {
-        /// The credential.
-        credential: &'a Metadata,
-        /// How many requests it may have in flight from now on.
-        most: u32,
-        /// For how long.
-        wait: Duration,
-    },
-    /// A credential was refused, and the same request could not compare it with another. Requests prefer the others until
-    /// it succeeds again.
-    Suspected {
-        /// The credential.
-        credential: &'a Metadata,
-    },
-    /// A success has ended a credential's cooldown, or cleared its failures.
-    Recovered {
-        /// The credential.
-        credential: &'a Metadata,
-    },
-    /// The request is sent again with another credential.
-    Rotated {
-        /// The credential before.
-        from: &'a Metadata,
-        /// The credential now.
-        to: &'a Metadata,
-    },
-    /// The request is not sent again with another credential, although one is ready, because its body can be sent only
-    /// once. [`ReplayLayer`](crate::ReplayLayer) records a body as it is sent.
-    SentOnce {
-        /// The credential that was limited or refused.
-        credential: &'a Metadata,
-    },
-    /// The request waits for a short limit to end, and is then sent again.
-    Waiting {
-        /// The credential whose limit it is.
-        credential: &'a Metadata,
-        /// How long.
-        wait: Duration,
-    },
-    /// The request is sent again after a network error.
-    Repeated {
-        /// The credential that it uses, if that is known.
-        credential: Option<&'a Metadata>,
-    },
-    /// A credential has a new secret.
-    Refreshed {
-        /// The credential, with its new generation.
-        credential: &'a Metadata,
-    },
-    /// A refresh has failed.
-    RefreshFailed {
-        /// The credential.
-        credential: &'a Metadata,
-        /// The error's text.
-        error: &'a str,
-    },
-    /// A refreshed secret could not be saved yet. Nobody uses it until a later try succeeds.
-    SecretNotSaved {
-        /// The credential.
-        credential: &'a Metadata,
-        /// The error's text.
-        error: &'a str,
-    },
-    /// The vault had an older secret of this credential than the pool, usually because somebody has restored a backup. The
-    /// newer secret is stored in the vault again.
-    OlderVault {
-        /// The credential, with the generation that its secret has there now.
-        credential: &'a Metadata,
-    },
-    /// Only a new sign-in, or another key, helps this credential.
-    NeedsSignIn {
-        /// The credential.
-        credential: &'a Metadata,
-        /// The vendor's reason.
-        reason: &'a str,
-    },
-    /// This credential's account is out of money, or has reached a limit set by its owner, and the vendor states no time.
-    /// It is out of use until a person acts.
-    Spent {
-        /// The credential.
-        credential: &'a Metadata,
-        /// The vendor's reason.
-        reason: &'a str,
-    },
-    /// A person has taken a credential out of use, through this pool.
-    Paused {
-        /// The credential.
-        credential: &'a Metadata,
-    },
-    /// A person has put a credential back to use, through this pool.
-    Resumed {
-        /// The credential.
-        credential: &'a Metadata,
-    },
-    /// Recorded outcomes have been saved to the vault.
-    Saved {
-        /// The number of outcomes.
-        outcomes: usize,
-    },
-    /// Recorded outcomes could not be saved yet. They are tried again; no response fails because of it.
-    SaveFailed {
-        /// The error's text.
-        error: &'a str,
-    },
-    /// A record of the vault can't be used; the others can.
-    Damaged {
-        /// The record, its damage, and the way out.
-        damage: &'a Damage,
-    },
+pub struct Event {
+    /// When it happened, on the pool's clock.
+    pub at: Timestamp,
+    /// The caller's request that it belongs to, by a number from 1 in the order in which the pool's requests begin. All
+    /// events of a request have the same. `None` if it belongs to no request. A request that begins while nobody observes
+    /// the pool gets its number later, if it is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<NonZeroU64>,
+    /// The attempt of that request, from 1: the one whose response has caused the event. If the request is sent again,
+    /// it is the one that begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<NonZeroU32>,
+    /// What has happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
 }
 
-/// Where a pool's events go.
-#[derive(Clone, Default)]
-pub(crate) struct Observer(Option<Arc<Observe>>);
-
-type Observe = dyn Fn(&Event<'_>) + Send + Sync;
-
-impl Observer {
-    pub(crate) fn new(observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(observe)))
-    }
-
-    /// Whether each attempt is observed. If not, what only that event needs is not computed.
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.is_some() || tracing::enabled!(target: log::TARGET, tracing::Level::DEBUG)
-    }
-
-    pub(crate) fn emit(&self, event: &Event<'_>) {
-        event.log();
-        if let Some(observe) = &self.0 {
-            observe(event);
-        }
+impl Event {
+    /// Creates an event that belongs to no request.
+    pub const fn new(at: Timestamp, kind: EventKind) -> Self {
+        Self { at, request: None, attempt: None, kind }
     }
 }
 
-impl fmt::Debug for Observer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Observer(set)" } else { "Observer(none)" })
-    }
-}
-
-/// Counters of a pool since it was opened.
+/// The numbers of the request and of the attempt that an event belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Callers' requests that got a credential.
-    pub requests: u64,
-    /// How often these requests were sent, including each time that one was sent again.
-    pub attempts: u64,
-    /// How often a request was sent again with another credential.
-    pub rotations: u64,
-    /// Secrets that were renewed.
-    pub refreshes: u64,
+pub(crate) struct Numbers {
+    pub(crate) request: Option<NonZeroU64>,
+    pub(crate) attempt: Option<NonZeroU32>,
 }
 
-/// The live counters.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) requests: AtomicU64,
-    /// Attempts beyond each request's first, so that a request that goes well increments one counter, not two.
-    pub(crate) repeats: AtomicU64,
-    pub(crate) rotations: AtomicU64,
-    pub(crate) refreshes: AtomicU64,
-}
-
-impl Tally {
-    pub(crate) fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn read(&self) -> Counters {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let requests = read(&self.requests);
-        Counters {
-            requests,
-            attempts: requests + read(&self.repeats),
-            rotations: read(&self.rotations),
-            refreshes: read(&self.refreshes),
-        }
-    }
+impl Numbers {
+    /// Of an event that belongs to no request.
+    pub(crate) const NONE: Self = Self { request: None, attempt: None };
 }

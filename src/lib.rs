@@ -147,7 +147,7 @@
 //!
 //! | Feature | Default | What it adds |
 //! |---|---|---|
-//! | `file` | yes | `vault::file`: the vault in a directory, sealed. Implies `seal`. |
+//! | `file` | yes | `vault::file`: the vault in a directory, sealed; `history`. Implies `seal`. |
 //! | `seal` | by `file` | `vault::seal` and `vault::key`: AES-256-GCM over any vault backend. |
 //! | `keyring` | no | `vault::key::KeyringKey`: a vault's key in the system's keyring. Implies `seal`. |
 //! | `providers` | yes | The vendors' adapters, and a registry of providers by name. Implies `decompress`. |
@@ -180,6 +180,7 @@ mod clock;
 #[cfg(any(feature = "hyper", feature = "tls"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "hyper", feature = "tls"))))]
 pub mod connect;
+pub mod counters;
 mod credential;
 #[cfg(feature = "discovery")]
 #[cfg_attr(docsrs, doc(cfg(feature = "discovery")))]
@@ -189,6 +190,9 @@ mod error;
 mod error_response;
 pub mod events;
 mod hex_id;
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub mod history;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod https;
@@ -196,6 +200,8 @@ mod layers;
 #[cfg(feature = "migrate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "migrate")))]
 pub mod migrate;
+#[cfg(feature = "providers")]
+mod nearest;
 #[cfg(feature = "oauth")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
 pub mod oauth;
@@ -206,6 +212,7 @@ mod patience;
 mod pool;
 mod printable;
 pub mod provider;
+mod quoted;
 pub mod rate_limit;
 #[cfg(feature = "follow-redirect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "follow-redirect")))]
@@ -243,8 +250,8 @@ pub use layers::{
     NetworkRetry, NextReady, RefreshOn401Layer, ReplayLayer, RotateOn429Layer, is_connect_error,
 };
 pub use pool::{
-    Affinity, Cooldowns, CredentialStatus, Lease, Mode, Pin, Pool, PoolBuilder, RefreshError, Refresher,
-    Unfinished, WhenAllCoolingDown, policy,
+    Affinity, Availability, Behind, Cooldowns, CredentialStatus, Explanation, Lease, Mode, Pin, Pool,
+    PoolBuilder, Precedence, RefreshError, Refresher, Unfinished, WhenAllCoolingDown, policy,
 };
 pub use secret::SecretString;
 
@@ -283,7 +290,7 @@ pub struct ReadmeExample;
 /// The tutorial's and the guides' examples, as doc tests.
 #[cfg(all(doctest, feature = "file", feature = "oauth"))]
 mod guides {
-    #[cfg(feature = "setup")]
+    #[cfg(all(feature = "setup", feature = "tls"))]
     #[doc = include_str!("../specs/tutorial.md")]
     struct Tutorial;
 

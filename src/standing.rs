@@ -3,6 +3,10 @@
 //! A vault keeps [`Standings`] and merges [`Outcome`]s into them; the pool of each process does the same with its own.
 //! Processes share outcomes, never a whole state, so that concurrent changes of two processes are both kept.
 
+mod cause;
+mod health;
+
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Kind};
+use crate::rate_limit::{MAX_STATED, MOST_WINDOWS, Window};
+
+pub(crate) use cause::Stated;
+pub use cause::{Cause, StatedBy};
+pub use health::Health;
 
 /// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns
 /// without one.
@@ -75,60 +84,9 @@ pub struct Cooldown {
     /// [`Reason::Refused`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
-}
-
-/// Whether a credential can be used at all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Health {
-    /// It can be used, now or when its cooldown ends.
-    #[default]
-    Good,
-    /// The vendor has refused it permanently: only a new sign-in helps.
-    NeedsSignIn {
-        /// The vendor's reason, in words.
-        reason: String,
-        /// The generation of the secret that was refused. A newer one is a new sign-in, and ends this.
-        #[serde(default)]
-        generation: Generation,
-    },
-    /// The vendor says that the key was revoked or deleted. Another secret, a reset, or the success of a request that
-    /// [checks](crate::Pin::check) it ends this.
-    Dead {
-        /// The vendor's reason, in words.
-        reason: String,
-        /// The generation of that secret.
-        #[serde(default)]
-        generation: Generation,
-    },
-    /// The account is out of money, or has reached its owner's spending limit, and the vendor has not stated when that
-    /// ends. Another secret, a reset, or the success of a request that [checks](crate::Pin::check) it ends this.
-    Spent {
-        /// The vendor's reason, in words.
-        reason: String,
-        /// The generation of that secret.
-        #[serde(default)]
-        generation: Generation,
-    },
-}
-
-impl Health {
-    /// Returns the generation of the secret that the vendor has refused, if it has.
-    pub(crate) fn refused(&self) -> Option<Generation> {
-        match self {
-            Health::Good => None,
-            Health::NeedsSignIn { generation, .. }
-            | Health::Dead { generation, .. }
-            | Health::Spent { generation, .. } => Some(*generation),
-        }
-    }
-
-    /// Returns whether a person may check by a request whether it works again. A secret that a vendor has refused
-    /// permanently must not be sent again.
-    pub(crate) fn may_be_checked(&self) -> bool {
-        !matches!(self, Health::NeedsSignIn { .. })
-    }
+    /// The response that has caused it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// The standing of one credential.
@@ -154,6 +112,10 @@ pub struct Standing {
     /// [now and then](crate::PoolBuilder::save_last_responses_every), so that a successful request costs no write.
     #[serde(default, alias = "last_answer", skip_serializing_if = "Option::is_none")]
     pub last_response: Option<LastResponse>,
+    /// What is left of the account's limits, as its vendor has said last: at most one entry for each name. Saved like
+    /// the last response. Never a guess; see [`Window::is_current`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowance: Vec<Window>,
 }
 
 /// A response of the upstream's. Of two, the later one is the larger.
@@ -206,6 +168,7 @@ impl Standing {
     /// Removes what a wrong clock has dated: cooldowns that were set more than a minute in the future, which a pool
     /// ends when it is loaded, and such a last response. For code that shows a vault's standing without a pool.
     pub fn forget_misdated(&mut self, now: Timestamp) {
+        self.allowance.retain(|window| !window.said_at.is_misdated(now));
         self.cooldowns.retain(|cooldown| !cooldown.set_at.is_misdated(now));
         self.last_response = self.last_response.filter(|response| response.is_believable(now));
     }
@@ -232,6 +195,7 @@ impl Standing {
                             known.until = cooldown.until;
                             known.reason = cooldown.reason;
                             known.generation = cooldown.generation;
+                            known.cause.clone_from(&cooldown.cause);
                         }
                         known.set_at = known.set_at.max(cooldown.set_at);
                     }
@@ -250,7 +214,8 @@ impl Standing {
                 let Self { paused, tier, last_response, .. } = *self;
                 // That it was refused is what a person takes back.
                 let last_response = last_response.filter(|response| response.status != 401);
-                *self = Self { paused, tier, last_response, ..Self::default() };
+                let allowance = std::mem::take(&mut self.allowance);
+                *self = Self { paused, tier, last_response, allowance, ..Self::default() };
             }
             Change::Paused => self.paused = true,
             Change::Resumed => self.paused = false,
@@ -259,7 +224,33 @@ impl Standing {
                 let known = self.last_response.filter(|known| known.at.since(response.at) <= MISDATED);
                 self.last_response = known.max(Some(*response));
             }
+            Change::Allowance { windows } => merge_windows(&mut self.allowance, windows),
         }
+    }
+}
+
+/// Merges what a vendor has said into what was known. What no response has named for longer than any limit lasts is
+/// forgotten, and of too many the oldest.
+pub(crate) fn merge_windows(known: &mut Vec<Window>, said: &[Window]) {
+    for window in said {
+        match known.iter_mut().find(|known| known.name == window.name) {
+            Some(known) => {
+                let is_misdated = known.said_at.since(window.said_at) > MISDATED;
+                // Of two of the same moment, the one that says less came later, so that any order comes to the same.
+                let order = |window: &Window| (window.said_at, Reverse((window.left, window.remaining)));
+                if order(known) < order(window) || is_misdated {
+                    *known = window.clone();
+                }
+            }
+            None => known.push(window.clone()),
+        }
+    }
+    let latest = said.iter().map(|window| window.said_at).max().unwrap_or_default();
+    known.retain(|window| latest.since(window.said_at) <= MAX_STATED);
+    while known.len() > MOST_WINDOWS {
+        let oldest = known.iter().enumerate().min_by_key(|(_, window)| window.said_at);
+        let Some((oldest, _)) = oldest else { return };
+        known.remove(oldest);
     }
 }
 
@@ -303,9 +294,24 @@ pub enum Change {
     /// A request with it got a response. Of two such changes the later response wins, in either order, unless its time
     /// is more than a day ahead of the other's: its clock was wrong, and what is merged after it wins.
     Answered(LastResponse),
+    /// The vendor has said what is left of these limits. Of two windows of one name the later one wins, in either order,
+    /// with the same exception as for a response.
+    Allowance {
+        /// The limits that it has named.
+        windows: Vec<Window>,
+    },
 }
 
 impl Change {
+    /// Returns whether it says of a credential that is tried after a cooldown that it is ready, or is not.
+    pub(crate) fn is_word_on_a_trial(&self) -> bool {
+        match self {
+            Change::CooledDown { cooldown, .. } => cooldown.scope.is_none(),
+            Change::Succeeded { .. } | Change::Health(_) | Change::Reset => true,
+            _ => false,
+        }
+    }
+
     /// Returns the generation of the secret that the vendor has refused permanently, if that is the change.
     pub(crate) fn refuses(&self) -> Option<Generation> {
         match self {

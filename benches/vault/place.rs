@@ -110,6 +110,7 @@ fn now() -> Timestamp {
 /// The outcome of a 429.
 pub(crate) fn cooled(id: CredentialId) -> Outcome {
     let (until, set_at) = (now().after(Duration::from_secs(60)), now());
-    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+    let cooldown =
+        Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None, cause: None };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: true } }
 }

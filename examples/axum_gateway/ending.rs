@@ -6,6 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tower_credentials::Pool;
+use tower_credentials::history::{History, Recording};
+use tower_credentials::setup::Setup;
 
 use crate::say;
 
@@ -58,8 +60,17 @@ fn is_ignored(signal: i32) -> bool {
 /// How long to wait at the end for tokens that are being renewed.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the end waits for the disk that the history is on.
+const HISTORY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Records what happens to the accounts, for `credentials history`, unless the settings say otherwise.
+pub fn record(setup: &Setup, pool: &Pool) -> Option<Recording> {
+    let is_off = setup.registry().vault_settings().history == Some(false);
+    (!is_off).then(|| History::of(setup.vault_directory()).record(pool))
+}
+
 /// Waits for everything that would be lost, unless another signal comes.
-pub async fn close(pool: &Pool, signals: &mut Signals) {
+pub async fn close(pool: &Pool, recording: Option<Recording>, signals: &mut Signals) {
     for account in pool.renewing() {
         say(&format!(
             "waiting until the tokens of account {} are renewed; another signal ends this at once, and may \
@@ -78,5 +89,8 @@ pub async fn close(pool: &Pool, signals: &mut Signals) {
                 say(&format!("the new tokens of account {} may be lost: sign in again", account.label));
             }
         }
+    }
+    if let Some(recording) = recording {
+        let _ = tokio::time::timeout(HISTORY_PATIENCE, recording.close()).await;
     }
 }

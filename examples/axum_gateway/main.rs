@@ -37,14 +37,12 @@ use tokio::net::TcpListener;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_credentials::connect::{EarlyResponse, EarlyResponseLayer};
-use tower_credentials::events::Event;
-use tower_credentials::oauth::OAuthHttp;
+use tower_credentials::events::{Event, EventKind};
 use tower_credentials::registry::Registry;
 use tower_credentials::settings::{KeySource, ProviderSettings, SettingsError};
 use tower_credentials::setup::{Setup, SetupError};
 use tower_credentials::{
-    BoxError, ErrorBodyLayer, ErrorResponseLayer, Pool, Refresher, ReplayBody, ReplayLayer,
-    WhenAllCoolingDown,
+    BoxError, ErrorBodyLayer, ErrorResponseLayer, Pool, ReplayBody, ReplayLayer, WhenAllCoolingDown,
 };
 
 use arguments::Arguments;
@@ -78,6 +76,7 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     let (setup, nearest) = setup(&arguments)?;
     let registry = setup.registry();
     let pool = accounts(&setup, &arguments).await?;
+    let recording = ending::record(&setup, &pool);
     if pool.status().is_empty() {
         let meant = nearest.map(|name| format!(" (no vendor has this name; the nearest is {name})"));
         let (key, meant) = (pool.key(), meant.unwrap_or_default());
@@ -86,7 +85,7 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     let served = serve(listener, router(registry, pool.clone(), &arguments)?, &mut signals, &arguments);
     let served = served.await;
     // Also after an error: a renewal that is cut off can cost the account its sign-in.
-    ending::close(&pool, &mut signals).await;
+    ending::close(&pool, recording, &mut signals).await;
     served
 }
 
@@ -166,39 +165,35 @@ async fn accounts(setup: &Setup, arguments: &Arguments) -> Result<Pool, BoxError
             "the key {key} is in the vault's directory: a copy of the vault has its key; move it elsewhere"
         );
     }
-    let mut builder = registry
-        .pool(name, vault)?
-        // A 429 can say how long to wait; a hanging connection says nothing.
-        .when_all_cooling_down(WhenAllCoolingDown::Fail)
-        .on_event(tell);
-    if registry.provider(name)?.oauth().is_some() {
-        match OAuthHttp::with_tls() {
-            Ok(http) => {
-                builder = builder.refresher(Refresher::from(registry.oauth(name, http)?.refresher()));
-            }
-            Err(error) => say(&format!("tokens can't be renewed: {error}; install ca-certificates")),
+    let builder = match setup.pool(name, vault.clone()) {
+        // Keys can still be used.
+        Err(error @ SetupError::Https(_)) => {
+            say(&error.to_string());
+            registry.pool(name, vault)?
         }
-    }
-    Ok(builder.open().await?)
+        builder => builder?,
+    };
+    // A client that waits can be told for how long; a connection that hangs tells nothing.
+    Ok(builder.when_all_cooling_down(WhenAllCoolingDown::Fail).on_event(tell).open().await?)
 }
 
 /// Writes the events that a person should know about. Nothing in an event is secret.
-fn tell(event: &Event<'_>) {
-    match event {
-        Event::NeedsSignIn { credential, reason } => {
-            say(&format!("account {} needs a new sign-in: {reason}", credential.label));
+fn tell(event: &Event) {
+    match &event.kind {
+        EventKind::NeedsSignIn { account, reason } => {
+            say(&format!("account {} needs a new sign-in: {reason}", account.label));
         }
-        Event::Spent { credential, reason } => {
-            say(&format!("account {} is spent: {reason}", credential.label));
+        EventKind::Spent { account, reason } => {
+            say(&format!("account {} is spent: {reason}", account.label));
         }
-        Event::RefreshFailed { credential, error } => {
-            say(&format!("the tokens of account {} could not be renewed: {error}", credential.label));
+        EventKind::RefreshFailed { account, error } => {
+            say(&format!("the tokens of account {} could not be renewed: {error}", account.label));
         }
-        Event::SecretNotSaved { credential, error } => {
-            say(&format!("the new tokens of account {} are not saved yet: {error}", credential.label));
+        EventKind::SecretNotSaved { account, error } => {
+            say(&format!("the new tokens of account {} are not saved yet: {error}", account.label));
         }
-        Event::SaveFailed { error } => say(&format!("cooldowns are not saved yet: {error}")),
-        Event::Damaged { damage } => say(&damage.to_string()),
+        EventKind::SaveFailed { error } => say(&format!("cooldowns are not saved yet: {error}")),
+        EventKind::Damaged { damage } => say(&damage.to_string()),
         _ => {}
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tower_credentials::BoxError;
-use tower_credentials::events::Event;
+use tower_credentials::events::{Event, EventKind};
 
 /// One attempt, and the reaction to its response.
 struct Attempt {
@@ -41,11 +41,11 @@ impl Log {
     }
 
     /// Records an event: a new attempt, or the reaction to the latest one.
-    pub fn note(&self, event: &Event<'_>) {
+    pub fn note(&self, event: &Event) {
         let (request, attempts) = &mut *self.lock();
-        let done = match event {
-            Event::Attempt { credential, status, elapsed } => {
-                let account = credential.label.to_string();
+        let done = match &event.kind {
+            EventKind::Attempt { account, status, elapsed } => {
+                let account = account.label.to_string();
                 let (status, elapsed) = (*status, *elapsed);
                 attempts.push(Attempt {
                     request: *request,
@@ -56,15 +56,15 @@ impl Log {
                 });
                 return;
             }
-            Event::CooledDown { wait, .. } => format!("cools down for {:.0} s", wait.as_secs_f64()),
-            Event::Rotated { to, .. } => format!("rotated to {}", to.label),
-            Event::Refreshed { credential } => {
-                format!("refreshed (generation {}), sent again", credential.generation)
+            EventKind::CooledDown { wait, .. } => format!("cools down for {:.0} s", wait.as_secs_f64()),
+            EventKind::Rotated { to, .. } => format!("rotated to {}", to.label),
+            EventKind::Refreshed { account } => {
+                format!("refreshed (generation {}), sent again", account.generation)
             }
-            Event::RefreshFailed { error, .. } => format!("refresh failed: {error}"),
-            Event::NeedsSignIn { .. } => "needs a new sign-in".into(),
-            Event::Repeated { .. } => "network error, sent again".into(),
-            Event::SaveFailed { error } => format!("not saved: {error}"),
+            EventKind::RefreshFailed { error, .. } => format!("refresh failed: {error}"),
+            EventKind::NeedsSignIn { .. } => "needs a new sign-in".into(),
+            EventKind::Repeated { .. } => "network error, sent again".into(),
+            EventKind::SaveFailed { error } => format!("not saved: {error}"),
             _ => return,
         };
         if let Some(latest) = attempts.last_mut() {

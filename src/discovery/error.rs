@@ -91,7 +91,7 @@ impl fmt::Display for DiscoveryError {
             Kind::Status { status, message } => {
                 write!(f, "it answered {status}")?;
                 if let Some(message) = message {
-                    write!(f, ": {message}")?;
+                    write!(f, ": \"{message}\"")?;
                 }
                 if status.is_redirection() || matches!(status.as_u16(), 400 | 404 | 405 | 410) {
                     f.write_str("; if the list is elsewhere, set `models_url`")?;

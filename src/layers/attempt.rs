@@ -36,6 +36,33 @@ impl Attempt {
         self.sent.as_ref().map_or(0, |sent| sent.number)
     }
 
+    /// Returns how often the request had been sent before this attempt: the value of OpenTelemetry's attribute
+    /// `http.request.resend_count`, which its conventions leave out at 0. Whatever the reason was, a limit, a new token or
+    /// a network error, each repetition counts.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_credentials::Attempt;
+    ///
+    /// /// Makes the span of one attempt, in a layer below.
+    /// fn span<B>(request: &Request<B>) -> tracing::Span {
+    ///     let span = tracing::info_span!(
+    ///         "HTTP request",
+    ///         http.request.method = %request.method(),
+    ///         http.request.resend_count = tracing::field::Empty,
+    ///     );
+    ///     let resends = request.extensions().get::<Attempt>().map_or(0, Attempt::resend_count);
+    ///     if resends > 0 {
+    ///         span.record("http.request.resend_count", resends);
+    ///     }
+    ///     span
+    /// }
+    /// # span(&Request::new(()));
+    /// ```
+    pub fn resend_count(&self) -> u32 {
+        self.number().saturating_sub(1)
+    }
+
     /// Returns it as it is shown once the request has ended: no layer joins it.
     #[cfg(feature = "reqwest-middleware")]
     pub(crate) fn ended(&self) -> Self {

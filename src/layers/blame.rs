@@ -13,14 +13,15 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Records that the credential has failed for good for this request. Returns whether this run rotates; a rotate
     /// layer outside does so on its own. A vendor's verdict puts the credential out of use at once, so only a token
     /// that nobody knew to have expired makes a suspect.
-    pub(super) fn fail(&mut self, lease: &Lease, class: ResponseClass) -> bool {
-        let own = self.sent.as_ref().map(|sent| sent.began).unwrap_or_default();
+    pub(super) fn fail(&mut self, lease: &Lease, class: ResponseClass, status: StatusCode) -> bool {
+        let own = self.sent.as_ref().map(|sent| (sent.began, sent.numbers())).unwrap_or_default();
         let mut history = self.history();
         history.failed.push(lease.slot());
         if let Some(refusal) = class.refusal().filter(|_| !history.was_known_to_have_expired(lease)) {
             let is_renewed = history.was_renewed(lease);
-            let began = history.latest.as_ref().map_or(own, |latest| latest.began);
-            history.suspects.push(Suspect { lease: lease.clone(), began, refusal });
+            let (began, numbers) =
+                history.latest.as_ref().map_or(own, |latest| (latest.began, latest.numbers()));
+            history.suspects.push(Suspect { lease: lease.clone(), began, numbers, refusal, status });
             drop(history);
             if is_renewed {
                 self.pool().set_refused_fresh(lease, refusal);

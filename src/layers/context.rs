@@ -20,6 +20,8 @@ pub(super) struct Context {
     jobs: AtomicU8,
     /// The attempt whose response was recorded last, and its class.
     recorded: AtomicU32,
+    /// The last attempt of which it was counted what became of it.
+    counted: AtomicU32,
     history: Mutex<History>,
 }
 
@@ -66,8 +68,11 @@ impl Context {
 
     /// Keeps the memory for another request, unless something still holds it.
     fn recycle(mut context: Arc<Self>) {
-        let Some(Context { recorded, history, .. }) = Arc::get_mut(&mut context) else { return };
+        let Some(Context { recorded, counted, history, .. }) = Arc::get_mut(&mut context) else {
+            return;
+        };
         *recorded.get_mut() = 0;
+        *counted.get_mut() = 0;
         history.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         spares::keep(&CONTEXTS, context);
     }
@@ -140,6 +145,15 @@ impl HistoryCell {
         match self {
             Self::Own(_) => Recorded::Never,
             Self::Shared(context) => context.record(attempt, class),
+        }
+    }
+
+    /// Returns whether no other run has counted what became of this attempt.
+    #[inline]
+    pub(super) fn is_first_to_count(&self, attempt: u32) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Shared(context) => context.counted.fetch_max(attempt, Ordering::Relaxed) < attempt,
         }
     }
 

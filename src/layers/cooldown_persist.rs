@@ -16,7 +16,7 @@ use crate::pool::Pool;
 /// failures: that is saved with the next change, or by the task that
 /// [syncs](crate::PoolBuilder::sync_every) the pool. A vault that fails, or takes more than a second, never
 /// fails or delays a response. What could not be saved is saved later, and an
-/// [event](crate::events::Event::SaveFailed) is emitted.
+/// [event](crate::events::EventKind::SaveFailed) is emitted.
 ///
 /// The last response of each account is saved along with other changes. If it is the only change, it is saved
 /// [once a minute](crate::PoolBuilder::save_last_responses_every), and no request waits for that.

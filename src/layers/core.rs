@@ -71,6 +71,8 @@ impl<S> Core<S> {
             }
         };
         let mut driver = Driver::join(&self.shared, jobs, &request);
+        let span = driver.span.clone();
+        let _entered = span.enter();
         match driver.prepare(&mut request, &mut self.known) {
             Ok(None) => {
                 driver.send(&mut request);

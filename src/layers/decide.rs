@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::driver::Driver;
 use super::jobs::{Jobs, LayerOptions};
 use super::response_class::ResponseClass;
 use super::sends::Sends;
-use crate::events::Event;
-use crate::pool::{Lease, Refresher};
+use crate::events::EventKind;
+use crate::pool::{Lease, Refresher, Refusal};
 
 /// What to do about a response.
 pub(super) enum Decision {
@@ -47,13 +49,14 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     /// Decides what this run does about a response.
-    pub(super) fn decide(&mut self, class: ResponseClass) -> Decision {
+    pub(super) fn decide(&mut self, class: ResponseClass, status: StatusCode) -> Decision {
         if !class.needs_action() {
             return Decision::Return;
         }
+        self.rotation_reason = class.rotation_reason();
         let Some(lease) = self.latest().map(|sent| sent.lease) else { return Decision::Return };
         if class.is_refusal() && !self.history().failed.contains(&lease.slot()) {
-            return self.decide_refusal(class, lease);
+            return self.decide_refusal(class, status, lease);
         }
         if !self.jobs.has(Jobs::ROTATE) {
             return Decision::Return;
@@ -65,23 +68,26 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     /// Decides about a refusal of a credential that has not failed for good yet.
-    fn decide_refusal(&mut self, class: ResponseClass, lease: Lease) -> Decision {
+    fn decide_refusal(&mut self, class: ResponseClass, status: StatusCode, lease: Lease) -> Decision {
+        if class.refusal() == Some(Refusal::Unauthorized) {
+            self.pool().warn_of_no_refresher(&lease);
+        }
         if !self.jobs.has(Jobs::REFRESH) {
             // A refresh layer outside decides.
             let is_refreshed_outside = self.stack_jobs().has(Jobs::REFRESH);
             let is_ours = self.jobs.has(Jobs::ROTATE) && !is_refreshed_outside;
-            let rotates = is_ours && self.fail(&lease, class);
+            let rotates = is_ours && self.fail(&lease, class, status);
             return if rotates { Decision::Rotate } else { Decision::Return };
         }
         let refresher = self.refresh_options().map(|options| options.refresher.clone());
         match refresher.filter(|refresher| self.refresh_may_help(class, &lease, refresher)) {
             Some(refresher) => Decision::Refresh(lease, refresher),
-            None if self.fail(&lease, class) => Decision::Rotate,
+            None if self.fail(&lease, class, status) => Decision::Rotate,
             None => Decision::Return,
         }
     }
 
-    /// Emits [`Event::SentOnce`] if another credential is ready: the request's body can't be sent again, so its response
+    /// Emits [`EventKind::SentOnce`] if another credential is ready: the request's body can't be sent again, so its response
     /// is a limit or a refusal.
     pub(super) fn emit_sent_once(&mut self) {
         let (scope, is_pinned) = {
@@ -95,7 +101,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             && pool.size() > 1
             && let Some(latest) = self.latest()
         {
-            self.pool().emit(&Event::SentOnce { credential: latest.lease.credential() });
+            let account = latest.lease.credential().into();
+            self.pool().emit(latest.numbers(), EventKind::SentOnce { account });
         }
     }
 

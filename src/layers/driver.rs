@@ -1,5 +1,6 @@
 //! The state of one run for one request. What the run does is in [`steps`](super::steps).
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,10 @@ use super::history::Sent;
 use super::jobs::{Jobs, LayerOptions, RefreshOptions, RotateOptions};
 use super::run::Run;
 use super::sends::Sends;
+use super::span::RequestSpan;
 use crate::clock::Timestamp;
-use crate::events::Tally;
+use crate::counters::Outcome;
+use crate::events::{EventKind, RotationReason};
 use crate::pool::{Lease, LogicalTime, Pool, RequestOptions, SlotIndex};
 
 /// The state that all clones of a layer's service share.
@@ -31,14 +34,15 @@ impl<S> Shared<S> {
     #[inline]
     pub(super) fn attempt(
         &self,
-        number: u32,
+        (request, number): (Option<NonZeroU64>, u32),
         lease: Lease,
         began: LogicalTime,
         is_expired: bool,
     ) -> Sent {
-        let started = self.pool.is_observed().then(Instant::now);
+        let request = request.or_else(|| self.pool.number_request());
+        let started = self.pool.times_attempts().then(Instant::now);
         let others_in_flight = lease.in_flight().count().saturating_sub(1);
-        Sent { lease, number, began, others_in_flight, started, is_expired }
+        Sent { lease, number, request, began, others_in_flight, started, is_expired }
     }
 }
 
@@ -61,6 +65,14 @@ pub(super) struct Driver<S, B, R, M: Sends<B, R>> {
     pub(super) body: M::Kept,
     pub(super) copy: Option<Box<PartsCopy>>,
     pub(super) retries: Option<Box<RetryState>>,
+    /// Whether this run has begun the attempt, and has not sent it yet.
+    pub(super) is_unsent: bool,
+    /// The last attempt of which this run has counted what became of it. If there is a context, it decides.
+    pub(super) counted: u32,
+    /// Why the next rotation happens.
+    pub(super) rotation_reason: RotationReason,
+    /// The span of the request, if this is the outermost run.
+    pub(super) span: RequestSpan,
     /// Whether this run has returned its response.
     pub(super) ended: bool,
 }
@@ -96,6 +108,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             body: M::Kept::default(),
             copy: None,
             retries: None,
+            is_unsent: false,
+            counted: 0,
+            rotation_reason: RotationReason::Limited,
+            span: RequestSpan::NONE,
             ended: false,
         };
         if let Some(Attempt { context, sent, outside, written }) =
@@ -109,6 +125,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             driver.written = *written;
             return driver;
         }
+        driver.span = RequestSpan::begin(pool, request);
         // A run with all four jobs has nobody to share it with.
         if jobs != Jobs::ALL || pool.exposes_attempts() {
             driver.history = HistoryCell::open(pool.address(), jobs);
@@ -179,10 +196,43 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     /// Begins the first attempt, with this lease, and without a history.
     #[inline]
     pub(super) fn begin_first(&mut self, lease: Lease, began: LogicalTime) {
-        Tally::add(&self.pool().tally().requests);
         lease.in_flight().begin();
         self.is_use = true;
-        self.sent = Some(self.shared.attempt(1, lease, began, false));
+        self.is_unsent = true;
+        self.sent = Some(self.shared.attempt((None, 1), lease, began, false));
+    }
+
+    /// Counts that the attempt is sent, if this run has begun it.
+    #[inline]
+    pub(super) fn count_attempt(&mut self) {
+        if std::mem::take(&mut self.is_unsent)
+            && let Some(sent) = &self.sent
+        {
+            sent.lease.stats().attempt();
+            if sent.number > 1 {
+                self.shared.pool.tally().repeat();
+            }
+        }
+    }
+
+    /// Counts what became of the attempt, once for all runs.
+    #[inline]
+    pub(super) fn count_outcome(&mut self, outcome: Outcome) {
+        let Self { shared, history, sent: Some(sent), is_unsent: false, counted, .. } = self else {
+            return;
+        };
+        if *counted >= sent.number {
+            return;
+        }
+        *counted = sent.number;
+        if history.is_first_to_count(sent.number) {
+            sent.lease.stats().outcome(outcome);
+            if let Some(started) = sent.started
+                && outcome != Outcome::Cancelled
+            {
+                shared.pool.tally().duration(started.elapsed());
+            }
+        }
     }
 
     /// Ends the attempt's use of its credential, if this run counts it.
@@ -203,10 +253,18 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Begins another attempt, with this lease.
     pub(super) fn begin_again(&mut self, lease: Lease, began: LogicalTime) {
-        Tally::add(&self.pool().tally().repeats);
-        let number = self.sent.as_ref().map_or(0, |sent| sent.number) + 1;
-        let sent = self.sent.insert(self.shared.attempt(number, lease, began, false));
+        self.is_unsent = true;
+        let known = self.history.lock_if_any().and_then(|history| history.latest.as_ref()?.request);
+        let (request, number) =
+            self.sent.as_ref().map_or((known, 0), |sent| (known.or(sent.request), sent.number));
+        let sent = self.sent.insert(self.shared.attempt((request, number + 1), lease, began, false));
         self.history.begin(sent);
+    }
+
+    /// Emits an event of the attempt that has begun.
+    pub(super) fn emit_begun(&self, kind: EventKind) {
+        let numbers = self.sent.as_ref().map(Sent::numbers).unwrap_or_default();
+        self.pool().emit(numbers, kind);
     }
 
     /// Returns a service to send the request again with.
@@ -222,6 +280,7 @@ impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
     /// Saves what was recorded, if the request is dropped on the way.
     fn drop(&mut self) {
         if !self.ended {
+            self.count_outcome(Outcome::Cancelled);
             self.leave_suspects();
             if self.saves_last() {
                 let _ = self.pool().start_saving();

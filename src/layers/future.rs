@@ -17,7 +17,9 @@ use super::sends::Sends;
 use super::steps::Rotation;
 use super::wait::Blocked;
 use crate::BoxError;
+use crate::counters::Outcome;
 use crate::error::Error;
+use crate::events::RotationReason;
 use crate::pool::{CachedPick, Lease, Refreshed, Refreshing, Saving};
 
 pin_project! {
@@ -126,10 +128,42 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (mut stage, driver) = match self.project().part.project() {
-            PartProj::PassedOn { future } => return future.poll(cx).map_err(Into::into),
-            PartProj::Driven { stage, driver } => (stage, driver),
-        };
+        match self.project().part.project() {
+            PartProj::PassedOn { future } => future.poll(cx).map_err(Into::into),
+            PartProj::Driven { stage, driver } if driver.span.is_some() => {
+                Self::poll_in_span(stage, driver, cx)
+            }
+            PartProj::Driven { stage, driver } => Self::poll_driven(stage, driver, cx),
+        }
+    }
+}
+
+/// The steps between two stages.
+impl<S, M, B, R> ResponseFuture<S, M, B, R>
+where
+    S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
+    M: Sends<B, R>,
+{
+    /// Polls the stages in the request's span.
+    #[cold]
+    fn poll_in_span(
+        stage: Pin<&mut StageOf<S, M, B, R>>,
+        driver: &mut Driver<S, B, R, M>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<R>, BoxError>> {
+        let span = driver.span.clone();
+        let _entered = span.enter();
+        let result = ready!(Self::poll_driven(stage, driver, cx));
+        span.end(&result, driver.latest().as_ref());
+        Poll::Ready(result)
+    }
+
+    #[inline]
+    fn poll_driven(
+        mut stage: Pin<&mut StageOf<S, M, B, R>>,
+        driver: &mut Driver<S, B, R, M>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<R>, BoxError>> {
         loop {
             let next = match stage.as_mut().project() {
                 StageProj::Call { future } if !driver.ended => match ready!(future.poll(cx)) {
@@ -142,7 +176,10 @@ where
                         }
                         Ok(Self::save(driver, response, class))
                     }
-                    Err(error) => Self::repeat(driver, error.into()),
+                    Err(error) => {
+                        driver.count_outcome(Outcome::Failed);
+                        Self::repeat(driver, error.into())
+                    }
                 },
                 _ => ready!(Self::poll_stage(stage.as_mut(), driver, cx)),
             };
@@ -159,14 +196,7 @@ where
             }
         }
     }
-}
 
-/// The steps between two stages.
-impl<S, M, B, R> ResponseFuture<S, M, B, R>
-where
-    S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
-    M: Sends<B, R>,
-{
     /// Polls a stage other than `Call`, and takes the step that follows.
     #[cold]
     fn poll_stage(
@@ -216,8 +246,13 @@ where
                     Refreshed::New(renewed) if driver.send_again(&renewed) => {
                         Self::drain(driver, response, Duration::ZERO)
                     }
-                    Refreshed::NoHelp if driver.fail(lease, *class) => Self::rotate(driver, response),
-                    Refreshed::Unavailable if driver.pass_over(lease) => Self::rotate(driver, response),
+                    Refreshed::NoHelp if driver.fail(lease, *class, response.status()) => {
+                        Self::rotate(driver, response)
+                    }
+                    Refreshed::Unavailable if driver.pass_over(lease) => {
+                        driver.rotation_reason = RotationReason::NoToken;
+                        Self::rotate(driver, response)
+                    }
                     _ => Self::finish(driver, response),
                 }
             }
@@ -269,7 +304,7 @@ where
         response: Response<R>,
         class: ResponseClass,
     ) -> NextOf<S, M, B, R> {
-        match driver.decide(class) {
+        match driver.decide(class, response.status()) {
             Decision::Return => Self::finish(driver, response),
             Decision::Refresh(lease, refresher) => {
                 let refreshing = driver.refresh(&lease, &refresher);

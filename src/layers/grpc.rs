@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::clock::Timestamp;
+use crate::standing::{Stated, StatedBy};
 
 /// Whether these are the headers of a trailers-only response that failed ("Trailers-Only" in gRPC over HTTP2).
 /// In a response with messages the status comes after them, too late for a layer to act on it.
@@ -31,14 +32,21 @@ pub(super) fn status(headers: &HeaderMap) -> Option<StatusCode> {
 
 /// Returns when the server says to ask again, in `grpc-retry-pushback-ms` or in a `google.rpc.RetryInfo` among the
 /// details.
-pub(super) fn retry_at(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
-    let wait = pushback(headers).or_else(|| retry_delay(headers))?;
-    Some(now.after(wait.min(crate::rate_limit::MAX_STATED)))
+pub(super) fn retry_stated(headers: &HeaderMap, now: Timestamp) -> Option<Stated> {
+    let (wait, name) = match pushback(headers) {
+        Some(wait) => (wait, PUSHBACK),
+        None => (retry_delay(headers)?, DETAILS),
+    };
+    let at = now.after(wait.min(crate::rate_limit::MAX_STATED));
+    Some((at, StatedBy::Header(name.into())))
 }
+
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+const DETAILS: &str = "grpc-status-details-bin";
 
 /// A negative number says not to ask again, but not for how long.
 fn pushback(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-retry-pushback-ms")?.to_str().ok()?;
+    let text = headers.get(PUSHBACK)?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_millis)
 }
 
@@ -54,7 +62,7 @@ fn retry_delay(headers: &HeaderMap) -> Option<Duration> {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-    let text = headers.get("grpc-status-details-bin")?.to_str().ok()?;
+    let text = headers.get(DETAILS)?.to_str().ok()?;
     let status = STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
     let is_retry_info = |any: &&[u8]| {
         let kind = protobuf::fields(any).find_map(|field| field.bytes(1));

@@ -1,11 +1,12 @@
 //! The history of one of the caller's requests.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Instant;
 
 use super::apply::Home;
 use super::jobs::RotateOptions;
 use crate::credential::Generation;
+use crate::events::Numbers;
 use crate::pool::{Lease, LogicalTime, Permit, RequestOptions, SlotIndex, Suspect};
 
 /// One sending of a request: with which credential, and when it began.
@@ -14,6 +15,8 @@ pub(super) struct Sent {
     pub(super) lease: Lease,
     /// The number of the attempt, from 1.
     pub(super) number: u32,
+    /// The number of the request, if somebody observes events.
+    pub(super) request: Option<NonZeroU64>,
     /// When it began, on the pool's logical clock.
     pub(super) began: LogicalTime,
     /// How many other requests were in flight with its credential then.
@@ -25,6 +28,11 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Returns the numbers of the events that belong to this attempt.
+    pub(super) fn numbers(&self) -> Numbers {
+        Numbers { request: self.request, attempt: NonZeroU32::new(self.number) }
+    }
+
     /// Whether it is the same attempt, and nothing has changed.
     pub(super) fn is_same_as(&self, other: &Sent) -> bool {
         self.number == other.number
@@ -90,6 +98,7 @@ impl History {
     pub(super) fn begin(&mut self, sent: &mut Sent) {
         if let Some(latest) = &self.latest {
             sent.number = sent.number.max(latest.number + 1);
+            sent.request = latest.request.or(sent.request);
         }
         self.record_try(&sent.lease);
         self.latest = Some(sent.clone());

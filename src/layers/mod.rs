@@ -36,6 +36,7 @@ mod rotate_on_429;
 mod run;
 mod sends;
 mod service;
+mod span;
 mod spares;
 mod steps;
 mod tokens;

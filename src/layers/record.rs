@@ -6,8 +6,8 @@ use super::blame::judge_suspects;
 use super::context::{HistoryCell, Recorded};
 use super::history::Sent;
 use super::response_class::ResponseClass;
-use crate::events::Event;
-use crate::pool::Pool;
+use crate::events::EventKind;
+use crate::pool::{Pool, Said};
 use crate::provider::{Assessment, LimitOf, Verdict};
 
 /// Records in the pool what the response to this attempt says about its credential.
@@ -20,11 +20,12 @@ pub(super) fn record_outcome<R>(
     recorded: Recorded,
 ) {
     let Sent { lease, began, started, .. } = sent;
+    let (numbers, status) = (sent.numbers(), response.status());
     if recorded == Recorded::Never
         && let Some(started) = started
     {
-        let (credential, status) = (lease.credential(), response.status());
-        pool.emit(&Event::Attempt { credential, status, elapsed: started.elapsed() });
+        let account = lease.credential().into();
+        pool.emit(numbers, EventKind::Attempt { account, status, elapsed: started.elapsed() });
     }
     let scope = history.scope();
     let scope = scope.as_ref();
@@ -34,34 +35,36 @@ pub(super) fn record_outcome<R>(
         ResponseClass::Limited => {
             let assessment = assessment.unwrap_or_default();
             let scope = scope.filter(|_| assessment.limit_of != Some(LimitOf::Account));
-            let retry_at = assessment.retry_at;
+            let stated = assessment.retry_at.map(|at| (at, assessment.stated_by(at).cloned()));
+            let said = Said { status, stated };
             if assessment.limit_of != Some(LimitOf::Concurrency) {
-                pool.record_limit(lease, *began, scope, retry_at);
+                pool.record_limit(lease, *began, scope, said, numbers);
             } else if pool.record_concurrency_limit(
                 lease,
                 (*began, sent.others_in_flight),
                 scope,
-                retry_at,
+                said,
+                numbers,
             ) {
                 history.lock(Some(sent)).record_overload(lease);
             }
         }
-        ResponseClass::Stopped => {
-            if let Some(Verdict::Stopped { reason }) =
-                assessment.and_then(|assessment| assessment.verdict)
-            {
-                pool.record_stopped(lease, &reason);
+        ResponseClass::Stopped | ResponseClass::Spent => {
+            let assessment = assessment.unwrap_or_default();
+            match &assessment.verdict {
+                Some(Verdict::Stopped { reason }) => pool.record_stopped(lease, reason, status, numbers),
+                Some(Verdict::Dead { reason }) => pool.record_dead(lease, reason, status, numbers),
+                Some(Verdict::Spent { reason, until }) => {
+                    let stated = until.map(|until| (until, assessment.stated_by(until).cloned()));
+                    pool.record_spent(lease, *began, reason, Said { status, stated }, numbers);
+                }
+                _ => {}
             }
         }
-        ResponseClass::Spent => match assessment.and_then(|assessment| assessment.verdict) {
-            Some(Verdict::Spent { reason, until }) => pool.record_spent(lease, *began, &reason, until),
-            Some(Verdict::Dead { reason }) => pool.record_dead(lease, &reason),
-            _ => {}
-        },
         ResponseClass::Good => {
-            pool.record_success(lease, *began, scope, response.headers());
+            pool.record_success(lease, *began, scope, status, response.headers(), numbers);
             if history.is_check() {
-                pool.record_recovery(lease);
+                pool.record_recovery(lease, numbers);
             }
         }
         ResponseClass::Refused
@@ -69,6 +72,6 @@ pub(super) fn record_outcome<R>(
         | ResponseClass::Insufficient
         | ResponseClass::Other => {}
     }
-    judge_suspects(pool, lease.slot(), history, class, response.status());
+    judge_suspects(pool, lease.slot(), history, class, status);
     drop(permit);
 }

@@ -3,6 +3,8 @@
 use http::{Response, StatusCode};
 
 use super::{BodyPrefix, grpc};
+use crate::counters::Outcome;
+use crate::events::RotationReason;
 use crate::pool::{Pool, Refusal};
 use crate::provider::{Assessment, Verdict};
 
@@ -45,11 +47,11 @@ impl ResponseClass {
     #[cold]
     fn of_trouble<R>(pool: &Pool, response: &Response<R>) -> (Self, Assessment) {
         let (headers, mut status) = (response.headers(), response.status());
-        let mut retry_at = None;
+        let mut stated = None;
         if status.is_success() && !pool.is_limited(status) {
             let Some(said) = grpc::status(headers) else { return (Self::Other, Assessment::default()) };
             status = said;
-            retry_at = grpc::retry_at(headers, pool.now());
+            stated = grpc::retry_stated(headers, pool.now());
         }
         let is_limited = pool.is_limited(status);
         let is_error = status.is_client_error() || status.is_server_error();
@@ -57,7 +59,7 @@ impl ResponseClass {
             return (Self::Other, Assessment::default());
         }
         let body = response.extensions().get::<BodyPrefix>().map_or(&[][..], |prefix| &prefix.0);
-        let assessment = pool.read(status, headers, body).or_retry_at(retry_at);
+        let assessment = pool.read(status, headers, body).or_stated(stated);
         let class = match &assessment.verdict {
             Some(Verdict::Stopped { .. }) => Self::Stopped,
             Some(Verdict::Dead { .. } | Verdict::Spent { .. }) => Self::Spent,
@@ -89,6 +91,27 @@ impl ResponseClass {
             Self::Refused => Some(Refusal::Unauthorized),
             Self::Forbidden => Some(Refusal::Forbidden),
             _ => None,
+        }
+    }
+
+    /// Returns what an attempt with this response counts as.
+    #[inline]
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Self::Good => Outcome::Succeeded,
+            Self::Limited => Outcome::Limited,
+            Self::Refused | Self::Forbidden | Self::Insufficient => Outcome::Refused,
+            Self::Stopped | Self::Spent => Outcome::OutOfUse,
+            Self::Other => Outcome::Other,
+        }
+    }
+
+    /// Returns why a request goes on with another credential after such a response.
+    pub(super) fn rotation_reason(self) -> RotationReason {
+        match self {
+            Self::Refused | Self::Forbidden | Self::Insufficient => RotationReason::Refused,
+            Self::Stopped | Self::Spent => RotationReason::OutOfUse,
+            Self::Good | Self::Limited | Self::Other => RotationReason::Limited,
         }
     }
 

@@ -24,7 +24,7 @@ use super::sends::Sends;
 use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
-use crate::events::{Event, Tally};
+use crate::events::EventKind;
 use crate::pool::{CachedPick, Lease, LogicalTime, Picked, Refresher, Refreshing, Saving};
 
 /// The result of looking for another credential.
@@ -120,10 +120,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         match shared.pool.pick_first(&history.options, known, patience)? {
             (Picked::Lease { lease, expired, .. }, permit) => {
                 history.permit = permit;
-                let mut sent = shared.attempt(1, lease, began, expired);
+                let mut sent = shared.attempt((None, 1), lease, began, expired);
                 history.begin(&mut sent);
                 self.sent = Some(sent);
-                Tally::add(&shared.pool.tally().requests);
+                self.is_unsent = true;
             }
             (Picked::Pending(wakeup), _) => {
                 drop(history);
@@ -174,7 +174,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
 
     /// Prepares for the layers further in what they must know. The service must be called next.
     #[inline]
-    pub(super) fn send(&self, request: &mut Request<B>) {
+    pub(super) fn send(&mut self, request: &mut Request<B>) {
+        self.count_attempt();
         if let HistoryCell::Shared(context) = &self.history {
             let (outside, sent) = (self.outside.with(self.jobs), self.sent.as_ref());
             Attempt::insert(request.extensions_mut(), context, sent, outside, self.written);
@@ -186,6 +187,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     #[inline]
     pub(super) fn classify(&mut self, response: &mut Response<R>) -> ResponseClass {
         let (class, assessment) = ResponseClass::of(self.pool(), response);
+        self.count_outcome(class.outcome());
         // The use ends with the head of the response, unless the credential may be used again.
         if !class.needs_action() {
             self.end_own_use();
@@ -199,6 +201,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         {
             if recorded == Recorded::Never {
                 pool.record_status(sent.lease.slot(), response.status());
+                pool.record_allowance(&sent.lease, response.headers(), sent.numbers());
             }
             AnsweredBy::mark(response, pool, sent);
             let is_second = sent.number > 1;
@@ -269,11 +272,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         history.permit = permit;
         let before = history.latest.as_ref().or(sent.as_ref()).map(|sent| sent.lease.clone());
         drop(history);
-        Tally::add(&pool.tally().rotations);
+        self.begin_again(lease.clone(), began);
         if let Some(before) = before {
-            pool.emit(&Event::Rotated { from: before.credential(), to: lease.credential() });
+            let (from, to) = (before.credential().into(), lease.credential().into());
+            let reason = self.rotation_reason;
+            before.stats().rotation(reason);
+            self.emit_begun(EventKind::Rotated { from, to, reason });
         }
-        self.begin_again(lease, began);
         Rotation::Send
     }
 
@@ -284,7 +289,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             let retries = self.retry_state();
             retries.waited += pause;
             retries.waited_for.push(lease.slot());
-            self.pool().emit(&Event::Waiting { credential: lease.credential(), wait: pause });
+            self.emit_begun(EventKind::Waiting { account: lease.credential().into(), wait: pause });
         }
         is_possible
     }
@@ -302,10 +307,12 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
         retries.repeats += 1;
         let pause = retries.backoff.get_or_insert_with(|| network.start()).next_backoff();
-        let latest = self.latest();
-        let credential = latest.as_ref().map(|sent| sent.lease.credential());
-        self.pool().emit(&Event::Repeated { credential });
-        latest.into_iter().for_each(|Sent { lease, began, .. }| self.begin_again(lease, began));
+        let mut account = None;
+        if let Some(Sent { lease, began, .. }) = self.latest() {
+            account = Some(lease.credential().into());
+            self.begin_again(lease, began);
+        }
+        self.emit_begun(EventKind::Repeated { account });
         Some(pause)
     }
 

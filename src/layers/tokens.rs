@@ -96,12 +96,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         };
         history.permit = permit;
         history.record_try(&lease);
-        let next = shared.attempt(sent.number, lease, began, is_expired);
+        let next = shared.attempt((sent.request, sent.number), lease, began, is_expired);
         if let Some(latest) = &mut history.latest {
             *latest = next.clone();
         }
         *sent = next;
         drop(history);
+        self.is_unsent = true;
         self.ensure_token()
     }
 

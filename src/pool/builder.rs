@@ -19,12 +19,14 @@ use super::mode::Mode;
 use super::policy::Policy;
 use super::published_pick::PublishedPick;
 use super::refresh::Refresher;
+use super::samples::SamplePeriod;
 use super::state::PoolState;
 use super::{BoxVault, Inner, Pool, save};
 use crate::clock::Clock;
+use crate::counters::Tally;
 use crate::credential::PoolKey;
 use crate::error::Error;
-use crate::events::{Event, Observer, Tally};
+use crate::events::Event;
 use crate::provider::Provider;
 use crate::vault::{Vault, VaultError, VaultRequest};
 
@@ -109,8 +111,16 @@ impl PoolBuilder {
     /// # }
     /// ```
     #[must_use]
-    pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.config.observer = Observer::new(observe);
+    pub fn on_event(mut self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.config.observer.observe(observe);
+        self
+    }
+
+    /// Sets how many events are kept for a reader of [`Pool::events`] that is slow. Defaults to 1024; rounded up to a
+    /// power of two, and at most 65,536. The memory for them is taken when the first stream begins: some 250 bytes each.
+    #[must_use]
+    pub fn keep_events(mut self, events: NonZeroU32) -> Self {
+        self.config.observer.keep(events);
         self
     }
 
@@ -120,6 +130,14 @@ impl PoolBuilder {
     #[must_use]
     pub fn expose_attempts(mut self, expose: bool) -> Self {
         self.config.exposes_attempts = expose;
+        self
+    }
+
+    /// Sets whether each attempt is timed for [`Counters::durations`](crate::counters::Counters::durations). Defaults to
+    /// false, since to read the clock twice costs each attempt some ten nanoseconds.
+    #[must_use]
+    pub fn time_attempts(mut self, time: bool) -> Self {
+        self.config.times_attempts = time;
         self
     }
 
@@ -189,7 +207,9 @@ impl PoolBuilder {
         if self.config.refresher.as_ref().is_some_and(Refresher::is_minting) {
             mints.set();
         }
-        let last_responses = LastResponses::new(self.config.dates_responses_later());
+        let dates_later = self.config.dates_responses_later();
+        let last_responses = LastResponses::new(dates_later);
+        let reads_each_allowance = !dates_later || self.config.policy.reads_allowance();
         let pool = Pool(Arc::new(Inner {
             key,
             credential_headers,
@@ -204,8 +224,11 @@ impl PoolBuilder {
             unsaved: AtomicBool::new(false),
             saver: Mutex::new(save::Saver::default()),
             last_responses,
+            sample_period: SamplePeriod::default(),
+            reads_each_allowance,
             mints,
             known_refresher: Mutex::default(),
+            lacks_refresher: AtomicBool::new(false),
             saves: AtomicBool::new(false),
             renewals: watch::Sender::new(()),
             closing: watch::Sender::new(false),

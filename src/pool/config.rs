@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) clock: Clock,
     pub(crate) observer: Observer,
     pub(crate) exposes_attempts: bool,
+    pub(crate) times_attempts: bool,
     /// How often the pool checks the vault for changes by others; `None` disables it.
     pub(crate) sync_every: Option<Duration>,
     /// How often last responses are saved if nothing else is; `None` disables it.
@@ -55,6 +56,7 @@ impl Default for Config {
             clock: Clock::default(),
             observer: Observer::default(),
             exposes_attempts: false,
+            times_attempts: false,
             sync_every: Some(Duration::from_secs(1)),
             save_last_responses_every: Some(Duration::from_secs(60)),
             refresher: None,

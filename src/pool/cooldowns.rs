@@ -26,9 +26,14 @@ pub struct Cooldowns {
     cap: Duration,
     growth: f64,
     jitter: f64,
+    spread: f64,
     heed_allowance: bool,
     statuses: Statuses,
 }
+
+/// From which wait on a stated time is spread, and how far at most.
+const SPREAD_FROM: Duration = Duration::from_secs(60);
+const LONGEST_SPREAD: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 enum Statuses {
@@ -44,6 +49,7 @@ impl Default for Cooldowns {
             cap: Duration::from_secs(3600),
             growth: 2.0,
             jitter: 0.1,
+            spread: 0.01,
             heed_allowance: true,
             statuses: Statuses::Default,
         }
@@ -93,6 +99,16 @@ impl Cooldowns {
         self
     }
 
+    /// The largest fraction of a wait that is added to a time that the upstream states, so that the accounts, programs and
+    /// hosts for which it has stated the same time do not return all in one instant. It is the same for the same
+    /// credential and time, in one process. From 0 to 1, and at most 30 seconds. Waits of less than a minute are
+    /// kept to exactly. Defaults to 0.01; 0 keeps to all stated times exactly.
+    #[must_use]
+    pub fn spread(mut self, part: f64) -> Self {
+        self.spread = if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 };
+        self
+    }
+
     /// Whether a successful response that says the allowance is used up (nothing remaining, with a reset time) cools
     /// the credential down, before the next request meets a 429. Defaults to true.
     #[must_use]
@@ -135,6 +151,16 @@ impl Cooldowns {
         self.grown(now, self.limited, failures, self.jitter * random)
     }
 
+    /// Returns a stated time with a spread, so that the accounts for which it was stated do not return all at once.
+    /// `part` is from 0 to 1.
+    pub(crate) fn spread_out(&self, now: Timestamp, stated: Timestamp, part: f64) -> Timestamp {
+        let wait = stated.since(now);
+        if wait < SPREAD_FROM {
+            return stated;
+        }
+        stated.after(wait.mul_f64(self.spread).min(LONGEST_SPREAD).mul_f64(part))
+    }
+
     /// Returns the end of a refusal's cooldown, after this many consecutive failures.
     pub(crate) fn default_for_refusal(&self, now: Timestamp, failures: u32) -> Timestamp {
         self.grown(now, self.refused, failures, 0.0)
@@ -174,6 +200,7 @@ impl fmt::Debug for Cooldowns {
             .field("cap", &self.cap)
             .field("growth", &self.growth)
             .field("jitter", &self.jitter)
+            .field("spread", &self.spread)
             .field("heed_allowance", &self.heed_allowance)
             .finish_non_exhaustive()
     }

@@ -1,11 +1,10 @@
 //! How many requests are under way with each credential.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How many requests are under way with a credential. Shared by all of its generations.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct InFlight(Arc<AtomicU32>);
+#[derive(Debug, Default)]
+pub(crate) struct InFlight(AtomicU32);
 
 /// The bit that says whether the state must be notified of each use that ends. It shares a word with the count, so
 /// whoever sets it knows how many uses will see it when they end.

@@ -55,7 +55,7 @@ impl Journal {
         self.saving.iter().chain(&self.pending)
     }
 
-    /// Takes the urgent outcomes, to be saved now, together with the last responses. The others stay; else it would
+    /// Takes the urgent outcomes, to be saved now, together with the last responses and allowances. The others stay; else it would
     /// depend on the timing of a layer's save whether they are saved.
     pub(crate) fn start(&mut self, responses: impl Iterator<Item = Outcome>) -> Vec<Outcome> {
         let urgent = std::mem::take(&mut self.urgent);
@@ -76,10 +76,12 @@ impl Journal {
         self.saving.is_empty().then_some(self.saves)
     }
 
-    /// Makes the outcomes pending again that were being saved, after a failure. Last responses are left out, since
-    /// each save reads the current ones.
+    /// Makes the outcomes pending again that were being saved, after a failure. Last responses and allowances are left
+    /// out, since each save reads the current ones.
     pub(crate) fn put_back(&mut self) {
-        self.saving.retain(|outcome| !matches!(outcome.change, Change::Answered(_)));
+        let is_read_again =
+            |change: &Change| matches!(change, Change::Answered(_) | Change::Allowance { .. });
+        self.saving.retain(|outcome| !is_read_again(&outcome.change));
         self.urgent += self.saving.len();
         self.saving.append(&mut self.pending);
         std::mem::swap(&mut self.pending, &mut self.saving);
@@ -103,7 +105,8 @@ impl Journal {
                 | Change::Paused
                 | Change::Resumed
                 | Change::Tier { .. }
-                | Change::Answered(_) => None,
+                | Change::Answered(_)
+                | Change::Allowance { .. } => None,
             };
             let count = seen.entry((outcome.id, discriminant(&outcome.change), scope)).or_default();
             *count += 1;
@@ -132,8 +135,14 @@ mod tests {
 
     fn cooled(id: CredentialId, until: u64) -> Outcome {
         let (until, set_at) = (Timestamp::from_millis(until), Timestamp::from_millis(1));
-        let cooldown =
-            Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+        let cooldown = Cooldown {
+            until,
+            set_at,
+            reason: Reason::Limited,
+            scope: None,
+            generation: None,
+            cause: None,
+        };
         Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: true } }
     }
 

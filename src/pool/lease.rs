@@ -9,7 +9,9 @@ use http::{HeaderName, HeaderValue};
 use super::in_flight::InFlight;
 use super::mode::Mode;
 use super::pick_index::SlotIndex;
+use super::samples::Samples;
 use crate::clock::Timestamp;
+use crate::counters::Stats;
 use crate::credential::{Credential, Metadata, Secret};
 use crate::provider::{CredentialHeaders, Endpoint, Provider, UnusableSecret};
 
@@ -30,7 +32,15 @@ struct Inner {
     secret: Secret,
     mints: Mints,
     penalty: Penalty,
+    shared: Arc<Shared>,
+}
+
+/// What all generations of a credential share, and each request changes.
+#[derive(Debug, Default)]
+struct Shared {
     in_flight: InFlight,
+    stats: Stats,
+    samples: Samples,
 }
 
 /// Whether the pool or one of its layers has a refresher that [mints](crate::Refresher::mints). Shared by all leases
@@ -94,7 +104,7 @@ impl Lease {
         penalty: Penalty,
         mints: Mints,
     ) -> Result<Self, UnusableSecret> {
-        Self::of(slot, credential, provider, (penalty, mints, InFlight::default()))
+        Self::of(slot, credential, provider, (penalty, mints, Arc::default()))
     }
 
     /// Creates the lease of another generation of this credential.
@@ -103,15 +113,15 @@ impl Lease {
         credential: &Credential,
         provider: &dyn Provider,
     ) -> Result<Self, UnusableSecret> {
-        let Inner { slot, mints, penalty, in_flight, .. } = &*self.0;
-        Self::of(*slot, credential, provider, (penalty.clone(), mints.clone(), in_flight.clone()))
+        let Inner { slot, mints, penalty, shared, .. } = &*self.0;
+        Self::of(*slot, credential, provider, (penalty.clone(), mints.clone(), shared.clone()))
     }
 
     fn of(
         slot: SlotIndex,
         credential: &Credential,
         provider: &dyn Provider,
-        (penalty, mints, in_flight): (Penalty, Mints, InFlight),
+        (penalty, mints, shared): (Penalty, Mints, Arc<Shared>),
     ) -> Result<Self, UnusableSecret> {
         // A sign-in without a token has nothing for a header. It is renewed before it is sent.
         let is_missing = credential.secret.is_blank() && Mode::is_oauth(credential.secret.kind());
@@ -129,7 +139,7 @@ impl Lease {
             secret: credential.secret.clone(),
             mints,
             penalty,
-            in_flight,
+            shared,
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -199,7 +209,19 @@ impl Lease {
     /// Counts the requests that are under way with the credential.
     #[inline]
     pub(crate) fn in_flight(&self) -> &InFlight {
-        &self.0.in_flight
+        &self.0.shared.in_flight
+    }
+
+    /// Counts what happens with the credential.
+    #[inline]
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.0.shared.stats
+    }
+
+    /// Says of which responses the limit headers are read.
+    #[inline]
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.0.shared.samples
     }
 
     pub(crate) fn ptr_eq(&self, other: &Lease) -> bool {

@@ -19,11 +19,14 @@ mod published_pick;
 mod record;
 mod refresh;
 mod request_options;
+mod samples;
 mod save;
 mod state;
 mod sync;
+mod why;
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,8 +35,9 @@ use tokio::sync::watch;
 use tower::util::BoxCloneService;
 
 use crate::clock::Timestamp;
+use crate::counters::{Counters, Tally};
 use crate::credential::{CredentialId, Metadata, PoolKey};
-use crate::events::{Counters, Event, Tally};
+use crate::events::{EventKind, EventStream, Numbers};
 use crate::provider::Provider;
 use crate::standing::{Change, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
@@ -44,6 +48,7 @@ use lease::{Mints, PenaltyCount};
 use logical_time::LogicalClock;
 use published_pick::PublishedPick;
 use refresh::KnownRefresher;
+use samples::SamplePeriod;
 use state::{PoolState, Slot};
 
 pub use builder::PoolBuilder;
@@ -53,6 +58,7 @@ pub use lease::Lease;
 pub use mode::Mode;
 pub use refresh::{RefreshError, Refresher, Unfinished};
 pub use request_options::{Affinity, Pin};
+pub use why::{Availability, Behind, Explanation, Precedence};
 
 pub(crate) use header_names::CredentialHeaderNames;
 pub(crate) use logical_time::LogicalTime;
@@ -62,7 +68,7 @@ pub(crate) use published_pick::CachedPick;
 pub(crate) use refresh::{Refreshed, Refreshing};
 pub(crate) use request_options::RequestOptions;
 pub(crate) use save::Saving;
-pub(crate) use state::{Picked, Refusal, Suspect, Wakeup};
+pub(crate) use state::{Picked, Refusal, Said, Suspect, Wakeup};
 
 type BoxVault = BoxCloneService<VaultRequest, VaultResponse, VaultError>;
 
@@ -107,9 +113,14 @@ struct Inner {
     unsaved: AtomicBool,
     saver: Mutex<save::Saver>,
     last_responses: LastResponses,
+    sample_period: SamplePeriod,
+    /// Whether the limit headers of each response are read, since somebody depends on them or nothing counts periods.
+    reads_each_allowance: bool,
     mints: Mints,
     /// The refresher of one of the layers.
     known_refresher: Mutex<Option<KnownRefresher>>,
+    /// Whether the log says already that no refresher is known.
+    lacks_refresher: AtomicBool,
     /// Whether a layer saves for the pool.
     saves: AtomicBool,
     /// Notified when a new token, or the end of a renewal, may change what must be renewed next.
@@ -172,14 +183,29 @@ impl Pool {
     pub fn active(&self) -> Option<CredentialId> {
         let now = self.now();
         self.with_state(|state, config| {
-            let slot = state.active(config, now)?;
+            let slot = state.active(None, config, now)?;
             Some(state.slots[slot].lease.credential().id)
         })
     }
 
     /// Returns how often things happened since the pool was opened.
     pub fn counters(&self) -> Counters {
-        self.0.tally.read()
+        let now = self.now();
+        self.0.tally.read(|| {
+            self.with_state(|state, _| {
+                let count = |slot: &Slot| {
+                    let cooling = slot.cooling_time.up_to(now);
+                    slot.lease.stats().read(slot.lease.credential().id, cooling)
+                };
+                state.slots.iter().map(count).collect()
+            })
+        })
+    }
+
+    /// Returns a stream of the pool's events from now on. There may be several. As long as there is none, events cost a
+    /// request one read of an atomic number.
+    pub fn events(&self) -> EventStream {
+        self.0.config.observer.stream(self.0.config.clock.clone())
     }
 
     /// Returns the time on the pool's clock.
@@ -194,7 +220,9 @@ impl Pool {
     /// [`VaultError::NotFound`] if the pool has no such credential, and the vault's error if it can't be saved. The
     /// change still applies in this process, and the pool retries to save it in the background.
     pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
-        self.apply_manual_change(id, Change::Reset)?;
+        if let Some(lease) = self.apply_manual_change(id, Change::Reset)? {
+            self.emit(Numbers::NONE, EventKind::Reset { account: lease.credential().into() });
+        }
         self.save().await
     }
 
@@ -209,7 +237,7 @@ impl Pool {
     /// process, but perhaps not in others.
     pub async fn pause(&self, id: CredentialId) -> Result<(), VaultError> {
         if let Some(lease) = self.apply_manual_change(id, Change::Paused)? {
-            self.emit(&Event::Paused { credential: lease.credential() });
+            self.emit(Numbers::NONE, EventKind::Paused { account: lease.credential().into() });
         }
         self.save().await
     }
@@ -220,7 +248,7 @@ impl Pool {
     /// The same as for [`reset`](Self::reset).
     pub async fn resume(&self, id: CredentialId) -> Result<(), VaultError> {
         if let Some(lease) = self.apply_manual_change(id, Change::Resumed)? {
-            self.emit(&Event::Resumed { credential: lease.credential() });
+            self.emit(Numbers::NONE, EventKind::Resumed { account: lease.credential().into() });
             // Its token may be due for renewal.
             self.0.renewals.send_replace(());
         }
@@ -233,7 +261,10 @@ impl Pool {
     /// # Errors
     /// The same as for [`reset`](Self::reset).
     pub async fn set_tier(&self, id: CredentialId, tier: Option<u8>) -> Result<(), VaultError> {
-        self.apply_manual_change(id, Change::Tier { tier })?;
+        if let Some(lease) = self.apply_manual_change(id, Change::Tier { tier })? {
+            let account = lease.credential().into();
+            self.emit(Numbers::NONE, EventKind::Moved { account, tier, place: None });
+        }
         self.save().await
     }
 
@@ -294,12 +325,24 @@ impl Pool {
         result
     }
 
-    pub(crate) fn emit(&self, event: &Event<'_>) {
-        self.0.config.observer.emit(event);
+    pub(crate) fn emit(&self, numbers: Numbers, kind: EventKind) {
+        self.0.config.observer.emit(self.now(), numbers, kind);
+    }
+
+    /// Returns the number of a request that begins, if somebody observes it.
+    #[inline]
+    pub(crate) fn number_request(&self) -> Option<NonZeroU64> {
+        self.0.config.observer.number_request()
     }
 
     pub(crate) fn is_observed(&self) -> bool {
         self.0.config.observer.is_set()
+    }
+
+    /// Returns whether each attempt is timed.
+    #[inline]
+    pub(crate) fn times_attempts(&self) -> bool {
+        self.0.config.times_attempts || self.is_observed()
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -331,7 +374,7 @@ impl Pool {
     pub(crate) fn next_kind(&self) -> Option<crate::Kind> {
         let now = self.now();
         self.with_state(|state, config| {
-            let slot = state.active(config, now).or_else(|| state.first_allowed(config))?;
+            let slot = state.active(None, config, now).or_else(|| state.first_allowed(config))?;
             Some(state.slots[slot].lease.credential().kind)
         })
     }

@@ -1,9 +1,12 @@
 //! Which kinds of credentials a pool uses.
 
+use serde::{Deserialize, Serialize};
+
 use crate::credential::Kind;
 
 /// Which kinds of credentials a pool uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Mode {
     /// OAuth accounts if there are any, else API keys.

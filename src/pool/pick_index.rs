@@ -15,12 +15,25 @@ pub(crate) type SortKey = (u8, bool, Rank, u64);
 /// A credential's position in an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
-    /// Not available: gone, of the wrong kind, paused, out of use, or at its cap.
-    Out,
+    /// In no order: no request can take it now.
+    Out(Barred),
     /// Ready.
     Ready(SortKey),
     /// Cooling down until this time.
     Cooling(Timestamp),
+}
+
+/// Why no request can take a credential now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Barred {
+    /// It serves as many requests as it may. It stays so until it is indexed again, even if some of them have ended.
+    AtCap,
+    Paused,
+    OutOfUse,
+    /// The pool's mode leaves its kind out.
+    LeftOut,
+    /// It is in the vault no more.
+    Gone,
 }
 
 /// The index for requests of one scope, or of none.
@@ -35,16 +48,16 @@ impl PickIndex {
     /// Moves a credential to this position.
     pub(crate) fn set(&mut self, slot: SlotIndex, position: Position) {
         if slot >= self.positions.len() {
-            self.positions.resize(slot + 1, Position::Out);
+            self.positions.resize(slot + 1, Position::Out(Barred::Gone));
         }
         match self.positions[slot] {
             before if before == position => return,
-            Position::Out => false,
+            Position::Out(_) => false,
             Position::Ready(key) => self.ready.remove(&(key, slot)),
             Position::Cooling(until) => self.cooling.remove(&(until, slot)),
         };
         match position {
-            Position::Out => false,
+            Position::Out(_) => false,
             Position::Ready(key) => self.ready.insert((key, slot)),
             Position::Cooling(until) => self.cooling.insert((until, slot)),
         };
@@ -66,9 +79,14 @@ impl PickIndex {
         self.ready.iter().map(|(_, slot)| *slot)
     }
 
+    /// Returns this credential's position.
+    pub(crate) fn position(&self, slot: SlotIndex) -> Position {
+        self.positions.get(slot).copied().unwrap_or(Position::Out(Barred::Gone))
+    }
+
     /// Returns whether this credential is ready.
     pub(crate) fn is_ready(&self, slot: SlotIndex) -> bool {
-        matches!(self.positions.get(slot), Some(Position::Ready(_)))
+        matches!(self.position(slot), Position::Ready(_))
     }
 
     /// Returns the credentials that cool down, soonest first.

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::state::{LoweredCap, Observation, Refusal, Suspect};
+use super::state::{LoweredCap, Observation, Refusal, Said, Suspect};
 use super::{Lease, LogicalTime, Pool, SlotIndex};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
-use crate::events::Event;
+use crate::events::{EventKind, Numbers};
 use crate::provider::{Assessment, ResponseView};
 use crate::rate_limit;
-use crate::standing::{Change, Health, Reason, Scope};
+use crate::standing::{Cause, Change, Health, Reason, Scope};
 
 impl Pool {
     /// Returns whether this status means that the account has reached a limit.
@@ -30,10 +30,11 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         scope: Option<&Scope>,
-        stated: Option<Timestamp>,
+        Said { status, stated }: Said,
+        numbers: Numbers,
     ) {
         let now = self.now();
-        let observation = Observation { lease, began, scope, now };
+        let observation = Observation { lease, began, numbers, scope, now, status };
         let until = self.with_state(|state, config| state.record_limit(&observation, stated, config));
         self.emit_cooled_down(&observation, until, Reason::Limited);
     }
@@ -46,34 +47,41 @@ impl Pool {
         lease: &Lease,
         (began, beside): (LogicalTime, u32),
         scope: Option<&Scope>,
-        stated: Option<Timestamp>,
+        said: Said,
+        numbers: Numbers,
     ) -> bool {
-        let now = self.now();
-        let observation = Observation { lease, began, scope: None, now };
+        let (now, status) = (self.now(), said.status);
+        let observation = Observation { lease, began, numbers, scope: None, now, status };
+        let until = said.stated.as_ref().map(|(until, _)| *until);
         let lowered =
-            self.with_state(|state, config| state.lower_cap(&observation, beside, stated, config));
+            self.with_state(|state, config| state.lower_cap(&observation, beside, until, config));
         match lowered {
-            None => self.record_limit(lease, began, scope, stated),
-            Some(LoweredCap { most, until, is_news: true, .. }) => self.emit(&Event::CapLowered {
-                credential: lease.credential(),
-                most,
-                wait: until.since(now),
-            }),
+            None => self.record_limit(lease, began, scope, said, numbers),
+            Some(LoweredCap { most, until, is_news: true, .. }) => {
+                let (account, wait) = (lease.credential().into(), until.since(now));
+                self.emit(numbers, EventKind::CapLowered { account, most, wait });
+            }
             Some(_) => {}
         }
         lowered.is_some()
     }
 
     /// Records a response that says that the account's owner must act.
-    pub(crate) fn record_stopped(&self, lease: &Lease, reason: &str) {
-        let health = |reason, generation| Health::NeedsSignIn { reason, generation };
-        self.put_out_of_use(lease, reason, health);
+    pub(crate) fn record_stopped(
+        &self,
+        lease: &Lease,
+        reason: &str,
+        status: StatusCode,
+        numbers: Numbers,
+    ) {
+        let health = |reason, generation, cause| Health::NeedsSignIn { reason, generation, cause };
+        self.put_out_of_use(lease, reason, status, health, numbers);
     }
 
     /// Records a response that says that the key will never work again.
-    pub(crate) fn record_dead(&self, lease: &Lease, reason: &str) {
-        let health = |reason, generation| Health::Dead { reason, generation };
-        self.put_out_of_use(lease, reason, health);
+    pub(crate) fn record_dead(&self, lease: &Lease, reason: &str, status: StatusCode, numbers: Numbers) {
+        let health = |reason, generation, cause| Health::Dead { reason, generation, cause };
+        self.put_out_of_use(lease, reason, status, health, numbers);
     }
 
     /// Takes a credential out of use until a person acts. A response to an older secret says nothing of the current
@@ -82,11 +90,14 @@ impl Pool {
         &self,
         lease: &Lease,
         reason: &str,
-        health: impl FnOnce(String, Generation) -> Health,
+        status: StatusCode,
+        health: impl FnOnce(String, Generation, Option<Cause>) -> Health,
+        numbers: Numbers,
     ) {
         let now = self.now();
         let reason = lease.redact(reason);
-        let health = health(reason.clone(), lease.credential().generation);
+        let cause = Cause { at: now, status: status.as_u16(), stated_by: None };
+        let health = health(reason.clone(), lease.credential().generation, Some(cause));
         let (is_spent, is_final) =
             (matches!(health, Health::Spent { .. }), matches!(health, Health::NeedsSignIn { .. }));
         let is_news = self.with_state(|state, config| {
@@ -101,11 +112,15 @@ impl Pool {
             }
             is_news
         });
-        let credential = lease.credential();
-        match is_news {
-            true if is_spent => self.emit(&Event::Spent { credential, reason: &reason }),
-            true => self.emit(&Event::NeedsSignIn { credential, reason: &reason }),
-            false => {}
+        if is_news {
+            let (account, reason) = (lease.credential().into(), reason.into());
+            self.emit(
+                numbers,
+                match is_spent {
+                    true => EventKind::Spent { account, reason },
+                    false => EventKind::NeedsSignIn { account, reason },
+                },
+            );
         }
     }
 
@@ -116,26 +131,30 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         reason: &str,
-        until: Option<Timestamp>,
+        Said { status, stated }: Said,
+        numbers: Numbers,
     ) {
         let now = self.now();
-        match until {
+        match stated {
             // A time in the past does not say when it ends.
-            Some(until) if until <= now => self.record_limit(lease, began, None, None),
-            Some(until) => {
-                let observation = Observation { lease, began, scope: None, now };
-                self.with_state(|state, config| state.record_spent(&observation, until, config));
+            Some((until, _)) if until <= now => {
+                self.record_limit(lease, began, None, Said { status, stated: None }, numbers);
+            }
+            Some(stated) => {
+                let observation = Observation { lease, began, numbers, scope: None, now, status };
+                let until =
+                    self.with_state(|state, config| state.record_spent(&observation, stated, config));
                 self.emit_cooled_down(&observation, Some(until), Reason::Spent);
             }
             None => {
-                let health = |reason, generation| Health::Spent { reason, generation };
-                self.put_out_of_use(lease, reason, health);
+                let health = |reason, generation, cause| Health::Spent { reason, generation, cause };
+                self.put_out_of_use(lease, reason, status, health, numbers);
             }
         }
     }
 
     /// Puts a credential back to use after a successful check.
-    pub(crate) fn record_recovery(&self, lease: &Lease) {
+    pub(crate) fn record_recovery(&self, lease: &Lease, numbers: Numbers) {
         let now = self.now();
         let is_news = self.with_state(|state, config| {
             let slot = &state.slots[lease.slot()];
@@ -146,15 +165,16 @@ impl Pool {
             is_news
         });
         if is_news {
-            self.emit(&Event::Recovered { credential: lease.credential() });
+            self.emit(numbers, EventKind::Recovered { account: lease.credential().into() });
         }
     }
 
     /// Cools suspects down, since another credential has succeeded in the same request.
     pub(crate) fn cool_down_refused(&self, suspects: &[Suspect], scope: Option<&Scope>) {
-        for Suspect { lease, began, refusal } in suspects {
+        for Suspect { lease, began, numbers, refusal, status } in suspects {
             let scope = scope.filter(|_| *refusal == Refusal::Forbidden);
-            let observation = Observation { lease, began: *began, scope, now: self.now() };
+            let (began, numbers, status, now) = (*began, *numbers, *status, self.now());
+            let observation = Observation { lease, began, numbers, scope, now, status };
             let until = self.with_state(|state, config| state.cool_down_refused(&observation, config));
             self.emit_cooled_down(&observation, until, Reason::Refused);
         }
@@ -163,8 +183,9 @@ impl Pool {
     /// Records the suspects of a request that has ended without comparing them.
     pub(crate) fn record_suspects(&self, suspects: &[Suspect]) {
         let now = self.now();
-        for lease in self.with_state(|state, config| state.record_suspects(suspects, config, now)) {
-            self.emit(&Event::Suspected { credential: lease.credential() });
+        let new = self.with_state(|state, config| state.record_suspects(suspects, config, now));
+        for Suspect { lease, numbers, .. } in new {
+            self.emit(numbers, EventKind::Suspected { account: lease.credential().into() });
         }
     }
 
@@ -174,23 +195,26 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         scope: Option<&Scope>,
+        status: StatusCode,
         headers: &HeaderMap,
+        numbers: Numbers,
     ) {
         if lease.penalty().is_set() {
-            let observation = Observation { lease, began, scope, now: self.now() };
+            let now = self.now();
+            let observation = Observation { lease, began, numbers, scope, now, status };
             if self.with_state(|state, config| state.record_success(&observation, config)) {
-                self.emit(&Event::Recovered { credential: lease.credential() });
+                self.emit(numbers, EventKind::Recovered { account: lease.credential().into() });
             }
         }
         let reads_all = self.0.config.policy.reads_allowance();
         if !reads_all && !self.may_be_used_up(headers) {
             return;
         }
-        let observation = Observation { lease, began, scope, now: self.now() };
-        let Some(allowance) = rate_limit::allowance(headers, observation.now) else { return };
-        if reads_all || allowance.used_up_until.is_some() {
+        let observation = Observation { lease, began, numbers, scope, now: self.now(), status };
+        let Some(stated) = rate_limit::allowance_stated(headers, observation.now) else { return };
+        if reads_all || stated.0.used_up_until.is_some() {
             let until =
-                self.with_state(|state, config| state.record_allowance(&observation, allowance, config));
+                self.with_state(|state, config| state.record_allowance(&observation, stated, config));
             self.emit_cooled_down(&observation, until, Reason::UsedUp);
         }
     }
@@ -211,9 +235,34 @@ impl Pool {
         self.0.last_responses.record(slot, status, || self.now());
     }
 
-    /// Adds the time to the last responses that have none yet.
-    pub(super) fn date_last_responses(&self) {
+    /// Records what a response says is left of the account's limits. Most responses of a busy account are passed over
+    /// here: a few each second say enough.
+    #[inline]
+    pub(crate) fn record_allowance(&self, lease: &Lease, headers: &HeaderMap, numbers: Numbers) {
+        if self.0.reads_each_allowance || lease.samples().take(&self.0.sample_period) {
+            self.record_windows(lease, headers, numbers);
+        }
+    }
+
+    #[cold]
+    fn record_windows(&self, lease: &Lease, headers: &HeaderMap, numbers: Numbers) {
+        let now = self.now();
+        let windows = rate_limit::windows(headers, now);
+        if windows.is_empty() {
+            return;
+        }
+        self.with_state(|state, config| state.record_windows(lease.slot(), &windows, config, now));
+        if self.is_observed() {
+            let (account, windows) = (lease.credential().into(), windows.into());
+            self.emit(numbers, EventKind::Allowance { account, windows });
+        }
+    }
+
+    /// Does what requests leave to the task that syncs the pool: adds the time to the last responses that have none
+    /// yet, and lets each account's next responses say what is left.
+    pub(super) fn catch_up(&self) {
         self.0.last_responses.date(self.now());
+        self.0.sample_period.advance();
     }
 
     fn may_be_used_up(&self, headers: &HeaderMap) -> bool {
@@ -222,13 +271,16 @@ impl Pool {
 
     fn emit_cooled_down(&self, observation: &Observation<'_>, until: Option<Timestamp>, reason: Reason) {
         if let Some(until) = until {
-            self.emit(&Event::CooledDown {
-                credential: observation.lease.credential(),
-                until,
-                wait: until.since(observation.now),
-                reason,
-                scope: observation.scope,
-            });
+            self.emit(
+                observation.numbers,
+                EventKind::CooledDown {
+                    account: observation.lease.credential().into(),
+                    until,
+                    wait: until.since(observation.now),
+                    reason,
+                    scope: observation.scope.cloned(),
+                },
+            );
         }
     }
 

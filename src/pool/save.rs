@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use super::Pool;
-use crate::events::Event;
+use crate::events::{EventKind, Numbers};
 use crate::patience::within;
 use crate::standing::Outcome;
 use crate::vault::{self, VaultError};
@@ -241,8 +241,10 @@ impl Task {
         }
         match result {
             Ok(()) if count == 0 => {}
-            Ok(()) => pool.emit(&Event::Saved { outcomes: count }),
-            Err(ref error) => pool.emit(&Event::SaveFailed { error: &error.to_string() }),
+            Ok(()) => pool.emit(Numbers::NONE, EventKind::Saved { outcomes: count }),
+            Err(ref error) => {
+                pool.emit(Numbers::NONE, EventKind::SaveFailed { error: error.to_string().into() })
+            }
         }
         waiters.finish(&result);
         result.is_ok()
@@ -259,7 +261,7 @@ impl Task {
             Ok(result) => result,
             Err(_) => {
                 let error = "the vault takes more than a second; it is waited for in the background";
-                self.pool.emit(&Event::SaveFailed { error });
+                self.pool.emit(Numbers::NONE, EventKind::SaveFailed { error: error.into() });
                 waiters.responses.clear();
                 self.stop_waiting();
                 recording.await
@@ -278,6 +280,6 @@ impl Task {
 
     /// Keeps the outcomes that were being saved for another try.
     fn put_back(&self) {
-        self.pool.with_state(|state, _| state.journal.put_back());
+        self.pool.with_state(|state, _| state.keep_unsaved());
     }
 }

@@ -3,6 +3,7 @@
 
 mod blame;
 mod cap;
+mod cooling_time;
 mod index;
 mod merge;
 mod misdated;
@@ -10,11 +11,15 @@ mod observation;
 mod order;
 mod pick;
 mod record;
+mod resets;
 mod slot;
 mod stated;
+mod trial;
 mod unsaved;
+mod why;
 
 use std::collections::HashMap;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +40,7 @@ use crate::error::Error;
 use crate::standing::{Change, Cooldown, Outcome, Scope};
 use crate::vault::{Damage, FailedRefresh, Revision};
 
-pub(crate) use observation::{Observation, Refusal, Suspect};
+pub(crate) use observation::{Observation, Refusal, Said, Suspect};
 pub(crate) use slot::{LoweredCap, Slot};
 
 use stated::Stated;
@@ -73,10 +78,16 @@ pub(crate) struct PoolState {
     penalties: PenaltyCount,
     mints: Mints,
     affinity: AffinityMap,
+    allowances: unsaved::Allowances,
+    resets: resets::Resets,
     waiters: Vec<oneshot::Sender<()>>,
-    /// When the first of the lowered caps ends.
+    /// How many credentials are being tried after a long cooldown.
+    trials: usize,
+    /// When the first of the lowered caps, or of the waits for a trial, ends.
     caps_end: Option<Timestamp>,
     random: HasherRng,
+    /// Makes the spread of stated times differ from that of other processes.
+    spread_hasher: RandomState,
     pub(crate) journal: Journal,
     pub(crate) revision: Revision,
     /// The records that could not be read or used when the vault was last loaded.
@@ -88,6 +99,7 @@ pub(crate) struct PoolState {
 impl PoolState {
     pub(crate) fn new(logical_clock: LogicalClock, penalties: PenaltyCount, mints: Mints) -> Self {
         Self {
+            spread_hasher: RandomState::new(),
             slots: Vec::new(),
             by_id: HashMap::new(),
             by_label: HashMap::new(),
@@ -102,7 +114,10 @@ impl PoolState {
             penalties,
             mints,
             affinity: AffinityMap::default(),
+            allowances: unsaved::Allowances::default(),
+            resets: resets::Resets::default(),
             waiters: Vec::new(),
+            trials: 0,
             caps_end: None,
             random: HasherRng::default(),
             journal: Journal::default(),
@@ -196,6 +211,9 @@ impl PoolState {
         if change == Change::Reset {
             self.lift_cap(index);
         }
+        if change.is_word_on_a_trial() {
+            self.end_trial(index);
+        }
         let slot = &mut self.slots[index];
         // A success that only clears failures is not worth a write of its own.
         let cools = |cooldown: &Cooldown| cooldown.until > now;
@@ -206,6 +224,7 @@ impl PoolState {
             slot.clear_suspicion();
         }
         slot.update_penalty();
+        slot.update_cooling_time(now);
         let id = slot.lease.credential().id;
         if self.move_by(index, &change) {
             self.reindex_all(config, now);
@@ -221,11 +240,12 @@ impl PoolState {
     /// Returns the credential that every request without options takes, and until when.
     pub(crate) fn pick_to_publish(&self) -> (Option<&Lease>, Timestamp) {
         let first = self.index.ready().next().map(|slot| &self.slots[slot]);
-        // If its cap is lowered, it must be picked under the lock, which counts its requests.
-        let lease = first.filter(|slot| slot.lowered_cap.is_none()).map(|slot| &slot.lease);
+        // If its cap is lowered, or it is being tried, it must be picked under the lock, which counts its requests.
+        let lease = first.filter(|slot| !slot.is_counted()).map(|slot| &slot.lease);
         // Once it has expired, it must be renewed before it is sent.
         let expiry = lease.and_then(lapses_at);
-        let until = self.index.soonest().into_iter().chain(expiry).chain(self.caps_end).min();
+        let changes = self.index.soonest().into_iter().chain(self.resets.soonest());
+        let until = changes.chain(expiry).chain(self.caps_end).min();
         (lease, until.unwrap_or(Timestamp::from_millis(u64::MAX)))
     }
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Pool;
 use super::state::PoolState;
-use crate::events::Event;
+use crate::events::{EventKind, Numbers};
 use crate::vault::{VaultError, VaultExt};
 
 /// How many times a load is tried until it does not overlap with a save of this pool.
@@ -49,7 +49,7 @@ impl Pool {
             loop {
                 let now = ticks.tick().await;
                 let Some(pool) = pool.upgrade().map(Pool) else { return };
-                pool.date_last_responses();
+                pool.catch_up();
                 // Logged once, not every second.
                 let error = pool.sync().await.err().map(|error| error.to_string());
                 if error != reported
@@ -93,7 +93,7 @@ impl Pool {
             if let Some(damaged) = damaged {
                 self.put_all_back(newer);
                 for damage in damaged {
-                    self.emit(&Event::Damaged { damage: &damage });
+                    self.emit(Numbers::NONE, EventKind::Damaged { damage: damage.into() });
                 }
                 self.0.renewals.send_replace(());
                 return Ok(());

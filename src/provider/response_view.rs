@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::clock::Timestamp;
 use crate::rate_limit::{self, string, token};
+use crate::standing::{Stated, StatedBy};
 
 /// A response as a [`Provider`](super::Provider) reads it.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,7 @@ pub struct Assessment {
     pub verdict: Option<Verdict>,
     /// What a limit applies to, if that is known.
     pub limit_of: Option<LimitOf>,
+    stated: Option<Stated>,
 }
 
 /// What a limit applies to.
@@ -70,23 +72,22 @@ impl Assessment {
     ///   page with a 401 that has no `www-authenticate`.
     pub fn in_headers(view: &ResponseView<'_>) -> Self {
         let ResponseView { status, headers, now, .. } = *view;
-        let retry_at = rate_limit::retry_at(headers, now);
-        let with = |verdict| Self { retry_at, verdict: Some(verdict), limit_of: None };
+        let assessed = Self::default().or_stated(rate_limit::retry_stated(headers, now));
         let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter();
         let insufficient = |value: &HeaderValue| names_error(value.as_bytes(), b"insufficient_scope");
         if is_refusal && challenges.into_iter().any(insufficient) {
-            return with(Verdict::InsufficientScope);
+            return assessed.verdict(Verdict::InsufficientScope);
         }
         if is_foreign(status, headers) {
-            return with(Verdict::NotTheAccount);
+            return assessed.verdict(Verdict::NotTheAccount);
         }
         if status == StatusCode::FORBIDDEN
-            && let Some(retry_at) = rate_limit::refused_by_limit(headers, now)
+            && let stated @ Some(_) = rate_limit::refused_by_limit(headers, now)
         {
-            return Self { retry_at: Some(retry_at), ..with(Verdict::Limited) };
+            return Self::default().or_stated(stated).verdict(Verdict::Limited);
         }
-        Self { retry_at, ..Self::default() }
+        assessed
     }
 
     /// Sets [`retry_at`](Self::retry_at) if it is unset.
@@ -94,6 +95,43 @@ impl Assessment {
     pub fn or_retry_at(mut self, retry_at: Option<Timestamp>) -> Self {
         self.retry_at = self.retry_at.or(retry_at);
         self
+    }
+
+    /// Sets [`retry_at`](Self::retry_at) if it is unset, and says what states it.
+    #[must_use]
+    pub(crate) fn or_stated(mut self, stated: Option<Stated>) -> Self {
+        if self.retry_at.is_none()
+            && let Some((at, by)) = stated
+        {
+            self.retry_at = Some(at);
+            self.stated = Some((at, by));
+        }
+        self
+    }
+
+    /// Moves [`retry_at`](Self::retry_at) to this time if that is later: if several limits are used up, the longest
+    /// counts.
+    #[cfg(feature = "providers")]
+    pub(super) fn prolong(&mut self, stated: Option<Stated>) {
+        if let Some((at, by)) = stated
+            && self.retry_at < Some(at)
+        {
+            self.retry_at = Some(at);
+            self.stated = Some((at, by));
+        }
+    }
+
+    /// Says which part of the response states this time, which is [`retry_at`](Self::retry_at) or that of a
+    /// [`Verdict::Spent`], so that people can be told. Of several calls the last counts.
+    #[must_use]
+    pub fn stating(mut self, at: Timestamp, by: StatedBy) -> Self {
+        self.stated = Some((at, by));
+        self
+    }
+
+    /// Returns which part of the response states this time, if that is known.
+    pub fn stated_by(&self, at: Timestamp) -> Option<&StatedBy> {
+        self.stated.as_ref().filter(|(stated, _)| *stated == at).map(|(_, by)| by)
     }
 
     /// Sets the verdict.

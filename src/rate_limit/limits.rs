@@ -14,31 +14,42 @@ pub(super) struct Bucket {
     pub(super) reset: Option<Reset>,
 }
 
+impl Bucket {
+    /// Returns the remaining part in thousandths, rounded up.
+    pub(super) fn permille(&self) -> Option<u16> {
+        let limit = self.limit.filter(|limit| *limit > 0)?;
+        let permille = self.remaining?.min(limit).saturating_mul(1_000).div_ceil(limit);
+        Some(u16::try_from(permille).unwrap_or(1_000))
+    }
+}
+
 /// Several limits together. Times are milliseconds from now.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Sum {
     pub(super) headroom: Option<u16>,
     pub(super) soonest: Option<i64>,
-    pub(super) used_up: Option<i64>,
-    unsaid: Option<i64>,
+    pub(super) used_up: Option<Reached>,
+    unsaid: Option<Reached>,
 }
 
+/// When a limit that was reached resets, and the place of the limit.
+pub(super) type Reached = (i64, usize);
+
 impl Sum {
-    fn count(&mut self, bucket: &Bucket, clock: &UpstreamClock<'_>) {
+    fn count(&mut self, bucket: &Bucket, place: usize, clock: &UpstreamClock<'_>) {
         if bucket.limit == Some(0) {
             return;
         }
-        if let (Some(limit), Some(remaining)) = (bucket.limit, bucket.remaining) {
-            let permille = remaining.min(limit).saturating_mul(1_000).div_ceil(limit);
-            self.left(u16::try_from(permille).unwrap_or(1_000));
+        if let Some(permille) = bucket.permille() {
+            self.left(permille);
         }
         let Some(reset) = bucket.reset else { return };
         let ahead = clock.ahead(reset);
         self.resets(ahead);
         match bucket.remaining {
-            Some(0) => self.used_up = self.used_up.max(Some(ahead)),
+            Some(0) => self.used_up = self.used_up.max(Some((ahead, place))),
             Some(_) => {}
-            None => self.unsaid = self.unsaid.max(Some(ahead)),
+            None => self.unsaid = self.unsaid.max(Some((ahead, place))),
         }
     }
 
@@ -65,22 +76,42 @@ impl Sum {
     }
 
     /// Returns how long these limits block requests, if they do.
-    pub(super) fn blocked(&self) -> Option<i64> {
+    pub(super) fn blocked(&self) -> Option<Reached> {
         self.used_up.or(self.unsaid)
     }
 }
 
-const ANTHROPIC_KINDS: [&str; 4] = ["requests", "tokens", "input-tokens", "output-tokens"];
-const X_RATELIMIT_KINDS: [&str; 8] = [
-    "requests",
-    "tokens",
-    "requests-minute",
-    "requests-hour",
-    "requests-day",
-    "tokens-minute",
-    "tokens-hour",
-    "tokens-day",
-];
+/// Lists the kinds of a family of limits, and the headers of their resets.
+macro_rules! limits {
+    ($kinds:ident, $resets:ident, $before:literal, $after:literal, [$($kind:literal),+ $(,)?]) => {
+        const $kinds: &[&str] = &[$($kind),+];
+        const $resets: &[&str] = &[$(concat!($before, $kind, $after)),+];
+    };
+}
+
+limits!(
+    ANTHROPIC_KINDS,
+    ANTHROPIC_RESETS,
+    "anthropic-ratelimit-",
+    "-reset",
+    ["requests", "tokens", "input-tokens", "output-tokens"]
+);
+limits!(
+    X_RATELIMIT_KINDS,
+    X_RATELIMIT_RESETS,
+    "x-ratelimit-reset-",
+    "",
+    [
+        "requests",
+        "tokens",
+        "requests-minute",
+        "requests-hour",
+        "requests-day",
+        "tokens-minute",
+        "tokens-hour",
+        "tokens-day",
+    ]
+);
 
 pub(super) type Places = std::ops::Range<usize>;
 pub(super) const ANTHROPIC: Places = 0..ANTHROPIC_KINDS.len();
@@ -88,6 +119,25 @@ pub(super) const X_RATELIMIT: Places = ANTHROPIC.end..ANTHROPIC.end + X_RATELIMI
 pub(super) const X_RATELIMIT_ALL: Places = X_RATELIMIT.end..X_RATELIMIT.end + 1;
 pub(super) const RATELIMIT: Places = X_RATELIMIT_ALL.end..X_RATELIMIT_ALL.end + 1;
 pub(super) const BUCKETS: usize = RATELIMIT.end;
+/// The place of the limits in `ratelimit` itself, after all others.
+const IETF: usize = BUCKETS;
+
+/// Returns the name of the limit at this place.
+pub(super) fn bucket_name(place: usize) -> &'static str {
+    let kind = match place {
+        place if ANTHROPIC.contains(&place) => ANTHROPIC_KINDS.get(place - ANTHROPIC.start),
+        place if X_RATELIMIT.contains(&place) => X_RATELIMIT_KINDS.get(place - X_RATELIMIT.start),
+        _ => None,
+    };
+    kind.copied().unwrap_or("quota")
+}
+
+/// Returns the header that states when the limit at this place resets.
+pub(super) fn reset_header(place: usize) -> &'static str {
+    let others = ["x-ratelimit-reset", "ratelimit-reset", "ratelimit"];
+    let mut headers = ANTHROPIC_RESETS.iter().chain(X_RATELIMIT_RESETS).chain(&others);
+    headers.nth(place).copied().unwrap_or_default()
+}
 
 #[derive(Clone, Copy)]
 enum Field {
@@ -181,6 +231,10 @@ impl Limits {
         limits
     }
 
+    pub(super) fn bucket(&self, place: usize) -> &Bucket {
+        &self.buckets[place]
+    }
+
     fn take(&mut self, meaning: &Meaning, value: &HeaderValue, clock: &UpstreamClock<'_>) {
         let text = value.as_bytes().trim_ascii();
         match *meaning {
@@ -218,20 +272,20 @@ impl Limits {
             // Each look-up reads all policies, so a long list must not cause many.
             let limit = if items <= 8 { policy_quota(clock.headers, item.name) } else { None };
             let reset = item.t.map(|seconds| Reset::In(milliseconds(seconds)));
-            sum.count(&Bucket { limit, remaining: item.r, reset }, clock);
+            sum.count(&Bucket { limit, remaining: item.r, reset }, IETF, clock);
         });
         self.ietf_items = items;
         if whole.is_some() {
             self.ietf = sum;
         } else if let Some(bucket) = draft_07(text) {
-            self.ietf.count(&bucket, clock);
+            self.ietf.count(&bucket, IETF, clock);
         }
     }
 
     pub(super) fn sum(&self, clock: &UpstreamClock<'_>, places: Places) -> Sum {
         let mut sum = Sum::default();
-        for bucket in &self.buckets[places] {
-            sum.count(bucket, clock);
+        for place in places {
+            sum.count(&self.buckets[place], place, clock);
         }
         sum
     }

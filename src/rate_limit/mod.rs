@@ -10,6 +10,7 @@
 mod ietf;
 mod limits;
 mod values;
+mod windows;
 
 use std::cell::OnceCell;
 use std::time::Duration;
@@ -17,13 +18,18 @@ use std::time::Duration;
 use http::header::{self, AsHeaderName, HeaderMap};
 
 use crate::clock::Timestamp;
-use limits::{ANTHROPIC, BUCKETS, Limits, RATELIMIT, X_RATELIMIT, X_RATELIMIT_ALL};
+use crate::standing::{Stated, StatedBy};
+use limits::{
+    ANTHROPIC, BUCKETS, Limits, RATELIMIT, Reached, X_RATELIMIT, X_RATELIMIT_ALL, reset_header,
+};
 use values::{MILLIONTHS, clamped, delay, delay_or_epoch, epoch_or_text, http_date};
 
 pub(crate) use ietf::{string, token};
 pub(crate) use values::Reset;
 #[cfg(feature = "providers")]
 pub(crate) use values::{any_reset, date_and_minute, go_duration};
+pub(crate) use windows::MOST_WINDOWS;
+pub use windows::{Window, windows};
 
 /// The longest wait that an upstream may state: 8 days, since the longest limits in use are weekly. A later time
 /// counts as this.
@@ -71,43 +77,48 @@ pub const MAX_SPENT: Duration = Duration::from_secs(35 * 24 * 60 * 60);
 /// assert_eq!(rate_limit::retry_at(&headers, now), Some(Timestamp::from_millis(1_700_000_001_500)));
 /// ```
 pub fn retry_at(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    retry_stated(headers, now).map(|(at, _)| at)
+}
+
+/// Returns the same, and the header that decides.
+pub(crate) fn retry_stated(headers: &HeaderMap, now: Timestamp) -> Option<Stated> {
     if headers.is_empty() {
         return None;
     }
     let clock = UpstreamClock::new(headers, now);
-    if let Some(reset) = retry_after_any(headers).or_else(|| unified_reset(headers)) {
-        return Some(clock.local(clock.ahead(reset)));
+    if let Some(found) = retry_after_any(headers).or_else(|| unified_reset(headers)) {
+        return Some(clock.stated(found));
     }
     let limits = Limits::read(headers, &clock)?;
-    let ahead = limits
+    let reached = limits
         .sum(&clock, ANTHROPIC)
         .blocked()
         .or_else(|| limits.sum(&clock, X_RATELIMIT).blocked())
         .or_else(|| limits.sum(&clock, X_RATELIMIT_ALL).blocked())
         .or_else(|| limits.ietf.blocked())
         .or_else(|| limits.sum(&clock, RATELIMIT).blocked())?;
-    Some(clock.local(ahead))
+    Some(clock.reached(reached))
 }
 
-/// Returns when the account may be asked again, if the headers prove that a limit is the reason for a refusal: by a
-/// `retry-after`, or by a limit with nothing remaining and a known reset. For a status such as 403, which has other
-/// reasons, too: many servers send their limits with every response.
-pub(crate) fn refused_by_limit(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+/// Returns when the account may be asked again, and the header that decides, if the headers prove that a limit is the
+/// reason for a refusal: by a `retry-after`, or by a limit with nothing remaining and a known reset. For a status such
+/// as 403, which has other reasons, too: many servers send their limits with every response.
+pub(crate) fn refused_by_limit(headers: &HeaderMap, now: Timestamp) -> Option<Stated> {
     if headers.is_empty() {
         return None;
     }
     let clock = UpstreamClock::new(headers, now);
-    if let Some(reset) = retry_after_any(headers) {
-        return Some(clock.local(clock.ahead(reset)));
+    if let Some(found) = retry_after_any(headers) {
+        return Some(clock.stated(found));
     }
     let is_rejected = headers.get(UNIFIED_STATUS).is_some_and(|status| status == "rejected");
-    if is_rejected && let Some(reset) = unified_reset(headers) {
-        return Some(clock.local(clock.ahead(reset)));
+    if is_rejected && let Some(found) = unified_reset(headers) {
+        return Some(clock.stated(found));
     }
     let limits = Limits::read(headers, &clock)?;
     let mut sum = limits.sum(&clock, 0..BUCKETS);
     sum.add(&limits.ietf);
-    sum.used_up.map(|ahead| clock.local(ahead))
+    sum.used_up.map(|reached| clock.reached(reached))
 }
 
 /// Returns whether there is any header of a limit, except `retry-after`, which proxies send, too.
@@ -150,6 +161,14 @@ pub struct Allowance {
 /// assert_eq!(allowance.headroom, Some(200));
 /// ```
 pub fn allowance(headers: &HeaderMap, now: Timestamp) -> Option<Allowance> {
+    allowance_stated(headers, now).map(|(allowance, _)| allowance)
+}
+
+/// Returns the same, and the header that states until when it is used up.
+pub(crate) fn allowance_stated(
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Option<(Allowance, Option<StatedBy>)> {
     if headers.is_empty() {
         return None;
     }
@@ -158,12 +177,14 @@ pub fn allowance(headers: &HeaderMap, now: Timestamp) -> Option<Allowance> {
     let mut sum = limits.sum(&clock, 0..BUCKETS);
     sum.add(&limits.ietf);
     sum.add(&limits.unified);
+    let used_up =
+        sum.used_up.filter(|(ahead, _)| *ahead > 0).map(|reached| clock.reached(reached)).unzip();
     let allowance = Allowance {
         headroom: sum.headroom,
         resets_at: sum.soonest.map(|ahead| clock.local(ahead)),
-        used_up_until: sum.used_up.filter(|ahead| *ahead > 0).map(|ahead| clock.local(ahead)),
+        used_up_until: used_up.0,
     };
-    (allowance != Allowance::default()).then_some(allowance)
+    (allowance != Allowance::default()).then_some((allowance, used_up.1))
 }
 
 /// Converts a time from the body of a response with these headers to local time, at most this far ahead.
@@ -207,19 +228,24 @@ fn retry_after(text: &[u8]) -> Option<Reset> {
     delay_or_epoch(text).or_else(|| http_date(text).map(Reset::At))
 }
 
-fn retry_after_any(headers: &HeaderMap) -> Option<Reset> {
-    first(headers, "retry-after-ms", retry_after_ms)
-        .or_else(|| first(headers, header::RETRY_AFTER, retry_after))
+/// A time that the header of this name states.
+type Found = (Reset, &'static str);
+
+fn retry_after_any(headers: &HeaderMap) -> Option<Found> {
+    const IN_MS: &str = "retry-after-ms";
+    let in_ms = first(headers, IN_MS, retry_after_ms).map(|reset| (reset, IN_MS));
+    in_ms.or_else(|| Some((first(headers, header::RETRY_AFTER, retry_after)?, "retry-after")))
 }
 
 const UNIFIED_STATUS: &str = "anthropic-ratelimit-unified-status";
 
-fn unified_reset(headers: &HeaderMap) -> Option<Reset> {
+fn unified_reset(headers: &HeaderMap) -> Option<Found> {
+    const NAME: &str = "anthropic-ratelimit-unified-reset";
     let status = headers.get(UNIFIED_STATUS);
     if status.is_some_and(|status| status.as_bytes().starts_with(b"allowed")) {
         return None;
     }
-    first(headers, "anthropic-ratelimit-unified-reset", epoch_or_text)
+    Some((first(headers, NAME, epoch_or_text)?, NAME))
 }
 
 /// How far behind the local clock a `date` header may be and still count as the same time: it is in whole seconds, and
@@ -254,6 +280,14 @@ impl<'a> UpstreamClock<'a> {
             Reset::In(milliseconds) => milliseconds,
             Reset::At(time) => time.saturating_sub(self.upstream()),
         }
+    }
+
+    fn stated(&self, (reset, header): Found) -> Stated {
+        (self.local(self.ahead(reset)), StatedBy::Header(header.into()))
+    }
+
+    fn reached(&self, (ahead, place): Reached) -> Stated {
+        (self.local(ahead), StatedBy::Header(reset_header(place).into()))
     }
 
     fn local(&self, ahead: i64) -> Timestamp {

@@ -1,6 +1,6 @@
 //! Builds a registry from its sources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 #[cfg(feature = "config")]
@@ -15,9 +15,9 @@ use super::names::Names;
 use super::{Entry, Registry, pool_key};
 use crate::provider::{Provider, vendor};
 use crate::secret::SecretString;
+use crate::settings::{Faults, Named, ProviderSettings, SettingsError};
 #[cfg(feature = "config")]
 use crate::settings::{File, open_file, read_file};
-use crate::settings::{Named, ProviderSettings, SettingsError};
 use crate::vault::{EnvironmentLayer, check_name};
 
 /// The `type` of a provider that only settings describe.
@@ -107,10 +107,15 @@ impl RegistryBuilder {
     /// Reads the file and the variables, and builds every provider.
     ///
     /// # Errors
-    /// A [`SettingsError`] if a setting is unknown or can't be used, or if the file can't be read.
+    /// A [`SettingsError`] if a setting is unknown or can't be used, or if the file can't be read;
+    /// [`SettingsError::Several`] if several settings are wrong.
     pub fn build(self) -> Result<Registry, SettingsError> {
         #[cfg(feature = "config")]
-        let file = self.file.as_ref().map_or_else(|| Ok(File::default()), ConfigFile::read)?;
+        let mut file = self.file.as_ref().map_or_else(|| Ok(File::default()), ConfigFile::read)?;
+        #[cfg(feature = "config")]
+        let mut faults = std::mem::take(&mut file.faults);
+        #[cfg(not(feature = "config"))]
+        let mut faults = Faults::default();
         #[cfg(feature = "config")]
         let sources = [self.program(), file.providers];
         #[cfg(not(feature = "config"))]
@@ -124,26 +129,34 @@ impl RegistryBuilder {
                 names.add(kind.name, (kind.make)(&mut |_| {}).aliases())?;
             }
         }
+        // Declared, but their names can't be used.
+        let mut refused = BTreeSet::new();
         for Named { name, place, settings } in sources.iter().flatten() {
             let values = settings.values();
             if values.kind.is_some() && names.find(name).is_none() {
-                check_name("provider", name).map_err(|error| SettingsError::Invalid {
+                let checked = check_name("provider", name).map_err(|error| SettingsError::Invalid {
                     place: place.clone(),
                     key: format!("providers.{name}"),
                     reason: format!("can't be used: {error}"),
-                })?;
+                });
                 let aliases = values.aliases.iter().flatten().map(String::as_str);
-                names.add(name, &aliases.collect::<Vec<_>>())?;
+                let added = checked.and_then(|()| names.add(name, &aliases.collect::<Vec<_>>()));
+                if faults.value(added).is_none() {
+                    refused.insert(name.clone());
+                }
             }
         }
         let mut merged: BTreeMap<String, Merged> = BTreeMap::new();
-        for source in sources {
-            for (name, (place, settings)) in names.resolve(source)? {
+        for mut source in sources {
+            source.retain(|named| !refused.contains(&named.name));
+            for (name, (place, settings)) in names.resolve(source, &mut faults) {
                 merged.entry(name).or_default().add(&settings, place);
             }
         }
+        // A variable may be of a provider that is unknown only because of a fault.
+        let variables = if faults.is_empty() { self.variables.as_slice() } else { &[] };
         let (of_environment, mut from_environment) =
-            crate::settings::read_environment(&self.variables, &names.all())?;
+            crate::settings::read_environment(variables, &names.all(), &mut faults);
         for (name, settings) in of_environment {
             let merged = merged.entry(name.clone()).or_default();
             let (before, now) = (merged.settings.leading(), settings.leading());
@@ -156,8 +169,11 @@ impl RegistryBuilder {
         let mut entries = BTreeMap::new();
         for name in &names.own {
             let merged = merged.remove(name).unwrap_or_default();
-            entries.insert(name.clone(), self.entry(name, merged, &names)?);
+            if let Some(entry) = self.entry(name, merged, &names, &mut faults) {
+                entries.insert(name.clone(), entry);
+            }
         }
+        faults.end()?;
         Ok(Registry {
             entries,
             aliases: names.aliases,
@@ -183,37 +199,43 @@ impl RegistryBuilder {
         source
     }
 
-    /// The provider of this name with its settings.
-    fn entry(&self, name: &str, merged: Merged, names: &Names) -> Result<Entry, SettingsError> {
+    /// The provider of this name with its settings. `None` if its type is one of the faults.
+    fn entry(&self, name: &str, merged: Merged, names: &Names, faults: &mut Faults) -> Option<Entry> {
         let Merged { settings, places } = merged;
-        let invalid = |key: &str, reason: &str| SettingsError::Invalid {
-            place: format!("the settings of {name} ({})", places.join("; ")),
-            key: key.to_owned(),
-            reason: reason.to_owned(),
+        let mut fault = |key: &str, reason: &str| {
+            faults.add(SettingsError::Invalid {
+                place: format!("the settings of {name} ({})", places.join("; ")),
+                key: key.to_owned(),
+                reason: reason.to_owned(),
+            });
         };
         let values = settings.values();
         let own = self.own.iter().rfind(|own| own.name() == name);
         if own.is_some() && values.kind.is_some() {
-            return Err(invalid("type", "can't be set: the program itself defines this provider"));
+            fault("type", "can't be set: the program itself defines this provider");
         }
         let kind = values.kind.as_deref().unwrap_or(name);
-        if (own.is_some() || kind != GENERIC)
-            && let Some(key) = settings.generic_only()
-        {
-            return Err(invalid(key, "is for providers of the type \"generic\" alone"));
+        if own.is_some() || kind != GENERIC {
+            for key in settings.generic_only() {
+                fault(key, "is for providers of the type \"generic\" alone");
+            }
         }
         if values.aliases.iter().flatten().any(|alias| names.find(alias) != Some(name)) {
             let reason = "is for providers that a file or the program declares by a `type`, and there";
-            return Err(invalid("aliases", reason));
+            fault("aliases", reason);
         }
         let vendor = match own {
             Some(_) => None,
             None if kind == GENERIC => None,
-            None => Some(vendor::KINDS.iter().find(|known| known.name == kind).ok_or_else(|| {
-                let known = vendor::KINDS.iter().map(|kind| format!("\"{}\"", kind.name));
-                let known = known.collect::<Vec<_>>().join(", ");
-                invalid("type", &format!("must be \"generic\" or one of {known}"))
-            })?),
+            None => {
+                let vendor = vendor::KINDS.iter().find(|known| known.name == kind);
+                if vendor.is_none() {
+                    let known = vendor::KINDS.iter().map(|kind| format!("\"{}\"", kind.name));
+                    let known = known.collect::<Vec<_>>().join(", ");
+                    fault("type", &format!("must be \"generic\" or one of {known}"));
+                }
+                Some(vendor?)
+            }
         };
         let (mut takes_hosts, mut takes_subscription) = (false, false);
         let provider = match (own, vendor) {
@@ -230,11 +252,10 @@ impl RegistryBuilder {
             }),
         };
         if values.endpoint_hosts.is_some() && !takes_hosts {
-            let reason = "is for Copilot and Qwen: other vendors' accounts name no host";
-            return Err(invalid("endpoint_hosts", reason));
+            fault("endpoint_hosts", "is for Copilot and Qwen: other vendors' accounts name no host");
         }
         if values.subscription_endpoint.is_some() && !takes_subscription {
-            return Err(invalid("subscription_endpoint", "is for OpenAI alone"));
+            fault("subscription_endpoint", "is for OpenAI alone");
         }
         // Only the vendor's own provider uses the vendor's variable: its key must not go to another server.
         let default = vendor.filter(|kind| kind.name == name).and_then(|kind| kind.api_key_variable);
@@ -246,7 +267,8 @@ impl RegistryBuilder {
             Some(EnvironmentLayer::new(key, variable, move || Some(token.clone())))
         });
         let provider = Configured::over(provider, &settings);
-        Ok(Entry { provider, settings, api_key_variable, environment })
+        let has_api_keys = vendor.is_none_or(|vendor| vendor.has_api_keys);
+        Some(Entry { provider, settings, api_key_variable, has_api_keys, environment })
     }
 
     fn value_of(&self, variable: &str) -> Option<SecretString> {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_layer::Layer;
 
@@ -58,6 +59,7 @@ struct Entry {
     provider: Arc<dyn Provider>,
     settings: ProviderSettings,
     api_key_variable: Option<String>,
+    has_api_keys: bool,
     /// Adds that variable's key, if it is set. All pools share one, and so its standing.
     environment: Option<EnvironmentLayer>,
 }
@@ -103,6 +105,14 @@ impl Registry {
         Ok(pool_key(name, &entry.settings))
     }
 
+    /// Returns the namespace in the provider's settings, if it is set.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn namespace(&self, name: &str) -> Result<Option<&str>, SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().namespace.as_deref())
+    }
+
     /// Returns the kinds of credentials that the provider's pool uses.
     ///
     /// # Errors
@@ -120,12 +130,44 @@ impl Registry {
         Ok(self.entry(name)?.1.settings.values().max_attempts)
     }
 
+    /// Returns the maximum number of concurrent requests per credential, if it is set.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn max_in_flight(&self, name: &str) -> Result<Option<NonZeroU32>, SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().max_in_flight)
+    }
+
+    /// Returns how long a limited credential cools down if the response does not say, if it is set.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn cooldown_limited(&self, name: &str) -> Result<Option<Duration>, SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().cooldown_limited)
+    }
+
+    /// Returns the origins that the provider's settings add.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn origins(&self, name: &str) -> Result<&[Origin], SettingsError> {
+        Ok(self.entry(name)?.1.settings.values().origins.as_deref().unwrap_or_default())
+    }
+
     /// Returns the environment variable from which the provider's pool takes an API key if it has none.
     ///
     /// # Errors
     /// [`SettingsError::UnknownProvider`].
     pub fn api_key_variable(&self, name: &str) -> Result<Option<&str>, SettingsError> {
         Ok(self.entry(name)?.1.api_key_variable.as_deref())
+    }
+
+    /// Returns whether the provider takes API keys. If its vendor gives none out, all its accounts are sign-ins.
+    ///
+    /// # Errors
+    /// [`SettingsError::UnknownProvider`].
+    pub fn has_api_keys(&self, name: &str) -> Result<bool, SettingsError> {
+        Ok(self.entry(name)?.1.has_api_keys)
     }
 
     /// Returns the origins to which the provider's settings allow credentials to go unencrypted. Whoever listens in on such a
@@ -139,6 +181,9 @@ impl Registry {
 
     /// Returns a builder of the provider's pool in this vault, with its settings. A pool without a stored API key uses the
     /// environment's, unless its mode is [`Mode::Subscription`].
+    ///
+    /// The pool has no refresher: give it that of the provider's OAuth client, or open it with `Setup::pool` (feature
+    /// `setup`).
     ///
     /// # Errors
     /// [`SettingsError::UnknownProvider`].

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::settings::{Named, ProviderSettings, SettingsError, nearest};
+use crate::settings::{Faults, Named, ProviderSettings, SettingsError, nearest};
 
 type Resolved = BTreeMap<String, (String, ProviderSettings)>;
 
@@ -38,22 +38,28 @@ impl Names {
         own.chain(aliases).collect()
     }
 
-    /// One source's settings with their place, by the providers' own names.
-    pub(super) fn resolve(&self, source: Vec<Named>) -> Result<Resolved, SettingsError> {
+    /// One source's settings with their place, by the providers' own names. What can't be resolved is left out, and is one of
+    /// the faults.
+    pub(super) fn resolve(&self, source: Vec<Named>, faults: &mut Faults) -> Resolved {
         let mut resolved = BTreeMap::new();
         for Named { name, place, settings } in source {
             let Some(own) = self.find(&name) else {
+                if faults.explain_unknown(&name) {
+                    continue;
+                }
                 let known = self.own.iter().chain(self.aliases.keys()).map(String::as_str);
                 let nearest = nearest(&name, known);
-                return Err(SettingsError::UnknownProvider { place: Some(place), name, nearest });
+                faults.add(SettingsError::UnknownProvider { place: Some(place), name, nearest });
+                continue;
             };
             if resolved.contains_key(own) {
                 let reason =
                     format!("is another name of {own}, which is set here, too; keep one of them");
-                return Err(SettingsError::Invalid { place, key: name, reason });
+                faults.add(SettingsError::Invalid { place, key: name, reason });
+                continue;
             }
             resolved.insert(own.to_owned(), (place, settings));
         }
-        Ok(resolved)
+        resolved
     }
 }

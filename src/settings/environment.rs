@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
-use super::keys;
+use super::keys::{self, Problem};
 use super::raw::Raw;
-use super::{ProviderSettings, SettingsError, nearest};
+use super::{Faults, ProviderSettings, SettingsError, nearest};
 
 const PREFIX: &str = "TOWER_CREDENTIALS_";
 
@@ -51,11 +51,13 @@ impl fmt::Display for FromEnvironment {
 /// The settings of the environment by provider, and the variable of each setting.
 pub(crate) type Environment = (BTreeMap<String, ProviderSettings>, Vec<FromEnvironment>);
 
-/// Reads the settings of the environment. `known` has each name or alias, with the provider's own name.
+/// Reads the settings of the environment. `known` has each name or alias, with the provider's own name. A variable that is
+/// wrong is left out, and is one of the faults.
 pub(crate) fn read(
     variables: &[(OsString, OsString)],
     known: &[(String, String)],
-) -> Result<Environment, SettingsError> {
+    faults: &mut Faults,
+) -> Environment {
     let mut names: Vec<_> =
         known.iter().map(|(name, provider)| (variable_name(name) + "_", name, provider)).collect();
     // The longest first: `openai-eu` is not `openai` with a setting `eu_…`.
@@ -71,7 +73,7 @@ pub(crate) fn read(
         let place = format!("the environment variable {variable}");
         let Some((prefix, _, provider)) = names.iter().find(|(prefix, ..)| rest.starts_with(prefix))
         else {
-            unless_a_setting(rest, known, place)?;
+            faults.value(unless_a_setting(rest, known, place));
             continue;
         };
         let key = &rest[prefix.len()..];
@@ -80,30 +82,34 @@ pub(crate) fn read(
             let upper = key.to_ascii_uppercase();
             let nearest = nearest(&upper, ends().iter().map(String::as_str));
             let nearest = nearest.map(|key| format!("{before}{key}"));
-            return Err(SettingsError::UnknownKey { place, key: key.to_owned(), nearest });
+            faults.add(SettingsError::UnknownKey { place, key: key.to_owned(), nearest });
+            continue;
         };
         let path: Vec<_> = path.iter().map(String::as_str).collect();
         let key = path.join(".");
-        let invalid = |reason: String| {
-            Err(SettingsError::Invalid { place: place.clone(), key: key.clone(), reason })
+        let other = names.iter().find(|(other, _, of)| other == prefix && of != provider);
+        let taken = match (other, set_by.insert((*provider, key.clone()), variable), value.to_str()) {
+            (Some((.., other)), ..) => Err(Problem::Invalid(format!(
+                "may be {provider}'s or {other}'s; set it in a file instead"
+            ))),
+            (_, Some(other), _) => {
+                Err(Problem::Invalid(format!("is set by {other}, too; keep one of them")))
+            }
+            (.., None) => Err(Problem::Invalid("must be UTF-8".to_owned())),
+            (.., Some(value)) => {
+                settings.entry((*provider).clone()).or_default().put(&path, &Raw::Plain(value))
+            }
         };
-        if let Some((.., other)) = names.iter().find(|(other, _, of)| other == prefix && of != provider)
-        {
-            return invalid(format!("may be {provider}'s or {other}'s; set it in a file instead"));
+        if let Err(problem) = taken {
+            faults.add(problem.at(&place, &key));
         }
-        if let Some(other) = set_by.insert((*provider, key.clone()), variable) {
-            return invalid(format!("is set by {other}, too; keep one of them"));
-        }
-        let Some(value) = value.to_str() else { return invalid("must be UTF-8".to_owned()) };
-        let settings = settings.entry((*provider).clone()).or_default();
-        settings.put(&path, &Raw::Plain(value)).map_err(|problem| problem.at(&place, &key))?;
     }
     let variables = set_by.into_iter().map(|((provider, setting), variable)| FromEnvironment {
         provider: provider.clone(),
         setting,
         variable: variable.to_owned(),
     });
-    Ok((settings, variables.collect()))
+    (settings, variables.collect())
 }
 
 /// The ends of variables' names, one per setting.

@@ -55,6 +55,8 @@ pub enum SettingsError {
         /// Who could, and how to prevent it.
         reason: String,
     },
+    /// Several settings are wrong: these are all of their errors, at least two.
+    Several(Vec<SettingsError>),
     /// A file can't be read.
     Io {
         /// The file.
@@ -91,7 +93,15 @@ impl fmt::Display for SettingsError {
             }
             Self::Syntax { place, reason } => write!(f, "{place}: {reason}"),
             Self::NotTrusted { path, reason } => {
-                write!(f, "the settings in {} are not believed: {reason}", path.display())
+                write!(f, "the settings in {} are not trusted: {reason}", path.display())
+            }
+            Self::Several(errors) => {
+                write!(f, "{} settings are wrong:", errors.len())?;
+                for (index, error) in errors.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { ";" };
+                    write!(f, "{separator} ({}) {error}", index + 1)?;
+                }
+                Ok(())
             }
             Self::Io { path, source } => write!(f, "could not read {}: {source}", path.display()),
         }
@@ -111,13 +121,45 @@ impl std::error::Error for SettingsError {
     }
 }
 
-/// Returns the most similar known name, if any is similar: one that begins with this name, or else the one with the fewest
-/// different letters.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let changes = |known: &&str| (!known.starts_with(name), strsim::damerau_levenshtein(name, known));
-    let nearest = known.into_iter().min_by_key(changes)?;
-    // At most half of its letters may be typing errors.
-    let is_near =
-        |(differs, changes): (bool, usize)| !differs || changes <= 2.max(name.chars().count() / 2);
-    is_near(changes(&nearest)).then(|| nearest.to_owned())
+/// Gathers errors, so that a person sees all of them at once.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<SettingsError>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, error: SettingsError) {
+        match error {
+            SettingsError::Several(errors) => self.0.extend(errors),
+            one => self.0.push(one),
+        }
+    }
+
+    /// Returns the value, or gathers the error.
+    pub(crate) fn value<T>(&mut self, result: Result<T, SettingsError>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one of them is the reason why this provider is unknown: its `type` is wrong, or misspelt.
+    pub(crate) fn explain_unknown(&self, provider: &str) -> bool {
+        let is_type = |error: &SettingsError| match error {
+            SettingsError::Invalid { key, .. } => *key == format!("providers.{provider}.type"),
+            SettingsError::UnknownKey { key, nearest, .. } => {
+                key.starts_with(&format!("providers.{provider}.")) && nearest.as_deref() == Some("type")
+            }
+            _ => false,
+        };
+        self.0.iter().any(is_type)
+    }
+
+    /// Fails with the errors, if there are any.
+    pub(crate) fn end(mut self) -> Result<(), SettingsError> {
+        match self.0.len() {
+            0 => Ok(()),
+            1 => Err(self.0.remove(0)),
+            _ => Err(SettingsError::Several(self.0)),
+        }
+    }
 }

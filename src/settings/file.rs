@@ -6,16 +6,18 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::keys::{self, TABLES};
+use super::keys::{self, Problem, TABLES};
 use super::reader::{Reader, raw};
 use super::vault;
-use super::{Named, ProviderSettings, SettingsError, VaultSettings, nearest};
+use super::{Faults, Named, ProviderSettings, SettingsError, VaultSettings, nearest};
 
 /// The contents of a file.
 #[derive(Default)]
 pub(crate) struct File {
     pub(crate) providers: Vec<Named>,
     pub(crate) vault: VaultSettings,
+    /// What is wrong in it.
+    pub(crate) faults: Faults,
 }
 
 /// Opens a settings file that only the user can have written, and returns its text; `None` if it is missing and may be.
@@ -33,37 +35,36 @@ pub(crate) fn open(path: &Path, must_exist: bool) -> Result<Option<Zeroizing<Str
     Ok(Some(text))
 }
 
-/// Reads a file's text. Errors call it `file`, and quote names of keys but never a value. Relative paths in it begin at
-/// `base`.
+/// Reads a file's text: all that is right in it, and all that is wrong. Errors call it `file`, and quote names of keys but
+/// never a value. Relative paths in it begin at `base`.
 pub(crate) fn read(file: &str, text: &str, base: &Path) -> Result<File, SettingsError> {
-    let reader = Reader { file, text };
-    let document = DeTable::parse(text).map_err(|error| SettingsError::Syntax {
-        place: error.span().map_or_else(|| file.to_owned(), |span| reader.place(span.start)),
-        reason: format!("no TOML: {}", error.message()),
-    })?;
+    let reader = Reader::new(file, text);
+    let document = reader.document()?;
     let mut read = File::default();
     for (key, value) in document.get_ref() {
-        let place = reader.place(key.span().start);
         match key.get_ref().as_ref() {
             "providers" => {}
             "vault" => {
-                let table = reader.table(&["vault"], value)?;
-                read.vault = VaultSettings::read(&reader, table, base)?;
+                if let Some(table) = reader.table(&["vault"], value) {
+                    read.vault = VaultSettings::read(&reader, table, base);
+                }
                 continue;
             }
-            key => {
-                let nearest = nearest_table(key);
-                return Err(SettingsError::UnknownKey { place, key: key.to_owned(), nearest });
+            name => {
+                reader.fault(key.span().start, name, Problem::Unknown(nearest_table(name)));
+                continue;
             }
         }
-        for (name, value) in reader.table(&["providers"], value)? {
+        for (name, value) in reader.table(&["providers"], value).into_iter().flatten() {
             let place = reader.place(name.span().start);
             let path = ["providers", name.get_ref().as_ref()];
+            let Some(table) = reader.table(&path, value) else { continue };
             let mut of_one = ProviderSettings::new();
-            reader.fill(&mut of_one, &path, &mut Vec::new(), reader.table(&path, value)?)?;
+            reader.fill(&mut of_one, &path, &mut Vec::new(), table);
             read.providers.push(Named { name: name.get_ref().to_string(), place, settings: of_one });
         }
     }
+    read.faults = reader.faults();
     Ok(read)
 }
 
@@ -86,20 +87,21 @@ impl<'a> Reader<'a> {
         provider: &[&str],
         path: &mut Vec<&'t str>,
         table: &'t DeTable<'a>,
-    ) -> Result<(), SettingsError> {
+    ) {
         for (key, value) in table {
             path.push(key.get_ref());
             match value.get_ref() {
                 DeValue::Table(inner) if TABLES.contains(&path.as_slice()) => {
-                    self.fill(settings, provider, path, inner)?;
+                    self.fill(settings, provider, path, inner);
                 }
-                value => settings.put(path, &raw(value)).map_err(|problem| {
-                    let name = [provider, path.as_slice()].concat().join(".");
-                    problem.at(&self.place(key.span().start), &name)
-                })?,
+                value => {
+                    if let Err(problem) = settings.put(path, &raw(value)) {
+                        let name = [provider, path.as_slice()].concat().join(".");
+                        self.fault(key.span().start, &name, problem);
+                    }
+                }
             }
             path.pop();
         }
-        Ok(())
     }
 }

@@ -3,8 +3,8 @@
 use super::ProviderSettings;
 
 impl ProviderSettings {
-    /// The first set setting that only providers of the type `generic` have.
-    pub(crate) fn generic_only(&self) -> Option<&'static str> {
+    /// The set settings that only providers of the type `generic` have.
+    pub(crate) fn generic_only(&self) -> Vec<&'static str> {
         let values = &self.values;
         let set = [
             ("header", values.header.is_some()),
@@ -14,7 +14,7 @@ impl ProviderSettings {
             ("query_names", values.query_names.is_some()),
             ("extra_headers", !self.extra_headers.is_empty()),
         ];
-        set.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
+        set.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect()
     }
 
     /// The set settings that decide where secrets are sent, or which secret is used.

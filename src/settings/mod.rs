@@ -84,7 +84,7 @@
 //! # The vault
 //!
 //! The table `[vault]` of the file is for the program itself: the location of its vault and the source of the key, from
-//! `Registry::vault_settings`. A key has one source, so two of the last three settings are an error.
+//! `Registry::vault_settings`. A key has one source, so two of `key_file`, `key_command` and `keyring` are an error.
 //!
 //! | Setting | Meaning |
 //! |---|---|
@@ -92,6 +92,7 @@
 //! | `key_file` | The file that holds the key. |
 //! | `key_command` | A command that prints the key: a list of its words, or one text that is split as a shell would, though no shell runs it. |
 //! | `keyring` | `true`: the key is in the system's keyring. |
+//! | `history` | `false`: the program `credentials` and the gateway do not record what happens to the accounts. |
 //!
 //! A relative path begins at the file's directory, and `~/` is the home directory.
 //!
@@ -150,8 +151,9 @@ pub use error::SettingsError;
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
 pub use vault::{KeySource, VaultSettings};
 
+pub(crate) use crate::nearest::nearest;
 pub(crate) use environment::read as read_environment;
-pub(crate) use error::nearest;
+pub(crate) use error::Faults;
 #[cfg(feature = "config")]
 pub(crate) use file::{File, open as open_file, read as read_file};
 

@@ -48,24 +48,27 @@ fn check_one(
     let user = rustix::process::geteuid().as_raw();
     let name = of.display().to_string();
     let quoted = shell_words::quote(&name).into_owned();
+    // The error names the settings already.
+    let called = if of == path { "this file" } else { &*name };
     let refused = |reason| Err(SettingsError::NotTrusted { path: path.to_owned(), reason });
     if owner != user && owner != 0 {
         let way_out = match user {
             // The owner could name a command that root would run.
             0 => format!(
-                "run this as that user (sudo -u '#{owner}'), or if it is to be believed, run: chown 0 {quoted}"
+                "run this as that user (sudo -u '#{owner}'); or, if it can be trusted: chown 0 {quoted}"
             ),
-            _ => format!("if it is to be believed, run as root: chown {user} {quoted}"),
+            _ => format!("if it can be trusted, as root: chown {user} {quoted}"),
         };
         let reason = format!(
-            "{name} belongs to user {owner}, and not to you (user {user}) or to root; {way_out}"
+            "{called} belongs to user {owner}, and not to you (user {user}) or to root; {way_out}"
         );
         return refused(reason);
     }
     let is_open = mode & WRITABLE != 0 && !(metadata.is_dir() && mode & STICKY != 0);
     if is_open && !is_read_only(file_system()) {
-        let reason =
-            format!("others may write to {name}, whose mode is {mode:04o}; run: chmod go-w {quoted}");
+        let reason = format!(
+            "others may write to {called}, whose mode is {mode:04o}; to prevent that: chmod go-w {quoted}"
+        );
         return refused(reason);
     }
     Ok(())

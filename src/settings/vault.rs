@@ -30,6 +30,8 @@ pub struct VaultSettings {
     pub directory: Option<PathBuf>,
     /// The source of its key.
     pub key: Option<KeySource>,
+    /// Whether programs record the vault's [history](crate::vault::file::FileVault::history). They do if it is `None`.
+    pub history: Option<bool>,
 }
 
 /// The source of a vault's key.
@@ -119,23 +121,27 @@ impl<'a> Found<'a> {
     }
 }
 
-pub(super) const NAMES: [&str; 4] = ["directory", "key_command", "key_file", "keyring"];
+pub(super) const NAMES: [&str; 5] = ["directory", "history", "key_command", "key_file", "keyring"];
 
 impl VaultSettings {
     /// Reads the table. Relative paths in it begin at `base`, the directory of the file.
-    pub(super) fn read(
-        reader: &Reader<'_>,
-        table: &DeTable<'_>,
-        base: &Path,
-    ) -> Result<Self, SettingsError> {
+    pub(super) fn read(reader: &Reader<'_>, table: &DeTable<'_>, base: &Path) -> Self {
         let mut settings = Self::default();
         let mut found = Found::default();
         for (key, value) in table {
             let raw = raw(value.get_ref());
             let path = || raw.text().and_then(|text| path(text, base));
             let name = key.get_ref().as_ref();
+            let fault = |problem| reader.fault(key.span().start, &format!("vault.{name}"), problem);
             let taken = match name {
                 "directory" => path().map(|path| settings.directory = Some(path)),
+                "history" => match raw {
+                    Raw::Boolean(is_on) => {
+                        settings.history = Some(is_on);
+                        Ok(())
+                    }
+                    _ => Err("must be true or false".to_owned()),
+                },
                 "key_file" => {
                     path().map(KeySource::File).and_then(|source| found.add(name, Some(source)))
                 }
@@ -147,18 +153,16 @@ impl VaultSettings {
                     _ => Err("must be true or false".to_owned()),
                 },
                 _ => {
-                    let problem = Problem::Unknown(nearest(name, NAMES));
-                    let place = reader.place(key.span().start);
-                    return Err(problem.at(&place, &format!("vault.{name}")));
+                    fault(Problem::Unknown(nearest(name, NAMES)));
+                    continue;
                 }
             };
-            taken.map_err(|reason| {
-                let place = reader.place(key.span().start);
-                Problem::Invalid(reason).at(&place, &format!("vault.{name}"))
-            })?;
+            if let Err(reason) = taken {
+                fault(Problem::Invalid(reason));
+            }
         }
         settings.key = found.source;
-        Ok(settings)
+        settings
     }
 }
 

@@ -1,6 +1,7 @@
 //! The errors of a setup.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use crate::settings::SettingsError;
@@ -22,11 +23,11 @@ pub enum SetupError {
     },
     /// There is no home directory.
     NoHome(String),
-    /// The key is to come from a keyring, and the feature `keyring` is missing.
+    /// The key should come from a keyring, and the feature `keyring` is missing.
     NoKeyring,
     /// The vault's path is not a directory.
     NotADirectory(PathBuf),
-    /// The directory is not a vault, and has other files in it.
+    /// The directory is not a vault, and it has other files in it.
     Occupied(PathBuf),
     /// The key file of a new vault would be in its directory: a copy of the vault would have its key.
     KeyInVault {
@@ -39,6 +40,8 @@ pub enum SetupError {
     MissingKey(MissingKey),
     /// The vault does not open.
     Vault(VaultError),
+    /// The HTTPS client that renews tokens can't be made: the system has no certificates, for example.
+    Https(io::Error),
 }
 
 /// A missing key of a vault. `Display` leaves out the way out, which depends on the program.
@@ -61,7 +64,7 @@ impl fmt::Display for MissingKey {
         write!(f, "the key of the vault {} is missing: ", vault.display())?;
         match is_named {
             true => write!(f, "there is none in {place}"),
-            false => write!(f, "neither is {} set, nor is there {place}", VaultKey::VARIABLE),
+            false => write!(f, "{} is not set, and there is no {place}", VaultKey::VARIABLE),
         }
     }
 }
@@ -71,6 +74,9 @@ impl fmt::Display for SetupError {
         match self {
             Self::Settings(error) => error.fmt(f),
             Self::Vault(error) => error.fmt(f),
+            Self::Https(error) => {
+                write!(f, "tokens can't be renewed: {error}; install the system's certificates (ca-certificates)")
+            }
             Self::TwoVaults { one, other } => write!(
                 f,
                 "TOWER_CREDENTIALS_DIR is {}, and TOWER_CREDENTIALS_VAULT, which means the same, is {}; unset one of \
@@ -80,24 +86,25 @@ impl fmt::Display for SetupError {
             ),
             Self::NoHome(reason) => write!(f, "could not find the home directory: {reason}; set HOME"),
             Self::NoKeyring => f.write_str(
-                "the key is to come from the keyring, and this program was built without the feature `keyring`",
+                "the vault's key should come from the keyring, but this program was built without the feature `keyring`; \
+                 name another place of the key",
             ),
-            Self::NotADirectory(path) => write!(f, "{} is no directory, and so no vault", path.display()),
+            Self::NotADirectory(path) => write!(f, "{} is not a directory, so it can't be a vault", path.display()),
             Self::Occupied(path) => {
-                write!(f, "{} is no vault, and there are other files in it", path.display())
+                write!(f, "{} is not a vault, and it has other files in it", path.display())
             }
             Self::KeyInVault { key, vault } => write!(
                 f,
-                "the key file {} lies in the vault's directory {}, so a copy of the vault would have its key; name \
+                "the key file {} is in the vault's directory {}, so a copy of the vault would include its key; name \
                  another key file",
                 key.display(),
                 vault.display()
             ),
             Self::MissingKey(missing) => match &missing.beside {
                 Some(file) => {
-                    write!(f, "{missing}; TOWER_CREDENTIALS_KEY_FILE may name {}", file.display())
+                    write!(f, "{missing}; if it is in {0}, set TOWER_CREDENTIALS_KEY_FILE to that", file.display())
                 }
-                None => write!(f, "{missing}; bring it back from a backup: credentials vault import"),
+                None => write!(f, "{missing}; restore it from a backup: credentials vault import --file BACKUP"),
             },
         }
     }
@@ -108,6 +115,7 @@ impl std::error::Error for SetupError {
         match self {
             Self::Settings(error) => error.source(),
             Self::Vault(error) => error.source(),
+            Self::Https(error) => error.source(),
             _ => None,
         }
     }

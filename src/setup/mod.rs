@@ -22,8 +22,10 @@
 //! # async fn example() -> Result<(), BoxError> {
 //! let setup = Setup::from_env()?;
 //! let vault = setup.vault_or_new().await?;
-//! let pool = setup.registry().pool("openai", vault)?.open().await?;
-//! # drop(pool);
+//! # #[cfg(feature = "tls")] {
+//! let pool = setup.pool("openai", vault)?.open().await?; // its tokens are renewed (feature `tls`)
+//! let layer = setup.registry().layer(pool);
+//! # drop(layer); }
 //! # Ok(())
 //! # }
 //! ```
@@ -35,8 +37,14 @@ mod places;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "tls")]
+use crate::oauth::OAuthHttp;
+#[cfg(feature = "tls")]
+use crate::pool::PoolBuilder;
 use crate::registry::{Registry, RegistryBuilder};
 use crate::settings::KeySource;
+#[cfg(feature = "tls")]
+use crate::vault::Vault;
 use crate::vault::file::FileVault;
 use crate::vault::key::{KeyServiceExt, Keys};
 use places::Places;
@@ -162,6 +170,22 @@ impl Setup {
     /// Returns the place of the vault's key.
     pub fn key(&self) -> &KeyPlace {
         &self.key
+    }
+
+    /// Returns a builder of the provider's pool in this vault, with its settings, as [`Registry::pool`] does. If the provider
+    /// has OAuth, its client renews the tokens, over [`OAuthHttp::with_tls`](crate::oauth::OAuthHttp::with_tls).
+    ///
+    /// # Errors
+    /// [`SetupError::Settings`] if there is no such provider, and [`SetupError::Https`] if the client can't be made.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn pool(&self, name: &str, vault: impl Vault) -> Result<PoolBuilder, SetupError> {
+        let pool = self.registry.pool(name, vault)?;
+        if self.registry.provider(name)?.oauth().is_none() {
+            return Ok(pool);
+        }
+        let http = OAuthHttp::with_tls().map_err(SetupError::Https)?;
+        Ok(pool.refresher(self.registry.oauth(name, http)?.refresher()))
     }
 
     /// Opens the vault, if there is one.

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::credential::{CredentialId, Kind};
 use crate::printable::Shown;
 
 /// A record that could not be read. It was left as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Damage {
     /// The record: a file's path, or the credential's id if the vault has no files.
@@ -14,19 +16,33 @@ pub struct Damage {
     /// What is wrong with it, and the way out.
     pub reason: String,
     /// The credential of the record, if it belongs to the requested pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<CredentialId>,
     /// The kind that is written on the record, if that can be read. The credential counts as one of this kind. If the kind
     /// is unknown it counts as one of each: a damaged sign-in must not bill an API key instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
     /// Whether the record itself may be well: the system could not read it this time. A pool goes on using what it has in
     /// memory, and reads the record again later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_pass: bool,
+    /// Whether the record may have been restored from a backup: a key that the vault has given up has sealed it, or its format
+    /// is older than that of all others. A vault that is opened for restored records admits it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_restored: bool,
 }
 
 impl Damage {
     /// Reports that `record` cannot be read, because of `reason`.
     pub fn new(record: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { record: record.into(), reason: reason.into(), id: None, kind: None, may_pass: false }
+        Self {
+            record: record.into(),
+            reason: reason.into(),
+            id: None,
+            kind: None,
+            may_pass: false,
+            may_be_restored: false,
+        }
     }
 
     /// Names the credential of the record, and the kind that is written on it, if that can be read.

@@ -313,8 +313,9 @@ impl Shared {
             VaultRequest::BeginRefresh { id, expected } if id == self.id => {
                 Route::Ready(self.begin(expected).map(VaultResponse::Begun))
             }
-            // No other process has this credential.
+            // No other process has this credential, so no wait is kept.
             VaultRequest::RefreshFailed { id, .. } if id == self.id => {
+                self.look().begun = None;
                 Route::Ready(Ok(VaultResponse::Done))
             }
             VaultRequest::LeaseRefresh { id } if id == self.id => match self.get(&self.look()) {

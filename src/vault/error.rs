@@ -1,7 +1,7 @@
 //! The errors of a vault.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::damage::Damage;
 use crate::BoxError;
 use crate::credential::{CredentialId, Kind};
 use crate::printable::Shown;
+use crate::quoted::quoted;
 
 /// The error of a vault's request.
 #[derive(Debug)]
@@ -149,7 +150,7 @@ impl fmt::Display for Described<'_> {
             ),
             Io { action, path, source } => {
                 write!(f, "could not {action} {}", path.display())?;
-                f.write_str(way_out(source.kind()))
+                f.write_str(&way_out(action, path, source.kind()))
             }
             Layer(error) => write!(f, "the vault, or a layer around it, failed: {error}"),
             Unsupported { request } => {
@@ -160,10 +161,16 @@ impl fmt::Display for Described<'_> {
     }
 }
 
-/// The way out of an I/O error, to follow the description of it.
-pub(super) fn way_out(kind: std::io::ErrorKind) -> &'static str {
+/// Reading a directory, as an action of [`VaultError::Io`].
+pub(crate) const READ_DIRECTORY: &str = "read the directory";
+
+/// Returns the way out of a failed file operation, to follow the description of it.
+pub(super) fn way_out(action: &str, path: &Path, kind: std::io::ErrorKind) -> String {
     use std::io::ErrorKind;
-    match kind {
+    let way_out = match kind {
+        ErrorKind::PermissionDenied if action == READ_DIRECTORY => {
+            return format!("; chmod 700 {}", quoted(path));
+        }
         ErrorKind::PermissionDenied => "; make it yours to read and write (see its owner and mode)",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on the disk, then try again",
         ErrorKind::ReadOnlyFilesystem => {
@@ -172,7 +179,8 @@ pub(super) fn way_out(kind: std::io::ErrorKind) -> &'static str {
         ErrorKind::AlreadyExists => "; move away what has its name",
         ErrorKind::NotADirectory => "; move away what is there in place of a directory",
         _ => "",
-    }
+    };
+    way_out.to_owned()
 }
 
 impl std::error::Error for VaultError {

@@ -309,6 +309,7 @@ impl<T: Clone + 'static> State<T> {
     ) -> Result<(), VaultError> {
         if self.get(id)?.metadata.generation == expected {
             let until = Instant::now() + failed.wait;
+            self.begun.remove(&id);
             self.failed.insert(id, (expected, until, failed));
         }
         Ok(())

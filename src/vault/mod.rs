@@ -122,7 +122,7 @@ pub use damage::Damage;
 pub use environment::{EnvironmentFuture, EnvironmentLayer, EnvironmentVault};
 pub use error::VaultError;
 #[cfg(feature = "file")]
-use error::way_out;
+use error::{READ_DIRECTORY, way_out};
 #[cfg(feature = "backup")]
 pub(crate) use ext::put_again;
 pub use ext::{Vault, VaultExt};

@@ -89,8 +89,8 @@ pub enum Replaced<T = Secret> {
 pub struct Begun<T = Secret> {
     /// The stored record. If its generation isn't the expected one, someone else has refreshed it already.
     pub record: Record<T>,
-    /// When an earlier refresh of this same generation began, if it stored nothing: its process died, or the response of
-    /// the token endpoint was lost. The refresh token may be spent.
+    /// When an earlier refresh of this same generation began, if it stored nothing, and nothing tells how it ended: its
+    /// process may have died. The refresh token may be spent.
     pub unfinished: Option<Timestamp>,
     /// The last exchange of this same generation, if it has [failed](super::VaultRequest::RefreshFailed). As long as a
     /// part of its wait is left, the refresh has not begun and nothing was noted.

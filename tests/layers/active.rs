@@ -71,7 +71,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// active, and checks that the request uses it.
 async fn run(steps: &[Step], open: Open, looks: bool) -> Vec<String> {
     let upstream = Upstream::new();
-    let cooldowns = Cooldowns::default().jitter(0.0);
+    let cooldowns = exact().jitter(0.0);
     let open = open(builder(keys(LABELS).await)).cooldowns(cooldowns).clock(tokio_clock());
     let pool = open.sync_every(None).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream.clone());

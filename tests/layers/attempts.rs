@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 
 use tower::ServiceExt;
+use tower_credentials::Attempt;
 
 use crate::support::*;
 
@@ -17,12 +18,20 @@ async fn a_request_makes_at_most_one_attempt_per_credential_one_per_refresh_and_
     });
     let refused = [Canned::fails(ErrorKind::ConnectionRefused), Canned::status(401)];
     let upstream = upstream.answers("a-1", refused);
-    let pool = builder(accounts(labels).await).open().await.unwrap();
-    let refreshes = Journal::new();
-    let service = stack(four(&pool, &renewing(&refreshes)), upstream.clone());
+    let pool = builder(accounts(labels).await).expose_attempts(true).open().await.unwrap();
+    let (refreshes, resends) = (Journal::new(), Journal::new());
+    let noted = {
+        let resends = resends.clone();
+        tower::util::MapRequestLayer::new(move |request: Asked| {
+            resends.push(request.extensions().get::<Attempt>().unwrap().resend_count());
+            request
+        })
+    };
+    let service = stack((four(&pool, &renewing(&refreshes)), noted), upstream.clone());
     assert_eq!(ask(&service, post()).await.0, 429);
     assert_eq!(upstream.tokens(), ["a-1", "a-1", "a-2", "b-1", "b-2", "c-1", "c-2"]);
     assert_eq!(refreshes.all(), labels);
+    assert_eq!(resends.all(), [0, 1, 2, 3, 4, 5, 6], "whatever the reason was");
     let counters = pool.counters();
     assert_eq!(
         (counters.requests, counters.attempts, counters.rotations, counters.refreshes),

@@ -18,7 +18,14 @@ async fn a_cooldown_that_was_set_in_the_future_ends_in_the_pool_and_in_the_vault
             let id = id_of(&pool, "a");
             let set_at = pool.now().after(seconds(ahead));
             let until = set_at.after(seconds(60));
-            let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope, generation: None };
+            let cooldown = Cooldown {
+                until,
+                set_at,
+                reason: Reason::Limited,
+                scope,
+                generation: None,
+                cause: None,
+            };
             let change = Change::CooledDown { cooldown, failure: true, to_back: false };
             vault.record(key(), vec![Outcome { id, change }]).await.unwrap();
             // In a pool that runs, and in one that is opened.
@@ -42,7 +49,8 @@ async fn a_cooldown_is_kept_if_the_clocks_differ_by_a_minute() {
     let id = id_of(&pool, "a");
     let set_at = pool.now().after(seconds(59));
     let until = set_at.after(seconds(60));
-    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+    let cooldown =
+        Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None, cause: None };
     let change = Change::CooledDown { cooldown, failure: true, to_back: false };
     vault.record(key(), vec![Outcome { id, change }]).await.unwrap();
     pool.sync().await.unwrap();

@@ -68,8 +68,14 @@ async fn a_slow_200_does_not_clear_a_cooldown_that_another_process_has_set_meanw
 /// The outcome that another process would record.
 fn cooled(id: CredentialId, now: Timestamp, seconds_: u64) -> Outcome {
     let until = now.after(seconds(seconds_));
-    let cooldown =
-        Cooldown { until, set_at: now, reason: Reason::Limited, scope: None, generation: None };
+    let cooldown = Cooldown {
+        until,
+        set_at: now,
+        reason: Reason::Limited,
+        scope: None,
+        generation: None,
+        cause: None,
+    };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: true } }
 }
 
@@ -138,7 +144,7 @@ async fn an_unavailable_upstream_cools_no_account_down() {
 #[tokio::test]
 async fn a_503_rotates_if_the_cooldowns_say_so() {
     let upstream = Upstream::new().answers("a", [Canned::status(503).header("retry-after", "60")]);
-    let cooldowns = Cooldowns::default().limited_statuses(|status| status == 429 || status == 503);
+    let cooldowns = exact().limited_statuses(|status| status == 429 || status == 503);
     let clock = HandClock::new().clock();
     let pool = builder(keys(["a", "b"]).await).clock(clock).cooldowns(cooldowns).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), upstream);

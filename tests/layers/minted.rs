@@ -313,9 +313,9 @@ async fn a_new_token_that_no_header_can_hold_is_a_failure_whose_refresh_token_is
     });
     let events = Journal::new();
     let reported = events.clone();
-    let observe = move |event: &events::Event<'_>| {
-        if let events::Event::RefreshFailed { error, .. } = event {
-            reported.push((*error).to_owned());
+    let observe = move |event: &events::Event| {
+        if let events::EventKind::RefreshFailed { error, .. } = &event.kind {
+            reported.push(error.to_string());
         }
     };
     let pool = builder(vault.clone()).clock(clock.clone()).on_event(observe).open().await.unwrap();

@@ -56,7 +56,10 @@ struct Rig {
 
 async fn rig(vault: impl Vault + Sync, events: &Journal<String>) -> Rig {
     let clock = HandClock::new();
-    let pool = Pool::builder(frank(), vault).clock(clock.clock()).on_event(events.observer());
+    let pool = Pool::builder(frank(), vault)
+        .cooldowns(exact())
+        .clock(clock.clock())
+        .on_event(events.observer());
     let pool = pool.open().await.unwrap();
     let (upstream, calls) = (Upstream::new(), Journal::new());
     let layer = CredentialsLayer::new(pool.clone()).refresher(renewing(&calls));

@@ -27,7 +27,7 @@ fn scoped(scope: &str) -> Asked {
 async fn pool_of(vault: &MemoryVault) -> (Pool, HandClock) {
     let clock = HandClock::new();
     let pool = builder(vault.clone()).clock(clock.clock());
-    (pool.cooldowns(Cooldowns::default().jitter(0.0)).open().await.unwrap(), clock)
+    (pool.cooldowns(exact().jitter(0.0)).open().await.unwrap(), clock)
 }
 
 #[tokio::test]

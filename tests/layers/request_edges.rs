@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_credentials::events::Event;
+use tower_credentials::events::EventKind;
 use tower_credentials::provider::{CredentialHeaders, GenericProvider, Provider, UnusableSecret};
 use tower_credentials::standing::Health;
 use tower_credentials::vault::{MemoryVault, VaultExt};
@@ -71,7 +71,7 @@ async fn a_wait_for_the_first_credential_does_not_wait_for_its_own_permit() {
     let start = (tokio::time::Instant::now(), SystemTime::now());
     let pool = Pool::builder(provider(), vault(keys(1)).await)
         .clock(Clock::from_fn(move || start.1 + start.0.elapsed()))
-        .cooldowns(Cooldowns::default().limited(Duration::from_secs(5)).jitter(0.0))
+        .cooldowns(Cooldowns::default().limited(Duration::from_secs(5)).jitter(0.0).spread(0.0))
         .when_all_cooling_down(WhenAllCoolingDown::WaitUpTo(Duration::from_secs(10)))
         .open()
         .await
@@ -132,7 +132,7 @@ async fn saving_nothing_is_not_an_event() {
     let seen = empty.clone();
     let pool = Pool::builder(provider(), vault(keys(3)).await)
         .on_event(move |event| {
-            if let Event::Saved { outcomes: 0 } = event {
+            if let EventKind::Saved { outcomes: 0 } = event.kind {
                 seen.fetch_add(1, Ordering::SeqCst);
             }
         })

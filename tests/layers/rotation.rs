@@ -50,7 +50,7 @@ async fn a_402_rotates() {
 async fn a_402_does_not_rotate_if_the_cooldowns_say_so() {
     let upstream = Upstream::new().answers("a", [Canned::status(402)]);
     let server = Server::start(&upstream).await;
-    let only_429 = Cooldowns::default().limited_statuses(|status| status == 429);
+    let only_429 = exact().limited_statuses(|status| status == 429);
     let pool = server.builder(keys(["a", "b"]).await).cooldowns(only_429).open().await.unwrap();
     let service = stack(four(&pool, &no_refresh()), client());
     assert_eq!(ask(&service, server.post()).await.0, 402);

@@ -17,7 +17,7 @@ async fn mixed() -> MemoryVault {
 }
 
 fn of_all(vault: MemoryVault) -> PoolBuilder {
-    builder(vault).mode(Mode::All).cooldowns(Cooldowns::default().jitter(0.0))
+    builder(vault).mode(Mode::All).cooldowns(exact().jitter(0.0))
 }
 
 #[tokio::test(start_paused = true)]

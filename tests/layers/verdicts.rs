@@ -47,7 +47,12 @@ impl Provider for Talkative {
 async fn pool(labels: [&str; 3]) -> Pool {
     let provider = Talkative(GenericProvider::bearer("x").origin(ORIGIN).unwrap());
     let clock = HandClock::new();
-    Pool::builder(provider, accounts(labels).await).clock(clock.clock()).open().await.unwrap()
+    Pool::builder(provider, accounts(labels).await)
+        .cooldowns(exact())
+        .clock(clock.clock())
+        .open()
+        .await
+        .unwrap()
 }
 
 /// The layers in several orders, above the one that reads bodies.

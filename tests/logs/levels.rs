@@ -28,19 +28,25 @@ async fn events_are_lines_with_fields_at_levels_that_fit() {
     let ours = |line: &&str| line.contains(" tower_credentials::event: ");
     let lines: Vec<_> = text.lines().filter(ours).map(str::trim_start).collect();
     let find = |level: &str, word: &str, account: &str, fields: &[&str]| {
-        let start = format!("{level} tower_credentials::event: {word} provider=\"x\" namespace=");
+        let start = format!(" tower_credentials::event: {word} provider=\"x\" namespace=");
         let is_it = |line: &&&str| {
-            line.starts_with(&start)
+            line.starts_with(level)
+                && line.contains(&start)
                 && line.contains(&format!(" account=\"{account}\" id="))
                 && line.contains(" generation=1")
                 && fields.iter().all(|field| line.contains(field))
         };
         assert_eq!(lines.iter().filter(is_it).count(), 1, "{word}: {lines:#?}");
     };
-    find("DEBUG", "attempt", "limited", &[" status=429", " elapsed="]);
-    find("DEBUG", "attempt", "good", &[" status=200"]);
+    find("DEBUG", "attempt", "limited", &[" http.response.status_code=429", " elapsed="]);
+    find(
+        "DEBUG",
+        "attempt",
+        "good",
+        &[" http.response.status_code=200", " http.request.resend_count=2"],
+    );
     find("INFO", "cooled down", "limited", &[" wait=", " reason=Limited"]);
-    find("INFO", "rotated", "signed out", &[" from=\"limited\""]);
+    find("INFO", "rotated", "signed out", &[" from=\"limited\"", " request=1 attempt=2"]);
     find("WARN", "needs sign-in", "signed out", &[" reason=\"invalid_grant"]);
     find("INFO", "paused", "good", &[]);
     assert!(!text.contains('\u{1b}'), "{text}");

@@ -9,7 +9,9 @@
 mod support;
 
 mod levels;
+mod no_refresher;
 mod secrets;
+mod spans;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -23,6 +25,7 @@ fn log() -> &'static Log {
         tracing_subscriber::fmt()
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
             .with_ansi(false)
+            .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
             .without_time()
             .with_writer(move || writer.clone())
             .init();

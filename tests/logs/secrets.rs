@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
+use tower_credentials::history::History;
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::{FileKey, KeyRequest, VaultKey};
@@ -98,6 +99,10 @@ async fn no_path_of_a_request_logs_or_reveals_a_secret() {
     spy.clone().oneshot(VaultRequest::Put(broken)).await.unwrap();
     let events = Journal::new();
     let pool = server.builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
+    let mut stream = pool.events();
+    let directory = tempfile::tempdir().unwrap();
+    let history = History::of(directory.path());
+    let recording = history.record(&pool);
     let refresher = Refresher::new(|credential: Credential| async move {
         match &*credential.metadata.label {
             "b" => Ok(Secret::from(tokens("renewed"))),
@@ -126,7 +131,16 @@ async fn no_path_of_a_request_logs_or_reveals_a_secret() {
     for event in events.all() {
         is_clean("an event", &event);
     }
-    debug_is_clean(&pool);
+    while let Some(event) = stream.try_next() {
+        is_clean("an event as JSON", &serde_json::to_string(&event).unwrap());
+        debug_is_clean(&event);
+    }
+    debug_is_clean(&(&stream, &pool, &history, &recording));
+    recording.close().await;
+    assert!(history.read().await.unwrap().len() > 8);
+    for entry in std::fs::read_dir(directory.path().join("history")).unwrap() {
+        is_clean("a file of the history", &std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
     debug_is_clean(&pool.status());
     let text = log.text();
     assert!(text.contains("cooled down") && text.contains("hyper"), "it does log");

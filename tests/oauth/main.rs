@@ -13,6 +13,7 @@ mod oauth_secrets;
 mod oauth_sign_in;
 mod oauth_tls;
 mod redirected_tokens;
+mod setup_pool;
 mod sign_in_strangers;
 mod token_responses;
 mod vendors_end_to_end;

@@ -300,8 +300,8 @@ async fn an_unreadable_response_is_kept_until_a_readable_one_arrives() {
             let told = told.clone();
             let provider = GenericProvider::bearer("test").origin(server.url()).unwrap();
             let pool = Pool::builder(provider, vault.clone()).on_event(move |event| {
-                if let tower_credentials::events::Event::RefreshFailed { error, .. } = event {
-                    *told.lock().unwrap() = (*error).to_owned();
+                if let tower_credentials::events::EventKind::RefreshFailed { error, .. } = &event.kind {
+                    *told.lock().unwrap() = error.to_string();
                 }
             });
             let pool = pool.open().await.unwrap();

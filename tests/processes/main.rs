@@ -16,6 +16,7 @@ mod place;
 #[path = "../thorough/mod.rs"]
 mod thorough;
 
+mod history;
 mod key_changes;
 mod migrate_processes;
 mod oauth_processes;

@@ -11,7 +11,7 @@ use http::Request;
 use http_body_util::Full;
 use tempfile::TempDir;
 use tower::{Layer, Service, ServiceExt};
-use tower_credentials::events::Event;
+use tower_credentials::events::EventKind;
 use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthHttp, SignedIn};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason, Scope};
@@ -113,6 +113,7 @@ async fn floods() {
             reason: Reason::Limited,
             scope: Some(Scope::new(format!("model-{}", recorded % 3))),
             generation: None,
+            cause: None,
         };
         let change = Change::CooledDown { cooldown, failure: false, to_back: false };
         std::future::poll_fn(|cx| vault.poll_ready(cx)).await.unwrap();
@@ -343,8 +344,8 @@ async fn a_process_with_an_old_key_locks_nobody_out_and_says_that_it_was_left_be
         let said = said.clone();
         let provider = GenericProvider::bearer("openai").origin(scene.server.url()).unwrap();
         let pool = Pool::builder(provider, vault).on_event(move |event| {
-            if let Event::RefreshFailed { error, .. } = event {
-                said.lock().unwrap().push((*error).to_owned());
+            if let EventKind::RefreshFailed { error, .. } = &event.kind {
+                said.lock().unwrap().push(error.to_string());
             }
         });
         let pool = pool.open().await.unwrap();

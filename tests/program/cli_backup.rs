@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 use tower_credentials::vault::VaultExt;
-use tower_credentials::{OAuthTokens, PoolKey};
+use tower_credentials::{Metadata, OAuthTokens, PoolKey};
 
 use crate::cli::{Home, end_of};
 
@@ -79,7 +79,7 @@ async fn nothing_that_is_there_is_overwritten() {
     let run = home.run_with(["restore", "b"], PASSPHRASE).code(1);
     let run = run
         .says("the vault keeps another secret for 1 account")
-        .says("credentials logout openai/first, then restore again");
+        .says("try: credentials logout openai/first\n       then restore again\n");
     assert!(run.stdout.contains("openai/second: restored\nopenai/first: kept\n"), "{run:#?}");
     let stored = home.vault().await.load_pool(PoolKey::new("openai")).await.unwrap().credentials;
     let keys: Vec<_> = stored.iter().map(|stored| stored.secret.token().expose()).collect();
@@ -114,11 +114,15 @@ async fn a_recovery_key_opens_it_in_place_of_a_passphrase() {
     assert_eq!(accounts(&other), accounts(&home));
     let wrong = tower_credentials::vault::key::VaultKey::generate().to_base64();
     other.run_with(["restore", path], wrong.expose()).code(5).says("is sealed with the key ");
-    other.run_with(["restore", path], PASSPHRASE).code(2).says("is not a key");
+    other
+        .run_with(["restore", path], PASSPHRASE)
+        .code(2)
+        .says("is not a recovery key")
+        .says("backup --recovery-key");
 }
 
 #[tokio::test]
-async fn what_does_not_open_is_said_and_leaves_everything_as_it_is() {
+async fn a_backup_that_does_not_open_is_named_and_changes_nothing() {
     let home = home().await;
     let path = home.path().join("b");
     home.run_with(["backup", "b"], PASSPHRASE).ok();
@@ -176,7 +180,7 @@ async fn a_passphrase_is_asked_for_twice_and_not_shown() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_named_and_the_rest_is_saved() {
+async fn a_damaged_account_is_named_and_the_rest_is_backed_up() {
     let home = home().await;
     let listed = accounts(&home);
     let record = home.vault_directory().join(format!("records/{}.json", listed[0].0));
@@ -192,4 +196,68 @@ async fn the_key_alone_is_no_backup_and_that_is_said() {
     let home = home().await;
     let run = home.run(["vault", "export", "--output", "key"]).ok().says("This is only the key");
     run.says("credentials backup FILE").says(home.vault_directory().to_str().unwrap());
+}
+
+#[tokio::test]
+async fn a_provider_that_the_settings_lack_is_named_when_its_accounts_are_restored() {
+    let home = home().await;
+    home.settings("[providers.acme]\ntype = \"generic\"\norigins = [\"https://api.acme.example\"]\n");
+    home.add("acme", "work", "sk-secret-4").await;
+    home.run_with(["backup", "b"], PASSPHRASE).ok();
+    let path = home.path().join("b");
+    let path = path.to_str().unwrap();
+    let other = Home::new();
+    let settings = other.settings_file();
+    let said =
+        format!("Nothing uses these until {} has a provider of that name: acme\n", settings.display());
+    for arguments in
+        [&["restore", path, "--dry-run"][..], &["restore", path], &["restore", path, "--json"]]
+    {
+        other.run_with(arguments, PASSPHRASE).ok().says(&said);
+    }
+    other.settings(&fs::read_to_string(home.settings_file()).unwrap());
+    let run = other.run_with(["restore", path], PASSPHRASE).ok();
+    assert!(!run.stderr.contains("Nothing uses"), "{run:#?}");
+}
+
+#[tokio::test]
+async fn a_damaged_record_of_the_vault_is_called_damaged_and_restored_after_its_removal() {
+    let home = Home::new();
+    home.secret(PASSPHRASE);
+    let unreadable = home.add("openai", "unreadable", "sk-secret-1").await;
+    let shut = home.add("openai", "shut", "sk-secret-2").await;
+    home.add("openai", "good", "sk-secret-3").await;
+    home.run(["tier", "openai/good", "--to", "0"]).ok();
+    home.run_with(["backup", "b"], PASSPHRASE).ok();
+    damage(&home, &shut);
+    let file = home.vault_directory().join(format!("records/{}.json", unreadable.id));
+    fs::write(&file, "{").unwrap();
+    let run = home.run_with(["restore", "b"], PASSPHRASE).code(5);
+    let run = run.prints("openai/shut: damaged\n").prints("openai/unreadable: damaged\n");
+    let run = run.prints("openai/good: unchanged\n");
+    let run = run.says("the vault's records of 2 accounts are damaged, and were left as they are");
+    assert!(!run.stderr.contains("another secret"), "{run:#?}");
+    for account in [&unreadable, &shut] {
+        let json = home.run_with(["restore", "b", "--json"], PASSPHRASE).code(5);
+        json.says(&format!(
+            "  try: credentials logout {} --yes\n       then restore again\n",
+            account.id
+        ));
+        home.run(["logout", &account.id.to_string(), "--yes"]).ok();
+        let run = home.run_with(["restore", "b"], PASSPHRASE);
+        run.prints(&format!("openai/{}: restored\n", account.label));
+    }
+    let tier = home.run(["show", "openai/good", "--json"]).ok().json();
+    assert_eq!(tier["tier"], 0);
+    home.run(["vault", "check"]).ok();
+}
+
+/// Changes a character of what is sealed.
+fn damage(home: &Home, account: &Metadata) {
+    let path = home.vault_directory().join(format!("records/{}.json", account.id));
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let sealed = record["secret"]["ciphertext"].as_str().unwrap().to_owned();
+    let first = if sealed.starts_with('A') { "B" } else { "A" };
+    record["secret"]["ciphertext"] = format!("{first}{}", &sealed[1..]).into();
+    fs::write(&path, record.to_string()).unwrap();
 }

@@ -9,7 +9,7 @@ use tokio::process::Child;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, Metadata, PoolKey, Secret};
 
-use crate::authorization_server::{AuthorizationServer, Kind, Rules, Vendor};
+use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor};
 use crate::cli::{Home, PATIENCE};
 use crate::support::seconds;
 use crate::thorough::is_thorough;
@@ -32,7 +32,7 @@ impl Scene {
         Self { home, server, account }
     }
 
-    /// Stores the account anew, with its present tokens as if they had expired.
+    /// Stores the account again, with its present tokens as if they had expired.
     async fn expire(&mut self) {
         let vault = self.home.vault().await;
         let stored = vault.get(self.account.id).await.unwrap();
@@ -127,6 +127,32 @@ async fn a_second_signal_ends_it_at_once_and_it_says_what_may_be_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_failed_was_not_cut_off_and_its_reason_is_said_everywhere() {
+    for is_reachable in [true, false] {
+        let Scene { home, server, .. } = Scene::new().await;
+        let reason = match is_reachable {
+            true => "503",
+            false => "127.0.0.1",
+        };
+        match is_reachable {
+            true => server.fail_next([Fault::Text(http::StatusCode::SERVICE_UNAVAILABLE, "busy")]),
+            false => drop(server),
+        }
+        home.run(["headers", "openai"]).code(6).says("could not be renewed").says(reason);
+        let run = home.run(["list"]).ok().says("openai/work: its renewal failed: ").says(reason);
+        assert!(!run.stderr.contains("cut off"), "{run:#?}");
+        let json = home.run(["list", "--json"]).ok().json();
+        assert!(json[0]["renewal_failed"].as_str().unwrap().contains(reason), "{json}");
+        assert_eq!(json[0].get("renewal_cut_off"), None);
+        home.run(["show", "work"]).ok().prints("its renewal failed: ");
+        let run = home.run(["status"]).code(6).prints("openai/work: its renewal failed: ");
+        run.prints("  try: credentials test openai/work\n");
+        let run = home.run(["vault", "check"]).ok().prints("failed: ").prints(reason);
+        assert!(!run.stdout.contains("nothing was stored"), "{run:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signals_at_random_moments_lose_no_account() {
     let rounds = if is_thorough() { 300 } else { 8 };
     let mut scene = Scene::new().await;
@@ -137,7 +163,7 @@ async fn signals_at_random_moments_lose_no_account() {
         let child = scene.start(command);
         tokio::time::sleep(Duration::from_micros(random.below(60_000) as u64)).await;
         if child.id().is_some() {
-            // It may have ended by itself.
+            // It may have ended already.
             let _ = Command::new("kill")
                 .args([&format!("-{name}"), &child.id().unwrap().to_string()])
                 .stderr(Stdio::null())

@@ -1,4 +1,4 @@
-//! The first vault: that it was made, and where, is told once; and its key is not made in it.
+//! The first vault: the program says once that it was made and where, and puts no key into it.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -9,7 +9,7 @@ use tower_credentials::vault::key::VaultKey;
 use crate::cli::Home;
 
 #[test]
-fn a_first_vault_is_told_of_once_with_its_key_and_how_to_keep_it() {
+fn a_first_vault_is_announced_once_with_its_key_and_how_to_keep_it() {
     let home = Home::new();
     let run = home.run_with(["login", "openai", "--api-key"], "sk-secret-1").ok();
     assert_eq!(run.stdout, "");
@@ -42,8 +42,7 @@ fn no_vault_is_made_with_its_key_in_it() {
         for command in [&["login", "openai", "--api-key"][..], &["vault", "init"], &["config", "check"]]
         {
             let run = home.run_with(more.iter().chain(command), "sk-secret-1").code(2);
-            run.says("lies in the vault's directory")
-                .says("try: --key-file FILE, with a file elsewhere");
+            run.says("is in the vault's directory").says("try: --key-file FILE, with a file elsewhere");
         }
         assert!(!vault.exists() && !home.key_file().exists());
     };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason};
+use tower_credentials::standing::{Change, Cooldown, Health, LastResponse, Outcome, Reason};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
 
@@ -27,10 +27,15 @@ async fn the_headers_are_those_of_the_next_request() {
     home.run(["headers", "openai"]).code(3).says("try: credentials login openai\n");
     let run = home.run(["headers", "openai", "-n", "team"]).code(3);
     run.says("try: credentials login openai --namespace team\n");
+    // Nobody can sign in there.
+    home.settings("[providers.acme]\ntype = \"generic\"\norigins = [\"https://api.acme.example\"]\n");
+    home.run(["headers", "acme"]).code(3).says("try: credentials login acme --api-key\n");
+    let run = home.run(["headers", "acme", "-n", "team"]).code(3);
+    run.says("try: credentials login acme --namespace team --api-key\n");
 }
 
 #[tokio::test]
-async fn a_terminal_is_refused_unless_it_is_meant() {
+async fn a_terminal_is_refused_without_the_flag() {
     let home = Home::new();
     home.add("openai", "work", "sk-secret-1").await;
     let (shown, code) = end_of(home.terminal(["headers", "openai"]));
@@ -50,8 +55,14 @@ async fn a_limited_account_is_passed_over_and_none_is_sent_while_all_are() {
     let cool = async |id| {
         let now = Clock::system().now();
         let until = now.after(Duration::from_secs(300));
-        let cooldown =
-            Cooldown { until, set_at: now, reason: Reason::Limited, scope: None, generation: None };
+        let cooldown = Cooldown {
+            until,
+            set_at: now,
+            reason: Reason::Limited,
+            scope: None,
+            generation: None,
+            cause: None,
+        };
         let change = Change::CooledDown { cooldown, failure: true, to_back: false };
         home.vault().await.record(PoolKey::new("openai"), vec![Outcome { id, change }]).await.unwrap();
     };
@@ -107,7 +118,8 @@ async fn a_token_that_is_too_new_to_be_renewed_is_written_as_the_layers_send_it(
 async fn a_spent_account_is_named_with_the_reason_and_the_command() {
     let home = Home::new();
     let work = home.add("openai", "work", "sk-secret-1").await;
-    let health = Health::Spent { reason: "no money".to_owned(), generation: work.generation };
+    let health =
+        Health::Spent { reason: "no money".to_owned(), generation: work.generation, cause: None };
     let outcome = Outcome { id: work.id, change: Change::Health(health) };
     home.vault().await.record(PoolKey::new("openai"), vec![outcome]).await.unwrap();
     let run =
@@ -122,7 +134,7 @@ async fn a_spent_account_is_named_with_the_reason_and_the_command() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_told_where_another_account_is_taken_in_its_place() {
+async fn a_damaged_account_is_named_if_another_is_taken_in_its_place() {
     let mut home = Home::new();
     home.set("TOWER_CREDENTIALS_OPENAI_MODE", "all");
     home.add("openai", "paid", "sk-secret-1").await;
@@ -158,7 +170,7 @@ async fn expired(home: &Home, change: impl FnOnce(&mut OAuthTokens)) -> Authoriz
 }
 
 #[tokio::test]
-async fn a_token_that_can_never_be_renewed_is_not_written_but_the_way_back_in() {
+async fn a_token_that_can_never_be_renewed_is_not_written_and_a_new_sign_in_is_advised() {
     let by_name = "openai/at work needs a new sign-in";
     let again = "try: credentials login openai --label 'at work' --replace\n";
     for account in ["openai", "openai/at work"] {
@@ -190,7 +202,7 @@ async fn an_account_that_has_just_died_is_passed_over_and_named() {
     let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer at-secret-1\n");
     home.check(&run.stderr);
     run.says("warning: openai/at work needs a new sign-in").says("--replace");
-    // From here on it is known, and nothing is to be said.
+    // From here on it is known, so nothing is said.
     let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer at-secret-1\n");
     assert_eq!(run.stderr, "");
     // Of the one that is named there is no other.
@@ -198,7 +210,7 @@ async fn an_account_that_has_just_died_is_passed_over_and_named() {
 }
 
 #[tokio::test]
-async fn a_token_that_can_not_be_renewed_now_is_not_written_but_why() {
+async fn a_token_that_cannot_be_renewed_now_is_not_written_and_the_reason_is_said() {
     let home = Home::new();
     let server = expired(&home, |_| {}).await;
     let fault = Fault::Quoting(StatusCode::SERVICE_UNAVAILABLE, "{} is busy");
@@ -207,14 +219,14 @@ async fn a_token_that_can_not_be_renewed_now_is_not_written_but_why() {
     let run = run.says("because ").says("503");
     assert_eq!(run.stdout, "");
     assert_eq!(home.run(["show", "at work", "--json"]).ok().json()["state"], "ready");
-    // Nor where the settings no longer say how.
+    // Nor if the settings no longer say how.
     home.settings(&format!("[providers.openai]\ntype = \"generic\"\norigins = [{:?}]\n", server.url()));
     let run = home.run(["headers", "openai"]).code(2).says("`oauth`");
     assert_eq!(run.stdout, "");
 }
 
 #[tokio::test]
-async fn an_answer_that_could_not_be_read_is_kept_and_told() {
+async fn a_response_that_could_not_be_read_is_kept_and_named() {
     let home = Home::new();
     let server = expired(&home, |_| {}).await;
     home.run(["show", "at work", "--unread-response"]).code(3).says("no unread response is kept");
@@ -234,7 +246,7 @@ async fn an_answer_that_could_not_be_read_is_kept_and_told() {
     let more = "models_url = \"/resource\"\n[providers.openai.oauth]";
     home.settings(&server.settings(true).replace("[providers.openai.oauth]", more));
     home.run(["test", "openai"]).code(6).prints("could not be renewed: ");
-    // Whoever does not look at this account is told as well.
+    // A command about other accounts names it as well.
     let id = home.run(["show", "at work", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
     let command = format!("credentials show {id} --unread-response");
     home.run(["list"]).ok().says("openai/at work has a response of its token endpoint").says(&command);
@@ -265,4 +277,18 @@ async fn curl_takes_them_from_a_pipe() {
     let script = "curl -sS -H @<(\"$0\" headers openai) \"$1/resource\"";
     let run = cli::Run::of(home.script("bash", script).arg(server.url()).output().unwrap()).ok();
     assert_eq!(run.json()["person"], "alice", "{run:?}");
+}
+
+#[tokio::test]
+async fn an_account_that_was_refused_last_is_taken_with_a_warning() {
+    let home = Home::new();
+    let first = home.add("openai", "first", "sk-secret-1").await;
+    home.add("openai", "second", "sk-secret-2").await;
+    let run = home.run_showing(["headers", "openai"], "").ok();
+    assert_eq!(run.stderr, "");
+    let at = tower_credentials::Clock::system().now();
+    let change = Change::Answered(LastResponse { at, status: 401 });
+    home.vault().await.record(first.pool.clone(), vec![Outcome { id: first.id, change }]).await.unwrap();
+    let run = home.run_showing(["headers", "openai"], "").ok().prints("sk-secret-1");
+    run.says("warning: the last request with openai/first was refused (401)\n  try: credentials test openai/first\n");
 }

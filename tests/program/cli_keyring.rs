@@ -1,4 +1,4 @@
-//! What the program waits for outside of itself has a bound, or a person is told of it.
+//! A wait for another program has a bound, or the program says what it waits for.
 #![cfg(all(target_os = "linux", feature = "cli", feature = "keyring"))]
 
 use std::os::unix::net::UnixListener;
@@ -9,9 +9,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::cli::{Home, PATIENCE};
 
-/// A session bus that takes connections and never answers.
+/// A session bus that takes connections and never responds.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_keyring_that_does_not_answer_is_told_of_and_given_up_with_the_way_out() {
+async fn a_keyring_that_does_not_respond_is_named_and_given_up_with_the_other_ways() {
     let mut home = Home::new();
     home.add("openai", "work", "sk-secret-1").await;
     let bus = home.path().join("bus");
@@ -44,7 +44,7 @@ async fn a_keyring_that_does_not_answer_is_told_of_and_given_up_with_the_way_out
 
 /// It may be asking its user for something, so there is no bound.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_command_that_does_not_end_is_told_of() {
+async fn a_key_command_that_does_not_end_is_named() {
     let home = Home::new();
     home.add("openai", "work", "sk-secret-1").await;
     let mut command = home.command(["--key-command", "sleep 600", "list"]);
@@ -57,4 +57,15 @@ async fn a_key_command_that_does_not_end_is_told_of() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
     assert_eq!(ended.code(), Some(143));
+}
+
+/// As over ssh, or in a service.
+#[tokio::test]
+async fn without_a_session_bus_the_error_says_so_and_names_the_other_ways() {
+    let home = Home::new().variable("XDG_RUNTIME_DIR", "/nonexistent");
+    home.add("openai", "work", "sk-secret-1").await;
+    let run = home.run(["--keyring", "list"]).code(5);
+    let run = run.says("can't be reached: there is no D-Bus session here").says("--key-file FILE");
+    assert_eq!(run.stderr.matches("the keyring's entry").count(), 1, "{run:#?}");
+    assert!(!run.stderr.contains("zbus"), "{run:#?}");
 }

@@ -1,4 +1,4 @@
-//! Accounts that a pool's mode leaves out: said wherever a person acts on them, with the way to change it.
+//! Accounts that a pool's mode leaves out are named whenever a person acts on them, with the setting that changes it.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -28,10 +28,10 @@ fn is_told(run: Run) -> Run {
 }
 
 #[tokio::test]
-async fn what_the_mode_leaves_out_is_said_wherever_it_acts() {
+async fn accounts_that_the_mode_leaves_out_are_named_wherever_that_matters() {
     let home = home().await;
     let run = home.run(["list"]).ok().prints(WHY);
-    run.says("openai/paid: set providers.openai.mode = \"all\" in ")
+    run.says(&format!("openai/paid: {WHY}\n  try: set providers.openai.mode = \"all\" in "))
         .says("TOWER_CREDENTIALS_OPENAI_MODE=all");
     let listed = home.run(["list", "--json"]).ok().json();
     assert_eq!(listed[0]["not_used"], "mode auto takes sign-ins before keys");
@@ -66,7 +66,7 @@ async fn other_modes_leave_out_others() {
     let mut home = home().await;
     home.set("TOWER_CREDENTIALS_OPENAI_MODE", "api");
     let run = home.run(["list"]).ok().prints("not used: mode api takes only keys");
-    run.says("openai/work: set providers.openai.mode = \"all\" in ");
+    run.says("openai/work: not used: ").says("  try: set providers.openai.mode = \"all\" in ");
     let run = home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-1");
     run.says("openai/work is not used: mode api takes only keys");
     home.set("TOWER_CREDENTIALS_OPENAI_MODE", "subscription");

@@ -1,4 +1,4 @@
-//! `credentials migrate`: other programs' files, as a person brings them into the vault.
+//! `credentials migrate`: other programs' accounts are copied into the vault.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -97,7 +97,7 @@ fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
 }
 
 #[test]
-fn every_program_s_files_are_found_and_what_was_skipped_is_named() {
+fn every_programs_files_are_found_and_what_was_skipped_is_named() {
     let home = home();
     let paths = Source::ALL.map(|source| write(&home, source, fixture(source)));
     let run = home.run(["migrate"]).ok();
@@ -160,7 +160,7 @@ fn json_has_every_entry_and_every_problem() {
     assert_eq!(json["failed"][0]["file"], json!(damaged));
     assert!(json["failed"][0]["reason"].as_str().unwrap().contains("line 2, column"), "{json}");
     assert_eq!((&json["dry_run"], &json["removed"]), (&json!(false), &json!([])));
-    // What a person is told is beside it.
+    // The text for a person is on standard error.
     assert!(run.stderr.contains("skipped b") && run.stderr.contains("oauth_creds.json"), "{run:#?}");
     home.run(["show", &id]).ok();
 }
@@ -202,7 +202,7 @@ fn a_damaged_file_is_named_with_the_place_and_the_others_are_migrated() {
         "{run:#?}"
     );
     assert_eq!(records(&home), ["anthropic/claude"]);
-    // Named, it is all there is to do.
+    // If it is named, there is nothing else to do.
     let run = home.run(["migrate", damaged.to_str().unwrap()]).code(1).says("error:");
     assert_eq!(run.stdout, "");
     // And with nothing else, no vault is made.
@@ -210,6 +210,20 @@ fn a_damaged_file_is_named_with_the_place_and_the_others_are_migrated() {
     write(&home, Source::Codex, "");
     home.run(["migrate"]).code(1).says("it ends in the middle").says("nothing to import");
     nothing_was_made(&home);
+}
+
+#[test]
+fn the_error_at_the_end_counts_the_files_that_were_not_read_and_not_removed() {
+    let home = home();
+    write(&home, Source::Claude, claude("a", NOON));
+    write(&home, Source::Codex, "{");
+    home.run(["migrate"]).code(1).says("error: 1 file was not read\n");
+    write(&home, Source::Qwen, "{");
+    home.run(["migrate"]).code(1).says("error: 2 files were not read\n");
+    // Nothing here could renew the sign-in, so its file is kept.
+    let run = home.run(["migrate", "--remove-old", "--yes"]).code(1);
+    run.says("error: 2 files were not read; 1 file was not removed\n");
+    assert!(place(&home, Source::Claude).exists());
 }
 
 #[test]
@@ -245,7 +259,7 @@ async fn accounts_go_where_the_settings_say_and_are_used_from_there() {
 }
 
 #[test]
-fn a_program_s_own_variable_leads_to_its_file() {
+fn a_programs_own_variable_leads_to_its_file() {
     let mut home = home();
     let directory = home.path().join("elsewhere");
     fs::create_dir(&directory).unwrap();
@@ -293,7 +307,7 @@ fn old_files_are_removed_when_they_are_in_the_vault_and_no_others() {
 }
 
 #[test]
-fn a_file_in_which_nothing_is_holds_no_secrets() {
+fn an_empty_file_is_not_said_to_hold_secrets() {
     let home = home();
     fs::write(home.path().join("e.json"), "{}").unwrap();
     let run = home.run(["migrate", "--from", "claude", "e.json"]).ok().says("nothing to import");
@@ -310,7 +324,7 @@ fn a_file_in_which_nothing_is_holds_no_secrets() {
 }
 
 #[test]
-fn what_no_provider_uses_is_told_once_with_where_to_set_one() {
+fn accounts_that_no_provider_uses_are_named_once_with_the_settings_file() {
     let home = home();
     for source in Source::ALL {
         write(&home, source, fixture(source));

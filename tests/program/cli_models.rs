@@ -1,4 +1,4 @@
-//! `credentials models`: what a provider offers, and what is told when it can't be asked.
+//! `credentials models`: what a provider offers, and what is said if it can't be asked.
 #![cfg(feature = "cli")]
 
 use tower_credentials::PoolKey;
@@ -6,9 +6,9 @@ use tower_credentials::PoolKey;
 use crate::cli::Home;
 use crate::support::{Canned, Server, Upstream};
 
-/// A home whose provider `example` is at an upstream, which answers the account `work` so.
-async fn example(answers: impl IntoIterator<Item = Canned>) -> (Home, Upstream, Server) {
-    let upstream = Upstream::new().answers("sk-secret-1", answers);
+/// A home whose provider `example` is at an upstream that sends these responses to the account `work`.
+async fn example(responses: impl IntoIterator<Item = Canned>) -> (Home, Upstream, Server) {
+    let upstream = Upstream::new().answers("sk-secret-1", responses);
     let server = Server::start(&upstream).await;
     let home = Home::new();
     home.settings(&format!(
@@ -67,7 +67,7 @@ async fn models_are_listed_by_their_ids_with_what_is_known_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_kept_among_what_can_be_asked_for_again_and_asked_for_anew_if_that_is_meant() {
+async fn a_list_is_cached_and_requested_again_with_refresh() {
     let (home, upstream, _server) = example([list(&["a"]), list(&["b"])]).await;
     home.run(["models", "example"]).ok().prints("a");
     let kept: Vec<_> = home.cache_directory().join("models").read_dir().unwrap().collect();
@@ -145,7 +145,7 @@ async fn a_vendors_pages_are_all_listed_for_each_namespace_on_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_the_environment_will_do_and_no_vault_is_made() {
+async fn a_key_of_the_environment_is_enough_and_no_vault_is_made() {
     let upstream = Upstream::new().answers("sk-secret-9", [list(&["a\u{1b}[31m"])]);
     let server = Server::start(&upstream).await;
     let home = Home::new().variable("OPENAI_API_KEY", "sk-secret-9");
@@ -157,13 +157,13 @@ async fn a_key_of_the_environment_will_do_and_no_vault_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_wrong_is_told_with_the_way_out_and_a_code() {
+async fn every_failure_has_a_way_out_and_an_exit_code() {
     let (home, upstream, server) = example([list(&["a"])]).await;
     home.run(["models", "exampel"]).code(3).says("nearest is `example`");
     home.run(["models", "openai"]).code(3).says("credentials login openai");
     home.add("cursor", "work", "sk-secret-2").await;
     home.run(["models", "cursor"]).code(2).says("`models_url`");
-    for (answer, code, says) in [
+    for (response, code, says) in [
         (Canned::status(401), 4, "credentials test example"),
         (Canned::status(404), 1, "`models_url`"),
         (Canned::status(500), 6, "500"),
@@ -172,10 +172,32 @@ async fn what_goes_wrong_is_told_with_the_way_out_and_a_code() {
         (Canned::ok().body("x".repeat(5 * 1024 * 1024)), 1, "bytes"),
         (Canned::fails(std::io::ErrorKind::ConnectionReset), 6, "no list of example's models"),
     ] {
-        upstream.set("sk-secret-1", [answer]);
+        upstream.set("sk-secret-1", [response]);
         home.run(["reset", "example/work"]).ok();
         let run = home.run(["models", "example"]).code(code).says(says).says(&server.origin());
         assert_eq!(run.stdout, "");
         assert!(!home.cache_directory().exists());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendors_words_are_quoted_with_the_key_masked() {
+    let body = r#"{"error": {"message": "Wrong key: sk-secret-1. See your account."}}"#;
+    let (home, _upstream, _server) = example([Canned::status(401).body(body)]).await;
+    let run = home.run(["models", "example"]).code(4);
+    run.says("it answered 401 Unauthorized: \"Wrong key: …. See your account.\"\n");
+}
+
+#[tokio::test]
+async fn without_a_list_of_models_both_commands_name_the_settings_that_it_needs() {
+    let home = Home::new();
+    home.settings("[providers.acme]\ntype = \"generic\"\norigins = [\"https://api.acme.example\"]\n");
+    home.add("acme", "work", "sk-secret-1").await;
+    let way_out = format!(
+        "set providers.acme.models_url in {}, and providers.acme.models_shape unless it is a list like OpenAI's",
+        home.settings_file().display()
+    );
+    home.run(["models", "acme"]).code(2).says(&way_out);
+    let json = home.run(["test", "acme", "--json"]).code(2).json();
+    assert!(json[0]["reason"].as_str().unwrap().ends_with(&way_out), "{json}");
 }

@@ -1,4 +1,4 @@
-//! `credentials providers`: those that are known, and what their answers mean.
+//! `credentials providers`: the known providers, and what their responses mean.
 #![cfg(feature = "cli")]
 
 use crate::cli::Home;
@@ -43,7 +43,7 @@ fn every_provider_is_listed_those_of_the_settings_too() {
 }
 
 #[test]
-fn what_the_answers_of_one_mean_is_a_table() {
+fn the_meaning_of_a_providers_responses_is_a_table() {
     let home = Home::new();
     home.settings(SETTINGS);
     let json = home.run(["providers", "--responses", "acme", "--json"]).ok().json();
@@ -69,7 +69,7 @@ fn what_the_answers_of_one_mean_is_a_table() {
 }
 
 #[test]
-fn a_limit_has_nothing_that_is_to_be_done() {
+fn a_limit_names_nothing_to_do() {
     let home = Home::new();
     let rule = "[providers.acme]\ntype = \"generic\"\norigins = [\"https://api.acme.test\"]\n\n\
                 [[providers.acme.responses]]\nstatus = 409\nmeans = \"MEANS\"\n";
@@ -88,7 +88,7 @@ fn a_limit_has_nothing_that_is_to_be_done() {
 }
 
 #[test]
-fn one_that_is_not_known_is_an_error() {
+fn an_unknown_provider_is_an_error() {
     Home::new().run(["providers", "--responses", "antropic"]).code(3).says("antropic");
 }
 

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::cli::{Home, Run};
 
-/// The name of a host that is nowhere but behind the proxies.
+/// The name of a host that only the proxies know.
 const HOST: &str = "api.acme.test";
 
 /// A server of this test's, and what it was asked.
@@ -73,10 +73,10 @@ async fn upstream(home: &mut Home) -> Server {
             asked.lock().unwrap().push(head);
             let body = r#"{"data": [{"id": "model-of-acme"}]}"#;
             let length = body.len();
-            let answer = format!(
+            let response = format!(
                 "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
             );
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.write_all(response.as_bytes()).await.unwrap();
             stream.shutdown().await.unwrap();
         }
     })
@@ -170,7 +170,7 @@ async fn an_http_proxy_is_asked_for_a_tunnel_and_sees_nothing_of_what_goes_throu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_that_refuses_is_an_error_that_tells_no_password() {
+async fn a_proxy_that_refuses_is_an_error_without_its_password() {
     let (mut home, upstream) = home().await;
     let Server { port, .. } = http_proxy(upstream.port).await;
     home.secret("wrong-secret");
@@ -190,7 +190,7 @@ async fn a_variable_that_names_no_proxy_is_an_error_and_nothing_goes_past_it() {
     models(&home).await.code(2).says("ALL_PROXY");
     tokio::task::block_in_place(|| home.run(["test"])).code(2).says("ALL_PROXY");
     assert!(upstream.asked.lock().unwrap().is_empty());
-    // In a CGI program none of them counts: the host is looked up, and is nowhere.
+    // In a CGI program none of them counts: the host is looked up, and not found.
     home.set("REQUEST_METHOD", "GET");
     models(&home).await.code(6);
 }

@@ -1,4 +1,4 @@
-//! Sign-ins that nothing can renew, for want of a client id most often: said wherever they are seen, and their
+//! Sign-ins that nothing can renew, usually because no client id is set, are marked wherever they are shown, and their
 //! originals are kept.
 #![cfg(feature = "cli")]
 
@@ -38,7 +38,7 @@ fn home() -> Home {
 }
 
 #[test]
-fn what_is_migrated_without_a_client_id_is_said_to_end() {
+fn a_migrated_sign_in_without_a_client_id_is_said_to_end() {
     let home = home();
     write(&home, within(90));
     for arguments in [&["migrate", "--dry-run"][..], &["migrate"], &["migrate"]] {
@@ -102,7 +102,7 @@ async fn each_reason_has_a_word_and_what_never_ends_has_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_token_that_nothing_renews_works_nowhere_whatever_a_server_answers() {
+async fn an_expired_token_that_nothing_renews_is_never_said_to_work() {
     let models = || Canned::ok().body(r#"{"data": []}"#);
     let upstream = Upstream::new().answers("at-secret-1", [models()]).answers("at-secret-2", [models()]);
     let server = Server::start(&upstream).await;
@@ -135,7 +135,7 @@ async fn an_expired_token_that_nothing_renews_works_nowhere_whatever_a_server_an
     }
     home.run(["list"]).ok().prints("expired, can't be renewed: no client id");
     assert_eq!(home.run(["list", "--json"]).ok().json()[0]["state"], "expired");
-    // Where it could be renewed and was not, the reason is the token endpoint's.
+    // If it could be renewed and was not, the reason is the token endpoint's.
     settings("oauth.client_id = \"mine\"\n");
     let json = home.run(["test", "--json"]).code(6).json();
     assert_eq!(json[0]["result"], "not_renewed");

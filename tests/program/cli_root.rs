@@ -57,7 +57,7 @@ fn as_user(home: &Home, arguments: &[&str]) -> Run {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_root_makes_in_a_user_s_vault_is_the_user_s() {
+async fn what_root_makes_in_a_users_vault_belongs_to_the_user() {
     if !is_root() {
         return;
     }
@@ -92,7 +92,7 @@ async fn what_root_makes_in_a_user_s_vault_is_the_user_s() {
 }
 
 #[test]
-fn a_vault_and_a_key_that_root_makes_in_a_user_s_home_are_the_user_s() {
+fn a_vault_and_a_key_that_root_makes_in_a_users_home_belong_to_the_user() {
     if !is_root() {
         return;
     }
@@ -109,7 +109,7 @@ fn a_vault_and_a_key_that_root_makes_in_a_user_s_home_are_the_user_s() {
 
 /// An exported key goes to whoever has the vault, and to nobody else.
 #[test]
-fn a_key_that_root_exports_is_the_vault_s_owner_s_in_a_directory_of_theirs() {
+fn a_key_that_root_exports_to_the_vault_owners_directory_belongs_to_that_owner() {
     if !is_root() {
         return;
     }
@@ -132,7 +132,7 @@ fn a_key_that_root_exports_is_the_vault_s_owner_s_in_a_directory_of_theirs() {
 
 /// In a directory of root's nothing is given away, nor in the user's by anybody who is not root.
 #[test]
-fn what_is_in_a_directory_of_root_s_stays_root_s() {
+fn files_in_a_directory_of_root_stay_roots() {
     if !is_root() {
         return;
     }
@@ -145,7 +145,7 @@ fn what_is_in_a_directory_of_root_s_stays_root_s() {
 
 /// A user's link in place of a file is followed by nobody: what it leads to stays whose it is.
 #[test]
-fn what_a_user_s_link_leads_to_is_given_to_nobody() {
+fn root_gives_away_nothing_that_a_users_link_leads_to() {
     if !is_root() {
         return;
     }
@@ -171,7 +171,7 @@ fn what_a_user_s_link_leads_to_is_given_to_nobody() {
 /// A name space in which nobody but root is known: no file can be given to anybody.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_can_not_be_given_to_its_user_is_named() {
+fn a_file_that_cannot_be_given_to_its_user_is_named() {
     let home = Home::new();
     let mut tried = Command::new("unshare");
     if !is_root() || !tried.args(["-r", "true"]).status().is_ok_and(|status| status.success()) {

@@ -1,4 +1,5 @@
-//! `credentials vault rotate-key`: every account under another key, wherever it is killed, whoever else uses the vault.
+//! `credentials vault rotate-key`: every account gets sealed with another key, even if the program is killed, and whoever
+//! else uses the vault.
 #![cfg(all(feature = "cli", unix))]
 
 use std::collections::BTreeMap;
@@ -99,7 +100,7 @@ async fn in_the_middle_of_a_change_the_new_key_is_exported_with_a_warning() {
     let (home, old) = with_accounts().await;
     let rotation = FileKey::new(home.key_file()).rotate().await.unwrap();
     let new = rotation.keys().current.clone();
-    // As when the process is killed before a record is sealed anew.
+    // As if the process was killed before a record is sealed again.
     drop(rotation);
     let run = home.run_showing(["vault", "export"], "").ok();
     assert_eq!(run.stdout.trim(), new.to_base64().expose());
@@ -118,7 +119,7 @@ async fn an_account_that_is_restored_from_before_is_sealed_with_the_present_key(
     let check = home.run(["vault", "check"]).code(5);
     check
         .prints(&format!("sealed with the key {}, which this vault has given up", old.id()))
-        .prints("if you have restored it: credentials vault check --fix --restored");
+        .prints("try: credentials vault check --fix --restored\n       if you have restored it\n");
     // Nobody has said where it comes from, and whoever has the old key may have made it.
     home.run(["vault", "check", "--fix"]).code(5).prints("--fix --restored");
     assert_eq!(fs::read(&record).unwrap(), backup);
@@ -148,7 +149,7 @@ async fn an_account_that_is_restored_from_before_is_sealed_with_the_present_key(
 }
 
 #[tokio::test]
-async fn killed_at_any_record_it_is_gone_on_with_and_nothing_is_lost() {
+async fn a_rotation_that_is_killed_at_any_record_is_continued_and_loses_nothing() {
     for stop in 0..LABELS.len() {
         let (home, old) = with_accounts().await;
         let order: Vec<_> = sealed_with(&home).into_iter().map(|(id, _)| id).collect();
@@ -194,7 +195,7 @@ async fn killed_at_any_record_it_is_gone_on_with_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn of_two_at_once_one_is_told_of_the_other() {
+async fn of_two_rotations_at_once_one_fails_and_names_the_other() {
     let (home, _) = with_accounts().await;
     let id = sealed_with(&home)[0].0;
     let lease = home.vault().await.lease_refresh(id).await.unwrap();
@@ -228,7 +229,7 @@ async fn an_account_that_is_added_meanwhile_is_sealed_with_the_new_key() {
 }
 
 #[tokio::test]
-async fn beside_logins_and_lists_every_change_of_the_key_ends_and_loses_nothing() {
+async fn a_change_of_the_key_beside_logins_and_lists_ends_and_loses_nothing() {
     let (home, _) = with_accounts().await;
     let rounds = if crate::thorough::is_thorough() { 60 } else { 6 };
     std::thread::scope(|scope| {
@@ -255,7 +256,7 @@ async fn beside_logins_and_lists_every_change_of_the_key_ends_and_loses_nothing(
 }
 
 #[tokio::test]
-async fn beside_changes_of_the_key_headers_are_written_and_accounts_tested_without_a_word_of_keys() {
+async fn headers_and_tests_work_while_the_key_changes_and_say_nothing_about_keys() {
     let (home, _) = with_accounts().await;
     // Nobody listens there.
     home.settings("[providers.openai]\nmodels_url = \"http://127.0.0.1:1/models\"\n");
@@ -374,7 +375,7 @@ async fn a_key_that_another_vault_has_too_is_not_changed_for_one_of_them() {
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_it_and_it_is_gone_on_with() {
+async fn ctrl_c_ends_a_rotation_and_the_next_run_continues_it() {
     let (home, _) = with_accounts().await;
     let id = sealed_with(&home)[3].0;
     let lease = home.vault().await.lease_refresh(id).await.unwrap();

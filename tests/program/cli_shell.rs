@@ -80,6 +80,19 @@ async fn completions_know_the_providers_and_the_accounts() {
     assert_eq!(complete(&["vault", ""]), "");
     assert_eq!(complete(&["list", "-n", ""]), "default\n");
     assert_eq!(complete(&["show", "--unr"]), "");
+    // A provider of which there are only stored accounts: nobody signs in to it, or asks it for its models.
+    home.add("acme", "old", "sk-secret-3").await;
+    for (command, expected) in [
+        ("logout", "acme\nacme/old\n"),
+        ("rm", "acme\nacme/old\n"),
+        ("list", "acme\n"),
+        ("status", "acme\n"),
+        ("login", ""),
+        ("models", ""),
+        ("providers", ""),
+    ] {
+        assert_eq!(complete(&[command, "ac"]), expected, "{command}");
+    }
     let script = "source <(\"$0\" completions bash) && COMP_WORDS=(\"$0\" show openai/) COMP_CWORD=2 && \
                   _credentials_and_accounts \"$0\" openai/ show && printf '%s\\n' \"${COMPREPLY[@]}\"";
     let run = shell(&home, "bash", script).ok();
@@ -113,11 +126,24 @@ fn nothing_typed_and_nonsense_are_errors_with_the_usage() {
     home.run([""; 0]).code(2).says("Usage: credentials");
     home.run(["lsit"]).code(2).says("list");
     home.run(["list", "--jsno"]).code(2).says("--json");
+    for command in ["pause", "resume", "reset"] {
+        home.run([command])
+            .code(2)
+            .says(&format!("credentials {command} [OPTIONS] --all [ACCOUNT]...\n"));
+    }
+    // By the name that was typed.
+    for (alias, name) in [("use", "activate"), ("rm", "logout"), ("ls", "list")] {
+        let run = home.run([alias, "-dash"]).code(2).says(&format!("Usage: credentials {alias} "));
+        assert!(!run.stderr.contains(name), "{run:#?}");
+        home.run([name, "-dash"]).code(2).says(&format!("Usage: credentials {name} "));
+    }
+    // An account may have such a name.
+    home.run(["activate", "use", "-dash"]).code(2).says("Usage: credentials activate ");
     home.run(["--version"]).ok().prints(env!("CARGO_PKG_VERSION"));
 }
 
 #[tokio::test]
-async fn colours_are_for_terminals_and_for_who_asks() {
+async fn colours_are_for_terminals_unless_they_are_asked_for() {
     let mut home = Home::new();
     home.add("openai", "work", "sk-secret-1").await;
     let is_coloured = |text: &str| text.contains("\u{1b}[");
@@ -179,7 +205,7 @@ async fn directories_are_the_platforms_and_can_be_named() {
 }
 
 #[tokio::test]
-async fn a_variable_of_ours_is_heeded_or_named() {
+async fn a_variable_with_our_prefix_is_used_or_named() {
     let mut home = Home::new();
     home.add("openai", "usual", "sk-secret-1").await;
     home.set("TOWER_CREDENTIALS_VAULT", "elsewhere");
@@ -203,7 +229,7 @@ async fn a_variable_of_ours_is_heeded_or_named() {
 }
 
 #[tokio::test]
-async fn the_key_beside_a_vault_is_the_way_out_where_the_usual_one_is_missing() {
+async fn a_key_beside_the_vault_is_suggested_if_the_usual_one_is_missing() {
     let home = Home::new();
     home.add("openai", "work", "sk-secret-1").await;
     let vault = home.path().join("my vault");
@@ -230,7 +256,7 @@ async fn settings_that_are_wrong_are_named() {
     home.run(["list", "acme"]).ok();
 }
 
-/// Eight people, or scripts, who each begin at the same moment in a home where there is nothing yet.
+/// Eight people, or scripts, begin at the same moment in an empty home.
 #[tokio::test]
 async fn programs_that_start_at_once_share_one_key_and_lose_nothing() {
     let home = Home::new();

@@ -1,4 +1,4 @@
-//! A program that is told to end does so, whatever the vault's key is waited for.
+//! A signal ends the program even while it waits for the vault's key.
 #![cfg(all(unix, feature = "cli"))]
 
 use std::future::Future;
@@ -28,7 +28,7 @@ async fn in_time<T>(what: &str, event: impl Future<Output = T>) -> T {
     event.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
 }
 
-/// How it ends; `None` where it doesn't, and then it is killed.
+/// Returns how it ends; `None` if it doesn't, and then it is killed.
 async fn end_of(child: &mut Child) -> Option<ExitStatus> {
     match tokio::time::timeout(PATIENCE, child.wait()).await {
         Ok(status) => Some(status.unwrap()),
@@ -41,7 +41,7 @@ async fn end_of(child: &mut Child) -> Option<ExitStatus> {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn what_a_key_command_has_started_holds_nobody() {
+async fn what_a_key_command_has_started_delays_no_signal() {
     use tokio::io::AsyncReadExt;
     let home = with_account().await;
     let (started, hold) = (home.path().join("started"), home.path().join("hold"));
@@ -62,7 +62,7 @@ async fn what_a_key_command_has_started_holds_nobody() {
 
 #[cfg(all(target_os = "linux", feature = "keyring"))]
 #[tokio::test]
-async fn a_keyring_that_does_not_answer_holds_nobody() {
+async fn a_keyring_that_does_not_respond_delays_no_signal() {
     let mut home = with_account().await;
     let bus = home.path().join("bus");
     let listener = tokio::net::UnixListener::bind(&bus).unwrap();

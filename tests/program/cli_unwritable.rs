@@ -116,7 +116,12 @@ async fn a_vault_that_is_mounted_read_only_is_read_and_what_would_change_it_says
     }
     let scene = Scene::new(3600).await;
     scene.is_read(READ_ONLY);
-    run(&scene.home, READ_ONLY, &["vault", "check"]).ok();
+    let said = run(&scene.home, READ_ONLY, &["vault", "check"]).ok().prints("note: ");
+    said.prints("can't be written to").prints("try: it is mounted read-only: mount it writable");
+    let said = run(&scene.home, READ_ONLY, &["status"]).ok().prints("no token is renewed");
+    said.prints("try: it is mounted read-only: mount it writable");
+    let json = run(&scene.home, READ_ONLY, &["status", "--json"]).ok().json();
+    assert_eq!(json["troubles"][0]["what"], scene.home.vault_directory().to_str().unwrap());
     for arguments in [
         &["pause", "openai/work"][..],
         &["rename", "openai/work", "home"],
@@ -151,7 +156,7 @@ async fn no_token_is_renewed_whose_successor_could_not_be_kept_and_no_account_co
                 && !said.stderr.contains("is cooling down"),
             "{said:#?}"
         );
-        // It has expired, so that an answer is no sign of its being taken.
+        // It has expired, so a response does not prove that it was accepted.
         let said = run(&scene.home, script, &["test", "openai"]).code(6);
         assert!(said.stdout.contains(reason) && !said.stderr.contains("login"), "{said:#?}");
         assert_eq!(scene.server.granted(Kind::Refresh), 0);
@@ -181,7 +186,7 @@ async fn a_vault_on_a_full_disk_is_read_and_a_new_account_waits_for_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_middle_of_a_change_of_keys_it_is_read_on_a_full_disk_too() {
+async fn a_vault_in_the_middle_of_a_key_change_is_read_on_a_full_disk() {
     if !has_mounts() {
         return;
     }
@@ -310,6 +315,9 @@ async fn a_vault_whose_directories_may_not_be_written_to_is_read() {
         "{headers:?}"
     );
     run(&["test", "openai"]).ok().prints("works");
+    if user == 0 {
+        run(&["status"]).ok().prints("make it yours to read and write");
+    }
     run(&["rename", "openai/work", "home"]).code(5).says("make it yours to read and write");
     directories.reverse();
     for directory in &directories {

@@ -1,52 +1,14 @@
-//! `credentials vault …` and where the vault's key comes from: made once, never lost, never another one by mistake.
+//! `credentials vault init`, `export` and `import`: a key is made once, never lost, and never another one by mistake.
 #![cfg(feature = "cli")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use serde_json::Value;
 use tower_credentials::vault::VaultExt;
-use tower_credentials::vault::key::VaultKey;
 
+use crate::cli::vault::{key_id, mode, opened, with_accounts};
 use crate::cli::{self, Home, end_of};
-
-/// The id of the key in a file.
-fn key_id(path: &Path) -> String {
-    VaultKey::from_base64(&fs::read_to_string(path).unwrap()).unwrap().id().to_string()
-}
-
-/// A home with two accounts.
-async fn with_accounts() -> Home {
-    let home = Home::new();
-    home.add("openai", "work", "sk-secret-1").await;
-    home.add("anthropic", "spare", "sk-secret-2").await;
-    home.secret(fs::read_to_string(home.key_file()).unwrap().trim());
-    home
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o777
-}
-
-/// What the program says of where everything is.
-fn places(home: &Home, arguments: &[&str]) -> Value {
-    home.run([arguments, &["vault", "path", "--json"]].concat()).ok().json()
-}
-
-/// The labels of all accounts, by what a request with each would carry: they open.
-fn opened(home: &Home, arguments: &[&str]) -> Vec<String> {
-    let list = home.run([arguments, &["list", "--json"]].concat()).ok().json();
-    let mut labels = Vec::new();
-    for account in list.as_array().unwrap() {
-        let id = account["id"].as_str().unwrap();
-        let shown = home.run_showing([arguments, &["headers", id, "--json"]].concat(), "");
-        assert!(shown.ok().stdout.contains("sk-secret-"), "it does not open: {account}");
-        labels.push(account["label"].as_str().unwrap().to_owned());
-    }
-    labels.sort();
-    labels
-}
 
 #[test]
 fn init_makes_a_key_and_a_vault_once() {
@@ -82,7 +44,7 @@ async fn no_vault_is_made_among_other_files_and_none_are_moved() {
         [&["vault", "init"][..], &["vault", "init", "--force"], &["login", "openai", "--api-key"]]
     {
         let run = home.run_with([&["--vault", "work"], command].concat(), "sk-secret-1").code(2);
-        run.says("work is no vault, and there are other files in it").says("--vault DIR");
+        run.says("work is not a vault, and it has other files in it").says("--vault DIR");
         assert_eq!(names(&work), ["thesis.txt"]);
         assert!(!home.key_file().exists());
     }
@@ -135,7 +97,7 @@ async fn init_by_force_asks_and_keeps_both_the_key_and_the_vault() {
     let back = ["--vault", kept_vault.to_str().unwrap(), "--key-file", kept_key.to_str().unwrap()];
     assert_eq!(opened(&home, &back), ["spare", "work"]);
 
-    // Where nothing would be lost, nobody is asked.
+    // If nothing would be lost, there is no question.
     home.run(["vault", "init", "--force"]).ok().says(&new);
     assert!(home.vault_directory().with_extension(&new).is_dir());
 }
@@ -315,182 +277,6 @@ async fn what_is_no_key_is_refused_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn the_key_comes_from_a_flag_before_the_environment_before_the_settings() {
-    let mut home = Home::new();
-    let [flag, variable, setting] = ["flag.key", "variable.key", "setting.key"].map(|name| {
-        let (path, key) = home.new_key(name);
-        (path.display().to_string(), key.id().to_string())
-    });
-    let place = |home: &Home, arguments: &[&str]| {
-        let shown = places(home, arguments);
-        (shown["key_source"].as_str().unwrap().to_owned(), shown["key_id"].as_str().map(str::to_owned))
-    };
-    let default = ("file".to_owned(), None);
-    assert_eq!(place(&home, &[]), default);
-    home.settings(&format!("[vault]\nkey_file = {:?}", setting.0));
-    assert_eq!(place(&home, &[]), ("file".to_owned(), Some(setting.1)));
-    home.set("TOWER_CREDENTIALS_KEY_COMMAND", format!("cat '{}'", variable.0));
-    assert_eq!(place(&home, &[]), ("command".to_owned(), Some(variable.1)));
-    assert_eq!(place(&home, &["--key-file", &flag.0]), ("file".to_owned(), Some(flag.1.clone())));
-    let command = format!("cat {}", flag.0);
-    assert_eq!(place(&home, &["--key-command", &command]), ("command".to_owned(), Some(flag.1)));
-    home.set("TOWER_CREDENTIALS_KEY_COMMAND", "");
-    let in_variable = VaultKey::generate();
-    home.secret(in_variable.to_base64().expose());
-    home.set("TOWER_CREDENTIALS_VAULT_KEY", in_variable.to_base64().expose());
-    assert_eq!(place(&home, &[]), ("variable".to_owned(), Some(in_variable.id().to_string())));
-
-    home.run(["--key-file", "a", "--keyring", "list"]).code(2).says("--keyring").says("keep one");
-    home.run(["--key-command", "a 'b", "list"]).code(2).says("--key-command");
-    home.run(["--key-command", " ", "list"]).code(2).says("--key-command");
-    home.set("TOWER_CREDENTIALS_KEY_FILE", "a");
-    home.run(["list"]).code(2).says("TOWER_CREDENTIALS_KEY_FILE").says("TOWER_CREDENTIALS_VAULT_KEY");
-    home.run(["--key-file", &setting.0, "vault", "path"]).ok();
-    home.settings("[vault]\nkey_fiel = \"a\"");
-    home.run(["list"]).code(2).says("line 2").says("`key_file`");
-}
-
-#[tokio::test]
-async fn a_place_that_was_named_and_gives_no_key_is_an_error_whatever_else_there_is() {
-    // The usual key file has the right key, and is not asked.
-    let mut home = with_accounts().await;
-    home.run(["--key-file", "none.key", "list"]).code(5).says("is missing").says("none.key");
-    assert!(!home.path().join("none.key").exists(), "no key is made for a vault that has one");
-    home.run(["--key-command", "false", "list"]).code(5).says("the command false has failed");
-    home.run(["--key-command", "echo sk-secret-x", "list"]).code(5).says("the command echo has printed");
-    home.run(["--key-command", "no-such-program", "list"]).code(5).says("no-such-program");
-    let (other, key) = home.new_key("other.key");
-    let wrong = home.run(["--key-file", other.to_str().unwrap(), "list"]).code(5);
-    wrong.says(&key.id().to_string()).says(&key_id(&home.key_file()));
-    home.set("TOWER_CREDENTIALS_VAULT_KEY", "");
-    home.run(["list"]).code(5).says("TOWER_CREDENTIALS_VAULT_KEY");
-    // A key that this program can't put anywhere.
-    home.set("TOWER_CREDENTIALS_VAULT_KEY", key.to_base64().expose());
-    home.run(["vault", "import", "--file", "other.key"]).code(2).says("TOWER_CREDENTIALS_VAULT_KEY");
-    home.run(["vault", "init", "--force"]).code(2).says("--key-file");
-}
-
-#[tokio::test]
-async fn a_vault_is_made_with_the_key_of_the_place_that_was_named() {
-    let home = Home::new();
-    let login = |arguments: &[&str], key: &str| {
-        home.run_with([arguments, &["login", "openai", "--api-key"]].concat(), key).ok();
-    };
-    login(&["--vault", "a", "--key-file", "keys/a.key"], "sk-secret-1");
-    assert_eq!(mode(&home.path().join("keys/a.key")), 0o600);
-    assert_eq!(opened(&home, &["--vault", "a", "--key-file", "keys/a.key"]), ["default"]);
-    let (path, key) = home.new_key("b.key");
-    let command = format!("cat '{}'", path.display());
-    login(&["--vault", "b", "--key-command", &command], "sk-secret-2");
-    assert_eq!(opened(&home, &["--vault", "b", "--key-command", &command]), ["default"]);
-    let run = home.run(["--vault", "c", "--key-command", &command, "vault", "init"]).ok();
-    run.says(&key.id().to_string());
-    assert!(!home.config_directory().exists(), "no key file was made");
-    // A command that has no key yet makes none, and no vault.
-    home.run_with(
-        ["--vault", "d", "--key-command", "true", "login", "openai", "--api-key"],
-        "sk-secret-3",
-    )
-    .code(5)
-    .says("the command true has printed");
-    assert!(!home.path().join("d").exists());
-}
-
-#[tokio::test]
-async fn the_settings_name_the_vault_and_its_key() {
-    let mut home = Home::new();
-    home.settings("[vault]\ndirectory = \"../v\"\nkey_file = \"~/k\"");
-    home.run_with(["login", "openai", "--api-key"], "sk-secret-1").ok();
-    assert!(home.path().join(".config/v/records").is_dir() && home.path().join("k").is_file());
-    assert_eq!(opened(&home, &[]), ["default"]);
-    // What is named by hand goes before.
-    assert_eq!(opened(&home, &["--vault", "elsewhere"]), [""; 0]);
-    home.set("TOWER_CREDENTIALS_DIR", "elsewhere");
-    assert_eq!(opened(&home, &[]), [""; 0]);
-}
-
-#[cfg(feature = "keyring")]
-#[tokio::test]
-async fn a_keyring_that_is_not_there_is_an_error_that_names_the_other_ways() {
-    let mut home = with_accounts().await;
-    home.set("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus");
-    let run = home.run(["--keyring", "list"]).code(5).says("can't be reached");
-    run.says("TOWER_CREDENTIALS_VAULT_KEY").says("key file").says("command");
-    home.set("TOWER_CREDENTIALS_KEYRING", "1");
-    home.run(["list"]).code(5).says("can't be reached");
-    let shown = places(&home, &[]);
-    assert_eq!((shown["key_source"].as_str(), shown["key_id"].as_str()), (Some("keyring"), None));
-    assert_eq!(opened(&home, &["--key-file", home.key_file().to_str().unwrap()]), ["spare", "work"]);
-}
-
-#[tokio::test]
-async fn path_tells_where_everything_is() {
-    let home = with_accounts().await;
-    let run = home.run(["vault", "path"]).ok();
-    for path in [home.vault_directory(), home.key_file(), home.cache_directory()] {
-        assert!(run.stdout.contains(path.to_str().unwrap()), "{run:?}");
-    }
-    let run = run.prints(&key_id(&home.key_file())).prints("config.toml (none yet)");
-    assert!(!run.stdout.contains("vault (none yet)"), "{run:?}");
-    let expected = serde_json::json!({
-        "directory": home.vault_directory(),
-        "exists": true,
-        "key_source": "file",
-        "key_place": home.key_file(),
-        "key_id": key_id(&home.key_file()),
-        "config": home.config_directory().join("config.toml"),
-        "cache": home.cache_directory(),
-    });
-    assert_eq!(places(&home, &[]), expected);
-    let empty = Home::new();
-    empty.run(["vault", "path"]).ok().prints("vault (none yet)").prints("vault.key (none yet)");
-    assert_eq!(places(&empty, &[])["exists"], false);
-    assert!(empty.path().read_dir().unwrap().next().is_none(), "something was made");
-    // What is wrong with the key does not keep it from telling.
-    fs::write(home.key_file(), "x").unwrap();
-    home.run(["vault", "path"])
-        .ok()
-        .says("does not hold a key")
-        .says("credentials vault import --file BACKUP")
-        .says("credentials vault init --force")
-        .prints(home.key_file().to_str().unwrap());
-}
-
-#[tokio::test]
-async fn check_tells_what_is_wrong_and_mends_what_is_safe() {
-    let home = with_accounts().await;
-    home.run(["vault", "check"]).ok().prints("accounts: 2; opened: 2; pools: 2");
-    let record = fs::read_dir(home.vault_directory().join("records")).unwrap().next().unwrap();
-    let record = record.unwrap().path();
-    let name = record.display().to_string();
-    fs::set_permissions(&record, fs::Permissions::from_mode(0o644)).unwrap();
-    let run = home.run(["vault", "check"]).code(5).prints("warning:").prints(&name);
-    run.prints("credentials vault check --fix").says("the vault has 1 problem");
-    let json = home.run(["vault", "check", "--json"]).code(5).json();
-    assert_eq!(json["findings"][0]["kind"], "open_to_others");
-    assert_eq!(json["findings"][0]["path"], name.as_str());
-    assert_eq!(mode(&record), 0o644, "nothing was changed");
-    home.run(["vault", "check", "--fix"]).ok().prints("fixed:").prints(&name);
-    assert_eq!(mode(&record), 0o600);
-    home.run(["vault", "check"]).ok();
-
-    let whole = fs::read(&record).unwrap();
-    fs::write(&record, "sk-secret-1").unwrap();
-    let run = home.run(["vault", "check", "--fix"]).code(5).prints("error:").prints(&name);
-    run.prints("restore it from a backup").prints("accounts: 2; opened: 1");
-    assert_eq!(fs::read(&record).unwrap(), b"sk-secret-1", "what is damaged is left as it is");
-    fs::write(&record, whole).unwrap();
-    assert_eq!(opened(&home, &[]), ["spare", "work"]);
-
-    fs::set_permissions(home.key_file(), fs::Permissions::from_mode(0o644)).unwrap();
-    home.run(["vault", "check"]).code(5).prints(home.key_file().to_str().unwrap());
-    let run = home.run(["vault", "check", "--fix"]).code(5).prints("fixed:");
-    run.says("no account was opened").says("credentials vault check");
-    home.run(["vault", "check"]).ok();
-    Home::new().run(["vault", "check"]).code(3).says("credentials vault init");
-}
-
-#[tokio::test]
 async fn two_programs_at_once_make_one_key() {
     let home = Home::new();
     let start = |number: usize| {
@@ -514,86 +300,4 @@ async fn two_programs_at_once_make_one_key() {
     }
     assert_eq!(opened(&home, &[]).len(), 8);
     assert_eq!(home.vault().await.list().await.unwrap().credentials.len(), 8);
-}
-
-/// As Kubernetes mounts a secret: a link to a file that a group may read, neither of which can be changed there.
-#[tokio::test]
-async fn a_mounted_key_file_is_read_by_the_command_that_the_error_names() {
-    let home = Home::new();
-    home.add("openai", "work", "sk-secret-1").await;
-    let mount = home.path().join("it's a mount");
-    let (link, file) = (mount.join("vault.key"), mount.join("..data/vault.key"));
-    std::fs::create_dir_all(mount.join("..2026")).unwrap();
-    std::os::unix::fs::symlink("..2026", mount.join("..data")).unwrap();
-    std::fs::rename(home.key_file(), &file).unwrap();
-    std::os::unix::fs::symlink("..data/vault.key", &link).unwrap();
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o440)).unwrap();
-    for path in [&link, &file] {
-        let refused = home.run(["list", "--key-file", path.to_str().unwrap()]).code(5);
-        let (_, command) = refused.stderr.split_once("take the key from the command: ").unwrap();
-        let command = command.lines().next().unwrap();
-        home.run(["list", "--key-command", command]).ok().prints("work");
-        let script = home.script("sh", command).output().unwrap();
-        assert!(script.status.success() && script.stdout.len() == 45, "{command}");
-    }
-}
-
-#[test]
-fn accounts_in_an_older_format_are_sealed_in_the_present_one() {
-    let home = Home::with_fixture("vault-v2");
-    let run = home.run(["vault", "check"]);
-    run.prints("6 records are in an older format").prints("try: credentials vault check --fix");
-    home.run(["vault", "check", "--fix"]).ok().says("Sealed in the current format: 6 accounts");
-    let report = home.run(["vault", "check", "--json"]).ok().json();
-    assert_eq!((&report["older"], &report["opened"]), (&0.into(), &6.into()));
-    assert_eq!(report["vault"].as_str().unwrap().len(), 32);
-    home.run(["vault", "check", "--fix"]).ok();
-}
-
-#[test]
-fn attributes_of_the_first_version_are_kept_or_dropped_as_a_person_says() {
-    for (flag, attributes) in [("--keep-attributes", 2), ("--drop-attributes", 0)] {
-        let home = Home::with_fixture("vault-v1");
-        let key = key_id(&home.key_file());
-        home.run(["list"]).ok();
-        let run = home.run(["vault", "rotate-key"]).code(5).says("does not vouch for its attributes");
-        run.says("(account, host)").says("--keep-attributes or --drop-attributes");
-        assert_eq!(key_id(&home.key_file()), key, "nothing has begun");
-        let run = home.run(["vault", "check", "--fix"]).ok().prints("(account, host)");
-        run.says("Sealed in the current format: 3 accounts");
-        home.run(["vault", "rotate-key", "--keep-attributes", "--drop-attributes"]).code(2);
-        home.run(["vault", "rotate-key", flag]).ok().says("6 accounts are sealed with the key");
-        let shown = home.run(["list", "--json"]).ok().json();
-        let account = shown.as_array().unwrap().iter();
-        let mut account = account.filter(|account| account["id"] == "1".repeat(32));
-        let kept = account.next().unwrap()["attributes"].as_object().map_or(0, |kept| kept.len());
-        assert_eq!(kept, attributes, "{flag}");
-        let report = home.run(["vault", "check", "--json"]).ok().json();
-        assert_eq!(report["older"], 0);
-    }
-}
-
-#[tokio::test]
-async fn a_wrong_key_is_named_with_the_place_that_it_comes_from() {
-    let mut home = with_accounts().await;
-    let (path, other) = home.new_key("other.key");
-    let path = path.to_str().unwrap();
-    let run = home.run(["list", "--key-file", path]).code(5).says(&other.id().to_string());
-    run.says(&format!("the key comes from {path}"));
-    home.set("TOWER_CREDENTIALS_VAULT_KEY", other.to_base64().expose());
-    home.run(["list"]).code(5).says("TOWER_CREDENTIALS_VAULT_KEY\n");
-}
-
-#[tokio::test]
-async fn a_suggested_command_is_about_the_vault_that_was_named() {
-    let home = with_accounts().await;
-    let (vault, key) = (home.vault_directory(), home.key_file());
-    let flags = ["--vault", vault.to_str().unwrap(), "--key-file", key.to_str().unwrap()];
-    home.run(["pause", "work"]).ok();
-    let flagged = format!("try: credentials {} resume openai/work\n", flags.join(" "));
-    home.run([&flags[..], &["status"]].concat()).code(6).prints(&flagged);
-    let flagged = format!("try: credentials {} list\n", flags.join(" "));
-    home.run([&flags[..], &["show", "other"]].concat()).code(3).says(&flagged);
-    let login = "To add one: credentials --vault '/no where' login PROVIDER";
-    home.run(["list", "--vault", "/no where"]).ok().says(login);
 }

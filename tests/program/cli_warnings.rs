@@ -1,4 +1,4 @@
-//! What the library warns of is told in the form of the program's own warnings.
+//! The library's warnings have the form of the program's own.
 #![cfg(feature = "cli")]
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::cli::Home;
 
 #[tokio::test]
-async fn every_warning_has_one_form_and_more_words_are_only_for_who_asks() {
+async fn every_warning_has_one_form_and_details_need_the_verbose_flag() {
     let home = Home::new();
     home.add("openai", "work", "sk-secret-1").await;
     let open = || {
@@ -17,7 +17,7 @@ async fn every_warning_has_one_form_and_more_words_are_only_for_who_asks() {
     let run = home.run(["list"]).ok();
     let vault = home.vault_directory();
     let warning = format!(
-        "warning: others could touch a part of the vault; its mode is now 700 (path: {})\n",
+        "warning: {}: others could touch a part of the vault; its mode is now 700\n",
         vault.display()
     );
     assert!(run.stderr.contains(&warning) && !run.stderr.contains("WARN"), "{run:?}");

@@ -8,6 +8,7 @@ mod support;
 #[path = "../wire/mod.rs"]
 mod wire;
 
+mod causes;
 mod discovery;
 mod discovery_cache;
 mod discovery_flight;
@@ -22,5 +23,6 @@ mod response_settings;
 mod responses_table;
 mod settings;
 mod settings_errors;
+mod settings_faults;
 #[cfg(unix)]
 mod settings_trust;

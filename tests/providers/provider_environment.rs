@@ -50,6 +50,7 @@ fn cooled(id: CredentialId, until: u64) -> Outcome {
         reason: Reason::Limited,
         scope: None,
         generation: None,
+        cause: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back: true } }
 }
@@ -225,7 +226,7 @@ async fn a_new_value_is_a_new_generation_and_ends_a_verdict_on_the_old_one() {
     let vault = variable.over(MemoryVault::new());
     let first = vault.load_pool(key()).await.unwrap().credentials.remove(0).metadata;
     let dead = |generation| {
-        let stopped = Health::NeedsSignIn { reason: "revoked".into(), generation };
+        let stopped = Health::NeedsSignIn { reason: "revoked".into(), generation, cause: None };
         Outcome { id: first.id, change: Change::Health(stopped) }
     };
     vault.record(key(), vec![dead(first.generation)]).await.unwrap();

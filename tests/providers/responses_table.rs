@@ -17,12 +17,12 @@ use tower_credentials::standing::{Cooldown, Health, Reason, Scope};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
-use crate::support::{Canned, Journal, Upstream, learnt, renewing, seconds, stack, status_of};
+use crate::support::{Canned, Journal, Upstream, exact, learnt, renewing, seconds, stack, status_of};
 
 const TABLE: &str = include_str!("responses_table.tsv");
 const ORIGIN: &str = "https://api.example.com";
 
-fn provider(name: &str) -> Box<dyn Provider> {
+pub(crate) fn provider(name: &str) -> Box<dyn Provider> {
     match name {
         "anthropic" => Box::new(Anthropic::new().origin(ORIGIN).unwrap()),
         "openai" => Box::new(OpenAi::new().origin(ORIGIN).unwrap()),
@@ -135,7 +135,7 @@ async fn taught(row: &Row<'_>, coding: Coding) -> String {
     let provider = std::sync::Arc::<dyn Provider>::from(provider);
     // The dates in the table are those of responses that arrived then.
     let clock = Clock::from_fn(|| UNIX_EPOCH + Duration::from_secs(1_800_000_000));
-    let pool = Pool::builder(provider, vault).clock(clock).open().await.unwrap();
+    let pool = Pool::builder(provider, vault).cooldowns(exact()).clock(clock).open().await.unwrap();
     let sent = Bytes::from(coding.encode(row.body.as_bytes()));
     let mut response = Canned::status(row.status).body(sent.clone());
     for (name, value) in &row.headers {

@@ -134,8 +134,11 @@ const WRONG_FILES: &[(&str, &[&str])] = &[
     ("[providers.openai]\noauth.authorize_url = \"https://u:p@a.test/\"", &["must not name a user"]),
     ("[providers.openai]\noauth.authorize_params = \"a=b\"", &["must be a table of texts"]),
     ("[providers.openai]\noauth.authorize_params.a = 1", &["must be text"]),
-    ("[providers.openai\nmode = \"api\"", &["credentials.toml, line 1", "no TOML"]),
-    ("[providers.openai]\nmode = \"api\"\nmode = \"api\"", &["credentials.toml, line 3", "no TOML"]),
+    ("[providers.openai\nmode = \"api\"", &["credentials.toml, line 1", "not valid TOML"]),
+    (
+        "[providers.openai]\nmode = \"api\"\nmode = \"api\"",
+        &["credentials.toml, line 3", "not valid TOML"],
+    ),
 ];
 
 #[test]

@@ -49,7 +49,7 @@ fn refused(path: &Path) -> String {
     };
     let text = error(Registry::builder().file(path));
     assert_eq!(text, error(Registry::builder().optional_file(path)));
-    assert!(text.starts_with(&format!("the settings in {} are not believed", path.display())), "{text}");
+    assert!(text.starts_with(&format!("the settings in {} are not trusted", path.display())), "{text}");
     assert!(!text.contains("cat key"), "{text}");
     text
 }

@@ -45,8 +45,8 @@ impl Journal<String> {
         self.until(|entries| entries.iter().any(|entry| entry.starts_with(name))).await;
     }
 
-    pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+    pub(crate) fn observer(&self) -> impl Fn(&Event) + Send + Sync + 'static {
         let journal = self.clone();
-        move |event| journal.push(format!("{event:?}"))
+        move |event| journal.push(format!("{:?}", event.kind))
     }
 }

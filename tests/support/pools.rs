@@ -6,7 +6,8 @@ use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::Standing;
 use tower_credentials::vault::{MemoryVault, Vault, VaultExt};
 use tower_credentials::{
-    Clock, Credential, CredentialId, CredentialStatus, OAuthTokens, Pool, PoolBuilder, PoolKey, Secret,
+    Clock, Cooldowns, Credential, CredentialId, CredentialStatus, OAuthTokens, Pool, PoolBuilder,
+    PoolKey, Secret,
 };
 
 use super::ORIGIN;
@@ -48,7 +49,13 @@ pub(crate) fn account(label: &str) -> Credential {
 }
 
 pub(crate) fn builder(vault: impl Vault) -> PoolBuilder {
-    Pool::builder(GenericProvider::bearer("x").origin(ORIGIN).unwrap(), vault)
+    let provider = GenericProvider::bearer("x").origin(ORIGIN).unwrap();
+    Pool::builder(provider, vault).cooldowns(exact())
+}
+
+/// Cooldowns that keep to stated times exactly.
+pub(crate) fn exact() -> Cooldowns {
+    Cooldowns::default().spread(0.0)
 }
 
 /// The labels of a pool in its order.
@@ -64,9 +71,9 @@ pub(crate) fn id_of(pool: &Pool, label: &str) -> CredentialId {
     status_of(pool, label).credential.id
 }
 
-/// A standing without its last response, which every request changes.
+/// A standing without its last response and its allowance, which every request may change.
 pub(crate) fn learnt(standing: &Standing) -> Standing {
-    Standing { last_response: None, ..standing.clone() }
+    Standing { last_response: None, allowance: Vec::new(), ..standing.clone() }
 }
 
 /// How long the credential still cools down for requests without a scope.

@@ -23,7 +23,7 @@ use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::Vault;
 use tower_credentials::{BoxError, Pool, PoolBuilder};
 
-use super::{Asked, BoxFuture, Journal, Reply};
+use super::{Asked, BoxFuture, Journal, Reply, exact};
 
 /// A scripted response.
 #[derive(Clone)]
@@ -243,5 +243,6 @@ impl Server {
 
     pub(crate) fn builder(&self, vault: impl Vault) -> PoolBuilder {
         Pool::builder(GenericProvider::bearer("x").origin(&self.origin()).unwrap(), vault)
+            .cooldowns(exact())
     }
 }

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tempfile::TempDir;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_credentials::events::Event;
+use tower_credentials::events::EventKind;
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
@@ -267,7 +267,7 @@ async fn a_record_that_cannot_be_read_for_a_moment_stays_in_use_and_is_read_agai
     let pool = Pool::builder(provider(), wrapped)
         .sync_every(None)
         .on_event(move |event| {
-            *seen.lock().unwrap() += i32::from(matches!(event, Event::Damaged { .. }))
+            *seen.lock().unwrap() += i32::from(matches!(event.kind, EventKind::Damaged { .. }))
         })
         .open()
         .await

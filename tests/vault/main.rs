@@ -12,6 +12,8 @@ mod thorough;
 mod vault_contract;
 
 mod damaged_accounts;
+mod damaged_key_files;
+mod history;
 mod key_changes;
 mod three_records;
 mod unusable_secrets;

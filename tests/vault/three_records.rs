@@ -40,7 +40,8 @@ pub(crate) fn credential(number: u8, key: impl Into<String>) -> Credential {
 
 pub(crate) fn cooled(number: u8, until: u64) -> Outcome {
     let [until, set_at] = [until, 1].map(Timestamp::from_millis);
-    let cooldown = Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None };
+    let cooldown =
+        Cooldown { until, set_at, reason: Reason::Limited, scope: None, generation: None, cause: None };
     let change = Change::CooledDown { cooldown, failure: false, to_back: false };
     Outcome { id: id(number), change }
 }

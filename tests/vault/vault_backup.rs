@@ -1,10 +1,13 @@
 //! A backup: the file can be opened for ever, but only as it was written.
 #![cfg(feature = "backup")]
 
+use std::time::Duration;
+
+use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
 use tower_credentials::vault::backup::{Backup, BackupError, Lock, RestoredAs, SealedBy};
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{MemoryVault, VaultExt};
-use tower_credentials::{Credential, PoolKey, Secret, SecretString};
+use tower_credentials::{Clock, Credential, PoolKey, Secret, SecretString};
 
 const KEY: &str = "RjwmjIt0yxKdnaJtvst8dwsZjieJyGqGH8izqfrpUk8=";
 const BY_KEY: &[u8] = include_bytes!("../fixtures/backup-v1/key.backup");
@@ -105,4 +108,40 @@ async fn restored_into_the_same_vault_nothing_changes() {
         backup.restore(&vault).await.unwrap().iter().map(|restored| restored.what).collect();
     assert_eq!(what, [RestoredAs::Kept, RestoredAs::Added]);
     assert_eq!(vault.get(first.id).await.unwrap().secret.token().expose(), "sk-new");
+}
+
+#[tokio::test]
+async fn what_a_person_has_set_comes_back_and_what_a_limit_has_done_does_not() {
+    let (vault, pool) = (MemoryVault::new(), PoolKey::new("example"));
+    let mut ids = Vec::new();
+    for label in ["a", "b", "c"] {
+        let secret = Secret::api_key(format!("sk-{label}"));
+        ids.push(vault.put(Credential::new(pool.clone(), label, secret)).await.unwrap().id);
+    }
+    let set_at = Clock::system().now();
+    let until = set_at.after(Duration::from_secs(60));
+    let (reason, generation, scope, cause) = (Reason::Limited, None, None, None);
+    let cooldown = Cooldown { until, set_at, reason, scope, generation, cause };
+    let changes = [
+        (0, Change::CooledDown { cooldown, failure: true, to_back: true }),
+        (1, Change::Tier { tier: Some(0) }),
+        (1, Change::Paused),
+        (2, Change::Tier { tier: Some(7) }),
+    ];
+    let outcomes = changes.map(|(index, change)| Outcome { id: ids[index], change });
+    vault.record(pool.clone(), outcomes.to_vec()).await.unwrap();
+    let key = VaultKey::generate();
+    let file = Backup::of(&vault).await.unwrap().seal(&Lock::Key(&key)).unwrap();
+    let other = MemoryVault::new();
+    Backup::open(&file, &Lock::Key(&key)).unwrap().restore(&other).await.unwrap();
+    let restored = other.load_pool(pool).await.unwrap().standings;
+    assert_eq!(restored.order, ids);
+    let set: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let standing = restored.credentials.get(id).cloned().unwrap_or_default();
+            (standing.tier, standing.paused, standing.cooldowns.len())
+        })
+        .collect();
+    assert_eq!(set, [(None, false, 0), (Some(0), true, 0), (Some(7), false, 0)]);
 }

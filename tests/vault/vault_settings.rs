@@ -73,6 +73,7 @@ fn a_mistake_is_named_with_its_line_and_the_accepted_values() {
         ("[vault]\nkey_file = 1", &["`vault.key_file`", "in quotes"]),
         ("[vault]\ndirectory = true", &["`vault.directory`", "not a true or false"]),
         ("[vault]\nkeyring = \"yes\"", &["`vault.keyring` must be true or false"]),
+        ("[vault]\nhistory = \"yes\"", &["`vault.history` must be true or false"]),
         ("[vault]\nkey_command = []", &["`vault.key_command` names no command"]),
         ("[vault]\nkey_command = \"\"", &["names no command"]),
         ("[vault]\nkey_command = [\"\"]", &["names no command"]),

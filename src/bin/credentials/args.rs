@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use crate::commands::Command;
 use crate::options::Global;
@@ -12,9 +12,8 @@ use crate::shell::quoted;
 /// What follows the options in the long help.
 const AFTER_HELP: &str = "\
 Accounts:
-  ACCOUNT is PROVIDER/LABEL, or PROVIDER/NAMESPACE/LABEL if there are several namespaces. PROVIDER or
-  LABEL alone is enough if only one account has it. An account's id always works, and so do the first
-  digits of it, at least four.
+  ACCOUNT is PROVIDER/LABEL, or PROVIDER/NAMESPACE/LABEL if there are several namespaces. PROVIDER or LABEL alone is \
+enough if only one account has it. An account's id always works, and so do the first digits of it, at least four.
 
 Examples:
   credentials login openai --api-key --label work
@@ -44,9 +43,8 @@ Exit codes:
   128 and more  ended by a signal; Ctrl-C gives 130
 
 Files:
-  The vault, the key, the settings file and the cache are in the platform's usual places: on Unix in
-  $XDG_DATA_HOME, $XDG_CONFIG_HOME and $XDG_CACHE_HOME, under `tower-credentials`. `credentials vault path`
-  shows them.";
+  The vault, the key, the settings file and the cache are in the platform's usual places: on Unix in $XDG_DATA_HOME, \
+$XDG_CONFIG_HOME and $XDG_CACHE_HOME, under `tower-credentials`. `credentials vault path` shows them.";
 
 /// Keep the accounts, keys and tokens of HTTP APIs in an encrypted vault
 ///
@@ -66,7 +64,7 @@ impl Args {
     /// Parses the command line. Ends the program if that fails, or if help was asked for.
     pub(crate) fn typed() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
-            let error = with_tip(without_secrets(error));
+            let error = with_alias(with_tip(without_secrets(error)));
             // Help that can't be written is a failure.
             let code = if error.print().is_ok() { error.exit_code() } else { 1 };
             std::process::exit(code)
@@ -85,6 +83,27 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     {
         let tip = format!("to set it, use '--to {number}'");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
+/// Shows the usage of a command by the alias that was typed.
+fn with_alias(mut error: clap::Error) -> clap::Error {
+    let commands = Args::command();
+    let typed = std::env::args_os().skip(1).find_map(|argument| {
+        let argument = argument.to_string_lossy().into_owned();
+        let is_named = |command: &&clap::Command| {
+            command.get_name() == argument || command.get_all_aliases().any(|alias| alias == argument)
+        };
+        let command = commands.get_subcommands().find(is_named)?;
+        Some((command.get_name().to_owned(), argument))
+    });
+    if let (Some((name, typed)), Some(ContextValue::StyledStr(usage))) =
+        (typed, error.get(ContextKind::Usage))
+    {
+        let [name, typed] = [name, typed].map(|word| format!("credentials {word}"));
+        let usage = usage.ansi().to_string().replace(&name, &typed);
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage.into()));
     }
     error
 }

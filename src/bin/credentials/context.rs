@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request};
@@ -11,12 +12,13 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use tower::Layer;
 use tower::util::{Either, MapRequest};
+use tower_credentials::history::History;
 use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::registry::Registry;
-use tower_credentials::settings::ProviderSettings;
+use tower_credentials::settings::{KeySource, ProviderSettings};
 use tower_credentials::setup::{KeyPlace, Setup, SetupBuilder, SetupError};
-use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::file::{Check, FileVault};
 use tower_credentials::vault::key::{KeyId, Keys};
 use tower_credentials::vault::{MemoryVault, Vault, VaultError};
 use tower_credentials::{
@@ -26,10 +28,11 @@ use tower_credentials::{
 
 use crate::ending;
 use crate::failure::{Exit, Failure};
-use crate::keys::from_flags;
+use crate::keys::{KeyPlaceExt, from_flags};
 use crate::options::Global;
 use crate::output;
 use crate::places::Places;
+use crate::recorder;
 use crate::shell::quoted;
 
 /// The HTTP client of the program.
@@ -121,18 +124,65 @@ impl Context {
         if let Some(opened) = self.opened.get() {
             return Ok(Some(opened.clone()));
         }
-        let vault = self.setup.vault().await.map_err(|error| match error {
-            SetupError::Vault(error @ VaultError::Key(_)) => {
-                Failure::from(error).because(format!("the key comes from {}", self.keys))
-            }
-            error => error.into(),
-        })?;
-        Ok(vault.map(|vault| self.opened.get_or_init(|| vault).clone()))
+        let vault = match self.setup.vault().await {
+            Ok(vault) => vault,
+            Err(error) => return Err(self.not_opened(error).await),
+        };
+        Ok(vault.map(|vault| {
+            self.begin_history();
+            self.opened.get_or_init(|| vault).clone()
+        }))
+    }
+
+    /// Records what happens to the accounts from now on, unless the settings say otherwise.
+    fn begin_history(&self) {
+        if self.keeps_history() {
+            recorder::begin(History::of(&self.places.vault));
+        }
+    }
+
+    /// Whether the settings let the history be recorded.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.registry.vault_settings().history != Some(false)
     }
 
     /// Loads the keys of the existing vault.
     pub(crate) async fn vault_key(&self) -> Result<Keys, Failure> {
-        Ok(self.setup.vault_key().await?)
+        match self.setup.vault_key().await {
+            Ok(keys) => Ok(keys),
+            Err(error) => Err(self.not_opened(error).await),
+        }
+    }
+
+    /// Returns the failure of opening the vault, with where its key is, as far as that is known.
+    async fn not_opened(&self, error: SetupError) -> Failure {
+        let is_of_key =
+            matches!(&error, SetupError::Vault(VaultError::Key(_)) | SetupError::MissingKey(_));
+        let is_missing = matches!(&error, SetupError::MissingKey(_));
+        let failure = Failure::from(error);
+        if !is_of_key {
+            return failure;
+        }
+        let place = self.keys.to_string();
+        let failure = match is_missing || failure.message().contains(&place) {
+            true => failure,
+            false => failure.because(format!("the key comes from {place}")),
+        };
+        match self.kept_key().await {
+            Some(file) => failure.way_out(import_of(&file)),
+            None if matches!(self.keys.source(), KeySource::Keyring) && !is_missing => failure
+                .way_out("add --key-file FILE or --key-command COMMAND, if the key is elsewhere, too"),
+            None => failure,
+        }
+    }
+
+    /// Returns the file beside the vault's key in which the key that opens the vault is kept.
+    async fn kept_key(&self) -> Option<PathBuf> {
+        self.keys.file()?;
+        let looking = Check::new(&self.places.vault).lock_timeout(Duration::ZERO);
+        let report = looking.run().await.ok()?;
+        let key = report.key.or_else(|| report.sealed.first().map(|sealed| sealed.key))?;
+        self.keys.kept_key(key)
     }
 
     /// Opens the vault with these keys.
@@ -146,6 +196,7 @@ impl Context {
             return Ok(vault);
         }
         let vault = self.setup.vault_or_new().await?;
+        self.begin_history();
         self.say_created(None);
         Ok(vault)
     }
@@ -239,6 +290,11 @@ impl Context {
     pub(crate) fn oauth(&self, provider: &str) -> Result<OAuthClient, Failure> {
         Ok(self.registry.oauth(provider, OAuthHttp::new(http()?))?)
     }
+}
+
+/// Returns the command that makes a kept key the vault's again.
+pub(crate) fn import_of(file: &Path) -> String {
+    format!("credentials vault import --file {}", quoted(file.display()))
 }
 
 /// Says so if the vault belongs to another user, so that only root can use it.

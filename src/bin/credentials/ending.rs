@@ -4,12 +4,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tower_credentials::events::Event;
+use tower_credentials::events::{Event, EventKind};
 use tower_credentials::{CredentialId, Error, Metadata, Pool, PoolBuilder};
 
 use crate::failure::{Exit, Failure};
 use crate::naming;
 use crate::output;
+use crate::recorder;
 use crate::signals::Interrupts;
 
 /// How long to wait for a renewal after a signal. A token endpoint usually responds within a second.
@@ -39,32 +40,36 @@ fn under_way() -> MutexGuard<'static, UnderWay> {
 /// Opens a pool that is closed when the program ends.
 pub(crate) async fn open(pool: PoolBuilder) -> Result<Pool, Error> {
     let pool = pool.open().await?;
+    recorder::follow(&pool);
     under_way().pools.push(pool.clone());
     Ok(pool)
 }
 
 /// Says that tokens can't be saved, which the program waits for.
-pub(crate) fn tell(event: &Event<'_>) {
-    match event {
-        Event::SecretNotSaved { credential, error } => {
+pub(crate) fn tell(event: &Event) {
+    match &event.kind {
+        EventKind::SecretNotSaved { account, error } => {
             let mut under_way = under_way();
-            if !under_way.unsaved.contains(&credential.id) {
-                under_way.unsaved.push(credential.id);
-                let name = naming::name(credential);
+            if !under_way.unsaved.contains(&account.id) {
+                under_way.unsaved.push(account.id);
+                let name = naming::named(&account.pool, &account.label);
                 output::warn(format_args!(
                     "the new token of {name} can't be saved, and is lost if this program ends before that: {}",
                     output::plain(error)
                 ));
             }
         }
-        Event::Refreshed { credential } => {
+        EventKind::Refreshed { account } => {
             let unsaved = &mut under_way().unsaved;
-            if unsaved.contains(&credential.id) {
-                unsaved.retain(|id| *id != credential.id);
-                output::say(format_args!("The new token of {} is saved", naming::name(credential)));
+            if unsaved.contains(&account.id) {
+                unsaved.retain(|id| *id != account.id);
+                output::say(format_args!(
+                    "The new token of {} is saved",
+                    naming::named(&account.pool, &account.label)
+                ));
             }
         }
-        Event::SaveFailed { error } => under_way().save_error = Some((*error).to_owned()),
+        EventKind::SaveFailed { error } => under_way().save_error = Some(error.to_string()),
         _ => {}
     }
 }
@@ -85,7 +90,11 @@ pub(crate) async fn close(
     let is_signalled = matches!(&done, Err(failure) if failure.is_signal());
     let lost = tokio::select! {
         biased;
-        lost = close_all(&pools, is_signalled) => lost,
+        lost = async {
+            let lost = close_all(&pools, is_signalled).await;
+            recorder::close().await;
+            lost
+        } => lost,
         signal = interrupts.next() => {
             report(pools.iter().flat_map(Pool::renewing));
             return Err(Failure::interrupted(signal));

@@ -66,12 +66,20 @@ pub(crate) struct Failure {
     exit: Exit,
     message: String,
     causes: Vec<String>,
+    /// What the message counts, each on a line.
+    items: Vec<String>,
     way_out: Option<String>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: in_settings(message.into()), causes: Vec::new(), way_out: None }
+        Self {
+            exit,
+            message: in_settings(message.into()),
+            causes: Vec::new(),
+            items: Vec::new(),
+            way_out: None,
+        }
     }
 
     pub(crate) fn failed(message: impl Into<String>) -> Self {
@@ -103,6 +111,11 @@ impl Failure {
     /// Its causes, the nearest first.
     pub(crate) fn causes(&self) -> &[String] {
         &self.causes
+    }
+
+    /// What the message counts.
+    pub(crate) fn items(&self) -> &[String] {
+        &self.items
     }
 
     /// What a person can do about it.
@@ -156,15 +169,7 @@ impl From<VaultError> for Failure {
             | VaultError::InvalidSecret { .. } => Exit::Usage,
             _ => Exit::Vault,
         };
-        let failure = Self::of(exit, &error);
-        match &error {
-            VaultError::Io { action: "read the directory", path, source }
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                failure.way_out(format!("chmod 700 {}", quoted(path.display())))
-            }
-            _ => failure,
-        }
+        Self::of(exit, &error)
     }
 }
 
@@ -193,7 +198,8 @@ impl From<SetupError> for Failure {
                 failure.way_out(match missing.beside {
                     Some(file) => format!("add --key-file {}", quoted(file.display())),
                     None => {
-                        "credentials vault import --file FILE, with the key from a backup".to_owned()
+                        "credentials vault import --file FILE, with the key that `vault export` wrote; or, if you have a backup of \
+                         the accounts: credentials vault init --force, then credentials restore FILE".to_owned()
                     }
                 })
             }
@@ -218,6 +224,10 @@ impl From<MigrateError> for Failure {
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
+        if let SettingsError::Several(errors) = &error {
+            let items = errors.iter().map(ToString::to_string).collect();
+            return Self { items, ..Self::usage(format!("{} settings are wrong:", errors.len())) };
+        }
         if let SettingsError::UnknownProvider { place: None, .. } = &error {
             return Self::of(Exit::NotFound, &error).way_out("credentials providers");
         }

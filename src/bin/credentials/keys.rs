@@ -1,11 +1,13 @@
 //! Where the vault's key is: as the flags say, else as every program of this crate finds it. A place that was named is the
 //! only one that is asked.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use tower_credentials::settings::KeySource;
 use tower_credentials::setup::KeyPlace;
-use tower_credentials::vault::key::{KeptKey, KeyId, VaultKey};
+use tower_credentials::vault::VaultError;
+use tower_credentials::vault::key::{FileKey, KeptKey, KeyId, KeyServiceExt, Keys, VaultKey};
 
 use crate::failure::{Exit, Failure};
 use crate::options::Global;
@@ -22,6 +24,15 @@ pub(crate) trait KeyPlaceExt {
 
     /// Returns the file of a key that this place had before, if it is kept.
     fn kept_file(&self, id: KeyId) -> Option<PathBuf>;
+
+    /// The same, if that file really holds this key.
+    fn kept_key(&self, id: KeyId) -> Option<PathBuf>;
+
+    /// Returns the key file, if it is there and holds no key.
+    async fn damaged_file(&self) -> Option<FileKey>;
+
+    /// Loads the keys. If something else is in the place of the key file, the failure has the command that moves it away.
+    async fn known(&self) -> Result<Option<Keys>, Failure>;
 
     /// Returns the type of the place, for scripts.
     fn kind(&self) -> &'static str;
@@ -43,6 +54,27 @@ impl KeyPlaceExt for KeyPlace {
         let mut name = self.file()?.as_os_str().to_owned();
         name.push(format!(".{id}"));
         Some(PathBuf::from(name)).filter(|path| path.exists())
+    }
+
+    fn kept_key(&self, id: KeyId) -> Option<PathBuf> {
+        self.kept_file(id)
+            .filter(|file| read_key(file).is_ok_and(|key| key.is_ok_and(|key| key.id() == id)))
+    }
+
+    async fn damaged_file(&self) -> Option<FileKey> {
+        let file = FileKey::new(self.file()?);
+        // Other errors are those of loading it.
+        file.is_damaged().await.unwrap_or(false).then_some(file)
+    }
+
+    async fn known(&self) -> Result<Option<Keys>, Failure> {
+        self.load_keys().await.map_err(|error| {
+            let failure = Failure::from(error);
+            let is_other = |file: &&Path| file.symlink_metadata().is_ok_and(|there| !there.is_file());
+            let Some(file) = self.file().filter(is_other) else { return failure };
+            let file = file.display();
+            failure.way_out(format!("mv {} {}", quoted(&file), quoted(format_args!("{file}.away"))))
+        })
     }
 
     fn kind(&self) -> &'static str {
@@ -89,26 +121,29 @@ pub(crate) fn from_flags(global: &Global) -> Result<Option<KeySource>, Failure> 
 
 /// Reads a key from a file.
 pub(crate) fn key_in(path: &Path) -> Result<VaultKey, Failure> {
-    use std::io::Read;
-    let failed = |error: std::io::Error| {
+    let failed = |error: io::Error| {
         let exit = match error.kind() {
-            std::io::ErrorKind::NotFound => Exit::NotFound,
+            io::ErrorKind::NotFound => Exit::NotFound,
             _ => Exit::Failed,
         };
         Failure::new(exit, format!("could not read {}", path.display())).because(error)
     };
-    let mut text = zeroize::Zeroizing::new(String::with_capacity(MOST as usize));
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let key = read_key(path).map_err(failed)?;
     #[cfg(unix)]
-    if std::os::unix::fs::MetadataExt::mode(&file.metadata().map_err(failed)?) & 0o077 != 0 {
+    if std::os::unix::fs::MetadataExt::mode(&path.metadata().map_err(failed)?) & 0o077 != 0 {
         output::warn(format_args!(
             "other users may read {}; to prevent that: chmod 600 {}",
             output::path(path),
             quoted(path.display())
         ));
     }
-    file.take(MOST).read_to_string(&mut text).map_err(failed)?;
-    VaultKey::from_base64(&text).map_err(|_| no_key(&path.display().to_string()))
+    key.map_err(|_| no_key(&path.display().to_string()))
+}
+
+fn read_key(path: &Path) -> io::Result<Result<VaultKey, VaultError>> {
+    let mut text = zeroize::Zeroizing::new(String::with_capacity(MOST as usize));
+    std::fs::File::open(path)?.take(MOST).read_to_string(&mut text)?;
+    Ok(VaultKey::from_base64(&text))
 }
 
 /// The most bytes that a key and white space take.

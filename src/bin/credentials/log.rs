@@ -27,6 +27,7 @@ pub(crate) fn show(verbose: u8) {
     // Commands report these in their own words.
     let events = if verbose == 0 { LevelFilter::OFF } else { level.into() };
     let targets = targets.with_target("tower_credentials::event", events);
+    let targets = targets.with_target("tower_credentials::refresher", events);
     let shown = match verbose {
         0 => Warnings.boxed(),
         _ => tracing_subscriber::fmt::layer()
@@ -54,20 +55,25 @@ impl<S: Subscriber> Layer<S> for Warnings {
     }
 }
 
-/// The text of an event: its message, its error, then its other fields.
+/// The text of an event: its file, its message, its error, then its other fields.
 #[derive(Default)]
 struct Line {
     message: String,
     error: String,
+    /// The file that it is about, and the name under which that is kept.
+    path: String,
+    kept: String,
     fields: String,
 }
 
 impl Line {
     fn into_text(self) -> String {
-        let Self { message, error, fields } = self;
+        let Self { message, error, path, kept, fields } = self;
+        let path = if path.is_empty() { path } else { format!("{path}: ") };
+        let kept = if kept.is_empty() { kept } else { format!(", {kept}") };
         let error = if error.is_empty() { error } else { format!(": {error}") };
         let fields = if fields.is_empty() { fields } else { format!(" ({fields})") };
-        format!("{message}{error}{fields}")
+        format!("{path}{message}{kept}{error}{fields}")
     }
 }
 
@@ -76,6 +82,8 @@ impl Visit for Line {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
             "error" => self.error = format!("{value:?}"),
+            "path" => self.path = format!("{value:?}"),
+            "kept" => self.kept = format!("{value:?}"),
             name => {
                 let comma = if self.fields.is_empty() { "" } else { ", " };
                 self.fields.push_str(&format!("{comma}{name}: {value:?}"));

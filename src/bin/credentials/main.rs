@@ -5,11 +5,11 @@
 //! - `args`: the command line. `tui`: the screen. `commands`: a file for each other command.
 //! - `account`: which account is meant, and its state. `context`: the vault, the settings and the HTTP client.
 //!   `keys`: where the vault's key is.
-//! - `ending`: what the program waits for before it ends. `prompt`: questions to a person. `files`: files for the
+//! - `ending`: what the program waits for before it ends. `recorder`: what it records in the history. `prompt`: questions to a person. `files`: files for the
 //!   owner alone.
 //! - `options`: what several commands take. `table`, `log` and `output`: what a person sees.
 //! - `failure`: errors and exit codes. `naming`: the names of accounts.
-//! - `shell`, `time`, `progress`, `memory`: what these stand on.
+//! - `shell`, `nearest`, `time`, `progress`, `memory`: what these stand on.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -25,11 +25,14 @@ mod keys;
 mod log;
 mod memory;
 mod naming;
+#[path = "../../nearest.rs"]
+mod nearest;
 mod options;
 mod output;
 mod places;
 mod progress;
 mod prompt;
+mod recorder;
 mod renewals;
 mod shell;
 mod signals;
@@ -90,13 +93,12 @@ fn run(Args { global, command }: Args) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, "could not start").because(error))?;
     let done = runtime.block_on(async {
         let mut interrupts = signals::Interrupts::listen()?;
-        let ends_by_ctrl_c = command.ends_by_ctrl_c();
+        if command.ends_by_ctrl_c() {
+            signals::end_by_ctrl_c();
+        }
         let done = tokio::select! {
             biased;
-            signal = interrupts.next() => match signal {
-                signals::INTERRUPTED if ends_by_ctrl_c => Ok(failure::Exit::Done),
-                signal => Err(Failure::interrupted(signal)),
-            },
+            signal = interrupts.next() => signals::end(signal),
             done = command.run(&global, Args::command) => done,
         };
         ending::close(done, &mut interrupts).await

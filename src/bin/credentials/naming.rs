@@ -2,16 +2,28 @@
 
 use std::collections::HashMap;
 
-use tower_credentials::{Metadata, PoolKey};
+use tower_credentials::{Kind, Metadata, PoolKey};
 
 use crate::shell::{option, quoted};
 
 /// Returns the name of an account, as a person types it.
 pub(crate) fn name(credential: &Metadata) -> String {
-    let Metadata { pool, label, .. } = credential;
+    named(&credential.pool, &credential.label)
+}
+
+/// Returns the name of the account with this label, as a person types it.
+pub(crate) fn named(pool: &PoolKey, label: &str) -> String {
     match pool.namespace() {
         PoolKey::DEFAULT_NAMESPACE => format!("{}/{label}", pool.provider()),
         _ => format!("{pool}/{label}"),
+    }
+}
+
+/// Returns the kind of an account, for a person. `--json` has the word of the vault's format.
+pub(crate) fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::WellKnown => "environment",
+        other => other.as_str(),
     }
 }
 
@@ -42,6 +54,11 @@ pub(crate) fn test(pool: &PoolKey) -> String {
         namespace => format!(" {}", option("--namespace", namespace)),
     };
     format!("credentials test {}{namespace}", quoted(pool.provider()))
+}
+
+/// Returns the command that ends an account's cooldowns.
+pub(crate) fn reset(credential: &Metadata) -> String {
+    format!("credentials reset {}, to use it now", quoted(name(credential)))
 }
 
 /// Returns the command that resumes a paused account.

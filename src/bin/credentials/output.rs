@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::progress;
-use crate::shell::with_flags;
+use crate::shell::{command_and_remark, with_flags};
 use crate::unprintable::is_unprintable;
 
 /// When to use colours.
@@ -144,7 +144,16 @@ pub(crate) fn suggestion(text: &str) -> String {
 
 /// Says what to try, on a line below the problem.
 pub(crate) fn way_out(text: impl Display) {
-    say_exactly(format_args!("  {} {}", strong("try:"), suggestion(&text.to_string())));
+    say_exactly(way_out_lines(&text.to_string()));
+}
+
+/// Returns what to try, on lines below the problem: a command is alone on its line, so that it can be typed as it is.
+pub(crate) fn way_out_lines(text: &str) -> String {
+    let text = suggestion(text);
+    match command_and_remark(&text) {
+        (command, Some(remark)) => format!("  {} {command}\n       {remark}", strong("try:")),
+        (whole, None) => format!("  {} {whole}", strong("try:")),
+    }
 }
 
 /// Warns a person of something.
@@ -167,6 +176,9 @@ pub(crate) fn warn_of(failure: &Failure) {
 fn say_failure(lead: impl Display, failure: &Failure) {
     // Each on one line: a name may contain a line break, and go on like an error of ours.
     say(format_args!("{lead} {}", plain(failure.message())));
+    for item in failure.items() {
+        say(format_args!("  {}", plain(item)));
+    }
     for cause in failure.causes() {
         say(format_args!("  because {}", plain(cause)));
     }
@@ -205,8 +217,10 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     written(writeln!(io::stdout(), "{}", escaped(text)))
 }
 
-/// Writes a value as JSON on one line to standard output.
-pub(crate) fn print_json_line(text: String) -> Result<(), Failure> {
+/// Writes a value as one line of JSON to standard output, at once.
+pub(crate) fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Failure::failed("could not write JSON").because(error))?;
     written(writeln!(io::stdout(), "{}", escaped(text)))
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tower_credentials::CredentialId;
-use tower_credentials::events::Event;
+use tower_credentials::events::{Event, EventKind};
 
 use crate::ending;
 use crate::failure::in_settings;
@@ -15,7 +15,7 @@ pub(crate) struct Renewals(Arc<Mutex<HashMap<CredentialId, String>>>);
 
 impl Renewals {
     /// Returns an observer of a pool's events, which also says what the program waits for.
-    pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+    pub(crate) fn observer(&self) -> impl Fn(&Event) + Send + Sync + 'static {
         let this = self.clone();
         move |event| {
             ending::tell(event);
@@ -23,18 +23,18 @@ impl Renewals {
         }
     }
 
-    fn note(&self, event: &Event<'_>) {
+    fn note(&self, event: &Event) {
         let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            Event::RefreshFailed { credential, error } => {
-                failed.insert(credential.id, in_settings((*error).to_owned()));
+        match &event.kind {
+            EventKind::RefreshFailed { account, error } => {
+                failed.insert(account.id, in_settings(error.to_string()));
             }
-            Event::SecretNotSaved { credential, error } => {
+            EventKind::SecretNotSaved { account, error } => {
                 let reason = format!("it was renewed, and the new token could not be saved: {error}");
-                failed.insert(credential.id, reason);
+                failed.insert(account.id, reason);
             }
-            Event::Refreshed { credential } => {
-                failed.remove(&credential.id);
+            EventKind::Refreshed { account } => {
+                failed.remove(&account.id);
             }
             _ => {}
         }
@@ -48,9 +48,9 @@ impl Renewals {
 
 /// Returns an observer that passes events to both.
 pub(crate) fn both(
-    one: impl Fn(&Event<'_>) + Send + Sync + 'static,
-    other: impl Fn(&Event<'_>) + Send + Sync + 'static,
-) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+    one: impl Fn(&Event) + Send + Sync + 'static,
+    other: impl Fn(&Event) + Send + Sync + 'static,
+) -> impl Fn(&Event) + Send + Sync + 'static {
     move |event| {
         one(event);
         other(event);

@@ -47,9 +47,44 @@ pub(crate) fn with_flags(text: &str, flags: &str, commands: &[String]) -> String
     flagged
 }
 
+/// Splits a suggestion that begins with a command into that command and a remark about it, such as `to use it now`.
+pub(crate) fn command_and_remark(text: &str) -> (&str, Option<&str>) {
+    if !text.starts_with(PROGRAM) {
+        return (text, None);
+    }
+    let (mut is_quoted, mut chars) = (false, text.char_indices());
+    while let Some((at, char)) = chars.next() {
+        match char {
+            '\'' => is_quoted = !is_quoted,
+            '\\' if !is_quoted => drop(chars.next()),
+            ',' | ';' if !is_quoted => {
+                if let Some(remark) = text[at + 1..].strip_prefix(' ') {
+                    return (&text[..at], Some(remark));
+                }
+            }
+            _ => {}
+        }
+    }
+    (text, None)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{option, quoted, with_flags};
+    use super::{command_and_remark, option, quoted, with_flags};
+
+    #[test]
+    fn a_command_is_apart_from_the_remark_about_it_whatever_its_names() {
+        for (text, command, remark) in [
+            ("credentials reset a, to use it now", "credentials reset a", Some("to use it now")),
+            ("credentials reset 'a, b', now; x", "credentials reset 'a, b'", Some("now; x")),
+            (r"credentials reset 'a'\'', b'; x", r"credentials reset 'a'\'', b'", Some("x")),
+            ("credentials reset a,b", "credentials reset a,b", None),
+            ("credentials list", "credentials list", None),
+            ("set `origins`, or add --url URL", "set `origins`, or add --url URL", None),
+        ] {
+            assert_eq!(command_and_remark(text), (command, remark));
+        }
+    }
 
     #[test]
     fn a_command_that_is_suggested_has_the_flags_and_nothing_else_has() {

@@ -1,10 +1,11 @@
 //! The signals that ask the program to stop.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(unix)]
 use std::task::Poll;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// The signals that end the program: Ctrl-C, and on Unix the one that `kill` sends, the one of a terminal that is
 /// closed, and Ctrl-\.
@@ -15,6 +16,22 @@ pub(crate) struct Interrupts {
 
 /// The exit code of a program that Ctrl-C ended, as in shells: 128 plus the signal's number.
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Whether Ctrl-C is how the command ends.
+static ENDS_BY_CTRL_C: AtomicBool = AtomicBool::new(false);
+
+/// Lets Ctrl-C end the command well: it goes on until then.
+pub(crate) fn end_by_ctrl_c() {
+    ENDS_BY_CTRL_C.store(true, Ordering::Relaxed);
+}
+
+/// Returns the end of the program after the signal with this exit code.
+pub(crate) fn end(signal: u8) -> Result<Exit, Failure> {
+    match signal == INTERRUPTED && ENDS_BY_CTRL_C.load(Ordering::Relaxed) {
+        true => Ok(Exit::Done),
+        false => Err(Failure::interrupted(signal)),
+    }
+}
 
 impl Interrupts {
     /// Listens from now on; the signals then end the program only through [`next`](Self::next).

@@ -8,6 +8,8 @@ use crate::output::strong;
 /// their order.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Overflow<'a> {
+    /// Columns that are left out in any width.
+    pub(crate) hidden: &'a [&'a str],
     /// Columns to drop with the empty ones, because they say nothing.
     pub(crate) uninformative: &'a [&'a str],
     /// Columns to drop.
@@ -44,6 +46,9 @@ fn fitted<const N: usize>(
     let is_empty: [bool; N] = std::array::from_fn(|column| {
         overflow.uninformative.contains(&header[column]) || texts[column] == 0
     });
+    for column in (0..N).filter(|column| overflow.hidden.contains(&header[*column])) {
+        widths[column] = None;
+    }
     if let Some(room) = room {
         fit(&mut widths, is_empty, header, overflow, room);
     }

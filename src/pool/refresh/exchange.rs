@@ -11,12 +11,15 @@ use super::put_back::PutBack;
 use super::renewal::{HoldOff, SHORTEST_LIFE};
 use super::stage::{RefreshStage, Refreshed, Running};
 use super::{RefreshError, Refresher};
+use crate::counters::RefreshOutcome;
 use crate::credential::{Credential, Generation, Metadata, Record, Secret};
-use crate::events::{Event, Tally};
+use crate::events::{EventKind, Numbers};
 use crate::patience::within;
 use crate::pool::{Lease, Pool};
 use crate::standing::{Change, Health};
-use crate::vault::{Begun, RefreshLease, Replaced, VaultError, VaultExt, replace_as_it_came};
+use crate::vault::{
+    Begun, FailedRefresh, RefreshLease, Replaced, VaultError, VaultExt, replace_as_it_came,
+};
 
 /// How many times the task tries to save a new secret before the waiting requests continue without it. It keeps trying
 /// after that.
@@ -59,8 +62,9 @@ impl Exchange {
             Ok(lease) => self.result = Refreshed::New(lease),
             Err(failure) => {
                 self.result = failure.result();
-                let credential = self.credential();
-                self.pool.emit(&Event::RefreshFailed { credential, error: &failure.to_string() });
+                failure.outcome().into_iter().for_each(|outcome| self.lease.stats().refresh(outcome));
+                let (account, error) = (self.credential().into(), failure.to_string().into());
+                self.pool.emit(Numbers::NONE, EventKind::RefreshFailed { account, error });
             }
         }
     }
@@ -175,9 +179,16 @@ impl Exchange {
     /// again and again looks like a thief's.
     async fn reject(&self, reason: String) -> Failure {
         let credential = self.credential();
-        self.pool.emit(&Event::NeedsSignIn { credential, reason: &reason });
+        self.pool.emit(
+            Numbers::NONE,
+            EventKind::NeedsSignIn { account: credential.into(), reason: reason.as_str().into() },
+        );
         let generation = credential.generation;
-        self.change(Change::Health(Health::NeedsSignIn { reason: reason.clone(), generation }));
+        self.change(Change::Health(Health::NeedsSignIn {
+            reason: reason.clone(),
+            generation,
+            cause: None,
+        }));
         if self.saves
             && let Some(saving) = self.pool.start_saving()
         {
@@ -229,13 +240,13 @@ impl Exchange {
             // An older vault has replaced the one that was loaded.
             begun if begun.record.metadata.generation < known => {
                 match self.pool.put_back(self.lease.slot(), begun.record).await? {
-                    PutBack::Theirs(newer) => return self.take_over(&newer, true),
+                    PutBack::Theirs(newer) => return self.take_over_theirs(&newer, true),
                     PutBack::Ours(stored) => self.begin(stored.metadata.generation).await?,
                 }
             }
             begun => begun,
         };
-        if let Some(failed) = failed {
+        if let Some(failed) = failed.clone() {
             let slot = self.lease.slot();
             self.pool.with_state(|state, _| state.slots[slot].renewal.have_failed(failed.in_a_row));
             if !failed.wait.is_zero() {
@@ -271,7 +282,13 @@ impl Exchange {
                             "an earlier response could not be read, and is kept with the account";
                         Err(self.reject(format!("{reason}; {UNREAD}")).await)
                     }
-                    _ => Err(self.reject(reason).await),
+                    _ => match failed.filter(|failed| !failed.reason.is_empty()) {
+                        // Its response may have been lost, and the new token with it.
+                        Some(FailedRefresh { reason: before, .. }) => Err(self
+                            .reject(format!("{reason}; the renewal before failed: {before}"))
+                            .await),
+                        None => Err(self.reject(reason).await),
+                    },
                 }
             }
             Err(error) => Err(Failure::Vendor(error)),
@@ -311,9 +328,12 @@ impl Exchange {
                 Ok(Replaced::Swapped(generation)) => {
                     let in_older_vault = old.metadata.generation < self.credential().generation;
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };
-                    Tally::add(&self.pool.tally().refreshes);
+                    self.lease.stats().refresh(RefreshOutcome::Renewed);
                     let lease = self.take_over(&Record { metadata, secret }, in_older_vault)?;
-                    self.pool.emit(&Event::Refreshed { credential: lease.credential() });
+                    self.pool.emit(
+                        Numbers::NONE,
+                        EventKind::Refreshed { account: lease.credential().into() },
+                    );
                     return Ok(lease);
                 }
                 Ok(Replaced::Conflict(theirs)) => return self.adopt(&theirs),
@@ -323,8 +343,8 @@ impl Exchange {
                     | VaultError::TooLong { .. }),
                 ) => return Err(Failure::Vendor(RefreshError::Failed(error.into()))),
                 Err(error) => {
-                    let credential = self.credential();
-                    self.pool.emit(&Event::SecretNotSaved { credential, error: &error.to_string() });
+                    let (account, error) = (self.credential().into(), error.to_string().into());
+                    self.pool.emit(Numbers::NONE, EventKind::SecretNotSaved { account, error });
                     tries += 1;
                     if tries == TRIES && self.pool.0.config.renewal_patience.is_some() {
                         self.stop_waiting(Refreshed::Unavailable);
@@ -337,7 +357,16 @@ impl Exchange {
     }
 
     fn adopt(&self, credential: &Credential) -> Result<Lease, Failure> {
-        self.take_over(credential, false)
+        self.take_over_theirs(credential, false)
+    }
+
+    /// Takes over what another process has stored.
+    fn take_over_theirs(&self, theirs: &Credential, in_older_vault: bool) -> Result<Lease, Failure> {
+        let lease = self.take_over(theirs, in_older_vault)?;
+        if !lease.lacks_token() {
+            lease.stats().refresh(RefreshOutcome::Adopted);
+        }
+        Ok(lease)
     }
 
     fn take_over(&self, credential: &Credential, in_older_vault: bool) -> Result<Lease, Failure> {

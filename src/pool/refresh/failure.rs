@@ -5,6 +5,7 @@ use std::fmt;
 use super::RefreshError;
 use super::renewal::HoldOff;
 use super::stage::Refreshed;
+use crate::counters::RefreshOutcome;
 use crate::vault::{FailedRefresh, VaultError};
 
 /// Why a refresh failed.
@@ -21,6 +22,15 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Returns what it counts as, or `None` if no refresh was tried.
+    pub(super) fn outcome(&self) -> Option<RefreshOutcome> {
+        match self {
+            Self::Vendor(RefreshError::Rejected { .. }) => Some(RefreshOutcome::Rejected),
+            Self::Vendor(_) | Self::Vault(_) => Some(RefreshOutcome::Failed),
+            Self::HeldOff(_) | Self::Closing => None,
+        }
+    }
+
     /// Returns the result for requests that need the new secret.
     pub(super) fn result(&self) -> Refreshed {
         match self {

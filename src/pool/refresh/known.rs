@@ -1,8 +1,10 @@
 //! Which refresher renews a token: the pool's own, or one of its layers'.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::{KnownRefresher, Refresher, lapses_at};
+use crate::credential::Metadata;
 use crate::pool::{Lease, Pool};
 
 impl Pool {
@@ -29,11 +31,29 @@ impl Pool {
 
     /// Returns the refresher for this lease's secret: the pool's own, or that of any of its layers.
     pub(crate) fn renewer(&self, lease: &Lease) -> Option<Refresher> {
-        let known = || {
-            let known = self.0.known_refresher.lock().unwrap_or_else(PoisonError::into_inner);
-            known.as_ref()?.get()
-        };
         let renews = |refresher: &Refresher| refresher.renews(lease);
-        self.refresher().filter(renews).or_else(|| known().filter(renews))
+        self.refresher().filter(renews).or_else(|| self.layers_refresher().filter(renews))
+    }
+
+    fn layers_refresher(&self) -> Option<Refresher> {
+        let known = self.0.known_refresher.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref()?.get()
+    }
+
+    /// Logs, once for a pool, that this lease's token was refused and could be renewed, but that nobody has set a refresher.
+    pub(crate) fn warn_of_no_refresher(&self, lease: &Lease) {
+        let is_known = self.refresher().is_some() || self.layers_refresher().is_some();
+        if !lease.has_refresh_token() || is_known || self.0.lacks_refresher.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        let Metadata { pool, label, .. } = lease.credential();
+        tracing::warn!(
+            target: "tower_credentials::refresher",
+            provider = pool.provider(),
+            account = ?label,
+            "a token was refused, and the pool has no refresher to renew it: open the pool with `Setup::pool`, or set \
+             `PoolBuilder::refresher`"
+        );
     }
 }

@@ -4,7 +4,7 @@
 use tokio::runtime::Handle;
 
 use crate::credential::{Credential, Metadata, Record};
-use crate::events::Event;
+use crate::events::{EventKind, Numbers};
 use crate::pool::{Lease, Pool, SlotIndex};
 use crate::vault::{Replaced, StoredPool, VaultError, VaultExt, replace_as_it_came};
 
@@ -76,7 +76,7 @@ impl Pool {
                 Record { metadata, secret: secret.clone() }
             }
         };
-        self.emit(&Event::OlderVault { credential: &credential.metadata });
+        self.emit(Numbers::NONE, EventKind::OlderVault { account: (&credential.metadata).into() });
         let now = self.now();
         // It was usable before.
         let _ = self

@@ -18,7 +18,7 @@ impl PoolState {
         observation: &Observation<'_>,
         config: &Config,
     ) -> Option<Timestamp> {
-        let Observation { lease, began, scope, now } = *observation;
+        let Observation { lease, began, scope, now, .. } = *observation;
         let slot = &mut self.slots[lease.slot()];
         let is_old = began < slot.cooled_at(None).max(slot.cooled_at(scope));
         if is_old || !slot.is_of(lease) || slot.is_out_of_use() || slot.cools_for_refusal(scope, now) {
@@ -28,7 +28,7 @@ impl PoolState {
         let failures = if again { slot.standing.failures } else { 0 };
         slot.suspected = None;
         let until = config.cooldowns.default_for_refusal(now, failures);
-        self.cool_down(observation, until, Reason::Refused, true, config);
+        self.cool_down(observation, (until, None), Reason::Refused, true, config);
         Some(until)
     }
 
@@ -54,7 +54,7 @@ impl PoolState {
         suspects: &[Suspect],
         config: &Config,
         now: Timestamp,
-    ) -> Vec<Lease> {
+    ) -> Vec<Suspect> {
         let is_other = |(index, slot): (SlotIndex, &Slot)| {
             self.is_allowed(slot, config)
                 && !slot.is_out_of_use()
@@ -64,7 +64,8 @@ impl PoolState {
             return Vec::new();
         }
         let mut new = Vec::new();
-        for Suspect { lease, began, .. } in suspects {
+        for suspect in suspects {
+            let Suspect { lease, began, .. } = suspect;
             let slot = &mut self.slots[lease.slot()];
             let is_old = !slot.is_of(lease) || *began < slot.cooled_at(None);
             if is_old || slot.is_out_of_use() || slot.cools_for_refusal(None, now) {
@@ -72,7 +73,7 @@ impl PoolState {
             }
             // The success of an attempt that began earlier does not clear it.
             if slot.suspected.replace(self.logical_clock.advance()).is_none() {
-                new.push(lease.clone());
+                new.push(suspect.clone());
             }
             slot.update_penalty();
             self.reindex(lease.slot(), config, now);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::trial::Trial;
 use super::{LoweredCap, Observation, PoolState};
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
@@ -33,7 +34,7 @@ impl PoolState {
         let until = stated.unwrap_or_else(|| config.cooldowns.default_for_concurrency(now));
         let cap = match slot.lowered_cap {
             None if others == 0 => {
-                slot.lease.in_flight().watch(false);
+                slot.update_watch();
                 return None;
             }
             None => {
@@ -64,12 +65,17 @@ impl PoolState {
         Some(cap)
     }
 
-    /// Lifts the lowered caps that have ended, and lets requests try those credentials again that took none.
+    /// Ends trials that take long, lifts the lowered caps that have ended, and lets requests try those credentials again that took none.
     pub(super) fn end_caps(&mut self, config: &Config, now: Timestamp) {
         if self.caps_end.is_none_or(|end| end > now) {
             return;
         }
         for index in 0..self.slots.len() {
+            let trial_ends = |trial: Trial| trial.until.is_some_and(|end| end <= now);
+            if self.slots[index].trial.is_some_and(trial_ends) {
+                self.end_trial(index);
+                self.reindex(index, config, now);
+            }
             let Some(cap) = &mut self.slots[index].lowered_cap else { continue };
             if cap.full_until.is_some_and(|end| end <= now) {
                 cap.full_until = None;
@@ -94,13 +100,15 @@ impl PoolState {
         let slot = &mut self.slots[index];
         let had_one = slot.lowered_cap.take().is_some();
         if had_one {
-            slot.lease.in_flight().watch(false);
+            slot.update_watch();
         }
         had_one
     }
 
-    fn set_caps_end(&mut self) {
+    pub(super) fn set_caps_end(&mut self) {
         let caps = self.slots.iter().filter_map(|slot| slot.lowered_cap);
-        self.caps_end = caps.map(|cap| cap.full_until.map_or(cap.until, |end| end.min(cap.until))).min();
+        let caps = caps.map(|cap| cap.full_until.map_or(cap.until, |end| end.min(cap.until)));
+        let trials = self.slots.iter().filter_map(|slot| slot.trial?.until);
+        self.caps_end = caps.chain(trials).min();
     }
 }

@@ -14,7 +14,7 @@ use crate::pool::mode::Mode;
 use crate::pool::pick_index::SlotIndex;
 use crate::pool::refresh::Renewal;
 use crate::provider::{Provider, UnusableSecret};
-use crate::standing::{Cooldown, Outcome, Standing};
+use crate::standing::{Cooldown, Outcome, Standing, merge_windows};
 use crate::vault::{Damage, StoredPool};
 
 impl PoolState {
@@ -177,9 +177,20 @@ impl PoolState {
         if standing.last_response.is_some_and(|response| !response.is_believable(now)) {
             standing.last_response = slot.standing.last_response;
         }
+        standing.allowance.retain(|window| !window.said_at.is_misdated(now));
+        merge_windows(&mut standing.allowance, &slot.standing.allowance);
         let mut known = std::mem::replace(&mut slot.standing, standing);
         known.last_response = slot.standing.last_response;
+        known.allowance.clone_from(&slot.standing.allowance);
         let is_news = known != slot.standing;
+        if is_news {
+            slot.update_cooling_time(now);
+            let is_over = slot.standing.cooldown(None).is_none_or(|known| known.until != slot.tried);
+            if is_over {
+                self.end_trial(index);
+            }
+        }
+        let slot = &mut self.slots[index];
         let is_new = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
         let scopes: Vec<_> =
             slot.standing.cooldowns.iter().filter(is_new).map(|new| new.scope.clone()).collect();

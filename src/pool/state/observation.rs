@@ -3,9 +3,10 @@
 use http::StatusCode;
 
 use crate::clock::Timestamp;
+use crate::events::Numbers;
 use crate::pool::lease::Lease;
 use crate::pool::logical_time::LogicalTime;
-use crate::standing::Scope;
+use crate::standing::{Cause, Scope, StatedBy};
 
 /// An attempt that was answered: what is needed to judge its response.
 #[derive(Clone, Copy)]
@@ -13,8 +14,25 @@ pub(crate) struct Observation<'a> {
     pub(crate) lease: &'a Lease,
     /// When the attempt began.
     pub(crate) began: LogicalTime,
+    pub(crate) numbers: Numbers,
     pub(crate) scope: Option<&'a Scope>,
     pub(crate) now: Timestamp,
+    /// The response's status.
+    pub(crate) status: StatusCode,
+}
+
+impl Observation<'_> {
+    /// Returns the response as the cause of a change.
+    pub(super) fn cause(&self, stated_by: Option<StatedBy>) -> Cause {
+        Cause { at: self.now, status: self.status.as_u16(), stated_by }
+    }
+}
+
+/// What a response says of a limit.
+pub(crate) struct Said {
+    pub(crate) status: StatusCode,
+    /// Until when, and the part that states it.
+    pub(crate) stated: Option<(Timestamp, Option<StatedBy>)>,
 }
 
 /// What a refusal is about.
@@ -46,5 +64,8 @@ pub(crate) struct Suspect {
     pub(crate) lease: Lease,
     /// When the attempt began.
     pub(crate) began: LogicalTime,
+    pub(crate) numbers: Numbers,
     pub(crate) refusal: Refusal,
+    /// The status of that response.
+    pub(crate) status: StatusCode,
 }

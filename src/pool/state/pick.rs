@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::credential::PoolKey;
 use crate::error::Error;
 use crate::pool::config::{Config, WhenAllCoolingDown};
-use crate::pool::pick_index::SlotIndex;
+use crate::pool::pick_index::{Barred, Position, SlotIndex};
 use crate::pool::refresh::lapses_at;
 use crate::pool::request_options::{Pin, RequestOptions};
 use crate::standing::{Health, Scope};
@@ -20,6 +20,20 @@ fn out_of_use(slot: &Slot, key: &PoolKey, pin: Option<String>) -> Error {
         Health::Spent { .. } => Error::Spent { pool, pin },
         _ => Error::NeedsSignIn { pool, pin },
     }
+}
+
+/// What a request gets that is bound to no credential.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Choice {
+    Ready(SlotIndex),
+    /// One that cools down, since all do.
+    Probe(SlotIndex),
+    /// Nothing until one that is at its cap has a request less.
+    AtCap,
+    /// Nothing until this moment.
+    Cooling(Timestamp),
+    /// Nothing until a person acts.
+    None,
 }
 
 impl PoolState {
@@ -44,7 +58,9 @@ impl PoolState {
                 return Err(out_of_use(&self.slots[slot], key, pin));
             }
             self.end_caps(config, now);
-            return Ok(if self.slots[slot].is_busy(config) {
+            self.begin_trial(slot, now);
+            let is_tried = self.slots[slot].is_tried(now);
+            return Ok(if self.slots[slot].is_busy(is_tried, config, now) {
                 self.pending()
             } else {
                 self.take(slot, false, config, now)
@@ -60,42 +76,68 @@ impl PoolState {
         {
             return Ok(self.take(slot, false, config, now));
         }
-        let ready = self.index_for(scope).ready().next();
-        if let Some(slot) = ready {
-            return Ok(self.take_for(slot, options, config, now));
-        }
-        let idle = self.index_for(scope).soonest();
-        let busy = self.soonest_busy(scope, config);
-        let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
-        if busy.is_some_and(|until| until <= now || (tries && idle.is_none())) {
-            return Ok(self.pending());
-        }
-        let Some(soonest) = idle.into_iter().chain(busy).min() else {
-            let mut allowed = self.slots.iter().filter(|slot| self.is_allowed(slot, config));
-            let is_spent = |slot: &&Slot| matches!(slot.standing.health, Health::Spent { .. });
-            // To be spent is the lesser trouble.
-            let first = allowed.clone().find(is_spent).or_else(|| allowed.next());
-            return Err(if let Some(slot) = first {
-                out_of_use(slot, key, None)
-            } else if self.slots.iter().any(|slot| self.is_wanted(slot, config)) {
-                Error::Paused { pool: key.clone(), pin: None }
-            } else {
-                self.no_credential(key, config)
-            });
-        };
-        match config.when_all_cooling_down {
-            WhenAllCoolingDown::TrySoonest => {
-                if let Some(slot) = self.soonest_unprobed(scope) {
-                    return Ok(self.take(slot, true, config, now));
+        let index = self.index_for(scope);
+        let (ready, cooling) = (index.ready().next(), || index.cooling());
+        let at_cap = || self.soonest_at_cap(scope, config);
+        match self.choose(ready, cooling, at_cap, config, now) {
+            Choice::Ready(slot) => Ok(self.take_for(slot, options, config, now)),
+            Choice::Probe(slot) => Ok(self.take(slot, true, config, now)),
+            Choice::AtCap => Ok(self.pending()),
+            Choice::Cooling(soonest) => match config.when_all_cooling_down {
+                WhenAllCoolingDown::WaitUpTo(bound)
+                    if soonest <= patience.unwrap_or(now.after(bound)) =>
+                {
+                    Ok(Picked::Pending(Wakeup { until: Some(soonest), change: self.wait() }))
                 }
-            }
-            WhenAllCoolingDown::WaitUpTo(bound) if soonest <= patience.unwrap_or(now.after(bound)) => {
-                return Ok(Picked::Pending(Wakeup { until: Some(soonest), change: self.wait() }));
-            }
-            WhenAllCoolingDown::WaitUpTo(_) | WhenAllCoolingDown::Fail => {}
+                _ => {
+                    let (pool, retry_after) = (key.clone(), soonest.since(now));
+                    let is_stated = self.is_stated(soonest, config);
+                    Err(Error::AllCoolingDown { pool, retry_after, is_stated })
+                }
+            },
+            Choice::None => Err(self.none_in_use(key, config)),
         }
-        let (retry_after, is_stated) = (soonest.since(now), self.is_stated(soonest, config));
-        Err(Error::AllCoolingDown { pool: key.clone(), retry_after, is_stated })
+    }
+
+    /// Decides which credential a request takes that is bound to none. `ready` is the first of the ready ones, `cooling`
+    /// are those that cool down, soonest first, and `at_cap` is when the first of those at their cap would be ready
+    /// without it.
+    pub(super) fn choose<C: Iterator<Item = (Timestamp, SlotIndex)>>(
+        &self,
+        ready: Option<SlotIndex>,
+        cooling: impl Fn() -> C,
+        at_cap: impl FnOnce() -> Option<Timestamp>,
+        config: &Config,
+        now: Timestamp,
+    ) -> Choice {
+        if let Some(slot) = ready {
+            return Choice::Ready(slot);
+        }
+        let (idle, at_cap) = (cooling().next().map(|(until, _)| until), at_cap());
+        let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
+        if at_cap.is_some_and(|until| until <= now || (tries && idle.is_none())) {
+            return Choice::AtCap;
+        }
+        let Some(soonest) = idle.into_iter().chain(at_cap).min() else { return Choice::None };
+        match self.soonest_unprobed(cooling).filter(|_| tries) {
+            Some(slot) => Choice::Probe(slot),
+            None => Choice::Cooling(soonest),
+        }
+    }
+
+    /// Returns the error of a pool with no credential that is in use, or will be without a person.
+    fn none_in_use(&self, key: &PoolKey, config: &Config) -> Error {
+        let mut allowed = self.slots.iter().filter(|slot| self.is_allowed(slot, config));
+        let is_spent = |slot: &&Slot| matches!(slot.standing.health, Health::Spent { .. });
+        // To be spent is the lesser trouble.
+        let first = allowed.clone().find(is_spent).or_else(|| allowed.next());
+        if let Some(slot) = first {
+            out_of_use(slot, key, None)
+        } else if self.slots.iter().any(|slot| self.is_wanted(slot, config)) {
+            Error::Paused { pool: key.clone(), pin: None }
+        } else {
+            self.no_credential(key, config)
+        }
     }
 
     /// Returns whether no credential of a lower tier is ready.
@@ -104,30 +146,17 @@ impl PoolState {
         best.is_none_or(|((tier, ..), _)| self.slots[slot].tier() <= tier)
     }
 
-    /// Returns the credential that a request without options would take now. Changes nothing: one whose cooldown has
-    /// ended is ranked among the ready ones, where the next pick moves it.
-    pub(crate) fn active(&self, config: &Config, now: Timestamp) -> Option<SlotIndex> {
-        let ended = self.index.cooling().take_while(|(until, _)| *until <= now);
-        let as_ready = |(_, slot): (Timestamp, SlotIndex)| {
-            let pass = self.slots[slot].pass.max(self.pass);
-            (self.sort_key(slot, pass, config), slot)
-        };
-        if let Some((_, slot)) = self.index.best().into_iter().chain(ended.map(as_ready)).min() {
-            return Some(slot);
-        }
-        let waits = self.soonest_busy(None, config).is_some_and(|until| until <= now);
-        let tries = matches!(config.when_all_cooling_down, WhenAllCoolingDown::TrySoonest);
-        if tries && !waits { self.soonest_unprobed(None) } else { None }
-    }
-
     /// Returns when the first of the credentials at their cap would be ready without it.
-    fn soonest_busy(&self, scope: Option<&Scope>, config: &Config) -> Option<Timestamp> {
+    fn soonest_at_cap(&self, scope: Option<&Scope>, config: &Config) -> Option<Timestamp> {
         if !self.has_caps(config) {
             return None;
         }
-        let busy =
-            |slot: &&Slot| self.is_allowed(slot, config) && slot.was_busy && !slot.is_out_of_use();
-        self.slots.iter().filter(busy).map(|slot| slot.cools_until(scope)).min()
+        let at_cap = (0..self.slots.len()).filter(|slot| self.is_at_cap(*slot));
+        at_cap.map(|slot| self.slots[slot].cools_until(scope)).min()
+    }
+
+    fn is_at_cap(&self, slot: SlotIndex) -> bool {
+        self.index.position(slot) == Position::Out(Barred::AtCap)
     }
 
     fn pinned(&self, pin: &Pin) -> Option<SlotIndex> {
@@ -151,14 +180,10 @@ impl PoolState {
         if let Some(slot) = ready {
             return self.take_for(slot, options, config, now);
         }
-        let busy = |(index, slot): (SlotIndex, &Slot)| {
-            may_take(index)
-                && self.is_allowed(slot, config)
-                && slot.was_busy
-                && !slot.is_out_of_use()
-                && slot.cools_until(scope) <= now
+        let at_cap = |slot: SlotIndex| {
+            may_take(slot) && self.is_at_cap(slot) && self.slots[slot].cools_until(scope) <= now
         };
-        if self.has_caps(config) && self.slots.iter().enumerate().any(busy) {
+        if self.has_caps(config) && (0..self.slots.len()).any(at_cap) {
             return self.pending();
         }
         Picked::None
@@ -174,7 +199,7 @@ impl PoolState {
     }
 
     fn has_caps(&self, config: &Config) -> bool {
-        config.max_in_flight.is_some() || self.caps_end.is_some()
+        config.max_in_flight.is_some() || self.caps_end.is_some() || self.trials > 0
     }
 
     /// Waits for the end of a request, or of a lowered cap.
@@ -184,12 +209,13 @@ impl PoolState {
 
     /// Returns the credential that is ready soonest of those that cool down, preferably one that no other request is
     /// trying.
-    fn soonest_unprobed(&self, scope: Option<&Scope>) -> Option<SlotIndex> {
+    fn soonest_unprobed<C: Iterator<Item = (Timestamp, SlotIndex)>>(
+        &self,
+        cooling: impl Fn() -> C,
+    ) -> Option<SlotIndex> {
         // Bounded: if this many are being tried, one more request on the first makes no difference.
         const LOOK: usize = 64;
-        let cooling = || self.index_for(scope).cooling().map(|(_, slot)| slot);
-        let unprobed = cooling().take(LOOK).min_by_key(|slot| self.slots[*slot].probes);
-        unprobed.or_else(|| cooling().next())
+        cooling().map(|(_, slot)| slot).take(LOOK).min_by_key(|slot| self.slots[*slot].probes)
     }
 
     fn take_for(
@@ -216,6 +242,7 @@ impl PoolState {
             slot.pass += config.policy.stride(slot.lease.credential());
         }
         slot.probes += u32::from(is_probe);
+        self.take_trial(index, now);
         if self.has_caps(config) || config.policy.moves_on_use() {
             self.reindex(index, config, now);
         }

@@ -1,12 +1,15 @@
 //! Recording what responses say.
 
+use std::hash::BuildHasher;
+
 use tower::util::rng::Rng;
 
 use super::{Observation, PoolState};
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
-use crate::rate_limit::Allowance;
-use crate::standing::{Change, Cooldown, Reason};
+use crate::pool::pick_index::SlotIndex;
+use crate::rate_limit::{Allowance, Window};
+use crate::standing::{Change, Cooldown, Reason, StatedBy, merge_windows};
 
 impl PoolState {
     /// Records that the account has reached a limit, until the stated time if there is one. Responses to attempts that
@@ -14,10 +17,12 @@ impl PoolState {
     pub(crate) fn record_limit(
         &mut self,
         observation: &Observation<'_>,
-        stated: Option<Timestamp>,
+        stated: Option<(Timestamp, Option<StatedBy>)>,
         config: &Config,
     ) -> Option<Timestamp> {
-        let Observation { lease, began, scope, now } = *observation;
+        let Observation { lease, began, scope, now, .. } = *observation;
+        let (stated, stated_by) = stated.map_or((None, None), |(at, by)| (Some(at), by));
+        let stated = stated.map(|stated| self.spread(stated, observation, config));
         let slot = &self.slots[lease.slot()];
         // A probe of a credential that cools down is not a new failure either.
         let is_probe = slot.cools_until(scope) > now;
@@ -35,30 +40,44 @@ impl PoolState {
         if !is_first && !slot.standing.cooldown(scope).is_none_or(prolongs) {
             return None;
         }
-        if stated == Some(until) {
+        let is_stated = stated == Some(until);
+        if is_stated {
             self.stated.add(until, now);
         }
-        self.cool_down(observation, until, Reason::Limited, is_first, config);
+        let stated_by = stated_by.filter(|_| is_stated);
+        self.cool_down(observation, (until, stated_by), Reason::Limited, is_first, config);
         Some(until)
     }
 
-    /// Records that the account is spent until this time.
+    /// Records that the account is spent until this time. Returns the end of its cooldown.
     pub(crate) fn record_spent(
         &mut self,
         observation: &Observation<'_>,
-        until: Timestamp,
+        (until, stated_by): (Timestamp, Option<StatedBy>),
         config: &Config,
-    ) {
+    ) -> Timestamp {
         let Observation { lease, began, now, .. } = *observation;
         let is_first = began >= self.slots[lease.slot()].cooled_at(None);
+        let until = self.spread(until, observation, config);
         self.stated.add(until, now);
-        self.cool_down(observation, until, Reason::Spent, is_first, config);
+        self.cool_down(observation, (until, stated_by), Reason::Spent, is_first, config);
+        until
+    }
+
+    /// Spreads a stated time. The same time of the same credential always comes to the same, so that a response that
+    /// repeats it changes nothing.
+    fn spread(&self, stated: Timestamp, observation: &Observation<'_>, config: &Config) -> Timestamp {
+        let id = observation.lease.credential().id;
+        let hash = self.spread_hasher.hash_one((id, stated));
+        #[expect(clippy::cast_precision_loss, reason = "any part will do")]
+        let part = hash as f64 / u64::MAX as f64;
+        config.cooldowns.spread_out(observation.now, stated, part)
     }
 
     pub(super) fn cool_down(
         &mut self,
         observation: &Observation<'_>,
-        until: Timestamp,
+        (until, stated_by): (Timestamp, Option<StatedBy>),
         reason: Reason,
         is_first: bool,
         config: &Config,
@@ -70,6 +89,7 @@ impl PoolState {
             reason,
             scope: scope.cloned(),
             generation: Some(lease.credential().generation),
+            cause: Some(observation.cause(stated_by)),
         };
         let change = Change::CooledDown {
             cooldown,
@@ -88,7 +108,7 @@ impl PoolState {
     /// Records a success. Ends the cooldowns that were set before the attempt began, and clears the failures. Returns
     /// whether that has changed something.
     pub(crate) fn record_success(&mut self, observation: &Observation<'_>, config: &Config) -> bool {
-        let Observation { lease, began, scope, now } = *observation;
+        let Observation { lease, began, scope, now, .. } = *observation;
         let slot = &mut self.slots[lease.slot()];
         if slot.is_of(lease) && slot.suspected.is_none_or(|since| began >= since) {
             slot.clear_suspicion();
@@ -109,11 +129,26 @@ impl PoolState {
         true
     }
 
+    /// Records what the vendor has said is left.
+    pub(crate) fn record_windows(
+        &mut self,
+        slot: SlotIndex,
+        windows: &[Window],
+        config: &Config,
+        now: Timestamp,
+    ) {
+        merge_windows(&mut self.slots[slot].standing.allowance, windows);
+        self.allowances.changed(slot);
+        if config.policy.reads_allowance() {
+            self.reindex(slot, config, now);
+        }
+    }
+
     /// Records the limit headers of a success. Returns the time until which the allowance is used up, if it is.
     pub(crate) fn record_allowance(
         &mut self,
         observation: &Observation<'_>,
-        allowance: Allowance,
+        (allowance, stated_by): (Allowance, Option<StatedBy>),
         config: &Config,
     ) -> Option<Timestamp> {
         let Observation { lease, scope, now, .. } = *observation;
@@ -123,11 +158,12 @@ impl PoolState {
             slot.allowance = Some(allowance);
             self.reindex(lease.slot(), config, now);
         }
+        let used_up = used_up.map(|until| self.spread(until, observation, config));
         let slot = &self.slots[lease.slot()];
         let until = used_up.filter(|until| *until > slot.cools_until(scope))?;
         let is_first = slot.cools_until(scope) <= now;
         self.stated.add(until, now);
-        self.cool_down(observation, until, Reason::UsedUp, is_first, config);
+        self.cool_down(observation, (until, stated_by), Reason::UsedUp, is_first, config);
         Some(until)
     }
 }

@@ -1,6 +1,8 @@
 //! One credential's part of a pool's state.
 
+use super::cooling_time::CoolingTime;
 use super::observation::Refusal;
+use super::trial::Trial;
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::pool::lease::Lease;
@@ -24,9 +26,9 @@ pub(crate) struct Slot {
     pub(super) pass: u64,
     pub(super) allowance: Option<Allowance>,
     pub(super) lowered_cap: Option<LoweredCap>,
-    /// Whether it was at its cap when it was last indexed. It is then in no index, even if some of its requests have
-    /// ended since.
-    pub(super) was_busy: bool,
+    pub(super) trial: Option<Trial>,
+    /// The end of the cooldown after which it was tried last.
+    pub(super) tried: Timestamp,
     pub(super) probes: u32,
     /// When the cooldown of each scope was last set.
     cooled_at: Vec<(Option<Scope>, LogicalTime)>,
@@ -35,6 +37,7 @@ pub(crate) struct Slot {
     pub(super) refused_fresh: RefusedFresh,
     pub(crate) refresh: RefreshStage,
     pub(crate) renewal: Renewal,
+    pub(crate) cooling_time: CoolingTime,
 }
 
 /// A lower cap on a credential's concurrent requests, which its vendor has shown: it has turned a request away while it
@@ -86,13 +89,15 @@ impl Slot {
             pass,
             allowance: None,
             lowered_cap: None,
-            was_busy: false,
+            trial: None,
+            tried: Timestamp::default(),
             probes: 0,
             cooled_at: Vec::new(),
             suspected: None,
             refused_fresh: RefusedFresh::default(),
             refresh: RefreshStage::Idle,
             renewal,
+            cooling_time: CoolingTime::default(),
         }
     }
 
@@ -111,11 +116,15 @@ impl Slot {
 
     /// Returns until when it cools down for requests of this scope.
     pub(crate) fn cools_until(&self, scope: Option<&Scope>) -> Timestamp {
+        self.cooldown_for(scope).map(|cooldown| cooldown.until).unwrap_or_default()
+    }
+
+    /// Returns the cooldown that ends last of those that hold up requests of this scope, ended or not.
+    pub(super) fn cooldown_for(&self, scope: Option<&Scope>) -> Option<&Cooldown> {
         let applies = |cooldown: &&Cooldown| {
             cooldown.scope.is_none() || (scope.is_some() && cooldown.scope.as_ref() == scope)
         };
-        let cooldowns = self.standing.cooldowns.iter().filter(applies);
-        cooldowns.map(|cooldown| cooldown.until).max().unwrap_or_default()
+        self.standing.cooldowns.iter().filter(applies).max_by_key(|cooldown| cooldown.until)
     }
 
     pub(super) fn tier(&self) -> u8 {
@@ -132,14 +141,30 @@ impl Slot {
         self.lease.credential().generation == lease.credential().generation
     }
 
-    /// Returns whether it serves as many requests as it may.
-    pub(super) fn is_busy(&self, config: &Config) -> bool {
+    /// Returns how many requests it may serve at once, if that is limited. `is_tried` says whether a single request tries
+    /// it.
+    pub(super) fn cap(&self, is_tried: bool, config: &Config, now: Timestamp) -> Option<u32> {
         let set = config.max_in_flight.map(Into::into);
-        let lowered = self.lowered_cap.map(|cap| if cap.full_until.is_some() { 0 } else { cap.most });
-        set.into_iter()
-            .chain(lowered)
-            .min()
-            .is_some_and(|cap: u32| self.lease.in_flight().count() >= cap)
+        let lowered = self.lowered_cap.filter(|cap| cap.until > now).map(|cap| match cap.full_until {
+            Some(end) if end > now => 0,
+            _ => cap.most,
+        });
+        set.into_iter().chain(lowered).chain(is_tried.then_some(1)).min()
+    }
+
+    /// Returns whether it serves as many requests as it may.
+    pub(super) fn is_busy(&self, is_tried: bool, config: &Config, now: Timestamp) -> bool {
+        self.cap(is_tried, config, now).is_some_and(|cap| self.lease.in_flight().count() >= cap)
+    }
+
+    /// Returns whether requests must be counted under the lock.
+    pub(super) fn is_counted(&self) -> bool {
+        self.lowered_cap.is_some() || self.trial.is_some()
+    }
+
+    /// Has the state notified of each use that ends, if requests may wait for that.
+    pub(super) fn update_watch(&self) {
+        self.lease.in_flight().watch(self.is_counted());
     }
 
     pub(super) fn is_suspected(&self) -> bool {
@@ -160,6 +185,16 @@ impl Slot {
     pub(super) fn clear_suspicion(&mut self) {
         self.suspected = None;
         self.refused_fresh = RefusedFresh::default();
+    }
+
+    /// Returns when the next of its allowance's windows is reset.
+    pub(super) fn next_reset(&self, now: Timestamp) -> Option<Timestamp> {
+        let resets = self.standing.allowance.iter().filter_map(|window| window.resets_at);
+        resets.filter(|reset| *reset > now).min()
+    }
+
+    pub(super) fn update_cooling_time(&mut self, now: Timestamp) {
+        self.cooling_time.update(self.cools_until(None), now);
     }
 
     /// Shows the lease's holders whether a success would change something.

@@ -1,9 +1,25 @@
 //! Which outcomes are in memory but not in the vault.
 
+use std::collections::BTreeSet;
+
 use super::{PoolState, Slot};
 use crate::clock::Timestamp;
 use crate::pool::last_responses::LastResponses;
+use crate::pool::pick_index::SlotIndex;
 use crate::standing::{Change, Outcome};
+
+/// The credentials whose allowance is news to the vault.
+#[derive(Debug, Default)]
+pub(super) struct Allowances {
+    unsaved: BTreeSet<SlotIndex>,
+    saving: BTreeSet<SlotIndex>,
+}
+
+impl Allowances {
+    pub(super) fn changed(&mut self, slot: SlotIndex) {
+        self.unsaved.insert(slot);
+    }
+}
 
 impl PoolState {
     /// Takes the outcomes that are to be saved now.
@@ -12,11 +28,18 @@ impl PoolState {
         responses: &LastResponses,
         now: Timestamp,
     ) -> Vec<Outcome> {
-        self.journal.start(unsaved_responses(&self.slots, responses, now))
+        self.allowances.saving = std::mem::take(&mut self.allowances.unsaved);
+        let slots = self.allowances.saving.iter().map(|index| &self.slots[*index]);
+        let allowances = slots.filter(|slot| slot.live).map(|slot| {
+            let windows = slot.standing.allowance.clone();
+            Outcome { id: slot.lease.credential().id, change: Change::Allowance { windows } }
+        });
+        self.journal.start(unsaved_responses(&self.slots, responses, now).chain(allowances))
     }
 
     /// Records that the outcomes that were being saved are in the vault.
     pub(in crate::pool) fn saved(&mut self) {
+        self.allowances.saving.clear();
         let Self { journal, slots, by_id, .. } = self;
         for Outcome { id, change } in journal.arrived() {
             if let (Change::Answered(response), Some(slot)) = (change, by_id.get(&id)) {
@@ -25,13 +48,20 @@ impl PoolState {
         }
     }
 
-    /// Returns whether a last response is later than the vault's.
+    /// Keeps the outcomes that were being saved for another try.
+    pub(in crate::pool) fn keep_unsaved(&mut self) {
+        self.allowances.unsaved.append(&mut self.allowances.saving);
+        self.journal.put_back();
+    }
+
+    /// Returns whether a last response or an allowance is later than the vault's.
     pub(in crate::pool) fn has_unsaved_responses(
         &self,
         responses: &LastResponses,
         now: Timestamp,
     ) -> bool {
-        unsaved_responses(&self.slots, responses, now).next().is_some()
+        !self.allowances.unsaved.is_empty()
+            || unsaved_responses(&self.slots, responses, now).next().is_some()
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{Means, Place, ResponseRule, Test, values};
-use crate::clock::Timestamp;
 use crate::provider::{Assessment, ResponseView, Verdict};
 use crate::rate_limit::{self, MAX_SPENT, MAX_STATED};
+use crate::standing::{Stated, StatedBy};
 
 /// Whether one of these rules needs the body of a response with this status.
 pub(crate) fn wants_body(rules: &[ResponseRule], status: StatusCode) -> bool {
@@ -51,8 +51,18 @@ struct Reader<'a> {
 struct Match<'a> {
     /// The pattern, if it is an error's code.
     code: Option<&'a str>,
-    /// The time that the text names in words.
-    time: Option<String>,
+    /// The time that the text names in words, and where.
+    time: Option<(String, &'a Place)>,
+}
+
+impl Place {
+    fn stating(&self) -> StatedBy {
+        match self {
+            Place::Header(name) => StatedBy::Header(name.as_str().to_owned().into()),
+            Place::Field(path) => StatedBy::Field(path.clone()),
+            Place::Text => StatedBy::Text,
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -76,7 +86,8 @@ impl Reader<'_> {
         let texts = self.texts(&test.place);
         let matching = |pattern: &'r super::Pattern| {
             let time = texts.iter().find_map(|text| pattern.matches(text))?;
-            Some(Match { code: pattern.code(), time: time.map(str::to_owned) })
+            let time = time.map(|time| (time.to_owned(), &test.place));
+            Some(Match { code: pattern.code(), time })
         };
         test.patterns.iter().find_map(matching)
     }
@@ -97,9 +108,12 @@ impl Reader<'_> {
         };
         let mut assessment = headers.clone();
         assessment.verdict = Some(match rule.means {
-            Means::Limited => return Some(self.limit(rule, all.time.as_deref(), assessment)),
+            Means::Limited => return Some(self.limit(rule, all.time, assessment)),
             Means::Spent => {
-                let until = self.ends(rule, all.time.as_deref(), MAX_SPENT);
+                let until = self.ends(rule, all.time, MAX_SPENT).map(|(until, by)| {
+                    assessment = std::mem::take(&mut assessment).stating(until, by);
+                    until
+                });
                 Verdict::Spent { reason: reason(), until }
             }
             Means::Dead => Verdict::Dead { reason: reason() },
@@ -109,7 +123,8 @@ impl Reader<'_> {
             Means::InsufficientScope => Verdict::InsufficientScope,
             // These statuses mean this without a verdict.
             Means::Refused if matches!(self.view.status.as_u16(), 401 | 403) => {
-                return Some(Assessment { verdict: None, ..assessment });
+                assessment.verdict = None;
+                return Some(assessment);
             }
             Means::Refused => Verdict::Refused,
         });
@@ -117,25 +132,39 @@ impl Reader<'_> {
     }
 
     /// The assessment of a limit. A rule without tests keeps the verdict of the headers, and only adds a time.
-    fn limit(&self, rule: &ResponseRule, time: Option<&str>, mut assessment: Assessment) -> Assessment {
+    fn limit(
+        &self,
+        rule: &ResponseRule,
+        time: Option<(String, &Place)>,
+        mut assessment: Assessment,
+    ) -> Assessment {
         if assessment.verdict.is_none() || !rule.tests.is_empty() {
             // These statuses mean this without a verdict.
             let is_implied = matches!(self.view.status.as_u16(), 402 | 429);
             assessment.verdict = (!is_implied).then_some(Verdict::Limited);
         }
-        // If several limits are used up, the longest counts.
-        let stated = assessment.retry_at.max(self.ends(rule, time, MAX_STATED));
-        assessment.retry_at = stated.or_else(|| Some(self.view.now.after(rule.wait?)));
+        assessment.prolong(self.ends(rule, time, MAX_STATED));
         assessment.limit_of = rule.limit_of.or(assessment.limit_of);
-        assessment
+        assessment.or_retry_at(rule.wait.map(|wait| self.view.now.after(wait)))
     }
 
     /// The latest time at which the rule's fields and headers say that it ends, at most this far ahead.
-    fn ends(&self, rule: &ResponseRule, time: Option<&str>, most: Duration) -> Option<Timestamp> {
+    fn ends(
+        &self,
+        rule: &ResponseRule,
+        time: Option<(String, &Place)>,
+        most: Duration,
+    ) -> Option<Stated> {
         let ResponseView { headers, now, .. } = *self.view;
-        let texts = rule.until.iter().flat_map(|place| self.texts(place));
-        let resets = texts.filter_map(|text| rate_limit::any_reset(text.trim().as_bytes()));
-        let resets = resets.chain(time.and_then(rate_limit::date_and_minute));
-        resets.map(|reset| rate_limit::stated(headers, now, reset, most)).max()
+        let at = |place| self.texts(place).into_iter().map(move |text| (text, place));
+        let resets =
+            rule.until.iter().flat_map(at).filter_map(|(text, place)| {
+                Some((rate_limit::any_reset(text.trim().as_bytes())?, place))
+            });
+        let in_words = time.and_then(|(time, place)| Some((rate_limit::date_and_minute(&time)?, place)));
+        let ends = resets
+            .chain(in_words)
+            .map(|(reset, place)| (rate_limit::stated(headers, now, reset, most), place));
+        ends.max_by_key(|(until, _)| *until).map(|(until, place)| (until, place.stating()))
     }
 }

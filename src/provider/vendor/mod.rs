@@ -23,11 +23,11 @@ use super::{
     Assessment, CredentialHeaders, Endpoint, InvalidOrigin, LimitOf, ListElement, ModelsEndpoint,
     ModelsShape, Origin, Provider, ResponseView, UnusableSecret, Verdict,
 };
-use crate::clock::Timestamp;
 use crate::credential::{Credential, Kind as SecretKind};
 #[cfg(feature = "oauth")]
 use crate::oauth::OAuthConfig;
 use crate::rate_limit;
+use crate::standing::Stated;
 use endpoints::Endpoints;
 
 pub use anthropic::Anthropic;
@@ -42,6 +42,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// The usual environment variable of the vendor's API key.
     pub(crate) api_key_variable: Option<&'static str>,
+    /// Whether the vendor gives out API keys.
+    pub(crate) has_api_keys: bool,
     pub(crate) make: Make,
 }
 
@@ -52,14 +54,15 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::new("anthropic", Some("ANTHROPIC_API_KEY"), Anthropic::changed),
     Kind::new("openai", Some("OPENAI_API_KEY"), OpenAi::changed),
     Kind::new("google", Some("GEMINI_API_KEY"), Google::changed),
-    Kind::new("github-copilot", None, Copilot::changed),
+    // GitHub gives out none for Copilot.
+    Kind { has_api_keys: false, ..Kind::new("github-copilot", None, Copilot::changed) },
     Kind::new("qwen", Some("DASHSCOPE_API_KEY"), Qwen::changed),
     Kind::new("cursor", None, Cursor::changed),
 ];
 
 impl Kind {
     const fn new(name: &'static str, api_key_variable: Option<&'static str>, make: Make) -> Self {
-        Self { name, api_key_variable, make }
+        Self { name, api_key_variable, has_api_keys: true, make }
     }
 }
 
@@ -80,7 +83,7 @@ pub(crate) struct Vendor {
     /// The meaning of its responses.
     responses: Vec<ResponseRule>,
     /// The end of a limit by the vendor's own headers, for bodies that don't say.
-    window: fn(&ResponseView<'_>) -> Option<Timestamp>,
+    window: fn(&ResponseView<'_>) -> Option<Stated>,
     /// The shape and the path of the list of models for accounts of this kind.
     models: fn(&Vendor, SecretKind) -> Option<(ModelsShape, &'static str)>,
     #[cfg(feature = "oauth")]
@@ -161,8 +164,7 @@ impl Vendor {
             return in_headers;
         };
         if assessment.retry_at == in_headers.retry_at {
-            // If several limits are used up, the longest counts.
-            assessment.retry_at = assessment.retry_at.max((self.window)(view));
+            assessment.prolong((self.window)(view));
         }
         // The API sends JSON and states its limits, so an HTML page is a proxy's.
         let is_429 = assessment.verdict.is_none() && view.status == StatusCode::TOO_MANY_REQUESTS;

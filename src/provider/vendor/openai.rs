@@ -7,9 +7,9 @@ use super::{
     Account, Credential, CredentialHeaders, InvalidOrigin, ModelsShape, ResponseView, Rule, Scope,
     SecretKind, UnusableSecret, Vendor, adapter, attribute, bearer, is_oauth, on, secret_value,
 };
-use crate::clock::Timestamp;
 use crate::credential::Secret;
 use crate::rate_limit;
+use crate::standing::{Stated, StatedBy};
 
 const ACCOUNT: HeaderName = HeaderName::from_static("chatgpt-account-id");
 const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
@@ -102,24 +102,25 @@ fn responses() -> Vec<Rule> {
 }
 
 /// The end of the account's last used-up window, which a subscription's responses state in headers.
-fn used_up_window(view: &ResponseView<'_>) -> Option<Timestamp> {
+fn used_up_window(view: &ResponseView<'_>) -> Option<Stated> {
     if !matches!(view.status.as_u16(), 402 | 429) {
         return None;
     }
-    let text = |name: String| text(view.headers, &name);
-    let time = |text: Option<&str>| {
-        let reset = rate_limit::any_reset(text?.as_bytes())?;
-        Some(rate_limit::stated(view.headers, view.now, reset, rate_limit::MAX_STATED))
+    let time = |name: String| {
+        let reset = rate_limit::any_reset(text(view.headers, &name)?.as_bytes())?;
+        let at = rate_limit::stated(view.headers, view.now, reset, rate_limit::MAX_STATED);
+        Some((at, StatedBy::Header(name.into())))
     };
     let window = |window: &str| {
-        let used = text(format!("x-codex-{window}-used-percent"))?;
+        let used = text(view.headers, &format!("x-codex-{window}-used-percent"))?;
         if used.parse::<f64>().ok()? < 100.0 {
             return None;
         }
-        time(text(format!("x-codex-{window}-reset-at")))
-            .or_else(|| time(text(format!("x-codex-{window}-reset-after-seconds"))))
+        time(format!("x-codex-{window}-reset-at"))
+            .or_else(|| time(format!("x-codex-{window}-reset-after-seconds")))
     };
-    window("primary").max(window("secondary"))
+    let windows = ["primary", "secondary"].into_iter().filter_map(window);
+    windows.max_by_key(|(at, _)| *at)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -1,7 +1,8 @@
 //! A backup: all accounts of a vault in one sealed file, under a key of its own.
 //!
 //! A copy of a vault's directory needs the vault's key; a backup needs a passphrase, or a [recovery key](VaultKey) that was
-//! made for it. It has each account's secret, label and attributes, the order of each pool, and which accounts are paused.
+//! made for it. It has each account's secret, label and attributes, the order of each pool, the tiers that a person has set, and which
+//! accounts are paused.
 //! Cooldowns and verdicts of vendors are left out: they are outdated when the backup is read.
 //!
 //! ```
@@ -56,13 +57,16 @@ pub struct Backup {
     pub damaged: Vec<Damage>,
 }
 
-/// One account: by pool, and in each pool's order.
+/// One account: by pool, and in each pool in the order that a person has set.
 #[derive(Clone, Serialize, Deserialize)]
 struct Account {
     metadata: Metadata,
     secret: Secret,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     paused: bool,
+    /// The tier that a person has set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tier: Option<u8>,
 }
 
 /// The key or passphrase that seals a backup and opens it.
@@ -96,12 +100,16 @@ impl Backup {
             listing.credentials.into_iter().map(|credential| credential.pool).collect();
         let (mut accounts, mut damaged) = (Vec::new(), listing.damaged);
         for pool in pools {
-            let stored = vault.load_pool(pool).await?;
+            let mut stored = vault.load_pool(pool).await?;
             damaged.extend(stored.damaged);
+            // A limit that has moved an account to the back is outdated when the backup is read.
+            let place = |id| stored.standings.preferred.iter().position(|other| *other == id);
+            stored.credentials.sort_by_key(|record| place(record.metadata.id).unwrap_or(usize::MAX));
             for record in stored.credentials {
                 let standing = stored.standings.credentials.get(&record.metadata.id);
                 accounts.push(Account {
                     paused: standing.is_some_and(|standing| standing.paused),
+                    tier: standing.and_then(|standing| standing.tier),
                     metadata: record.metadata,
                     secret: record.secret,
                 });

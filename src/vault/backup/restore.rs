@@ -25,6 +25,9 @@ pub enum RestoredAs {
     Unchanged,
     /// The vault has another secret for the same account, which is kept.
     Kept,
+    /// The vault has a record of the account that can't be read or does not open. It is left as it is: remove the account,
+    /// then restore it.
+    Damaged,
 }
 
 /// The name of the lease that makes restorations into a vault run one after the other.
@@ -48,7 +51,7 @@ impl Backup {
 }
 
 async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultError> {
-    let Account { metadata, secret, paused } = account;
+    let Account { metadata, secret, paused, tier } = account;
     let pool = vault.load_pool(metadata.pool.clone()).await?;
     let same = |known: &Credential| known.metadata.kind == metadata.kind && known.secret.is_same(secret);
     let has_id = |known: &Credential| known.metadata.id == metadata.id;
@@ -60,20 +63,22 @@ async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultErr
     // A credential that does not open is still there.
     let listed = vault.list().await?.credentials.into_iter().find(|known| known.id == metadata.id);
     if let Some(account) = listed {
-        return Ok(Restored { account, what: RestoredAs::Kept });
+        return Ok(Restored { account, what: RestoredAs::Damaged });
     }
     let credential = Credential { metadata: metadata.clone(), secret: secret.clone() };
     let account = match put_again(vault.clone(), credential).await {
         Ok(account) => account,
         // Its record can't even be listed.
         Err(VaultError::Exists(_)) => {
-            return Ok(Restored { account: metadata.clone(), what: RestoredAs::Kept });
+            return Ok(Restored { account: metadata.clone(), what: RestoredAs::Damaged });
         }
         Err(error) => return Err(error),
     };
-    if *paused {
-        let outcome = Outcome { id: account.id, change: Change::Paused };
-        vault.record(account.pool.clone(), vec![outcome]).await?;
+    let paused = paused.then_some(Change::Paused);
+    let changes = paused.into_iter().chain(tier.map(|tier| Change::Tier { tier: Some(tier) }));
+    let outcomes: Vec<_> = changes.map(|change| Outcome { id: account.id, change }).collect();
+    if !outcomes.is_empty() {
+        vault.record(account.pool.clone(), outcomes).await?;
     }
     Ok(Restored { account, what: RestoredAs::Added })
 }

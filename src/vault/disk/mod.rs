@@ -11,6 +11,7 @@ use std::io;
 use std::io::ErrorKind::{PermissionDenied, Unsupported};
 use std::path::{Path, PathBuf};
 
+use super::error::READ_DIRECTORY;
 use super::{Damage, VaultError};
 use crate::printable::Shown;
 pub(crate) use ops::parent;
@@ -180,22 +181,28 @@ pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> VaultError {
 pub(crate) fn entries(directory: &Path) -> Result<Vec<DirEntry>, VaultError> {
     ops::entries(directory).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => VaultError::DirectoryGone(directory.to_owned()),
-        _ => failed("read the directory", directory)(error),
+        _ => failed(READ_DIRECTORY, directory)(error),
     })
 }
 
 /// Renames a file that cannot be used, and so keeps it.
 pub(crate) fn set_aside(path: &Path) -> Result<(), VaultError> {
-    let kept = free_path(path)?;
-    ops::rename(path, &kept).map_err(failed("rename", path))?;
+    let kept = set_aside_as(path, numbered(path))?;
     say_kept(path, &kept);
     Ok(())
+}
+
+/// Gives a file that cannot be used the first of these names that is free, and returns that.
+pub(crate) fn set_aside_as(path: &Path, name: impl Fn(u32) -> PathBuf) -> Result<PathBuf, VaultError> {
+    let kept = free_path(path, name)?;
+    ops::rename(path, &kept).map_err(failed("rename", path))?;
+    Ok(kept)
 }
 
 /// Keeps a damaged file under a second name when another file replaces it. A directory can have only one name, and so
 /// can a file on some file systems: it is set aside.
 pub(crate) fn keep_copy(path: &Path) -> Result<(), VaultError> {
-    let kept = free_path(path)?;
+    let kept = free_path(path, numbered(path))?;
     match ops::link(path, &kept) {
         Ok(()) => say_kept(path, &kept),
         Err(error) if matches!(error.kind(), PermissionDenied | Unsupported) => set_aside(path)?,
@@ -204,9 +211,12 @@ pub(crate) fn keep_copy(path: &Path) -> Result<(), VaultError> {
     Ok(())
 }
 
-fn free_path(path: &Path) -> Result<PathBuf, VaultError> {
-    let numbered = (1..10_000_u32).map(|number| path.with_extension(format!("damaged-{number}")));
-    for path in numbered {
+fn numbered(path: &Path) -> impl Fn(u32) -> PathBuf {
+    move |number| path.with_extension(format!("damaged-{number}"))
+}
+
+fn free_path(path: &Path, name: impl Fn(u32) -> PathBuf) -> Result<PathBuf, VaultError> {
+    for path in (1..10_000).map(name) {
         match ops::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
             Err(error) => return Err(failed("look for", &path)(error)),

@@ -175,6 +175,17 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Checks whether this user may make files in a directory, as far as its mode and its file system say.
+pub(crate) fn look_writable(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{Access, access};
+        Ok(access(path, Access::WRITE_OK | Access::EXEC_OK)?)
+    }
+    #[cfg(not(unix))]
+    std::fs::metadata(path).map(drop)
+}
+
 /// Returns everything in a directory.
 pub(crate) fn entries(path: &Path) -> io::Result<Vec<DirEntry>> {
     step!(Operation::List(path.to_owned()));

@@ -32,6 +32,9 @@ struct Failed {
     /// The reason, in words.
     #[serde(default)]
     reason: String,
+    /// Whether another exchange has begun since then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_earlier: bool,
 }
 
 impl Failed {
@@ -47,6 +50,22 @@ impl Failed {
     }
 }
 
+impl Note {
+    /// Returns how the exchange that has begun last failed. `None` if nothing was noted of its end.
+    fn failure(&self) -> Option<&Failed> {
+        // An older version says only by the times which exchange it was.
+        self.failed.as_ref().filter(|failed| !failed.is_earlier && failed.at >= self.begun_at)
+    }
+}
+
+/// A refresh that has begun, as it was noted.
+pub(super) struct Begun {
+    pub(super) generation: Generation,
+    pub(super) at: Timestamp,
+    /// Why it failed, in words, if it is known to have ended.
+    pub(super) failure: Option<String>,
+}
+
 impl Versioned for Note {
     fn version(&self) -> u32 {
         self.version
@@ -57,9 +76,13 @@ fn read_note(path: &Path) -> Result<Option<Note>, VaultError> {
     record::read_json::<Note>(path, "it may be removed")
 }
 
-/// Returns the generation whose refresh has begun, and when it began; `None` if none has.
-pub(super) fn read(path: &Path) -> Result<Option<(Generation, Timestamp)>, VaultError> {
-    Ok(read_note(path)?.map(|note| (note.generation, note.begun_at)))
+/// Returns the refresh that has begun; `None` if none has.
+pub(super) fn read(path: &Path) -> Result<Option<Begun>, VaultError> {
+    let begun = |note: Note| {
+        let failure = note.failure().map(|failed| failed.reason.clone());
+        Begun { generation: note.generation, at: note.begun_at, failure }
+    };
+    Ok(read_note(path)?.map(begun))
 }
 
 /// Returns the note on this generation, if there is one.
@@ -74,8 +97,8 @@ fn known(path: &Path, generation: Generation) -> Result<Option<Note>, VaultError
     }
 }
 
-/// Notes, durably, that the secret of this generation is about to be exchanged. Returns when that was noted before, and
-/// how it ended if it failed. Notes nothing while the token endpoint must be left alone.
+/// Notes, durably, that the secret of this generation is about to be exchanged. Returns when an exchange began whose end was
+/// not noted, and the last one that failed. Notes nothing while the token endpoint must be left alone.
 pub(super) fn note(
     path: &Path,
     generation: Generation,
@@ -87,8 +110,9 @@ pub(super) fn note(
     if left.as_ref().is_some_and(|left| !left.wait.is_zero()) {
         return Ok((None, left));
     }
+    let failed = failed.map(|failed| Failed { is_earlier: true, ..failed });
     record::write_json(path, &Note { version: VERSION, generation, begun_at: now, failed })?;
-    Ok((known.map(|note| note.begun_at), left))
+    Ok((known.filter(|note| note.failure().is_none()).map(|note| note.begun_at), left))
 }
 
 /// Shortens a reason to what is kept of it: an error may quote a whole page.
@@ -107,15 +131,15 @@ pub(super) fn failed(
     let begun_at = known(path, generation)?.map_or(now, |note| note.begun_at);
     let wait = u64::try_from(failed.wait.as_millis()).unwrap_or(u64::MAX);
     let reason = shown(&failed.reason);
-    let failed = Some(Failed { at: now, wait, in_a_row: failed.in_a_row, reason });
+    let failed = Some(Failed { at: now, wait, in_a_row: failed.in_a_row, reason, is_earlier: false });
     record::write_json(path, &Note { version: VERSION, generation, begun_at, failed })
 }
 
 /// Forgets that an exchange of this generation has begun: the vendor's refusal has ended it. If that fails, the note
 /// only adds detail to a later refusal.
 pub(super) fn refused(path: &Path, generation: Generation) {
-    if let Ok(Some((noted, _))) = read(path)
-        && noted == generation
+    if let Ok(Some(begun)) = read(path)
+        && begun.generation == generation
     {
         let _ = ops::remove(path);
     }

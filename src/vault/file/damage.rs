@@ -2,31 +2,29 @@
 
 use std::path::Path;
 
-use crate::vault::{Damage, VaultError, way_out};
+use crate::vault::{Damage, READ_DIRECTORY, VaultError, way_out};
 
 /// Turns the `error` of reading the file at `path` into an entry for a list of damage.
 pub(super) fn as_damage(path: &Path, error: VaultError) -> Damage {
     match error {
         VaultError::Damaged(damage) => damage,
-        VaultError::Io { action: "read the directory", path: of, source } if of == path => {
-            let way_out = match source.kind() {
-                std::io::ErrorKind::PermissionDenied => format!("; chmod 700 {}", path.display()),
-                kind => way_out(kind).to_owned(),
-            };
+        VaultError::Io { action: action @ READ_DIRECTORY, path: of, source } if of == path => {
+            let way_out = way_out(action, path, source.kind());
             let reason = format!("could not read this directory: {source}{way_out}");
             Damage { may_pass: true, ..Damage::new(path.display().to_string(), reason) }
         }
         error => {
             let may_pass = matches!(error, VaultError::Io { .. });
-            let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
-            let words = match &error {
+            let reason = match &error {
                 // The damage names the file already.
                 VaultError::Io { action, path: of, source } if of == path => {
-                    format!("could not {action} it{}", way_out(source.kind()))
+                    format!("could not {action} it: {source}{}", way_out(action, path, source.kind()))
                 }
-                error => error.to_string(),
+                error => {
+                    let source = std::error::Error::source(&error).map(|source| format!(" ({source})"));
+                    format!("{error}{}", source.unwrap_or_default())
+                }
             };
-            let reason = format!("{words}{}", source.unwrap_or_default());
             Damage { may_pass, ..Damage::new(path.display().to_string(), reason) }
         }
     }
@@ -43,8 +41,8 @@ mod tests {
     fn a_directory_that_may_not_be_read_is_called_one_with_what_opens_it() {
         let path = Path::new("/vault/records");
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-        let damage = as_damage(path, disk::failed("read the directory", path)(denied));
-        let expected = "could not read this directory: permission denied; chmod 700 /vault/records";
+        let damage = as_damage(path, disk::failed(READ_DIRECTORY, path)(denied));
+        let expected = "could not read this directory: permission denied; chmod 700 '/vault/records'";
         assert_eq!((&*damage.reason, damage.may_pass), (expected, true));
     }
 
@@ -55,7 +53,7 @@ mod tests {
         let damage = as_damage(path, disk::failed("read", path)(denied));
         let text = damage.to_string();
         assert_eq!(text.matches("one.json").count(), 1, "{text}");
-        assert!(text.contains("could not read it; make it yours to read"), "{text}");
+        assert!(text.contains("could not read it: permission denied; make it yours to read"), "{text}");
         assert!(damage.may_pass);
     }
 }

@@ -245,7 +245,7 @@ impl Keys {
         let mut marker = self.current()?;
         if marker.keys().contains(&key) {
             return Err(VaultError::Key(format!(
-                "the key {key} is one of the vault's own; reseal the vault with another key first"
+                "the key {key} is one of the vault's own; replace it first: credentials vault rotate-key"
             )));
         }
         let Some(vault) = &mut marker.vault else {
@@ -282,13 +282,13 @@ impl Keys {
             let counted = marker.seals(key);
             if counted >= MAX_SEALS {
                 return Err(VaultError::Key(format!(
-                    "the key {key} has made 2^32 seals, as many as it safely can; reseal the vault with \
-                     another key"
+                    "the key {key} has made 2^32 seals, as many as it safely can; give the vault another key: \
+                     credentials vault rotate-key"
                 )));
             }
             if counted >= WARN_SEALS {
                 tracing::warn!(
-                    "the key {key} has made {counted} of at most 2^32 seals; reseal the vault with another"
+                    "the key {key} has made {counted} of at most 2^32 seals; replace it: credentials vault rotate-key"
                 );
             }
             let mut marker = marker;

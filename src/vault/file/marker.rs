@@ -79,7 +79,8 @@ impl Marker {
 }
 
 /// What to do if it cannot be read.
-const WAY_OUT: &str = "it is kept under another name and made again; reseal the vault with another key";
+const WAY_OUT: &str = "it is kept under another name, and made again when the vault is opened; replace the vault's key then: \
+                       credentials vault rotate-key";
 
 impl Versioned for Marker {
     const NEWEST: u32 = IDENTIFIED;

@@ -4,6 +4,7 @@
 //! records/<id>.json                  a credential: its metadata in plain text, its secret sealed
 //! pools/<provider>+<namespace>.log   a pool: a log of its order, cooldowns and health
 //! key.json                           which key seals the vault, and how many seals it has made
+//! history/                           what has happened to the accounts, if it is recorded
 //! lock, pools/….lock, leases/….lock  locked around changes, and while a credential is refreshed
 //! ```
 //!
@@ -56,7 +57,7 @@ mod tests;
 mod vault;
 
 pub use builder::FileVaultBuilder;
-pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity};
+pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity, UnfinishedRefresh};
 pub use future::FileFuture;
 pub use loaded::Loaded;
 #[cfg(feature = "discovery")]

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::shares;
+use crate::history;
 use crate::printable::Shown;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
@@ -25,6 +26,20 @@ pub(super) fn is_vault(root: &Path) -> bool {
         Err(error) => error.kind() != io::ErrorKind::NotADirectory,
     };
     [RECORDS, KEYS].iter().any(is_there)
+}
+
+/// Checks that the directories of the vault may be written to. A full disk is not noticed.
+pub(super) fn look_writable(root: &Path) -> Result<(), VaultError> {
+    let directories = DIRECTORIES.iter().map(|name| root.join(name));
+    for path in std::iter::once(root.to_owned()).chain(directories) {
+        match ops::look_writable(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(disk::failed("write to", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes the missing directories and narrows the modes of the others. The mode of a root that already existed is
@@ -65,9 +80,9 @@ fn refuse_network(root: &Path) -> Result<(), VaultError> {
 /// hold the vault's lock.
 pub(super) fn sweep(root: &Path) -> Result<(), VaultError> {
     let mut wide = Wide::default();
-    for directory in [""].into_iter().chain(DIRECTORIES) {
+    for directory in [""].into_iter().chain(DIRECTORIES).chain([history::DIRECTORY]) {
         let entries = match disk::entries(&root.join(directory)) {
-            // It could not be made.
+            // It could not be made, or nothing has been written there.
             Err(VaultError::DirectoryGone(_)) => continue,
             entries => entries?,
         };
@@ -109,7 +124,7 @@ pub(super) fn looked_at(entries: &[DirEntry]) -> impl Iterator<Item = (&DirEntry
 /// Whether an entry of the root is part of the vault.
 pub(super) fn is_ours(entry: &DirEntry) -> bool {
     let name = entry.file_name();
-    DIRECTORIES.iter().chain(&[LOCK, KEYS]).any(|ours| *ours == name)
+    DIRECTORIES.iter().chain(&[LOCK, KEYS, history::DIRECTORY]).any(|ours| *ours == name)
         || name.as_encoded_bytes().starts_with(b"key.damaged-")
         || disk::is_temporary(entry)
 }

@@ -62,6 +62,9 @@ enum Trouble {
     Old(Damage),
 }
 
+/// What a log says of the accounts of its pool.
+const STANDINGS: &str = "the order, tiers, pauses and cooldowns of its accounts";
+
 impl Pool {
     pub(super) fn new(key: PoolKey, path: PathBuf) -> Self {
         Self { key, path, state: State::default(), log: None, trouble: None, is_reconciled: false }
@@ -109,17 +112,20 @@ impl Pool {
         let reason = match self.trouble.as_ref()? {
             Trouble::Old(damage) => return Some(damage.clone()),
             Trouble::Lines(count) => format!(
-                "{count} damaged lines are left out, the others count; remove the file to start again with \
-                 order and cooldowns"
+                "{} left out, the others count; remove the file to begin again with {STANDINGS}",
+                if *count == 1 {
+                    "1 damaged line is".to_owned()
+                } else {
+                    format!("{count} damaged lines are")
+                }
             ),
-            Trouble::Foreign => {
-                "it is no log of a pool; order and cooldowns start again, and the file is \
-                                 kept under another name at the next change"
-                    .to_owned()
-            }
+            Trouble::Foreign => format!(
+                "it is no log of a pool, so {STANDINGS} begin again; pause again what must not be used (the file is kept \
+                 under another name at the next change)"
+            ),
             Trouble::OtherPool(pool) => format!(
-                "it is the log of the pool {pool}; order and cooldowns start again, and the file is kept \
-                 under another name at the next change"
+                "it is the log of the pool {pool}, so {STANDINGS} begin again; pause again what must not be used (the \
+                 file is kept under another name at the next change)"
             ),
             Trouble::Newer => "a newer version of this program wrote it; use that one".to_owned(),
         };
@@ -194,7 +200,8 @@ impl Pool {
         }
         let mut state = State { sequence: first_sequence(), ..State::default() };
         let path = self.old_path();
-        let way_out = "remove it: order and cooldowns then start again";
+        let way_out =
+            "remove it: the order, tiers, pauses and cooldowns of its accounts then begin again";
         let trouble = match read_json::<Old>(&path, way_out) {
             Ok(Some(old)) if old.pool == self.key => {
                 state.members = old.standings.order.iter().map(|id| (*id, Member::default())).collect();

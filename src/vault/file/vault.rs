@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::busy::Busy;
 use super::directory::Directory;
 use super::future::FileFuture;
 use super::opening;
 use super::ring::Ring;
 use super::store::Store;
 use crate::credential::CredentialId;
+use crate::history::{self, History};
 use crate::vault::key::KeyId;
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
@@ -43,6 +45,15 @@ impl FileVault {
         opening::is_vault(directory.as_ref())
     }
 
+    /// Checks that the directories of the vault may be written to. A short look at the disk: it takes no lock, makes nothing,
+    /// and does not see that the disk is full. [`check_writable`](Self::check_writable) sees that, too.
+    ///
+    /// # Errors
+    /// [`VaultError::Io`] if a directory can't be written to: it is mounted read-only, or another user's.
+    pub fn look_writable(directory: impl AsRef<Path>) -> Result<(), VaultError> {
+        opening::look_writable(directory.as_ref())
+    }
+
     /// Checks that a secret could be stored now: there is room, and the vault is not mounted read-only. For programs that are
     /// about to let somebody sign in. Leaves nothing behind.
     ///
@@ -55,13 +66,26 @@ impl FileVault {
     /// Erases from the pools' logs what they still say about these removed credentials, such as labels, which are often email
     /// addresses. Lines about a credential that was [removed](crate::vault::VaultExt::remove) otherwise stay until the next
     /// compaction of the log, which may be much later. If the record could not be read, its pool does not even know that it
-    /// was removed. Call it once after several were removed. Credentials that are still there are not touched.
+    /// was removed. Lines of the [history](Self::history) about them are erased, too. Call it once after several were removed.
+    /// Credentials that are still there are not touched.
     ///
     /// # Errors
     /// If a log can't be written; another call erases the rest.
     pub async fn forget_removed(&self, ids: &[CredentialId]) -> Result<(), VaultError> {
         let ids: Arc<[_]> = ids.into();
-        self.directory.work(move |store| store.forget_removed(&ids)).await
+        let forget = move |store: &Store| {
+            store.forget_removed(&ids)?;
+            match history::forget(store.root(), &ids)? {
+                Some(held) => Err(Busy::new(&held).into()),
+                None => Ok(()),
+            }
+        };
+        self.directory.work(forget).await
+    }
+
+    /// Returns the history of the vault's accounts.
+    pub fn history(&self) -> History {
+        History::of(self.directory())
     }
 
     /// Returns the vault's directory.

@@ -112,7 +112,7 @@ fn settle(slots: &dyn Slots, current: &VaultKey) -> Result<(), VaultError> {
 }
 
 /// Locks the place; the error names the process that has locked it.
-fn locked(slots: &dyn Slots) -> Result<Taken, VaultError> {
+pub(super) fn locked(slots: &dyn Slots) -> Result<Taken, VaultError> {
     let path = slots.lock()?;
     lock::hold(&path)?.ok_or_else(|| VaultError::Locked {
         holder: lock::holder(&path),

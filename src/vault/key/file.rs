@@ -10,9 +10,10 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::change::{self, KeptKey, Rotation, Slot, Slots};
-use super::future::KeyFuture;
+use super::future::{KeyFuture, joined};
 use super::service::{KeyRequest, KeyServiceExt, key_service};
 use super::vault_key::{EXPECTED, VaultKey};
+use crate::quoted::quoted;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 
@@ -54,6 +55,38 @@ impl FileKey {
     /// The same as those of [`rotate`](Self::rotate), except that a missing key is not an error.
     pub async fn replace(&self, key: &VaultKey) -> Result<Vec<KeptKey>, VaultError> {
         change::replace(Arc::new(self.clone()), key.clone()).await
+    }
+
+    /// Returns whether the file is there, is plain and private, and holds no key: it was cut off, for example.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] if it is not plain or not private, [`VaultError::Io`] if it can't be read.
+    pub async fn is_damaged(&self) -> Result<bool, VaultError> {
+        let path = self.path.clone();
+        joined(spawn_blocking(move || is_damaged(&path)).await)
+    }
+
+    /// Renames the file if it [is damaged](Self::is_damaged), so that a key can be stored in its place. Returns the name under
+    /// which it is kept: `<file>.damaged-1`, or with the next free number. The previous key of an unfinished rotation stays
+    /// where it is.
+    ///
+    /// # Errors
+    /// The same as those of [`is_damaged`](Self::is_damaged); [`VaultError::Locked`] if the key is being changed;
+    /// [`VaultError::Io`] if the file can't be renamed.
+    pub async fn set_damaged_aside(&self) -> Result<Option<PathBuf>, VaultError> {
+        let place = self.clone();
+        let set_aside = move || {
+            let _lock = change::locked(&place)?;
+            if !is_damaged(&place.path)? {
+                return Ok(None);
+            }
+            let kept = disk::set_aside_as(&place.path, |number| {
+                with_suffix(&place.path, &format!(".damaged-{number}"))
+            })?;
+            disk::sync_names(&place.path)?;
+            Ok(Some(kept))
+        };
+        joined(spawn_blocking(set_aside).await)
     }
 
     fn path_of(&self, slot: Slot) -> PathBuf {
@@ -188,13 +221,34 @@ fn write<T>(
 }
 
 pub(in crate::vault) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError> {
+    let Some(text) = text_in(path)? else { return Ok(None) };
+    let no_key = || {
+        VaultError::Key(format!(
+            "{} does not hold {EXPECTED}; restore it from a backup: credentials vault import --file BACKUP; or begin \
+             again without the accounts: credentials vault init --force",
+            path.display()
+        ))
+    };
+    key_of(&text).map(Some).ok_or_else(no_key)
+}
+
+fn is_damaged(path: &Path) -> Result<bool, VaultError> {
+    Ok(text_in(path)?.is_some_and(|text| key_of(&text).is_none()))
+}
+
+fn key_of(text: &[u8]) -> Option<VaultKey> {
+    str::from_utf8(text).ok().and_then(VaultKey::decode)
+}
+
+/// Reads what may be a key from a plain file that is nobody else's; `None` if there is no such file.
+fn text_in(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
     let plain = disk::open_plain(path).map_err(|error| as_key_error(path, error));
     let Some((file, metadata)) = plain? else { return Ok(None) };
     if disk::open_to_others(&metadata) != 0 {
         let shown = path.display();
         return Err(VaultError::Key(format!(
-            "others may read {shown}; run: chmod 600 {path}; or, where its mode is not yours to set (a mounted \
-             secret's), take the key from the command: cat {path}",
+            "others may read {shown}; to prevent that: chmod 600 {path}; if you can't change its mode (as with a mounted \
+             secret), take the key from the command: cat {path}",
             path = quoted(path)
         )));
     }
@@ -202,40 +256,28 @@ pub(in crate::vault) fn load(path: &Path) -> Result<Option<VaultKey>, VaultError
     if let Some((owner, directory)) =
         disk::stranger(path, &metadata).map_err(disk::failed("look at", path))?
     {
-        let path = path.display();
         return Err(VaultError::Key(format!(
-            "{path} belongs to user {owner}, who is neither you nor the owner of its directory, user {directory}; if it \
-             is the vault's key, run as root: chown {directory} '{path}'"
+            "{} belongs to user {owner}, who is neither you nor the owner of its directory, user {directory}; if it is \
+             the vault's key, as root: chown {directory} {}",
+            path.display(),
+            quoted(path)
         )));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE));
     ops::read(&file, path, MAX_FILE as u64, &mut text).map_err(disk::failed("read", path))?;
-    let key = str::from_utf8(&text).ok().and_then(VaultKey::decode);
-    let no_key = || {
-        let path = path.display();
-        VaultError::Key(format!(
-            "{path} does not hold {EXPECTED}; move it away, then restore it from a backup: credentials vault \
-             import --file BACKUP; or begin again without the accounts: credentials vault init --force"
-        ))
-    };
-    key.map(Some).ok_or_else(no_key)
+    Ok(Some(text))
 }
 
 /// Reports anything but a plain file as a key that can't be trusted, rather than as damage.
 fn as_key_error(path: &Path, error: VaultError) -> VaultError {
     match error {
         VaultError::Damaged(damage) if path.is_symlink() => VaultError::Key(format!(
-            "{damage}; or, where it is not yours to change (a mounted secret's), take the key from the command: cat {}",
+            "{damage}; or, if it is not yours to change (a mounted secret's), take the key from the command: cat {}",
             quoted(path)
         )),
         VaultError::Damaged(damage) => VaultError::Key(damage.to_string()),
         error => error,
     }
-}
-
-/// Quotes a path for a shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 /// The maximum length of a key file, in bytes: more than a key and white space take.

@@ -123,8 +123,8 @@ impl KeyringKey {
         });
         received.map_err(|_| {
             VaultError::Key(format!(
-                "the keyring with {} has not answered within {} s; see whether the desktop's keyring runs, or \
-                 {OTHERWISE}",
+                "{} can't be reached: the keyring has not answered within {} s; see whether the desktop's keyring \
+                 runs, or {OTHERWISE}",
                 self.name(slot),
                 most.as_secs()
             ))
@@ -137,7 +137,12 @@ impl KeyringKey {
         VaultError::Key(match error {
             Error::BadEncoding(mut bytes) | Error::BadDataFormat(mut bytes, _) => {
                 bytes.zeroize();
-                format!("{name} does not hold {EXPECTED}; remove it, or put the key there again")
+                format!(
+                    "{name} does not hold {EXPECTED}; remove it (on Linux: secret-tool clear service {} username {}), \
+                     or put the key there again",
+                    self.service,
+                    self.user(slot)
+                )
             }
             Error::Ambiguous(_) => {
                 format!("there is more than one of {name}; remove all but the right one")
@@ -146,7 +151,8 @@ impl KeyringKey {
                 format!("{name} can't be used: {error}")
             }
             error => format!(
-                "the keyring with {name} can't be reached ({error}); unlock or start it, or {OTHERWISE}"
+                "{name} can't be reached: {}; unlock or start the keyring, or {OTHERWISE}",
+                unreached(&error)
             ),
         })
     }
@@ -177,6 +183,29 @@ impl KeyringKey {
         self.store(Slot::Current, &key)?;
         Ok(Some(key))
     }
+}
+
+/// Says why the keyring can't be reached.
+fn unreached(error: &Error) -> String {
+    #[cfg(all(unix, not(any(target_vendor = "apple", target_os = "android"))))]
+    if matches!(error, Error::PlatformFailure(_) | Error::NoStorageAccess(_))
+        // A store of the program's own may need none.
+        && keyring_core::get_default_store().is_none()
+        && !has_session_bus()
+    {
+        return "there is no D-Bus session here, as over ssh or in a service".to_owned();
+    }
+    error.to_string()
+}
+
+/// Whether there may be a session bus, through which the Secret Service is reached: an address that is named, or the usual
+/// socket.
+#[cfg(all(unix, not(any(target_vendor = "apple", target_os = "android"))))]
+fn has_session_bus() -> bool {
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let usual = || PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()));
+    std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some_and(|address| !address.is_empty())
+        || directory.unwrap_or_else(usual).join("bus").exists()
 }
 
 /// The way out if there is no keyring.

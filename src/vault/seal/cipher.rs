@@ -167,7 +167,7 @@ impl Cipher {
     pub(super) fn error(&self, shut: Shut, record: String) -> VaultError {
         match shut {
             Shut::OtherKey(sealed_with) => wrong_key(sealed_with, self.key_id()),
-            Shut::Barred(barred) => VaultError::Damaged(Damage::new(record, barred.to_string())),
+            Shut::Barred(barred) => VaultError::Damaged(barred.damage(record)),
             Shut::Damaged(reason) => VaultError::Damaged(Damage::new(record, reason)),
         }
     }
@@ -176,7 +176,7 @@ impl Cipher {
     pub(super) fn damage(&self, shut: Shut, record: String) -> Damage {
         match shut {
             Shut::OtherKey(sealed_with) => Damage::new(record, other_key(sealed_with, self.key_id())),
-            Shut::Barred(barred) => Damage::new(record, barred.to_string()),
+            Shut::Barred(barred) => barred.damage(record),
             Shut::Damaged(reason) => Damage::new(record, reason),
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::hex_id::hex_id;
+use crate::vault::Damage;
 use crate::vault::key::KeyId;
 
 /// A vault's permanent id: 128 random bits, written as 32 lower-case hexadecimal digits. A seal is bound to it, so a secret
@@ -77,6 +78,14 @@ impl Rules {
             Some(other) => Err(Barred::OtherVault(other)),
             None => Ok(()),
         }
+    }
+}
+
+impl Barred {
+    /// Returns the damage of a record that is barred.
+    pub(super) fn damage(self, record: String) -> Damage {
+        let may_be_restored = matches!(self, Self::Retired(_) | Self::Older(_));
+        Damage { may_be_restored, ..Damage::new(record, self.to_string()) }
     }
 }
 

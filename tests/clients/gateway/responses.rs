@@ -106,7 +106,9 @@ async fn if_every_account_is_limited_the_response_is_429_with_the_soonest_time()
             let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
             let after: u64 = text("retry-after").unwrap().parse().unwrap();
             let milliseconds: u64 = text("retry-after-ms").unwrap().parse().unwrap();
-            assert!(after <= seconds && milliseconds <= seconds * 1000, "{headers:?}");
+            // A stated wait of a minute or more is spread by up to a hundredth.
+            let most = if seconds < 60 { seconds * 1000 } else { seconds * 1010 };
+            assert!(milliseconds <= most, "{headers:?}");
             assert_eq!(after, milliseconds.div_ceil(1000));
             assert!(milliseconds + 60_000 > seconds * 1000, "{headers:?}");
             // By now less than a minute may be left.

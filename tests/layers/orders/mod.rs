@@ -6,7 +6,9 @@
 //! `ORDERS_SCRIPTS` set the seed and the number of scripts; the seed is printed.
 
 mod arrangements;
+mod counted;
 mod model;
+mod numbers;
 mod script;
 mod world;
 
@@ -69,7 +71,7 @@ async fn compare_all(scripts: &[(u64, Arc<Script>)]) {
             for (how, build) in [("direct", direct as Build), ("boxed", boxed as Build)] {
                 let world = World::new(script, url).await;
                 let client = build(arrangement, &world, world.in_memory());
-                let result = world.run(client, layers.persist).await;
+                let result = world.run(client, layers).await;
                 assert_eq!(result, expected, "{arrangement} {how}, script {number}: {script:#?}");
             }
         }
@@ -78,7 +80,7 @@ async fn compare_all(scripts: &[(u64, Arc<Script>)]) {
         let layer =
             CredentialsLayer::new(world.pool.clone()).refresher(world.refresher()).rotate(|_| rotate);
         let client = BoxCloneService::new(layer.layer(world.in_memory()));
-        let result = world.run(client, true).await;
+        let result = world.run(client, layers("ARFP")).await;
         let expected = model::run(script, layers("ARFP"));
         assert_eq!(result, expected, "all in one, script {number}: {script:#?}");
     }
@@ -121,7 +123,7 @@ async fn every_order_of_every_subset_does_the_same_over_sockets() {
             *current.lock().unwrap() = Some(world.clone());
             let wire = client.clone().map_err(BoxError::from).and_then(collected);
             let stack = direct(arrangement, &world, BoxCloneService::new(wire));
-            let result = world.run(stack, layers.persist).await;
+            let result = world.run(stack, layers).await;
             assert_eq!(result, expected, "{arrangement}, script {number}: {script:#?}");
         }
     }

@@ -10,6 +10,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use tower::util::BoxCloneService;
 use tower::{Service, ServiceExt, service_fn};
+use tower_credentials::events::EventStream;
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::{Health, Reason, Standing, Standings};
 use tower_credentials::vault::{MemoryVault, VaultExt};
@@ -18,8 +19,9 @@ use tower_credentials::{
     Refresher, RotateOn429Layer, Secret, SendOnce,
 };
 
-use super::model::{self, Account, Attempt};
+use super::model::{self, Account, Attempt, Layers};
 use super::script::{AccountScript, Refresh, Script};
+use super::{counted, numbers};
 
 pub(super) type Body = Either<Full<Bytes>, SendOnce<Full<Bytes>>>;
 pub(super) type Client = BoxCloneService<Request<Body>, Response<Full<Bytes>>, BoxError>;
@@ -30,9 +32,11 @@ pub(super) struct World {
     pub(super) pool: Pool,
     vault: MemoryVault,
     seconds: Arc<AtomicU64>,
-    seen: Arc<Mutex<Vec<Attempt>>>,
-    refreshes: Arc<AtomicU64>,
-    ids: Arc<Vec<CredentialId>>,
+    pub(super) seen: Arc<Mutex<Vec<Attempt>>>,
+    pub(super) refreshes: Arc<AtomicU64>,
+    pub(super) ids: Arc<Vec<CredentialId>>,
+    /// Only of every second script, since some things are not done if nobody observes.
+    pub(super) events: Option<Arc<Mutex<EventStream>>>,
     url: String,
 }
 
@@ -62,15 +66,18 @@ impl World {
         let provider = GenericProvider::bearer("x").origin(url).unwrap();
         let pool = Pool::builder(provider, vault.clone())
             .clock(Clock::from_fn(clock))
-            .cooldowns(Cooldowns::default().jitter(0.0))
+            .cooldowns(Cooldowns::default().jitter(0.0).spread(0.0))
             // It would save recoveries too, after a second of real time.
             .sync_every(None)
             .open()
             .await
             .unwrap();
+        let is_observed = script.requests.len().is_multiple_of(2);
+        let events = is_observed.then(|| Arc::new(Mutex::new(pool.events())));
         Self {
             script: script.clone(),
             pool,
+            events,
             vault,
             seconds,
             seen: Arc::default(),
@@ -140,8 +147,8 @@ impl World {
     }
 
     /// Runs the script's requests. Returns the result in the model's terms.
-    pub(super) async fn run(&self, mut client: Client, persist: bool) -> model::Result {
-        let mut responses = Vec::new();
+    pub(super) async fn run(&self, mut client: Client, layers: Layers) -> model::Result {
+        let (mut responses, mut sizes) = (Vec::new(), Vec::new());
         for request in &self.script.requests {
             self.pass(Duration::from_secs(request.after)).await;
             let (before, refreshed) = (self.attempts(), self.refreshes.load(Ordering::SeqCst));
@@ -159,16 +166,19 @@ impl World {
                 responses.push(None);
             }
             let attempts = self.attempts() - before;
+            sizes.push(attempts);
             let refreshes = self.refreshes.load(Ordering::SeqCst) - refreshed;
             assert!(
                 attempts <= self.script.accounts.len() + refreshes as usize,
                 "{attempts} attempts for {} accounts and {refreshes} refreshes",
                 self.script.accounts.len()
             );
-            if !persist {
+            if !layers.persist {
                 assert_eq!(self.standings().await.order.len(), self.ids.len());
             }
         }
+        counted::check(self, layers, &sizes);
+        numbers::check(self, layers, &sizes);
         let stored = self.vault.load_pool(self.pool.key().clone()).await.unwrap();
         let saved = stored.credentials.iter().map(|credential| {
             let id = credential.metadata.id;

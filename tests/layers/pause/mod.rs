@@ -133,7 +133,8 @@ async fn a_pin_to_a_paused_account_is_an_error_that_says_how_to_resume_it() {
 async fn if_the_others_need_a_sign_in_the_error_is_about_them() {
     let vault = keys(["a", "b"]).await;
     let pool = builder(vault.clone()).open().await.unwrap();
-    let health = Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST };
+    let health =
+        Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST, cause: None };
     let outcome = Outcome { id: id_of(&pool, "a"), change: Change::Health(health) };
     vault.record(key(), vec![outcome]).await.unwrap();
     pool.sync().await.unwrap();

@@ -24,7 +24,7 @@ async fn a_used_up_allowance_cools_the_account_before_a_429_does() {
 
 #[tokio::test(start_paused = true)]
 async fn the_allowance_can_be_ignored() {
-    let cooldowns = Cooldowns::default().heed_allowance(false);
+    let cooldowns = exact().heed_allowance(false);
     let build = builder(keys(["a", "b"]).await).cooldowns(cooldowns);
     let rig = Rig::new(build, Upstream::new().answers("a", [left(0, 60)])).await;
     assert_eq!(rig.tokens(2).await, ["a", "a"]);
@@ -53,7 +53,7 @@ async fn the_attempts_budget_counts_credentials_not_refreshes() {
 
 #[tokio::test(start_paused = true)]
 async fn any_status_can_mean_a_limit() {
-    let cooldowns = Cooldowns::default().limited_statuses(|status| status == 529);
+    let cooldowns = exact().limited_statuses(|status| status == 529);
     let upstream =
         Upstream::new().answers("a", [Canned::status(529)]).answers("b", [Canned::limited(30)]);
     let rig = Rig::new(builder(keys(["a", "b", "c"]).await).cooldowns(cooldowns), upstream).await;
@@ -77,7 +77,7 @@ async fn guessed(cooldowns: Cooldowns, limits: usize) -> Vec<Duration> {
 
 #[tokio::test(start_paused = true)]
 async fn a_guessed_cooldown_grows_with_each_limit_in_a_row_up_to_its_cap() {
-    let cooldowns = || Cooldowns::default().jitter(0.0);
+    let cooldowns = || exact().jitter(0.0);
     let secs = |numbers: &[u64]| numbers.iter().copied().map(seconds).collect::<Vec<_>>();
     assert_eq!(guessed(cooldowns(), 9).await, secs(&[30, 60, 120, 240, 480, 960, 1920, 3600, 3600]));
     let other = cooldowns().limited(seconds(10)).growth(3.0).cap(seconds(100));
@@ -90,8 +90,7 @@ async fn a_guessed_cooldown_grows_with_each_limit_in_a_row_up_to_its_cap() {
 
 #[tokio::test(start_paused = true)]
 async fn jitter_only_prolongs_and_by_no_more_than_its_fraction() {
-    let cooldowns =
-        || Cooldowns::default().limited(seconds(100)).growth(1.0).cap(seconds(10_000)).jitter(0.5);
+    let cooldowns = || exact().limited(seconds(100)).growth(1.0).cap(seconds(10_000)).jitter(0.5);
     let guessed = guessed(cooldowns(), 200).await;
     let (least, most) = (guessed.iter().min().unwrap(), guessed.iter().max().unwrap());
     assert!(*least >= seconds(100) && *most <= seconds(150), "{least:?} to {most:?}");
@@ -102,7 +101,7 @@ async fn jitter_only_prolongs_and_by_no_more_than_its_fraction() {
 async fn a_success_restarts_the_growth() {
     let limited = || Canned::status(429);
     let upstream = Upstream::new().answers("a", [limited(), limited(), Canned::ok(), limited()]);
-    let cooldowns = Cooldowns::default().jitter(0.0);
+    let cooldowns = exact().jitter(0.0);
     let rig = Rig::new(builder(keys(["a"]).await).cooldowns(cooldowns), upstream).await;
     for expected in [30, 60, 0, 30] {
         rig.ask().await;
@@ -113,7 +112,7 @@ async fn a_success_restarts_the_growth() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_credentials_cooldown_can_be_set() {
-    let cooldowns = Cooldowns::default().refused(seconds(7)).growth(1.0);
+    let cooldowns = exact().refused(seconds(7)).growth(1.0);
     let upstream = Upstream::new().answers("a", [Canned::status(401)]);
     let rig = Rig::new(builder(keys(["a", "b"]).await).cooldowns(cooldowns), upstream).await;
     assert_eq!(rig.tokens(1).await, ["a", "b"]);
@@ -122,7 +121,7 @@ async fn a_refused_credentials_cooldown_can_be_set() {
 
 #[tokio::test(start_paused = true)]
 async fn even_a_403_can_mean_a_limit() {
-    let cooldowns = Cooldowns::default().limited_statuses(|status| status == 429 || status == 403);
+    let cooldowns = exact().limited_statuses(|status| status == 429 || status == 403);
     let upstream = Upstream::new().answers("a-1", [Canned::status(403).header("retry-after", "60")]);
     let pool = builder(accounts(["a", "b"]).await)
         .clock(tokio_clock())

@@ -167,7 +167,7 @@ async fn a_record_that_needs_a_sign_in_takes_whatever_is_new_in_the_file() {
     let Metadata { id, pool, .. } = only(&vault).await.metadata;
     renew(&vault, id, "ours", NOON).await;
     let generation = vault.get(id).await.unwrap().metadata.generation;
-    let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation };
+    let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation, cause: None };
     vault.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await.unwrap();
     assert_eq!(one(&vault, found).await.0, Action::Unchanged);
     let (action, reason) = one(&vault, home.found(Source::Claude, claude("b", 0))).await;
@@ -185,7 +185,7 @@ async fn a_verdict_on_an_older_token_does_not_let_the_files_older_one_replace_th
     async fn check(home: &Home, vault: impl Vault) {
         run(&vault, &[home.found(Source::Claude, claude("a", NOON))]).await;
         let Metadata { id, pool, generation, .. } = only(&vault).await.metadata;
-        let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation };
+        let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation, cause: None };
         vault.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await.unwrap();
         // A person has signed in again since.
         renew(&vault, id, "ours", NOON + 2 * HOUR).await;
@@ -205,7 +205,7 @@ async fn two_files_with_one_dead_account_do_not_replace_each_other_forever() {
     let files = [home.found(Source::Opencode, opencode), home.found(Source::Codex, codex.to_string())];
     run(&vault, &files).await;
     let Metadata { id, pool, generation, .. } = only(&vault).await.metadata;
-    let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation };
+    let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation, cause: None };
     vault.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await.unwrap();
     for _ in 0..2 {
         let actions: Vec<_> = run(&vault, &files).await.steps.iter().map(|step| step.action).collect();

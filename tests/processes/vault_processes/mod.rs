@@ -40,6 +40,7 @@ pub(crate) fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -
         reason: Reason::Limited,
         scope: None,
         generation: None,
+        cause: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back } }
 }

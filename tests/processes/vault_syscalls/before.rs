@@ -78,7 +78,7 @@ impl Before {
                     break;
                 }
                 let reason = "x".repeat((room as usize - 300).min(4000));
-                let health = Health::NeedsSignIn { reason, generation: Generation::FIRST };
+                let health = Health::NeedsSignIn { reason, generation: Generation::FIRST, cause: None };
                 let outcome = Outcome { id, change: Change::Health(health) };
                 vault.record(pool(), vec![outcome]).await.unwrap();
             }

@@ -1,6 +1,11 @@
 //! The program `credentials` as a process, in a home of its own.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod accounts;
+pub mod login;
+pub mod tested;
+pub mod vault;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -171,7 +176,7 @@ impl Home {
         run
     }
 
-    /// As [`run_with`](Self::run_with), for a command that is to show a secret.
+    /// As [`run_with`](Self::run_with), for a command that must show a secret.
     #[track_caller]
     pub fn run_showing<A: AsRef<OsStr>>(
         &self,
@@ -216,13 +221,13 @@ fn in_terminal(mut command: Command) -> PtySession {
     spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap()
 }
 
-/// Asks until there is an answer: of another process nothing tells.
+/// Asks again until there is a result: no event tells what another process has done.
 #[track_caller]
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(answer) = ask() {
-            return answer;
+        if let Some(result) = ask() {
+            return result;
         }
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(2));

@@ -40,7 +40,7 @@ fn a_child_does_its_job() {
             drop(lease);
             // Fills the log, so that it is compacted now and then.
             let reason = "x".repeat(3000);
-            let health = Change::Health(Health::NeedsSignIn { reason, generation });
+            let health = Change::Health(Health::NeedsSignIn { reason, generation, cause: None });
             let outcome = Outcome { id: added, change: health };
             vault.record(own.clone(), vec![outcome, cooled(1, 5_000)]).await.unwrap();
             vault.record(pool(), vec![cooled(2, round)]).await.unwrap();

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::Severity::{Error, Note, Warning};
 use tower_credentials::vault::file::{FileVault, FindingKind as Kind};
 use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::{FailedRefresh, VaultExt};
 use tower_credentials::{Generation, Secret};
 
 use super::{account, finds, fixable, new, put, wrong};
@@ -163,6 +164,26 @@ async fn a_refresh_that_did_not_finish_is_found_and_one_in_progress_is_not() {
         vec![wrong(Kind::UnfinishedRefresh, Note, path)]
     })
     .await;
+    let failed = FailedRefresh { wait: Duration::ZERO, in_a_row: 1, reason: "503 for now".into() };
+    finds("one that failed", async |place| {
+        let (vault, _lease) = begin(place).await;
+        vault.refresh_failed(id(1), Generation::FIRST, failed.clone()).await.unwrap();
+        let unfinished = place.check().unfinished_refreshes().await.unwrap();
+        assert!(unfinished.is_empty(), "it is leased");
+        vec![wrong(Kind::FailedRefresh, Note, place.file(&format!("leases/{}.begun", id(1))))]
+    })
+    .await;
+    let place = new().await;
+    for (is_failed, failure) in [(true, Some("503 for now")), (false, None)] {
+        let (vault, lease) = begin(&place).await;
+        if is_failed {
+            vault.refresh_failed(id(1), Generation::FIRST, failed.clone()).await.unwrap();
+        }
+        drop((vault, lease));
+        let unfinished = place.check().unfinished_refreshes().await.unwrap();
+        assert_eq!((unfinished.len(), unfinished[0].id), (1, id(1)));
+        assert_eq!(unfinished[0].failure.as_deref(), failure);
+    }
     let place = new().await;
     let (vault, lease) = begin(&place).await;
     let report = place.check().run().await.unwrap();

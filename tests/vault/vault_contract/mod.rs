@@ -60,6 +60,7 @@ macro_rules! every_promise {
             a_dropped_wait_for_a_lease_does_not_keep_it_from_others,
             a_clients_lease_is_held_by_one_and_is_not_anothers,
             a_refresh_that_begins_again_learns_that_an_earlier_one_did_not_finish,
+            a_refresh_that_is_known_to_have_failed_is_not_unfinished,
             a_refresh_of_an_old_secret_does_not_begin,
             debug_shows_no_secret,
         );
@@ -106,6 +107,7 @@ pub(crate) fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -
         reason: Reason::Limited,
         scope: None,
         generation: None,
+        cause: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back } }
 }

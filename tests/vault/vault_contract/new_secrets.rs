@@ -1,10 +1,13 @@
 //! New secrets, and refreshes that begin and end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tower::ServiceExt;
 use tower_credentials::standing::{Change, Health, Outcome};
-use tower_credentials::vault::{Replaced, Vault, VaultError, VaultExt, VaultRequest, VaultResponse};
+use tower_credentials::vault::{
+    FailedRefresh, Replaced, Vault, VaultError, VaultExt, VaultRequest, VaultResponse,
+};
 use tower_credentials::{BoxError, Generation, Secret, Timestamp};
 
 use super::{PLANTED, account, cooled, order, pool, put_all, token, until};
@@ -134,7 +137,7 @@ pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_n
     assert_eq!(vault.begin_refresh(a, second).await.unwrap().unfinished, None);
     // The vendor's refusal ends it, too, but not a refusal of another secret.
     for (generation, is_over) in [(Generation::FIRST, false), (second, true)] {
-        let health = Health::NeedsSignIn { reason: "revoked".into(), generation };
+        let health = Health::NeedsSignIn { reason: "revoked".into(), generation, cause: None };
         let outcome = Outcome { id: a, change: Change::Health(health) };
         vault.record(pool(), vec![outcome]).await.unwrap();
         let unfinished = vault.begin_refresh(a, second).await.unwrap().unfinished;
@@ -142,6 +145,21 @@ pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_n
     }
     vault.remove(a).await.unwrap();
     assert!(matches!(vault.begin_refresh(a, second).await, Err(VaultError::NotFound(_))));
+}
+
+pub(crate) async fn a_refresh_that_is_known_to_have_failed_is_not_unfinished(vault: impl Vault) {
+    let [id] = put_all(&vault, ["a"]).await;
+    let begin = async || vault.begin_refresh(id, Generation::FIRST).await.unwrap();
+    begin().await;
+    for in_a_row in 1..3 {
+        let failed = FailedRefresh { wait: Duration::ZERO, in_a_row, reason: "503".into() };
+        vault.refresh_failed(id, Generation::FIRST, failed.clone()).await.unwrap();
+        let begun = begin().await;
+        assert_eq!((begun.unfinished, begun.failed), (None, Some(failed)));
+    }
+    // Nothing tells how the last one ended.
+    let begun = begin().await;
+    assert!(begun.unfinished.is_some() && begun.failed.is_some(), "{begun:?}");
 }
 
 pub(crate) async fn a_refresh_of_an_old_secret_does_not_begin(vault: impl Vault) {

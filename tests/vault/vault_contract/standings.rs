@@ -50,6 +50,7 @@ pub(crate) async fn outcomes_at_once_are_all_kept(vault: impl Vault) {
                 reason: Reason::UsedUp,
                 scope: Some(Scope::new(format!("model-{number}"))),
                 generation: None,
+                cause: None,
             };
             let change = Change::CooledDown { cooldown, failure: true, to_back: false };
             tokio::spawn(async move { vault.record(pool(), vec![Outcome { id, change }]).await })
@@ -86,7 +87,8 @@ pub(crate) async fn an_outcome_sent_to_another_pool_is_dropped(vault: impl Vault
 
 pub(crate) async fn to_the_back_and_health_are_kept(vault: impl Vault) {
     let [a, _, _] = put_all(&vault, ["a", "b", "c"]).await;
-    let health = Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST };
+    let health =
+        Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST, cause: None };
     let outcomes =
         vec![cooled(a, 5_000, 1, true), Outcome { id: a, change: Change::Health(health.clone()) }];
     vault.record(pool(), outcomes).await.unwrap();
@@ -101,7 +103,7 @@ pub(crate) async fn a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_i
 ) {
     let [id] = put_all(&vault, ["a"]).await;
     let dead = |generation| {
-        let health = Health::NeedsSignIn { reason: "revoked".into(), generation };
+        let health = Health::NeedsSignIn { reason: "revoked".into(), generation, cause: None };
         vec![cooled(id, 5_000, 1, false), Outcome { id, change: Change::Health(health) }]
     };
     let is_dead = async || {

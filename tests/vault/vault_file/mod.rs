@@ -61,8 +61,11 @@ async fn credentials_order_and_cooldowns_survive_reopening() {
     let vault = place.open().await;
     let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
     vault.move_to(c, 0).await.unwrap();
-    let health =
-        Change::Health(Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST });
+    let health = Change::Health(Health::NeedsSignIn {
+        reason: "revoked".into(),
+        generation: Generation::FIRST,
+        cause: None,
+    });
     vault
         .record(pool(), vec![cooled(a, 5_000, 1, true), Outcome { id: b, change: health }])
         .await

@@ -85,7 +85,7 @@ const ACME: &str = "pools/%41cme%20%43loud+%54eam%2f%c3%84";
 
 fn cooldown(until: u64, set_at: u64, reason: Reason, scope: Option<&str>) -> Cooldown {
     let [until, set_at] = [until, set_at].map(Timestamp::from_millis);
-    Cooldown { until, set_at, reason, scope: scope.map(Scope::new), generation: None }
+    Cooldown { until, set_at, reason, scope: scope.map(Scope::new), generation: None, cause: None }
 }
 
 /// Checks everything in the fixtures `vault-v1` to `vault-v3`: the same was done to all of them.
@@ -124,8 +124,11 @@ async fn assert_whole(vault: &FileVault) {
     assert_eq!(tokens.refresh.as_ref().unwrap().expose(), "refresh-4");
     assert_eq!((tokens.expires_at, tokens.extra.len()), (None, 0));
 
-    let needs_sign_in =
-        Health::NeedsSignIn { reason: "token revoked".into(), generation: Generation::FIRST };
+    let needs_sign_in = Health::NeedsSignIn {
+        reason: "token revoked".into(),
+        generation: Generation::FIRST,
+        cause: None,
+    };
     let standings = [
         (
             1,

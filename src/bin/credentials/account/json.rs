@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tower_credentials::{CredentialId, Generation, Metadata, Timestamp};
 
+use super::allowance::JsonWindow;
+use super::renewal::LastRenewal;
 use super::state::{Account, State};
 use crate::time::rfc3339;
 
@@ -34,13 +36,23 @@ impl Account {
                 .collect(),
             reason,
             unread_response: self.has_unread_response,
-            renewal_cut_off: self.is_cut_off,
+            renewal_cut_off: matches!(self.last_renewal, Some(LastRenewal::CutOff)),
+            renewal_failed: match &self.last_renewal {
+                Some(LastRenewal::Failed(reason)) => Some(reason),
+                _ => None,
+            },
             not_used: self.left_out.map(|why| why.to_string()),
             not_renewable: self.unrenewable.map(|why| why.to_string()),
             expires_at: self.expires_at.map(rfc3339),
             failures: self.standing.failures,
             last_status: self.standing.last_response.map(|response| response.status),
             last_used_at: self.standing.last_response.map(|response| rfc3339(response.at)),
+            allowance: self
+                .standing
+                .allowance
+                .iter()
+                .map(|window| JsonWindow::of(window, now))
+                .collect(),
             created_at: rfc3339(credential.created_at),
             updated_at: rfc3339(credential.updated_at),
             generation: credential.generation,
@@ -90,6 +102,9 @@ pub(crate) struct Json<'a> {
     /// Whether its new token may be lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     renewal_cut_off: bool,
+    /// Why its last renewal failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renewal_failed: Option<&'a str>,
     /// Why requests use others in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_used: Option<String>,
@@ -103,6 +118,8 @@ pub(crate) struct Json<'a> {
     last_status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowance: Vec<JsonWindow<'a>>,
     created_at: String,
     updated_at: String,
     generation: Generation,

@@ -1,14 +1,14 @@
 //! Reads accounts from the vault, with all that is known of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tower_credentials::vault::{Damage, Vault, VaultExt};
-use tower_credentials::{Credential, CredentialStatus, Pool, PoolKey};
+use tower_credentials::{Credential, CredentialId, CredentialStatus, Pool, PoolKey};
 
 use super::left_out::Choice;
 use super::pools::pools;
 use super::read_once::ReadOnce;
-use super::renewal::{Unrenewable, cut_off};
+use super::renewal::{LastRenewal, Unrenewable, last_renewals};
 use super::state::{Account, unread_response};
 use super::tiers::Tiers;
 use super::unusable::{Unusable, is_same};
@@ -45,73 +45,99 @@ pub(crate) async fn load(
     pools: impl IntoIterator<Item = PoolKey>,
 ) -> (Vec<Account>, Vec<Damage>) {
     let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
-    let (cut_off, now) = (cut_off(context).await, now());
+    let last_renewals = last_renewals(context).await;
     for key in pools {
-        let stored = match vault.load_pool(key.clone()).await {
-            Ok(stored) => stored,
-            // The others are not affected.
-            Err(error) => {
-                damaged.push(Damage::new(format!("the pool {key}"), error.to_string()));
-                continue;
-            }
-        };
-        let tiers = Tiers::of(context, &key, &stored.standings);
-        let has_tiers = tiers.are_several();
-        let mut by_tier: Vec<_> = stored.credentials.iter().collect();
-        by_tier.sort_by_key(|record| tiers.tier(&record.metadata));
-        let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
-        let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
-        let choice = Choice::of(context, &key, kinds, &stored.damaged);
-        let left_out = |kind| choice.and_then(|choice| choice.leaves_out(kind));
-        damaged.extend_from_slice(&stored.damaged);
-        let standing = |id| {
-            let mut standing = stored.standings.credentials.get(&id).cloned().unwrap_or_default();
-            // As the pool does.
-            standing.forget_misdated(now);
-            standing
-        };
-        let stand = |record: &Credential| Account {
-            tier: tiers.tier(&record.metadata),
-            standing: standing(record.metadata.id),
-            expires_at: record.secret.expires_at(),
-            unrenewable: Unrenewable::of(context, &key, &record.secret),
-            left_out: left_out(record.metadata.kind),
-            is_known: choice.is_some(),
-            has_unread_response: unread_response(&record.secret).is_some(),
-            is_cut_off: cut_off.contains(&record.metadata.id),
-            is_active: false,
-            credential: record.metadata.clone(),
-        };
-        let first = accounts.len();
-        accounts.extend(by_tier.into_iter().map(stand));
-        let unusable = Unusable::default();
-        // None if there is no such provider, or if its mode allows none of these.
-        let pool = match context.pool(&key, ReadOnce::new(vault.clone(), &key, Some(stored))) {
-            Ok(pool) => pool.on_event(unusable.observer()).open().await.ok(),
-            Err(_) => None,
-        };
-        damaged.extend(unusable.beside(&damaged));
-        let active = pool.as_ref().and_then(Pool::active);
-        for account in &mut accounts[first..] {
-            account.is_active = active == Some(account.credential.id);
-        }
-        let in_use = pool.map(|pool| pool.status()).unwrap_or_default();
-        let of_the_environment =
-            in_use.into_iter().filter(|status| !known.contains(&status.credential.id));
-        accounts.extend(of_the_environment.map(|CredentialStatus { credential, standing, .. }| {
-            Account {
-                tier: if has_tiers { standing.tier(credential.kind) } else { 0 },
-                standing,
-                expires_at: None,
-                unrenewable: None,
-                left_out: left_out(credential.kind),
-                is_known: true,
-                has_unread_response: false,
-                is_cut_off: false,
-                is_active: active == Some(credential.id),
-                credential,
-            }
-        }));
+        // One that does not open does not affect the others.
+        let loaded = load_one(context, vault, key, &last_renewals).await;
+        accounts.extend(loaded.accounts);
+        damaged.extend(loaded.damaged);
     }
     (accounts, damaged)
+}
+
+/// One pool's accounts, what could not be read, and the pool that was opened with them.
+pub(crate) struct Loaded {
+    pub(crate) accounts: Vec<Account>,
+    pub(crate) damaged: Vec<Damage>,
+    /// An error if there is no such provider, or if its mode allows none of the accounts.
+    pub(crate) pool: Result<Pool, Failure>,
+}
+
+/// Loads the accounts of a pool as [`load`] does.
+pub(crate) async fn load_pool(context: &Context, vault: &impl Vault, key: PoolKey) -> Loaded {
+    load_one(context, vault, key, &last_renewals(context).await).await
+}
+
+async fn load_one(
+    context: &Context,
+    vault: &impl Vault,
+    key: PoolKey,
+    last_renewals: &HashMap<CredentialId, LastRenewal>,
+) -> Loaded {
+    let now = now();
+    let stored = match vault.load_pool(key.clone()).await {
+        Ok(stored) => stored,
+        Err(error) => {
+            let damage = Damage::new(format!("the pool {key}"), error.to_string());
+            return Loaded { accounts: Vec::new(), damaged: vec![damage], pool: Err(error.into()) };
+        }
+    };
+    let tiers = Tiers::of(context, &key, &stored.standings);
+    let has_tiers = tiers.are_several();
+    let mut by_tier: Vec<_> = stored.credentials.iter().collect();
+    by_tier.sort_by_key(|record| tiers.tier(&record.metadata));
+    let known: HashSet<_> = stored.credentials.iter().map(|record| record.metadata.id).collect();
+    let kinds = stored.credentials.iter().map(|record| record.metadata.kind);
+    let choice = Choice::of(context, &key, kinds, &stored.damaged);
+    let left_out = |kind| choice.and_then(|choice| choice.leaves_out(kind));
+    let mut damaged = stored.damaged.clone();
+    let standing = |id| {
+        let mut standing = stored.standings.credentials.get(&id).cloned().unwrap_or_default();
+        // As the pool does.
+        standing.forget_misdated(now);
+        standing
+    };
+    let stand = |record: &Credential| Account {
+        tier: tiers.tier(&record.metadata),
+        standing: standing(record.metadata.id),
+        expires_at: record.secret.expires_at(),
+        unrenewable: Unrenewable::of(context, &key, &record.secret),
+        is_renewable: Unrenewable::is_renewable(context, &key, &record.secret),
+        left_out: left_out(record.metadata.kind),
+        is_known: choice.is_some(),
+        has_unread_response: unread_response(&record.secret).is_some(),
+        last_renewal: last_renewals.get(&record.metadata.id).cloned(),
+        is_active: false,
+        credential: record.metadata.clone(),
+    };
+    let mut accounts: Vec<_> = by_tier.into_iter().map(stand).collect();
+    let unusable = Unusable::default();
+    let pool = match context.pool(&key, ReadOnce::new(vault.clone(), &key, Some(stored))) {
+        Ok(pool) => pool.on_event(unusable.observer()).open().await.map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    damaged.extend(unusable.beside(&damaged));
+    // By the settings, requests may use another namespace.
+    let named = context.registry.namespace(key.provider()).ok().flatten();
+    let is_used = named.is_none_or(|namespace| namespace == key.namespace());
+    let active = pool.as_ref().ok().and_then(Pool::active).filter(|_| is_used);
+    for account in &mut accounts {
+        account.is_active = active == Some(account.credential.id);
+    }
+    let in_use = pool.as_ref().map(Pool::status).unwrap_or_default();
+    let of_the_environment = in_use.into_iter().filter(|status| !known.contains(&status.credential.id));
+    accounts.extend(of_the_environment.map(|CredentialStatus { credential, standing, .. }| Account {
+        tier: if has_tiers { standing.tier(credential.kind) } else { 0 },
+        standing,
+        expires_at: None,
+        unrenewable: None,
+        left_out: left_out(credential.kind),
+        is_known: true,
+        has_unread_response: false,
+        is_renewable: false,
+        last_renewal: None,
+        is_active: active == Some(credential.id),
+        credential,
+    }));
+    Loaded { accounts, damaged, pool }
 }

@@ -1,11 +1,13 @@
 //! The pools that hold accounts, and the keys that the environment adds to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tower_credentials::vault::Listing;
+use tower_credentials::vault::{Listing, Vault, VaultExt};
 use tower_credentials::{Metadata, PoolKey};
 
 use crate::context::Context;
+use crate::failure::Failure;
+use crate::shell::option;
 
 /// Returns a provider's own name for a name or an alias. A vault may have accounts of providers that the settings lack.
 pub(crate) fn own_name(context: &Context, name: &str) -> String {
@@ -31,6 +33,24 @@ pub(crate) fn pools(
             && namespace.is_none_or(|namespace| pool.namespace() == namespace)
     });
     pools
+}
+
+/// Returns the failure that a pool has no account, with where else the provider has some.
+pub(crate) async fn no_account(vault: &impl Vault, key: &PoolKey, failure: Failure) -> Failure {
+    let listed = vault.list().await.map(|listing| listing.credentials).unwrap_or_default();
+    let mut counts: BTreeMap<PoolKey, usize> = BTreeMap::new();
+    for account in listed.into_iter().filter(|account| account.pool.provider() == key.provider()) {
+        *counts.entry(account.pool).or_default() += 1;
+    }
+    let first = counts.keys().next().map(|pool| option("--namespace", pool.namespace()));
+    let failure = counts.iter().fold(failure, |failure, (pool, count)| match count {
+        1 => failure.because(format!("1 account is in {pool}")),
+        count => failure.because(format!("{count} accounts are in {pool}")),
+    });
+    match first {
+        Some(namespace) => failure.way_out(format!("add {namespace}")),
+        None => failure,
+    }
 }
 
 /// Returns the provider's pool, if the environment has a key for it.

@@ -1,25 +1,47 @@
 //! Whether the token of a sign-in can be renewed.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use tower_credentials::vault::file::Check;
+use tower_credentials::vault::file::{Check, UnfinishedRefresh};
 use tower_credentials::{CredentialId, Metadata, OAuthTokens, PoolKey, Secret};
 
 use super::way_out::{self, setting};
 use crate::context::Context;
+use crate::output;
 
-/// Returns the accounts whose renewal was cut off. Their old tokens may still work, and the new ones may be lost: the next
-/// renewal shows it. Empty if the vault can't be looked through now.
-pub(crate) async fn cut_off(context: &Context) -> HashSet<CredentialId> {
-    let looking = Check::new(&context.places.vault).lock_timeout(Duration::ZERO);
-    looking.unfinished_refreshes().await.unwrap_or_default().into_iter().collect()
+/// A renewal that has stored no new token.
+#[derive(Clone, Debug)]
+pub(crate) enum LastRenewal {
+    /// Nothing tells how it ended. The old token may still work, and the new one may be lost.
+    CutOff,
+    /// It failed for this reason.
+    Failed(String),
 }
 
-/// Said about such an account, after its name.
-pub(crate) const CUT_OFF: &str = "a renewal of its token was cut off, and the new one may be lost: the next renewal shows \
-     whether a new sign-in is needed";
+/// What is said about it, after the account's name.
+impl fmt::Display for LastRenewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutOff => f.write_str(
+                "a renewal of its token was cut off, and the new one may be lost: the next renewal shows whether a new \
+                 sign-in is needed",
+            ),
+            Self::Failed(reason) => write!(f, "its renewal failed: {}", output::plain(reason)),
+        }
+    }
+}
+
+/// Returns the last renewal of each account for which it has stored nothing. Empty if the vault can't be looked through
+/// now.
+pub(crate) async fn last_renewals(context: &Context) -> HashMap<CredentialId, LastRenewal> {
+    let looking = Check::new(&context.places.vault).lock_timeout(Duration::ZERO);
+    let ended = |refresh: UnfinishedRefresh| {
+        (refresh.id, refresh.failure.map_or(LastRenewal::CutOff, LastRenewal::Failed))
+    };
+    looking.unfinished_refreshes().await.unwrap_or_default().into_iter().map(ended).collect()
+}
 
 /// Why nothing renews the token of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +77,12 @@ impl Unrenewable {
             _ if tokens.expires_at.is_none() => None,
             _ => Some(Self::NoRefreshToken),
         }
+    }
+
+    /// Whether a request can renew this secret if it is refused.
+    pub(crate) fn is_renewable(context: &Context, pool: &PoolKey, secret: &Secret) -> bool {
+        secret.refresh_token().is_some_and(|refresh| !refresh.is_empty())
+            && Self::of(context, pool, secret).is_none()
     }
 
     fn of_settings(context: &Context, provider: &str, tokens: &OAuthTokens) -> Option<Self> {

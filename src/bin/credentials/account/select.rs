@@ -3,12 +3,13 @@
 use tower_credentials::Metadata;
 use tower_credentials::vault::{Vault, VaultExt};
 
+use super::damage::warn_of_damage;
 use super::pools::{of_the_environment_alone, own_name};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::naming::{name, names};
+use crate::nearest::nearest;
 use crate::options::{OneAccount, SomeAccounts};
-use crate::output;
 use crate::shell::quoted;
 
 /// Finds the account that the text names.
@@ -79,7 +80,7 @@ pub(crate) async fn find_all(
 async fn known(vault: &impl Vault, namespace: Option<&str>) -> Result<Vec<Metadata>, Failure> {
     let listing = vault.list().await?;
     for damage in &listing.damaged {
-        output::warn(damage);
+        warn_of_damage(damage);
     }
     let mut known = listing.credentials;
     known
@@ -153,20 +154,15 @@ fn none_found(context: &Context, known: &[Metadata], text: &str) -> Failure {
     if known.is_empty() {
         return Failure::not_found("there are no accounts yet").way_out("credentials login PROVIDER");
     }
-    match nearest(known, text) {
-        Some(near) => failure.because(format!("the nearest is {}", name(near))),
+    let names: Vec<_> = known.iter().map(|one| (&*one.label, name(one))).collect();
+    let by_label = names.iter().flat_map(|(label, name)| [*label, name]);
+    match nearest(text, by_label) {
+        Some(near) => {
+            let is_near = |(label, name): &&(&str, String)| *label == near || *name == near;
+            let name = names.iter().find(is_near).map_or(near.as_str(), |(_, name)| name);
+            failure.because(format!("the nearest is {name}"))
+        }
         None => failure,
     }
     .way_out("credentials list")
-}
-
-/// Returns the account whose label, or whole name, is most similar to the text, if any is similar.
-fn nearest<'a>(known: &'a [Metadata], text: &str) -> Option<&'a Metadata> {
-    let changes = |name: &str| strsim::damerau_levenshtein(name, text);
-    let (changes, nearest) = known
-        .iter()
-        .map(|one| (changes(&one.label).min(changes(&name(one))), one))
-        .min_by_key(|(changes, _)| *changes)?;
-    // At most half of its letters may be typing errors.
-    (changes * 2 <= text.chars().count()).then_some(nearest)
 }

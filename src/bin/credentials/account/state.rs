@@ -4,7 +4,7 @@ use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::{Metadata, OAuthTokens, Secret, SecretString, Timestamp};
 
 use super::left_out::{self, LeftOut};
-use super::renewal::Unrenewable;
+use super::renewal::{LastRenewal, Unrenewable};
 use crate::context::Context;
 use crate::output;
 use crate::time::brief;
@@ -25,10 +25,29 @@ pub(crate) struct Account {
     pub(crate) is_known: bool,
     /// Whether the next request takes it.
     pub(crate) is_active: bool,
-    /// Whether a renewal of its token began and was cut off.
-    pub(crate) is_cut_off: bool,
+    /// Whether its token can be renewed: there is a refresh token, and no setting is missing.
+    pub(crate) is_renewable: bool,
+    /// The last renewal of its token, if that has stored nothing.
+    pub(crate) last_renewal: Option<LastRenewal>,
     /// Whether it keeps a response of its token endpoint that could not be read.
     pub(crate) has_unread_response: bool,
+}
+
+/// Returns the status of an account's last response, if that refused the secret that it has now.
+pub(crate) fn last_refusal(
+    credential: &Metadata,
+    standing: &Standing,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<u16> {
+    let response = standing.last_response?;
+    // A secret that was replaced since, or a token that the next request renews, has not been refused.
+    // A key of the environment is as old as this process.
+    let is_kept = !credential.label.starts_with('$');
+    let is_of_another =
+        (is_kept && credential.updated_at > response.at) || expires_at.is_some_and(|end| end <= now);
+    // A 403 may be for want of a scope, and says nothing of the secret by itself.
+    (response.status == 401 && !is_of_another).then_some(response.status)
 }
 
 /// Returns the response of the token endpoint that could not be read: its tokens are nowhere else.
@@ -95,14 +114,15 @@ impl Account {
 
     /// Returns the status of its last response, if that refused the secret that it has now.
     fn last_refusal(&self, now: Timestamp) -> Option<u16> {
-        let response = self.standing.last_response?;
-        // A secret that was replaced since, or a token that the next request renews, has not been refused.
-        // A key of the environment is as old as this process.
-        let is_kept = !self.credential.label.starts_with('$');
-        let is_of_another = (is_kept && self.credential.updated_at > response.at)
-            || self.expires_at.is_some_and(|end| end <= now);
-        // A 403 may be for want of a scope, and says nothing of the secret by itself.
-        (response.status == 401 && !is_of_another).then_some(response.status)
+        last_refusal(&self.credential, &self.standing, self.expires_at, now)
+    }
+
+    /// Returns when it is ready again, if it rests until then.
+    pub(crate) fn ready_at(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.state(now) {
+            State::Cooling { until } | State::Spent { until: Some(until), .. } => Some(until),
+            _ => None,
+        }
     }
 
     /// Whether a request can use it now, or once its token is renewed.
@@ -125,6 +145,16 @@ impl Account {
             (Some(_), _) => Some(left_out::way_out(context, &credential.pool)),
             (None, Some(why)) if why.is_of_settings() => why.way_out(context, credential),
             _ => None,
+        }
+    }
+
+    /// Says what such a setting would change.
+    pub(crate) fn settings_trouble(&self) -> String {
+        match (self.left_out, self.unrenewable) {
+            _ if !self.is_known => "the settings have no provider of that name".to_owned(),
+            (Some(why), _) => format!("not used: {why}"),
+            (None, Some(why)) => format!("can't be renewed: {why}"),
+            (None, None) => String::new(),
         }
     }
 

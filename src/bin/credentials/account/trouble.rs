@@ -2,12 +2,12 @@
 
 use tower_credentials::Timestamp;
 
-use super::renewal::{CUT_OFF, Unrenewable};
+use super::renewal::{LastRenewal, Unrenewable};
 use super::state::{Account, State};
 use super::way_out::renewal;
 use crate::context::Context;
 use crate::failure::Exit;
-use crate::naming::{name, resumption};
+use crate::naming::{name, reset, resumption};
 use crate::shell::quoted;
 use crate::time::brief;
 
@@ -42,7 +42,7 @@ impl Account {
             }
             State::Cooling { until } => {
                 let why = format!("cooling down, {} left", brief(until.since(now)));
-                trouble(why, Some(format!("{}, to use it now", command("reset"))), Exit::Unavailable)
+                trouble(why, Some(reset(credential)), Exit::Unavailable)
             }
             State::UnknownProvider => {
                 let way_out = Unrenewable::NoProvider.way_out(context, credential);
@@ -56,6 +56,14 @@ impl Account {
             }
             State::Refused(status) if self.left_out.is_none() => {
                 let why = format!("its last request was refused ({status})");
+                // That explains the refusal, and what it may have cost.
+                if let Some(renewal) = &self.last_renewal {
+                    return trouble(format!("{renewal}; {why}"), Some(command("test")), Exit::Refused);
+                }
+                // The vendor has not refused the refresh token yet.
+                if self.is_renewable {
+                    return trouble(why, Some(command("test")), Exit::Refused);
+                }
                 // As in `test`.
                 match self.unrenewable.filter(|why| why.is_of_settings()) {
                     Some(unrenewable) => {
@@ -80,9 +88,13 @@ impl Account {
             let text = format!("{}can't be renewed: {why}", ends.unwrap_or_default());
             return done(text, why.way_out(context, &self.credential));
         }
-        if self.is_cut_off {
-            return done(CUT_OFF.to_owned(), None);
+        let renewal = self.last_renewal.as_ref()?;
+        let way_out = Some(format!("credentials test {}", quoted(name(&self.credential))));
+        match renewal {
+            LastRenewal::Failed(_) if self.expires_at.is_some_and(|end| end <= now) => {
+                Some(Trouble { why: renewal.to_string(), way_out, exit: Exit::Unavailable })
+            }
+            _ => done(renewal.to_string(), way_out),
         }
-        None
     }
 }

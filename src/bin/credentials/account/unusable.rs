@@ -3,21 +3,21 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tower_credentials::Pool;
-use tower_credentials::events::Event;
+use tower_credentials::events::{Event, EventKind};
 use tower_credentials::vault::Damage;
 
-use crate::output;
+use super::damage::warn_of_damage;
 
 /// What a pool can't use, from its events. That may be a key of the environment, which is no record of the vault.
 #[derive(Default)]
 pub(crate) struct Unusable(Arc<Mutex<Vec<Damage>>>);
 
 impl Unusable {
-    pub(crate) fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+    pub(crate) fn observer(&self) -> impl Fn(&Event) + Send + Sync + 'static {
         let damaged = self.0.clone();
         move |event| {
-            if let Event::Damaged { damage } = event {
-                damaged.lock().unwrap_or_else(PoisonError::into_inner).push((*damage).clone());
+            if let EventKind::Damaged { damage } = &event.kind {
+                damaged.lock().unwrap_or_else(PoisonError::into_inner).push(Damage::clone(damage));
             }
         }
     }
@@ -25,7 +25,7 @@ impl Unusable {
     /// Warns of what a pool can't use, except for these. A pool that can use nothing says so in its error.
     pub(crate) fn warn(&self, pool: &Pool, known: &[Damage]) {
         if !pool.status().is_empty() {
-            self.beside(known).iter().for_each(output::warn);
+            self.beside(known).iter().for_each(warn_of_damage);
         }
     }
 

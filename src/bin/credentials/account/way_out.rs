@@ -1,5 +1,7 @@
 //! What a person types or sets to get an account into use.
 
+use std::collections::BTreeSet;
+
 use tower_credentials::{Kind, Metadata, PoolKey};
 
 use crate::context::Context;
@@ -34,6 +36,31 @@ pub(crate) fn renewal(context: &Context, credential: &Metadata) -> Option<String
         _ => return None,
     };
     Some(format!("{} {}{by} --replace", login_of(context, pool), option("--label", label)))
+}
+
+/// Returns how to set where a provider's list of models is.
+pub(crate) fn set_models(context: &Context, provider: &str) -> String {
+    format!(
+        "set {} in {}, and {} unless it is a list like OpenAI's",
+        setting(provider, "models_url"),
+        output::path(&context.places.config),
+        setting(provider, "models_shape"),
+    )
+}
+
+/// Says which of these providers the settings lack, so that nothing uses their accounts.
+pub(crate) fn tell_unknown_providers<'a>(context: &Context, providers: impl Iterator<Item = &'a str>) {
+    let unknown: BTreeSet<_> =
+        providers.filter(|name| context.registry.provider(name).is_err()).map(output::plain).collect();
+    if unknown.is_empty() {
+        return;
+    }
+    let names: Vec<_> = unknown.into_iter().collect();
+    output::say(format_args!(
+        "Nothing uses these until {} has a provider of that name: {}",
+        context.places.config.display(),
+        names.join(", "),
+    ));
 }
 
 /// Returns the name of a provider's setting, as in a settings file.

@@ -12,7 +12,6 @@ use tower_credentials::vault::key::VaultKey;
 use crate::account::{self, Identity};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::keys::no_key;
 use crate::options::Json;
 use crate::shell::quoted;
 use crate::time::rfc3339;
@@ -21,7 +20,7 @@ use crate::{files, output, prompt};
 /// Write all accounts to one encrypted file
 ///
 /// The passphrase, or the key that --recovery-key generates, is enough to open the file: the vault's own key is not needed.
-/// The file contains every account's secret, label and place, and which are paused, but not the settings. Most vendors
+/// The file contains every account's secret, label, place and tier, and which are paused, but not the settings. Most vendors
 /// replace a refresh token when it is renewed, so a backup of sign-ins is soon out of date; one of keys is not.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -53,7 +52,7 @@ impl Backup {
         }
         let backup = backup::Backup::of(&vault).await?;
         for damage in &backup.damaged {
-            output::warn(damage);
+            account::warn_of_damage(damage);
         }
         let (count, is_whole) = (backup.accounts().count(), backup.damaged.is_empty());
         if count == 0 {
@@ -93,10 +92,11 @@ impl Backup {
 Examples:
   credentials restore /media/stick/accounts.backup
   credentials restore accounts.backup --dry-run
+  credentials restore accounts.backup < recovery.key
 
 Exit codes:
   1  the vault has another secret for some of the accounts; the rest were restored
-  5  the passphrase or the key is wrong, or the file was changed")]
+  5  the passphrase or the key is wrong, the file was changed, or the vault's own record of an account is damaged")]
 pub(crate) struct Restore {
     /// The file that `backup` wrote
     #[arg(value_hint = ValueHint::FilePath)]
@@ -131,7 +131,7 @@ impl Restore {
             SealedBy::Passphrase => passphrase = Some(prompt::secret("passphrase").await?),
             SealedBy::Key(id) => {
                 let text = prompt::secret(&format!("recovery key {id}")).await?;
-                key = Some(VaultKey::from_base64(text.expose()).map_err(|_| no_key("the input"))?);
+                key = Some(VaultKey::from_base64(text.expose()).map_err(|_| no_recovery_key())?);
             }
             _ => {
                 return Err(Failure::failed(format!(
@@ -143,21 +143,45 @@ impl Restore {
             on_a_thread(move || backup::Backup::open(&bytes, &lock(key.as_ref(), passphrase.as_ref())?));
         let backup = opened.await?.map_err(failed)?;
         output::say(format_args!("The backup is of {}", rfc3339(backup.created_at)));
+        let providers: Vec<_> =
+            backup.accounts().map(|account| account.pool.provider().to_owned()).collect();
         if self.dry_run {
-            return self.show(backup.accounts().map(|account| (account, None)));
+            let exit = self.show(backup.accounts().map(|account| (account, None)))?;
+            account::tell_unknown_providers(context, providers.iter().map(String::as_str));
+            return Ok(exit);
         }
         let restored = backup.restore(&context.vault_or_new().await?).await?;
         let exit =
             self.show(restored.iter().map(|Restored { account, what, .. }| (account, Some(*what))))?;
-        let kept: Vec<_> =
-            restored.iter().filter(|restored| restored.what == RestoredAs::Kept).collect();
-        let Some(first) = kept.first() else { return Ok(exit) };
-        let message = match kept.len() {
+        account::tell_unknown_providers(context, providers.iter().map(String::as_str));
+        let those = |what| restored.iter().filter(move |restored| restored.what == what);
+        let (kept, damaged) = (those(RestoredAs::Kept), those(RestoredAs::Damaged));
+        let name = |restored: &Restored| quoted(account::name(&restored.account));
+        let kept_first = kept.clone().next().map(name);
+        let kept = match kept.count() {
             1 => "the vault keeps another secret for 1 account".to_owned(),
             count => format!("the vault keeps other secrets for {count} accounts"),
         };
-        let name = quoted(account::name(&first.account));
-        Err(Failure::failed(message).way_out(format!("credentials logout {name}, then restore again")))
+        if let Some(first) = damaged.clone().next() {
+            let message = match damaged.count() {
+                1 => "the vault's record of 1 account is damaged, and was left as it is".to_owned(),
+                count => format!(
+                    "the vault's records of {count} accounts are damaged, and were left as they are"
+                ),
+            };
+            let failure = Failure::new(Exit::Vault, message);
+            let failure = if kept_first.is_some() { failure.because(kept) } else { failure };
+            // By its id, since its name may not be readable.
+            let way_out = format!("credentials logout {} --yes, then restore again", first.account.id);
+            return Err(failure.way_out(way_out));
+        }
+        match kept_first {
+            Some(name) => {
+                Err(Failure::failed(kept)
+                    .way_out(format!("credentials logout {name}, then restore again")))
+            }
+            None => Ok(exit),
+        }
     }
 
     fn show<'a>(
@@ -167,6 +191,7 @@ impl Restore {
         let word = |what| match what {
             RestoredAs::Added => "restored",
             RestoredAs::Unchanged => "unchanged",
+            RestoredAs::Damaged => "damaged",
             _ => "kept",
         };
         if self.output.json {
@@ -216,6 +241,12 @@ async fn on_a_thread<T: Send + 'static>(
 ) -> Result<Result<T, BackupError>, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Failure::failed("the backup was interrupted").because(error))
+}
+
+fn no_recovery_key() -> Failure {
+    Failure::usage(
+        "the input is not a recovery key: that is 32 bytes in base64, as `credentials backup --recovery-key` wrote it",
+    )
 }
 
 /// The most bytes that a backup takes.

@@ -21,6 +21,9 @@ pub(crate) struct Complete {
 /// What can be typed at the cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
+    /// One that the settings have.
+    KnownProvider,
+    /// The same, or one of which only the vault has accounts.
     Provider,
     Account,
     Namespace,
@@ -41,10 +44,12 @@ impl Complete {
             names.extend(context.registry.names().map(str::to_owned));
         }
         for account in accounts(&context).await {
+            let provider = account.pool.provider().to_owned();
             match asked {
-                Expected::Account => names.push(account::name(&account)),
+                Expected::Account => names.extend([account::name(&account), provider]),
                 Expected::Namespace => names.push(account.pool.namespace().to_owned()),
-                _ => names.push(account.pool.provider().to_owned()),
+                Expected::Provider => names.push(provider),
+                Expected::KnownProvider | Expected::Nothing => {}
             }
         }
         names.sort();
@@ -92,7 +97,9 @@ fn asked(mut whole: clap::Command, before: &[String]) -> Expected {
     let Some(arg) = value_of.or_else(positional) else { return Expected::Nothing };
     let name = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str());
     match name.unwrap_or_else(|| arg.get_id().as_str()) {
-        "PROVIDER" | "provider" => Expected::Provider,
+        // What these show needs no settings.
+        "PROVIDER" | "provider" if matches!(command.get_name(), "list" | "status") => Expected::Provider,
+        "PROVIDER" | "provider" => Expected::KnownProvider,
         "ACCOUNT" | "PROVIDER|ACCOUNT" => Expected::Account,
         "NS" => Expected::Namespace,
         _ => Expected::Nothing,
@@ -124,13 +131,18 @@ mod tests {
             ("show openai/work", Expected::Nothing),
             ("pause a b", Expected::Account),
             ("headers", Expected::Account),
-            ("login", Expected::Provider),
-            ("login --label work", Expected::Provider),
+            ("login", Expected::KnownProvider),
+            ("login --label work", Expected::KnownProvider),
             ("login --label", Expected::Nothing),
             ("list -n", Expected::Namespace),
             ("list --namespace", Expected::Namespace),
-            ("models --json", Expected::Provider),
-            ("providers --responses", Expected::Provider),
+            ("models --json", Expected::KnownProvider),
+            ("providers --responses", Expected::KnownProvider),
+            ("config show", Expected::KnownProvider),
+            ("why", Expected::KnownProvider),
+            ("why openai --model", Expected::Nothing),
+            ("list", Expected::Provider),
+            ("status", Expected::Provider),
             ("rename", Expected::Account),
             ("rename openai/work", Expected::Nothing),
             ("--vault", Expected::Nothing),

@@ -3,12 +3,15 @@
 #[cfg(feature = "tui")]
 mod mode;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tower_credentials::OAuthTokens;
+use tower_credentials::oauth::{FlowKind, OAuthConfig};
 use tower_credentials::registry::Registry;
 use tower_credentials::vault::file::FileVault;
 
@@ -139,6 +142,7 @@ impl Check {
             }
         }
         warn_of_useless(context)?;
+        warn_of_sign_in(context)?;
         let is_key_in_vault = context.is_key_in_vault();
         if is_key_in_vault && !FileVault::is_at(&context.places.vault) {
             // No vault could be created.
@@ -181,6 +185,36 @@ fn warn_of_useless(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Warns of OAuth settings with which a sign-in or a renewal fails.
+fn warn_of_sign_in(context: &Context) -> Result<(), Failure> {
+    let shipped = Registry::builder().build()?;
+    let file = output::path(&context.places.config);
+    for name in context.registry.names() {
+        let provider = context.registry.provider(name)?;
+        let Some(oauth) = provider.oauth() else { continue };
+        let shown = output::plain(name);
+        let redirect = oauth.redirect_uri.as_deref().and_then(|uri| uri.parse::<http::Uri>().ok());
+        // A browser that is elsewhere has to find it.
+        let has_no_port = redirect.is_some_and(|uri| uri.port_u16() == Some(0));
+        if has_no_port && oauth.flows.contains(&FlowKind::PastedCode) {
+            output::warn(format_args!(
+                "`login {shown} --paste-code` fails: the port of its redirect_uri is 0, and a pasted code needs a real one"
+            ));
+            let setting = setting(name, "oauth.redirect_uri");
+            output::way_out(format_args!("set {setting} in {file}, with a port"));
+        }
+        // The vendors' own come without a client id, and few people need one.
+        let is_own = shipped.provider(name).is_err();
+        let missing = oauth.missing_for_refresh(&OAuthTokens::new(""));
+        if let Some(field) = missing.filter(|_| is_own) {
+            output::warn(format_args!("tokens of {shown} can't be renewed: no `{field}` is set"));
+            let setting = setting(name, &format!("oauth.{field}"));
+            output::way_out(format_args!("set {setting} in {file}"));
+        }
+    }
+    Ok(())
+}
+
 /// Show the settings that are in effect, without secrets
 #[derive(Debug, Args)]
 struct Show {
@@ -204,6 +238,57 @@ struct Effective {
     api_key_variable: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_in_flight: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cooldown_limited_seconds: Option<f64>,
+    /// All to which its accounts may go, as far as the settings add some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    origins: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    insecure_http_origins: Vec<String>,
+    /// The URLs of its OAuth server, by the names of their settings.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    oauth: BTreeMap<&'static str, String>,
+}
+
+impl Effective {
+    /// What has no column in the table.
+    fn more(&self) -> Vec<(String, String)> {
+        let list = |name: &str, values: &[String]| {
+            (!values.is_empty()).then(|| (name.to_owned(), values.join(", ")))
+        };
+        let cooldown = self.cooldown_limited_seconds.map(|seconds| format!("{seconds} s"));
+        let single = [
+            ("max_in_flight", self.max_in_flight.map(|most| most.to_string())),
+            ("cooldown_limited", cooldown),
+        ];
+        let mut more: Vec<_> =
+            single.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        more.extend(list("origins", &self.origins));
+        more.extend(list("insecure_http_origins", &self.insecure_http_origins));
+        more.extend(self.oauth.iter().map(|(name, url)| (format!("oauth.{name}"), url.clone())));
+        more
+    }
+}
+
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+/// Returns the URLs of a provider's OAuth server that are set.
+fn oauth_urls(config: &OAuthConfig) -> BTreeMap<&'static str, String> {
+    let urls = [
+        ("authorize_url", &config.authorize_url),
+        ("redirect_uri", &config.redirect_uri),
+        ("device_url", &config.device_url),
+        ("token_url", &config.token_url),
+        ("refresh_url", &config.refresh_url),
+        ("exchange_url", &config.exchange_url),
+        ("poll_url", &config.poll_url),
+        ("account_url", &config.account_url),
+    ];
+    urls.into_iter().filter_map(|(name, url)| Some((name, url.clone()?))).collect()
 }
 
 impl Show {
@@ -223,6 +308,13 @@ impl Show {
                 origin: provider.origin().map(ToString::to_string),
                 api_key_variable: registry.api_key_variable(&name)?.map(str::to_owned),
                 client_id: provider.oauth().and_then(|config| config.client_id.clone()),
+                max_in_flight: registry.max_in_flight(&name)?.map(Into::into),
+                cooldown_limited_seconds: registry
+                    .cooldown_limited(&name)?
+                    .map(|time| time.as_secs_f64()),
+                origins: texts(registry.origins(&name)?),
+                insecure_http_origins: texts(registry.insecure_http_origins(&name)?),
+                oauth: provider.oauth().map(oauth_urls).unwrap_or_default(),
                 provider: name,
             });
         }
@@ -236,6 +328,11 @@ impl Show {
             places.config.display(),
             places.vault.display()
         ));
+        // A provider that was asked for is shown with all that it has.
+        let more = match (&self.provider, &*shown) {
+            (Some(_), [one]) => one.more(),
+            _ => Vec::new(),
+        };
         let rows = shown.into_iter().map(|settings| {
             let text = |text: Option<String>| text.as_deref().map(output::plain).unwrap_or_default();
             [
@@ -251,6 +348,9 @@ impl Show {
         let header = ["PROVIDER", "NAMESPACE", "MODE", "ATTEMPTS", "ORIGIN", "API KEY IN", "CLIENT ID"];
         let overflow = Overflow { truncated: &["CLIENT ID", "ORIGIN"], ..Overflow::default() };
         output::print(table(header, overflow, rows))?;
+        for (name, value) in more {
+            output::print(format_args!("{}: {}", output::strong(name), output::plain(&value)))?;
+        }
         Ok(Exit::Done)
     }
 }

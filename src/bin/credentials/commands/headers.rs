@@ -11,7 +11,7 @@ use tower_credentials::vault::VaultExt;
 use tower_credentials::{Metadata, PoolKey};
 use zeroize::Zeroizing;
 
-use crate::account::{self, ReadOnce};
+use crate::account::{self, ReadOnce, Unrenewable};
 use crate::context::{AnyVault, Context};
 use crate::failure::{Exit, Failure};
 use crate::options::{Json, Namespace};
@@ -89,12 +89,21 @@ impl Headers {
         vault: &AnyVault,
     ) -> Result<(PoolKey, Option<Metadata>), Failure> {
         let namespace = self.namespace.namespace.as_deref();
-        if let Ok(key) = context.pool_key(&self.account, namespace) {
-            return Ok((key, None));
-        }
+        let unknown = match context.pool_key(&self.account, namespace) {
+            Ok(key) => return Ok((key, None)),
+            Err(unknown) => unknown,
+        };
         let found = account::find_all(context, vault, &self.account, namespace).await?;
         match found.as_slice() {
             [one] => Ok((one.pool.clone(), Some(one.clone()))),
+            // Those of a provider that the settings lack.
+            [first, ..] if found.iter().all(|account| account.pool.provider() == self.account) => {
+                let unknown = unknown.because(format!("the vault has {} accounts of it", found.len()));
+                Err(match Unrenewable::NoProvider.way_out(context, first) {
+                    Some(way_out) => unknown.way_out(way_out),
+                    None => unknown,
+                })
+            }
             several => Err(account::ambiguous(&self.account, several)),
         }
     }

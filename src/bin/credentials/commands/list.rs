@@ -55,9 +55,7 @@ impl List {
         let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;
         let is_whole = damaged.is_empty();
         let exit = if is_whole { Exit::Done } else { Exit::Vault };
-        for damage in damaged {
-            output::warn(output::plain(&damage.to_string()));
-        }
+        damaged.iter().for_each(account::warn_of_damage);
         let now = now();
         if self.output.json {
             let accounts: Vec<_> = accounts.iter().map(|account| account.json(now)).collect();
@@ -86,9 +84,11 @@ impl List {
         } else if !accounts.is_empty() {
             output::print(shown(&accounts))?;
             say_unread(&accounts);
-            for account in accounts.iter().filter(|account| account.is_cut_off) {
-                let name = output::plain(&account::name(&account.credential));
-                output::say(format_args!("{}: {}", output::strong(name), account::CUT_OFF));
+            for account in &accounts {
+                if let Some(renewal) = &account.last_renewal {
+                    let name = output::plain(&account::name(&account.credential));
+                    output::say(format_args!("{}: {renewal}", output::strong(name)));
+                }
             }
             tell_ways_out(context, &accounts);
         }
@@ -125,16 +125,15 @@ fn tell_ways_out(context: &Context, accounts: &[Account]) {
     let mut ways_out = Vec::new();
     for account in accounts {
         if let Some(way_out) = account.settings_way_out(context)
-            && ways_out.iter().all(|(_, known)| *known != way_out)
+            && ways_out.iter().all(|(_, _, known)| *known != way_out)
         {
-            ways_out.push((account::name(&account.credential), way_out));
+            ways_out.push((account, account.settings_trouble(), way_out));
         }
     }
-    for (name, way_out) in ways_out.iter().take(MOST) {
-        output::say(format_args!(
-            "{} {way_out}",
-            output::strong(format_args!("{}:", output::plain(name)))
-        ));
+    for (account, why, way_out) in ways_out.iter().take(MOST) {
+        let name = output::plain(&account::name(&account.credential));
+        output::say(format_args!("{} {why}", output::strong(format_args!("{name}:"))));
+        output::way_out(way_out);
     }
     if ways_out.len() > MOST {
         output::say(format_args!("And {} more: credentials status", ways_out.len() - MOST));
@@ -156,22 +155,35 @@ fn shown(accounts: &[Account]) -> String {
             credential.pool.provider().to_owned(),
             credential.pool.namespace().to_owned(),
             credential.label.to_string(),
-            credential.kind.to_string(),
+            account::kind(credential.kind).to_owned(),
             state,
             last.map_or_else(String::new, |response| status(response.status)),
             last.map_or_else(String::new, |response| ago(response.at, now)),
+            account.describe_left(now),
             credential.id.to_string()[..8].to_owned(),
         ]
     });
-    let header =
-        ["", "PROVIDER", "NAMESPACE", "LABEL", "KIND", "STATE", "LAST STATUS", "LAST USED", "ID"];
+    let header = [
+        "",
+        "PROVIDER",
+        "NAMESPACE",
+        "LABEL",
+        "KIND",
+        "STATE",
+        "LAST STATUS",
+        "LAST USED",
+        "LEFT",
+        "ID",
+    ];
+    let is_left_known = accounts.iter().any(|account| account.windows(now).next().is_some());
     // If all are in the default namespace, the column says nothing.
     let is_default =
         accounts.iter().all(|account| account.credential.pool.namespace() == PoolKey::DEFAULT_NAMESPACE);
     let uninformative: &[_] = if is_default { &["NAMESPACE"] } else { &[] };
     let overflow = Overflow {
+        hidden: if is_left_known { &[] } else { &["LEFT"] },
         uninformative,
-        dropped: &["LAST USED", "LAST STATUS"],
+        dropped: &["LAST USED", "LAST STATUS", "LEFT"],
         truncated: &[],
         wrapped: "STATE",
     };

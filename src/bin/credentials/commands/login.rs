@@ -4,10 +4,11 @@ mod browser;
 mod flow;
 
 use clap::Args;
+use tower_credentials::events::EventKind;
 use tower_credentials::oauth::{FlowKind, OAuthError, ReplaceError, SignIn, SignedIn};
 use tower_credentials::settings::ProviderSettings;
 use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::{MemoryVault, Replaced, VaultExt};
+use tower_credentials::vault::{MemoryVault, Replaced, VaultError, VaultExt};
 use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret, SecretString};
 
 use crate::account;
@@ -15,7 +16,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{self, Global};
 use crate::shell::quoted;
-use crate::{output, prompt};
+use crate::{output, prompt, recorder};
 
 pub(crate) use browser::OpenPage;
 #[cfg(feature = "tui")]
@@ -104,7 +105,7 @@ impl Login {
             Context::with_settings(global, settings).map_err(|failure| self.without_name(failure))?;
         let pool = context.pool_key(&self.provider, self.namespace.as_deref());
         let pool = pool.map_err(|failure| self.without_name(failure))?;
-        if self.way.api_key && !has_api_keys(&pool) {
+        if self.way.api_key && !context.registry.has_api_keys(pool.provider())? {
             return Err(Failure::usage(format!("{} has no API keys", pool.provider()))
                 .because("its vendor takes only the tokens of a sign-in")
                 .way_out(account::login(&context, &pool)));
@@ -132,7 +133,10 @@ impl Login {
         if self.replace {
             let vault = context.vault_with_accounts().await?;
             let kind = if self.way.api_key { Kind::Api } else { Kind::OAuth };
-            self.to_replace_with(&vault, pool, kind).await?;
+            let known = self.to_replace_with(&vault, pool, kind).await?;
+            if kind == Kind::OAuth {
+                opens(&vault, &known).await?;
+            }
         }
         Ok(())
     }
@@ -184,7 +188,7 @@ impl Login {
                 )));
             }
             let is_taken = stored.iter().any(|other| *other.metadata.label == *label);
-            self.tell("Stored already", &known.metadata, Label::kept(is_taken));
+            self.tell(STORED_ALREADY, &known.metadata, Label::kept(is_taken));
         } else if self.replace {
             let metadata = self.put_in_place(&vault, &pool, credential.secret).await?;
             self.tell("Replaced", &metadata, Label::Kept);
@@ -202,7 +206,8 @@ impl Login {
         pool: &PoolKey,
         way: Option<FlowKind>,
     ) -> Result<(SignIn, FlowKind), Failure> {
-        let by_key = has_api_keys(pool).then(|| self.by_key());
+        let has_api_keys = context.registry.has_api_keys(pool.provider())?;
+        let by_key = has_api_keys.then(|| self.by_key());
         let client = context.oauth(&self.provider).map_err(|failure| match &by_key {
             Some(by_key) => failure.way_out(by_key),
             None => failure,
@@ -383,6 +388,9 @@ impl Login {
 
     /// Says what was done with an account.
     fn tell(&self, what: &str, metadata: &Metadata, outcome: Label) {
+        if what != STORED_ALREADY {
+            recorder::done(EventKind::SignedIn { account: metadata.into() });
+        }
         let name = account::name(metadata);
         let strong = output::strong(&name);
         output::say(format_args!(
@@ -427,6 +435,24 @@ impl Label {
     }
 }
 
+/// Checks that an account's record opens: the tokens of a sign-in are compared with it, and would be lost.
+async fn opens(vault: &FileVault, known: &Metadata) -> Result<(), Failure> {
+    match vault.get(known.id).await {
+        Ok(_) => Ok(()),
+        Err(VaultError::Damaged(damage)) if !damage.may_be_restored && !damage.may_pass => {
+            let why = damage.reason.split_once("; ").map_or(damage.reason.as_str(), |(why, _)| why);
+            let message = format!("{} can't be replaced: its record is damaged", account::name(known));
+            let way_out = format!(
+                "credentials logout {} --yes, then sign in without --replace",
+                quoted(account::name(known))
+            );
+            let because = format!("{}: {why}", damage.record);
+            Err(Failure::new(Exit::Vault, message).because(because).way_out(way_out))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Says whose account it is, if its label does not: it may be another one than intended.
 fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
     if let Some(name) = signed_in.name().filter(|name| *name != &*metadata.label) {
@@ -434,13 +460,11 @@ fn tell_whose(signed_in: &SignedIn, metadata: &Metadata) {
     }
 }
 
-/// Whether the vendor gives out API keys for the provider. GitHub gives none out for Copilot.
-pub(crate) fn has_api_keys(pool: &PoolKey) -> bool {
-    pool.provider() != "github-copilot"
-}
-
 /// Sign-ins take turns while they look for an account and add it.
 const LEASE: &str = "credentials login";
+
+/// What is said if a key is in the vault already.
+const STORED_ALREADY: &str = "Stored already";
 
 /// The label of an account if none is given.
 pub(crate) const DEFAULT_LABEL: &str = "default";

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use tower_credentials::CredentialId;
+use tower_credentials::events::EventKind;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{VaultError, VaultExt};
 
@@ -11,11 +12,12 @@ use crate::account;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::Namespace;
-use crate::{output, prompt};
+use crate::{output, prompt, recorder};
 
 /// Remove accounts from the vault
 ///
-/// The vendor is not reported: to end the session there, use the vendor's page. To remove a damaged record, give its whole id.
+/// The vendor is not told: to end the session there, use the vendor's page. To remove a damaged record whose name can't be
+/// read, give its whole id.
 #[derive(Debug, Args)]
 #[command(visible_alias = "rm", aliases = ["remove", "delete"])]
 #[command(after_help = "\
@@ -62,6 +64,8 @@ impl Logout {
                 Ok(()) | Err(VaultError::NotFound(_)) => {}
                 Err(error) => return Err(error.into()),
             }
+            let (pool, id) = (credential.pool.clone(), credential.id);
+            recorder::done(EventKind::Removed { pool, id });
             output::say(format_args!("Removed {}", account::name(credential)));
         }
         forget(&vault, &found.iter().map(|credential| credential.id).collect::<Vec<_>>()).await;
@@ -77,7 +81,7 @@ impl Logout {
             Err(VaultError::Damaged(damage)) => {
                 let reported = vault.list().await?.damaged;
                 if reported.iter().all(|reported| reported.record != damage.record) {
-                    output::warn(damage);
+                    account::warn_of_damage(&damage);
                 }
             }
             _ => {}

@@ -91,7 +91,8 @@ impl Migrate {
         if self.remove_old && !removable.is_empty() && !self.yes {
             let files = removable.join(", ");
             let question = format!(
-                "Remove {files} once all of it is in the vault? Their programs will need a new sign-in."
+                "Remove {files} once all of it is in the vault? {} will need a new sign-in.",
+                if removable.len() == 1 { "Its program" } else { "Their programs" }
             );
             prompt::confirm(&question, "--yes").await?;
         }

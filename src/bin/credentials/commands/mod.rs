@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod complete;
 pub(crate) mod config;
 pub(crate) mod headers;
+pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -18,6 +19,7 @@ pub(crate) mod standing;
 pub(crate) mod status;
 pub(crate) mod test;
 pub(crate) mod vault;
+pub(crate) mod why;
 
 use clap::Subcommand;
 
@@ -31,6 +33,7 @@ pub(crate) enum Command {
     Login(login::Login),
     List(list::List),
     Status(status::Status),
+    Why(why::Why),
     Show(show::Show),
     Rename(rename::Rename),
     Move(order::Move),
@@ -44,6 +47,7 @@ pub(crate) enum Command {
     Models(models::Models),
     Providers(providers::Providers),
     Headers(headers::Headers),
+    History(history::History),
     Migrate(migrate::Migrate),
     Vault(vault::Vault),
     Backup(backup::Backup),
@@ -77,6 +81,7 @@ impl Command {
             Self::Login(command) => command.run(global).await,
             Self::List(command) => command.run(&context()?).await,
             Self::Status(command) => command.run(&context()?).await,
+            Self::Why(command) => command.run(&context()?).await,
             Self::Show(command) => command.run(&context()?).await,
             Self::Rename(command) => command.run(&context()?).await,
             Self::Move(command) => command.run(&context()?).await,
@@ -90,6 +95,7 @@ impl Command {
             Self::Models(command) => command.run(&context()?).await,
             Self::Providers(command) => command.run(&context()?),
             Self::Headers(command) => command.run(&context()?).await,
+            Self::History(command) => command.run(&context()?).await,
             Self::Migrate(command) => command.run(&context()?).await,
             Self::Vault(command) => command.run(global).await,
             Self::Backup(command) => command.run(&context()?).await,

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tower_credentials::discovery::{Discovery, Model, Stale};
 use tower_credentials::events::Event;
+use tower_credentials::settings::SettingsError;
 
 use crate::account::{self, Unusable};
 use crate::context::{Body, Context};
@@ -48,7 +49,7 @@ impl Models {
         let unusable = Unusable::default();
         let observe = {
             let unusable = unusable.observer();
-            move |event: &Event<'_>| {
+            move |event: &Event| {
                 ending::tell(event);
                 unusable(event);
             }
@@ -58,7 +59,16 @@ impl Models {
         let client = context.client(&pool)?;
         let discovery = Discovery::builder::<_, Body, _>(&pool, client)
             .cache_dir(context.places.cache.join("models"))
-            .build()?;
+            .build()
+            .map_err(|error| {
+                let is_unset =
+                    matches!(&error, SettingsError::Invalid { key, .. } if key == "models_url");
+                let failure = Failure::from(error);
+                match is_unset {
+                    true => failure.way_out(account::set_models(context, key.provider())),
+                    false => failure,
+                }
+            })?;
         let ask = async || match self.refresh {
             true => discovery.refresh().await,
             false => discovery.models().await,
@@ -76,14 +86,20 @@ impl Models {
         if asked.is_err() {
             account::tell_left_out(context, &vault, &key).await;
         }
-        let asked = asked.map_err(|error| {
-            let failure = Failure::from(error);
-            match failure.exit() {
-                Exit::NotFound => failure.way_out(account::login(context, &key)),
-                Exit::Refused | Exit::Unavailable => failure.way_out(account::test(&key)),
-                _ => failure,
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(error) => {
+                let failure = Failure::from(error);
+                return Err(match failure.exit() {
+                    Exit::NotFound => {
+                        let failure = failure.way_out(account::login(context, &key));
+                        account::no_account(&vault, &key, failure).await
+                    }
+                    Exit::Refused | Exit::Unavailable => failure.way_out(account::test(&key)),
+                    _ => failure,
+                });
             }
-        })?;
+        };
         if let Some(Stale { age, error, .. }) = asked.stale() {
             let age = brief(Duration::from_secs(age.as_secs()));
             output::warn(format_args!("this list is {age} old: {}", output::plain(&chain(error))));

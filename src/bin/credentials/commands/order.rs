@@ -2,6 +2,7 @@
 
 use clap::Args;
 use tower_credentials::Metadata;
+use tower_credentials::events::EventKind;
 use tower_credentials::standing::{Change, Outcome, Standing};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{StoredPool, VaultExt};
@@ -11,6 +12,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::OneAccount;
 use crate::output;
+use crate::recorder;
 use crate::shell::quoted;
 
 /// Move an account to another place in its tier
@@ -96,6 +98,7 @@ impl Tier {
         let meant = account::find(context, &vault, &self.account).await?;
         let change = Change::Tier { tier: self.to };
         vault.record(meant.pool.clone(), vec![Outcome { id: meant.id, change }]).await?;
+        recorder::done(EventKind::Moved { account: (&meant).into(), tier: self.to, place: None });
         let tier = self.to.unwrap_or_else(|| Standing::default().tier(meant.kind));
         output::say(format_args!("{} is in tier {tier} now", account::name(&meant)));
         Ok(Exit::Done)
@@ -123,6 +126,8 @@ async fn put(
     vault.move_to(meant.id, places.get(wanted).copied().unwrap_or(last)).await?;
     let name = account::name(&meant);
     let (place, count) = (wanted + 1, places.len() + 1);
+    let moved = u32::try_from(place).ok();
+    recorder::done(EventKind::Moved { account: (&meant).into(), tier: None, place: moved });
     if count == others.len() + 1 {
         output::say(format_args!("{name} is {place} of {count} now"));
         return Ok(meant);

@@ -1,6 +1,7 @@
 //! `rename`: gives an account another label.
 
 use clap::Args;
+use tower_credentials::events::EventKind;
 use tower_credentials::vault::VaultExt;
 
 use crate::account;
@@ -8,6 +9,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{self, OneAccount};
 use crate::output;
+use crate::recorder;
 use crate::shell::quoted;
 
 /// Give an account another label
@@ -33,6 +35,8 @@ impl Rename {
         }
         options::check_name("label", &self.label)?;
         let new = vault.relabel(old.id, self.label).await?;
+        let before = old.label.clone();
+        recorder::done(EventKind::Renamed { account: (&new).into(), before });
         output::say(format_args!("{} is {} now", account::name(&old), account::name(&new)));
         Ok(Exit::Done)
     }

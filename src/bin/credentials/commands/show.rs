@@ -49,7 +49,7 @@ impl Show {
             ("namespace", credential.pool.namespace().to_owned()),
             ("label", credential.label.to_string()),
             ("id", credential.id.to_string()),
-            ("kind", credential.kind.to_string()),
+            ("kind", account::kind(credential.kind).to_owned()),
             ("active", if account.is_active { "yes" } else { "no" }.to_owned()),
             ("tier", account.standing.tier(credential.kind).to_string()),
             ("state", account.describe_state(now)),
@@ -73,11 +73,15 @@ impl Show {
             lines.push(("last status", super::list::status(response.status)));
             lines.push(("last used", rfc3339(response.at)));
         }
+        for window in account.windows(now) {
+            let name = output::plain(&window.name);
+            lines.push(("left", format!("{name}: {}", account::allowance::line(window, now))));
+        }
         if account.has_unread_response {
             let command = format!("credentials show {} --unread-response", credential.id);
             lines.push(("unread response", format!("the token endpoint's last one is kept: {command}")));
         }
-        lines.extend(account.is_cut_off.then(|| ("renewal", account::CUT_OFF.to_owned())));
+        lines.extend(account.last_renewal.as_ref().map(|renewal| ("renewal", renewal.to_string())));
         lines.extend(account.expires_at.map(|end| ("expires", rfc3339(end))));
         lines.push(("created", rfc3339(credential.created_at)));
         lines.push(("updated", rfc3339(credential.updated_at)));

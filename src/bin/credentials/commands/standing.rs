@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use tower_credentials::Metadata;
+use tower_credentials::events::EventKind;
 use tower_credentials::standing::{Change, Outcome};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
@@ -13,13 +14,14 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::SomeAccounts;
 use crate::output;
+use crate::recorder;
 
 /// Clear the cooldowns and failures of accounts
 ///
 /// This also clears that an account is spent, that its key was refused for good, or that it needs a new sign-in. A paused
 /// account stays paused. Running programs see the change within a second.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES.replace("COMMAND", "reset"))]
+#[command(after_help = EXAMPLES.replace("COMMAND", "reset"), override_usage = USAGE.replace("COMMAND", "reset"))]
 pub(crate) struct Reset {
     #[command(flatten)]
     pub(crate) accounts: SomeAccounts,
@@ -36,7 +38,7 @@ impl Reset {
 ///
 /// Their tokens are not renewed meanwhile. Running programs see the change within a second.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES.replace("COMMAND", "pause"))]
+#[command(after_help = EXAMPLES.replace("COMMAND", "pause"), override_usage = USAGE.replace("COMMAND", "pause"))]
 pub(crate) struct Pause {
     #[command(flatten)]
     pub(crate) accounts: SomeAccounts,
@@ -69,7 +71,7 @@ impl Pause {
 
 /// Resume paused accounts
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES.replace("COMMAND", "resume"))]
+#[command(after_help = EXAMPLES.replace("COMMAND", "resume"), override_usage = USAGE.replace("COMMAND", "resume"))]
 pub(crate) struct Resume {
     #[command(flatten)]
     pub(crate) accounts: SomeAccounts,
@@ -86,6 +88,10 @@ impl Resume {
     }
 }
 
+const USAGE: &str = "\
+credentials COMMAND [OPTIONS] <ACCOUNT>...
+       credentials COMMAND [OPTIONS] --all [ACCOUNT]...";
+
 const EXAMPLES: &str = "\
 Examples:
   credentials COMMAND openai/work openai/spare
@@ -98,6 +104,16 @@ fn by_pool(accounts: Vec<Metadata>) -> BTreeMap<tower_credentials::PoolKey, Vec<
         pools.entry(account.pool.clone()).or_default().push(account);
     }
     pools
+}
+
+/// Returns the event of a change that a person makes here.
+fn event(change: &Change, account: &Metadata) -> EventKind {
+    let account = account.into();
+    match change {
+        Change::Paused => EventKind::Paused { account },
+        Change::Resumed => EventKind::Resumed { account },
+        _ => EventKind::Reset { account },
+    }
 }
 
 /// Applies a change to all accounts that are named, and says so for each.
@@ -119,7 +135,10 @@ async fn change(
             let done = match (change, was_paused(account)) {
                 (Change::Paused, true) => "was paused already",
                 (Change::Resumed, false) => "was not paused",
-                _ => done,
+                _ => {
+                    recorder::done(event(change, account));
+                    done
+                }
             };
             output::say(format_args!("{} {done}", account::name(account)));
         }

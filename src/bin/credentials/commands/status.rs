@@ -1,18 +1,20 @@
 //! `status`: what can't be used, why, and how to fix it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use serde::Serialize;
 use tower_credentials::vault::file::FileVault;
-use tower_credentials::{PoolKey, Timestamp};
+use tower_credentials::vault::{Damage, VaultExt};
+use tower_credentials::{Metadata, PoolKey, Timestamp};
 
 use crate::account::{self, Account, Identity, Trouble};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{self, Namespace};
 use crate::output::{self, plain};
-use crate::time::now;
+use crate::shell::{command_and_remark, option};
+use crate::time::{brief, now};
 
 /// Show which accounts can't be used, why, and how to fix it
 ///
@@ -60,6 +62,11 @@ struct Pool<'a> {
     /// The account that the next request takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<String>,
+    /// How long that account still rests.
+    #[serde(skip)]
+    ready_in: Option<String>,
+    #[serde(skip)]
+    requests: Requests<'a>,
 }
 
 fn is_zero(count: &usize) -> bool {
@@ -74,10 +81,25 @@ struct Line<'a> {
     /// The account's name, or the file's.
     what: String,
     why: String,
+    /// A command alone, or what to do in words.
     #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
     way_out: Option<String>,
+    /// A remark about that command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<String>,
     #[serde(skip)]
     exit: Exit,
+}
+
+impl Line<'_> {
+    fn new(what: String, why: &str, way_out: Option<String>, exit: Exit) -> Self {
+        let way_out = way_out.map(|way_out| output::suggestion(&way_out));
+        let (way_out, remark) = match way_out.as_deref().map(command_and_remark) {
+            Some((command, remark)) => (Some(command.to_owned()), remark.map(str::to_owned)),
+            None => (None, None),
+        };
+        Self { account: None, what, why: plain(why), way_out, remark, exit }
+    }
 }
 
 impl Status {
@@ -86,29 +108,49 @@ impl Status {
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
         let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;
         let now = now();
+        let stored = vault.list().await?.credentials;
+        let whose = |damage: &Damage| {
+            let id = damage.id.or_else(|| account::id_of(&damage.record))?;
+            stored.iter().find(|account| account.id == id)
+        };
         let mut troubles: Vec<Line<'_>> = damaged
             .iter()
-            .map(|damage| Line {
-                account: None,
-                what: plain(&damage.record),
-                why: plain(&damage.reason),
-                way_out: Some(output::suggestion("credentials vault check")),
-                exit: Exit::Vault,
+            .map(|damage| {
+                let way_out = account::damage_way_out(damage);
+                let way_out =
+                    way_out.as_deref().map_or_else(|| "credentials vault check".to_owned(), plain);
+                let (file, reason) = (&damage.record, &damage.reason);
+                let why = reason.split_once("; ").map_or(reason.as_str(), |(why, _)| why);
+                match whose(damage) {
+                    Some(account) => Line {
+                        account: Some(Identity::of(account)),
+                        ..Line::new(
+                            account::name(account),
+                            &format!("damaged: {file}: {why}"),
+                            Some(way_out),
+                            Exit::Vault,
+                        )
+                    },
+                    None => Line::new(plain(file), why, Some(way_out), Exit::Vault),
+                }
             })
             .collect();
+        troubles.extend(unwritable(context));
         for account in &accounts {
             if let Some(Trouble { why, way_out, exit }) = account.trouble(context, now) {
-                let what = account::name(&account.credential);
-                let way_out = way_out.map(|way_out| output::suggestion(&way_out));
-                let account = Some(Identity::of(&account.credential));
-                troubles.push(Line { account, what, why: plain(&why), way_out, exit });
+                let line = Line::new(account::name(&account.credential), &why, way_out, exit);
+                troubles.push(Line { account: Some(Identity::of(&account.credential)), ..line });
             }
         }
+        troubles.extend(without_accounts(context, &accounts));
+        // Those that can't be read are accounts, too.
+        let is_other = |account: &&Metadata| accounts.iter().all(|one| one.credential.id != account.id);
+        let unread: Vec<_> = damaged.iter().filter_map(whose).filter(is_other).collect();
         let usable = |account: &&Account| account.is_usable(now);
         let report = Report {
-            accounts: accounts.len(),
+            accounts: accounts.len() + unread.len(),
             usable: accounts.iter().filter(usable).count(),
-            pools: by_pool(&accounts, now),
+            pools: by_pool(context, &accounts, &unread, now),
             troubles,
         };
         match self.output.json {
@@ -154,18 +196,30 @@ impl Status {
             let name = plain(
                 &tower_credentials::PoolKey::with_namespace(pool.provider, pool.namespace).to_string(),
             );
-            let next = match &pool.active {
-                Some(active) => format!("the next request takes {active}"),
-                None => output::bad("no request can be made").to_string(),
-            };
             let (usable, all) = (pool.usable, pool.accounts);
             let refused = match pool.refused {
                 0 => String::new(),
                 1 => ", 1 was refused last time".to_owned(),
                 several => format!(", {several} were refused last time"),
             };
+            let is_waiting = pool.usable == 0 && pool.ready_in.is_some();
+            let next = match (&pool.active, &pool.ready_in, pool.requests) {
+                (_, _, Requests::Elsewhere(namespace)) => {
+                    format!("requests use the namespace {}", plain(namespace))
+                }
+                (Some(first), Some(left), _) if is_waiting => {
+                    format!("{first} is ready first, in {left}")
+                }
+                (Some(active), _, Requests::Here) => format!("the next request takes {active}"),
+                (Some(active), _, Requests::IfNamed) => {
+                    let namespace = option("--namespace", pool.namespace);
+                    format!("the next request with {namespace} takes {active}")
+                }
+                (None, ..) => output::bad("no request can be made").to_string(),
+            };
+            let now = if is_waiting { " now" } else { "" };
             output::print(format_args!(
-                "{}: {usable} of {all} can be used{refused}; {next}",
+                "{}: {usable} of {all} can be used{now}{refused}; {next}",
                 output::strong(name)
             ))?;
         }
@@ -178,28 +232,97 @@ impl Status {
             if let Some(way_out) = &trouble.way_out {
                 output::print(format_args!("  {} {way_out}", output::strong("try:")))?;
             }
+            if let Some(remark) = &trouble.remark {
+                output::print(format_args!("       {remark}"))?;
+            }
         }
         Ok(())
     }
 }
 
-fn by_pool(accounts: &[Account], now: Timestamp) -> Vec<Pool<'_>> {
+/// Says that nothing can be stored in the vault, if it is mounted read-only, for example. It can still be read.
+fn unwritable(context: &Context) -> Option<Line<'static>> {
+    let vault = &context.places.vault;
+    let error = FileVault::is_at(vault).then(|| FileVault::look_writable(vault))?.err()?;
+    let text = error.to_string();
+    let (what, way_out) = text.split_once("; ").unwrap_or((&text, ""));
+    let why =
+        format!("{what}: nothing that is learnt about the accounts is saved, and no token is renewed");
+    let way_out = Some(way_out.to_owned()).filter(|way_out| !way_out.is_empty());
+    Some(Line::new(output::path(vault), &why, way_out, Exit::Done))
+}
+
+/// Names the providers whose requests use a namespace without any account, although another one has some.
+fn without_accounts(context: &Context, accounts: &[Account]) -> Vec<Line<'static>> {
+    let pools: BTreeSet<_> = accounts.iter().map(|account| &account.credential.pool).collect();
+    let elsewhere = |pool: &&&PoolKey| match requests(context, pool) {
+        Requests::Elsewhere(namespace) => pools
+            .iter()
+            .all(|other| other.provider() != pool.provider() || other.namespace() != namespace),
+        _ => false,
+    };
+    let line = |pool: &PoolKey| {
+        let usual = context.registry.pool_key(pool.provider()).ok()?;
+        let why =
+            format!("requests use this namespace, and it has no account; there are some in {pool}");
+        let setting = account::setting(pool.provider(), "namespace");
+        let way_out =
+            format!("set {setting} = {:?} in {}", pool.namespace(), context.places.config.display());
+        Some(Line::new(plain(&usual.to_string()), &why, Some(way_out), Exit::Unavailable))
+    };
+    pools.iter().filter(elsewhere).filter_map(|pool| line(pool)).collect()
+}
+
+/// Whether requests use a pool.
+#[derive(Clone, Copy)]
+enum Requests<'a> {
+    Here,
+    /// Only those that name its namespace.
+    IfNamed,
+    /// Not unless they name its namespace: by the settings they use this one.
+    Elsewhere(&'a str),
+}
+
+fn requests<'a>(context: &'a Context, pool: &PoolKey) -> Requests<'a> {
+    let named = context.registry.namespace(pool.provider()).ok().flatten();
+    match named {
+        Some(usual) if usual != pool.namespace() => Requests::Elsewhere(usual),
+        None if pool.namespace() != PoolKey::DEFAULT_NAMESPACE => Requests::IfNamed,
+        _ => Requests::Here,
+    }
+}
+
+fn by_pool<'a>(
+    context: &'a Context,
+    accounts: &'a [Account],
+    unread: &[&'a Metadata],
+    now: Timestamp,
+) -> Vec<Pool<'a>> {
     let mut pools: BTreeMap<_, Pool<'_>> = BTreeMap::new();
-    for account in accounts {
-        let key = &account.credential.pool;
-        let pool = pools.entry(key).or_insert_with(|| Pool {
+    let of = |key: &'a PoolKey| {
+        move || Pool {
             provider: key.provider(),
             namespace: key.namespace(),
             accounts: 0,
             usable: 0,
             refused: 0,
             active: None,
-        });
+            ready_in: None,
+            requests: requests(context, key),
+        }
+    };
+    for account in unread {
+        pools.entry(&account.pool).or_insert_with(of(&account.pool)).accounts += 1;
+    }
+    for account in accounts {
+        let key = &account.credential.pool;
+        let pool = pools.entry(key).or_insert_with(of(key));
         pool.accounts += 1;
         pool.usable += usize::from(account.is_usable(now));
         pool.refused += usize::from(account.is_doubtful(now));
         if account.is_active {
             pool.active = Some(account::name(&account.credential));
+            pool.ready_in = account.ready_at(now).map(|at| brief(at.since(now)));
         }
     }
     pools.into_values().collect()

@@ -15,7 +15,7 @@ use tower_credentials::provider::Provider;
 use tower_credentials::vault::{Damage, Listing, VaultExt};
 use tower_credentials::{BoxError, CredentialId, Metadata, Mode, Pin, Pool, PoolKey};
 
-use crate::account::{self, Unrenewable, Unusable};
+use crate::account::{self, LastRenewal, Unrenewable, Unusable};
 use crate::context::{AnyVault, Body, Context};
 use crate::ending;
 use crate::failure::{Exit, Failure, chain};
@@ -80,19 +80,16 @@ impl Test {
             let stored = listed.extract_if(.., |account| account.pool == key && is_selected(account.id));
             let stored = stored.collect();
             let unusable = begin(context, &vault, &key, is_selected, stored, &mut queue).await?;
-            unusable.iter().for_each(output::warn);
+            unusable.iter().for_each(account::warn_of_damage);
             is_whole &= unusable.is_empty();
         }
         let tested = queue.end().await?;
-        let cut_off = account::cut_off(context).await;
-        for Tested { credential, .. } in
-            tested.iter().filter(|tested| cut_off.contains(&tested.credential.id))
-        {
-            output::warn(format_args!(
-                "{}: {}",
-                output::plain(&account::name(credential)),
-                account::CUT_OFF
-            ));
+        // Why one has failed is in the result.
+        let renewals = account::last_renewals(context).await;
+        for Tested { credential, .. } in &tested {
+            if let Some(cut_off @ LastRenewal::CutOff) = renewals.get(&credential.id) {
+                output::warn(format_args!("{}: {cut_off}", output::plain(&account::name(credential))));
+            }
         }
         Ok((tested, is_whole))
     }
@@ -106,7 +103,7 @@ impl Test {
         let namespace = self.namespace.namespace.as_deref();
         let pools = account::pools(context, listing, self.account.as_deref(), namespace);
         if !pools.is_empty() || self.account.is_none() {
-            listing.damaged.iter().for_each(output::warn);
+            listing.damaged.iter().for_each(account::warn_of_damage);
             return Ok(pools.into_iter().map(|key| (key, None)).collect());
         }
         let mut selected = Selected::new();
@@ -121,10 +118,12 @@ impl Test {
     fn show(&self, context: &Context, tested: &[Tested]) -> Result<Exit, Failure> {
         if self.output.json {
             output::print_json(&tested.iter().map(Tested::json).collect::<Vec<_>>())?;
-        } else if tested.is_empty() {
-            output::say("There are no accounts. To add one: credentials login PROVIDER");
-        } else {
+        } else if !tested.is_empty() {
             output::print(tested::shown(tested))?;
+        }
+        if tested.is_empty() {
+            let failure = Failure::usage("there are no accounts, so nothing could be tested");
+            return Err(failure.way_out("credentials login PROVIDER"));
         }
         let failed: Vec<_> =
             tested.iter().filter_map(|tested| Some((tested, tested.verdict.failure()?))).collect();
@@ -152,7 +151,7 @@ impl Test {
         }
         let is_untested =
             |tested: &Tested| matches!(tested.verdict, Verdict::Untested(_) | Verdict::Paused);
-        if tested.is_empty() || !tested.iter().all(is_untested) {
+        if !tested.iter().all(is_untested) {
             return Ok(Exit::Done);
         }
         let paused = tested.iter().find(|tested| matches!(tested.verdict, Verdict::Paused));
@@ -249,16 +248,17 @@ async fn begin(
 }
 
 /// Returns the URL to test an account with, or why it is not tested.
-fn uri(context: &Context, account: &Metadata, is_paused: bool) -> Result<Uri, Verdict> {
+fn uri(context: &Context, tested: &Metadata, is_paused: bool) -> Result<Uri, Verdict> {
     if is_paused {
         return Err(Verdict::Paused);
     }
     let untested = |reason: String| Verdict::Untested(reason);
-    let name = account.pool.provider();
+    let name = tested.pool.provider();
     let provider = context.registry.provider(name).map_err(|unknown| untested(unknown.to_string()))?;
-    let endpoint = provider
-        .models(account.kind)
-        .ok_or_else(|| untested(format!("{name} has no request to test with; set its `models_url`")))?;
+    let endpoint = provider.models(tested.kind).ok_or_else(|| {
+        let way_out = account::set_models(context, name);
+        untested(format!("{name} has no list of models to ask for; {way_out}"))
+    })?;
     let uri = endpoint.smallest(provider.origin());
     uri.ok_or_else(|| untested(format!("{name} has no origin for requests; set its `origins`")))
 }

@@ -102,7 +102,8 @@ impl Made {
             left_out: None,
             is_known: true,
             is_active: false,
-            is_cut_off: false,
+            is_renewable: false,
+            last_renewal: None,
             has_unread_response: false,
         };
         Self { account, left: Vec::new(), trouble: None, place: (1, 1) }
@@ -142,6 +143,7 @@ impl Made {
             reason: Reason::Limited,
             scope: scope.map(Scope::new),
             generation: None,
+            cause: None,
         });
         self
     }
@@ -191,8 +193,8 @@ impl Made {
 }
 
 fn accounts() -> Vec<Seen> {
-    let revoked =
-        Health::NeedsSignIn { reason: "token revoked".to_owned(), generation: Generation::FIRST };
+    let (reason, generation) = ("token revoked".to_owned(), Generation::FIRST);
+    let revoked = Health::NeedsSignIn { reason, generation, cause: None };
     let windows = [("5 hours", 380, 131 * MINUTE), ("7 days", 710, 76 * HOUR), ("opus", 90, 76 * HOUR)];
     let full = [("5 hours", 0, 4 * MINUTE + 37), ("7 days", 550, 30 * HOUR)];
     let team = [("5 hours", 900, 3 * HOUR), ("7 days", 970, 4 * DAY)];

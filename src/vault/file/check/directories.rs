@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 use super::mend::Mend;
 use super::{Checker, Finding, FindingKind, Severity};
 use crate::credential::CredentialId;
-use crate::vault::VaultError;
+use crate::history;
+use crate::quoted::quoted;
 use crate::vault::disk;
 use crate::vault::file::opening::{self, DIRECTORIES, KEYS, LEASES, LOCK, POOLS, RECORDS};
+use crate::vault::{VaultError, way_out};
 
 /// How long a temporary file that is made without a lock may still be in use.
 const AT_WORK: Duration = Duration::from_secs(60);
@@ -25,9 +27,17 @@ impl Checker<'_> {
             return Ok(());
         }
         self.root(&entries);
+        if let Err(VaultError::Io { action, path, source }) = opening::look_writable(root) {
+            let way_out = way_out(action, &path, source.kind());
+            let what = format!(
+                "can't be written to ({source}): its accounts can be used, but nothing that is learnt about them is saved"
+            );
+            let finding = Finding::new(FindingKind::Unwritable, Severity::Note, &path, what);
+            self.found(finding.way_out(way_out.trim_start_matches("; ")));
+        }
         for entry in &entries {
             let name = entry.file_name();
-            let is_directory = DIRECTORIES.iter().any(|ours| *ours == name);
+            let is_directory = DIRECTORIES.iter().chain(&[history::DIRECTORY]).any(|ours| *ours == name);
             if self.is_key_in_root && (self.is_of_key(&name) || disk::is_temporary(entry)) {
                 // It is checked along with the key.
             } else if disk::is_temporary(entry) {
@@ -44,6 +54,9 @@ impl Checker<'_> {
         }
         for name in DIRECTORIES {
             self.directory(name);
+        }
+        if entries.iter().any(|entry| entry.file_name() == history::DIRECTORY) {
+            self.directory(history::DIRECTORY);
         }
         Ok(())
     }
@@ -76,6 +89,12 @@ impl Checker<'_> {
     fn directory(&mut self, name: &'static str) {
         let path = self.root.join(name);
         match std::fs::metadata(&path) {
+            Ok(_) if name == history::DIRECTORY && path.is_symlink() => {
+                let what = "a symbolic link, where a directory should be: no history is written";
+                let finding = Finding::new(FindingKind::UnknownFile, Severity::Warning, &path, what);
+                self.found(finding.way_out("move it away"));
+                return;
+            }
             Ok(metadata) if metadata.is_dir() => self.touchable(&path, &metadata, 0o700),
             Ok(_) => {
                 let what = "no directory, where one should be";
@@ -200,12 +219,15 @@ fn open_to_others(path: &Path, metadata: &Metadata, mode: u32) -> Finding {
     let others = disk::open_to_others(metadata);
     let what = format!("others may touch it (mode {:03o})", mode | others);
     let finding = Finding::new(FindingKind::OpenToOthers, Severity::Warning, path, what);
-    finding.way_out(format!("chmod {mode:o} '{}'", path.display()))
+    finding.way_out(format!("chmod {mode:o} {}", quoted(path)))
 }
 
 /// Whether a file in this directory of the vault has the name of one of the vault's files.
 fn is_known(directory: &str, entry: &DirEntry) -> bool {
     let name = entry.file_name();
+    if directory == history::DIRECTORY {
+        return name.to_str().is_some_and(history::is_file);
+    }
     let Some((stem, ending)) = name.to_str().and_then(|name| name.rsplit_once('.')) else {
         return false;
     };

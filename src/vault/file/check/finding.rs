@@ -46,6 +46,8 @@ pub enum FindingKind {
     OpenToOthers,
     /// A file or a directory belongs to another user.
     ForeignOwner,
+    /// A directory of the vault can't be written to: it is mounted read-only, for example.
+    Unwritable,
     /// A file that a killed process has left.
     Leftover,
     /// A file that does not belong to the vault.
@@ -72,8 +74,10 @@ pub enum FindingKind {
     Unnamed,
     /// A pool's log names a record that is missing.
     MissingRecord,
-    /// A refresh has begun, and nothing was stored.
+    /// A refresh has begun, nothing was stored, and nothing tells how it ended.
     UnfinishedRefresh,
+    /// The last refresh has failed, without a verdict of the vendor's.
+    FailedRefresh,
     /// A token endpoint's response that could not be read is stored with a credential.
     UnreadResponse,
     /// `key.json`, which names the vault's key, is missing or can't be read.

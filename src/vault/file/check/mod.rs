@@ -26,7 +26,6 @@ use super::directory::finished;
 use super::lock::{Held, LockFile};
 use super::opening::{self, LOCK};
 use super::records::Records;
-use crate::credential::CredentialId;
 use crate::vault::VaultError;
 use crate::vault::disk::{self, lock, ops};
 use crate::vault::key::{KeyId, Keys, VaultKey};
@@ -34,6 +33,7 @@ use crate::vault::seal::VaultId;
 use mend::Mend;
 
 pub use finding::{Finding, FindingKind, Severity};
+pub use refreshes::UnfinishedRefresh;
 
 /// Checks a vault without changing anything: opens the records, reads the logs, and looks at modes, owners, left-over files
 /// and the key. [`FileVault::open`](super::FileVault::open) instead mends what it can and only reports what is requested.
@@ -114,12 +114,12 @@ impl Check {
         self.until_free(Self::look).await
     }
 
-    /// Returns the accounts with an unfinished refresh that is not going on, as [`run`](Self::run) finds them. Reads nothing
-    /// else, and mends nothing. Returns none if others hold the vault's lock for longer than the timeout.
+    /// Returns the refreshes that have begun, have stored nothing and are not going on, as [`run`](Self::run) finds them.
+    /// Reads nothing else, and mends nothing. Returns none if others hold the vault's lock for longer than the timeout.
     ///
     /// # Errors
     /// The same as those of [`run`](Self::run).
-    pub async fn unfinished_refreshes(self) -> Result<Vec<CredentialId>, VaultError> {
+    pub async fn unfinished_refreshes(self) -> Result<Vec<UnfinishedRefresh>, VaultError> {
         self.until_free(Self::look_for_refreshes).await
     }
 
@@ -146,7 +146,7 @@ impl Check {
         }
     }
 
-    fn look_for_refreshes(&self, although_locked: bool) -> Result<Vec<CredentialId>, Stopped> {
+    fn look_for_refreshes(&self, although_locked: bool) -> Result<Vec<UnfinishedRefresh>, Stopped> {
         let lock_file = self.lock_file()?;
         let held = match self.lock(&lock_file) {
             Err(Stopped::Busy(_)) if although_locked => None,
@@ -157,7 +157,7 @@ impl Check {
         }
         let records = Records::new(self.directory.join(opening::RECORDS));
         let unfinished = refreshes::unfinished(&self.directory, &records);
-        Ok(unfinished.into_iter().map(|refresh| refresh.metadata.id).collect())
+        Ok(unfinished.into_iter().map(|(_, refresh)| refresh.into()).collect())
     }
 
     fn look(&self, although_locked: bool) -> Result<Report, Stopped> {

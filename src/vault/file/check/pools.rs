@@ -79,6 +79,15 @@ impl Checker<'_> {
         if !self.is_still {
             return;
         }
+        if !members.is_empty() && is_empty(&path) {
+            let what = format!(
+                "it is empty: nothing tells the order, tiers, pauses and cooldowns of the accounts of {key}"
+            );
+            let finding = Finding::new(FindingKind::Log, Severity::Warning, &path, what);
+            let finding = finding
+                .way_out("they begin again when the pool is loaded: pause again what must not be used");
+            return self.found_with(finding, Mend::Log(key.clone()));
+        }
         let mut unnamed = 0;
         for metadata in members.values() {
             if pool.label(metadata.id) != Some(&metadata.label) {
@@ -123,6 +132,11 @@ impl Checker<'_> {
     }
 }
 
+/// Returns whether there is a log with nothing in it: what it said is gone, or its writer has died at once.
+fn is_empty(path: &Path) -> bool {
+    ops::metadata(path).is_ok_and(|log| log.is_file() && log.len() == 0)
+}
+
 /// Reads a pool's log. If something in it is damaged, reads it once more while nobody appends to it: the damage may be
 /// a line that was just being written.
 fn read(key: &PoolKey, path: &Path) -> Result<Pool, VaultError> {
@@ -132,7 +146,8 @@ fn read(key: &PoolKey, path: &Path) -> Result<Pool, VaultError> {
     };
     let pool = read()?;
     let lock_path = path.with_extension("lock");
-    if pool.damage().is_none() || !ops::metadata(&lock_path).is_ok_and(|lock| lock.is_file()) {
+    let is_well = pool.damage().is_none() && !is_empty(path);
+    if is_well || !ops::metadata(&lock_path).is_ok_and(|lock| lock.is_file()) {
         return Ok(pool);
     }
     let lock = LockFile::new(lock_path);

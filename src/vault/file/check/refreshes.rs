@@ -4,7 +4,6 @@ use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use super::{Checker, Finding, FindingKind, Severity};
-use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Metadata, Record};
 use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
@@ -17,21 +16,20 @@ impl Checker<'_> {
         if !self.is_still {
             return;
         }
-        for Unfinished { path, metadata, begun_at } in unfinished(self.root, records) {
-            let kind = FindingKind::UnfinishedRefresh;
-            self.found(match begun_at {
-                Ok(begun_at) => {
-                    let begun_at = std::time::UNIX_EPOCH
-                        .checked_add(std::time::Duration::from_millis(begun_at.as_millis()))
-                        .map(httpdate::fmt_http_date)
-                        .unwrap_or_default();
-                    let what = format!(
-                        "a refresh of {} of the pool {} began on {begun_at}, and nothing was stored",
-                        metadata.label, metadata.pool
-                    );
+        for (path, refresh) in unfinished(self.root, records) {
+            let (metadata, kind) = (refresh.metadata, FindingKind::UnfinishedRefresh);
+            let of = format!("{} of the pool {}", metadata.label, metadata.pool);
+            self.found(match refresh.end {
+                Ok(begun::Begun { at, failure: None, .. }) => {
+                    let what = format!("a refresh of {of} began at {at}, and nothing was stored");
                     Finding::new(kind, Severity::Note, &path, what).way_out(
                         "the next refresh presents the token once more; if the vendor refuses it, sign in again",
                     )
+                }
+                Ok(begun::Begun { at, failure: Some(why), .. }) => {
+                    let what = format!("the last refresh of {of}, of {at}, failed: {why}");
+                    Finding::new(FindingKind::FailedRefresh, Severity::Note, &path, what)
+                        .way_out("the next request tries it again")
                 }
                 Err(error) => {
                     let mut finding = Finding::damage(kind, &path, error);
@@ -43,17 +41,33 @@ impl Checker<'_> {
     }
 }
 
-/// A refresh that has begun and is not in progress.
-pub(super) struct Unfinished {
-    /// The path of its note.
-    path: PathBuf,
-    pub(super) metadata: Metadata,
-    /// When it began, or why the note does not say.
-    begun_at: Result<Timestamp, VaultError>,
+/// A refresh that has begun, has stored nothing, and is not going on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UnfinishedRefresh {
+    /// The credential.
+    pub id: CredentialId,
+    /// Why it failed, in words. `None` if nothing tells how it ended: its process may have died after the token endpoint had
+    /// spent the refresh token, so the new one may be lost.
+    pub failure: Option<String>,
 }
 
-/// Returns the refreshes that have begun and are not in progress, if nobody changes the vault meanwhile.
-pub(super) fn unfinished(root: &Path, records: &Records) -> Vec<Unfinished> {
+/// The same, with its credential and its note.
+pub(super) struct Noted {
+    metadata: Metadata,
+    /// Or why the note can't be read.
+    end: Result<begun::Begun, VaultError>,
+}
+
+impl From<Noted> for UnfinishedRefresh {
+    fn from(Noted { metadata, end }: Noted) -> Self {
+        Self { id: metadata.id, failure: end.ok().and_then(|begun| begun.failure) }
+    }
+}
+
+/// Returns the refreshes that have begun, have stored nothing and are not going on, each with the path of its note, if
+/// nobody changes the vault meanwhile.
+pub(super) fn unfinished(root: &Path, records: &Records) -> Vec<(PathBuf, Noted)> {
     let leases = root.join(LEASES);
     let look = |entry: DirEntry| {
         let path = entry.path();
@@ -62,12 +76,12 @@ pub(super) fn unfinished(root: &Path, records: &Records) -> Vec<Unfinished> {
         if is_leased(&leases, id) {
             return None;
         }
-        let begun_at = match begun::read(&path) {
-            Ok(Some((generation, begun_at))) if generation == metadata.generation => Ok(begun_at),
+        let end = match begun::read(&path) {
+            Ok(Some(begun)) if begun.generation == metadata.generation => Ok(begun),
             Ok(_) => return None,
             Err(error) => Err(error),
         };
-        Some(Unfinished { path, metadata, begun_at })
+        Some((path, Noted { metadata, end }))
     };
     disk::entries(&leases).into_iter().flatten().filter_map(look).collect()
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::{Store, name_kinds, warn_of};
 use crate::credential::{CredentialId, PoolKey, Record};
+use crate::printable::Shown;
 use crate::vault::file::busy::Stopped;
 use crate::vault::file::log::Entry;
 use crate::vault::file::pool::Pool;
@@ -21,6 +22,17 @@ impl Store {
         credentials: &[Record<Sealed>],
     ) -> Result<(), VaultError> {
         let entries = self.missing_in(pool, credentials)?;
+        for entry in &entries {
+            // Whoever removes an account tells the log.
+            if let Entry::Removed(id) = entry {
+                let record = self.records.path(*id).display().to_string();
+                let label = pool.label(*id).map(|label| format!(" of {label:?}")).unwrap_or_default();
+                tracing::warn!(
+                    path = %Shown(&record),
+                    "the record{label} is gone, and so the account is left out from now on; if you have a backup, restore it"
+                );
+            }
+        }
         if !entries.is_empty() {
             let appended = pool.append(entries);
             pool.is_reconciled = appended.is_ok();

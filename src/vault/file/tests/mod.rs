@@ -51,6 +51,7 @@ fn cooled(id: CredentialId, until: u64, to_back: bool) -> Outcome {
         reason: Reason::Limited,
         scope: None,
         generation: None,
+        cause: None,
     };
     Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back } }
 }
@@ -117,7 +118,8 @@ impl Case {
             store.call(&VaultRequest::Put(sealed(&key, credential))).unwrap();
         }
         let [a, b, c] = accounts.map(|credential| credential.metadata.id);
-        let health = Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST };
+        let health =
+            Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST, cause: None };
         let outcomes = vec![cooled(a, 5_000, true), Outcome { id: b, change: Change::Health(health) }];
         store.call(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
         store.call(&VaultRequest::Move { id: c, place: 0 }).unwrap();

@@ -143,7 +143,8 @@ impl Writer {
         let cooldown = cooled(id, until, 1, self.random.below(8) == 0);
         // So long that the log is compacted many times.
         let reason = "x".repeat(self.random.below(4000) as usize);
-        let health = Change::Health(Health::NeedsSignIn { reason, generation: Generation::FIRST });
+        let health =
+            Change::Health(Health::NeedsSignIn { reason, generation: Generation::FIRST, cause: None });
         let padding = Outcome { id, change: health };
         say(format_args!("begin fail {id} {until}"));
         self.vault.record(pools()[0].clone(), vec![padding, cooldown]).await.unwrap();

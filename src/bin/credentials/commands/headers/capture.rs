@@ -39,7 +39,17 @@ pub(super) async fn capture(
         Err(error) => return Err(not_sent(context, &vault, key, account, &[], error.into()).await),
     };
     // For a named account, the list was read, and its damage was reported.
-    let known = if account.is_some() { vault.list().await?.damaged } else { Vec::new() };
+    let known = match account {
+        Some(account) => {
+            let mut known = vault.list().await?.damaged;
+            // That of the account itself is the failure.
+            let of_pool =
+                vault.load_pool(key.clone()).await.map(|pool| pool.damaged).unwrap_or_default();
+            known.extend(of_pool.into_iter().filter(|damage| damage.id == Some(account.id)));
+            known
+        }
+        None => Vec::new(),
+    };
     unusable.warn(&pool, &known);
     let layers = context.layer(&pool);
     let mut passed_over = HashSet::new();
@@ -58,6 +68,7 @@ pub(super) async fn capture(
                 return Err(not_sent(context, &vault, key, account, &pool.status(), error).await);
             }
         };
+        warn_of_refusal(&parts, &pool);
         let Some(lease) = lapsed(&parts, &pool) else {
             return Ok((parts.uri, parts.headers));
         };
@@ -92,6 +103,19 @@ async fn take(layers: &CredentialsLayer, request: Request<Body>) -> Result<Parts
         (Some(parts), _) => Ok(parts),
         (None, Err(error)) => Err(error),
         (None, Ok(_)) => Err("a layer responded without sending the request".into()),
+    }
+}
+
+/// Warns if the last request with the account of this one was refused. It is taken all the same, as by any request: one
+/// refusal convicts nobody, and the caller sees the response.
+fn warn_of_refusal(parts: &Parts, pool: &Pool) {
+    let Some(lease) = parts.extensions.get::<Attempt>().and_then(Attempt::lease) else { return };
+    let status = pool.status().into_iter().find(|status| status.credential.id == lease.credential().id);
+    let Some(CredentialStatus { credential, standing, expires_at, .. }) = status else { return };
+    if let Some(status) = account::last_refusal(&credential, &standing, expires_at, now()) {
+        let name = account::name(&credential);
+        output::warn(output::plain(&format!("the last request with {name} was refused ({status})")));
+        output::way_out(format_args!("credentials test {}", quoted(&name)));
     }
 }
 
@@ -141,7 +165,10 @@ async fn not_sent(
         _ => {}
     }
     let way_out = match error.downcast_ref() {
-        Some(Error::NoCredential { .. }) => Some(account::login(context, key)),
+        Some(Error::NoCredential { .. }) => {
+            let failure = Failure::from(error).way_out(account::login(context, key));
+            return account::no_account(vault, key, failure).await;
+        }
         Some(Error::NeedsSignIn { .. }) => match account {
             Some(account) => return needs_sign_in(context, account),
             None => Some(account::test(key)),

@@ -66,7 +66,7 @@ impl Last {
         let text = serde_json::to_string(&accounts)
             .map_err(|error| Failure::failed("could not write JSON").because(error))?;
         if text != self.text {
-            output::print_json_line(text.clone())?;
+            output::print_json_line(&accounts)?;
             self.text = text;
         }
         Ok(())

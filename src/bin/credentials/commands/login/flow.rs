@@ -76,7 +76,7 @@ pub(super) async fn follow(
                 }
                 Some(Err(error)) => {
                     see_off(sign_in).await;
-                    return Err(error.into());
+                    return Err(failed(error, kind));
                 }
                 None => return Err(OAuthError::Ended.into()),
             },
@@ -85,7 +85,7 @@ pub(super) async fn follow(
                 Some(line) => match sign_in.paste(&line) {
                     // One is enough.
                     Ok(()) => lines = None,
-                    Err(error @ OAuthError::Refused { .. }) => return Err(error.into()),
+                    Err(error @ OAuthError::Refused { .. }) => return Err(failed(error, kind)),
                     Err(error) => waiting.say(format_args!("{error}; paste another")),
                 },
                 None if kind == FlowKind::PastedCode => {
@@ -94,6 +94,18 @@ pub(super) async fn follow(
                 None => lines = None,
             },
         }
+    }
+}
+
+/// Returns the failure of a sign-in. A code works once, and only for the page that was opened for it.
+fn failed(error: OAuthError, kind: FlowKind) -> Failure {
+    let is_refused = matches!(error, OAuthError::Refused { .. });
+    let failure = Failure::from(error);
+    match kind {
+        FlowKind::PastedCode if is_refused => {
+            failure.way_out("run it again, and paste the code of the new page")
+        }
+        _ => failure,
     }
 }
 

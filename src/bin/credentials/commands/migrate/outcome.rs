@@ -188,18 +188,8 @@ impl Outcome {
 
     /// Says which accounts nothing uses yet.
     pub(super) fn tell_of_unknown_providers(&self, context: &Context) {
-        let providers = self.entries.iter().filter(|entry| entry.is_new()).map(|entry| &entry.provider);
-        let unknown: BTreeSet<_> =
-            providers.filter(|name| context.registry.provider(name).is_err()).collect();
-        if unknown.is_empty() {
-            return;
-        }
-        let names: Vec<_> = unknown.into_iter().map(|name| plain(name)).collect();
-        output::say(format_args!(
-            "Nothing uses these until {} has a provider of that name: {}",
-            context.places.config.display(),
-            names.join(", "),
-        ));
+        let new = self.entries.iter().filter(|entry| entry.is_new());
+        account::tell_unknown_providers(context, new.map(|entry| entry.provider.as_str()));
     }
 
     fn word(&self, entry: &Entry) -> &'static str {

@@ -280,7 +280,7 @@ impl Verdict {
             }
             Self::Unexpected(reason) => output::bad(output::plain(reason)).to_string(),
             Self::Unreachable(reason) => output::bad(with("no response", reason)).to_string(),
-            Self::Paused => output::doubtful("paused, not tested").to_string(),
+            Self::Paused => output::doubtful("not tested: paused").to_string(),
             Self::Shut(reason) => output::bad(with("not tested", reason)).to_string(),
             Self::Untested(reason) => output::doubtful(with("not tested", reason)).to_string(),
         }

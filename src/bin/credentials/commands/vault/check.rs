@@ -11,7 +11,8 @@ use tower_credentials::vault::key::Keys;
 
 use super::attributes::Attributes;
 use super::look::{self, look, no_vault};
-use crate::context::Context;
+use crate::account;
+use crate::context::{Context, import_of};
 use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, key_in};
 use crate::options::Json;
@@ -140,8 +141,7 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
         let what = output::plain(&finding.what);
         lines.push(format!("{severity}: {}: {what}", output::plain(&finding.path)));
         if let Some(way_out) = way_out(finding, report, keys) {
-            let way_out = output::suggestion(&way_out);
-            lines.push(format!("  {} {way_out}", output::strong("try:")));
+            lines.push(output::way_out_lines(&way_out));
         }
     }
     let Report { records, opened, pools, .. } = report;
@@ -151,29 +151,46 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
 
 /// Returns what to do about it, as a command if there is one.
 fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String> {
-    let is_kept = || report.sealed.iter().any(|sealed| keys.kept_file(sealed.key).is_some());
+    let has = |kind| report.findings.iter().any(|other| other.kind == kind && !other.is_fixed);
+    let is_kept = || {
+        let mut former = report.sealed.iter().filter(|sealed| report.key != Some(sealed.key));
+        former.any(|sealed| keys.kept_file(sealed.key).is_some())
+    };
+    let is_wrong_key = has(FindingKind::WrongKey);
+    let names_own_key = || report.key.is_some_and(|key| finding.what.contains(&key.to_string()));
+    let words = finding.way_out.as_deref().map(output::plain);
     let command = match finding.kind {
         _ if finding.is_fixed => return None,
         FindingKind::UnreadResponse => {
             let id = Path::new(&finding.path).file_stem()?.to_string_lossy().into_owned();
             return Some(format!("credentials show {} --unread-response", output::plain(&id)));
         }
-        _ if finding.can_fix => Some("credentials vault check --fix"),
-        FindingKind::OlderFormat => Some("credentials vault check --fix"),
+        _ if finding.can_fix => "credentials vault check --fix",
+        FindingKind::OlderFormat => "credentials vault check --fix",
         FindingKind::UnboundAttributes => {
-            Some("credentials vault check --fix --keep-attributes, or --drop-attributes")
+            "credentials vault check --fix --keep-attributes, or --drop-attributes"
         }
-        FindingKind::Restored | FindingKind::OtherKey if is_kept() => {
-            Some("if you have restored it: credentials vault check --fix --restored")
+        // The vault's own key opens it, and the wrong one was named.
+        FindingKind::OtherKey if is_wrong_key && names_own_key() => return None,
+        FindingKind::Restored | FindingKind::OtherKey if !is_wrong_key && is_kept() => {
+            "credentials vault check --fix --restored, if you have restored it"
         }
-        FindingKind::ManySeals | FindingKind::UnfinishedKeyChange => {
-            Some("credentials vault rotate-key")
-        }
+        FindingKind::ManySeals | FindingKind::UnfinishedKeyChange => "credentials vault rotate-key",
+        // The key file was named, with what to do.
+        FindingKind::NoKey if has(FindingKind::KeyFile) => return None,
+        FindingKind::KeyFile if is_no_file(Path::new(&finding.path)) => return words,
         FindingKind::WrongKey | FindingKind::NoKey | FindingKind::KeyFile if keys.can_keep() => {
-            Some("credentials vault import --file FILE")
+            let kept = report.key.and_then(|key| keys.kept_key(key));
+            return Some(
+                kept.map_or("credentials vault import --file FILE".to_owned(), |file| import_of(&file)),
+            );
         }
-        _ => None,
+        _ => return words.map(|words| account::with_removal(&words, account::id_of(&finding.path))),
     };
-    let words = finding.way_out.as_deref().map(output::plain);
-    command.map(str::to_owned).or(words)
+    Some(command.to_owned())
+}
+
+/// Whether something other than a file is in its place: a directory, or a link.
+fn is_no_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|there| !there.is_file())
 }

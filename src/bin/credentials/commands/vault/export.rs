@@ -45,7 +45,9 @@ impl Export {
                 keys.current.id()
             )),
             // A wrong key in a backup would be noticed only when it is needed.
-            None => look(context).await?.map_or(Ok(()), |report| opens(&report, &keys.current))?,
+            None => {
+                look(context).await?.map_or(Ok(()), |report| opens(context, &report, &keys.current))?
+            }
         }
         let text = keys.current.to_base64();
         match &self.output {

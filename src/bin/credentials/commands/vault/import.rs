@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use tower_credentials::vault::file::Report;
-use tower_credentials::vault::key::{KeyServiceExt, Keys, VaultKey};
+use tower_credentials::vault::key::{Keys, VaultKey};
 
+use super::damaged_key::{no_previous, set_damaged_aside};
 use super::look::{look, opened_by, opens, say_kept};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -15,7 +16,7 @@ use crate::{output, prompt};
 /// Import a key that `vault export` wrote
 ///
 /// The key is asked for without being shown, or read from a file or from standard input. A key that does not open the vault
-/// is refused. A key that is already there is kept beside the new one.
+/// is refused. A key that is already there is kept beside the new one, and so is a damaged key file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -43,7 +44,8 @@ impl Import {
         }
         let key = self.read().await?;
         let report = look(context).await?;
-        let known = context.keys.load_keys().await?;
+        let damaged = context.keys.damaged_file().await;
+        let known = if damaged.is_some() { None } else { context.keys.known().await? };
         if known.as_ref().is_some_and(|known| known.current.id() == key.id()) {
             output::say(format_args!("The key {} is in {} already", key.id(), context.keys));
             return Ok(Exit::Done);
@@ -55,7 +57,7 @@ impl Import {
             && empty.is_none()
             && !self.force
         {
-            opens(report, &key).map_err(|failure| {
+            opens(context, report, &key).map_err(|failure| {
                 failure.way_out(
                     "import the vault's key; or add --force if the right vault will be put here later",
                 )
@@ -63,6 +65,12 @@ impl Import {
         }
         if let Some(known) = &known {
             self.ask(context, report.as_ref(), known, &key).await?;
+        }
+        if let Some(damaged) = damaged {
+            if report.as_ref().and_then(|report| report.key) != Some(key.id()) {
+                no_previous(&damaged)?;
+            }
+            set_damaged_aside(&damaged, self.yes).await?;
         }
         // A vault of no accounts can change its key: first it takes both, so that a process that is killed here
         // leaves one that opens.

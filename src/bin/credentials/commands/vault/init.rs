@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tower_credentials::vault::file::{FileVault, Finding, FindingKind, Report};
-use tower_credentials::vault::key::{KeyId, KeyServiceExt, VaultKey};
+use tower_credentials::vault::key::{FileKey, KeyId, KeyServiceExt, VaultKey};
 
+use super::damaged_key::{no_previous, set_damaged_aside};
 use super::look::{in_words, look, say_kept};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -15,7 +16,7 @@ use crate::{output, prompt};
 /// Create a key and an empty vault
 ///
 /// The first sign-in does so, too. With --force, a new key and an empty vault replace the present ones. Nothing is removed:
-/// the old key and the old vault are kept under other names.
+/// the old key, even if it is damaged, and the old vault are kept under other names.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,15 +34,20 @@ pub(crate) struct Init {
 impl Init {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let report = look(context).await?;
-        let known = context.keys.load_keys().await?.map(|keys| keys.current.id());
+        let damaged = context.keys.damaged_file().await;
+        let known = match &damaged {
+            Some(_) => None,
+            None => context.keys.known().await?.map(|keys| keys.current.id()),
+        };
+        let has_key = known.is_some() || damaged.is_some();
         // If the program can't store the key, it exists already.
-        if report.is_none() && (known.is_none() || !context.keys.can_keep()) {
+        if report.is_none() && (!has_key || !context.keys.can_keep()) {
             context.check_room()?;
             let key = context.keys.load_or_create().await?;
             return self.create(context, &key).await;
         }
         if !self.force {
-            return Err(there_already(context, report.as_ref(), known));
+            return Err(there_already(context, report.as_ref(), known, damaged.as_ref()));
         }
         if !context.keys.can_keep() {
             let way_out = "name a place for the new key, for example with --key-file";
@@ -52,7 +58,13 @@ impl Init {
             Some(report) => is_alone(report)?,
             None => context.check_room()?,
         }
+        if let Some(damaged) = &damaged {
+            no_previous(damaged)?;
+        }
         self.ask(report.as_ref()).await?;
+        if let Some(damaged) = &damaged {
+            set_damaged_aside(damaged, self.yes).await?;
+        }
         // The vault first: if the program is killed here, the present key is still its key.
         if let Some(report) = &report {
             let kept = set_aside(context, report.key.or(known))?;
@@ -84,10 +96,22 @@ impl Init {
     }
 }
 
-fn there_already(context: &Context, report: Option<&Report>, known: Option<KeyId>) -> Failure {
-    let mut failure = match known {
-        Some(id) => Failure::failed(format!("there is the key {id} in {} already", context.keys)),
-        None => Failure::new(Exit::Vault, "there is a vault already, and its key is missing"),
+fn there_already(
+    context: &Context,
+    report: Option<&Report>,
+    known: Option<KeyId>,
+    damaged: Option<&FileKey>,
+) -> Failure {
+    let mut failure = match (known, damaged) {
+        (Some(id), _) => Failure::failed(format!("there is the key {id} in {} already", context.keys)),
+        (None, Some(file)) => {
+            let file = file.path().display();
+            Failure::new(
+                Exit::Vault,
+                format!("there is a key file already, {file}, and it holds no key"),
+            )
+        }
+        (None, None) => Failure::new(Exit::Vault, "there is a vault already, and its key is missing"),
     };
     if let Some(report) = report {
         let vault = context.places.vault.display();

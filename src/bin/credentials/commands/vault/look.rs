@@ -3,8 +3,9 @@
 use tower_credentials::vault::file::{Check, FileVault, Report};
 use tower_credentials::vault::key::{KeptKey, KeyId, VaultKey};
 
-use crate::context::Context;
+use crate::context::{Context, import_of};
 use crate::failure::{Exit, Failure};
+use crate::keys::KeyPlaceExt;
 use crate::output;
 
 /// Looks through the vault, as far as that needs no key. `None` if there is no vault.
@@ -28,7 +29,7 @@ pub(super) fn in_words<'a>(count: usize, providers: impl Iterator<Item = &'a Str
 }
 
 /// Refuses a key that does not open the vault.
-pub(super) fn opens(report: &Report, key: &VaultKey) -> Result<(), Failure> {
+pub(super) fn opens(context: &Context, report: &Report, key: &VaultKey) -> Result<(), Failure> {
     let id = key.id();
     let is_sealed_with = report.sealed.iter().any(|sealed| sealed.key == id);
     let other = match report.key {
@@ -43,7 +44,10 @@ pub(super) fn opens(report: &Report, key: &VaultKey) -> Result<(), Failure> {
         true => failure.because(format!("the key {id} opens only what is not yet sealed with that key")),
         false => failure,
     };
-    Err(failure.way_out(format!("credentials vault import --file FILE, with the key {other}")))
+    Err(failure.way_out(match context.keys.kept_key(other) {
+        Some(file) => import_of(&file),
+        None => format!("credentials vault import --file FILE, with the key {other}"),
+    }))
 }
 
 pub(super) fn say_kept(kept: &[KeptKey]) {

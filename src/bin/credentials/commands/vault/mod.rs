@@ -2,6 +2,7 @@
 
 mod attributes;
 mod check;
+mod damaged_key;
 mod export;
 mod import;
 mod init;

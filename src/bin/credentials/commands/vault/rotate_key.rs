@@ -10,6 +10,7 @@ use tower_credentials::vault::seal::UnboundAttributes;
 
 use super::attributes::Attributes;
 use super::look::no_vault;
+use crate::account;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, key_in, no_key};
@@ -159,7 +160,7 @@ fn all_sealed(resealing: &Resealing, old: Option<KeyId>) -> Result<(), Failure> 
         return Ok(());
     }
     for damage in &resealing.damaged {
-        output::warn(damage);
+        account::warn_of_damage(damage);
     }
     let old = old.map_or_else(|| "from before".to_owned(), |id| id.to_string());
     let what = match resealing.left {

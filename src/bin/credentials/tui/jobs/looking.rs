@@ -6,7 +6,7 @@ use tower_credentials::PoolKey;
 
 use super::{Shared, failed};
 use crate::account::{self, Account, Changes, LOOK_EVERY};
-use crate::commands::{login, providers};
+use crate::commands::providers;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
@@ -99,7 +99,7 @@ fn providers(context: &Context) -> Result<Vec<Provider>, Failure> {
         let flows = config.map(|config| config.flows.clone()).unwrap_or_default();
         let needs = config.filter(|_| !flows.is_empty());
         Ok(Provider {
-            takes_keys: login::has_api_keys(&pool),
+            takes_keys: registry.has_api_keys(name)?,
             needs: needs.and_then(|config| providers::needs(name, config)),
             mode: registry.mode(name)?,
             pool,

@@ -20,7 +20,7 @@ pub(in crate::tui) struct Seen {
     pub(in crate::tui) place: usize,
     /// How many its tier has.
     pub(in crate::tui) of: usize,
-    /// What the vendor said is left of its limits. Empty if it said nothing.
+    /// What the vendor said is left of its limits; see [`windows`](Self::windows). Empty if it said nothing.
     pub(in crate::tui) left: Vec<Window>,
 }
 
@@ -32,6 +32,21 @@ pub(in crate::tui) struct Window {
     pub(in crate::tui) permille: u16,
     pub(in crate::tui) resets_at: Option<Timestamp>,
     pub(in crate::tui) said_at: Timestamp,
+}
+
+impl Window {
+    /// Those whose remaining part is known. A bar needs one.
+    fn of(account: &Account) -> Vec<Self> {
+        let known = account.standing.allowance.iter().filter_map(|window| {
+            Some(Self {
+                name: window.name.to_string(),
+                permille: window.left?,
+                resets_at: window.resets_at,
+                said_at: window.said_at,
+            })
+        });
+        known.collect()
+    }
 }
 
 /// How good something is. A sign or a word says the same, for terminals without colours.
@@ -63,10 +78,15 @@ impl Condition {
 impl Seen {
     pub(in crate::tui) fn new(account: Account, now: Timestamp) -> Self {
         let name = plain(&account::name(&account.credential));
-        let (in_full, left) = (String::new(), Vec::new());
+        let (in_full, left) = (String::new(), Window::of(&account));
         let mut seen = Self { account, name, in_full, trouble: None, place: 1, of: 1, left };
         seen.in_full = seen.describe(now);
         seen
+    }
+
+    /// What is left of its limits, as long as that may be true.
+    pub(in crate::tui) fn windows(&self, now: Timestamp) -> impl Iterator<Item = &Window> {
+        self.left.iter().filter(move |window| window.resets_at.is_none_or(|reset| reset > now))
     }
 
     fn describe(&self, now: Timestamp) -> String {

@@ -82,12 +82,13 @@ fn column(canvas: &mut Canvas<'_>, state: &State, seen: &Seen) {
         };
         at = canvas.lines(VALUES, at, [value], style);
     }
-    at = limits(canvas, state, &seen.left, at + 1);
+    let left: Vec<_> = seen.windows(state.now).collect();
+    at = limits(canvas, state, &left, at + 1);
     day(canvas, state, seen, at);
 }
 
 /// What is left, as bars, with their age.
-pub(super) fn limits(canvas: &mut Canvas<'_>, state: &State, left: &[Window], mut at: usize) -> usize {
+pub(super) fn limits(canvas: &mut Canvas<'_>, state: &State, left: &[&Window], mut at: usize) -> usize {
     const ROOM: usize = 14;
     let Some(said_at) = left.iter().map(|window| window.said_at).min() else { return at };
     let age = short(state.now.since(said_at));

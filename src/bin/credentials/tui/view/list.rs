@@ -118,7 +118,7 @@ fn account(
     let name = if is_chosen { Theme::strong() } else { Theme::plain() };
     canvas.put_in(LABEL, line, columns.state - LABEL - 1, &seen.label(), name);
     let others = [
-        (columns.left, left(seen), Theme::plain()),
+        (columns.left, left(seen, state), Theme::plain()),
         (columns.used, used(seen, state), Theme::quiet()),
         (columns.last, last(seen), canvas.theme.of(level_of(seen))),
     ];
@@ -142,9 +142,9 @@ fn account(
 }
 
 /// What is left of the first two limits.
-fn left(seen: &Seen) -> String {
+fn left(seen: &Seen, state: &State) -> String {
     let parts: Vec<_> =
-        seen.left.iter().take(2).map(|left| format!("{}%", left.permille / 10)).collect();
+        seen.windows(state.now).take(2).map(|left| format!("{}%", left.permille / 10)).collect();
     parts.join(" / ")
 }
 

@@ -75,7 +75,7 @@ fn account(state: &State, seen: &Seen) -> Vec<Fact> {
     facts.push(fact("failures", account.standing.failures.to_string()));
     facts.extend(cooldowns(state, seen));
     facts.extend(detail::token(seen, state).map(|token| fact("token", token)));
-    facts.extend(seen.left.iter().map(|window| {
+    facts.extend(seen.windows(state.now).map(|window| {
         let resets = window.resets_at.filter(|at| *at > state.now);
         let resets = resets.map(|at| format!(", resets in {}", countdown(at.since(state.now))));
         let age = crate::tui::state::account::short(state.now.since(window.said_at));
@@ -85,7 +85,8 @@ fn account(state: &State, seen: &Seen) -> Vec<Fact> {
     if let Some(response) = account.standing.last_response {
         facts.push(fact("last", format!("{}, {}", response.status, rfc3339(response.at))));
     }
-    facts.extend(account.is_cut_off.then(|| fact("renewal", crate::account::CUT_OFF)));
+    let renewal = account.last_renewal.as_ref();
+    facts.extend(renewal.map(|renewal| fact("renewal", renewal.to_string())));
     facts.push(fact("namespace", crate::output::plain(credential.pool.namespace())));
     facts.push(fact("id", credential.id.to_string()));
     facts.push(fact("added", rfc3339(credential.created_at)));

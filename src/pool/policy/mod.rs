@@ -1,10 +1,14 @@
 //! Which ready credential a request takes: small policies that can be combined.
 
+mod reserve;
+
 use std::fmt;
 
 use crate::clock::Timestamp;
 use crate::credential::Metadata;
-use crate::rate_limit::Allowance;
+use crate::rate_limit::{Allowance, Window};
+
+pub use reserve::{Pace, Reserve};
 
 /// A credential as a policy sees it. Only ready credentials are ranked.
 #[derive(Clone, Copy, Debug)]
@@ -14,11 +18,25 @@ pub struct Candidate<'a> {
     pub metadata: &'a Metadata,
     /// Its allowance by its latest limit headers.
     pub allowance: Option<&'a Allowance>,
+    /// What is left of each of its limits, also by the responses that other processes got. Some may have been reset since;
+    /// see [`current_windows`](Self::current_windows).
+    pub windows: &'a [Window],
+    /// The time at which it is ranked.
+    pub now: Timestamp,
     /// When it was last picked: a number that grows with each pick of the pool. 0 means never.
     pub last_used: u64,
     /// Its pass, which grows with each pick by the policy's [`stride`](Policy::stride). A credential that was
     /// unavailable does not lag behind the others.
     pub pass: u64,
+}
+
+impl<'a> Candidate<'a> {
+    /// Returns the windows that have not been reset since the vendor has told them. The pool ranks the credential again
+    /// when the next of them is reset.
+    pub fn current_windows(&self) -> impl Iterator<Item = &'a Window> + use<'a> {
+        let now = self.now;
+        self.windows.iter().filter(move |window| window.is_current(now))
+    }
 }
 
 /// A rank, or several; later ones break ties. The lowest is picked.
@@ -59,7 +77,7 @@ impl Rank {
 /// pool's order.
 ///
 /// A credential is ranked again when something about it changes, not for each request, so a rank must depend on the
-/// [`Candidate`] alone.
+/// [`Candidate`] alone, and on its time only by [`Candidate::current_windows`].
 pub trait Policy: Send + Sync + 'static {
     /// Returns the candidate's rank.
     fn rank(&self, candidate: &Candidate<'_>) -> Rank;
