@@ -5,7 +5,7 @@
 //! history/write.lock                locked while a part is written to, begun or removed
 //! ```
 //!
-//! Each line is an [`Entry`]: an [`Event`](crate::events::Event), and the process that has written it. No line contains a
+//! Each line is an [`Entry`]: an [`Event`], and the process that has written it. No line contains a
 //! secret. Of events that happen with each request few are kept: an [attempt](EventKind::Attempt) becomes an
 //! [answer](EventKind::Answered), at most one each minute for each account and status, which says how many there were.
 //! [What is left](EventKind::Allowance) and that something was [saved](EventKind::Saved) are not kept at all.

@@ -22,7 +22,7 @@ use crate::{output, signals};
 ///
 /// The programs that use the vault record which account has answered, was limited, rotated, renewed, paused or signed in to.
 /// An account's answers are recorded at most once a minute, with their number. Records are kept for 30 days, and up to
-/// 4 MiB of them. `history = false` in the table [vault] of the settings file turns this off. The vault's key is not needed.
+/// 4 MiB of them. `history = false` under `[vault]` in the settings file turns this off. The vault's key is not needed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
