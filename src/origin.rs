@@ -71,6 +71,15 @@ fn default_port(https: bool) -> u16 {
     if https { 443 } else { 80 }
 }
 
+/// Returns a URI's port, or else the default one of its scheme, if that is `http` or `https`.
+pub(crate) fn port(uri: &Uri) -> Option<u16> {
+    uri.port_u16().or_else(|| match uri.scheme_str()? {
+        "https" => Some(default_port(true)),
+        "http" => Some(default_port(false)),
+        _ => None,
+    })
+}
+
 /// A name (RFC 1034, section 3.5, and the underscores that are in use), or an address (RFC 3986, section
 /// 3.2.2). A request's host is never non-ASCII, escaped or a wildcard.
 fn is_host(host: &str) -> bool {

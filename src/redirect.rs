@@ -4,6 +4,7 @@ use http::header::{COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Request, Uri};
 use tower_http::follow_redirect::policy::{Action, Attempt, Policy};
 
+use crate::origin::port;
 use crate::pool::Pool;
 
 /// Removes every credential from a request that is redirected to another origin, and follows it there.
@@ -78,12 +79,6 @@ fn remove_sensitive(headers: &mut HeaderMap) {
 
 /// Whether scheme, host and port are equal (RFC 6454, section 5). Never true of a URI that lacks one of them.
 pub(crate) fn is_same_origin(one: &Uri, other: &Uri) -> bool {
-    let port = |uri: &Uri| match (uri.port_u16(), uri.scheme_str()) {
-        (Some(port), _) => Some(port),
-        (None, Some("http")) => Some(80),
-        (None, Some("https")) => Some(443),
-        _ => None,
-    };
     let (Some(host), Some(other_host)) = (one.host(), other.host()) else { return false };
     one.scheme().is_some()
         && one.scheme() == other.scheme()

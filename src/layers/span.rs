@@ -10,6 +10,7 @@ use tracing::{Level, Span};
 use super::history::Sent;
 use crate::BoxError;
 use crate::error::Error;
+use crate::origin;
 use crate::pool::Pool;
 
 /// The target of the spans.
@@ -43,7 +44,7 @@ impl RequestSpan {
             namespace = pool.key().namespace(),
             http.request.method = request.method().as_str(),
             server.address = uri.host(),
-            server.port = uri.port_u16().or_else(|| default_port(uri.scheme_str()?)),
+            server.port = origin::port(uri),
             credential.id = Empty,
             http.request.resend_count = Empty,
             http.response.status_code = Empty,
@@ -87,13 +88,5 @@ impl RequestSpan {
                 span.record("error.type", kind);
             }
         }
-    }
-}
-
-fn default_port(scheme: &str) -> Option<u16> {
-    match scheme {
-        "https" => Some(443),
-        "http" => Some(80),
-        _ => None,
     }
 }
