@@ -144,15 +144,35 @@ pub(crate) fn suggestion(text: &str) -> String {
 
 /// Says what to try, on a line below the problem.
 pub(crate) fn way_out(text: impl Display) {
-    say_exactly(way_out_lines(&text.to_string()));
+    say_exactly(WayOut::new(&text.to_string()));
 }
 
-/// Returns what to try, on lines below the problem: a command is alone on its line, so that it can be typed as it is.
-pub(crate) fn way_out_lines(text: &str) -> String {
-    let text = suggestion(text);
-    match command_and_remark(&text) {
-        (command, Some(remark)) => format!("  {} {command}\n       {remark}", strong("try:")),
-        (whole, None) => format!("  {} {whole}", strong("try:")),
+/// What to try, about the same vault as this run. It is shown on lines below the problem.
+#[derive(Serialize)]
+pub(crate) struct WayOut {
+    /// A command alone, so that it can be typed as it is, or what to do in words.
+    #[serde(rename = "try")]
+    what: String,
+    /// A remark about that command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<String>,
+}
+
+impl WayOut {
+    pub(crate) fn new(text: &str) -> Self {
+        let text = suggestion(text);
+        let (what, remark) = command_and_remark(&text);
+        Self { what: what.to_owned(), remark: remark.map(str::to_owned) }
+    }
+}
+
+impl Display for WayOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {} {}", strong("try:"), self.what)?;
+        match &self.remark {
+            Some(remark) => write!(f, "\n       {remark}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use crate::account::{self, Account, Identity, Trouble};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{self, Namespace};
-use crate::output::{self, plain};
-use crate::shell::{command_and_remark, option};
+use crate::output::{self, WayOut, plain};
+use crate::shell::option;
 use crate::time::{brief, now};
 
 /// Show which accounts can't be used, why, and how to fix it
@@ -81,24 +81,16 @@ struct Line<'a> {
     /// The account's name, or the file's.
     what: String,
     why: String,
-    /// A command alone, or what to do in words.
-    #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
-    way_out: Option<String>,
-    /// A remark about that command.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remark: Option<String>,
+    #[serde(flatten)]
+    way_out: Option<WayOut>,
     #[serde(skip)]
     exit: Exit,
 }
 
 impl Line<'_> {
     fn new(what: String, why: &str, way_out: Option<String>, exit: Exit) -> Self {
-        let way_out = way_out.map(|way_out| output::suggestion(&way_out));
-        let (way_out, remark) = match way_out.as_deref().map(command_and_remark) {
-            Some((command, remark)) => (Some(command.to_owned()), remark.map(str::to_owned)),
-            None => (None, None),
-        };
-        Self { account: None, what, why: plain(why), way_out, remark, exit }
+        let way_out = way_out.map(|way_out| WayOut::new(&way_out));
+        Self { account: None, what, why: plain(why), way_out, exit }
     }
 }
 
@@ -230,10 +222,7 @@ impl Status {
             };
             output::print(format_args!("{lead}: {}", trouble.why))?;
             if let Some(way_out) = &trouble.way_out {
-                output::print(format_args!("  {} {way_out}", output::strong("try:")))?;
-            }
-            if let Some(remark) = &trouble.remark {
-                output::print(format_args!("       {remark}"))?;
+                output::print(way_out)?;
             }
         }
         Ok(())

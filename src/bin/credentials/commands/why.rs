@@ -13,7 +13,7 @@ use crate::account::{self, Identity};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{self, Namespace};
-use crate::output::{self, plain};
+use crate::output::{self, WayOut, plain};
 use crate::shell::quoted;
 use crate::time::now;
 
@@ -73,11 +73,8 @@ struct Line<'a> {
     next: bool,
     state: &'static str,
     why: String,
-    #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
-    way_out: Option<String>,
-    /// A remark about that command.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remark: Option<String>,
+    #[serde(flatten)]
+    way_out: Option<WayOut>,
     /// The account that is taken before it, and what decides between the two.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<String>,
@@ -191,10 +188,7 @@ fn show(key: &PoolKey, report: &Report<'_>) -> Result<(), Failure> {
         };
         output::print(format_args!("{lead}: {}", line.why))?;
         if let Some(way_out) = &line.way_out {
-            output::print(format_args!("  {} {way_out}", output::strong("try:")))?;
-        }
-        if let Some(remark) = &line.remark {
-            output::print(format_args!("       {remark}"))?;
+            output::print(way_out)?;
         }
     }
     Ok(())

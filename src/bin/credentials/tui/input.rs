@@ -80,7 +80,7 @@ fn chord(key: KeyEvent) -> Option<Chord> {
         KeyCode::Delete => Code::Delete,
         _ => return None,
     };
-    // With Alt it is another key, of which there is none.
+    // With Alt it is another key, which does nothing.
     (!key.modifiers.contains(KeyModifiers::ALT))
         .then(|| Chord { code, ctrl: key.modifiers.contains(KeyModifiers::CONTROL) })
 }

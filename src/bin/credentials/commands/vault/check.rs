@@ -141,7 +141,7 @@ fn in_words(report: &Report, keys: &KeyPlace) -> String {
         let what = output::plain(&finding.what);
         lines.push(format!("{severity}: {}: {what}", output::plain(&finding.path)));
         if let Some(way_out) = way_out(finding, report, keys) {
-            lines.push(output::way_out_lines(&way_out));
+            lines.push(output::WayOut::new(&way_out).to_string());
         }
     }
     let Report { records, opened, pools, .. } = report;

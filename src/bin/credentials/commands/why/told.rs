@@ -10,8 +10,8 @@ use tower_credentials::{
 use super::{Line, Response};
 use crate::account::{self, Account, Identity};
 use crate::context::Context;
-use crate::output::{self, plain};
-use crate::shell::{command_and_remark, quoted};
+use crate::output::{WayOut, plain};
+use crate::shell::quoted;
 use crate::time::{brief, now, rfc3339};
 
 /// Puts explanations into words.
@@ -53,19 +53,13 @@ impl<'a> Teller<'a> {
             true => format!("{}; it is tried all the same, since no account is ready", told.why),
             false => told.why,
         };
-        let way_out = told.way_out.map(|way_out| output::suggestion(&way_out));
-        let (way_out, remark) = match way_out.as_deref().map(command_and_remark) {
-            Some((command, remark)) => (Some(command.to_owned()), remark.map(str::to_owned)),
-            None => (None, None),
-        };
         Line {
             account: Identity::of(credential),
             name: account::name(credential),
             next: *is_next,
             state: told.state,
             why: plain(&why),
-            way_out,
-            remark,
+            way_out: told.way_out.map(|way_out| WayOut::new(&way_out)),
             behind: before,
             by: told.behind.map(|behind| behind.by),
             scope: told.scope.map(Scope::as_str),
