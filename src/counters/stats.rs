@@ -106,7 +106,8 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn repeat(&self) {
-        self.repeats.fetch_add(1, Ordering::Relaxed);
+        // A snapshot that has this one has its attempt, too.
+        self.repeats.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn duration(&self, elapsed: Duration) {
