@@ -89,13 +89,20 @@ pub(crate) fn say(line: impl std::fmt::Display) {
     }
 }
 
-/// A child's side: waits for its parent's next line. Exits if the parent is gone.
+/// A child's side: waits for its parent's next line, and blocks its thread until then. Exits if the parent is gone.
 pub(crate) fn hear() -> String {
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {
         Ok(1..) => line.trim_end().to_owned(),
         _ => std::process::exit(1),
     }
+}
+
+/// A child's side: waits for its parent's next line. Its tasks go on meanwhile, such as one that holds a lease.
+pub(crate) async fn hear_while_working() -> String {
+    let (heard, line) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || heard.send(hear()));
+    line.await.expect("the thread ends with a line, or the process with it")
 }
 
 /// A child's side: works on one thread, and one other for file work.

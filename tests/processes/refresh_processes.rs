@@ -23,7 +23,7 @@ use tower_credentials::{
 };
 
 use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor, client, config};
-use crate::children::{self, Child, Job, hear, say, setting};
+use crate::children::{self, Child, Job, hear, hear_while_working, say, setting};
 
 const PROCESSES: usize = 8;
 /// How many requests each of them makes at once.
@@ -70,7 +70,7 @@ async fn asks() {
     });
     let service = CredentialsLayer::new(pool.clone()).refresher(refresher).layer(client());
     say("ready");
-    while hear() == "go" {
+    while hear_while_working().await == "go" {
         let requests = (0..REQUESTS).map(|_| {
             let request = Request::get(format!("{server}/resource"));
             tokio::spawn(service.clone().oneshot(request.body(Full::<Bytes>::default()).unwrap()))
