@@ -2,8 +2,8 @@
 //!
 //! Each layer's file says what the layer promises. [`steps`] does the work, [`future`] waits between the steps,
 //! and [`decide`] chooses what to do about a response. Layers that stand directly one on the other act as one
-//! [`run`]. Separate runs share a [`context`], which travels as an [`attempt`]. [`error_body`] and [`replay`]
-//! are layers of their own, and do not take part in a run.
+//! [`run`]. Separate runs share a [`context`], which travels as an [`attempt`]. [`error_body`], `first_event` and
+//! [`replay`] are layers of their own, and do not take part in a run.
 
 mod answered_by;
 mod apply;
@@ -20,6 +20,10 @@ mod decide;
 mod drain;
 mod driver;
 mod error_body;
+#[cfg(feature = "providers")]
+mod event_reader;
+#[cfg(feature = "providers")]
+mod first_event;
 mod future;
 mod grpc;
 mod history;
@@ -49,6 +53,8 @@ pub use auth_header::{AuthHeader, AuthHeaderLayer};
 pub use cooldown_persist::{CooldownPersist, CooldownPersistLayer};
 pub use credentials::{Credentials, CredentialsLayer};
 pub use error_body::{ErrorBody, ErrorBodyFuture, ErrorBodyLayer};
+#[cfg(feature = "providers")]
+pub use first_event::{FirstEvent, FirstEventFuture, FirstEventLayer};
 pub use future::ResponseFuture;
 #[cfg(feature = "providers")]
 pub use model_scope::{ModelScope, ModelScopeLayer};

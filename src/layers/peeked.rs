@@ -121,6 +121,12 @@ impl<B: Body> PeekedBody<B> {
         Self { read: VecDeque::new(), rest: Rest::Unread { body } }
     }
 
+    /// Returns a body of these bytes, in place of another.
+    #[cfg(feature = "providers")]
+    pub(super) fn of(bytes: Bytes) -> Self {
+        Self { read: VecDeque::from([Ok(Frame::data(bytes))]), rest: Rest::Ended }
+    }
+
     fn rest(&self) -> Option<&B> {
         match &self.rest {
             Rest::Unread { body } => Some(body),
