@@ -188,7 +188,7 @@ fn of_word(word: &str) -> Option<u16> {
         | "too_many_requests"
         | "RESOURCE_EXHAUSTED" => 429,
         "api_error" | "server_error" | "internal_error" | "internal_server_error" | "INTERNAL" => 500,
-        "server_is_overloaded" | "service_unavailable" | "slow_down" | "UNAVAILABLE" => 503,
+        "server_is_overloaded" | "service_unavailable_error" | "slow_down" | "UNAVAILABLE" => 503,
         "timeout_error" | "DEADLINE_EXCEEDED" => 504,
         "overloaded_error" => 529,
         _ => return None,

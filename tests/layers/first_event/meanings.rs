@@ -92,6 +92,7 @@ fn an_error_has_the_status_and_the_body_of_one_without_a_stream() {
         (401, openai("token_invalidated")),
         (500, openai("server_error")),
         (503, openai("server_is_overloaded")),
+        (503, anthropic("service_unavailable_error")),
         (
             429,
             unnested(
